@@ -1,0 +1,143 @@
+// Boots a guest with QEMU and ssh2 alone: what the harness is measured against. Nothing here checks, retries or explains.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import ssh2 from 'ssh2'
+import { resolveImage } from '../dist/images/resolve.js'
+import { generateSshKeyPair, toDropbearHostKey } from '../dist/src/channel/ssh/keys.js'
+import { buildSmbiosStrings } from '../dist/src/image/credentials.js'
+import { createOverlay } from '../dist/src/image/overlay.js'
+import { buildQemuCommand } from '../dist/src/qemu/argv.js'
+import { resolveSpec } from '../dist/src/spec/resolve-spec.js'
+
+/** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */
+async function prepare({ qemuPath, accelerator, qemuArgs = [] }) {
+  const dir = mkdtempSync(join(tmpdir(), 'raw-'))
+  const path = (name) => join(dir, name)
+  const spec = resolveSpec({ qemuArgs }, await resolveImage('tiny'))
+  await createOverlay({ base: spec.image.disk, path: path('disk.qcow2') })
+  const client = generateSshKeyPair()
+  const credentials = {
+    'ssh.authorized_keys.root': Buffer.from(client.publicKey),
+    'system.hostname': Buffer.from('tiny'),
+    'withvm.dropbear_host_key': toDropbearHostKey(generateSshKeyPair()),
+  }
+  const smbiosFiles = buildSmbiosStrings(credentials).map((text, index) => {
+    writeFileSync(path(`smbios-${index}`), text)
+    return path(`smbios-${index}`)
+  })
+  const port = await freePort()
+  const [qmp, serial, agent] = await Promise.all(['qmp', 'serial', 'agent'].map((name) => listen(path(name))))
+  const command = buildQemuCommand(spec, {
+    qemuPath,
+    accelerator,
+    sandbox: true,
+    overlay: path('disk.qcow2'),
+    qmpSocket: path('qmp'),
+    serialSocket: path('serial'),
+    serialLog: path('serial.log'),
+    agentSocket: path('agent'),
+    smbiosFiles,
+    hostPorts: [port],
+  })
+  const dispose = () => {
+    for (const server of [qmp, serial, agent]) server.close()
+    rmSync(dir, { recursive: true })
+  }
+  return { command, port, privateKey: client.privateKey, qmp, serial, dispose }
+}
+
+/** Boots a guest to its first SSH result, and gives what the stages took from the start of QEMU. */
+export async function bootRaw(host) {
+  const raw = await prepare(host)
+  const startedAt = performance.now()
+  const since = () => performance.now() - startedAt
+  const qemu = spawn(raw.command.file, raw.command.args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const marks = {}
+  try {
+    await new Promise((resolve) => {
+      let log = ''
+      raw.serial.once('connection', (socket) =>
+        socket.on('data', (bytes) => {
+          log += bytes
+          if (marks.init === undefined && log.includes('withvm: init')) marks.init = since()
+          if (!log.includes('withvm: sshd')) return
+          marks.sshd ??= since()
+          resolve()
+        }),
+      )
+    })
+    const ssh = await login(raw.port, raw.privateKey)
+    marks.login = since()
+    await execute(ssh, 'true')
+    marks.result = since()
+    return marks
+  } finally {
+    const gone = new Promise((resolve) => qemu.once('exit', resolve))
+    qemu.kill('SIGKILL')
+    await gone
+    raw.dispose()
+  }
+}
+
+/** Starts QEMU with its processor stopped, greets its monitor and ends it; gives how long that took. */
+export async function startAndQuit(host) {
+  const raw = await prepare({ ...host, qemuArgs: ['-S'] })
+  const startedAt = performance.now()
+  const qemu = spawn(raw.command.file, raw.command.args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const gone = new Promise((resolve) => qemu.once('exit', resolve))
+  raw.qmp.once('connection', (socket) => {
+    socket.on('error', () => {}) // QEMU ends while its last answer is under way
+    socket.once('data', () => socket.write('{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n'))
+  })
+  await gone
+  const took = performance.now() - startedAt
+  raw.dispose()
+  return took
+}
+
+export function login(port, privateKey) {
+  const client = new ssh2.Client()
+  return new Promise((resolve, reject) => {
+    client.once('ready', () => resolve(client)).on('error', reject)
+    client.connect({
+      host: '127.0.0.1',
+      port,
+      username: 'root',
+      privateKey,
+      // The ciphers and key exchange that cost an emulated processor the least, as the harness has them.
+      algorithms: {
+        kex: ['curve25519-sha256'],
+        serverHostKey: ['ssh-ed25519'],
+        cipher: ['chacha20-poly1305@openssh.com', 'aes128-ctr'],
+      },
+    })
+    client.setNoDelay(true)
+  })
+}
+
+export function execute(client, command) {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, stream) => {
+      if (error) return reject(error)
+      stream.resume()
+      stream.stderr.resume()
+      stream.once('close', resolve)
+    })
+  })
+}
+
+function listen(path) {
+  const server = createServer()
+  return new Promise((resolve) => server.listen(path, () => resolve(server)))
+}
+
+async function freePort() {
+  const server = createServer()
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

@@ -1,0 +1,38 @@
+// `npm run docs`: makes the reference pages, and fills the tested examples into the others. With `--check` it changes
+// nothing and ends with 1 when a page is not as it would be made. It reads the built package, so build first.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { cliPage } from './generate/cli-page.mjs'
+import { fillEmbeds } from './generate/embeds.mjs'
+import { errorsPage } from './generate/errors-page.mjs'
+import { optionsPage } from './generate/options-page.mjs'
+
+const ROOT = resolve(import.meta.dirname, '..')
+const PAGES = { 'options.md': optionsPage, 'errors.md': errorsPage, 'cli.md': cliPage }
+
+const tools = {
+  dist: join(ROOT, 'dist'),
+  read: (path) => readFileSync(join(ROOT, path), 'utf8'),
+  load: (path) => import(join(ROOT, 'dist', path)),
+}
+const isCheck = process.argv.includes('--check')
+
+const inDocs = [
+  ...Object.keys(PAGES),
+  ...readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md')),
+]
+
+const stale = []
+for (const page of ['README.md', ...new Set(inDocs.map((name) => `docs/${name}`))]) {
+  const name = page.replace('docs/', '')
+  const path = join(ROOT, page)
+  const present = existsSync(path) ? readFileSync(path, 'utf8') : ''
+  const made = name in PAGES ? await PAGES[name](tools) : fillEmbeds(present, tools)
+  if (made === present) continue
+  stale.push(page)
+  if (!isCheck) writeFileSync(path, made)
+}
+
+for (const path of stale)
+  console.log(isCheck ? `${path} is stale: run \`npm run docs\`.` : `${path} was made again.`)
+if (isCheck && stale.length > 0) process.exitCode = 1

@@ -1,0 +1,57 @@
+import { extname } from 'node:path'
+import { fence, table } from './markdown.mjs'
+
+const MARKED = /(<!-- (example|output|table): (\S+) -->\n)[\s\S]*?(<!-- \/\2 -->)/g
+
+/** Fills in what stands between marks: parts of files that the tests run, what they printed, and tables of rules. */
+export function fillEmbeds(page, tools) {
+  return page.replaceAll(MARKED, (_, start, kind, source, end) => {
+    return `${start}${FILL[kind](source, tools)}\n${end}`
+  })
+}
+
+const FILL = {
+  example(source, { read }) {
+    const [path, region] = source.split('#')
+    return fence(
+      extname(path).slice(1),
+      region === undefined ? read(path) : cutRegion(read(path), path, region),
+    )
+  },
+  output(source, { read }) {
+    return fence('text', read(source))
+  },
+  table(source, { read }) {
+    const [path, name] = source.split('#')
+    const rows = Object.entries(readObject(read(path), path, name))
+    const cells = (values) => values.map((value) => `\`${value}\``).join(', ') || 'nothing'
+    return table(
+      TABLE_HEADS[name],
+      rows.map(([key, values]) => [`\`${key}\``, cells(values)]),
+    )
+  },
+}
+
+const TABLE_HEADS = { ALLOWED: ['Room', 'may import from'], HOMES: ['Package', 'is imported in'] }
+
+/** The lines between `// #region name` and `// #endregion`, moved to the left. */
+function cutRegion(text, path, region) {
+  const lines = text.split('\n')
+  const start = lines.findIndex((line) => line.trim() === `// #region ${region}`)
+  const end = lines.findIndex((line, index) => index > start && line.trim() === '// #endregion')
+  if (start === -1 || end === -1) throw new Error(`docs/generate: ${path} has no region ${region}`)
+  const body = lines.slice(start + 1, end)
+  const indent = Math.min(...body.filter((line) => line !== '').map((line) => /^ */.exec(line)[0].length))
+  return body.map((line) => line.slice(indent)).join('\n')
+}
+
+/** The value of a top-level constant that is an object of lists of texts. */
+function readObject(text, path, name) {
+  const literal = new RegExp(`^const ${name}\\b[^=]*= (\\{[\\s\\S]*?^\\})`, 'm').exec(text)?.[1]
+  if (literal === undefined) throw new Error(`docs/generate: ${path} has no constant ${name}`)
+  const json = literal
+    .replaceAll("'", '"')
+    .replace(/^( +)(\w+):/gm, '$1"$2":')
+    .replace(/,(?=\s*[}\]])/g, '')
+  return JSON.parse(json)
+}

@@ -1,0 +1,105 @@
+import { parseAliases, parseInterfaces } from './interfaces.mjs'
+import { code, fence, madeFrom, table, value } from './markdown.mjs'
+
+const OPTIONS = 'src/spec/options.ts'
+
+/** What a call takes: its title, and the file and interface that say so. */
+const CALLS = [
+  ['`vm.ssh(command, …)`', 'src/vm/ssh-function.ts', 'SshCommandOptions'],
+  ['', 'src/channel/ssh/ssh-client.ts', 'SshExecOptions'],
+  ['`vm.exec(command, …)`', 'src/channel/command-result.ts', 'CommandOptions'],
+  ['`vm.serial.waitFor(pattern, …)`', 'src/channel/serial/serial-console.ts', 'SerialWait'],
+  ['`vm.start(…)`', 'src/vm/power.ts', 'StartOptions'],
+  ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power.ts', 'StopOptions'],
+]
+
+/** What is the same for every call, and so is not said at each. */
+const COMMON = {
+  signal: "Ends the call early: it rejects with the signal's reason.",
+  timeout: 'How long to wait at most.',
+  encoding: 'Whether both streams are given as text, or as a Buffer each.',
+  waitUntilReady: 'Whether to wait for the guest, not only for QEMU.',
+}
+
+/** Where the types lie that the tables name. */
+const ALIASES = [OPTIONS, 'src/common/duration.ts', 'src/spec/units.ts']
+
+export async function optionsPage({ read, load }) {
+  const interfaces = parseInterfaces(read(OPTIONS), OPTIONS)
+  const main = interfaces.find(({ name }) => name === 'VMOptions')
+  const { DISK_FORMATS } = await load('src/spec/base-image.js')
+  const parts = [
+    madeFrom(OPTIONS),
+    '# Options',
+    'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
+    optionTable(main),
+  ]
+  for (const { member, nested } of nestedOptions(main, interfaces)) {
+    parts.push(`## ${member.name}`, nested.text, optionTable(nested, prefixOf(member)))
+  }
+  parts.push('## Types')
+  for (const path of ALIASES) {
+    for (const { name, text, type } of parseAliases(read(path))) {
+      parts.push(`### ${name}`, text, fence('ts', `type ${name} = ${type}`))
+    }
+  }
+  parts.push(`### DiskFormat`, `One of ${DISK_FORMATS.map((name) => code(`'${name}'`)).join(', ')}.`)
+  parts.push('# Options of calls', ...callTables(read))
+  return `${parts.filter((part) => part !== '').join('\n\n')}\n`
+}
+
+/** The members whose type is another interface of the file. */
+function nestedOptions(main, interfaces) {
+  return main.members.flatMap((member) => {
+    const nested = interfaces.find(
+      ({ name }) => name !== main.name && new RegExp(`\\b${name}\\b`).test(member.type),
+    )
+    return nested === undefined ? [] : [{ member, nested }]
+  })
+}
+
+function prefixOf({ name, type }) {
+  return type.endsWith('[]') ? `${name}[].` : `${name}.`
+}
+
+function optionTable({ members }, prefix = '') {
+  const hasQemu = members.some(({ qemu }) => qemu !== undefined)
+  const head = ['Option', 'Type', 'Default', 'Meaning', ...(hasQemu ? ['QEMU'] : [])]
+  const rows = members.map((member) => [
+    code(prefix + member.name),
+    code(member.type.replace(/^readonly /, '')),
+    member.isRequired ? '(required)' : value(member.default ?? ''),
+    meaningOf(member, prefix),
+    ...(hasQemu ? [member.qemu ?? ''] : []),
+  ])
+  return table(head, rows)
+}
+
+function meaningOf({ name, text }, prefix) {
+  const meaning = text || COMMON[name]
+  if (meaning) return meaning
+  throw new Error(`docs/generate: nothing says what the option ${prefix}${name} means`)
+}
+
+function callTables(read) {
+  const known = new Map()
+  for (const [, path, name] of CALLS) {
+    for (const found of parseInterfaces(read(path), path, (other) => other === name)) known.set(name, found)
+  }
+  return CALLS.flatMap(([title, path, name]) => {
+    const found = known.get(name)
+    if (found === undefined) throw new Error(`docs/generate: ${path} has no interface ${name}`)
+    if (title === '') return []
+    return [`## ${title}`, optionTable({ members: withInherited(found, known) })]
+  })
+}
+
+function withInherited(found, known) {
+  const inherited = found.parents.flatMap((name) => {
+    const parent = known.get(name)
+    if (parent === undefined)
+      throw new Error(`docs/generate: ${found.name} extends ${name}, which is not read`)
+    return withInherited(parent, known)
+  })
+  return [...found.members, ...inherited]
+}

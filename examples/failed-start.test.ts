@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+import { launchVM, VMError } from 'withvm'
+
+test('a start that fails says what was seen of the guest', async () => {
+  // #region failed
+  const error = await launchVM({ image: 'tiny', boot: 'c' }).catch((error: unknown) => error)
+  expect(error).toBeInstanceOf(VMError)
+  expect(error).toMatchObject({ code: 'GUEST_FAILED', kind: 'guest' })
+  // #endregion
+  await expect(`${leaveOutHost((error as Error).message)}\n`).toMatchFileSnapshot('output/failed-start.txt')
+})
+
+/** What differs from host to host becomes `…`. */
+function leaveOutHost(message: string): string {
+  return message
+    .replace(/[\d.]+ (?:ms|s|min)\b/g, '…')
+    .replace(/accelerator: .*/, 'accelerator: …')
+    .replace(/SeaBIOS \(version .*/, 'SeaBIOS (version …)')
+    .replace(/\S+(?= -name)/, 'qemu-system-x86_64')
+    .replace(/accel=\w+/, 'accel=…')
+    .replace(/-cpu \w+/, '-cpu …')
+    .replace(/file=[^,]+/, 'file=…/disk.qcow2')
+    .replace(/127\.0\.0\.1:\d+/, '127.0.0.1:…')
+}

@@ -1,0 +1,82 @@
+import { expect, test } from 'withvm/vitest'
+
+test.override({ vmScope: 'file', vmOptions: { hostfwd: [{ guest: 80 }] } })
+
+test('the console', async ({ vm }) => {
+  // #region serial
+  await expect(vm.serial).toSee('withvm: sshd')
+  await expect(vm.serial).toSeeInOrder(['SeaBIOS', /withvm: sshd/, 'withvm: network'])
+  await expect(vm.serial).not.toSee(/Oops|BUG:/)
+
+  const mark = vm.serial.mark() // what was printed before it does not count
+  await vm.ssh`(sleep 1; echo tick; echo tick) >/dev/ttyS0 2>&1 &`
+  await expect(vm.serial).toSee('tick', { after: mark, times: 2, timeout: '20s' })
+  await expect(vm.serial).toStayQuiet('200ms')
+  // #endregion
+})
+
+test('the screen', async ({ vm }) => {
+  await expect(vm.serial).toSee('withvm: network')
+  // #region screen
+  await vm.ssh`printf '\\033[2J\\033[5;10HChoose a disk:' >/dev/ttyS0`
+  await expect(vm.serial).toShow('Choose a disk:')
+  await vm.ssh`printf '\\033[2J' >/dev/ttyS0`
+  await expect(vm.serial).not.toShow('Choose a disk:')
+  // #endregion
+})
+
+test('commands', async ({ vm }) => {
+  // #region commands
+  await expect(vm.ssh`test -d /etc`).toSucceed()
+  await expect(vm.ssh`test -d /no/such/folder`).toFailWith(1)
+  await expect(vm.ssh`uname -s`).toPrint('Linux')
+  await expect(vm.ssh`echo oh no >&2`).toPrint(/^oh/, { stream: 'stderr' })
+
+  await vm.ssh`(sleep 1; echo done >/tmp/state) >/dev/null 2>&1 &`
+  await expect(() => vm.ssh`test -e /tmp/state`).toEventuallySucceed({ timeout: '30s' })
+  await expect(() => vm.ssh`cat /tmp/state`).toPrint('done')
+  // #endregion
+})
+
+test('the guest', async ({ vm }) => {
+  await vm.ssh`mkdir -p /srv && echo hello >/srv/index.html && httpd -h /srv`
+  // #region guest
+  await expect(vm).toHaveFile('/srv/index.html', { content: 'hello', mode: 0o644, owner: 'root' })
+  await expect(vm).toHaveProcess('httpd')
+  await expect(vm).toListenOn(80)
+  await expect(vm).toBeReachable('/index.html', { status: 200, body: /hel+o/ })
+  await expect(vm).toHaveMounted('/proc', { type: 'proc' })
+  await expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })
+  await expect(vm).toHaveKernelModule('virtio_net')
+  await expect(vm).not.toHaveFile('/srv/index.html.bak')
+  // #endregion
+})
+
+test('power', async ({ launch }) => {
+  // #region power
+  const vm = await launch()
+  const since = vm.bootCount
+  await vm.ssh`(sleep 1; reboot) >/dev/null 2>&1 &`
+  await expect(vm).toHaveRebooted({ since })
+  await vm.waitUntilReady()
+
+  await vm.ssh`(sleep 1; poweroff) >/dev/null 2>&1 &`
+  await expect(vm).toBePoweredOff()
+  await expect(vm).not.toBeRunning()
+  // #endregion
+})
+
+test('a failure', async ({ vm }) => {
+  // #region failing
+  await vm.ssh`echo debug = on >/etc/demo.conf`
+  const failing = expect(vm).toHaveFile('/etc/demo.conf', { content: 'debug = off', timeout: '2s' })
+  // #endregion
+  const { message } = (await failing.catch((error: Error) => error)) as Error
+  const shown = message
+    .replace(/failed after .*/, 'failed after 2 s')
+    .replace(/after [\d.]+ m?s: /, 'after 31 ms: ')
+    .replace(/ended after .*/, 'ended after 2 s')
+    .replace(/\(\d+ times\)/, '(5 times)')
+    .replace(/(last lines:\n)[\s\S]*/, '$1  | withvm: sshd\n')
+  await expect(shown).toMatchFileSnapshot('output/matcher-failed.txt')
+})

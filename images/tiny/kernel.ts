@@ -1,0 +1,103 @@
+import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { vmError } from '../../src/errors.js'
+import { findElfEnd, hideElfSection } from '../../src/image/elf.js'
+import { DECOMPRESSORS, extractVmlinux } from '../../src/image/kernel-image.js'
+import {
+  formatModulesAlias,
+  formatModulesDep,
+  formatModulesSoftdep,
+  type ModuleInfo,
+  orderModules,
+  parseModuleInfo,
+} from '../../src/image/kernel-modules.js'
+import { runTool } from '../../src/image/run-tool.js'
+import type { BootModule } from './initrd.js'
+
+const UNPACKERS = {
+  '.ko.xz': { tool: DECOMPRESSORS.xz, args: ['-d', '--'] },
+  '.ko.zst': { tool: DECOMPRESSORS.zstd, args: ['-dq', '--rm', '--'] },
+} as const
+
+export interface InstalledKernel {
+  /** The kernel in the form that starts fastest: the ELF file inside the bzImage where it can be had. */
+  readonly image: Buffer
+  readonly bootModules: readonly BootModule[]
+}
+
+/** Puts all modules of the packages' kernel into `root`, with the tables by which `modprobe` finds them. */
+export async function installKernel(options: {
+  readonly packages: string
+  readonly root: string
+  readonly bootModules: readonly string[]
+  readonly signal?: AbortSignal | undefined
+}): Promise<InstalledKernel> {
+  const { packages, root, signal } = options
+  const { version, image, modulesDir } = await findKernel(packages)
+  const target = join(root, 'usr/lib/modules', version)
+  await cp(modulesDir, target, { recursive: true, filter: (path) => !/\/(build|source)$/.test(path) })
+  await unpackModules(target, signal)
+  const modules = await readModules(target)
+  await writeFile(join(target, 'modules.dep'), formatModulesDep(modules))
+  await writeFile(join(target, 'modules.alias'), formatModulesAlias(modules))
+  await writeFile(join(target, 'modules.softdep'), formatModulesSoftdep(modules))
+  await writeFile(join(target, 'modules.symbols'), '')
+  const bzImage = await readFile(image)
+  const bootModules = orderModules(modules, options.bootModules).map(async (path): Promise<BootModule> => {
+    const content = await readFile(join(target, path))
+    // Without its signature, which the kernel would check with slow arithmetic, and without its type
+    // information, for which the kernel would first read all of its own.
+    const unsigned = content.subarray(0, findElfEnd(content))
+    return { fileName: basename(path), content: hideElfSection(unsigned, '.BTF') }
+  })
+  return {
+    image: (await extractVmlinux(bzImage, signal)) ?? bzImage,
+    bootModules: await Promise.all(bootModules),
+  }
+}
+
+async function findKernel(packages: string) {
+  const boot = join(packages, 'boot')
+  const file = (await readdir(boot).catch(() => [])).find((name) => name.startsWith('vmlinuz-'))
+  const version = file?.slice('vmlinuz-'.length)
+  for (const lib of ['usr/lib', 'lib']) {
+    const modulesDir = join(packages, lib, 'modules', version ?? '')
+    if (version === undefined || !(await readdir(modulesDir).catch(() => undefined))) continue
+    await chmod(join(boot, `vmlinuz-${version}`), 0o644)
+    return { version, image: join(boot, `vmlinuz-${version}`), modulesDir }
+  }
+  throw vmError('IMAGE_BUILD_FAILED', {
+    summary: 'The kernel package of this distribution has no kernel with modules where they are expected.',
+    expected: '/boot/vmlinuz-VERSION and lib/modules/VERSION',
+    got: version === undefined ? 'no /boot/vmlinuz-*' : `no lib/modules/${version}`,
+    hint: 'This release of the distribution is not supported as a source of tiny: give the path of a disk image instead.',
+  })
+}
+
+async function unpackModules(dir: string, signal: AbortSignal | undefined): Promise<void> {
+  const files = await listFiles(dir)
+  for (const [suffix, { tool, args }] of Object.entries(UNPACKERS)) {
+    const packed = files.filter((file) => file.endsWith(suffix))
+    for (let at = 0; at < packed.length; at += 500) {
+      const some = packed.slice(at, at + 500)
+      const purpose = 'unpacking kernel modules'
+      await runTool({ tool, args: [...args, ...some], purpose, cwd: dir, timeoutMs: 300_000, signal })
+    }
+  }
+}
+
+async function readModules(dir: string): Promise<ModuleInfo[]> {
+  const modules: ModuleInfo[] = []
+  for (const path of (await listFiles(dir)).filter((file) => file.endsWith('.ko')).sort()) {
+    modules.push(parseModuleInfo(path, await readFile(join(dir, path))))
+  }
+  return modules
+}
+
+/** The files below `dir`, relative to it. */
+async function listFiles(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(dir.length + 1))
+}

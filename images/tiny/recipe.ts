@@ -1,0 +1,138 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/image/apt.js'
+import { hashInputs } from '../../src/image/cache.js'
+import { readDistribution } from '../../src/image/distribution.js'
+import { EXT4_TOOLS, makeExt4Disk } from '../../src/image/ext4.js'
+import { DECOMPRESSORS } from '../../src/image/kernel-image.js'
+import { QEMU_IMG } from '../../src/image/run-tool.js'
+import type { BaseImage } from '../../src/spec/base-image.js'
+import type { BuildContext, Recipe } from '../recipe.js'
+import { buildInitrd } from './initrd.js'
+import { installKernel } from './kernel.js'
+import { BOOT_MODULES, isWantedDependency, listPackages } from './packages.js'
+import { assembleRoot, openDirectories, ROOT_MODES } from './rootfs.js'
+import { GUEST_FILES } from './scripts.js'
+
+/** Count up when the code of this recipe changes what it builds: scripts, packages and the RAM disk count by themselves. */
+const REVISION = 3
+const MIB = 1024 ** 2
+const ARCH = 'amd64'
+
+/** The default guest: a distribution's kernel for virtual machines, busybox, an SSH server and the guest agent. */
+export const tiny: Recipe = {
+  name: 'tiny',
+  tools: [
+    ...Object.values(APT_TOOLS),
+    ...Object.values(EXT4_TOOLS),
+    ...Object.values(DECOMPRESSORS),
+    QEMU_IMG,
+  ],
+  async readInputs() {
+    const distribution = await readDistribution()
+    return {
+      revision: REVISION,
+      arch: ARCH,
+      suite: `${distribution.id} ${distribution.codename}`,
+      packages: listPackages(distribution),
+      files: GUEST_FILES,
+      initrd: hashInputs(
+        buildInitrd(BOOT_MODULES.map((fileName) => ({ fileName, content: Buffer.alloc(0) }))),
+      ),
+    }
+  },
+  build,
+  open,
+}
+
+async function build({ dir, signal, report }: BuildContext): Promise<void> {
+  const work = join(dir, 'work')
+  const packages = join(work, 'packages')
+  const root = join(work, 'root')
+  await mkdir(packages, { recursive: true })
+  await mkdir(root)
+  const distribution = await readDistribution()
+  report(`reading the package lists of ${distribution.name}`)
+  const apt = await createAptRoot({ dir: join(work, 'apt'), distribution, arch: ARCH, signal })
+  report('downloading packages')
+  const debs = await apt.download({ packages: listPackages(distribution), keep: isWantedDependency })
+  report(`unpacking ${debs.length} packages`)
+  for (const deb of debs) await extractPackage(deb, packages, signal)
+  report('putting the system together')
+  await assembleRoot(packages, root)
+  const kernel = await installKernel({ packages, root, bootModules: BOOT_MODULES, signal })
+  await openDirectories(root)
+  await writeFile(join(dir, 'kernel'), kernel.image)
+  await writeFile(join(dir, 'initrd'), buildInitrd(kernel.bootModules))
+  report('making the disk')
+  await makeExt4Disk({
+    source: root,
+    path: join(dir, 'disk.qcow2'),
+    virtualBytes: 2048 * MIB,
+    label: 'tiny',
+    modes: ROOT_MODES,
+    owners: { '/home/user': 1000 },
+    signal,
+  })
+  await rm(work, { recursive: true, force: true })
+}
+
+async function open(dir: string): Promise<BaseImage> {
+  return {
+    name: 'tiny',
+    disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
+    directBoot: {
+      kernel: join(dir, 'kernel'),
+      initrd: join(dir, 'initrd'),
+      append: KERNEL_ARGUMENTS,
+      appendForOneCpu: ONE_CPU_ARGUMENTS,
+    },
+    traits: {
+      sshUser: 'root',
+      credentials: 'smbios',
+      hostKeyFormat: 'dropbear',
+      hasAgent: true,
+      startEffort: 0.1,
+      sshReadyPattern: /withvm: sshd/,
+    },
+    defaults: { memoryBytes: 256 * MIB, cpus: 1 },
+  }
+}
+
+/**
+ * Parts of the kernel that an emulated processor spends a fifth of its start in, and that a guest for tests
+ * of other software does without: the files of tracefs with the tables behind them, and the check of all type
+ * information for functions that BPF programs may call. TCP has `reno` then, as `cubic` is among those.
+ */
+const SKIPPED_INITCALLS = [
+  'tracer_init_tracefs',
+  'event_trace_init',
+  'trace_eval_init',
+  'init_kprobe_trace',
+  'cubictcp_register',
+  'bpf_prog_test_run_init',
+  'kfunc_init',
+  'bpf_tcp_ca_kfunc_init',
+  'bpf_key_sig_kfuncs_init',
+  'bpf_rstat_kfunc_init',
+]
+
+/** Each was measured with `bench/cold-boot-floor.mjs`; words are explained in the kernel's kernel-parameters.txt. */
+const KERNEL_ARGUMENTS = [
+  'console=ttyS0',
+  'quiet',
+  // A panic stays on the console until the harness has seen it.
+  'panic=0',
+  'cryptomgr.notests',
+  'no_timer_check',
+  // What the kernel shuffles to be harder to attack, a guest for tests need not.
+  'nokaslr',
+  'tsc=reliable',
+  `initcall_blacklist=${SKIPPED_INITCALLS.join(',')}`,
+]
+
+/**
+ * Setting up each device's interrupt by ACPI's own code takes 130 ms under TCG. Power-off stays with ACPI. The kernel
+ * then reads no table of processors either: it sees the first alone.
+ */
+const ONE_CPU_ARGUMENTS = ['pci=noacpi']

@@ -1,0 +1,143 @@
+import { chmod, mkdir, readdir, readFile, realpath, symlink, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { vmError } from '../../src/errors.js'
+import { readNeededLibraries } from '../../src/image/elf.js'
+import { PROGRAMS } from './packages.js'
+import { GUEST_FILES } from './scripts.js'
+
+const LIBRARY_DIR = '/usr/lib/x86_64-linux-gnu'
+const LOADER = 'ld-linux-x86-64.so.2'
+const DIRECTORIES: Readonly<Record<string, number>> = {
+  '/usr/bin': 0o755,
+  '/usr/sbin': 0o755,
+  '/usr/lib/modules': 0o755,
+  '/usr/lib64': 0o755,
+  [LIBRARY_DIR]: 0o755,
+  '/usr/local/bin': 0o755,
+  '/usr/local/sbin': 0o755,
+  '/dev': 0o755,
+  '/proc': 0o555,
+  '/sys': 0o555,
+  '/run': 0o755,
+  '/tmp': 0o1777,
+  '/mnt': 0o755,
+  '/etc/dropbear': 0o700,
+  '/root': 0o700,
+  '/root/.ssh': 0o700,
+  '/home/user': 0o755,
+  '/var/log': 0o755,
+  '/var/lib': 0o755,
+  '/var/tmp': 0o1777,
+  '/srv': 0o755,
+  '/opt': 0o755,
+}
+const LINKS: Readonly<Record<string, string>> = {
+  '/bin': 'usr/bin',
+  '/sbin': 'usr/sbin',
+  '/lib': 'usr/lib',
+  '/lib64': 'usr/lib64',
+  '/var/run': '../run',
+  '/etc/mtab': '../proc/self/mounts',
+  '/etc/resolv.conf': '../run/resolv.conf',
+  // Where SSH servers of other make look for it.
+  '/usr/lib/sftp-server': 'openssh/sftp-server',
+  '/usr/libexec/sftp-server': '../lib/openssh/sftp-server',
+}
+
+/** Modes that copying as an ordinary user or mke2fs would not give. */
+export const ROOT_MODES: Readonly<Record<string, number>> = { '/tmp': 0o041777, '/var/tmp': 0o041777 }
+
+/** Puts the guest's files together in `root` from packages unpacked in `packages`. Modules are not among them. */
+export async function assembleRoot(packages: string, root: string): Promise<void> {
+  for (const [dir, mode] of Object.entries(DIRECTORIES)) {
+    await mkdir(join(root, dir), { recursive: true })
+    await chmod(join(root, dir), mode)
+  }
+  const files = await indexFiles(packages)
+  const busybox = await readFile(findFile(files, 'busybox'))
+  await install(root, '/usr/bin/busybox', busybox)
+  for (const [program, target] of Object.entries(PROGRAMS)) {
+    await copyWithLibraries(files, root, findFile(files, program), target)
+  }
+  for (const [target, { content, mode }] of Object.entries(GUEST_FILES)) {
+    await install(root, target, content, mode)
+  }
+  for (const [link, target] of Object.entries(LINKS)) {
+    await mkdir(join(root, dirname(link)), { recursive: true })
+    await symlink(target, join(root, link))
+  }
+  const taken = new Set(
+    [...Object.keys(GUEST_FILES), ...Object.values(PROGRAMS)].map((path) => basename(path)),
+  )
+  for (const applet of readApplets(busybox)) {
+    if (!taken.has(applet) && applet !== 'busybox') await symlink('busybox', join(root, '/usr/bin', applet))
+  }
+}
+
+/** Lets every user of the guest into the directories that have no mode of their own, whatever the builder's umask. */
+export async function openDirectories(root: string): Promise<void> {
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    if (entry.isDirectory() && DIRECTORIES[path.slice(root.length)] === undefined) await chmod(path, 0o755)
+  }
+  await chmod(root, 0o755)
+}
+
+/** The names of busybox' applets, which its file has as one list of NUL-terminated names that begins with `[`. */
+export function readApplets(busybox: Buffer): string[] {
+  const start = busybox.indexOf('\0[\0[[\0', 0, 'latin1') + 1
+  if (start === 0) return []
+  const end = busybox.indexOf('\0\0', start, 'latin1')
+  return busybox.toString('latin1', start, end).split('\0')
+}
+
+async function copyWithLibraries(
+  files: ReadonlyMap<string, string>,
+  root: string,
+  source: string,
+  target: string,
+): Promise<void> {
+  const pending = [{ source, target }]
+  const seen = new Set<string>()
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (seen.has(next.target)) continue
+    seen.add(next.target)
+    const content = await readFile(next.source)
+    await install(root, next.target, content)
+    for (const library of readNeededLibraries(content)) {
+      const dir = library === LOADER ? '/usr/lib64' : LIBRARY_DIR
+      pending.push({ source: findFile(files, library), target: `${dir}/${library}` })
+    }
+  }
+  await install(root, `/usr/lib64/${LOADER}`, await readFile(findFile(files, LOADER)))
+}
+
+async function install(root: string, target: string, content: Buffer | string, mode = 0o755): Promise<void> {
+  const path = join(root, target)
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, content)
+  await chmod(path, mode)
+}
+
+/** Programs and libraries of the packages by file name: distributions differ in where they put them. */
+async function indexFiles(packages: string): Promise<Map<string, string>> {
+  const files = new Map<string, string>()
+  for (const entry of await readdir(packages, { recursive: true, withFileTypes: true })) {
+    if (!/(^|\/)(s?bin|lib64|openssh|x86_64-linux-gnu)$/.test(entry.parentPath)) continue
+    if (entry.isFile() || entry.isSymbolicLink()) {
+      const path = join(entry.parentPath, entry.name)
+      const real = entry.isFile() ? path : await realpath(path).catch(() => undefined)
+      if (real !== undefined && !files.has(entry.name)) files.set(entry.name, real)
+    }
+  }
+  return files
+}
+
+function findFile(files: ReadonlyMap<string, string>, name: string): string {
+  const path = files.get(name)
+  if (path !== undefined) return path
+  throw vmError('IMAGE_BUILD_FAILED', {
+    summary: `The packages of this distribution do not have the file ${name}, which the guest tiny needs.`,
+    hint: 'Run `apt-get update` and try again; if it stays, this release of the distribution is not supported as a source of tiny: give the path of a disk image instead.',
+  })
+}

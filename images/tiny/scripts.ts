@@ -1,0 +1,224 @@
+/** The shell scripts and tables of the guest, by path. */
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/**
+ * Process 1 until the SSH server listens; then busybox' init. Each program that is started here costs
+ * milliseconds of every boot, so what the shell can do by itself it does by itself.
+ */
+const INIT = `#!/bin/sh
+export PATH=${PATH} HOME=/root
+: >/root/.ssh/authorized_keys
+[ -s /etc/hostname ] && read -r name </etc/hostname && echo "$name" >/proc/sys/kernel/hostname
+
+echo 'nameserver 10.0.2.3' >/run/resolv.conf
+
+# SMBIOS type 11 strings, as systemd reads them. A NUL ends each, and the first has a header in front.
+umask 077
+cd /run/credentials/@system
+keep() {
+  case "$1" in
+    *io.systemd.credential.binary:*=*)
+      set -- "\${1#*io.systemd.credential.binary:}"
+      case "\${1%%=*}" in */*) return ;; esac
+      base64 -d >"\${1%%=*}" <<END
+\${1#*=}
+END
+      ;;
+    *io.systemd.credential:*=*)
+      set -- "\${1#*io.systemd.credential:}"
+      case "\${1%%=*}" in */*) return ;; esac
+      printf %s "\${1#*=}" >"\${1%%=*}" ;;
+  esac
+}
+strings=/sys/firmware/dmi/tables/DMI
+read -r -d '' line </dev/null 2>/dev/null
+if [ $? -eq 2 ]; then
+  # A busybox whose read knows no -d.
+  tr '\\0' '\\n' <"$strings" | while IFS= read -r line; do keep "$line"; done
+elif [ -r "$strings" ]; then
+  while IFS= read -r -d '' line; do keep "$line"; done <"$strings"
+fi
+if [ -s ssh.authorized_keys.root ]; then
+  while read -r line || [ -n "$line" ]; do echo "$line"; done <ssh.authorized_keys.root >/root/.ssh/authorized_keys
+fi
+if [ -s system.hostname ]; then
+  read -r name <system.hostname || [ -n "$name" ]
+  echo "$name" >/proc/sys/kernel/hostname
+fi
+set -- -R
+[ -s withvm.dropbear_host_key ] && set -- -r "$PWD/withvm.dropbear_host_key"
+cd /
+umask 022
+
+/usr/sbin/dropbear -s -p 22 -P /run/dropbear.pid -W 262144 "$@" && echo 'withvm: sshd'
+exec /usr/bin/busybox init
+`
+
+/** What can wait until somebody could be logged in: at the lowest priority, so that it does not delay a test. */
+const LATE = `#!/bin/sh
+export PATH=${PATH} HOME=/root
+renice -n 19 $$ >/dev/null
+udhcpc -i eth0 -f -S -t 10 -T 1 -A 10 -s /usr/lib/withvm/dhcp >/dev/null 2>&1 &
+modprobe -a virtio_console button evdev 2>/dev/null
+mkdir -p /run/lock /run/withvm
+[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &
+for port in /sys/class/virtio-ports/*; do
+  [ -e "$port/name" ] || continue
+  read -r name <"$port/name" || continue
+  mkdir -p /dev/virtio-ports
+  ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
+done
+[ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
+  qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1 &&
+  renice -n 0 "$(cat /run/qemu-ga.pid)" >/dev/null
+acpid -d -c /etc/acpi -l /dev/null -p /run/acpid.pid >/dev/null 2>&1 &
+`
+
+const CONSOLE = `#!/bin/sh
+# A root shell on a terminal, again and again.
+while :; do
+  setsid -c /bin/sh -l <>"/dev/$1" >&0 2>&1
+  sleep 1
+done
+`
+
+const DHCP = `#!/bin/sh
+# Called by udhcpc with what the server gave in the environment. The RAM disk has set what QEMU's user network
+# gives, so that there is usually nothing to change.
+state=/run/dhcp.address
+case "$1" in
+  leasefail | nak)
+    if [ ! -e "$state" ]; then
+      echo 'withvm: network failed: no answer by DHCP' >/dev/console
+      ifconfig "$interface" 0.0.0.0
+      : >"$state"
+    fi ;;
+  bound | renew)
+    if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
+      ifconfig "$interface" "$ip" netmask "\${subnet:-255.255.255.0}" \${broadcast:+broadcast "$broadcast"} up
+      while route del default dev "$interface" 2>/dev/null; do :; done
+      for gateway in $router; do route add default gw "$gateway" dev "$interface"; break; done
+    fi
+    {
+      [ -n "$domain" ] && echo "search $domain"
+      for server in $dns; do echo "nameserver $server"; done
+    } >/run/resolv.conf.new
+    mv /run/resolv.conf.new /run/resolv.conf
+    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console ;;
+esac
+`
+
+const SHUTDOWN = `#!/bin/sh
+# Called by init when the machine is to stop: what /sbin/poweroff and its like have asked for is done here,
+# without the seconds that init itself would wait. busybox' shell has a poweroff of its own, which tells
+# init alone what is asked for: then init has to do the last step.
+export PATH=${PATH}
+action=
+[ -e /run/withvm.action ] && read -r action </run/withvm.action
+# An interactive shell ends at a hang-up only.
+kill -HUP -1
+kill -TERM -1
+tries=0
+while [ "$tries" -lt 40 ]; do
+  alive=
+  for exe in /proc/[0-9]*/exe; do
+    # Threads of the kernel have none.
+    case "$exe" in /proc/1/exe | "/proc/$$/exe" | /proc/self/exe) continue ;; esac
+    [ -e "$exe" ] && alive=1 && break
+  done
+  [ -z "$alive" ] && break
+  usleep 50000
+  tries=$((tries + 1))
+done
+kill -KILL -1
+sync
+cd /
+mount -o remount,ro / 2>/dev/null || echo u >/proc/sysrq-trigger
+umount -a -r 2>/dev/null
+[ -n "$action" ] && exec busybox "$action" -f
+`
+
+const STOP = `#!/bin/sh
+# poweroff, reboot and halt: -f acts at once and unmounts nothing, as everywhere.
+action=\${0##*/}
+for option; do [ "$option" = -f ] && exec busybox "$action" -f; done
+echo "$action" >/run/withvm.action
+exec busybox "$action"
+`
+
+const SHUTDOWN_COMMAND = `#!/bin/sh
+# As far as the guest agent and people use shutdown(8): -P, -h, -H, -r, and a time that is now.
+action=poweroff
+for option; do
+  case "$option" in
+    -r) action=reboot ;;
+    -H) action=halt ;;
+    -P | -h) ;;
+    now | +0 | 0) ;;
+    +* | *:*) echo "shutdown: only 'now' is possible here" >&2; exit 1 ;;
+  esac
+done
+exec /sbin/$action
+`
+
+const POWER_BUTTON = `#!/bin/sh
+exec /sbin/poweroff
+`
+
+const INITTAB = `::once:/usr/lib/withvm/late
+ttyS0::respawn:-/bin/sh
+::ctrlaltdel:/sbin/reboot
+::shutdown:/usr/lib/withvm/shutdown
+`
+
+const PROFILE = `export PATH=${PATH}
+export PS1='\\u@\\h:\\w\\$ '
+`
+
+const PASSWD = `root:*:0:0:root:/root:/bin/sh
+daemon:*:1:1:daemon:/:/bin/false
+sshd:*:22:22:sshd:/run:/bin/false
+nobody:*:65534:65534:nobody:/:/bin/sh
+user:*:1000:1000:user:/home/user:/bin/sh
+`
+const GROUP = `root:x:0:
+daemon:x:1:
+tty:x:5:
+disk:x:6:
+users:x:100:
+user:x:1000:
+nogroup:x:65534:
+`
+
+export interface GuestFile {
+  readonly content: string
+  readonly mode: number
+}
+
+const program = (content: string): GuestFile => ({ content, mode: 0o755 })
+const text = (content: string, mode = 0o644): GuestFile => ({ content, mode })
+
+/** Every file of the guest that is not taken from a package. */
+export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
+  '/usr/sbin/init': program(INIT),
+  '/usr/lib/withvm/late': program(LATE),
+  '/usr/lib/withvm/console': program(CONSOLE),
+  '/usr/lib/withvm/dhcp': program(DHCP),
+  '/usr/lib/withvm/shutdown': program(SHUTDOWN),
+  '/usr/sbin/poweroff': program(STOP),
+  '/usr/sbin/reboot': program(STOP),
+  '/usr/sbin/halt': program(STOP),
+  '/usr/sbin/shutdown': program(SHUTDOWN_COMMAND),
+  '/etc/acpi/PWRF/00000080': program(POWER_BUTTON),
+  '/etc/inittab': text(INITTAB),
+  '/etc/profile': text(PROFILE),
+  '/etc/passwd': text(PASSWD),
+  '/etc/group': text(GROUP),
+  '/etc/shells': text('/bin/sh\n'),
+  '/etc/hostname': text('tiny\n'),
+  '/etc/hosts': text('127.0.0.1 localhost tiny\n::1 localhost\n'),
+  '/etc/nsswitch.conf': text('passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n'),
+  '/etc/os-release': text('ID=withvm-tiny\nNAME="withvm tiny"\nPRETTY_NAME="withvm tiny guest"\n'),
+  '/root/.ssh/authorized_keys': text('', 0o600),
+}

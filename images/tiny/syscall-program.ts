@@ -1,0 +1,152 @@
+/**
+ * A program that is nothing but a list of system calls, for the initial RAM disk: where a shell would start
+ * a process per module and per mount, which under emulation costs milliseconds each, this starts none.
+ * x86-64 only.
+ */
+
+/** An argument: a number, a NUL-terminated string, raw bytes, a list of strings, or a value of {@link KEPT} and {@link ENVIRONMENT}. */
+export type SyscallArgument =
+  | number
+  | string
+  | Uint8Array
+  | { readonly strings: readonly string[] }
+  | typeof KEPT
+  | typeof ENVIRONMENT
+
+/** Stands for the result of the last call that was marked with `keep`. */
+export const KEPT = Symbol('kept result')
+/** Stands for the environment that the program itself was started with. */
+export const ENVIRONMENT = Symbol('environment')
+
+export interface Syscall {
+  readonly number: number
+  readonly args: readonly SyscallArgument[]
+  /** The result becomes {@link KEPT}. */
+  readonly keep?: boolean
+  /** What is written to the console if the call fails; the program then ends, and the kernel panics. */
+  readonly failure?: string
+}
+
+const BASE = 0x400000
+const HEADER_BYTES = 64 + 56
+const SYS_WRITE = 1
+const SYS_EXIT = 60
+
+/** `mov REG, imm64` for the six argument registers rdi, rsi, rdx, r10, r8, r9. */
+const LOAD_ARGUMENT = [
+  [0x48, 0xbf],
+  [0x48, 0xbe],
+  [0x48, 0xba],
+  [0x49, 0xba],
+  [0x49, 0xb8],
+  [0x49, 0xb9],
+] as const
+/** `mov REG, r12` for the same registers: r12 holds the kept result. */
+const LOAD_KEPT = [
+  [0x4c, 0x89, 0xe7],
+  [0x4c, 0x89, 0xe6],
+  [0x4c, 0x89, 0xe2],
+  [0x4d, 0x89, 0xe2],
+  [0x4d, 0x89, 0xe0],
+  [0x4d, 0x89, 0xe1],
+] as const
+/** `mov REG, r13` for the same registers: r13 holds the environment. */
+const LOAD_ENVIRONMENT = [
+  [0x4c, 0x89, 0xef],
+  [0x4c, 0x89, 0xee],
+  [0x4c, 0x89, 0xea],
+  [0x4d, 0x89, 0xea],
+  [0x4d, 0x89, 0xe8],
+  [0x4d, 0x89, 0xe9],
+] as const
+/** `mov rax, [rsp]; lea r13, [rsp + rax * 8 + 16]`: the stack has argc, the arguments, a null, the environment. */
+const PROLOGUE = [0x48, 0x8b, 0x04, 0x24, 0x4c, 0x8d, 0x6c, 0xc4, 0x10] as const
+
+/** Makes the static ELF program that runs the calls one after the other, and exits with 1 at the end. */
+export function assembleSyscallProgram(calls: readonly Syscall[]): Buffer {
+  // Addresses do not change the length of the code, so a first pass measures it.
+  const codeBytes = assemble(calls, createData(0)).length
+  const data = createData(BASE + HEADER_BYTES + codeBytes)
+  const code = assemble(calls, data)
+  return Buffer.concat([buildHeader(code.length + data.bytes().length), code, data.bytes()])
+}
+
+interface Data {
+  place(value: string | Uint8Array | { readonly strings: readonly string[] }): number
+  bytes(): Buffer
+}
+
+function createData(base: number): Data {
+  const parts: Buffer[] = []
+  let length = 0
+  const append = (bytes: Buffer): number => {
+    const at = base + length
+    const padded = Buffer.concat([bytes, Buffer.alloc((8 - (bytes.length % 8)) % 8)])
+    parts.push(padded)
+    length += padded.length
+    return at
+  }
+  const place: Data['place'] = (value) => {
+    if (typeof value === 'string') return append(Buffer.from(`${value}\0`))
+    if (value instanceof Uint8Array) return append(Buffer.from(value))
+    const pointers = Buffer.alloc(8 * (value.strings.length + 1))
+    for (const [index, text] of value.strings.entries()) {
+      pointers.writeBigUInt64LE(BigInt(append(Buffer.from(`${text}\0`))), index * 8)
+    }
+    return append(pointers)
+  }
+  return { place, bytes: () => Buffer.concat(parts) }
+}
+
+function assemble(calls: readonly Syscall[], data: Data): Buffer {
+  const end: Syscall = { number: SYS_EXIT, args: [1] }
+  return Buffer.concat([Buffer.from(PROLOGUE), ...[...calls, end].map((call) => assembleCall(call, data))])
+}
+
+function assembleCall(call: Syscall, data: Data): Buffer {
+  const parts = call.args.map((argument, index) => {
+    if (argument === KEPT) return Buffer.from(LOAD_KEPT[index] ?? [])
+    if (argument === ENVIRONMENT) return Buffer.from(LOAD_ENVIRONMENT[index] ?? [])
+    const value = Buffer.alloc(8)
+    value.writeBigInt64LE(BigInt(typeof argument === 'number' ? argument : data.place(argument)))
+    return Buffer.concat([Buffer.from(LOAD_ARGUMENT[index] ?? []), value])
+  })
+  const number = Buffer.alloc(4)
+  number.writeUInt32LE(call.number)
+  // mov eax, imm32; syscall
+  parts.push(Buffer.from([0xb8]), number, Buffer.from([0x0f, 0x05]))
+  if (call.keep) parts.push(Buffer.from([0x49, 0x89, 0xc4])) // mov r12, rax
+  if (call.failure !== undefined) {
+    const message = Buffer.from(`${call.failure}\n`)
+    const report = Buffer.concat([
+      assembleCall({ number: SYS_WRITE, args: [2, message, message.length] }, data),
+      assembleCall({ number: SYS_EXIT, args: [1] }, data),
+    ])
+    // test rax, rax; jns over the report
+    parts.push(Buffer.from([0x48, 0x85, 0xc0, 0x79, report.length]), report)
+  }
+  return Buffer.concat(parts)
+}
+
+function buildHeader(contentBytes: number): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES)
+  const fileBytes = BigInt(HEADER_BYTES + contentBytes)
+  header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
+  header.writeUInt16LE(2, 0x10) // ET_EXEC
+  header.writeUInt16LE(62, 0x12) // EM_X86_64
+  header.writeUInt32LE(1, 0x14)
+  header.writeBigUInt64LE(BigInt(BASE + HEADER_BYTES), 0x18) // entry
+  header.writeBigUInt64LE(64n, 0x20) // program headers
+  header.writeUInt16LE(64, 0x34)
+  header.writeUInt16LE(56, 0x36)
+  header.writeUInt16LE(1, 0x38)
+  header.writeUInt32LE(1, 64) // PT_LOAD
+  header.writeUInt32LE(7, 68) // read, write, execute
+  header.writeBigUInt64LE(0n, 72)
+  header.writeBigUInt64LE(BigInt(BASE), 80)
+  header.writeBigUInt64LE(BigInt(BASE), 88)
+  header.writeBigUInt64LE(fileBytes, 96)
+  header.writeBigUInt64LE(fileBytes, 104)
+  header.writeBigUInt64LE(0x1000n, 112)
+  return header
+}

@@ -1,0 +1,130 @@
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { raceSignal } from '../../common/deadline.js'
+import { VMError } from '../../errors.js'
+import { CommandOutput } from '../command-output.js'
+import {
+  type CommandOptions,
+  overflowCommand,
+  prefixEnv,
+  type RawOutcome,
+  resolveTimeoutMs,
+  timeOutCommand,
+} from '../command-result.js'
+import { killTreeOf } from '../kill-tree.js'
+import type { GuestAgent } from './guest-agent.js'
+import { signalName } from './linux-signals.js'
+
+interface ExecStatus {
+  readonly exited: boolean
+  readonly exitcode?: number
+  readonly signal?: number
+  readonly 'out-data'?: string
+  readonly 'err-data'?: string
+  readonly 'out-truncated'?: boolean
+  readonly 'err-truncated'?: boolean
+}
+
+/** The agent collects 16 MiB of each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
+const AGENT_MAX_BYTES = 16 * 1024 * 1024
+const FIRST_POLL_MS = 1
+const LAST_POLL_MS = 100
+
+/** Runs a shell command by way of `guest-exec` and waits for its end. */
+export async function runByAgent(
+  agent: GuestAgent,
+  command: string,
+  options: CommandOptions,
+): Promise<RawOutcome> {
+  const timeoutMs = resolveTimeoutMs(options.timeout)
+  const line = prefixEnv(command, options.env)
+  const startedAt = performance.now()
+  const outcome = (rest: Partial<RawOutcome> = {}): RawOutcome => ({
+    command,
+    stdout: Buffer.alloc(0),
+    stderr: Buffer.alloc(0),
+    exitCode: undefined,
+    signal: undefined,
+    durationMs: performance.now() - startedAt,
+    ...rest,
+  })
+  const timer = new AbortController()
+  const timeout = Number.isFinite(timeoutMs) ? setTimeout(() => timer.abort(), timeoutMs) : undefined
+  const { boot } = agent
+  const signal = AbortSignal.any([boot, timer.signal, ...(options.signal ? [options.signal] : [])])
+  let pid: number | undefined
+  try {
+    const input = await raceSignal(readInput(options.stdin), signal)
+    const starting = agent.execute('guest-exec', {
+      path: '/bin/sh',
+      arg: ['-c', line],
+      'capture-output': true,
+      ...(input.length > 0 && { 'input-data': input.toString('base64') }),
+    })
+    starting.then(
+      (started) => {
+        pid = (started as { pid: number }).pid
+        if (signal.aborted && !boot.aborted) killProcess(agent, pid)
+      },
+      () => {},
+    )
+    const status = await waitForExit(
+      agent,
+      ((await raceSignal(starting, signal)) as { pid: number }).pid,
+      signal,
+    )
+    return settle(status, outcome, options)
+  } catch (error) {
+    if (!signal.aborted) throw error
+    if (boot.aborted) throw boot.reason
+    if (pid !== undefined) killProcess(agent, pid)
+    if (timer.signal.aborted) throw timeOutCommand(outcome(), { timeoutMs })
+    const reason: unknown = options.signal?.reason
+    throw reason instanceof VMError ? reason : timeOutCommand(outcome(), { aborted: reason })
+  } finally {
+    clearTimeout(timeout)
+  }
+}
+
+async function waitForExit(agent: GuestAgent, pid: number, signal: AbortSignal): Promise<ExecStatus> {
+  for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, LAST_POLL_MS)) {
+    await sleep(pollMs, undefined, { signal })
+    const status = (await raceSignal(agent.execute('guest-exec-status', { pid }), signal)) as ExecStatus
+    if (status.exited) return status
+  }
+}
+
+function settle(
+  status: ExecStatus,
+  outcome: (rest: Partial<RawOutcome>) => RawOutcome,
+  options: CommandOptions,
+): RawOutcome {
+  const maxBytes = options.maxBuffer ?? AGENT_MAX_BYTES
+  const outputs = { stdout: status['out-data'], stderr: status['err-data'] }
+  const collected: Record<'stdout' | 'stderr', Buffer> = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }
+  const truncated = { stdout: status['out-truncated'], stderr: status['err-truncated'] }
+  let overflow: 'stdout' | 'stderr' | undefined
+  for (const name of ['stdout', 'stderr'] as const) {
+    const output = new CommandOutput(options[name], maxBytes, options.collect)
+    if (!output.push(Buffer.from(outputs[name] ?? '', 'base64')) || truncated[name]) overflow ??= name
+    output.end()
+    collected[name] = output.toBuffer()
+  }
+  const raw = outcome({
+    ...collected,
+    exitCode: status.signal === undefined ? status.exitcode : undefined,
+    signal: status.signal === undefined ? undefined : signalName(status.signal),
+  })
+  if (overflow !== undefined) throw overflowCommand(raw, overflow, Math.min(maxBytes, AGENT_MAX_BYTES))
+  return raw
+}
+
+function killProcess(agent: GuestAgent, pid: number): void {
+  agent.execute('guest-exec', { path: '/bin/sh', arg: ['-c', killTreeOf(pid)] }).catch(() => {})
+}
+
+async function readInput(stdin: CommandOptions['stdin']): Promise<Buffer> {
+  if (stdin instanceof Readable) return buffer(stdin)
+  return Buffer.from(stdin ?? '')
+}

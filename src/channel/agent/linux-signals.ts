@@ -1,0 +1,10 @@
+/** Linux' signals from 1 on (signal(7), x86 and ARM). The guest's numbers, whatever this host's are. */
+const NAMES =
+  'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'.split(
+    ' ',
+  )
+
+export function signalName(signal: number): string {
+  const name = NAMES[signal - 1]
+  return name === undefined ? `signal ${signal}` : `SIG${name}`
+}

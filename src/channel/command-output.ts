@@ -1,0 +1,56 @@
+import type { Writable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
+
+/** Collects one stream of a command up to a limit, and passes it on while it comes. */
+export class CommandOutput {
+  readonly #sink: Writable | ((text: string) => void) | undefined
+  readonly #maxBytes: number
+  readonly #isCollected: boolean
+  readonly #decoder = new StringDecoder('utf8')
+  readonly #chunks: Buffer[] = []
+  #bytes = 0
+
+  constructor(sink: Writable | ((text: string) => void) | undefined, maxBytes: number, isCollected = true) {
+    this.#sink = sink
+    this.#maxBytes = isCollected ? maxBytes : Number.POSITIVE_INFINITY
+    this.#isCollected = isCollected
+  }
+
+  /** False once there was more than the limit; the excess is dropped. */
+  push(chunk: Buffer): boolean {
+    const room = this.#maxBytes - this.#bytes
+    const kept = chunk.length > room ? chunk.subarray(0, room) : chunk
+    if (this.#isCollected) this.#chunks.push(kept)
+    this.#bytes += kept.length
+    if (typeof this.#sink === 'function') {
+      const text = this.#decoder.write(kept)
+      if (text !== '') this.#sink(text)
+    } else {
+      this.#sink?.write(kept)
+    }
+    return kept === chunk
+  }
+
+  /** Passes on what an incomplete character left. */
+  end(): void {
+    const rest = this.#decoder.end()
+    if (typeof this.#sink === 'function' && rest !== '') this.#sink(rest)
+  }
+
+  /** Resolves when the receiver can take more; undefined when it can now. */
+  get drained(): Promise<void> | undefined {
+    const sink = this.#sink
+    if (sink === undefined || typeof sink === 'function' || !sink.writableNeedDrain) return undefined
+    return new Promise((resolve) => {
+      const done = () => {
+        sink.off('drain', done).off('close', done).off('error', done)
+        resolve()
+      }
+      sink.on('drain', done).on('close', done).on('error', done)
+    })
+  }
+
+  toBuffer(): Buffer {
+    return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks)
+  }
+}

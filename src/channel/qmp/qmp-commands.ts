@@ -1,0 +1,130 @@
+/** What QEMU says when a connection opens. */
+export interface QmpGreeting {
+  readonly version: QmpVersion
+  readonly capabilities: readonly string[]
+}
+
+export interface QmpVersion {
+  readonly qemu: { readonly major: number; readonly minor: number; readonly micro: number }
+  /** The distribution's own version, as `Debian 1:7.2+dfsg-7`. */
+  readonly package: string
+}
+
+/** A message that QEMU sends by itself, as `SHUTDOWN`. */
+export interface QmpEvent {
+  readonly event: string
+  readonly data: Readonly<Record<string, unknown>>
+  readonly timestamp: { readonly seconds: number; readonly microseconds: number }
+}
+
+/** The states of a machine (QEMU's QAPI schema, `RunState`). */
+export type QmpRunState =
+  | 'running'
+  | 'paused'
+  | 'shutdown'
+  | 'guest-panicked'
+  | 'internal-error'
+  | 'io-error'
+  | 'inmigrate'
+  | 'postmigrate'
+  | 'finish-migrate'
+  | 'prelaunch'
+  | 'restore-vm'
+  | 'save-vm'
+  | 'suspended'
+  | 'watchdog'
+  | 'debug'
+  | 'colo'
+
+interface Command<Arguments, Returns> {
+  readonly arguments: Arguments
+  readonly returns: Returns
+}
+
+type NoArguments = Readonly<Record<string, never>>
+type Nothing = Readonly<Record<string, never>>
+
+/** The commands whose arguments and result are typed (QEMU's QAPI schema, 7.2). Any other goes by its name. */
+export interface QmpCommands {
+  'query-status': Command<NoArguments, { readonly status: QmpRunState; readonly running: boolean }>
+  'query-version': Command<NoArguments, QmpVersion>
+  'query-name': Command<NoArguments, { readonly name?: string }>
+  'query-kvm': Command<NoArguments, { readonly enabled: boolean; readonly present: boolean }>
+  'query-commands': Command<NoArguments, ReadonlyArray<{ readonly name: string }>>
+  'query-chardev': Command<
+    NoArguments,
+    ReadonlyArray<{ readonly label: string; readonly filename: string; readonly 'frontend-open': boolean }>
+  >
+  'query-block': Command<
+    NoArguments,
+    ReadonlyArray<{
+      readonly device: string
+      readonly qdev?: string
+      readonly inserted?: {
+        readonly file: string
+        readonly 'node-name'?: string
+        readonly ro: boolean
+        readonly drv: string
+        readonly backing_file?: string
+      }
+    }>
+  >
+  'query-machines': Command<
+    NoArguments,
+    ReadonlyArray<{
+      readonly name: string
+      readonly alias?: string
+      readonly 'is-default'?: boolean
+      readonly 'cpu-max': number
+      readonly deprecated: boolean
+    }>
+  >
+  'query-cpu-definitions': Command<
+    NoArguments,
+    ReadonlyArray<{
+      readonly name: string
+      readonly typename: string
+      readonly 'unavailable-features'?: readonly string[]
+      readonly deprecated: boolean
+    }>
+  >
+  'query-cpus-fast': Command<
+    NoArguments,
+    ReadonlyArray<{ readonly 'cpu-index': number; readonly 'thread-id': number; readonly target: string }>
+  >
+  'qom-list-types': Command<
+    { readonly implements?: string; readonly abstract?: boolean },
+    ReadonlyArray<{ readonly name: string; readonly parent?: string }>
+  >
+  'qom-get': Command<{ readonly path: string; readonly property: string }, unknown>
+  'qom-set': Command<{ readonly path: string; readonly property: string; readonly value: unknown }, Nothing>
+  'human-monitor-command': Command<{ readonly 'command-line': string; readonly 'cpu-index'?: number }, string>
+  device_add: Command<
+    { readonly driver: string; readonly id?: string; readonly [key: string]: unknown },
+    Nothing
+  >
+  device_del: Command<{ readonly id: string }, Nothing>
+  netdev_add: Command<
+    { readonly type: string; readonly id: string; readonly [key: string]: unknown },
+    Nothing
+  >
+  netdev_del: Command<{ readonly id: string }, Nothing>
+  set_link: Command<{ readonly name: string; readonly up: boolean }, Nothing>
+  'send-key': Command<
+    {
+      readonly keys: ReadonlyArray<{ readonly type: 'qcode'; readonly data: string }>
+      readonly 'hold-time'?: number
+    },
+    Nothing
+  >
+  screendump: Command<
+    { readonly filename: string; readonly format?: 'ppm' | 'png'; readonly device?: string },
+    Nothing
+  >
+  quit: Command<NoArguments, Nothing>
+  stop: Command<NoArguments, Nothing>
+  cont: Command<NoArguments, Nothing>
+  system_powerdown: Command<NoArguments, Nothing>
+  system_reset: Command<NoArguments, Nothing>
+  system_wakeup: Command<NoArguments, Nothing>
+}

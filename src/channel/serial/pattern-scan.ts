@@ -1,0 +1,55 @@
+import type { TextLog } from './text-log.js'
+
+/** The most characters that one match may span, and the longest line that is searched as one. */
+export const MATCH_WINDOW_CHARS = 16 * 1024
+
+export interface FoundPattern {
+  readonly match: RegExpExecArray
+  /** Offsets in the line view. */
+  readonly start: number
+  readonly end: number
+}
+
+/** What a pattern source must hold to be able to match a line end: a class, an escape or the line end itself. */
+const MAY_SPAN_LINES = /\\[nrtsWDPpxuckfv0-9]|\[\^|\n|\(\?[a-z]*s/
+
+/** A pattern of which `^` and `$` match at the bounds of lines; a text is taken as it is. */
+export function toLineRegExp(pattern: string | RegExp): RegExp {
+  if (typeof pattern === 'string') return new RegExp(pattern.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'g')
+  // `g` and `y` would carry state from one caller to the next.
+  return new RegExp(pattern.source, `${pattern.flags.replace(/[gym]/g, '')}gm`)
+}
+
+/** Searches a growing log for one pattern and never looks twice at what can no longer be part of a match. */
+export class PatternScan {
+  readonly #log: TextLog
+  readonly #regexp: RegExp
+  readonly #spansLines: boolean
+  #from: number
+
+  constructor(log: TextLog, pattern: string | RegExp, from: number) {
+    this.#log = log
+    this.#from = from
+    this.#regexp = toLineRegExp(pattern)
+    this.#spansLines =
+      typeof pattern === 'string'
+        ? pattern.includes('\n')
+        : pattern.flags.includes('s') || MAY_SPAN_LINES.test(pattern.source)
+  }
+
+  next(): FoundPattern | undefined {
+    const from = Math.max(this.#from, this.#log.start)
+    // One character more in front, so that `^` is false in the middle of a line.
+    const base = Math.max(from - 1, this.#log.start)
+    const text = this.#log.slice(base)
+    this.#regexp.lastIndex = from - base
+    const match = this.#regexp.exec(text)
+    if (match !== null) {
+      const start = base + match.index
+      return { match, start, end: start + match[0].length }
+    }
+    const lineStart = this.#spansLines ? 0 : text.lastIndexOf('\n') + 1
+    this.#from = Math.max(from, base + lineStart, base + text.length - MATCH_WINDOW_CHARS)
+    return undefined
+  }
+}

@@ -1,0 +1,79 @@
+import type { Terminal } from '@xterm/headless'
+import { createDeferred, type Deferred } from '../../common/deferred.js'
+
+/** What may wait to be drawn. A screen shows far less, so what is older may go. */
+const MAX_PENDING_CHARS = 1024 * 1024
+/** What the terminal is given at a time: a few milliseconds' work. */
+const CHUNK_CHARS = 64 * 1024
+
+interface Catching {
+  readonly offset: number
+  readonly caughtUp: Deferred<void>
+}
+
+/**
+ * Gives text to a terminal as fast as it draws. Of what a guest writes faster than that the newest is kept: what
+ * waits never grows beyond its limit.
+ */
+export class ScreenFeed {
+  readonly #terminal: Terminal
+  readonly #onDrawn: () => void
+  #pending: string[] = []
+  #isDrawing = false
+  /** Characters from the very start: those that came, and those of them that were drawn or left out. */
+  #pushed = 0
+  #done = 0
+  #catching: Catching[] = []
+
+  constructor(terminal: Terminal, onDrawn: () => void) {
+    this.#terminal = terminal
+    this.#onDrawn = onDrawn
+  }
+
+  push(text: string): void {
+    if (text === '') return
+    const last = this.#pending.at(-1)
+    if (last !== undefined && last.length + text.length <= CHUNK_CHARS) {
+      this.#pending[this.#pending.length - 1] = last + text
+    } else {
+      for (let at = 0; at < text.length; at += CHUNK_CHARS) {
+        this.#pending.push(text.slice(at, at + CHUNK_CHARS))
+      }
+    }
+    this.#pushed += text.length
+    this.#leaveOutOldest()
+    if (!this.#isDrawing) this.#drawNext()
+  }
+
+  /** Resolves when all that has been pushed up to now is drawn, however much comes after it. */
+  async caughtUp(): Promise<void> {
+    if (this.#done >= this.#pushed) return
+    const catching = { offset: this.#pushed, caughtUp: createDeferred<void>() }
+    this.#catching.push(catching)
+    await catching.caughtUp.promise
+  }
+
+  #leaveOutOldest(): void {
+    let dropped = 0
+    while (this.#pushed - this.#done > MAX_PENDING_CHARS && dropped < this.#pending.length - 1) {
+      this.#done += (this.#pending[dropped++] as string).length
+    }
+    // CAN ends a sequence whose end is among what was left out.
+    if (dropped > 0) this.#pending.splice(0, dropped + 1, `\x18${this.#pending[dropped]}`)
+    if (dropped > 0) this.#done--
+  }
+
+  #drawNext(): void {
+    const text = this.#pending.shift()
+    this.#isDrawing = text !== undefined
+    if (text === undefined) return
+    this.#terminal.write(text, () => {
+      this.#done += text.length
+      const drawn = this.#catching.filter(({ offset }) => offset <= this.#done)
+      this.#catching = this.#catching.filter(({ offset }) => offset > this.#done)
+      for (const { caughtUp } of drawn) caughtUp.resolve()
+      this.#onDrawn()
+      this.#drawNext()
+    })
+  }
+}

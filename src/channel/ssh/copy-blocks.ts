@@ -1,0 +1,105 @@
+import { type FileHandle, open } from 'node:fs/promises'
+import type { SFTPWrapper } from 'ssh2'
+import { raceSignal } from '../../common/deadline.js'
+import { toPromise } from './file-side.js'
+
+/** One file, open for reading or for writing at any place. */
+export interface BlockFile {
+  /** Gives fewer bytes than asked for only near the end, and none at it. */
+  read(offset: number, length: number): Promise<Buffer>
+  write(offset: number, bytes: Buffer): Promise<void>
+  chmod(mode: number): Promise<void>
+  close(): Promise<void>
+}
+
+export type OpenBlocks = (path: string, flags: 'r' | 'w', mode: number) => Promise<BlockFile>
+
+/** What every SFTP server takes in one message (draft-ietf-secsh-filexfer-02, 3). */
+const BLOCK_BYTES = 32 * 1024
+/** Blocks under way: enough to hide the round trips of an emulated guest. */
+const PARALLEL_BLOCKS = 32
+
+/**
+ * Copies a file in blocks, several at a time. ssh2's own `fastPut` and `fastGet` never end when the connection is
+ * lost while they wait for it; the signal ends this, and both files are closed.
+ */
+export async function copyBlocks(
+  source: { readonly open: OpenBlocks; readonly path: string; readonly sizeBytes: number },
+  target: { readonly open: OpenBlocks; readonly path: string; readonly mode: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const from = await raceSignal(source.open(source.path, 'r', 0), signal)
+  let to: BlockFile | undefined
+  try {
+    const opened = await raceSignal(target.open(target.path, 'w', target.mode), signal)
+    to = opened
+    let next = 0
+    let isEnd = false
+    const work = async () => {
+      while (!isEnd && !signal.aborted) {
+        const offset = next
+        next += BLOCK_BYTES
+        isEnd = (await copyBlock(from, opened, offset)) || isEnd
+      }
+    }
+    // Files of /proc and /sys say that they are empty, and are not fond of being read in parallel.
+    const workers = source.sizeBytes === 0 ? 1 : PARALLEL_BLOCKS
+    await raceSignal(Promise.all(Array.from({ length: workers }, work)), signal)
+    await raceSignal(opened.chmod(target.mode), signal)
+    await raceSignal(opened.close(), signal)
+    to = undefined
+  } finally {
+    // Not waited for: the far side may be gone.
+    from.close().catch(() => {})
+    to?.close().catch(() => {})
+  }
+}
+
+/** Gives true at the end of the file. */
+async function copyBlock(from: BlockFile, to: BlockFile, start: number): Promise<boolean> {
+  for (let offset = start; offset < start + BLOCK_BYTES; ) {
+    const bytes = await from.read(offset, start + BLOCK_BYTES - offset)
+    if (bytes.length === 0) return true
+    await to.write(offset, bytes)
+    offset += bytes.length
+  }
+  return false
+}
+
+export const openLocal: OpenBlocks = async (path, flags, mode) => {
+  const file: FileHandle = await open(path, flags, mode)
+  return {
+    read: async (offset, length) => {
+      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset)
+      return buffer.subarray(0, bytesRead)
+    },
+    write: async (offset, bytes) => {
+      for (let done = 0; done < bytes.length; ) {
+        done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
+      }
+    },
+    chmod: (wanted) => file.chmod(wanted & 0o777),
+    close: () => file.close(),
+  }
+}
+
+export function openRemote(sftp: SFTPWrapper): OpenBlocks {
+  return async (path, flags, mode) => {
+    const handle = await new Promise<Buffer>((resolve, reject) => {
+      sftp.open(path, flags, mode, (error, opened) => (error ? reject(error) : resolve(opened)))
+    })
+    return {
+      read: (offset, length) =>
+        new Promise((resolve, reject) => {
+          const bytes = Buffer.allocUnsafe(length)
+          sftp.read(handle, bytes, 0, length, offset, (error, count) => {
+            if (error) reject(error)
+            else resolve(bytes.subarray(0, count))
+          })
+        }),
+      write: (offset, bytes) => toPromise((done) => sftp.write(handle, bytes, 0, bytes.length, offset, done)),
+      chmod: (wanted) => toPromise((done) => sftp.fchmod(handle, wanted, done)),
+      close: () => toPromise((done) => sftp.close(handle, done)),
+    }
+  }
+}

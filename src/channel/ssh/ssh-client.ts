@@ -1,0 +1,190 @@
+import type { ClientChannel, ExecOptions, SFTPWrapper } from 'ssh2'
+import { createDeferred } from '../../common/deferred.js'
+import { quoteWord } from '../../common/shell-quote.js'
+import { VMError, vmError } from '../../errors.js'
+import { type CommandOptions, type CommandResult, prefixEnv, settleCommand } from '../command-result.js'
+import { killTreeOfSibling } from '../kill-tree.js'
+import { ChannelOpener } from './channel-opener.js'
+import { type ShellOptions, ShellSession, type Terminal, toPty } from './shell-session.js'
+import { openSshConnection, type SshConnection, type SshConnectOptions } from './ssh-connection.js'
+import { runOnChannel } from './ssh-exec.js'
+import { downloadPath, type TransferOptions, uploadPath } from './transfer.js'
+
+export interface SshExecOptions extends CommandOptions {
+  /** Runs the command on a terminal. Its error output then comes on stdout, as terminals have it. */
+  readonly tty?: Terminal | undefined
+}
+
+const KILL_TIMEOUT_MS = 10_000
+
+/** A connection to an SSH server in a guest. Commands on it may run at the same time. */
+export class SshClient {
+  /** The key that the server showed, to be pinned for the next connection. */
+  readonly hostKey: Buffer
+  readonly #connection: SshConnection
+  readonly #opener = new ChannelOpener()
+  /** The commands whose channels are open, the oldest first. */
+  readonly #running = new Set<{ readonly line: string }>()
+  readonly #closed = createDeferred<never>()
+  #closedBy: Error | undefined
+  readonly #lost = new AbortController()
+  #idleSftp: SFTPWrapper[] = []
+
+  private constructor(connection: SshConnection) {
+    this.#connection = connection
+    this.hostKey = connection.hostKey
+    this.#closed.promise.catch(() => {})
+    let reason = 'the server closed it'
+    connection.client.on('error', (error: Error) => {
+      reason = error.message
+    })
+    connection.client.on('close', () => this.#lose(connectionLost(reason)))
+  }
+
+  /**
+   * Connects and logs in.
+   *
+   * @throws {GuestError} SSH_REFUSED when nothing answers as an SSH server in time, SSH_AUTH_FAILED when it
+   *   refuses the login, SSH_HOST_KEY_CHANGED when it shows another key than `hostKey`.
+   */
+  static async connect(options: SshConnectOptions): Promise<SshClient> {
+    return new SshClient(await openSshConnection(options))
+  }
+
+  get isClosed(): boolean {
+    return this.#closedBy !== undefined
+  }
+
+  /** Rejects with SSH_CLOSED once the connection is gone; never resolves. */
+  get closed(): Promise<never> {
+    return this.#closed.promise
+  }
+
+  /**
+   * Runs a command by the user's shell.
+   *
+   * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal (unless
+   *   `reject: false`), COMMAND_TIMEOUT when its time is up or its signal aborts.
+   * @throws {GuestError} SSH_CLOSED when the connection is lost.
+   */
+  exec(
+    command: string,
+    options: SshExecOptions & { readonly encoding: 'buffer' },
+  ): Promise<CommandResult<Buffer>>
+  exec(command: string, options?: SshExecOptions): Promise<CommandResult>
+  async exec(command: string, options: SshExecOptions = {}): Promise<CommandResult<string | Buffer>> {
+    const line = prefixEnv(command, options.env)
+    const config: ExecOptions = options.tty === undefined ? {} : { pty: toPty(options.tty) }
+    const { client } = this.#connection
+    const run = { line }
+    const open = async (signal: AbortSignal | undefined) => {
+      const channel = await this.#opener.open<ClientChannel>(
+        (done) => client.exec(line, config, done),
+        signal,
+      )
+      this.#running.add(run)
+      channel.once('close', () => this.#running.delete(run))
+      return channel
+    }
+    return settleCommand(await runOnChannel(command, options, open, () => this.#endTree(run)), options)
+  }
+
+  /** Ends a command that runs, with all that it has started. */
+  async #endTree(run: { readonly line: string }): Promise<void> {
+    const alike = [...this.#running].filter(({ line }) => line === run.line)
+    const script = `exec /bin/sh -c ${quoteWord(killTreeOfSibling(alike.indexOf(run)))}`
+    const { client } = this.#connection
+    const open = (signal: AbortSignal | undefined) =>
+      this.#opener.open<ClientChannel>((done) => client.exec(script, done), signal)
+    const raw = await runOnChannel('', { stdin: run.line, timeout: KILL_TIMEOUT_MS }, open)
+    if (raw.exitCode !== 0) throw new Error('the command was not found')
+  }
+
+  /** Opens an interactive shell, or a command, on a terminal. */
+  async shell(options: ShellOptions = {}): Promise<ShellSession> {
+    const { client } = this.#connection
+    const pty = toPty(options)
+    const { command } = options
+    const channel = await this.#opener.open<ClientChannel>(
+      (done) => (command === undefined ? client.shell(pty, done) : client.exec(command, { pty }, done)),
+      options.signal,
+    )
+    return new ShellSession(channel)
+  }
+
+  /**
+   * Copies a file or a folder into the guest: see {@link uploadPath}.
+   *
+   * @throws {GuestError} TRANSFER_FAILED
+   */
+  async upload(localPath: string, remotePath: string, options: TransferOptions = {}): Promise<void> {
+    await this.#withSftp(options, (sftp, inner) => uploadPath(sftp, localPath, remotePath, inner))
+  }
+
+  /**
+   * Copies a file or a folder out of the guest: see {@link downloadPath}.
+   *
+   * @throws {GuestError} TRANSFER_FAILED
+   */
+  async download(remotePath: string, localPath: string, options: TransferOptions = {}): Promise<void> {
+    await this.#withSftp(options, (sftp, inner) => downloadPath(sftp, remotePath, localPath, inner))
+  }
+
+  /** Ends the connection and what runs on it. Safe to call again. */
+  close(reason = 'the harness closed it'): void {
+    this.#lose(connectionLost(reason))
+    this.#connection.client.destroy()
+  }
+
+  /** Each copy has a channel to itself, so that ending one leaves the others alone; idle ones are used again. */
+  async #withSftp(
+    options: TransferOptions,
+    copy: (sftp: SFTPWrapper, inner: TransferOptions) => Promise<void>,
+  ): Promise<void> {
+    const lost = this.#lost.signal
+    const signal = options.signal === undefined ? lost : AbortSignal.any([options.signal, lost])
+    const sftp = this.#idleSftp.pop() ?? (await this.#openSftp(signal))
+    try {
+      await copy(sftp, { signal })
+    } finally {
+      if (signal.aborted) sftp.end()
+      else if (this.#opener.has(sftp)) this.#idleSftp.push(sftp)
+    }
+  }
+
+  async #openSftp(signal: AbortSignal): Promise<SFTPWrapper> {
+    try {
+      const sftp = await this.#opener.open<SFTPWrapper>((done) => this.#connection.client.sftp(done), signal)
+      sftp.on('error', () => {}) // 'close' follows
+      sftp.on('close', () => {
+        this.#idleSftp = this.#idleSftp.filter((idle) => idle !== sftp)
+      })
+      return sftp
+    } catch (cause) {
+      signal.throwIfAborted()
+      const reason = cause instanceof VMError ? cause.cause : cause
+      throw vmError('TRANSFER_FAILED', {
+        summary: 'the SSH server in the guest offers no SFTP',
+        got: reason instanceof Error ? reason.message : String(reason),
+        hint: 'Install an SFTP server in the image (Debian: openssh-sftp-server).',
+        cause,
+      })
+    }
+  }
+
+  #lose(error: Error): void {
+    if (this.#closedBy !== undefined) return
+    this.#closedBy = error
+    this.#closed.reject(error)
+    this.#lost.abort(error)
+    this.#opener.close(error)
+  }
+}
+
+function connectionLost(reason: string): Error {
+  return vmError('SSH_CLOSED', {
+    summary: 'the SSH connection to the guest is closed',
+    got: reason,
+    hint: 'The guest may have rebooted, panicked or lost its network: see the serial console.',
+  })
+}

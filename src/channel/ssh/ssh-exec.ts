@@ -1,0 +1,181 @@
+import { Readable } from 'node:stream'
+import type { ClientChannel } from 'ssh2'
+import { VMError, vmError } from '../../errors.js'
+import { CommandOutput } from '../command-output.js'
+import {
+  type CommandOptions,
+  decodeOutcome,
+  describeOutput,
+  overflowCommand,
+  type RawOutcome,
+  resolveTimeoutMs,
+  timeOutCommand,
+} from '../command-result.js'
+
+const DEFAULT_MAX_BUFFER = 64 * 1024 * 1024
+/** How long a command with all that it has started may take to end; an emulated guest needs 100 to 300. */
+const END_TREE_MS = 2000
+/** How long a command that is told to end may take over it before it is killed. */
+const KILL_AFTER_MS = 250
+
+/**
+ * Runs a command on a channel that `open` gives and waits for its end. When it is given up, `endTree` is to end it
+ * with all that it has started.
+ *
+ * @throws {CommandError} COMMAND_TIMEOUT when its time is up or its signal aborts.
+ * @throws {GuestError} SSH_CLOSED when the connection is lost before the command has ended.
+ */
+export function runOnChannel(
+  command: string,
+  options: CommandOptions,
+  open: (signal: AbortSignal | undefined) => Promise<ClientChannel>,
+  endTree: () => Promise<unknown> = async () => {},
+): Promise<RawOutcome> {
+  const { signal } = options
+  const timeoutMs = resolveTimeoutMs(options.timeout)
+  const maxBuffer = options.maxBuffer ?? DEFAULT_MAX_BUFFER
+  const stdout = new CommandOutput(options.stdout, maxBuffer, options.collect)
+  const stderr = new CommandOutput(options.stderr, maxBuffer, options.collect)
+  const startedAt = performance.now()
+  const outcome = (exitCode?: number, exitSignal?: string): RawOutcome => ({
+    command,
+    stdout: stdout.toBuffer(),
+    stderr: stderr.toBuffer(),
+    exitCode,
+    signal: exitSignal,
+    durationMs: performance.now() - startedAt,
+  })
+
+  return new Promise((resolve, reject) => {
+    const gaveUp = new AbortController()
+    let channel: ClientChannel | undefined
+    let timer: NodeJS.Timeout | undefined
+    const giveUp = (error: unknown) => {
+      if (gaveUp.signal.aborted) return
+      settle()
+      gaveUp.abort(error)
+      if (channel !== undefined) killCommand(channel, endTree)
+      reject(error)
+    }
+    const onAbort = () => {
+      const reason: unknown = signal?.reason
+      const evidence = describeOutput(decodeOutcome(outcome()))
+      giveUp(
+        reason instanceof VMError
+          ? reason.withEvidence(evidence)
+          : timeOutCommand(outcome(), { aborted: reason }),
+      )
+    }
+    const settle = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      if (options.stdin instanceof Readable && channel !== undefined) options.stdin.unpipe(channel).pause()
+    }
+    if (signal?.aborted) return onAbort()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (Number.isFinite(timeoutMs)) {
+      timer = setTimeout(() => giveUp(timeOutCommand(outcome(), { timeoutMs })), timeoutMs)
+    }
+
+    open(gaveUp.signal).then((opened) => {
+      channel = opened
+      if (gaveUp.signal.aborted) return killCommand(opened, endTree)
+      collect(opened, stdout, () => giveUp(overflowCommand(outcome(), 'stdout', maxBuffer)))
+      collect(opened.stderr, stderr, () => giveUp(overflowCommand(outcome(), 'stderr', maxBuffer)))
+      opened.on('error', () => {}) // 'close' follows
+      // The channel closes when stdout has ended; stderr may still have something to give.
+      const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
+      // Not by the event 'exit': that of a quick command may have come before this listener did.
+      opened.once('close', async (code?: number | null, exitSignal?: string) => {
+        await stderrEnded
+        const exitCode = code ?? undefined
+        settle()
+        stdout.end()
+        stderr.end()
+        const ended = outcome(exitCode, exitSignal)
+        if (exitCode !== undefined || exitSignal !== undefined) resolve(ended)
+        else reject(noExitStatus(ended))
+      })
+      feed(opened, options.stdin, giveUp)
+    }, giveUp)
+  })
+}
+
+function collect(source: Readable, output: CommandOutput, onOverflow: () => void): void {
+  source.on('data', (chunk: Buffer) => {
+    if (!output.push(chunk)) onOverflow()
+    const { drained } = output
+    if (drained === undefined) return
+    source.pause()
+    void drained.then(() => source.resume())
+  })
+}
+
+function feed(
+  channel: ClientChannel,
+  stdin: CommandOptions['stdin'],
+  giveUp: (error: unknown) => void,
+): void {
+  if (stdin instanceof Readable) {
+    stdin.once('error', giveUp)
+    channel.once('close', () => stdin.off('error', giveUp))
+    stdin.pipe(channel)
+  } else if (stdin === undefined) {
+    channel.end()
+  } else {
+    channel.end(stdin)
+  }
+}
+
+/**
+ * Ends a command by all means in turn. Servers differ in which signals they pass on, and to whom: Dropbear to the
+ * shell alone, whose own processes would go on. Closing the channel is what every server understands.
+ */
+function killCommand(channel: ClientChannel, endTree: () => Promise<unknown>): void {
+  channel.on('error', () => {})
+  // One that floods the connection would keep `endTree` from getting through.
+  channel.pause()
+  channel.stderr.pause()
+  const drain = () => {
+    channel.resume()
+    channel.stderr.resume()
+  }
+  const kill = () => {
+    sendSignal(channel, 'KILL')
+    channel.close()
+  }
+  const terminate = () => {
+    drain()
+    sendSignal(channel, 'TERM')
+    next(kill, KILL_AFTER_MS)
+  }
+  let timer: NodeJS.Timeout | undefined
+  const next = (step: () => void, delayMs: number) => {
+    clearTimeout(timer)
+    timer = setTimeout(step, delayMs)
+    timer.unref()
+  }
+  channel.once('close', () => clearTimeout(timer))
+  next(terminate, END_TREE_MS)
+  endTree().then(drain, () => !channel.closed && next(terminate, 0))
+}
+
+/** `channel.signal()` of ssh2 1.17 sends nothing once stdin has ended, though the protocol allows it. */
+function sendSignal(channel: ClientChannel, name: string): void {
+  const { outgoing, _client: client } = channel as unknown as {
+    readonly outgoing?: { readonly id: number; readonly state: string }
+    readonly _client?: { readonly _protocol?: { signal(id: number, name: string): void } }
+  }
+  if (outgoing?.state === 'open' || outgoing?.state === 'eof') client?._protocol?.signal(outgoing.id, name)
+}
+
+function noExitStatus(raw: RawOutcome): Error {
+  const outcome = decodeOutcome(raw)
+  return vmError('SSH_CLOSED', {
+    summary: 'the SSH connection was lost before the command had ended',
+    expected: `an exit status of \`${outcome.command.slice(0, 200)}\``,
+    got: 'the end of its channel without one',
+    evidence: describeOutput(outcome),
+    hint: 'The guest may have rebooted, panicked or lost its network: see the serial console.',
+  })
+}

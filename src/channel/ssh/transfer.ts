@@ -1,0 +1,188 @@
+import { basename, dirname, posix } from 'node:path'
+import type { SFTPWrapper } from 'ssh2'
+import { raceSignal } from '../../common/deadline.js'
+import { VMError, vmError } from '../../errors.js'
+import { copyBlocks, type OpenBlocks, openLocal, openRemote } from './copy-blocks.js'
+import { type FileEntry, type FileSide, localSide, remoteSide } from './file-side.js'
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+type Direction = 'upload' | 'download'
+
+interface Item {
+  readonly from: string
+  readonly to: string
+  readonly entry: FileEntry
+}
+
+interface CopySide extends FileSide {
+  readonly open: OpenBlocks
+}
+
+interface Copy {
+  readonly direction: Direction
+  readonly source: CopySide
+  readonly target: CopySide
+  readonly signal: AbortSignal
+}
+
+const PARALLEL_FILES = 4
+
+/**
+ * Copies a file or a folder into the guest, with the permissions. Existing files are overwritten, missing
+ * parents are made, symbolic links inside a folder stay links.
+ *
+ * Where it goes is as with `cp -r`: into `remotePath`, under its own name, if that is an existing folder or ends
+ * with `/`; else `remotePath` is the new name.
+ *
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason.
+ */
+export async function uploadPath(
+  sftp: SFTPWrapper,
+  localPath: string,
+  remotePath: string,
+  options: TransferOptions = {},
+): Promise<void> {
+  const sides = {
+    source: { ...localSide, open: openLocal },
+    target: { ...remoteSide(sftp), open: openRemote(sftp) },
+  }
+  const signal = options.signal ?? new AbortController().signal
+  await copyPath({ direction: 'upload', ...sides, signal }, localPath, remotePath)
+}
+
+/**
+ * Copies a file or a folder out of the guest: as {@link uploadPath}, the other way.
+ *
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason.
+ */
+export async function downloadPath(
+  sftp: SFTPWrapper,
+  remotePath: string,
+  localPath: string,
+  options: TransferOptions = {},
+): Promise<void> {
+  const sides = {
+    source: { ...remoteSide(sftp), open: openRemote(sftp) },
+    target: { ...localSide, open: openLocal },
+  }
+  const signal = options.signal ?? new AbortController().signal
+  await copyPath({ direction: 'download', ...sides, signal }, remotePath, localPath)
+}
+
+async function copyPath(copy: Copy, from: string, to: string): Promise<void> {
+  let current = { from, to }
+  const work = async () => {
+    const { source, target, signal } = copy
+    const entry = await source.stat(from)
+    if (entry === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' })
+    const isInto = to.endsWith('/') || (await target.stat(to))?.kind === 'folder'
+    const root = isInto ? target.join(to, basename(from)) : to
+    await target.makeFolder(copy.direction === 'upload' ? posix.dirname(root) : dirname(root))
+
+    const items = await listItems(copy, { from, to: root, entry })
+    const folders = items.filter((item) => item.entry.kind === 'folder')
+    for (const folder of folders) {
+      current = folder
+      await target.makeFolder(folder.to)
+    }
+    await forEachParallel(items, async (item) => {
+      if (item.entry.kind === 'folder') return
+      signal.throwIfAborted()
+      await copyItem(copy, item).catch((error) => {
+        current = item
+        throw error
+      })
+    })
+    // Last and from the inside out, since a folder may be read-only.
+    for (const folder of folders.reverse()) {
+      current = folder
+      await target.chmod(folder.to, folder.entry.mode & 0o777)
+    }
+  }
+  try {
+    await raceSignal(work(), copy.signal)
+  } catch (error) {
+    if (copy.signal.aborted || error instanceof VMError) throw error
+    // SFTP's status 4 is any failure that has no number of its own, as that of a full disk.
+    const isFull = codeOf(error) === '4' && (await copy.target.isFull(dirname(current.to)))
+    throw transferFailed(copy.direction, current, error, isFull ? 'full' : codeOf(error))
+  }
+}
+
+async function copyItem(copy: Copy, item: Item): Promise<void> {
+  if (item.entry.kind === 'link') {
+    await copy.target.makeLink(item.to, await copy.source.readLink(item.from))
+  } else if (item.entry.kind === 'file') {
+    const { mode, sizeBytes } = item.entry
+    const from = { open: copy.source.open, path: item.from, sizeBytes }
+    await copyBlocks(from, { open: copy.target.open, path: item.to, mode }, copy.signal)
+  } else {
+    throw new Error('it is a device, a pipe or a socket: only files, folders and links can be copied')
+  }
+}
+
+/** The item and all below it, folders before what is in them. */
+async function listItems(copy: Copy, item: Item): Promise<Item[]> {
+  if (item.entry.kind !== 'folder') return [item]
+  const items = [item]
+  for (const entry of await copy.source.list(item.from)) {
+    copy.signal.throwIfAborted()
+    const child = {
+      from: copy.source.join(item.from, entry.name),
+      to: copy.target.join(item.to, entry.name),
+      entry,
+    }
+    items.push(...(await listItems(copy, child)))
+  }
+  return items
+}
+
+async function forEachParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values()
+  const run = async () => {
+    for (const item of queue) await work(item)
+  }
+  await Promise.all(Array.from({ length: PARALLEL_FILES }, run))
+}
+
+/** SFTP's status codes (draft-ietf-secsh-filexfer-02, 7) and what else is common, in words. */
+const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
+  2: ['no such file or folder', 'Check the path in the guest.'],
+  4: [
+    'the SFTP server gives no reason',
+    'See what is at that path in the guest (`ls -ld`), and its space (`df`).',
+  ],
+  full: ['no space left in the guest', 'Free some space, or give the guest a larger disk.'],
+  3: ['permission denied', 'Log in as a user who may, or choose another path.'],
+  ENOENT: ['no such file or folder', 'Check the path: relative ones start at the current directory.'],
+  EACCES: ['permission denied', 'Check the permissions on this host.'],
+  EPERM: ['permission denied', 'Check the permissions on this host.'],
+  EISDIR: ['the target is a folder', 'Name a file, or end the path with `/` to copy into the folder.'],
+  ENOTDIR: ['a part of the path is not a folder', 'Choose another path.'],
+  ENOSPC: ['no space left on this host', 'Free some space.'],
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { readonly code?: string | number }).code)
+}
+
+function transferFailed(
+  direction: Direction,
+  item: { from: string; to: string },
+  cause: unknown,
+  code: string,
+): Error {
+  const error = cause as Error
+  const [reason, hint] = REASONS[code] ?? [error.message, 'See what is at that path in the guest (`ls -ld`).']
+  const [from, to] = direction === 'upload' ? ['here', 'in the guest'] : ['in the guest', 'here']
+  return vmError('TRANSFER_FAILED', {
+    summary: `the ${direction} failed: ${reason}`,
+    expected: `a copy of ${item.from} (${from}) at ${item.to} (${to})`,
+    got: error.message,
+    hint,
+    cause,
+  })
+}

@@ -1,0 +1,30 @@
+import { RECIPES } from '../../images/recipes.js'
+import { type HostCheck, type HostReport, inspectHost } from '../host/inspect.js'
+import { selectNeeds } from '../host/tools.js'
+import { EXIT_CODES } from './exit-code.js'
+
+/** `withvm doctor`: what this host can do. Ends with 0 when guests can run here, else with 69. */
+export async function runDoctor(options: {
+  readonly json: boolean
+  readonly fresh: boolean
+}): Promise<number> {
+  const needs = selectNeeds(Object.values(RECIPES).flatMap(({ tools }) => tools))
+  const report = await inspectHost({ needs, fresh: options.fresh })
+  process.stdout.write(`${options.json ? JSON.stringify(report, undefined, 2) : formatReport(report)}\n`)
+  return report.canRunGuests ? EXIT_CODES.ok : EXIT_CODES.infrastructure
+}
+
+const MARKS = { ok: 'ok', note: 'note', problem: 'PROBLEM' } as const
+
+/** A row for each check; below it, what to do. */
+export function formatReport(report: HostReport): string {
+  const labelWidth = Math.max(...report.checks.map(({ label }) => label.length))
+  const markWidth = Math.max(...report.checks.map(({ state }) => MARKS[state].length))
+  const indent = ' '.repeat(markWidth + labelWidth + 4)
+  const formatCheck = ({ label, state, found, fix }: HostCheck) => {
+    const row = `${MARKS[state].padEnd(markWidth)}  ${label.padEnd(labelWidth)}  ${found}`
+    return fix === null ? row : `${row}\n${indent}Fix: ${fix}`
+  }
+  const verdict = report.canRunGuests ? 'Guests can run here.' : 'Guests cannot run here.'
+  return [...report.checks.map(formatCheck), '', verdict].join('\n')
+}

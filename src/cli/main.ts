@@ -1,0 +1,88 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { Command, CommanderError } from 'commander'
+import type { BootFlags } from './boot.js'
+import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
+import { addGuestFlags, type GuestFlags } from './guest-options.js'
+
+/** Each command's code is loaded when it is called: `withvm setup` must not wait for an SSH client. */
+function buildProgram(): Command {
+  const program = new Command('withvm')
+    .description('Real virtual machines for tests.')
+    .version(readVersion())
+    .option('--verbose', 'show where in the code an error comes from')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText('after', EXIT_CODE_HELP)
+
+  program
+    .command('setup')
+    .description('install what guests need and is missing: QEMU, and the tools that build images')
+    .option('--check', 'only say what is missing')
+    .action(async (options: { check?: boolean }) => {
+      const { runSetup } = await import('./setup.js')
+      process.exitCode = await runSetup({ checkOnly: options.check === true })
+    })
+
+  program
+    .command('doctor')
+    .description('show what this host can do, and what to do about each gap')
+    .option('--json', 'print the report as JSON')
+    .option('--fresh', 'try KVM again instead of showing what is remembered')
+    .action(async (options: { json?: boolean; fresh?: boolean }) => {
+      const { runDoctor } = await import('./doctor.js')
+      process.exitCode = await runDoctor({ json: options.json === true, fresh: options.fresh === true })
+    })
+
+  addGuestFlags(program.command('run'))
+    .description('run one command in a fresh guest, and end with its exit code')
+    .argument('<image>', "an image: a recipe's name, or a path")
+    .argument(
+      '<command...>',
+      'after `--`: one word is a line for the shell, several are a program and its arguments',
+    )
+    .action(async (image: string, command: string[], flags: GuestFlags) => {
+      const { runCommand } = await import('./run.js')
+      process.exitCode = await runCommand(image, command, flags)
+    })
+
+  addGuestFlags(program.command('boot'))
+    .description('boot a guest and open a shell in it; it is thrown away at the end')
+    .argument('<image>', "an image: a recipe's name, or a path")
+    .option('-c, --console', 'the serial console, from the first byte on, in place of a shell over SSH')
+    .action(async (image: string, flags: BootFlags) => {
+      const { bootInteractive } = await import('./boot.js')
+      process.exitCode = await bootInteractive(image, flags)
+    })
+  return program
+}
+
+const EXIT_CODE_HELP = `
+Exit codes: 0 done; 1 a guest or a command failed; 2 wrong usage; 69 this host cannot do it; 70 a fault in withvm.`
+
+async function main(): Promise<void> {
+  const program = buildProgram()
+  try {
+    await program.parseAsync()
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed it: help and version end with 0, all else is a wrong command line.
+      process.exitCode = error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage
+      return
+    }
+    process.stderr.write(`${formatError(error, program.opts().verbose === true)}\n`)
+    process.exitCode = exitCodeOf(error)
+  }
+}
+
+function readVersion(): string {
+  return (createRequire(import.meta.url)('withvm/package.json') as { version: string }).version
+}
+
+// `withvm doctor | head -1` closes the pipe early; that is no fault.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
+await main()

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import { parseOsRelease } from '../common/os-release.js'
+
+/** The package managers for which withvm knows the names of packages. */
+export type PackageManager = 'apt' | 'dnf' | 'pacman' | 'zypper' | 'brew'
+
+export interface Distribution {
+  /** As the system names itself: `Debian GNU/Linux 12 (bookworm)`. */
+  readonly name: string
+  readonly packageManager: PackageManager | undefined
+}
+
+const MANAGER_OF: Readonly<Record<string, PackageManager>> = {
+  debian: 'apt',
+  ubuntu: 'apt',
+  fedora: 'dnf',
+  rhel: 'dnf',
+  centos: 'dnf',
+  arch: 'pacman',
+  suse: 'zypper',
+  opensuse: 'zypper',
+}
+
+/** Reads os-release(5): `ID`, then each of `ID_LIKE`, decides on the package manager. */
+export function readDistribution(
+  osReleasePath = '/etc/os-release',
+  platform: NodeJS.Platform = process.platform,
+): Distribution {
+  if (platform === 'darwin') return { name: 'macOS', packageManager: 'brew' }
+  const fields = parseOsRelease(readText(osReleasePath))
+  const ids = [fields.get('ID') ?? '', ...(fields.get('ID_LIKE') ?? '').split(/\s+/)]
+  const known = ids.find((id) => id in MANAGER_OF)
+  return {
+    name: fields.get('PRETTY_NAME') ?? fields.get('ID') ?? 'an unknown system',
+    packageManager: known === undefined ? undefined : MANAGER_OF[known],
+  }
+}
+
+const INSTALL: Readonly<Record<PackageManager, string>> = {
+  apt: 'sudo apt-get install -y --no-install-recommends',
+  dnf: 'sudo dnf install -y',
+  pacman: 'sudo pacman -S --needed --noconfirm',
+  zypper: 'sudo zypper install -y',
+  brew: 'brew install',
+}
+
+/** Only names that differ from Debian's. */
+const PACKAGE_NAMES: Readonly<Record<string, Partial<Record<PackageManager, string>>>> = {
+  'qemu-system-x86': { dnf: 'qemu-kvm', pacman: 'qemu-base', zypper: 'qemu-x86', brew: 'qemu' },
+  'qemu-utils': { dnf: 'qemu-img', pacman: 'qemu-img', zypper: 'qemu-img', brew: 'qemu' },
+  'xz-utils': { dnf: 'xz', pacman: 'xz', zypper: 'xz', brew: 'xz' },
+}
+
+/** The command that installs Debian's packages of these names, by the names that they have on that system. */
+export function installCommand(
+  aptPackages: readonly string[],
+  packageManager: PackageManager | undefined,
+): string | undefined {
+  if (packageManager === undefined) return undefined
+  const names = aptPackages.map((name) => PACKAGE_NAMES[name]?.[packageManager] ?? name)
+  return [INSTALL[packageManager], ...new Set(names)].join(' ')
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,62 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+/**
+ * Facts about this host that cost time to find out, each a small JSON file in `host/` of the cache directory.
+ * A fact that cannot be read or makes no sense counts as unknown; one that cannot be written (a full disk, a
+ * read-only home) is remembered until the process ends.
+ */
+export class HostCache {
+  /** The cache directory itself. */
+  readonly dir: string
+  readonly #unwritten = new Map<string, unknown>()
+
+  constructor(cacheDir: string) {
+    this.dir = cacheDir
+  }
+
+  /** @param parse gives the fact, or undefined for what is not one. */
+  async read<T>(name: string, parse: (value: unknown) => T | undefined): Promise<T | undefined> {
+    if (this.#unwritten.has(name)) return parse(this.#unwritten.get(name))
+    try {
+      return parse(JSON.parse(await readFile(this.#path(name), 'utf8')))
+    } catch {
+      return undefined
+    }
+  }
+
+  async write(name: string, fact: unknown): Promise<void> {
+    const path = this.#path(name)
+    const temporary = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`
+    try {
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(temporary, `${JSON.stringify(fact)}\n`, { flag: 'wx' })
+      await rename(temporary, path)
+      this.#unwritten.delete(name)
+    } catch {
+      await rm(temporary, { force: true }).catch(() => {})
+      this.#unwritten.set(name, fact)
+    }
+  }
+
+  #path(name: string): string {
+    return join(this.dir, 'host', `${name}.json`)
+  }
+}
+
+const opened = new Map<string, HostCache>()
+
+/** The one cache of this process for that directory. */
+export function openHostCache(cacheDir: string): HostCache {
+  const known = opened.get(cacheDir)
+  if (known !== undefined) return known
+  const cache = new HostCache(cacheDir)
+  opened.set(cacheDir, cache)
+  return cache
+}
+
+/** A short name for everything that a fact depends on. */
+export function digestOf(...parts: ReadonlyArray<string | number>): string {
+  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,49 @@
+export interface ProgramResult {
+  readonly stdout: string
+  readonly stderr: string
+  /** Undefined when the program could not be started, or when a signal ended it. */
+  readonly exitCode: number | undefined
+  /** Why there is no exit code. */
+  readonly problem: string | undefined
+}
+
+/** Runs a small program to its end, with no input, and never rejects for what the program does. */
+export async function runProgram(
+  path: string,
+  args: readonly string[],
+  options: {
+    readonly timeoutMs: number
+    readonly signal?: AbortSignal | undefined
+    readonly env?: NodeJS.ProcessEnv | undefined
+    readonly input?: string
+  },
+): Promise<ProgramResult> {
+  const { execa } = await import('execa')
+  const result = await execa(path, args, {
+    reject: false,
+    timeout: options.timeoutMs,
+    killSignal: 'SIGKILL',
+    env: { ...(options.env ?? process.env), LC_ALL: 'C' },
+    extendEnv: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+  })
+  options.signal?.throwIfAborted()
+  const { stdout, stderr, exitCode } = result
+  return { stdout, stderr, exitCode, problem: describeProblem(result, options.timeoutMs) }
+}
+
+function describeProblem(
+  result: {
+    readonly timedOut: boolean
+    readonly exitCode?: number | undefined
+    readonly signal?: string | undefined
+    readonly originalMessage?: string | undefined
+  },
+  timeoutMs: number,
+): string | undefined {
+  if (result.timedOut) return `it did not end within ${timeoutMs / 1000} s`
+  if (result.exitCode !== undefined) return undefined
+  if (result.signal !== undefined) return `it was ended by ${result.signal}`
+  return result.originalMessage ?? 'it could not be started'
+}

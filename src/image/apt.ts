@@ -1,0 +1,192 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { vmError } from '../errors.js'
+import {
+  type AptSource,
+  formatDeb822Sources,
+  parseDeb822Sources,
+  parseOneLineSources,
+  selectDistributionSources,
+} from './apt-sources.js'
+import type { Distribution } from './distribution.js'
+import { type HostTool, runTool } from './run-tool.js'
+
+export const APT_TOOLS = {
+  get: { program: 'apt-get', aptPackage: 'apt', why: 'downloads the packages of an image' },
+  config: { program: 'apt-config', aptPackage: 'apt', why: "reads the host's proxy for packages" },
+  deb: { program: 'dpkg-deb', aptPackage: 'dpkg', why: 'unpacks packages' },
+} as const satisfies Record<string, HostTool>
+
+const UPDATE_TIMEOUT_MS = 180_000
+const DOWNLOAD_TIMEOUT_MS = 600_000
+const NETWORK_HINT =
+  "withvm reads the distribution's own repositories from /etc/apt and its proxy settings. " +
+  'Check that `apt-get update` works on this host, then run it again.'
+
+/** A private apt installation that needs no privileges and touches nothing of the host's. */
+export interface AptRoot {
+  /** Downloads the packages that `keep` picks from the dependency closure of `packages`, and gives their paths. */
+  download(options: {
+    readonly packages: readonly string[]
+    /** @default all of the closure */
+    readonly keep?: (packageName: string) => boolean
+  }): Promise<string[]>
+}
+
+export interface AptRootOptions {
+  readonly dir: string
+  readonly distribution: Distribution
+  /** Debian's name of the architecture, as `amd64`. */
+  readonly arch: string
+  readonly signal?: AbortSignal | undefined
+  /** Where the host keeps its apt configuration. @default '/etc/apt' */
+  readonly hostAptDir?: string
+}
+
+/**
+ * Makes the root in `dir` and fetches the package lists.
+ *
+ * @throws {InfrastructureError} IMAGE_BUILD_FAILED when the host has no repositories of its distribution, or
+ *   they cannot be reached. TOOL_NOT_FOUND without apt.
+ */
+export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
+  const { dir, distribution, arch, signal } = options
+  const sources = await readDistributionSources(options.hostAptDir ?? '/etc/apt', distribution)
+  for (const sub of ['state/lists/partial', 'cache/archives/partial', 'sources', 'debs', 'log']) {
+    await mkdir(join(dir, sub), { recursive: true })
+  }
+  const parts = join(dir, 'sources')
+  await writeFile(join(parts, 'host.sources'), formatDeb822Sources(adaptMirrors(sources, distribution, arch)))
+  await writeFile(join(dir, 'status'), '')
+  await writeFile(join(dir, 'apt.conf'), `${await readAcquireSettings(signal)}\n${buildConfig(dir, arch)}`)
+  const env = { APT_CONFIG: join(dir, 'apt.conf'), DEBIAN_FRONTEND: 'noninteractive' }
+  await runTool({
+    tool: APT_TOOLS.get,
+    args: ['-qq', '-o', 'APT::Update::Error-Mode=any', 'update'],
+    purpose: 'fetching the package lists',
+    timeoutMs: UPDATE_TIMEOUT_MS,
+    hint: NETWORK_HINT,
+    env,
+    signal,
+  })
+
+  return {
+    async download({ packages, keep = () => true }) {
+      const listing = await runTool({
+        tool: APT_TOOLS.get,
+        args: ['-qq', 'install', '--print-uris', '--yes', ...packages],
+        purpose: `finding what ${packages.join(', ')} depend on`,
+        timeoutMs: UPDATE_TIMEOUT_MS,
+        env,
+        signal,
+      })
+      const closure = parsePrintedUris(Buffer.from(listing).toString())
+      const wanted = closure.filter(({ name }) => packages.includes(name) || keep(name))
+      const debs = join(dir, 'debs')
+      await runTool({
+        tool: APT_TOOLS.get,
+        args: ['-qq', 'download', ...wanted.map(({ name, version }) => `${name}=${version}`)],
+        purpose: 'downloading packages',
+        timeoutMs: DOWNLOAD_TIMEOUT_MS,
+        hint: NETWORK_HINT,
+        cwd: debs,
+        env,
+        signal,
+      })
+      return (await readdir(debs)).filter((file) => file.endsWith('.deb')).map((file) => join(debs, file))
+    },
+  }
+}
+
+/** Unpacks a package's files, without its scripts. */
+export async function extractPackage(deb: string, dir: string, signal?: AbortSignal): Promise<void> {
+  await runTool({
+    tool: APT_TOOLS.deb,
+    args: ['-x', deb, dir],
+    purpose: 'unpacking a package',
+    timeoutMs: 120_000,
+    signal,
+  })
+}
+
+/** Reads what `apt-get --print-uris` prints: `'URI' file_name size hash`. */
+export function parsePrintedUris(text: string): Array<{ name: string; version: string }> {
+  return text.split('\n').flatMap((line) => {
+    const file = /^'[^']+' (\S+)_([^_\s]+)_[^_\s]+\.deb /.exec(line)
+    if (file === null) return []
+    return [{ name: file[1] ?? '', version: decodeURIComponent(file[2] ?? '') }]
+  })
+}
+
+async function readDistributionSources(aptDir: string, distribution: Distribution): Promise<AptSource[]> {
+  const files = [join(aptDir, 'sources.list')]
+  const parts = join(aptDir, 'sources.list.d')
+  for (const file of (await readdir(parts).catch(() => [])).sort()) files.push(join(parts, file))
+  const all: AptSource[] = []
+  for (const file of files) {
+    const text = await readFile(file, 'utf8').catch(() => '')
+    if (file.endsWith('.list')) all.push(...parseOneLineSources(text))
+    if (file.endsWith('.sources')) all.push(...parseDeb822Sources(text))
+  }
+  const own = selectDistributionSources(all, distribution.codename)
+  if (own.length > 0) return own
+  throw vmError('IMAGE_BUILD_FAILED', {
+    summary: `This host's apt has no repository of ${distribution.name}, from which the image is made.`,
+    expected: `a deb source in ${aptDir} with the suite ${distribution.codename}`,
+    got: all.length === 0 ? 'no deb source at all' : `only ${all.map(({ suite }) => suite).join(', ')}`,
+    hint: `Add the repository of ${distribution.codename} to ${aptDir}/sources.list, or give the path of a disk image instead.`,
+  })
+}
+
+/** Ubuntu keeps the packages of its less common architectures on other servers. */
+function adaptMirrors(sources: readonly AptSource[], distribution: Distribution, arch: string): AptSource[] {
+  if (distribution.id !== 'ubuntu' || arch === 'amd64' || arch === 'i386') return [...sources]
+  return sources.map((source) => ({
+    ...source,
+    uri: source.uri.replace(
+      /^https?:\/\/(?:[a-z.]*archive|security)\.ubuntu\.com\/ubuntu\/?$/,
+      'http://ports.ubuntu.com/ubuntu-ports',
+    ),
+  }))
+}
+
+/** Proxy, retries and certificates as the host has them; its hooks stay out. */
+async function readAcquireSettings(signal: AbortSignal | undefined): Promise<string> {
+  const dump = await runTool({
+    tool: APT_TOOLS.config,
+    args: ['dump'],
+    purpose: "reading the host's apt configuration",
+    timeoutMs: 30_000,
+    signal,
+  })
+  return Buffer.from(dump)
+    .toString()
+    .split('\n')
+    .filter((line) => /^Acquire::(http|https|ftp|Retries|ForceIPv|Proxy)/i.test(line))
+    .join('\n')
+}
+
+function buildConfig(dir: string, arch: string): string {
+  const settings: Record<string, string> = {
+    'Dir::State': join(dir, 'state'),
+    'Dir::State::status': join(dir, 'status'),
+    'Dir::Cache': join(dir, 'cache'),
+    'Dir::Log': join(dir, 'log'),
+    'Dir::Etc::main': '/dev/null',
+    'Dir::Etc::parts': '/dev/null',
+    'Dir::Etc::sourcelist': '/dev/null',
+    'Dir::Etc::sourceparts': join(dir, 'sources'),
+    'Dir::Etc::preferences': '/dev/null',
+    'Dir::Etc::preferencesparts': '/dev/null',
+    'APT::Architecture': arch,
+    'APT::Install-Recommends': 'false',
+    'APT::Get::Assume-Yes': 'true',
+    // Root's apt would drop its rights to a user that cannot read a private directory.
+    'APT::Sandbox::User': 'root',
+    'Acquire::Languages': 'none',
+    'Acquire::Retries': '3',
+    'Debug::NoLocking': 'true',
+  }
+  const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";`)
+  return [...lines, '#clear APT::Architectures;', `APT::Architectures { "${arch}"; };`, ''].join('\n')
+}

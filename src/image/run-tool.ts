@@ -1,0 +1,129 @@
+import { type ErrorCode, VMError, vmError } from '../errors.js'
+
+/** A program of the host, and the package that has it on Debian and Ubuntu. */
+export interface HostTool {
+  readonly program: string
+  readonly aptPackage: string
+  readonly why: string
+}
+
+export interface ToolRun {
+  readonly tool: HostTool
+  readonly args: readonly string[]
+  /** What this run was to do, as `making the file system`: goes into the error. */
+  readonly purpose: string
+  readonly cwd?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
+  readonly input?: string | Uint8Array | undefined
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal | undefined
+  /** What a failure is called. @default 'IMAGE_BUILD_FAILED' */
+  readonly code?: Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'> | undefined
+  /** @default 'Read the output above' and what goes with it. */
+  readonly hint?: string | undefined
+}
+
+/** `qemu-img`: used for every disk, so it has its home here. */
+export const QEMU_IMG: HostTool = {
+  program: 'qemu-img',
+  aptPackage: 'qemu-utils',
+  why: 'makes and inspects disk images',
+}
+
+/**
+ * Runs a program without a shell and gives its output.
+ *
+ * @throws {InfrastructureError} TOOL_NOT_FOUND when it is not installed.
+ * @throws {InfrastructureError} NO_SPACE when it says that a disk is full.
+ * @throws {VMError} `run.code` when it fails or takes longer than `timeoutMs`, with what it printed.
+ */
+export async function runTool(run: ToolRun): Promise<Uint8Array> {
+  run.signal?.throwIfAborted()
+  const { execa } = await import('execa')
+  const { tool } = run
+  const result = await execa(tool.program, run.args, {
+    reject: false,
+    encoding: 'buffer',
+    stripFinalNewline: false,
+    timeout: run.timeoutMs,
+    env: { LC_ALL: 'C', PATH: toolPath(), ...run.env },
+    ...(run.cwd === undefined ? {} : { cwd: run.cwd }),
+    ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
+    ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
+  })
+  if (!result.failed) return result.stdout
+  run.signal?.throwIfAborted()
+  const output = Buffer.concat([
+    Buffer.from(result.stdout ?? []),
+    Buffer.from(result.stderr ?? []),
+  ]).toString()
+  throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
+}
+
+interface ToolFailure {
+  readonly output: string
+  readonly code: string | undefined
+  readonly exitCode: number | undefined
+  readonly timedOut: boolean
+}
+
+function toolError(run: ToolRun, failure: ToolFailure): VMError {
+  const { tool } = run
+  const command = [tool.program, ...run.args].join(' ')
+  if (failure.code === 'ENOENT') {
+    return vmError('TOOL_NOT_FOUND', {
+      summary: `The program ${tool.program}, which ${tool.why}, was not found (${run.purpose}).`,
+      expected: `${tool.program} in ${toolPath()}`,
+      hint: `Install it, on Debian and Ubuntu with: apt install ${tool.aptPackage}`,
+    })
+  }
+  const evidence = [
+    { label: 'Command', text: command },
+    { label: `Output of ${tool.program}`, text: tail(failure.output) },
+  ]
+  if (/No space left on device|ENOSPC|Disk quota exceeded/i.test(failure.output)) {
+    return noSpaceError(run.purpose, evidence)
+  }
+  return vmError(run.code ?? 'IMAGE_BUILD_FAILED', {
+    summary: failure.timedOut
+      ? `${capitalize(run.purpose)} failed: ${tool.program} was stopped after ${run.timeoutMs / 1000} s.`
+      : `${capitalize(run.purpose)} failed: ${tool.program} ended with ${failure.exitCode ?? failure.code ?? 'a signal'}.`,
+    evidence,
+    hint: run.hint ?? `Read what ${tool.program} printed; the command can be run by hand to see it again.`,
+  })
+}
+
+/** The error of a full disk, whoever met it. */
+export function noSpaceError(
+  purpose: string,
+  evidence: readonly { label: string; text: string }[] = [],
+): VMError {
+  return vmError('NO_SPACE', {
+    summary: `There is no space left on the disk (${purpose}).`,
+    evidence,
+    hint: 'Free some space, or put the cache elsewhere with WITHVM_CACHE and temporary files with TMPDIR.',
+  })
+}
+
+/** Gives NO_SPACE for a file system error that means it, and everything else unchanged. */
+export function toDiskError(error: unknown, purpose: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code
+  if (error instanceof VMError || (code !== 'ENOSPC' && code !== 'EDQUOT')) return error
+  return noSpaceError(purpose, [{ label: 'System error', text: String(error) }])
+}
+
+/** A user's PATH often lacks the sbin directories, where mke2fs and debugfs are. */
+function toolPath(): string {
+  const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
+  const missing = ['/usr/sbin', '/sbin'].filter((dir) => !path.split(':').includes(dir))
+  return [path, ...missing].join(':')
+}
+
+function tail(text: string): string {
+  const lines = text.trimEnd().split('\n')
+  return lines.length <= 30 ? lines.join('\n') : ['…', ...lines.slice(-30)].join('\n')
+}
+
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}

@@ -1,0 +1,21 @@
+/** A program and its arguments, as they are given to the kernel: no shell in between. */
+export interface QemuCommand {
+  readonly file: string
+  readonly args: readonly string[]
+}
+
+/** What only a run knows: the accelerator, the sockets, the overlay, the ports. */
+export interface Wiring {
+  readonly qemuPath: string
+  readonly accelerator: 'kvm' | 'tcg'
+  readonly sandbox: boolean
+  readonly overlay: string | undefined
+  readonly qmpSocket: string
+  readonly serialSocket: string
+  readonly serialLog: string
+  readonly agentSocket: string
+  /** Files, each with one SMBIOS OEM string: their content is secret and must not stand in the command line. */
+  readonly smbiosFiles: readonly string[]
+  /** The host port of each of the spec's forwards, in their order. */
+  readonly hostPorts: readonly number[]
+}

@@ -1,0 +1,111 @@
+import { createDeferred } from '../common/deferred.js'
+import { findProgram } from '../common/find-program.js'
+import { vmError } from '../errors.js'
+import type { QemuCommand } from './command.js'
+
+/** How a QEMU process ended. */
+export interface QemuExit {
+  readonly exitCode: number | undefined
+  readonly signal: string | undefined
+  readonly stderr: string
+}
+
+/** As much of what QEMU says as an error message can use; the newest is kept. */
+const STDERR_KEPT = 16 * 1024
+
+interface QemuState {
+  stderr: string
+  exit: QemuExit | undefined
+  readonly listeners: Set<(stderr: string) => void>
+}
+
+/** A running QEMU. It dies with this process, even with one that is killed. */
+export class QemuProcess {
+  readonly pid: number
+  readonly command: QemuCommand
+  /** Settles, never rejects, when the process has ended. */
+  readonly exited: Promise<QemuExit>
+  readonly #state: QemuState
+
+  private constructor(pid: number, command: QemuCommand, state: QemuState, exited: Promise<QemuExit>) {
+    this.pid = pid
+    this.command = command
+    this.#state = state
+    this.exited = exited
+  }
+
+  /**
+   * Starts QEMU without a shell.
+   * @throws {InfrastructureError} QEMU_NOT_FOUND when the program cannot be started.
+   */
+  static async start(command: QemuCommand, cwd: string): Promise<QemuProcess> {
+    const { execa } = await import('execa')
+    const { file, args } = await tieToParent(command)
+    const child = execa(file, args, {
+      cwd,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      buffer: false,
+      reject: false,
+      cleanup: true,
+      extendEnv: true,
+    })
+    const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }
+    const keep = (chunk: Buffer) => {
+      state.stderr = (state.stderr + chunk.toString()).slice(-STDERR_KEPT)
+      for (const listener of state.listeners) listener(state.stderr)
+    }
+    child.stderr.on('data', keep)
+    child.stdout.on('data', keep)
+    const ended = createDeferred<QemuExit>()
+    void child.then((result) => {
+      state.exit = { exitCode: result.exitCode, signal: result.signal, stderr: state.stderr }
+      ended.resolve(state.exit)
+    })
+    if (child.pid === undefined) {
+      const { cause } = (await child) as { cause?: unknown }
+      throw vmError('QEMU_NOT_FOUND', {
+        summary: `QEMU could not be started: ${cause instanceof Error ? cause.message : 'no process was made'}.`,
+        hint: `check that ${command.file} exists and can be run.`,
+        cause,
+      })
+    }
+    return new QemuProcess(child.pid, command, state, ended.promise)
+  }
+
+  get stderr(): string {
+    return this.#state.stderr
+  }
+
+  /** Undefined while the process runs. */
+  get exit(): QemuExit | undefined {
+    return this.#state.exit
+  }
+
+  /** Calls `listener` with all of what QEMU has said whenever there is more. */
+  onStderr(listener: (text: string) => void): void {
+    this.#state.listeners.add(listener)
+  }
+
+  /** Sends a signal; gives false when the process has ended already. */
+  kill(signal: NodeJS.Signals): boolean {
+    if (this.exit !== undefined) return false
+    try {
+      return process.kill(this.pid, signal)
+    } catch {
+      return false
+    }
+  }
+}
+
+/**
+ * Lets the kernel kill QEMU when the thread that started it goes away, whatever ends it. util-linux'
+ * `setpriv` sets that and then becomes QEMU, so that the process id is QEMU's. Can go once the least QEMU
+ * has `-run-with exit-with-parent=on`.
+ */
+async function tieToParent(command: QemuCommand): Promise<QemuCommand> {
+  const setpriv = process.platform === 'linux' ? await findProgram('setpriv') : undefined
+  if (setpriv === undefined) return command
+  return { file: setpriv, args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args] }
+}

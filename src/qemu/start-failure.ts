@@ -1,0 +1,91 @@
+import { type ErrorCode, type VMError, vmError } from '../errors.js'
+import type { QemuExit } from './process.js'
+
+type FailureCode = Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'>
+
+interface KnownFailure {
+  readonly pattern: RegExp
+  readonly code: FailureCode
+  readonly summary: string
+  readonly hint: string
+}
+
+/** What QEMU says when it ends by itself, and what it means. The first that matches counts. */
+const KNOWN_FAILURES: readonly KnownFailure[] = [
+  {
+    pattern: /Could not set up host forwarding rule|Address already in use/,
+    code: 'PORT_UNAVAILABLE',
+    summary: 'a host port that is to lead to the guest is taken',
+    hint: 'leave out `host` to get a free port, or end what listens on it.',
+  },
+  {
+    pattern: /Failed to get "?(shared )?"?\w+"? lock|Failed to lock byte/,
+    code: 'IMAGE_LOCKED',
+    summary: 'another process has the image open for writing',
+    hint: 'end the QEMU (or qemu-img) that has it open, or copy the image.',
+  },
+  {
+    pattern: /No space left on device/,
+    code: 'NO_SPACE',
+    summary: 'the disk is full',
+    hint: 'free some space, or point `tmpdir` at a folder with more.',
+  },
+  {
+    pattern:
+      /invalid kernel header|without PVH ELF Note|could not load kernel|could not open kernel file|linux kernel too old/i,
+    code: 'IMAGE_INVALID',
+    summary: 'the kernel cannot be loaded',
+    hint: 'give a bzImage, or a vmlinux with a PVH entry.',
+  },
+  {
+    pattern: /could not load initrd|error reading initrd/i,
+    code: 'IMAGE_INVALID',
+    summary: 'the initrd cannot be loaded',
+    hint: 'give the path of a readable initrd (a cpio archive, packed or not).',
+  },
+  {
+    pattern:
+      /unsupported machine type|unable to find CPU model|is not a valid device model name|Property .* not found/i,
+    code: 'MACHINE_UNSUPPORTED',
+    summary: 'this QEMU does not know a machine, CPU, device or property that was asked for',
+    hint: 'choose one that `qemu-system-x86_64 -M help`, `-cpu help` or `-device help` lists.',
+  },
+  {
+    pattern: /[Cc]annot set up guest memory|cannot allocate memory/i,
+    code: 'QEMU_FAILED',
+    summary: "the host has not enough memory for the guest's RAM",
+    hint: 'give the guest less `memory`, or run fewer guests at a time.',
+  },
+  {
+    pattern:
+      /Could not access KVM|failed to initialize kvm|failed to set MSR|kvm_\w+: Assertion|KVM_\w+\)? failed/i,
+    code: 'ACCELERATOR_FAILED',
+    summary: 'QEMU could not use KVM',
+    hint: "use accel: 'tcg', or `withvm doctor` to see what KVM needs.",
+  },
+  {
+    pattern: /invalid option|Invalid parameter|drive with bus|requires an argument/i,
+    code: 'QEMU_FAILED',
+    summary: 'QEMU does not take its command line',
+    hint: "check `qemuArgs`; QEMU's own words are above.",
+  },
+]
+
+/** Whether QEMU ended because another program had a port by the time it wanted it. */
+export function isPortTaken(stderr: string): boolean {
+  return KNOWN_FAILURES[0]?.pattern.test(stderr) ?? false
+}
+
+/** The error of a QEMU that ended before it answered. */
+export function explainStartFailure(exit: QemuExit): VMError {
+  const known = KNOWN_FAILURES.find(({ pattern }) => pattern.test(exit.stderr))
+  return vmError(known?.code ?? 'QEMU_FAILED', {
+    summary: `QEMU did not start: ${known?.summary ?? `it ended with ${describeExit(exit)}`}.`,
+    evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
+    hint: known?.hint ?? "read QEMU's own words above; the command line below starts it by hand.",
+  })
+}
+
+export function describeExit(exit: QemuExit): string {
+  return exit.signal === undefined ? `exit code ${exit.exitCode}` : `signal ${exit.signal}`
+}

@@ -1,0 +1,35 @@
+/** The disk formats that can be the base of an overlay. */
+export const DISK_FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'] as const
+export type DiskFormat = (typeof DISK_FORMATS)[number]
+
+/** How an image's guest is reached, and what its serial console says on the way. */
+export interface GuestTraits {
+  readonly sshUser: string
+  /** How keys get into the guest at boot: systemd-style credentials in SMBIOS OEM strings, or not by us. */
+  readonly credentials: 'smbios' | 'none'
+  /** The form in which the guest takes the SSH host key of this run; without one it has a host key of its own. */
+  readonly hostKeyFormat?: 'openssh' | 'dropbear'
+  /** Whether a guest agent answers on the virtio-serial port `org.qemu.guest_agent.0`. */
+  readonly hasAgent: boolean
+  /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
+  readonly startEffort: number
+  /** What the guest prints on its serial console once its SSH server listens. */
+  readonly sshReadyPattern?: RegExp
+}
+
+/** A base image that lies ready on this host's disk and is never written to. */
+export interface BaseImage {
+  /** As messages name it: `tiny`, or the path. */
+  readonly name: string
+  readonly disk?: { readonly path: string; readonly format: DiskFormat }
+  /** The kernel that QEMU loads by itself, with the arguments that this image needs. */
+  readonly directBoot?: {
+    readonly kernel: string
+    readonly initrd?: string
+    readonly append: readonly string[]
+    /** Further arguments, which a guest with more than one CPU cannot have. */
+    readonly appendForOneCpu?: readonly string[]
+  }
+  readonly traits: GuestTraits
+  readonly defaults: { readonly memoryBytes: number; readonly cpus: number }
+}

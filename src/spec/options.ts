@@ -1,0 +1,122 @@
+import type { Duration } from '../common/duration.js'
+import type { DiskFormat } from './base-image.js'
+import type { MemorySize } from './units.js'
+
+/**
+ * A base image: a recipe's name (`'tiny'`), the path of a disk image, or a path whose format is said.
+ * The format of a path alone is found out by its content.
+ */
+export type ImageOption = string | { readonly path: string; readonly format?: DiskFormat }
+
+/** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
+export type AccelOption = 'auto' | 'kvm' | 'tcg'
+
+/** One port of the guest that is reached through a port of this host. */
+export interface HostForward {
+  /** The port in the guest, 1 to 65535. */
+  readonly guest: number
+  /** The port of this host, 1 to 65535. @default a free one, see `vm.hostPort()` */
+  readonly host?: number
+  /** Which kind of port. `'udp'` needs `network.internet`: QEMU drops a closed network's answers. @default 'tcp' */
+  readonly protocol?: 'tcp' | 'udp'
+  /** The address of this host to listen on. @default '127.0.0.1' */
+  readonly bind?: string
+}
+
+/** The guest's network card and what is behind it. */
+export interface NetworkOptions {
+  /**
+   * Whether the guest reaches the host's network and the outside. Without it only forwarded ports, TFTP and
+   * QEMU's own DHCP work (QEMU: `-netdev user,restrict=`).
+   * @default false
+   */
+  readonly internet?: boolean
+  /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
+  readonly model?: string
+  /** The card's address, as `52:54:00:12:34:56` (QEMU: `-device …,mac=`). @default QEMU's */
+  readonly mac?: string
+  /** A folder that the guest reads by TFTP, for network boots (QEMU: `-netdev user,tftp=`). @default none */
+  readonly tftp?: string
+  /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
+  readonly bootfile?: string
+}
+
+/** How to log in by SSH where an image was not made for withvm. */
+export interface SshOptions {
+  /** The user to log in as. @default the image's: `root` */
+  readonly user?: string
+  /** A private key as text (OpenSSH or PEM). @default a key made for this run and given to the guest at boot */
+  readonly privateKey?: string | Buffer
+  /** The user's password. @default none: keys only */
+  readonly password?: string
+  /** The port on which the guest's SSH server listens. @default 22 */
+  readonly port?: number
+  /** The port of this host that leads to it. @default a free one */
+  readonly hostPort?: number
+}
+
+/** How long things may take. What is not given is for a host with KVM and stretched where the host is slower. */
+export interface TimeoutOptions {
+  /** The whole start, until ready. @default none: each stage of the start has its own */
+  readonly start?: Duration
+  /** The body of `withVM()`. @default none */
+  readonly body?: Duration
+  /** One command in the guest. @default none */
+  readonly command?: Duration
+  /** An orderly power-off or reboot. @default 20 s, stretched */
+  readonly shutdown?: Duration
+}
+
+/**
+ * When a guest counts as ready: an SSH command works, its agent answers, a pattern was seen on the serial
+ * console, at once (`none`), or when a function of yours resolves.
+ */
+export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm: VM) => unknown)
+
+/** What to boot. Everything has a default: `{}` is the `tiny` guest. */
+export interface VMOptions<VM = unknown> {
+  /** What to boot from; never written to (QEMU: `-drive`, with an overlay). @default 'tiny'; no disk if only `kernel` is given */
+  readonly image?: ImageOption
+  /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
+  readonly name?: string
+  /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
+  readonly qemu?: string
+  /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
+  readonly accel?: AccelOption
+  /** The machine type, as `qemu -M ?` lists them (QEMU: `-machine`). @default 'pc' */
+  readonly machine?: string
+  /** The CPU model with feature flags, as `qemu -cpu ?` lists them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
+  readonly cpu?: string
+  /** How many CPUs (QEMU: `-smp`). @default the image's: 1 for `tiny` */
+  readonly cpus?: number
+  /** RAM: MiB, or with a unit: `'512M'` (QEMU: `-m`). @default the image's: 256 MiB for `tiny` */
+  readonly memory?: MemorySize
+  /** A Linux kernel that QEMU loads by itself (QEMU: `-kernel`). @default the image's own way of booting */
+  readonly kernel?: string
+  /** The initial RAM file system for `kernel` (QEMU: `-initrd`). @default none */
+  readonly initrd?: string
+  /** Arguments for the kernel, added behind what the image needs (QEMU: `-append`). @default none */
+  readonly append?: string | readonly string[]
+  /** The firmware's boot order, in place of the image's own kernel: `c` disk, `d` CD, `n` network (QEMU: `-boot order=`). @default QEMU's */
+  readonly boot?: string
+  /** The network card and what is behind it (QEMU: `-netdev user` and `-device`). @default a card that reaches nothing by itself */
+  readonly network?: NetworkOptions
+  /** Ports of the guest to reach from this host; that of SSH is forwarded by itself (QEMU: `-netdev user,hostfwd=`). @default none */
+  readonly hostfwd?: readonly HostForward[]
+  /** How to log in by SSH. `false`: the guest has no SSH server. @default as the image says, by a key made for this run */
+  readonly ssh?: SshOptions | false
+  /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */
+  readonly ready?: ReadyOption<VM>
+  /** How long things may take. @default each stage of a start has its own limit */
+  readonly timeouts?: TimeoutOptions
+  /** Ends the start or the body, and throws the guest away. @default none */
+  readonly signal?: AbortSignal
+  /** The folder for the run's own folder (overlay, logs, sockets). @default the system's folder for temporary files */
+  readonly tmpdir?: string
+  /** The folder in which the logs of a guest that failed are kept. @default `WITHVM_ARTIFACTS`, else none are kept */
+  readonly artifacts?: string
+  /** Arguments for QEMU, put last and as they are; a relative path in them starts at the run's folder. @default none */
+  readonly qemuArgs?: readonly string[]
+  /** Gets the few lines that are said while a guest starts. @default standard error */
+  readonly log?: (line: string) => void
+}

@@ -1,0 +1,99 @@
+import { basename, resolve } from 'node:path'
+import { type Duration, parseDuration } from '../common/duration.js'
+import type { BaseImage } from './base-image.js'
+import { DEFAULTS } from './defaults.js'
+import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
+import type { VMOptions } from './options.js'
+import { parseMemorySize } from './units.js'
+
+/** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
+const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
+
+/** Fills in every default. The options must have been found valid. */
+export function resolveSpec<VM>(options: VMOptions<VM>, image: BaseImage | undefined): MachineSpec<VM> {
+  const ssh = options.ssh === false ? undefined : resolveSsh(options, image)
+  return {
+    name: options.name ?? guestName(options, image),
+    accel: options.accel ?? DEFAULTS.accel,
+    qemu: options.qemu,
+    machine: options.machine ?? DEFAULTS.machine,
+    cpu: options.cpu,
+    cpus: options.cpus ?? (image?.defaults ?? WITHOUT_IMAGE).cpus,
+    memoryBytes: parseMemorySize(options.memory) ?? (image?.defaults ?? WITHOUT_IMAGE).memoryBytes,
+    bootOrder: options.boot,
+    directBoot: resolveDirectBoot(options, image),
+    image,
+    network: {
+      model: options.network?.model ?? DEFAULTS.networkModel,
+      mac: options.network?.mac,
+      internet: options.network?.internet ?? false,
+      tftp: options.network?.tftp === undefined ? undefined : resolve(options.network.tftp),
+      bootfile: options.network?.bootfile,
+    },
+    forwards: resolveForwards(options, ssh),
+    ssh,
+    ready: options.ready ?? (ssh === undefined ? 'none' : 'ssh'),
+    timeouts: {
+      startMs: milliseconds(options.timeouts?.start),
+      bodyMs: milliseconds(options.timeouts?.body),
+      commandMs: milliseconds(options.timeouts?.command),
+      shutdownMs: milliseconds(options.timeouts?.shutdown),
+    },
+    qemuArgs: options.qemuArgs ?? [],
+  }
+}
+
+function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
+  const given = options.ssh === false ? undefined : options.ssh
+  const hasLogin = given?.privateKey !== undefined || given?.password !== undefined
+  return {
+    user: given?.user ?? image?.traits.sshUser ?? 'root',
+    guestPort: given?.port ?? DEFAULTS.sshGuestPort,
+    login: hasLogin ? { privateKey: given.privateKey, password: given.password } : undefined,
+  }
+}
+
+function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): PortForward[] {
+  const forwards = (options.hostfwd ?? []).map((forward) => ({
+    protocol: forward.protocol ?? 'tcp',
+    bind: forward.bind ?? DEFAULTS.bind,
+    host: forward.host,
+    guest: forward.guest,
+  }))
+  if (ssh === undefined) return forwards
+  const host = options.ssh === false ? undefined : options.ssh?.hostPort
+  return [{ protocol: 'tcp', bind: DEFAULTS.bind, host, guest: ssh.guestPort }, ...forwards]
+}
+
+/**
+ * A kernel of the author's own takes the place of the image's: with its arguments only, since those of the
+ * image are for the image's kernel. Without one, arguments of the author's go behind the image's.
+ * A boot order leaves the image's direct boot aside, since the firmware is to choose.
+ */
+function resolveDirectBoot<VM>(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+): MachineSpec['directBoot'] {
+  const given = typeof options.append === 'string' ? [options.append] : (options.append ?? [])
+  if (options.kernel !== undefined) {
+    const initrd = options.initrd === undefined ? undefined : resolve(options.initrd)
+    return { kernel: resolve(options.kernel), initrd, append: given.join(' ') }
+  }
+  if (options.boot !== undefined || image?.directBoot === undefined) return undefined
+  const { kernel, initrd, append, appendForOneCpu = [] } = image.directBoot
+  const cpus = options.cpus ?? image.defaults.cpus
+  return { kernel, initrd, append: [...append, ...(cpus === 1 ? appendForOneCpu : []), ...given].join(' ') }
+}
+
+function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {
+  const source = image?.name ?? options.kernel ?? 'guest'
+  const cleaned = basename(source)
+    .replace(/\.[^.]*$/, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+  return cleaned.slice(0, 60) || 'guest'
+}
+
+function milliseconds(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : parseDuration(duration)
+}

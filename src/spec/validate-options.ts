@@ -1,0 +1,181 @@
+import { totalmem } from 'node:os'
+import type { z } from 'zod'
+import { nearestNames } from '../common/nearest-name.js'
+import { type VMError, vmError } from '../errors.js'
+import { optionSchema } from './option-schema.js'
+import type { VMOptions } from './options.js'
+import { formatBytes, parseMemorySize } from './units.js'
+
+/** One thing that is wrong with the options. */
+export interface OptionProblem {
+  /** Where, as a person writes it: `hostfwd[0].guest`. */
+  readonly path: string
+  readonly got: string
+  readonly expected: string
+}
+
+/** All that is wrong with the options by themselves, without a look at the host's QEMU. */
+export function findOptionProblems(options: unknown): OptionProblem[] {
+  const parsed = optionSchema.safeParse(options)
+  const shape = parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, options))
+  return [...shape, ...findConflicts(options as VMOptions)]
+}
+
+/** The error that names every problem at once. */
+export function optionError(problems: readonly OptionProblem[]): VMError {
+  const lines = problems.map(({ path, got, expected }) => `${path}: expected ${expected}, got ${got}`)
+  const what = problems.length === 1 ? 'an option is wrong' : `${problems.length} options are wrong`
+  return vmError('INVALID_OPTIONS', {
+    summary: `withVM(): ${what}, nothing was booted.\n${lines.map((line) => `  - ${line}`).join('\n')}`,
+    hint: 'change what is listed above. docs/options.md has every option.',
+  })
+}
+
+function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => {
+      const near = nearestNames(key, knownKeys(issue.path))
+      return {
+        path: formatPath([...issue.path, key]),
+        got: 'an option that does not exist',
+        expected:
+          near.length > 0
+            ? near.map((name) => `'${name}'`).join(' or ')
+            : `one of ${knownKeys(issue.path).join(', ')}`,
+      }
+    })
+  }
+  if (issue.code === 'invalid_union') {
+    const value = valueAt(options, issue.path)
+    const branch = issue.errors.find((errors) =>
+      errors.some((error) => error.path.length > 0 || error.code === 'unrecognized_keys'),
+    )
+    if (branch !== undefined && typeof value === 'object' && value !== null) {
+      return branch.flatMap((inner) =>
+        describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options),
+      )
+    }
+    const message =
+      issue.errors.flat().find((error) => error.code === 'custom')?.message ?? 'false or an object'
+    return [{ path: formatPath(issue.path), got: formatValue(value), expected: message }]
+  }
+  const expected = issue.code === 'invalid_type' && issue.expected === 'object' ? 'an object' : issue.message
+  return [{ path: formatPath(issue.path), got: formatValue(valueAt(options, issue.path)), expected }]
+}
+
+function findConflicts(options: VMOptions): OptionProblem[] {
+  if (typeof options !== 'object' || options === null) return []
+  const problems: OptionProblem[] = []
+  const report = (path: string, got: string, expected: string) => problems.push({ path, got, expected })
+  const memoryBytes = parseMemorySize(options.memory)
+  if (memoryBytes !== undefined && memoryBytes > totalmem()) {
+    report('memory', formatValue(options.memory), `no more than this host has, ${formatBytes(totalmem())}`)
+  }
+  if (options.initrd !== undefined && options.kernel === undefined) {
+    report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
+  }
+  if (options.ready === 'ssh' && options.ssh === false) {
+    report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
+  }
+  if (options.network?.bootfile !== undefined && options.network.tftp === undefined) {
+    report(
+      'network.bootfile',
+      formatValue(options.network.bootfile),
+      "'network.tftp' beside it: the folder with that file",
+    )
+  }
+  reportClosedUdp(options, report)
+  reportDoublePorts(options, report)
+  return problems
+}
+
+/** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */
+function reportClosedUdp(
+  { hostfwd, network }: VMOptions,
+  report: (path: string, got: string, expected: string) => void,
+): void {
+  if (!Array.isArray(hostfwd) || network?.internet === true) return
+  hostfwd.forEach((forward, index) => {
+    if (forward?.protocol !== 'udp') return
+    report(
+      `hostfwd[${index}].protocol`,
+      "'udp' in a closed network",
+      "'tcp', or network: { internet: true } beside it: QEMU drops what a guest in a closed network answers by UDP",
+    )
+  })
+}
+
+function reportDoublePorts(
+  options: VMOptions,
+  report: (path: string, got: string, expected: string) => void,
+): void {
+  if (!Array.isArray(options.hostfwd)) return
+  const taken = new Map<string, string>()
+  const ssh = options.ssh === false ? undefined : options.ssh?.hostPort
+  if (ssh !== undefined) taken.set(`tcp ${ssh}`, 'ssh.hostPort')
+  options.hostfwd.forEach((forward, index) => {
+    if (typeof forward !== 'object' || forward === null || forward.host === undefined) return
+    const key = `${forward.protocol ?? 'tcp'} ${forward.host}`
+    const other = taken.get(key)
+    if (other !== undefined)
+      report(`hostfwd[${index}].host`, `${forward.host}`, `another port than that of ${other}`)
+    taken.set(key, `hostfwd[${index}].host`)
+  })
+}
+
+/** The names that a level of the options has; found in the schema, so that there is one list. */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema: unknown = optionSchema
+  for (const step of path) schema = stepInto(unwrap(schema), step)
+  const shape = (unwrap(schema) as { shape?: object } | undefined)?.shape
+  return shape === undefined ? [] : Object.keys(shape)
+}
+
+interface SchemaParts {
+  readonly def?: {
+    readonly innerType?: unknown
+    readonly options?: readonly unknown[]
+    readonly element?: unknown
+  }
+  readonly shape?: Readonly<Record<PropertyKey, unknown>>
+}
+
+function stepInto(schema: unknown, step: PropertyKey): unknown {
+  const parts = schema as SchemaParts
+  return parts?.shape?.[step] ?? parts?.def?.element
+}
+
+function unwrap(schema: unknown): unknown {
+  const def = (schema as SchemaParts | undefined)?.def
+  if (def?.innerType !== undefined) return unwrap(def.innerType)
+  if (def?.options !== undefined)
+    return def.options.map(unwrap).find((option) => (option as SchemaParts).shape)
+  return schema
+}
+
+function valueAt(options: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, step) => (value as Record<PropertyKey, unknown> | undefined)?.[step],
+    options,
+  )
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  if (path.length === 0) return 'options'
+  return path
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`))
+    .join('')
+    .replace(/^\./, '')
+}
+
+const SECRET_VALUES = /PRIVATE KEY/
+
+function formatValue(value: unknown): string {
+  if (typeof value === 'string') return SECRET_VALUES.test(value) ? 'a private key' : `"${value}"`
+  if (typeof value === 'function') return 'a function'
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'number' || value instanceof RegExp) return String(value)
+  const json = JSON.stringify(value)
+  return json === undefined ? String(value) : json.length > 60 ? `${json.slice(0, 57)}…` : json
+}

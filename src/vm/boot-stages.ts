@@ -1,0 +1,87 @@
+/** The stages of a start, in their order. A guest is in one until it is seen in a later one. */
+export const STAGES = [
+  'qemu',
+  'firmware',
+  'bootloader',
+  'kernel',
+  'init',
+  'network',
+  'sshd',
+  'login',
+] as const
+export type Stage = (typeof STAGES)[number]
+
+interface StageRow {
+  readonly stage: Stage
+  /** A line of the serial console that says that the guest has come to this stage. */
+  readonly entered: RegExp | undefined
+  /** How long a distribution takes for it at most on a host with KVM, milliseconds. */
+  readonly deadlineMs: number
+  /** What to look at when a guest stays here. */
+  readonly hint: string
+}
+
+/** Readiness as data: what each stage looks like, how long it may take, what to do when it does not end. */
+export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
+  qemu: {
+    stage: 'qemu',
+    entered: undefined,
+    deadlineMs: 5_000,
+    hint: 'QEMU runs but does not answer. Is this host overloaded? `withvm doctor` tells.',
+  },
+  firmware: {
+    stage: 'firmware',
+    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive/,
+    deadlineMs: 8_000,
+    hint: 'the firmware found nothing that boots, or what it booted prints nothing on the serial console. Is the disk bootable? Does its boot loader use `console=ttyS0`?',
+  },
+  bootloader: {
+    stage: 'bootloader',
+    entered: /GNU GRUB|Welcome to GRUB|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
+    deadlineMs: 10_000,
+    hint: 'the boot loader did not get to a kernel. Does its menu wait for a key? Does the kernel say `console=ttyS0`?',
+  },
+  kernel: {
+    stage: 'kernel',
+    entered: /Decompressing Linux|Booting the kernel|Linux version \d|^\[ *\d+\.\d{6}\]/,
+    deadlineMs: 10_000,
+    hint: 'the kernel did not get to its init. Does it have a driver for the root disk (virtio), and does `root=` name it?',
+  },
+  init: {
+    stage: 'init',
+    entered: /withvm: init|systemd\[1\]|Welcome to |INIT: version|Run \S+ as init process|OpenRC/,
+    deadlineMs: 15_000,
+    hint: 'the init system did not get as far as the network. Which service does it wait for?',
+  },
+  network: {
+    stage: 'network',
+    entered: /(Starting|Started) .*[Nn]etwork|Reached target .*Network|udhcpc: started|dhclient/,
+    deadlineMs: 10_000,
+    hint: 'nothing in the guest answers on the network. Does it have a driver for the card, and does it ask for an address by DHCP?',
+  },
+  sshd: {
+    stage: 'sshd',
+    entered: /withvm: network|Starting .*(OpenSSH|SSH|ssh)/,
+    deadlineMs: 10_000,
+    hint: "the guest's network works, but no SSH server answers. Is one installed and enabled? For a guest without one say ready: 'none' and ssh: false.",
+  },
+  login: {
+    stage: 'login',
+    entered: undefined,
+    deadlineMs: 5_000,
+    hint: 'the SSH server answers but does not let us in.',
+  },
+}
+
+/** The stage that a line of the serial console shows, if it is a later one. */
+export function laterStage(current: Stage, line: string): Stage | undefined {
+  for (let index = STAGES.length - 1; index > STAGES.indexOf(current); index--) {
+    const row = STAGE_ROWS[STAGES[index] as Stage]
+    if (row.entered?.test(line)) return row.stage
+  }
+  return undefined
+}
+
+export function isLater(stage: Stage, than: Stage): boolean {
+  return STAGES.indexOf(stage) > STAGES.indexOf(than)
+}

@@ -1,0 +1,35 @@
+import { allOf, anyOf } from './combined.js'
+import { commandFailsWith, commandPrints, commandSucceeds } from './command.js'
+import { fileExists } from './file.js'
+import { interfaceIsUp, portListens } from './network.js'
+import { serialShows } from './serial.js'
+import { hasPanicked, hasRebooted, isPoweredOff, isRunning } from './state.js'
+import { isMounted, moduleIsLoaded, processRuns } from './system.js'
+import { journalIsClean, unitIsActive } from './systemd.js'
+import { urlAnswers } from './url.js'
+
+/**
+ * What can be waited for with `vm.waitFor.check()`, `all()` and `any()`, and held with `vm.always()`.
+ * @example await vm.waitFor.all([checks.portListens(80), checks.fileExists('/run/ready')])
+ */
+export const checks = {
+  unitIsActive,
+  journalIsClean,
+  fileExists,
+  portListens,
+  interfaceIsUp,
+  urlAnswers,
+  processRuns,
+  isMounted,
+  moduleIsLoaded,
+  commandSucceeds,
+  commandPrints,
+  commandFailsWith,
+  serialShows,
+  isPoweredOff,
+  isRunning,
+  hasPanicked,
+  hasRebooted,
+  allOf,
+  anyOf,
+} as const

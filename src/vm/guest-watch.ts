@@ -1,0 +1,144 @@
+import { setMaxListeners } from 'node:events'
+import { stripVTControlCharacters } from 'node:util'
+import type { SerialConsole } from '../channel/serial/serial-console.js'
+import type { VMError } from '../errors.js'
+import { isLater, laterStage, type Stage } from './boot-stages.js'
+import { findGuestFailure } from './guest-failures.js'
+
+/** How long a guest is listened to after its last byte before it counts as having said all, milliseconds. */
+const PAUSE_MS = 150
+
+/** When a guest came to a stage, milliseconds since QEMU was started. */
+export interface StageTime {
+  readonly stage: Stage | 'ready'
+  readonly atMs: number
+}
+
+/** Follows one power-on: which stage the guest is in, and whether it is lost. */
+export class GuestWatch {
+  #timeline: StageTime[] = [{ stage: 'qemu', atMs: 0 }]
+  readonly #startedAt = performance.now()
+  readonly #listeners = new Set<() => void>()
+  #serial: SerialConsole | undefined
+  #failure = createFailure()
+  #stage: Stage = 'qemu'
+  #stageSince = performance.now()
+  #isReady = false
+  #hasPrinted = false
+  #partialLine = ''
+  #promptTimer: NodeJS.Timeout | undefined
+  #isFailing = false
+
+  /** The stages of the newest start, with when the guest came to them. */
+  get timeline(): readonly StageTime[] {
+    return this.#timeline
+  }
+
+  /** Reads along on the console until the power-on ends. Gives a function that stops it. */
+  follow(serial: SerialConsole): () => void {
+    this.#serial = serial
+    serial.resume()
+    const stop = serial.onText((text) => this.#read(text))
+    return () => {
+      stop()
+      clearTimeout(this.#promptTimer)
+    }
+  }
+
+  /** Aborts, with the error as its reason, when the guest is lost. */
+  get failure(): AbortSignal {
+    return this.#failure.signal
+  }
+
+  get stage(): Stage {
+    return this.#stage
+  }
+
+  /** How long ago QEMU was started. */
+  get ageMs(): number {
+    return performance.now() - this.#startedAt
+  }
+
+  get inStageMs(): number {
+    return performance.now() - this.#stageSince
+  }
+
+  get hasPrinted(): boolean {
+    return this.#hasPrinted
+  }
+
+  get isReady(): boolean {
+    return this.#isReady
+  }
+
+  /** Notes that the guest has come to a stage, if it is a later one. */
+  enter(stage: Stage): void {
+    if (!isLater(stage, this.#stage)) return
+    this.#stage = stage
+    this.#stageSince = performance.now()
+    this.#timeline.push({ stage, atMs: this.#stageSince - this.#startedAt })
+    for (const listener of this.#listeners) listener()
+  }
+
+  onStage(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** From now on only what costs the guest its life is a failure. */
+  markReady(): void {
+    this.#isReady = true
+    this.#timeline.push({ stage: 'ready', atMs: performance.now() - this.#startedAt })
+  }
+
+  /** The guest was reset: it starts again from the firmware, and an earlier panic is past. */
+  restart(stage: Stage): void {
+    this.#isReady = false
+    this.#stage = stage
+    this.#stageSince = performance.now()
+    this.#timeline = [{ stage, atMs: this.#stageSince - this.#startedAt }]
+    this.#partialLine = ''
+    this.#isFailing = false
+    if (this.#failure.signal.aborted) this.#failure = createFailure()
+    this.#serial?.resume()
+  }
+
+  /** The guest is lost: what waits for it, also on its console, ends with this error. */
+  fail(error: VMError): void {
+    if (this.#failure.signal.aborted) return
+    this.#failure.abort(error)
+    this.#serial?.interrupt(error)
+  }
+
+  #read(text: string): void {
+    this.#hasPrinted ||= text.trim() !== ''
+    clearTimeout(this.#promptTimer)
+    const lines = (this.#partialLine + text).split(/\r?\n|\r/)
+    // A line that does not end is cut: no pattern needs more of it.
+    this.#partialLine = (lines.pop() ?? '').slice(-4096)
+    for (const line of lines) this.#readLine(line)
+    // A prompt has no line end: it is what is still there after a pause.
+    if (this.#partialLine !== '') {
+      this.#promptTimer = setTimeout(() => this.#readLine(this.#partialLine), PAUSE_MS)
+    }
+  }
+
+  #readLine(raw: string): void {
+    const line = stripVTControlCharacters(raw)
+    if (line === '') return
+    const stage = laterStage(this.#stage, line)
+    if (stage !== undefined) this.enter(stage)
+    const failure = findGuestFailure(line, this.#isReady)
+    if (failure === undefined || this.#isFailing) return
+    this.#isFailing = true
+    // What follows, as a panic's trace, is evidence too.
+    setTimeout(() => this.#isFailing && this.fail(failure.error), PAUSE_MS)
+  }
+}
+
+/** Every command that runs listens: more than the ten from which Node.js on thinks of a leak. */
+function createFailure(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
+}

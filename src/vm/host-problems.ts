@@ -1,0 +1,64 @@
+import { access, constants, stat } from 'node:fs/promises'
+import { findKeyProblem } from '../channel/ssh/private-key.js'
+import { nearestNames } from '../common/nearest-name.js'
+import type { QemuBinary } from '../host/qemu-binary.js'
+import { queryCapabilities } from '../host/qemu-capabilities.js'
+import type { VMOptions } from '../spec/options.js'
+import type { OptionProblem } from '../spec/validate-options.js'
+
+/** What of the options this host's files do not bear out. Values of a wrong type are passed over. */
+export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<OptionProblem[]> {
+  const problems = await Promise.all([
+    checkPath('kernel', options.kernel, 'file'),
+    checkPath('initrd', options.initrd, 'file'),
+    checkPath('network.tftp', options.network?.tftp, 'folder'),
+    checkKey(options.ssh),
+  ])
+  return problems.flat()
+}
+
+/** What of the options this host's QEMU does not have. Values of a wrong type are passed over. */
+export async function findQemuProblems<VM>(
+  options: VMOptions<VM>,
+  qemu: QemuBinary,
+): Promise<OptionProblem[]> {
+  const { machines, cpus, devices } = await queryCapabilities(qemu)
+  const check = (path: string, got: unknown, known: readonly string[], what: string): OptionProblem[] => {
+    if (typeof got !== 'string' || known.includes(got)) return []
+    const near = nearestNames(got, known)
+    const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
+    return [{ path, got: `"${got}"`, expected: `${what} that QEMU ${qemu.version.text} has${such}` }]
+  }
+  const cpu = typeof options.cpu === 'string' ? options.cpu.split(',', 1)[0] : undefined
+  return [
+    ...check('machine', options.machine, machines, 'a machine type'),
+    ...check('cpu', cpu, cpus, 'a CPU model'),
+    ...check('network.model', options.network?.model, devices, 'a network card'),
+  ]
+}
+
+async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
+  const key = typeof ssh === 'object' ? ssh?.privateKey : undefined
+  if (key === '' || !(typeof key === 'string' || Buffer.isBuffer(key))) return []
+  const problem = await findKeyProblem(key)
+  if (problem === undefined) return []
+  const expected = 'a private key without a passphrase (OpenSSH or PEM)'
+  return [{ path: 'ssh.privateKey', got: `one that cannot be used: ${problem}`, expected }]
+}
+
+async function checkPath(option: string, path: unknown, kind: 'file' | 'folder'): Promise<OptionProblem[]> {
+  if (typeof path !== 'string') return []
+  const problem = (why: string) => [
+    { path: option, got: `"${path}", ${why}`, expected: `a ${kind} that can be read` },
+  ]
+  try {
+    const found = await stat(path)
+    if (kind === 'file' && found.isDirectory()) return problem('which is a folder')
+    if (kind === 'folder' && !found.isDirectory()) return problem('which is no folder')
+    await access(path, constants.R_OK)
+    return []
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return problem(code === 'ENOENT' ? 'which does not exist' : `which cannot be read (${code})`)
+  }
+}

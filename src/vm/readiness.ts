@@ -1,0 +1,134 @@
+import { raceSignal, withDeadline } from '../common/deadline.js'
+import { createDeferred } from '../common/deferred.js'
+import { formatDuration } from '../common/duration.js'
+import { type VMError, vmError } from '../errors.js'
+import { isLater, STAGE_ROWS, STAGES, type Stage } from './boot-stages.js'
+import { findStuckKvm } from './kvm-watch.js'
+import type { Machine } from './machine.js'
+import type { Session } from './session.js'
+
+/** Resets by the guest itself before it is ready: a boot loader may want one or two, a loop goes on. */
+const RESETS_ALLOWED = 3
+/** However light a guest and fast a host: a process may have to wait this long for a processor, milliseconds. */
+const LEAST_DEADLINE_MS = 3_000
+/** What an author waits for beyond the guest's own start may take, on a host with KVM, milliseconds. */
+const OWN_CONDITION_MS = 60_000
+
+export interface StartWait {
+  readonly machine: Machine
+  readonly session: Session
+  /** Which stages the guest goes through until it is ready. */
+  readonly lastStage: Stage
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Waits for `ready` under the deadlines of the stages: each begins when the guest comes to its stage.
+ *
+ * @throws {GuestError} BOOT_TIMEOUT naming the stage; GUEST_PANICKED, GUEST_FAILED, GUEST_STOPPED,
+ * GUEST_REBOOT_LOOP as soon as the guest can't get ready any more.
+ * @throws {InfrastructureError} QEMU_DIED, ACCELERATOR_FAILED.
+ */
+export async function waitUntilReady<T>(
+  wait: StartWait,
+  ready: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { machine, session } = wait
+  const startedAt = performance.now()
+  const controller = new AbortController()
+  const stalled = createDeferred<never>()
+  stalled.promise.catch(() => {})
+  let timer: NodeJS.Timeout | undefined
+  const arm = () => {
+    clearTimeout(timer)
+    const deadlineMs = currentDeadlineMs(wait)
+    if (!Number.isFinite(deadlineMs)) return
+    timer = setTimeout(async () => {
+      const accelerator = await findStuckKvm(machine, session)
+      stalled.reject(accelerator ?? stageTimeout(wait, performance.now() - startedAt))
+    }, deadlineMs)
+  }
+  const stopStages = session.watch.onStage(arm)
+  const stopResets = session.onReset(() => {
+    session.watch.restart(firstStage(machine))
+    arm()
+    if (session.guestResets > RESETS_ALLOWED) stalled.reject(rebootLoop(session.guestResets))
+  })
+  arm()
+  const overall = machine.spec.timeouts.startMs ?? Number.POSITIVE_INFINITY
+  const onTimeout = () => stageTimeout(wait, performance.now() - startedAt)
+  try {
+    const result = await withDeadline({ timeoutMs: overall, signal: wait.signal, onTimeout }, (signal) => {
+      const either = AbortSignal.any([signal, controller.signal])
+      return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
+    })
+    session.watch.markReady()
+    return result
+  } finally {
+    clearTimeout(timer)
+    controller.abort()
+    stopStages()
+    stopResets()
+  }
+}
+
+/** Direct boot skips the firmware's search and the boot loader. */
+export function firstStage(machine: Machine): Stage {
+  return machine.spec.directBoot === undefined ? 'firmware' : 'kernel'
+}
+
+/** How long a guest of this machine may stay in a stage on this host, milliseconds. */
+export function stageDeadlineMs(machine: Machine, stage: Stage): number {
+  const effort = machine.spec.image?.traits.startEffort ?? 1
+  return Math.max(LEAST_DEADLINE_MS, STAGE_ROWS[stage].deadlineMs * effort * machine.host.timeFactor)
+}
+
+/** What has printed nothing yet may be in any of the stages to come. */
+function currentDeadlineMs({ machine, session, lastStage }: StartWait): number {
+  const { stage, hasPrinted } = session.watch
+  const { startMs } = machine.spec.timeouts
+  if (isOwnCondition(machine)) {
+    if (startMs !== undefined) return startMs
+    if (isLater(stage, 'kernel')) return OWN_CONDITION_MS * machine.host.timeFactor
+  }
+  if (hasPrinted) return stageDeadlineMs(machine, stage)
+  const stages = STAGES.slice(STAGES.indexOf(stage), STAGES.indexOf(lastStage) + 1)
+  return stages.reduce((total, name) => total + stageDeadlineMs(machine, name), 0)
+}
+
+/** Whether the author says by a pattern or a function when the guest is ready. */
+function isOwnCondition({ spec: { ready } }: Machine): boolean {
+  return ready instanceof RegExp || typeof ready === 'function'
+}
+
+function stageTimeout(wait: StartWait, afterMs: number): VMError {
+  const { watch } = wait.session
+  const silence = wait.machine.serial.silentMs
+  const row = STAGE_ROWS[watch.stage]
+  return vmError('BOOT_TIMEOUT', {
+    summary: `The guest '${wait.machine.spec.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
+    expected: describeExpected(wait),
+    got:
+      silence === undefined
+        ? 'nothing on the serial console'
+        : `the last output on the serial console ${formatDuration(silence)} ago`,
+    hint: isOwnCondition(wait.machine)
+      ? '`ready` is what was waited for; give it longer with `timeouts: { start: … }`.'
+      : `${row.hint} \`timeouts: { start: … }\` bounds the whole start.`,
+  })
+}
+
+function describeExpected({ machine, session, lastStage }: StartWait): string {
+  const { ready } = machine.spec
+  if (ready instanceof RegExp) return `${ready} on the serial console`
+  if (typeof ready === 'function') return 'the function `ready` to resolve'
+  const stages = STAGES.slice(STAGES.indexOf(session.watch.stage), STAGES.indexOf(lastStage) + 1)
+  return `the guest to come through ${stages.join(', ')}`
+}
+
+function rebootLoop(resets: number): VMError {
+  return vmError('GUEST_REBOOT_LOOP', {
+    summary: `The guest reset itself ${resets} times before it was ready.`,
+    hint: 'see on the serial console what happens before each reset; a panic with `panic=` in the kernel arguments looks like this.',
+  })
+}

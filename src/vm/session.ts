@@ -1,0 +1,190 @@
+import { writeFile } from 'node:fs/promises'
+import { QmpClient, type QmpLog } from '../channel/qmp/qmp-client.js'
+import type { SerialConsole, SerialMark } from '../channel/serial/serial-console.js'
+import { CleanupStack } from '../common/cleanup-stack.js'
+import { raceSignal } from '../common/deadline.js'
+import { createDeferred } from '../common/deferred.js'
+import { vmError } from '../errors.js'
+import type { QemuCommand } from '../qemu/command.js'
+import { type QemuExit, QemuProcess } from '../qemu/process.js'
+import { describeExit, explainStartFailure } from '../qemu/start-failure.js'
+import { STAGE_ROWS } from './boot-stages.js'
+import { GuestWatch } from './guest-watch.js'
+import { watchKvm } from './kvm-watch.js'
+import type { Machine } from './machine.js'
+import { endsWithin, stopQemu } from './teardown.js'
+import { PID_FILE } from './workspace.js'
+
+/** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
+export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
+
+/** A guest that resets itself writes to several ports in turn, and QEMU tells of each: no boot is as short as this. */
+const ONE_RESET_MS = 250
+/** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
+const END_NOTICED_MS = 500
+
+/** One power-on of a machine: from the start of a QEMU to its end. */
+export class Session {
+  readonly process: QemuProcess
+  readonly qmp: QmpClient
+  readonly watch: GuestWatch
+  /** Settles, never rejects, when this power-on is over. */
+  readonly ended: Promise<{ readonly reason: PowerOffReason; readonly exit: QemuExit }>
+  /** Where on the console the newest boot begins. */
+  bootMark: SerialMark
+  /** Resets by the guest itself since the start. */
+  guestResets = 0
+  /** Undefined until this power-on is over. */
+  endReason: PowerOffReason | undefined
+  #guestShutdown = false
+  #isStopping = false
+  #isShutdownAsked = false
+  #resetAt = Number.NEGATIVE_INFINITY
+  readonly #resetListeners = new Set<() => void>()
+
+  private constructor(process: QemuProcess, qmp: QmpClient, watch: GuestWatch, serial: SerialConsole) {
+    this.process = process
+    this.bootMark = serial.mark()
+    this.qmp = qmp
+    this.watch = watch
+    qmp.on('SHUTDOWN', (event) => {
+      this.#guestShutdown ||= event.data.guest === true
+    })
+    qmp.on('RESET', (event) => {
+      const sinceLastMs = performance.now() - this.#resetAt
+      this.#resetAt = performance.now()
+      this.bootMark = serial.mark()
+      if (sinceLastMs < ONE_RESET_MS) return
+      if (event.data.guest === true) this.guestResets++
+      for (const listener of this.#resetListeners) listener()
+    })
+    qmp.on('BLOCK_IO_ERROR', (event) => {
+      // QEMU stops a guest whose disk cannot grow; without this it would hang.
+      if (event.data.nospace === true) watch.fail(overlayFull())
+    })
+    this.ended = process.exited.then((exit) => this.#end(exit))
+  }
+
+  /**
+   * Starts QEMU and connects its channels.
+   *
+   * @throws {VMError} as `explainStartFailure` when QEMU ends, QEMU_FAILED when it does not answer in time.
+   */
+  static async start(
+    machine: Machine,
+    command: QemuCommand,
+    signal: AbortSignal | undefined,
+  ): Promise<Session> {
+    signal?.throwIfAborted()
+    const { listeners, serial, agent, workspace } = machine
+    const cleanup = new CleanupStack()
+    const watch = new GuestWatch()
+    try {
+      await Promise.all([listeners.qmp.discard(), listeners.serial.discard(), listeners.agent.discard()])
+      const qemu = await QemuProcess.start(command, workspace.dir)
+      machine.setProcess(qemu)
+      cleanup.defer(() => stopQemu(qemu))
+      const failed = createDeferred<never>()
+      failed.promise.catch(() => {})
+      void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))
+      // What still waits for this QEMU must not take the connections of the next.
+      const over = new AbortController()
+      cleanup.defer(() => over.abort())
+      const wait = {
+        timeoutMs: STAGE_ROWS.qemu.deadlineMs * machine.host.timeFactor,
+        signal: signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]),
+      }
+      const log: QmpLog = (direction, line) =>
+        machine.transcripts.qmp.add(`${direction === 'sent' ? '->' : '<-'} ${line}`)
+      const connected = Promise.all([
+        listeners.qmp.accept(wait).then((socket) => QmpClient.negotiate(socket, { ...wait, log })),
+        listeners.serial.accept(wait),
+        listeners.agent.accept(wait),
+        writeFile(workspace.path(PID_FILE), String(qemu.pid)),
+      ])
+      connected.catch(() => {})
+      const [qmp, serialSocket, agentSocket] = await raceSignal(
+        Promise.race([connected, failed.promise]),
+        signal,
+      ).catch(async (error: unknown) => {
+        // A QEMU that ends closes its sockets a little before it can be seen to have ended.
+        throw signal?.aborted || !(await endsWithin(qemu, END_NOTICED_MS)) ? error : await failed.promise
+      })
+      cleanup.defer(() => qmp.close())
+      const session = new Session(qemu, qmp, watch, serial)
+      void qemu.exited.then(watch.follow(serial))
+      serial.attach(serialSocket)
+      agent.attach(agentSocket)
+      session.onReset(() => agent.restart())
+      watchKvm(machine, session)
+      return session
+    } catch (error) {
+      await cleanup.dispose()
+      throw error
+    }
+  }
+
+  /** Calls `listener` after each reset of the machine, whoever asked for it. */
+  onReset(listener: () => void): () => void {
+    this.#resetListeners.add(listener)
+    return () => void this.#resetListeners.delete(listener)
+  }
+
+  /** The guest is asked to power off: it will not be a surprise. */
+  expectShutdown(): void {
+    this.#isShutdownAsked = true
+  }
+
+  /** Ends QEMU: `orderly` closes its disks, else it is as if the power had failed. */
+  async stop(how: 'orderly' | 'power-cut'): Promise<void> {
+    this.#isStopping = true
+    if (how === 'power-cut') this.process.kill('SIGKILL')
+    await stopQemu(this.process, this.qmp)
+    this.qmp.close()
+    await this.ended
+  }
+
+  #end(exit: QemuExit): { reason: PowerOffReason; exit: QemuExit } {
+    this.qmp.close('QEMU has ended')
+    const reason = this.#isStopping
+      ? 'stopped'
+      : this.#guestShutdown && exit.exitCode === 0
+        ? 'guest-shutdown'
+        : 'qemu-died'
+    this.endReason = reason
+    const isExpected = reason === 'guest-shutdown' && this.#isShutdownAsked
+    this.watch.fail(endError(isExpected ? 'stopped' : reason, exit))
+    return { reason, exit }
+  }
+}
+
+function overlayFull() {
+  return vmError('NO_SPACE', {
+    summary:
+      'The disk of this host is full: what the guest wrote could not be kept, so QEMU stopped the guest.',
+    hint: 'free some space, or point `tmpdir` (or TMPDIR) at a folder with more.',
+  })
+}
+
+function endError(reason: PowerOffReason, exit: QemuExit) {
+  if (reason === 'guest-shutdown') {
+    return vmError('GUEST_STOPPED', {
+      summary: 'The guest powered itself off.',
+      hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
+    })
+  }
+  if (reason === 'stopped') {
+    return vmError('VM_NOT_RUNNING', {
+      summary: 'The guest was switched off.',
+      hint: '`vm.start()` switches it on again, unless it was disposed of.',
+    })
+  }
+  return vmError('QEMU_DIED', {
+    summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
+    evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
+    hint:
+      exit.signal === 'SIGKILL'
+        ? "something killed it; often the kernel's out-of-memory killer (`dmesg` tells)."
+        : "read QEMU's own words above.",
+  })
+}

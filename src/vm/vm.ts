@@ -1,0 +1,330 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
+import type { QmpClient } from '../channel/qmp/qmp-client.js'
+import type { SerialConsole } from '../channel/serial/serial-console.js'
+import type { TransferOptions } from '../channel/ssh/transfer.js'
+import { abortsWithin, raceSignal } from '../common/deadline.js'
+import { quoteWord } from '../common/shell-quote.js'
+import { VMError, vmError } from '../errors.js'
+import type { QemuCommand } from '../qemu/command.js'
+import type { CheckLike } from './checks/combined.js'
+import { commandLineByHand } from './command-line.js'
+import { addEvidence, keepLogs } from './diagnostics.js'
+import type { StageTime } from './guest-watch.js'
+import { type Invariant, Invariants } from './invariants.js'
+import type { Machine } from './machine.js'
+import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
+import type { PowerOffReason, Session } from './session.js'
+import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
+import { logCommand } from './transcript.js'
+import { WaitFor } from './wait-for.js'
+
+/** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
+const CAUSE_MS = 250
+/** A guest that failed may not answer any more. */
+const DMESG_MS = 5000
+
+/** A guest: made by `withVM()` or `launchVM()`, thrown away by them or by `await using`. */
+export class VM {
+  /**
+   * Runs a command by SSH. As a tag its arguments are quoted; as a function it takes options.
+   *
+   * @throws {CommandError} COMMAND_FAILED on a non-zero exit code (unless `reject: false`), COMMAND_TIMEOUT.
+   * @throws {GuestError} SSH_REFUSED, SSH_AUTH_FAILED, SSH_CLOSED, GUEST_PANICKED, GUEST_STOPPED.
+   * @throws {InfrastructureError} QEMU_DIED.
+   * @example const { stdout } = await vm.ssh`cat ${path}`
+   */
+  readonly ssh: Ssh
+  /** The serial console: all that was printed since byte 0, over every power-on; waits; and typing. */
+  readonly serial: SerialConsole
+  /** Waits until something is so in the guest: a unit, a file, a port, a process, a reboot, … */
+  readonly waitFor: WaitFor
+  readonly #machine: Machine
+  readonly #power: Power
+
+  constructor(machine: Machine, controls: PowerControls, session: Session) {
+    this.#machine = machine
+    this.#power = new Power(this, machine, controls, session)
+    this.serial = machine.serial
+    const { commandMs } = machine.spec.timeouts
+    this.ssh = createSsh(
+      (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
+      { timeoutMs: commandMs },
+    )
+    this.waitFor = new WaitFor(this, this.#power)
+  }
+
+  /** The guest's name. */
+  get name(): string {
+    return this.#machine.spec.name
+  }
+
+  /** QEMU's monitor: typed for common commands, any other by its name; and events. */
+  get qmp(): QmpClient {
+    return this.#power.requireRunning().qmp
+  }
+
+  get isRunning(): boolean {
+    return this.#power.isRunning
+  }
+
+  /** The process id of QEMU. */
+  get pid(): number {
+    return this.#power.session.process.pid
+  }
+
+  /** The private folder of this run: overlay, `serial.log`, keys. Gone when the guest is disposed of. */
+  get runFolder(): string {
+    return this.#machine.workspace.dir
+  }
+
+  /** The disk of the base image, which is never written to; undefined for a guest without one. */
+  get baseDisk(): string | undefined {
+    return this.#machine.spec.image?.disk?.path
+  }
+
+  /** What runs the guest's instructions. */
+  get accelerator(): 'kvm' | 'tcg' {
+    return this.#machine.host.accelerator
+  }
+
+  /** How much longer things take here than on a host with KVM, 1 and more: by that default limits are stretched. */
+  get timeFactor(): number {
+    return this.#machine.host.timeFactor
+  }
+
+  /** By what commands that are not the author's own, as those of checks, are run in the guest. */
+  get commandChannel(): 'ssh' | 'agent' {
+    const { ready, ssh } = this.#machine.spec
+    return ssh === undefined || ready === 'agent' ? 'agent' : 'ssh'
+  }
+
+  /** Aborts, with the error as its reason, when this power-on is lost: by a panic, a power-off, the end of QEMU. */
+  get lost(): AbortSignal {
+    return this.#power.session.watch.failure
+  }
+
+  /** How often the machine has begun to boot since it was launched: 1, and one more for each reset and each start. */
+  get bootCount(): number {
+    return this.#power.bootCount
+  }
+
+  /** The newest boot, by {@link bootCount}, that was waited for: by a launch, start or reboot, or by `waitFor.reboot()`. */
+  get seenBoot(): number {
+    return this.#power.seenBoot
+  }
+
+  /** The stages of the newest start, with milliseconds since QEMU was started. */
+  get timeline(): readonly StageTime[] {
+    return this.#power.session.watch.timeline
+  }
+
+  /** The program and the arguments that this guest runs by. */
+  get qemuCommand(): QemuCommand {
+    return this.#power.session.process.command
+  }
+
+  /** A line for a shell that boots the same machine by hand, with its console on the terminal. */
+  get commandLine(): string {
+    return commandLineByHand(this.#machine)
+  }
+
+  /** A line for a shell that logs in to this guest while it runs; undefined where the key is not ours. */
+  get sshCommandLine(): string | undefined {
+    const { ssh } = this.#machine.spec
+    if (ssh === undefined || this.#machine.keys === undefined) return undefined
+    const file = (name: string) => this.#machine.workspace.path(name)
+    const port = this.hostPort(ssh.guestPort)
+    const options = [
+      `UserKnownHostsFile=${file('known_hosts')}`,
+      `HostKeyAlias=${this.name}`,
+      'IdentitiesOnly=yes',
+    ]
+    const words = [
+      'ssh',
+      '-p',
+      String(port),
+      '-i',
+      file('id_ed25519'),
+      ...options.flatMap((option) => ['-o', option]),
+    ]
+    return [...words, `${ssh.user}@127.0.0.1`].map(quoteWord).join(' ')
+  }
+
+  /**
+   * The port of this host that leads to a port of the guest.
+   * @throws {UsageError} INVALID_OPTIONS when that port is not forwarded.
+   */
+  hostPort(guestPort: number, protocol: 'tcp' | 'udp' = 'tcp'): number {
+    const { forwards } = this.#machine.spec
+    const index = forwards.findIndex(
+      (forward) => forward.guest === guestPort && forward.protocol === protocol,
+    )
+    const port = this.#machine.ports.hostPorts[index]
+    if (port !== undefined) return port
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The guest's ${protocol} port ${guestPort} is not forwarded.`,
+      expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none is)'}`,
+      got: `${protocol} ${guestPort}`,
+      hint: `add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
+    })
+  }
+
+  /** The URL on this host of a server in the guest. @default path '/', protocol 'http' */
+  url(guestPort: number, path = '/', protocol: 'http' | 'https' = 'http'): string {
+    return `${protocol}://127.0.0.1:${this.hostPort(guestPort)}${path.startsWith('/') ? path : `/${path}`}`
+  }
+
+  /**
+   * Runs a command by the guest agent: without network and SSH. Same result as `vm.ssh()`.
+   *
+   * @throws {CommandError} COMMAND_FAILED, COMMAND_TIMEOUT.
+   * @throws {GuestError} AGENT_UNAVAILABLE when no agent answers in the guest.
+   */
+  exec(
+    command: string,
+    options: CommandOptions & { readonly encoding: 'buffer' },
+  ): Promise<CommandResult<Buffer>>
+  exec(command: string, options?: CommandOptions): Promise<CommandResult>
+  exec(command: string, options: CommandOptions = {}): Promise<CommandResult<string | Buffer>> {
+    const timeout = options.timeout ?? this.#machine.spec.timeouts.commandMs
+    return this.#around(command, options.signal, () =>
+      this.#race(options.signal, (signal) =>
+        this.#machine.agent.exec(command, { ...options, timeout, signal }),
+      ),
+    )
+  }
+
+  /**
+   * Copies a file or a folder into the guest, by SFTP.
+   * @throws {GuestError} TRANSFER_FAILED
+   */
+  upload(localPath: string, guestPath: string, options: TransferOptions = {}): Promise<void> {
+    const use: UseClient<void> = (client, signal) =>
+      client.upload(localPath, guestPath, { ...options, signal })
+    return this.#useSsh(use, undefined, options.signal)
+  }
+
+  /**
+   * Copies a file or a folder out of the guest, by SFTP.
+   * @throws {GuestError} TRANSFER_FAILED
+   */
+  download(guestPath: string, localPath: string, options: TransferOptions = {}): Promise<void> {
+    const use: UseClient<void> = (client, signal) =>
+      client.download(guestPath, localPath, { ...options, signal })
+    return this.#useSsh(use, undefined, options.signal)
+  }
+
+  /**
+   * Holds something to be so all the time: looked at now, before and after each command that is run by `vm.ssh` and
+   * `vm.exec`, and during waits. Once it is not so, that command or wait fails, and every later one until `stop()`.
+   *
+   * @param check one of `checks`, or a function that gives `false` or throws when it is not so.
+   * @throws {GuestError} INVARIANT_BROKEN when it is not so to begin with.
+   * @example await using nginx = await vm.always('nginx is up', checks.processRuns('nginx'))
+   */
+  async always(name: string, check: CheckLike): Promise<Invariant> {
+    this.#power.requireRunning()
+    return Invariants.of(this).add(name, check)
+  }
+
+  /**
+   * Restarts the guest in an orderly way (by SSH or its agent; a hard reset where it has neither) and waits
+   * until it is ready again.
+   * @throws {GuestError} STATE_TIMEOUT when it does not go down in time; else as a start.
+   */
+  reboot(options: StopOptions = {}): Promise<void> {
+    return this.#power.reboot(options)
+  }
+
+  /**
+   * Switches the guest off in an orderly way, as its power button does, and waits until it is off.
+   * @throws {GuestError} STATE_TIMEOUT when it does not go down in time.
+   */
+  shutdown(options: StopOptions = {}): Promise<void> {
+    return this.#power.shutdown(options)
+  }
+
+  /** Ends the guest at once, as when the power fails: what it had not flushed to its disk may be lost. */
+  powerCut(): Promise<void> {
+    return this.#power.powerCut()
+  }
+
+  /**
+   * Switches the guest on again, with the disk that it had. Waits until it is ready.
+   * @throws {UsageError} VM_RUNNING when it is not off; else as a start.
+   */
+  start(options: StartOptions = {}): Promise<void> {
+    return this.#power.start(options)
+  }
+
+  /** Waits until this power-on is over, and tells why. @default timeout none */
+  wait(
+    options: StopOptions = {},
+  ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
+    return this.#power.wait(options)
+  }
+
+  /** Waits until the guest is ready, in the sense of its option `ready`: after a reset of its own, say. */
+  waitUntilReady(signal?: AbortSignal): Promise<void> {
+    return this.#power.waitUntilReady(signal)
+  }
+
+  /**
+   * Keeps what is known of this guest in a folder of its name below `folder`: `serial.log`, `qemu.log`, `qmp.log`,
+   * `commands.log` (what was run, with times), `command-line.txt`, and `dmesg.txt` where SSH still works. Gives the
+   * folder. `withVM()` does so by itself when its body fails, if the option `artifacts` is given.
+   */
+  async saveLogs(folder: string): Promise<string> {
+    const kept = await keepLogs(this.#machine, folder)
+    if (!this.isRunning || this.#machine.spec.ssh === undefined) return kept
+    const use: UseClient<CommandResult> = (client, signal) =>
+      client.exec('dmesg', { timeout: DMESG_MS, reject: false, signal })
+    const dmesg = await this.#useSsh(use, undefined, AbortSignal.timeout(DMESG_MS)).catch(() => undefined)
+    if (dmesg !== undefined) await writeFile(join(kept, 'dmesg.txt'), dmesg.stdout)
+    return kept
+  }
+
+  /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */
+  dispose(): Promise<void> {
+    return this.#power.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  /** Looks at what `vm.always()` was given, before and after a command of the author's. */
+  async #around<T>(
+    command: string | undefined,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    if (command === undefined) return work()
+    const logged = () => logCommand(this.#machine.transcripts.commands, command, work)
+    return Invariants.of(this).around(nameCommand(command), signal, logged)
+  }
+
+  /** Runs `use` with a connection, until the guest is lost or `signal` aborts. */
+  #useSsh<T>(use: UseClient<T>, user: string | undefined, signal: AbortSignal | undefined): Promise<T> {
+    return this.#race(signal, async (either) => use(await this.#power.access.client(user, either), either))
+  }
+
+  async #race<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const session = this.#power.requireRunning()
+    const { failure } = session.watch
+    const either = signal === undefined ? failure : AbortSignal.any([signal, failure])
+    try {
+      return await raceSignal(work(either), failure)
+    } catch (error) {
+      if (isLostConnection(error)) await abortsWithin(failure, CAUSE_MS)
+      throw failure.aborted ? addEvidence(failure.reason, this.#machine, session) : error
+    }
+  }
+}
+
+/** Errors that are often only the first sign of the guest's end. */
+function isLostConnection(error: unknown): boolean {
+  return error instanceof VMError && ['SSH_CLOSED', 'SSH_REFUSED', 'AGENT_UNAVAILABLE'].includes(error.code)
+}

@@ -1,0 +1,152 @@
+import type { CommandResult } from '../channel/command-result.js'
+import type { SerialMark, SerialMatch } from '../channel/serial/serial-console.js'
+import { type Duration, parseDuration } from '../common/duration.js'
+import { vmError } from '../errors.js'
+import type { Check } from './checks/check.js'
+import { allOf, anyOf, type CheckLike, toCheck } from './checks/combined.js'
+import { commandFailsWith, commandPrints } from './checks/command.js'
+import { type FileExpectation, fileExists } from './checks/file.js'
+import { portListens } from './checks/network.js'
+import { serialShows } from './checks/serial.js'
+import { hasRebooted, isPoweredOff } from './checks/state.js'
+import { type GuestProcess, processRuns } from './checks/system.js'
+import { unitIsActive } from './checks/systemd.js'
+import { type UrlAnswer, type UrlExpectation, urlAnswers } from './checks/url.js'
+import { defaultWaitMs, waitUntil } from './checks/wait-until.js'
+import type { Power } from './power.js'
+import type { PowerOffReason } from './session.js'
+import type { VM } from './vm.js'
+
+export interface WaitForOptions {
+  /** @default 30 s, and more where things take more than three times as long as with KVM */
+  readonly timeout?: Duration | undefined
+  /** The first pause between two looks at the guest; each is longer than the one before, up to a second. @default 50 ms */
+  readonly interval?: Duration | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * `vm.waitFor`: each resolves when it is so, and looks at the guest by its SSH connection (by its agent where there is
+ * no SSH).
+ *
+ * Each throws {GuestError} WAIT_TIMEOUT when its time is up, with what there was instead; WAIT_FAILED as soon as it
+ * cannot come any more; GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency shell) and
+ * {InfrastructureError} QEMU_DIED at once.
+ */
+export class WaitFor {
+  readonly #vm: VM
+  readonly #power: Power
+
+  constructor(vm: VM, power: Power) {
+    this.#vm = vm
+    this.#power = power
+  }
+
+  /** Until a unit of systemd is active. One that failed, or that nothing will start, fails at once, with its journal. */
+  async unit(name: string, options: WaitForOptions = {}): Promise<void> {
+    await this.#until(unitIsActive(name), options)
+  }
+
+  /** Until a file (or folder) is there, with what is expected of it. */
+  async file(path: string, options: WaitForOptions & FileExpectation = {}): Promise<void> {
+    await this.#until(fileExists(path, options), options)
+  }
+
+  /** Until something in the guest listens on a port of the guest. @default protocol 'tcp' */
+  async port(
+    port: number,
+    options: WaitForOptions & { readonly protocol?: 'tcp' | 'udp' } = {},
+  ): Promise<void> {
+    await this.#until(portListens(port, options), options)
+  }
+
+  /** Until a process of that name runs, or one whose command line matches. */
+  async process(wanted: string | RegExp, options: WaitForOptions = {}): Promise<readonly GuestProcess[]> {
+    return this.#value(processRuns(wanted), options)
+  }
+
+  /** Until the serial console shows a text or a match. @default from 'start': what came before counts */
+  serial(
+    pattern: string | RegExp,
+    options: WaitForOptions & { readonly from?: SerialMark | 'start' | 'now' } = {},
+  ): Promise<SerialMatch> {
+    const { from } = options
+    const since = from === 'now' ? this.#vm.serial.mark() : from
+    return this.#value(serialShows(pattern, since === undefined ? {} : { from: since }), options)
+  }
+
+  /**
+   * Until the guest has rebooted, by itself or by a command, and is ready again. A reboot that came before counts,
+   * unless something has waited for it; or say with `since: vm.bootCount` which ones do.
+   */
+  async reboot(options: WaitForOptions & { readonly since?: number } = {}): Promise<void> {
+    const { since = this.#power.seenBoot } = options
+    await this.#until(hasRebooted(since), options)
+    if (this.#power.seenBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
+  }
+
+  /** Until the guest is off. A shutdown that came before counts. */
+  async shutdown(
+    options: WaitForOptions = {},
+  ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
+    await this.#until(isPoweredOff(), options)
+    return this.#vm.wait()
+  }
+
+  /** Until a server of the guest answers this host: a URL, a path on the guest's port 80, or a port of the guest. */
+  url(target: string | number, options: WaitForOptions & UrlExpectation = {}): Promise<UrlAnswer> {
+    return this.#value(urlAnswers(target, options), options)
+  }
+
+  /** Until a command, run again and again, succeeds (or ends with `exitCode`), and prints what is expected. */
+  command(
+    command: string,
+    options: WaitForOptions & { readonly exitCode?: number; readonly prints?: string | RegExp } = {},
+  ): Promise<CommandResult> {
+    const { exitCode = 0, prints } = options
+    const check =
+      prints === undefined
+        ? commandFailsWith(command, exitCode)
+        : commandPrints(command, prints, { exitCode })
+    return this.#value(check, options)
+  }
+
+  /** Until a check of `checks`, or a function of your own, is met. */
+  async check(check: CheckLike, options: WaitForOptions = {}): Promise<void> {
+    await this.#until(toCheck(check), options)
+  }
+
+  /** Until all of them are met at the same time. */
+  async all(checks: readonly CheckLike[], options: WaitForOptions = {}): Promise<void> {
+    await this.#until(allOf(checks), options)
+  }
+
+  /** Until one of them is met. Gives its index. */
+  any(checks: readonly CheckLike[], options: WaitForOptions = {}): Promise<number> {
+    return this.#value(anyOf(checks), options)
+  }
+
+  async #value<T>(check: Check<T>, options: WaitForOptions): Promise<T> {
+    const { outcome } = await this.#until(check, options)
+    return outcome.value as T
+  }
+
+  #until<T>(check: Check<T>, { timeout, interval, signal }: WaitForOptions) {
+    return waitUntil(this.#vm, check, {
+      timeoutMs: readDuration('timeout', timeout) ?? defaultWaitMs(this.#vm),
+      intervalMs: readDuration('interval', interval),
+      signal,
+    })
+  }
+}
+
+function readDuration(name: string, duration: Duration | undefined): number | undefined {
+  const ms = parseDuration(duration)
+  if (duration === undefined || ms !== undefined) return ms
+  throw vmError('INVALID_OPTIONS', {
+    summary: `A wait got the option \`${name}\` with what is no duration.`,
+    expected: "milliseconds above 0, or a text such as '30s'",
+    got: JSON.stringify(duration) ?? String(duration),
+    hint: 'correct it.',
+  })
+}

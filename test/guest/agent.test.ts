@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, vi } from 'vitest'
+import { countProcesses } from '../support/guest-processes.js'
+import { guestTest } from '../support/guest-test.js'
+import { maskMessage, rejection } from '../support/messages.js'
+
+const test = guestTest({ image: 'tiny', ssh: false, ready: 'agent', name: 'by-agent' })
+
+describe('a guest that is reached by its agent alone', () => {
+  test('gives results of the same shape as SSH does', async ({ vm }) => {
+    const result = await vm.exec('echo out; echo err >&2')
+    expect(result).toEqual({
+      command: 'echo out; echo err >&2',
+      stdout: 'out',
+      stderr: 'err',
+      exitCode: 0,
+      signal: undefined,
+      durationMs: expect.any(Number),
+    })
+  })
+
+  test('needs no network', async ({ vm }) => {
+    await vm.exec('ifconfig eth0 down')
+    expect((await vm.exec('cat /sys/class/net/eth0/operstate')).stdout).toBe('down')
+    await vm.exec('ifconfig eth0 up')
+  })
+
+  test('has its name as its host name', async ({ vm }) => {
+    expect((await vm.exec('hostname')).stdout).toBe('by-agent')
+  })
+
+  test('says of SSH that there is none', async ({ vm }) => {
+    const error = await rejection(vm.ssh`true`)
+    expect(error.message).toBe(
+      'This guest was started with `ssh: false`.\nFix: leave that out, or use `vm.exec()` (guest agent) or `vm.serial`.',
+    )
+    expect(vm.sshCommandLine).toBe(undefined)
+  })
+
+  test('rejects when a command fails, with both streams', async ({ vm }) => {
+    const error = await rejection(vm.exec('echo half; echo why >&2; exit 9'))
+    expect(error).toMatchObject({ code: 'COMMAND_FAILED', exitCode: 9, stdout: 'half', stderr: 'why' })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the command \`echo half; echo why >&2; exit 9\` failed after TIME
+        Expected: exit code 0
+        Got:      exit code 9
+
+      stdout:
+        | half
+
+      stderr:
+        | why
+
+      Fix: See its output. Use \`reject: false\` to get the result of a command that may fail."
+    `)
+    expect(await vm.exec('exit 9', { reject: false })).toMatchObject({ exitCode: 9, signal: undefined })
+  })
+
+  test('names the signal that ended a command', async ({ vm }) => {
+    expect(await vm.exec('kill -TERM $$', { reject: false })).toMatchObject({
+      exitCode: undefined,
+      signal: 'SIGTERM',
+    })
+  })
+
+  test('hands stdin and variables to a command', async ({ vm }) => {
+    const input = randomBytes(100_000)
+    const result = await vm.exec('echo "$WORDS" >&2; cat', {
+      stdin: input,
+      env: { WORDS: `it's "so"` },
+      encoding: 'buffer',
+    })
+    expect(result.stdout.equals(input)).toBe(true)
+    expect(result.stderr.toString()).toBe(`it's "so"\n`)
+    expect((await vm.exec('cat; echo end')).stdout).toBe('end')
+  })
+
+  test('ends a command whose time is up, and all that it had started', async ({ vm }) => {
+    const running = rejection(vm.exec('sleep 4242; echo over', { timeout: '1s' }))
+    expect(await countProcesses(vm, '4242')).toBe(2)
+    const error = await running
+    expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', kind: 'command' })
+    expect(error.message).toBe(
+      'the command `sleep 4242; echo over` did not end within 1 s\nFix: Give it a longer `timeout`, or see in its output so far what it waits for.',
+    )
+    await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
+  })
+
+  test('runs several commands at a time', async ({ vm }) => {
+    const numbers = [1, 2, 3, 4, 5, 6]
+    const startedAt = performance.now()
+    const results = await Promise.all(numbers.map((number) => vm.exec(`sleep 1; echo ${number}`)))
+    expect(results.map(({ stdout }) => Number(stdout))).toEqual(numbers)
+    expect(performance.now() - startedAt).toBeLessThan(4000)
+  })
+
+  test('can be rebooted and switched off and on', async ({ vm }) => {
+    await vm.exec('echo kept >/root/kept; sync')
+    await vm.reboot()
+    expect((await vm.exec('cat /root/kept')).stdout).toBe('kept')
+    await vm.shutdown()
+    expect(await vm.wait()).toEqual({ reason: 'guest-shutdown', exitCode: 0 })
+    await vm.start()
+    expect((await vm.exec('cat /root/kept; dmesg | grep -c recovery.complete || true')).stdout).toBe(
+      'kept\n0',
+    )
+  })
+
+  test('finds its agent again after a reset of its own', async ({ vm }) => {
+    const reset = vm.qmp.waitForEvent('RESET')
+    await vm.exec(
+      'echo 1 >/proc/sys/kernel/sysrq; (sleep 0.3; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &',
+    )
+    await reset
+    await vm.waitUntilReady()
+    expect((await vm.exec('cat /root/kept')).stdout).toBe('kept')
+  })
+
+  test('says so when the agent has gone', async ({ vm }) => {
+    await vm.exec('(sleep 0.3; killall qemu-ga) >/dev/null 2>&1 &')
+    await sleep(1500)
+    const error = await rejection(vm.exec('true'))
+    expect(error).toMatchObject({ code: 'AGENT_UNAVAILABLE', kind: 'guest' })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the guest agent does not answer
+        Got:      no answer to guest-exec within TIME
+      Fix: Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed)."
+    `)
+  })
+})

@@ -1,0 +1,116 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, onTestFinished, vi } from 'vitest'
+import { guestTest } from '../support/guest-test.js'
+import { rejection } from '../support/messages.js'
+import { udpEchoProgram } from '../support/udp-echo.js'
+
+const tftp = await mkdtemp(join(tmpdir(), 'tftp,-'))
+afterAll(() => rm(tftp, { recursive: true }))
+await writeFile(join(tftp, 'hello.txt'), 'hello by TFTP\n'.repeat(1000))
+
+const test = guestTest({
+  image: 'tiny',
+  hostfwd: [{ guest: 80 }, { guest: 9 }],
+  network: { tftp },
+})
+
+const openTest = guestTest({
+  image: 'tiny',
+  hostfwd: [{ guest: 7, protocol: 'udp' }],
+  network: { internet: true },
+})
+
+/** A web server of this host, reached by this host's own address alone. */
+async function serveOnHost(): Promise<number> {
+  const server = createServer((_, response) => response.end('from the host'))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+const fetchFromGuest = (port: number) => `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 10.0.2.2 ${port}`
+
+describe('a forwarded port', () => {
+  test('leads to a server in the guest', async ({ vm }) => {
+    await vm.ssh`mkdir -p /srv/web && echo served >/srv/web/index.html && httpd -p 80 -h /srv/web`
+    expect(vm.url(80)).toBe(`http://127.0.0.1:${vm.hostPort(80)}/`)
+    expect(vm.url(80, 'a/b', 'https')).toBe(`https://127.0.0.1:${vm.hostPort(80)}/a/b`)
+    expect(await (await fetch(vm.url(80))).text()).toBe('served\n')
+    expect((await fetch(vm.url(80, '/absent'))).status).toBe(404)
+  })
+
+  test('on which nothing listens closes at once', async ({ vm }) => {
+    await expect(fetch(vm.url(9))).rejects.toThrow('fetch failed')
+  })
+
+  test("is this host's own: it listens on 127.0.0.1 alone", async ({ vm }) => {
+    const usernet = await vm.qmp.execute('human-monitor-command', { 'command-line': 'info usernet' })
+    const listening = usernet.split('\n').filter((line) => line.includes('HOST_FORWARD'))
+    expect(listening).toHaveLength(3)
+    for (const line of listening) expect(line).toMatch(/ 127\.0\.0\.1 /)
+  })
+
+  test('that was not asked for is an error that says how to', async ({ vm }) => {
+    expect((await rejection((async () => vm.hostPort(8080))())).message).toBe(
+      [
+        "The guest's tcp port 8080 is not forwarded.",
+        '  Expected: one of tcp 22, tcp 80, tcp 9',
+        '  Got:      tcp 8080',
+        'Fix: add { guest: 8080 } to `hostfwd`.',
+      ].join('\n'),
+    )
+    expect(() => vm.hostPort(80, 'udp')).toThrow("add { guest: 80, protocol: 'udp' } to `hostfwd`")
+    expect(() => vm.url(443)).toThrow("The guest's tcp port 443 is not forwarded.")
+  })
+})
+
+describe('a guest', () => {
+  test('is kept from the host and the outside unless asked for', async ({ vm }) => {
+    const port = await serveOnHost()
+    expect(await vm.ssh(fetchFromGuest(port), { reject: false, timeout: '20s' })).toMatchObject({
+      stdout: '',
+    })
+    const outside = await vm.ssh('nc -w 2 192.0.2.1 80 </dev/null', { reject: false, timeout: '20s' })
+    expect(outside.exitCode).not.toBe(0)
+  })
+
+  test('gets files by TFTP from the folder that was named', async ({ vm }) => {
+    const { stdout } = await vm.ssh`cd /tmp && tftp -g -r hello.txt 10.0.2.2 && cat hello.txt`
+    expect(stdout).toBe('hello by TFTP\n'.repeat(1000).trimEnd())
+    const absent = await vm.ssh('cd /tmp && tftp -g -r absent.txt 10.0.2.2', { reject: false })
+    expect(absent.exitCode).not.toBe(0)
+    expect(absent.stderr).toContain('File not found')
+  })
+})
+
+describe('a guest with `internet: true`', () => {
+  openTest('reaches servers of the host', async ({ vm }) => {
+    const port = await serveOnHost()
+    expect((await vm.ssh(fetchFromGuest(port), { timeout: '20s' })).stdout).toMatch(/from the host$/)
+  })
+
+  openTest('answers datagrams through a forwarded UDP port', async ({ vm }) => {
+    const socket = createSocket('udp4')
+    onTestFinished(() => void socket.close())
+    socket.bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    const program = udpEchoProgram(7, { address: '10.0.2.2', port: socket.address().port })
+    await vm.ssh('cat >/root/echo; chmod +x /root/echo; (/root/echo >/dev/null 2>&1 &)', { stdin: program })
+    const answers: string[] = []
+    socket.on('message', (message) => answers.push(message.toString()))
+    await vi.waitFor(
+      () => {
+        socket.send('ping', vm.hostPort(7, 'udp'), '127.0.0.1')
+        expect(answers).toContain('ping')
+      },
+      { timeout: 5000, interval: 200 },
+    )
+  })
+})

@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, vi } from 'vitest'
+import type { VM } from 'withvm'
+import { countProcesses } from '../support/guest-processes.js'
+import { guestTest } from '../support/guest-test.js'
+import { maskMessage, rejection } from '../support/messages.js'
+
+const test = guestTest({ image: 'tiny' })
+
+/** Waits until the guest has said all that it says at its start, and its shell is ready for a line. */
+async function prompt(vm: VM): Promise<void> {
+  await vm.serial.waitFor(/^root@tiny:\S*# /)
+  await vm.serial.waitFor(/withvm: network .*\n/)
+}
+
+describe('the log', () => {
+  test('begins with the first byte and is what QEMU wrote to its file', async ({ vm }) => {
+    await prompt(vm)
+    const path = join(vm.runFolder, 'serial.log')
+    expect(vm.serial.logPath).toBe(path)
+    await vi.waitFor(async () => expect(vm.serial.text).toBe(await readFile(path, 'utf8')))
+    expect(vm.serial.lines()[0]).toMatch(/^SeaBIOS \(version /)
+  })
+
+  test('has plain lines, without what a terminal needs', async ({ vm }) => {
+    const from = vm.serial.mark()
+    await vm.ssh`printf '\\n\\033[1;31mred\\033[0m and\tplain\r\nprogress 1\rprogress 2\nend\n' >/dev/ttyS0`
+    await vm.serial.waitFor(/^end$/, { from })
+    expect(vm.serial.text).toContain('\u001b[1;31mred')
+    expect(vm.serial.since(from)).toContain('red and\tplain\nprogress 1\nprogress 2\nend\n')
+    expect(vm.serial.lines()).toContain('red and\tplain')
+    expect(vm.serial.tail(1)).toEqual(['end'])
+  })
+
+  test('can be followed line by line', async ({ vm }) => {
+    await vm.ssh`echo 'following 1' >/dev/ttyS0`
+    const seen: string[] = []
+    const reading = (async () => {
+      for await (const line of vm.serial) {
+        if (/^following/.test(line)) seen.push(line)
+        if (line === 'following 3') return
+      }
+    })()
+    await vm.ssh`printf 'following 2\nfollowing 3\n' >/dev/ttyS0`
+    await reading
+    expect(seen).toEqual(['following 1', 'following 2', 'following 3'])
+  })
+})
+
+describe('waitFor()', () => {
+  test('finds what has been printed before, with its groups', async ({ vm }) => {
+    await vm.ssh`echo 'unit demo.service: state 42' >/dev/ttyS0`
+    const found = await vm.serial.waitFor(/unit (?<name>\S+): state (\d+)/)
+    expect(found.line).toBe('unit demo.service: state 42')
+    expect(found.match.groups?.name).toBe('demo.service')
+    expect(found.match[2]).toBe('42')
+    expect((await vm.serial.waitFor('demo.service')).text).toBe('demo.service')
+  })
+
+  test("'now' passes over the past, and a mark takes up where a match ended", async ({ vm }) => {
+    await vm.ssh`echo 'round 1' >/dev/ttyS0`
+    const first = await vm.serial.waitFor(/round \d/)
+    const next = vm.serial.waitFor(/round \d/, { from: 'now' })
+    await vm.ssh`echo 'round 2' >/dev/ttyS0; echo 'round 3' >/dev/ttyS0`
+    expect((await next).text).toBe('round 2')
+    const second = await vm.serial.waitFor(/round \d/, { from: first.end })
+    expect(second.text).toBe('round 2')
+    expect((await vm.serial.waitFor(/round \d/, { from: second.end })).text).toBe('round 3')
+  })
+
+  test('that is in vain says what it waited for and what was there', async ({ vm }) => {
+    await prompt(vm)
+    await vm.ssh`printf 'almost there\n' >/dev/ttyS0`
+    await vm.serial.waitFor('almost there\n')
+    const error = await rejection(vm.serial.waitFor(/never printed/, { timeout: '300ms' }))
+    expect(error).toMatchObject({ code: 'SERIAL_TIMEOUT', kind: 'guest' })
+    const message = maskMessage(error).replace(
+      /(lines of the serial console:\n)( {2}\|.*\n)*(?= {2}\| almost)/,
+      '$1',
+    )
+    expect(message).toMatchInlineSnapshot(`
+      "the serial console did not show a pattern within TIME
+        Expected: /never printed/
+        Got:      N characters, the last of them TIME ago
+
+      Last lines of the serial console:
+        | almost there
+
+      Whole log:
+        | RUN/serial.log
+
+      Fix: The guest has fallen silent: see the last lines, and compare the pattern with them."
+    `)
+  })
+
+  test('ends by its signal', async ({ vm }) => {
+    const error = await rejection(vm.serial.waitFor(/never/, { signal: AbortSignal.timeout(50) }))
+    expect(error.name).toBe('TimeoutError')
+  })
+
+  test('sees what the kernel says once the guest lets it through', async ({ vm }) => {
+    await vm.ssh`dmesg -n 7`
+    await vm.ssh`echo '<4>demo: a kernel message' >/dev/kmsg`
+    const { line } = await vm.serial.waitFor(/demo: a kernel message/, { timeout: '5s' })
+    expect(line).toMatch(/\[ *\d+\.\d{6}\] demo: a kernel message/)
+  })
+})
+
+describe('write()', () => {
+  test('types into the shell of the console', async ({ vm }) => {
+    await prompt(vm)
+    await vm.serial.write('\n')
+    const from = vm.serial.mark()
+    await vm.serial.write('echo "typed $((6 * 7))"; tty; id -un\n')
+    await vm.serial.waitFor(/^typed 42\n\/dev\/ttyS0\nroot\n/, { from })
+  })
+
+  test('sends control characters: Ctrl-C ends a program', async ({ vm }) => {
+    const from = vm.serial.mark()
+    await vm.serial.write('echo begun; sleep 1000\n')
+    await vm.serial.waitFor(/^begun$/, { from })
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.1000')).toBe(1), { timeout: 5000 })
+    await vm.serial.write('\u0003')
+    await vm.serial.write('echo "ended by $?"\n')
+    await vm.serial.waitFor(/^ended by 130$/, { from })
+  })
+})
+
+test('a guest that panics ends a wait at once, with the panic', async ({ vm }) => {
+  const waiting = rejection(vm.serial.waitFor(/never printed/, { timeout: '60s' }))
+  const startedAt = performance.now()
+  vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
+  expect(await waiting).toMatchObject({ code: 'GUEST_PANICKED' })
+  expect(performance.now() - startedAt).toBeLessThan(20_000)
+  const error = await rejection(vm.ssh`true`)
+  expect(error).toMatchObject({ code: 'GUEST_PANICKED', kind: 'guest' })
+  expect(error.message).toMatch(/Kernel panic - not syncing: sysrq triggered crash/)
+  // What was printed can still be found.
+  await vm.serial.waitFor(/Kernel panic/)
+})

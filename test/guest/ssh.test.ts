@@ -1,0 +1,313 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { describe, expect, vi } from 'vitest'
+import { CommandError } from 'withvm'
+import { countProcesses } from '../support/guest-processes.js'
+import { guestTest } from '../support/guest-test.js'
+import { maskMessage, rejection } from '../support/messages.js'
+
+const test = guestTest({ image: 'tiny', timeouts: { command: '8s' } })
+
+describe('the template', () => {
+  test('hands each argument to the command as it is, whatever the shell would make of it', async ({ vm }) => {
+    const words = [
+      `it's`,
+      '"two words"',
+      'line 1\nline 2',
+      '$HOME `id` $(id)',
+      '',
+      '*',
+      '\\',
+      '--x; reboot',
+      'ünïcödé 🦊',
+    ]
+    for (const word of words) expect((await vm.ssh`printf '%s|' ${word}`).stdout).toBe(`${word}|`)
+    const joined = await vm.ssh`printf '%s|' ${words}`
+    expect(joined.stdout).toBe(words.map((word) => `${word}|`).join(''))
+  })
+
+  test('leaves what is written in the template itself to the shell', async ({ vm }) => {
+    expect((await vm.ssh`echo $((6 * 7)) | tr 4 5 && echo ${1} ${2n}`).stdout).toBe('52\n1 2')
+  })
+
+  test('refuses what has no words, before anything is run', async ({ vm }) => {
+    await expect(vm.ssh`echo ${undefined as never}`).rejects.toThrow(
+      new TypeError(
+        'argument 1 of the command is of type undefined: give a string, a number or an array of these',
+      ),
+    )
+    expect(await rejection(vm.ssh(undefined as never))).toMatchObject({ code: 'INVALID_OPTIONS' })
+    expect((await vm.ssh`echo well`).stdout).toBe('well')
+  })
+})
+
+describe('a result', () => {
+  test('holds the command, both streams apart, the exit code and the time', async ({ vm }) => {
+    const result = await vm.ssh('echo out; echo err >&2; echo more')
+    expect(result).toEqual({
+      command: 'echo out; echo err >&2; echo more',
+      stdout: 'out\nmore',
+      stderr: 'err',
+      exitCode: 0,
+      signal: undefined,
+      durationMs: expect.any(Number),
+    })
+    expect(result.durationMs).toBeGreaterThan(0)
+  })
+
+  test('of a command that fails is an error that says all about it', async ({ vm }) => {
+    const error = await rejection(vm.ssh`echo half; echo 'no such thing' >&2; exit 3`)
+    expect(error).toBeInstanceOf(CommandError)
+    expect(error).toMatchObject({
+      code: 'COMMAND_FAILED',
+      kind: 'command',
+      exitCode: 3,
+      signal: undefined,
+      stdout: 'half',
+      stderr: 'no such thing',
+    })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the command \`echo half; echo 'no such thing' >&2; exit 3\` failed after TIME
+        Expected: exit code 0
+        Got:      exit code 3
+
+      stdout:
+        | half
+
+      stderr:
+        | no such thing
+
+      Fix: See its output. Use \`reject: false\` to get the result of a command that may fail."
+    `)
+  })
+
+  test('of a program that is not there says where it has to come from', async ({ vm }) => {
+    expect(maskMessage(await rejection(vm.ssh`frobnicate --all`))).toMatchInlineSnapshot(`
+      "the command \`frobnicate --all\` failed after TIME
+        Expected: exit code 0
+        Got:      exit code 127
+
+      stderr:
+        | sh: frobnicate: not found
+
+      Fix: The guest's shell did not find the program: install it in the image, or give its path."
+    `)
+  })
+
+  test('of a command that may fail comes with `reject: false`', async ({ vm }) => {
+    expect(await vm.ssh('echo half; exit 3', { reject: false })).toMatchObject({
+      stdout: 'half',
+      exitCode: 3,
+    })
+  })
+
+  test('of a command that a signal ended names the signal and has no exit code', async ({ vm }) => {
+    const ended = await vm.ssh('echo before; kill -SEGV $$', { reject: false })
+    expect(ended).toMatchObject({ stdout: 'before', exitCode: undefined, signal: 'SIGSEGV' })
+    const error = await rejection(vm.ssh`kill -KILL $$`)
+    expect(error).toMatchObject({ code: 'COMMAND_FAILED', signal: 'SIGKILL' })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the command \`kill -KILL $$\` failed after TIME
+        Expected: exit code 0
+        Got:      signal SIGKILL
+      Fix: The guest's kernel kills what uses up its memory: look for \`Out of memory\` on the serial console, and give it more \`memory\`."
+    `)
+  })
+
+  test("explains a failure that comes from the guest's having no network", async ({ vm }) => {
+    // Until its DHCP client is done the guest is between two addresses.
+    await vm.serial.waitFor(/withvm: network/)
+    const error = await rejection(vm.ssh`nc -w 2 8.8.8.8 53`)
+    expect(error).toMatchObject({
+      hint: 'A guest has no network to the outside unless asked for: set `network: { internet: true }`.',
+    })
+  })
+})
+
+describe('what goes in and comes out', () => {
+  test('stdin is empty unless given, and may be text, bytes or a stream', async ({ vm }) => {
+    const digest = 'md5sum | cut -d" " -f1'
+    const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex')
+    const bytes = randomBytes(300_000)
+    expect((await vm.ssh('cat; echo end')).stdout).toBe('end')
+    expect((await vm.ssh('cat', { stdin: 'typed\n' })).stdout).toBe('typed')
+    expect((await vm.ssh(digest, { stdin: bytes })).stdout).toBe(md5(bytes))
+    const chunks = Array.from({ length: 10 }, (_, index) => `chunk ${index}\n`)
+    expect((await vm.ssh(digest, { stdin: Readable.from(chunks) })).stdout).toBe(md5(chunks.join('')))
+  })
+
+  test('a command that does not read its stdin ends all the same', async ({ vm }) => {
+    expect((await vm.ssh('echo done', { stdin: randomBytes(1_000_000) })).stdout).toBe('done')
+  })
+
+  test('variables reach the command as they are', async ({ vm }) => {
+    const env = { GREETING: `it's "so" $HOME\nand so`, EMPTY: '' }
+    const { stdout } = await vm.ssh('printf %s "$GREETING"; env | grep ^EMPTY=', { env })
+    expect(stdout).toBe(`${env.GREETING}EMPTY=`)
+  })
+
+  test('output comes while the command runs', async ({ vm }) => {
+    const seen: string[] = []
+    let firstAt = 0
+    const startedAt = performance.now()
+    const { stdout, stderr } = await vm.ssh('echo first; sleep 2; echo second; echo third >&2', {
+      stdout: (text) => {
+        firstAt ||= performance.now() - startedAt
+        seen.push(text)
+      },
+      stderr: (text) => seen.push(`stderr: ${text}`),
+    })
+    const tookMs = performance.now() - startedAt
+    expect(seen.slice().sort()).toEqual(['first\n', 'second\n', 'stderr: third\n'])
+    expect(tookMs - firstAt).toBeGreaterThan(1500)
+    expect([stdout, stderr]).toEqual(['first\nsecond', 'third'])
+  })
+
+  test('5 MiB come through whole', async ({ vm }) => {
+    const bytes = 5 * 1024 ** 2
+    const { stdout } = await vm.ssh(`yes 0123456789abcde | head -c ${bytes}`)
+    expect(stdout.length).toBe(bytes - 1)
+    expect(stdout).toBe('0123456789abcde\n'.repeat(bytes / 16).slice(0, -1))
+  })
+
+  test('bytes that are no text come as they are with `encoding: "buffer"`', async ({ vm }) => {
+    const bytes = randomBytes(100_000)
+    const { stdout, stderr } = await vm.ssh('cat; printf "\\377\\n" >&2', {
+      stdin: bytes,
+      encoding: 'buffer',
+    })
+    expect(stdout.equals(bytes)).toBe(true)
+    expect(stderr).toEqual(Buffer.from([0xff, 0x0a]))
+  })
+
+  test('a command that floods us is killed at `maxBuffer`', async ({ vm }) => {
+    const error = await rejection(vm.ssh('yes flooded', { maxBuffer: 10_000 }))
+    expect(error).toMatchObject({ code: 'COMMAND_FAILED' })
+    expect((error as CommandError).stdout).toMatch(/^(flooded\n){1249}flooded$/)
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'yes.flooded')).toBe(0), { timeout: 5000 })
+  })
+})
+
+describe('a command that is given up', () => {
+  test('after its time ends in the guest too, and the error has its output so far', async ({ vm }) => {
+    const error = await rejection(vm.ssh('echo waiting for it; sleep 4242; echo over', { timeout: '1s' }))
+    expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', stdout: 'waiting for it', exitCode: undefined })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the command \`echo waiting for it; sleep 4242; echo over\` did not end within TIME
+
+      stdout:
+        | waiting for it
+
+      Fix: Give it a longer \`timeout\`, or see in its output so far what it waits for."
+    `)
+    await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
+  })
+
+  test('has the time of `timeouts.command` where it is given none', async ({ vm }) => {
+    const startedAt = performance.now()
+    const error = await rejection(vm.ssh`exec sleep 4343`)
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    expect(error.message).toMatch(/^the command `exec sleep 4343` did not end within 8 s\n/)
+  })
+
+  test('by an AbortSignal ends in the guest too', async ({ vm }) => {
+    const controller = new AbortController()
+    const running = rejection(vm.ssh('echo on; sleep 4444', { signal: controller.signal }))
+    await vi.waitFor(async () => expect(await countProcesses(vm, '4444')).toBeGreaterThan(0))
+    controller.abort(new Error('changed my mind'))
+    const error = await running
+    expect(error).toMatchObject({
+      code: 'COMMAND_TIMEOUT',
+      stdout: 'on',
+      cause: new Error('changed my mind'),
+    })
+    await vi.waitFor(async () => expect(await countProcesses(vm, '4444')).toBe(0), { timeout: 5000 })
+  })
+
+  test('leaves another of the same words alone', async ({ vm }) => {
+    const controller = new AbortController()
+    // A shell and a sleep each.
+    const command = 'sleep 4; echo $(echo slept)'
+    const stays = [vm.ssh(command), vm.ssh(command)]
+    const given = rejection(vm.ssh(command, { signal: controller.signal }))
+    const after = vm.ssh(command)
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(8))
+    controller.abort()
+    await given
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(6))
+    for (const { stdout } of await Promise.all([...stays, after])) expect(stdout).toBe('slept')
+  })
+
+  test('before it begins is never run', async ({ vm }) => {
+    const signal = AbortSignal.abort(new Error('too late'))
+    await rejection(vm.ssh('touch /root/was-run', { signal }))
+    expect((await vm.ssh('ls /root/was-run', { reject: false })).exitCode).toBe(1)
+  })
+})
+
+describe('the connection', () => {
+  test('carries 20 commands at a time', async ({ vm }) => {
+    const numbers = Array.from({ length: 20 }, (_, index) => index)
+    const results = await Promise.all(
+      numbers.map((number) => vm.ssh`sleep 0.2; echo ${number} $SSH_CONNECTION`),
+    )
+    expect(results.map(({ stdout }) => Number(stdout.split(' ')[0]))).toEqual(numbers)
+    const connections = new Set(results.map(({ stdout }) => stdout.slice(stdout.indexOf(' '))))
+    expect(connections.size).toBe(1)
+  })
+
+  test('logs in as another user with `user`', async ({ vm }) => {
+    await vm.ssh(
+      'mkdir -p /home/user/.ssh && cp /root/.ssh/authorized_keys /home/user/.ssh/ && chown -R user /home/user && chmod 755 /home/user',
+    )
+    const { stdout } = await vm.ssh('id -un; pwd', { user: 'user' })
+    expect(stdout).toBe('user\n/home/user')
+    expect((await vm.ssh`id -un`).stdout).toBe('root')
+  })
+
+  test('refuses a user whom the guest does not let in', async ({ vm }) => {
+    const error = await rejection(vm.ssh('id', { user: 'nobody' }))
+    expect(error).toMatchObject({ code: 'SSH_AUTH_FAILED', kind: 'guest' })
+    expect(maskMessage(error)).toMatchInlineSnapshot(`
+      "the SSH server on port PORT refused the login of nobody
+        Expected: a login by a key
+        Got:      All configured authentication methods failed
+      Fix: Check the user, and that the key is in this user's authorized_keys, with modes that the server accepts."
+    `)
+  })
+
+  test('is made again after the server was restarted', async ({ vm }) => {
+    const before = (await vm.ssh`echo $SSH_CONNECTION`).stdout
+    const cut = rejection(vm.ssh`sleep 4545`)
+    await vm.exec(
+      `server=$(tr '\\0' ' ' </proc/$(cat /run/dropbear.pid)/cmdline); killall -9 dropbear; sleep 0.1; $server`,
+    )
+    expect(await cut).toMatchObject({ code: 'SSH_CLOSED', kind: 'guest' })
+    const after = (await vm.ssh`echo $SSH_CONNECTION`).stdout
+    expect(after).toMatch(/ 22$/)
+    expect(after).not.toBe(before)
+  })
+
+  test('gives an interactive shell on a terminal', async ({ vm }) => {
+    const shell = await vm.ssh.shell({ columns: 91, rows: 33 })
+    let shown = ''
+    shell.stream.on('data', (chunk: Buffer) => {
+      shown += chunk.toString()
+    })
+    shell.stream.write('stty size; echo $TERM; exit 7\n')
+    expect(await shell.ended).toEqual({ exitCode: 7, signal: undefined })
+    expect(shown).toMatch(/33 91\r\nxterm-256color\r\n/)
+  })
+
+  test('can be made by a person with `sshCommandLine`, whose files are private', async ({ vm }) => {
+    expect(vm.sshCommandLine).toBe(
+      `ssh -p ${vm.hostPort(22)} -i ${vm.runFolder}/id_ed25519 -o UserKnownHostsFile=${vm.runFolder}/known_hosts -o HostKeyAlias=tiny -o IdentitiesOnly=yes root@127.0.0.1`,
+    )
+    const known = await readFile(join(vm.runFolder, 'known_hosts'), 'utf8')
+    expect(known).toMatch(/^\* ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?\n$/)
+    expect((await stat(join(vm.runFolder, 'id_ed25519'))).mode & 0o777).toBe(0o600)
+    expect((await stat(vm.runFolder)).mode & 0o777).toBe(0o700)
+  })
+})

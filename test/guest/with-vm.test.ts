@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest'
+import { launchVM, withVM } from 'withvm'
+
+test('withVM boots a guest, runs a command and gives what the body gives', async () => {
+  const result = await withVM(
+    { image: 'tiny' },
+    async (vm) => (await vm.ssh`echo ${"it's"} $(uname -s)`).stdout,
+  )
+  expect(result).toBe("it's Linux")
+})
+
+test('launchVM gives a guest that ends with its scope', async () => {
+  let pid: number
+  {
+    await using vm = await launchVM({ ready: 'none' })
+    pid = vm.pid
+    expect(() => process.kill(pid, 0)).not.toThrow()
+  }
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+})
+
+test('the timeline tells when the guest came to each stage', async () => {
+  await using vm = await launchVM()
+  const stages = vm.timeline.map(({ stage }) => stage)
+  expect(stages[0]).toBe('qemu')
+  expect(stages.slice(1)).toEqual(expect.arrayContaining(['kernel', 'init', 'login', 'ready']))
+  const times = vm.timeline.map(({ atMs }) => atMs)
+  expect(times).toEqual([...times].sort((a, b) => a - b))
+})

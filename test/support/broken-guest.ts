@@ -1,0 +1,49 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { resolveImage } from '../../images/resolve.js'
+import { assembleSyscallProgram, type Syscall } from '../../images/tiny/syscall-program.js'
+import { packCpio } from '../../src/image/cpio.js'
+
+/** x86-64 numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
+const SYS = { write: 1, pause: 34, reboot: 169 } as const
+/** linux/reboot.h */
+const REBOOT = {
+  magic1: 0xfee1dead,
+  magic2: 672274793,
+  restart: 0x01234567,
+  halt: 0xcdef0123,
+  powerOff: 0x4321fedc,
+}
+
+export const print = (text: string): Syscall => {
+  const bytes = Buffer.from(`${text}\n`)
+  return { number: SYS.write, args: [1, bytes, bytes.length] }
+}
+export const sleepForEver: Syscall = { number: SYS.pause, args: [] }
+export const act = (what: 'restart' | 'halt' | 'powerOff'): Syscall => ({
+  number: SYS.reboot,
+  args: [REBOOT.magic1, REBOOT.magic2, REBOOT[what], 0],
+})
+
+/** A real kernel whose only process does what a test says, and then ends, at which the kernel panics. */
+export async function brokenGuest(folder: string, program: readonly Syscall[]) {
+  const initrd = join(folder, 'initrd')
+  const archive = packCpio([
+    { path: 'dev', mode: 0o040755 },
+    { path: 'dev/console', mode: 0o020600, device: { major: 5, minor: 1 } },
+    { path: 'init', mode: 0o100755, content: assembleSyscallProgram(program) },
+  ])
+  await writeFile(initrd, archive)
+  return {
+    kernel: await tinyKernel(),
+    initrd,
+    append: 'console=ttyS0 quiet panic=0',
+    memory: '128M',
+  } as const
+}
+
+export async function tinyKernel(): Promise<string> {
+  const { directBoot } = await resolveImage('tiny')
+  if (directBoot === undefined) throw new Error('tiny boots its kernel directly')
+  return directBoot.kernel
+}

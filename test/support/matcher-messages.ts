@@ -1,0 +1,9 @@
+import { maskMessage, rejection } from './messages.js'
+
+/** The message of a matcher that fails, without times and without what the console happened to show. */
+export async function matcherMessage(assertion: Promise<unknown>): Promise<string> {
+  return maskMessage(await rejection(assertion))
+    .replace(/(Serial console, last lines:\n) {2}\|.*(?:\n {2}\|.*)*/, '$1  | LINES')
+    .replace(/\[ *\d+\.\d{6}\]/g, '[TIME]')
+    .replace(/pid \d+|\b\d+(?= processes)/g, 'N')
+}

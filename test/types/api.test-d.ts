@@ -1,0 +1,70 @@
+import { expectTypeOf, test } from 'vitest'
+import {
+  type CommandError,
+  type CommandResult,
+  checks,
+  type Invariant,
+  launchVM,
+  type VM,
+  type VMError,
+  type VMOptions,
+  withVM,
+} from 'withvm'
+
+test('withVM gives what its body gives', () => {
+  expectTypeOf(withVM({}, () => 5)).resolves.toBeNumber()
+  expectTypeOf(withVM({}, async (vm) => vm)).resolves.toEqualTypeOf<VM>()
+  expectTypeOf(launchVM()).resolves.toEqualTypeOf<VM>()
+})
+
+test('options have completion, and what does not exist is no option', () => {
+  expectTypeOf<VMOptions['accel']>().toEqualTypeOf<'auto' | 'kvm' | 'tcg' | undefined>()
+  expectTypeOf<{ memory: '1G'; timeouts: { start: '30s' } }>().toExtend<VMOptions>()
+  // @ts-expect-error a misspelt option
+  void launchVM({ memroy: '1G' })
+  // @ts-expect-error a duration without its unit
+  void launchVM({ timeouts: { start: '30' } })
+  // @ts-expect-error a forward without the guest's port
+  void launchVM({ hostfwd: [{ host: 80 }] })
+})
+
+test('a ready function is given the guest', () => {
+  void launchVM({ ready: (vm) => expectTypeOf(vm).toEqualTypeOf<VM>() })
+})
+
+test('vm.ssh is a tag and a function, with text or bytes', () => {
+  const vm = {} as VM
+  expectTypeOf(vm.ssh`echo ${'word'} ${['more', 'words']} ${5}`).resolves.toEqualTypeOf<CommandResult>()
+  expectTypeOf(vm.ssh('true', { encoding: 'buffer' })).resolves.toEqualTypeOf<CommandResult<Buffer>>()
+  expectTypeOf(vm.exec('true')).resolves.toEqualTypeOf<CommandResult>()
+  expectTypeOf<CommandResult['exitCode']>().toEqualTypeOf<number | undefined>()
+  // @ts-expect-error an object is no word of a command
+  void vm.ssh`echo ${{}}`
+})
+
+test('waits give what they found, and take what there is to expect', () => {
+  const vm = {} as VM
+  expectTypeOf(vm.waitFor.port(80)).resolves.toBeVoid()
+  expectTypeOf(vm.waitFor.command('true')).resolves.toEqualTypeOf<CommandResult>()
+  expectTypeOf(vm.waitFor.any([checks.portListens(80), (vm) => vm.isRunning])).resolves.toBeNumber()
+  expectTypeOf(vm.waitFor.url('/')).resolves.toHaveProperty('status')
+  expectTypeOf(vm.always('up', () => true)).resolves.toEqualTypeOf<Invariant>()
+  // @ts-expect-error a duration without its unit
+  void vm.waitFor.unit('demo', { timeout: '30' })
+  // @ts-expect-error what is no part of a file
+  void vm.waitFor.file('/etc/passwd', { size: 5 })
+  // @ts-expect-error a text is no check
+  void vm.always('up', 'true')
+})
+
+test('QMP commands that are known are typed, others are unknown', () => {
+  const vm = {} as VM
+  expectTypeOf(vm.qmp.execute('query-status')).resolves.toHaveProperty('status')
+  expectTypeOf(vm.qmp.execute('query-anything')).resolves.toBeUnknown()
+})
+
+test('an error of a command is a VMError with both streams', () => {
+  expectTypeOf<CommandError>().toExtend<VMError>()
+  expectTypeOf<CommandError['stderr']>().toBeString()
+  expectTypeOf(new Error() as VMError).toHaveProperty('code')
+})

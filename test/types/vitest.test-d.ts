@@ -1,0 +1,101 @@
+import { expectTypeOf } from 'vitest'
+import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
+import { expect, test, type VMScope } from 'withvm/vitest'
+
+test('a test is given guests and what belongs to them', ({ vm, launch, serial, ssh, vmOptions, vmScope }) => {
+  expectTypeOf(vm).toEqualTypeOf<VM>()
+  expectTypeOf(launch).toEqualTypeOf<(options?: VMOptions) => Promise<VM>>()
+  expectTypeOf(serial).toEqualTypeOf<SerialConsole>()
+  expectTypeOf(ssh).toEqualTypeOf<Ssh>()
+  expectTypeOf(vmOptions).toEqualTypeOf<VMOptions>()
+  expectTypeOf(vmScope).toEqualTypeOf<VMScope>()
+})
+
+// @ts-expect-error there is no such fixture
+test('what is not there is no fixture', ({ machine }) => machine)
+
+// By another name, or the collector of type tests takes these calls for tests that it then skips.
+const guests = test
+guests.override({ vmOptions: { memory: '512M' }, vmScope: 'file' })
+// @ts-expect-error a misspelt option
+guests.override({ vmOptions: { memroy: '512M' } })
+// @ts-expect-error no such scope
+guests.override({ vmScope: 'suite' })
+
+const own = guests.extend<{ server: string }>({
+  server: async ({ vm }, use) => {
+    await use(vm.url(80))
+  },
+})
+own('fixtures of an author build on them', ({ server, vm }) => {
+  expectTypeOf(server).toBeString()
+  expectTypeOf(vm).toEqualTypeOf<VM>()
+})
+
+test('matchers of the console', ({ vm, serial }) => {
+  expectTypeOf(
+    expect(serial).toSee('text', { after: serial.mark(), times: 2, timeout: '1m' }),
+  ).resolves.toBeVoid()
+  expectTypeOf(expect(serial).not.toSee(/text/)).resolves.toBeVoid()
+  expectTypeOf(expect(serial).toSeeInOrder(['one', /two/])).resolves.toBeVoid()
+  expectTypeOf(expect(serial).toStayQuiet('5s')).resolves.toBeVoid()
+  expectTypeOf(expect(serial).toShow(/text/, { timeout: '5s' })).resolves.toBeVoid()
+  // @ts-expect-error a guest is no console
+  void expect(vm).toSee('text')
+  // @ts-expect-error a number is no pattern
+  void expect(serial).toSee(5)
+  // @ts-expect-error a duration without its unit
+  void expect(serial).toSee('text', { timeout: '5' })
+  // @ts-expect-error one text is no order
+  void expect(serial).toSeeInOrder('one')
+  // @ts-expect-error for how long?
+  void expect(serial).toStayQuiet()
+})
+
+test('matchers of commands', ({ vm }) => {
+  expectTypeOf(expect(vm.ssh`true`).toSucceed()).resolves.toBeVoid()
+  expectTypeOf(expect({} as CommandResult).toSucceed()).resolves.toBeVoid()
+  expectTypeOf(expect(vm.exec('true')).toFailWith(1)).resolves.toBeVoid()
+  expectTypeOf(expect(vm.ssh`true`).toFailWith('SIGTERM')).resolves.toBeVoid()
+  expectTypeOf(expect(vm.ssh`true`).toPrint(/text/, { stream: 'stderr' })).resolves.toBeVoid()
+  expectTypeOf(expect(() => vm.ssh`true`).toPrint('text', { timeout: '5s' })).resolves.toBeVoid()
+  expectTypeOf(expect(() => vm.ssh`true`).toEventuallySucceed({ interval: 100 })).resolves.toBeVoid()
+  // @ts-expect-error a function is run again and again: toEventuallySucceed
+  void expect(() => vm.ssh`true`).toSucceed()
+  // @ts-expect-error a command that runs cannot be run again
+  void expect(vm.ssh`true`).toEventuallySucceed()
+  // @ts-expect-error a text is no command
+  void expect('true').toSucceed()
+  // @ts-expect-error no such stream
+  void expect(vm.ssh`true`).toPrint('text', { stream: 'stdin' })
+})
+
+test('matchers of guests', ({ vm, serial }) => {
+  expectTypeOf(expect(vm).toHaveFile('/a', { content: /a/, mode: 0o644, owner: 'root' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveFile('/a', { sha256: '', interval: '1s' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveActiveUnit('demo')).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveProcess(/demo/)).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toListenOn(53, { protocol: 'udp' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toBeReachable('/', { status: 200, body: 'text' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toBeReachable(80)).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveMounted('/mnt', { type: 'ext4', source: '/dev/vdb' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveKernelModule('virtio_net')).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveCleanJournal({ priority: 'warning', unit: 'demo' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveRebooted({ since: vm.bootCount })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).not.toBePoweredOff()).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toBeRunning({ timeout: 5000 })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHavePanicked()).resolves.toBeVoid()
+  // @ts-expect-error a console is no guest
+  void expect(serial).toHaveFile('/a')
+  // @ts-expect-error a misspelt option
+  void expect(vm).toHaveFile('/a', { contents: 'a' })
+  // @ts-expect-error a port is a number
+  void expect(vm).toListenOn('80')
+  // @ts-expect-error no such protocol
+  void expect(vm).toListenOn(80, { protocol: 'sctp' })
+  // @ts-expect-error no such priority
+  void expect(vm).toHaveCleanJournal({ priority: 'loud' })
+  // @ts-expect-error which unit?
+  void expect(vm).toHaveActiveUnit()
+})

@@ -1,0 +1,170 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { GuestAgent } from '../../../../src/channel/agent/guest-agent.js'
+import { listenUnix, type UnixListener } from '../../../../src/channel/unix-listener.js'
+import { vmError } from '../../../../src/errors.js'
+import { type AgentPeer, startAgentPeer } from '../../../support/agent-peer.js'
+
+let directory: string
+let listener: UnixListener
+let agent: GuestAgent
+let peer: AgentPeer
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'withvm-agent-'))
+  listener = await listenUnix(join(directory, 's'))
+  agent = new GuestAgent()
+  await switchOn()
+})
+
+afterEach(async () => {
+  peer.socket.destroy()
+  agent.close()
+  await listener.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function switchOn(): Promise<void> {
+  peer = startAgentPeer(listener.path)
+  agent.attach(await listener.accept({ timeoutMs: 1000 }))
+}
+
+describe('the protocol', () => {
+  test('begins with a sync, once', async () => {
+    await agent.ping()
+    await agent.ping()
+    expect(peer.seen).toEqual(['guest-sync-delimited', 'guest-ping', 'guest-ping'])
+  })
+
+  test('runs commands that come at the same time one by one', async () => {
+    const results = await Promise.all(['a', 'b', 'c'].map((word) => agent.exec(`echo ${word}`)))
+    expect(results.map((result) => result.stdout)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('waits for an agent that starts late, and is not confused by its answers to each greeting', async () => {
+    peer.isDeaf = true
+    const pinging = agent.ping({ timeoutMs: 5000 })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    peer.isDeaf = false
+    peer.stale.push('{"return": 17}\n', '\xff{"return": 18}\n')
+    await pinging
+    expect((await agent.exec('echo fine')).stdout).toBe('fine')
+  })
+
+  test('after a command without an answer finds its way back, whatever is still to come', async () => {
+    await agent.ping()
+    peer.isDeaf = true
+    await expect(agent.execute('guest-ping', {}, { timeoutMs: 30 })).rejects.toMatchObject({
+      code: 'AGENT_UNAVAILABLE',
+      message: [
+        'the guest agent does not answer',
+        '  Got:      no answer to guest-ping within 30 ms',
+        'Fix: Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed).',
+      ].join('\n'),
+    })
+    peer.isDeaf = false
+    peer.stale.push('{"return": {"late": true}}\n', '{"ret')
+    expect((await agent.exec('echo back')).stdout).toBe('back')
+  })
+
+  test('rejects what is under way when the connection ends, and works again with the next', async () => {
+    await agent.ping()
+    peer.isDeaf = true
+    const lost = agent.ping()
+    setTimeout(() => peer.socket.destroy(), 20)
+    await expect(lost).rejects.toThrow('Got:      the connection to it has ended')
+    await expect(agent.ping()).rejects.toThrow('Got:      no connection to it')
+    await switchOn()
+    await agent.ping()
+  })
+
+  test('gives the error of a command that the agent does not know', async () => {
+    await expect(agent.execute('guest-dance')).rejects.toMatchObject({
+      code: 'AGENT_FAILED',
+      message: [
+        'the guest agent refused guest-dance',
+        '  Got:      CommandNotFound: The command guest-dance has not been found',
+        'Fix: The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).',
+      ].join('\n'),
+    })
+  })
+
+  test('asks for a shutdown, to which there is no answer, and tells a refusal', async () => {
+    await agent.shutdown()
+    await expect(agent.shutdown('halt')).rejects.toThrow('Got:      GenericError: no init here')
+    await agent.ping()
+  })
+})
+
+describe('exec', () => {
+  test('gives what ssh gives: streams, exit code, signal', async () => {
+    expect(await agent.exec('echo out; echo err >&2')).toEqual({
+      command: 'echo out; echo err >&2',
+      stdout: 'out',
+      stderr: 'err',
+      exitCode: 0,
+      signal: undefined,
+      durationMs: expect.any(Number),
+    })
+    expect(await agent.exec('kill -USR1 $$', { reject: false })).toMatchObject({
+      exitCode: undefined,
+      signal: 'SIGUSR1',
+    })
+    await expect(agent.exec('exit 3')).rejects.toMatchObject({ code: 'COMMAND_FAILED', exitCode: 3 })
+  })
+
+  test('passes on stdin, variables and the output', async () => {
+    const sink = new PassThrough()
+    const seen: string[] = []
+    const { stdout } = await agent.exec('cat; printf %s "$A"; echo e >&2', {
+      stdin: Readable.from(['in ', 'put ']),
+      env: { A: "it's" },
+      stdout: (text) => seen.push(text),
+      stderr: sink,
+    })
+    expect(stdout).toBe("in put it's")
+    expect(seen).toEqual(["in put it's"])
+    expect(sink.read().toString()).toBe('e\n')
+  })
+
+  test('takes 5 MB in and gives them back as bytes', async () => {
+    const stdin = Buffer.alloc(5_000_000, 'xyz')
+    const { stdout } = await agent.exec('cat', { stdin, encoding: 'buffer' })
+    expect(stdout.equals(stdin)).toBe(true)
+  })
+
+  test('of a command that writes more than maxBuffer rejects', async () => {
+    await expect(agent.exec('head -c 5000 /dev/zero', { maxBuffer: 1000 })).rejects.toThrow(
+      'the command `head -c 5000 /dev/zero` was killed: it wrote too much to stdout',
+    )
+  })
+
+  test('rejects in time when the command outlives its timeout, and kills it with its children', async () => {
+    const pidFile = join(directory, 'pid')
+    const command = `sleep 60 & echo $! > ${pidFile}; wait`
+    await expect(agent.exec(command, { timeout: 300 })).rejects.toMatchObject({
+      code: 'COMMAND_TIMEOUT',
+      message: expect.stringContaining('did not end within 300 ms'),
+    })
+    await expect
+      .poll(
+        async () =>
+          (await agent.exec(`grep -q 'State:.[RS]' /proc/$(cat ${pidFile})/status`, { reject: false }))
+            .exitCode,
+        {
+          timeout: 5000,
+        },
+      )
+      .not.toBe(0)
+  })
+
+  test('rejects with the reason of its signal when the guest died', async () => {
+    const controller = new AbortController()
+    const reason = vmError('QEMU_DIED', { summary: 'QEMU ended', hint: 'none' })
+    setTimeout(() => controller.abort(reason), 50)
+    await expect(agent.exec('sleep 60', { signal: controller.signal })).rejects.toBe(reason)
+  })
+})

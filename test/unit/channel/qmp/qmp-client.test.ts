@@ -1,0 +1,189 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { QmpClient } from '../../../../src/channel/qmp/qmp-client.js'
+import { listenUnix, type UnixListener } from '../../../../src/channel/unix-listener.js'
+
+let directory: string
+let listener: UnixListener
+let qemu: ChildProcess | undefined
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'withvm-qmp-'))
+  listener = await listenUnix(join(directory, 'qmp'))
+})
+
+afterEach(async () => {
+  if (qemu !== undefined && qemu.exitCode === null && qemu.signalCode === null) {
+    qemu.kill('SIGKILL')
+    await once(qemu, 'exit')
+  }
+  qemu = undefined
+  await listener.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function startQemu(): Promise<QmpClient> {
+  qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-S', '-M', 'none', '-display', 'none', '-nodefaults', '-no-user-config', '-accel', 'tcg'],
+      ...['-chardev', `socket,id=qmp,path=${listener.path}`, '-mon', 'chardev=qmp,mode=control'],
+    ],
+    { stdio: 'ignore' },
+  )
+  return QmpClient.negotiate(await listener.accept({ timeoutMs: 10_000 }), { timeoutMs: 10_000 })
+}
+
+/** A peer that says what a test wants. */
+async function startPeer(says: string) {
+  const peer = connect(listener.path)
+  peer.on('error', () => {})
+  peer.write(says)
+  if (says === GREETING) peer.once('data', () => peer.write('{"return":{},"id":1}\r\n'))
+  const socket = await listener.accept({ timeoutMs: 1000 })
+  return { peer, socket }
+}
+
+const GREETING =
+  '{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":0},"package":""},"capabilities":[]}}\r\n'
+
+describe('a real QEMU', () => {
+  test('greets with its version and answers typed commands', async () => {
+    const qmp = await startQemu()
+    expect(qmp.greeting.version.qemu.major).toBeGreaterThanOrEqual(7)
+    expect(await qmp.execute('query-status')).toMatchObject({ status: 'prelaunch', running: false })
+    expect((await qmp.execute('query-version')).qemu).toEqual(qmp.greeting.version.qemu)
+  })
+
+  test('answers commands that run at the same time, each with its own result', async () => {
+    const qmp = await startQemu()
+    const [machines, status, name, types] = await Promise.all([
+      qmp.execute('query-machines'),
+      qmp.execute('query-status'),
+      qmp.execute('query-name'),
+      qmp.execute('qom-list-types', { implements: 'cpu' }),
+    ])
+    expect(machines.map((machine) => machine.name)).toContain('none')
+    expect(status.status).toBe('prelaunch')
+    expect(name).toEqual({})
+    expect(types.length).toBeGreaterThan(1)
+  })
+
+  test('runs a command that has no type, with a long answer', async () => {
+    const qmp = await startQemu()
+    const schema = (await qmp.execute('query-qmp-schema')) as unknown[]
+    expect(schema.length).toBeGreaterThan(100)
+  })
+
+  test("rejects an unknown command with QEMU's class and description", async () => {
+    const qmp = await startQemu()
+    await expect(qmp.execute('no-such-thing')).rejects.toMatchObject({
+      code: 'QMP_FAILED',
+      message: [
+        'the QMP command no-such-thing failed',
+        '  Got:      CommandNotFound: The command no-such-thing has not been found',
+        'Fix: This QEMU has no such command: `query-commands` lists those it has.',
+      ].join('\n'),
+    })
+  })
+
+  test('gives an event to its waiter, to its listeners and to those of all events', async () => {
+    const qmp = await startQemu()
+    const seen: string[] = []
+    qmp.on('RESUME', ({ event }) => seen.push(`on ${event}`))
+    const off = qmp.on('RESUME', () => seen.push('never'))
+    qmp.onAny(({ event }) => seen.push(`any ${event}`))
+    off()
+    const resumed = qmp.waitForEvent('RESUME')
+    await qmp.execute('cont')
+    expect((await resumed).timestamp.seconds).toBeGreaterThan(0)
+    expect(seen).toEqual(['on RESUME', 'any RESUME'])
+  })
+
+  test('rejects what is pending when QEMU is killed', async () => {
+    const qmp = await startQemu()
+    const event = qmp.waitForEvent('SHUTDOWN')
+    qemu?.kill('SIGKILL')
+    await expect(event).rejects.toMatchObject({ code: 'QMP_FAILED' })
+    await expect(qmp.execute('query-status')).rejects.toThrow(
+      'the QMP command query-status failed\n  Got:      the QMP connection is closed',
+    )
+    await expect(qmp.closed).rejects.toThrow('the QMP connection closed: ')
+  })
+
+  test('starts again and connects to the same socket after it was killed', async () => {
+    await startQemu()
+    const first = qemu as ChildProcess
+    first.kill('SIGKILL')
+    await once(first, 'exit')
+    const qmp = await startQemu()
+    expect((await qmp.execute('query-status')).status).toBe('prelaunch')
+  })
+})
+
+describe('a peer that is no QEMU', () => {
+  test('is named with what it said', async () => {
+    const { socket } = await startPeer('220 mail ready\r\n')
+    await expect(QmpClient.negotiate(socket, { timeoutMs: 1000 })).rejects.toThrow(
+      'QEMU did not greet on its QMP socket\n  Expected: {"QMP": {"version": …}}\n  Got:      220 mail ready',
+    )
+  })
+
+  test('that is silent ends the negotiation in its time', async () => {
+    const { socket } = await startPeer('')
+    await expect(QmpClient.negotiate(socket, { timeoutMs: 50 })).rejects.toThrow('nothing for 50 ms')
+    expect(socket.destroyed).toBe(true)
+  })
+
+  test('that closes ends the negotiation at once', async () => {
+    const { socket, peer } = await startPeer('')
+    const negotiating = QmpClient.negotiate(socket, { timeoutMs: 5000 })
+    peer.destroy()
+    await expect(negotiating).rejects.toThrow('the connection ended: the peer closed it')
+  })
+
+  test('that does not answer a command: the command times out and a late answer is ignored', async () => {
+    const { socket, peer } = await startPeer(GREETING)
+    const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+    await expect(qmp.execute('stop', {}, { timeoutMs: 30 })).rejects.toThrow('no answer within 30 ms')
+    peer.write('{"return":{},"id":2}\r\n{"return":{"late":false},"id":3}\r\n')
+    expect(await qmp.execute('query-later')).toEqual({ late: false })
+  })
+
+  test('that sends garbage ends the connection with the garbage in the error', async () => {
+    const { socket, peer } = await startPeer(GREETING)
+    const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+    const pending = qmp.execute('stop')
+    peer.write('garbage\n')
+    await expect(pending).rejects.toThrow('QEMU sent what is not QMP: garbage')
+  })
+})
+
+test('an abort ends a command and a wait with its reason', async () => {
+  const { socket } = await startPeer(GREETING)
+  const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+  const controller = new AbortController()
+  const waits = [
+    qmp.execute('stop', {}, { signal: controller.signal }),
+    qmp.waitForEvent('STOP', { signal: controller.signal }),
+  ]
+  controller.abort(new Error('enough'))
+  for (const wait of waits) await expect(wait).rejects.toThrow('enough')
+})
+
+test('traffic goes to the log, both ways', async () => {
+  const { socket } = await startPeer(GREETING)
+  const lines: string[] = []
+  const log = (direction: string, line: string) => lines.push(`${direction} ${line.slice(0, 30)}`)
+  await QmpClient.negotiate(socket, { timeoutMs: 1000, log })
+  expect(lines).toEqual([
+    'received {"QMP":{"version":{"qemu":{"ma',
+    'sent {"execute":"qmp_capabilities",',
+    'received {"return":{},"id":1}',
+  ])
+})

@@ -1,0 +1,210 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { openSerialPeer, type SerialPeer } from '../../../support/serial-peer.js'
+
+let peer: SerialPeer
+
+beforeEach(async () => {
+  peer = await openSerialPeer()
+})
+
+afterEach(() => peer[Symbol.asyncDispose]())
+
+/** Writes as a guest, and waits until all of it has come. */
+async function write(text: string): Promise<void> {
+  const end = peer.serial.text.length + text.length
+  peer.guest.write(text)
+  await vi.waitFor(() => expect(peer.serial.text.length).toBe(end))
+}
+
+describe('the screen', () => {
+  test('shows what a terminal shows, with what came before it was looked at', async () => {
+    await write('old\r\n\x1b[2J\x1b[HMenu\r\n  \x1b[7m one \x1b[0m\r\n   two')
+    const screen = await peer.serial.screen()
+    expect(screen.lines).toHaveLength(24)
+    expect(screen.lines.slice(0, 4)).toEqual(['Menu', '   one', '   two', ''])
+    expect(screen.text).toBe('Menu\n   one\n   two')
+    expect(screen.cursor).toEqual({ row: 2, column: 6 })
+    expect({ columns: screen.columns, rows: screen.rows }).toEqual({ columns: 80, rows: 24 })
+  })
+
+  test('follows the guest', async () => {
+    const screen = await peer.serial.screen()
+    await write('10%')
+    await screen.waitFor('10%')
+    await write('\r20%\x1b[5;3Hthere')
+    await screen.waitFor('there')
+    expect(screen.text).toBe('20%\n\n\n\n  there')
+  })
+
+  test('comes back to what was there when a program leaves the alternate screen', async () => {
+    const screen = await peer.serial.screen()
+    await write('$ vi\r\n\x1b[?1049h\x1b[2J\x1b[Hediting')
+    await screen.waitFor('editing')
+    expect(screen.text).toBe('editing')
+    await write('\x1b[?1049l$ ')
+    await screen.waitFor(/^\$ $/)
+    expect(screen.text).toBe('$ vi\n$ ')
+  })
+
+  test('has the size that was asked for last, and is one', async () => {
+    const first = await peer.serial.screen({ columns: 20, rows: 5 })
+    await write(`${'x'.repeat(30)}\r\n`)
+    await first.waitFor('x')
+    expect(first.lines).toEqual(['x'.repeat(20), 'x'.repeat(10), '', '', ''])
+    const second = await peer.serial.screen({ rows: 10 })
+    expect([first.columns, first.rows, second.columns, second.rows]).toEqual([20, 10, 20, 10])
+  })
+
+  test('wraps long lines though SeaBIOS has switched that off', async () => {
+    await write(`\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\n${'x'.repeat(90)}`)
+    expect((await peer.serial.screen()).lines.slice(1, 3)).toEqual(['x'.repeat(80), 'x'.repeat(10)])
+  })
+
+  test('is as new when the guest is switched on again', async () => {
+    const screen = await peer.serial.screen()
+    await write('\x1b[?1049h\x1b[5;20r\x1b[10;10Hold\x1b[3')
+    await screen.waitFor('old')
+    await peer.switchOn()
+    await write('new')
+    await screen.waitFor(/^new$/)
+    expect(screen.text).toBe('new')
+  })
+
+  test('does not mind garbage', async () => {
+    const screen = await peer.serial.screen()
+    const garbage = Buffer.from(
+      Array.from({ length: 200_000 }, (_, index) => (index * 7919 + (index >> 8)) % 256),
+    )
+    peer.guest.write(garbage)
+    peer.guest.write('\x18\x1bcneedle\x1b[?25l')
+    await screen.waitFor('needle')
+    expect(screen.cursor.row).toBe(0)
+  })
+
+  test('shows the end of a flood that is faster than it draws, in bounded memory', async () => {
+    const screen = await peer.serial.screen()
+    const chunk = Buffer.from(`${'flood '.repeat(12)}\r\n`.repeat(14_000))
+    const before = process.memoryUsage().rss
+    let most = 0
+    for (let index = 0; index < 60; index++) {
+      if (!peer.guest.write(chunk)) await new Promise((resolve) => peer.guest.once('drain', resolve))
+      most = Math.max(most, process.memoryUsage().rss - before)
+    }
+    peer.guest.write('needle\r\n')
+    await screen.waitFor('needle')
+    expect(screen.lines.slice(20)).toEqual([
+      'flood '.repeat(12).trim(),
+      'flood '.repeat(12).trim(),
+      'needle',
+      '',
+    ])
+    expect(most).toBeLessThan(300 * 1024 * 1024)
+  }, 60_000)
+
+  test('answers the guest only when it is told to, and not what was asked before', async () => {
+    await write('\x1b[6n')
+    const screen = await peer.serial.screen()
+    await write('shell \x1b[6n$')
+    await screen.waitFor('$')
+    expect(peer.typed()).toBe('')
+    await peer.serial.screen({ answers: true })
+    await write('\r\n\x1b[999;999H\x1b[6n')
+    await peer.serial.type('typed')
+    await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
+  })
+
+  test.each([
+    [{ columns: 1 }, 'serial.screen() got a number of columns that it cannot have', '2 to 1000', '1'],
+    [{ rows: 1.5 }, 'serial.screen() got a number of rows that it cannot have', '1 to 1000', '1.5'],
+    [{ rows: 2000 }, 'serial.screen() got a number of rows that it cannot have', '1 to 1000', '2000'],
+  ])('cannot be of %j', async (size, summary, range, got) => {
+    await expect(peer.serial.screen(size)).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: `${summary}\n  Expected: a whole number from ${range}\n  Got:      ${got}\nFix: A usual terminal has 80 columns and 24 rows.`,
+    })
+  })
+})
+
+describe('a wait for the screen', () => {
+  test('gives the match with its groups', async () => {
+    const screen = await peer.serial.screen()
+    const found = screen.waitFor(/^Progress: (?<percent>\d+)%$/)
+    await write('\x1b[3;1HProgress: ')
+    await write('42%')
+    expect((await found).groups?.percent).toBe('42')
+  })
+
+  test('that is in vain gives the whole screen', async () => {
+    const screen = await peer.serial.screen({ columns: 40, rows: 5 })
+    await write('Choose:\r\n > one\r\n   two')
+    const error = await screen.waitFor(/three/, { timeout: '60ms' }).catch((caught) => caught)
+    expect(error.code).toBe('SERIAL_TIMEOUT')
+    expect(error.message).toBe(
+      [
+        'the screen of the serial console did not show a pattern within 60 ms',
+        '  Expected: /three/',
+        '  Got:      the screen below, its cursor at row 2, column 6',
+        '',
+        'Screen, 40 x 5:',
+        '  | Choose:',
+        '  |  > one',
+        '  |    two',
+        '',
+        'Fix: Compare the pattern with the screen: a text may be cut at the right edge, or have scrolled away.',
+      ].join('\n'),
+    )
+  })
+
+  test('ends with its guest, with its signal, and at a pattern that is none', async () => {
+    const screen = await peer.serial.screen()
+    const controller = new AbortController()
+    const aborted = screen.waitFor('x', { signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    await expect(screen.waitFor('')).rejects.toMatchObject({ code: 'INVALID_OPTIONS' })
+    await expect(screen.waitFor('x', { timeout: 0 })).rejects.toMatchObject({ code: 'INVALID_OPTIONS' })
+    const lost = screen.waitFor('x')
+    peer.serial.interrupt(new Error('the guest panicked'))
+    await expect(lost).rejects.toThrow('the guest panicked')
+  })
+})
+
+describe('keys', () => {
+  test('send what xterm sends', async () => {
+    await peer.serial.press('Down', 'Enter', 'Ctrl-C', 'F2', 'F12', 'Shift-Tab', 'Alt-x', 'y', 'Backspace')
+    await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[B\r\x03\x1bOQ\x1b[24~\x1b[Z\x1bxy\x7f'))
+  })
+
+  test('send what a program has asked for, though nobody looked at the screen before', async () => {
+    await write('\x1b[?1h')
+    await peer.serial.press('Up', 'Home', 'PageUp')
+    await write('\x1b[?1l')
+    await peer.serial.press('Up')
+    await vi.waitFor(() => expect(peer.typed()).toBe('\x1bOA\x1bOH\x1b[5~\x1b[A'))
+  })
+
+  test('are pressed only if there are all of them', async () => {
+    const error = await peer.serial.press('Down', 'Entr').catch((caught) => caught)
+    expect(error.message).toBe(
+      [
+        'serial.press() got a key that no terminal has',
+        '  Expected: a name (Enter, Tab, Escape, Backspace, Space, Up, Down, Right, Left, End, Home, Insert, Delete, PageUp, PageDown, F5, F6, F7, F8, F9, F10, F11, F12, F1, F2, F3, F4), one character, or either with Ctrl-, Alt- or Shift-',
+        '  Got:      "Entr"',
+        "Fix: Did you mean 'Enter'?",
+      ].join('\n'),
+    )
+    expect(peer.typed()).toBe('')
+  })
+
+  test('of a text are those that write it', async () => {
+    await peer.serial.type('echo hä\nyes\r\n')
+    await peer.serial.type('ab', { delay: '5ms' })
+    await vi.waitFor(() => expect(peer.typed()).toBe('echo hä\ryes\rab'))
+    await expect(peer.serial.type('x', { delay: '5' as never })).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+    })
+    await expect(peer.serial.type('x', { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+      'enough',
+    )
+  })
+})

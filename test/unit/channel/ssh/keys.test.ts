@@ -1,0 +1,39 @@
+import ssh2, { type ParsedKey } from 'ssh2'
+import { expect, test } from 'vitest'
+import { generateSshKeyPair, toDropbearHostKey } from '../../../../src/channel/ssh/keys.js'
+import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
+
+test('the private key is one that an SSH library reads, and it signs for the public key', () => {
+  const pair = generateSshKeyPair()
+  const [privateKey, publicKey] = [pair.privateKey, pair.publicKey].map((text) => ssh2.utils.parseKey(text))
+  const signature = (privateKey as ParsedKey).sign('text')
+  expect((publicKey as ParsedKey).verify('text', signature as Buffer)).toBe(true)
+  expect((publicKey as ParsedKey).getPublicSSH()).toEqual(pair.publicBlob)
+  expect(pair.publicKey).toBe(`ssh-ed25519 ${pair.publicBlob.toString('base64')}`)
+})
+
+test('two key pairs differ, and one takes less than 5 ms', () => {
+  generateSshKeyPair()
+  const startedAt = performance.now()
+  const pairs = Array.from({ length: 20 }, generateSshKeyPair)
+  expect((performance.now() - startedAt) / 20).toBeLessThan(5)
+  expect(new Set(pairs.map((pair) => pair.publicKey)).size).toBe(20)
+})
+
+test("Dropbear's host key holds the type, the secret and the public key", () => {
+  const pair = generateSshKeyPair()
+  const key = toDropbearHostKey(pair)
+  // As dropbearconvert 2022.83 wrote the same key, byte for byte.
+  expect(key.length).toBe(4 + 11 + 4 + 64)
+  expect(key.toString('latin1', 4, 15)).toBe('ssh-ed25519')
+  expect(key.readUInt32BE(15)).toBe(64)
+  expect(key.subarray(-32)).toEqual(pair.publicBlob.subarray(-32))
+})
+
+test('a fingerprint is what ssh-keygen -l prints', () => {
+  const publicBlob = Buffer.from(
+    'AAAAC3NzaC1lZDI1NTE5AAAAIIscZOTjQL3cDD+kh03dz2S59uQyTk3WRJ8Ud2y4d9CQ',
+    'base64',
+  )
+  expect(fingerprint(publicBlob)).toBe('SHA256:W8mWi62DiUOQeGXx4yPy/sjuAa5y6fQv3dS+sw5gt9E')
+})

@@ -1,0 +1,116 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { generateSshKeyPair } from '../../../../src/channel/ssh/keys.js'
+import { waitForSshBanner } from '../../../../src/channel/ssh/probe.js'
+import { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
+import { startSshServer } from '../../../support/ssh-server.js'
+
+let server: Server
+const sockets = new Set<Socket>()
+
+afterEach(() => {
+  for (const socket of sockets) socket.destroy()
+  server?.close()
+})
+
+/** Listens, and treats the first connections as the behaviours say, the last one for all that follow. */
+async function listen(...behaviours: Array<(socket: Socket) => void>): Promise<number> {
+  let count = 0
+  server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+    behaviours[Math.min(count++, behaviours.length - 1)]?.(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+const banner = (socket: Socket) => socket.write('SSH-2.0-dropbear_2022.83\r\n')
+const silent = () => {}
+
+test('goes on after a close, a reset and a server that is silent, and tells the result of each', async () => {
+  const port = await listen(
+    (socket) => socket.end(),
+    (socket) => socket.resetAndDestroy(),
+    silent,
+    banner,
+  )
+  const results: string[] = []
+  const found = await waitForSshBanner({
+    port,
+    intervalMs: 40,
+    probeTimeoutMs: 30,
+    signal: AbortSignal.timeout(5000),
+    onResult: (result) => results.push(result),
+  })
+  expect(found.banner).toBe('SSH-2.0-dropbear_2022.83')
+  expect(results).toEqual([
+    'the connection was accepted, then closed: nothing in the guest listens yet',
+    'the connection was reset: nothing in the guest listens yet',
+    'the connection was accepted, then silent for 30 ms',
+    'SSH-2.0-dropbear_2022.83',
+  ])
+})
+
+test('does not wait for a silent probe before the next one starts', async () => {
+  const port = await listen(silent, banner)
+  const startedAt = performance.now()
+  await waitForSshBanner({ port, intervalMs: 20, signal: AbortSignal.timeout(5000) })
+  expect(performance.now() - startedAt).toBeLessThan(1000)
+})
+
+test('probes at once when the guest says that its server is up', async () => {
+  const port = await listen(silent, banner)
+  const startedAt = performance.now()
+  const wake = new Promise((resolve) => setTimeout(resolve, 50))
+  await waitForSshBanner({ port, intervalMs: 10_000, wake, signal: AbortSignal.timeout(5000) })
+  expect(performance.now() - startedAt).toBeLessThan(1000)
+})
+
+test('goes on when that promise fails, when nothing listens, and past a server of another kind', async () => {
+  const port = await listen((socket) => socket.write(`HTTP/1.1 200 OK\r\n${'x'.repeat(9000)}`), banner)
+  const results: string[] = []
+  const wake = Promise.reject(new Error('no such line'))
+  const onResult = (result: string) => results.push(result)
+  await waitForSshBanner({ port, intervalMs: 20, wake, signal: AbortSignal.timeout(5000), onResult })
+  expect(results[0]).toMatch(/^no SSH server: it says "HTTP/)
+  server.close()
+  for (const socket of sockets) socket.destroy()
+  await once(server, 'close')
+  results.length = 0
+  const waiting = waitForSshBanner({ port, intervalMs: 20, signal: AbortSignal.timeout(100), onResult })
+  await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' })
+  expect(results[0]).toBe('the connection was refused: QEMU does not forward this port')
+})
+
+test('closes its probes when it is aborted', async () => {
+  const port = await listen(silent)
+  const waiting = waitForSshBanner({ port, intervalMs: 10, signal: AbortSignal.timeout(60) })
+  await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' })
+  await expect.poll(() => sockets.size).toBe(0)
+})
+
+test('hands over the connection, and a client logs in on it', async () => {
+  const [hostKey, clientKey] = [generateSshKeyPair(), generateSshKeyPair()]
+  const sshd = await startSshServer({ hostKey, authorized: [clientKey.publicBlob] })
+  const { port } = sshd
+  const found = await waitForSshBanner({
+    port,
+    intervalMs: 1000,
+    signal: AbortSignal.timeout(5000),
+    keepSocket: true,
+  })
+  const client = await SshClient.connect({
+    port,
+    socket: found.socket,
+    privateKey: clientKey.privateKey,
+    hostKey: hostKey.publicBlob,
+    timeoutMs: 5000,
+  })
+  expect((await client.exec('echo over')).stdout).toBe('over')
+  client.close()
+  await sshd.close()
+})

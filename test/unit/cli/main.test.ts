@@ -1,0 +1,176 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { exitCodeOf, formatError } from '../../../src/cli/exit-code.js'
+import { vmError } from '../../../src/errors.js'
+import type { HostReport } from '../../../src/host/inspect.js'
+import { buildCli, runCli } from '../../support/built-cli.js'
+import { makePath, makeTemporaryDir, writeProgram } from '../host/fake-program.js'
+
+beforeAll(buildCli, 120_000)
+
+test('the version is that of the package', async () => {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+  expect(await runCli(['--version'])).toMatchObject({ stdout: version, exitCode: 0 })
+})
+
+test('the help names every command and the exit codes', async () => {
+  const { stdout, exitCode } = await runCli(['--help'])
+  expect(exitCode).toBe(0)
+  expect(stdout).toMatch(/^ {2}setup \[options\]/m)
+  expect(stdout).toMatch(/^ {2}doctor \[options\]/m)
+  expect(stdout).toContain('69 this host cannot do it')
+})
+
+test.each([
+  [['dcotor'], "error: unknown command 'dcotor'\n(Did you mean doctor?)"],
+  [['doctor', '--jsn'], "error: unknown option '--jsn'\n(Did you mean --json?)"],
+])('%j is a wrong command line and ends with 2', async (args, message) => {
+  expect(await runCli(args)).toMatchObject({ stderr: message, stdout: '', exitCode: 2 })
+})
+
+test('no command shows the help and ends with 2', async () => {
+  const { stderr, exitCode } = await runCli([])
+  expect(exitCode).toBe(2)
+  expect(stderr).toContain('Usage: withvm')
+})
+
+test('set-up on a host that has everything takes well under a second', async () => {
+  const { stdout, exitCode } = await runCli(['setup'])
+  expect(stdout).toMatch(/^withvm: all \d+ programs that guests need are installed\.$/)
+  expect(exitCode).toBe(0)
+  const begin = performance.now()
+  await runCli(['setup'])
+  expect(performance.now() - begin).toBeLessThan(1000)
+})
+
+test('a set-up check without the programs ends with 1 and the command', async () => {
+  const dir = makeTemporaryDir()
+  const PATH = makePath(dir, {})
+  const { stderr, stdout, exitCode } = await runCli(['setup', '--check'], { PATH, WITHVM_CACHE: dir })
+  expect(exitCode).toBe(1)
+  expect(stdout).toBe('')
+  expect(stderr).toMatch(
+    /^withvm: \d+ programs that withvm needs are not installed: qemu-system-x86_64, qemu-img/,
+  )
+  expect(stderr).toMatch(/^Fix: /m)
+  expect(stderr).not.toContain('    at ')
+})
+
+test('the doctor shows a row for each check, and ends with 0 where guests can run', async () => {
+  const { stdout, exitCode } = await runCli(['doctor'])
+  expect(exitCode).toBe(0)
+  for (const label of ['QEMU', 'Accelerator', 'KVM', 'Network', 'qemu-img', 'Memory', 'Cache']) {
+    expect(stdout).toMatch(new RegExp(`^(ok|note) +${label} +\\S`, 'm'))
+  }
+  expect(stdout).toMatch(/\n\nGuests can run here\.$/)
+})
+
+test("the doctor's JSON has a stable shape", async () => {
+  const { stdout, exitCode } = await runCli(['doctor', '--json', '--fresh'], {
+    WITHVM_CACHE: makeTemporaryDir(),
+  })
+  const report: HostReport = JSON.parse(stdout)
+  expect(exitCode).toBe(0)
+  expect(report).toMatchObject({ schema: 1, canRunGuests: true })
+  expect(Object.keys(report.facts)).toEqual([
+    'qemuPath',
+    'qemuVersion',
+    'accelerator',
+    'timeFactor',
+    'processors',
+    'memoryBytes',
+    'freeMemoryBytes',
+    'temporaryDir',
+    'freeTemporaryBytes',
+    'cacheDir',
+    'freeCacheBytes',
+    'cacheBytes',
+  ])
+  for (const check of report.checks) {
+    expect(Object.keys(check).sort()).toEqual(['fix', 'found', 'id', 'label', 'state'])
+    expect(check.fix === null).toBe(check.state === 'ok')
+  }
+  const ids = report.checks.map(({ id }) => id)
+  expect(ids).toEqual(
+    expect.arrayContaining(['qemu', 'accelerator', 'kvm', 'network', 'memory', 'temporary']),
+  )
+})
+
+test('the doctor on a host without QEMU says so and ends with 69', async () => {
+  const dir = makeTemporaryDir()
+  const { stdout, exitCode } = await runCli(['doctor'], { PATH: makePath(dir, {}), WITHVM_CACHE: dir })
+  expect(exitCode).toBe(69)
+  expect(stdout).toMatch(/^PROBLEM {2}QEMU +No QEMU for x86_64 guests was found: none of them in /m)
+  expect(stdout).toMatch(/^PROBLEM {2}qemu-img +not installed; it makes and inspects disk images$/m)
+  expect(stdout).toMatch(/\n\nGuests cannot run here\.$/)
+})
+
+test('the doctor does not stop at a QEMU that is too old', async () => {
+  const dir = makeTemporaryDir()
+  const WITHVM_QEMU = writeProgram(join(dir, 'old-qemu'), 'echo "QEMU emulator version 5.2.0"')
+  const { stdout, exitCode } = await runCli(['doctor', '--json'], { WITHVM_QEMU, WITHVM_CACHE: dir })
+  const report: HostReport = JSON.parse(stdout)
+  expect(exitCode).toBe(69)
+  expect(report.checks[0]).toEqual({
+    id: 'qemu',
+    label: 'QEMU',
+    state: 'problem',
+    found: `${WITHVM_QEMU} is too old: 7.2 is the least version that withvm is tested with: QEMU 5.2.0`,
+    fix: 'Install a newer QEMU, or name one with the option qemu or with WITHVM_QEMU=/path/to/qemu-system-x86_64.',
+  })
+  expect(report.facts.qemuPath).toBeNull()
+})
+
+test('an error that withvm explains has no stack, unless it is asked for', async () => {
+  const dir = makeTemporaryDir()
+  writeFileSync(join(dir, 'nothing'), '')
+  const env = { WITHVM_QEMU: join(dir, 'nothing'), WITHVM_CACHE: dir }
+  const brief = await runCli(['setup'], env)
+  expect(brief.exitCode).toBe(69)
+  expect(brief.stderr).toMatch(/^withvm: WITHVM_QEMU names .*nothing, which is not a program/)
+  expect(brief.stderr).not.toContain('\n    at ')
+  const verbose = await runCli(['--verbose', 'setup'], env)
+  expect(verbose.exitCode).toBe(69)
+  expect(verbose.stderr).toContain('\n    at ')
+})
+
+test('a reader that goes away early is no fault', async () => {
+  const withvm = runCli(['doctor', '--json'])
+  withvm.stdout.destroy()
+  expect(await withvm).toMatchObject({ stderr: '' })
+})
+
+test('a QEMU that hangs in the probe does not outlive a killed withvm by more than seconds', async () => {
+  const dir = makeTemporaryDir()
+  const pids = join(dir, 'pids')
+  const WITHVM_QEMU = writeProgram(
+    join(dir, 'hanging-qemu'),
+    `[ "$1" = --version ] && exec echo "QEMU emulator version 9.9.9"
+echo $$ >>${pids}
+while :; do :; done`,
+  )
+  const TMPDIR = makeTemporaryDir()
+  const withvm = runCli(['doctor'], { WITHVM_QEMU, WITHVM_CACHE: dir, TMPDIR })
+  const readPids = () => (existsSync(pids) ? readFileSync(pids, 'utf8').trim().split('\n').map(Number) : [])
+  await expect.poll(() => readPids().length, { timeout: 10_000 }).toBeGreaterThan(0)
+  withvm.kill('SIGKILL')
+  await withvm
+  const areAlive = () => readPids().filter((pid) => existsSync(`/proc/${pid}`))
+  await expect.poll(areAlive, { timeout: 20_000 }).toEqual([])
+  expect(readdirSync(TMPDIR)).toEqual([])
+})
+
+test('every kind of error has its exit code', () => {
+  const details = { summary: 's', hint: 'h' }
+  expect(exitCodeOf(vmError('INVALID_OPTIONS', details))).toBe(2)
+  expect(exitCodeOf(vmError('NO_SPACE', details))).toBe(69)
+  expect(exitCodeOf(vmError('GUEST_PANICKED', details))).toBe(1)
+  expect(exitCodeOf(new TypeError('x is not a function'))).toBe(70)
+})
+
+test('an error that nobody foresaw is shown with its stack', () => {
+  const error = new TypeError('x is not a function')
+  expect(formatError(error, false)).toBe(`withvm: ${error.stack}`)
+  expect(formatError('text', false)).toBe('withvm: text')
+})

@@ -1,0 +1,173 @@
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { findProgram } from '../../../src/common/find-program.js'
+import { findQemu, parseVersion } from '../../../src/host/qemu-binary.js'
+import { makePath, makeTemporaryDir, writeProgram } from './fake-program.js'
+
+const DEBIAN = 'ID=debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+
+function writeOsRelease(dir: string, text = DEBIAN): string {
+  const path = join(dir, 'os-release')
+  writeFileSync(path, text)
+  return path
+}
+
+async function catchError(promise: Promise<unknown>): Promise<Error & { code?: string }> {
+  return promise.then(
+    () => expect.unreachable('it should have failed'),
+    (error: Error) => error,
+  )
+}
+
+test('the installed QEMU is found on PATH, with its version', async () => {
+  const qemu = await findQemu({ cacheDir: makeTemporaryDir() })
+  expect(qemu.path).toBe(await findProgram('qemu-system-x86_64'))
+  expect(qemu.version.major).toBeGreaterThanOrEqual(7)
+  expect(qemu.arch).toBe('x86_64')
+})
+
+test('the option wins over WITHVM_QEMU, and that over PATH', async () => {
+  const dir = makeTemporaryDir()
+  const fake = (name: string, version: string) =>
+    writeProgram(join(dir, name), `echo "QEMU emulator version ${version}"`)
+  const env = { PATH: process.env.PATH, WITHVM_QEMU: fake('by-environment', '8.1.2') }
+  const option = fake('by-option', '9.0.50 (v9.0.0-rc1)')
+  const common = { env, cacheDir: join(dir, 'cache') }
+  expect(await findQemu({ ...common, qemu: option })).toMatchObject({
+    path: option,
+    version: { major: 9, minor: 0, micro: 50, text: '9.0.50 (v9.0.0-rc1)' },
+  })
+  expect((await findQemu(common)).path).toBe(env.WITHVM_QEMU)
+})
+
+test("a distribution's own name for QEMU is found", async () => {
+  const dir = makeTemporaryDir()
+  const target = writeProgram(join(dir, 'real'), 'echo "QEMU emulator version 8.2.0 (qemu-kvm-8.2.0-11.el9)"')
+  const env = { PATH: makePath(dir, { 'qemu-kvm': target }) }
+  expect((await findQemu({ env, cacheDir: dir })).path).toBe(join(env.PATH, 'qemu-kvm'))
+})
+
+test('where there is no QEMU, the error says where it looked and how to install one', async () => {
+  const dir = makeTemporaryDir()
+  const PATH = makePath(dir, {})
+  const error = await catchError(
+    findQemu({ env: { PATH }, cacheDir: dir, osReleasePath: writeOsRelease(dir) }),
+  )
+  expect(error.code).toBe('QEMU_NOT_FOUND')
+  expect(error.message).toBe(
+    `No QEMU for x86_64 guests was found.
+  Expected: qemu-system-x86_64, or qemu-kvm, or /usr/libexec/qemu-kvm, or kvm
+  Got:      none of them in ${PATH}
+Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or name a binary with the option qemu or with WITHVM_QEMU.`,
+  )
+})
+
+test('the option names a program that does not exist', async () => {
+  const dir = makeTemporaryDir()
+  const osReleasePath = writeOsRelease(dir, 'ID=nixos\nPRETTY_NAME=NixOS\n')
+  const error = await catchError(
+    findQemu({ qemu: '/nowhere/qemu', env: { PATH: '' }, cacheDir: dir, osReleasePath }),
+  )
+  expect(error.message).toBe(
+    `The option qemu names /nowhere/qemu, which is not a program that can be run here.
+  Expected: an executable file
+  Got:      nothing executable at /nowhere/qemu
+Fix: Install QEMU for x86_64 guests with the package manager of NixOS, or name a binary with the option qemu or with WITHVM_QEMU.`,
+  )
+})
+
+test('WITHVM_QEMU is never replaced by another QEMU when it is wrong', async () => {
+  const env = { PATH: process.env.PATH, WITHVM_QEMU: 'qemu-that-is-not-there' }
+  const error = await catchError(findQemu({ env, cacheDir: makeTemporaryDir() }))
+  expect(error.message).toContain('WITHVM_QEMU names qemu-that-is-not-there, which is not a program')
+})
+
+test('a QEMU that is too old is refused with the least version that is tested', async () => {
+  const dir = makeTemporaryDir()
+  const qemu = writeProgram(
+    join(dir, 'qemu-system-x86_64'),
+    'echo "QEMU emulator version 6.2.0 (Debian 1:6.2+dfsg-2ubuntu6)"',
+  )
+  const error = await catchError(findQemu({ qemu, cacheDir: dir }))
+  expect(error.code).toBe('QEMU_TOO_OLD')
+  expect(error.message).toBe(
+    `${qemu} is too old: 7.2 is the least version that withvm is tested with.
+  Expected: QEMU 7.2 or newer
+  Got:      QEMU 6.2.0 (Debian 1:6.2+dfsg-2ubuntu6)
+Fix: Install a newer QEMU, or name one with the option qemu or with WITHVM_QEMU=/path/to/qemu-system-x86_64.`,
+  )
+})
+
+test('a program that is not QEMU is refused with what it said', async () => {
+  const dir = makeTemporaryDir()
+  const qemu = writeProgram(join(dir, 'busybox'), 'echo "unknown option" >&2; exit 3')
+  const error = await catchError(findQemu({ qemu, cacheDir: dir, osReleasePath: writeOsRelease(dir) }))
+  expect(error.code).toBe('QEMU_NOT_FOUND')
+  expect(error.message).toBe(
+    `${qemu} is not QEMU.
+  Expected: \`--version\` to print "QEMU emulator version …"
+  Got:      exit code 3
+
+What it wrote on stderr:
+  | unknown option
+
+Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or name a binary with the option qemu or with WITHVM_QEMU.`,
+  )
+})
+
+test('a QEMU for other guests is refused by its name', async () => {
+  const dir = makeTemporaryDir()
+  const qemu = writeProgram(join(dir, 'qemu-system-aarch64'), 'echo "QEMU emulator version 7.2.0"')
+  const error = await catchError(findQemu({ qemu, cacheDir: dir }))
+  expect(error.message).toContain(`${qemu} is a QEMU for other guests.
+  Expected: qemu-system-x86_64
+  Got:      qemu-system-aarch64`)
+})
+
+test('the version is remembered until the file changes, and nonsense in the cache is ignored', async () => {
+  const cacheDir = makeTemporaryDir()
+  const first = await findQemu({ cacheDir })
+  const [fact] = readdirSync(join(cacheDir, 'host'))
+  const path = join(cacheDir, 'host', String(fact))
+  writeFileSync(path, readFileSync(path, 'utf8').replace('emulator version ', 'emulator version 1'))
+  expect((await findQemu({ cacheDir })).version.major).toBe(Number(`1${first.version.major}`))
+  for (const nonsense of ['', '{"version":', '"not a version"', 'null', '[7]']) {
+    writeFileSync(path, nonsense)
+    expect(await findQemu({ cacheDir })).toEqual(first)
+  }
+})
+
+test('a wrapper script is asked each time, since what it starts can change', async () => {
+  const dir = makeTemporaryDir()
+  const version = join(dir, 'version')
+  const qemu = writeProgram(join(dir, 'wrapper'), `cat ${version}`)
+  utimesSync(qemu, 1, 1)
+  writeFileSync(version, 'QEMU emulator version 8.0.0\n')
+  const before = await findQemu({ qemu, cacheDir: dir })
+  writeFileSync(version, 'QEMU emulator version 8.1.0\n')
+  const after = await findQemu({ qemu, cacheDir: dir })
+  expect([before.version.minor, after.version.minor]).toEqual([0, 1])
+  expect(before.identity).not.toBe(after.identity)
+})
+
+test('a cache that cannot be written does no harm', async () => {
+  const dir = makeTemporaryDir()
+  writeFileSync(join(dir, 'file'), '')
+  const qemu = await findQemu({ cacheDir: join(dir, 'file') })
+  rmSync(join(dir, 'file'))
+  expect(qemu.version.major).toBeGreaterThanOrEqual(7)
+})
+
+test.each([
+  ['QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright', [7, 2, 22]],
+  ['QEMU emulator version 10.0.0', [10, 0, 0]],
+  ['QEMU emulator version 9.2', [9, 2, 0]],
+])('a version is read from %j', (text, [major, minor, micro]) => {
+  expect(parseVersion(text)).toMatchObject({ major, minor, micro })
+})
+
+test('no version is read from other text', () => {
+  expect(parseVersion('BusyBox v1.35.0')).toBeUndefined()
+  expect(parseVersion('')).toBeUndefined()
+})

@@ -1,0 +1,208 @@
+import { expect, test } from 'vitest'
+import { buildCommandByHand, buildQemuCommand, joinOption } from '../../../src/qemu/argv.js'
+import type { Wiring } from '../../../src/qemu/command.js'
+import type { BaseImage } from '../../../src/spec/base-image.js'
+import type { VMOptions } from '../../../src/spec/options.js'
+import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+
+const image: BaseImage = {
+  name: 'tiny',
+  disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
+  directBoot: { kernel: '/cache/kernel', initrd: '/cache/initrd', append: ['console=ttyS0', 'quiet'] },
+  traits: {
+    sshUser: 'root',
+    credentials: 'smbios',
+    hostKeyFormat: 'dropbear',
+    hasAgent: true,
+    startEffort: 0.1,
+  },
+  defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
+}
+
+const wiring: Wiring = {
+  qemuPath: '/usr/bin/qemu-system-x86_64',
+  accelerator: 'tcg',
+  sandbox: true,
+  overlay: '/run/disk.qcow2',
+  qmpSocket: '/run/qmp.sock',
+  serialSocket: '/run/serial.sock',
+  serialLog: '/run/serial.log',
+  agentSocket: '/run/agent.sock',
+  smbiosFiles: ['/run/smbios-0'],
+  hostPorts: [40_022, 40_080, 40_053],
+}
+
+const build = (options: VMOptions, overrides: Partial<Wiring> = {}, base: BaseImage | undefined = image) =>
+  buildQemuCommand(resolveSpec(options, base), { ...wiring, ...overrides })
+
+test('the whole command line of the default guest', () => {
+  expect(build({}, { hostPorts: [40_022] })).toMatchInlineSnapshot(`
+    {
+      "args": [
+        "-name",
+        "guest=tiny",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-machine",
+        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "-cpu",
+        "max",
+        "-smp",
+        "1",
+        "-m",
+        "size=262144k",
+        "-kernel",
+        "/cache/kernel",
+        "-initrd",
+        "/cache/initrd",
+        "-append",
+        "console=ttyS0 quiet",
+        "-drive",
+        "id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,discard=unmap",
+        "-device",
+        "virtio-blk-pci,drive=disk0",
+        "-netdev",
+        "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22",
+        "-device",
+        "virtio-net-pci,netdev=net0,romfile=",
+        "-chardev",
+        "socket,id=qmp,path=/run/qmp.sock",
+        "-mon",
+        "chardev=qmp,mode=control",
+        "-chardev",
+        "socket,id=serial0,path=/run/serial.sock,logfile=/run/serial.log,logappend=on",
+        "-device",
+        "isa-serial,chardev=serial0",
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        "socket,id=agent,path=/run/agent.sock",
+        "-device",
+        "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        "-smbios",
+        "type=11,path=/run/smbios-0",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+      ],
+      "file": "/usr/bin/qemu-system-x86_64",
+    }
+  `)
+})
+
+/** Options, and the arguments that they must lead to, in a row. */
+const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
+  ['a name', { name: 'web-1' }, ['-name', 'guest=web-1']],
+  ['memory with a unit', { memory: '2G' }, ['-m', 'size=2097152k']],
+  ['memory in MiB', { memory: 512 }, ['-m', 'size=524288k']],
+  ['CPUs', { cpus: 4 }, ['-smp', '4']],
+  ['a CPU model', { cpu: 'qemu64,+rdrand' }, ['-cpu', 'qemu64,+rdrand']],
+  [
+    'kernel arguments behind the image’s',
+    { append: 'loglevel=7' },
+    ['-append', 'console=ttyS0 quiet loglevel=7'],
+  ],
+  [
+    'a kernel of its own with its own arguments',
+    { kernel: '/k', append: ['a', 'b'] },
+    ['-kernel', '/k', '-append', 'a b'],
+  ],
+  ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
+  ['raw arguments last', { qemuArgs: ['-d', 'int'] }, ['-d', 'int']],
+]
+
+test.each(TABLE)('%s', (_what, options, expected) => {
+  const { args } = build(options)
+  expect(args.join('\n')).toContain(expected.join('\n'))
+})
+
+test('raw arguments come last', () => {
+  expect(build({ qemuArgs: ['-d', 'int'] }).args.slice(-2)).toEqual(['-d', 'int'])
+})
+
+test('the network is closed by default and every forward is on its own', () => {
+  const hostfwd = [{ guest: 80 }, { guest: 53, protocol: 'udp', bind: '0.0.0.0' }] as const
+  expect(build({ hostfwd }).args).toContain(
+    'user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=tcp:127.0.0.1:40080-:80,hostfwd=udp:0.0.0.0:40053-:53',
+  )
+  expect(build({ ssh: false, network: { internet: true } }).args).toContain('user,id=net0,restrict=off')
+})
+
+test('a card keeps its boot ROM only where the network may be booted from', () => {
+  expect(build({}).args).toContain('virtio-net-pci,netdev=net0,romfile=')
+  expect(build({ boot: 'nc', network: { model: 'e1000', mac: '52:54:00:00:00:01' } }).args).toContain(
+    'e1000,netdev=net0,mac=52:54:00:00:00:01',
+  )
+})
+
+test('network boot names the folder and the file', () => {
+  const { args } = build(
+    { boot: 'n', network: { tftp: '/srv/tftp,1', bootfile: 'pxelinux.0' }, ssh: false },
+    {},
+    undefined,
+  )
+  expect(args).toContain('user,id=net0,restrict=on,tftp=/srv/tftp,,1,bootfile=pxelinux.0')
+})
+
+test('a boot order leaves the choice to the firmware: nothing is booted directly', () => {
+  expect(build({ boot: 'c' }).args).not.toContain('-kernel')
+})
+
+test('a machine that is not a PC is not given options of PCs', () => {
+  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,usb=off')
+})
+
+test('a guest without a disk has none', () => {
+  expect(build({ kernel: '/k', ssh: false }, { overlay: undefined }, undefined).args.join(' ')).not.toContain(
+    'virtio-blk',
+  )
+})
+
+test('commas in values are doubled, so that no value can bring in an option', () => {
+  expect(joinOption('user', { id: 'a,restrict=off', none: undefined, empty: '' })).toBe(
+    'user,id=a,,restrict=off,empty=',
+  )
+})
+
+test('the command to start by hand has a snapshot of the base, the console on the terminal and no secrets', () => {
+  expect(
+    buildCommandByHand(resolveSpec({}, image), { ...wiring, hostPorts: [40_022] }),
+  ).toMatchInlineSnapshot(`
+    {
+      "args": [
+        "-name",
+        "guest=tiny",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-machine",
+        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "-cpu",
+        "max",
+        "-smp",
+        "1",
+        "-m",
+        "size=262144k",
+        "-kernel",
+        "/cache/kernel",
+        "-initrd",
+        "/cache/initrd",
+        "-append",
+        "console=ttyS0 quiet",
+        "-drive",
+        "id=disk0,if=none,file=/cache/disk.qcow2,format=qcow2,snapshot=on,discard=unmap",
+        "-device",
+        "virtio-blk-pci,drive=disk0",
+        "-netdev",
+        "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22",
+        "-device",
+        "virtio-net-pci,netdev=net0,romfile=",
+        "-serial",
+        "mon:stdio",
+      ],
+      "file": "/usr/bin/qemu-system-x86_64",
+    }
+  `)
+})

@@ -1,0 +1,135 @@
+import { expect, test } from 'vitest'
+import { findOptionProblems, optionError } from '../../../src/spec/validate-options.js'
+
+const problems = (options: unknown) =>
+  findOptionProblems(options).map(({ path, got, expected }) => `${path}: got ${got}; expected ${expected}`)
+
+test('no options at all are valid', () => {
+  expect(problems({})).toEqual([])
+})
+
+test('every kind of option at once is valid', () => {
+  const options = {
+    image: { path: 'a.qcow2', format: 'qcow2' },
+    name: 'web-1',
+    accel: 'tcg',
+    machine: 'q35',
+    cpu: 'qemu64,+rdrand',
+    cpus: 2,
+    memory: '512M',
+    kernel: 'vmlinuz',
+    initrd: 'initrd',
+    append: ['console=ttyS0'],
+    boot: 'n',
+    network: { internet: true, model: 'e1000', mac: '52:54:00:12:34:56', tftp: '.', bootfile: 'pxelinux.0' },
+    hostfwd: [{ guest: 80, host: 8080, protocol: 'tcp', bind: '0.0.0.0' }],
+    ssh: { user: 'debian', password: 'secret', port: 2222, hostPort: 2200 },
+    ready: /login:/,
+    timeouts: { start: '2m', body: 5000, command: '500ms', shutdown: '1h' },
+    signal: new AbortController().signal,
+    tmpdir: '/tmp',
+    artifacts: 'logs',
+    qemuArgs: ['-d', 'int'],
+    log: () => {},
+  }
+  expect(problems(options)).toEqual([])
+})
+
+test('all problems come in one error, each with its path, the value and what was expected', () => {
+  const error = optionError(
+    findOptionProblems({
+      memroy: '1G',
+      memory: '12x',
+      cpus: 0,
+      hostfwd: [{ guest: 70_000 }, { host: 1 }],
+      timeouts: { boot: '1s' },
+    }),
+  )
+  expect(error.code).toBe('INVALID_OPTIONS')
+  expect(error.message).toMatchInlineSnapshot(`
+    "withVM(): 6 options are wrong, nothing was booted.
+      - cpus: expected a whole number, 1 to 255, got 0
+      - memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "12x"
+      - hostfwd[0].guest: expected a port, 1 to 65535, got 70000
+      - hostfwd[1].guest: expected a port, 1 to 65535, got nothing
+      - timeouts.boot: expected one of start, body, command, shutdown, got an option that does not exist
+      - memroy: expected 'memory', got an option that does not exist
+    Fix: change what is listed above. docs/options.md has every option."
+  `)
+})
+
+test.each([
+  [0, '0'],
+  [-1, '-1'],
+  ['12x', '"12x"'],
+  [Number.NaN, 'NaN'],
+  ['', '""'],
+  [{}, '{}'],
+])('memory %j is refused', (memory, got) => {
+  expect(problems({ memory })).toEqual([
+    `memory: got ${got}; expected an amount of memory such as '512M', '2G', or a number of MiB above 0`,
+  ])
+})
+
+test('more memory than the host has is refused', () => {
+  expect(problems({ memory: '900T' })[0]).toMatch(
+    /^memory: got "900T"; expected no more than this host has, \d/,
+  )
+})
+
+test('options that exclude or need one another are refused', () => {
+  expect(
+    problems({ initrd: 'initrd', ready: 'ssh', ssh: false, network: { bootfile: 'x' } }),
+  ).toMatchInlineSnapshot(`
+    [
+      "initrd: got "initrd"; expected 'kernel' beside it: an initrd is loaded with a kernel",
+      "ready: got 'ssh' together with ssh: false; expected 'agent', 'none', a RegExp or a function",
+      "network.bootfile: got "x"; expected 'network.tftp' beside it: the folder with that file",
+    ]
+  `)
+})
+
+test('two forwards of one host port are refused', () => {
+  const hostfwd = [
+    { guest: 80, host: 8080 },
+    { guest: 81, host: 8080 },
+    { guest: 82, host: 2200 },
+    { guest: 53, host: 8080, protocol: 'udp' },
+  ]
+  expect(problems({ hostfwd, ssh: { hostPort: 2200 }, network: { internet: true } })).toEqual([
+    'hostfwd[1].host: got 8080; expected another port than that of hostfwd[0].host',
+    'hostfwd[2].host: got 2200; expected another port than that of ssh.hostPort',
+  ])
+})
+
+test('a UDP port in a closed network is refused, since no answer would come', () => {
+  const hostfwd = [{ guest: 80 }, { guest: 53, protocol: 'udp' }]
+  expect(problems({ hostfwd })).toEqual([
+    "hostfwd[1].protocol: got 'udp' in a closed network; expected 'tcp', or network: { internet: true } beside it: QEMU drops what a guest in a closed network answers by UDP",
+  ])
+})
+
+test('a wrong image or login is told apart from an unknown name in it', () => {
+  expect(problems({ image: 5, ssh: { pasword: 'x' } })).toMatchInlineSnapshot(`
+    [
+      "image: got 5; expected a recipe's name, the path of a disk image, or { path, format }",
+      "ssh.pasword: got an option that does not exist; expected 'password'",
+    ]
+  `)
+  expect(problems({ image: { path: 'x', format: 'qcow3' }, ssh: true })).toMatchInlineSnapshot(`
+    [
+      "image.format: got "qcow3"; expected 'raw' or 'qcow2' or 'vmdk' or 'vdi' or 'vhdx' or 'vpc'",
+      "ssh: got true; expected false or an object",
+    ]
+  `)
+})
+
+test('a private key does not come into a message', () => {
+  const key = '-----BEGIN OPENSSH PRIVATE KEY-----'
+  expect(problems({ name: key })[0]).toContain('got a private key;')
+})
+
+test('what is no object is refused as a whole', () => {
+  expect(problems('tiny')).toEqual(['options: got "tiny"; expected an object'])
+  expect(problems(null)).toEqual(['options: got null; expected an object'])
+})

@@ -1,0 +1,41 @@
+import { defineConfig } from 'vitest/config'
+
+const isCI = process.env.CI === 'true'
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^withvm$/, replacement: new URL('./fixtures/index.ts', import.meta.url).pathname },
+      { find: /^withvm\/vitest$/, replacement: new URL('./fixtures/vitest.ts', import.meta.url).pathname },
+    ],
+  },
+  test: {
+    // A guest under TCG takes seconds to boot; two at a time gain something on two cores, more gain nothing.
+    maxWorkers: 2,
+    reporters: isCI ? ['default', ['json', { outputFile: 'test-results/results.json' }]] : ['default'],
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/*.test.ts'], testTimeout: 30_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'guest',
+          include: ['test/guest/**/*.test.ts', 'examples/**/*.test.ts'],
+          globalSetup: ['test/support/guest-setup.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'types',
+          include: [],
+          typecheck: { enabled: true, only: true, include: ['test/types/**/*.test-d.ts'] },
+        },
+      },
+    ],
+  },
+})
