@@ -34,10 +34,22 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<DiskForma
     const head = Buffer.alloc(Math.min(IDENTIFYING_BYTES, stats.size || IDENTIFYING_BYTES))
     await file.read(head, 0, head.length, 0)
     const format = await chooseFormat(options, file, head, stats.size)
-    await Promise.all([checkWhole(path, format, file, head, stats), inspect(path, format, signal)])
+    await checkContent([inspect(path, format, signal), checkWhole(path, format, file, head, stats)])
     return format
   } finally {
     await file.close()
+  }
+}
+
+/**
+ * Throws what says most: that somebody writes to the image explains all that is wrong with its content, and our own
+ * look at its tables says what is missing where QEMU's says that it cannot be opened.
+ */
+async function checkContent([opening, tables]: readonly [Promise<void>, Promise<void>]): Promise<void> {
+  const [opened, whole] = await Promise.allSettled([opening, tables])
+  const isLocked = opened.status === 'rejected' && (opened.reason as VMError).code === 'IMAGE_LOCKED'
+  for (const check of isLocked ? [opened] : [whole, opened]) {
+    if (check.status === 'rejected') throw check.reason
   }
 }
 
