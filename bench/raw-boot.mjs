@@ -63,9 +63,7 @@ export async function bootRaw(host) {
         socket.on('data', (bytes) => {
           log += bytes
           if (marks.init === undefined && log.includes('withvm: init')) marks.init = since()
-          if (!log.includes('withvm: sshd')) return
-          marks.sshd ??= since()
-          resolve()
+          if (log.includes('withvm: sshd')) resolve()
         }),
       )
     })

@@ -44,11 +44,13 @@ async function measureOwnCost(host) {
   const options = { ready: 'none', qemuArgs: ['-S'], log: () => {} }
   const ours = []
   const theirs = []
-  for (let round = 0; round < rounds; round++) {
+  const startOurs = async () => {
     const startedAt = performance.now()
     await withVM(options, () => {})
     ours.push(performance.now() - startedAt)
-    theirs.push(await startAndQuit(host))
+  }
+  for (let round = 0; round < rounds; round++) {
+    await inTurn(round, [startOurs, async () => theirs.push(await startAndQuit(host))])
   }
   const own = median(ours.map((value, index) => value - theirs[index]))
   console.log(
@@ -57,14 +59,18 @@ async function measureOwnCost(host) {
   return { withVMMs: median(ours), qemuMs: median(theirs), ownMs: own }
 }
 
+/** Measures one after the other, the other way round in each second round: a host whose second run is slower is so for both. */
+async function inTurn(round, measurements) {
+  for (const measure of round % 2 === 0 ? measurements : [...measurements].reverse()) await measure()
+}
+
 async function measureBoot(host) {
   const ours = []
   const raw = []
   for (let round = 0; round < rounds; round++) {
-    raw.push(await bootRaw(host))
-    ours.push(await bootOurs())
+    await inTurn(round, [async () => raw.push(await bootRaw(host)), async () => ours.push(await bootOurs())])
   }
-  const stages = ['init', 'sshd', 'login', 'result']
+  const stages = ['init', 'login', 'result']
   const rows = [['from the start of QEMU', 'raw QEMU', 'withVM()', 'ratio']]
   for (const stage of stages) {
     const [a, b] = [ours.map((row) => row[stage]), raw.map((row) => row[stage])]
@@ -102,7 +108,6 @@ async function bootOurs() {
   const endedAt = performance.now()
   return {
     init: at.init,
-    sshd: at.login,
     login: at.ready,
     result: resultAt - startedAt,
     prepare: startedAt - calledAt,
@@ -117,13 +122,16 @@ async function measureCommand() {
     const bare = await login(vm.hostPort(22), readFileSync(`${vm.runFolder}/id_ed25519`, 'utf8'))
     const ours = []
     const theirs = []
+    const time = async (times, run) => {
+      const startedAt = performance.now()
+      await run()
+      times.push(performance.now() - startedAt)
+    }
     for (let round = 0; round < rounds * 4 + 5; round++) {
-      let startedAt = performance.now()
-      await vm.ssh`true`
-      ours.push(performance.now() - startedAt)
-      startedAt = performance.now()
-      await execute(bare, 'true')
-      theirs.push(performance.now() - startedAt)
+      await inTurn(round, [
+        () => time(ours, () => vm.ssh`true`),
+        () => time(theirs, () => execute(bare, 'true')),
+      ])
     }
     bare.end()
     return { ours: ours.slice(5), theirs: theirs.slice(5) }
