@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { resolveCacheDir } from '../src/common/cache-dir.js'
 import { nearestName } from '../src/common/nearest-name.js'
 import { type VMError, vmError } from '../src/errors.js'
-import { openCacheEntry } from '../src/image/cache.js'
+import { openCacheEntry, readEntryIdentity } from '../src/image/cache.js'
 import { probeDiskFile } from '../src/image/disk-file.js'
 import { createProgress } from '../src/image/progress.js'
 import type { BaseImage, DiskFormat } from '../src/spec/base-image.js'
@@ -57,7 +57,7 @@ async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise
       signal,
     })
     result = 'done'
-    return await recipe.open(dir)
+    return { ...(await recipe.open(dir)), identity: await readEntryIdentity(dir) }
   } finally {
     progress?.end(result)
   }
@@ -83,6 +83,7 @@ async function openDisk(
       sshUser: 'root',
       credentials: 'smbios',
       hasAgent: false,
+      hasResident: false,
       startEffort: 1,
     },
     defaults: { memoryBytes: GIB, cpus: 1 },

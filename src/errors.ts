@@ -31,6 +31,10 @@ export const ERROR_CODES = {
   QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },
   QEMU_DIED: { kind: 'infrastructure', meaning: 'the QEMU process went away while it was in use' },
   QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU refused or did not answer a QMP command' },
+  FREEZE_REFUSED: {
+    kind: 'usage',
+    meaning: 'QEMU cannot save the state of this machine, so that it cannot be started warm',
+  },
   BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest stayed in one stage of its start for too long' },
   GUEST_PANICKED: { kind: 'guest', meaning: "the guest's kernel panicked" },
   GUEST_FAILED: {
@@ -54,6 +58,10 @@ export const ERROR_CODES = {
   AGENT_FAILED: {
     kind: 'guest',
     meaning: 'the guest agent answered that it cannot do what it was asked for',
+  },
+  RESIDENT_SILENT: {
+    kind: 'guest',
+    meaning: 'the program in the guest that sets its clock and its names did not answer',
   },
   SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not come on the serial console in time' },
   LOGIN_FAILED: { kind: 'guest', meaning: 'the guest did not let the user in on its serial console' },

@@ -92,6 +92,7 @@ async function open(dir: string): Promise<BaseImage> {
       credentials: 'smbios',
       hostKeyFormat: 'dropbear',
       hasAgent: true,
+      hasResident: true,
       startEffort: 0.1,
       sshReadyPattern: /withvm: sshd/,
     },

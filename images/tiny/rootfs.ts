@@ -37,6 +37,7 @@ const LINKS: Readonly<Record<string, string>> = {
   '/lib': 'usr/lib',
   '/lib64': 'usr/lib64',
   '/var/run': '../run',
+  '/etc/machine-id': '../run/machine-id',
   '/etc/mtab': '../proc/self/mounts',
   '/etc/resolv.conf': '../run/resolv.conf',
   // Where SSH servers of other make look for it.

@@ -1,4 +1,5 @@
-/** The shell scripts and tables of the guest, by path. */
+/** The programs, shell scripts and tables of the guest, by path. */
+import { assembleClockResident, assembleIdentityResident, HOST_KEY_FIFO, RESIDENT_PATHS } from './resident.js'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -46,6 +47,7 @@ if [ -s system.hostname ]; then
   read -r name <system.hostname || [ -n "$name" ]
   echo "$name" >/proc/sys/kernel/hostname
 fi
+[ -s system.machine_id ] && { read -r id <system.machine_id || [ -n "$id" ]; } && echo "$id" >/run/machine-id
 set -- -R
 [ -s withvm.dropbear_host_key ] && set -- -r "$PWD/withvm.dropbear_host_key"
 cd /
@@ -59,9 +61,10 @@ exec /usr/bin/busybox init
 const LATE = `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
+mkdir -p /run/withvm
 udhcpc -i eth0 -f -S -t 10 -T 1 -A 10 -s /usr/lib/withvm/dhcp >/dev/null 2>&1 &
 modprobe -a virtio_console button evdev 2>/dev/null
-mkdir -p /run/lock /run/withvm
+mkdir -p /run/lock
 [ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &
 for port in /sys/class/virtio-ports/*; do
   [ -e "$port/name" ] || continue
@@ -69,9 +72,14 @@ for port in /sys/class/virtio-ports/*; do
   mkdir -p /dev/virtio-ports
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
+if [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
+  ${RESIDENT_PATHS.clock} &
+  echo $! >/run/withvm/resident.pid
+  renice 0 $! >/dev/null
+fi
 [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
   qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1 &&
-  renice -n 0 "$(cat /run/qemu-ga.pid)" >/dev/null
+  renice 0 "$(cat /run/qemu-ga.pid)" >/dev/null
 acpid -d -c /etc/acpi -l /dev/null -p /run/acpid.pid >/dev/null 2>&1 &
 `
 
@@ -93,6 +101,7 @@ case "$1" in
       echo 'withvm: network failed: no answer by DHCP' >/dev/console
       ifconfig "$interface" 0.0.0.0
       : >"$state"
+      : >/run/withvm/lease
     fi ;;
   bound | renew)
     if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
@@ -105,7 +114,8 @@ case "$1" in
       for server in $dns; do echo "nameserver $server"; done
     } >/run/resolv.conf.new
     mv /run/resolv.conf.new /run/resolv.conf
-    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console ;;
+    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console
+    : >/run/withvm/lease ;;
 esac
 `
 
@@ -145,6 +155,29 @@ action=\${0##*/}
 for option; do [ "$option" = -f ] && exec busybox "$action" -f; done
 echo "$action" >/run/withvm.action
 exec busybox "$action"
+`
+
+const PARK = `#!/bin/sh
+# Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server is
+# started up to where it reads its host key, and the resident waits for the identity of the clone.
+export PATH=${PATH}
+cd /
+renice 0 $$ >/dev/null
+tries=0
+while [ ! -e /run/withvm/lease ] && [ "$tries" -lt 100 ]; do
+  usleep 100000
+  tries=$((tries + 1))
+done
+read -r resident </run/withvm/resident.pid && kill "$resident"
+killall -9 dropbear
+rm -f ${HOST_KEY_FIFO} /run/credentials/@system/*
+mkfifo -m 600 ${HOST_KEY_FIFO}
+: >/root/.ssh/authorized_keys
+echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify
+echo $$ >/run/withvm/resident.pid
+sync
+/usr/sbin/dropbear -s -p 22 -P /run/dropbear.pid -W 262144 -r ${HOST_KEY_FIFO} &
+exec ${RESIDENT_PATHS.identity}
 `
 
 const SHUTDOWN_COMMAND = `#!/bin/sh
@@ -192,11 +225,11 @@ nogroup:x:65534:
 `
 
 export interface GuestFile {
-  readonly content: string
+  readonly content: string | Buffer
   readonly mode: number
 }
 
-const program = (content: string): GuestFile => ({ content, mode: 0o755 })
+const program = (content: string | Buffer): GuestFile => ({ content, mode: 0o755 })
 const text = (content: string, mode = 0o644): GuestFile => ({ content, mode })
 
 /** Every file of the guest that is not taken from a package. */
@@ -206,6 +239,9 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/console': program(CONSOLE),
   '/usr/lib/withvm/dhcp': program(DHCP),
   '/usr/lib/withvm/shutdown': program(SHUTDOWN),
+  '/usr/lib/withvm/park': program(PARK),
+  [RESIDENT_PATHS.clock]: program(assembleClockResident()),
+  [RESIDENT_PATHS.identity]: program(assembleIdentityResident()),
   '/usr/sbin/poweroff': program(STOP),
   '/usr/sbin/reboot': program(STOP),
   '/usr/sbin/halt': program(STOP),

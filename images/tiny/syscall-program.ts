@@ -4,12 +4,13 @@
  * x86-64 only.
  */
 
-/** An argument: a number, a NUL-terminated string, raw bytes, a list of strings, or a value of {@link KEPT} and {@link ENVIRONMENT}. */
+/** An argument: a number, a NUL-terminated string, raw bytes, a list of strings, a place in the {@link BUFFER_BYTES buffer}, or a value of {@link KEPT} and {@link ENVIRONMENT}. */
 export type SyscallArgument =
   | number
   | string
   | Uint8Array
   | { readonly strings: readonly string[] }
+  | { readonly bufferAt: number }
   | typeof KEPT
   | typeof ENVIRONMENT
 
@@ -18,6 +19,9 @@ export const KEPT = Symbol('kept result')
 /** Stands for the environment that the program itself was started with. */
 export const ENVIRONMENT = Symbol('environment')
 
+/** What the program may read into: zeros until then. */
+export const BUFFER_BYTES = 4096
+
 export interface Syscall {
   readonly number: number
   readonly args: readonly SyscallArgument[]
@@ -25,10 +29,13 @@ export interface Syscall {
   readonly keep?: boolean
   /** What is written to the console if the call fails; the program then ends, and the kernel panics. */
   readonly failure?: string
+  /** Among calls that are repeated: they begin again unless this is the result. */
+  readonly expected?: number
 }
 
 const BASE = 0x400000
-const HEADER_BYTES = 64 + 56
+const BUFFER_BASE = 0x800000
+const HEADER_BYTES = 64 + 2 * 56
 const SYS_WRITE = 1
 const SYS_EXIT = 60
 
@@ -62,12 +69,15 @@ const LOAD_ENVIRONMENT = [
 /** `mov rax, [rsp]; lea r13, [rsp + rax * 8 + 16]`: the stack has argc, the arguments, a null, the environment. */
 const PROLOGUE = [0x48, 0x8b, 0x04, 0x24, 0x4c, 0x8d, 0x6c, 0xc4, 0x10] as const
 
-/** Makes the static ELF program that runs the calls one after the other, and exits with 1 at the end. */
-export function assembleSyscallProgram(calls: readonly Syscall[]): Buffer {
+/**
+ * Makes the static ELF program that runs the calls of `once` one after the other, and then those of `repeated` again and
+ * again; without any of those it exits with 1.
+ */
+export function assembleSyscallProgram(once: readonly Syscall[], repeated: readonly Syscall[] = []): Buffer {
   // Addresses do not change the length of the code, so a first pass measures it.
-  const codeBytes = assemble(calls, createData(0)).length
+  const codeBytes = assemble(once, repeated, createData(0)).length
   const data = createData(BASE + HEADER_BYTES + codeBytes)
-  const code = assemble(calls, data)
+  const code = assemble(once, repeated, data)
   return Buffer.concat([buildHeader(code.length + data.bytes().length), code, data.bytes()])
 }
 
@@ -98,9 +108,27 @@ function createData(base: number): Data {
   return { place, bytes: () => Buffer.concat(parts) }
 }
 
-function assemble(calls: readonly Syscall[], data: Data): Buffer {
-  const end: Syscall = { number: SYS_EXIT, args: [1] }
-  return Buffer.concat([Buffer.from(PROLOGUE), ...[...calls, end].map((call) => assembleCall(call, data))])
+function assemble(once: readonly Syscall[], repeated: readonly Syscall[], data: Data): Buffer {
+  const first = Buffer.concat([Buffer.from(PROLOGUE), ...once.map((call) => assembleCall(call, data))])
+  if (repeated.length === 0)
+    return Buffer.concat([first, assembleCall({ number: SYS_EXIT, args: [1] }, data)])
+  let code = first
+  for (const call of repeated) {
+    code = Buffer.concat([code, assembleCall(call, data)])
+    if (call.expected === undefined) continue
+    const compare = Buffer.from([0x3d, 0, 0, 0, 0]) // cmp eax, imm32
+    compare.writeInt32LE(call.expected, 1)
+    code = Buffer.concat([code, compare])
+    code = Buffer.concat([code, jumpTo(first.length, code.length, [0x0f, 0x85])]) // jne rel32
+  }
+  return Buffer.concat([code, jumpTo(first.length, code.length, [0xe9])]) // jmp rel32
+}
+
+/** A jump that stands at `from`; its distance counts from its end. */
+function jumpTo(target: number, from: number, opcode: readonly number[]): Buffer {
+  const distance = Buffer.alloc(4)
+  distance.writeInt32LE(target - (from + opcode.length + 4))
+  return Buffer.concat([Buffer.from(opcode), distance])
 }
 
 function assembleCall(call: Syscall, data: Data): Buffer {
@@ -108,7 +136,7 @@ function assembleCall(call: Syscall, data: Data): Buffer {
     if (argument === KEPT) return Buffer.from(LOAD_KEPT[index] ?? [])
     if (argument === ENVIRONMENT) return Buffer.from(LOAD_ENVIRONMENT[index] ?? [])
     const value = Buffer.alloc(8)
-    value.writeBigInt64LE(BigInt(typeof argument === 'number' ? argument : data.place(argument)))
+    value.writeBigInt64LE(BigInt(resolveArgument(argument, data)))
     return Buffer.concat([Buffer.from(LOAD_ARGUMENT[index] ?? []), value])
   })
   const number = Buffer.alloc(4)
@@ -128,6 +156,13 @@ function assembleCall(call: Syscall, data: Data): Buffer {
   return Buffer.concat(parts)
 }
 
+function resolveArgument(argument: Exclude<SyscallArgument, symbol>, data: Data): number {
+  if (typeof argument === 'number') return argument
+  return typeof argument === 'object' && 'bufferAt' in argument
+    ? BUFFER_BASE + argument.bufferAt
+    : data.place(argument)
+}
+
 function buildHeader(contentBytes: number): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   const fileBytes = BigInt(HEADER_BYTES + contentBytes)
@@ -139,14 +174,20 @@ function buildHeader(contentBytes: number): Buffer {
   header.writeBigUInt64LE(64n, 0x20) // program headers
   header.writeUInt16LE(64, 0x34)
   header.writeUInt16LE(56, 0x36)
-  header.writeUInt16LE(1, 0x38)
-  header.writeUInt32LE(1, 64) // PT_LOAD
-  header.writeUInt32LE(7, 68) // read, write, execute
-  header.writeBigUInt64LE(0n, 72)
-  header.writeBigUInt64LE(BigInt(BASE), 80)
-  header.writeBigUInt64LE(BigInt(BASE), 88)
-  header.writeBigUInt64LE(fileBytes, 96)
-  header.writeBigUInt64LE(fileBytes, 104)
-  header.writeBigUInt64LE(0x1000n, 112)
+  header.writeUInt16LE(2, 0x38)
+  header.set(loadSegment({ address: BASE, fileBytes, memoryBytes: fileBytes }), 64)
+  header.set(loadSegment({ address: BUFFER_BASE, fileBytes: 0n, memoryBytes: BigInt(BUFFER_BYTES) }), 120)
   return header
+}
+
+function loadSegment(segment: { address: number; fileBytes: bigint; memoryBytes: bigint }): Buffer {
+  const entry = Buffer.alloc(56)
+  entry.writeUInt32LE(1, 0) // PT_LOAD
+  entry.writeUInt32LE(7, 4) // read, write, execute
+  entry.writeBigUInt64LE(BigInt(segment.address), 16)
+  entry.writeBigUInt64LE(BigInt(segment.address), 24)
+  entry.writeBigUInt64LE(segment.fileBytes, 32)
+  entry.writeBigUInt64LE(segment.memoryBytes, 40)
+  entry.writeBigUInt64LE(0x1000n, 48)
+  return entry
 }

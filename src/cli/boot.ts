@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { launchVM } from '../vm/launch.js'
+import { launchVM } from '../launch/launch.js'
 import type { VM } from '../vm/vm.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { renderCommand } from '../common/shell-quote.js'
-import { launchVM } from '../vm/launch.js'
+import { launchVM } from '../launch/launch.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
 
 /**

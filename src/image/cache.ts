@@ -8,6 +8,8 @@ import { toDiskError } from './run-tool.js'
 
 export interface CacheEntryOptions {
   readonly cacheDir: string
+  /** The folder of the cache that the entry is in. @default 'images' */
+  readonly folder?: CacheFolder
   /** The first part of the entry's name, as `tiny`. */
   readonly name: string
   /** Everything that the content depends on, as JSON can write it: another value is another entry. */
@@ -19,11 +21,23 @@ export interface CacheEntryOptions {
   readonly onWait?: () => void
 }
 
+interface FileRecord {
+  readonly bytes: number
+  /** Of files that are read whole within a moment: bigger ones have none in `templates`. */
+  readonly sha256?: string | undefined
+  /** When the file was last changed, by the file system's own account: nothing that writes to it can hide. */
+  readonly changedNs: string
+}
+
 interface Manifest {
-  readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>
+  readonly files: Readonly<Record<string, FileRecord>>
 }
 
 const MANIFEST = 'manifest.json'
+/** What is hashed each time that an entry of `templates` is opened takes a few milliseconds. */
+const SMALL_BYTES = 4 * 1024 ** 2
+
+type CacheFolder = 'images' | 'templates'
 
 /**
  * Gives the directory of a finished entry, and builds it first if there is none or one of its files has not
@@ -32,17 +46,17 @@ const MANIFEST = 'manifest.json'
  * @throws {InfrastructureError} NO_SPACE when the disk is full, and whatever `build` throws.
  */
 export async function openCacheEntry(options: CacheEntryOptions): Promise<string> {
-  const { cacheDir, name, inputs } = options
-  const images = join(cacheDir, 'images')
-  const entry = `${name}-${hashInputs(inputs)}`
+  const { cacheDir, name, inputs, folder = 'images' } = options
+  const images = join(cacheDir, folder)
+  const entry = nameEntry(name, inputs)
   const dir = join(images, entry)
-  if (await isWhole(dir)) return dir
+  if (await isWhole(dir, folder)) return dir
   const lock = await takeProcessLock(lockName(images, entry), {
     signal: options.signal,
     onWait: options.onWait,
   })
   try {
-    if (await isWhole(dir)) return dir
+    if (await isWhole(dir, folder)) return dir
     await mkdir(images, { recursive: true })
     await sweepBuilds(images, entry)
     await buildEntry(images, entry, options)
@@ -68,7 +82,18 @@ function toCacheError(error: unknown, name: string, images: string): unknown {
   })
 }
 
+/** Changes with the content of a finished entry of `images`. */
+export async function readEntryIdentity(dir: string): Promise<string> {
+  const { files } = JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
+  return hashInputs(Object.entries(files).map(([file, { sha256 }]) => [file, sha256]))
+}
+
 const FOREIGN_BUILD_MS = 60 * 60 * 1000
+
+/** The name of the entry's directory. */
+export function nameEntry(name: string, inputs: unknown): string {
+  return `${name}-${hashInputs(inputs)}`
+}
 
 /** The first 16 hexadecimal digits of the sha256 of the inputs. */
 export function hashInputs(inputs: unknown): string {
@@ -81,12 +106,12 @@ async function buildEntry(images: string, entry: string, options: CacheEntryOpti
   try {
     await options.build(building)
     options.signal?.throwIfAborted()
-    await writeManifest(building)
+    await writeManifest(building, options.folder ?? 'images')
     await rm(join(images, entry), { recursive: true, force: true })
     await rename(building, join(images, entry))
   } catch (error) {
     // Where containers share a cache, another may have been faster: its entry is as good.
-    if (!(await isWhole(join(images, entry)))) throw error
+    if (!(await isWhole(join(images, entry), options.folder ?? 'images'))) throw error
   } finally {
     await rm(building, { recursive: true, force: true })
   }
@@ -123,12 +148,17 @@ function lockName(images: string, entry: string): string {
   return `image-${hashInputs([resolve(images), entry])}`
 }
 
-async function isWhole(dir: string): Promise<boolean> {
+/** Whether an entry has all of its files as they were built. What is on this host for good is looked at more closely. */
+async function isWhole(dir: string, folder: CacheFolder): Promise<boolean> {
   try {
     const manifest = JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
-    const checks = Object.entries(manifest.files).map(async ([file, { bytes }]) => {
-      const found = await stat(join(dir, file))
-      return found.isFile() && found.size === bytes
+    const checks = Object.entries(manifest.files).map(async ([file, record]) => {
+      const path = join(dir, file)
+      const found = await stat(path, { bigint: true })
+      if (!found.isFile() || Number(found.size) !== record.bytes) return false
+      if (folder === 'images') return true
+      if (String(found.ctimeNs) !== record.changedNs) return false
+      return record.bytes > SMALL_BYTES || (await hashFile(path)) === record.sha256
     })
     return (await Promise.all(checks)).every(Boolean)
   } catch {
@@ -136,11 +166,17 @@ async function isWhole(dir: string): Promise<boolean> {
   }
 }
 
-async function writeManifest(dir: string): Promise<void> {
-  const files: Record<string, { bytes: number; sha256: string }> = {}
+async function writeManifest(dir: string, folder: CacheFolder): Promise<void> {
+  const files: Record<string, FileRecord> = {}
   for (const file of await listFiles(dir)) {
-    files[relative(dir, file)] = { bytes: (await stat(file)).size, sha256: await hashFile(file) }
-    await syncFile(file)
+    const { size, ctimeNs } = await stat(file, { bigint: true })
+    const isHashed = folder === 'images' || Number(size) <= SMALL_BYTES
+    files[relative(dir, file)] = {
+      bytes: Number(size),
+      sha256: isHashed ? await hashFile(file) : undefined,
+      changedNs: String(ctimeNs),
+    }
+    if (isHashed) await syncFile(file)
   }
   const path = join(dir, MANIFEST)
   await writeFile(path, `${JSON.stringify({ files } satisfies Manifest, undefined, 2)}\n`)

@@ -9,12 +9,35 @@ import { QEMU_IMG, runTool } from './run-tool.js'
  *   TOOL_NOT_FOUND without qemu-img.
  * @throws {UsageError} IMAGE_INVALID when qemu-img refuses the base.
  */
-export async function createOverlay(options: {
+export function createOverlay(options: OverlayOptions): Promise<void> {
+  return create(options)
+}
+
+/**
+ * Makes an overlay as `createOverlay` does, of a base that will lie at `storedAs` when the overlay is used.
+ * @throws as {@link createOverlay}.
+ */
+export async function createEmptyOverlay(
+  options: OverlayOptions & { readonly storedAs: string },
+): Promise<void> {
+  await create(options)
+  const { base, path, storedAs, signal } = options
+  await runTool({
+    tool: QEMU_IMG,
+    args: ['rebase', '-u', '-F', base.format, '-b', storedAs, path],
+    purpose: `making an overlay of ${storedAs}`,
+    timeoutMs: 30_000,
+    signal,
+  })
+}
+
+interface OverlayOptions {
   readonly base: { readonly path: string; readonly format: DiskFormat }
   readonly path: string
   readonly signal?: AbortSignal | undefined
-}): Promise<void> {
-  const { base, path, signal } = options
+}
+
+async function create({ base, path, signal }: OverlayOptions): Promise<void> {
   try {
     await runTool({
       tool: QEMU_IMG,

@@ -6,12 +6,13 @@ import type { QemuCommand, Wiring } from './command.js'
 export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand {
   const args = [
     ...identityArgs(spec),
-    ...machineArgs(spec, wiring.accelerator),
+    ...machineArgs(spec, wiring.accelerator, wiring.memoryFile),
     ...bootArgs(spec),
     ...(wiring.overlay === undefined ? [] : diskArgs({ file: wiring.overlay, format: 'qcow2' })),
-    ...networkArgs(spec, wiring.hostPorts),
+    ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
     ...credentialArgs(wiring),
+    ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
     ...spec.qemuArgs,
   ]
@@ -21,7 +22,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
 export function buildCommandByHand(
   spec: MachineSpec,
-  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts'>,
+  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts' | 'mac'>,
 ): QemuCommand {
   const disk = spec.image?.disk
   const args = [
@@ -29,7 +30,7 @@ export function buildCommandByHand(
     ...machineArgs(spec, wiring.accelerator),
     ...bootArgs(spec),
     ...(disk === undefined ? [] : diskArgs({ file: disk.path, format: disk.format, snapshot: 'on' })),
-    ...networkArgs(spec, wiring.hostPorts),
+    ...networkArgs(spec, wiring),
     '-serial',
     'mon:stdio',
     ...spec.qemuArgs,
@@ -55,18 +56,37 @@ function identityArgs(spec: MachineSpec): string[] {
   return ['-name', joinOption('', { guest: spec.name }), '-nodefaults', '-no-user-config', '-display', 'none']
 }
 
-function machineArgs(spec: MachineSpec, accelerator: 'kvm' | 'tcg'): string[] {
+function machineArgs(
+  spec: MachineSpec,
+  accelerator: 'kvm' | 'tcg',
+  memoryFile?: Wiring['memoryFile'],
+): string[] {
+  const size = `${Math.ceil(spec.memoryBytes / 1024)}k`
+  const memory = memoryFile === undefined ? undefined : 'ram'
   return [
+    ...(memoryFile === undefined ? [] : memoryFileArgs(memoryFile, size)),
     '-machine',
     // With graphics off, firmware and boot loaders talk on the serial console.
-    joinOption(spec.machine, { accel: accelerator, graphics: 'off', usb: 'off', ...fastPc(spec.machine) }),
+    joinOption(spec.machine, {
+      accel: accelerator,
+      graphics: 'off',
+      usb: 'off',
+      ...fastPc(spec.machine),
+      'memory-backend': memory,
+    }),
     '-cpu',
     spec.cpu ?? DEFAULTS.cpu[accelerator],
     '-smp',
     String(spec.cpus),
     '-m',
-    joinOption('', { size: `${Math.ceil(spec.memoryBytes / 1024)}k` }),
+    joinOption('', { size }),
   ]
+}
+
+/** What is written only for this guest is copied page by page, so that many guests share one file. */
+function memoryFileArgs({ path, isWritten }: NonNullable<Wiring['memoryFile']>, size: string): string[] {
+  const share = isWritten ? 'on' : 'off'
+  return ['-object', joinOption('memory-backend-file', { id: 'ram', 'mem-path': path, size, share })]
 }
 
 /** PC devices that a Linux guest would spend boot time on without a use for them. */
@@ -99,8 +119,8 @@ function diskArgs(disk: {
   ]
 }
 
-function networkArgs(spec: MachineSpec, hostPorts: readonly number[]): string[] {
-  const { model, mac, internet, tftp, bootfile } = spec.network
+function networkArgs(spec: MachineSpec, { hostPorts, mac }: Pick<Wiring, 'hostPorts' | 'mac'>): string[] {
+  const { model, internet, tftp, bootfile } = spec.network
   const netdev = joinOption('user', { id: 'net0', restrict: internet ? 'off' : 'on', tftp, bootfile })
   const forwards = spec.forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
@@ -136,6 +156,10 @@ function channelArgs(wiring: Wiring): string[] {
     joinOption('socket', { id: 'agent', path: wiring.agentSocket }),
     '-device',
     'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
+    '-chardev',
+    joinOption('socket', { id: 'resident', path: wiring.residentSocket }),
+    '-device',
+    'virtserialport,chardev=resident,name=org.withvm.resident.0',
   ]
 }
 

@@ -40,10 +40,10 @@ export class QemuProcess {
    */
   static async start(command: QemuCommand, cwd: string): Promise<QemuProcess> {
     const { execa } = await import('execa')
-    const { file, args } = await tieToParent(command)
+    const { file, args, stdin = 'ignore' } = await tieToParent(command)
     const child = execa(file, args, {
       cwd,
-      stdin: 'ignore',
+      stdin: stdin as 'ignore', // execa's types know no open file but 3 to 9
       stdout: 'pipe',
       stderr: 'pipe',
       buffer: false,
@@ -107,5 +107,5 @@ export class QemuProcess {
 async function tieToParent(command: QemuCommand): Promise<QemuCommand> {
   const setpriv = process.platform === 'linux' ? await findProgram('setpriv') : undefined
   if (setpriv === undefined) return command
-  return { file: setpriv, args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args] }
+  return { ...command, file: setpriv, args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args] }
 }

@@ -9,6 +9,11 @@ export interface GuestTraits {
   readonly credentials: 'smbios' | 'none'
   /** The form in which the guest takes the SSH host key of this run; without one it has a host key of its own. */
   readonly hostKeyFormat?: 'openssh' | 'dropbear'
+  /**
+   * Whether a resident of ours answers on the virtio-serial port `org.withvm.resident.0`: a guest that has one can be
+   * frozen, and each of its clones made a machine of its own.
+   */
+  readonly hasResident: boolean
   /** Whether a guest agent answers on the virtio-serial port `org.qemu.guest_agent.0`. */
   readonly hasAgent: boolean
   /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
@@ -21,6 +26,8 @@ export interface GuestTraits {
 export interface BaseImage {
   /** As messages name it: `tiny`, or the path. */
   readonly name: string
+  /** Changes with the content: what was made of the image is kept under this. Undefined where nothing is. */
+  readonly identity?: string
   readonly disk?: { readonly path: string; readonly format: DiskFormat }
   /** The kernel that QEMU loads by itself, with the arguments that this image needs. */
   readonly directBoot?: {

@@ -112,6 +112,7 @@ export const optionSchema = z.strictObject({
   network: network.optional(),
   hostfwd: z.array(hostForward, { error: 'a list such as [{ guest: 80 }]' }).optional(),
   ssh: z.union([z.literal(false), ssh]).optional(),
+  start: oneOf('warm', 'cold'),
   ready: rule<VMOptions['ready']>(
     "'ssh', 'agent', 'none', a RegExp for the serial console, or a function",
     (value) => {

@@ -105,6 +105,12 @@ export interface VMOptions<VM = unknown> {
   readonly hostfwd?: readonly HostForward[]
   /** How to log in by SSH. `false`: the guest has no SSH server. @default as the image says, by a key made for this run */
   readonly ssh?: SshOptions | false
+  /**
+   * `warm`: goes on from a guest that was booted once, as if it were that moment, but with names, keys, random numbers and a
+   * clock of its own. `cold`: boots from its power button, for tests about booting. Where `warm` cannot be, it is `cold`,
+   * and `vm.startedFrom` says why. @default 'warm' where the image can, as `tiny`
+   */
+  readonly start?: 'warm' | 'cold'
   /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */

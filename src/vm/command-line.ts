@@ -11,6 +11,7 @@ export function commandLineByHand(machine: Machine): string {
     qemuPath: machine.host.qemu.path,
     accelerator: machine.host.accelerator,
     hostPorts: machine.ports.hostPorts,
+    mac: machine.identity.mac,
   })
   return [file, ...args].map((word) => quoteWord(word)).join(' ')
 }

@@ -1,4 +1,5 @@
 import type { GuestAgent } from '../channel/agent/guest-agent.js'
+import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
@@ -24,22 +25,63 @@ export interface MachineKeys {
   readonly host: SshKeyPair
 }
 
+/** What this machine has of its own among all that are started from one image. */
+export interface MachineIdentity {
+  /** The address of its network card, as `52:54:00:12:34:56`. */
+  readonly mac: string
+  /** 32 hexadecimal digits. */
+  readonly machineId: string
+}
+
+/** What a machine was when it was frozen: the files from which others begin where it had come to. */
+export interface FrozenMachine {
+  /** An overlay without a content of its own on the disk that it had. Undefined without a disk. */
+  readonly overlay: string | undefined
+  /** What its serial console had printed. */
+  readonly serialLog: string
+  /** Its RAM. */
+  readonly memory: string
+  /** The state of its devices and processors. */
+  readonly state: string
+}
+
+/** How a guest came to be there. */
+export type StartedFrom =
+  | {
+      /** It booted from its power button. */
+      readonly kind: 'cold'
+      /** Why it was not started warm, where it could have been asked for. */
+      readonly reason?: string
+    }
+  | {
+      /** It went on from a guest that was booted before and frozen; or such a one stood by, and had only to be continued. */
+      readonly kind: 'template' | 'stand-by'
+      /** The name of the template, as `withvm templates ls` has it. */
+      readonly template: string
+      /** What it took to boot and freeze the template, milliseconds; undefined where it was there already. */
+      readonly buildMs?: number | undefined
+    }
+
 /** What of a machine stays the same while it is switched off and on. */
 export interface Machine {
   /** Names this machine among all of the host's: part of the names of kept logs. */
   readonly id: string
   readonly spec: MachineSpec
+  startedFrom: StartedFrom
   readonly host: MachineHost
   readonly workspace: Workspace
   readonly listeners: {
     readonly qmp: UnixListener
     readonly serial: UnixListener
     readonly agent: UnixListener
+    readonly resident: UnixListener
   }
   readonly serial: SerialConsole
   /** What was said to the monitor, and which commands were run in the guest. */
   readonly transcripts: { readonly qmp: Transcript; readonly commands: Transcript }
   readonly agent: GuestAgent
+  readonly resident: Resident
+  readonly identity: MachineIdentity
   /** Undefined where the author says how to log in, or the image takes no keys from us. */
   readonly keys: MachineKeys | undefined
   readonly smbiosFiles: readonly string[]

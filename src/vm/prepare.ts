@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
+import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
 import { generateSshKeyPair, toDropbearHostKey } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
@@ -13,7 +14,14 @@ import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
-import type { Machine, MachineHost, MachineKeys } from './machine.js'
+import type {
+  FrozenMachine,
+  Machine,
+  MachineHost,
+  MachineIdentity,
+  MachineKeys,
+  StartedFrom,
+} from './machine.js'
 import { reservePorts } from './port-reservation.js'
 import { Transcript } from './transcript.js'
 import { openWorkspace, type Workspace } from './workspace.js'
@@ -27,7 +35,13 @@ import { openWorkspace, type Workspace } from './workspace.js'
 export async function prepareMachine(
   spec: MachineSpec,
   host: MachineHost,
-  settings: { readonly tmpdir: string | undefined; readonly log: (line: string) => void },
+  settings: {
+    readonly tmpdir: string | undefined
+    readonly log: (line: string) => void
+    readonly startedFrom: StartedFrom
+    /** What it goes on from; else it begins at its power button. */
+    readonly frozen?: FrozenMachine | undefined
+  },
   cleanup: CleanupStack,
 ): Promise<Machine> {
   let process: QemuProcess | undefined
@@ -44,29 +58,36 @@ export async function prepareMachine(
     return acquired
   }
   const listen = (name: string) => acquire(listenUnix(workspace.socket(name)), (listener) => listener.close())
+  const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
-  const [qmp, serial, agent, smbiosFiles, overlay, ports] = await settleAll([
+  const [qmp, serial, agent, resident, smbiosFiles, overlay, ports, serialLog] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
     listen('agent.sock'),
-    writeCredentials(workspace, spec, keys),
-    makeOverlay(workspace, spec),
+    listen('resident.sock'),
+    writeCredentials(workspace, spec, identity, keys),
+    makeOverlay(workspace, spec, settings.frozen),
     reservePorts(spec.forwards),
+    takeSerialLog(workspace, settings.frozen),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
   const machine: Machine = {
     id: randomBytes(4).toString('hex'),
     spec,
+    startedFrom: settings.startedFrom,
     host,
     workspace,
-    listeners: { qmp, serial, agent },
+    listeners: { qmp, serial, agent, resident },
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),
       defaultTimeout: defaultWaitMs(host),
+      printedBefore: serialLog,
     }),
     transcripts: { qmp: new Transcript(), commands: new Transcript() },
     agent: new GuestAgent(),
+    resident: new Resident(),
+    identity,
     keys,
     smbiosFiles,
     overlay,
@@ -87,8 +108,15 @@ export async function prepareMachine(
   cleanup.defer(() => {
     machine.serial.close()
     machine.agent.close()
+    machine.resident.close()
   })
   return machine
+}
+
+/** QEMU's own range of addresses, as for `virtio-net-pci,mac=`. */
+function makeIdentity(spec: MachineSpec): MachineIdentity {
+  const own = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
+  return { mac: spec.network.mac ?? `52:54:00:${own}`, machineId: randomBytes(16).toString('hex') }
 }
 
 /** Keys are made where nobody says how to log in and the image takes them at boot. */
@@ -100,6 +128,7 @@ function takesKeys(spec: MachineSpec): boolean {
 async function writeCredentials(
   workspace: Workspace,
   spec: MachineSpec,
+  identity: MachineIdentity,
   keys: MachineKeys | undefined,
 ): Promise<string[]> {
   const traits = spec.image?.traits
@@ -107,6 +136,7 @@ async function writeCredentials(
   const write = (name: string, content: string) => writeFile(workspace.path(name), content, { mode: 0o600 })
   const texts = buildSmbiosStrings({
     'system.hostname': Buffer.from(spec.name),
+    'system.machine_id': Buffer.from(identity.machineId),
     ...(keys === undefined ? {} : keyCredentials(keys, traits.hostKeyFormat)),
   })
   const names = texts.map((_, index) => `smbios-${index}`)
@@ -131,10 +161,26 @@ function keyCredentials(keys: MachineKeys, hostKeyFormat: GuestTraits['hostKeyFo
     : { ...login, 'withvm.ssh_host_ed25519_key': Buffer.from(keys.host.privateKey) }
 }
 
-async function makeOverlay(workspace: Workspace, spec: MachineSpec): Promise<string | undefined> {
+async function makeOverlay(
+  workspace: Workspace,
+  spec: MachineSpec,
+  frozen: FrozenMachine | undefined,
+): Promise<string | undefined> {
   const base = spec.image?.disk
   if (base === undefined) return undefined
   const path = workspace.path('disk.qcow2')
-  await createOverlay({ base, path })
+  if (frozen?.overlay === undefined) await createOverlay({ base, path })
+  else await copyFile(frozen.overlay, path)
   return path
+}
+
+/** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */
+async function takeSerialLog(
+  workspace: Workspace,
+  frozen: FrozenMachine | undefined,
+): Promise<Buffer | undefined> {
+  if (frozen === undefined) return undefined
+  const printed = await readFile(frozen.serialLog)
+  await writeFile(workspace.path('serial.log'), printed)
+  return printed
 }

@@ -76,11 +76,11 @@ export class Session {
     signal: AbortSignal | undefined,
   ): Promise<Session> {
     signal?.throwIfAborted()
-    const { listeners, serial, agent, workspace } = machine
+    const { listeners, serial, agent, resident, workspace } = machine
     const cleanup = new CleanupStack()
     const watch = new GuestWatch()
     try {
-      await Promise.all([listeners.qmp.discard(), listeners.serial.discard(), listeners.agent.discard()])
+      await Promise.all(Object.values(listeners).map((listener) => listener.discard()))
       const qemu = await QemuProcess.start(command, workspace.dir)
       machine.setProcess(qemu)
       cleanup.defer(() => stopQemu(qemu))
@@ -100,10 +100,11 @@ export class Session {
         listeners.qmp.accept(wait).then((socket) => QmpClient.negotiate(socket, { ...wait, log })),
         listeners.serial.accept(wait),
         listeners.agent.accept(wait),
+        listeners.resident.accept(wait),
         writeFile(workspace.path(PID_FILE), String(qemu.pid)),
       ])
       connected.catch(() => {})
-      const [qmp, serialSocket, agentSocket] = await raceSignal(
+      const [qmp, serialSocket, agentSocket, residentSocket] = await raceSignal(
         Promise.race([connected, failed.promise]),
         signal,
       ).catch(async (error: unknown) => {
@@ -115,6 +116,7 @@ export class Session {
       void qemu.exited.then(watch.follow(serial))
       serial.attach(serialSocket)
       agent.attach(agentSocket)
+      resident.attach(residentSocket)
       session.onReset(() => agent.restart())
       watchKvm(machine, session)
       return session

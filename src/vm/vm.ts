@@ -13,7 +13,7 @@ import { commandLineByHand } from './command-line.js'
 import { addEvidence, keepLogs } from './diagnostics.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
-import type { Machine } from './machine.js'
+import type { Machine, StartedFrom } from './machine.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
 import type { PowerOffReason, Session } from './session.js'
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
@@ -87,6 +87,11 @@ export class VM {
   /** What runs the guest's instructions. */
   get accelerator(): 'kvm' | 'tcg' {
     return this.#machine.host.accelerator
+  }
+
+  /** Whether this guest was booted, or went on from one that had been booted before. */
+  get startedFrom(): StartedFrom {
+    return this.#machine.startedFrom
   }
 
   /** How much longer things take here than on a host with KVM, 1 and more: by that default limits are stretched. */

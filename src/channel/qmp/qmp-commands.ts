@@ -121,6 +121,13 @@ export interface QmpCommands {
     { readonly filename: string; readonly format?: 'ppm' | 'png'; readonly device?: string },
     Nothing
   >
+  'migrate-set-capabilities': Command<
+    { readonly capabilities: ReadonlyArray<{ readonly capability: string; readonly state: boolean }> },
+    Nothing
+  >
+  migrate: Command<{ readonly uri: string }, Nothing>
+  'migrate-incoming': Command<{ readonly uri: string }, Nothing>
+  'query-migrate': Command<NoArguments, { readonly status?: string; readonly 'error-desc'?: string }>
   quit: Command<NoArguments, Nothing>
   stop: Command<NoArguments, Nothing>
   cont: Command<NoArguments, Nothing>

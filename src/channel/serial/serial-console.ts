@@ -45,6 +45,8 @@ export interface SerialWait {
 export interface SerialConsoleOptions {
   /** QEMU's own log of the console: whole, while this process keeps the last {@link maxTextChars} characters. */
   readonly logPath?: string
+  /** What the guest had printed before it came to be read here. @default nothing */
+  readonly printedBefore?: Uint8Array | undefined
   /** @default 16 Mi characters */
   readonly maxTextChars?: number
   /** @default '30s' */
@@ -80,6 +82,7 @@ export class SerialConsole implements AsyncIterable<string> {
     this.logPath = options.logPath
     this.#defaultTimeout = options.defaultTimeout ?? DEFAULT_TIMEOUT
     this.#log = new SerialLog(options.maxTextChars ?? DEFAULT_MAX_CHARS)
+    if (options.printedBefore !== undefined) this.#log.restore(options.printedBefore)
     this.#log.onText(() => this.#waits.lookSoon())
   }
 

@@ -24,6 +24,11 @@ export class SerialLog {
     return this.#lastByteAt === undefined ? undefined : performance.now() - this.#lastByteAt
   }
 
+  /** Takes what was printed before there was anybody to listen. */
+  restore(bytes: Uint8Array): void {
+    this.#add(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes))
+  }
+
   /** Begins a new line, and reads what the guest writes from now on. Gives the reader of its bytes. */
   begin(): { push(bytes: Uint8Array): void; end(): void } {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

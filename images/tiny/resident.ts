@@ -1,0 +1,139 @@
+import {
+  CLOCK_MESSAGE_BYTES,
+  IDENTITY,
+  IDENTITY_MESSAGE_BYTES,
+  PARKED,
+} from '../../src/image/guest-identity.js'
+import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'
+
+/** The virtio-serial port by which the harness talks to the resident. */
+const PORT = '/dev/virtio-ports/org.withvm.resident.0'
+/** Through this the SSH server gets its host key: it has been started, and waits for it. */
+export const HOST_KEY_FIFO = '/run/withvm/host-key'
+export const RESIDENT_PATHS = {
+  clock: '/usr/lib/withvm/resident-clock',
+  identity: '/usr/lib/withvm/resident-identity',
+} as const
+
+/** Numbers of Linux' x86-64 system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
+const SYS = {
+  read: 0,
+  write: 1,
+  open: 2,
+  close: 3,
+  ioctl: 16,
+  dup2: 33,
+  nanosleep: 35,
+  socket: 41,
+  execve: 59,
+  wait4: 61,
+  rename: 82,
+  sethostname: 170,
+  clockSettime: 227,
+} as const
+const O_WRONLY = 1
+const O_RDWR = 2
+const O_CREAT = 0o100
+const O_TRUNC = 0o1000
+/** Requests of include/uapi/linux/random.h and sockios.h. */
+const IOCTL = { addEntropy: 0x40085203, reseed: 0x5207, setHardwareAddress: 0x8924 } as const
+const AF_INET = 2
+const SOCK_DGRAM = 2
+const CLOCK_REALTIME = 0
+/** Where the port and the random device are open. */
+const FD = { port: 10, random: 11 } as const
+/** Between two tries to read a port that nobody is at. */
+const PAUSE = timespec(20_000_000)
+
+/** Sets the clock and stirs the random pool whenever it is told to: after the guest has stood still. */
+export function assembleClockResident(): Buffer {
+  return assembleSyscallProgram(
+    // Where the other resident has become this one, both are open already.
+    [...openAs(FD.port, PORT, O_RDWR), ...openAs(FD.random, '/dev/urandom', O_RDWR)],
+    [
+      { number: SYS.nanosleep, args: [PAUSE, 0] },
+      {
+        number: SYS.read,
+        args: [FD.port, { bufferAt: 0 }, CLOCK_MESSAGE_BYTES],
+        expected: CLOCK_MESSAGE_BYTES,
+      },
+      ...refreshClock(),
+      answer(IDENTITY.clockNonce),
+    ],
+  )
+}
+
+/**
+ * Waits, in a guest that is to be frozen, for the identity that each of its clones is given; then lets the SSH server
+ * begin, and goes on as the clock's resident. Runs as the parent of an SSH server that waits for its host key.
+ */
+export function assembleIdentityResident(): Buffer {
+  const { hostname, address, machineId, authorizedKeys, hostKey, nonce } = IDENTITY
+  const fifo = 12
+  return assembleSyscallProgram([
+    ...openAs(FD.port, PORT, O_RDWR),
+    ...openAs(FD.random, '/dev/urandom', O_RDWR),
+    // Opens when the server has come to where it reads its key.
+    ...openAs(fifo, HOST_KEY_FIFO, O_WRONLY),
+    { number: SYS.write, args: [FD.port, Buffer.from(PARKED), PARKED.length] },
+    { number: SYS.read, args: [FD.port, { bufferAt: 0 }, IDENTITY_MESSAGE_BYTES] },
+    ...refreshClock(),
+    { number: SYS.sethostname, args: [{ bufferAt: hostname.at }, hostname.bytes] },
+    { number: SYS.socket, args: [AF_INET, SOCK_DGRAM, 0], keep: true },
+    { number: SYS.ioctl, args: [KEPT, IOCTL.setHardwareAddress, { bufferAt: address.at }] },
+    { number: SYS.close, args: [KEPT] },
+    ...writeFile('/run/machine-id', machineId, 0o444),
+    ...writeFile('/root/.ssh/authorized_keys', authorizedKeys, 0o600),
+    // The server reads its key once; each connection is served by a program that reads it again.
+    ...writeFile(`${HOST_KEY_FIFO}.new`, hostKey, 0o600),
+    { number: SYS.rename, args: [`${HOST_KEY_FIFO}.new`, HOST_KEY_FIFO] },
+    { number: SYS.write, args: [fifo, { bufferAt: hostKey.at }, hostKey.bytes] },
+    { number: SYS.close, args: [fifo] },
+    // The server goes into the background once it listens: what was started here ends then.
+    { number: SYS.wait4, args: [-1, 0, 0, 0] },
+    answer(nonce),
+    {
+      number: SYS.execve,
+      args: [RESIDENT_PATHS.clock, { strings: ['resident'] }, ENVIRONMENT],
+    },
+  ])
+}
+
+function refreshClock(): Syscall[] {
+  return [
+    { number: SYS.clockSettime, args: [CLOCK_REALTIME, { bufferAt: IDENTITY.time.at }] },
+    { number: SYS.ioctl, args: [FD.random, IOCTL.addEntropy, { bufferAt: IDENTITY.entropy.at }] },
+    { number: SYS.ioctl, args: [FD.random, IOCTL.reseed, 0] },
+  ]
+}
+
+function answer(nonce: { readonly at: number; readonly bytes: number }): Syscall {
+  return { number: SYS.write, args: [FD.port, { bufferAt: nonce.at }, nonce.bytes] }
+}
+
+function openAs(fd: number, path: string, flags: number): Syscall[] {
+  return [
+    { number: SYS.open, args: [path, flags, 0], keep: true },
+    { number: SYS.dup2, args: [KEPT, fd] },
+    { number: SYS.close, args: [KEPT] },
+  ]
+}
+
+function writeFile(
+  path: string,
+  field: { readonly at: number; readonly bytes: number },
+  mode: number,
+): Syscall[] {
+  return [
+    { number: SYS.open, args: [path, O_WRONLY | O_CREAT | O_TRUNC, mode], keep: true },
+    { number: SYS.write, args: [KEPT, { bufferAt: field.at }, field.bytes] },
+    { number: SYS.close, args: [KEPT] },
+  ]
+}
+
+/** `struct timespec` of less than a second. */
+function timespec(nanoseconds: number): Buffer {
+  const value = Buffer.alloc(16)
+  value.writeBigInt64LE(BigInt(nanoseconds), 8)
+  return value
+}

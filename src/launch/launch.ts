@@ -1,0 +1,105 @@
+import { resolveImage } from '../../images/resolve.js'
+import { VMError } from '../errors.js'
+import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
+import type { QemuBinary } from '../host/qemu-binary.js'
+import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import { DEFAULTS } from '../spec/defaults.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
+import type { AccelOption, VMOptions } from '../spec/options.js'
+import { resolveSpec } from '../spec/resolve-spec.js'
+import { type BootOptions, bootMachine } from '../vm/boot.js'
+import type { MachineHost } from '../vm/machine.js'
+import type { VM } from '../vm/vm.js'
+import { sweepDeadWorkspaces } from '../vm/workspace.js'
+import { findColdReason } from '../warm/eligibility.js'
+import { startWarm } from '../warm/start-warm.js'
+import { checkOptions } from './check-options.js'
+
+/**
+ * Starts a guest: validate, find QEMU and the accelerator, make the image ready, then go on from a guest that was
+ * booted before, or boot. Whatever fails on the way, nothing is left behind.
+ *
+ * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID, MACHINE_UNSUPPORTED.
+ * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE, NO_SPACE, PORT_UNAVAILABLE, …
+ * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
+ * @example await using vm = await launchVM({ image: 'tiny' })
+ */
+export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
+  const qemu = await checkOptions(options)
+  options.signal?.throwIfAborted()
+  const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  const swept = sweepOnce(options.tmpdir)
+  const { spec, host } = await planMachine(options, qemu, log)
+  const settings = {
+    tmpdir: options.tmpdir,
+    artifacts: options.artifacts ?? process.env.WITHVM_ARTIFACTS,
+    signal: options.signal,
+    log,
+  }
+  try {
+    return await startGuest(spec, host, settings, options)
+  } catch (error) {
+    if (!isLostKvm(error, spec, host)) throw error
+    await forgetKvm((error as VMError).details.summary, { qemu: host.qemu })
+    log(
+      `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
+    )
+    return await startGuest(spec, await chooseHost('tcg', host.qemu, host, log), settings, options)
+  } finally {
+    await swept
+  }
+}
+
+/** Warm where that was asked for, or where nothing speaks against it. */
+async function startGuest(
+  spec: MachineSpec<VM>,
+  host: MachineHost,
+  settings: Omit<BootOptions, 'startedFrom'>,
+  options: VMOptions<VM>,
+): Promise<VM> {
+  const coldReason = findColdReason(spec, options)
+  if (coldReason === undefined) return startWarm(spec, host, settings)
+  if (options.start === 'warm') settings.log(`'${spec.name}' is booted cold: ${coldReason}.`)
+  const startedFrom = { kind: 'cold', reason: coldReason } as const
+  return (await bootMachine(spec, host, { ...settings, startedFrom })).vm
+}
+
+const swept = new Map<string | undefined, Promise<void>>()
+
+/** Looks once in a process for what dead runs have left. */
+function sweepOnce(tmpdir: string | undefined): Promise<void> {
+  const sweeping = swept.get(tmpdir) ?? sweepDeadWorkspaces(tmpdir)
+  swept.set(tmpdir, sweeping)
+  return sweeping
+}
+
+async function planMachine(
+  options: VMOptions<VM>,
+  qemu: QemuBinary,
+  log: (line: string) => void,
+): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const capabilities = await queryCapabilities(qemu, { signal: options.signal })
+  const name = options.image ?? (options.kernel === undefined ? DEFAULTS.image : undefined)
+  const image = name === undefined ? undefined : await resolveImage(name, { signal: options.signal })
+  const spec = resolveSpec(options, image)
+  return { spec, host: await chooseHost(spec.accel, qemu, capabilities, log) }
+}
+
+async function chooseHost(
+  accel: AccelOption,
+  qemu: QemuBinary,
+  { hasSandbox }: Pick<QemuCapabilities, 'hasSandbox'>,
+  log: (line: string) => void,
+): Promise<MachineHost> {
+  const { name, timeFactor } = await chooseAccelerator({ accel, qemu, notify: log })
+  return { qemu, hasSandbox, accelerator: name, timeFactor }
+}
+
+function isLostKvm(error: unknown, spec: MachineSpec<VM>, host: MachineHost): boolean {
+  return (
+    spec.accel === 'auto' &&
+    host.accelerator === 'kvm' &&
+    error instanceof VMError &&
+    error.code === 'ACCELERATOR_FAILED'
+  )
+}

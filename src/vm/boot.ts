@@ -1,0 +1,180 @@
+import { open } from 'node:fs/promises'
+import { CleanupStack } from '../common/cleanup-stack.js'
+import { UsageError, VMError, vmError } from '../errors.js'
+import { toDiskError } from '../image/run-tool.js'
+import { buildQemuCommand } from '../qemu/argv.js'
+import type { QemuCommand } from '../qemu/command.js'
+import { isPortTaken } from '../qemu/start-failure.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
+import { addEvidence, keepLogs } from './diagnostics.js'
+import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
+import { reservePorts } from './port-reservation.js'
+import { prepareMachine } from './prepare.js'
+import { Session } from './session.js'
+import { thawGuest } from './thaw.js'
+import { VM } from './vm.js'
+
+/** How often a port that another program took in between is replaced by another. */
+const PORT_TRIES = 5
+
+export interface BootOptions {
+  readonly tmpdir: string | undefined
+  /** Where the logs of a guest that does not start are kept. */
+  readonly artifacts: string | undefined
+  readonly signal: AbortSignal | undefined
+  readonly log: (line: string) => void
+  readonly startedFrom: StartedFrom
+  /** What the machine goes on from; else it begins at its power button. */
+  readonly frozen?: FrozenMachine | undefined
+  /** A file for the guest's RAM, from which others can go on when it is frozen. */
+  readonly memoryFile?: string | undefined
+}
+
+/** A guest that is ready, with what is beneath it. */
+export interface BootedGuest {
+  readonly vm: VM
+  readonly machine: Machine
+  /** The newest power-on. */
+  readonly session: Session
+}
+
+/**
+ * Acquires a folder, an overlay, ports and keys, starts QEMU, connects, waits until ready. Whatever fails on the
+ * way, nothing is left behind.
+ *
+ * @throws {InfrastructureError} NO_SPACE, PORT_UNAVAILABLE, QEMU_FAILED, …
+ * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
+ */
+export async function bootMachine(
+  spec: MachineSpec<VM>,
+  host: MachineHost,
+  options: BootOptions,
+): Promise<BootedGuest> {
+  const cleanup = new CleanupStack()
+  const { frozen, memoryFile } = options
+  let machine: Machine | undefined
+  let session: Session | undefined
+  let vm: VM | undefined
+  try {
+    const made = await prepareMachine(spec as MachineSpec, host, options, cleanup)
+    machine = made
+    const powerOn = async (signal: AbortSignal | undefined, state?: FrozenMachine) => {
+      session = await startSession(made, { memoryFile, frozen: state }, signal)
+      const started = session
+      cleanup.defer(() => started.stop('orderly'))
+      if (state !== undefined) await thawGuest(made, started, signal)
+      return started
+    }
+    const first = await powerOn(options.signal, frozen)
+    vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, first)
+    await vm.waitUntilReady(options.signal)
+    return {
+      vm,
+      machine,
+      get session() {
+        return session ?? first
+      },
+    }
+  } catch (error) {
+    const failure = toDiskError(error, 'making the folder of the run')
+    try {
+      throw machine === undefined ? failure : await explain(failure, machine, session, options.artifacts)
+    } finally {
+      await (vm?.dispose() ?? cleanup.dispose())
+    }
+  }
+}
+
+interface MemoryOrigin {
+  readonly memoryFile: string | undefined
+  readonly frozen: FrozenMachine | undefined
+}
+
+/** Starts QEMU; another program may have taken a port since it was chosen, then another is. */
+async function startSession(
+  machine: Machine,
+  origin: MemoryOrigin,
+  signal: AbortSignal | undefined,
+): Promise<Session> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOnce(machine, origin, signal)
+    } catch (error) {
+      const { forwards } = machine.spec
+      if (signal?.aborted || !isPortTaken(machine.process?.stderr ?? '')) throw error
+      if (tries === PORT_TRIES || forwards.every(({ host }) => host !== undefined))
+        throw portTaken(machine, error)
+      await machine.ports.release()
+      machine.setPorts(await reservePorts(forwards))
+    }
+  }
+}
+
+/** The file with the state is open only until QEMU has it. */
+async function startOnce(
+  machine: Machine,
+  origin: MemoryOrigin,
+  signal: AbortSignal | undefined,
+): Promise<Session> {
+  const state = origin.frozen === undefined ? undefined : await open(origin.frozen.state, 'r')
+  try {
+    const command = buildCommand(machine, origin)
+    return await Session.start(
+      machine,
+      state === undefined ? command : { ...command, stdin: state.fd },
+      signal,
+    )
+  } finally {
+    await state?.close()
+  }
+}
+
+function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): QemuCommand {
+  const { host, workspace, listeners } = machine
+  return buildQemuCommand(machine.spec, {
+    qemuPath: host.qemu.path,
+    accelerator: host.accelerator,
+    sandbox: host.hasSandbox,
+    overlay: machine.overlay,
+    qmpSocket: listeners.qmp.path,
+    serialSocket: listeners.serial.path,
+    serialLog: workspace.path('serial.log'),
+    agentSocket: listeners.agent.path,
+    residentSocket: listeners.resident.path,
+    mac: machine.identity.mac,
+    smbiosFiles: machine.smbiosFiles,
+    hostPorts: machine.ports.hostPorts,
+    memoryFile: chooseMemoryFile({ memoryFile, frozen }),
+    isIncoming: frozen !== undefined,
+  })
+}
+
+/** Where it is given a file of its own, that has the frozen machine's RAM already. */
+function chooseMemoryFile({ memoryFile, frozen }: MemoryOrigin) {
+  if (memoryFile !== undefined) return { path: memoryFile, isWritten: true }
+  return frozen === undefined ? undefined : { path: frozen.memory, isWritten: false }
+}
+
+function portTaken(machine: Machine, cause: unknown) {
+  const given = machine.spec.forwards.filter(({ host }) => host !== undefined)
+  return vmError('PORT_UNAVAILABLE', {
+    summary: `QEMU could not listen on a port of this host: ${given.map(({ protocol, bind, host }) => `${protocol} ${bind}:${host}`).join(', ')}.`,
+    evidence: [{ label: "QEMU's standard error", text: machine.process?.stderr ?? '' }],
+    hint: 'end what listens there (`ss -tulpn` tells), or leave out `host` to get a free port (`vm.hostPort()` tells which).',
+    cause,
+  })
+}
+
+async function explain(
+  error: unknown,
+  machine: Machine,
+  session: Session | undefined,
+  artifacts: string | undefined,
+): Promise<unknown> {
+  const explained = error instanceof UsageError ? error : addEvidence(error, machine, session)
+  if (!(explained instanceof VMError) || artifacts === undefined || artifacts === '') return explained
+  const kept = await keepLogs(machine, artifacts).catch(
+    (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
+  )
+  return explained.withEvidence([{ label: 'Logs', text: kept }])
+}

@@ -1,0 +1,49 @@
+import { toDropbearHostKey } from '../channel/ssh/keys.js'
+import { buildIdentityMessage } from '../image/guest-identity.js'
+import type { Machine } from './machine.js'
+import { stageDeadlineMs } from './readiness.js'
+import type { Session } from './session.js'
+
+/** QEMU is given the state that it goes on from as its standard input. */
+const STATE_FD = 0
+
+/**
+ * Lets a QEMU that waits for the state of a frozen machine take it and go on, and makes the guest a machine of its own
+ * before anything else runs in it: its clock, its random numbers, its names, its keys.
+ *
+ * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not take the state.
+ * @throws {GuestError} RESIDENT_SILENT when the guest does not take its identity.
+ */
+export async function thawGuest(
+  machine: Machine,
+  session: Session,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { qmp, watch } = session
+  const either = signal === undefined ? watch.failure : AbortSignal.any([signal, watch.failure])
+  const wait = { timeoutMs: stageDeadlineMs(machine, 'kernel'), signal: either }
+  const resumed = qmp.waitForEvent('RESUME', wait)
+  await Promise.all([
+    qmp.execute('migrate-set-capabilities', IGNORE_SHARED, wait),
+    qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` }, wait),
+  ])
+  await resumed
+  await machine.resident.tell(identityMessage(machine), wait)
+  // Its log begins at its first boot, and so does this boot.
+  session.bootMark = { offset: 0 }
+  watch.enter('sshd')
+}
+
+/** What is in a file that both sides have is not copied. */
+export const IGNORE_SHARED = { capabilities: [{ capability: 'x-ignore-shared', state: true }] } as const
+
+function identityMessage({ spec, identity, keys }: Machine): Buffer {
+  if (keys === undefined) throw new TypeError('a guest without keys of ours cannot be thawed')
+  return buildIdentityMessage({
+    hostname: spec.name,
+    mac: identity.mac,
+    machineId: identity.machineId,
+    authorizedKey: keys.client.publicKey.trim(),
+    hostKey: toDropbearHostKey(keys.host),
+  })
+}

@@ -1,0 +1,31 @@
+import { cpus } from 'node:os'
+import type { MachineSpec } from '../spec/machine-spec.js'
+import type { MachineHost } from '../vm/machine.js'
+
+/** Count up when what a template is made of, or how a guest goes on from it, changes. */
+const REVISION = 1
+
+/**
+ * Everything that the RAM, the devices and the disk of a frozen guest depend on: where anything differs, it is another
+ * template. What each clone has of its own (names, keys, ports) and what lies behind its devices is not among it.
+ */
+export function describeTemplate(
+  spec: MachineSpec<never>,
+  host: MachineHost,
+): Readonly<Record<string, unknown>> {
+  const { image, machine, cpu, cpus: cpuCount, memoryBytes, directBoot, network } = spec
+  const seesHostCpu = host.accelerator === 'kvm'
+  return {
+    revision: REVISION,
+    image: image?.identity,
+    qemu: host.qemu.identity,
+    accelerator: host.accelerator,
+    hostCpu: seesHostCpu ? cpus()[0]?.model : undefined,
+    machine,
+    cpu,
+    cpuCount,
+    memoryBytes,
+    directBoot,
+    card: network.model,
+  }
+}
