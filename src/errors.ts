@@ -35,6 +35,10 @@ export const ERROR_CODES = {
     kind: 'usage',
     meaning: 'QEMU cannot save the state of this machine, so that it cannot be started warm',
   },
+  CHECKPOINT_FAILED: {
+    kind: 'infrastructure',
+    meaning: 'a checkpoint of a running guest could not be made, or gone back to',
+  },
   BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest stayed in one stage of its start for too long' },
   GUEST_PANICKED: { kind: 'guest', meaning: "the guest's kernel panicked" },
   GUEST_FAILED: {

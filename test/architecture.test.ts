@@ -24,6 +24,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/qemu',
     'src/channel',
   ],
+  'src/warm': ['src/errors', 'src/common', 'src/spec', 'src/image', 'src/vm'],
+  'src/launch': ['src/errors', 'src/spec', 'src/host', 'images', 'src/vm', 'src/warm'],
   'src/cli': [
     'src/errors',
     'src/common',
@@ -33,9 +35,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/qemu',
     'src/channel',
     'src/vm',
+    'src/warm',
+    'src/launch',
     'images',
   ],
-  fixtures: ['src/errors', 'src/common', 'src/spec', 'src/channel', 'src/vm'],
+  fixtures: ['src/errors', 'src/common', 'src/spec', 'src/channel', 'src/vm', 'src/launch'],
 }
 
 /** The one home of each dependency; execa is at home wherever a process is started. */

@@ -6,13 +6,14 @@ import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilit
 import { DEFAULTS } from '../spec/defaults.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption, VMOptions } from '../spec/options.js'
+import { PreparedImage } from '../spec/prepared-image.js'
 import { resolveSpec } from '../spec/resolve-spec.js'
-import { type BootOptions, bootMachine } from '../vm/boot.js'
+import { bootMachine } from '../vm/boot.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
-import { startWarm } from '../warm/start-warm.js'
+import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
 
 /**
@@ -36,32 +37,44 @@ export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
     signal: options.signal,
     log,
   }
+  const steps = options.image instanceof PreparedImage ? options.image.steps : []
+  const order = { spec, host, steps, settings, standby: options.standby }
   try {
-    return await startGuest(spec, host, settings, options)
+    return await startGuest(order, options)
   } catch (error) {
     if (!isLostKvm(error, spec, host)) throw error
     await forgetKvm((error as VMError).details.summary, { qemu: host.qemu })
     log(
       `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
     )
-    return await startGuest(spec, await chooseHost('tcg', host.qemu, host, log), settings, options)
+    return await startGuest({ ...order, host: await chooseHost('tcg', host.qemu, host, log) }, options)
   } finally {
     await swept
   }
 }
 
-/** Warm where that was asked for, or where nothing speaks against it. */
-async function startGuest(
-  spec: MachineSpec<VM>,
-  host: MachineHost,
-  settings: Omit<BootOptions, 'startedFrom'>,
-  options: VMOptions<VM>,
-): Promise<VM> {
+/** Warm where nothing speaks against it. */
+async function startGuest(order: GuestOrder, options: VMOptions<VM>): Promise<VM> {
+  const { spec, settings } = order
   const coldReason = findColdReason(spec, options)
-  if (coldReason === undefined) return startWarm(spec, host, settings)
+  if (coldReason === undefined) {
+    const start = await startWarm(order)
+    return 'guest' in start ? start.guest.vm : startCold(order, start.coldReason)
+  }
   if (options.start === 'warm') settings.log(`'${spec.name}' is booted cold: ${coldReason}.`)
-  const startedFrom = { kind: 'cold', reason: coldReason } as const
-  return (await bootMachine(spec, host, { ...settings, startedFrom })).vm
+  return startCold(order, coldReason)
+}
+
+/** What others would go on from is done in this guest itself. */
+async function startCold({ spec, host, steps, settings }: GuestOrder, reason: string): Promise<VM> {
+  const { vm } = await bootMachine(spec, host, { ...settings, startedFrom: { kind: 'cold', reason } })
+  try {
+    for (const { run } of steps) await run(vm)
+    return vm
+  } catch (error) {
+    await vm.dispose()
+    throw error
+  }
 }
 
 const swept = new Map<string | undefined, Promise<void>>()
@@ -80,7 +93,8 @@ async function planMachine(
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   const name = options.image ?? (options.kernel === undefined ? DEFAULTS.image : undefined)
-  const image = name === undefined ? undefined : await resolveImage(name, { signal: options.signal })
+  const source = name instanceof PreparedImage ? name.source : name
+  const image = source === undefined ? undefined : await resolveImage(source, { signal: options.signal })
   const spec = resolveSpec(options, image)
   return { spec, host: await chooseHost(spec.accel, qemu, capabilities, log) }
 }

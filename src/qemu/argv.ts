@@ -8,7 +8,9 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...identityArgs(spec),
     ...machineArgs(spec, wiring.accelerator, wiring.memoryFile),
     ...bootArgs(spec),
-    ...(wiring.overlay === undefined ? [] : diskArgs({ file: wiring.overlay, format: 'qcow2' })),
+    ...(wiring.overlay === undefined
+      ? []
+      : diskArgs({ file: wiring.overlay, format: 'qcow2', 'node-name': DISK_NODE })),
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
     ...credentialArgs(wiring),
@@ -48,6 +50,9 @@ export function joinOption(
   )
   return [head, ...parts].filter((part) => part !== '').join(',')
 }
+
+/** The name by which QEMU's monitor knows the system's disk. */
+export const DISK_NODE = 'disk0-overlay'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
@@ -110,6 +115,7 @@ function diskArgs(disk: {
   readonly file: string
   readonly format: string
   readonly snapshot?: 'on'
+  readonly 'node-name'?: string
 }): string[] {
   return [
     '-drive',

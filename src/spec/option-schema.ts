@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { parseDuration } from '../common/duration.js'
 import { DISK_FORMATS } from './base-image.js'
 import type { VMOptions } from './options.js'
+import { PreparedImage } from './prepared-image.js'
 import { parseMemorySize } from './units.js'
 
 /**
@@ -32,6 +33,7 @@ const texts = (what: string) =>
   rule<readonly string[]>(`a list of ${what}`, (value) => Array.isArray(value) && value.every(isText))
 
 const image = z.union([
+  z.instanceof(PreparedImage),
   z.strictObject({
     path: z.custom<string>(isText, { error: 'the path of a disk image' }),
     format: oneOf(...DISK_FORMATS),
@@ -113,6 +115,7 @@ export const optionSchema = z.strictObject({
   hostfwd: z.array(hostForward, { error: 'a list such as [{ guest: 80 }]' }).optional(),
   ssh: z.union([z.literal(false), ssh]).optional(),
   start: oneOf('warm', 'cold'),
+  standby: flag(),
   ready: rule<VMOptions['ready']>(
     "'ssh', 'agent', 'none', a RegExp for the serial console, or a function",
     (value) => {

@@ -1,12 +1,12 @@
 import type { Duration } from '../common/duration.js'
-import type { DiskFormat } from './base-image.js'
+import type { ImageSource, PreparedImage } from './prepared-image.js'
 import type { MemorySize } from './units.js'
 
 /**
  * A base image: a recipe's name (`'tiny'`), the path of a disk image, or a path whose format is said.
  * The format of a path alone is found out by its content.
  */
-export type ImageOption = string | { readonly path: string; readonly format?: DiskFormat }
+export type ImageOption = ImageSource
 
 /** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
 export type AccelOption = 'auto' | 'kvm' | 'tcg'
@@ -76,7 +76,7 @@ export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm
 /** What to boot. Everything has a default: `{}` is the `tiny` guest. */
 export interface VMOptions<VM = unknown> {
   /** What to boot from; never written to (QEMU: `-drive`, with an overlay). @default 'tiny'; no disk if only `kernel` is given */
-  readonly image?: ImageOption
+  readonly image?: ImageOption | PreparedImage<VM>
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
@@ -111,6 +111,11 @@ export interface VMOptions<VM = unknown> {
    * and `vm.startedFrom` says why. @default 'warm' where the image can, as `tiny`
    */
   readonly start?: 'warm' | 'cold'
+  /**
+   * Whether the next guest like this one is made ready while this one is used, so that it is there at once: with the
+   * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on
+   */
+  readonly standby?: boolean
   /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */

@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises'
 import { CleanupStack } from '../common/cleanup-stack.js'
+import { createDeferred } from '../common/deferred.js'
 import { UsageError, VMError, vmError } from '../errors.js'
 import { toDiskError } from '../image/run-tool.js'
 import { buildQemuCommand } from '../qemu/argv.js'
@@ -24,6 +25,8 @@ export interface BootOptions {
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
+  /** Called with the id of each QEMU as soon as it runs. */
+  readonly onProcess?: ((pid: number) => void) | undefined
   /** What the machine goes on from; else it begins at its power button. */
   readonly frozen?: FrozenMachine | undefined
   /** A file for the guest's RAM, from which others can go on when it is frozen. */
@@ -36,6 +39,8 @@ export interface BootedGuest {
   readonly machine: Machine
   /** The newest power-on. */
   readonly session: Session
+  /** Resolves when it was thrown away. */
+  readonly disposed: Promise<void>
 }
 
 /**
@@ -55,6 +60,8 @@ export async function bootMachine(
   let machine: Machine | undefined
   let session: Session | undefined
   let vm: VM | undefined
+  const disposed = createDeferred<void>()
+  cleanup.defer(() => disposed.resolve())
   try {
     const made = await prepareMachine(spec as MachineSpec, host, options, cleanup)
     machine = made
@@ -71,6 +78,7 @@ export async function bootMachine(
     return {
       vm,
       machine,
+      disposed: disposed.promise,
       get session() {
         return session ?? first
       },

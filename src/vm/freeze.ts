@@ -8,7 +8,7 @@ import { PARKED } from '../image/guest-identity.js'
 import type { Machine } from './machine.js'
 import { stageDeadlineMs } from './readiness.js'
 import type { Session } from './session.js'
-import { IGNORE_SHARED } from './thaw.js'
+import { ignoreShared } from './thaw.js'
 
 const PARK = '/usr/lib/withvm/park'
 /** The state of the devices is small; a host whose disk is busy may take a while. */
@@ -48,7 +48,7 @@ async function saveState(
   const wait = { timeoutMs: SAVE_MS, signal }
   const listener = await listenUnix(machine.workspace.socket('state.sock'))
   try {
-    await qmp.execute('migrate-set-capabilities', IGNORE_SHARED, wait)
+    await qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
     const accepted = listener.accept(wait)
     accepted.catch(() => {})
     await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {

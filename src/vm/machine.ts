@@ -88,7 +88,7 @@ export interface Machine {
   readonly overlay: string | undefined
   readonly ports: PortReservation
   setPorts(ports: PortReservation): void
-  readonly log: (line: string) => void
+  log: (line: string) => void
   /** The QEMU of the newest power-on. */
   readonly process: QemuProcess | undefined
   setProcess(process: QemuProcess): void

@@ -3,6 +3,7 @@ import { createDeferred } from '../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
+import { Checkpoints } from './checkpoints.js'
 import { addEvidence } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { firstStage, waitUntilReady } from './readiness.js'
@@ -43,6 +44,7 @@ export class Power {
   readonly #machine: Machine
   readonly #controls: PowerControls
   readonly #ending = new AbortController()
+  readonly #checkpoints: Checkpoints
   #starting: Promise<Session> | undefined
 
   /** @param vm what a `ready` function of the author's is given. */
@@ -52,6 +54,7 @@ export class Power {
     this.#vm = vm
     this.#machine = machine
     this.#controls = controls
+    this.#checkpoints = new Checkpoints(machine)
     this.#follow(session)
   }
 
@@ -110,8 +113,7 @@ export class Power {
         hint: 'call `vm.shutdown()` or `vm.powerCut()` first, or `vm.reboot()`.',
       })
     }
-    const ending = this.#ending.signal
-    const signal = options.signal === undefined ? ending : AbortSignal.any([options.signal, ending])
+    const signal = eitherSignal(this.#ending.signal, options.signal)
     this.#starting = this.#controls.powerOn(signal)
     try {
       this.session = await this.#starting
@@ -174,6 +176,31 @@ export class Power {
     this.session.guestResets = 0
     if (watch.isReady) watch.restart(firstStage(this.#machine))
     await this.waitUntilReady(signal)
+  }
+
+  /** The names of the points of this power-on that the guest can go back to. */
+  get checkpoints(): readonly string[] {
+    return this.#checkpoints.names(this.session)
+  }
+
+  async checkpoint(name: string, signal?: AbortSignal): Promise<void> {
+    const session = this.requireRunning()
+    session.watch.failure.throwIfAborted()
+    const either = eitherSignal(this.#ending.signal, signal)
+    await raceLoss(this.#checkpoints.save(name, session, either), session)
+  }
+
+  async restore(name: string, signal?: AbortSignal): Promise<void> {
+    const session = this.requireRunning()
+    const either = eitherSignal(this.#ending.signal, signal)
+    await raceLoss(
+      this.#checkpoints.restore(name, session, either).finally(() => {
+        // What was connected to the guest was so to one that is no more.
+        this.access.close('the guest went back to a checkpoint')
+        this.#machine.agent.restart()
+      }),
+      session,
+    )
   }
 
   /** Closes what is connected to the guest, for good. */
@@ -243,6 +270,10 @@ export class Power {
 
 function hasAgent({ spec }: Machine): boolean {
   return spec.image?.traits.hasAgent === true || spec.ready === 'agent'
+}
+
+function eitherSignal(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
+  return second === undefined ? first : AbortSignal.any([first, second])
 }
 
 /** Ends with the guest: at its panic, unless that is past, and at the end of its QEMU. */

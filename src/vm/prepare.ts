@@ -39,6 +39,8 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    /** Called with the id of each QEMU as soon as it runs. */
+    readonly onProcess?: ((pid: number) => void) | undefined
     /** What it goes on from; else it begins at its power button. */
     readonly frozen?: FrozenMachine | undefined
   },
@@ -103,6 +105,7 @@ export async function prepareMachine(
     },
     setProcess: (started) => {
       process = started
+      settings.onProcess?.(started.pid)
     },
   }
   cleanup.defer(() => {

@@ -24,18 +24,24 @@ export async function thawGuest(
   const wait = { timeoutMs: stageDeadlineMs(machine, 'kernel'), signal: either }
   const resumed = qmp.waitForEvent('RESUME', wait)
   await Promise.all([
-    qmp.execute('migrate-set-capabilities', IGNORE_SHARED, wait),
+    qmp.execute('migrate-set-capabilities', ignoreShared(true), wait),
     qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` }, wait),
   ])
   await resumed
-  await machine.resident.tell(identityMessage(machine), wait)
+  await Promise.all([
+    machine.resident.tell(identityMessage(machine), wait),
+    // What is saved from now on, as a checkpoint, is to be whole.
+    qmp.execute('migrate-set-capabilities', ignoreShared(false), wait),
+  ])
   // Its log begins at its first boot, and so does this boot.
   session.bootMark = { offset: 0 }
   watch.enter('sshd')
 }
 
 /** What is in a file that both sides have is not copied. */
-export const IGNORE_SHARED = { capabilities: [{ capability: 'x-ignore-shared', state: true }] } as const
+export function ignoreShared(state: boolean) {
+  return { capabilities: [{ capability: 'x-ignore-shared', state }] }
+}
 
 function identityMessage({ spec, identity, keys }: Machine): Buffer {
   if (keys === undefined) throw new TypeError('a guest without keys of ours cannot be thawed')

@@ -7,7 +7,7 @@ const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z 
 
 /** What was said on a channel and when, the newest of it: for the logs of a guest that failed. */
 export class Transcript {
-  readonly #startedAt = performance.now()
+  #startedAt = performance.now()
   #records: string[] = []
 
   add(text: string): void {
@@ -16,6 +16,12 @@ export class Transcript {
     const cut = redacted.length > MAX_RECORD_CHARS ? `${redacted.slice(0, MAX_RECORD_CHARS)} …` : redacted
     this.#records.push(`${seconds.padStart(9)} ${cut.replaceAll('\n', `\n${' '.repeat(10)}`)}`)
     if (this.#records.length > MAX_RECORDS * 2) this.#records = this.#records.slice(-MAX_RECORDS)
+  }
+
+  /** Forgets what was recorded: it was nothing that the author did. */
+  clear(): void {
+    this.#startedAt = performance.now()
+    this.#records = []
   }
 
   /** One record a line, with the seconds since the guest was made. */

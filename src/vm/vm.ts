@@ -291,6 +291,34 @@ export class VM {
     return kept
   }
 
+  /** The names of the checkpoints that the guest can go back to. */
+  get checkpoints(): readonly string[] {
+    return this.#power.checkpoints
+  }
+
+  /**
+   * Keeps the guest as it is now, RAM and disk, under a name, and lets it go on. A name that there is already is given anew.
+   * Checkpoints last until the guest is switched off.
+   *
+   * @throws {InfrastructureError} CHECKPOINT_FAILED when a device cannot be saved, or there is no disk; NO_SPACE.
+   * @example await vm.checkpoint('installed')
+   */
+  checkpoint(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    return this.#power.checkpoint(name, options.signal)
+  }
+
+  /**
+   * Puts the guest back to where it was at a checkpoint, RAM and disk, whatever became of it since; only its clock is set to
+   * now. Commands that were running end. Its console's log goes on.
+   *
+   * @throws {UsageError} INVALID_OPTIONS when there is no such checkpoint.
+   * @throws {InfrastructureError} CHECKPOINT_FAILED
+   * @example await vm.restore('installed')
+   */
+  restore(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    return this.#power.restore(name, options.signal)
+  }
+
   /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */
   dispose(): Promise<void> {
     return this.#power.dispose()

@@ -1,16 +1,139 @@
+import { VMError } from '../errors.js'
+import { hashInputs } from '../image/cache.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import { type BootOptions, bootMachine } from '../vm/boot.js'
+import type { Preparation } from '../spec/prepared-image.js'
+import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
-import { openTemplate } from './template.js'
+import { StandbyPool } from './standby.js'
+import { discardTemplate, FreezeFailure, openTemplate, type Template } from './template.js'
 
-/** Starts a guest from its template. */
-export async function startWarm(
-  spec: MachineSpec<VM>,
-  host: MachineHost,
-  settings: Omit<BootOptions, 'startedFrom'>,
-): Promise<VM> {
-  const { name, frozen, buildMs } = await openTemplate(spec, host, settings)
+/** A guest that is to be started. */
+export interface GuestOrder {
+  readonly spec: MachineSpec<VM>
+  readonly host: MachineHost
+  /** What was done in the guest that it goes on from. */
+  readonly steps: readonly Preparation<VM>[]
+  readonly settings: Omit<BootOptions, 'startedFrom' | 'frozen' | 'memoryFile' | 'onProcess'>
+  /** Whether the next is made ready meanwhile; undefined: where it is likely to be wanted. */
+  readonly standby: boolean | undefined
+}
+
+/** A guest went on from a template, or could not. */
+export type WarmStart =
+  | { readonly guest: BootedGuest }
+  | {
+      /** Why it has to be booted. */
+      readonly coldReason: string
+    }
+
+const pool = new StandbyPool()
+/** Templates that could not be made in this process, and why: they are not tried again. */
+const refused = new Map<string, string>()
+
+/**
+ * Starts a guest from its template, or takes one that stands by. What is wrong with a template is not the author's
+ * fault: it is made again, and where that does not help, the guest is to be booted.
+ *
+ * @throws what the boot of the template's guest throws, and what its preparation does.
+ */
+export async function startWarm(order: GuestOrder): Promise<WarmStart> {
+  const key = standbyKey(order)
+  const { signal, log } = order.settings
+  const ready = await pool.take(key, signal)
+  if (ready !== undefined) {
+    const { startedFrom } = ready.machine
+    ready.machine.log = log
+    if (startedFrom.kind !== 'cold')
+      ready.machine.startedFrom = { kind: 'stand-by', template: startedFrom.template }
+    follow(ready, order, key)
+    return { guest: ready }
+  }
+  const start = await startFromTemplate(order)
+  if ('guest' in start) follow(start.guest, order, key)
+  return start
+}
+
+function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
+  const start = async (onProcess: (pid: number) => void) => {
+    // It outlives whoever asks for it, and tells nobody of what it does.
+    const settings = { ...order.settings, signal: undefined, artifacts: undefined, log: () => {} }
+    const template = await openTemplate({ ...order, settings })
+    return thaw({ ...order, settings }, template, onProcess)
+  }
+  pool.follow(guest, { key, spec: order.spec, start }, order.standby)
+}
+
+/** A template that cannot be used is made again once: it may be damaged. */
+async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
+  const key = hashInputs([order.spec.image?.identity, templateWish(order)])
+  const known = refused.get(key)
+  if (known !== undefined) return { coldReason: known }
+  const { log, signal } = order.settings
+  for (let isFirst = true; ; isFirst = false) {
+    let template: Template | undefined
+    try {
+      template = await openTemplate(order)
+      return { guest: await thaw(order, template) }
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (!isTemplatesFault(error, template)) throw error
+      const reason = `${template === undefined ? 'it could not be frozen' : 'its template could not be used'}: ${summaryOf(error)}`
+      if (template !== undefined) await discardTemplate(template)
+      if (isFirst && template !== undefined) {
+        log(`the template ${template.name} is made again: ${summaryOf(error)}`)
+        continue
+      }
+      log(`'${order.spec.name}' is booted cold: ${reason}`)
+      refused.set(key, reason)
+      return { coldReason: reason }
+    }
+  }
+}
+
+async function thaw(
+  { spec, host, settings }: GuestOrder,
+  { name, frozen, buildMs }: Template,
+  onProcess?: (pid: number) => void,
+): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  return (await bootMachine(spec, host, { ...settings, frozen, startedFrom })).vm
+  return bootMachine(spec, host, { ...settings, frozen, startedFrom, onProcess })
+}
+
+/** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */
+function isTemplatesFault(error: unknown, template: Template | undefined): boolean {
+  if (error instanceof FreezeFailure) return true
+  if (!(error instanceof VMError)) return false
+  if (template === undefined) return error.code === 'NO_SPACE'
+  return [
+    'QMP_FAILED',
+    'QEMU_FAILED',
+    'QEMU_DIED',
+    'RESIDENT_SILENT',
+    'BOOT_TIMEOUT',
+    'GUEST_PANICKED',
+  ].includes(error.code)
+}
+
+function summaryOf(error: unknown): string {
+  const cause = error instanceof FreezeFailure ? error.cause : error
+  return cause instanceof VMError ? cause.details.summary : String(cause)
+}
+
+/** Guests are alike where they have the same machine, the same names and ports, and the same folder for their files. */
+function standbyKey(order: GuestOrder): string {
+  const { name, forwards, network, timeouts } = order.spec
+  return hashInputs([templateWish(order), name, forwards, network, timeouts, order.settings.tmpdir])
+}
+
+function templateWish({ spec, host, steps }: GuestOrder): unknown {
+  const { image: _, name: _name, forwards: _forwards, ready, ...machine } = spec
+  return [
+    machine,
+    String(ready),
+    host.accelerator,
+    host.qemu.identity,
+    spec.image?.identity,
+    steps.map(({ run, inputs, files }) => [String(run), inputs, files]),
+  ]
 }

@@ -1,10 +1,12 @@
-import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { nameEntry, openCacheEntry } from '../image/cache.js'
+import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
 import { createEmptyOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
+import { copySparse } from '../image/sparse-copy.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { Preparation } from '../spec/prepared-image.js'
 import { type BootOptions, bootMachine } from '../vm/boot.js'
 import { freezeGuest } from '../vm/freeze.js'
 import type { FrozenMachine, MachineHost } from '../vm/machine.js'
@@ -15,6 +17,7 @@ import { describeTemplate } from './template-key.js'
 export interface Template {
   /** Its name among all: the image's, and a digest of all that it depends on. */
   readonly name: string
+  readonly dir: string
   readonly frozen: FrozenMachine
   /** What it took to boot and freeze it, milliseconds; undefined where it was there already. */
   readonly buildMs: number | undefined
@@ -29,24 +32,34 @@ const FILES = {
 }
 const FOLDER = 'templates'
 
+/** A guest that booted could not be frozen: its boot was not at fault. */
+export class FreezeFailure extends Error {}
+
+/** What a template is made of: a machine, and what is done in it. */
+export interface TemplatePlan {
+  readonly spec: MachineSpec<VM>
+  readonly host: MachineHost
+  readonly steps: readonly Preparation<VM>[]
+  readonly settings: Omit<BootOptions, 'startedFrom'>
+}
+
 /**
- * Gives the template of a machine: from the cache, or made now, while other processes that want it wait.
+ * Gives the template of a machine: from the cache, or made now, while other processes that want it wait. One with steps
+ * goes on from that of the steps before.
  *
- * @throws what a boot of the guest throws.
- * @throws {UsageError} FREEZE_REFUSED when QEMU cannot save the state of this machine.
+ * @throws what a boot of the guest throws, and what a step throws.
+ * @throws {FreezeFailure} when QEMU cannot save the state of this machine, or the guest does not come to rest.
  * @throws {InfrastructureError} NO_SPACE when the disk is full.
  */
-export async function openTemplate(
-  spec: MachineSpec<VM>,
-  host: MachineHost,
-  options: Omit<BootOptions, 'startedFrom'>,
-): Promise<Template> {
+export async function openTemplate(plan: TemplatePlan): Promise<Template> {
+  const { spec, steps, settings } = plan
+  const parent = steps.length === 0 ? undefined : await openTemplate({ ...plan, steps: steps.slice(0, -1) })
   const cacheDir = resolveCacheDir()
-  const name = spec.image?.name ?? 'guest'
-  const inputs = describeTemplate(spec as MachineSpec<never>, host)
+  const name = basename(spec.image?.name ?? 'guest')
+  const inputs = await describePlan(plan, parent)
   const entry = nameEntry(name, inputs)
-  const final = join(cacheDir, FOLDER, entry)
-  const progress = createProgress(`booting '${name}' once, for all guests to go on from`)
+  const what = parent === undefined ? `booting '${name}' once` : `preparing '${name}' (step ${steps.length})`
+  const progress = createProgress(`${what}, for all guests to go on from`)
   let buildMs: number | undefined
   try {
     const dir = await openCacheEntry({
@@ -57,37 +70,60 @@ export async function openTemplate(
       build: async (building) => {
         const startedAt = performance.now()
         progress.report('booting')
-        await buildTemplate({ spec: { ...spec, name }, host, building, final, options })
+        await buildTemplate(plan, parent, { building, final: join(cacheDir, FOLDER, entry) })
         buildMs = performance.now() - startedAt
       },
-      onWait: () => progress.report('waiting for another process that boots it'),
-      signal: options.signal,
+      onWait: () => progress.report('waiting for another process that does it'),
+      signal: settings.signal,
     })
-    return { name: entry, frozen: describeFiles(dir, spec), buildMs }
+    return { name: entry, dir, frozen: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
   } finally {
     progress.end(buildMs === undefined ? undefined : 'done')
   }
 }
 
-async function buildTemplate(plan: {
-  readonly spec: MachineSpec<VM>
-  readonly host: MachineHost
-  readonly building: string
-  readonly final: string
-  readonly options: Omit<BootOptions, 'startedFrom'>
-}): Promise<void> {
-  const { spec, host, building, final, options } = plan
+/** Removes a template that cannot be used. Guests that have come from it go on. */
+export async function discardTemplate({ dir }: Template): Promise<void> {
+  await rm(dir, { recursive: true, force: true })
+}
+
+async function describePlan(
+  { spec, host, steps }: TemplatePlan,
+  parent: Template | undefined,
+): Promise<unknown> {
+  const step = steps.at(-1)
+  if (parent === undefined || step === undefined) return describeTemplate(spec as MachineSpec<never>, host)
+  const files = await Promise.all((step.files ?? []).map(async (file) => [file, await hashFile(file)]))
+  return { parent: parent.name, step: String(step.run), inputs: step.inputs, files }
+}
+
+async function buildTemplate(
+  { spec, host, steps, settings }: TemplatePlan,
+  parent: Template | undefined,
+  { building, final }: { readonly building: string; readonly final: string },
+): Promise<void> {
+  const { signal } = settings
   const memoryFile = join(building, FILES.memory)
-  const guest = await bootMachine(spec, host, { ...options, memoryFile, startedFrom: { kind: 'cold' } })
-  await using _ = guest.vm
-  const { signal } = options
-  await freezeGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
+  if (parent !== undefined) await copySparse(parent.frozen.memory, memoryFile, signal)
+  const guest = await bootMachine(
+    { ...spec, name: basename(spec.image?.name ?? spec.name), forwards: spec.forwards.slice(0, 1) },
+    host,
+    { ...settings, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
+  )
+  await using vm = guest.vm
+  if (parent !== undefined) await steps.at(-1)?.run(vm)
+  try {
+    await freezeGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw new FreezeFailure('the guest cannot be frozen', { cause: error })
+  }
   await copyFile(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
   if (guest.machine.overlay === undefined) return
-  await copyFile(guest.machine.overlay, join(building, FILES.disk))
-  const base = { path: join(building, FILES.disk), format: 'qcow2' } as const
+  const disk = join(building, FILES.disk)
+  await copyFile(guest.machine.overlay, disk)
   await createEmptyOverlay({
-    base,
+    base: { path: disk, format: 'qcow2' },
     storedAs: join(final, FILES.disk),
     path: join(building, FILES.overlay),
     signal,
@@ -101,4 +137,8 @@ function describeFiles(dir: string, spec: MachineSpec<VM>): FrozenMachine {
     serialLog: join(dir, FILES.log),
     overlay: spec.image?.disk === undefined ? undefined : join(dir, FILES.overlay),
   }
+}
+
+function sum(first: number | undefined, second: number | undefined): number | undefined {
+  return first === undefined && second === undefined ? undefined : (first ?? 0) + (second ?? 0)
 }

@@ -1,0 +1,30 @@
+import { buildClockMessage } from '../image/guest-identity.js'
+import type { BootedGuest } from '../vm/boot.js'
+import { stageDeadlineMs } from '../vm/readiness.js'
+
+/** Makes the guest ready to the last: with its connections open and the code that they need translated. Then stops it. */
+export async function pauseGuest({ vm, machine, session }: BootedGuest): Promise<void> {
+  await Promise.all([vm.ssh`true`, vm.exec('true')])
+  await session.qmp.execute('stop')
+  machine.transcripts.commands.clear()
+}
+
+/** Lets a guest that was stopped go on, and sets its clock. Gives whether it is there. */
+export async function continueGuest(
+  { machine, session }: BootedGuest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { failure } = session.watch
+  if (failure.aborted) return false
+  const wait = { timeoutMs: stageDeadlineMs(machine, 'login'), signal }
+  try {
+    await Promise.all([
+      session.qmp.execute('cont', {}, wait),
+      machine.resident.tell(buildClockMessage(), wait),
+    ])
+    return true
+  } catch {
+    signal?.throwIfAborted()
+    return false
+  }
+}

@@ -1,0 +1,153 @@
+import { availableParallelism, freemem } from 'node:os'
+import { raceSignal } from '../common/deadline.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
+import type { BootedGuest } from '../vm/boot.js'
+import type { VM } from '../vm/vm.js'
+import { continueGuest, pauseGuest } from './pause.js'
+import { canRaise, setNiceness } from './priority.js'
+
+/** A guest that nobody takes for this long is thrown away: its memory may be of more use elsewhere. */
+const IDLE_MS = 50_000
+/** How long after its last guest a program that is no test runner may come to want another, milliseconds. */
+const GRACE_MS = 250
+/** What is to stay free beside one more guest. */
+const SPARE_BYTES = 512 * 1024 ** 2
+
+/** How a guest is made that can stand by. */
+export interface StandbyOrder {
+  /** Which guests are alike: one of them will do for any of them. */
+  readonly key: string
+  readonly spec: MachineSpec<VM>
+  /** Starts one; is told the process as soon as there is one. */
+  readonly start: (onProcess: (pid: number) => void) => Promise<BootedGuest>
+}
+
+interface Standby {
+  readonly key: string
+  readonly guest: Promise<BootedGuest>
+  isReady: boolean
+  /** Lets it go on at full speed. */
+  hurry(): void
+}
+
+/**
+ * Guests that were made ready while a test ran, and stopped: the next test has only to let one go on. They are made with
+ * what processor time the tests leave over, and are gone with this process.
+ */
+export class StandbyPool {
+  readonly #standbys: Standby[] = []
+  readonly #timers = new Map<Standby, NodeJS.Timeout>()
+  /** How many times guests of a key were asked for. */
+  readonly #asked = new Map<string, number>()
+  /** How many are to stand by: more where tests come faster than guests. */
+  #wanted = 1
+  #inUse = 0
+  #grace: NodeJS.Timeout | undefined
+  /** A test runner keeps its process alive by itself, and ends it by itself. */
+  readonly #isInRunner = process.env.VITEST !== undefined
+
+  /** Gives one that stands by, or is being made ready; undefined where there is none that could be used. */
+  async take(key: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {
+    this.#asked.set(key, (this.#asked.get(key) ?? 0) + 1)
+    clearTimeout(this.#grace)
+    for (;;) {
+      const standby =
+        this.#standbys.find((one) => one.key === key && one.isReady) ??
+        this.#standbys.find((one) => one.key === key)
+      if (standby === undefined) return undefined
+      this.#remove(standby)
+      if (!standby.isReady) this.#wanted = Math.min(this.#wanted + 1, availableParallelism())
+      standby.hurry()
+      const guest = await raceSignal(standby.guest, signal).catch((error: unknown) => {
+        if (!signal?.aborted) return undefined
+        void standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
+        throw error
+      })
+      if (guest !== undefined && (await continueGuest(guest, signal))) return guest
+      void guest?.vm.dispose().catch(() => {})
+    }
+  }
+
+  /** A guest is in use from now on, for which others may be made ready meanwhile. */
+  follow(guest: BootedGuest, order: StandbyOrder, choice: boolean | undefined): void {
+    this.#inUse++
+    void guest.disposed.then(() => this.#onDisposed())
+    const isLikely = this.#isInRunner || (this.#asked.get(order.key) ?? 0) > 1
+    if (choice ?? isLikely) this.#refill(order)
+  }
+
+  /** Throws away all that stand by. */
+  async clear(): Promise<void> {
+    await Promise.all(this.#standbys.splice(0).map((standby) => this.#discard(standby)))
+  }
+
+  #refill(order: StandbyOrder): void {
+    // Guests of another kind have had their time.
+    for (const other of this.#standbys.filter(({ key }) => key !== order.key)) {
+      this.#remove(other)
+      void this.#discard(other)
+    }
+    while (this.#standbys.length < this.#wanted && freemem() > order.spec.memoryBytes + SPARE_BYTES) {
+      this.#add(order)
+    }
+  }
+
+  #add({ key, start }: StandbyOrder): void {
+    let pid: number | undefined
+    let isHurried = !canRaise()
+    const started = start((found) => {
+      pid = found
+      if (!isHurried) setNiceness(found, 19)
+    })
+    const standby: Standby = {
+      key,
+      isReady: false,
+      hurry: () => {
+        if (!isHurried && pid !== undefined) setNiceness(pid, 0)
+        isHurried = true
+      },
+      guest: started.then(async (guest) => {
+        try {
+          await pauseGuest(guest)
+        } catch (error) {
+          await guest.vm.dispose()
+          throw error
+        }
+        standby.isReady = true
+        this.#startIdling(standby)
+        return guest
+      }),
+    }
+    this.#standbys.push(standby)
+    standby.guest.catch(() => this.#remove(standby)) // the next start finds out what is wrong
+  }
+
+  #startIdling(standby: Standby): void {
+    if (!this.#standbys.includes(standby)) return
+    const timer = setTimeout(() => {
+      this.#remove(standby)
+      void this.#discard(standby)
+    }, IDLE_MS)
+    timer.unref()
+    this.#timers.set(standby, timer)
+  }
+
+  #onDisposed(): void {
+    this.#inUse--
+    if (this.#inUse > 0 || this.#isInRunner) return
+    clearTimeout(this.#grace)
+    this.#grace = setTimeout(() => void this.clear(), GRACE_MS)
+  }
+
+  #remove(standby: Standby): void {
+    const index = this.#standbys.indexOf(standby)
+    if (index >= 0) this.#standbys.splice(index, 1)
+    clearTimeout(this.#timers.get(standby))
+    this.#timers.delete(standby)
+  }
+
+  async #discard(standby: Standby): Promise<void> {
+    this.#remove(standby)
+    await standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
+  }
+}
