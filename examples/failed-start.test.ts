@@ -19,6 +19,7 @@ function leaveOutHost(message: string): string {
     .replace(/\S+(?= -name)/, 'qemu-system-x86_64')
     .replace(/accel=\w+/, 'accel=…')
     .replace(/-cpu \w+/, '-cpu …')
+    .replace(/mac=[\w:]+/, 'mac=…')
     .replace(/file=[^,]+/, 'file=…/disk.qcow2')
     .replace(/127\.0\.0\.1:\d+/, '127.0.0.1:…')
 }

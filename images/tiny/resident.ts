@@ -10,6 +10,8 @@ import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './sysca
 const PORT = '/dev/virtio-ports/org.withvm.resident.0'
 /** Through this the SSH server gets its host key: it has been started, and waits for it. */
 export const HOST_KEY_FIFO = '/run/withvm/host-key'
+/** By this a script that waits for the clone to begin is told what it is to do. */
+export const THAWED_FIFO = '/run/withvm/thawed'
 export const RESIDENT_PATHS = {
   clock: '/usr/lib/withvm/resident-clock',
   identity: '/usr/lib/withvm/resident-identity',
@@ -68,7 +70,7 @@ export function assembleClockResident(): Buffer {
  * begin, and goes on as the clock's resident. Runs as the parent of an SSH server that waits for its host key.
  */
 export function assembleIdentityResident(): Buffer {
-  const { hostname, address, machineId, authorizedKeys, hostKey, nonce } = IDENTITY
+  const { hostname, address, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
   const fifo = 12
   return assembleSyscallProgram([
     ...openAs(FD.port, PORT, O_RDWR),
@@ -92,6 +94,9 @@ export function assembleIdentityResident(): Buffer {
     // The server goes into the background once it listens: what was started here ends then.
     { number: SYS.wait4, args: [-1, 0, 0, 0] },
     answer(nonce),
+    ...openAs(fifo, THAWED_FIFO, O_WRONLY),
+    { number: SYS.write, args: [fifo, { bufferAt: afterwards.at }, afterwards.bytes] },
+    { number: SYS.close, args: [fifo] },
     {
       number: SYS.execve,
       args: [RESIDENT_PATHS.clock, { strings: ['resident'] }, ENVIRONMENT],

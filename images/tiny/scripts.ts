@@ -1,5 +1,11 @@
 /** The programs, shell scripts and tables of the guest, by path. */
-import { assembleClockResident, assembleIdentityResident, HOST_KEY_FIFO, RESIDENT_PATHS } from './resident.js'
+import {
+  assembleClockResident,
+  assembleIdentityResident,
+  HOST_KEY_FIFO,
+  RESIDENT_PATHS,
+  THAWED_FIFO,
+} from './resident.js'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -62,7 +68,8 @@ const LATE = `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
 mkdir -p /run/withvm
-udhcpc -i eth0 -f -S -t 10 -T 1 -A 10 -s /usr/lib/withvm/dhcp >/dev/null 2>&1 &
+# A guest that is to be frozen takes no lease: each of its clones asks for one, by its own address.
+[ -e /run/credentials/@system/withvm.template ] || /usr/lib/withvm/lease &
 modprobe -a virtio_console button evdev 2>/dev/null
 mkdir -p /run/lock
 [ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &
@@ -83,6 +90,10 @@ fi
 acpid -d -c /etc/acpi -l /dev/null -p /run/acpid.pid >/dev/null 2>&1 &
 `
 
+const LEASE = `#!/bin/sh
+exec udhcpc -i eth0 -f -S -t 10 -T 1 -A 10 -s /usr/lib/withvm/dhcp >/dev/null 2>&1
+`
+
 const CONSOLE = `#!/bin/sh
 # A root shell on a terminal, again and again.
 while :; do
@@ -101,7 +112,6 @@ case "$1" in
       echo 'withvm: network failed: no answer by DHCP' >/dev/console
       ifconfig "$interface" 0.0.0.0
       : >"$state"
-      : >/run/withvm/lease
     fi ;;
   bound | renew)
     if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
@@ -114,8 +124,7 @@ case "$1" in
       for server in $dns; do echo "nameserver $server"; done
     } >/run/resolv.conf.new
     mv /run/resolv.conf.new /run/resolv.conf
-    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console
-    : >/run/withvm/lease ;;
+    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console ;;
 esac
 `
 
@@ -160,24 +169,33 @@ exec busybox "$action"
 const PARK = `#!/bin/sh
 # Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server is
 # started up to where it reads its host key, and the resident waits for the identity of the clone.
-export PATH=${PATH}
+export PATH=${PATH} HOME=/root
+umask 022
 cd /
 renice 0 $$ >/dev/null
-tries=0
-while [ ! -e /run/withvm/lease ] && [ "$tries" -lt 100 ]; do
-  usleep 100000
-  tries=$((tries + 1))
-done
 read -r resident </run/withvm/resident.pid && kill "$resident"
-killall -9 dropbear
-rm -f ${HOST_KEY_FIFO} /run/credentials/@system/*
-mkfifo -m 600 ${HOST_KEY_FIFO}
-: >/root/.ssh/authorized_keys
-echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify
 echo $$ >/run/withvm/resident.pid
+killall -9 dropbear
+rm -f ${HOST_KEY_FIFO} ${THAWED_FIFO} /run/credentials/@system/*
+mkfifo -m 600 ${HOST_KEY_FIFO} ${THAWED_FIFO}
+: >/root/.ssh/authorized_keys
+cd /proc/sys/net
+echo 1 >ipv4/conf/eth0/arp_notify
+read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6
+echo 1 >ipv6/conf/eth0/disable_ipv6
+cd /
+(/usr/lib/withvm/thawed "$without_ipv6" &)
 sync
 /usr/sbin/dropbear -s -p 22 -P /run/dropbear.pid -W 262144 -r ${HOST_KEY_FIFO} &
 exec ${RESIDENT_PATHS.identity}
+`
+
+const THAWED = `#!/bin/sh
+# Waits for the clone to begin. What depends on the address of its card and is not needed at once follows then.
+renice 19 $$ >/dev/null
+read -r what <${THAWED_FIFO}
+echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+[ "$what" = lease ] && exec /usr/lib/withvm/lease
 `
 
 const SHUTDOWN_COMMAND = `#!/bin/sh
@@ -239,7 +257,9 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/console': program(CONSOLE),
   '/usr/lib/withvm/dhcp': program(DHCP),
   '/usr/lib/withvm/shutdown': program(SHUTDOWN),
+  '/usr/lib/withvm/lease': program(LEASE),
   '/usr/lib/withvm/park': program(PARK),
+  '/usr/lib/withvm/thawed': program(THAWED),
   [RESIDENT_PATHS.clock]: program(assembleClockResident()),
   [RESIDENT_PATHS.identity]: program(assembleIdentityResident()),
   '/usr/sbin/poweroff': program(STOP),

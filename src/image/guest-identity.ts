@@ -18,7 +18,9 @@ export const IDENTITY = {
   authorizedKeys: { at: 240, bytes: 256 },
   /** An ed25519 key in dropbear's own form. */
   hostKey: { at: 496, bytes: 83 },
-  nonce: { at: 584, bytes: 8 },
+  /** What is done when the guest has begun: a line of text. */
+  afterwards: { at: 584, bytes: 8 },
+  nonce: { at: 592, bytes: 8 },
 } as const
 
 export const CLOCK_MESSAGE_BYTES = IDENTITY.clockNonce.at + IDENTITY.clockNonce.bytes
@@ -37,6 +39,8 @@ export interface GuestIdentity {
   /** One line of `authorized_keys`; empty where nobody may log in by a key of ours. */
   readonly authorizedKey: string
   readonly hostKey: Uint8Array
+  /** Whether it asks for an address by DHCP: not where it is to be frozen again. */
+  readonly takesLease: boolean
 }
 
 const ENTROPY_BYTES = 64
@@ -63,6 +67,7 @@ export function buildIdentityMessage(identity: GuestIdentity, now = Date.now()):
   message.fill('\n', IDENTITY.authorizedKeys.at, IDENTITY.authorizedKeys.at + IDENTITY.authorizedKeys.bytes)
   put(message, IDENTITY.authorizedKeys, Buffer.from(identity.authorizedKey))
   put(message, IDENTITY.hostKey, identity.hostKey)
+  put(message, IDENTITY.afterwards, Buffer.from(identity.takesLease ? 'lease\n\n\n' : 'nothing\n'))
   message.set(randomBytes(IDENTITY.nonce.bytes), IDENTITY.nonce.at)
   return message
 }

@@ -68,6 +68,8 @@ export interface Machine {
   readonly id: string
   readonly spec: MachineSpec
   startedFrom: StartedFrom
+  /** Whether it is to be frozen, for others to go on from. */
+  readonly isTemplate: boolean
   readonly host: MachineHost
   readonly workspace: Workspace
   readonly listeners: {

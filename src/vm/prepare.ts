@@ -39,6 +39,7 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    readonly memoryFile?: string | undefined
     /** Called with the id of each QEMU as soon as it runs. */
     readonly onProcess?: ((pid: number) => void) | undefined
     /** What it goes on from; else it begins at its power button. */
@@ -62,12 +63,13 @@ export async function prepareMachine(
   const listen = (name: string) => acquire(listenUnix(workspace.socket(name)), (listener) => listener.close())
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
+  const isTemplate = settings.memoryFile !== undefined
   const [qmp, serial, agent, resident, smbiosFiles, overlay, ports, serialLog] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
     listen('agent.sock'),
     listen('resident.sock'),
-    writeCredentials(workspace, spec, identity, keys),
+    writeCredentials(workspace, { spec, identity, keys, isTemplate }),
     makeOverlay(workspace, spec, settings.frozen),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
@@ -78,6 +80,7 @@ export async function prepareMachine(
     id: randomBytes(4).toString('hex'),
     spec,
     startedFrom: settings.startedFrom,
+    isTemplate,
     host,
     workspace,
     listeners: { qmp, serial, agent, resident },
@@ -130,9 +133,7 @@ function takesKeys(spec: MachineSpec): boolean {
 /** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter's paths. */
 async function writeCredentials(
   workspace: Workspace,
-  spec: MachineSpec,
-  identity: MachineIdentity,
-  keys: MachineKeys | undefined,
+  { spec, identity, keys, isTemplate }: Pick<Machine, 'spec' | 'identity' | 'keys' | 'isTemplate'>,
 ): Promise<string[]> {
   const traits = spec.image?.traits
   if (traits?.credentials !== 'smbios') return []
@@ -140,6 +141,7 @@ async function writeCredentials(
   const texts = buildSmbiosStrings({
     'system.hostname': Buffer.from(spec.name),
     'system.machine_id': Buffer.from(identity.machineId),
+    ...(isTemplate ? { 'withvm.template': Buffer.from('1') } : {}),
     ...(keys === undefined ? {} : keyCredentials(keys, traits.hostKeyFormat)),
   })
   const names = texts.map((_, index) => `smbios-${index}`)

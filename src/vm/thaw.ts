@@ -43,7 +43,7 @@ export function ignoreShared(state: boolean) {
   return { capabilities: [{ capability: 'x-ignore-shared', state }] }
 }
 
-function identityMessage({ spec, identity, keys }: Machine): Buffer {
+function identityMessage({ spec, identity, keys, isTemplate }: Machine): Buffer {
   if (keys === undefined) throw new TypeError('a guest without keys of ours cannot be thawed')
   return buildIdentityMessage({
     hostname: spec.name,
@@ -51,5 +51,6 @@ function identityMessage({ spec, identity, keys }: Machine): Buffer {
     machineId: identity.machineId,
     authorizedKey: keys.client.publicKey.trim(),
     hostKey: toDropbearHostKey(keys.host),
+    takesLease: !isTemplate,
   })
 }

@@ -18,6 +18,8 @@ export interface StandbyOrder {
   /** Which guests are alike: one of them will do for any of them. */
   readonly key: string
   readonly spec: MachineSpec<VM>
+  /** Its files are in a folder of the author's, who may remove it. */
+  readonly isTemporary: boolean
   /** Starts one; is told the process as soon as there is one. */
   readonly start: (onProcess: (pid: number) => void) => Promise<BootedGuest>
 }
@@ -43,8 +45,8 @@ export class StandbyPool {
   #wanted = 1
   #inUse = 0
   #grace: NodeJS.Timeout | undefined
-  /** A test runner keeps its process alive by itself, and ends it by itself. */
-  readonly #isInRunner = process.env.VITEST !== undefined
+  /** A worker of Vitest lives as long as its test files, and is ended. What it starts inherits its environment, not this. */
+  readonly #isInRunner = '__vitest_worker__' in globalThis
 
   /** Gives one that stands by, or is being made ready; undefined where there is none that could be used. */
   async take(key: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {
@@ -72,8 +74,12 @@ export class StandbyPool {
   follow(guest: BootedGuest, order: StandbyOrder, choice: boolean | undefined): void {
     this.#inUse++
     void guest.disposed.then(() => this.#onDisposed())
-    const isLikely = this.#isInRunner || (this.#asked.get(order.key) ?? 0) > 1
-    if (choice ?? isLikely) this.#refill(order)
+    if (choice ?? this.#isLikely(order)) this.#refill(order)
+  }
+
+  /** Whether another such guest is likely to be wanted, and its files have a place that stays. */
+  #isLikely({ key, isTemporary }: StandbyOrder): boolean {
+    return !isTemporary && (this.#isInRunner || (this.#asked.get(key) ?? 0) > 1)
   }
 
   /** Throws away all that stand by. */

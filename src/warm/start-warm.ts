@@ -61,7 +61,11 @@ function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
     const template = await openTemplate({ ...order, settings })
     return thaw({ ...order, settings }, template, onProcess)
   }
-  pool.follow(guest, { key, spec: order.spec, start }, order.standby)
+  pool.follow(
+    guest,
+    { key, spec: order.spec, isTemporary: order.settings.tmpdir !== undefined, start },
+    order.standby,
+  )
 }
 
 /** A template that cannot be used is made again once: it may be damaged. */

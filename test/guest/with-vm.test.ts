@@ -20,7 +20,7 @@ test('launchVM gives a guest that ends with its scope', async () => {
 })
 
 test('the timeline tells when the guest came to each stage', async () => {
-  await using vm = await launchVM()
+  await using vm = await launchVM({ start: 'cold' })
   const stages = vm.timeline.map(({ stage }) => stage)
   expect(stages[0]).toBe('qemu')
   expect(stages.slice(1)).toEqual(expect.arrayContaining(['kernel', 'init', 'login', 'ready']))
