@@ -39,6 +39,10 @@ export const ERROR_CODES = {
     kind: 'infrastructure',
     meaning: 'a checkpoint of a running guest could not be made, or gone back to',
   },
+  TEMPLATE_IN_USE: {
+    kind: 'infrastructure',
+    meaning: 'a template was to be removed while a running process has guests of it',
+  },
   BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest stayed in one stage of its start for too long' },
   GUEST_PANICKED: { kind: 'guest', meaning: "the guest's kernel panicked" },
   GUEST_FAILED: {

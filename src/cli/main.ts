@@ -54,6 +54,34 @@ function buildProgram(): Command {
       const { bootInteractive } = await import('./boot.js')
       process.exitCode = await bootInteractive(image, flags)
     })
+
+  const templates = program
+    .command('templates')
+    .description('the guests that were booted once and frozen, for others to go on from')
+  templates
+    .command('ls')
+    .description('show them, with what they take on the disk')
+    .option('--json', 'print them as JSON')
+    .action(async (options: { json?: boolean }) => {
+      const { showTemplates } = await import('./templates.js')
+      process.exitCode = await showTemplates({ json: options.json === true })
+    })
+  templates
+    .command('rm')
+    .description('remove some; they are made again when they are needed')
+    .argument('<name...>', 'as `ls` shows them')
+    .action(async (names: string[]) => {
+      const { deleteTemplates } = await import('./templates.js')
+      process.exitCode = await deleteTemplates(names)
+    })
+  templates
+    .command('prune')
+    .description('remove those that were not used for longest, and are not in use')
+    .option('--max-size <size>', "keep as many as take no more than this, as '2G'; else all are removed")
+    .action(async (options: { maxSize?: string }) => {
+      const { tidyTemplates } = await import('./templates.js')
+      process.exitCode = await tidyTemplates(options)
+    })
   return program
 }
 

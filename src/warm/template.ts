@@ -12,6 +12,7 @@ import { freezeGuest } from '../vm/freeze.js'
 import type { FrozenMachine, MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 import { describeTemplate } from './template-key.js'
+import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
 
 /** A guest that was booted once and frozen: others go on from where it had come to. */
 export interface Template {
@@ -30,7 +31,6 @@ const FILES = {
   overlay: 'overlay.qcow2',
   log: 'serial.log',
 }
-const FOLDER = 'templates'
 
 /** A guest that booted could not be frozen: its boot was not at fault. */
 export class FreezeFailure extends Error {}
@@ -61,21 +61,23 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
   const what = parent === undefined ? `booting '${name}' once` : `preparing '${name}' (step ${steps.length})`
   const progress = createProgress(`${what}, for all guests to go on from`)
   let buildMs: number | undefined
+  await markUsed(entry, cacheDir)
   try {
     const dir = await openCacheEntry({
       cacheDir,
-      folder: FOLDER,
+      folder: TEMPLATES,
       name,
       inputs,
       build: async (building) => {
         const startedAt = performance.now()
         progress.report('booting')
-        await buildTemplate(plan, parent, { building, final: join(cacheDir, FOLDER, entry) })
+        await buildTemplate(plan, parent, { building, final: join(cacheDir, TEMPLATES, entry) })
         buildMs = performance.now() - startedAt
       },
       onWait: () => progress.report('waiting for another process that does it'),
       signal: settings.signal,
     })
+    if (buildMs !== undefined) await pruneTemplates({ cacheDir, keep: entry })
     return { name: entry, dir, frozen: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
   } finally {
     progress.end(buildMs === undefined ? undefined : 'done')
