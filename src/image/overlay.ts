@@ -2,6 +2,12 @@ import { VMError, vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 import { QEMU_IMG, runTool } from './run-tool.js'
 
+interface OverlayOptions {
+  readonly base: { readonly path: string; readonly format: DiskFormat }
+  readonly path: string
+  readonly signal?: AbortSignal | undefined
+}
+
 /**
  * Makes a qcow2 file that takes a guest's writes and reads the rest from `base`, which stays as it is.
  *
@@ -9,35 +15,7 @@ import { QEMU_IMG, runTool } from './run-tool.js'
  *   TOOL_NOT_FOUND without qemu-img.
  * @throws {UsageError} IMAGE_INVALID when qemu-img refuses the base.
  */
-export function createOverlay(options: OverlayOptions): Promise<void> {
-  return create(options)
-}
-
-/**
- * Makes an overlay as `createOverlay` does, of a base that will lie at `storedAs` when the overlay is used.
- * @throws as {@link createOverlay}.
- */
-export async function createEmptyOverlay(
-  options: OverlayOptions & { readonly storedAs: string },
-): Promise<void> {
-  await create(options)
-  const { base, path, storedAs, signal } = options
-  await runTool({
-    tool: QEMU_IMG,
-    args: ['rebase', '-u', '-F', base.format, '-b', storedAs, path],
-    purpose: `making an overlay of ${storedAs}`,
-    timeoutMs: 30_000,
-    signal,
-  })
-}
-
-interface OverlayOptions {
-  readonly base: { readonly path: string; readonly format: DiskFormat }
-  readonly path: string
-  readonly signal?: AbortSignal | undefined
-}
-
-async function create({ base, path, signal }: OverlayOptions): Promise<void> {
+export async function createOverlay({ base, path, signal }: OverlayOptions): Promise<void> {
   try {
     await runTool({
       tool: QEMU_IMG,
@@ -58,4 +36,24 @@ async function create({ base, path, signal }: OverlayOptions): Promise<void> {
       cause: error,
     })
   }
+}
+
+/** Says in an overlay that its base lies elsewhere, where it will be when the overlay is used. */
+export async function redirectOverlay(options: OverlayOptions): Promise<void> {
+  await rebase(options, ['-u'])
+}
+
+/** Takes into an overlay what lies between it and `base`, so that it needs nothing else. */
+export async function flattenOverlay(options: OverlayOptions): Promise<void> {
+  await rebase(options, [])
+}
+
+async function rebase({ base, path, signal }: OverlayOptions, mode: readonly string[]): Promise<void> {
+  await runTool({
+    tool: QEMU_IMG,
+    args: ['rebase', '-q', ...mode, '-F', base.format, '-b', base.path, path],
+    purpose: `putting the overlay ${path} on ${base.path}`,
+    timeoutMs: 300_000,
+    signal,
+  })
 }

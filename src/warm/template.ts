@@ -2,7 +2,7 @@ import { copyFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
-import { createEmptyOverlay } from '../image/overlay.js'
+import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
 import { copySparse } from '../image/sparse-copy.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
@@ -124,12 +124,13 @@ async function buildTemplate(
   if (guest.machine.overlay === undefined) return
   const disk = join(building, FILES.disk)
   await copyFile(guest.machine.overlay, disk)
-  await createEmptyOverlay({
-    base: { path: disk, format: 'qcow2' },
-    storedAs: join(final, FILES.disk),
-    path: join(building, FILES.overlay),
-    signal,
-  })
+  // It is not to need the templates that it has come from.
+  if (parent !== undefined && spec.image?.disk !== undefined) {
+    await flattenOverlay({ path: disk, base: spec.image.disk, signal })
+  }
+  const overlay = join(building, FILES.overlay)
+  await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
+  await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
 }
 
 function describeFiles(dir: string, spec: MachineSpec<VM>): FrozenMachine {

@@ -1,0 +1,139 @@
+import { mkdirSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { launchVM, withVM } from 'withvm'
+import { buildCli } from '../../support/built-cli.js'
+import { findLeftovers, NOTHING } from '../../support/leftovers.js'
+import { ownTemplates, templatesIn } from '../../support/own-templates.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { runScript } from '../../support/run-script.js'
+
+const options = { image: 'tiny', standby: false, log: () => {} } as const
+
+beforeAll(buildCli)
+
+/** Starts a guest, sees that it works, and gives what it was started from. */
+function start(more: object = {}) {
+  return withVM({ ...options, ...more }, async (vm) => {
+    expect((await vm.ssh`cat /etc/os-release`).stdout).toContain('withvm tiny')
+    return vm.startedFrom
+  })
+}
+
+function flipByte(path: string, position: number): void {
+  const file = openSync(path, 'r+')
+  const found = readFileSync(path).at(position) ?? 0
+  writeSync(file, Buffer.from([found ^ 0x40]), 0, 1, position)
+}
+
+const DAMAGES: Readonly<Record<string, (template: string) => void>> = {
+  'RAM that was cut off': (template) => truncateSync(join(template, 'memory'), 1024 ** 2),
+  'a bit of RAM that was flipped': (template) => flipByte(join(template, 'memory'), 24 * 1024 ** 2),
+  'a bit of the state that was flipped': (template) => flipByte(join(template, 'state'), 5000),
+  'a bit of the disk that was flipped': (template) => flipByte(join(template, 'disk.qcow2'), 300_000),
+  'a file that is gone': (template) => rmSync(join(template, 'overlay.qcow2')),
+  'no manifest': (template) => rmSync(join(template, 'manifest.json')),
+  'nothing in it': (template) => {
+    rmSync(template, { recursive: true })
+    mkdirSync(template)
+  },
+}
+
+test('a template that was damaged in whatever way is made again', async () => {
+  const cacheDir = ownTemplates()
+  await start()
+  for (const [what, damage] of Object.entries(DAMAGES)) {
+    damage(templatesIn(cacheDir)[0] ?? '')
+    expect(await start(), what).toEqual({
+      kind: 'template',
+      template: expect.any(String),
+      buildMs: expect.any(Number),
+    })
+    expect(await start(), what).toMatchObject({ buildMs: undefined })
+  }
+}, 180_000)
+
+test('a state that QEMU does not take is made again, and said', async () => {
+  const cacheDir = ownTemplates()
+  await start()
+  const [template = ''] = templatesIn(cacheDir)
+  // One whose bookkeeping is as wrong as its content.
+  const state = readFileSync(join(template, 'state')).fill(0x55, 8, 4096)
+  writeFileSync(join(template, 'state'), state)
+  await writeManifestAnew(template)
+  const lines: string[] = []
+  expect(await start({ log: (line: string) => lines.push(line) })).toMatchObject({
+    kind: 'template',
+    buildMs: expect.any(Number),
+  })
+  expect(lines.join('\n')).toMatch(/the template tiny-\w+ is made again: /)
+}, 60_000)
+
+/** Makes the manifest fit the files, as no damage would. */
+async function writeManifestAnew(template: string): Promise<void> {
+  const path = join(template, 'manifest.json')
+  const manifest = JSON.parse(readFileSync(path, 'utf8'))
+  const { stdout } = await execa(
+    'sh',
+    ['-c', 'sha256sum state; stat -c %z state; date -d "$(stat -c %z state)" +%s%N'],
+    {
+      cwd: template,
+    },
+  )
+  const [sum = '', , changedNs = ''] = stdout.split('\n')
+  manifest.files.state = { ...manifest.files.state, sha256: sum.split(' ')[0], changedNs }
+  writeFileSync(path, JSON.stringify(manifest))
+}
+
+test('whoever is killed while it makes a template leaves no harm, and nothing behind after the next start', async () => {
+  const cacheDir = ownTemplates()
+  const tmpdir = ownTmpdir()
+  for (const afterMs of [300, 900, 1500, 2200, 2600, 3000]) {
+    const script = runScript(tmpdir, `await withVM({ log: () => {} }, () => {})`)
+    await sleep(afterMs)
+    script.kill('SIGKILL')
+    await script
+  }
+  await runScript(tmpdir, `await withVM({ log: () => {} }, () => {})`)
+  expect(await start()).toMatchObject({ kind: 'template', buildMs: undefined })
+  expect(templatesIn(cacheDir)).toHaveLength(1)
+  await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
+}, 120_000)
+
+test('many who want one template at the same time make it once', async () => {
+  const cacheDir = ownTemplates()
+  const tmpdir = ownTmpdir()
+  const source = `
+    const lines = []
+    await withVM({ log: () => {} }, (vm) => console.log(JSON.stringify(vm.startedFrom)))`
+  const runs = await Promise.all([1, 2, 3, 4].map((run) => runScript(tmpdir, source, `run-${run}`)))
+  const starts = runs.map(({ stdout }) => JSON.parse(String(stdout)))
+  expect(starts.map(({ kind }) => kind)).toEqual(Array(4).fill('template'))
+  expect(starts.filter(({ buildMs }) => buildMs !== undefined)).toHaveLength(1)
+  expect(templatesIn(cacheDir)).toHaveLength(1)
+}, 120_000)
+
+test('where there is no space for a template, the guest is booted, and it is said why', async () => {
+  const cacheDir = ownTmpdir()
+  await execa('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'none', cacheDir])
+  onTestFinished(async () => void (await execa('umount', ['-l', cacheDir])))
+  ownTemplates(cacheDir)
+  const lines: string[] = []
+  expect(await start({ memory: '255M', log: (line: string) => lines.push(line) })).toMatchObject({
+    kind: 'cold',
+    reason: expect.stringContaining('space'),
+  })
+  expect(lines.join('\n')).toContain("'tiny' is booted cold: ")
+  expect(templatesIn(cacheDir)).toEqual([])
+}, 60_000)
+
+test('a boot that fails is not hidden by what it was for', async () => {
+  ownTemplates()
+  await expect(
+    launchVM({ ...options, append: 'init=/nowhere panic=0 root=/dev/none rdinit=/nowhere' }),
+  ).rejects.toMatchObject({
+    code: 'GUEST_PANICKED',
+  })
+}, 60_000)

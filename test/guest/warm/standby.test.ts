@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { beforeAll, expect, test } from 'vitest'
+import { launchVM, withVM } from 'withvm'
+import { buildCli } from '../../support/built-cli.js'
+import { findLeftovers, NOTHING } from '../../support/leftovers.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { runScript } from '../../support/run-script.js'
+
+const options = { image: 'tiny', standby: true, log: () => {} } as const
+
+beforeAll(buildCli)
+
+/** The processes of guests of this name. */
+function qemusNamed(name: string): number[] {
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`guest=${name}\0`)
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+}
+
+const identify = 'cat /etc/machine-id /sys/class/net/eth0/address; head -c 16 /dev/urandom | xxd -p'
+
+test('while a guest is used the next is made ready, which is a machine of its own', async () => {
+  const name = 'next-one'
+  const seen: string[] = []
+  for (let run = 0; run < 3; run++) {
+    await using vm = await launchVM({ ...options, name })
+    expect(vm.startedFrom.kind).toBe(run === 0 ? 'template' : 'stand-by')
+    const { stdout } = await vm.ssh(`${identify}; date +%s`)
+    expect(Math.abs(Number(stdout.split('\n').at(-1)) * 1000 - Date.now())).toBeLessThan(3000)
+    seen.push(...stdout.split('\n').slice(0, 3))
+    await expect.poll(() => qemusNamed(name).length, { timeout: 20_000 }).toBeGreaterThan(1)
+  }
+  expect(new Set(seen).size).toBe(9)
+}, 60_000)
+
+test('one that was killed is not given to anybody', async () => {
+  const name = 'killed-one'
+  const first = await launchVM({ ...options, name })
+  await expect.poll(() => qemusNamed(name).length, { timeout: 20_000 }).toBeGreaterThan(1)
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  for (const pid of qemusNamed(name)) if (pid !== first.pid) process.kill(pid, 'SIGKILL')
+  await first.dispose()
+  await withVM({ ...options, name }, async (vm) => {
+    expect((await vm.ssh`echo alive`).stdout).toBe('alive')
+  })
+}, 60_000)
+
+test('guests of other options are not taken for each other', async () => {
+  await using one = await launchVM({ ...options, name: 'kind-a' })
+  await using other = await launchVM({ ...options, name: 'kind-b', hostfwd: [{ guest: 80 }] })
+  expect((await one.ssh`hostname`).stdout).toBe('kind-a')
+  expect((await other.ssh`hostname`).stdout).toBe('kind-b')
+  expect(other.hostPort(80)).toBeGreaterThan(0)
+}, 60_000)
+
+test('none is made with standby: false, and nothing is left of any when a program ends', async () => {
+  const tmpdir = ownTmpdir()
+  const source = `
+    for (let run = 0; run < 3; run++) await withVM({ log: () => {}, standby: process.argv[2] !== 'no' }, (vm) => console.log(vm.startedFrom.kind))
+    const started = performance.now()
+    process.on('exit', () => console.log(Math.round(performance.now() - started)))`
+  const { stdout } = await runScript(tmpdir, source)
+  const lines = String(stdout).split('\n')
+  expect(lines.slice(0, 3)).toEqual(['template', 'stand-by', 'stand-by'])
+  // The program ends soon, though guests were standing by.
+  expect(Number(lines[3])).toBeLessThan(5000)
+  await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
+  const without = await runScript(tmpdir, source.replace("process.argv[2] !== 'no'", 'false'), 'without')
+  expect(String(without.stdout).split('\n').slice(0, 3)).toEqual(['template', 'template', 'template'])
+}, 60_000)

@@ -1,0 +1,27 @@
+import { mkdirSync, readdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { ownTmpdir } from './own-tmpdir.js'
+
+/** Makes a cache without templates, which has the images of the usual one, and lets this test use it. Gives its path. */
+export function ownTemplates(cacheDir = ownTmpdir()): string {
+  const usual = resolveCacheDir()
+  for (const folder of ['images', 'host']) symlinkSync(join(usual, folder), join(cacheDir, folder))
+  mkdirSync(join(cacheDir, 'templates'))
+  const before = process.env.WITHVM_CACHE
+  process.env.WITHVM_CACHE = cacheDir
+  onTestFinished(() => {
+    if (before === undefined) delete process.env.WITHVM_CACHE
+    else process.env.WITHVM_CACHE = before
+  })
+  return cacheDir
+}
+
+/** The folders of the templates in a cache. */
+export function templatesIn(cacheDir: string): string[] {
+  const root = join(cacheDir, 'templates')
+  return readdirSync(root)
+    .filter((name) => !name.startsWith('.'))
+    .map((name) => join(root, name))
+}
