@@ -78,11 +78,22 @@ export function isPortTaken(stderr: string): boolean {
 
 /** The error of a QEMU that ended before it answered. */
 export function explainStartFailure(exit: QemuExit): VMError {
+  if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   const known = KNOWN_FAILURES.find(({ pattern }) => pattern.test(exit.stderr))
   return vmError(known?.code ?? 'QEMU_FAILED', {
     summary: `QEMU did not start: ${known?.summary ?? `it ended with ${describeExit(exit)}`}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
     hint: known?.hint ?? "read QEMU's own words above; the command line below starts it by hand.",
+  })
+}
+
+/** The error of a QEMU that found no page of a file behind an address of the guest's RAM. */
+export function memoryFileFailed(exit: QemuExit): VMError {
+  return vmError('NO_SPACE', {
+    summary:
+      "QEMU could not go on: the disk with the file of the guest's RAM is full, or the file was cut off.",
+    got: describeExit(exit),
+    hint: 'free some space in the cache (`withvm templates prune`), or point WITHVM_CACHE at a folder with more.',
   })
 }
 

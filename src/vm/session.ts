@@ -7,7 +7,7 @@ import { createDeferred } from '../common/deferred.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../qemu/process.js'
-import { describeExit, explainStartFailure } from '../qemu/start-failure.js'
+import { describeExit, explainStartFailure, memoryFileFailed } from '../qemu/start-failure.js'
 import { STAGE_ROWS } from './boot-stages.js'
 import { GuestWatch } from './guest-watch.js'
 import { watchKvm } from './kvm-watch.js'
@@ -181,6 +181,7 @@ function endError(reason: PowerOffReason, exit: QemuExit) {
       hint: '`vm.start()` switches it on again, unless it was disposed of.',
     })
   }
+  if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   return vmError('QEMU_DIED', {
     summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],

@@ -20,8 +20,8 @@ export interface StandbyOrder {
   readonly spec: MachineSpec<VM>
   /** Its files are in a folder of the author's, who may remove it. */
   readonly isTemporary: boolean
-  /** Starts one; is told the process as soon as there is one. */
-  readonly start: (onProcess: (pid: number) => void) => Promise<BootedGuest>
+  /** Starts one, unless the signal aborts; tells its process as soon as there is one. */
+  readonly start: (onProcess: (pid: number) => void, signal: AbortSignal) => Promise<BootedGuest>
 }
 
 interface Standby {
@@ -30,6 +30,8 @@ interface Standby {
   isReady: boolean
   /** Lets it go on at full speed. */
   hurry(): void
+  /** Ends making it ready. */
+  giveUp(): void
 }
 
 /**
@@ -101,10 +103,11 @@ export class StandbyPool {
   #add({ key, start }: StandbyOrder): void {
     let pid: number | undefined
     let isHurried = !canRaise()
+    const givenUp = new AbortController()
     const started = start((found) => {
       pid = found
       if (!isHurried) setNiceness(found, 19)
-    })
+    }, givenUp.signal)
     const standby: Standby = {
       key,
       isReady: false,
@@ -112,9 +115,10 @@ export class StandbyPool {
         if (!isHurried && pid !== undefined) setNiceness(pid, 0)
         isHurried = true
       },
+      giveUp: () => givenUp.abort(new Error('the guest that was to stand by is not wanted any more')),
       guest: started.then(async (guest) => {
         try {
-          await pauseGuest(guest)
+          await raceSignal(pauseGuest(guest), givenUp.signal)
         } catch (error) {
           await guest.vm.dispose()
           throw error
@@ -154,6 +158,7 @@ export class StandbyPool {
 
   async #discard(standby: Standby): Promise<void> {
     this.#remove(standby)
+    if (!standby.isReady) standby.giveUp()
     await standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
   }
 }

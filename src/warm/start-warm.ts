@@ -55,9 +55,9 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
 }
 
 function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
-  const start = async (onProcess: (pid: number) => void) => {
+  const start = async (onProcess: (pid: number) => void, signal: AbortSignal) => {
     // It outlives whoever asks for it, and tells nobody of what it does.
-    const settings = { ...order.settings, signal: undefined, artifacts: undefined, log: () => {} }
+    const settings = { ...order.settings, signal, artifacts: undefined, log: () => {} }
     const template = await openTemplate({ ...order, settings })
     return thaw({ ...order, settings }, template, onProcess)
   }

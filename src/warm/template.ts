@@ -1,12 +1,14 @@
-import { copyFile, rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { copyFile, rm, statfs } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
 import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
+import { noSpaceError } from '../image/run-tool.js'
 import { copySparse } from '../image/sparse-copy.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { Preparation } from '../spec/prepared-image.js'
+import { formatBytes } from '../spec/units.js'
 import { type BootOptions, bootMachine } from '../vm/boot.js'
 import { freezeGuest } from '../vm/freeze.js'
 import type { FrozenMachine, MachineHost } from '../vm/machine.js'
@@ -24,6 +26,8 @@ export interface Template {
   readonly buildMs: number | undefined
 }
 
+/** For the state, the disk, and what else grows meanwhile. */
+const SPARE_BYTES = 32 * 1024 ** 2
 const FILES = {
   memory: 'memory',
   state: 'state',
@@ -105,6 +109,7 @@ async function buildTemplate(
   { building, final }: { readonly building: string; readonly final: string },
 ): Promise<void> {
   const { signal } = settings
+  await checkSpace(building, spec.memoryBytes)
   const memoryFile = join(building, FILES.memory)
   if (parent !== undefined) await copySparse(parent.frozen.memory, memoryFile, signal)
   const guest = await bootMachine(
@@ -131,6 +136,15 @@ async function buildTemplate(
   const overlay = join(building, FILES.overlay)
   await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
   await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
+}
+
+/** A guest whose RAM finds no place on the disk is killed in the middle of what it does. */
+async function checkSpace(dir: string, memoryBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dir)
+  const wanted = memoryBytes + SPARE_BYTES
+  if (bavail * bsize < wanted) {
+    throw noSpaceError(`freezing a guest takes up to ${formatBytes(wanted)} in ${dirname(dir)}`)
+  }
 }
 
 function describeFiles(dir: string, spec: MachineSpec<VM>): FrozenMachine {
