@@ -13,11 +13,12 @@ import { buildQemuCommand } from '../dist/src/qemu/argv.js'
 import { resolveSpec } from '../dist/src/spec/resolve-spec.js'
 
 /** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */
-async function prepare({ qemuPath, accelerator, qemuArgs = [] }) {
+export async function prepare({ qemuPath, accelerator, qemuArgs = [], options = {}, disk, wiring = {} }) {
   const dir = mkdtempSync(join(tmpdir(), 'raw-'))
   const path = (name) => join(dir, name)
-  const spec = resolveSpec({ qemuArgs }, await resolveImage('tiny'))
-  await createOverlay({ base: spec.image.disk, path: path('disk.qcow2') })
+  const spec = resolveSpec({ qemuArgs, ...options }, await resolveImage('tiny'))
+  const base = disk === undefined ? spec.image.disk : { path: disk, format: 'qcow2' }
+  await createOverlay({ base, path: path('disk.qcow2') })
   const client = generateSshKeyPair()
   const credentials = {
     'ssh.authorized_keys.root': Buffer.from(client.publicKey),
@@ -29,7 +30,9 @@ async function prepare({ qemuPath, accelerator, qemuArgs = [] }) {
     return path(`smbios-${index}`)
   })
   const port = await freePort()
-  const [qmp, serial, agent] = await Promise.all(['qmp', 'serial', 'agent'].map((name) => listen(path(name))))
+  const names = ['qmp', 'serial', 'agent', 'resident']
+  const [qmp, serial, agent, resident] = await Promise.all(names.map((name) => listen(path(name))))
+  const mac = '52:54:00:12:34:56'
   const command = buildQemuCommand(spec, {
     qemuPath,
     accelerator,
@@ -39,14 +42,18 @@ async function prepare({ qemuPath, accelerator, qemuArgs = [] }) {
     serialSocket: path('serial'),
     serialLog: path('serial.log'),
     agentSocket: path('agent'),
+    residentSocket: path('resident'),
+    mac,
     smbiosFiles,
     hostPorts: [port],
+    ...wiring,
   })
   const dispose = () => {
-    for (const server of [qmp, serial, agent]) server.close()
+    for (const server of [qmp, serial, agent, resident]) server.close()
     rmSync(dir, { recursive: true })
   }
-  return { command, port, privateKey: client.privateKey, qmp, serial, dispose }
+  const overlay = path('disk.qcow2')
+  return { command, port, privateKey: client.privateKey, mac, overlay, qmp, serial, agent, dispose }
 }
 
 /** Boots a guest to its first SSH result, and gives what the stages took from the start of QEMU. */
@@ -129,6 +136,7 @@ export function execute(client, command) {
 
 function listen(path) {
   const server = createServer()
+  server.connected = new Promise((resolve) => server.once('connection', resolve))
   return new Promise((resolve) => server.listen(path, () => resolve(server)))
 }
 

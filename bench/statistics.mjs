@@ -21,3 +21,19 @@ export function table(rows) {
     )
     .join('\n')
 }
+
+/** Measures one after the other, the other way round in each second round: a host whose second run is slower is so for both. */
+export async function inTurn(round, measurements) {
+  for (const measure of round % 2 === 0 ? measurements : [...measurements].reverse()) await measure()
+}
+
+/** How long something takes, milliseconds. */
+export async function timed(work) {
+  const startedAt = performance.now()
+  await work()
+  return performance.now() - startedAt
+}
+
+export function ms(value) {
+  return value.toFixed(value < 10 ? 1 : 0)
+}
