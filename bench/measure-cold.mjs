@@ -1,6 +1,7 @@
 // What a boot costs, what withVM() adds to it, and what a command costs: beside raw QEMU and bare ssh2.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { launchVM, withVM } from 'withvm'
 import { bootRaw, execute, login, startAndQuit } from './raw-boot.mjs'
 import { inTurn, median, ms, pairedRatio, table, timed } from './statistics.mjs'
@@ -112,7 +113,7 @@ export async function measureCopy({ rounds }) {
   const [ours, theirs] = [[], []]
   await withVM(silent, async (vm) => {
     const file = `${vm.runFolder}/copied`
-    execFileSync('dd', ['if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${COPIED_MIB}`, 'status=none'])
+    writeFileSync(file, randomBytes(COPIED_MIB * 1024 ** 2))
     const bare = await login(vm.hostPort(22), readFileSync(`${vm.runFolder}/id_ed25519`, 'utf8'))
     const sftp = await new Promise((resolve, reject) =>
       bare.sftp((error, opened) => (error ? reject(error) : resolve(opened))),

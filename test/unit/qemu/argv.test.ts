@@ -63,13 +63,13 @@ test('the whole command line of the default guest', () => {
         "-append",
         "console=ttyS0 quiet",
         "-drive",
-        "id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,discard=unmap",
+        "id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,discard=unmap",
         "-device",
         "virtio-blk-pci,drive=disk0",
         "-netdev",
         "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22",
         "-device",
-        "virtio-net-pci,netdev=net0,romfile=",
+        "virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=",
         "-chardev",
         "socket,id=qmp,path=/run/qmp.sock",
         "-mon",
@@ -84,6 +84,10 @@ test('the whole command line of the default guest', () => {
         "socket,id=agent,path=/run/agent.sock",
         "-device",
         "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        "-chardev",
+        "socket,id=resident,path=/run/resident.sock",
+        "-device",
+        "virtserialport,chardev=resident,name=org.withvm.resident.0",
         "-smbios",
         "type=11,path=/run/smbios-0",
         "-sandbox",
@@ -133,9 +137,9 @@ test('the network is closed by default and every forward is on its own', () => {
 })
 
 test('a card keeps its boot ROM only where the network may be booted from', () => {
-  expect(build({}).args).toContain('virtio-net-pci,netdev=net0,romfile=')
-  expect(build({ boot: 'nc', network: { model: 'e1000', mac: '52:54:00:00:00:01' } }).args).toContain(
-    'e1000,netdev=net0,mac=52:54:00:00:00:01',
+  expect(build({}).args).toContain('virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=')
+  expect(build({ boot: 'nc', network: { model: 'e1000' } }).args).toContain(
+    'e1000,netdev=net0,mac=52:54:00:12:34:56',
   )
 })
 
@@ -201,11 +205,22 @@ test('the command to start by hand has a snapshot of the base, the console on th
         "-netdev",
         "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22",
         "-device",
-        "virtio-net-pci,netdev=net0,romfile=",
+        "virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=",
         "-serial",
         "mon:stdio",
       ],
       "file": "/usr/bin/qemu-system-x86_64",
     }
   `)
+})
+
+test('RAM in a file is for this guest alone, unless it is to be frozen', () => {
+  const memoryFile = { path: '/cache/t,1/memory', isWritten: false }
+  const clone = build({}, { memoryFile, isIncoming: true }).args
+  expect(clone).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=off')
+  expect(clone.join(' ')).toContain('memory-backend=ram')
+  expect(clone.join(' ')).toContain('-incoming defer')
+  const template = build({}, { memoryFile: { ...memoryFile, isWritten: true } }).args
+  expect(template).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=on')
+  expect(template).not.toContain('-incoming')
 })

@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+import { image, launchVM, withVM } from 'withvm'
+
+test('a guest is there where another had come to', async () => {
+  // #region started
+  await withVM({ image: 'tiny' }, async (vm) => {
+    const { kind } = vm.startedFrom // 'template', 'stand-by' or 'cold'
+    expect(kind).not.toBe('cold')
+  })
+  await withVM({ image: 'tiny', start: 'cold' }, async (vm) => {
+    await expect.poll(() => vm.serial.text).toContain('withvm: init') // it was booted for this test
+  })
+  // #endregion
+})
+
+// #region prepared
+const site = image('tiny').prepare(async (vm) => {
+  await vm.ssh`mkdir -p /srv/www && echo hello >/srv/www/index.html`
+  await vm.ssh`httpd -h /srv/www`
+  await vm.waitFor.port(80)
+})
+// #endregion
+
+test('what takes long is done once, in RAM and on disk', async () => {
+  // #region use
+  await using vm = await launchVM({ image: site, hostfwd: [{ guest: 80 }] })
+  const answer = await fetch(vm.url(80))
+  expect(await answer.text()).toBe('hello\n') // the server runs since the preparation
+  // #endregion
+})
+
+test('a test goes back to where it was', async () => {
+  await using vm = await launchVM({ image: 'tiny' })
+  // #region checkpoint
+  await vm.ssh`echo 1 >/root/version`
+  await vm.checkpoint('version-1')
+  await vm.ssh`echo 2 >/root/version && sync`
+  await vm.restore('version-1')
+  expect((await vm.ssh`cat /root/version`).stdout).toBe('1')
+  // #endregion
+})

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest'
+import type { BaseImage } from '../../../src/spec/base-image.js'
+import type { VMOptions } from '../../../src/spec/options.js'
+import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import type { MachineHost } from '../../../src/vm/machine.js'
+import { describeTemplate } from '../../../src/warm/template-key.js'
+
+const image: BaseImage = {
+  name: 'tiny',
+  identity: 'content-1',
+  disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
+  directBoot: { kernel: '/cache/kernel', append: ['quiet'] },
+  traits: { sshUser: 'root', credentials: 'smbios', hasAgent: true, hasResident: true, startEffort: 0.1 },
+  defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
+}
+const host: MachineHost = {
+  qemu: {
+    path: '/usr/bin/qemu-system-x86_64',
+    version: { major: 7, minor: 2, micro: 0, text: '7.2.0' },
+    arch: 'x86_64',
+    identity: 'qemu-1',
+  },
+  hasSandbox: true,
+  accelerator: 'tcg',
+  timeFactor: 9,
+}
+
+const key = (options: VMOptions, base: BaseImage = image, on: MachineHost = host) =>
+  JSON.stringify(describeTemplate(resolveSpec(options, base), on))
+
+test.each<[VMOptions]>([
+  [{ name: 'other' }],
+  [{ hostfwd: [{ guest: 80 }] }],
+  [{ network: { internet: true } }],
+  [{ network: { mac: '52:54:00:00:00:01' } }],
+  [{ ready: 'agent' }],
+  [{ timeouts: { start: '1m' } }],
+])('%j is outside of the guest: the same template', (options) => {
+  expect(key(options)).toBe(key({}))
+})
+
+test.each<[VMOptions]>([
+  [{ memory: '512M' }],
+  [{ cpus: 2 }],
+  [{ cpu: 'qemu64' }],
+  [{ machine: 'q35' }],
+  [{ append: 'debug' }],
+  [{ network: { model: 'e1000' } }],
+])('%j is another machine: another template', (options) => {
+  expect(key(options)).not.toBe(key({}))
+})
+
+test('another content of the image, another QEMU and another accelerator are other templates', () => {
+  const keys = [
+    key({}),
+    key({}, { ...image, identity: 'content-2' }),
+    key({}, image, { ...host, qemu: { ...host.qemu, identity: 'qemu-2' } }),
+    key({}, image, { ...host, accelerator: 'kvm' }),
+  ]
+  expect(new Set(keys).size).toBe(4)
+  expect(key({}, image, { ...host, timeFactor: 20 })).toBe(key({}))
+})

@@ -1,0 +1,103 @@
+import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
+import { listTemplates, markUsed, pruneTemplates, removeTemplates } from '../../../src/warm/template-store.js'
+import { buildCli, runCli } from '../../support/built-cli.js'
+import { failureOf } from '../../support/failure-of.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+const MODULE = new URL('../../../dist/src/warm/template-store.js', import.meta.url).href
+const MIB = 1024 ** 2
+
+beforeAll(buildCli)
+
+/** Makes templates that are nothing but big, the first used longest ago. */
+function makeTemplates(...names: string[]): string {
+  const cacheDir = ownTmpdir()
+  names.forEach((name, index) => {
+    const dir = join(cacheDir, 'templates', name)
+    mkdirSync(dir, { recursive: true })
+    writeFileSync(join(dir, 'memory'), Buffer.alloc(MIB, 1))
+    const used = new Date(Date.now() - (names.length - index) * 60_000)
+    utimesSync(dir, used, used)
+  })
+  return cacheDir
+}
+
+const namesIn = async (cacheDir: string) => (await listTemplates(cacheDir)).map(({ name }) => name)
+
+/** Another process that uses a template until it is killed. */
+async function useElsewhere(name: string, cacheDir: string) {
+  const source = `
+    const { markUsed } = await import('${MODULE}')
+    await markUsed('${name}', '${cacheDir}')
+    console.log('marked')
+    setInterval(() => {}, 1000)`
+  const user = execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
+  await new Promise((resolve) => user.stdout.once('data', resolve))
+  return { user }
+}
+
+test('templates are listed with their size, the one that was used last first', async () => {
+  const cacheDir = makeTemplates('a', 'b')
+  expect(await listTemplates(cacheDir)).toEqual([
+    { name: 'b', bytes: MIB, lastUsed: expect.any(Date), isInUse: false },
+    { name: 'a', bytes: MIB, lastUsed: expect.any(Date), isInUse: false },
+  ])
+  await markUsed('a', cacheDir)
+  expect(await namesIn(cacheDir)).toEqual(['a', 'b'])
+  expect(await listTemplates(ownTmpdir())).toEqual([])
+})
+
+test('those that were not used for longest go first, and no more than have to', async () => {
+  const cacheDir = makeTemplates('a', 'b', 'c', 'd')
+  expect(await pruneTemplates({ cacheDir, mostBytes: 2.5 * MIB })).toEqual(['a', 'b'])
+  expect(await namesIn(cacheDir)).toEqual(['d', 'c'])
+  expect(await pruneTemplates({ cacheDir, mostBytes: 2.5 * MIB })).toEqual([])
+})
+
+test('the one that was just made stays, however big', async () => {
+  const cacheDir = makeTemplates('a', 'b')
+  expect(await pruneTemplates({ cacheDir, mostBytes: 0, keep: 'a' })).toEqual(['b'])
+})
+
+test('one that a running process uses stays, until that has ended in whatever way', async () => {
+  const cacheDir = makeTemplates('a', 'b')
+  const { user } = await useElsewhere('a', cacheDir)
+  expect((await listTemplates(cacheDir)).find(({ name }) => name === 'a')?.isInUse).toBe(true)
+  expect(await pruneTemplates({ cacheDir, mostBytes: 0 })).toEqual(['b'])
+  const error = await failureOf(removeTemplates(['a'], cacheDir))
+  expect(error.code).toBe('TEMPLATE_IN_USE')
+  expect(existsSync(join(cacheDir, 'templates', 'a', 'memory'))).toBe(true)
+  user.kill('SIGKILL')
+  await user
+  await removeTemplates(['a'], cacheDir)
+  expect(await namesIn(cacheDir)).toEqual([])
+  expect(readdirSync(join(cacheDir, 'templates', '.users'))).toEqual([])
+})
+
+test('a name that there is not is told, and nothing is removed', async () => {
+  const cacheDir = makeTemplates('tiny-0123', 'tiny-4567')
+  const error = await failureOf(removeTemplates(['tiny-4567', 'tiny-0124'], cacheDir))
+  expect(error.code).toBe('INVALID_OPTIONS')
+  expect(error.message).toContain("'tiny-0123'")
+  expect(await namesIn(cacheDir)).toHaveLength(2)
+})
+
+test('the command shows and removes them', async () => {
+  const cacheDir = makeTemplates('tiny-0123', 'tiny-4567')
+  const run = (...args: string[]) => runCli(['templates', ...args], { WITHVM_CACHE: cacheDir })
+  const { stdout } = await run('ls')
+  expect(stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d/g, 'TIME')).toBe(
+    ['tiny-4567       1 MiB  used TIME', 'tiny-0123       1 MiB  used TIME', '', '2 templates, 2 MiB'].join(
+      '\n',
+    ),
+  )
+  expect(JSON.parse((await run('ls', '--json')).stdout)).toHaveLength(2)
+  expect((await run('rm', 'tiny-0123')).exitCode).toBe(0)
+  expect(await run('prune', '--max-size', 'much')).toMatchObject({ exitCode: 2 })
+  expect((await run('prune', '--max-size', '2M')).stdout).toBe('Nothing was removed.')
+  expect((await run('prune')).stdout).toBe('Removed tiny-4567.')
+  expect((await run('ls')).stdout).toBe('There is no template: the first guest of a kind makes one.')
+})
