@@ -125,7 +125,11 @@ export const optionSchema = z.strictObject({
   timeouts: timeouts.optional(),
   signal: rule<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal),
   tmpdir: path('a folder'),
-  artifacts: path('a folder'),
+  artifacts: rule<string | false>(
+    'the path of a folder, or false',
+    (value) => value === false || isText(value),
+  ),
+  memoryDump: flag(),
   qemuArgs: texts('arguments for QEMU'),
   log: rule<VMOptions['log']>('a function that takes a line', (value) => typeof value === 'function'),
 })

@@ -12,11 +12,12 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption, VMOptions } from '../spec/options.js'
 import { resolveSpec } from '../spec/resolve-spec.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import { addEvidence, keepLogs } from './diagnostics.js'
+import { addEvidence } from './diagnostics.js'
 import { findFileProblems, findQemuProblems } from './host-problems.js'
 import type { Machine, MachineHost } from './machine.js'
 import { reservePorts } from './port-reservation.js'
 import { prepareMachine } from './prepare.js'
+import { saveLogs } from './saved-logs.js'
 import { Session } from './session.js'
 import { VM } from './vm.js'
 import { sweepDeadWorkspaces } from './workspace.js'
@@ -184,8 +185,8 @@ async function explain(
 ): Promise<unknown> {
   const explained = error instanceof UsageError ? error : addEvidence(error, machine, session)
   const artifacts = options.artifacts ?? process.env.WITHVM_ARTIFACTS
-  if (!(explained instanceof VMError) || artifacts === undefined || artifacts === '') return explained
-  const kept = await keepLogs(machine, artifacts).catch(
+  if (!(explained instanceof VMError) || !artifacts) return explained
+  const kept = await saveLogs(machine, artifacts, { session, memory: options.memoryDump }).catch(
     (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
   )
   return explained.withEvidence([{ label: 'Logs', text: kept }])

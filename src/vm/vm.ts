@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
@@ -10,11 +8,12 @@ import { VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
-import { addEvidence, keepLogs } from './diagnostics.js'
+import { addEvidence } from './diagnostics.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
 import type { Machine } from './machine.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
+import { type SaveOptions, saveLogs } from './saved-logs.js'
 import type { PowerOffReason, Session } from './session.js'
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { logCommand } from './transcript.js'
@@ -22,8 +21,8 @@ import { WaitFor } from './wait-for.js'
 
 /** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
 const CAUSE_MS = 250
-/** A guest that failed may not answer any more. */
-const DMESG_MS = 5000
+/** A guest that failed may not answer any more: by SSH, and then by its agent. */
+const ANSWER_MS = { ssh: 3000, agent: 2000 } as const
 
 /** A guest: made by `withVM()` or `launchVM()`, thrown away by them or by `await using`. */
 export class VM {
@@ -272,18 +271,18 @@ export class VM {
   }
 
   /**
-   * Keeps what is known of this guest in a folder of its name below `folder`: `serial.log`, `qemu.log`, `qmp.log`,
-   * `commands.log` (what was run, with times), `command-line.txt`, and `dmesg.txt` where SSH still works. Gives the
-   * folder. `withVM()` does so by itself when its body fails, if the option `artifacts` is given.
+   * Saves what is known of this guest to a folder of its name below `folder`: `serial.log`, `commands.log` (what was
+   * run, with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`, `screenshot.png` where it has a display,
+   * and `dmesg.txt` and `journal.txt` where it still answers. Gives the folder. `withVM()` does so by itself when its
+   * body fails, if the option `artifacts` is given.
    */
-  async saveLogs(folder: string): Promise<string> {
-    const kept = await keepLogs(this.#machine, folder)
-    if (!this.isRunning || this.#machine.spec.ssh === undefined) return kept
-    const use: UseClient<CommandResult> = (client, signal) =>
-      client.exec('dmesg', { timeout: DMESG_MS, reject: false, signal })
-    const dmesg = await this.#useSsh(use, undefined, AbortSignal.timeout(DMESG_MS)).catch(() => undefined)
-    if (dmesg !== undefined) await writeFile(join(kept, 'dmesg.txt'), dmesg.stdout)
-    return kept
+  saveLogs(folder: string, options: SaveOptions = {}): Promise<string> {
+    const canAnswer = this.isRunning && !this.lost.aborted
+    return saveLogs(this.#machine, folder, {
+      ...options,
+      session: this.#power.session,
+      ask: canAnswer ? (command) => this.#ask(command) : undefined,
+    })
   }
 
   /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */
@@ -293,6 +292,20 @@ export class VM {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
+  }
+
+  /** Asks a guest that may be lost: by SSH, else by its agent. It is not the author's command, so it is not logged. */
+  async #ask(command: string): Promise<CommandResult> {
+    const options = { reject: false } as const
+    if (this.#machine.spec.ssh !== undefined) {
+      const timeout = ANSWER_MS.ssh
+      const use: UseClient<CommandResult> = (client, signal) =>
+        client.exec(command, { ...options, timeout, signal })
+      const answer = await this.#useSsh(use, undefined, AbortSignal.timeout(timeout)).catch(() => undefined)
+      if (answer !== undefined) return answer
+    }
+    const limit = AbortSignal.timeout(ANSWER_MS.agent)
+    return this.#race(limit, (signal) => this.#machine.agent.exec(command, { ...options, signal }))
   }
 
   /** Looks at what `vm.always()` was given, before and after a command of the author's. */
