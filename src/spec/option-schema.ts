@@ -130,6 +130,9 @@ export const optionSchema = z.strictObject({
     (value) => value === false || isText(value),
   ),
   memoryDump: flag(),
+  keepOnFailure: rule<boolean | number | string>("true, false, or for how long, as '30m'", (value) => {
+    return typeof value === 'boolean' || Number.isFinite(parseDuration(value))
+  }),
   qemuArgs: texts('arguments for QEMU'),
   log: rule<VMOptions['log']>('a function that takes a line', (value) => typeof value === 'function'),
 })

@@ -120,6 +120,11 @@ export interface VMOptions<VM = unknown> {
   readonly artifacts?: string | false
   /** Whether those logs come with the guest's memory, as `memory.elf`: as big as its RAM, with all secrets of the guest (QMP: `dump-guest-memory`). @default false */
   readonly memoryDump?: boolean
+  /**
+   * Whether a guest that fails is left running, for an hour or as long as is said, for a person to get into it by
+   * `withvm ssh` and `withvm console`. Nothing is left after Ctrl-C. @default `WITHVM_KEEP`, else false
+   */
+  readonly keepOnFailure?: boolean | Duration
   /** Arguments for QEMU, put last and as they are; a relative path in them starts at the run's folder. @default none */
   readonly qemuArgs?: readonly string[]
   /** Gets the few lines that are said while a guest starts. @default standard error */

@@ -14,6 +14,7 @@ import { resolveSpec } from '../spec/resolve-spec.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { addEvidence } from './diagnostics.js'
 import { findFileProblems, findQemuProblems } from './host-problems.js'
+import { resolveKeepMs } from './keep.js'
 import type { Machine, MachineHost } from './machine.js'
 import { reservePorts } from './port-reservation.js'
 import { prepareMachine } from './prepare.js'
@@ -36,6 +37,7 @@ const PORT_TRIES = 5
  */
 export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
   const qemu = await checkOptions(options)
+  resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   const swept = sweepOnce(options.tmpdir)
@@ -114,12 +116,13 @@ async function bootMachine(
   let session: Session | undefined
   let vm: VM | undefined
   try {
-    const made = await prepareMachine(spec as MachineSpec, host, { tmpdir: options.tmpdir, log }, cleanup)
+    const settings = { tmpdir: options.tmpdir, log, keepMs: resolveKeepMs(options) }
+    const made = await prepareMachine(spec as MachineSpec, host, settings, cleanup)
     machine = made
     const powerOn = async (signal: AbortSignal | undefined) => {
       session = await startSession(made, signal)
       const started = session
-      cleanup.defer(() => started.stop('orderly'))
+      cleanup.defer(() => (made.keeper?.hasGuest ? started.leave() : started.stop('orderly')))
       return started
     }
     vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, await powerOn(options.signal))
@@ -128,7 +131,8 @@ async function bootMachine(
   } catch (error) {
     const failure = toDiskError(error, 'making the folder of the run')
     try {
-      throw machine === undefined ? failure : await explain(failure, machine, session, options)
+      const explained = machine === undefined ? failure : await explain(failure, machine, session, options)
+      throw vm === undefined ? explained : await keepIfWanted(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
     }
@@ -190,6 +194,15 @@ async function explain(
     (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
   )
   return explained.withEvidence([{ label: 'Logs', text: kept }])
+}
+
+/** Leaves a guest that failed to start running, where that is wanted. */
+async function keepIfWanted(vm: VM, error: unknown): Promise<unknown> {
+  const isOfGuest = error instanceof VMError && (error.kind === 'guest' || error.kind === 'command')
+  const kept = isOfGuest ? await vm.keepIfWanted(error.details.summary) : undefined
+  return kept === undefined
+    ? error
+    : (error as VMError).withEvidence([{ label: 'Left running', text: kept.text }])
 }
 
 function isLostKvm(error: unknown, spec: MachineSpec<VM>, host: MachineHost): boolean {

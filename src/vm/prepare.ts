@@ -13,6 +13,7 @@ import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
+import { Keeper } from './keeper.js'
 import type { Machine, MachineHost, MachineKeys } from './machine.js'
 import { reservePorts } from './port-reservation.js'
 import { Transcript } from './transcript.js'
@@ -27,17 +28,29 @@ import { openWorkspace, type Workspace } from './workspace.js'
 export async function prepareMachine(
   spec: MachineSpec,
   host: MachineHost,
-  settings: { readonly tmpdir: string | undefined; readonly log: (line: string) => void },
+  settings: {
+    readonly tmpdir: string | undefined
+    readonly log: (line: string) => void
+    /** How long the guest may be left running; undefined: it ends with this process. */
+    readonly keepMs: number | undefined
+  },
   cleanup: CleanupStack,
 ): Promise<Machine> {
   let process: QemuProcess | undefined
+  let keeper: Keeper | undefined
   const workspace = await openWorkspace(settings.tmpdir)
   const liftGuard = guardExit(() => {
+    if (keeper?.hasGuest) return
     process?.kill('SIGKILL')
     workspace.removeSync()
   })
   cleanup.defer(liftGuard) // last: a signal while the folder is removed finds it guarded
-  cleanup.defer(() => workspace.dispose())
+  cleanup.defer(() => (keeper?.hasGuest ? workspace.leave() : workspace.dispose()))
+  const { keepMs } = settings
+  if (keepMs !== undefined) {
+    keeper = await Keeper.start(workspace, keepMs)
+    cleanup.defer(() => keeper?.end())
+  }
   const acquire = async <T>(acquiring: Promise<T>, release: (acquired: T) => unknown): Promise<T> => {
     const acquired = await acquiring
     cleanup.defer(() => release(acquired))
@@ -60,6 +73,7 @@ export async function prepareMachine(
     spec,
     host,
     workspace,
+    keeper,
     listeners: { qmp, serial, agent },
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),

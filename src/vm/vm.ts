@@ -11,6 +11,7 @@ import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
+import { handOver, type KeptGuest } from './keep.js'
 import type { Machine } from './machine.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
 import { type SaveOptions, saveLogs } from './saved-logs.js'
@@ -282,6 +283,34 @@ export class VM {
       ...options,
       session: this.#power.session,
       ask: canAnswer ? (command) => this.#ask(command) : undefined,
+    })
+  }
+
+  /**
+   * Leaves the guest running when this process ends, for a person to look into: until the time is up that its option
+   * `keepOnFailure` says, or `withvm stop`. To this process it is then as one that was disposed of. `withVM()` and the
+   * fixtures do so by themselves after a failure.
+   *
+   * @param why for `withvm ps`.
+   * @throws {UsageError} INVALID_OPTIONS unless it was started with `keepOnFailure` or WITHVM_KEEP, VM_NOT_RUNNING.
+   */
+  async keep(why: string): Promise<KeptGuest> {
+    const kept = await handOver(this.#machine, this.#power.requireRunning(), why)
+    await this.dispose()
+    return kept
+  }
+
+  /** Whether it was started so that it can be left running. */
+  get canBeKept(): boolean {
+    return this.#machine.keeper !== undefined
+  }
+
+  /** Does so if it was started to be kept and still runs. What cannot be kept is thrown away as ever. */
+  async keepIfWanted(why: string): Promise<KeptGuest | undefined> {
+    if (!this.canBeKept || !this.isRunning) return undefined
+    return this.keep(why).catch((error: Error) => {
+      this.#machine.log(`the guest '${this.name}' could not be left running: ${error.message}`)
+      return undefined
     })
   }
 
