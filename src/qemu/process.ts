@@ -46,16 +46,17 @@ export class QemuProcess {
   /**
    * Starts QEMU without a shell.
    *
-   * @param options.endsWithUs false: it goes on when this process ends, in a session of its own. Somebody else must end it.
+   * @param options.endsWithUs false: it goes on when this process ends, in a session of its own; somebody else must
+   *   end it. @default true
    * @throws {InfrastructureError} QEMU_NOT_FOUND when the program cannot be started.
    */
   static async start(
     command: QemuCommand,
     cwd: string,
-    options: { readonly endsWithUs: boolean },
+    options: { readonly endsWithUs?: boolean } = {},
   ): Promise<QemuProcess> {
     const { execa } = await import('execa')
-    const { endsWithUs } = options
+    const { endsWithUs = true } = options
     const { file, args } = endsWithUs ? await tieToParent(command) : command
     const child = execa(file, args, {
       cwd,

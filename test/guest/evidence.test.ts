@@ -106,9 +106,11 @@ test('a guest whose SSH server is gone is asked by its agent', async () => {
   const artifacts = ownFolder()
   await using vm = await launchVM({ image: 'tiny' })
   await vm.exec('killall dropbear')
+  await vm.exec(`printf '#!/bin/sh\necho "the journal by $*"' >/bin/journalctl; chmod +x /bin/journalctl`)
   await sleep(200)
   const folder = await vm.saveLogs(artifacts)
   expect(readFileSync(join(folder, 'dmesg.txt'), 'utf8')).toContain('Linux version')
+  expect(readFileSync(join(folder, 'journal.txt'), 'utf8')).toContain('the journal by --boot --no-pager')
 })
 
 test('the memory is saved on request, as a core of its size', async () => {

@@ -59,6 +59,14 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
   const source = `
     test('does not start', async ({ launch }) => { await launch({ boot: 'c' }) })
     test('panics', async ({ vm }) => { await vm.ssh\`echo c >/proc/sysrq-trigger; sleep 60\` })
+    test('loses its QEMU', async ({ vm }) => {
+      process.kill(vm.pid, 'SIGKILL')
+      await vm.ssh\`true\`
+    })
+    test.describe('in vain', () => {
+      test.override({ vmOptions: { artifacts: 'vitest.config.mjs' } })
+      test('cannot be kept', async ({ vm }) => { await vm.ssh\`false\` })
+    })
     test('is out of time', { timeout: 7000 }, async ({ ssh }) => {
       await ssh\`sleep 1000\`
     })`
@@ -66,11 +74,17 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
   expect(keptFiles(run)).toEqual({
     'some-test-does-not-start/tiny': FILES,
     'some-test-panics/tiny': FILES,
+    'some-test-loses-its-QEMU/tiny': FILES,
     'some-test-is-out-of-time/tiny': ANSWERED,
   })
-  const [start, panic, late] = JSON.parse(run.read('results.json')).testResults[0].assertionResults
+  const [start, panic, killed, vain, late] = JSON.parse(run.read('results.json')).testResults[0]
+    .assertionResults
   expect(start.failureMessages[0]).toMatch(/nothing to boot[\s\S]*\n\nEvidence: test-results/)
   expect(panic.failureMessages[0]).toMatch(/panicked[\s\S]*\n\nEvidence: test-results/)
+  expect(killed.failureMessages[0]).toMatch(/signal SIGKILL[\s\S]*\n\nEvidence: test-results/)
+  expect(vain.failureMessages[0]).toMatch(
+    /\n\nEvidence could not be kept in vitest\.config\.mjs\/\S+: .*ENOTDIR/,
+  )
   expect(late.failureMessages[0]).toMatch(/timed out in 7000ms[\s\S]*\n\nEvidence: test-results/)
   expect(late.duration).toBeLessThan(9000)
 })
