@@ -8,7 +8,7 @@ import { vmError } from '../errors.js'
 import type { KeeperOrder, KeeperReply } from './keeper-program.js'
 import type { Workspace } from './workspace.js'
 
-/** How long the keeper may take to answer, milliseconds: it starts a Node.js. Measured: 60. */
+/** How long the keeper may take to answer, milliseconds: it starts a Node.js. Measured: 90. */
 const ANSWER_MS = 20_000
 
 /**

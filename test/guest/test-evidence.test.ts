@@ -129,3 +129,16 @@ test('what an earlier run kept of a test is not there after one in which it pass
   expect(second.exitCode).toBe(0)
   expect(keptFiles(second)).toEqual({})
 })
+
+test('the config says for all tests of a project what is kept, and a describe says otherwise', async () => {
+  const source = `
+    test('fails', async ({ vm }) => { await vm.ssh\`false\` })
+    test.describe('but', () => {
+      test.override({ vmEvidence: 'on-failure' })
+      test('fails', async ({ vm }) => { await vm.ssh\`false\` })
+    })`
+  const run = await runVitest(ownTmpdir(), source, { provide: { vmEvidence: 'never' } })
+  expect(run.output).toContain('Tests  2 failed')
+  expect(keptFiles(run)).toEqual({ 'some-test-but-fails/tiny': ANSWERED })
+  expect(run.output.match(/Evidence: /g)).toHaveLength(1)
+})

@@ -4,12 +4,12 @@ import { execa } from 'execa'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-const CONFIG = `export default {
+const config = (provide: object) => `export default {
   resolve: { alias: [
     { find: /^withvm$/, replacement: '${ROOT}/fixtures/index.ts' },
     { find: /^withvm\\/vitest$/, replacement: '${ROOT}/fixtures/vitest.ts' },
   ] },
-  test: { include: ['*.test.ts'], testTimeout: 120_000, maxWorkers: 1, provide: { vmOptions: { image: 'tiny' } } },
+  test: { include: ['*.test.ts'], testTimeout: 120_000, maxWorkers: 1, provide: ${JSON.stringify(provide)} },
 }
 `
 
@@ -27,13 +27,21 @@ export interface ProjectRun {
 export async function runVitest(
   folder: string,
   source: string,
-  settings: { readonly args?: readonly string[]; readonly env?: NodeJS.ProcessEnv } = {},
+  settings: {
+    readonly args?: readonly string[]
+    readonly env?: NodeJS.ProcessEnv
+    /** What the Vitest config provides. */
+    readonly provide?: object
+  } = {},
 ): Promise<ProjectRun> {
   mkdirSync(folder, { recursive: true })
   if (!existsSync(join(folder, 'node_modules'))) {
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   }
-  writeFileSync(join(folder, 'vitest.config.mjs'), CONFIG)
+  writeFileSync(
+    join(folder, 'vitest.config.mjs'),
+    config({ vmOptions: { image: 'tiny' }, ...settings.provide }),
+  )
   writeFileSync(join(folder, 'some.test.ts'), `import { expect, test } from 'withvm/vitest'\n${source}`)
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
   const { all, exitCode } = await execa(process.execPath, [vitest, 'run', ...(settings.args ?? [])], {
