@@ -71,7 +71,11 @@ export class Keeper {
         ? new Promise((resolve) => this.#child.once('exit', resolve))
         : undefined
     this.#child.stdin.end()
-    if (!this.#hasGuest) await ended
+    if (!this.#hasGuest) {
+      const patience = setTimeout(() => this.#child.kill('SIGKILL'), ANSWER_MS)
+      await ended
+      clearTimeout(patience)
+    }
     this.#lines.close()
     this.#child.stdout.destroy()
     this.#child.unref()

@@ -31,21 +31,36 @@ async function keepOne(tmpdir: string, options = "keepOnFailure: '10m'"): Promis
   return guest
 }
 
-async function untilGone(tmpdir: string, withinMs: number): Promise<void> {
-  await expect.poll(() => findLeftovers(tmpdir), { timeout: withinMs, interval: 50 }).toEqual(NOTHING)
+async function untilGone(tmpdir: string): Promise<void> {
+  await expect.poll(() => findLeftovers(tmpdir), { timeout: 15_000, interval: 50 }).toEqual(NOTHING)
 }
 
-/** Runs `withvm console` with what is typed after each pause. */
-async function onConsole(name: string, lines: readonly string[]): Promise<string> {
-  const child = execa(process.execPath, [MAIN, 'console', name], { reject: false, timeout: 20_000 })
-  for (const line of lines) {
-    await sleep(700)
-    child.stdin.write(line)
-  }
+/** Runs `withvm console`, types each text once its pattern is shown behind the one before, and then Ctrl-]. */
+async function onConsole(
+  name: string,
+  steps: ReadonlyArray<readonly [wait: RegExp, type: string]>,
+): Promise<string> {
+  const child = execa(process.execPath, [MAIN, 'console', name], { reject: false, timeout: 30_000 })
+  const rest = [...steps]
+  let shown = ''
+  child.stdout.on('data', (bytes: Buffer) => {
+    shown += bytes.toString()
+    const [wait, type] = rest[0] ?? []
+    if (wait === undefined || type === undefined || !wait.test(shown)) return
+    rest.shift()
+    shown = ''
+    child.stdin.write(type)
+  })
   const { stdout, exitCode } = await child
   expect(exitCode).toBe(0)
   return stdout
 }
+
+const typing = (line: string, answer: RegExp) =>
+  [
+    [/# /, `${line}\r`],
+    [answer, '\x1d'],
+  ] as const
 
 test('a guest that is kept outlives its process; its shell and its console can be had, until it is stopped', async () => {
   const tmpdir = ownTmpdir()
@@ -69,9 +84,11 @@ test('a guest that is kept outlives its process; its shell and its console can b
   expect(await runCli(['ssh', guest.name, '--', 'printf', '%s|', 'a b', '$HOME'])).toMatchObject({
     stdout: 'a b|$HOME|',
   })
-  expect(await onConsole(guest.name, ['echo $((6 * 7))\r', '\x1d'])).toMatch(/withvm: init[\s\S]*\n42\r\n/)
-  expect(await onConsole(guest.name, ['echo again $((6 * 8))\r', '\x1d'])).toContain('\nagain 48\r\n')
-  expect(readFileSync(join(guest.runFolder, 'serial.log'), 'utf8')).toContain('again 48')
+  expect(await onConsole(guest.name, typing('echo $((6 * 7))', /\n42\r\n/))).toContain('withvm: init')
+  expect(await onConsole(guest.name, typing('echo $((6 * 8))', /\n48\r\n/))).toMatch(
+    /\n42\r\n[\s\S]*\n48\r\n/,
+  )
+  expect(readFileSync(join(guest.runFolder, 'serial.log'), 'utf8')).toContain('\n48\r\n')
 
   const stopped = await runCli(['stop', guest.name])
   expect(stopped).toMatchObject({ stdout: `The guest '${guest.name}' was thrown away.`, exitCode: 0 })
@@ -119,16 +136,16 @@ test('a kept guest whose QEMU is killed, or that powers itself off, leaves nothi
   const tmpdir = ownTmpdir()
   const killed = await keepOne(tmpdir)
   process.kill(killed.pid, 'SIGKILL')
-  await untilGone(tmpdir, 2000)
+  await untilGone(tmpdir)
   const off = await keepOne(tmpdir)
   await runCli(['ssh', off.name, '--', 'poweroff'])
-  await untilGone(tmpdir, 10_000)
+  await untilGone(tmpdir)
 })
 
 test('a kept guest is thrown away when its time is up', async () => {
   const tmpdir = ownTmpdir()
-  await keepOne(tmpdir, "keepOnFailure: '3s'")
-  await untilGone(tmpdir, 6000)
+  await keepOne(tmpdir, "keepOnFailure: '6s'")
+  await untilGone(tmpdir)
 })
 
 test('a kept guest is stopped also when its keeper was killed', async () => {
@@ -144,7 +161,7 @@ test('a guest whose sockets are in a shorter folder is kept and stopped with bot
   const tmpdir = join(ownTmpdir(), 'x'.repeat(90))
   mkdirSync(tmpdir)
   const guest = await keepOne(tmpdir)
-  expect(await onConsole(guest.name, ['echo $((6 * 7))\r', '\x1d'])).toContain('42')
+  await onConsole(guest.name, typing('echo $((6 * 7))', /\n42\r\n/))
   const commandLine = readFileSync(`/proc/${guest.pid}/cmdline`, 'utf8')
   const sockets = /path=(\/tmp\/withvm-[0-9a-f]{12})\/qmp\.sock/.exec(commandLine)?.[1] ?? ''
   expect(existsSync(sockets)).toBe(true)
@@ -169,7 +186,7 @@ test('nothing is kept when nothing fails, and nothing is left of a process that 
   })
   child.kill('SIGKILL')
   await child
-  await untilGone(tmpdir, 2000)
+  await untilGone(tmpdir)
 })
 
 test('a guest that does not start is kept as it is, and its console with it', async () => {
@@ -181,7 +198,7 @@ test('a guest that does not start is kept as it is, and its console with it', as
   expect(error.message).toContain(
     `Left running:\n  | The guest 'tiny' was left running, for 60 min:\n  |   npx withvm ssh ${guest?.name} `,
   )
-  expect(await onConsole(guest?.name ?? '', ['\x1d'])).toContain('No bootable device.')
+  expect(await onConsole(guest?.name ?? '', [[/device\./, '\x1d']])).toContain('No bootable device.')
 })
 
 test('a guest is handed over by `vm.keep()`, and is then as one that was disposed of', async () => {

@@ -67,17 +67,19 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
       test.override({ vmOptions: { artifacts: 'vitest.config.mjs' } })
       test('cannot be kept', async ({ vm }) => { await vm.ssh\`false\` })
     })
-    test('is out of time', { timeout: 7000 }, async ({ ssh }) => {
-      await ssh\`sleep 1000\`
+    test.describe('shared', () => {
+      test.override({ vmScope: 'file' })
+      test('is booted', async ({ vm }) => { await vm.ssh\`true\` })
+      test('is out of time', { timeout: 3000 }, async ({ ssh }) => { await ssh\`sleep 1000\` })
     })`
   const run = await runVitest(ownTmpdir(), source, { args: ['--reporter=json', '--outputFile=results.json'] })
   expect(keptFiles(run)).toEqual({
     'some-test-does-not-start/tiny': FILES,
     'some-test-panics/tiny': FILES,
     'some-test-loses-its-QEMU/tiny': FILES,
-    'some-test-is-out-of-time/tiny': ANSWERED,
+    'some-test-shared-is-out-of-time/tiny': ANSWERED,
   })
-  const [start, panic, killed, vain, late] = JSON.parse(run.read('results.json')).testResults[0]
+  const [start, panic, killed, vain, , late] = JSON.parse(run.read('results.json')).testResults[0]
     .assertionResults
   expect(start.failureMessages[0]).toMatch(/nothing to boot[\s\S]*\n\nEvidence: test-results/)
   expect(panic.failureMessages[0]).toMatch(/panicked[\s\S]*\n\nEvidence: test-results/)
@@ -85,8 +87,8 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
   expect(vain.failureMessages[0]).toMatch(
     /\n\nEvidence could not be kept in vitest\.config\.mjs\/\S+: .*ENOTDIR/,
   )
-  expect(late.failureMessages[0]).toMatch(/timed out in 7000ms[\s\S]*\n\nEvidence: test-results/)
-  expect(late.duration).toBeLessThan(9000)
+  expect(late.failureMessages[0]).toMatch(/timed out in 3000ms[\s\S]*\n\nEvidence: test-results/)
+  expect(late.duration).toBeLessThan(8000)
 })
 
 test('evidence is kept always or never where a file or a describe says so, and for each try', async () => {
