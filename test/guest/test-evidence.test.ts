@@ -24,6 +24,7 @@ test('a test that fails has the logs of its guests attached, in every reporter',
     })
     test('passes', async ({ vm }) => { await vm.ssh\`true\` })
     test.fails('is meant to fail', async ({ vm }) => { await vm.ssh\`false\` })
+    test.fails('is skipped', async ({ vm, skip }) => { skip(vm.isRunning) })
     test('has seen a start fail', async ({ launch }) => {
       await expect(launch({ boot: 'c' })).rejects.toThrow('nothing to boot')
     })`
@@ -35,7 +36,7 @@ test('a test that fails has the logs of its guests attached, in every reporter',
       '--outputFile.json=results.json',
     ],
   })
-  expect(run.output).toContain('Tests  1 failed | 2 passed | 1 expected fail (4)')
+  expect(run.output).toContain('Tests  1 failed | 2 passed | 1 expected fail | 1 skipped (5)')
   expect(keptFiles(run)).toEqual({ 'some-test-fails/tiny': ANSWERED, 'some-test-fails/other': ANSWERED })
   const evidence = /test-results\/withvm\/some-test-fails-[0-9a-f]{6}/
   // The terminal, and TAP below it.
