@@ -48,6 +48,16 @@ test.describe('tests that share a guest', () => {
 })
 // #endregion
 
+// #region evidence
+test.describe('the installer', () => {
+  test.override({ vmEvidence: 'always', vmOptions: { qemuArgs: ['-device', 'VGA'] } })
+
+  test('begins with a menu', async ({ vm }) => {
+    await expect(vm).toBeRunning()
+  })
+})
+// #endregion
+
 // #region extend
 const webTest = test.extend<{ server: string }>({
   server: async ({ launch }, use) => {

@@ -86,6 +86,11 @@ export const ERROR_CODES = {
   },
   COMMAND_TIMEOUT: { kind: 'command', meaning: 'a command in the guest ran for longer than it was given' },
   BODY_TIMEOUT: { kind: 'usage', meaning: 'the body of withVM() ran for longer than it was given' },
+  GUEST_NOT_FOUND: { kind: 'usage', meaning: 'no guest of that name runs on this host' },
+  GUEST_IN_USE: {
+    kind: 'usage',
+    meaning: 'the guest, or its console, is in use by another process',
+  },
   VM_RUNNING: { kind: 'usage', meaning: 'the guest was to be started while it was running' },
   VM_NOT_RUNNING: {
     kind: 'usage',

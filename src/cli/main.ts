@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import type { BootFlags } from './boot.js'
 import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
 import { addGuestFlags, type GuestFlags } from './guest-options.js'
+import type { SshFlags } from './ssh.js'
 
 /** Each command's code is loaded when it is called: `withvm setup` must not wait for an SSH client. */
 function buildProgram(): Command {
@@ -55,6 +56,49 @@ function buildProgram(): Command {
       process.exitCode = await bootInteractive(image, flags)
     })
 
+  program
+    .command('ps')
+    .description('list the guests that run on this host: those of tests, and those that were left running')
+    .option('--json', 'print the list as JSON')
+    .action(async (options: { json?: boolean }) => {
+      const { listGuests } = await import('./ps.js')
+      process.exitCode = await listGuests({ json: options.json === true })
+    })
+
+  program
+    .command('ssh')
+    .description('open a shell in a guest that runs, or run one command in it and end with its exit code')
+    .argument('<name>', NAME_HELP)
+    .argument('[command...]', 'after `--`, as with `withvm run`')
+    .option('-l, --user <name>', 'log in as this user')
+    .option('-i, --identity <file>', 'log in with this private key')
+    .action(async (name: string, command: string[], flags: SshFlags) => {
+      const { openSsh } = await import('./ssh.js')
+      process.exitCode = await openSsh(name, command, flags)
+    })
+
+  program
+    .command('console')
+    .description('open the serial console of a guest that was left running; Ctrl-] leaves it')
+    .argument('<name>', NAME_HELP)
+    .action(async (name: string) => {
+      const { openConsole } = await import('./console.js')
+      process.exitCode = await openConsole(name)
+    })
+
+  program
+    .command('stop')
+    .description('throw guests away that were left running')
+    .argument('<name...>', NAME_HELP)
+    .action(async (names: string[]) => {
+      const { stopGuests } = await import('./stop.js')
+      process.exitCode = await stopGuests(names)
+    })
+  addTemplateCommands(program)
+  return program
+}
+
+function addTemplateCommands(program: Command): void {
   const templates = program
     .command('templates')
     .description('the guests that were booted once and frozen, for others to go on from')
@@ -82,8 +126,9 @@ function buildProgram(): Command {
       const { tidyTemplates } = await import('./templates.js')
       process.exitCode = await tidyTemplates(options)
     })
-  return program
 }
+
+const NAME_HELP = "a guest's name, as `withvm ps` shows it"
 
 const EXIT_CODE_HELP = `
 Exit codes: 0 done; 1 a guest or a command failed; 2 wrong usage; 69 this host cannot do it; 70 a fault in withvm.`

@@ -9,6 +9,7 @@ import type { AccelOption, VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
 import { resolveSpec } from '../spec/resolve-spec.js'
 import { bootMachine } from '../vm/boot.js'
+import { resolveKeepMs } from '../vm/keep.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 import { sweepDeadWorkspaces } from '../vm/workspace.js'
@@ -27,6 +28,7 @@ import { checkOptions } from './check-options.js'
  */
 export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
   const qemu = await checkOptions(options)
+  const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   const swept = sweepOnce(options.tmpdir)
@@ -34,11 +36,15 @@ export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
   const settings = {
     tmpdir: options.tmpdir,
     artifacts: options.artifacts ?? process.env.WITHVM_ARTIFACTS,
+    memoryDump: options.memoryDump,
+    keepMs,
     signal: options.signal,
     log,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
-  const order = { spec, host, steps, settings, standby: options.standby }
+  // One that is to outlive this process is not made before it is wanted.
+  const standby = keepMs === undefined ? options.standby : false
+  const order = { spec, host, steps, settings, standby }
   try {
     return await startGuest(order, options)
   } catch (error) {

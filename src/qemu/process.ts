@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
 import { findProgram } from '../common/find-program.js'
 import { vmError } from '../errors.js'
@@ -19,16 +20,24 @@ interface QemuState {
   readonly listeners: Set<(stderr: string) => void>
 }
 
-/** A running QEMU. It dies with this process, even with one that is killed. */
+/** A running QEMU. Unless it was started otherwise, it dies with this process, even with one that is killed. */
 export class QemuProcess {
   readonly pid: number
   readonly command: QemuCommand
   /** Settles, never rejects, when the process has ended. */
   readonly exited: Promise<QemuExit>
   readonly #state: QemuState
+  readonly #unref: () => void
 
-  private constructor(pid: number, command: QemuCommand, state: QemuState, exited: Promise<QemuExit>) {
+  private constructor(
+    pid: number,
+    command: QemuCommand,
+    state: QemuState,
+    exited: Promise<QemuExit>,
+    unref: () => void,
+  ) {
     this.pid = pid
+    this.#unref = unref
     this.command = command
     this.#state = state
     this.exited = exited
@@ -36,11 +45,19 @@ export class QemuProcess {
 
   /**
    * Starts QEMU without a shell.
+   *
+   * @param options.endsWithUs false: it goes on when this process ends, in a session of its own; somebody else must
+   *   end it. @default true
    * @throws {InfrastructureError} QEMU_NOT_FOUND when the program cannot be started.
    */
-  static async start(command: QemuCommand, cwd: string): Promise<QemuProcess> {
+  static async start(
+    command: QemuCommand,
+    cwd: string,
+    options: { readonly endsWithUs?: boolean } = {},
+  ): Promise<QemuProcess> {
     const { execa } = await import('execa')
-    const { file, args, stdin = 'ignore' } = await tieToParent(command)
+    const { endsWithUs = true } = options
+    const { file, args, stdin = 'ignore' } = endsWithUs ? await tieToParent(command) : command
     const child = execa(file, args, {
       cwd,
       stdin: stdin as 'ignore', // execa's types know no open file but 3 to 9
@@ -48,7 +65,8 @@ export class QemuProcess {
       stderr: 'pipe',
       buffer: false,
       reject: false,
-      cleanup: true,
+      cleanup: endsWithUs,
+      detached: !endsWithUs,
       extendEnv: true,
     })
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }
@@ -71,7 +89,11 @@ export class QemuProcess {
         cause,
       })
     }
-    return new QemuProcess(child.pid, command, state, ended.promise)
+    const unref = () => {
+      child.unref()
+      for (const pipe of [child.stdout, child.stderr] as unknown as Socket[]) pipe.unref()
+    }
+    return new QemuProcess(child.pid, command, state, ended.promise, unref)
   }
 
   get stderr(): string {
@@ -86,6 +108,11 @@ export class QemuProcess {
   /** Calls `listener` with all of what QEMU has said whenever there is more. */
   onStderr(listener: (text: string) => void): void {
     this.#state.listeners.add(listener)
+  }
+
+  /** Does not keep this process waiting for its end any more. */
+  leave(): void {
+    this.#unref()
   }
 
   /** Sends a signal; gives false when the process has ended already. */

@@ -129,7 +129,14 @@ export const optionSchema = z.strictObject({
   timeouts: timeouts.optional(),
   signal: rule<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal),
   tmpdir: path('a folder'),
-  artifacts: path('a folder'),
+  artifacts: rule<string | false>(
+    'the path of a folder, or false',
+    (value) => value === false || isText(value),
+  ),
+  memoryDump: flag(),
+  keepOnFailure: rule<boolean | number | string>("true, false, or for how long, as '30m'", (value) => {
+    return typeof value === 'boolean' || Number.isFinite(parseDuration(value))
+  }),
   qemuArgs: texts('arguments for QEMU'),
   log: rule<VMOptions['log']>('a function that takes a line', (value) => typeof value === 'function'),
 })

@@ -124,8 +124,18 @@ export interface VMOptions<VM = unknown> {
   readonly signal?: AbortSignal
   /** The folder for the run's own folder (overlay, logs, sockets). @default the system's folder for temporary files */
   readonly tmpdir?: string
-  /** The folder in which the logs of a guest that failed are kept. @default `WITHVM_ARTIFACTS`, else none are kept */
-  readonly artifacts?: string
+  /**
+   * The folder in which the logs of a guest that failed are kept; false: nowhere.
+   * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else nowhere
+   */
+  readonly artifacts?: string | false
+  /** Whether those logs come with the guest's memory, as `memory.elf`: as big as its RAM, with all secrets of the guest (QMP: `dump-guest-memory`). @default false */
+  readonly memoryDump?: boolean
+  /**
+   * Whether a guest that fails is left running, for an hour or as long as is said, for a person to get into it by
+   * `withvm ssh` and `withvm console`. Nothing is left after Ctrl-C. @default `WITHVM_KEEP`, else false
+   */
+  readonly keepOnFailure?: boolean | Duration
   /** Arguments for QEMU, put last and as they are; a relative path in them starts at the run's folder. @default none */
   readonly qemuArgs?: readonly string[]
   /** Gets the few lines that are said while a guest starts. @default standard error */

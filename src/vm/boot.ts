@@ -7,10 +7,11 @@ import { buildQemuCommand } from '../qemu/argv.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import { addEvidence, keepLogs } from './diagnostics.js'
+import { addEvidence } from './diagnostics.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
 import { reservePorts } from './port-reservation.js'
 import { prepareMachine } from './prepare.js'
+import { saveLogs } from './saved-logs.js'
 import { Session } from './session.js'
 import { thawGuest } from './thaw.js'
 import { VM } from './vm.js'
@@ -21,7 +22,11 @@ const PORT_TRIES = 5
 export interface BootOptions {
   readonly tmpdir: string | undefined
   /** Where the logs of a guest that does not start are kept. */
-  readonly artifacts: string | undefined
+  readonly artifacts: string | false | undefined
+  /** Whether its RAM is kept with them. */
+  readonly memoryDump?: boolean | undefined
+  /** How long the guest may be left running; undefined: it ends with this process. */
+  readonly keepMs: number | undefined
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
@@ -68,7 +73,7 @@ export async function bootMachine(
     const powerOn = async (signal: AbortSignal | undefined, state?: FrozenMachine) => {
       session = await startSession(made, { memoryFile, frozen: state }, signal)
       const started = session
-      cleanup.defer(() => started.stop('orderly'))
+      cleanup.defer(() => (made.keeper?.hasGuest ? started.leave() : started.stop('orderly')))
       if (state !== undefined) await thawGuest(made, started, signal)
       return started
     }
@@ -86,7 +91,8 @@ export async function bootMachine(
   } catch (error) {
     const failure = toDiskError(error, 'making the folder of the run')
     try {
-      throw machine === undefined ? failure : await explain(failure, machine, session, options.artifacts)
+      const explained = machine === undefined ? failure : await explain(failure, machine, session, options)
+      throw vm === undefined ? explained : await keepIfWanted(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
     }
@@ -177,12 +183,21 @@ async function explain(
   error: unknown,
   machine: Machine,
   session: Session | undefined,
-  artifacts: string | undefined,
+  { artifacts, memoryDump }: BootOptions,
 ): Promise<unknown> {
   const explained = error instanceof UsageError ? error : addEvidence(error, machine, session)
-  if (!(explained instanceof VMError) || artifacts === undefined || artifacts === '') return explained
-  const kept = await keepLogs(machine, artifacts).catch(
+  if (!(explained instanceof VMError) || !artifacts) return explained
+  const kept = await saveLogs(machine, artifacts, { session, memory: memoryDump }).catch(
     (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
   )
   return explained.withEvidence([{ label: 'Logs', text: kept }])
+}
+
+/** Leaves a guest that failed to start running, where that is wanted. */
+async function keepIfWanted(vm: VM, error: unknown): Promise<unknown> {
+  const isOfGuest = error instanceof VMError && (error.kind === 'guest' || error.kind === 'command')
+  const kept = isOfGuest ? await vm.keepIfWanted(error.details.summary) : undefined
+  return kept === undefined
+    ? error
+    : (error as VMError).withEvidence([{ label: 'Left running', text: kept.text }])
 }

@@ -1,12 +1,9 @@
-import { copyFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { formatDuration } from '../common/duration.js'
 import { type Evidence, VMError } from '../errors.js'
 import { describeExit } from '../qemu/start-failure.js'
 import { commandLineByHand } from './command-line.js'
 import type { Machine } from './machine.js'
 import type { Session } from './session.js'
-import { ensureFolder } from './workspace.js'
 
 const SERIAL_LINES = 40
 
@@ -25,7 +22,8 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   return evidence
 }
 
-function describeGuest(machine: Machine, session: Session): string {
+/** Which stages it came to and when, what runs it, and how QEMU ended. */
+export function describeGuest(machine: Machine, session: Session): string {
   const { spec, host } = machine
   const { watch } = session
   const exit = session.process.exit
@@ -41,21 +39,4 @@ function describeGuest(machine: Machine, session: Session): string {
 /** Puts the evidence behind an error of ours; another's is given back as it is. */
 export function addEvidence(error: unknown, machine: Machine, session: Session | undefined): unknown {
   return error instanceof VMError ? error.withEvidence(collectEvidence(machine, session)) : error
-}
-
-/**
- * Keeps the logs of a guest, since its own folder is removed: `serial.log`, `qemu.log`, `qmp.log`, `commands.log`
- * and `command-line.txt` in a folder of its name. Gives where.
- */
-export async function keepLogs(machine: Machine, artifacts: string): Promise<string> {
-  const folder = join(artifacts, `${machine.spec.name}-${machine.id}`)
-  await ensureFolder(folder)
-  await Promise.all([
-    copyFile(machine.workspace.path('serial.log'), join(folder, 'serial.log')).catch(() => {}),
-    writeFile(join(folder, 'qemu.log'), machine.process?.stderr ?? ''),
-    writeFile(join(folder, 'qmp.log'), machine.transcripts.qmp.text),
-    writeFile(join(folder, 'commands.log'), machine.transcripts.commands.text),
-    writeFile(join(folder, 'command-line.txt'), `${commandLineByHand(machine)}\n`),
-  ])
-  return folder
 }

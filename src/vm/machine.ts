@@ -6,6 +6,7 @@ import type { UnixListener } from '../channel/unix-listener.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import type { QemuProcess } from '../qemu/process.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
 import type { Transcript } from './transcript.js'
 import type { Workspace } from './workspace.js'
@@ -72,6 +73,8 @@ export interface Machine {
   readonly isTemplate: boolean
   readonly host: MachineHost
   readonly workspace: Workspace
+  /** Where the guest may be left running: whom it is left to. */
+  readonly keeper: Keeper | undefined
   readonly listeners: {
     readonly qmp: UnixListener
     readonly serial: UnixListener

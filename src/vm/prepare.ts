@@ -14,6 +14,7 @@ import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
+import { Keeper } from './keeper.js'
 import type {
   FrozenMachine,
   Machine,
@@ -44,17 +45,26 @@ export async function prepareMachine(
     readonly onProcess?: ((pid: number) => void) | undefined
     /** What it goes on from; else it begins at its power button. */
     readonly frozen?: FrozenMachine | undefined
+    /** How long the guest may be left running; undefined: it ends with this process. */
+    readonly keepMs: number | undefined
   },
   cleanup: CleanupStack,
 ): Promise<Machine> {
   let process: QemuProcess | undefined
+  let keeper: Keeper | undefined
   const workspace = await openWorkspace(settings.tmpdir)
   const liftGuard = guardExit(() => {
+    if (keeper?.hasGuest) return
     process?.kill('SIGKILL')
     workspace.removeSync()
   })
   cleanup.defer(liftGuard) // last: a signal while the folder is removed finds it guarded
-  cleanup.defer(() => workspace.dispose())
+  cleanup.defer(() => (keeper?.hasGuest ? workspace.leave() : workspace.dispose()))
+  const { keepMs } = settings
+  if (keepMs !== undefined) {
+    keeper = await Keeper.start(workspace, keepMs)
+    cleanup.defer(() => keeper?.end())
+  }
   const acquire = async <T>(acquiring: Promise<T>, release: (acquired: T) => unknown): Promise<T> => {
     const acquired = await acquiring
     cleanup.defer(() => release(acquired))
@@ -83,6 +93,7 @@ export async function prepareMachine(
     isTemplate,
     host,
     workspace,
+    keeper,
     listeners: { qmp, serial, agent, resident },
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),

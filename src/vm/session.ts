@@ -81,7 +81,9 @@ export class Session {
     const watch = new GuestWatch()
     try {
       await Promise.all(Object.values(listeners).map((listener) => listener.discard()))
-      const qemu = await QemuProcess.start(command, workspace.dir)
+      const qemu = await QemuProcess.start(command, workspace.dir, {
+        endsWithUs: machine.keeper === undefined,
+      })
       machine.setProcess(qemu)
       cleanup.defer(() => stopQemu(qemu))
       const failed = createDeferred<never>()
@@ -146,6 +148,14 @@ export class Session {
     await this.ended
   }
 
+  /** Lets go of a QEMU that is to go on without this process. */
+  leave(): void {
+    this.#isStopping = true
+    this.qmp.close()
+    this.process.leave()
+    this.watch.fail(switchedOff())
+  }
+
   #end(exit: QemuExit): { reason: PowerOffReason; exit: QemuExit } {
     this.qmp.close('QEMU has ended')
     const reason = this.#isStopping
@@ -175,12 +185,7 @@ function endError(reason: PowerOffReason, exit: QemuExit) {
       hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
     })
   }
-  if (reason === 'stopped') {
-    return vmError('VM_NOT_RUNNING', {
-      summary: 'The guest was switched off.',
-      hint: '`vm.start()` switches it on again, unless it was disposed of.',
-    })
-  }
+  if (reason === 'stopped') return switchedOff()
   if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   return vmError('QEMU_DIED', {
     summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
@@ -189,5 +194,12 @@ function endError(reason: PowerOffReason, exit: QemuExit) {
       exit.signal === 'SIGKILL'
         ? "something killed it; often the kernel's out-of-memory killer (`dmesg` tells)."
         : "read QEMU's own words above.",
+  })
+}
+
+function switchedOff() {
+  return vmError('VM_NOT_RUNNING', {
+    summary: 'The guest was switched off.',
+    hint: '`vm.start()` switches it on again, unless it was disposed of.',
   })
 }

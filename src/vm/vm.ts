@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
@@ -10,11 +8,13 @@ import { VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
-import { addEvidence, keepLogs } from './diagnostics.js'
+import { addEvidence } from './diagnostics.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
+import { handOver, type KeptGuest } from './keep.js'
 import type { Machine, StartedFrom } from './machine.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
+import { type SaveOptions, saveLogs } from './saved-logs.js'
 import type { PowerOffReason, Session } from './session.js'
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { logCommand } from './transcript.js'
@@ -22,8 +22,8 @@ import { WaitFor } from './wait-for.js'
 
 /** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
 const CAUSE_MS = 250
-/** A guest that failed may not answer any more. */
-const DMESG_MS = 5000
+/** A guest that failed may not answer any more: by SSH, and then by its agent. */
+const ANSWER_MS = { ssh: 3000, agent: 2000 } as const
 
 /** A guest: made by `withVM()` or `launchVM()`, thrown away by them or by `await using`. */
 export class VM {
@@ -277,17 +277,31 @@ export class VM {
   }
 
   /**
-   * Keeps what is known of this guest in a folder of its name below `folder`: `serial.log`, `qemu.log`, `qmp.log`,
-   * `commands.log` (what was run, with times), `command-line.txt`, and `dmesg.txt` where SSH still works. Gives the
-   * folder. `withVM()` does so by itself when its body fails, if the option `artifacts` is given.
+   * Saves what is known of this guest to a folder of its name below `folder`: `serial.log`, `commands.log` (what was
+   * run, with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`, `screenshot.png` where it has a display,
+   * and `dmesg.txt` and `journal.txt` where it still answers. Gives the folder. `withVM()` does so by itself when its
+   * body fails, if the option `artifacts` is given.
    */
-  async saveLogs(folder: string): Promise<string> {
-    const kept = await keepLogs(this.#machine, folder)
-    if (!this.isRunning || this.#machine.spec.ssh === undefined) return kept
-    const use: UseClient<CommandResult> = (client, signal) =>
-      client.exec('dmesg', { timeout: DMESG_MS, reject: false, signal })
-    const dmesg = await this.#useSsh(use, undefined, AbortSignal.timeout(DMESG_MS)).catch(() => undefined)
-    if (dmesg !== undefined) await writeFile(join(kept, 'dmesg.txt'), dmesg.stdout)
+  saveLogs(folder: string, options: SaveOptions = {}): Promise<string> {
+    const canAnswer = this.isRunning && !this.lost.aborted
+    return saveLogs(this.#machine, folder, {
+      ...options,
+      session: this.#power.session,
+      ask: canAnswer ? (command) => this.#ask(command) : undefined,
+    })
+  }
+
+  /**
+   * Leaves the guest running when this process ends, for a person to look into: until the time is up that its option
+   * `keepOnFailure` says, or `withvm stop`. To this process it is then as one that was disposed of. `withVM()` and the
+   * fixtures do so by themselves after a failure.
+   *
+   * @param why for `withvm ps`.
+   * @throws {UsageError} INVALID_OPTIONS unless it was started with `keepOnFailure` or WITHVM_KEEP, VM_NOT_RUNNING.
+   */
+  async keep(why: string): Promise<KeptGuest> {
+    const kept = await handOver(this.#machine, this.#power.requireRunning(), why)
+    await this.dispose()
     return kept
   }
 
@@ -319,6 +333,20 @@ export class VM {
     return this.#power.restore(name, options.signal)
   }
 
+  /** Whether it was started so that it can be left running. */
+  get canBeKept(): boolean {
+    return this.#machine.keeper !== undefined
+  }
+
+  /** Does so if it was started to be kept and still runs. What cannot be kept is thrown away as ever. */
+  async keepIfWanted(why: string): Promise<KeptGuest | undefined> {
+    if (!this.canBeKept || !this.isRunning) return undefined
+    return this.keep(why).catch((error: Error) => {
+      this.#machine.log(`the guest '${this.name}' could not be left running: ${error.message}`)
+      return undefined
+    })
+  }
+
   /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */
   dispose(): Promise<void> {
     return this.#power.dispose()
@@ -326,6 +354,20 @@ export class VM {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
+  }
+
+  /** Asks a guest that may be lost: by SSH, else by its agent. It is not the author's command, so it is not logged. */
+  async #ask(command: string): Promise<CommandResult> {
+    const options = { reject: false } as const
+    if (this.#machine.spec.ssh !== undefined) {
+      const timeout = ANSWER_MS.ssh
+      const use: UseClient<CommandResult> = (client, signal) =>
+        client.exec(command, { ...options, timeout, signal })
+      const answer = await this.#useSsh(use, undefined, AbortSignal.timeout(timeout)).catch(() => undefined)
+      if (answer !== undefined) return answer
+    }
+    const limit = AbortSignal.timeout(ANSWER_MS.agent)
+    return this.#race(limit, (signal) => this.#machine.agent.exec(command, { ...options, signal }))
   }
 
   /** Looks at what `vm.always()` was given, before and after a command of the author's. */

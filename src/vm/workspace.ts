@@ -21,6 +21,8 @@ export interface Workspace {
   /** Removes everything, at once and without waiting, for a process that is about to end. */
   removeSync(): void
   dispose(): Promise<void>
+  /** Leaves everything to whoever holds the keeper's lock. */
+  leave(): Promise<void>
 }
 
 /**
@@ -47,10 +49,11 @@ function holdsSockets(dir: string): boolean {
 interface Folder {
   readonly dir: string
   dispose(): Promise<void>
+  leave(): Promise<void>
 }
 
 async function openFolder(base: string): Promise<Folder> {
-  const name = PREFIX + findLockRealm() + randomBytes(3).toString('hex')
+  const name = workspaceName(findLockRealm(), randomBytes(3).toString('hex'))
   const lock = await tryProcessLock(lockName(name))
   if (lock === undefined) return openFolder(base)
   const { dir: makeDir } = await import('tmp-promise')
@@ -62,6 +65,7 @@ async function openFolder(base: string): Promise<Folder> {
         await rm(dir, { recursive: true, force: true })
         await lock.release()
       },
+      leave: () => lock.release(),
     }
   } catch (error) {
     await lock.release()
@@ -82,11 +86,24 @@ function workspace(main: Folder, sockets: Folder): Workspace {
     dispose: async () => {
       await Promise.all(folders.map((folder) => folder.dispose()))
     },
+    leave: async () => {
+      await Promise.all(folders.map((folder) => folder.leave()))
+    },
   }
+}
+
+/** How folders of runs are called, by who sees whose locks. Without the last part: what all of their names begin with. */
+export function workspaceName(realm: string, own = ''): string {
+  return PREFIX + realm + own
 }
 
 function lockName(folderName: string): string {
   return `run-${folderName}`
+}
+
+/** The lock of the process that a guest may be left to: as good as that of the run. */
+export function keeperLockName(folderName: string): string {
+  return `keep-${folderName}`
 }
 
 /** A folder whose path is short on every system, for sockets alone. */
@@ -109,7 +126,7 @@ function folderError(base: string, error: unknown) {
 
 /**
  * Removes the folders that dead runs have left below `base`, and kills a QEMU of theirs that still runs.
- * Another run's are told by their locks, another user's by what the file system refuses. Never rejects: what
+ * Another run's, and those of guests that were left running, are told by their locks, another user's by what the file system refuses. Never rejects: what
  * cannot be swept must not keep a guest from starting.
  */
 export async function sweepDeadWorkspaces(base: string = tmpdir()): Promise<void> {
@@ -124,9 +141,13 @@ async function sweepFolder(base: string): Promise<void> {
     if (!pattern.test(name)) continue
     const lock = await tryProcessLock(lockName(name))
     if (lock === undefined) continue
-    const dir = join(base, name)
-    await killOrphan(dir)
-    await rm(dir, { recursive: true, force: true }).catch(() => {})
+    const keeperLock = await tryProcessLock(keeperLockName(name))
+    if (keeperLock !== undefined) {
+      const dir = join(base, name)
+      await killOrphan(dir)
+      await rm(dir, { recursive: true, force: true }).catch(() => {})
+      await keeperLock.release()
+    }
     await lock.release()
   }
 }

@@ -115,7 +115,7 @@ async function buildTemplate(
   const guest = await bootMachine(
     { ...spec, name: basename(spec.image?.name ?? spec.name), forwards: spec.forwards.slice(0, 1) },
     host,
-    { ...settings, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
+    { ...settings, keepMs: undefined, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
   )
   await using vm = guest.vm
   if (parent !== undefined) await steps.at(-1)?.run(vm)

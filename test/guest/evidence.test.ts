@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
-import { withVM } from 'withvm'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { launchVM, withVM } from 'withvm'
+import { generateSshKeyPair } from '../../src/channel/ssh/keys.js'
 import { rejection } from '../support/messages.js'
 
 function ownFolder(): string {
@@ -23,7 +25,15 @@ test('a body that fails leaves the logs of its guest, and says where', async () 
   expect(error.message).toContain(`Logs:\n  | ${folder}\n`)
   expect(error).toMatchObject({ code: 'COMMAND_FAILED', exitCode: 3 })
   expect(readdirSync(folder).sort()).toEqual(
-    ['command-line.txt', 'commands.log', 'dmesg.txt', 'qemu.log', 'qmp.log', 'serial.log'].sort(),
+    [
+      'command-line.txt',
+      'commands.log',
+      'dmesg.txt',
+      'guest.txt',
+      'qemu.log',
+      'qmp.log',
+      'serial.log',
+    ].sort(),
   )
   const read = (file: string) => readFileSync(join(folder, file), 'utf8')
   expect(
@@ -44,6 +54,7 @@ test('a body that fails leaves the logs of its guest, and says where', async () 
   expect(read('serial.log')).toContain('to the console')
   expect(read('qmp.log')).toMatch(/^ +\d+\.\d{3} <- \{"QMP": (.|\n)*-> \{"execute":"qmp_capabilities"/)
   expect(read('dmesg.txt')).toContain('Linux version')
+  expect(read('guest.txt')).toMatch(/^tiny: ready\nstages: qemu .*, ready .*\naccelerator: /)
   expect(read('command-line.txt')).toMatch(/^qemu-system|^\S+qemu/)
 })
 
@@ -64,4 +75,72 @@ test('nothing is kept of a guest whose body did not fail', async () => {
   const artifacts = ownFolder()
   await withVM({ image: 'tiny', artifacts, log: () => {} }, (vm) => vm.ssh`true`)
   expect(readdirSync(artifacts)).toEqual([])
+})
+
+test('nothing is kept with `artifacts: false`, whatever the environment says', async () => {
+  const artifacts = ownFolder()
+  vi.stubEnv('WITHVM_ARTIFACTS', artifacts)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const run = withVM({ image: 'tiny', artifacts: false, log: () => {} }, (vm) => vm.ssh`exit 3`)
+  expect(await rejection(run)).toMatchObject({ exitCode: 3 })
+  expect(readdirSync(artifacts)).toEqual([])
+})
+
+test('a guest with a display leaves a picture of it, also one that panicked, at once', async () => {
+  const artifacts = ownFolder()
+  await using vm = await launchVM({ image: 'tiny', qemuArgs: ['-device', 'VGA'] })
+  vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
+  await vm.serial.waitFor(/Kernel panic/)
+  const startedAt = performance.now()
+  const folder = await vm.saveLogs(artifacts)
+  expect(performance.now() - startedAt).toBeLessThan(2000)
+  expect(readdirSync(folder)).toContain('serial.log')
+  expect(readdirSync(folder)).not.toContain('dmesg.txt')
+  const png = readFileSync(join(folder, 'screenshot.png'))
+  expect(png.subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n')
+  expect(png.readUInt32BE(16)).toBe(720)
+  expect(readFileSync(join(folder, 'serial.log'), 'utf8')).toContain('sysrq triggered crash')
+})
+
+test('a guest whose SSH server is gone is asked by its agent', async () => {
+  const artifacts = ownFolder()
+  await using vm = await launchVM({ image: 'tiny' })
+  await vm.exec('killall dropbear')
+  await vm.exec(`printf '#!/bin/sh\necho "the journal by $*"' >/bin/journalctl; chmod +x /bin/journalctl`)
+  await sleep(200)
+  const folder = await vm.saveLogs(artifacts)
+  expect(readFileSync(join(folder, 'dmesg.txt'), 'utf8')).toContain('Linux version')
+  expect(readFileSync(join(folder, 'journal.txt'), 'utf8')).toContain('the journal by --boot --no-pager')
+})
+
+test('the memory is saved on request, as a core of its size', async () => {
+  const artifacts = ownFolder()
+  const options = { image: 'tiny', memory: '192M', artifacts, memoryDump: true, log: () => {} } as const
+  await rejection(withVM(options, (vm) => vm.ssh`exit 3`))
+  const core = join(artifacts, readdirSync(artifacts)[0] ?? '', 'memory.elf')
+  expect(readFileSync(core).subarray(0, 4).toString('latin1')).toBe('\x7fELF')
+  expect(statSync(core).size).toBeGreaterThan(192 * 1024 ** 2)
+  expect(statSync(core).mode & 0o777).toBe(0o600)
+})
+
+test('neither keys nor passwords are in what is kept', async () => {
+  const artifacts = ownFolder()
+  const { privateKey } = generateSshKeyPair()
+  const ssh = { privateKey, password: 'open sesame' } as const
+  await using vm = await launchVM({ image: 'tiny', ssh, ready: 'agent' })
+  await vm.exec(`echo 'open sesame' >/dev/ttyS0; echo '${privateKey}' >/dev/ttyS0; echo open sesame`)
+  const folder = await vm.saveLogs(artifacts)
+  const kept = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'latin1'))
+  const all = kept.join('\n')
+  expect(all).not.toContain('open sesame')
+  for (const line of privateKey.split('\n').slice(1, -2)) expect(all).not.toContain(line)
+  expect(readFileSync(join(folder, 'serial.log'), 'utf8')).toContain('(redacted)\r\n')
+})
+
+test('a guest that was disposed of leaves what this process still knows of it', async () => {
+  const artifacts = ownFolder()
+  const vm = await launchVM({ image: 'tiny' })
+  await vm.dispose()
+  const folder = await vm.saveLogs(artifacts)
+  expect(readFileSync(join(folder, 'serial.log'), 'utf8')).toContain('withvm: sshd')
 })

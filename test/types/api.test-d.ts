@@ -4,6 +4,7 @@ import {
   type CommandResult,
   checks,
   type Invariant,
+  type KeptGuest,
   launchVM,
   type VM,
   type VMError,
@@ -55,6 +56,17 @@ test('waits give what they found, and take what there is to expect', () => {
   void vm.waitFor.file('/etc/passwd', { size: 5 })
   // @ts-expect-error a text is no check
   void vm.always('up', 'true')
+})
+
+test('what is kept of a failure', () => {
+  const vm = {} as VM
+  expectTypeOf(vm.saveLogs('logs', { memory: true })).resolves.toBeString()
+  expectTypeOf(vm.keep('to look into it')).resolves.toEqualTypeOf<KeptGuest>()
+  expectTypeOf<{ keepOnFailure: '30m'; artifacts: false; memoryDump: true }>().toExtend<VMOptions>()
+  // @ts-expect-error what for?
+  void vm.keep()
+  // @ts-expect-error a duration without its unit
+  void launchVM({ keepOnFailure: '30' })
 })
 
 test('QMP commands that are known are typed, others are unknown', () => {

@@ -1,14 +1,16 @@
 import { expectTypeOf } from 'vitest'
 import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
-import { expect, test, type VMScope } from 'withvm/vitest'
+import { expect, test, type VMEvidence, type VMScope } from 'withvm/vitest'
 
-test('a test is given guests and what belongs to them', ({ vm, launch, serial, ssh, vmOptions, vmScope }) => {
+test('a test is given guests and what belongs to them', (context) => {
+  const { vm, launch, serial, ssh, vmOptions, vmScope, vmEvidence } = context
   expectTypeOf(vm).toEqualTypeOf<VM>()
   expectTypeOf(launch).toEqualTypeOf<(options?: VMOptions) => Promise<VM>>()
   expectTypeOf(serial).toEqualTypeOf<SerialConsole>()
   expectTypeOf(ssh).toEqualTypeOf<Ssh>()
   expectTypeOf(vmOptions).toEqualTypeOf<VMOptions>()
   expectTypeOf(vmScope).toEqualTypeOf<VMScope>()
+  expectTypeOf(vmEvidence).toEqualTypeOf<VMEvidence>()
 })
 
 // @ts-expect-error there is no such fixture
@@ -21,6 +23,12 @@ guests.override({ vmOptions: { memory: '512M' }, vmScope: 'file' })
 guests.override({ vmOptions: { memroy: '512M' } })
 // @ts-expect-error no such scope
 guests.override({ vmScope: 'suite' })
+
+guests.override({ vmEvidence: 'never', vmOptions: { artifacts: false, memoryDump: true } })
+// @ts-expect-error no such choice
+guests.override({ vmEvidence: 'sometimes' })
+// @ts-expect-error not a folder
+guests.override({ vmOptions: { artifacts: true } })
 
 const own = guests.extend<{ server: string }>({
   server: async ({ vm }, use) => {

@@ -29,6 +29,8 @@ test('every kind of option at once is valid', () => {
     signal: new AbortController().signal,
     tmpdir: '/tmp',
     artifacts: 'logs',
+    memoryDump: true,
+    keepOnFailure: '30m',
     qemuArgs: ['-d', 'int'],
     log: () => {},
   }
@@ -132,4 +134,13 @@ test('a private key does not come into a message', () => {
 test('what is no object is refused as a whole', () => {
   expect(problems('tiny')).toEqual(['options: got "tiny"; expected an object'])
   expect(problems(null)).toEqual(['options: got null; expected an object'])
+})
+
+test.each([
+  [{ artifacts: true }, 'artifacts: expected the path of a folder, or false, got true'],
+  [{ memoryDump: 'yes' }, 'memoryDump: expected true or false, got "yes"'],
+  [{ keepOnFailure: '1d' }, `keepOnFailure: expected true, false, or for how long, as '30m', got "1d"`],
+  [{ keepOnFailure: Number.POSITIVE_INFINITY }, 'keepOnFailure: expected true, false, or for how long'],
+])('what is kept of a failure is said clearly: %j', (options, message) => {
+  expect(optionError(findOptionProblems(options)).message).toContain(message)
 })

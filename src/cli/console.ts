@@ -1,0 +1,51 @@
+import { open } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { basename, join } from 'node:path'
+import { tryProcessLock } from '../common/process-lock.js'
+import { vmError } from '../errors.js'
+import { TTY_SOCKET } from '../vm/running-guests.js'
+import { EXIT_CODES } from './exit-code.js'
+import { findKeptGuest } from './find-guest.js'
+import { attachKeys } from './terminal.js'
+
+/** Some screens of what was printed before. */
+const SHOWN_BYTES = 8192
+
+/** `withvm console`: the serial console of a guest that was left running, until Ctrl-]. The guest stays. */
+export async function openConsole(name: string): Promise<number> {
+  const guest = await findKeptGuest(name)
+  // QEMU serves one at a time, and lets a second wait without a word.
+  const lock = await tryProcessLock(`console-${basename(guest.dir)}`)
+  if (lock === undefined) {
+    throw vmError('GUEST_IN_USE', {
+      summary: `The serial console of the guest '${guest.name}' is open in another terminal.`,
+      hint: `end that by Ctrl-], or open a shell: \`withvm ssh ${guest.name}\`.`,
+    })
+  }
+  process.stderr.write(
+    `withvm: the serial console of '${guest.name}'; Ctrl-] leaves it, and the guest runs on.\n`,
+  )
+  process.stdout.write(await readTail(join(guest.dir, 'serial.log')))
+  const socket = connect(join(guest.socketDir, TTY_SOCKET))
+  const ended = new Promise<void>((resolve) => {
+    socket.on('error', () => {}) // 'close' follows
+    socket.once('close', () => resolve())
+  })
+  socket.on('data', (bytes) => process.stdout.write(bytes))
+  await attachKeys((bytes) => socket.write(bytes), ended)
+  socket.destroy()
+  await lock.release()
+  return EXIT_CODES.ok
+}
+
+async function readTail(path: string): Promise<Buffer> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    const from = Math.max(0, size - SHOWN_BYTES)
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,60 @@
+import { formatDuration } from '../common/duration.js'
+import { findRunningGuests, type RunningGuest } from '../vm/running-guests.js'
+import { EXIT_CODES } from './exit-code.js'
+
+/** `withvm ps`: the guests that run on this host. */
+export async function listGuests(options: { readonly json: boolean }): Promise<number> {
+  const guests = await findRunningGuests()
+  const text = options.json ? JSON.stringify(guests.map(toJson), undefined, 2) : formatGuests(guests)
+  process.stdout.write(`${text}\n`)
+  return EXIT_CODES.ok
+}
+
+function toJson({ name, guest, pid, ageMs, ports, dir, kept }: RunningGuest) {
+  const { image = null, why = null, until = null } = kept ?? {}
+  return {
+    name,
+    guest,
+    pid,
+    ageMs: Math.round(ageMs),
+    image,
+    ports,
+    runFolder: dir,
+    kept: kept === undefined ? null : { why, until },
+  }
+}
+
+const HEAD = ['NAME', 'PID', 'AGE', 'IMAGE', 'PORTS', 'KEPT']
+
+/** A row for each guest, in columns. */
+export function formatGuests(guests: readonly RunningGuest[]): string {
+  if (guests.length === 0) return 'No guest runs on this host.'
+  const rows = guests.map((guest) => [
+    guest.name,
+    String(guest.pid),
+    formatDuration(Math.floor(guest.ageMs / 1000) * 1000),
+    guest.kept?.image ?? '-',
+    guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') || '-',
+    guest.kept === undefined
+      ? 'no: in use by what started it'
+      : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
+  ])
+  const widths = HEAD.map((_, column) => Math.max(...[HEAD, ...rows].map((row) => row[column]?.length ?? 0)))
+  return [HEAD, ...rows]
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+function formatPort(protocol: string, host: number, guest: number): string {
+  return `${host}:${guest}${protocol === 'tcp' ? '' : `/${protocol}`}`
+}
+
+/** As a clock of this place shows it. */
+function clockTime(iso: string): string {
+  return new Date(iso).toTimeString().slice(0, 5)
+}

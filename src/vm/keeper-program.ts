@@ -1,0 +1,57 @@
+// The program that outlives a test process: started by `keeper.ts`, in a session of its own.
+import { rm } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { tryProcessLock } from '../common/process-lock.js'
+import { endQemu, findQemuOf } from './running-guests.js'
+import { keeperLockName } from './workspace.js'
+
+/** What the test process writes to its keeper, a line of JSON each. */
+export type KeeperOrder =
+  | { readonly watch: readonly string[] }
+  /** From now on the guest is the keeper's, for so many milliseconds. */
+  | { readonly keepMs: number }
+
+/** What the keeper answers to each order. */
+export type KeeperReply = 'watching' | 'kept'
+
+/** How soon the end of a kept guest is noticed, milliseconds: a look costs one read of a file in `/proc`. */
+const LOOK_MS = 300
+
+/** The folders of the run: the first holds QEMU's sockets. */
+let folders: readonly string[] = []
+let endsAt: number | undefined
+const stop = new AbortController()
+
+async function obey(order: KeeperOrder): Promise<KeeperReply> {
+  if ('watch' in order) {
+    folders = order.watch
+    // As long as this process lives, a sweep leaves the folders alone.
+    await Promise.all(folders.map((folder) => tryProcessLock(keeperLockName(basename(folder)))))
+    return 'watching'
+  }
+  endsAt = Date.now() + order.keepMs
+  return 'kept'
+}
+
+/** Waits until the guest ends by itself, its time is up, or this process is told to end. */
+async function untilOver(): Promise<void> {
+  while (!stop.signal.aborted && Date.now() < (endsAt as number)) {
+    if ((await findQemuOf(folders)) === undefined) return
+    await sleep(LOOK_MS)
+  }
+}
+
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
+process.stdout.on('error', () => {}) // the test process may be gone before it has read the answer
+
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${await obey(JSON.parse(line) as KeeperOrder)}\n`)
+}
+// The test process has ended, or has no guest any more.
+if (endsAt !== undefined) await untilOver()
+const pid = await findQemuOf(folders)
+if (pid !== undefined) await endQemu(pid, folders, endsAt === undefined ? 'at-once' : 'orderly')
+for (const folder of folders) await rm(folder, { recursive: true, force: true })
+process.exit()

@@ -1,0 +1,47 @@
+import { Transform } from 'node:stream'
+import type { Machine } from './machine.js'
+
+/** A shorter password is in every word list, and blotting it out would make a log unreadable. */
+const LEAST_PASSWORD_CHARS = 6
+/** A line of a key in PEM that is not one of its head or foot. */
+const KEY_LINE = /^[A-Za-z0-9+/=]{16,}$/gm
+const BLOT = '(redacted)'
+
+/** Blots out the keys and the password of one machine in what is kept of it. */
+export class Redaction {
+  readonly #secrets: readonly string[]
+
+  constructor({ keys, spec }: Pick<Machine, 'keys' | 'spec'>) {
+    const { password, privateKey } = spec.ssh?.login ?? {}
+    const texts = [keys?.client.privateKey, keys?.host.privateKey, privateKey?.toString()]
+    // Line by line: however a key was wrapped or escaped, these are in it.
+    const ofKeys = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
+    const isSecret = password !== undefined && password !== spec.ssh?.user
+    const ofLogin = isSecret && password.length >= LEAST_PASSWORD_CHARS ? [password] : []
+    this.#secrets = [...new Set([...ofKeys, ...ofLogin])]
+  }
+
+  apply(text: string): string {
+    return this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, BLOT), text)
+  }
+
+  /** Does so with bytes that come in pieces, whatever they are, and however many. */
+  stream(): Transform {
+    // As latin1 every byte is a character, and back again.
+    const secrets = this.#secrets.map((secret) => Buffer.from(secret).toString('latin1'))
+    const longest = Math.max(0, ...secrets.map((secret) => secret.length - 1))
+    const blot = (text: string) => secrets.reduce((rest, secret) => rest.replaceAll(secret, BLOT), text)
+    let held = ''
+    return new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        const text = blot(held + chunk.toString('latin1'))
+        // A secret may go on in the next piece.
+        held = longest === 0 ? '' : text.slice(-longest)
+        done(null, Buffer.from(text.slice(0, text.length - held.length), 'latin1'))
+      },
+      flush(done) {
+        done(null, Buffer.from(held, 'latin1'))
+      },
+    })
+  }
+}

@@ -1,0 +1,73 @@
+import { createReadStream, createWriteStream } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { CommandResult } from '../channel/command-result.js'
+import { commandLineByHand } from './command-line.js'
+import { describeGuest } from './diagnostics.js'
+import type { Machine } from './machine.js'
+import { Redaction } from './redaction.js'
+import { dumpMemory, takeScreenshot } from './screenshot.js'
+import type { Session } from './session.js'
+import { ensureFolder } from './workspace.js'
+
+/** What is asked of a guest that still answers, with the file for the answer. */
+const QUESTIONS = {
+  'dmesg.txt': 'dmesg',
+  'journal.txt': 'journalctl --boot --no-pager --output=short-precise --lines=10000',
+} as const
+
+export interface SaveOptions {
+  /** Whether the guest's memory is saved too, as `memory.elf`: as big as its RAM. @default false */
+  readonly memory?: boolean
+}
+
+interface LogSources extends SaveOptions {
+  /** The newest power-on; undefined when QEMU did not come to one. */
+  readonly session: Session | undefined
+  /** Runs a command in the guest; left out where nothing in it answers. Bounds itself. */
+  readonly ask?: ((command: string) => Promise<CommandResult>) | undefined
+}
+
+/**
+ * Saves what is known of a guest to a folder of its name, since its own folder is removed. What cannot be had is
+ * left out; keys and passwords that withvm knows are blotted out. Gives the folder.
+ */
+export async function saveLogs(machine: Machine, parent: string, sources: LogSources): Promise<string> {
+  const folder = resolve(parent, `${machine.spec.name}-${machine.id}`)
+  await ensureFolder(folder)
+  const redaction = new Redaction(machine)
+  const write = (name: string, text: string) => writeFile(join(folder, name), redaction.apply(text))
+  const { session, ask } = sources
+  const answers = Object.entries(QUESTIONS).map(async ([name, command]) => {
+    const answer = await ask?.(command).catch(() => undefined)
+    if (answer?.exitCode === 0 && answer.stdout !== '') await write(name, answer.stdout)
+  })
+  const looks = async () => {
+    if (session === undefined || session.qmp.isClosed) return
+    await takeScreenshot(session.qmp, join(folder, 'screenshot.png'))
+    if (sources.memory === true) {
+      await dumpMemory(session.qmp, join(folder, 'memory.elf'), machine.spec.memoryBytes)
+    }
+  }
+  await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
+  const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
+  await Promise.all([
+    write('guest.txt', guest),
+    write('qemu.log', machine.process?.stderr ?? ''),
+    write('qmp.log', machine.transcripts.qmp.text),
+    write('commands.log', machine.transcripts.commands.text),
+    write('command-line.txt', `${commandLineByHand(machine)}\n`),
+  ])
+  return folder
+}
+
+/** The log on disk is whole; where it has been removed already, what this process still has of it will do. */
+async function copySerialLog(machine: Machine, path: string, redaction: Redaction): Promise<void> {
+  try {
+    const log = createReadStream(machine.workspace.path('serial.log'))
+    await pipeline(log, redaction.stream(), createWriteStream(path))
+  } catch {
+    await writeFile(path, redaction.apply(machine.serial.text))
+  }
+}

@@ -1,0 +1,27 @@
+import { onTestFinished } from 'vitest'
+import { runCli } from './built-cli.js'
+
+export interface ListedGuest {
+  readonly name: string
+  readonly guest: string
+  readonly pid: number
+  readonly ageMs: number
+  readonly image: string | null
+  readonly ports: ReadonlyArray<{ readonly host: number; readonly guest: number }>
+  readonly runFolder: string
+  readonly kept: { readonly why: string; readonly until: string } | null
+}
+
+/** What `withvm ps` tells of guests whose runs are below `tmpdir`. */
+export async function listGuests(tmpdir: string): Promise<ListedGuest[]> {
+  const { stdout } = await runCli(['ps', '--json'])
+  return (JSON.parse(stdout) as ListedGuest[]).filter(({ runFolder }) => runFolder.startsWith(`${tmpdir}/`))
+}
+
+/** Throws away at the end of the test what it left running below `tmpdir`, also when it fails half-way. */
+export function stopKeptGuests(tmpdir: string): void {
+  onTestFinished(async () => {
+    const kept = (await listGuests(tmpdir)).filter((guest) => guest.kept !== null)
+    if (kept.length > 0) await runCli(['stop', ...kept.map(({ name }) => name)])
+  })
+}
