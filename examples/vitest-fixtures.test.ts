@@ -38,12 +38,26 @@ test.describe('with more memory', () => {
 test.describe('tests that share a guest', () => {
   test.override({ vmScope: 'file' })
 
-  test('the first one boots it', async ({ vm }) => {
-    await vm.ssh`touch /root/kept`
+  test('the first one starts it', async ({ vm }) => {
+    await vm.ssh`touch /root/mine`
+  })
+
+  test('the next one finds it as it was at first', async ({ vm }) => {
+    await expect(vm).not.toHaveFile('/root/mine')
+  })
+})
+// #endregion
+
+// #region no-reset
+test.describe('tests that go on from each other', () => {
+  test.override({ vmScope: 'file', vmReset: false, vmOptions: { name: 'steps' } })
+
+  test('the first one installs', async ({ vm }) => {
+    await vm.ssh`touch /root/installed`
   })
 
   test('the next one finds it as it was left', async ({ vm }) => {
-    await expect(vm).toHaveFile('/root/kept')
+    await expect(vm).toHaveFile('/root/installed')
   })
 })
 // #endregion

@@ -193,14 +193,13 @@ export class Power {
   async restore(name: string, signal?: AbortSignal): Promise<void> {
     const session = this.requireRunning()
     const either = eitherSignal(this.#ending.signal, signal)
-    await raceLoss(
-      this.#checkpoints.restore(name, session, either).finally(() => {
-        // What was connected to the guest was so to one that is no more.
-        this.access.close('the guest went back to a checkpoint')
-        this.#machine.agent.restart()
-      }),
-      session,
-    )
+    const restoring = this.#checkpoints.restore(name, session, either).finally(() => {
+      // What was connected to the guest was so to one that is no more.
+      this.access.close('the guest went back to a checkpoint')
+      this.#machine.agent.restart()
+    })
+    // A panic that is found out meanwhile is undone by it.
+    await Promise.race([restoring, endOf(session)])
   }
 
   /** Closes what is connected to the guest, for good. */
@@ -279,8 +278,12 @@ function eitherSignal(first: AbortSignal, second: AbortSignal | undefined): Abor
 /** Ends with the guest: at its panic, unless that is past, and at the end of its QEMU. */
 function raceLoss<T>(work: Promise<T>, session: Session): Promise<T> {
   const { failure } = session.watch
-  const ended = session.ended.then(() => Promise.reject(session.watch.failure.reason))
-  return Promise.race([failure.aborted ? work : raceSignal(work, failure), ended])
+  return Promise.race([failure.aborted ? work : raceSignal(work, failure), endOf(session)])
+}
+
+/** Rejects, with why, when the QEMU of a power-on has ended. */
+function endOf(session: Session): Promise<never> {
+  return session.ended.then(() => Promise.reject(session.watch.failure.reason))
 }
 
 function parseTimeout({ timeout }: StopOptions): number | undefined {

@@ -1,6 +1,7 @@
 import { describe, test as plainTest } from 'vitest'
 import type { VM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
+import { GuestPool } from '../../fixtures/guest-pool.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { rejection } from '../support/messages.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
@@ -41,8 +42,63 @@ describe('launch', () => {
   })
 })
 
-describe('a guest of scope file', () => {
+describe('a guest of scope file that is put back', () => {
   test.override({ vmScope: 'file' })
+  let pid: number
+
+  test('is what the first test makes of it', async ({ vm }) => {
+    pid = vm.pid
+    await vm.ssh`touch /root/mine && echo mine >/tmp/mine && sync`
+  })
+
+  test('and for the next what it was at first', async ({ vm }) => {
+    expect(vm.pid).toBe(pid)
+    expect((await vm.ssh`ls /root /tmp`).stdout).not.toContain('mine')
+    vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})
+    await vm.serial.waitFor(/end Kernel panic/)
+  })
+
+  test('also behind a test in which it panicked', async ({ vm }) => {
+    expect(vm.pid).toBe(pid)
+    expect((await vm.ssh`echo runs`).stdout).toBe('runs')
+    await vm.qmp.execute('stop')
+  })
+
+  test('or stood still', async ({ vm }) => {
+    expect(vm.pid).toBe(pid)
+    expect((await vm.ssh`echo runs`).stdout).toBe('runs')
+    await vm.powerCut()
+  })
+
+  test('and a new one where it was switched off', async ({ vm }) => {
+    expect(vm.pid).not.toBe(pid)
+    expect((await vm.ssh`ls /root`).stdout).toBe('')
+  })
+})
+
+describe('a guest that cannot be put back', () => {
+  const pool = new GuestPool()
+  // Its state can not be saved, as QEMU says of this controller.
+  const options = {
+    image: 'tiny',
+    qemuArgs: ['-device', 'nvme,serial=1,drive=n', '-drive', 'if=none,id=n,driver=null-co'],
+  }
+
+  test('does for one test, and fails the next with what to do', async ({ onTestFinished }) => {
+    onTestFinished(() => pool[Symbol.asyncDispose]())
+    const vm = await pool.share(options, true)
+    expect((await vm.ssh`echo runs`).stdout).toBe('runs')
+    await pool.release(vm)
+    const error = await rejection(pool.share(options, true))
+    expect(error).toMatchObject({ code: 'CHECKPOINT_FAILED' })
+    expect(error.message).toContain("The guest 'tiny' is shared by several tests, and cannot be put back")
+    expect(error.message).toContain('vmReset: false')
+    expect(await pool.share(options, false)).toBe(vm)
+  })
+})
+
+describe('a guest of scope file that is not put back', () => {
+  test.override({ vmScope: 'file', vmReset: false, vmOptions: { name: 'kept' } })
 
   test('is made by the first test that asks for it', async ({ vm }) => {
     pids.set('shared', vm.pid)
