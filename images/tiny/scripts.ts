@@ -69,7 +69,11 @@ export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
 mkdir -p /run/withvm
 # A guest that is to be frozen takes no lease: each of its clones asks for one, by its own address.
-[ -e /run/credentials/@system/withvm.template ] || /usr/lib/withvm/lease &
+if [ -e /run/credentials/@system/withvm.template ]; then
+  echo 'withvm: network 10.0.2.15' >/dev/console
+else
+  FROM_POWER_ON=1 /usr/lib/withvm/lease &
+fi
 modprobe -a virtio_console button evdev 2>/dev/null
 mkdir -p /run/lock
 [ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &
@@ -114,17 +118,20 @@ case "$1" in
       : >"$state"
     fi ;;
   bound | renew)
+    news=$FROM_POWER_ON
     if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
       ifconfig "$interface" "$ip" netmask "\${subnet:-255.255.255.0}" \${broadcast:+broadcast "$broadcast"} up
       while route del default dev "$interface" 2>/dev/null; do :; done
       for gateway in $router; do route add default gw "$gateway" dev "$interface"; break; done
+      news=1
     fi
     {
       [ -n "$domain" ] && echo "search $domain"
       for server in $dns; do echo "nameserver $server"; done
     } >/run/resolv.conf.new
     mv /run/resolv.conf.new /run/resolv.conf
-    [ "$1" = bound ] && echo "withvm: network $ip" >/dev/console ;;
+    # A clone says nothing at a time of its own that its console has had before.
+    [ "$1" = bound ] && [ -n "$news" ] && echo "withvm: network $ip" >/dev/console ;;
 esac
 `
 
