@@ -84,13 +84,11 @@ for port in /sys/class/virtio-ports/*; do
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
 if [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
-  ${RESIDENT_PATHS.clock} &
+  nice -n -19 ${RESIDENT_PATHS.clock} &
   echo $! >/run/withvm/resident.pid
-  renice 0 $! >/dev/null
 fi
 [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
-  qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1 &&
-  renice 0 "$(cat /run/qemu-ga.pid)" >/dev/null
+  nice -n -19 qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1
 acpid -d -c /etc/acpi -l /dev/null -p /run/acpid.pid >/dev/null 2>&1 &
 `
 
