@@ -84,11 +84,13 @@ for port in /sys/class/virtio-ports/*; do
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
 if [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
-  nice -n -19 ${RESIDENT_PATHS.clock} &
+  ${RESIDENT_PATHS.clock} &
   echo $! >/run/withvm/resident.pid
+  renice 0 $! >/dev/null
 fi
 [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
-  nice -n -19 qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1
+  sh -c 'renice 0 $$ >/dev/null; exec "$@"' - \\
+    qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1
 acpid -d -c /etc/acpi -l /dev/null -p /run/acpid.pid >/dev/null 2>&1 &
 `
 
