@@ -119,11 +119,11 @@ case "$1" in
     fi ;;
   bound | renew)
     news=$FROM_POWER_ON
+    [ "$ip" != 10.0.2.15 ] && news=1
     if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
       ifconfig "$interface" "$ip" netmask "\${subnet:-255.255.255.0}" \${broadcast:+broadcast "$broadcast"} up
       while route del default dev "$interface" 2>/dev/null; do :; done
       for gateway in $router; do route add default gw "$gateway" dev "$interface"; break; done
-      news=1
     fi
     {
       [ -n "$domain" ] && echo "search $domain"
