@@ -120,8 +120,10 @@ case "$1" in
   bound | renew)
     news=$FROM_POWER_ON
     [ "$ip" != 10.0.2.15 ] && news=1
-    if [ "$ip $subnet $router" != '10.0.2.15 255.255.255.0 10.0.2.2' ] || [ -e "$state" ]; then
+    if [ "$ip $subnet" != '10.0.2.15 255.255.255.0' ] || [ -e "$state" ]; then
       ifconfig "$interface" "$ip" netmask "\${subnet:-255.255.255.0}" \${broadcast:+broadcast "$broadcast"} up
+    fi
+    if [ "$router" != 10.0.2.2 ] || [ -e "$state" ]; then
       while route del default dev "$interface" 2>/dev/null; do :; done
       for gateway in $router; do route add default gw "$gateway" dev "$interface"; break; done
     fi

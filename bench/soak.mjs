@@ -1,0 +1,135 @@
+// `npm run soak [-- --rounds N] [--kills N] [--seed N]`: warm starts in a row, and starts that are killed; then a look at what is left.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createReadStream, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { launchVM, withVM } from 'withvm'
+import { median, ms } from './statistics.mjs'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '1000' },
+    kills: { type: 'string', default: '100' },
+    seed: { type: 'string', default: '1' },
+  },
+})
+process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'soak-'))
+const problems = []
+const baseDisk = await withVM({ ready: 'none' }, (vm) => vm.baseDisk)
+const before = await digest(baseDisk)
+await thaws(Number(values.rounds))
+await kills(Number(values.kills), Number(values.seed))
+if ((await digest(baseDisk)) !== before) problems.push('the base image has changed')
+for (const problem of problems) console.log(`PROBLEM: ${problem}`)
+console.log(problems.length === 0 ? 'nothing is left, and nothing has failed' : `${problems.length} problems`)
+await rm(process.env.TMPDIR, { recursive: true, force: true })
+process.exitCode = problems.length === 0 ? 0 : 1
+
+/** Each a new guest with one command by its agent; each tenth also with one by SSH. */
+async function thaws(rounds) {
+  const options = { ready: 'agent', standby: false, log: () => {} }
+  await withVM(options, () => {})
+  const times = []
+  let start
+  for (let round = 0; round < rounds; round++) {
+    // What is loaded and grown on the way counts as used.
+    if (round === Math.floor(rounds / 10)) start = look()
+    const startedAt = performance.now()
+    try {
+      const vm = await launchVM(options)
+      const { stdout } = await vm.exec('echo $((6 * 7))')
+      if (stdout !== '42') problems.push(`round ${round}: the guest said ${stdout}`)
+      if (vm.startedFrom.kind !== 'template')
+        problems.push(`round ${round}: ${JSON.stringify(vm.startedFrom)}`)
+      if (round % 10 === 0) await vm.ssh`true`
+      await vm.dispose()
+    } catch (error) {
+      problems.push(`round ${round}: ${error.message}`)
+    }
+    times.push(performance.now() - startedAt)
+  }
+  const end = look()
+  console.log(`${rounds} warm starts: median ${ms(median(times))} ms; then and a tenth of the way in:`)
+  for (const [name, value] of Object.entries(end)) console.log(`  ${name}: ${value} (${start[name]})`)
+  if (end.files > start.files + 2) problems.push(`open files grew from ${start.files} to ${end.files}`)
+  if (end.memoryMiB > start.memoryMiB + 64)
+    problems.push(`memory grew from ${start.memoryMiB} to ${end.memoryMiB} MiB`)
+  if (end.folders > 0 || end.qemus > 0 || end.sockets > start.sockets)
+    problems.push(`left: ${JSON.stringify(end)}`)
+}
+
+/** Programs that start guests, killed at a random moment. */
+async function kills(count, seed) {
+  const random = mulberry(seed)
+  const program = `
+    import { withVM } from 'withvm'
+    for (;;) await withVM({ log: () => {}, standby: true }, (vm) => vm.ssh\`echo x >/root/x; sync\`)`
+  let orphans = 0
+  for (let round = 0; round < count; round++) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'ignore' })
+    await sleep(random() * 3000)
+    child.kill('SIGKILL')
+    await sleep(1000)
+    if (look().qemus > 0) orphans++
+  }
+  if (orphans > 0) problems.push(`${orphans} of ${count} kills left a QEMU for more than a second`)
+  // In a process of its own: what dead runs have left is swept once in a process.
+  const next = `
+    import { withVM } from 'withvm'
+    await withVM({ log: () => {} }, async (vm) => {
+      if (vm.startedFrom.kind === 'cold') process.exitCode = 9
+      if ((await vm.ssh\`ls /root\`).stdout !== '') process.exitCode = 10
+    })`
+  const exitCode = await new Promise((resolve) =>
+    spawn(process.execPath, ['--input-type=module', '-e', next], { stdio: 'inherit' }).once('exit', resolve),
+  )
+  if (exitCode !== 0) problems.push(`the run after the kills ended with ${exitCode}`)
+  const left = look()
+  if (left.folders > 0 || left.qemus > 0) problems.push(`left after the kills: ${JSON.stringify(left)}`)
+  console.log(`${count} kills: ${orphans} left a QEMU; ${left.folders} folders after the next run`)
+}
+
+/** What this process and its guests have at this moment. */
+function look() {
+  globalThis.gc?.()
+  const own = process.env.TMPDIR
+  const commands = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      } catch {
+        return ''
+      }
+    })
+  return {
+    files: readdirSync('/proc/self/fd').length,
+    memoryMiB: Math.round(process.memoryUsage().rss / 1024 ** 2),
+    folders: readdirSync(own).filter((name) => name.startsWith('withvm-')).length,
+    qemus: commands.filter((command) => command.includes('qemu-system') && command.includes(own)).length,
+    sockets: readFileSync('/proc/net/unix', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(own)).length,
+  }
+}
+
+async function digest(path) {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return hash.digest('hex')
+}
+
+/** Random numbers that a seed gives again. */
+function mulberry(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
+  }
+}
