@@ -31,9 +31,9 @@ export function watchTrouble(vm: VM, graceMs = 0): TroubleWatch {
     partialLine = (lines.pop() ?? '').slice(-4096)
     if (partialLine.startsWith('(initramfs)')) lines.push(partialLine) // a prompt has no line end
     for (const line of lines) {
-      const failure = findGuestFailure(stripVTControlCharacters(line), false)
+      const failure = findGuestFailure(stripVTControlCharacters(line), 'wait')
       // Those that cost the guest its life come by `vm.lost`, with the rest of their trace.
-      if (failure?.error.code === 'GUEST_FAILED') abort(failure.error)
+      if (failure?.code === 'GUEST_FAILED') abort(failure)
     }
   })
   const stop = () => {

@@ -3,7 +3,7 @@ import { createDeferred } from '../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
-import { addEvidence } from './diagnostics.js'
+import { addEvidence, explainStart } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { firstStage, waitUntilReady } from './readiness.js'
 import type { PowerOffReason, Session } from './session.js'
@@ -164,7 +164,7 @@ export class Power {
       })
       this.seenBoot = this.bootCount
     } catch (error) {
-      throw addEvidence(error, machine, session)
+      throw await explainStart(error, machine, session)
     }
   }
 
