@@ -9,6 +9,7 @@ import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
+import { noteGuest } from './command-guest.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence, keepLogs } from './diagnostics.js'
 import type { StageTime } from './guest-watch.js'
@@ -50,7 +51,7 @@ export class VM {
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
-      { timeoutMs: commandMs },
+      { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
     )
     this.waitFor = new WaitFor(this, this.#power)
   }
@@ -189,11 +190,12 @@ export class VM {
   exec(command: string, options?: CommandOptions): Promise<CommandResult>
   exec(command: string, options: CommandOptions = {}): Promise<CommandResult<string | Buffer>> {
     const timeout = options.timeout ?? this.#machine.spec.timeouts.commandMs
-    return this.#around(command, options.signal, () =>
+    const running = this.#around(command, options.signal, () =>
       this.#race(options.signal, (signal) =>
         this.#machine.agent.exec(command, { ...options, timeout, signal }),
       ),
     )
+    return noteGuest(running, this)
   }
 
   /**
