@@ -9,9 +9,9 @@ import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
-import { noteGuest } from './command-guest.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence, keepLogs } from './diagnostics.js'
+import { noteGuest } from './guest-of.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
 import type { Machine } from './machine.js'
@@ -47,7 +47,7 @@ export class VM {
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
     this.#power = new Power(this, machine, controls, session)
-    this.serial = machine.serial
+    this.serial = noteGuest(machine.serial, this)
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),

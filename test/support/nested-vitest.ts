@@ -1,10 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { execa, type ResultPromise } from 'execa'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-/** Not in node_modules, whose files Vitest takes for no tests. */
-const PARENT = join(ROOT, 'test-results')
 
 /** What Vitest's JSON reporter tells of one test. */
 export interface NestedResult {
@@ -25,8 +24,9 @@ export interface NestedProject extends Disposable {
 
 /** Makes a project that finds withvm in the sources of this one. `config` is put into the `test` part of its config. */
 export function nestedProject(config = ''): NestedProject {
-  mkdirSync(PARENT, { recursive: true })
-  const folder = mkdtempSync(join(PARENT, 'nested-'))
+  // Outside of this one, whose folders for what is made Vitest neither takes for tests nor watches.
+  const folder = mkdtempSync(join(tmpdir(), 'wt-nested-'))
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const project: NestedProject = {
     folder,
     write: (file, text) => writeFileSync(join(folder, file), text),
