@@ -145,6 +145,8 @@ export class Power {
       this.seenBoot = this.bootCount
       return
     }
+    // A guest that was ready and has reset itself since starts again, with the time of all its stages.
+    if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
     const lastStage = ready === 'ssh' ? 'login' : 'sshd'
     try {
@@ -170,9 +172,7 @@ export class Power {
 
   /** Follows the boot of a guest that was reset, by whomever, until it is ready. */
   async readyAfterReset(signal?: AbortSignal): Promise<void> {
-    const { watch } = this.session
     this.session.guestResets = 0
-    if (watch.isReady) watch.restart(firstStage(this.#machine))
     await this.waitUntilReady(signal)
   }
 
