@@ -15,6 +15,7 @@ function leaveOutHost(message: string): string {
   return message
     .replace(/[\d.]+ (?:ms|s|min)\b/g, '…')
     .replace(/accelerator: .*/, 'accelerator: …')
+    .replace(/host: .*/, 'host: load … on … processors, … of … memory free')
     .replace(/SeaBIOS \(version .*/, 'SeaBIOS (version …)')
     .replace(/\S+(?= -name)/, 'qemu-system-x86_64')
     .replace(/accel=\w+/, 'accel=…')

@@ -25,6 +25,15 @@ test('the screen', async ({ vm }) => {
   // #endregion
 })
 
+test('snapshots', async ({ vm }) => {
+  // #region snapshots
+  await vm.ssh`printf '\\033[2J\\033[2;4HInstaller, 12:30:01\\033[4;4H512 MiB free' >/dev/ttyS0`
+  await expect(vm.serial).toShow('MiB free')
+  await expect(vm.serial).toMatchScreen({ mask: [/\d+ MiB/] })
+  await expect(vm.ssh`date; ls /etc/acpi`).toMatchOutput()
+  // #endregion
+})
+
 test('commands', async ({ vm }) => {
   // #region commands
   await expect(vm.ssh`test -d /etc`).toSucceed()

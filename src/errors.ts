@@ -142,9 +142,17 @@ export class VMError extends Error {
   withEvidence(more: readonly Evidence[]): VMError {
     const known = new Set(this.evidence.map((piece) => piece.label))
     const added = more.filter((piece) => piece.text !== '' && !known.has(piece.label))
-    if (added.length === 0) return this
+    return added.length === 0 ? this : this.#with({ evidence: [...this.evidence, ...added] })
+  }
+
+  /** The same failure with a likelier way to mend it before the one that it has. */
+  withHint(hint: string): VMError {
+    return this.#with({ hint: `${hint} ${this.hint.charAt(0).toUpperCase()}${this.hint.slice(1)}` })
+  }
+
+  #with(details: Partial<ErrorDetails>): VMError {
     const Class = this.constructor as new (code: ErrorCode, details: ErrorDetails) => VMError
-    const error = new Class(this.code, { ...this.details, evidence: [...this.evidence, ...added] })
+    const error = new Class(this.code, { ...this.details, ...details })
     error.stack = this.stack?.replace(this.message, () => error.message)
     return error
   }

@@ -1,11 +1,12 @@
 import { lstat, readdir, statfs } from 'node:fs/promises'
-import { cpus, freemem, tmpdir, totalmem } from 'node:os'
+import { cpus, tmpdir, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { VMError } from '../errors.js'
 import { type Accelerator, chooseAccelerator } from './accelerator.js'
 import { readDistribution } from './distribution.js'
 import { readLoadFactor } from './load.js'
+import { formatBytes, readFreeMemory } from './memory.js'
 import { findQemu, type QemuBinary } from './qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from './qemu-capabilities.js'
 import { findTools, QEMU_NEED, type ToolNeed } from './tools.js'
@@ -239,12 +240,6 @@ async function attempt<T>(
   }
 }
 
-/** Of a container that may have less than its host, what it may have. */
-function readFreeMemory(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 && limit < totalmem() ? Math.min(freemem(), limit) : freemem()
-}
-
 /** Free bytes for this user where the folder is, or where it would be made. */
 async function readFreeSpace(dir: string): Promise<number | null> {
   try {
@@ -266,10 +261,4 @@ async function measureFolder(dir: string): Promise<number> {
     return (status?.blocks ?? 0) * 512
   })
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
-}
-
-/** As people read sizes: `1.9 GiB`. */
-function formatBytes(bytes: number): string {
-  const [value, unit] = bytes >= 1024 * MIB ? [bytes / 1024 / MIB, 'GiB'] : [bytes / MIB, 'MiB']
-  return `${value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${unit}`
 }

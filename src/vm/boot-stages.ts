@@ -31,31 +31,34 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   },
   firmware: {
     stage: 'firmware',
-    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive/,
+    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d/,
     deadlineMs: 8_000,
     hint: 'the firmware found nothing that boots, or what it booted prints nothing on the serial console. Is the disk bootable? Does its boot loader use `console=ttyS0`?',
   },
   bootloader: {
     stage: 'bootloader',
-    entered: /GNU GRUB|Welcome to GRUB|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
+    entered: /GNU GRUB|Welcome to GRUB|GRUB loading|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
     deadlineMs: 10_000,
     hint: 'the boot loader did not get to a kernel. Does its menu wait for a key? Does the kernel say `console=ttyS0`?',
   },
   kernel: {
     stage: 'kernel',
-    entered: /Decompressing Linux|Booting the kernel|Linux version \d|^\[ *\d+\.\d{6}\]/,
+    entered: /EFI stub:|Decompressing Linux|Booting the kernel|Linux version \d|^\[ *\d+\.\d{6}\]/,
     deadlineMs: 10_000,
     hint: 'the kernel did not get to its init. Does it have a driver for the root disk (virtio), and does `root=` name it?',
   },
   init: {
     stage: 'init',
-    entered: /withvm: init|systemd\[1\]|Welcome to |INIT: version|Run \S+ as init process|OpenRC/,
+    entered:
+      /withvm: init|systemd\[1\]|Welcome to |INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
     deadlineMs: 15_000,
     hint: 'the init system did not get as far as the network. Which service does it wait for?',
   },
   network: {
     stage: 'network',
-    entered: /(Starting|Started) .*[Nn]etwork|Reached target .*Network|udhcpc: started|dhclient/,
+    // What offers a login, and `tiny` where its SSH server listens, have their init behind them.
+    entered:
+      /(Starting|Started) .*[Nn]etwork|Reached target .*Network|udhcpc: started|dhclient|withvm: sshd| login: *$/,
     deadlineMs: 10_000,
     hint: 'nothing in the guest answers on the network. Does it have a driver for the card, and does it ask for an address by DHCP?',
   },

@@ -1,8 +1,10 @@
 import { formatDuration } from '../common/duration.js'
 import { type Evidence, VMError } from '../errors.js'
+import { describeHostLoad } from '../host/load.js'
 import { describeExit } from '../qemu/start-failure.js'
 import { commandLineByHand } from './command-line.js'
 import type { Machine } from './machine.js'
+import { findNetworkClue } from './network-clue.js'
 import type { Session } from './session.js'
 
 const SERIAL_LINES = 40
@@ -28,12 +30,36 @@ export function describeGuest(machine: Machine, session: Session): string {
   const { watch } = session
   const exit = session.process.exit
   const lines = [
-    `${spec.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}`,
+    `${spec.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}, ${describeSilence(machine)}`,
     `stages: ${watch.timeline.map(({ stage, atMs }) => `${stage} ${formatDuration(atMs)}`).join(', ')}`,
     `accelerator: ${host.accelerator}${host.timeFactor > 1.05 ? `, times stretched ${host.timeFactor.toFixed(1)} x` : ''}`,
+    `host: ${describeHostLoad()}`,
   ]
   if (exit !== undefined) lines.push(`QEMU ended with ${describeExit(exit)}`)
   return lines.join('\n')
+}
+
+function describeSilence({ serial: { silentMs } }: Machine): string {
+  return silentMs === undefined
+    ? 'not one byte on its console'
+    : `the last byte on its console ${formatDuration(silentMs)} ago`
+}
+
+/**
+ * Puts the evidence behind an error of a start, and before its hint the likelier one that the console, or a look at the
+ * network from outside, gives.
+ */
+export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
+  if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
+  const { clue } = session.watch
+  if (clue !== undefined) {
+    const told = error.withHint(clue.hint)
+    const isNew = error.details.got?.includes(clue.line) !== true
+    const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []
+    return addEvidence(told.withEvidence(evidence), machine, session)
+  }
+  const ofNetwork = error.code === 'BOOT_TIMEOUT' ? await findNetworkClue(machine, session) : undefined
+  return addEvidence(ofNetwork === undefined ? error : error.withHint(ofNetwork), machine, session)
 }
 
 /** Puts the evidence behind an error of ours; another's is given back as it is. */

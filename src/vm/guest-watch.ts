@@ -1,7 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { stripVTControlCharacters } from 'node:util'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
+import type { ProbeResult } from '../channel/ssh/probe.js'
 import type { VMError } from '../errors.js'
+import { type BootClue, updateBootClue } from './boot-clues.js'
 import { isLater, laterStage, type Stage } from './boot-stages.js'
 import { findGuestFailure } from './guest-failures.js'
 
@@ -28,6 +30,9 @@ export class GuestWatch {
   #partialLine = ''
   #promptTimer: NodeJS.Timeout | undefined
   #isFailing = false
+  #clue: BootClue | undefined
+  /** What came of the newest try to reach the guest's SSH server. */
+  sshProbe: ProbeResult | undefined
 
   /** The stages of the newest start, with when the guest came to them. */
   get timeline(): readonly StageTime[] {
@@ -71,6 +76,11 @@ export class GuestWatch {
     return this.#isReady
   }
 
+  /** The line of this boot that tells why it may fail. */
+  get clue(): BootClue | undefined {
+    return this.#clue
+  }
+
   /** Notes that the guest has come to a stage, if it is a later one. */
   enter(stage: Stage): void {
     if (!isLater(stage, this.#stage)) return
@@ -99,6 +109,8 @@ export class GuestWatch {
     this.#timeline = [{ stage, atMs: this.#stageSince - this.#startedAt }]
     this.#partialLine = ''
     this.#isFailing = false
+    this.#clue = undefined
+    this.sshProbe = undefined
     if (this.#failure.signal.aborted) this.#failure = createFailure()
     this.#serial?.resume()
   }
@@ -128,11 +140,12 @@ export class GuestWatch {
     if (line === '') return
     const stage = laterStage(this.#stage, line)
     if (stage !== undefined) this.enter(stage)
-    const failure = findGuestFailure(line, this.#isReady)
+    if (!this.#isReady) this.#clue = updateBootClue(this.#clue, line)
+    const failure = findGuestFailure(line, this.#isReady ? 'other' : 'start')
     if (failure === undefined || this.#isFailing) return
     this.#isFailing = true
     // What follows, as a panic's trace, is evidence too.
-    setTimeout(() => this.#isFailing && this.fail(failure.error), PAUSE_MS)
+    setTimeout(() => this.#isFailing && this.fail(failure), PAUSE_MS)
   }
 }
 

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal, withDeadline } from '../common/deadline.js'
 import { formatDuration } from '../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../errors.js'
@@ -30,6 +31,8 @@ interface Entry {
 /** How long one look may take on a host with KVM, milliseconds. */
 const LOOK_MS = 10_000
 const SERIAL_LINES = 20
+/** Between two looks of a wait that has nothing else to ask the guest, milliseconds. */
+const PAUSE_MS = 1000
 const KEPT_HAPPENINGS = 50
 
 /** True in what a check runs: its own commands are not ones around which checks are run. */
@@ -115,6 +118,17 @@ export class Invariants {
   async verify(when: string, signal: AbortSignal | undefined): Promise<void> {
     if (!this.areWatched) return
     for (const entry of [...this.#entries]) await this.#look(entry, when, signal)
+  }
+
+  /**
+   * Looks at all of them again and again, until the signal aborts.
+   * @throws {GuestError} INVARIANT_BROKEN
+   */
+  async keepLooking(when: string, signal: AbortSignal): Promise<void> {
+    while (this.areWatched && !signal.aborted) {
+      await this.verify(when, signal)
+      await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
+    }
   }
 
   async #look(entry: Entry, when: string, signal: AbortSignal | undefined): Promise<void> {

@@ -4,7 +4,7 @@ import { type Duration, formatDuration, parseDuration } from '../common/duration
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import { Checkpoints } from './checkpoints.js'
-import { addEvidence } from './diagnostics.js'
+import { addEvidence, explainStart } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { firstStage, waitUntilReady } from './readiness.js'
 import type { PowerOffReason, Session } from './session.js'
@@ -147,6 +147,8 @@ export class Power {
       this.seenBoot = this.bootCount
       return
     }
+    // A guest that was ready and has reset itself since starts again, with the time of all its stages.
+    if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
     const lastStage = ready === 'ssh' ? 'login' : 'sshd'
     try {
@@ -166,15 +168,13 @@ export class Power {
       })
       this.seenBoot = this.bootCount
     } catch (error) {
-      throw addEvidence(error, machine, session)
+      throw await explainStart(error, machine, session)
     }
   }
 
   /** Follows the boot of a guest that was reset, by whomever, until it is ready. */
   async readyAfterReset(signal?: AbortSignal): Promise<void> {
-    const { watch } = this.session
     this.session.guestResets = 0
-    if (watch.isReady) watch.restart(firstStage(this.#machine))
     await this.waitUntilReady(signal)
   }
 

@@ -13,6 +13,7 @@ const RESETS_ALLOWED = 3
 const LEAST_DEADLINE_MS = 3_000
 /** What an author waits for beyond the guest's own start may take, on a host with KVM, milliseconds. */
 const OWN_CONDITION_MS = 60_000
+const MIB = 1024 ** 2
 
 export interface StartWait {
   readonly machine: Machine
@@ -52,7 +53,7 @@ export async function waitUntilReady<T>(
   const stopResets = session.onReset(() => {
     session.watch.restart(firstStage(machine))
     arm()
-    if (session.guestResets > RESETS_ALLOWED) stalled.reject(rebootLoop(session.guestResets))
+    if (session.guestResets > RESETS_ALLOWED) stalled.reject(rebootLoop(machine, session))
   })
   arm()
   const overall = machine.spec.timeouts.startMs ?? Number.POSITIVE_INFINITY
@@ -103,19 +104,25 @@ function isOwnCondition({ spec: { ready } }: Machine): boolean {
 
 function stageTimeout(wait: StartWait, afterMs: number): VMError {
   const { watch } = wait.session
-  const silence = wait.machine.serial.silentMs
   const row = STAGE_ROWS[watch.stage]
   return vmError('BOOT_TIMEOUT', {
     summary: `The guest '${wait.machine.spec.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
     expected: describeExpected(wait),
-    got:
-      silence === undefined
-        ? 'nothing on the serial console'
-        : `the last output on the serial console ${formatDuration(silence)} ago`,
+    got: describeGot(wait),
     hint: isOwnCondition(wait.machine)
       ? '`ready` is what was waited for; give it longer with `timeouts: { start: … }`.'
       : `${row.hint} \`timeouts: { start: … }\` bounds the whole start.`,
   })
+}
+
+function describeGot({ machine, session }: StartWait): string {
+  const { silentMs } = machine.serial
+  const console =
+    silentMs === undefined
+      ? 'nothing on the serial console'
+      : `the last output on the serial console ${formatDuration(silentMs)} ago`
+  const { sshProbe } = session.watch
+  return sshProbe === undefined ? console : `${console}; by SSH: ${sshProbe.text}`
 }
 
 function describeExpected({ machine, session, lastStage }: StartWait): string {
@@ -126,9 +133,9 @@ function describeExpected({ machine, session, lastStage }: StartWait): string {
   return `the guest to come through ${stages.join(', ')}`
 }
 
-function rebootLoop(resets: number): VMError {
+function rebootLoop({ spec }: Machine, { guestResets }: Session): VMError {
   return vmError('GUEST_REBOOT_LOOP', {
-    summary: `The guest reset itself ${resets} times before it was ready.`,
-    hint: 'see on the serial console what happens before each reset; a panic with `panic=` in the kernel arguments looks like this.',
+    summary: `The guest reset itself ${guestResets} times before it was ready.`,
+    hint: `see on the serial console what happens before each reset. A kernel that prints nothing before it has too little \`memory\` (${Math.round(spec.memoryBytes / MIB)} MiB here) or wants another \`cpu\`; a panic with \`panic=\` in the kernel arguments looks like this too.`,
   })
 }

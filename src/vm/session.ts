@@ -18,7 +18,7 @@ import { PID_FILE } from './workspace.js'
 /** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
 export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
 
-/** A guest that resets itself writes to several ports in turn, and QEMU tells of each: no boot is as short as this. */
+/** A guest that resets itself writes to several ports in turn, and QEMU tells of each: what comes within this time is one reset. */
 const ONE_RESET_MS = 250
 /** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
 const END_NOTICED_MS = 500
@@ -51,10 +51,10 @@ export class Session {
       this.#guestShutdown ||= event.data.guest === true
     })
     qmp.on('RESET', (event) => {
-      const sinceLastMs = performance.now() - this.#resetAt
-      this.#resetAt = performance.now()
       this.bootMark = serial.mark()
-      if (sinceLastMs < ONE_RESET_MS) return
+      // A firmware that resets at once again and again is a loop too: the time runs from the reset that counted.
+      if (performance.now() - this.#resetAt < ONE_RESET_MS) return
+      this.#resetAt = performance.now()
       if (event.data.guest === true) this.guestResets++
       for (const listener of this.#resetListeners) listener()
     })

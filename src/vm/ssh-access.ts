@@ -55,6 +55,9 @@ export class SshAccess {
       intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
       signal,
       wake: announced,
+      onResult: (result) => {
+        session.watch.sshProbe = result
+      },
     })
     let socket = found.socket
     session.watch.enter('login')

@@ -32,11 +32,16 @@ type WithClient = <T>(
   command?: string,
 ) => Promise<T>
 
+interface SshSettings {
+  readonly timeoutMs: number | undefined
+  /** Is told of each command that is run. */
+  readonly note: (command: Promise<CommandResult<string | Buffer>>) => unknown
+}
+
 /** Makes `vm.ssh`. */
-export function createSsh(withClient: WithClient, defaults: { readonly timeoutMs: number | undefined }): Ssh {
+export function createSsh(withClient: WithClient, { timeoutMs, note }: SshSettings): Ssh {
   const run = (command: string, { user, signal, ...options }: SshCommandOptions = {}) => {
-    const timeout: Pick<CommandOptions, 'timeout'> =
-      defaults.timeoutMs === undefined ? {} : { timeout: defaults.timeoutMs }
+    const timeout: Pick<CommandOptions, 'timeout'> = timeoutMs === undefined ? {} : { timeout: timeoutMs }
     return withClient(
       (client, either) => client.exec(command, { ...timeout, ...options, signal: either }),
       user,
@@ -44,7 +49,7 @@ export function createSsh(withClient: WithClient, defaults: { readonly timeoutMs
       command,
     )
   }
-  const call = async (first: TemplateStringsArray | string, ...rest: readonly unknown[]) => {
+  const start = async (first: TemplateStringsArray | string, ...rest: readonly unknown[]) => {
     if (typeof first === 'string') return run(first, rest[0] as SshCommandOptions | undefined)
     if (Array.isArray(first)) return run(renderCommand(first, ...(rest as CommandArgument[])))
     throw vmError('INVALID_OPTIONS', {
@@ -53,6 +58,11 @@ export function createSsh(withClient: WithClient, defaults: { readonly timeoutMs
       got: first === null ? 'null' : `a value of type ${typeof first}`,
       hint: 'write the command as a template behind vm.ssh, or call vm.ssh(command, options).',
     })
+  }
+  const call = (...args: Parameters<typeof start>) => {
+    const running = start(...args)
+    note(running)
+    return running
   }
   const shell: Ssh['shell'] = ({ user, signal, ...options } = {}) =>
     withClient((client, either) => client.shell({ ...options, signal: either }), user, signal)

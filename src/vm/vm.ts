@@ -9,6 +9,7 @@ import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
+import { noteGuest } from './guest-of.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
 import { handOver, type KeptGuest } from './keep.js'
@@ -46,11 +47,11 @@ export class VM {
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
     this.#power = new Power(this, machine, controls, session)
-    this.serial = machine.serial
+    this.serial = noteGuest(machine.serial, this)
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
-      { timeoutMs: commandMs },
+      { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
     )
     this.waitFor = new WaitFor(this, this.#power)
   }
@@ -194,11 +195,12 @@ export class VM {
   exec(command: string, options?: CommandOptions): Promise<CommandResult>
   exec(command: string, options: CommandOptions = {}): Promise<CommandResult<string | Buffer>> {
     const timeout = options.timeout ?? this.#machine.spec.timeouts.commandMs
-    return this.#around(command, options.signal, () =>
+    const running = this.#around(command, options.signal, () =>
       this.#race(options.signal, (signal) =>
         this.#machine.agent.exec(command, { ...options, timeout, signal }),
       ),
     )
+    return noteGuest(running, this)
   }
 
   /**

@@ -1,130 +1,256 @@
-import { expect, test } from 'vitest'
-import { launchVM } from 'withvm'
+import { describe, expect, test } from 'vitest'
+import { launchVM, type VMError, type VMOptions } from 'withvm'
 import { generateSshKeyPair } from '../../src/channel/ssh/keys.js'
-import { act, brokenGuest, print, sleepForEver, tinyKernel } from '../support/broken-guest.js'
+import { act, brokenGuest, guestOfInitrd, print, sleepForEver, tinyKernel } from '../support/broken-guest.js'
+import { debianInitrd } from '../support/debian-initrd.js'
 import { failureOf } from '../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
-const ready = /never printed/
+/** What a guest without SSH is waited for by. */
+const NEVER = { ready: /never printed/, ssh: false } as const
+/** Above what each of these takes on two busy processors without KVM, and far below what a start may take in all. */
+const SOON_MS = 60_000
 
 /** The evidence of that name, or an empty text. */
-function evidence(error: { evidence: readonly { label: string; text: string }[] }, label: string): string {
+function evidence(error: VMError, label: string): string {
   return error.evidence.find((piece) => piece.label.startsWith(label))?.text ?? ''
 }
 
-test('a kernel that panics ends the start at once, with the panic and what came before it', async () => {
-  const tmpdir = ownTmpdir()
-  const guest = await brokenGuest(tmpdir, [print('about to end')])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_PANICKED')
-  expect(error.details.got).toContain('Kernel panic - not syncing: Attempted to kill init!')
-  expect(evidence(error, 'Serial console')).toContain('about to end')
-  expect(evidence(error, 'Guest')).toMatch(/in stage '(kernel|init)'/)
-  expect(evidence(error, 'To start it by hand')).toContain('-kernel')
-  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
-})
+/** The error of a start that has to fail soon. */
+async function startFailure(start: Promise<unknown>): Promise<VMError> {
+  const startedAt = performance.now()
+  const error = await failureOf(start)
+  expect(performance.now() - startedAt).toBeLessThan(SOON_MS)
+  return error
+}
 
-test('a kernel without its root disk panics, and the error says where to look', async () => {
-  const tmpdir = ownTmpdir()
-  const options = {
-    kernel: await tinyKernel(),
-    append: 'console=ttyS0 quiet root=/dev/none',
-    ready,
-    ssh: false,
-    tmpdir,
-  } as const
-  const error = await failureOf(launchVM(options))
-  expect(error.code).toBe('GUEST_PANICKED')
-  expect(error.message).toContain('VFS: Unable to mount root fs')
-  expect(error.hint).toContain('`root=`')
-})
+const launchFailure = (options: VMOptions) =>
+  startFailure(launchVM({ log: () => {}, tmpdir: ownTmpdir(), ...options }))
 
-test('a guest that halts is not waited for', async () => {
-  const tmpdir = ownTmpdir()
-  const error = await failureOf(
-    launchVM({ ...(await brokenGuest(tmpdir, [act('halt')])), ready, ssh: false, tmpdir }),
-  )
-  expect(error.code).toBe('GUEST_STOPPED')
-  expect(error.details.got).toContain('System halted')
-})
-
-test('a guest that powers off before it is ready is not waited for', async () => {
-  const tmpdir = ownTmpdir()
-  const guest = await brokenGuest(tmpdir, [act('powerOff')])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_STOPPED')
-  expect(error.message).toContain('The guest powered itself off.')
-  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
-})
-
-test('a guest that reboots in a loop is told from one that is slow', async () => {
-  const tmpdir = ownTmpdir()
-  const guest = await brokenGuest(tmpdir, [print('once more'), act('restart')])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_REBOOT_LOOP')
-  expect(error.message).toContain('The guest reset itself 4 times before it was ready.')
-  expect(evidence(error, 'Serial console')).toContain('once more')
-})
-
-test('a kernel oops or a lack of memory ends a start', async () => {
-  const tmpdir = ownTmpdir()
-  const line = 'Out of memory: Killed process 17 (demo)'
-  const guest = await brokenGuest(tmpdir, [print(line), sleepForEver])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_FAILED')
-  expect(error.details.got).toContain(line)
-})
-
-test.each([
-  ['You are in emergency mode. After logging in, type "journalctl -xb"', 'emergency shell'],
-  ['ALERT!  /dev/vda1 does not exist.  Dropping to a shell!', 'initramfs'],
-])('a guest that prints %j has failed', async (line, what) => {
-  const tmpdir = ownTmpdir()
-  const guest = await brokenGuest(tmpdir, [print(line), sleepForEver])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_FAILED')
-  expect(error.message).toContain(what)
-})
-
-test('a start that takes longer than it was given names the stage and how long the console was silent', async () => {
-  const tmpdir = ownTmpdir()
-  const guest = await brokenGuest(tmpdir, [print('Run /init as init process'), sleepForEver])
-  const error = await failureOf(launchVM({ ...guest, ready, ssh: false, tmpdir, timeouts: { start: '10s' } }))
-  expect(error.code).toBe('BOOT_TIMEOUT')
-  expect(error.message).toMatch(/was not ready after 10(\.\d)? s: it stayed in stage 'init' for/)
-  expect(error.details.got).toMatch(/^the last output on the serial console .* ago$/)
-})
-
-test('a disk with nothing to boot is found out by the firmware', async () => {
-  const tmpdir = ownTmpdir()
-  const error = await failureOf(launchVM({ image: 'tiny', boot: 'c', ready, ssh: false, tmpdir }))
-  expect(error.code).toBe('GUEST_FAILED')
-  expect(error.message).toContain('The firmware found nothing to boot.')
-})
-
-test('a guest without an SSH server is found out in the time of that stage', async () => {
-  await using vm = await launchVM({ image: 'tiny' })
-  await vm.ssh`mv /usr/sbin/dropbear /usr/sbin/away && sync`
+/** Changes the disk of a guest by a command, cuts its power, and gives the error of its next start. */
+async function startFailureAfter(change: string, options: VMOptions = {}): Promise<VMError> {
+  await using vm = await launchVM({ log: () => {}, ...options })
+  await vm.ssh(`${change}\nsync`)
   await vm.powerCut()
-  const error = await failureOf(vm.start())
-  expect(error.code).toBe('BOOT_TIMEOUT')
-  expect(error.message).toContain("it stayed in stage 'sshd'")
-  expect(error.hint).toContain('no SSH server answers')
+  return await startFailure(vm.start())
+}
+
+describe('the evidence', () => {
+  test('says the stage, since when the console was silent, the accelerator and the state of this host', async () => {
+    const guest = await brokenGuest(ownTmpdir(), [print('Run /init as init process'), sleepForEver])
+    const error = await launchFailure({ ...guest, ...NEVER, timeouts: { start: '6s' } })
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.message).toMatch(/was not ready after [67](\.\d)? s: it stayed in stage 'init' for/)
+    expect(error.details.got).toMatch(/^the last output on the serial console [\d.]+ m?s ago$/)
+    expect(evidence(error, 'Guest').split('\n')).toEqual([
+      expect.stringMatching(
+        /^kernel: in stage 'init' for [\d.]+ s, the last byte on its console [\d.]+ m?s ago$/,
+      ),
+      expect.stringMatching(/^stages: qemu 0 ms, kernel [\d.]+ m?s, init [\d.]+ s$/),
+      expect.stringMatching(/^accelerator: (kvm|tcg)/),
+      expect.stringMatching(
+        /^host: load [\d.]+ on \d+ processors, [\d.]+ [MG]iB of [\d.]+ [MG]iB memory free$/,
+      ),
+    ])
+    expect(evidence(error, 'Serial console')).toContain('Run /init as init process')
+    expect(evidence(error, 'To start it by hand')).toContain('-kernel')
+  })
 })
 
-test('a key that the guest does not know is refused, and the error says whose login it was', async () => {
-  const { privateKey } = generateSshKeyPair()
-  const error = await failureOf(launchVM({ image: 'tiny', ssh: { privateKey } }))
-  expect(error.code).toBe('SSH_AUTH_FAILED')
-  expect(error.message).toContain('the login of root')
+describe('the firmware', () => {
+  test('finds nothing to boot on a disk without a boot loader', async () => {
+    const error = await launchFailure({ image: 'tiny', boot: 'c', ...NEVER })
+    expect(error.code).toBe('GUEST_FAILED')
+    expect(error.details).toMatchObject({
+      summary: 'The firmware found nothing to boot.',
+      got: 'No bootable device.',
+    })
+    expect(evidence(error, 'Guest')).toContain("in stage 'bootloader'")
+    expect(error.hint).toMatch(/^is the image a bootable disk\?/)
+  })
+
+  test('finds nothing in the network where nothing is served', async () => {
+    const error = await launchFailure({ image: 'tiny', boot: 'n', ...NEVER })
+    expect(error.code).toBe('GUEST_FAILED')
+    expect(error.message).toContain('The firmware found nothing to boot.')
+    expect(evidence(error, 'What may have caused it')).toMatch(/^Nothing to boot: /)
+    expect(error.hint).toMatch(/^the network boot found nothing: `network: \{ tftp, bootfile \}`/)
+  })
 })
 
-test('another host key than the pinned one is refused', async () => {
-  await using vm = await launchVM({ image: 'tiny' })
-  await vm.exec('kill $(pidof dropbear); sleep 1; dropbear -R -s -p 22')
-  const error = await failureOf(vm.ssh`true`)
-  expect(error.code).toBe('SSH_HOST_KEY_CHANGED')
-  expect(error.details.expected).toMatch(/^SHA256:/)
-  expect(error.details.got).toMatch(/^SHA256:/)
+describe('the kernel', () => {
+  test('that does not have its root device panics', async () => {
+    const kernel = await tinyKernel()
+    const error = await launchFailure({ kernel, append: 'console=ttyS0 quiet root=/dev/none', ...NEVER })
+    expect(error.code).toBe('GUEST_PANICKED')
+    expect(error.details.got).toContain('Kernel panic - not syncing: VFS: Unable to mount root fs')
+    expect(evidence(error, 'Guest')).toContain("in stage 'kernel'")
+    expect(error.hint).toMatch(/^the kernel did not find its root disk: check `root=`/)
+  })
+
+  test('whose init ends panics, and the lines before the panic are there', async () => {
+    const tmpdir = ownTmpdir()
+    const error = await launchFailure({
+      ...(await brokenGuest(tmpdir, [print('about to end')])),
+      ...NEVER,
+      tmpdir,
+    })
+    expect(error.code).toBe('GUEST_PANICKED')
+    expect(error.details.got).toContain('Kernel panic - not syncing: Attempted to kill init!')
+    expect(evidence(error, 'Serial console')).toContain('about to end')
+    expect(error.hint).toMatch(/^process 1 ended/)
+    expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  })
+
+  test('that cannot start the init of its initrd panics, and the hint says why it may be', async () => {
+    const init = { path: 'init', mode: 0o100755, content: Buffer.from('#!/no/such/interpreter\n') }
+    const error = await launchFailure({ ...(await guestOfInitrd(ownTmpdir(), [init])), ...NEVER })
+    expect(error.code).toBe('GUEST_PANICKED')
+    expect(error.details.got).toContain('No working init found')
+    expect(evidence(error, 'What may have caused it')).toContain('Failed to execute /init (error -2)')
+    expect(error.hint).toContain('are its interpreter and libraries there?')
+  })
+
+  test('with too little memory resets before it prints anything, and that is a loop', async () => {
+    const error = await launchFailure({ image: 'tiny', memory: '32M' })
+    expect(error.code).toBe('GUEST_REBOOT_LOOP')
+    expect(evidence(error, 'Guest')).toContain("in stage 'kernel'")
+    expect(error.hint).toContain('too little `memory` (32 MiB here)')
+  })
+})
+
+describe('the init', () => {
+  test('that is not on the disk any more is named', async () => {
+    const error = await startFailureAfter('mv /usr/sbin/init /usr/sbin/away')
+    expect(error.code).toBe('GUEST_PANICKED')
+    expect(evidence(error, 'Guest')).toContain("in stage 'init'")
+    expect(evidence(error, 'What may have caused it')).toBe(
+      'withvm: /sbin/init on /dev/vda cannot be started',
+    )
+    expect(error.hint).toMatch(/^the root disk lost what the guest starts from/)
+  })
+
+  test('of an initramfs that does not find the root disk drops to its shell', async () => {
+    const guest = await guestOfInitrd(ownTmpdir(), await debianInitrd())
+    const append = `${guest.append} root=/dev/vdz1`
+    const error = await launchFailure({ ...guest, append, memory: '256M', ...NEVER })
+    expect(error.code).toBe('GUEST_FAILED')
+    expect(error.details).toMatchObject({
+      summary: 'The guest dropped to the shell of its initramfs: it did not find its root disk.',
+      got: 'ALERT!  /dev/vdz1 does not exist.  Dropping to a shell!',
+    })
+    expect(evidence(error, 'Guest')).toContain("in stage 'init'")
+    expect(evidence(error, 'Serial console')).toContain('Gave up waiting for root file system device.')
+    expect(error.hint).toMatch(/^check `root=`/)
+  })
+
+  test('that runs out of memory is killed', async () => {
+    const change = `sed -i '/dropbear -s/i tail /dev/zero' /usr/sbin/init`
+    const error = await startFailureAfter(change, { memory: '128M' })
+    expect(error.code).toBe('GUEST_FAILED')
+    expect(error.details.got).toMatch(/Out of memory: Killed process \d+ \(tail\)/)
+    expect(evidence(error, 'Guest')).toContain("in stage 'init'")
+    expect(error.hint).toBe('give it more `memory`.')
+  })
+
+  test('that halts is not waited for', async () => {
+    const error = await launchFailure({ ...(await brokenGuest(ownTmpdir(), [act('halt')])), ...NEVER })
+    expect(error.code).toBe('GUEST_STOPPED')
+    expect(error.details.got).toContain('System halted')
+  })
+
+  test('that powers off is not waited for', async () => {
+    const tmpdir = ownTmpdir()
+    const guest = await brokenGuest(tmpdir, [act('powerOff')])
+    const error = await launchFailure({ ...guest, ...NEVER, tmpdir })
+    expect(error.code).toBe('GUEST_STOPPED')
+    expect(error.message).toContain('The guest powered itself off.')
+    expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  })
+
+  test('that reboots again and again is told from one that is slow', async () => {
+    const guest = await brokenGuest(ownTmpdir(), [print('once more'), act('restart')])
+    const error = await launchFailure({ ...guest, ...NEVER })
+    expect(error.code).toBe('GUEST_REBOOT_LOOP')
+    expect(error.message).toContain('The guest reset itself 4 times before it was ready.')
+    expect(evidence(error, 'Serial console')).toContain('once more')
+    expect(error.hint).toMatch(/^see on the serial console what happens before each reset/)
+  })
+})
+
+describe('the network', () => {
+  test('of a kernel without the driver of its card fails in its own time', async () => {
+    const error = await launchFailure({ image: 'tiny', append: 'module_blacklist=virtio_net' })
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.message).toContain("it stayed in stage 'network'")
+    expect(error.hint).toMatch(/^the guest's kernel does not drive its network card: the module virtio_net/)
+  })
+
+  test('of a card that is not the usual one names it', async () => {
+    const error = await launchFailure({ image: 'tiny', network: { model: 'e1000' } })
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.message).toContain("it stayed in stage 'network'")
+    expect(error.hint).toMatch(/^does the guest's kernel have a driver for its network card, e1000/)
+  })
+
+  test('of a guest that asks for no address is told from one without a driver', async () => {
+    const error = await startFailureAfter(
+      `sed -i '/dropbear -s/i ifconfig eth0 0.0.0.0' /usr/sbin/init; sed -i '/udhcpc/d' /usr/lib/withvm/late`,
+    )
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.message).toContain("it stayed in stage 'network'")
+    expect(error.details.got).toContain('by SSH: the connection was accepted, then silent for 3 s')
+    expect(error.hint).toMatch(/^the guest's kernel drives its network card, but nobody answers/)
+  })
+})
+
+describe('the SSH server', () => {
+  test('that is not installed is found out in the time of that stage', async () => {
+    const error = await startFailureAfter('mv /usr/sbin/dropbear /usr/sbin/away')
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.message).toContain("it stayed in stage 'sshd'")
+    expect(error.details.got).toContain('then closed: nothing in the guest listens yet')
+    expect(evidence(error, 'What may have caused it')).toContain('/usr/sbin/dropbear: not found')
+    expect(error.hint).toMatch(/^the SSH server could not be started\. The guest's network works/)
+  })
+
+  test('that nobody starts is told by its port, which is closed', async () => {
+    const error = await startFailureAfter(`sed -i '/dropbear -s/d' /usr/sbin/init`)
+    expect(error.code).toBe('BOOT_TIMEOUT')
+    expect(error.hint).toMatch(
+      /^port 22 of the guest is closed: its network works, but no SSH server listens\./,
+    )
+  })
+
+  test('that does not know the key refuses it, and the error says whose login it was', async () => {
+    const { privateKey } = generateSshKeyPair()
+    const error = await launchFailure({ image: 'tiny', ssh: { privateKey } })
+    expect(error.code).toBe('SSH_AUTH_FAILED')
+    expect(error.message).toContain('the login of root')
+    expect(evidence(error, 'Guest')).toContain("in stage 'login'")
+    expect(error.hint).toContain('authorized_keys')
+  })
+
+  test('of a guest whose disk is full does not get its keys, and the disk is named as the reason', async () => {
+    const fill = [
+      ': >/root/.ssh/authorized_keys',
+      "fallocate -l $(df -k / | awk 'END { print ($4 - 200) * 1024 }') /large",
+      'dd if=/dev/zero of=/rest bs=4k 2>/dev/null || true',
+    ]
+    const error = await startFailureAfter(fill.join('\n'))
+    expect(error.code).toBe('SSH_AUTH_FAILED')
+    expect(evidence(error, 'Guest')).toContain("in stage 'login'")
+    expect(evidence(error, 'What may have caused it')).toContain('No space left on device')
+    expect(error.hint).toMatch(/^a file system of the guest is full/)
+  })
+
+  test('that shows another host key than the pinned one is refused', async () => {
+    await using vm = await launchVM({ image: 'tiny' })
+    await vm.exec('kill $(pidof dropbear); sleep 1; dropbear -R -s -p 22')
+    const error = await failureOf(vm.ssh`true`)
+    expect(error.code).toBe('SSH_HOST_KEY_CHANGED')
+    expect(error.details.expected).toMatch(/^SHA256:/)
+    expect(error.details.got).toMatch(/^SHA256:/)
+  })
 })

@@ -37,6 +37,8 @@ describe('reboot()', () => {
     expect(await cut).toMatchObject({ code: 'SSH_CLOSED' })
     await vm.waitUntilReady()
     expect(await readBootId(vm)).not.toBe(before)
+    // The boot has the time of all its stages, not that of the last one alone.
+    expect(vm.timeline.map(({ stage }) => stage)).toEqual(['kernel', 'init', 'network', 'login', 'ready'])
   })
 })
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect } from 'vitest'
+import { describe } from 'vitest'
 import { checks, type VM, type WaitForOptions } from 'withvm'
+import { expect } from 'withvm/vitest'
 import { sha256Of } from '../support/digest.js'
 import { guestTest } from '../support/guest-test.js'
 import { maskMessage, rejection } from '../support/messages.js'
@@ -329,6 +330,16 @@ describe('vm.always()', () => {
       /^'up' does not hold any more: seen while waiting for the file \/tmp\/never to exist\.\n {2}Expected: 'up' to hold\n {2}Got: {6}`test -e \/tmp\/up` ended with exit code 1\n/,
     )
     up.stop()
+  })
+
+  test('ends a matcher that waits for the console', async ({ vm }) => {
+    await vm.ssh`touch /tmp/up`
+    const up = await vm.always('up', checks.fileExists('/tmp/up'))
+    await inBackground(vm, 'sleep 0.7; rm /tmp/up')
+    const error = await rejection(expect(vm.serial).toSee('never printed', { timeout: '60s' }))
+    up.stop()
+    expect(error).toMatchObject({ code: 'INVARIANT_BROKEN' })
+    expect(error.message).toMatch(/^'up' does not hold any more: seen while waiting for the console\./)
   })
 
   test('is looked at a last time at the end of its block', async ({ vm }) => {

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resolveImage } from '../../images/resolve.js'
 import { assembleSyscallProgram, type Syscall } from '../../images/tiny/syscall-program.js'
-import { packCpio } from '../../src/image/cpio.js'
+import { type CpioEntry, packCpio } from '../../src/image/cpio.js'
 
 /** x86-64 numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
 const SYS = { write: 1, pause: 34, reboot: 169 } as const
@@ -27,13 +27,17 @@ export const act = (what: 'restart' | 'halt' | 'powerOff'): Syscall => ({
 
 /** A real kernel whose only process does what a test says, and then ends, at which the kernel panics. */
 export async function brokenGuest(folder: string, program: readonly Syscall[]) {
+  return guestOfInitrd(folder, [{ path: 'init', mode: 0o100755, content: assembleSyscallProgram(program) }])
+}
+
+/** A real kernel with nothing but these files in its initial RAM disk, and a console. */
+export async function guestOfInitrd(folder: string, entries: readonly CpioEntry[]) {
   const initrd = join(folder, 'initrd')
-  const archive = packCpio([
+  const console: readonly CpioEntry[] = [
     { path: 'dev', mode: 0o040755 },
     { path: 'dev/console', mode: 0o020600, device: { major: 5, minor: 1 } },
-    { path: 'init', mode: 0o100755, content: assembleSyscallProgram(program) },
-  ])
-  await writeFile(initrd, archive)
+  ]
+  await writeFile(initrd, packCpio([...console, ...entries]))
   return {
     kernel: await tinyKernel(),
     initrd,

@@ -1,6 +1,6 @@
 import { expectTypeOf } from 'vitest'
 import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
-import { expect, test, type VMEvidence, type VMScope } from 'withvm/vitest'
+import { expect, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
 
 test('a test is given guests and what belongs to them', (context) => {
   const { vm, launch, serial, ssh, vmOptions, vmScope, vmEvidence } = context
@@ -21,6 +21,8 @@ const guests = test
 guests.override({ vmOptions: { memory: '512M' }, vmScope: 'file' })
 // @ts-expect-error a misspelt option
 guests.override({ vmOptions: { memroy: '512M' } })
+// @ts-expect-error `serial` belongs to `vm`
+guests.override({ vmOptions: { serial: true } })
 // @ts-expect-error no such scope
 guests.override({ vmScope: 'suite' })
 
@@ -35,6 +37,14 @@ const own = guests.extend<{ server: string }>({
     await use(vm.url(80))
   },
 })
+test('launch takes options and gives a guest', async ({ launch }) => {
+  expectTypeOf(await launch({ memory: '192M', hostfwd: [{ guest: 80 }] })).toEqualTypeOf<VM>()
+  // @ts-expect-error an image has a name, a path, or more about it
+  void launch({ image: 5 })
+  // @ts-expect-error options are an object
+  void launch('tiny')
+})
+
 own('fixtures of an author build on them', ({ server, vm }) => {
   expectTypeOf(server).toBeString()
   expectTypeOf(vm).toEqualTypeOf<VM>()
@@ -48,8 +58,22 @@ test('matchers of the console', ({ vm, serial }) => {
   expectTypeOf(expect(serial).toSeeInOrder(['one', /two/])).resolves.toBeVoid()
   expectTypeOf(expect(serial).toStayQuiet('5s')).resolves.toBeVoid()
   expectTypeOf(expect(serial).toShow(/text/, { timeout: '5s' })).resolves.toBeVoid()
+  expectTypeOf(expect(serial).toMatchScreen({ mask: [/a/], timeout: '5s' })).resolves.toBeVoid()
+  expectTypeOf(expect(serial).not.toStayQuiet(500)).resolves.toBeVoid()
   // @ts-expect-error a guest is no console
   void expect(vm).toSee('text')
+  // @ts-expect-error a guest has no screen of its own
+  void expect(vm).toMatchScreen()
+  // @ts-expect-error a mask is a list of patterns
+  void expect(serial).toMatchScreen({ mask: /a/ })
+  // @ts-expect-error a mark is where something was, not a number
+  void expect(serial).toSee('text', { after: 5 })
+  // @ts-expect-error how often is a number
+  void expect(serial).toSee('text', { times: '2' })
+  // @ts-expect-error only toSee() counts
+  void expect(serial).toSeeInOrder(['one'], { times: 2 })
+  // @ts-expect-error what a console shows is told, not looked for at intervals
+  void expect(serial).toShow('text', { interval: 100 })
   // @ts-expect-error a number is no pattern
   void expect(serial).toSee(5)
   // @ts-expect-error a duration without its unit
@@ -68,6 +92,20 @@ test('matchers of commands', ({ vm }) => {
   expectTypeOf(expect(vm.ssh`true`).toPrint(/text/, { stream: 'stderr' })).resolves.toBeVoid()
   expectTypeOf(expect(() => vm.ssh`true`).toPrint('text', { timeout: '5s' })).resolves.toBeVoid()
   expectTypeOf(expect(() => vm.ssh`true`).toEventuallySucceed({ interval: 100 })).resolves.toBeVoid()
+  expectTypeOf(expect(vm.ssh`true`).not.toSucceed()).resolves.toBeVoid()
+  expectTypeOf(expect(vm.ssh`true`).toMatchOutput({ stream: 'stderr', mask: [/a/] })).resolves.toBeVoid()
+  expectTypeOf(expect(() => vm.ssh`true`).toMatchOutput({ interval: 100 })).resolves.toBeVoid()
+  expectTypeOf(maskVolatile('text', [/a/])).toBeString()
+  // @ts-expect-error which exit code?
+  void expect(vm.ssh`true`).toFailWith()
+  // @ts-expect-error print what?
+  void expect(vm.ssh`true`).toPrint()
+  // @ts-expect-error bytes are no text
+  void expect(vm.ssh('true', { encoding: 'buffer' })).toPrint('text')
+  // @ts-expect-error a function that runs no command
+  void expect(() => 5).toEventuallySucceed()
+  // @ts-expect-error a console is no command
+  void expect(vm.serial).toMatchOutput()
   // @ts-expect-error a function is run again and again: toEventuallySucceed
   void expect(() => vm.ssh`true`).toSucceed()
   // @ts-expect-error a command that runs cannot be run again
@@ -96,6 +134,28 @@ test('matchers of guests', ({ vm, serial }) => {
   expectTypeOf(expect(vm).toHavePanicked()).resolves.toBeVoid()
   // @ts-expect-error a console is no guest
   void expect(serial).toHaveFile('/a')
+  // @ts-expect-error nor is a command
+  void expect(vm.ssh`true`).toBeRunning()
+  // @ts-expect-error nor is a text
+  void expect('tiny').toHavePanicked()
+  // @ts-expect-error a duration without its unit
+  void expect(vm).toBeRunning({ timeout: '5' })
+  // @ts-expect-error a process is named, or matched
+  void expect(vm).toHaveProcess(42)
+  // @ts-expect-error a status is a number
+  void expect(vm).toBeReachable('/', { status: '200' })
+  // @ts-expect-error a misspelt option
+  void expect(vm).toHaveMounted('/mnt', { fstype: 'ext4' })
+  // @ts-expect-error a list of addresses
+  void expect(vm).toHaveInterface('eth0', { address: ['10.0.2.15'] })
+  // @ts-expect-error which module?
+  void expect(vm).toHaveKernelModule()
+  // @ts-expect-error lines are left out by patterns
+  void expect(vm).toHaveCleanJournal({ ignore: ['a'] })
+  // @ts-expect-error a boot is a number
+  void expect(vm).toHaveRebooted({ since: 'now' })
+  // @ts-expect-error a switch has no subject
+  void expect(vm).toBePoweredOff('now')
   // @ts-expect-error a misspelt option
   void expect(vm).toHaveFile('/a', { contents: 'a' })
   // @ts-expect-error a port is a number

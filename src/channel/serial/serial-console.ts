@@ -258,6 +258,11 @@ export class SerialConsole implements AsyncIterable<string> {
     this.#waits.interrupt(reason)
   }
 
+  /** Why nothing more is to be expected of the guest; undefined while something is. */
+  get over(): Error | undefined {
+    return this.#waits.over
+  }
+
   /** The guest starts again: waits wait again. */
   resume(): void {
     this.#waits.resume()

@@ -13,10 +13,18 @@ export interface ProbeOptions {
   readonly signal: AbortSignal
   /** Resolves when the guest says that its server listens: the next probe starts at once. */
   readonly wake?: Promise<unknown> | undefined
-  /** Gets the result of each probe in words, for the message of a wait that fails. */
-  readonly onResult?: (result: string) => void
+  /** Gets the result of each probe, for the message of a wait that fails. */
+  readonly onResult?: (result: ProbeResult) => void
   /** Keeps the connection of the probe that found the server open and gives it: saves the guest another one. */
   readonly keepSocket?: boolean
+}
+
+/** What came of one probe. */
+export interface ProbeResult {
+  /** The server's banner, or what there was instead. */
+  readonly text: string
+  /** Something ended the connection: the guest has a network, in which nothing listens on that port. */
+  readonly isRefused: boolean
 }
 
 export interface SshBanner {
@@ -90,13 +98,14 @@ function startProbe(
   open.add(socket)
   let seen = Buffer.alloc(0)
   let isOver = false
-  const end = (result: string) => {
+  const end = (text: string, isRefused = false) => {
     if (isOver) return
     isOver = true
     clearTimeout(timer)
     open.delete(socket)
-    options.onResult?.(result)
-    if (result.startsWith('SSH-')) return
+    // What ends because the wait does says nothing of the guest.
+    if (!options.signal.aborted) options.onResult?.({ text, isRefused })
+    if (text.startsWith('SSH-')) return
     socket.destroy()
     onFailure()
   }
@@ -104,8 +113,10 @@ function startProbe(
     () => end(`the connection was accepted, then silent for ${formatDuration(probeTimeoutMs)}`),
     probeTimeoutMs,
   )
-  socket.on('error', (error: NodeJS.ErrnoException) => end(describeError(error)))
-  socket.on('close', () => end('the connection was accepted, then closed: nothing in the guest listens yet'))
+  socket.on('error', (error: NodeJS.ErrnoException) => end(describeError(error), error.code === 'ECONNRESET'))
+  socket.on('close', () =>
+    end('the connection was accepted, then closed: nothing in the guest listens yet', true),
+  )
   const onData = (chunk: Buffer) => {
     seen = Buffer.concat([seen, chunk])
     // A server may send other lines before its banner (RFC 4253, 4.2).

@@ -76,7 +76,10 @@ export async function pollCheck<T>(vm: VM, check: Check<T>, options: WaitOptions
     }, ms)
   }
   if (Number.isFinite(timeoutMs)) endAfter(timeoutMs)
-  const trouble = check.needsGuest === false ? undefined : watchTrouble(vm, check.lossGraceMs)
+  const trouble =
+    check.needsGuest === false
+      ? undefined
+      : watchTrouble(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
   const stops = [timeUp.signal, options.signal, trouble?.signal]
   const signal = AbortSignal.any(stops.filter((stop) => stop !== undefined))
   const invariants = Invariants.of(vm)

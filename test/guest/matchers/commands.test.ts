@@ -123,6 +123,38 @@ describe('toPrint', () => {
   })
 })
 
+describe('toMatchOutput', () => {
+  test('finds what an earlier run has kept, also where it takes a while', async ({ vm }) => {
+    await expect(vm.ssh`echo $(date +%T) $$ started; ls /etc/acpi`).toMatchOutput({
+      mask: [/\d+ (?=started)/],
+    })
+    await expect(vm.ssh`echo err >&2`).toMatchOutput({ stream: 'stderr' })
+    await vm.ssh`(sleep 0.5; echo done > /tmp/kept) >/dev/null 2>&1 &`
+    await expect(() => vm.ssh`cat /tmp/kept`).toMatchOutput({ timeout: '20s' })
+  })
+
+  test('fails for a command that failed, and has no .not', async ({ vm }) => {
+    expect(await matcherMessage(expect(vm.ssh`echo text; exit 1`).toMatchOutput())).toMatchInlineSnapshot(`
+      "expect(command).toMatchOutput() failed after TIME
+
+        Expected: the stdout of the snapshot
+        Received: exit code 1
+
+      Command:
+        | echo text; exit 1
+
+      stdout:
+        | text"
+    `)
+    expect(await matcherMessage(expect(vm.ssh`true`).not.toMatchOutput())).toMatchInlineSnapshot(`
+      "expect(command).toMatchOutput() was used in a way that has no meaning.
+        Expected: a call in a test, without \`.not\`
+        Got:      .not
+      Fix: it compares with what an earlier run of the same test has kept."
+    `)
+  })
+})
+
 describe('toEventuallySucceed', () => {
   test('runs the command until it succeeds', async ({ vm }) => {
     let runs = 0
@@ -189,6 +221,7 @@ test('a panic ends each of them at once', async ({ launch }) => {
     expect(vm.ssh`sleep 120`).not.toSucceed(),
     expect(vm.ssh`sleep 120`).toFailWith(1),
     expect(vm.ssh`sleep 120`).toPrint('never'),
+    expect(vm.ssh`sleep 120`).toMatchOutput(),
     expect(() => vm.ssh`false`).toEventuallySucceed({ timeout: '2m' }),
   ].map(matcherMessage)
   await vm.ssh`sleep 1`
@@ -196,8 +229,40 @@ test('a panic ends each of them at once', async ({ launch }) => {
   vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})
   const messages = await Promise.all(waiting)
   expect(performance.now() - startedAt).toBeLessThan(20_000)
-  for (const message of messages) {
-    expect(message).toContain('failed at once, after TIME: the guest is lost')
-    expect(message).toContain("Received: The guest's kernel panicked")
-  }
+  expect(messages.map((message) => message.split('\n', 1)[0])).toMatchInlineSnapshot(`
+    [
+      "expect(command).toSucceed() failed at once, after TIME: the guest is lost",
+      "expect(command).not.toSucceed() failed at once, after TIME: the guest is lost",
+      "expect(command).toFailWith(1) failed at once, after TIME: the guest is lost",
+      "expect(command).toPrint('never') failed at once, after TIME: the guest is lost",
+      "expect(command).toMatchOutput() failed at once, after TIME: the guest is lost",
+      "expect(command).toEventuallySucceed() failed at once, after TIME: the guest is lost",
+    ]
+  `)
+  for (const message of messages) expect(message).toContain("Received: The guest's kernel panicked")
+})
+
+test('an OOM kill ends a matcher that waits for a command, but not one whose command it ends', async ({
+  vm,
+}) => {
+  const waiting = [
+    expect(vm.ssh`sleep 120`).toSucceed(),
+    expect(() => vm.ssh`test -e /tmp/never`).toEventuallySucceed({ timeout: '2m' }),
+    expect(vm.exec('sleep 120')).toPrint('never'),
+  ].map(matcherMessage)
+  await expect(vm.ssh`tail /dev/zero`).toFailWith('SIGKILL')
+  const [, eventually, ...others] = await Promise.all(waiting)
+  expect(
+    eventually?.replace(/(Call log:\n)(?: {2}\|.*\n)+/, '$1').replace(/Killed process.*/, 'Killed …'),
+  ).toMatchInlineSnapshot(`
+    "expect(command).toEventuallySucceed() failed at once, after TIME: the guest is in trouble
+
+      Expected: exit code 0
+      Received: The guest ran out of memory and killed a process
+                [TIME] Out of memory: Killed …
+
+    Call log:
+      | ended after TIME"
+  `)
+  for (const message of others) expect(message).toContain('the guest is in trouble')
 })

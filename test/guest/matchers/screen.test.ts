@@ -1,6 +1,8 @@
 import { expect, test } from 'withvm/vitest'
 import { matcherMessage } from '../../support/matcher-messages.js'
 
+test.override({ vmScope: 'file' })
+
 test('toShow', async ({ vm }) => {
   await expect(vm.serial).toSee('withvm: network')
   await vm.ssh`(sleep 0.3; printf '\\033[2J\\033[3;5HMenu: \\033[1mdisk\\033[0m') >/dev/ttyS0 2>&1 &`
@@ -32,7 +34,29 @@ test('toShow', async ({ vm }) => {
   `)
   await vm.ssh`(sleep 0.3; printf '\\033[2J') >/dev/ttyS0 2>&1 &`
   await expect(vm.serial).not.toShow('Menu')
+})
 
+test('toMatchScreen', async ({ vm }) => {
+  await vm.ssh`printf '\\033[2J\\033[2;2HMemory: 512 MiB\\r\\n Time:   12:30:01' >/dev/ttyS0`
+  await expect(vm.serial).toShow('Time:')
+  await expect(vm.serial).toMatchScreen({ mask: [/\d+ MiB/] })
+  expect(await matcherMessage(expect(vm.serial).not.toMatchScreen())).toMatchInlineSnapshot(`
+    "expect(vm.serial).toMatchScreen() was used in a way that has no meaning.
+      Expected: a call in a test, without \`.not\`
+      Got:      .not
+    Fix: it compares with what an earlier run of the same test has kept."
+  `)
+})
+
+test('a guest in trouble ends a wait for its screen', async ({ vm }) => {
+  const waiting = matcherMessage(expect(vm.serial).toShow('never', { timeout: '2m' }))
+  await expect(vm.ssh('tail /dev/zero', { reject: false })).toFailWith('SIGKILL')
+  expect((await waiting).split('\n', 1)[0]).toMatchInlineSnapshot(
+    `"expect(vm.serial).toShow('never', { timeout: '2m' }) failed at once, after TIME: the guest is in trouble"`,
+  )
+})
+
+test('a panic ends each of them at once', async ({ vm }) => {
   const startedAt = performance.now()
   const message = matcherMessage(expect(vm.serial).toShow('never', { timeout: '2m' }))
   vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})
@@ -40,4 +64,8 @@ test('toShow', async ({ vm }) => {
     `"expect(vm.serial).toShow('never', { timeout: '2m' }) failed at once, after TIME: the guest is lost"`,
   )
   expect(performance.now() - startedAt).toBeLessThan(20_000)
+  const ofSnapshot = await matcherMessage(expect(vm.serial).toMatchScreen({ timeout: '2m' }))
+  expect(ofSnapshot.split('\n', 1)[0]).toMatchInlineSnapshot(
+    `"expect(vm.serial).toMatchScreen({ timeout: '2m' }) failed at once, after TIME: the guest is lost"`,
+  )
 })

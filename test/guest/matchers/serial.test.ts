@@ -176,6 +176,35 @@ describe('toStayQuiet', () => {
   })
 })
 
+test('an OOM kill ends what waits for the console, but not what looks for it', async ({ vm }) => {
+  const after = vm.serial.mark()
+  const waiting = [
+    matcherMessage(expect(vm.serial).toSee('never', { after, timeout: '2m' })),
+    matcherMessage(expect(vm.serial).toSeeInOrder(['Out of memory', 'never'], { after, timeout: '2m' })),
+  ]
+  const seeing = expect(vm.serial).toSee(/Out of memory: Killed process \d+ \(tail\)/, { after })
+  await expect(vm.ssh`tail /dev/zero`).toFailWith('SIGKILL')
+  await seeing
+  const [see, inOrder] = await Promise.all(waiting)
+  expect(see?.replace(/Killed process.*/, 'Killed …')).toMatchInlineSnapshot(`
+    "expect(vm.serial).toSee('never', { after: mark, timeout: '2m' }) failed at once, after TIME: the guest is in trouble
+
+      Expected: 'never', behind the mark
+      Received: The guest ran out of memory and killed a process
+                [TIME] Out of memory: Killed …
+
+    Serial console, last lines:
+      | LINES
+
+    Whole log:
+      | RUN/serial.log"
+  `)
+  expect(inOrder).toContain('failed at once, after TIME: the guest is in trouble')
+  // Later waits are of a guest that lives on.
+  await print(vm, 'goes on\n')
+  await expect(vm.serial).toSee('goes on', { after })
+})
+
 test('what is no console is refused', async () => {
   // biome-ignore lint/suspicious/noExplicitAny: what a JavaScript author may write
   const message = await matcherMessage(expect({} as any).toSee('text'))
@@ -213,8 +242,21 @@ test('a panic ends each of them at once', async ({ launch }) => {
     Whole log:
       | RUN/serial.log"
   `)
-  expect(notSee).toContain('failed at once, after TIME: the guest is lost')
-  expect(inOrder).toContain('failed at once, after TIME: the guest is lost')
-  expect(await matcherMessage(expect(serial).toStayQuiet('1m'))).toContain('the guest is lost')
+  expect([notSee, inOrder].map((message) => message?.split('\n', 1)[0])).toMatchInlineSnapshot(`
+    [
+      "expect(vm.serial).not.toSee('never', { timeout: '2m' }) failed at once, after TIME: the guest is lost",
+      "expect(vm.serial).toSeeInOrder(['Linux version', 'never'], { timeout: '2m' }) failed at once, after TIME: the guest is lost",
+    ]
+  `)
+  expect(await matcherMessage(expect(serial).toStayQuiet('1m'))).toMatchInlineSnapshot(`
+    "expect(vm.serial).toStayQuiet('1m') failed at once, after TIME: the guest is lost
+
+      Expected: nothing printed for TIME
+      Received: The guest's kernel panicked
+                [TIME] Kernel panic - not syncing: sysrq triggered crash
+
+    Serial console, last lines:
+      | LINES"
+  `)
   await expect(serial).toSee(/Kernel panic/, { after })
 })

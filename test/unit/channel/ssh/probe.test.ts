@@ -44,7 +44,7 @@ test('goes on after a close, a reset and a server that is silent, and tells the 
     intervalMs: 40,
     probeTimeoutMs: 30,
     signal: AbortSignal.timeout(5000),
-    onResult: (result) => results.push(result),
+    onResult: ({ text }) => results.push(text),
   })
   expect(found.banner).toBe('SSH-2.0-dropbear_2022.83')
   expect(results).toEqual([
@@ -74,7 +74,7 @@ test('goes on when that promise fails, when nothing listens, and past a server o
   const port = await listen((socket) => socket.write(`HTTP/1.1 200 OK\r\n${'x'.repeat(9000)}`), banner)
   const results: string[] = []
   const wake = Promise.reject(new Error('no such line'))
-  const onResult = (result: string) => results.push(result)
+  const onResult = ({ text }: { text: string }) => results.push(text)
   await waitForSshBanner({ port, intervalMs: 20, wake, signal: AbortSignal.timeout(5000), onResult })
   expect(results[0]).toMatch(/^no SSH server: it says "HTTP/)
   server.close()

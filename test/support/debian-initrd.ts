@@ -1,0 +1,69 @@
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { readApplets } from '../../images/tiny/rootfs.js'
+import { createAptRoot, extractPackage } from '../../src/image/apt.js'
+import type { CpioEntry } from '../../src/image/cpio.js'
+import { readDistribution } from '../../src/image/distribution.js'
+
+const KEPT = resolve(import.meta.dirname, '../../node_modules/.withvm-tests')
+const SCRIPTS = 'usr/share/initramfs-tools'
+
+/** For how long the scripts wait for the root disk at least, seconds: a test need not. */
+const SLUMBER = { theirs: 'slumber=30', ours: 'slumber=2' }
+
+/**
+ * The files of the initial RAM disk that Debian's and Ubuntu's own tools make: their init, its scripts and busybox, out of
+ * the packages of this host's distribution.
+ */
+export async function debianInitrd(): Promise<CpioEntry[]> {
+  const packages = await unpackOnce(['initramfs-tools-core', 'busybox-static'])
+  const read = (path: string) => readFile(join(packages, path))
+  const busybox = await read('bin/busybox').catch(() => read('usr/bin/busybox'))
+  const file = (path: string, content: Buffer | string, mode = 0o100644): CpioEntry => ({
+    path,
+    mode,
+    content: Buffer.from(content),
+  })
+  const folder = (path: string): CpioEntry => ({ path, mode: 0o040755 })
+  return [
+    ...['bin', 'conf', 'scripts', 'etc', 'run'].map(folder),
+    file('init', await read(`${SCRIPTS}/init`), 0o100755),
+    file('scripts/functions', await read(`${SCRIPTS}/scripts/functions`)),
+    file(
+      'scripts/local',
+      String(await read(`${SCRIPTS}/scripts/local`)).replace(SLUMBER.theirs, SLUMBER.ours),
+    ),
+    file('scripts/nfs', await read(`${SCRIPTS}/scripts/nfs`)),
+    file('conf/initramfs.conf', await read('etc/initramfs-tools/initramfs.conf')),
+    file('conf/arch.conf', 'DPKG_ARCH=amd64\n'),
+    file('bin/busybox', busybox, 0o100755),
+    ...readApplets(busybox)
+      .filter((applet) => applet !== 'busybox')
+      .map(
+        (applet): CpioEntry => ({ path: `bin/${applet}`, mode: 0o120777, content: Buffer.from('busybox') }),
+      ),
+  ]
+}
+
+/** Downloads and unpacks packages, unless an earlier run has. Gives the folder. */
+async function unpackOnce(names: readonly string[]): Promise<string> {
+  const distribution = await readDistribution()
+  const target = join(KEPT, [distribution.codename, ...names].join('-'))
+  const isThere = await readdir(target).catch(() => undefined)
+  if (isThere !== undefined) return target
+  await mkdir(KEPT, { recursive: true })
+  const work = await mkdtemp(join(tmpdir(), 'wt-apt-'))
+  const unpacked = await mkdtemp(join(KEPT, 'new-'))
+  try {
+    const apt = await createAptRoot({ dir: work, distribution, arch: 'amd64' })
+    for (const deb of await apt.download({ packages: names, keep: () => false })) {
+      await extractPackage(deb, unpacked)
+    }
+    // Another run may have been faster.
+    await rename(unpacked, target).catch(() => rm(unpacked, { recursive: true }))
+    return target
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
