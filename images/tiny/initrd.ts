@@ -1,4 +1,5 @@
 import { type CpioEntry, packCpio } from '../../src/image/cpio.js'
+import { buildAddress, buildDefaultRoute, buildFlags } from '../../src/image/network-requests.js'
 import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'
 
 /** Numbers of Linux' x86-64 system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
@@ -21,7 +22,6 @@ const MS_MOVE = 8192
 /** Requests of include/uapi/linux/sockios.h. */
 const IOCTL = { addRoute: 0x890b, setFlags: 0x8914, setAddress: 0x8916, setNetmask: 0x891c } as const
 const IFF_UP = 1
-const RTF_UP_GATEWAY = 3
 const AF_INET = 2
 
 /** A module of the RAM disk: in the order in which it is loaded. */
@@ -116,35 +116,4 @@ function configureNetwork(): Syscall[] {
 
 function networkCall(request: number, argument: Buffer): Syscall {
   return { number: SYS.ioctl, args: [KEPT, request, argument] }
-}
-
-/** `struct ifreq`: 16 bytes of name, then the flags. */
-function buildFlags(name: string, flags: number): Buffer {
-  const request = Buffer.alloc(40)
-  request.write(name)
-  request.writeUInt16LE(flags, 16)
-  return request
-}
-
-/** `struct ifreq`: 16 bytes of name, then a socket address. */
-function buildAddress(name: string, address: readonly number[]): Buffer {
-  const request = Buffer.alloc(40)
-  request.write(name)
-  writeSocketAddress(request, 16, address)
-  return request
-}
-
-/** `struct rtentry`: 8 bytes, then the destination, the gateway and the mask as socket addresses, then flags. */
-function buildDefaultRoute(gateway: readonly number[]): Buffer {
-  const route = Buffer.alloc(120)
-  writeSocketAddress(route, 8, [0, 0, 0, 0])
-  writeSocketAddress(route, 24, gateway)
-  writeSocketAddress(route, 40, [0, 0, 0, 0])
-  route.writeUInt16LE(RTF_UP_GATEWAY, 56)
-  return route
-}
-
-function writeSocketAddress(target: Buffer, at: number, address: readonly number[]): void {
-  target.writeUInt16LE(AF_INET, at)
-  target.set(address, at + 4)
 }

@@ -38,7 +38,12 @@ const O_RDWR = 2
 const O_CREAT = 0o100
 const O_TRUNC = 0o1000
 /** Requests of include/uapi/linux/random.h and sockios.h. */
-const IOCTL = { addEntropy: 0x40085203, reseed: 0x5207, setHardwareAddress: 0x8924 } as const
+const IOCTL = {
+  addEntropy: 0x40085203,
+  reseed: 0x5207,
+  setHardwareAddress: 0x8924,
+  addRoute: 0x890b,
+} as const
 const AF_INET = 2
 const SOCK_DGRAM = 2
 const CLOCK_REALTIME = 0
@@ -70,7 +75,7 @@ export function assembleClockResident(): Buffer {
  * begin, and goes on as the clock's resident. Runs as the parent of an SSH server that waits for its host key.
  */
 export function assembleIdentityResident(): Buffer {
-  const { hostname, address, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
+  const { hostname, address, defaultRoute, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
   const fifo = 12
   return assembleSyscallProgram([
     ...openAs(FD.port, PORT, O_RDWR),
@@ -83,6 +88,7 @@ export function assembleIdentityResident(): Buffer {
     { number: SYS.sethostname, args: [{ bufferAt: hostname.at }, hostname.bytes] },
     { number: SYS.socket, args: [AF_INET, SOCK_DGRAM, 0], keep: true },
     { number: SYS.ioctl, args: [KEPT, IOCTL.setHardwareAddress, { bufferAt: address.at }] },
+    { number: SYS.ioctl, args: [KEPT, IOCTL.addRoute, { bufferAt: defaultRoute.at }] },
     { number: SYS.close, args: [KEPT] },
     ...writeFile('/run/machine-id', machineId, 0o444),
     ...writeFile('/root/.ssh/authorized_keys', authorizedKeys, 0o600),

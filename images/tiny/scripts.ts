@@ -188,6 +188,7 @@ killall -9 dropbear
 rm -f ${HOST_KEY_FIFO} ${THAWED_FIFO} /run/credentials/@system/*
 mkfifo -m 600 ${HOST_KEY_FIFO} ${THAWED_FIFO}
 : >/root/.ssh/authorized_keys
+while route del default 2>/dev/null; do :; done
 cd /proc/sys/net
 echo 1 >ipv4/conf/eth0/arp_notify
 read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6

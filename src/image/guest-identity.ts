@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { buildDefaultRoute, ROUTE_BYTES } from './network-requests.js'
 
 /**
  * The message by which the resident of a guest makes it a machine of its own: all that guests which were frozen
@@ -20,7 +21,9 @@ export const IDENTITY = {
   hostKey: { at: 496, bytes: 83 },
   /** What is done when the guest has begun: a line of text. */
   afterwards: { at: 584, bytes: 8 },
-  nonce: { at: 592, bytes: 8 },
+  /** `struct rtentry` for the ioctl SIOCADDRT; zeros, which the kernel refuses, where there is no way out. */
+  defaultRoute: { at: 592, bytes: ROUTE_BYTES },
+  nonce: { at: 712, bytes: 8 },
 } as const
 
 export const CLOCK_MESSAGE_BYTES = IDENTITY.clockNonce.at + IDENTITY.clockNonce.bytes
@@ -41,6 +44,8 @@ export interface GuestIdentity {
   readonly hostKey: Uint8Array
   /** Whether it asks for an address by DHCP: not where it is to be frozen again. */
   readonly takesLease: boolean
+  /** Where what is not for its own network goes, as four bytes; undefined: nowhere. */
+  readonly gateway: readonly number[] | undefined
 }
 
 const ENTROPY_BYTES = 64
@@ -68,6 +73,9 @@ export function buildIdentityMessage(identity: GuestIdentity, now = Date.now()):
   put(message, IDENTITY.authorizedKeys, Buffer.from(identity.authorizedKey))
   put(message, IDENTITY.hostKey, identity.hostKey)
   put(message, IDENTITY.afterwards, Buffer.from(identity.takesLease ? 'lease\n\n\n' : 'nothing\n'))
+  if (identity.gateway !== undefined) {
+    put(message, IDENTITY.defaultRoute, buildDefaultRoute(identity.gateway))
+  }
   message.set(randomBytes(IDENTITY.nonce.bytes), IDENTITY.nonce.at)
   return message
 }

@@ -39,10 +39,17 @@ export class Checkpoints {
     this.#names.add(name)
   }
 
-  async restore(name: string, session: Session, signal: AbortSignal): Promise<void> {
+  /** @param options.disconnect ends what is connected to the guest as it is before that. */
+  async restore(
+    name: string,
+    session: Session,
+    { disconnect, signal }: { readonly disconnect: () => void; readonly signal: AbortSignal },
+  ): Promise<void> {
     const known = this.names(session)
     if (!known.includes(name)) throw unknown(name, known)
+    disconnect()
     await this.#run(session, 'snapshot-load', name, signal)
+    disconnect()
     const { status } = await session.qmp.execute('query-status', {}, { signal })
     if (status !== 'running') await session.qmp.execute('cont', {}, { signal })
     // Whatever became of the guest since is undone.

@@ -193,11 +193,12 @@ export class Power {
   async restore(name: string, signal?: AbortSignal): Promise<void> {
     const session = this.requireRunning()
     const either = eitherSignal(this.#ending.signal, signal)
-    const restoring = this.#checkpoints.restore(name, session, either).finally(() => {
-      // What was connected to the guest was so to one that is no more.
+    // What is connected to the guest is so to one that is no more then.
+    const disconnect = () => {
       this.access.close('the guest went back to a checkpoint')
       this.#machine.agent.restart()
-    })
+    }
+    const restoring = this.#checkpoints.restore(name, session, { disconnect, signal: either })
     // A panic that is found out meanwhile is undone by it.
     await Promise.race([restoring, endOf(session)])
   }

@@ -4,6 +4,8 @@ import type { Machine } from './machine.js'
 import { stageDeadlineMs } from './readiness.js'
 import type { Session } from './session.js'
 
+/** QEMU's user network leads out of itself there. */
+const USER_NETWORK_GATEWAY = [10, 0, 2, 2]
 /** QEMU is given the state that it goes on from as its standard input. */
 const STATE_FD = 0
 
@@ -52,5 +54,6 @@ function identityMessage({ spec, identity, keys, isTemplate }: Machine): Buffer 
     authorizedKey: keys.client.publicKey.trim(),
     hostKey: toDropbearHostKey(keys.host),
     takesLease: !isTemplate,
+    gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
   })
 }

@@ -3,7 +3,7 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import type { MachineHost } from '../vm/machine.js'
 
 /** Count up when what a template is made of, or how a guest goes on from it, changes. */
-const REVISION = 2
+const REVISION = 3
 
 /**
  * Everything that the RAM, the devices and the disk of a frozen guest depend on: where anything differs, it is another

@@ -172,7 +172,10 @@ describe('toEventuallySucceed', () => {
       timeout: 1000,
       interval: 400,
     })
-    const message = (await matcherMessage(trying)).replace(/\(\d+ times\)/, '(N times)')
+    const message = (await matcherMessage(trying)).replace(
+      /exit code 2(?: \(\d+ times\))?(?=\n {2}\| ended)/,
+      'exit code 2 (N times)',
+    )
     expect(message).toMatchInlineSnapshot(`
       "expect(command).toEventuallySucceed() failed after TIME
 

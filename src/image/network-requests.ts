@@ -1,0 +1,36 @@
+/** What the network calls of a Linux guest take (netdevice(7)), little-endian. */
+
+const AF_INET = 2
+const RTF_UP_GATEWAY = 3
+export const ROUTE_BYTES = 120
+
+/** `struct ifreq`: 16 bytes of name, then the flags. */
+export function buildFlags(name: string, flags: number): Buffer {
+  const request = Buffer.alloc(40)
+  request.write(name)
+  request.writeUInt16LE(flags, 16)
+  return request
+}
+
+/** `struct ifreq`: 16 bytes of name, then a socket address. */
+export function buildAddress(name: string, address: readonly number[]): Buffer {
+  const request = Buffer.alloc(40)
+  request.write(name)
+  writeSocketAddress(request, 16, address)
+  return request
+}
+
+/** `struct rtentry`: 8 bytes, then the destination, the gateway and the mask as socket addresses, then flags. */
+export function buildDefaultRoute(gateway: readonly number[]): Buffer {
+  const route = Buffer.alloc(ROUTE_BYTES)
+  writeSocketAddress(route, 8, [0, 0, 0, 0])
+  writeSocketAddress(route, 24, gateway)
+  writeSocketAddress(route, 40, [0, 0, 0, 0])
+  route.writeUInt16LE(RTF_UP_GATEWAY, 56)
+  return route
+}
+
+function writeSocketAddress(target: Buffer, at: number, address: readonly number[]): void {
+  target.writeUInt16LE(AF_INET, at)
+  target.set(address, at + 4)
+}
