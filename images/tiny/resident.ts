@@ -10,6 +10,8 @@ import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './sysca
 const PORT = '/dev/virtio-ports/org.withvm.resident.0'
 /** Through this the SSH server gets its host key: it has been started, and waits for it. */
 export const HOST_KEY_FIFO = '/run/withvm/host-key'
+/** The SSH server, in a place where it may be made one that cannot be started again. */
+export const SERVER = '/run/dropbear'
 /** By this a script that waits for the clone to begin is told what it is to do. */
 export const THAWED_FIFO = '/run/withvm/thawed'
 export const RESIDENT_PATHS = {
@@ -30,6 +32,7 @@ const SYS = {
   execve: 59,
   wait4: 61,
   rename: 82,
+  chmod: 90,
   sethostname: 170,
   clockSettime: 227,
 } as const
@@ -82,6 +85,7 @@ export function assembleIdentityResident(): Buffer {
     ...openAs(FD.random, '/dev/urandom', O_RDWR),
     // Opens when the server has come to where it reads its key.
     ...openAs(fifo, HOST_KEY_FIFO, O_WRONLY),
+    { number: SYS.chmod, args: [SERVER, 0o644] },
     { number: SYS.write, args: [FD.port, Buffer.from(PARKED), PARKED.length] },
     { number: SYS.read, args: [FD.port, { bufferAt: 0 }, IDENTITY_MESSAGE_BYTES] },
     ...refreshClock(),
