@@ -8,10 +8,8 @@ import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './sysca
 
 /** The virtio-serial port by which the harness talks to the resident. */
 const PORT = '/dev/virtio-ports/org.withvm.resident.0'
-/** Through this the SSH server gets its host key: it has been started, and waits for it. */
-export const HOST_KEY_FIFO = '/run/withvm/host-key'
-/** The SSH server, in a place where it may be made one that cannot be started again. */
-export const SERVER = '/run/dropbear'
+/** The SSH server of a clone reads its host key here for each connection: it was started without one. */
+export const HOST_KEY = '/run/withvm/host-key'
 /** By this a script that waits for the clone to begin is told what it is to do. */
 export const THAWED_FIFO = '/run/withvm/thawed'
 export const RESIDENT_PATHS = {
@@ -30,16 +28,12 @@ const SYS = {
   nanosleep: 35,
   socket: 41,
   execve: 59,
-  wait4: 61,
-  rename: 82,
-  chmod: 90,
   sethostname: 170,
   clockSettime: 227,
 } as const
 const O_WRONLY = 1
 const O_RDWR = 2
 const O_CREAT = 0o100
-const O_TRUNC = 0o1000
 /** Requests of include/uapi/linux/random.h and sockios.h. */
 const IOCTL = {
   addEntropy: 0x40085203,
@@ -74,8 +68,8 @@ export function assembleClockResident(): Buffer {
 }
 
 /**
- * Waits, in a guest that is to be frozen, for the identity that each of its clones is given; then lets the SSH server
- * begin, and goes on as the clock's resident. Runs as the parent of an SSH server that waits for its host key.
+ * Waits, in a guest that is to be frozen, for the identity that each of its clones is given, and goes on as the clock's
+ * resident.
  */
 export function assembleIdentityResident(): Buffer {
   const { hostname, address, defaultRoute, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
@@ -83,9 +77,6 @@ export function assembleIdentityResident(): Buffer {
   return assembleSyscallProgram([
     ...openAs(FD.port, PORT, O_RDWR),
     ...openAs(FD.random, '/dev/urandom', O_RDWR),
-    // Opens when the server has come to where it reads its key.
-    ...openAs(fifo, HOST_KEY_FIFO, O_WRONLY),
-    { number: SYS.chmod, args: [SERVER, 0o644] },
     { number: SYS.write, args: [FD.port, Buffer.from(PARKED), PARKED.length] },
     { number: SYS.read, args: [FD.port, { bufferAt: 0 }, IDENTITY_MESSAGE_BYTES] },
     ...refreshClock(),
@@ -95,14 +86,9 @@ export function assembleIdentityResident(): Buffer {
     { number: SYS.ioctl, args: [KEPT, IOCTL.addRoute, { bufferAt: defaultRoute.at }] },
     { number: SYS.close, args: [KEPT] },
     ...writeFile('/run/machine-id', machineId, 0o444),
+    // It has this length already: writing over it is all in memory.
     ...writeFile('/root/.ssh/authorized_keys', authorizedKeys, 0o600),
-    // The server reads its key once; each connection is served by a program that reads it again.
-    ...writeFile(`${HOST_KEY_FIFO}.new`, hostKey, 0o600),
-    { number: SYS.rename, args: [`${HOST_KEY_FIFO}.new`, HOST_KEY_FIFO] },
-    { number: SYS.write, args: [fifo, { bufferAt: hostKey.at }, hostKey.bytes] },
-    { number: SYS.close, args: [fifo] },
-    // The server goes into the background once it listens: what was started here ends then.
-    { number: SYS.wait4, args: [-1, 0, 0, 0] },
+    ...writeFile(HOST_KEY, hostKey, 0o600),
     answer(nonce),
     ...openAs(fifo, THAWED_FIFO, O_WRONLY),
     { number: SYS.write, args: [fifo, { bufferAt: afterwards.at }, afterwards.bytes] },
@@ -140,7 +126,7 @@ function writeFile(
   mode: number,
 ): Syscall[] {
   return [
-    { number: SYS.open, args: [path, O_WRONLY | O_CREAT | O_TRUNC, mode], keep: true },
+    { number: SYS.open, args: [path, O_WRONLY | O_CREAT, mode], keep: true },
     { number: SYS.write, args: [KEPT, { bufferAt: field.at }, field.bytes] },
     { number: SYS.close, args: [KEPT] },
   ]

@@ -1,14 +1,17 @@
 /** The programs, shell scripts and tables of the guest, by path. */
+import { IDENTITY } from '../../src/image/guest-identity.js'
 import {
   assembleClockResident,
   assembleIdentityResident,
-  HOST_KEY_FIFO,
+  HOST_KEY,
   RESIDENT_PATHS,
-  SERVER,
   THAWED_FIFO,
 } from './resident.js'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** The SSH server, in a place where it may be made one that cannot be started again. */
+const SERVER = '/run/dropbear'
 
 /**
  * Process 1 until the SSH server listens; then busybox' init. Each program that is started here costs
@@ -180,8 +183,8 @@ exec busybox "$action"
 `
 
 const PARK = `#!/bin/sh
-# Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server is
-# started up to where it reads its host key, and the resident waits for the identity of the clone.
+# Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server has no
+# host key, and the resident waits for the identity of the clone.
 export PATH=${PATH} HOME=/root
 umask 022
 cd /
@@ -189,9 +192,10 @@ renice 0 $$ >/dev/null
 read -r resident </run/withvm/resident.pid && kill "$resident"
 echo $$ >/run/withvm/resident.pid
 killall -9 dropbear
-rm -f ${HOST_KEY_FIFO} ${THAWED_FIFO} /run/credentials/@system/*
-mkfifo -m 600 ${HOST_KEY_FIFO} ${THAWED_FIFO}
-: >/root/.ssh/authorized_keys
+rm -f ${HOST_KEY} ${THAWED_FIFO} /run/credentials/@system/*
+mkfifo -m 600 ${THAWED_FIFO}
+printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >/root/.ssh/authorized_keys
+ln -sf ${HOST_KEY} /etc/dropbear/dropbear_ed25519_host_key
 while route del default 2>/dev/null; do :; done
 cd /proc/sys/net
 echo 1 >ipv4/conf/eth0/arp_notify
@@ -199,9 +203,11 @@ read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6
 echo 1 >ipv6/conf/eth0/disable_ipv6
 cd /
 (/usr/lib/withvm/thawed "$without_ipv6" &)
-sync
 chmod 755 ${SERVER}
-${SERVER} -s -p 22 -P /run/dropbear.pid -W 262144 -r ${HOST_KEY_FIFO} &
+# It seeds its random numbers anew for each connection.
+${SERVER} -s -R -p 22 -P /run/dropbear.pid -W 262144
+chmod 644 ${SERVER}
+sync
 exec ${RESIDENT_PATHS.identity}
 `
 
