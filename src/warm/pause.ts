@@ -1,10 +1,16 @@
 import { buildClockMessage } from '../image/guest-identity.js'
 import type { BootedGuest } from '../vm/boot.js'
 import { stageDeadlineMs } from '../vm/readiness.js'
+import { untilIdle } from './idle.js'
 
-/** Makes the guest ready to the last: with its connections open and the code that they need translated. Then stops it. */
-export async function pauseGuest({ vm, machine, session }: BootedGuest): Promise<void> {
+/**
+ * Makes the guest ready to the last: with its connections open, the code that they need translated, and what it does by
+ * itself at its start done. Then stops it.
+ * @param hurry ends the wait for what the guest does by itself.
+ */
+export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: AbortSignal): Promise<void> {
   await Promise.all([vm.ssh`true`, vm.exec('true')])
+  await untilIdle(vm.pid, hurry)
   await session.qmp.execute('stop')
   machine.transcripts.commands.clear()
 }

@@ -10,6 +10,8 @@ import { canRaise, setNiceness } from './priority.js'
 const IDLE_MS = 50_000
 /** How long after its last guest a program that is no test runner may come to want another, milliseconds. */
 const GRACE_MS = 250
+/** How long a guest is used before the next one is begun, milliseconds: a command takes less. */
+const REFILL_AFTER_MS = 30
 /** What is to stay free beside one more guest. */
 const SPARE_BYTES = 512 * 1024 ** 2
 
@@ -47,6 +49,7 @@ export class StandbyPool {
   #wanted = 1
   #inUse = 0
   #grace: NodeJS.Timeout | undefined
+  #refilling: NodeJS.Timeout | undefined
   /** A worker of Vitest lives as long as its test files, and is ended. What it starts inherits its environment, not this. */
   readonly #isInRunner = '__vitest_worker__' in globalThis
 
@@ -76,7 +79,11 @@ export class StandbyPool {
   follow(guest: BootedGuest, order: StandbyOrder, choice: boolean | undefined): void {
     this.#inUse++
     void guest.disposed.then(() => this.#onDisposed())
-    if (choice ?? this.#isLikely(order)) this.#refill(order)
+    if (!(choice ?? this.#isLikely(order))) return
+    // The first thing that is done with a guest is not to wait for this.
+    clearTimeout(this.#refilling)
+    this.#refilling = setTimeout(() => this.#refill(order), REFILL_AFTER_MS)
+    this.#refilling.unref()
   }
 
   /** Whether another such guest is likely to be wanted, and its files have a place that stays. */
@@ -86,6 +93,7 @@ export class StandbyPool {
 
   /** Throws away all that stand by. */
   async clear(): Promise<void> {
+    clearTimeout(this.#refilling)
     await Promise.all(this.#standbys.splice(0).map((standby) => this.#discard(standby)))
   }
 
@@ -102,23 +110,24 @@ export class StandbyPool {
 
   #add({ key, start }: StandbyOrder): void {
     let pid: number | undefined
-    let isHurried = !canRaise()
+    const hurried = new AbortController()
+    const isPutLast = canRaise()
     const givenUp = new AbortController()
     const started = start((found) => {
       pid = found
-      if (!isHurried) setNiceness(found, 19)
+      if (isPutLast && !hurried.signal.aborted) setNiceness(found, 19)
     }, givenUp.signal)
     const standby: Standby = {
       key,
       isReady: false,
       hurry: () => {
-        if (!isHurried && pid !== undefined) setNiceness(pid, 0)
-        isHurried = true
+        if (isPutLast && pid !== undefined) setNiceness(pid, 0)
+        hurried.abort()
       },
       giveUp: () => givenUp.abort(new Error('the guest that was to stand by is not wanted any more')),
       guest: started.then(async (guest) => {
         try {
-          await raceSignal(pauseGuest(guest), givenUp.signal)
+          await raceSignal(pauseGuest(guest, hurried.signal), givenUp.signal)
         } catch (error) {
           await guest.vm.dispose()
           throw error
