@@ -12,6 +12,7 @@ export interface GuestFlags {
   readonly hostfwd?: readonly string[]
   readonly internet?: boolean
   readonly append?: string
+  readonly cold?: boolean
   readonly user?: string
   readonly identity?: string
   readonly quiet?: boolean
@@ -32,6 +33,7 @@ export function addGuestFlags(command: Command): Command {
     )
     .option('--internet', 'let the guest reach the network of this host')
     .option('--append <arguments>', 'more arguments for the kernel')
+    .option('--cold', 'boot it, also where it could go on from one that was booted before')
     .option('-l, --user <name>', 'log in as this user')
     .option('-i, --identity <file>', 'log in with this private key')
     .option('-q, --quiet', 'say nothing but what the guest says')
@@ -59,6 +61,7 @@ export function readGuestFlags(
     ...(flags.machine === undefined ? {} : { machine: flags.machine }),
     ...(flags.accel === undefined ? {} : { accel: flags.accel as VMOptions['accel'] & string }),
     ...(flags.append === undefined ? {} : { append: flags.append }),
+    ...(flags.cold === true ? { start: 'cold' } : {}),
     ...(flags.internet === undefined ? {} : { network: { internet: true } }),
     ...(flags.hostfwd === undefined ? {} : { hostfwd: flags.hostfwd.map(readForward) }),
     ...(Object.keys(ssh).length === 0 ? {} : { ssh }),

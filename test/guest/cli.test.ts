@@ -26,6 +26,12 @@ test('run keeps the arguments of a program as they are, and 128 and the signal w
   expect((await runCli(['run', '-q', 'tiny', '--', 'kill -TERM $$'])).exitCode).toBe(143)
 })
 
+test('run goes on from a guest that was booted before, unless it is to boot one', async () => {
+  const wasFrozen = 'test -p /run/withvm/thawed && echo yes || echo no'
+  expect((await runCli(['run', '-q', 'tiny', '--', wasFrozen])).stdout).toBe('yes')
+  expect((await runCli(['run', '-q', '--cold', 'tiny', '--', wasFrozen])).stdout).toBe('no')
+})
+
 test('run streams: the first line is there while the command still runs', async () => {
   const child = execa(process.execPath, [MAIN, 'run', '-q', 'tiny', '--', 'echo first; sleep 30'], {
     reject: false,
