@@ -113,7 +113,7 @@ export interface VMOptions<VM = unknown> {
   readonly start?: 'warm' | 'cold'
   /**
    * Whether the next guest like this one is made ready while this one is used, so that it is there at once: with the
-   * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given
+   * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given, and in threads
    */
   readonly standby?: boolean
   /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */

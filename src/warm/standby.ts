@@ -1,4 +1,5 @@
 import { availableParallelism, freemem } from 'node:os'
+import { isMainThread } from 'node:worker_threads'
 import { raceSignal } from '../common/deadline.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { BootedGuest } from '../vm/boot.js'
@@ -86,9 +87,12 @@ export class StandbyPool {
     this.#refilling.unref()
   }
 
-  /** Whether another such guest is likely to be wanted, and its files have a place that stays. */
+  /**
+   * Whether another such guest is likely to be wanted, and its files have a place that stays. A thread can be ended without
+   * being told: what stands by then would leave its files.
+   */
   #isLikely({ key, isTemporary }: StandbyOrder): boolean {
-    return !isTemporary && (this.#isInRunner || (this.#asked.get(key) ?? 0) > 1)
+    return !isTemporary && isMainThread && (this.#isInRunner || (this.#asked.get(key) ?? 0) > 1)
   }
 
   /** Throws away all that stand by. */
