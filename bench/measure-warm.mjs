@@ -1,4 +1,5 @@
 // What a warm start costs, beside raw QEMU that restores the same; and what many guests cost, in time and in memory.
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { launchVM, withVM } from 'withvm'
@@ -143,6 +144,34 @@ export async function measureTen({ rounds }) {
   }
   console.log(`${table(rows)}\n`)
   return result
+}
+
+const PEER_RUNS = 3
+
+/** Other harnesses: each a shell's command that boots a guest of its own, runs one command in it, and ends. */
+export async function measurePeers({ peers, ten }) {
+  const rows = [['one test by another harness, seconds', 'median', 'a warm test is faster by']]
+  const result = {}
+  for (const peer of peers) {
+    const name = peer.slice(0, peer.indexOf('='))
+    const times = []
+    for (let run = 0; run < PEER_RUNS; run++) {
+      times.push(await timed(() => runInShell(peer.slice(peer.indexOf('=') + 1))))
+    }
+    const faster = ten === undefined ? undefined : median(times) / (ten[1].warmMs / TESTS)
+    result[name] = { oneMs: median(times), faster }
+    rows.push([name, seconds(median(times)), faster === undefined ? '' : `${faster.toFixed(1)} x`])
+  }
+  console.log(`${table(rows)}\n`)
+  return result
+}
+
+function runInShell(command) {
+  return new Promise((resolve, reject) =>
+    spawn('sh', ['-c', command], { stdio: 'ignore' }).once('exit', (code) =>
+      code === 0 ? resolve() : reject(new Error(`${command} ended with ${code}`)),
+    ),
+  )
 }
 
 function seconds(value) {

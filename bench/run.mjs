@@ -1,10 +1,17 @@
-// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE]`: withvm beside raw QEMU and bare ssh2, in turn, in one run.
+// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE] [--peer NAME=COMMAND]`: withvm beside raw QEMU and bare ssh2, in turn, in one run.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
 import { drawChart } from './chart.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
-import { measureMemory, measureSizes, measureStandby, measureTen, measureWarm } from './measure-warm.mjs'
+import {
+  measureMemory,
+  measurePeers,
+  measureSizes,
+  measureStandby,
+  measureTen,
+  measureWarm,
+} from './measure-warm.mjs'
 
 const MEASUREMENTS = {
   import: measureImport,
@@ -25,6 +32,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: Object.keys(MEASUREMENTS).join(',') },
     json: { type: 'string' },
     chart: { type: 'string' },
+    peer: { type: 'string', multiple: true, default: [] },
   },
 })
 const rounds = Number(values.rounds)
@@ -37,5 +45,6 @@ const host = await withVM({ ready: 'none' }, (vm) => ({
 }))
 const report = { rounds, accelerator: host.accelerator }
 for (const name of values.only.split(',')) report[name] = await MEASUREMENTS[name]({ host, rounds })
+if (values.peer.length > 0) report.peers = await measurePeers({ peers: values.peer, ten: report.ten })
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`)
 if (values.chart !== undefined) writeFileSync(values.chart, drawChart(report))

@@ -129,6 +129,26 @@ test('where there is no space for a template, the guest is booted, and it is sai
   expect(templatesIn(cacheDir)).toEqual([])
 }, 60_000)
 
+test('a disk that gets full while a template is made costs that template and nothing else', async () => {
+  const cacheDir = ownTmpdir()
+  await execa('mount', ['-t', 'tmpfs', '-o', 'size=260m', 'none', cacheDir])
+  onTestFinished(async () => void (await execa('umount', ['-l', cacheDir])))
+  ownTemplates(cacheDir)
+  const filler = join(cacheDir, 'filler')
+  // Of a size each: what could not be made is not tried again in the same process.
+  const moments = { '189M': 400, '190M': 1500, '191M': 2500 }
+  for (const [memory, afterMs] of Object.entries(moments)) {
+    const starting = start({ memory })
+    await sleep(afterMs)
+    await execa('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M'], { reject: false })
+    const { kind } = await starting
+    rmSync(filler)
+    if (kind === 'template') rmSync(templatesIn(cacheDir)[0] ?? '', { recursive: true })
+    else expect(templatesIn(cacheDir)).toEqual([])
+  }
+  expect(await start({ memory: '192M' })).toMatchObject({ kind: 'template', buildMs: expect.any(Number) })
+}, 90_000)
+
 test('a boot that fails is not hidden by what it was for', async () => {
   ownTemplates()
   await expect(
