@@ -1,5 +1,6 @@
+import type { EntryInfo } from '../image/entry-store.js'
 import { formatBytes, parseMemorySize } from '../spec/units.js'
-import { listTemplates, pruneTemplates, removeTemplates, type TemplateInfo } from '../warm/template-store.js'
+import { listTemplates, pruneTemplates, removeTemplates } from '../warm/template-store.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** `withvm templates ls`: the frozen guests that others go on from. */
@@ -29,7 +30,7 @@ export async function tidyTemplates(options: { readonly maxSize?: string }): Pro
 }
 
 /** A row for each, and how much they take together. */
-export function formatTemplates(templates: readonly TemplateInfo[]): string {
+export function formatTemplates(templates: readonly EntryInfo[]): string {
   if (templates.length === 0) return 'There is no template: the first guest of a kind makes one.'
   const width = Math.max(...templates.map(({ name }) => name.length))
   const rows = templates.map(({ name, bytes, lastUsed, isInUse }) => {
