@@ -44,16 +44,16 @@ Fix: Did you mean 'tiny'? Give one of the images that have a name (tiny) or the 
     const dir = ownTmpdir()
     const empty = join(dir, 'empty.img')
     writeFileSync(empty, '')
-    const packed = join(dir, 'disk.img.xz')
-    writeFileSync(packed, Buffer.from('fd377a585a000000', 'hex'))
+    const packed = join(dir, 'disk.img.zip')
+    writeFileSync(packed, Buffer.from('504b030414000000', 'hex'))
     const page = join(dir, 'page.img')
     writeFileSync(page, '<!DOCTYPE html><title>404</title>')
     expect((await failureOf(resolveImage(dir))).message).toBe(`The image ${dir} is not a disk image.
-  Expected: a raw, qcow2, vmdk, vdi, vhdx or vpc disk image
+  Expected: a raw, qcow2, vmdk, vdi, vhdx or vpc disk image, packed or not, or an .ova
   Got:      a directory
 Fix: Give the path of the disk image itself: a file in that directory.`)
     expect((await failureOf(resolveImage(empty))).message).toContain('Got:      an empty file')
-    expect((await failureOf(resolveImage(packed))).message).toContain(`with: unxz ${packed}`)
+    expect((await failureOf(resolveImage(packed))).message).toContain(`with: unzip ${packed}`)
     expect((await failureOf(resolveImage(page))).message).toContain('Got:      an HTML page')
   })
 
