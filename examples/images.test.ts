@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { launchVM } from 'withvm'
 import { resolveImage } from '../images/resolve.js'
+import { makeBusyboxRoot } from '../test/support/busybox-root.js'
 import { ownCache } from '../test/support/own-cache.js'
 
 /** A server as a distribution has one for its images. */
@@ -30,5 +31,19 @@ test('an image that is downloaded', async () => {
     append,
   })
   expect((await vm.ssh`id -un`).stdout).toBe('root')
+  // #endregion
+})
+
+test('a root file system that was just built', async () => {
+  const rootfs = await makeBusyboxRoot('#!/bin/sh\necho "demo: $(uname -s) is up"\nexec sh\n')
+  ownCache()
+  // #region root
+  await using vm = await launchVM({
+    image: rootfs, // a folder, or a tarball of it: './rootfs.tar.gz'
+    ssh: false, // it has no SSH server
+    ready: /^demo: Linux is up/m,
+  })
+  await vm.serial.write('echo $((6 * 7))\n')
+  await vm.serial.waitFor(/^42/m)
   // #endregion
 })

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { resolveCacheDir, resolveSharedCacheDir } from '../src/common/cache-dir.js'
@@ -15,12 +15,14 @@ import {
   openStoredImage,
   type StoredImageOptions,
 } from '../src/image/image-store.js'
-import { DISK_FILE, importFile } from '../src/image/import-file.js'
+import { findOciManifest, OCI_MARK } from '../src/image/oci-layout.js'
 import { createProgress } from '../src/image/progress.js'
-import type { BaseImage } from '../src/spec/base-image.js'
+import type { BaseImage, DiskFormat } from '../src/spec/base-image.js'
 import type { FileImage, ImageSource, UrlImage } from '../src/spec/image-source.js'
+import { importFile, importOciLayout } from './import-file.js'
 import type { Recipe } from './recipe.js'
 import { RECIPES } from './recipes.js'
+import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
 
 export interface ResolveImageOptions {
   /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
@@ -87,7 +89,7 @@ async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<
       await importFile({ path: partial, name: url, dir: building, format, isOurs: true, report, signal })
     },
   })
-  return describeDisk(url, { path: join(dir, DISK_FILE), name: url, format, signal })
+  return describeImport(dir, url, { format, options })
 }
 
 async function openPath(
@@ -98,6 +100,8 @@ async function openPath(
   const { format, backingFolders } = source
   const { signal } = options
   const { path, name } = await locate(source.path, recipes)
+  const isFolder = (await stat(path)).isDirectory()
+  if (isFolder && format === undefined) return openFolder(source.path, path, options)
   const content = format === 'raw' ? undefined : await identifyFile(path, name)
   if (content?.kind === 'packed' || (content?.kind === 'tar' && format === undefined)) {
     const sha256 = await digestFile(path, imagesDir(readCaches(options)))
@@ -108,9 +112,31 @@ async function openPath(
       build: (building, _partial, report) =>
         importFile({ path, name, dir: building, format, isOurs: false, report, signal }),
     })
-    return describeDisk(source.path, { path: join(dir, DISK_FILE), name, format, signal })
+    return describeImport(dir, source.path, { format, options })
   }
   return describeDisk(source.path, { path, name, format, backingFolders, signal })
+}
+
+/** An OCI image layout, or a root file system. */
+async function openFolder(name: string, path: string, options: ResolveImageOptions): Promise<BaseImage> {
+  const { signal } = options
+  const isLayout = (await readdir(path)).includes(OCI_MARK)
+  const manifest = isLayout ? await findOciManifest(path) : undefined
+  const content = isLayout ? undefined : await readFolder(path)
+  const dir = await openStored(`the image ${name}`, options, {
+    name: isLayout ? 'oci' : 'root',
+    origin: path,
+    inputs: { revision: IMPORT_REVISION, manifest, path: content && path, identity: content?.identity },
+    build: async (building, _partial, report) => {
+      if (manifest !== undefined) {
+        await importOciLayout({ layout: path, name, manifest, dir: building, report, signal })
+      } else if (content !== undefined) {
+        report('making the disk')
+        await makeRootDisk({ name, source: path, content, command: undefined, dir: building, signal })
+      }
+    },
+  })
+  return describeImport(dir, name, { format: undefined, options })
 }
 
 /** Opens an entry of the cache, and tells of it while it is made. */
@@ -146,6 +172,20 @@ export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {
     cacheDir: cacheDir ?? resolveCacheDir(),
     sharedCacheDir: sharedCacheDir ?? resolveSharedCacheDir(),
   }
+}
+
+/** What was imported is a disk that boots by itself, or a root file system, which the kernel of `tiny` boots. */
+async function describeImport(
+  dir: string,
+  name: string,
+  { format, options }: { readonly format: DiskFormat | undefined; readonly options: ResolveImageOptions },
+): Promise<BaseImage> {
+  const { signal } = options
+  const path = join(dir, ROOT_FILES.disk)
+  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal })
+  const { directBoot } = await resolveImage('tiny', options)
+  const image = await describeDisk(name, { path, name, format: 'qcow2', signal })
+  return directBoot === undefined ? image : { ...image, directBoot }
 }
 
 async function describeDisk(name: string, options: Parameters<typeof openDisk>[0]): Promise<BaseImage> {

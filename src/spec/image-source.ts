@@ -2,7 +2,7 @@ import type { DiskFormat } from './base-image.js'
 
 /** A disk image of this host. */
 export interface FileImage {
-  /** The path of a disk image, packed or not, of an `.ova`, or of a root file system: a folder or a tarball. */
+  /** The path of a disk image, packed or not, of an `.ova`, or of a root file system or an OCI image layout: a folder or a tarball. */
   readonly path: string
   /** The format of the disk. Say it where a guest may have written to the disk. @default found out by the content */
   readonly format?: DiskFormat

@@ -191,7 +191,7 @@ test('an .ova with several disks, with none, cut off or with another digest is r
   expect(await refusalOf(whole, dir)).toContain('a member that ends behind byte')
   const other = join(dir, 'other.tar')
   execFileSync('tar', ['-cf', other, '-C', dir, 'disk.vmdk'])
-  expect(await refusalOf(other, dir)).toContain('has nothing in it that could be booted')
+  expect(await refusalOf(other, dir)).toContain('has nothing that could be started')
 })
 
 test('an archive is not looked into where the format of a disk is said', async () => {
