@@ -1,82 +1,197 @@
-import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { resolveCacheDir } from '../src/common/cache-dir.js'
+import { readdir, realpath, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { resolveCacheDir, resolveSharedCacheDir } from '../src/common/cache-dir.js'
 import { nearestName } from '../src/common/nearest-name.js'
 import { type VMError, vmError } from '../src/errors.js'
-import { openCacheEntry, readEntryIdentity } from '../src/image/cache.js'
-import { probeDiskFile } from '../src/image/disk-file.js'
+import { openDisk } from '../src/image/backing-chain.js'
+import { readEntryIdentity } from '../src/image/cache.js'
+import { identifyFile } from '../src/image/disk-file.js'
+import { downloadFile } from '../src/image/download.js'
+import { digestFile } from '../src/image/file-digest.js'
+import {
+  type ImageCaches,
+  imagesDir,
+  openStoredImage,
+  type StoredImageOptions,
+} from '../src/image/image-store.js'
+import { findOciManifest, OCI_MARK } from '../src/image/oci-layout.js'
 import { createProgress } from '../src/image/progress.js'
 import type { BaseImage, DiskFormat } from '../src/spec/base-image.js'
+import type { FileImage, ImageSource, UrlImage } from '../src/spec/image-source.js'
+import { importFile, importOciLayout } from './import-file.js'
 import type { Recipe } from './recipe.js'
 import { RECIPES } from './recipes.js'
-
-/** A recipe's name, or the path of a disk image, whose format can be said. */
-export type ImageSource = string | { readonly path: string; readonly format?: DiskFormat | undefined }
+import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
 
 export interface ResolveImageOptions {
   /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
   readonly cacheDir?: string | undefined
+  /** A cache that is only read, and looked at first. @default `WITHVM_SHARED_CACHE` */
+  readonly sharedCacheDir?: string | undefined
   readonly signal?: AbortSignal | undefined
-  /** Called with each step of a build. @default a progress line on stderr, if it takes more than a second */
-  readonly onProgress?: ((step: string) => void) | undefined
+  /** Called with each step of what takes long. @default a progress line on stderr, if it takes more than a second */
+  readonly onProgress?: Report | undefined
 }
 
+type Report = (step: string, amount?: string) => void
+
 const GIB = 1024 ** 3
+/** Count up when what is made of a file that is imported changes. */
+const IMPORT_REVISION = 1
 
 /**
- * Gives an image that lies ready on this host's disk: a recipe's, built if it is not in the cache, or the
- * file at a path, examined. A name is a recipe's if there is one, else a path.
+ * Gives an image that lies ready on this host's disk: a recipe's, built if it is not in the cache; the file at a path,
+ * examined, and unpacked into the cache if it is packed; or what is at a URL, downloaded into the cache. A name is a
+ * recipe's if there is one, else a path.
  *
- * @throws {UsageError} IMAGE_NOT_FOUND when there is neither; IMAGE_INVALID when the file is no whole disk image.
- * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, NO_SPACE, TOOL_NOT_FOUND.
+ * @throws {UsageError} IMAGE_NOT_FOUND when there is none; IMAGE_INVALID when it is no whole disk image; IMAGE_CHECKSUM_WRONG.
+ * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE, TOOL_NOT_FOUND.
  */
 export async function resolveImage(
   source: ImageSource,
   options: ResolveImageOptions = {},
 ): Promise<BaseImage> {
   options.signal?.throwIfAborted()
-  if (typeof source !== 'string') return openDisk(source, options.signal)
+  if (typeof source !== 'string') {
+    return 'url' in source ? openUrl(source, options) : openPath(source, options)
+  }
   const recipe = Object.hasOwn(RECIPES, source) ? RECIPES[source] : undefined
   if (recipe !== undefined) return openRecipe(recipe, options)
-  return openDisk({ path: source }, options.signal, Object.keys(RECIPES))
+  return openPath({ path: source }, options, Object.keys(RECIPES))
 }
 
 async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise<BaseImage> {
-  const { signal, onProgress } = options
   const { name } = recipe
-  const progress = onProgress === undefined ? createProgress(`building the image ${name}`) : undefined
-  const report = onProgress ?? ((step: string) => progress?.report(step))
+  const dir = await openStored(`building the image ${name}`, options, {
+    name,
+    origin: name,
+    inputs: await recipe.readInputs(),
+    build: (building, _partial, report) =>
+      recipe.build({ dir: building, signal: options.signal, report: (step) => report(step) }),
+  })
+  return { ...(await recipe.open(dir)), identity: await readEntryIdentity(dir) }
+}
+
+async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<BaseImage> {
+  const { url, sha256, sha512, format } = source
+  const { signal } = options
+  const algorithm = sha256 === undefined ? 'sha512' : 'sha256'
+  const checksum = { algorithm, hex: (sha256 ?? sha512 ?? '').toLowerCase() } as const
+  const dir = await openStored(`the image ${url}`, options, {
+    name: 'download',
+    origin: url,
+    inputs: { revision: IMPORT_REVISION, ...checksum, isDisk: format !== undefined },
+    build: async (building, partial, report) => {
+      report('downloading')
+      const onAmount = (amount: string) => report('downloading', amount)
+      await downloadFile({ url, checksum, path: partial, onAmount, signal })
+      await importFile({ path: partial, name: url, dir: building, format, isOurs: true, report, signal })
+    },
+  })
+  return describeImport(dir, url, { format, options })
+}
+
+async function openPath(
+  source: FileImage,
+  options: ResolveImageOptions,
+  recipes: readonly string[] = [],
+): Promise<BaseImage> {
+  const { format, backingFolders } = source
+  const { signal } = options
+  const { path, name } = await locate(source.path, recipes)
+  const isFolder = (await stat(path)).isDirectory()
+  if (isFolder && format === undefined) return openFolder(source.path, path, options)
+  const content = format === 'raw' ? undefined : await identifyFile(path, name)
+  if (content?.kind === 'packed' || (content?.kind === 'tar' && format === undefined)) {
+    const sha256 = await digestFile(path, imagesDir(readCaches(options)))
+    const dir = await openStored(`the image ${source.path}`, options, {
+      name: 'unpacked',
+      origin: path,
+      inputs: { revision: IMPORT_REVISION, sha256, isDisk: format !== undefined },
+      build: (building, _partial, report) =>
+        importFile({ path, name, dir: building, format, isOurs: false, report, signal }),
+    })
+    return describeImport(dir, source.path, { format, options })
+  }
+  return describeDisk(source.path, { path, name, format, backingFolders, signal })
+}
+
+/** An OCI image layout, or a root file system. */
+async function openFolder(name: string, path: string, options: ResolveImageOptions): Promise<BaseImage> {
+  const { signal } = options
+  const isLayout = (await readdir(path)).includes(OCI_MARK)
+  const manifest = isLayout ? await findOciManifest(path) : undefined
+  const content = isLayout ? undefined : await readFolder(path)
+  const dir = await openStored(`the image ${name}`, options, {
+    name: isLayout ? 'oci' : 'root',
+    origin: path,
+    inputs: { revision: IMPORT_REVISION, manifest, path: content && path, identity: content?.identity },
+    build: async (building, _partial, report) => {
+      if (manifest !== undefined) {
+        await importOciLayout({ layout: path, name, manifest, dir: building, report, signal })
+      } else if (content !== undefined) {
+        report('making the disk')
+        await makeRootDisk({ name, source: path, content, command: undefined, dir: building, signal })
+      }
+    },
+  })
+  return describeImport(dir, name, { format: undefined, options })
+}
+
+/** Opens an entry of the cache, and tells of it while it is made. */
+async function openStored(
+  subject: string,
+  options: ResolveImageOptions,
+  entry: Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'> & {
+    readonly build: (dir: string, partial: string, report: Report) => Promise<void>
+  },
+): Promise<string> {
+  const { signal, onProgress } = options
+  const progress = onProgress === undefined ? createProgress(subject) : undefined
+  const report: Report = onProgress ?? ((step, amount) => progress?.report(step, amount))
   let result: string | undefined
   try {
-    const dir = await openCacheEntry({
-      cacheDir: options.cacheDir ?? resolveCacheDir(),
-      name,
-      inputs: await recipe.readInputs(),
-      build: (buildDir) => recipe.build({ dir: buildDir, signal, report }),
-      onWait: () => report('waiting for another process that builds it'),
+    const dir = await openStoredImage({
+      ...readCaches(options),
+      ...entry,
+      build: (building, partial) => entry.build(building, partial, report),
+      onWait: () => report('waiting for another process that makes it'),
       signal,
     })
     result = 'done'
-    return { ...(await recipe.open(dir)), identity: await readEntryIdentity(dir) }
+    return dir
   } finally {
     progress?.end(result)
   }
 }
 
-async function openDisk(
-  source: { readonly path: string; readonly format?: DiskFormat | undefined },
-  signal: AbortSignal | undefined,
-  recipes: readonly string[] = [],
-): Promise<BaseImage> {
-  const path = resolve(source.path)
-  const problem = await stat(path).then(
-    () => undefined,
-    (error: NodeJS.ErrnoException) => error,
-  )
-  if (problem !== undefined) throw notFound(source.path, path, recipes, problem)
-  const format = await probeDiskFile({ path, format: source.format, signal })
+/** The caches of this process, as its environment names them where the options do not. */
+export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {}): ImageCaches {
   return {
-    name: source.path,
+    cacheDir: cacheDir ?? resolveCacheDir(),
+    sharedCacheDir: sharedCacheDir ?? resolveSharedCacheDir(),
+  }
+}
+
+/** What was imported is a disk that boots by itself, or a root file system, which the kernel of `tiny` boots. */
+async function describeImport(
+  dir: string,
+  name: string,
+  { format, options }: { readonly format: DiskFormat | undefined; readonly options: ResolveImageOptions },
+): Promise<BaseImage> {
+  const { signal } = options
+  const path = join(dir, ROOT_FILES.disk)
+  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal })
+  const { directBoot } = await resolveImage('tiny', options)
+  const image = await describeDisk(name, { path, name, format: 'qcow2', signal })
+  return directBoot === undefined ? image : { ...image, directBoot }
+}
+
+async function describeDisk(name: string, options: Parameters<typeof openDisk>[0]): Promise<BaseImage> {
+  const { path, format } = await openDisk(options)
+  return {
+    name,
     disk: { path, format },
     // What is in it is unknown. One of systemd's guests takes its keys from SMBIOS; others do not mind.
     traits: {
@@ -87,6 +202,31 @@ async function openDisk(
       startEffort: 1,
     },
     defaults: { memoryBytes: GIB, cpus: 1 },
+  }
+}
+
+/** Where a path leads to, and what messages call it: both, where it is a symbolic link. */
+async function locate(given: string, recipes: readonly string[]) {
+  const path = given.startsWith('file:') ? readFileUrl(given) : resolve(given)
+  const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
+    throw notFound(given, path, recipes, error)
+  })
+  // Of a folder above that is a link, nobody needs to be told.
+  const isLink = basename(real) !== basename(path)
+  return { path: real, name: isLink ? `${path} (a link to ${real})` : path }
+}
+
+function readFileUrl(url: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw vmError('IMAGE_NOT_FOUND', {
+      summary: `There is no image ${url}.`,
+      expected: 'a URL of this host, such as file:///srv/disk.qcow2',
+      got: (error as Error).message,
+      hint: 'Give the path itself.',
+      cause: error,
+    })
   }
 }
 

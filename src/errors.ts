@@ -11,6 +11,15 @@ export const ERROR_CODES = {
       'the image (or kernel) is empty, truncated, a directory, unreadable or of another format than named',
   },
   IMAGE_LOCKED: { kind: 'infrastructure', meaning: 'another process has the image open for writing' },
+  IMAGE_FETCH_FAILED: { kind: 'infrastructure', meaning: 'an image could not be downloaded' },
+  IMAGE_CHECKSUM_WRONG: {
+    kind: 'usage',
+    meaning: 'what was downloaded is not what its checksum says',
+  },
+  IMAGE_IN_USE: {
+    kind: 'infrastructure',
+    meaning: 'an image of the cache was to be removed while a running process uses it',
+  },
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
   QEMU_TOO_OLD: { kind: 'infrastructure', meaning: 'the QEMU binary is older than the least tested version' },

@@ -2,6 +2,10 @@ import { parseAliases, parseInterfaces } from './interfaces.mjs'
 import { code, fence, madeFrom, table, value } from './markdown.mjs'
 
 const OPTIONS = 'src/spec/options.ts'
+const IMAGES = 'src/spec/image-source.ts'
+
+/** What `image` may be beside a text. */
+const IMAGE_OBJECTS = { FileImage: 'image, of this host', UrlImage: 'image, downloaded' }
 
 /** What a call takes: its title, and the file and interface that say so. */
 const CALLS = [
@@ -22,18 +26,22 @@ const COMMON = {
 }
 
 /** Where the types lie that the tables name. */
-const ALIASES = [OPTIONS, 'src/common/duration.ts', 'src/spec/units.ts']
+const ALIASES = [OPTIONS, IMAGES, 'src/common/duration.ts', 'src/spec/units.ts']
 
 export async function optionsPage({ read, load }) {
   const interfaces = parseInterfaces(read(OPTIONS), OPTIONS)
   const main = interfaces.find(({ name }) => name === 'VMOptions')
+  const images = parseInterfaces(read(IMAGES), IMAGES)
   const { DISK_FORMATS } = await load('src/spec/base-image.js')
   const parts = [
-    madeFrom(OPTIONS),
+    madeFrom(OPTIONS, IMAGES),
     '# Options',
     'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
     optionTable(main),
   ]
+  for (const image of images) {
+    parts.push(`## ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))
+  }
   for (const { member, nested } of nestedOptions(main, interfaces)) {
     parts.push(`## ${member.name}`, nested.text, optionTable(nested, prefixOf(member)))
   }

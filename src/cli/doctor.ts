@@ -1,4 +1,4 @@
-import { RECIPES } from '../../images/recipes.js'
+import { IMAGE_TOOLS } from '../../images/recipes.js'
 import { type HostCheck, type HostReport, inspectHost } from '../host/inspect.js'
 import { selectNeeds } from '../host/tools.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -8,7 +8,7 @@ export async function runDoctor(options: {
   readonly json: boolean
   readonly fresh: boolean
 }): Promise<number> {
-  const needs = selectNeeds(Object.values(RECIPES).flatMap(({ tools }) => tools))
+  const needs = selectNeeds(IMAGE_TOOLS)
   const report = await inspectHost({ needs, fresh: options.fresh })
   process.stdout.write(`${options.json ? JSON.stringify(report, undefined, 2) : formatReport(report)}\n`)
   return report.canRunGuests ? EXIT_CODES.ok : EXIT_CODES.infrastructure

@@ -1,9 +1,10 @@
 import type { Command } from 'commander'
 import type { VMOptions } from '../spec/options.js'
 import type { VM } from '../vm/vm.js'
+import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.js'
 
 /** What the command line of `withvm run` and `withvm boot` can say of a guest, as commander gives it. */
-export interface GuestFlags {
+export interface GuestFlags extends ImageFlags {
   readonly memory?: string
   readonly cpus?: string
   readonly cpu?: string
@@ -20,7 +21,7 @@ export interface GuestFlags {
 
 /** Gives a command the options that describe a guest. */
 export function addGuestFlags(command: Command): Command {
-  return command
+  return addImageFlags(command)
     .option('-m, --memory <size>', "RAM: MiB, or with a unit, as '1G'")
     .option('--cpus <number>', 'how many CPUs')
     .option('--cpu <model>', 'the CPU model')
@@ -54,7 +55,7 @@ export function readGuestFlags(
     ...(flags.identity === undefined ? {} : { privateKey: readKey(flags.identity) }),
   }
   return {
-    image,
+    image: readImageSource(image, flags),
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: Number(flags.cpus) }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),

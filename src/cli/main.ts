@@ -2,8 +2,10 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import type { BootFlags } from './boot.js'
+import { addCacheCommands } from './cache-commands.js'
 import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
 import { addGuestFlags, type GuestFlags } from './guest-options.js'
+import { IMAGE_HELP } from './image-flags.js'
 import type { SshFlags } from './ssh.js'
 
 /** Each command's code is loaded when it is called: `withvm setup` must not wait for an SSH client. */
@@ -37,7 +39,7 @@ function buildProgram(): Command {
 
   addGuestFlags(program.command('run'))
     .description('run one command in a fresh guest, and end with its exit code')
-    .argument('<image>', "an image: a recipe's name, or a path")
+    .argument('<image>', IMAGE_HELP)
     .argument(
       '<command...>',
       'after `--`: one word is a line for the shell, several are a program and its arguments',
@@ -49,7 +51,7 @@ function buildProgram(): Command {
 
   addGuestFlags(program.command('boot'))
     .description('boot a guest and open a shell in it; it is thrown away at the end')
-    .argument('<image>', "an image: a recipe's name, or a path")
+    .argument('<image>', IMAGE_HELP)
     .option('-c, --console', 'the serial console, from the first byte on, in place of a shell over SSH')
     .action(async (image: string, flags: BootFlags) => {
       const { bootInteractive } = await import('./boot.js')
@@ -94,38 +96,8 @@ function buildProgram(): Command {
       const { stopGuests } = await import('./stop.js')
       process.exitCode = await stopGuests(names)
     })
-  addTemplateCommands(program)
+  addCacheCommands(program)
   return program
-}
-
-function addTemplateCommands(program: Command): void {
-  const templates = program
-    .command('templates')
-    .description('the guests that were booted once and frozen, for others to go on from')
-  templates
-    .command('ls')
-    .description('show them, with what they take on the disk')
-    .option('--json', 'print them as JSON')
-    .action(async (options: { json?: boolean }) => {
-      const { showTemplates } = await import('./templates.js')
-      process.exitCode = await showTemplates({ json: options.json === true })
-    })
-  templates
-    .command('rm')
-    .description('remove some; they are made again when they are needed')
-    .argument('<name...>', 'as `ls` shows them')
-    .action(async (names: string[]) => {
-      const { deleteTemplates } = await import('./templates.js')
-      process.exitCode = await deleteTemplates(names)
-    })
-  templates
-    .command('prune')
-    .description('remove those that were not used for longest, and are not in use')
-    .option('--max-size <size>', "keep as many as take no more than this, as '2G'; else all are removed")
-    .action(async (options: { maxSize?: string }) => {
-      const { tidyTemplates } = await import('./templates.js')
-      process.exitCode = await tidyTemplates(options)
-    })
 }
 
 const NAME_HELP = "a guest's name, as `withvm ps` shows it"

@@ -1,4 +1,4 @@
-import { RECIPES } from '../../images/recipes.js'
+import { IMAGE_TOOLS } from '../../images/recipes.js'
 import { VMError } from '../errors.js'
 import { setUpHost } from '../host/setup.js'
 import { selectNeeds } from '../host/tools.js'
@@ -9,7 +9,7 @@ export async function runSetup(options: { readonly checkOnly: boolean }): Promis
   const log = (line: string) => void process.stdout.write(`${line}\n`)
   try {
     const tools = await setUpHost({
-      needs: selectNeeds(Object.values(RECIPES).flatMap(({ tools }) => tools)),
+      needs: selectNeeds(IMAGE_TOOLS),
       checkOnly: options.checkOnly,
       log,
     })

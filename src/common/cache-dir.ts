@@ -14,3 +14,11 @@ export function resolveCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   if (xdg && isAbsolute(xdg)) return join(xdg, 'withvm')
   return join(env.HOME || homedir(), '.cache', 'withvm')
 }
+
+/**
+ * A cache of all users of this host, from which images are only read: `WITHVM_SHARED_CACHE`. Undefined without one.
+ * It is filled by whoever may write to it, with `WITHVM_CACHE` pointing at it.
+ */
+export function resolveSharedCacheDir(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  return env.WITHVM_SHARED_CACHE ? resolve(env.WITHVM_SHARED_CACHE) : undefined
+}

@@ -14,6 +14,10 @@ export interface CacheEntryOptions {
   readonly name: string
   /** Everything that the content depends on, as JSON can write it: another value is another entry. */
   readonly inputs: unknown
+  /** Where the content comes from, for people. @default the name */
+  readonly origin?: string | undefined
+  /** Another cache, which is only read: an entry that is whole there is taken from there. @default none */
+  readonly sharedCacheDir?: string | undefined
   /** Fills the directory. It is thrown away if this rejects or the process dies. */
   readonly build: (dir: string) => Promise<void>
   readonly signal?: AbortSignal | undefined
@@ -30,6 +34,7 @@ interface FileRecord {
 }
 
 interface Manifest {
+  readonly origin?: string | undefined
   readonly files: Readonly<Record<string, FileRecord>>
 }
 
@@ -46,10 +51,14 @@ type CacheFolder = 'images' | 'templates'
  * @throws {InfrastructureError} NO_SPACE when the disk is full, and whatever `build` throws.
  */
 export async function openCacheEntry(options: CacheEntryOptions): Promise<string> {
-  const { cacheDir, name, inputs, folder = 'images' } = options
+  const { cacheDir, sharedCacheDir, name, inputs, folder = 'images' } = options
   const images = join(cacheDir, folder)
   const entry = nameEntry(name, inputs)
   const dir = join(images, entry)
+  if (sharedCacheDir !== undefined) {
+    const shared = join(sharedCacheDir, folder, entry)
+    if (await isWhole(shared, folder)) return shared
+  }
   if (await isWhole(dir, folder)) return dir
   const lock = await takeProcessLock(lockName(images, entry), {
     signal: options.signal,
@@ -82,6 +91,11 @@ function toCacheError(error: unknown, name: string, images: string): unknown {
   })
 }
 
+/** Where a finished entry comes from, as it was told when it was made. Undefined where nothing was. */
+export async function readEntryOrigin(dir: string): Promise<string | undefined> {
+  return (JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest).origin
+}
+
 /** Changes with the content of a finished entry of `images`. */
 export async function readEntryIdentity(dir: string): Promise<string> {
   const { files } = JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
@@ -106,7 +120,7 @@ async function buildEntry(images: string, entry: string, options: CacheEntryOpti
   try {
     await options.build(building)
     options.signal?.throwIfAborted()
-    await writeManifest(building, options.folder ?? 'images')
+    await writeManifest(building, options)
     await rm(join(images, entry), { recursive: true, force: true })
     await rename(building, join(images, entry))
   } catch (error) {
@@ -133,7 +147,7 @@ async function sweepBuilds(images: string, own: string): Promise<void> {
       continue
     }
     const lock: ProcessLock | undefined =
-      entry === own ? { release: async () => {} } : await tryProcessLock(lockName(images, entry))
+      entry === own ? { release: async () => {} } : await tryEntryLock(images, entry)
     if (lock === undefined) continue
     try {
       await rm(join(images, file), { recursive: true, force: true })
@@ -141,6 +155,13 @@ async function sweepBuilds(images: string, own: string): Promise<void> {
       await lock.release()
     }
   }
+}
+
+/**
+ * Takes the lock of an entry of `images` if nobody builds it: what its builders have left beside it is then nobody's.
+ */
+export function tryEntryLock(images: string, entry: string): Promise<ProcessLock | undefined> {
+  return tryProcessLock(lockName(images, entry))
 }
 
 /** Two caches may hold the same entry: the lock is of this directory's. */
@@ -166,7 +187,10 @@ async function isWhole(dir: string, folder: CacheFolder): Promise<boolean> {
   }
 }
 
-async function writeManifest(dir: string, folder: CacheFolder): Promise<void> {
+async function writeManifest(
+  dir: string,
+  { folder = 'images', origin }: Pick<CacheEntryOptions, 'folder' | 'origin'>,
+): Promise<void> {
   const files: Record<string, FileRecord> = {}
   for (const file of await listFiles(dir)) {
     const { size, ctimeNs } = await stat(file, { bigint: true })
@@ -179,7 +203,7 @@ async function writeManifest(dir: string, folder: CacheFolder): Promise<void> {
     if (isHashed) await syncFile(file)
   }
   const path = join(dir, MANIFEST)
-  await writeFile(path, `${JSON.stringify({ files } satisfies Manifest, undefined, 2)}\n`)
+  await writeFile(path, `${JSON.stringify({ origin, files } satisfies Manifest, undefined, 2)}\n`)
   await syncFile(path)
 }
 

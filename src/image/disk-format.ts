@@ -1,11 +1,14 @@
 import type { DiskFormat } from '../spec/base-image.js'
+import { findPacking, type Packing } from './unpack.js'
 
-/** What the first bytes of a file say it is: a disk of a format, or something that is no disk at all. */
+/** What the first bytes of a file say it is: a disk of a format, what may have one in it, or something else. */
 export type Content =
   | { readonly kind: 'disk'; readonly format: DiskFormat }
+  | { readonly kind: 'packed'; readonly packing: Packing }
+  | { readonly kind: 'tar' }
   | { readonly kind: 'other'; readonly what: string; readonly hint: string }
 
-/** How many bytes {@link identifyContent} looks at. */
+/** How many bytes {@link identifyContent} looks at: as many as a qcow2 file's header may have. */
 export const IDENTIFYING_BYTES = 4096
 
 const MAGICS: ReadonlyArray<{ readonly at: number; readonly bytes: string; readonly format: DiskFormat }> = [
@@ -23,16 +26,8 @@ const OTHERS: ReadonlyArray<{
   readonly what: string
   readonly hint: string
 }> = [
-  { bytes: '1f8b', what: 'a gzip archive', hint: 'Unpack it first, with: gunzip FILE' },
-  { bytes: 'fd377a585a00', what: 'an xz archive', hint: 'Unpack it first, with: unxz FILE' },
-  { bytes: '28b52ffd', what: 'a zstd archive', hint: 'Unpack it first, with: unzstd FILE' },
   { bytes: '504b0304', what: 'a zip archive', hint: 'Unpack it first, with: unzip FILE' },
-  {
-    at: 257,
-    bytes: Buffer.from('ustar').toString('hex'),
-    what: 'a tar archive (an OVA file is one)',
-    hint: 'Unpack it first, with: tar -xf FILE, and give the path of the disk in it.',
-  },
+  { bytes: '377abcaf271c', what: 'a 7z archive', hint: 'Unpack it first, with: 7z x FILE' },
   {
     bytes: '7f454c46',
     what: 'an ELF file (a program or a kernel)',
@@ -45,6 +40,9 @@ export function identifyContent(head: Buffer): Content {
   const has = (at: number, bytes: string) => head.toString('hex', at, at + bytes.length / 2) === bytes
   const magic = MAGICS.find(({ at, bytes }) => has(at, bytes))
   if (magic !== undefined) return { kind: 'disk', format: magic.format }
+  const packing = findPacking(head)
+  if (packing !== undefined) return { kind: 'packed', packing }
+  if (head.toString('latin1', 257, 262) === 'ustar') return { kind: 'tar' }
   const other = OTHERS.find(({ at, bytes }) => has(at ?? 0, bytes))
   if (other !== undefined) return { kind: 'other', what: other.what, hint: other.hint }
   if (head.toString('latin1', 0x202, 0x206) === 'HdrS') {

@@ -1,5 +1,6 @@
 import { lstat, readdir, rm, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
+import type { Attributes } from './root-tree.js'
 import { type HostTool, QEMU_IMG, runTool } from './run-tool.js'
 
 export const EXT4_TOOLS = {
@@ -18,15 +19,34 @@ export interface Ext4Options {
   readonly modes?: Readonly<Record<string, number>>
   /** User and group by absolute path, for what is not root's. */
   readonly owners?: Readonly<Record<string, number>>
+  /** What each file is to be, by its path from `source` on. @default root's, with the mode that it has */
+  readonly attributes?: ReadonlyMap<string, Attributes>
+  /** Folders that are to be there, by absolute path, where the source does not have them. @default none */
+  readonly folders?: readonly string[]
+  /** A program in place of whatever is there, and its absolute path, in which no folder is a link. @default none */
+  readonly program?: { readonly path: string; readonly content: Uint8Array } | undefined
+  /** How many files it can hold. @default 131072 */
+  readonly inodes?: number
   readonly signal?: AbortSignal | undefined
 }
+
+const BUILD_MS = 600_000
 
 /** Makes a disk that is one ext4 file system with a journal, owned by root, without being root. */
 export async function makeExt4Disk(options: Ext4Options): Promise<void> {
   const { source, path, signal } = options
   const raw = `${path}.raw`
-  const common = { timeoutMs: 120_000, signal }
-  const features = ['-O', '^resize_inode', '-J', 'size=16', '-N', '131072', '-m', '0']
+  const common = { timeoutMs: BUILD_MS, signal }
+  const features = [
+    '-O',
+    '^resize_inode',
+    '-J',
+    'size=16',
+    '-N',
+    String(options.inodes ?? 131_072),
+    '-m',
+    '0',
+  ]
   // Tables that the guest's kernel would write in the background after each first mount are written here.
   const extended = 'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0'
   const size = `${Math.floor(options.virtualBytes / 1024)}k`
@@ -50,7 +70,8 @@ export async function makeExt4Disk(options: Ext4Options): Promise<void> {
     ],
     purpose: 'making the file system',
   })
-  await writeFile(`${path}.commands`, await buildOwnership(options))
+  if (options.program !== undefined) await writeFile(`${path}.program`, options.program.content)
+  await writeFile(`${path}.commands`, await buildCommands(options))
   await runTool({
     ...common,
     tool: EXT4_TOOLS.edit,
@@ -65,22 +86,54 @@ export async function makeExt4Disk(options: Ext4Options): Promise<void> {
   })
   await rm(raw)
   await rm(`${path}.commands`)
+  await rm(`${path}.program`, { force: true })
 }
 
-async function buildOwnership({ source, modes = {}, owners = {} }: Ext4Options): Promise<string> {
+/** What debugfs is to do: a command on each line. */
+async function buildCommands(options: Ext4Options): Promise<string> {
+  const { folders = [], program } = options
+  const commands = [...(await buildOwnership(options)), 'set_inode_field <2> mode 040755']
+  for (const folder of folders) commands.push(`mkdir ${quote(folder)}`)
+  if (program !== undefined) {
+    const { path } = program
+    // Debugfs writes a file of the folder that it is in.
+    commands.push(`cd ${quote(dirname(path))}`, `rm ${quote(path)}`)
+    commands.push(`write ${quote(`${options.path}.program`)} ${quote(basename(path))}`)
+    commands.push(
+      ...['uid 0', 'gid 0', 'mode 0100755'].map((field) => `set_inode_field ${quote(path)} ${field}`),
+    )
+  }
+  return `${commands.join('\n')}\n`
+}
+
+async function buildOwnership(options: Ext4Options): Promise<string[]> {
+  const { source, modes = {}, owners = {}, attributes } = options
   const commands: string[] = []
   for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name)
-    const { uid, gid } = await lstat(file)
-    const inside = `"/${relative(source, file)}"`
-    if (uid !== 0) commands.push(`set_inode_field ${inside} uid 0`)
-    if (gid !== 0) commands.push(`set_inode_field ${inside} gid 0`)
+    const found = await lstat(file)
+    const wanted: Partial<Attributes> | undefined =
+      attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(relative(source, file))
+    for (const field of ['uid', 'gid', 'mode'] as const) {
+      const value = wanted?.[field]
+      if (value === undefined || value === found[field]) continue
+      const inside = quote(`/${relative(source, file)}`)
+      commands.push(`set_inode_field ${inside} ${field} 0${value.toString(8)}`)
+    }
   }
   for (const [file, mode] of Object.entries(modes)) {
-    commands.push(`set_inode_field "${file}" mode 0${mode.toString(8)}`)
+    commands.push(`set_inode_field ${quote(file)} mode 0${mode.toString(8)}`)
   }
   for (const [file, owner] of Object.entries(owners)) {
-    commands.push(`set_inode_field "${file}" uid ${owner}`, `set_inode_field "${file}" gid ${owner}`)
+    commands.push(
+      `set_inode_field ${quote(file)} uid ${owner}`,
+      `set_inode_field ${quote(file)} gid ${owner}`,
+    )
   }
-  return `${commands.join('\n')}\n`
+  return commands
+}
+
+/** As debugfs reads words: a quotation mark in one is doubled. */
+function quote(word: string): string {
+  return `"${word.replaceAll('"', '""')}"`
 }

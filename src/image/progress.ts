@@ -2,7 +2,8 @@ import { formatDuration } from '../common/duration.js'
 
 /** Tells the person at the terminal what takes so long. */
 export interface Progress {
-  report(step: string): void
+  /** @param amount how far the step has come, as `120 MiB of 1 GiB`: shown on a terminal only */
+  report(step: string, amount?: string): void
   /** Ends the line. `result` is shown only if anything was. */
   end(result?: string): void
 }
@@ -20,17 +21,20 @@ export function createProgress(
   const startedAt = performance.now()
   let shown = false
   let latest = ''
+  let latestAmount = ''
   const show = (): void => {
     shown = true
     const line = `withvm: ${subject}: ${latest}`
-    output.write(output.isTTY ? `\r\x1b[2K${line} …` : `${line}\n`)
+    output.write(output.isTTY ? `\r\x1b[2K${line}${latestAmount} …` : `${line}\n`)
   }
   const timer = setTimeout(show, QUIET_MS)
   timer.unref()
   return {
-    report(step) {
+    report(step, amount) {
+      const isNew = step !== latest
       latest = step
-      if (shown) show()
+      latestAmount = amount === undefined ? '' : `, ${amount}`
+      if (shown && (isNew || output.isTTY)) show()
     },
     end(result) {
       clearTimeout(timer)

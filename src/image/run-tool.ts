@@ -42,14 +42,8 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
   const { execa } = await import('execa')
   const { tool } = run
   const result = await execa(tool.program, run.args, {
-    reject: false,
-    encoding: 'buffer',
-    stripFinalNewline: false,
-    timeout: run.timeoutMs,
-    env: { LC_ALL: 'C', PATH: toolPath(), ...run.env },
-    ...(run.cwd === undefined ? {} : { cwd: run.cwd }),
+    ...executionOptions(run),
     ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
-    ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
   })
   if (!result.failed) return result.stdout
   run.signal?.throwIfAborted()
@@ -58,6 +52,49 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
     Buffer.from(result.stderr ?? []),
   ]).toString()
   throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
+}
+
+/**
+ * Runs a program like {@link runTool} and gives its output piece by piece to `consume`, at the pace at which that takes it.
+ *
+ * @throws what `runTool` throws, and what `consume` throws; the program is ended then.
+ */
+export async function streamTool(
+  run: Omit<ToolRun, 'input'>,
+  consume: (piece: Buffer) => Promise<void>,
+): Promise<void> {
+  run.signal?.throwIfAborted()
+  const { execa } = await import('execa')
+  const process = execa(run.tool.program, run.args, {
+    ...executionOptions(run),
+    stdin: 'ignore' as const,
+    buffer: { stdout: false },
+  })
+  try {
+    for await (const piece of process.stdout) await consume(piece as Buffer)
+  } catch (error) {
+    process.kill('SIGKILL')
+    await process
+    run.signal?.throwIfAborted()
+    throw error
+  }
+  const result = await process
+  if (!result.failed) return
+  run.signal?.throwIfAborted()
+  const output = Buffer.from(result.stderr ?? []).toString()
+  throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
+}
+
+function executionOptions(run: Pick<ToolRun, 'timeoutMs' | 'env' | 'cwd' | 'signal'>) {
+  return {
+    reject: false,
+    encoding: 'buffer',
+    stripFinalNewline: false,
+    timeout: run.timeoutMs,
+    env: { LC_ALL: 'C', PATH: toolPath(), ...run.env },
+    ...(run.cwd === undefined ? {} : { cwd: run.cwd }),
+    ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
+  } as const
 }
 
 interface ToolFailure {

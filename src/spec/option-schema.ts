@@ -32,13 +32,48 @@ const oneOf = (...words: readonly string[]) =>
 const texts = (what: string) =>
   rule<readonly string[]>(`a list of ${what}`, (value) => Array.isArray(value) && value.every(isText))
 
+const hexadecimal = (what: string, digits: number) =>
+  rule<string>(`${what}: ${digits} hexadecimal digits`, (value) => {
+    return typeof value === 'string' && value.length === digits && /^[0-9a-f]+$/i.test(value)
+  })
+
+const isWeb = (value: unknown) => isText(value) && /^https?:/i.test(value)
+const format = oneOf(...DISK_FORMATS)
+
+const fileImage = z.strictObject({
+  path: z.custom<string>((value) => isText(value) && !isWeb(value), { error: 'the path of an image' }),
+  format,
+  backingFolders: texts('folders'),
+})
+
+const urlImage = z
+  .strictObject({
+    url: z.custom<string>(isPlainWebUrl, {
+      error: 'a URL that begins with http: or https:, without a user and a password',
+    }),
+    sha256: hexadecimal('a SHA-256', 64),
+    sha512: hexadecimal('a SHA-512', 128),
+    format,
+  })
+  .refine(({ sha256, sha512 }) => (sha256 === undefined) !== (sha512 === undefined), {
+    path: ['sha256'],
+    error: 'one checksum, `sha256` or `sha512`: what is downloaded has to be what was meant',
+  })
+
+/** What would be sent to the server, and stand in messages, has no place for secrets. */
+function isPlainWebUrl(value: unknown): boolean {
+  if (!isWeb(value) || !URL.canParse(value as string)) return false
+  const { username, password } = new URL(value as string)
+  return username === '' && password === ''
+}
+
 const image = z.union([
   z.instanceof(PreparedImage),
-  z.strictObject({
-    path: z.custom<string>(isText, { error: 'the path of a disk image' }),
-    format: oneOf(...DISK_FORMATS),
+  fileImage,
+  urlImage,
+  z.custom<string>((value) => isText(value) && !isWeb(value), {
+    error: "a recipe's name, a path, { path, format }, or for a URL { url, sha256 }",
   }),
-  z.custom<string>(isText, { error: "a recipe's name, the path of a disk image, or { path, format }" }),
 ])
 
 const network = z.strictObject({

@@ -1,12 +1,7 @@
 import type { Duration } from '../common/duration.js'
-import type { ImageSource, PreparedImage } from './prepared-image.js'
+import type { ImageSource } from './image-source.js'
+import type { PreparedImage } from './prepared-image.js'
 import type { MemorySize } from './units.js'
-
-/**
- * A base image: a recipe's name (`'tiny'`), the path of a disk image, or a path whose format is said.
- * The format of a path alone is found out by its content.
- */
-export type ImageOption = ImageSource
 
 /** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
 export type AccelOption = 'auto' | 'kvm' | 'tcg'
@@ -76,7 +71,7 @@ export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm
 /** What to boot. Everything has a default: `{}` is the `tiny` guest. */
 export interface VMOptions<VM = unknown> {
   /** What to boot from; never written to (QEMU: `-drive`, with an overlay). @default 'tiny'; no disk if only `kernel` is given */
-  readonly image?: ImageOption | PreparedImage<VM>
+  readonly image?: ImageSource | PreparedImage<VM>
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */

@@ -1,4 +1,4 @@
-import type { DiskFormat } from './base-image.js'
+import type { ImageSource } from './image-source.js'
 
 /** What a preparation depends on beside its own source. */
 export interface PreparationInputs {
@@ -12,9 +12,6 @@ export interface PreparationInputs {
 export interface Preparation<VM> extends PreparationInputs {
   readonly run: (vm: VM) => unknown
 }
-
-/** A recipe's name, the path of a disk image, or a path whose format is said. */
-export type ImageSource = string | { readonly path: string; readonly format?: DiskFormat }
 
 /**
  * An image with what was done in a guest of it: guests of it begin where that had ended. It is done once, and kept under the

@@ -47,9 +47,10 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem
   }
   if (issue.code === 'invalid_union') {
     const value = valueAt(options, issue.path)
-    const branch = issue.errors.find((errors) =>
-      errors.some((error) => error.path.length > 0 || error.code === 'unrecognized_keys'),
-    )
+    // Of several shapes of an object, that which was meant has the least wrong with it.
+    const branch = issue.errors
+      .filter((errors) => errors.some((error) => error.path.length > 0 || error.code === 'unrecognized_keys'))
+      .sort((a, b) => countProblems(a) - countProblems(b))[0]
     if (branch !== undefined && typeof value === 'object' && value !== null) {
       return branch.flatMap((inner) =>
         describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options),
@@ -61,6 +62,10 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem
   }
   const expected = issue.code === 'invalid_type' && issue.expected === 'object' ? 'an object' : issue.message
   return [{ path: formatPath(issue.path), got: formatValue(valueAt(options, issue.path)), expected }]
+}
+
+function countProblems(issues: readonly z.core.$ZodIssue[]): number {
+  return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
 }
 
 function findConflicts(options: VMOptions): OptionProblem[] {
@@ -148,8 +153,10 @@ function stepInto(schema: unknown, step: PropertyKey): unknown {
 function unwrap(schema: unknown): unknown {
   const def = (schema as SchemaParts | undefined)?.def
   if (def?.innerType !== undefined) return unwrap(def.innerType)
-  if (def?.options !== undefined)
-    return def.options.map(unwrap).find((option) => (option as SchemaParts).shape)
+  if (def?.options !== undefined) {
+    const shapes = def.options.map((option) => (unwrap(option) as SchemaParts).shape)
+    return { shape: Object.assign({}, ...shapes) } satisfies SchemaParts
+  }
   return schema
 }
 

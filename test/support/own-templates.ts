@@ -1,21 +1,15 @@
 import { mkdirSync, readdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
 import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { ownCache } from './own-cache.js'
 import { ownTmpdir } from './own-tmpdir.js'
 
 /** Makes a cache without templates, which has the images of the usual one, and lets this test use it. Gives its path. */
 export function ownTemplates(cacheDir = ownTmpdir()): string {
   const usual = resolveCacheDir()
-  for (const folder of ['images', 'host']) symlinkSync(join(usual, folder), join(cacheDir, folder))
+  symlinkSync(join(usual, 'images'), join(cacheDir, 'images'))
   mkdirSync(join(cacheDir, 'templates'))
-  const before = process.env.WITHVM_CACHE
-  process.env.WITHVM_CACHE = cacheDir
-  onTestFinished(() => {
-    if (before === undefined) delete process.env.WITHVM_CACHE
-    else process.env.WITHVM_CACHE = before
-  })
-  return cacheDir
+  return ownCache(cacheDir)
 }
 
 /** The folders of the templates in a cache. */

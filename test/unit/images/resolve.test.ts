@@ -44,16 +44,17 @@ Fix: Did you mean 'tiny'? Give one of the images that have a name (tiny) or the 
     const dir = ownTmpdir()
     const empty = join(dir, 'empty.img')
     writeFileSync(empty, '')
-    const packed = join(dir, 'disk.img.xz')
-    writeFileSync(packed, Buffer.from('fd377a585a000000', 'hex'))
+    const packed = join(dir, 'disk.img.zip')
+    writeFileSync(packed, Buffer.from('504b030414000000', 'hex'))
     const page = join(dir, 'page.img')
     writeFileSync(page, '<!DOCTYPE html><title>404</title>')
-    expect((await failureOf(resolveImage(dir))).message).toBe(`The image ${dir} is not a disk image.
-  Expected: a raw, qcow2, vmdk, vdi, vhdx or vpc disk image
-  Got:      a directory
-Fix: Give the path of the disk image itself: a file in that directory.`)
+    const folder = await failureOf(resolveImage(dir, { cacheDir: ownTmpdir() }))
+    expect(folder.message).toBe(`The root file system ${dir} has nothing that could be started.
+  Expected: /sbin/init, /etc/init, /bin/init or /bin/sh
+  Got:      3 files, none of them there
+Fix: For a disk image, give the path of the file itself. For a root file system, give the folder that has \`sbin\` and \`etc\` in it, or a tarball of what that has.`)
     expect((await failureOf(resolveImage(empty))).message).toContain('Got:      an empty file')
-    expect((await failureOf(resolveImage(packed))).message).toContain(`with: unxz ${packed}`)
+    expect((await failureOf(resolveImage(packed))).message).toContain(`with: unzip ${packed}`)
     expect((await failureOf(resolveImage(page))).message).toContain('Got:      an HTML page')
   })
 

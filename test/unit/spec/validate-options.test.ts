@@ -114,7 +114,7 @@ test('a UDP port in a closed network is refused, since no answer would come', ()
 test('a wrong image or login is told apart from an unknown name in it', () => {
   expect(problems({ image: 5, ssh: { pasword: 'x' } })).toMatchInlineSnapshot(`
     [
-      "image: got 5; expected a recipe's name, the path of a disk image, or { path, format }",
+      "image: got 5; expected a recipe's name, a path, { path, format }, or for a URL { url, sha256 }",
       "ssh.pasword: got an option that does not exist; expected 'password'",
     ]
   `)

@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import { launchVM } from 'withvm'
+import { resolveImage } from '../images/resolve.js'
+import { makeBusyboxRoot } from '../test/support/busybox-root.js'
+import { ownCache } from '../test/support/own-cache.js'
+
+/** A server as a distribution has one for its images. */
+async function serve(path: string): Promise<string> {
+  const server = createServer((_, response) => response.end(readFileSync(path))).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  onTestFinished(() => void server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/system.qcow2`
+}
+
+test('an image that is downloaded', async () => {
+  const { disk, directBoot } = await resolveImage('tiny')
+  const path = disk?.path as string
+  const { kernel, initrd, append } = directBoot ?? {}
+  const url = await serve(path)
+  const sha256 = createHash('sha256').update(readFileSync(path)).digest('hex')
+  ownCache()
+  // #region url
+  await using vm = await launchVM({
+    image: { url, sha256 }, // or `sha512`: as the publisher of the image says
+    kernel, // these three where the disk has no boot loader
+    initrd,
+    append,
+  })
+  expect((await vm.ssh`id -un`).stdout).toBe('root')
+  // #endregion
+})
+
+test('a root file system that was just built', async () => {
+  const rootfs = await makeBusyboxRoot('#!/bin/sh\necho "demo: $(uname -s) is up"\nexec sh\n')
+  ownCache()
+  // #region root
+  await using vm = await launchVM({
+    image: rootfs, // a folder, or a tarball of it: './rootfs.tar.gz'
+    ssh: false, // it has no SSH server
+    ready: /^demo: Linux is up/m,
+  })
+  await vm.serial.write('echo $((6 * 7))\n')
+  await vm.serial.waitFor(/^42/m)
+  // #endregion
+})

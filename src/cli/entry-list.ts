@@ -1,0 +1,39 @@
+import { formatBytes, parseMemorySize } from '../spec/units.js'
+import { EXIT_CODES } from './exit-code.js'
+
+interface Row {
+  readonly name: string
+  readonly bytes: number
+  readonly lastUsed: Date
+  readonly isInUse: boolean
+  /** @default none */
+  readonly origin?: string
+}
+
+/** A row for each entry of a cache, and how much they take together. */
+export function formatEntries(entries: readonly Row[], plural: string): string {
+  const width = Math.max(...entries.map(({ name }) => name.length))
+  const rows = entries.map(({ name, bytes, lastUsed, isInUse, origin }) => {
+    const used = isInUse ? 'in use' : `used ${lastUsed.toISOString().slice(0, 16).replace('T', ' ')}`
+    const row = `${name.padEnd(width)}  ${formatBytes(bytes).padStart(10)}  ${used}`
+    return origin === undefined ? row : `${row.padEnd(width + 35)}  ${origin}`
+  })
+  const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
+  const noun = entries.length === 1 ? plural.replace(/s$/, '') : plural
+  return [...rows, '', `${entries.length} ${noun}, ${formatBytes(total)}`].join('\n')
+}
+
+/** Runs what removes entries until no more than `maxSize` is taken, and says which. Without a size nothing is to be kept. */
+export async function tidyEntries(
+  { maxSize }: { readonly maxSize?: string },
+  prune: (mostBytes: number) => Promise<string[]>,
+): Promise<number> {
+  const mostBytes = maxSize === undefined ? 0 : parseMemorySize(maxSize)
+  if (mostBytes === undefined) {
+    process.stderr.write(`withvm: --max-size takes a size such as '2G', not '${maxSize}'.\n`)
+    return EXIT_CODES.usage
+  }
+  const removed = await prune(mostBytes)
+  process.stdout.write(removed.length === 0 ? 'Nothing was removed.\n' : `Removed ${removed.join(', ')}.\n`)
+  return EXIT_CODES.ok
+}

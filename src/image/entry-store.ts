@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { findLockRealm, tryProcessLock } from '../common/process-lock.js'
+
+/** Beside the entries of a folder of the cache: for each a folder with a file for each process that uses it. */
+const USERS = '.users'
+
+/** An entry of a folder of the cache. */
+export interface EntryInfo {
+  readonly name: string
+  /** What it takes on the disk: its files may have holes. */
+  readonly bytes: number
+  readonly lastUsed: Date
+  /** Whether a process that runs has guests of it, or had. */
+  readonly isInUse: boolean
+}
+
+const used = new Set<string>()
+
+/**
+ * Notes that this process uses an entry of the folder `root`, until it ends: nobody removes it meanwhile. Call it before
+ * looking for the entry: what is removed then is removed before it is found.
+ */
+export async function markEntryUsed(root: string, name: string): Promise<void> {
+  const folder = join(root, USERS, name)
+  try {
+    await mkdir(folder, { recursive: true })
+    const now = new Date()
+    await utimes(folder, now, now)
+    if (used.has(folder)) return
+    const marker = `${findLockRealm()}-${randomBytes(6).toString('hex')}`
+    // The lock goes with the process, in whatever way that ends.
+    await tryProcessLock(lockName(marker))
+    await writeFile(join(folder, marker), '')
+    used.add(folder)
+  } catch {
+    // A cache that cannot be written to is not tidied up either.
+  }
+}
+
+/** All entries of a folder, the one that was used last first. */
+export async function listEntries(root: string): Promise<EntryInfo[]> {
+  const names = (await readdir(root).catch(() => [])).filter((name) => !name.startsWith('.'))
+  const infos = await Promise.all(names.map((name) => inspect(root, name).catch(() => undefined)))
+  return infos
+    .filter((info) => info !== undefined)
+    .sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime())
+}
+
+/** Removes entries that there are. Gives the names of those that stayed, for a running process uses them. */
+export async function removeEntries(root: string, names: readonly string[]): Promise<string[]> {
+  const kept: string[] = []
+  for (const name of names) if (!(await remove(root, name))) kept.push(name)
+  return kept
+}
+
+/**
+ * Removes those that were not used for longest, until the others take no more than `mostBytes`. Those in use stay, and
+ * the one that is named by `keep`.
+ * @returns the names of those that were removed.
+ */
+export async function pruneEntries(
+  root: string,
+  { mostBytes, keep }: { readonly mostBytes: number; readonly keep?: string | undefined },
+): Promise<string[]> {
+  const entries = await listEntries(root)
+  let bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
+  const removed: string[] = []
+  for (const entry of entries.reverse()) {
+    if (bytes <= mostBytes) break
+    if (entry.isInUse || entry.name === keep || !(await remove(root, entry.name))) continue
+    bytes -= entry.bytes
+    removed.push(entry.name)
+  }
+  return removed
+}
+
+async function inspect(root: string, name: string): Promise<EntryInfo> {
+  const dir = join(root, name)
+  const files = await readdir(dir)
+  const sizes = await Promise.all(files.map(async (file) => (await stat(join(dir, file))).blocks * 512))
+  const folder = await stat(join(root, USERS, name)).catch(() => stat(dir))
+  return {
+    name,
+    bytes: sizes.reduce((total, size) => total + size, 0),
+    lastUsed: folder.mtime,
+    isInUse: await hasUsers(root, name),
+  }
+}
+
+/** Moves it out of sight first: who looks for it then makes it anew, and who has marked it before gets it back. */
+async function remove(root: string, name: string): Promise<boolean> {
+  if (await hasUsers(root, name)) return false
+  const away = join(root, `.build-${findLockRealm()}-${name}-${process.pid}-${Date.now()}`)
+  try {
+    await rename(join(root, name), away)
+  } catch (error) {
+    // Another process that tidies up was faster.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true
+    throw error
+  }
+  if (await hasUsers(root, name)) {
+    await rename(away, join(root, name)).catch(() => rm(away, { recursive: true, force: true }))
+    return false
+  }
+  await rm(away, { recursive: true, force: true })
+  await rm(join(root, USERS, name), { recursive: true, force: true })
+  return true
+}
+
+/** Those of processes that have ended are removed. Of another container's it cannot be told: they count for a day. */
+async function hasUsers(root: string, name: string): Promise<boolean> {
+  const folder = join(root, USERS, name)
+  let found = false
+  for (const marker of await readdir(folder).catch(() => [])) {
+    if (await isAlive(folder, marker)) found = true
+    else await rm(join(folder, marker), { force: true })
+  }
+  return found
+}
+
+const FOREIGN_MS = 24 * 60 * 60 * 1000
+
+async function isAlive(folder: string, marker: string): Promise<boolean> {
+  if (!marker.startsWith(`${findLockRealm()}-`)) {
+    const { mtimeMs } = await stat(join(folder, marker))
+    return mtimeMs > Date.now() - FOREIGN_MS
+  }
+  const lock = await tryProcessLock(lockName(marker))
+  await lock?.release()
+  return lock === undefined
+}
+
+function lockName(marker: string): string {
+  return `cache-user-${marker}`
+}

@@ -1,0 +1,171 @@
+import { chmod, link, mkdir, symlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type VMError, vmError } from '../errors.js'
+import { followLinks } from './follow-links.js'
+import { SparseFile } from './sparse-file.js'
+import { cleanPath, type TarEntry } from './tar-archive.js'
+
+/** Whose a file is, and who may do what with it: `mode` has the type bits too. */
+export interface Attributes {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** A file, a folder or a link of a root file system. Hard links are paths with the same node. */
+export interface RootNode extends Attributes {
+  readonly type: 'file' | 'folder' | 'symlink'
+  /** Of symbolic links. */
+  readonly target: string
+  /** Gives the content of a file. */
+  readonly read: (() => AsyncIterable<Buffer>) | undefined
+}
+
+const TYPE_BITS = { file: 0o100000, folder: 0o040000, symlink: 0o120000 } as const
+
+/**
+ * A root file system that is put together in mind, layer by layer, before any of it is written: so that no link of one
+ * archive leads another out of the folder that is written to.
+ */
+export class RootTree {
+  readonly #nodes = new Map<string, RootNode>()
+  readonly #name: string
+
+  /** @param name as messages call what it is made of */
+  constructor(name: string) {
+    this.#name = name
+    this.#nodes.set('', { ...folder(0o755), uid: 0, gid: 0 })
+  }
+
+  get nodes(): ReadonlyMap<string, RootNode> {
+    return this.#nodes
+  }
+
+  /** Adds a member of an archive, in place of what is there. Device nodes are left out: the kernel makes those of `/dev`. */
+  add(entry: TarEntry, read: () => AsyncIterable<Buffer>): void {
+    const { type, uid, gid } = entry
+    if (type === 'character' || type === 'block' || type === 'fifo') return
+    // A line end in a name would be the end of a command of debugfs.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+    if (/[\x00-\x1f]/.test(entry.path)) throw unusable(this.#name, JSON.stringify(entry.path), 'an odd name')
+    const path = this.#place(entry.path)
+    if (type === 'hardlink') {
+      const node = this.#nodes.get(this.#place(cleanPath(entry.target, this.#name)))
+      if (node === undefined)
+        throw unusable(this.#name, entry.path, `a link to ${entry.target}, which is not there`)
+      this.#set(path, node)
+      return
+    }
+    const mode = TYPE_BITS[type] | (type === 'symlink' ? 0o777 : entry.mode)
+    const target = type === 'symlink' ? entry.target : ''
+    this.#set(path, { type, mode, uid, gid, target, read: type === 'file' ? read : undefined })
+  }
+
+  /** Takes a path away, with all that is below it. */
+  remove(path: string): void {
+    this.#remove(this.#place(path), true)
+  }
+
+  /** Takes away all that is below a path. */
+  empty(path: string): void {
+    this.#remove(this.#place(path), false)
+  }
+
+  /** Where a path leads to from the root of the tree; undefined where that is not there. */
+  find(path: string): string | undefined {
+    const found = this.#follow(path)
+    return found !== undefined && this.#nodes.has(found) ? found : undefined
+  }
+
+  /** Writes the tree into an empty folder. Links come last: nothing is written through one. */
+  async write(dir: string, signal?: AbortSignal): Promise<void> {
+    const written = new Map<RootNode, string>()
+    for (const [path, node] of this.#nodes) {
+      signal?.throwIfAborted()
+      const to = join(dir, path)
+      const earlier = written.get(node)
+      if (node.type === 'symlink') continue
+      if (node.type === 'folder') {
+        if (path !== '') await mkdir(to)
+      } else if (earlier !== undefined) await link(earlier, to)
+      else {
+        await writeContent(to, node)
+        written.set(node, to)
+      }
+      // This process has to read what mke2fs copies, whatever its user in the guest may do.
+      if (earlier === undefined)
+        await chmod(to, (node.mode & 0o777) | (node.type === 'folder' ? 0o700 : 0o400))
+    }
+    for (const [path, { type, target }] of this.#nodes)
+      if (type === 'symlink') await symlink(target, join(dir, path))
+  }
+
+  /** Where a member is put: its folder may be reached by links, itself is not followed. Folders that are missing are made. */
+  #place(path: string): string {
+    if (path === '') return ''
+    const parent = dirname(path) === '.' ? '' : dirname(path)
+    const found = this.#follow(parent)
+    if (found === undefined) throw unusable(this.#name, path, 'a folder that links lead nowhere')
+    this.#makeFolders(found)
+    const name = path.slice(path.lastIndexOf('/') + 1)
+    return found === '' ? name : `${found}/${name}`
+  }
+
+  #makeFolders(path: string): void {
+    const steps = path.split('/').filter((step) => step !== '')
+    for (let count = 1; count <= steps.length; count++) {
+      const folderPath = steps.slice(0, count).join('/')
+      if (this.#nodes.get(folderPath)?.type === 'folder') continue
+      this.#remove(folderPath, true)
+      this.#nodes.set(folderPath, { ...folder(0o755), uid: 0, gid: 0 })
+    }
+  }
+
+  #follow(path: string): string | undefined {
+    return followLinks(path, (at) => {
+      const node = this.#nodes.get(at)
+      return node?.type === 'symlink' ? node.target : undefined
+    })
+  }
+
+  #set(path: string, node: RootNode): void {
+    const isSameFolder = node.type === 'folder' && this.#nodes.get(path)?.type === 'folder'
+    if (!isSameFolder) this.#remove(path, true)
+    this.#nodes.set(path, node)
+  }
+
+  #remove(path: string, withItself: boolean): void {
+    const node = this.#nodes.get(path)
+    if (node?.type === 'folder') {
+      const below = path === '' ? '' : `${path}/`
+      for (const other of this.#nodes.keys()) {
+        if (other !== '' && other.startsWith(below)) this.#nodes.delete(other)
+      }
+    }
+    if (withItself && path !== '') this.#nodes.delete(path)
+  }
+}
+
+function folder(mode: number) {
+  return { type: 'folder', mode: TYPE_BITS.folder | mode, target: '', read: undefined } as const
+}
+
+async function writeContent(path: string, node: RootNode): Promise<void> {
+  const file = await SparseFile.create(path)
+  try {
+    for await (const piece of node.read?.() ?? []) await file.append(piece)
+    await file.end()
+  } catch (error) {
+    await file.close().catch(() => {})
+    throw error
+  }
+}
+
+function unusable(name: string, path: string, why: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The root file system ${name} has a member that cannot be written.`,
+    expected: 'files, folders and links',
+    got: `${path}: ${why}`,
+    hint: 'Make the archive again, with GNU tar for instance.',
+  })
+}

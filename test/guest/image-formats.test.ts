@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { launchVM } from 'withvm'
+import { resolveImage } from '../../images/resolve.js'
+import { makeOva, qemuImg } from '../support/disk-images.js'
+import { ownCache } from '../support/own-cache.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+
+/** The disk of the guest tiny in a format of other hypervisors. */
+const MAKERS: Readonly<Record<string, (disk: string, dir: string) => string>> = {
+  vdi: (disk, dir) => convert(disk, join(dir, 'disk.vdi'), 'vdi'),
+  vmdk: (disk, dir) => convert(disk, join(dir, 'disk.vmdk'), 'vmdk'),
+  ova: (disk, dir) =>
+    makeOva([convert(disk, join(dir, 'machine-disk001.vmdk'), 'vmdk', 'subformat=streamOptimized')]),
+  'qcow2.zst': (disk, dir) => {
+    const path = join(dir, 'disk.qcow2.zst')
+    execFileSync('zstd', ['-q', '-1', disk, '-o', path])
+    return path
+  },
+}
+
+function convert(disk: string, path: string, format: string, ...options: string[]): string {
+  const extra = options.flatMap((option) => ['-o', option])
+  qemuImg('convert', '-f', 'qcow2', '-O', format, ...extra, disk, path)
+  return path
+}
+
+test.each(Object.keys(MAKERS))('a .%s boots', async (kind) => {
+  const { disk, directBoot } = await resolveImage('tiny')
+  const { kernel, initrd, append } = directBoot ?? {}
+  const dir = ownTmpdir()
+  const image = MAKERS[kind]?.(disk?.path as string, dir) as string
+  ownCache()
+  await using vm = await launchVM({ image, kernel, initrd, append, log: () => {} })
+  expect((await vm.ssh`cat /etc/os-release`).stdout).toContain('ID=withvm-tiny')
+  await vm.ssh`echo written > /root/file && sync`
+})

@@ -1,0 +1,19 @@
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { resolveImage } from '../../images/resolve.js'
+import { ownTmpdir } from './own-tmpdir.js'
+import { askDisk, writeFiles } from './root-files.js'
+
+/** A root file system of nothing but the busybox of `tiny`, and an init if one is given. Gives its folder. */
+export async function makeBusyboxRoot(init?: string): Promise<string> {
+  const { disk } = await resolveImage('tiny')
+  const [work, root] = [ownTmpdir(), ownTmpdir()]
+  const copy = join(work, 'disk')
+  copyFileSync(disk?.path as string, copy)
+  mkdirSync(join(root, 'bin'))
+  askDisk(copy, `dump /usr/bin/busybox ${join(root, 'bin/busybox')}`)
+  chmodSync(join(root, 'bin/busybox'), 0o755)
+  for (const applet of ['sh', 'uname', 'id', 'ls', 'cat', 'stat'])
+    symlinkSync('busybox', join(root, 'bin', applet))
+  return init === undefined ? root : writeFiles(root, { 'sbin/init': init })
+}

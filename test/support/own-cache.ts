@@ -1,0 +1,24 @@
+import { existsSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { ownTmpdir } from './own-tmpdir.js'
+
+/**
+ * Lets this test use a cache of its own; one that is not given begins empty. What the usual cache has is read, and what is
+ * known of this host is shared. Gives its path.
+ */
+export function ownCache(cacheDir = ownTmpdir()): string {
+  const usual = resolveCacheDir()
+  if (!existsSync(join(cacheDir, 'host'))) symlinkSync(join(usual, 'host'), join(cacheDir, 'host'))
+  const settings = { WITHVM_CACHE: cacheDir, WITHVM_SHARED_CACHE: usual }
+  for (const [name, value] of Object.entries(settings)) {
+    const before = process.env[name]
+    process.env[name] = value
+    onTestFinished(() => {
+      if (before === undefined) delete process.env[name]
+      else process.env[name] = before
+    })
+  }
+  return cacheDir
+}

@@ -1,0 +1,149 @@
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
+import { resolveImage } from '../../../images/resolve.js'
+import { pruneImages } from '../../../src/image/image-store.js'
+import { buildCli, runCli } from '../../support/built-cli.js'
+import { digestOf, makeDisk, qemuImg } from '../../support/disk-images.js'
+import { failureOf } from '../../support/failure-of.js'
+import { sendFile, startFileServer } from '../../support/file-server.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+const MODULE = new URL('../../../dist/images/resolve.js', import.meta.url).href
+
+beforeAll(buildCli)
+
+/** An empty cache, and a server with images of a mebibyte and some. */
+async function serveDisks(count: number) {
+  const dir = ownTmpdir()
+  const contents = Array.from({ length: count }, () => readFileSync(makeDisk(dir)))
+  const server = await startFileServer(contents[0] as Buffer)
+  server.answer = (request, response) => {
+    sendFile(contents[Number(request.url?.split('?')[1])] as Buffer, request, response)
+  }
+  const sources = contents.map((content, index) => {
+    const path = join(dir, `${index}`)
+    writeFileSync(path, content)
+    return { url: `${server.url}?${index}`, sha256: digestOf(path) }
+  })
+  return { cacheDir: join(dir, 'cache'), server, sources }
+}
+
+/** Another process that uses an image until it is killed. */
+async function useElsewhere(source: unknown, cacheDir: string) {
+  const code = `
+    const { resolveImage } = await import('${MODULE}')
+    await resolveImage(${JSON.stringify(source)}, { onProgress: () => {} })
+    console.log('there')
+    setInterval(() => {}, 1000)`
+  const user = execa(process.execPath, ['--input-type=module', '-e', code], {
+    reject: false,
+    env: { WITHVM_CACHE: cacheDir },
+  })
+  await Promise.race([new Promise((resolve) => user.stdout.once('data', resolve)), user])
+  return { user }
+}
+
+test('an image is pulled, listed, inspected, found and removed', async () => {
+  const { cacheDir, sources } = await serveDisks(1)
+  const { url, sha256 } = sources[0] as { url: string; sha256: string }
+  const run = (...args: string[]) => runCli(['images', ...args], { WITHVM_CACHE: cacheDir })
+  expect((await run('ls')).stdout).toBe(
+    'There is no image in the cache: the first use of one brings it there.',
+  )
+  const [refused, pulled] = [await run('pull', url), await run('pull', url, '--sha256', sha256)]
+  expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('image.sha256: expected') })
+  const name = /is in the cache as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
+  const path = join(cacheDir, 'images', name, 'disk')
+  expect((await run('path', url, '--sha256', sha256)).stdout).toBe(path)
+  expect((await run('ls')).stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d/g, 'TIME').split('\n')).toEqual([
+    expect.stringMatching(new RegExp(`^${name} +1\\.\\d MiB {2}used TIME +${url.replace('?', '\\?')}$`)),
+    '',
+    expect.stringMatching(/^1 image, 1\.\d MiB$/),
+  ])
+  const { stdout } = await run('inspect', path)
+  expect(stdout.replace(/of which \S+ \S+ are/, 'of which N are')).toBe(`image      ${path}
+disk       ${path}
+format     qcow2
+size       4 MiB, of which N are on this disk
+login      root, by a key that is given at boot
+agent      not known
+start      cold
+defaults   1 GiB of memory, 1 CPU`)
+  expect(await run('rm', 'download-0')).toMatchObject({ exitCode: 2 })
+  expect((await run('rm', name)).exitCode).toBe(0)
+  expect(existsSync(path)).toBe(false)
+})
+
+test('a chain is shown to its end, and a recipe that there is not is told', async () => {
+  const dir = ownTmpdir()
+  const disk = makeDisk(dir)
+  const overlay = join(dir, 'overlay.qcow2')
+  qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', disk, overlay)
+  const run = (...args: string[]) => runCli(['images', ...args], { WITHVM_CACHE: dir })
+  expect((await run('inspect', overlay)).stdout).toContain(`backed by  ${disk} (qcow2)`)
+  expect(JSON.parse((await run('inspect', overlay, '--json')).stdout).disk.chain).toHaveLength(2)
+  expect(await run('build', 'tinny')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining("Did you mean 'tiny'?"),
+  })
+})
+
+test('what was not used for longest makes room, but not what a running process uses', async () => {
+  const { cacheDir, sources } = await serveDisks(3)
+  const { user } = await useElsewhere(sources[0], cacheDir)
+  const { user: short } = await useElsewhere(sources[1], cacheDir)
+  short.kill('SIGKILL')
+  await short
+  const names = () => readdirSync(join(cacheDir, 'images')).filter((name) => name.startsWith('download-'))
+  const before = names()
+  for (const name of before) {
+    const longAgo = new Date(Date.now() - 1_000_000)
+    utimesSync(join(cacheDir, 'images', '.users', name), longAgo, longAgo)
+  }
+  const env = { WITHVM_CACHE: cacheDir, WITHVM_IMAGES_SIZE: '3M' }
+  const { url, sha256 } = sources[2] as { url: string; sha256: string }
+  const pulled = await runCli(['images', 'pull', url, '--sha256', sha256], env)
+  expect(pulled.exitCode).toBe(0)
+  // The image in use, and the new one.
+  expect(names()).toHaveLength(2)
+  const removal = await runCli(['images', 'prune'], env)
+  expect(removal.stdout).toMatch(/^Removed download-/)
+  const [inUse = ''] = names()
+  const refused = await runCli(['images', 'rm', inUse], env)
+  expect(refused).toMatchObject({
+    exitCode: 69,
+    stderr: expect.stringContaining('A process that is running'),
+  })
+  user.kill('SIGKILL')
+  await user
+  expect((await runCli(['images', 'rm', inUse], env)).exitCode).toBe(0)
+})
+
+test('a download that was given up is kept for a week, or until all is to be removed', async () => {
+  const { cacheDir, sources, server } = await serveDisks(1)
+  server.answer = (_, response) => {
+    response.writeHead(200, { 'content-length': server.content.length })
+    response.write(server.content.subarray(0, 1000), () => response.socket?.destroy())
+  }
+  const caches = { cacheDir, sharedCacheDir: undefined }
+  const controller = new AbortController()
+  setTimeout(() => controller.abort(new Error('enough')), 300)
+  const giveUp = resolveImage(sources[0] as never, { cacheDir, signal: controller.signal })
+  await expect(giveUp).rejects.toThrow('enough')
+  const partials = () => readdirSync(join(cacheDir, 'images')).filter((name) => name.startsWith('.partial-'))
+  expect(partials()).toHaveLength(1)
+  await pruneImages(caches)
+  expect(partials()).toHaveLength(1)
+  await pruneImages(caches, { mostBytes: 0 })
+  expect(partials()).toEqual([])
+})
+
+test('what an option says of a file that is no URL is checked', async () => {
+  const error = await failureOf(resolveImage('nowhere.qcow2'))
+  expect(error.code).toBe('IMAGE_NOT_FOUND')
+  const path = makeDisk(ownTmpdir())
+  const run = await runCli(['images', 'inspect', path, '--sha256', '0'.repeat(64)])
+  expect(run).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('image.sha256') })
+})

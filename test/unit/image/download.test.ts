@@ -1,0 +1,200 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { type DownloadOptions, downloadFile } from '../../../src/image/download.js'
+import { buildCli } from '../../support/built-cli.js'
+import { failureOf } from '../../support/failure-of.js'
+import { sendFile, startFileServer } from '../../support/file-server.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+const MIB = 1024 ** 2
+const CONTENT = randomBytes(4 * MIB)
+const MODULE = new URL('../../../dist/src/image/download.js', import.meta.url).href
+
+const sha256 = (content: Buffer) => createHash('sha256').update(content).digest('hex')
+
+function order(url: string, overrides: Partial<DownloadOptions> = {}): DownloadOptions {
+  return {
+    url,
+    path: join(ownTmpdir(), 'file'),
+    checksum: { algorithm: 'sha256', hex: sha256(CONTENT) },
+    retryMs: 1,
+    ...overrides,
+  }
+}
+
+/** A port on which nobody listens any more. */
+async function deadUrl(): Promise<string> {
+  const server = await startFileServer(CONTENT)
+  return server.url.replace(/:\d+/, ':1')
+}
+
+beforeAll(buildCli)
+
+describe('downloadFile', () => {
+  test('fetches a file and says how far it has come', async () => {
+    const server = await startFileServer(CONTENT)
+    const amounts: string[] = []
+    const wanted = order(server.url, { onAmount: (amount) => amounts.push(amount) })
+    await downloadFile(wanted)
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+    expect(amounts.at(-1)).toBe('4 MiB of 4 MiB')
+    expect(server.ranges).toEqual([undefined])
+  })
+
+  test('goes on where a connection was cut off, as often as that brings it further', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (request, response) =>
+      sendFile(CONTENT, request, response, { mostBytes: MIB, etag: '"1"' })
+    const wanted = order(server.url)
+    await downloadFile(wanted)
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+    expect(server.ranges).toEqual([undefined, `bytes=${MIB}-`, `bytes=${2 * MIB}-`, `bytes=${3 * MIB}-`])
+  })
+
+  test('begins anew where the server knows no ranges', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (request, response, number) =>
+      sendFile(CONTENT, request, response, {
+        knowsRanges: false,
+        ...(number === 1 ? { mostBytes: MIB } : {}),
+      })
+    const wanted = order(server.url)
+    await downloadFile(wanted)
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+  })
+
+  test.each([
+    ['by its ETag', { first: '"old"', later: '"new"' }],
+    ['by its checksum where the server does not say so', { first: undefined, later: undefined }],
+  ])('a file that changes in between is told %s, and fetched anew', async (_, etags) => {
+    const server = await startFileServer(CONTENT)
+    const old = randomBytes(CONTENT.length)
+    server.answer = (request, response, number) => {
+      const etag = number === 1 ? etags.first : etags.later
+      const tag = etag === undefined ? {} : { etag }
+      if (number === 1) sendFile(old, request, response, { mostBytes: MIB, ...tag })
+      else sendFile(CONTENT, request, response, tag)
+    }
+    const wanted = order(server.url)
+    await downloadFile(wanted)
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+  })
+
+  test('a connection on which nothing comes any more counts as lost', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (request, response, number) => {
+      if (number > 1) sendFile(CONTENT, request, response)
+      else response.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT.subarray(0, MIB))
+    }
+    const wanted = order(server.url, { stallMs: 200 })
+    await downloadFile(wanted)
+    expect(server.ranges).toEqual([undefined, `bytes=${MIB}-`])
+  })
+
+  test('a server that is slow but goes on is waited for', async () => {
+    const content = CONTENT.subarray(0, 1000)
+    const server = await startFileServer(content)
+    server.answer = async (_, response) => {
+      response.writeHead(200, { 'content-length': content.length })
+      for (let at = 0; at < content.length; at += 200) {
+        response.write(content.subarray(at, at + 200))
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      response.end()
+    }
+    const checksum = { algorithm: 'sha256', hex: sha256(content) } as const
+    await downloadFile(order(server.url, { stallMs: 300, checksum }))
+    expect(server.ranges).toHaveLength(1)
+  })
+
+  test('a server that is out of order for a moment is asked again', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (request, response, number) => {
+      if (number <= 2) response.writeHead(503).end()
+      else sendFile(CONTENT, request, response)
+    }
+    await downloadFile(order(server.url))
+    expect(server.ranges).toHaveLength(3)
+  })
+
+  test('a page that is not there is not asked for again', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => void response.writeHead(404).end()
+    const error = await failureOf(downloadFile(order(server.url)))
+    expect(error.message).toBe(`The image ${server.url} could not be downloaded.
+  Got:      HTTP 404 Not Found
+Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it again.`)
+    expect(error).toMatchObject({ code: 'IMAGE_FETCH_FAILED', kind: 'infrastructure' })
+    expect(server.ranges).toHaveLength(1)
+  })
+
+  test('a host that is not there is given up, and what had come is kept', async () => {
+    const wanted = order(await deadUrl())
+    writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
+    const error = await failureOf(downloadFile(wanted))
+    expect(error.code).toBe('IMAGE_FETCH_FAILED')
+    expect(error.message).toMatch(/Got: +fetch failed: /)
+    expect(error.hint).toContain('What has come (1 MiB) is kept')
+    expect(readFileSync(wanted.path)).toHaveLength(MIB)
+  })
+
+  test('a wrong checksum leaves nothing', async () => {
+    const server = await startFileServer(CONTENT)
+    const hex = '0'.repeat(128)
+    const wanted = order(server.url, { checksum: { algorithm: 'sha512', hex } })
+    const error = await failureOf(downloadFile(wanted))
+    expect(error.message).toContain(`The image ${server.url} is not the file that its checksum says.
+  Expected: sha512 ${hex}
+  Got:      sha512 `)
+    expect(error.code).toBe('IMAGE_CHECKSUM_WRONG')
+    expect(existsSync(wanted.path)).toBe(false)
+    expect(server.ranges).toHaveLength(1)
+  })
+
+  test('a caller who gives up is obeyed', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => void response.writeHead(200).write('x')
+    const controller = new AbortController()
+    setTimeout(() => controller.abort(new Error('enough')), 100)
+    await expect(downloadFile(order(server.url, { signal: controller.signal }))).rejects.toThrow('enough')
+  })
+
+  test('a process that was killed half-way is gone on from by the next', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => {
+      response.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT.subarray(0, 2 * MIB))
+    }
+    const wanted = order(server.url)
+    const source = `
+      const { downloadFile } = await import('${MODULE}')
+      await downloadFile({ ...${JSON.stringify(wanted)}, onAmount: (amount) => console.log(amount) })`
+    const killed = execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
+    let output = ''
+    await new Promise<void>((resolve) =>
+      killed.stdout.on('data', (text) => {
+        output += text
+        if (/^2 MiB of 4 MiB$/m.test(output)) resolve()
+      }),
+    )
+    killed.kill('SIGKILL')
+    await killed
+    server.answer = (request, response) => sendFile(CONTENT, request, response)
+    await downloadFile(wanted)
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+    expect(server.ranges).toEqual([undefined, `bytes=${2 * MIB}-`])
+  })
+
+  test('a full disk is told, and given back what was taken', async () => {
+    const server = await startFileServer(CONTENT)
+    const small = join(ownTmpdir(), 'small')
+    mkdirSync(small)
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', small])
+    onTestFinished(async () => void (await execa('umount', ['-l', small])))
+    const wanted = order(server.url, { path: join(small, 'file') })
+    expect((await failureOf(downloadFile(wanted))).code).toBe('NO_SPACE')
+    expect(existsSync(wanted.path)).toBe(false)
+  })
+})
