@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { launchVM } from 'withvm'
 import { resolveImage } from '../images/resolve.js'
-import { makeBusyboxRoot } from '../test/support/busybox-root.js'
+import { makeBusyboxDisk, makeBusyboxRoot } from '../test/support/busybox-root.js'
+import { encrypt } from '../test/support/disk-images.js'
 import { ownCache } from '../test/support/own-cache.js'
+import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
 /** A server as a distribution has one for its images. */
 async function serve(path: string): Promise<string> {
@@ -46,4 +49,25 @@ test('a root file system that was just built', async () => {
   await vm.serial.write('echo $((6 * 7))\n')
   await vm.serial.waitFor(/^42/m)
   // #endregion
+})
+
+test('an encrypted image', async () => {
+  const { directBoot } = await resolveImage('tiny')
+  const { kernel, initrd, append } = directBoot ?? {}
+  const [dir, passphrase] = [ownTmpdir(), 'open sesame']
+  const disk = await makeBusyboxDisk('#!/bin/sh\necho "demo: the disk is open"\nexec sh\n')
+  const path = encrypt(disk, join(dir, 'system.luks'), 'luks', passphrase)
+  const file = join(dir, 'passphrase')
+  writeFileSync(file, passphrase)
+  // #region secret
+  await using vm = await launchVM({
+    image: { path, secret: { file } }, // or secret: process.env.PASSPHRASE
+    kernel,
+    initrd,
+    append,
+    ssh: false,
+    ready: /^demo: the disk is open/m,
+  })
+  // #endregion
+  expect(vm.serial.text).toContain('the disk is open')
 })

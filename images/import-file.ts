@@ -1,6 +1,6 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { vmError } from '../src/errors.js'
+import { VMError, vmError } from '../src/errors.js'
 import { openDisk } from '../src/image/backing-chain.js'
 import { identifyFile } from '../src/image/disk-file.js'
 import { findOciManifest, OCI_MARK, readOciImage } from '../src/image/oci-layout.js'
@@ -32,10 +32,20 @@ export interface ImportOptions {
 /**
  * Unpacks a file until it is a disk, or a root file system, of which a disk is made: that becomes `ROOT_FILES.disk` in `dir`.
  *
- * @throws {UsageError} IMAGE_INVALID when it comes to none, or to one that is not whole.
+ * @throws {UsageError} IMAGE_INVALID when it comes to none, or to one that is not whole; a file of ours is removed then.
  * @throws {InfrastructureError} NO_SPACE, TOOL_NOT_FOUND.
  */
 export async function importFile(options: ImportOptions): Promise<void> {
+  try {
+    await unpackLayers(options)
+  } catch (error) {
+    const isUseless = error instanceof VMError && error.code === 'IMAGE_INVALID'
+    if (options.isOurs && isUseless) await rm(options.path, { force: true })
+    throw error
+  }
+}
+
+async function unpackLayers(options: ImportOptions): Promise<void> {
   const { name, dir, format, report, signal } = options
   const onAmount = (amount: string) => report('unpacking', amount)
   let { path, isOurs } = options
@@ -43,7 +53,8 @@ export async function importFile(options: ImportOptions): Promise<void> {
     const content = await identifyFile(path, name)
     const isArchive = content.kind === 'tar' && format === undefined
     if (content.kind !== 'packed' && !isArchive) {
-      await openDisk({ path, name, format, signal })
+      // It stands alone: nothing beside it in the cache is meant for it.
+      await openDisk({ path, name, format, backingFolders: [dir], signal })
       const disk = join(dir, ROOT_FILES.disk)
       return isOurs ? await rename(path, disk) : await copySparse(path, disk, signal)
     }

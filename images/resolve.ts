@@ -17,7 +17,7 @@ import {
 } from '../src/image/image-store.js'
 import { findOciManifest, OCI_MARK } from '../src/image/oci-layout.js'
 import { createProgress } from '../src/image/progress.js'
-import type { BaseImage, DiskFormat } from '../src/spec/base-image.js'
+import type { BaseImage, DiskSecret } from '../src/spec/base-image.js'
 import type { FileImage, ImageSource, UrlImage } from '../src/spec/image-source.js'
 import { importFile, importOciLayout } from './import-file.js'
 import type { Recipe } from './recipe.js'
@@ -89,7 +89,7 @@ async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<
       await importFile({ path: partial, name: url, dir: building, format, isOurs: true, report, signal })
     },
   })
-  return describeImport(dir, url, { format, options })
+  return describeImport(dir, url, source, options)
 }
 
 async function openPath(
@@ -101,7 +101,7 @@ async function openPath(
   const { signal } = options
   const { path, name } = await locate(source.path, recipes)
   const isFolder = (await stat(path)).isDirectory()
-  if (isFolder && format === undefined) return openFolder(source.path, path, options)
+  if (isFolder && format === undefined) return openFolder(source, path, options)
   const content = format === 'raw' ? undefined : await identifyFile(path, name)
   if (content?.kind === 'packed' || (content?.kind === 'tar' && format === undefined)) {
     const sha256 = await digestFile(path, imagesDir(readCaches(options)))
@@ -112,14 +112,15 @@ async function openPath(
       build: (building, _partial, report) =>
         importFile({ path, name, dir: building, format, isOurs: false, report, signal }),
     })
-    return describeImport(dir, source.path, { format, options })
+    return describeImport(dir, source.path, source, options)
   }
-  return describeDisk(source.path, { path, name, format, backingFolders, signal })
+  return describeDisk(source.path, { path, name, format, backingFolders, signal }, source.secret)
 }
 
 /** An OCI image layout, or a root file system. */
-async function openFolder(name: string, path: string, options: ResolveImageOptions): Promise<BaseImage> {
+async function openFolder(source: FileImage, path: string, options: ResolveImageOptions): Promise<BaseImage> {
   const { signal } = options
+  const name = source.path
   const isLayout = (await readdir(path)).includes(OCI_MARK)
   const manifest = isLayout ? await findOciManifest(path) : undefined
   const content = isLayout ? undefined : await readFolder(path)
@@ -136,7 +137,7 @@ async function openFolder(name: string, path: string, options: ResolveImageOptio
       }
     },
   })
-  return describeImport(dir, name, { format: undefined, options })
+  return describeImport(dir, source.path, source, options)
 }
 
 /** Opens an entry of the cache, and tells of it while it is made. */
@@ -178,21 +179,27 @@ export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {
 async function describeImport(
   dir: string,
   name: string,
-  { format, options }: { readonly format: DiskFormat | undefined; readonly options: ResolveImageOptions },
+  { format, secret }: Pick<FileImage, 'format' | 'secret'>,
+  options: ResolveImageOptions,
 ): Promise<BaseImage> {
   const { signal } = options
   const path = join(dir, ROOT_FILES.disk)
-  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal })
+  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal }, secret)
   const { directBoot } = await resolveImage('tiny', options)
-  const image = await describeDisk(name, { path, name, format: 'qcow2', signal })
+  const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
   return directBoot === undefined ? image : { ...image, directBoot }
 }
 
-async function describeDisk(name: string, options: Parameters<typeof openDisk>[0]): Promise<BaseImage> {
-  const { path, format } = await openDisk(options)
+async function describeDisk(
+  name: string,
+  options: Parameters<typeof openDisk>[0],
+  secret: DiskSecret | undefined,
+): Promise<BaseImage> {
+  const { path, format, isEncrypted, virtualBytes } = await openDisk(options)
+  if (isEncrypted !== (secret !== undefined)) throw secretMismatch(options.name ?? path, isEncrypted)
   return {
     name,
-    disk: { path, format },
+    disk: { path, format, encryption: secret === undefined ? undefined : { secret, virtualBytes } },
     // What is in it is unknown. One of systemd's guests takes its keys from SMBIOS; others do not mind.
     traits: {
       sshUser: 'root',
@@ -203,6 +210,19 @@ async function describeDisk(name: string, options: Parameters<typeof openDisk>[0
     },
     defaults: { memoryBytes: GIB, cpus: 1 },
   }
+}
+
+function secretMismatch(name: string, isEncrypted: boolean): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: isEncrypted
+      ? `The image ${name} is encrypted, and nothing was given to open it.`
+      : `The image ${name} is not encrypted, and something was given to open it.`,
+    expected: isEncrypted ? '`secret` beside its path or URL' : 'no `secret`, or another image',
+    got: isEncrypted ? 'none' : 'an image that everybody can read',
+    hint: isEncrypted
+      ? "Give it: image: { path, secret: { file } }. Where the guest itself opens the disk, say format: 'raw'."
+      : 'Leave `secret` away if that is as it should be.',
+  })
 }
 
 /** Where a path leads to, and what messages call it: both, where it is a symbolic link. */

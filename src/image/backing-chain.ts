@@ -43,6 +43,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       const format = DISK_FORMATS.find((known) => known === backing.format)
       if (format === undefined) throw withoutFormat(name, current.path, backing)
       current = await probeDiskFile({ path, format, signal: options.signal })
+      if (current.isEncrypted) throw encryptedBacking(name, path)
       chain.push(current)
     }
   } catch (error) {
@@ -106,6 +107,15 @@ function outside(image: string, got: string, folders: readonly string[], where: 
     expected: `files in ${folders.map((folder) => join(folder, '/')).join(' or ')}`,
     got,
     hint: 'If it is meant, say where: image: { path, backingFolders: [FOLDER, …] }. An image that stands alone is made with: qemu-img convert -O qcow2 IMAGE NEW',
+  })
+}
+
+function encryptedBacking(image: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The image ${image} is an overlay of an encrypted one.`,
+    expected: 'backing files that are not encrypted: `secret` opens the image itself',
+    got,
+    hint: 'Make an image that stands alone, with: qemu-img convert (its option --object secret,… opens it).',
   })
 }
 

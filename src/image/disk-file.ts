@@ -23,6 +23,7 @@ export interface DiskFileOptions {
 export interface ProbedFile extends DiskInfo {
   readonly path: string
   readonly format: DiskFormat
+  readonly isEncrypted: boolean
 }
 
 /**
@@ -34,7 +35,7 @@ const MOST_VIRTUAL_BYTES = 64 * 1024 ** 4
 /**
  * Makes sure that a file is a whole disk image that can be read now.
  *
- * @throws {UsageError} IMAGE_INVALID when it is a directory, empty, unreadable, truncated, corrupt, encrypted,
+ * @throws {UsageError} IMAGE_INVALID when it is a directory, empty, unreadable, truncated, corrupt,
  *   of an impossible size, not a disk, or of another format than `format`.
  * @throws {InfrastructureError} IMAGE_LOCKED when another process has it open for writing.
  */
@@ -47,7 +48,9 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
       checkWhole(name, format, file, head, stats),
     ])
     checkVirtualSize(name, info.virtualBytes)
-    return { path, format, ...info }
+    const isEncrypted =
+      format === 'luks' || (format === 'qcow2' && parseQcow2Header(head)?.encryption === 'luks')
+    return { path, format, isEncrypted, ...info }
   })
 }
 
@@ -177,8 +180,12 @@ async function checkWhole(
   if (format !== 'qcow2') return
   const header = parseQcow2Header(head)
   if (header === undefined) throw truncated(name, stats.size, 'a whole qcow2 header')
-  if (header.isEncrypted) {
-    throw invalid(name, 'an encrypted image', `Make one without encryption, with: qemu-img convert.`)
+  if (header.encryption === 'aes' || header.encryption === 'unknown') {
+    throw invalid(
+      name,
+      `an image that is encrypted in another way than by LUKS ('${header.encryption}')`,
+      'Make one without encryption, or by LUKS, with: qemu-img convert.',
+    )
   }
   checkEnd(name, stats.size, await findQcow2End(file, header, stats.size), 'its cluster tables')
 }

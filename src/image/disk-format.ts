@@ -16,6 +16,7 @@ const MAGICS: ReadonlyArray<{ readonly at: number; readonly bytes: string; reado
   { at: 0, bytes: Buffer.from('KDMV').toString('hex'), format: 'vmdk' },
   { at: 0, bytes: Buffer.from('# Disk DescriptorFile').toString('hex'), format: 'vmdk' },
   { at: 0x40, bytes: '7f10dabe', format: 'vdi' },
+  { at: 0, bytes: '4c554b53babe', format: 'luks' },
   { at: 0, bytes: Buffer.from('vhdxfile').toString('hex'), format: 'vhdx' },
   { at: 0, bytes: Buffer.from('conectix').toString('hex'), format: 'vpc' },
 ]

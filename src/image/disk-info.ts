@@ -5,7 +5,6 @@ import { QEMU_IMG, runTool } from './run-tool.js'
 /** What QEMU says of a disk image. */
 export interface DiskInfo {
   readonly virtualBytes: number
-  readonly isEncrypted: boolean
   /** The image that it is an overlay of, as it is written in the file, and its format if that is written too. */
   readonly backing: { readonly name: string; readonly format: string | undefined } | undefined
   /** Other files with parts of its content, as they are written in the file. */
@@ -14,7 +13,6 @@ export interface DiskInfo {
 
 interface QemuImgInfo {
   readonly 'virtual-size': number
-  readonly encrypted?: boolean
   readonly 'backing-filename'?: string
   readonly 'backing-filename-format'?: string
   readonly 'format-specific'?: {
@@ -47,7 +45,6 @@ export async function readDiskInfo(
   if (format === 'vmdk' && name === undefined) await runQemuImg(['check', '-q'], path, format, signal)
   return {
     virtualBytes: info['virtual-size'],
-    isEncrypted: info.encrypted === true,
     backing: name === undefined ? undefined : { name, format: info['backing-filename-format'] },
     parts: [...(dataFile === undefined ? [] : [dataFile]), ...extents.map(({ filename }) => filename)].filter(
       (part) => part !== path,

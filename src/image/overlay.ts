@@ -1,9 +1,9 @@
 import { VMError, vmError } from '../errors.js'
-import type { DiskFormat } from '../spec/base-image.js'
+import type { BaseImage } from '../spec/base-image.js'
 import { QEMU_IMG, runTool } from './run-tool.js'
 
 interface OverlayOptions {
-  readonly base: { readonly path: string; readonly format: DiskFormat }
+  readonly base: NonNullable<BaseImage['disk']>
   readonly path: string
   readonly signal?: AbortSignal | undefined
 }
@@ -19,7 +19,11 @@ export async function createOverlay({ base, path, signal }: OverlayOptions): Pro
   try {
     await runTool({
       tool: QEMU_IMG,
-      args: ['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, path],
+      args: [
+        ...['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path],
+        // One that is encrypted is not opened for its size, which takes its secret and a second.
+        ...(base.encryption === undefined ? [path] : ['-u', path, String(base.encryption.virtualBytes)]),
+      ],
       purpose: `making an overlay of ${base.path}`,
       code: 'IMAGE_INVALID',
       hint: `Check the image with: qemu-img check ${base.path}`,

@@ -5,7 +5,7 @@ export interface Qcow2Header {
   readonly clusterBits: number
   readonly l1Entries: number
   readonly l1Offset: number
-  readonly isEncrypted: boolean
+  readonly encryption: 'none' | 'aes' | 'luks' | 'unknown'
   readonly hasExternalData: boolean
   readonly hasExtendedL2: boolean
   /** As it is written in the file. */
@@ -16,6 +16,8 @@ const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n
 const COMPRESSED = 1n << 62n
 const INCOMPATIBLE_EXTERNAL_DATA = 1n << 2n
 const INCOMPATIBLE_EXTENDED_L2 = 1n << 4n
+
+const ENCRYPTIONS = ['none', 'aes', 'luks'] as const
 
 /** Undefined when the header is cut off or makes no sense. */
 export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
@@ -32,7 +34,7 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
     clusterBits,
     l1Entries: head.readUInt32BE(36),
     l1Offset: Number(head.readBigUInt64BE(40)),
-    isEncrypted: head.readUInt32BE(32) !== 0,
+    encryption: ENCRYPTIONS[head.readUInt32BE(32)] ?? 'unknown',
     hasExternalData: (features & INCOMPATIBLE_EXTERNAL_DATA) !== 0n,
     hasExtendedL2: (features & INCOMPATIBLE_EXTENDED_L2) !== 0n,
     backingFile:

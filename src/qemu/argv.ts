@@ -1,3 +1,4 @@
+import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { QemuCommand, Wiring } from './command.js'
@@ -10,7 +11,15 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...bootArgs(spec),
     ...(wiring.overlay === undefined
       ? []
-      : diskArgs({ file: wiring.overlay, format: 'qcow2', 'node-name': DISK_NODE })),
+      : [
+          ...secretArgs(wiring.diskSecretFile),
+          ...diskArgs({
+            file: wiring.overlay,
+            format: 'qcow2',
+            'node-name': DISK_NODE,
+            ...keyOption(spec.image?.disk, 'backing.'),
+          }),
+        ]),
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
     ...credentialArgs(wiring),
@@ -31,7 +40,12 @@ export function buildCommandByHand(
     ...identityArgs(spec),
     ...machineArgs(spec, wiring.accelerator),
     ...bootArgs(spec),
-    ...(disk === undefined ? [] : diskArgs({ file: disk.path, format: disk.format, snapshot: 'on' })),
+    ...(disk === undefined
+      ? []
+      : [
+          ...secretArgs(secretByHand(disk)),
+          ...diskArgs({ file: disk.path, format: disk.format, snapshot: 'on', ...keyOption(disk, '') }),
+        ]),
     ...networkArgs(spec, wiring),
     '-serial',
     'mon:stdio',
@@ -111,11 +125,33 @@ function bootArgs(spec: MachineSpec): string[] {
   return args
 }
 
+type Disk = BaseImage['disk']
+
+const SECRET_ID = 'disk0-secret'
+
+/** A secret comes in a file: what stands in the command line, every user of the host can read. */
+function secretArgs(file: string | undefined): string[] {
+  return file === undefined ? [] : ['-object', joinOption('secret', { id: SECRET_ID, file })]
+}
+
+function keyOption(disk: Disk, prefix: 'backing.' | ''): Record<string, string> {
+  if (disk?.encryption === undefined) return {}
+  return { [`${prefix}${disk.format === 'luks' ? '' : 'encrypt.'}key-secret`]: SECRET_ID }
+}
+
+/** The person who types the command has the secret: where it was not in a file, it has to be put in one. */
+function secretByHand(disk: Disk): string | undefined {
+  if (disk?.encryption === undefined) return undefined
+  const { secret } = disk.encryption
+  return typeof secret === 'string' ? 'SECRET_FILE' : secret.file
+}
+
 function diskArgs(disk: {
   readonly file: string
   readonly format: string
   readonly snapshot?: 'on'
   readonly 'node-name'?: string
+  readonly [key: string]: string | undefined
 }): string[] {
   return [
     '-drive',

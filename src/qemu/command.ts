@@ -12,6 +12,8 @@ export interface Wiring {
   readonly accelerator: 'kvm' | 'tcg'
   readonly sandbox: boolean
   readonly overlay: string | undefined
+  /** A file with what opens the image below the overlay, where that is encrypted. */
+  readonly diskSecretFile?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string

@@ -25,6 +25,12 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
     hint: 'end the QEMU (or qemu-img) that has it open, or copy the image.',
   },
   {
+    pattern: /Invalid password, cannot unlock any keyslot/,
+    code: 'IMAGE_INVALID',
+    summary: 'the secret does not open the encrypted image',
+    hint: 'check `secret`. Of a file all bytes count: a line end that an editor or `echo` puts at its end too (`printf %s` puts none).',
+  },
+  {
     pattern: /No space left on device/,
     code: 'NO_SPACE',
     summary: 'the disk is full',

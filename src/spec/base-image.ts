@@ -1,6 +1,9 @@
 /** The disk formats that can be the base of an overlay. */
-export const DISK_FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'] as const
+export const DISK_FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc', 'luks'] as const
 export type DiskFormat = (typeof DISK_FORMATS)[number]
+
+/** What opens an encrypted image: the bytes themselves, or a file that has them and nothing else. */
+export type DiskSecret = string | { readonly file: string }
 
 /** How an image's guest is reached, and what its serial console says on the way. */
 export interface GuestTraits {
@@ -28,7 +31,12 @@ export interface BaseImage {
   readonly name: string
   /** Changes with the content: what was made of the image is kept under this. Undefined where nothing is. */
   readonly identity?: string
-  readonly disk?: { readonly path: string; readonly format: DiskFormat }
+  readonly disk?: {
+    readonly path: string
+    readonly format: DiskFormat
+    /** Of an encrypted image. */
+    readonly encryption?: { readonly secret: DiskSecret; readonly virtualBytes: number } | undefined
+  }
   /** The kernel that QEMU loads by itself, with the arguments that this image needs. */
   readonly directBoot?: {
     readonly kernel: string

@@ -1,4 +1,4 @@
-import type { DiskFormat } from './base-image.js'
+import type { DiskFormat, DiskSecret } from './base-image.js'
 
 /** A disk image of this host. */
 export interface FileImage {
@@ -8,6 +8,12 @@ export interface FileImage {
   readonly format?: DiskFormat
   /** Folders in which files that the image needs (backing files, data files) may lie. @default the image's own folder */
   readonly backingFolders?: readonly string[]
+  /**
+   * What opens an encrypted image (LUKS 1, in a qcow2 or by itself), or a file that has it: all bytes of it, a line end too.
+   * QEMU gets it by a file of the run's private folder.
+   * @default none
+   */
+  readonly secret?: DiskSecret
 }
 
 /** An image that is downloaded once and kept. One of the checksums has to be there. */
@@ -20,6 +26,8 @@ export interface UrlImage {
   readonly sha512?: string
   /** The format of the disk. @default found out by the content */
   readonly format?: DiskFormat
+  /** What opens an encrypted image, as with a file. @default none */
+  readonly secret?: DiskSecret
 }
 
 /**

@@ -40,10 +40,16 @@ const hexadecimal = (what: string, digits: number) =>
 const isWeb = (value: unknown) => isText(value) && /^https?:/i.test(value)
 const format = oneOf(...DISK_FORMATS)
 
+const secret = rule<string | { file: string }>('a secret that is not empty, or { file }', (value) => {
+  if (typeof value !== 'object' || value === null) return isText(value)
+  return Object.keys(value).join() === 'file' && isText((value as { file: unknown }).file)
+})
+
 const fileImage = z.strictObject({
   path: z.custom<string>((value) => isText(value) && !isWeb(value), { error: 'the path of an image' }),
   format,
   backingFolders: texts('folders'),
+  secret,
 })
 
 const urlImage = z
@@ -54,6 +60,7 @@ const urlImage = z
     sha256: hexadecimal('a SHA-256', 64),
     sha512: hexadecimal('a SHA-512', 128),
     format,
+    secret,
   })
   .refine(({ sha256, sha512 }) => (sha256 === undefined) !== (sha512 === undefined), {
     path: ['sha256'],

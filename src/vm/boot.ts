@@ -150,6 +150,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     accelerator: host.accelerator,
     sandbox: host.hasSandbox,
     overlay: machine.overlay,
+    diskSecretFile: machine.diskSecretFile,
     qmpSocket: listeners.qmp.path,
     serialSocket: listeners.serial.path,
     serialLog: workspace.path('serial.log'),

@@ -4,6 +4,7 @@ import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
 import type { VMOptions } from '../spec/options.js'
+import { PreparedImage } from '../spec/prepared-image.js'
 import type { OptionProblem } from '../spec/validate-options.js'
 
 /** What of the options this host's files do not bear out. Values of a wrong type are passed over. */
@@ -13,6 +14,7 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
     checkPath('initrd', options.initrd, 'file'),
     checkPath('network.tftp', options.network?.tftp, 'folder'),
     checkKey(options.ssh),
+    checkPath('image.secret.file', secretFile(options.image), 'file'),
   ])
   return problems.flat()
 }
@@ -44,6 +46,12 @@ async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
   if (problem === undefined) return []
   const expected = 'a private key without a passphrase (OpenSSH or PEM)'
   return [{ path: 'ssh.privateKey', got: `one that cannot be used: ${problem}`, expected }]
+}
+
+function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
+  const source = image instanceof PreparedImage ? image.source : image
+  const secret = typeof source === 'object' && source !== null ? source.secret : undefined
+  return typeof secret === 'object' ? secret?.file : undefined
 }
 
 async function checkPath(option: string, path: unknown, kind: 'file' | 'folder'): Promise<OptionProblem[]> {

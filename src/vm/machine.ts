@@ -91,6 +91,8 @@ export interface Machine {
   readonly keys: MachineKeys | undefined
   readonly smbiosFiles: readonly string[]
   readonly overlay: string | undefined
+  /** In the run's own folder. */
+  readonly diskSecretFile: string | undefined
   readonly ports: PortReservation
   setPorts(ports: PortReservation): void
   log: (line: string) => void

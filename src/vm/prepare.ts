@@ -74,16 +74,18 @@ export async function prepareMachine(
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
   const isTemplate = settings.memoryFile !== undefined
-  const [qmp, serial, agent, resident, smbiosFiles, overlay, ports, serialLog] = await settleAll([
-    listen('qmp.sock'),
-    listen('serial.sock'),
-    listen('agent.sock'),
-    listen('resident.sock'),
-    writeCredentials(workspace, { spec, identity, keys, isTemplate }),
-    makeOverlay(workspace, spec, settings.frozen),
-    reservePorts(spec.forwards),
-    takeSerialLog(workspace, settings.frozen),
-  ])
+  const [qmp, serial, agent, resident, smbiosFiles, overlay, diskSecretFile, ports, serialLog] =
+    await settleAll([
+      listen('qmp.sock'),
+      listen('serial.sock'),
+      listen('agent.sock'),
+      listen('resident.sock'),
+      writeCredentials(workspace, { spec, identity, keys, isTemplate }),
+      makeOverlay(workspace, spec, settings.frozen),
+      writeDiskSecret(workspace, spec),
+      reservePorts(spec.forwards),
+      takeSerialLog(workspace, settings.frozen),
+    ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
   const machine: Machine = {
@@ -107,6 +109,7 @@ export async function prepareMachine(
     keys,
     smbiosFiles,
     overlay,
+    diskSecretFile,
     get ports() {
       return reservation
     },
@@ -187,6 +190,15 @@ async function makeOverlay(
   const path = workspace.path('disk.qcow2')
   if (frozen?.overlay === undefined) await createOverlay({ base, path })
   else await copyFile(frozen.overlay, path)
+  return path
+}
+
+/** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
+async function writeDiskSecret(workspace: Workspace, spec: MachineSpec): Promise<string | undefined> {
+  const secret = spec.image?.disk?.encryption?.secret
+  if (secret === undefined) return undefined
+  const path = workspace.path('disk-secret')
+  await writeFile(path, typeof secret === 'string' ? secret : await readFile(secret.file), { mode: 0o600 })
   return path
 }
 

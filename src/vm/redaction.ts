@@ -7,7 +7,7 @@ const LEAST_PASSWORD_CHARS = 6
 const KEY_LINE = /^[A-Za-z0-9+/=]{16,}$/gm
 const BLOT = '(redacted)'
 
-/** Blots out the keys and the password of one machine in what is kept of it. */
+/** Blots out the keys, the password and the secret of the disk of one machine in what is kept of it. */
 export class Redaction {
   readonly #secrets: readonly string[]
 
@@ -18,7 +18,9 @@ export class Redaction {
     const ofKeys = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
     const isSecret = password !== undefined && password !== spec.ssh?.user
     const ofLogin = isSecret && password.length >= LEAST_PASSWORD_CHARS ? [password] : []
-    this.#secrets = [...new Set([...ofKeys, ...ofLogin])]
+    const ofDisk = spec.image?.disk?.encryption?.secret
+    const isText = typeof ofDisk === 'string' && ofDisk.length >= LEAST_PASSWORD_CHARS
+    this.#secrets = [...new Set([...ofKeys, ...ofLogin, ...(isText ? [ofDisk] : [])])]
   }
 
   apply(text: string): string {

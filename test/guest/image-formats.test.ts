@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
@@ -13,11 +12,6 @@ const MAKERS: Readonly<Record<string, (disk: string, dir: string) => string>> = 
   vmdk: (disk, dir) => convert(disk, join(dir, 'disk.vmdk'), 'vmdk'),
   ova: (disk, dir) =>
     makeOva([convert(disk, join(dir, 'machine-disk001.vmdk'), 'vmdk', 'subformat=streamOptimized')]),
-  'qcow2.zst': (disk, dir) => {
-    const path = join(dir, 'disk.qcow2.zst')
-    execFileSync('zstd', ['-q', '-1', disk, '-o', path])
-    return path
-  },
 }
 
 function convert(disk: string, path: string, format: string, ...options: string[]): string {

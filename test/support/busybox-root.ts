@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { resolveImage } from '../../images/resolve.js'
@@ -16,4 +17,14 @@ export async function makeBusyboxRoot(init?: string): Promise<string> {
   for (const applet of ['sh', 'uname', 'id', 'ls', 'cat', 'stat'])
     symlinkSync('busybox', join(root, 'bin', applet))
   return init === undefined ? root : writeFiles(root, { 'sbin/init': init })
+}
+
+/** The same as a raw disk that is one file system. */
+export async function makeBusyboxDisk(init: string): Promise<string> {
+  const root = await makeBusyboxRoot(init)
+  for (const folder of ['dev', 'proc', 'sys', 'run', 'tmp']) mkdirSync(join(root, folder))
+  const path = join(ownTmpdir(), 'disk.raw')
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', root, path, '24M'], { env })
+  return path
 }

@@ -44,3 +44,13 @@ export function makeOva(disks: readonly string[], digest?: string): string {
   execFileSync('tar', ['--format=ustar', '-cf', path, '-C', dir, 'machine.ovf', 'machine.mf', ...names])
   return path
 }
+
+/** Makes a copy of a disk that only `secret` opens: LUKS in a qcow2, or by itself. */
+export function encrypt(disk: string, path: string, format: 'qcow2' | 'luks', secret: string): string {
+  const keys =
+    format === 'luks'
+      ? 'key-secret=s,iter-time=10'
+      : 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
+  qemuImg('convert', '--object', `secret,id=s,data=${secret}`, '-O', format, '-o', keys, disk, path)
+  return path
+}

@@ -17,7 +17,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { resolveImage } from '../../../images/resolve.js'
 import { findOptionProblems } from '../../../src/spec/validate-options.js'
 import { buildCli } from '../../support/built-cli.js'
-import { digestOf, makeDisk } from '../../support/disk-images.js'
+import { digestOf, makeDisk, qemuImg } from '../../support/disk-images.js'
 import { failureOf } from '../../support/failure-of.js'
 import { sendFile, startFileServer } from '../../support/file-server.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
@@ -109,7 +109,7 @@ describe('files', () => {
 })
 
 describe('URLs', () => {
-  test('is fetched, unpacked and checked once, and then there without the server', async () => {
+  test('what is at one is fetched, unpacked and checked once, and then there without the server', async () => {
     const dir = ownTmpdir()
     const disk = makeDisk(dir)
     const server = await startFileServer(readFileSync(pack(disk, 'xz')))
@@ -130,6 +130,18 @@ describe('URLs', () => {
     const cacheDir = join(dir, 'cache')
     const error = await failureOf(resolveImage({ url: server.url, sha256: '0'.repeat(64) }, { cacheDir }))
     expect(error.code).toBe('IMAGE_CHECKSUM_WRONG')
+    expect(entriesIn(cacheDir)).toEqual([])
+  })
+
+  test('what is downloaded and reads files of this host is refused, and leaves nothing', async () => {
+    const dir = ownTmpdir()
+    const path = join(dir, 'overlay.qcow2')
+    qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/hostname', path, '4M')
+    const server = await startFileServer(readFileSync(path))
+    const cacheDir = join(dir, 'cache')
+    const error = await failureOf(resolveImage({ url: server.url, sha256: digestOf(path) }, { cacheDir }))
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('Got:      /etc/hostname')
     expect(entriesIn(cacheDir)).toEqual([])
   })
 

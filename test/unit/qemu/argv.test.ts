@@ -224,3 +224,18 @@ test('RAM in a file is for this guest alone, unless it is to be frozen', () => {
   expect(template).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=on')
   expect(template).not.toContain('-incoming')
 })
+
+test.each([
+  ['luks', 'key-secret'],
+  ['qcow2', 'encrypt.key-secret'],
+] as const)('an image that is encrypted as %s is opened by a secret in a file', (format, key) => {
+  const encryption = { secret: 'open sesame', virtualBytes: 1 << 20 }
+  const encrypted: BaseImage = { ...image, disk: { path: '/disk', format, encryption } }
+  const { args } = build({}, { hostPorts: [40_022], diskSecretFile: '/run/disk-secret' }, encrypted)
+  expect(args.join(' ')).toContain(
+    `-object secret,id=disk0-secret,file=/run/disk-secret -drive id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,backing.${key}=disk0-secret,discard=unmap`,
+  )
+  const byHand = buildCommandByHand(resolveSpec({}, encrypted), wiring)
+  expect(byHand.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)
+  expect(byHand.args.join(' ')).not.toContain('sesame')
+})

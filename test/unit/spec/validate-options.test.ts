@@ -120,7 +120,7 @@ test('a wrong image or login is told apart from an unknown name in it', () => {
   `)
   expect(problems({ image: { path: 'x', format: 'qcow3' }, ssh: true })).toMatchInlineSnapshot(`
     [
-      "image.format: got "qcow3"; expected 'raw' or 'qcow2' or 'vmdk' or 'vdi' or 'vhdx' or 'vpc'",
+      "image.format: got "qcow3"; expected 'raw' or 'qcow2' or 'vmdk' or 'vdi' or 'vhdx' or 'vpc' or 'luks'",
       "ssh: got true; expected false or an object",
     ]
   `)
