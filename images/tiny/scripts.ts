@@ -77,7 +77,7 @@ renice -n 19 $$ >/dev/null
 mkdir -p /run/withvm
 # A guest that is to be frozen takes no lease: each of its clones asks for one, by its own address.
 if [ -e /run/credentials/@system/withvm.template ]; then
-  echo 'withvm: network 10.0.2.15' >/dev/console
+  ifconfig eth0 2>/dev/null | grep -q 'addr:10.0.2.15 ' && echo 'withvm: network 10.0.2.15' >/dev/console
 else
   FROM_POWER_ON=1 /usr/lib/withvm/lease &
 fi

@@ -196,7 +196,7 @@ describe('the network', () => {
 
   test('of a guest that asks for no address is told from one without a driver', async () => {
     const error = await startFailureAfter(
-      `sed -i '/dropbear -s/i ifconfig eth0 0.0.0.0' /usr/sbin/init; sed -i '/udhcpc/d' /usr/lib/withvm/late`,
+      `sed -i '/dropbear -s/i ifconfig eth0 0.0.0.0' /usr/sbin/init; sed -i '/udhcpc/d' /usr/lib/withvm/lease`,
     )
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'network'")
@@ -211,7 +211,7 @@ describe('the SSH server', () => {
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'sshd'")
     expect(error.details.got).toContain('then closed: nothing in the guest listens yet')
-    expect(evidence(error, 'What may have caused it')).toContain('/usr/sbin/dropbear: not found')
+    expect(evidence(error, 'What may have caused it')).toContain('/run/dropbear: not found')
     expect(error.hint).toMatch(/^the SSH server could not be started\. The guest's network works/)
   })
 
@@ -247,7 +247,7 @@ describe('the SSH server', () => {
 
   test('that shows another host key than the pinned one is refused', async () => {
     await using vm = await launchVM({ image: 'tiny' })
-    await vm.exec('kill $(pidof dropbear); sleep 1; dropbear -R -s -p 22')
+    await vm.exec('kill $(pidof dropbear); rm -f /etc/dropbear/*; sleep 1; dropbear -R -s -p 22')
     const error = await failureOf(vm.ssh`true`)
     expect(error.code).toBe('SSH_HOST_KEY_CHANGED')
     expect(error.details.expected).toMatch(/^SHA256:/)
