@@ -54,6 +54,11 @@ export class StandbyPool {
   /** A worker of Vitest lives as long as its test files, and is ended. What it starts inherits its environment, not this. */
   readonly #isInRunner = '__vitest_worker__' in globalThis
 
+  constructor() {
+    // A worker that its runner has left without a word is kept alive by what stands by.
+    if (this.#isInRunner && process.connected) process.once('disconnect', () => void this.clear())
+  }
+
   /** Gives one that stands by, or is being made ready; undefined where there is none that could be used. */
   async take(key: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {
     this.#asked.set(key, (this.#asked.get(key) ?? 0) + 1)

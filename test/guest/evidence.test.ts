@@ -54,7 +54,7 @@ test('a body that fails leaves the logs of its guest, and says where', async () 
   expect(read('serial.log')).toContain('to the console')
   expect(read('qmp.log')).toMatch(/^ +\d+\.\d{3} <- \{"QMP": (.|\n)*-> \{"execute":"qmp_capabilities"/)
   expect(read('dmesg.txt')).toContain('Linux version')
-  expect(read('guest.txt')).toMatch(/^tiny: ready\nstages: qemu .*, ready .*\naccelerator: /)
+  expect(read('guest.txt')).toMatch(/^tiny: ready, .*\nstages: qemu .*, ready .*\naccelerator: /)
   expect(read('command-line.txt')).toMatch(/^qemu-system|^\S+qemu/)
 })
 

@@ -233,10 +233,10 @@ describe('a command that is given up', () => {
     const stays = [vm.ssh(command), vm.ssh(command)]
     const given = rejection(vm.ssh(command, { signal: controller.signal }))
     const after = vm.ssh(command)
-    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(8))
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(8), { timeout: 3000 })
     controller.abort()
     await given
-    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(6))
+    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(6), { timeout: 3000 })
     for (const { stdout } of await Promise.all([...stays, after])) expect(stdout).toBe('slept')
   })
 

@@ -63,7 +63,10 @@ test('guests of other options are not taken for each other', async () => {
 test('none is made with standby: false, and nothing is left of any when a program ends', async () => {
   const tmpdir = ownTmpdir()
   const source = `
-    for (let run = 0; run < 3; run++) await withVM({ log: () => {}, standby: process.argv[2] !== 'no' }, (vm) => console.log(vm.startedFrom.kind))
+    for (let run = 0; run < 3; run++) await withVM({ log: () => {}, standby: process.argv[2] !== 'no' }, async (vm) => {
+      console.log(vm.startedFrom.kind)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    })
     const started = performance.now()
     process.on('exit', () => console.log(Math.round(performance.now() - started)))`
   const { stdout } = await runScript(tmpdir, source)
