@@ -56,9 +56,10 @@ async function openFolder(base: string): Promise<Folder> {
   const name = workspaceName(findLockRealm(), randomBytes(3).toString('hex'))
   const lock = await tryProcessLock(lockName(name))
   if (lock === undefined) return openFolder(base)
-  const { dir: makeDir } = await import('tmp-promise')
+  const { dirSync } = await import('tmp-promise')
   try {
-    const { path: dir } = await makeDir({ tmpdir: base, name, mode: 0o700 })
+    // At once: a process that exits while a folder is being made would leave it.
+    const { name: dir } = dirSync({ tmpdir: base, name, mode: 0o700 })
     return {
       dir,
       dispose: async () => {
