@@ -45,7 +45,7 @@ describe('waits until it is so', () => {
     },
     'a port': {
       after: 'exec nc -l -p 4242 </dev/null',
-      clean: 'kill $(pidof nc)',
+      clean: 'killall nc',
       wait: (vm, options) => vm.waitFor.port(4242, options),
     },
     'a process by its command line': {

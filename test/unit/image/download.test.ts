@@ -184,7 +184,8 @@ Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it ag
     server.answer = (request, response) => sendFile(CONTENT, request, response)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
-    expect(server.ranges).toEqual([undefined, `bytes=${2 * MIB}-`])
+    // From wherever its last whole write had come to.
+    expect(server.ranges).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d{5,6}-$/)])
   })
 
   test('a full disk is told, and given back what was taken', async () => {
