@@ -19,6 +19,7 @@ export function drawChart({ accelerator, boot, warm, standby, ten }) {
   const bars = rows.map((row, index) => drawRow(row, 52 + index * (BAR + GAP), scale))
   const height = 60 + rows.length * (BAR + GAP)
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="14">
+  <title>Milliseconds to the first result in a fresh guest, cold and warm</title>
   <rect width="100%" height="100%" fill="#ffffff"/>
   <text x="16" y="26" font-weight="600" fill="#1f2328">Milliseconds to the first result in a fresh guest (${accelerator.toUpperCase()})</text>
   <text x="${WIDTH - 16}" y="26" text-anchor="end" fill="#59636e"><tspan fill="#0969da">■</tspan> withvm  <tspan fill="#d1d9e0">■</tspan> raw QEMU</text>
