@@ -1,0 +1,40 @@
+// autopkgtest-virt-qemu, by the protocol in which autopkgtest itself talks to it: a line each, answered by `ok …`.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+/** One guest, with a command. */
+export async function runAutopkgtest(image, { env, qemu }) {
+  const direct = `-kernel ${image.kernel} -initrd ${image.initrd}`
+  // It splits what it passes on at each space.
+  const append = 'root=LABEL=debvm rw console=ttyS0'
+  const args = ['--qemu-command', qemu, '--qemu-options', direct, '--qemu-architecture', 'x86_64']
+  const limits = ['--timeout-reboot', '600', image.disk]
+  const harness = spawn('autopkgtest-virt-qemu', [...args, ...limits], {
+    env: { ...env, QEMU_FOR_PEERS_APPEND: append },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const ended = once(harness, 'exit')
+  const lines = createInterface({ input: harness.stdout })[Symbol.asyncIterator]()
+  const answer = async () => {
+    const { value = 'nothing' } = await lines.next()
+    if (!value.startsWith('ok')) throw new Error(`autopkgtest-virt-qemu: ${value}`)
+    return value
+  }
+  const ask = (line) => {
+    harness.stdin.write(`${line}\n`)
+    return answer()
+  }
+  try {
+    await answer()
+    await ask('open')
+    const command = (await ask('print-execute-command')).split(' ')[1].split(',').map(decodeURIComponent)
+    execFileSync(command[0], [...command.slice(1), 'true'], { stdio: 'ignore' })
+    await ask('close')
+    harness.stdin.end('quit\n')
+    await ended
+  } finally {
+    harness.kill('SIGTERM')
+    await ended
+  }
+}
