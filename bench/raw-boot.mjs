@@ -9,7 +9,7 @@ import { resolveImage } from '../dist/images/resolve.js'
 import { generateSshKeyPair, toDropbearHostKey } from '../dist/src/channel/ssh/keys.js'
 import { buildSmbiosStrings } from '../dist/src/image/credentials.js'
 import { createOverlay } from '../dist/src/image/overlay.js'
-import { buildQemuCommand } from '../dist/src/qemu/argv.js'
+import { buildQemuCommand } from '../dist/src/qemu/argv/build-command.js'
 import { resolveSpec } from '../dist/src/spec/resolve-spec.js'
 
 /** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */

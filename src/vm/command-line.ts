@@ -1,5 +1,5 @@
 import { quoteWord } from '../common/shell-quote.js'
-import { buildCommandByHand } from '../qemu/argv.js'
+import { buildCommandByHand } from '../qemu/argv/build-command.js'
 import type { Machine } from './machine.js'
 
 /**

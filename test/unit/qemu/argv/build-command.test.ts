@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
-import { buildCommandByHand, buildQemuCommand, joinOption } from '../../../src/qemu/argv.js'
-import type { Wiring } from '../../../src/qemu/command.js'
-import type { BaseImage } from '../../../src/spec/base-image.js'
-import type { VMOptions } from '../../../src/spec/options.js'
-import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { buildCommandByHand, buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
+import { joinOption } from '../../../../src/qemu/argv/join-option.js'
+import type { Wiring } from '../../../../src/qemu/command.js'
+import type { BaseImage } from '../../../../src/spec/base-image.js'
+import type { VMOptions } from '../../../../src/spec/options.js'
+import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
 
 const image: BaseImage = {
   name: 'tiny',

@@ -1,0 +1,26 @@
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { Wiring } from '../command.js'
+import { joinOption } from './join-option.js'
+import { RAM_ID } from './memory.js'
+
+export function machineArgs(
+  { machine }: MachineSpec,
+  { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
+): string[] {
+  return [
+    '-machine',
+    // With graphics off, firmware and boot loaders talk on the serial console.
+    joinOption(machine, {
+      accel: accelerator,
+      graphics: 'off',
+      usb: 'off',
+      ...fastPc(machine),
+      'memory-backend': memoryFile === undefined ? undefined : RAM_ID,
+    }),
+  ]
+}
+
+/** PC devices that a Linux guest would spend boot time on without a use for them. */
+function fastPc(machine: string): Record<string, string> {
+  return /^(pc|q35|pc-.*)$/.test(machine) ? { vmport: 'off', smbus: 'off' } : {}
+}
