@@ -99,14 +99,14 @@ describe('downloadFile', () => {
     const server = await startFileServer(content)
     server.answer = async (_, response) => {
       response.writeHead(200, { 'content-length': content.length })
-      for (let at = 0; at < content.length; at += 200) {
-        response.write(content.subarray(at, at + 200))
-        await new Promise((resolve) => setTimeout(resolve, 100))
+      for (let at = 0; at < content.length; at += 100) {
+        response.write(content.subarray(at, at + 100))
+        await new Promise((resolve) => setTimeout(resolve, 200))
       }
       response.end()
     }
     const checksum = { algorithm: 'sha256', hex: sha256(content) } as const
-    await downloadFile(order(server.url, { stallMs: 300, checksum }))
+    await downloadFile(order(server.url, { stallMs: 1500, checksum }))
     expect(server.ranges).toHaveLength(1)
   })
 
