@@ -23,6 +23,10 @@ export const ERROR_CODES = {
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
   QEMU_TOO_OLD: { kind: 'infrastructure', meaning: 'the QEMU binary is older than the least tested version' },
+  FIRMWARE_NOT_FOUND: {
+    kind: 'infrastructure',
+    meaning: 'no firmware of this host fits the machine that was asked for',
+  },
   TOOL_NOT_FOUND: { kind: 'infrastructure', meaning: 'a program that is needed is not installed' },
   SETUP_FAILED: { kind: 'infrastructure', meaning: 'installing the packages that are needed failed' },
   MACHINE_UNSUPPORTED: {

@@ -9,7 +9,8 @@
 
 const START = /^export interface (\w+)(?:<.*?>)?(?: extends (.+?))? \{$/
 const MEMBER = /^ {2}(?:readonly )?(\w+)(\??): (.+)$/
-const METHOD = /^ {2}\w+(?:<.*?>)?\(/
+/** What the text above an interface tells of: a method, or that it has members of any name. */
+const METHOD = /^ {2}(?:\w+(?:<.*?>)?\(|readonly \[)/
 
 /**
  * Reads the interfaces that `wants` names; all, if it is not given.

@@ -4,6 +4,16 @@ import { code, fence, madeFrom, table, value } from './markdown.mjs'
 const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
 
+/** The groups of options: the title of each, the file that has it, and the interface there. */
+const GROUPS = [
+  ['Machine, CPU, memory and clock', 'src/spec/options/machine.ts', 'MachineOptions'],
+  ['Disks', 'src/spec/options/disks.ts', 'DiskOptionGroup'],
+  ['Firmware and boot', 'src/spec/options/firmware.ts', 'BootOptionGroup'],
+  ['Network', 'src/spec/options/network.ts', 'NetworkOptionGroup'],
+  ['Display, sound and other devices', 'src/spec/options/devices.ts', 'DeviceOptionGroup'],
+  ['The run', OPTIONS, 'RunOptions'],
+]
+
 /** What `image` may be beside a text. */
 const IMAGE_OBJECTS = { FileImage: 'image, of this host', UrlImage: 'image, downloaded' }
 
@@ -26,24 +36,32 @@ const COMMON = {
 }
 
 /** Where the types lie that the tables name. */
-const ALIASES = [OPTIONS, IMAGES, 'src/common/duration.ts', 'src/spec/units.ts']
+const ALIASES = [
+  ...new Set(GROUPS.map(([, path]) => path)),
+  IMAGES,
+  'src/common/duration.ts',
+  'src/spec/units.ts',
+]
 
 export async function optionsPage({ read, load }) {
-  const interfaces = parseInterfaces(read(OPTIONS), OPTIONS)
-  const main = interfaces.find(({ name }) => name === 'VMOptions')
   const images = parseInterfaces(read(IMAGES), IMAGES)
   const { DISK_FORMATS } = await load('src/spec/base-image.js')
   const parts = [
-    madeFrom(OPTIONS, IMAGES),
+    madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES),
     '# Options',
     'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
-    optionTable(main),
   ]
-  for (const image of images) {
-    parts.push(`## ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))
-  }
-  for (const { member, nested } of nestedOptions(main, interfaces)) {
-    parts.push(`## ${member.name}`, nested.text, optionTable(nested, prefixOf(member)))
+  for (const [title, path, name] of GROUPS) {
+    const interfaces = parseInterfaces(read(path), path)
+    const group = interfaces.find((one) => one.name === name)
+    parts.push(`## ${title}`, group.text, optionTable(group))
+    for (const { prefix, nested } of nestedOptions(group, interfaces)) {
+      parts.push(`### ${code(prefix.slice(0, -1))}`, nested.text, optionTable(nested, prefix))
+    }
+    if (name !== 'DiskOptionGroup') continue
+    for (const image of images) {
+      parts.push(`### ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))
+    }
   }
   parts.push('## Types')
   for (const path of ALIASES) {
@@ -56,18 +74,20 @@ export async function optionsPage({ read, load }) {
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
 }
 
-/** The members whose type is another interface of the file. */
-function nestedOptions(main, interfaces) {
-  return main.members.flatMap((member) => {
+/** The interfaces of the file that are the types of members, each once; what an interface extends is part of it. */
+function nestedOptions(group, interfaces) {
+  const known = new Map(interfaces.map((one) => [one.name, one]))
+  return group.members.flatMap((member) => {
     const nested = interfaces.find(
-      ({ name }) => name !== main.name && new RegExp(`\\b${name}\\b`).test(member.type),
+      ({ name }) => name !== group.name && new RegExp(`\\b${name}\\b`).test(member.type),
     )
-    return nested === undefined ? [] : [{ member, nested }]
+    if (nested === undefined) return []
+    return [{ prefix: prefixOf(member), nested: { ...nested, members: withInherited(nested, known) } }]
   })
 }
 
 function prefixOf({ name, type }) {
-  return type.endsWith('[]') ? `${name}[].` : `${name}.`
+  return type.endsWith('[]') && !type.includes('|') ? `${name}[].` : `${name}.`
 }
 
 function optionTable({ members }, prefix = '') {
@@ -75,7 +95,7 @@ function optionTable({ members }, prefix = '') {
   const head = ['Option', 'Type', 'Default', 'Meaning', ...(hasQemu ? ['QEMU'] : [])]
   const rows = members.map((member) => [
     code(prefix + member.name),
-    code(member.type.replace(/^readonly /, '')),
+    code(member.type.replaceAll(/\breadonly /g, '')),
     member.isRequired ? '(required)' : value(member.default ?? ''),
     meaningOf(member, prefix),
     ...(hasQemu ? [member.qemu ?? ''] : []),

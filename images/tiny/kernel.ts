@@ -22,6 +22,8 @@ const UNPACKERS = {
 export interface InstalledKernel {
   /** The kernel in the form that starts fastest: the ELF file inside the bzImage where it can be had. */
   readonly image: Buffer
+  /** The bzImage itself, which UEFI firmware starts as a program. */
+  readonly bzImage: Buffer
   readonly bootModules: readonly BootModule[]
 }
 
@@ -52,6 +54,7 @@ export async function installKernel(options: {
   })
   return {
     image: (await extractVmlinux(bzImage, signal)) ?? bzImage,
+    bzImage,
     bootModules: await Promise.all(bootModules),
   }
 }

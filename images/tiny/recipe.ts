@@ -15,7 +15,7 @@ import { assembleRoot, openDirectories, ROOT_MODES } from './rootfs.js'
 import { GUEST_FILES } from './scripts.js'
 
 /** Count up when the code of this recipe changes what it builds: scripts, packages and the RAM disk count by themselves. */
-const REVISION = 3
+const REVISION = 4
 const MIB = 1024 ** 2
 const ARCH = 'amd64'
 
@@ -63,6 +63,7 @@ async function build({ dir, signal, report }: BuildContext): Promise<void> {
   const kernel = await installKernel({ packages, root, bootModules: BOOT_MODULES, signal })
   await openDirectories(root)
   await writeFile(join(dir, 'kernel'), kernel.image)
+  await writeFile(join(dir, 'kernel.efi'), kernel.bzImage)
   await writeFile(join(dir, 'initrd'), buildInitrd(kernel.bootModules))
   report('making the disk')
   await makeExt4Disk({
@@ -83,6 +84,7 @@ async function open(dir: string): Promise<BaseImage> {
     disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
     directBoot: {
       kernel: join(dir, 'kernel'),
+      efiKernel: join(dir, 'kernel.efi'),
       initrd: join(dir, 'initrd'),
       append: KERNEL_ARGUMENTS,
       appendForOneCpu: ONE_CPU_ARGUMENTS,

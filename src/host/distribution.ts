@@ -48,6 +48,7 @@ const INSTALL: Readonly<Record<PackageManager, string>> = {
 const PACKAGE_NAMES: Readonly<Record<string, Partial<Record<PackageManager, string>>>> = {
   'qemu-system-x86': { dnf: 'qemu-kvm', pacman: 'qemu-base', zypper: 'qemu-x86', brew: 'qemu' },
   'qemu-utils': { dnf: 'qemu-img', pacman: 'qemu-img', zypper: 'qemu-img', brew: 'qemu' },
+  ovmf: { dnf: 'edk2-ovmf', pacman: 'edk2-ovmf', zypper: 'qemu-ovmf-x86_64', brew: 'qemu' },
   'xz-utils': { dnf: 'xz', pacman: 'xz', zypper: 'xz', brew: 'xz' },
 }
 

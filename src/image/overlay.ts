@@ -42,6 +42,21 @@ export async function createOverlay({ base, path, signal }: OverlayOptions): Pro
   }
 }
 
+/**
+ * Makes a qcow2 file of a size with nothing on it.
+ *
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; TOOL_NOT_FOUND without qemu-img.
+ */
+export async function createEmptyDisk(path: string, bytes: number): Promise<void> {
+  await runTool({
+    tool: QEMU_IMG,
+    args: ['create', '-q', '-f', 'qcow2', path, String(bytes)],
+    purpose: 'making a new disk',
+    code: 'WORKSPACE_FAILED',
+    timeoutMs: 30_000,
+  })
+}
+
 /** Says in an overlay that its base lies elsewhere, where it will be when the overlay is used. */
 export async function redirectOverlay(options: OverlayOptions): Promise<void> {
   await rebase(options, ['-u'])

@@ -4,8 +4,10 @@ import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
 import { DEFAULTS } from '../spec/defaults.js'
+import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import type { AccelOption, VMOptions } from '../spec/options.js'
+import type { AccelOption } from '../spec/options/machine.js'
+import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
 import { resolveSpec } from '../spec/resolve-spec.js'
 import { bootMachine } from '../vm/boot.js'
@@ -16,6 +18,7 @@ import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
+import { findParts, openDisks } from './parts.js'
 
 /**
  * Starts a guest: validate, find QEMU and the accelerator, make the image ready, then go on from a guest that was
@@ -53,7 +56,8 @@ export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
     log(
       `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
     )
-    return await startGuest({ ...order, host: await chooseHost('tcg', host.qemu, host, log) }, options)
+    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, log)) }
+    return await startGuest({ ...order, host: other }, options)
   } finally {
     await swept
   }
@@ -98,11 +102,17 @@ async function planMachine(
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
-  const name = options.image ?? (options.kernel === undefined ? DEFAULTS.image : undefined)
+  const { signal } = options
+  const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
   const source = name instanceof PreparedImage ? name.source : name
-  const image = source === undefined ? undefined : await resolveImage(source, { signal: options.signal })
-  const spec = resolveSpec(options, image)
-  return { spec, host: await chooseHost(spec.accel, qemu, capabilities, log) }
+  const image = source === false ? undefined : await resolveImage(source, { signal })
+  const spec = resolveSpec(options, image, await openDisks(options))
+  for (const { content, isWrittenThrough } of spec.disks) {
+    if (isWrittenThrough && content.kind === 'image')
+      log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
+  }
+  const host = await chooseHost(spec.accel, qemu, capabilities, log)
+  return { spec, host: { ...host, ...(await findParts(spec, qemu)) } }
 }
 
 async function chooseHost(

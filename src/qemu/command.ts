@@ -6,6 +6,14 @@ export interface QemuCommand {
   readonly stdin?: number
 }
 
+/** A file that QEMU opens as a disk. */
+export interface DiskFile {
+  readonly path: string
+  readonly format: string
+  /** A file with what opens it, or what is below it, where that is encrypted. */
+  readonly secretFile?: string | undefined
+}
+
 /** What only a run knows: the accelerator, the sockets, the overlay, the ports. */
 export interface Wiring {
   readonly qemuPath: string
@@ -14,13 +22,21 @@ export interface Wiring {
   readonly overlay: string | undefined
   /** A file with what opens the image below the overlay, where that is encrypted. */
   readonly diskSecretFile?: string | undefined
+  /** For each of the spec's disks, in their order: the file that QEMU opens; undefined for an empty drive. */
+  readonly disks?: ReadonlyArray<DiskFile | undefined>
+  /** Where the firmware lies, and the guest's own copy of its variables. */
+  readonly firmware?: { readonly code: DiskFile; readonly vars: DiskFile } | undefined
+  /** Where a TPM answers. */
+  readonly tpmSocket?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string
   readonly agentSocket: string
   readonly residentSocket: string
-  /** The card's address, where the author has not said it. */
+  /** The address of the card by which the guest is reached. */
   readonly mac: string
+  /** The addresses of the other cards, in their order. */
+  readonly furtherMacs?: readonly string[]
   /** Files, each with one SMBIOS OEM string: their content is secret and must not stand in the command line. */
   readonly smbiosFiles: readonly string[]
   /** The host port of each of the spec's forwards, in their order. */

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
-import { findProgram } from '../common/find-program.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
+import { tieToParent } from './tie-to-parent.js'
 
 /** How a QEMU process ended. */
 export interface QemuExit {
@@ -124,15 +124,4 @@ export class QemuProcess {
       return false
     }
   }
-}
-
-/**
- * Lets the kernel kill QEMU when the thread that started it goes away, whatever ends it. util-linux'
- * `setpriv` sets that and then becomes QEMU, so that the process id is QEMU's. Can go once the least QEMU
- * has `-run-with exit-with-parent=on`.
- */
-async function tieToParent(command: QemuCommand): Promise<QemuCommand> {
-  const setpriv = process.platform === 'linux' ? await findProgram('setpriv') : undefined
-  if (setpriv === undefined) return command
-  return { ...command, file: setpriv, args: ['--pdeathsig', 'KILL', '--', command.file, ...command.args] }
 }

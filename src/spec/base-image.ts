@@ -40,6 +40,8 @@ export interface BaseImage {
   /** The kernel that QEMU loads by itself, with the arguments that this image needs. */
   readonly directBoot?: {
     readonly kernel: string
+    /** The same kernel in the form that UEFI firmware starts. */
+    readonly efiKernel?: string | undefined
     readonly initrd?: string
     readonly append: readonly string[]
     /** Further arguments, which a guest with more than one CPU cannot have. */

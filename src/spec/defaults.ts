@@ -8,6 +8,16 @@ export const DEFAULTS = {
   cpu: { kvm: 'host', tcg: 'max' },
   /** Paravirtual: no emulated registers, the fastest card, in every Linux kernel since 2008. */
   networkModel: 'virtio-net-pci',
+  /** The chipset that has the system management mode by which firmware keeps its variables from the guest. */
+  secureBootMachine: 'q35',
+  /** Paravirtual too; what a system's disk is on in nearly every virtual machine. */
+  diskInterface: 'virtio',
+  /** What a guest does not need any more takes no room in the overlay. */
+  diskDiscard: 'unmap',
+  /** The one that QEMU's own documents use; a PCI device, in every Linux kernel since 2002. */
+  watchdog: { model: 'i6300esb', action: 'reset' },
+  /** TIS is what every firmware and system knows. */
+  tpm: { version: '2.0', model: 'tis' },
   sshGuestPort: 22,
   /** Nothing outside this host reaches a forwarded port. */
   bind: '127.0.0.1',

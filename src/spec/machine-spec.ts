@@ -1,5 +1,8 @@
 import type { BaseImage } from './base-image.js'
-import type { AccelOption, ReadyOption } from './options.js'
+import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
+import type { AccelOption, ClockOptions, CpuTopology } from './options/machine.js'
+import type { ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
 export interface PortForward {
@@ -25,6 +28,42 @@ export interface TimeoutSpec {
   readonly shutdownMs: number | undefined
 }
 
+/** A network card, and the user-mode network behind it. */
+export interface NetworkSpec {
+  readonly model: string
+  readonly mac: string | undefined
+  readonly bootIndex: number | undefined
+  readonly internet: boolean
+  readonly tftp: string | undefined
+  readonly bootfile: string | undefined
+  /** The network's addresses, undefined where they are QEMU's own. */
+  readonly addresses: {
+    readonly net?: string | undefined
+    readonly host?: string | undefined
+    readonly dhcpstart?: string | undefined
+    readonly dns?: string | undefined
+    readonly hostname?: string | undefined
+    readonly domainname?: string | undefined
+    readonly ipv6?: 'off' | undefined
+  }
+}
+
+/** What runs before the guest's system. */
+export type FirmwareSpec =
+  | { readonly type: 'bios' }
+  | { readonly type: 'uefi'; readonly secureBoot: boolean; readonly vars: string | undefined }
+
+/** What else the machine has. Nothing of it is there by default. */
+export interface DeviceSpec {
+  readonly vga: string | undefined
+  readonly sound: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb' | undefined
+  readonly usb: boolean
+  readonly rng: boolean
+  readonly balloon: boolean
+  readonly watchdog: Required<WatchdogOptions> | undefined
+  readonly others: readonly DeviceOptions[]
+}
+
 /** A whole, valid description of one machine: nothing optional is left to decide but what only a run can know. */
 export interface MachineSpec<VM = unknown> {
   readonly name: string
@@ -34,19 +73,27 @@ export interface MachineSpec<VM = unknown> {
   /** Undefined: the default of whichever accelerator is chosen. */
   readonly cpu: string | undefined
   readonly cpus: number
+  readonly topology: Omit<CpuTopology, 'count'>
   readonly memoryBytes: number
+  /** What may be plugged in later. */
+  readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
+  readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] }>
+  readonly rtc: ClockOptions
+  readonly firmware: FirmwareSpec
+  readonly tpm: { readonly version: '1.2' | '2.0'; readonly model: 'tis' | 'crb' } | undefined
   readonly bootOrder: string | undefined
+  readonly bootMenu: boolean
   readonly directBoot:
     | { readonly kernel: string; readonly initrd: string | undefined; readonly append: string }
     | undefined
   readonly image: BaseImage | undefined
-  readonly network: {
-    readonly model: string
-    readonly mac: string | undefined
-    readonly internet: boolean
-    readonly tftp: string | undefined
-    readonly bootfile: string | undefined
-  }
+  readonly systemDisk: SystemDiskSpec
+  /** The disks beside the system's. */
+  readonly disks: readonly DiskSpec[]
+  /** The card by which the guest is reached. */
+  readonly network: NetworkSpec
+  readonly furtherNetworks: readonly NetworkSpec[]
+  readonly devices: DeviceSpec
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined

@@ -1,40 +1,9 @@
 import type { Duration } from '../common/duration.js'
-import type { ImageSource } from './image-source.js'
-import type { PreparedImage } from './prepared-image.js'
-import type { MemorySize } from './units.js'
-
-/** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
-export type AccelOption = 'auto' | 'kvm' | 'tcg'
-
-/** One port of the guest that is reached through a port of this host. */
-export interface HostForward {
-  /** The port in the guest, 1 to 65535. */
-  readonly guest: number
-  /** The port of this host, 1 to 65535. @default a free one, see `vm.hostPort()` */
-  readonly host?: number
-  /** Which kind of port. `'udp'` needs `network.internet`: QEMU drops a closed network's answers. @default 'tcp' */
-  readonly protocol?: 'tcp' | 'udp'
-  /** The address of this host to listen on. @default '127.0.0.1' */
-  readonly bind?: string
-}
-
-/** The guest's network card and what is behind it. */
-export interface NetworkOptions {
-  /**
-   * Whether the guest reaches the host's network and the outside. Without it only forwarded ports, TFTP and
-   * QEMU's own DHCP work (QEMU: `-netdev user,restrict=`).
-   * @default false
-   */
-  readonly internet?: boolean
-  /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
-  readonly model?: string
-  /** The card's address, as `52:54:00:12:34:56` (QEMU: `-device …,mac=`). @default QEMU's */
-  readonly mac?: string
-  /** A folder that the guest reads by TFTP, for network boots (QEMU: `-netdev user,tftp=`). @default none */
-  readonly tftp?: string
-  /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
-  readonly bootfile?: string
-}
+import type { DeviceOptionGroup } from './options/devices.js'
+import type { DiskOptionGroup } from './options/disks.js'
+import type { BootOptionGroup } from './options/firmware.js'
+import type { MachineOptions } from './options/machine.js'
+import type { NetworkOptionGroup } from './options/network.js'
 
 /** How to log in by SSH where an image was not made for withvm. */
 export interface SshOptions {
@@ -68,36 +37,12 @@ export interface TimeoutOptions {
  */
 export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm: VM) => unknown)
 
-/** What to boot. Everything has a default: `{}` is the `tiny` guest. */
-export interface VMOptions<VM = unknown> {
-  /** What to boot from; never written to (QEMU: `-drive`, with an overlay). @default 'tiny'; no disk if only `kernel` is given */
-  readonly image?: ImageSource | PreparedImage<VM>
+/** How a guest is started, used and thrown away. */
+export interface RunOptions<VM = unknown> {
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
   readonly qemu?: string
-  /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
-  readonly accel?: AccelOption
-  /** The machine type, as `qemu -M ?` lists them (QEMU: `-machine`). @default 'pc' */
-  readonly machine?: string
-  /** The CPU model with feature flags, as `qemu -cpu ?` lists them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
-  readonly cpu?: string
-  /** How many CPUs (QEMU: `-smp`). @default the image's: 1 for `tiny` */
-  readonly cpus?: number
-  /** RAM: MiB, or with a unit: `'512M'` (QEMU: `-m`). @default the image's: 256 MiB for `tiny` */
-  readonly memory?: MemorySize
-  /** A Linux kernel that QEMU loads by itself (QEMU: `-kernel`). @default the image's own way of booting */
-  readonly kernel?: string
-  /** The initial RAM file system for `kernel` (QEMU: `-initrd`). @default none */
-  readonly initrd?: string
-  /** Arguments for the kernel, added behind what the image needs (QEMU: `-append`). @default none */
-  readonly append?: string | readonly string[]
-  /** The firmware's boot order, in place of the image's own kernel: `c` disk, `d` CD, `n` network (QEMU: `-boot order=`). @default QEMU's */
-  readonly boot?: string
-  /** The network card and what is behind it (QEMU: `-netdev user` and `-device`). @default a card that reaches nothing by itself */
-  readonly network?: NetworkOptions
-  /** Ports of the guest to reach from this host; that of SSH is forwarded by itself (QEMU: `-netdev user,hostfwd=`). @default none */
-  readonly hostfwd?: readonly HostForward[]
   /** How to log in by SSH. `false`: the guest has no SSH server. @default as the image says, by a key made for this run */
   readonly ssh?: SshOptions | false
   /**
@@ -136,3 +81,12 @@ export interface VMOptions<VM = unknown> {
   /** Gets the few lines that are said while a guest starts. @default standard error */
   readonly log?: (line: string) => void
 }
+
+/** What to boot. Everything has a default: `{}` is the `tiny` guest. */
+export interface VMOptions<VM = unknown>
+  extends DiskOptionGroup<VM>,
+    MachineOptions,
+    BootOptionGroup,
+    NetworkOptionGroup,
+    DeviceOptionGroup,
+    RunOptions<VM> {}

@@ -2,34 +2,49 @@ import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../common/duration.js'
 import type { BaseImage } from './base-image.js'
 import { DEFAULTS } from './defaults.js'
+import { listDisks, readSystemDisk } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
 import type { VMOptions } from './options.js'
-import { parseMemorySize } from './units.js'
+import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
+import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
+import { resolveCpus, resolveMemory } from './resolve-machine.js'
+import { listNetworks, resolveNetwork } from './resolve-network.js'
 
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
 const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
 
 /** Fills in every default. The options must have been found valid. */
-export function resolveSpec<VM>(options: VMOptions<VM>, image: BaseImage | undefined): MachineSpec<VM> {
+export function resolveSpec<VM>(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+  diskFiles: DiskFiles = [],
+): MachineSpec<VM> {
   const ssh = options.ssh === false ? undefined : resolveSsh(options, image)
+  const defaults = image?.defaults ?? WITHOUT_IMAGE
+  const firmware = resolveFirmware(options)
+  const [network, ...furtherNetworks] = listNetworks(options)
   return {
     name: options.name ?? guestName(options, image),
     accel: options.accel ?? DEFAULTS.accel,
     qemu: options.qemu,
-    machine: options.machine ?? DEFAULTS.machine,
+    machine:
+      options.machine ??
+      (firmware.type === 'uefi' && firmware.secureBoot ? DEFAULTS.secureBootMachine : DEFAULTS.machine),
     cpu: options.cpu,
-    cpus: options.cpus ?? (image?.defaults ?? WITHOUT_IMAGE).cpus,
-    memoryBytes: parseMemorySize(options.memory) ?? (image?.defaults ?? WITHOUT_IMAGE).memoryBytes,
+    ...resolveCpus(options.cpus, defaults.cpus),
+    ...resolveMemory(options, defaults.memoryBytes),
+    rtc: options.rtc ?? {},
+    firmware,
+    tpm: resolveTpm(options),
     bootOrder: options.boot,
+    bootMenu: options.bootMenu ?? false,
     directBoot: resolveDirectBoot(options, image),
     image,
-    network: {
-      model: options.network?.model ?? DEFAULTS.networkModel,
-      mac: options.network?.mac,
-      internet: options.network?.internet ?? false,
-      tftp: options.network?.tftp === undefined ? undefined : resolve(options.network.tftp),
-      bootfile: options.network?.bootfile,
-    },
+    systemDisk: resolveConnection(readSystemDisk(options).connection),
+    disks: resolveDisks(listDisks(options), diskFiles),
+    network: resolveNetwork(network),
+    furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
+    devices: resolveDevices(options),
     forwards: resolveForwards(options, ssh),
     ssh,
     ready: options.ready ?? (ssh === undefined ? 'none' : 'ssh'),
@@ -68,7 +83,7 @@ function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): 
 /**
  * A kernel of the author's own takes the place of the image's: with its arguments only, since those of the
  * image are for the image's kernel. Without one, arguments of the author's go behind the image's.
- * A boot order leaves the image's direct boot aside, since the firmware is to choose.
+ * A boot order, or a place in it, leaves the image's direct boot aside, since the firmware is to choose.
  */
 function resolveDirectBoot<VM>(
   options: VMOptions<VM>,
@@ -79,10 +94,27 @@ function resolveDirectBoot<VM>(
     const initrd = options.initrd === undefined ? undefined : resolve(options.initrd)
     return { kernel: resolve(options.kernel), initrd, append: given.join(' ') }
   }
-  if (options.boot !== undefined || image?.directBoot === undefined) return undefined
-  const { kernel, initrd, append, appendForOneCpu = [] } = image.directBoot
-  const cpus = options.cpus ?? image.defaults.cpus
-  return { kernel, initrd, append: [...append, ...(cpus === 1 ? appendForOneCpu : []), ...given].join(' ') }
+  if (choosesByFirmware(options) || image?.directBoot === undefined) return undefined
+  const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
+  const { cpus, topology } = resolveCpus(options.cpus, image.defaults.cpus)
+  const isUefi = resolveFirmware(options).type === 'uefi'
+  // What is left out for one CPU is what UEFI tells of the hardware by.
+  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi
+  return {
+    kernel: isUefi ? (efiKernel ?? kernel) : kernel,
+    initrd,
+    append: [...append, ...(isSimple ? appendForOneCpu : []), ...given].join(' '),
+  }
+}
+
+function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
+  const places = [
+    readSystemDisk(options).connection,
+    ...listDisks(options).map(({ disk }) => disk),
+    ...listNetworks(options),
+  ]
+  const isMenu = options.bootMenu === true
+  return options.boot !== undefined || isMenu || places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 
 function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {

@@ -2,8 +2,13 @@ import { totalmem } from 'node:os'
 import type { z } from 'zod'
 import { nearestNames } from '../common/nearest-name.js'
 import { type VMError, vmError } from '../errors.js'
+import { findDiskConflicts } from './conflicts/disks.js'
+import { findMachineConflicts } from './conflicts/machine.js'
+import { findNetworkConflicts } from './conflicts/network.js'
+import type { Report } from './conflicts/report.js'
 import { optionSchema } from './option-schema.js'
 import type { VMOptions } from './options.js'
+import { readMemory } from './resolve-machine.js'
 import { formatBytes, parseMemorySize } from './units.js'
 
 /** One thing that is wrong with the options. */
@@ -18,7 +23,7 @@ export interface OptionProblem {
 export function findOptionProblems(options: unknown): OptionProblem[] {
   const parsed = optionSchema.safeParse(options)
   const shape = parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, options))
-  return [...shape, ...findConflicts(options as VMOptions)]
+  return [...shape, ...findConflicts(options as VMOptions, parsed.success)]
 }
 
 /** The error that names every problem at once. */
@@ -68,13 +73,14 @@ function countProblems(issues: readonly z.core.$ZodIssue[]): number {
   return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
 }
 
-function findConflicts(options: VMOptions): OptionProblem[] {
+function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem[] {
   if (typeof options !== 'object' || options === null) return []
   const problems: OptionProblem[] = []
-  const report = (path: string, got: string, expected: string) => problems.push({ path, got, expected })
-  const memoryBytes = parseMemorySize(options.memory)
+  const report: Report = (path, got, expected) => void problems.push({ path, got, expected })
+  const { size } = readMemory(options.memory)
+  const memoryBytes = parseMemorySize(size)
   if (memoryBytes !== undefined && memoryBytes > totalmem()) {
-    report('memory', formatValue(options.memory), `no more than this host has, ${formatBytes(totalmem())}`)
+    report('memory', formatValue(size), `no more than this host has, ${formatBytes(totalmem())}`)
   }
   if (options.initrd !== undefined && options.kernel === undefined) {
     report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
@@ -82,24 +88,20 @@ function findConflicts(options: VMOptions): OptionProblem[] {
   if (options.ready === 'ssh' && options.ssh === false) {
     report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
   }
-  if (options.network?.bootfile !== undefined && options.network.tftp === undefined) {
-    report(
-      'network.bootfile',
-      formatValue(options.network.bootfile),
-      "'network.tftp' beside it: the folder with that file",
-    )
-  }
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
+  if (isWellFormed) {
+    findDiskConflicts(options, report)
+    findMachineConflicts(options, report)
+    findNetworkConflicts(options, report)
+  }
   return problems
 }
 
 /** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */
-function reportClosedUdp(
-  { hostfwd, network }: VMOptions,
-  report: (path: string, got: string, expected: string) => void,
-): void {
-  if (!Array.isArray(hostfwd) || network?.internet === true) return
+function reportClosedUdp({ hostfwd, network }: VMOptions, report: Report): void {
+  const [first] = Array.isArray(network) ? network : [network]
+  if (!Array.isArray(hostfwd) || first?.internet === true) return
   hostfwd.forEach((forward, index) => {
     if (forward?.protocol !== 'udp') return
     report(
@@ -110,10 +112,7 @@ function reportClosedUdp(
   })
 }
 
-function reportDoublePorts(
-  options: VMOptions,
-  report: (path: string, got: string, expected: string) => void,
-): void {
+function reportDoublePorts(options: VMOptions, report: Report): void {
   if (!Array.isArray(options.hostfwd)) return
   const taken = new Map<string, string>()
   const ssh = options.ssh === false ? undefined : options.ssh?.hostPort

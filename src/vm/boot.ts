@@ -132,6 +132,7 @@ async function startOnce(
 ): Promise<Session> {
   const state = origin.frozen === undefined ? undefined : await open(origin.frozen.state, 'r')
   try {
+    await machine.tpm?.start()
     const command = buildCommand(machine, origin)
     return await Session.start(
       machine,
@@ -151,12 +152,16 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     sandbox: host.hasSandbox,
     overlay: machine.overlay,
     diskSecretFile: machine.diskSecretFile,
+    disks: machine.disks,
+    firmware: machine.firmware,
+    tpmSocket: machine.tpm?.socket,
     qmpSocket: listeners.qmp.path,
     serialSocket: listeners.serial.path,
     serialLog: workspace.path('serial.log'),
     agentSocket: listeners.agent.path,
     residentSocket: listeners.resident.path,
     mac: machine.identity.mac,
+    furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
     hostPorts: machine.ports.hostPorts,
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),

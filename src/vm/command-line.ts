@@ -12,6 +12,8 @@ export function commandLineByHand(machine: Machine): string {
     accelerator: machine.host.accelerator,
     hostPorts: machine.ports.hostPorts,
     mac: machine.identity.mac,
+    furtherMacs: machine.identity.furtherMacs,
+    firmware: machine.host.firmware,
   })
   return [file, ...args].map((word) => quoteWord(word)).join(' ')
 }

@@ -3,6 +3,7 @@ import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
+import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
 import type { OptionProblem } from '../spec/validate-options.js'
@@ -12,7 +13,12 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
   const problems = await Promise.all([
     checkPath('kernel', options.kernel, 'file'),
     checkPath('initrd', options.initrd, 'file'),
-    checkPath('network.tftp', options.network?.tftp, 'folder'),
+    ...cards(options).map(({ path, card }) => checkPath(`${path}.tftp`, card.tftp, 'folder')),
+    checkPath(
+      'firmware.vars',
+      typeof options.firmware === 'object' ? options.firmware?.vars : undefined,
+      'file',
+    ),
     checkKey(options.ssh),
     checkPath('image.secret.file', secretFile(options.image), 'file'),
   ])
@@ -35,8 +41,20 @@ export async function findQemuProblems<VM>(
   return [
     ...check('machine', options.machine, machines, 'a machine type'),
     ...check('cpu', cpu, cpus, 'a CPU model'),
-    ...check('network.model', options.network?.model, devices, 'a network card'),
+    ...cards(options).flatMap(({ path, card }) =>
+      check(`${path}.model`, card.model, devices, 'a network card'),
+    ),
   ]
+}
+
+/** The cards that are objects at all, and where they are. */
+function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: NetworkOptions }> {
+  const isList = Array.isArray(network)
+  const all: readonly unknown[] = isList ? network : [network]
+  return all.flatMap((card, index) => {
+    if (typeof card !== 'object' || card === null) return []
+    return [{ path: isList ? `network[${index}]` : 'network', card: card as NetworkOptions }]
+  })
 }
 
 async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {

@@ -3,8 +3,11 @@ import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
+import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
+import type { DiskFile } from '../qemu/command.js'
 import type { QemuProcess } from '../qemu/process.js'
+import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
@@ -18,6 +21,10 @@ export interface MachineHost {
   readonly accelerator: 'kvm' | 'tcg'
   /** How much longer things take here than on a host with KVM; 1 and more. */
   readonly timeFactor: number
+  /** Where UEFI firmware is, for a machine that has it. */
+  readonly firmware?: UefiFiles | undefined
+  /** The program swtpm, for a machine with a TPM. */
+  readonly swtpm?: string | undefined
 }
 
 /** The keys of one machine: made for it, thrown away with it. */
@@ -30,6 +37,8 @@ export interface MachineKeys {
 export interface MachineIdentity {
   /** The address of its network card, as `52:54:00:12:34:56`. */
   readonly mac: string
+  /** Those of its other cards, in their order. */
+  readonly furtherMacs: readonly string[]
   /** 32 hexadecimal digits. */
   readonly machineId: string
 }
@@ -93,6 +102,11 @@ export interface Machine {
   readonly overlay: string | undefined
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
+  /** The files of the further disks; undefined for an empty drive. */
+  readonly disks: ReadonlyArray<DiskFile | undefined>
+  /** The firmware, with variables of this machine's own. */
+  readonly firmware: UefiFiles | undefined
+  readonly tpm: TpmEmulator | undefined
   readonly ports: PortReservation
   setPorts(ports: PortReservation): void
   log: (line: string) => void

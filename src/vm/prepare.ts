@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
@@ -7,13 +7,16 @@ import { generateSshKeyPair, toDropbearHostKey } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
+import type { UefiFiles } from '../host/firmware.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { createOverlay } from '../image/overlay.js'
 import type { QemuProcess } from '../qemu/process.js'
+import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
+import { makeDisks, writeSecret } from './further-disks.js'
 import { Keeper } from './keeper.js'
 import type {
   FrozenMachine,
@@ -74,20 +77,35 @@ export async function prepareMachine(
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
   const isTemplate = settings.memoryFile !== undefined
-  const [qmp, serial, agent, resident, smbiosFiles, overlay, diskSecretFile, ports, serialLog] =
-    await settleAll([
-      listen('qmp.sock'),
-      listen('serial.sock'),
-      listen('agent.sock'),
-      listen('resident.sock'),
-      writeCredentials(workspace, { spec, identity, keys, isTemplate }),
-      makeOverlay(workspace, spec, settings.frozen),
-      writeDiskSecret(workspace, spec),
-      reservePorts(spec.forwards),
-      takeSerialLog(workspace, settings.frozen),
-    ])
+  const [
+    qmp,
+    serial,
+    agent,
+    resident,
+    smbiosFiles,
+    overlay,
+    diskSecretFile,
+    disks,
+    firmware,
+    ports,
+    serialLog,
+  ] = await settleAll([
+    listen('qmp.sock'),
+    listen('serial.sock'),
+    listen('agent.sock'),
+    listen('resident.sock'),
+    writeCredentials(workspace, { spec, identity, keys, isTemplate }),
+    makeOverlay(workspace, spec, settings.frozen),
+    writeDiskSecret(workspace, spec),
+    makeDisks(workspace, spec),
+    copyVariables(workspace, spec, host),
+    reservePorts(spec.forwards),
+    takeSerialLog(workspace, settings.frozen),
+  ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
+  const tpm = planTpm(workspace, spec, host, keeper === undefined)
+  cleanup.defer(() => (keeper?.hasGuest ? tpm?.leave() : tpm?.stop()))
   const machine: Machine = {
     id: randomBytes(4).toString('hex'),
     spec,
@@ -110,6 +128,9 @@ export async function prepareMachine(
     smbiosFiles,
     overlay,
     diskSecretFile,
+    disks,
+    firmware,
+    tpm,
     get ports() {
       return reservation
     },
@@ -134,9 +155,17 @@ export async function prepareMachine(
 }
 
 /** QEMU's own range of addresses, as for `virtio-net-pci,mac=`. */
-function makeIdentity(spec: MachineSpec): MachineIdentity {
+function makeMac(): string {
   const own = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
-  return { mac: spec.network.mac ?? `52:54:00:${own}`, machineId: randomBytes(16).toString('hex') }
+  return `52:54:00:${own}`
+}
+
+function makeIdentity(spec: MachineSpec): MachineIdentity {
+  return {
+    mac: spec.network.mac ?? makeMac(),
+    furtherMacs: spec.furtherNetworks.map(({ mac }) => mac ?? makeMac()),
+    machineId: randomBytes(16).toString('hex'),
+  }
 }
 
 /** Keys are made where nobody says how to log in and the image takes them at boot. */
@@ -195,11 +224,32 @@ async function makeOverlay(
 
 /** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
 async function writeDiskSecret(workspace: Workspace, spec: MachineSpec): Promise<string | undefined> {
-  const secret = spec.image?.disk?.encryption?.secret
-  if (secret === undefined) return undefined
-  const path = workspace.path('disk-secret')
-  await writeFile(path, typeof secret === 'string' ? secret : await readFile(secret.file), { mode: 0o600 })
-  return path
+  return writeSecret(workspace, spec.image?.disk, 'disk-secret')
+}
+
+/** The firmware writes its variables: each guest has a copy of those that it begins with. */
+async function copyVariables(
+  workspace: Workspace,
+  { firmware }: MachineSpec,
+  { firmware: files }: MachineHost,
+): Promise<UefiFiles | undefined> {
+  if (firmware.type === 'bios' || files === undefined) return undefined
+  const path = workspace.path('uefi-vars')
+  await copyFile(firmware.vars ?? files.vars.path, path)
+  await chmod(path, 0o600) // that of the package may be read-only
+  return { ...files, vars: { path, format: files.vars.format } }
+}
+
+function planTpm(
+  workspace: Workspace,
+  { tpm }: MachineSpec,
+  { swtpm: program }: MachineHost,
+  endsWithUs: boolean,
+): TpmEmulator | undefined {
+  if (tpm === undefined || program === undefined) return undefined
+  const { version } = tpm
+  const stateDir = workspace.path('tpm')
+  return new TpmEmulator({ program, version, stateDir, socket: workspace.socket('tpm.sock'), endsWithUs })
 }
 
 /** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */

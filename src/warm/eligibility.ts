@@ -26,8 +26,31 @@ const ROWS: readonly Row<never>[] = [
     reason: 'with a `ready` of its own the test is to see the guest boot',
   },
   {
-    applies: ({ bootOrder, network }) => bootOrder !== undefined || network.tftp !== undefined,
+    applies: ({ bootOrder, bootMenu, network }) =>
+      bootOrder !== undefined || bootMenu || network.tftp !== undefined,
     reason: 'a boot order and network boots are about booting',
+  },
+  {
+    applies: ({ systemDisk, disks, network, furtherNetworks }) =>
+      [systemDisk, ...disks, network, ...furtherNetworks].some(({ bootIndex }) => bootIndex !== undefined),
+    reason: 'a place in the boot order is about booting',
+  },
+  { applies: ({ firmware }) => firmware.type === 'uefi', reason: 'UEFI firmware has variables of its own' },
+  { applies: ({ tpm }) => tpm !== undefined, reason: 'a TPM has keys of its own' },
+  {
+    applies: ({ disks }) => disks.length > 0,
+    reason: 'only the system disk is frozen, and there are others',
+  },
+  {
+    applies: ({ network, furtherNetworks }) =>
+      furtherNetworks.length > 0 || Object.values(network.addresses).some((value) => value !== undefined),
+    reason: 'a clone is given the default address of one card',
+  },
+  { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
+  { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
+  {
+    applies: ({ devices }) => devices.others.length > 0,
+    reason: '`devices` may have some that cannot be frozen',
   },
   { applies: (_, { kernel }) => kernel !== undefined, reason: 'a kernel of its own is about booting' },
   {

@@ -3,7 +3,7 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import type { MachineHost } from '../vm/machine.js'
 
 /** Count up when what a template is made of, or how a guest goes on from it, changes. */
-const REVISION = 3
+const REVISION = 4
 
 /**
  * Everything that the RAM, the devices and the disk of a frozen guest depend on: where anything differs, it is another
@@ -13,7 +13,8 @@ export function describeTemplate(
   spec: MachineSpec<never>,
   host: MachineHost,
 ): Readonly<Record<string, unknown>> {
-  const { image, machine, cpu, cpus: cpuCount, memoryBytes, directBoot, network } = spec
+  const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth } = spec
+  const { directBoot, systemDisk, network, devices } = spec
   const seesHostCpu = host.accelerator === 'kvm'
   return {
     revision: REVISION,
@@ -24,8 +25,12 @@ export function describeTemplate(
     machine,
     cpu,
     cpuCount,
+    topology,
     memoryBytes,
+    memoryGrowth,
     directBoot,
+    systemDisk,
+    devices,
     card: network.model,
   }
 }

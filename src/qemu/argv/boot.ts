@@ -1,9 +1,10 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
-export function bootArgs({ bootOrder, directBoot }: MachineSpec): string[] {
+export function bootArgs({ bootOrder: order, bootMenu, directBoot }: MachineSpec): string[] {
   const args: string[] = []
-  if (bootOrder !== undefined) args.push('-boot', joinOption('', { order: bootOrder }))
+  const menu = bootMenu ? 'on' : undefined
+  if (order !== undefined || bootMenu) args.push('-boot', joinOption('', { order, menu }))
   if (directBoot !== undefined) {
     const { kernel, initrd, append } = directBoot
     args.push('-kernel', kernel)

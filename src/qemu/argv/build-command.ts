@@ -2,8 +2,11 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { QemuCommand, Wiring } from '../command.js'
 import { bootArgs } from './boot.js'
 import { channelArgs, terminalArgs } from './channels.js'
+import { clockArgs } from './clock.js'
 import { cpuArgs } from './cpu.js'
-import { snapshotDiskArgs, systemDiskArgs } from './disks.js'
+import { deviceArgs } from './devices.js'
+import { diskArgs, snapshotDiskArgs } from './disks.js'
+import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { memoryArgs, memoryFileArgs } from './memory.js'
@@ -20,10 +23,14 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...clockArgs(spec),
+    ...firmwareArgs(spec, wiring),
     ...bootArgs(spec),
-    ...systemDiskArgs(spec, wiring),
+    ...diskArgs(spec, wiring),
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
+    ...tpmArgs(spec, wiring),
+    ...deviceArgs(spec),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
     ...spec.qemuArgs,
@@ -34,17 +41,20 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
 export function buildCommandByHand(
   spec: MachineSpec,
-  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts' | 'mac'>,
+  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts' | 'mac' | 'furtherMacs' | 'firmware'>,
 ): QemuCommand {
   const args = [
     ...identityArgs(spec),
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...clockArgs(spec),
+    ...firmwareArgs(spec, wiring),
     ...bootArgs(spec),
     ...snapshotDiskArgs(spec),
     ...networkArgs(spec, wiring),
     ...terminalArgs(),
+    ...deviceArgs(spec),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }

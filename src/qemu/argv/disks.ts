@@ -1,63 +1,151 @@
 import type { BaseImage } from '../../spec/base-image.js'
+import type { DiskSpec, SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
-import type { Wiring } from '../command.js'
+import type { DiskFile, Wiring } from '../command.js'
+import { type Place, placeDisks } from './disk-places.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
 /** The name by which QEMU's monitor knows the system's disk. */
 export const DISK_NODE = 'disk0-overlay'
-const SECRET_ID = 'disk0-secret'
 
-/** The system's disk: the overlay of this run, on the image. */
-export function systemDiskArgs(
-  { image }: MachineSpec,
-  { overlay, diskSecretFile }: Pick<Wiring, 'overlay' | 'diskSecretFile'>,
+/** The system's disk, which is the overlay of this run on the image, and the further ones. */
+export function diskArgs(
+  spec: MachineSpec,
+  { overlay, diskSecretFile, disks = [] }: Pick<Wiring, 'overlay' | 'diskSecretFile' | 'disks'>,
 ): string[] {
-  if (overlay === undefined) return []
+  const system =
+    overlay === undefined ? undefined : { path: overlay, format: 'qcow2', secretFile: diskSecretFile }
+  return connectAll(spec, {
+    system: system && open(system, 0, spec.image?.disk, { 'node-name': DISK_NODE }),
+    further: spec.disks.map(({ content }, index) => {
+      const file = disks[index]
+      return file && open(file, index + 1, content.kind === 'image' ? content.file : undefined)
+    }),
+  })
+}
+
+/** The same disks without overlays of ours: QEMU makes snapshots of its own, and drops them. */
+export function snapshotDiskArgs(spec: MachineSpec): string[] {
+  const openBase = (base: Disk, index: number) =>
+    open({ ...base, secretFile: secretByHand(base) }, index, base, { snapshot: 'on' })
+  return connectAll(spec, {
+    system: spec.image?.disk && openBase(spec.image.disk, 0),
+    further: spec.disks.map(({ content }, index) => {
+      if (content.kind === 'image') return openBase(content.file, index + 1)
+      return content.kind === 'new'
+        ? { secrets: [], values: { ...NULL_DISK, 'file.size': content.bytes } }
+        : undefined
+    }),
+  })
+}
+
+/** A new disk by hand: it reads as zeroes, and a snapshot takes what is written. */
+const NULL_DISK = { 'file.driver': 'null-co', 'file.read-zeroes': 'on', format: 'raw', snapshot: 'on' }
+
+type Disk = NonNullable<BaseImage['disk']>
+
+/** What opens a drive: objects with its secrets, and the values of its `-drive`. */
+interface Opened {
+  readonly secrets: readonly string[]
+  readonly values: OptionValues
+}
+
+/** Opens a file that is `base`, or an overlay on it. A secret comes in a file: what stands in the command line, every user of the host can read. */
+function open(
+  { path, format, secretFile: file }: DiskFile,
+  index: number,
+  base: Disk | undefined,
+  more: OptionValues = {},
+): Opened {
+  const values = { file: path, format, ...more }
+  if (base?.encryption === undefined || file === undefined) return { secrets: [], values }
+  const id = `disk${index}-secret`
+  const key = `${path === base.path ? '' : 'backing.'}${base.format === 'luks' ? '' : 'encrypt.'}key-secret`
+  return { secrets: ['-object', joinOption('secret', { id, file })], values: { ...values, [key]: id } }
+}
+
+/** The person who types the command has the secret: where it was not in a file, it has to be put in one. */
+function secretByHand({ encryption }: Disk): string | undefined {
+  if (encryption === undefined) return undefined
+  return typeof encryption.secret === 'string' ? 'SECRET_FILE' : encryption.secret.file
+}
+
+function connectAll(
+  spec: MachineSpec,
+  {
+    system,
+    further,
+  }: { readonly system: Opened | undefined; readonly further: ReadonlyArray<Opened | undefined> },
+): string[] {
+  const places = placeDisks(spec, system !== undefined)
   return [
-    ...secretArgs(diskSecretFile),
-    ...diskArgs({
-      file: overlay,
-      format: 'qcow2',
-      'node-name': DISK_NODE,
-      ...keyOption(image?.disk, 'backing.'),
+    ...places.controllers,
+    ...(system === undefined || places.system === undefined
+      ? []
+      : connect(spec.systemDisk, 'disk0', places.system, system)),
+    ...spec.disks.flatMap((disk, index) => {
+      const place = places.further[index]
+      return place === undefined ? [] : connect(disk, `disk${index + 1}`, place, further[index])
     }),
   ]
 }
 
-/** The system's disk without an overlay of ours: QEMU makes a snapshot of its own, and drops it. */
-export function snapshotDiskArgs({ image }: MachineSpec): string[] {
-  const disk = image?.disk
-  if (disk === undefined) return []
-  return [
-    ...secretArgs(secretByHand(disk)),
-    ...diskArgs({ file: disk.path, format: disk.format, snapshot: 'on', ...keyOption(disk, '') }),
-  ]
+/** The drive, and the device that shows it to the guest. A drive with nothing in it has the device alone. */
+function connect(
+  disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
+  id: string,
+  place: Place,
+  opened: Opened | undefined,
+): string[] {
+  const isCd = disk.media === 'cdrom'
+  const device = deviceOf(disk, { drive: opened && id, place, isCd, id })
+  if (opened === undefined) return device
+  const drive = joinOption('', {
+    ...(disk.interface === 'pflash' ? { if: 'pflash', unit: place.unit } : { id, if: 'none' }),
+    ...opened.values,
+    media: isCd ? 'cdrom' : undefined,
+    readonly: disk.isReadonly ? 'on' : undefined,
+    cache: disk.cache,
+    discard: disk.discard,
+  })
+  return [...opened.secrets, '-drive', drive, ...device]
 }
 
-type Disk = BaseImage['disk']
-
-/** A secret comes in a file: what stands in the command line, every user of the host can read. */
-function secretArgs(file: string | undefined): string[] {
-  return file === undefined ? [] : ['-object', joinOption('secret', { id: SECRET_ID, file })]
-}
-
-function keyOption(disk: Disk, prefix: 'backing.' | ''): Record<string, string> {
-  if (disk?.encryption === undefined) return {}
-  return { [`${prefix}${disk.format === 'luks' ? '' : 'encrypt.'}key-secret`]: SECRET_ID }
-}
-
-/** The person who types the command has the secret: where it was not in a file, it has to be put in one. */
-function secretByHand(disk: Disk): string | undefined {
-  if (disk?.encryption === undefined) return undefined
-  const { secret } = disk.encryption
-  return typeof secret === 'string' ? 'SECRET_FILE' : secret.file
-}
-
-function diskArgs(disk: OptionValues): string[] {
-  return [
-    '-drive',
-    joinOption('', { id: 'disk0', if: 'none', ...disk, discard: 'unmap' }),
-    '-device',
-    'virtio-blk-pci,drive=disk0',
-  ]
+function deviceOf(
+  disk: SystemDiskSpec,
+  {
+    drive,
+    place,
+    isCd,
+    id,
+  }: {
+    readonly drive: string | undefined
+    readonly place: Place
+    readonly isCd: boolean
+    readonly id: string
+  },
+): string[] {
+  const { bus, unit } = place
+  const { serial, bootIndex: bootindex } = disk
+  const device = (driver: string, values: OptionValues) => ['-device', joinOption(driver, values)]
+  switch (disk.interface) {
+    case 'virtio':
+      return device('virtio-blk-pci', { drive, serial, bootindex })
+    case 'scsi':
+      return device(isCd ? 'scsi-cd' : 'scsi-hd', { bus, 'scsi-id': unit, drive, serial, bootindex })
+    case 'ide':
+    case 'sata':
+      return device(isCd ? 'ide-cd' : 'ide-hd', { bus, unit, drive, serial, bootindex })
+    case 'usb':
+      return device('usb-storage', { bus, drive, serial, bootindex })
+    case 'nvme':
+      // An NVMe drive without a serial number does not exist.
+      return device('nvme', { drive, serial: serial ?? id, bootindex })
+    case 'sd':
+      return device('sd-card', { drive })
+    case 'floppy':
+      return device('floppy', { unit, drive, bootindex })
+    case 'pflash': // part of the machine
+      return []
+  }
 }

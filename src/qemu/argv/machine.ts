@@ -4,7 +4,7 @@ import { joinOption } from './join-option.js'
 import { RAM_ID } from './memory.js'
 
 export function machineArgs(
-  { machine }: MachineSpec,
+  { machine, firmware }: MachineSpec,
   { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
 ): string[] {
   return [
@@ -15,6 +15,7 @@ export function machineArgs(
       graphics: 'off',
       usb: 'off',
       ...fastPc(machine),
+      smm: firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'memory-backend': memoryFile === undefined ? undefined : RAM_ID,
     }),
   ]

@@ -1,17 +1,31 @@
-import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
+/** Each card has a network of its own behind it; ports lead to the first. */
 export function networkArgs(
-  { network, forwards, bootOrder }: MachineSpec,
-  { hostPorts, mac }: Pick<Wiring, 'hostPorts' | 'mac'>,
+  { network, furtherNetworks, forwards, bootOrder }: MachineSpec,
+  { hostPorts, mac, furtherMacs = [] }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs'>,
 ): string[] {
-  const { model, internet, tftp, bootfile } = network
-  const netdev = joinOption('user', { id: 'net0', restrict: internet ? 'off' : 'on', tftp, bootfile })
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
-  // A card's boot ROM is only of use where the firmware may boot from the network.
-  const romfile = bootOrder?.includes('n') || tftp !== undefined ? undefined : ''
-  return ['-netdev', netdev + ports.join(''), '-device', joinOption(model, { netdev: 'net0', mac, romfile })]
+  const isBooted = bootOrder?.includes('n') === true
+  return [network, ...furtherNetworks].flatMap((card, index) => [
+    '-netdev',
+    userNetwork(card, index) + (index === 0 ? ports.join('') : ''),
+    '-device',
+    joinOption(card.model, {
+      netdev: `net${index}`,
+      mac: index === 0 ? mac : furtherMacs[index - 1],
+      bootindex: card.bootIndex,
+      // A card's boot ROM is only of use where the firmware may boot from the network.
+      romfile: isBooted || card.bootIndex !== undefined || card.tftp !== undefined ? undefined : '',
+    }),
+  ])
+}
+
+function userNetwork({ internet, tftp, bootfile, addresses }: NetworkSpec, index: number): string {
+  const restrict = internet ? 'off' : 'on'
+  return joinOption('user', { id: `net${index}`, restrict, tftp, bootfile, ...addresses })
 }

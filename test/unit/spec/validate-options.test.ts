@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { VMOptions } from '../../../src/spec/options.js'
 import { findOptionProblems, optionError } from '../../../src/spec/validate-options.js'
 
 const problems = (options: unknown) =>
@@ -66,7 +67,7 @@ test.each([
   ['12x', '"12x"'],
   [Number.NaN, 'NaN'],
   ['', '""'],
-  [{}, '{}'],
+  [[], '[]'],
 ])('memory %j is refused', (memory, got) => {
   expect(problems({ memory })).toEqual([
     `memory: got ${got}; expected an amount of memory such as '512M', '2G', or a number of MiB above 0`,
@@ -143,4 +144,97 @@ test.each([
   [{ keepOnFailure: Number.POSITIVE_INFINITY }, 'keepOnFailure: expected true, false, or for how long'],
 ])('what is kept of a failure is said clearly: %j', (options, message) => {
   expect(optionError(findOptionProblems(options)).message).toContain(message)
+})
+
+test.each<[VMOptions, string]>([
+  [
+    { hda: 'a', image: 'b' },
+    'hda: got a disk to boot from beside `image`; expected one of both: either is the disk that is booted from',
+  ],
+  [
+    { cdrom: 'a', hdc: 'b' },
+    'cdrom: got a CD beside `hdc`; expected one of both, as they have one place; or the CD in `disks`',
+  ],
+  [{ disks: [{}] }, 'disks[0]: got a disk with nothing on it; expected `image`, or `size` for a new one'],
+  [
+    { disks: [{ image: 'a', size: '1G' }] },
+    'disks[0].size: got a size beside an image; expected one of both: an image has its size',
+  ],
+  [
+    { disks: [{ image: 'a', media: 'cdrom', interface: 'virtio' }] },
+    "disks[0].interface: got 'virtio' for a CD; expected 'ide' or 'sata' or 'scsi' or 'usb'",
+  ],
+  [
+    { disks: [{ size: 1, interface: 'ide', index: 1 }], hdb: 'a' },
+    "hdb: got place 1 at 'ide', where disks[0] is; expected another `index`",
+  ],
+  [
+    { disks: [{ size: 1, bootIndex: 1 }], network: { bootIndex: 1 } },
+    'network.bootIndex: got 1; expected another than that of disks[0]',
+  ],
+  [
+    { disks: [{ size: 1, snapshot: false }] },
+    'disks[0].snapshot: got false; expected the path of a file in `image` beside it: what the guest writes goes there',
+  ],
+  [
+    { disks: [{ image: './a.img', snapshot: false }] },
+    'disks[0].snapshot: got false; expected `format` beside it: a guest that writes to a file could make it look like another format',
+  ],
+  [
+    { cpus: { sockets: 2, cores: 2, threads: 1, count: 3 } },
+    'cpus: got count 3 for an arrangement of 4; expected a `count` of 4',
+  ],
+  [{ cpus: { count: 4, maxcpus: 2 } }, 'cpus.count: got 4; expected no more than `maxcpus`, 2'],
+  [{ memory: { size: '1G', max: '512M' } }, 'memory.max: got 512 MiB; expected more than `size`, 1 GiB'],
+  [
+    { memory: { slots: 2 } },
+    'memory.slots: got 2; expected `max` beside it: how much memory there may be in all',
+  ],
+  [
+    { memory: '1G', numa: [{ memory: '512M' }] },
+    'numa: got nodes of 512 MiB; expected as much as `memory`, 1 GiB',
+  ],
+  [
+    { numa: [{ memory: '512M', cpus: [1] }] },
+    'numa[0].cpus: got CPU 1; expected a CPU below 1, as many as `cpus` says',
+  ],
+  [
+    { machine: 'pc', firmware: { type: 'uefi', secureBoot: true } },
+    "machine: got 'pc' with secure boot; expected 'q35': other machines cannot keep the firmware's variables from the guest",
+  ],
+  [
+    { tpm: { version: '1.2', model: 'crb' } },
+    "tpm.model: got 'crb' of a TPM 1.2; expected 'tis': only a TPM 2.0 has that interface",
+  ],
+  [
+    { network: [{}, { net: '10.9.0.0/24', dns: '10.0.2.3' }] },
+    'network[1].dns: got "10.0.2.3"; expected an address of the network 10.9.0.0/24',
+  ],
+])('%j cannot be together', (options, problem) => {
+  expect(problems(options)).toEqual([problem])
+})
+
+test.each<[unknown, string]>([
+  [{ firmware: 'efi' }, "firmware: got \"efi\"; expected 'bios' or 'uefi'"],
+  [{ tpm: 'yes' }, 'tpm: got "yes"; expected true or false'],
+  [
+    { disks: [{ size: '1G', interface: 'sas' }] },
+    "disks[0].interface: got \"sas\"; expected 'virtio' or 'scsi' or 'ide' or 'sata' or 'usb' or 'nvme' or 'sd' or 'floppy' or 'pflash'",
+  ],
+  [{ disks: [{ sise: '1G' }] }, "disks[0].sise: got an option that does not exist; expected 'size'"],
+  [
+    { rtc: { base: 'yesterday' } },
+    "rtc.base: got \"yesterday\"; expected 'utc', 'localtime', or a time such as '2030-01-31T12:00:00'",
+  ],
+  [
+    { devices: [{ driver: 'a,b=c' }] },
+    'devices[0].driver: got "a,b=c"; expected a device as QEMU names it, such as \'virtio-rng-pci\'',
+  ],
+  [
+    { devices: [{ driver: 'a', 'b,c': 1 }] },
+    'devices[0].b,c: got 1; expected a property with text, a number, true or false',
+  ],
+  [{ network: [] }, 'network: got []; expected at least one card'],
+])('%j is refused', (options, problem) => {
+  expect(problems(options)[0]).toBe(problem)
 })

@@ -45,6 +45,12 @@ test.each<[VMOptions]>([
   [{ cpu: 'qemu64' }],
   [{ machine: 'q35' }],
   [{ append: 'debug' }],
+  [{ cpus: { count: 1, maxcpus: 2 } }],
+  [{ memory: { max: '1G' } }],
+  [{ systemDisk: { serial: 'A' } }],
+  [{ vga: 'std' }],
+  [{ rng: true }],
+  [{ watchdog: true }],
   [{ network: { model: 'e1000' } }],
 ])('%j is another machine: another template', (options) => {
   expect(key(options)).not.toBe(key({}))

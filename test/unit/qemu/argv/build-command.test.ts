@@ -117,6 +117,81 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     ['-kernel', '/k', '-append', 'a b'],
   ],
   ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
+  ['a boot menu', { boot: 'd', bootMenu: true }, ['-boot', 'order=d,menu=on']],
+  [
+    'an arrangement of CPUs',
+    { cpus: { count: 2, sockets: 2, cores: 2, threads: 1, maxcpus: 4 } },
+    ['-smp', '2,maxcpus=4,sockets=2,cores=2,threads=1'],
+  ],
+  ['as many CPUs as are arranged', { cpus: { sockets: 2, cores: 3 } }, ['-smp', '6,sockets=2,cores=3']],
+  [
+    'memory that can grow',
+    { memory: { size: '1G', max: '4G' } },
+    ['-m', 'size=1048576k,slots=8,maxmem=4194304k'],
+  ],
+  [
+    'NUMA nodes',
+    { cpus: 3, numa: [{ memory: '1G', cpus: [0, 2] }, { memory: '2G' }] },
+    [
+      ...['-m', 'size=3145728k'],
+      ...[
+        '-object',
+        'memory-backend-ram,id=node0,size=1048576k',
+        '-numa',
+        'node,nodeid=0,memdev=node0,cpus=0,cpus=2',
+      ],
+      ...['-object', 'memory-backend-ram,id=node1,size=2097152k', '-numa', 'node,nodeid=1,memdev=node1'],
+    ],
+  ],
+  ['a clock', { rtc: { base: 'localtime', clock: 'vm' } }, ['-rtc', 'base=localtime,clock=vm']],
+  [
+    'another interface of the system disk',
+    { systemDisk: { interface: 'scsi', serial: 'A,B', bootIndex: 1, cache: 'none', discard: 'ignore' } },
+    [
+      ...['-device', 'virtio-scsi-pci,id=scsi'],
+      ...[
+        '-drive',
+        'id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,cache=none,discard=ignore',
+      ],
+      ...['-device', 'scsi-hd,bus=scsi.0,scsi-id=0,drive=disk0,serial=A,,B,bootindex=1'],
+    ],
+  ],
+  ['an empty CD drive', { disks: [{ media: 'cdrom' }] }, ['-device', 'ide-cd,bus=ide.0,unit=0']],
+  [
+    'an empty CD drive at SATA',
+    { machine: 'q35', disks: [{ media: 'cdrom', index: 3 }] },
+    ['-device', 'ide-cd,bus=ide.3,unit=0'],
+  ],
+  [
+    'several cards',
+    { network: [{ bootIndex: 2 }, { model: 'e1000', internet: true, ipv6: false }] },
+    [
+      ...['-device', 'virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,bootindex=2'],
+      ...[
+        '-netdev',
+        'user,id=net1,restrict=off,net=10.0.3.0/24,ipv6=off',
+        '-device',
+        'e1000,netdev=net1,romfile=',
+      ],
+    ],
+  ],
+  [
+    'devices',
+    {
+      vga: 'qxl',
+      rng: true,
+      balloon: true,
+      watchdog: { action: 'pause' },
+      sound: 'ich6',
+      devices: [{ driver: 'pvpanic', ioport: 1285, events: true, id: 'a,b' }],
+    },
+    [
+      ...['-vga', 'qxl', '-device', 'virtio-rng-pci', '-device', 'virtio-balloon-pci'],
+      ...['-device', 'i6300esb', '-action', 'watchdog=pause'],
+      ...['-audiodev', 'none,id=sound', '-device', 'intel-hda', '-device', 'hda-duplex,audiodev=sound'],
+      ...['-device', 'pvpanic,ioport=1285,events=on,id=a,,b'],
+    ],
+  ],
   ['raw arguments last', { qemuArgs: ['-d', 'int'] }, ['-d', 'int']],
 ]
 

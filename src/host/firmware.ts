@@ -1,0 +1,135 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { vmError } from '../errors.js'
+import { installCommand, readDistribution } from './distribution.js'
+
+/** A file of the firmware's. */
+interface FirmwareFile {
+  readonly path: string
+  readonly format: string
+}
+
+/** UEFI firmware of this host, in two files. */
+export interface UefiFiles {
+  readonly code: FirmwareFile
+  /** What a guest's own variables begin with. */
+  readonly vars: FirmwareFile
+}
+
+export interface FirmwareWish {
+  readonly arch: string
+  /** As `-machine` names it: `pc`, `q35`, or one with a version. */
+  readonly machine: string
+  readonly secureBoot: boolean
+}
+
+export interface FirmwareOptions {
+  /** Where descriptors are, the most important first. @default the user's, the administrator's, the distribution's */
+  readonly folders?: readonly string[]
+  readonly osReleasePath?: string | undefined
+}
+
+/**
+ * Finds UEFI firmware by the descriptors that packages of firmware install (QEMU's docs/interop/firmware.json): a file in
+ * a more important folder hides those of its name in others, and of what fits, the first by name counts.
+ *
+ * @throws {InfrastructureError} FIRMWARE_NOT_FOUND when no firmware of this host fits.
+ */
+export async function findUefi(wish: FirmwareWish, options: FirmwareOptions = {}): Promise<UefiFiles> {
+  const folders = options.folders ?? descriptorFolders()
+  const descriptors = await readDescriptors(folders)
+  for (const descriptor of descriptors) {
+    const files = readFiles(descriptor)
+    if (files !== undefined && fits(descriptor, wish)) return files
+  }
+  const { name, packageManager } = readDistribution(options.osReleasePath)
+  const command = installCommand(['ovmf'], packageManager)
+  throw vmError('FIRMWARE_NOT_FOUND', {
+    summary: `No UEFI firmware${wish.secureBoot ? ' with secure boot' : ''} for ${wish.arch} guests with the machine '${wish.machine}' was found.`,
+    expected: `a descriptor of one in ${folders.join(', ')}`,
+    got: descriptors.length === 0 ? 'no descriptor' : `${descriptors.length} of other firmware`,
+    hint:
+      command === undefined
+        ? `install OVMF, the package \`ovmf\` or \`edk2-ovmf\`, with the package manager of ${name}.`
+        : `run \`${command}\`.`,
+  })
+}
+
+function descriptorFolders(env: NodeJS.ProcessEnv = process.env): string[] {
+  const config = env.XDG_CONFIG_HOME || join(homedir(), '.config')
+  return [join(config, 'qemu/firmware'), '/etc/qemu/firmware', '/usr/share/qemu/firmware']
+}
+
+interface Descriptor {
+  readonly 'interface-types'?: readonly string[]
+  readonly mapping?: {
+    readonly device?: string
+    readonly mode?: string
+    readonly executable?: { readonly filename?: string; readonly format?: string }
+    readonly 'nvram-template'?: { readonly filename?: string; readonly format?: string }
+  }
+  readonly targets?: ReadonlyArray<{ readonly architecture?: string; readonly machines?: readonly string[] }>
+  readonly features?: readonly string[]
+}
+
+async function readDescriptors(folders: readonly string[]): Promise<Descriptor[]> {
+  const paths = new Map<string, string>()
+  for (const folder of folders) {
+    for (const name of await readdir(folder).catch(() => [] as string[])) {
+      if (name.endsWith('.json') && !paths.has(name)) paths.set(name, join(folder, name))
+    }
+  }
+  const sorted = [...paths].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path)
+  const texts = await Promise.all(sorted.map((path) => readFile(path, 'utf8').catch(() => '')))
+  // An empty file hides one of its name, as the format has it.
+  return texts.flatMap((text) => {
+    try {
+      return [JSON.parse(text) as Descriptor]
+    } catch {
+      return []
+    }
+  })
+}
+
+function readFiles({ mapping }: Descriptor): UefiFiles | undefined {
+  const [code, vars] = [mapping?.executable, mapping?.['nvram-template']]
+  const isFlash = mapping?.device === 'flash' && (mapping.mode ?? 'split') === 'split'
+  if (!isFlash || code?.filename === undefined || vars?.filename === undefined) return undefined
+  return {
+    code: { path: code.filename, format: code.format ?? 'raw' },
+    vars: { path: vars.filename, format: vars.format ?? 'raw' },
+  }
+}
+
+/** With secure boot, only firmware that has keys already refuses what nobody has signed. */
+function fits(
+  { 'interface-types': types = [], targets = [], features = [] }: Descriptor,
+  { arch, machine, secureBoot }: FirmwareWish,
+): boolean {
+  if (!types.includes('uefi')) return false
+  if (features.some((feature) => CONFIDENTIAL_ONLY.test(feature))) return false
+  const names = [machine, ...(LONG_NAMES[machine] ?? [])]
+  const isForMachine = targets.some(
+    ({ architecture, machines = [] }) =>
+      architecture === arch && machines.some((pattern) => names.some((name) => matches(name, pattern))),
+  )
+  const isSecure = features.includes('secure-boot') && features.includes('enrolled-keys')
+  return isForMachine && (secureBoot ? isSecure : !features.includes('requires-smm') && !isSecure)
+}
+
+/** What is for confidential computing alone. */
+const CONFIDENTIAL_ONLY = /^(amd-sev-snp|intel-tdx)$/
+/** Descriptors name machines with a version. */
+const LONG_NAMES: Readonly<Record<string, readonly string[]>> = {
+  pc: ['pc-i440fx-0'],
+  q35: ['pc-q35-0'],
+}
+
+function matches(name: string, pattern: string): boolean {
+  const literal = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  return new RegExp(`^${literal}$`).test(name)
+}

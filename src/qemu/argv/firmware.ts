@@ -1,0 +1,31 @@
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { DiskFile, Wiring } from '../command.js'
+import { joinOption } from './join-option.js'
+
+/** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. */
+export function firmwareArgs(
+  { firmware: spec }: MachineSpec,
+  { firmware }: Pick<Wiring, 'firmware'>,
+): string[] {
+  if (firmware === undefined || spec.type === 'bios') return []
+  const flash = ({ path: file, format }: DiskFile, unit: number, readonly?: 'on') => [
+    '-drive',
+    joinOption('', { if: 'pflash', unit, file, format, readonly }),
+  ]
+  // Only the firmware itself, in the system management mode, is to write to the variables.
+  const secure = spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
+  return [...flash(firmware.code, 0, 'on'), ...flash(firmware.vars, 1), ...secure]
+}
+
+/** The program that emulates the TPM waits at a socket. */
+export function tpmArgs({ tpm }: MachineSpec, { tpmSocket: path }: Pick<Wiring, 'tpmSocket'>): string[] {
+  if (tpm === undefined || path === undefined) return []
+  return [
+    '-chardev',
+    joinOption('socket', { id: 'tpm', path }),
+    '-tpmdev',
+    'emulator,id=tpm0,chardev=tpm',
+    '-device',
+    `tpm-${tpm.model},tpmdev=tpm0`,
+  ]
+}

@@ -1,0 +1,104 @@
+import { access, mkdir, rm } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { vmError } from '../errors.js'
+import { tieToParent } from './tie-to-parent.js'
+
+/** swtpm listens within some tens of milliseconds; a busy host takes seconds. */
+const START_MS = 20_000
+const LOOK_MS = 10
+
+export interface TpmSettings {
+  /** The program swtpm. */
+  readonly program: string
+  readonly version: '1.2' | '2.0'
+  /** The folder with what the TPM keeps, made if it is not there: the same for all power-ons of a machine. */
+  readonly stateDir: string
+  readonly socket: string
+  /** False: it goes on when this process ends, and ends with the QEMU that it serves. */
+  readonly endsWithUs: boolean
+}
+
+/** A TPM in a process of its own, which serves one QEMU after the other. It ends with the QEMU that it serves. */
+export class TpmEmulator {
+  readonly #settings: TpmSettings
+  #running: { readonly ended: Promise<unknown>; kill(): void; leave(): void } | undefined
+
+  constructor(settings: TpmSettings) {
+    this.#settings = settings
+  }
+
+  get socket(): string {
+    return this.#settings.socket
+  }
+
+  /**
+   * Starts it for the next QEMU.
+   * @throws {InfrastructureError} QEMU_FAILED when swtpm does not come to listen.
+   */
+  async start(): Promise<void> {
+    await this.stop()
+    const { execa } = await import('execa')
+    const { program, version, stateDir, socket, endsWithUs } = this.#settings
+    await rm(socket, { force: true })
+    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+    const args = [
+      'socket',
+      ...(version === '2.0' ? ['--tpm2'] : []),
+      ...['--tpmstate', `dir=${stateDir},mode=0600`],
+      ...['--ctrl', `type=unixio,path=${socket},mode=0600`],
+      '--terminate',
+    ]
+    const command = { file: program, args }
+    const tied = endsWithUs ? await tieToParent(command) : command
+    const child = execa(tied.file, tied.args, {
+      stdin: 'ignore',
+      all: true,
+      reject: false,
+      cleanup: endsWithUs,
+      detached: !endsWithUs,
+    })
+    let failure: string | undefined
+    const ended = child.then(({ all, exitCode, signal }) => {
+      failure = `${all || '(nothing was said)'}\n(exit code ${exitCode ?? signal})`
+    })
+    this.#running = {
+      ended,
+      kill: () => void child.kill('SIGKILL'),
+      leave: () => {
+        child.unref()
+      },
+    }
+    const until = performance.now() + START_MS
+    while (!(await exists(socket))) {
+      if (failure !== undefined || performance.now() > until) {
+        await this.stop()
+        throw vmError('QEMU_FAILED', {
+          summary: 'The TPM did not start: swtpm does not listen.',
+          evidence: [{ label: 'What swtpm said', text: failure ?? '(it still runs)' }],
+          hint: `see whether it starts by hand: ${[program, ...args].join(' ')}`,
+        })
+      }
+      await sleep(LOOK_MS)
+    }
+  }
+
+  /** Ends it; one that has ended with its QEMU is waited for. */
+  async stop(): Promise<void> {
+    this.#running?.kill()
+    await this.#running?.ended
+    this.#running = undefined
+  }
+
+  /** Lets go of one that is to go on without this process. */
+  leave(): void {
+    this.#running?.leave()
+    this.#running = undefined
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

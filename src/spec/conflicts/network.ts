@@ -1,0 +1,38 @@
+import { BlockList } from 'node:net'
+import type { NetworkOptions } from '../options/network.js'
+import type { VMOptions } from '../options.js'
+import { listNetworks } from '../resolve-network.js'
+import type { Report } from './report.js'
+
+/** Where QEMU's user network is, where nobody says otherwise. */
+const DEFAULT_NET = '10.0.2.0/24'
+
+/** What of the cards cannot be together. */
+export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+  const isList = Array.isArray(options.network)
+  const macs = new Map<string, string>()
+  listNetworks(options).forEach((card, index) => {
+    const path = isList ? `network[${index}]` : 'network'
+    if (card.bootfile !== undefined && card.tftp === undefined) {
+      report(`${path}.bootfile`, `"${card.bootfile}"`, `'${path}.tftp' beside it: the folder with that file`)
+    }
+    checkAddresses(path, card, index, report)
+    const mac = card.mac?.toLowerCase()
+    if (mac === undefined) return
+    const other = macs.get(mac)
+    if (other !== undefined) report(`${path}.mac`, `"${card.mac}"`, `another than that of ${other}`)
+    macs.set(mac, path)
+  })
+}
+
+function checkAddresses(path: string, card: NetworkOptions, index: number, report: Report): void {
+  const net = card.net ?? (index === 0 ? DEFAULT_NET : `10.0.${index + 2}.0/24`)
+  const [own = '', bits] = net.split('/')
+  const list = new BlockList()
+  list.addSubnet(own, Number(bits))
+  for (const name of ['host', 'dhcpstart', 'dns'] as const) {
+    const address = card[name]
+    if (address === undefined || list.check(address)) continue
+    report(`${path}.${name}`, `"${address}"`, `an address of the network ${net}`)
+  }
+}

@@ -1,0 +1,33 @@
+/** A device as QEMU names it, with its properties: `{ driver: 'virtio-balloon-pci', 'free-page-reporting': true }`. */
+export interface DeviceOptions {
+  /** Its name, as `qemu -device help` lists them (QEMU: `-device`). */
+  readonly driver: string
+  /** Its properties, as `qemu -device NAME,help` lists them. */
+  readonly [property: string]: string | number | boolean
+}
+
+/** A device that acts when the guest does not reset it in time. */
+export interface WatchdogOptions {
+  /** Which (QEMU: `-device`). @default 'i6300esb' */
+  readonly model?: 'i6300esb' | 'ib700'
+  /** What it does then (QEMU: `-action watchdog=`). @default 'reset' */
+  readonly action?: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug'
+}
+
+/** Further devices. */
+export interface DeviceOptionGroup {
+  /** The display card (QEMU: `-vga`). @default 'none' */
+  readonly vga?: 'none' | 'std' | 'cirrus' | 'vmware' | 'qxl' | 'virtio'
+  /** A sound card that nobody hears (QEMU: `-audiodev none` and `-device`). @default none */
+  readonly sound?: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb'
+  /** A USB 3 controller, for USB devices among `devices` (QEMU: `-device qemu-xhci`). @default false, but for a disk with the interface 'usb' */
+  readonly usb?: boolean
+  /** A source of random numbers (QEMU: `-device virtio-rng-pci`). @default false */
+  readonly rng?: boolean
+  /** A balloon, by which RAM is taken from the guest and given back (QEMU: `-device virtio-balloon-pci`). @default false */
+  readonly balloon?: boolean
+  /** A watchdog; `true` is one that resets the guest (QEMU: `-device i6300esb` and `-action`). @default false */
+  readonly watchdog?: boolean | WatchdogOptions
+  /** Any other device of this host's QEMU (QEMU: `-device`). @default none */
+  readonly devices?: readonly DeviceOptions[]
+}

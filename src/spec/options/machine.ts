@@ -1,0 +1,64 @@
+import type { MemorySize } from '../units.js'
+
+/** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
+export type AccelOption = 'auto' | 'kvm' | 'tcg'
+
+/** How the processors are arranged. What is left out QEMU works out from the rest. */
+export interface CpuTopology {
+  /** How many there are at the start (QEMU: `-smp`). @default as many as the arrangement makes, or the image's */
+  readonly count?: number
+  /** Sockets (QEMU: `-smp …,sockets=`). @default as many as are needed */
+  readonly sockets?: number
+  /** Dies in a socket (QEMU: `-smp …,dies=`). @default 1 */
+  readonly dies?: number
+  /** Cores in a die (QEMU: `-smp …,cores=`). @default as many as are needed */
+  readonly cores?: number
+  /** Threads of a core (QEMU: `-smp …,threads=`). @default 1 */
+  readonly threads?: number
+  /** How many there may be in all, those that are plugged in later among them (QEMU: `-smp …,maxcpus=`). @default `count` */
+  readonly maxcpus?: number
+}
+
+/** How much RAM there is, and how much there may be. */
+export interface MemoryOptions {
+  /** RAM at the start: MiB, or with a unit (QEMU: `-m`). @default the image's */
+  readonly size?: MemorySize
+  /** How much there may be in all, with what is plugged in later (QEMU: `-m …,maxmem=`). @default `size` */
+  readonly max?: MemorySize
+  /** Slots for memory that is plugged in later, 1 to 255 (QEMU: `-m …,slots=`). @default none */
+  readonly slots?: number
+}
+
+/** One NUMA node of the guest. */
+export interface NumaNode {
+  /** Its share of the RAM: MiB, or with a unit (QEMU: `-numa node,memdev=`). */
+  readonly memory: MemorySize
+  /** Its CPUs, counted from 0 (QEMU: `-numa node,cpus=`). @default none */
+  readonly cpus?: readonly number[]
+}
+
+/** What the guest's clock says when it starts, and what drives it. */
+export interface ClockOptions {
+  /** `'utc'`, `'localtime'`, or a date and time of the clock, as `'2030-01-31T12:00:00'` (QEMU: `-rtc base=`). @default 'utc' */
+  readonly base?: string
+  /** `host` follows the host's clock, `rt` its time since boot, `vm` stops while the guest is stopped (QEMU: `-rtc clock=`). @default 'host' */
+  readonly clock?: 'host' | 'rt' | 'vm'
+}
+
+/** Machine, CPU, memory and clock. */
+export interface MachineOptions {
+  /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
+  readonly accel?: AccelOption
+  /** The machine type, as `qemu -M ?` lists them (QEMU: `-machine`). @default 'pc', or 'q35' where secure boot is asked for */
+  readonly machine?: string
+  /** The CPU model with feature flags, as `qemu -cpu ?` lists them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
+  readonly cpu?: string
+  /** How many CPUs, or how they are arranged (QEMU: `-smp`). @default the image's: 1 for `tiny` */
+  readonly cpus?: number | CpuTopology
+  /** RAM: MiB, or with a unit: `'512M'`; or with how much may be plugged in (QEMU: `-m`). @default the image's: 256 MiB for `tiny` */
+  readonly memory?: MemorySize | MemoryOptions
+  /** NUMA nodes; their memory is the guest's (QEMU: `-numa`). @default none: all memory is alike */
+  readonly numa?: readonly NumaNode[]
+  /** The guest's clock (QEMU: `-rtc`). @default as the host's, in UTC */
+  readonly rtc?: ClockOptions
+}

@@ -1,0 +1,53 @@
+/** One port of the guest that is reached through a port of this host. */
+export interface HostForward {
+  /** The port in the guest, 1 to 65535. */
+  readonly guest: number
+  /** The port of this host, 1 to 65535. @default a free one, see `vm.hostPort()` */
+  readonly host?: number
+  /** Which kind of port. `'udp'` needs `network.internet`: QEMU drops a closed network's answers. @default 'tcp' */
+  readonly protocol?: 'tcp' | 'udp'
+  /** The address of this host to listen on. @default '127.0.0.1' */
+  readonly bind?: string
+}
+
+/** A network card of the guest and what is behind it. */
+export interface NetworkOptions {
+  /**
+   * Whether the guest reaches the host's network and the outside. Without it only forwarded ports, TFTP and
+   * QEMU's own DHCP work (QEMU: `-netdev user,restrict=`).
+   * @default false
+   */
+  readonly internet?: boolean
+  /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
+  readonly model?: string
+  /** The card's address, as `52:54:00:12:34:56` (QEMU: `-device …,mac=`). @default a random one of QEMU's range */
+  readonly mac?: string
+  /** The card's place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
+  readonly bootIndex?: number
+  /** A folder that the guest reads by TFTP, for network boots (QEMU: `-netdev user,tftp=`). @default none */
+  readonly tftp?: string
+  /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
+  readonly bootfile?: string
+  /** The network's addresses, as `10.0.2.0/24` (QEMU: `-netdev user,net=`). @default 10.0.2.0/24; 10.0.3.0/24 for the second card, and so on */
+  readonly net?: string
+  /** The host's address in it (QEMU: `-netdev user,host=`). @default the second of the network, 10.0.2.2 */
+  readonly host?: string
+  /** The first address that its DHCP server gives (QEMU: `-netdev user,dhcpstart=`). @default the 15th of the network, 10.0.2.15 */
+  readonly dhcpstart?: string
+  /** The address of its name server (QEMU: `-netdev user,dns=`). @default the third of the network, 10.0.2.3 */
+  readonly dns?: string
+  /** The name that its DHCP server gives the guest (QEMU: `-netdev user,hostname=`). @default none */
+  readonly hostname?: string
+  /** The domain that its DHCP server names (QEMU: `-netdev user,domainname=`). @default none */
+  readonly domainname?: string
+  /** Whether the network has IPv6 too (QEMU: `-netdev user,ipv6=`). @default true */
+  readonly ipv6?: boolean
+}
+
+/** The network. */
+export interface NetworkOptionGroup {
+  /** The network card and what is behind it; with a list, several: SSH and `hostfwd` go by the first (QEMU: `-netdev user` and `-device`). @default a card that reaches nothing by itself */
+  readonly network?: NetworkOptions | readonly NetworkOptions[]
+  /** Ports of the guest to reach from this host; that of SSH is forwarded by itself (QEMU: `-netdev user,hostfwd=`). @default none */
+  readonly hostfwd?: readonly HostForward[]
+}

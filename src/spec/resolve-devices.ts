@@ -1,0 +1,30 @@
+import { resolve } from 'node:path'
+import { DEFAULTS } from './defaults.js'
+import type { DeviceSpec, FirmwareSpec, MachineSpec } from './machine-spec.js'
+import type { DeviceOptionGroup } from './options/devices.js'
+import type { BootOptionGroup, UefiFirmware } from './options/firmware.js'
+
+export function resolveDevices(options: DeviceOptionGroup): DeviceSpec {
+  const { watchdog = false } = options
+  return {
+    vga: options.vga === 'none' ? undefined : options.vga,
+    sound: options.sound,
+    usb: options.usb ?? false,
+    rng: options.rng ?? false,
+    balloon: options.balloon ?? false,
+    watchdog:
+      watchdog === false ? undefined : { ...DEFAULTS.watchdog, ...(watchdog === true ? {} : watchdog) },
+    others: options.devices ?? [],
+  }
+}
+
+export function resolveFirmware({ firmware = 'bios' }: Pick<BootOptionGroup, 'firmware'>): FirmwareSpec {
+  if (firmware === 'bios') return { type: 'bios' }
+  const { secureBoot = false, vars }: Partial<UefiFirmware> = firmware === 'uefi' ? {} : firmware
+  return { type: 'uefi', secureBoot, vars: vars === undefined ? undefined : resolve(vars) }
+}
+
+export function resolveTpm({ tpm = false }: Pick<BootOptionGroup, 'tpm'>): MachineSpec['tpm'] {
+  if (tpm === false) return undefined
+  return { ...DEFAULTS.tpm, ...(tpm === true ? {} : tpm) }
+}

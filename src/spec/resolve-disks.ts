@@ -1,0 +1,40 @@
+import type { BaseImage } from './base-image.js'
+import { DEFAULTS } from './defaults.js'
+import type { DiskContent, DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { ListedDisk } from './list-disks.js'
+import type { DiskConnection, DiskOptions } from './options/disks.js'
+import { parseMemorySize } from './units.js'
+
+/** The disks of this host that were found for the disks that were asked for, in their order. */
+export type DiskFiles = ReadonlyArray<BaseImage['disk']>
+
+export function resolveConnection(connection: DiskConnection): SystemDiskSpec {
+  return {
+    interface: connection.interface ?? DEFAULTS.diskInterface,
+    index: connection.index,
+    serial: connection.serial,
+    bootIndex: connection.bootIndex,
+    cache: connection.cache,
+    discard: connection.discard ?? DEFAULTS.diskDiscard,
+  }
+}
+
+export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles): DiskSpec[] {
+  return listed.map(({ disk }, index) => {
+    const media = disk.media ?? 'disk'
+    const isCd = media === 'cdrom'
+    return {
+      ...resolveConnection({ ...disk, interface: disk.interface ?? (isCd ? 'ide' : undefined) }),
+      content: resolveContent(disk, files[index]),
+      media,
+      isReadonly: isCd || disk.readonly === true,
+      isWrittenThrough: disk.snapshot === false,
+    }
+  })
+}
+
+function resolveContent({ size }: DiskOptions, file: BaseImage['disk']): DiskContent {
+  if (file !== undefined) return { kind: 'image', file }
+  const bytes = parseMemorySize(size)
+  return bytes === undefined ? { kind: 'empty' } : { kind: 'new', bytes }
+}

@@ -1,0 +1,23 @@
+import { z } from 'zod'
+import { flag, isText, oneOf, path, rule, textLike } from './rules.js'
+
+const uefi = z.strictObject({
+  type: z.literal('uefi', { error: "'uefi'" }),
+  secureBoot: flag(),
+  vars: path('a file with UEFI variables'),
+})
+
+const tpm = z.strictObject({ version: oneOf('1.2', '2.0'), model: oneOf('tis', 'crb') })
+
+/** What runs before the guest's system, and what it starts. */
+export const bootRules = {
+  firmware: z.union([oneOf('bios', 'uefi'), uefi]).optional(),
+  tpm: z.union([flag(), tpm]).optional(),
+  kernel: path('a kernel'),
+  initrd: path('an initial RAM file system'),
+  append: rule<string | readonly string[]>('kernel arguments, as text or a list of texts', (value) => {
+    return isText(value) || (Array.isArray(value) && value.every(isText))
+  }),
+  boot: textLike("a boot order such as 'n' or 'cdn'", /^[a-p]+$/),
+  bootMenu: flag(),
+}

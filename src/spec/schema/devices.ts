@@ -1,0 +1,40 @@
+import { z } from 'zod'
+import { flag, oneOf, required } from './rules.js'
+
+const NAME = /^[A-Za-z0-9][\w.-]*$/
+
+const isName = (value: unknown) => typeof value === 'string' && NAME.test(value)
+
+/** Properties are checked against this host's QEMU; here it is that no name or value can become more than one. */
+const device = z
+  .looseObject({ driver: required<string>("a device as QEMU names it, such as 'virtio-rng-pci'", isName) })
+  .superRefine((properties, context) => {
+    for (const [name, value] of Object.entries(properties)) {
+      const isValue =
+        (typeof value === 'string' && !value.includes('\0')) ||
+        typeof value === 'boolean' ||
+        Number.isFinite(value)
+      if (isName(name) && isValue) continue
+      context.addIssue({
+        code: 'custom',
+        path: [name],
+        message: 'a property with text, a number, true or false',
+      })
+    }
+  })
+
+const watchdog = z.strictObject({
+  model: oneOf('i6300esb', 'ib700'),
+  action: oneOf('reset', 'shutdown', 'poweroff', 'pause', 'inject-nmi', 'none', 'debug'),
+})
+
+/** Further devices. */
+export const deviceRules = {
+  vga: oneOf('none', 'std', 'cirrus', 'vmware', 'qxl', 'virtio'),
+  sound: oneOf('ac97', 'es1370', 'ich6', 'ich9', 'usb'),
+  usb: flag(),
+  rng: flag(),
+  balloon: flag(),
+  watchdog: z.union([flag(), watchdog]).optional(),
+  devices: z.array(device, { error: "a list such as [{ driver: 'virtio-rng-pci' }]" }).optional(),
+}

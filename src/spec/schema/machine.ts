@@ -1,0 +1,45 @@
+import { z } from 'zod'
+import { count, isMemorySize, isText, memorySize, oneOf, required, rule, textLike } from './rules.js'
+
+const cpuCount = () => count(1, 255)
+
+const topology = z.strictObject({
+  count: cpuCount(),
+  sockets: cpuCount(),
+  dies: cpuCount(),
+  cores: cpuCount(),
+  threads: cpuCount(),
+  maxcpus: cpuCount(),
+})
+
+const numaNode = z.strictObject({
+  memory: required<number | string>("an amount of memory such as '512M'", isMemorySize),
+  cpus: rule<readonly number[]>('a list of CPUs such as [0, 1]', (value) => {
+    return Array.isArray(value) && value.every((cpu) => Number.isInteger(cpu) && cpu >= 0 && cpu < 255)
+  }),
+})
+
+const rtc = z.strictObject({
+  base: rule<string>("'utc', 'localtime', or a time such as '2030-01-31T12:00:00'", (value) => {
+    return isText(value) && (value === 'utc' || value === 'localtime' || isTime(value))
+  }),
+  clock: oneOf('host', 'rt', 'vm'),
+})
+
+/** QEMU takes this form alone, and a day without a time. */
+function isTime(value: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?$/.test(value) && !Number.isNaN(Date.parse(`${value}`))
+}
+
+/** Machine, CPU, memory and clock. */
+export const machineRules = {
+  accel: oneOf('auto', 'kvm', 'tcg'),
+  machine: textLike("a machine type, such as 'pc' or 'q35'", /^[\w.-]+$/),
+  cpu: textLike("a CPU model, such as 'max' or 'qemu64,+rdrand'", /^[\w.,+=-]+$/),
+  cpus: z.union([cpuCount(), topology]).optional(),
+  memory: z
+    .union([memorySize(), z.strictObject({ size: memorySize(), max: memorySize(), slots: count(1, 255) })])
+    .optional(),
+  numa: z.array(numaNode, { error: "a list such as [{ memory: '128M', cpus: [0] }]" }).optional(),
+  rtc: rtc.optional(),
+}

@@ -1,0 +1,40 @@
+import { isIPv4 } from 'node:net'
+import { z } from 'zod'
+import { count, flag, isPort, oneOf, path, port, required, rule, text, textLike } from './rules.js'
+
+const address = () =>
+  rule<string>("an IPv4 address such as '10.0.2.3'", (value) => typeof value === 'string' && isIPv4(value))
+
+const card = z.strictObject({
+  internet: flag(),
+  model: textLike("a network card as QEMU names it, such as 'virtio-net-pci' or 'e1000'", /^[\w.-]+$/),
+  mac: textLike("an address such as '52:54:00:12:34:56'", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i),
+  bootIndex: count(1, 1000),
+  tftp: path('a folder'),
+  bootfile: text('a file name'),
+  net: rule<string>("a network such as '10.0.2.0/24'", (value) => {
+    const [own = '', bits = ''] = typeof value === 'string' ? value.split('/') : []
+    return isIPv4(own) && /^\d+$/.test(bits) && Number(bits) >= 8 && Number(bits) <= 29
+  }),
+  host: address(),
+  dhcpstart: address(),
+  dns: address(),
+  hostname: textLike("a host name, such as 'web-1'", /^[A-Za-z0-9][\w.-]*$/),
+  domainname: textLike("a domain, such as 'example.org'", /^[A-Za-z0-9][\w.-]*$/),
+  ipv6: flag(),
+})
+
+const hostForward = z.strictObject({
+  guest: required<number>('a port, 1 to 65535', isPort),
+  host: port(),
+  protocol: oneOf('tcp', 'udp'),
+  bind: rule<string>("an IPv4 address of this host, such as '127.0.0.1'", (value) => {
+    return typeof value === 'string' && isIPv4(value)
+  }),
+})
+
+/** The network. */
+export const networkRules = {
+  network: z.union([card, z.array(card).min(1, { error: 'at least one card' })]).optional(),
+  hostfwd: z.array(hostForward, { error: 'a list such as [{ guest: 80 }]' }).optional(),
+}

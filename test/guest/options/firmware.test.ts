@@ -1,0 +1,66 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { expect, test as plain } from 'vitest'
+import { launchVM } from 'withvm'
+import { findUefi } from '../../../src/host/firmware.js'
+import { failureOf } from '../../support/failure-of.js'
+import { guestTest } from '../../support/guest-test.js'
+
+const test = guestTest({ machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' } })
+
+test('UEFI firmware starts the kernel of tiny, and tells it of the TPM', async ({ vm }) => {
+  const { stdout } = await vm.ssh`
+    ls -d /sys/firmware/efi /sys/firmware/acpi/tables/TPM2; echo`
+  expect(stdout).toContain('/sys/firmware/acpi/tables/TPM2\n/sys/firmware/efi\n')
+  const [tpm] = (await vm.qmp.execute('query-tpm')) as readonly unknown[]
+  expect(tpm).toMatchObject({ model: 'tpm-crb', options: { type: 'emulator' } })
+})
+
+test('its variables are written to a copy of its own', async ({ vm }) => {
+  const blocks = (await vm.qmp.execute('query-block')) as ReadonlyArray<{
+    inserted?: { file: string; ro: boolean }
+  }>
+  const files = blocks.flatMap(({ inserted }) => (inserted === undefined ? [] : [inserted]))
+  const { code, vars } = await findUefi({ arch: 'x86_64', machine: 'q35', secureBoot: false })
+  const own = files.find(({ file }) => file.endsWith('/uefi-vars'))
+  expect(own?.ro).toBe(false)
+  expect(files.find(({ file }) => file === code.path)?.ro).toBe(true)
+  expect(readFileSync(own?.file ?? '').equals(readFileSync(vars.path))).toBe(false)
+})
+
+/** The swtpm processes of this process' guests. */
+async function listTpms(): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  return pids.filter((pid) => {
+    if (!existsSync(`/proc/${pid}/cmdline`)) return false
+    try {
+      const isOurs =
+        readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(process.pid)
+      return isOurs && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--tpmstate')
+    } catch {
+      return false // it ended in between
+    }
+  })
+}
+
+test('the TPM ends with its guest, and is there again after a power cut', async ({ vm }) => {
+  const [first, ...others] = await listTpms()
+  expect(others).toEqual([])
+  await vm.powerCut()
+  await expect.poll(listTpms).toEqual([])
+  await vm.start()
+  const [second] = await listTpms()
+  expect(second).not.toBe(first)
+  await vm.dispose()
+  expect(await listTpms()).toEqual([])
+})
+
+plain('a TPM beside an initial RAM disk that QEMU loads is refused', async () => {
+  const error = await failureOf(launchVM({ tpm: true, log: () => {} }))
+  expect(error.message).toMatchInlineSnapshot(`
+    "QEMU cannot give a guest a TPM and load its initial RAM file system by itself: it would write over the tables of ACPI.
+      Expected: firmware: 'uefi' beside \`tpm\`, or an image that boots by itself
+      Got:      \`tpm\` with QEMU's own BIOS and an \`initrd\`, as \`tiny\` has one
+    Fix: add firmware: 'uefi'."
+  `)
+})

@@ -1,0 +1,89 @@
+import { expect } from 'vitest'
+import { guestTest } from '../../support/guest-test.js'
+
+const test = guestTest({
+  name: 'fitted-out',
+  start: 'cold',
+  cpus: { sockets: 2, cores: 1, threads: 1, maxcpus: 2 },
+  memory: { max: '2G', slots: 2 },
+  numa: [
+    { memory: '768M', cpus: [0] },
+    { memory: '256M', cpus: [1] },
+  ],
+  rtc: { base: '2030-01-31T12:00:00' },
+  vga: 'std',
+  sound: 'ich9',
+  usb: true,
+  rng: true,
+  balloon: true,
+  watchdog: { action: 'poweroff' },
+  devices: [{ driver: 'usb-tablet', serial: 'TABLET,1' }, { driver: 'pvpanic' }],
+  network: [
+    {
+      internet: true, // else DHCP names neither router nor name server
+      hostname: 'by-dhcp',
+      net: '10.5.0.0/24',
+      host: '10.5.0.9',
+      dhcpstart: '10.5.0.40',
+      dns: '10.5.0.8',
+      domainname: 'example.org',
+      ipv6: false,
+    },
+    { mac: '52:54:00:11:22:33' },
+    { model: 'e1000' },
+  ],
+})
+
+test('the guest has the processors, nodes and memory that were asked for', async ({ vm }) => {
+  const { stdout } = await vm.ssh`
+    cd /sys/devices/system
+    cat cpu/online node/online cpu/cpu1/topology/physical_package_id
+    for node in 0 1; do awk '/MemTotal/ { print int($4 / 131072 + 1) * 128 }' node/node$node/meminfo; done`
+  expect(stdout).toBe('0-1\n0-1\n1\n768\n256')
+  const memory = await vm.qmp.execute('query-memory-size-summary')
+  expect(memory).toMatchObject({ 'base-memory': 1024 ** 3 })
+  const slots = (await vm.qmp.execute('query-hotpluggable-cpus')) as unknown[]
+  expect(slots).toHaveLength(2)
+})
+
+test('its clock begins where it was told', async ({ vm }) => {
+  expect((await vm.ssh`date -u +%F`).stdout).toBe('2030-01-31')
+})
+
+test('its cards are on networks of their own, with the addresses that were said', async ({ vm }) => {
+  const { stdout } = await vm.ssh`
+    cat /sys/class/net/eth1/address
+    ip link set eth1 up
+    printf '#!/bin/sh\nenv\n' > /tmp/lease; chmod +x /tmp/lease
+    for card in eth0 eth1; do udhcpc -i $card -n -q -s /tmp/lease 2>/dev/null | grep -E '^(ip|router|dns|hostname|domain)=' | sort; done`
+  expect(stdout.split('\n')).toEqual([
+    '52:54:00:11:22:33',
+    'dns=10.5.0.8',
+    'domain=example.org',
+    'hostname=by-dhcp',
+    'ip=10.5.0.40',
+    'router=10.5.0.9',
+    'ip=10.0.3.15',
+  ])
+})
+
+test('it has the devices that were asked for', async ({ vm }) => {
+  const { stdout } = await vm.ssh`
+    for device in /sys/bus/pci/devices/*; do echo $(cat $device/vendor):$(cat $device/device); done
+    `
+  expect(stdout.split('\n')).toEqual(
+    expect.arrayContaining([
+      '0x1234:0x1111', // the standard display card
+      '0x8086:0x293e', // the sound of an ICH9
+      '0x1b36:0x000d', // the USB controller
+      '0x1af4:0x1005', // the source of random numbers
+      '0x1af4:0x1002', // the balloon
+      '0x8086:0x25ab', // the watchdog
+      '0x8086:0x100e', // the third card
+    ]),
+  )
+  const usb = await vm.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })
+  expect(usb).toContain('Product QEMU USB Tablet')
+  const panic = await vm.ssh`ls /sys/bus/acpi/devices`
+  expect(panic.stdout).toContain('QEMU0001')
+})
