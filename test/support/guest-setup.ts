@@ -1,6 +1,8 @@
 import { resolveImage } from '../../images/resolve.js'
+import { installGuestPackages } from './guest-packages.js'
 
-/** Builds the default guest before the first test, so that no test's time-out has to hold a build. */
+/** Has the packages that tests need, and the default guest, before the first test: no test's time-out has to hold that. */
 export async function setup(): Promise<void> {
+  await installGuestPackages()
   await resolveImage('tiny')
 }
