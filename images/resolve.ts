@@ -187,7 +187,9 @@ async function describeImport(
   if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal }, secret)
   const { directBoot } = await resolveImage('tiny', options)
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
-  return directBoot === undefined ? image : { ...image, directBoot }
+  if (directBoot === undefined) return image
+  // What cloud-init would need to read its disk is a module of the kernel that such a guest does not have.
+  return { ...image, directBoot, traits: { ...image.traits, mayHaveCloudInit: false } }
 }
 
 async function describeDisk(
@@ -205,6 +207,7 @@ async function describeDisk(
       sshUser: 'root',
       credentials: 'smbios',
       hasAgent: false,
+      mayHaveCloudInit: true,
       hasResident: false,
       startEffort: 1,
     },

@@ -86,6 +86,14 @@ export const ERROR_CODES = {
   },
   SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not come on the serial console in time' },
   LOGIN_FAILED: { kind: 'guest', meaning: 'the guest did not let the user in on its serial console' },
+  KEY_NOT_INSTALLED: {
+    kind: 'guest',
+    meaning: 'the serial console let the user in, but the key of the run could not be installed there',
+  },
+  CLOUD_INIT_FAILED: {
+    kind: 'guest',
+    meaning: 'cloud-init in the guest failed, did not run, or is not there',
+  },
   STATE_TIMEOUT: { kind: 'guest', meaning: 'the guest did not shut down or reboot in time' },
   WAIT_TIMEOUT: { kind: 'guest', meaning: 'what was waited for did not come in time' },
   WAIT_FAILED: {

@@ -48,6 +48,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   '@xterm/headless': ['src/channel/serial'],
   vitest: ['fixtures'],
   zod: ['src/spec'],
+  yaml: ['src/spec'],
   'tmp-promise': ['src/vm/workspace.ts'],
   'get-port': ['src/vm/port-reservation.ts'],
   commander: ['src/cli'],

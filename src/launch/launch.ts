@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
@@ -9,7 +10,8 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption } from '../spec/options/machine.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
-import { resolveSpec } from '../spec/resolve-spec.js'
+import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
+import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot.js'
 import { resolveKeepMs } from '../vm/keep.js'
 import type { MachineHost } from '../vm/machine.js'
@@ -106,13 +108,31 @@ async function planMachine(
   const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
   const source = name instanceof PreparedImage ? name.source : name
   const image = source === false ? undefined : await resolveImage(source, { signal })
-  const spec = resolveSpec(options, image, await openDisks(options))
+  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
+  const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
   for (const { content, isWrittenThrough } of spec.disks) {
     if (isWrittenThrough && content.kind === 'image')
       log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
   }
   const host = await chooseHost(spec.accel, qemu, capabilities, log)
   return { spec, host: { ...host, ...(await findParts(spec, qemu)) } }
+}
+
+/** The options with the private key itself, where they name a file. It was found readable. */
+async function readKeyFile(options: VMOptions<VM>): Promise<VMOptions<VM>> {
+  const { ssh } = options
+  if (!ssh || !isKeyFile(ssh.privateKey)) return options
+  return { ...options, ssh: { ...ssh, privateKey: await readFile(ssh.privateKey.file) } }
+}
+
+function noCloudInit(image: string): VMError {
+  return optionError([
+    {
+      path: 'cloudInit',
+      got: `it for ${image}`,
+      expected: "a disk image with cloud-init in it, or no 'cloudInit': in this one nothing could read it",
+    },
+  ])
 }
 
 async function chooseHost(

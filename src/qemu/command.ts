@@ -28,6 +28,8 @@ export interface Wiring {
   readonly firmware?: { readonly code: DiskFile; readonly vars: DiskFile } | undefined
   /** Where a TPM answers. */
   readonly tpmSocket?: string | undefined
+  /** A disk with what cloud-init reads. */
+  readonly seedDisk?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string

@@ -1,8 +1,9 @@
 import type { BaseImage } from './base-image.js'
+import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
 import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
 import type { AccelOption, ClockOptions, CpuTopology } from './options/machine.js'
-import type { ReadyOption } from './options.js'
+import type { LoginOptions, ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
 export interface PortForward {
@@ -17,7 +18,15 @@ export interface SshSpec {
   readonly user: string
   readonly guestPort: number
   /** What the author gave; undefined where the run makes a key and gives it to the guest at boot. */
-  readonly login: { readonly privateKey?: string | Buffer; readonly password?: string } | undefined
+  readonly login: SshLogin | undefined
+}
+
+/** A key or a password of the author's. */
+export interface SshLogin {
+  /** Where the author named a file, its content. */
+  readonly privateKey?: string | Buffer | undefined
+  readonly passphrase?: string | undefined
+  readonly password?: string | undefined
 }
 
 /** How long the run waits, milliseconds, as given by the author: not to be stretched. */
@@ -97,6 +106,10 @@ export interface MachineSpec<VM = unknown> {
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined
+  /** What the disk for cloud-init has; undefined where there is none. */
+  readonly cloudInit: CloudInitSpec | undefined
+  /** Who logs in on the serial console. */
+  readonly login: LoginOptions | undefined
   readonly ready: ReadyOption<VM>
   readonly timeouts: TimeoutSpec
   readonly qemuArgs: readonly string[]

@@ -1,10 +1,11 @@
 import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../common/duration.js'
 import type { BaseImage } from './base-image.js'
+import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
-import type { VMOptions } from './options.js'
+import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
@@ -13,7 +14,7 @@ import { listNetworks, resolveNetwork } from './resolve-network.js'
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
 const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
 
-/** Fills in every default. The options must have been found valid. */
+/** Fills in every default. The options must have been found valid, and a private key's file been read. */
 export function resolveSpec<VM>(
   options: VMOptions<VM>,
   image: BaseImage | undefined,
@@ -47,7 +48,9 @@ export function resolveSpec<VM>(
     devices: resolveDevices(options),
     forwards: resolveForwards(options, ssh),
     ssh,
-    ready: options.ready ?? (ssh === undefined ? 'none' : 'ssh'),
+    cloudInit: resolveSeed(options, image),
+    login: options.login,
+    ready: options.ready ?? defaultReady(options),
     timeouts: {
       startMs: milliseconds(options.timeouts?.start),
       bodyMs: milliseconds(options.timeouts?.body),
@@ -58,14 +61,39 @@ export function resolveSpec<VM>(
   }
 }
 
+/** A disk of the author's may have cloud-init on it; that of a recipe, or of a root file system, has none. */
+function resolveSeed<VM>(
+  { cloudInit }: VMOptions<VM>,
+  image: BaseImage | undefined,
+): MachineSpec['cloudInit'] {
+  if (cloudInit === false) return undefined
+  return cloudInit !== undefined || image?.traits.mayHaveCloudInit ? resolveCloudInit(cloudInit) : undefined
+}
+
+function defaultReady<VM>({ ssh, login, cloudInit }: VMOptions<VM>): MachineSpec<VM>['ready'] {
+  if (ssh === false) return login === undefined ? 'none' : 'login'
+  return cloudInit ? 'cloud-init' : 'ssh'
+}
+
 function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
   const given = options.ssh === false ? undefined : options.ssh
   const hasLogin = given?.privateKey !== undefined || given?.password !== undefined
   return {
-    user: given?.user ?? image?.traits.sshUser ?? 'root',
+    user: given?.user ?? options.login?.user ?? image?.traits.sshUser ?? 'root',
     guestPort: given?.port ?? DEFAULTS.sshGuestPort,
-    login: hasLogin ? { privateKey: given.privateKey, password: given.password } : undefined,
+    login: hasLogin
+      ? {
+          privateKey: isKeyFile(given.privateKey) ? undefined : given.privateKey,
+          passphrase: given.passphrase,
+          password: given.password,
+        }
+      : undefined,
   }
+}
+
+/** Whether a private key is given by the file that it is in. */
+export function isKeyFile(key: PrivateKey | undefined): key is { readonly file: string } {
+  return typeof key === 'object' && !Buffer.isBuffer(key)
 }
 
 function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): PortForward[] {

@@ -85,8 +85,13 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.initrd !== undefined && options.kernel === undefined) {
     report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
   }
-  if (options.ready === 'ssh' && options.ssh === false) {
-    report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
+  reportReady(options, report)
+  if (
+    typeof options.ssh === 'object' &&
+    options.ssh?.passphrase !== undefined &&
+    options.ssh.privateKey === undefined
+  ) {
+    report('ssh.passphrase', 'a passphrase', "'ssh.privateKey' beside it: the key that it opens")
   }
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
@@ -96,6 +101,22 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
     findNetworkConflicts(options, report)
   }
   return problems
+}
+
+function reportReady({ ready, ssh, login, cloudInit }: VMOptions, report: Report): void {
+  if ((ready === 'ssh' || ready === 'cloud-init') && ssh === false) {
+    report('ready', `'${ready}' together with ssh: false`, "'agent', 'none', a RegExp or a function")
+  }
+  if (ready === 'cloud-init' && cloudInit === false) {
+    report('ready', "'cloud-init' together with cloudInit: false", 'another, or no cloudInit: false')
+  }
+  if (ready === 'login' && (login === undefined || ssh !== false)) {
+    report('ready', "'login'", '`login` and ssh: false beside it: the serial console then stays logged in')
+  }
+  const isByLogin = ready === undefined || ready === 'ssh' || ready === 'cloud-init' || ready === 'login'
+  if (login !== undefined && !isByLogin) {
+    report('ready', `${formatValue(ready)} together with \`login\``, "'ssh', 'cloud-init' or 'login'")
+  }
 }
 
 /** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */

@@ -155,6 +155,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     disks: machine.disks,
     firmware: machine.firmware,
     tpmSocket: machine.tpm?.socket,
+    seedDisk: machine.seedDisk,
     qmpSocket: listeners.qmp.path,
     serialSocket: listeners.serial.path,
     serialLog: workspace.path('serial.log'),

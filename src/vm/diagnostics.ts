@@ -9,6 +9,9 @@ import type { Session } from './session.js'
 
 const SERIAL_LINES = 40
 
+/** Errors whose cause the guest itself has told. */
+const TOLD_BY_GUEST: ReadonlySet<string> = new Set(['CLOUD_INIT_FAILED', 'KEY_NOT_INSTALLED', 'LOGIN_FAILED'])
+
 /** What a person wants to see of a guest that failed. */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
   const serial = machine.serial.tail(SERIAL_LINES).join('\n')
@@ -52,7 +55,7 @@ function describeSilence({ serial: { silentMs } }: Machine): string {
 export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
   const { clue } = session.watch
-  if (clue !== undefined) {
+  if (clue !== undefined && !TOLD_BY_GUEST.has(error.code)) {
     const told = error.withHint(clue.hint)
     const isNew = error.details.got?.includes(clue.line) !== true
     const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []

@@ -1,4 +1,4 @@
-import { access, constants, stat } from 'node:fs/promises'
+import { access, constants, readFile, stat } from 'node:fs/promises'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
@@ -58,11 +58,17 @@ function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: Netw
 }
 
 async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
-  const key = typeof ssh === 'object' ? ssh?.privateKey : undefined
+  const { privateKey, passphrase } = typeof ssh === 'object' && ssh !== null ? ssh : {}
+  const file = typeof privateKey === 'object' && !Buffer.isBuffer(privateKey) ? privateKey?.file : undefined
+  if (file !== undefined) {
+    const problems = await checkPath('ssh.privateKey.file', file, 'file')
+    if (problems.length > 0 || typeof file !== 'string') return problems
+  }
+  const key = file === undefined ? privateKey : await readFile(file)
   if (key === '' || !(typeof key === 'string' || Buffer.isBuffer(key))) return []
-  const problem = await findKeyProblem(key)
+  const problem = await findKeyProblem(key, typeof passphrase === 'string' ? passphrase : undefined)
   if (problem === undefined) return []
-  const expected = 'a private key without a passphrase (OpenSSH or PEM)'
+  const expected = `a private key (OpenSSH or PEM)${passphrase === undefined ? ", with 'ssh.passphrase' beside it if it is encrypted" : " that 'ssh.passphrase' opens"}`
   return [{ path: 'ssh.privateKey', got: `one that cannot be used: ${problem}`, expected }]
 }
 

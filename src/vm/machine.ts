@@ -98,8 +98,12 @@ export interface Machine {
   readonly identity: MachineIdentity
   /** Undefined where the author says how to log in, or the image takes no keys from us. */
   readonly keys: MachineKeys | undefined
+  /** The host key that the guest has on its disk, as its console told. */
+  hostKeyOfConsole: Buffer | undefined
   readonly smbiosFiles: readonly string[]
   readonly overlay: string | undefined
+  /** What cloud-init reads, in the run's own folder. */
+  readonly seedDisk: string | undefined
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
   /** The files of the further disks; undefined for an empty drive. */

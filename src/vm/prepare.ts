@@ -8,6 +8,7 @@ import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
 import type { UefiFiles } from '../host/firmware.js'
+import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { createOverlay } from '../image/overlay.js'
 import type { QemuProcess } from '../qemu/process.js'
@@ -84,6 +85,7 @@ export async function prepareMachine(
     resident,
     smbiosFiles,
     overlay,
+    seedDisk,
     diskSecretFile,
     disks,
     firmware,
@@ -96,6 +98,7 @@ export async function prepareMachine(
     listen('resident.sock'),
     writeCredentials(workspace, { spec, identity, keys, isTemplate }),
     makeOverlay(workspace, spec, settings.frozen),
+    writeSeedDisk(workspace, { spec, identity, keys }),
     writeDiskSecret(workspace, spec),
     makeDisks(workspace, spec),
     copyVariables(workspace, spec, host),
@@ -125,8 +128,10 @@ export async function prepareMachine(
     resident: new Resident(),
     identity,
     keys,
+    hostKeyOfConsole: undefined,
     smbiosFiles,
     overlay,
+    seedDisk,
     diskSecretFile,
     disks,
     firmware,
@@ -168,9 +173,10 @@ function makeIdentity(spec: MachineSpec): MachineIdentity {
   }
 }
 
-/** Keys are made where nobody says how to log in and the image takes them at boot. */
-function takesKeys(spec: MachineSpec): boolean {
-  return spec.image?.traits.credentials === 'smbios' && spec.ssh !== undefined && spec.ssh.login === undefined
+/** Keys are made where nobody says how to log in, and the image takes them at boot or by its console. */
+function takesKeys({ image, ssh, cloudInit, login }: MachineSpec): boolean {
+  const canTake = image?.traits.credentials === 'smbios' || cloudInit !== undefined || login !== undefined
+  return canTake && ssh !== undefined && ssh.login === undefined
 }
 
 /** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter's paths. */
@@ -179,8 +185,9 @@ async function writeCredentials(
   { spec, identity, keys, isTemplate }: Pick<Machine, 'spec' | 'identity' | 'keys' | 'isTemplate'>,
 ): Promise<string[]> {
   const traits = spec.image?.traits
-  if (traits?.credentials !== 'smbios') return []
   const write = (name: string, content: string) => writeFile(workspace.path(name), content, { mode: 0o600 })
+  if (keys !== undefined) await write('id_ed25519', keys.client.privateKey)
+  if (traits?.credentials !== 'smbios') return []
   const texts = buildSmbiosStrings({
     'system.hostname': Buffer.from(spec.name),
     'system.machine_id': Buffer.from(identity.machineId),
@@ -189,13 +196,10 @@ async function writeCredentials(
   })
   const names = texts.map((_, index) => `smbios-${index}`)
   await Promise.all([
-    ...(keys === undefined
+    // For every host: which port it will be may change until QEMU has it.
+    ...(keys === undefined || traits.hostKeyFormat === undefined
       ? []
-      : [
-          write('id_ed25519', keys.client.privateKey),
-          // For every host: which port it will be may change until QEMU has it.
-          ...(traits.hostKeyFormat === undefined ? [] : [write('known_hosts', `* ${keys.host.publicKey}\n`)]),
-        ]),
+      : [write('known_hosts', `* ${keys.host.publicKey}\n`)]),
     ...texts.map((text, index) => write(names[index] as string, text)),
   ])
   return names.map((name) => workspace.path(name))
@@ -219,6 +223,22 @@ async function makeOverlay(
   const path = workspace.path('disk.qcow2')
   if (frozen?.overlay === undefined) await createOverlay({ base, path })
   else await copyFile(frozen.overlay, path)
+  return path
+}
+
+/** The disk for cloud-init has the guest's host key: nobody else may read it. */
+async function writeSeedDisk(
+  workspace: Workspace,
+  { spec, identity, keys }: Pick<Machine, 'spec' | 'identity' | 'keys'>,
+): Promise<string | undefined> {
+  if (spec.cloudInit === undefined) return undefined
+  const disk = buildSeedDisk(spec.cloudInit, {
+    hostName: spec.name,
+    instanceId: identity.machineId,
+    keys: keys && { client: keys.client.publicKey, host: keys.host },
+  })
+  const path = workspace.path('seed.img')
+  await writeFile(path, disk, { mode: 0o600 })
   return path
 }
 

@@ -58,6 +58,11 @@ const ROWS: readonly Row<never>[] = [
     reason: 'a clone is given the keys of its run, and `ssh` says something else',
   },
   {
+    applies: ({ login }) => login !== undefined,
+    reason:
+      'a login on the serial console is for images that take no keys, and a clone is given those of its run',
+  },
+  {
     applies: ({ qemuArgs }) => qemuArgs.length > 0,
     reason: '`qemuArgs` may name files and devices that cannot be shared',
   },

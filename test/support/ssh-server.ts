@@ -20,6 +20,8 @@ export interface TestServerOptions {
   /** Public key files' second words that may log in. */
   readonly authorized?: readonly Buffer[]
   readonly password?: string
+  /** Whether the password is asked for by questions alone (`keyboard-interactive`), as some PAM set-ups have it. */
+  readonly isInteractive?: boolean
   /** Channels at a time on one connection. */
   readonly maxSessions?: number
   readonly sftp?: boolean
@@ -34,6 +36,12 @@ export async function startSshServer(options: TestServerOptions): Promise<TestSs
     connection.on('error', () => {})
     connection.on('close', () => connections.delete(connection))
     connection.on('authentication', (context) => {
+      if (options.isInteractive) {
+        if (context.method !== 'keyboard-interactive') return context.reject(['keyboard-interactive'])
+        return context.prompt([{ prompt: 'Password: ', echo: false }], ([answer]) =>
+          answer === options.password ? context.accept() : context.reject(['keyboard-interactive']),
+        )
+      }
       const isKnown =
         (context.method === 'publickey' && options.authorized?.some((key) => key.equals(context.key.data))) ||
         (context.method === 'password' && context.password === options.password)

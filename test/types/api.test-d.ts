@@ -58,6 +58,17 @@ test('waits give what they found, and take what there is to expect', () => {
   void vm.always('up', 'true')
 })
 
+test('how a guest that was made elsewhere is reached', () => {
+  expectTypeOf<{ cloudInit: { userData: { packages: ['a'] }; metaData: 'a: b' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ cloudInit: false; login: { user: 'demo'; password: 'x' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ ssh: { privateKey: { file: 'key' }; passphrase: 'x' } }>().toExtend<VMOptions>()
+  expectTypeOf<VMOptions['ready']>()
+    .extract<string>()
+    .toEqualTypeOf<'ssh' | 'cloud-init' | 'agent' | 'login' | 'none'>()
+  const vm = {} as VM
+  expectTypeOf(vm.serial.login({ user: 'root' })).resolves.toEqualTypeOf<{ readonly wasLoggedIn: boolean }>()
+})
+
 test('what is kept of a failure', () => {
   const vm = {} as VM
   expectTypeOf(vm.saveLogs('logs', { memory: true })).resolves.toBeString()

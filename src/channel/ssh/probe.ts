@@ -39,6 +39,11 @@ const DEFAULT_PROBE_TIMEOUT_MS = 3000
 const AWAKE_RETRY_MS = 50
 /** But one that is under way is given time: each connection costs the guest a process, an emulated one 50 ms and more. */
 const AWAKE_INTERVAL_MS = 1000
+/**
+ * Where the guest's network works, silence is a server that is busy: more connections make it busier, and OpenSSH throws some
+ * away from the tenth on (`MaxStartups`). So there are this many at a time, and each is given longer.
+ */
+const ALIVE = { probes: 3, timeoutShare: 10 } as const
 
 /**
  * Waits until an SSH server answers on a forwarded port.
@@ -50,6 +55,7 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
   const { signal } = options
   signal.throwIfAborted()
   const open = new Set<Socket>()
+  let isAlive = false
   let intervalMs = options.intervalMs
   let isAwake = false
   let timer: NodeJS.Timeout | undefined
@@ -59,10 +65,12 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
       onAbort = () => reject(signal.reason)
       signal.addEventListener('abort', onAbort, { once: true })
       const probe = () => {
-        startProbe(options, open, resolve, onFailure)
+        const share = isAlive ? ALIVE.timeoutShare : 1
+        if (!isAlive || open.size < ALIVE.probes) startProbe(options, share, open, resolve, onFailure)
         timer = setTimeout(probe, intervalMs)
       }
-      const onFailure = () => {
+      const onFailure = (isRefused: boolean) => {
+        isAlive ||= isRefused
         if (!isAwake || timer === undefined) return
         clearTimeout(timer)
         timer = setTimeout(probe, AWAKE_RETRY_MS)
@@ -89,11 +97,13 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
 
 function startProbe(
   options: ProbeOptions,
+  timeoutShare: number,
   open: Set<Socket>,
   resolve: (found: SshBanner) => void,
-  onFailure: () => void,
+  onFailure: (isRefused: boolean) => void,
 ): void {
-  const { host = '127.0.0.1', port, probeTimeoutMs = DEFAULT_PROBE_TIMEOUT_MS } = options
+  const { host = '127.0.0.1', port } = options
+  const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutShare
   const socket = connect({ host, port, noDelay: true })
   open.add(socket)
   let seen = Buffer.alloc(0)
@@ -107,7 +117,7 @@ function startProbe(
     if (!options.signal.aborted) options.onResult?.({ text, isRefused })
     if (text.startsWith('SSH-')) return
     socket.destroy()
-    onFailure()
+    onFailure(isRefused)
   }
   const timer = setTimeout(
     () => end(`the connection was accepted, then silent for ${formatDuration(probeTimeoutMs)}`),

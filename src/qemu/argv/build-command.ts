@@ -11,6 +11,7 @@ import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { memoryArgs, memoryFileArgs } from './memory.js'
 import { networkArgs } from './network.js'
+import { seedArgs } from './seed.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
@@ -31,6 +32,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...channelArgs(wiring),
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
+    ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
     ...spec.qemuArgs,

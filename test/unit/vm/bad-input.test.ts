@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -151,8 +152,29 @@ test('arguments for QEMU that it does not take', async () => {
 test('a private key that is none, without a word of it', async () => {
   const error = await refusal({ ssh: { privateKey: 'my secret' } })
   expect(error.message).toBe(`withVM(): an option is wrong, nothing was booted.
-  - ssh.privateKey: expected a private key without a passphrase (OpenSSH or PEM), got one that cannot be used: Unsupported key format
+  - ssh.privateKey: expected a private key (OpenSSH or PEM), with 'ssh.passphrase' beside it if it is encrypted, got one that cannot be used: Unsupported key format
 Fix: change what is listed above. docs/options.md has every option.`)
+})
+
+test('data for cloud-init in an image that has none', async () => {
+  const error = await refusal({ image: 'tiny', cloudInit: { userData: { packages: ['a'] } } })
+  expect(error.message).toBe(`withVM(): an option is wrong, nothing was booted.
+  - cloudInit: expected a disk image with cloud-init in it, or no 'cloudInit': in this one nothing could read it, got it for tiny
+Fix: change what is listed above. docs/options.md has every option.`)
+})
+
+test('a private key in a file that is not there, or that is encrypted', async () => {
+  expect((await refusal({ ssh: { privateKey: { file: '/no/such' } } })).message).toContain(
+    '  - ssh.privateKey.file: expected a file that can be read, got "/no/such", which does not exist\n',
+  )
+  const file = join(ownTmpdir(), 'key')
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'open sesame', '-f', file])
+  expect((await refusal({ ssh: { privateKey: { file } } })).message).toContain(
+    "expected a private key (OpenSSH or PEM), with 'ssh.passphrase' beside it if it is encrypted, got",
+  )
+  expect((await refusal({ ssh: { privateKey: { file }, passphrase: 'wrong' } })).message).toContain(
+    "expected a private key (OpenSSH or PEM) that 'ssh.passphrase' opens, got",
+  )
 })
 
 test('an address that is not of this host', async () => {

@@ -15,6 +15,7 @@ const image: BaseImage = {
     credentials: 'smbios',
     hostKeyFormat: 'dropbear',
     hasAgent: true,
+    mayHaveCloudInit: false,
     hasResident: true,
     startEffort: 0.1,
   },
