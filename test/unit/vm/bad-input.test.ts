@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import ssh2 from 'ssh2'
 import { expect, onTestFinished, test } from 'vitest'
 import { launchVM, type VMOptions } from 'withvm'
 import { failureOf } from '../../support/failure-of.js'
@@ -168,7 +168,8 @@ test('a private key in a file that is not there, or that is encrypted', async ()
     '  - ssh.privateKey.file: expected a file that can be read, got "/no/such", which does not exist\n',
   )
   const file = join(ownTmpdir(), 'key')
-  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'open sesame', '-f', file])
+  const encryption = { cipher: 'aes256-ctr', passphrase: 'open sesame', rounds: 4 }
+  writeFileSync(file, ssh2.utils.generateKeyPairSync('ed25519', encryption).private)
   expect((await refusal({ ssh: { privateKey: { file } } })).message).toContain(
     "expected a private key (OpenSSH or PEM), with 'ssh.passphrase' beside it if it is encrypted, got",
   )

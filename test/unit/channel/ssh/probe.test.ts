@@ -41,7 +41,7 @@ test('goes on after a close, a reset and a server that is silent, and tells the 
   const results: string[] = []
   const found = await waitForSshBanner({
     port,
-    intervalMs: 40,
+    intervalMs: 150,
     probeTimeoutMs: 30,
     signal: AbortSignal.timeout(5000),
     onResult: ({ text }) => results.push(text),
