@@ -26,6 +26,9 @@ key=$(take withvm.ssh_host_ed25519_key) && echo "$key" >${HOST_KEY}
 [ -s ${HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -f ${HOST_KEY}
 `
 
+/** How long a clone is left to its test before it asks for its lease, seconds. */
+const LEASE_AFTER_S = 1
+
 /** Called by the harness through the guest agent, which is not to wait for it. */
 const PARK = `#!/bin/sh
 exec systemctl restart --no-block withvm-park.service
@@ -36,7 +39,8 @@ const PARK_NOW = `#!/bin/sh
 umask 022
 systemctl is-system-running --wait >/dev/null
 for session in $(pgrep -f '^sshd: [a-z]'); do kill "$session"; done
-rm -f ${THAWED_FIFO} /run/credentials/@system/*
+umount /run/credentials/@system
+rm -f ${THAWED_FIFO}
 mkfifo -m 600 ${THAWED_FIFO}
 printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >${AUTHORIZED_KEYS}
 printf '%${IDENTITY.hostKey.bytes}s' '' | tr ' ' '\\n' >${HOST_KEY}
@@ -49,14 +53,25 @@ cd /
 read -r id </etc/machine-id
 ${LIBRARY}/thawed "$without_ipv6" "$id" &
 journalctl --sync
+# It is at its waiting point when it waits for nothing but the one who tells it.
+while ! [ -e ${RUN_FOLDER}/thawed.ready ]; do sleep 0.1; done
+rm ${RUN_FOLDER}/thawed.ready
 sync
 exec ${RESIDENT_PATHS.identity}
 `
 
+/** What a clone is given is there before this begins; what follows is not to be in the way of the first test. */
 const THAWED = `#!/bin/sh
 # Waits for the clone to begin. What depends on its identity and is not needed at once follows then.
 renice -n 19 $$ >/dev/null
+# The address that it has is the one that it will be given: nothing is to be without it meanwhile.
+mkdir -p /run/systemd/network/80-ethernet.network.d /run/systemd/system/systemd-networkd.service.d
+printf '[Network]\\nKeepConfiguration=static\\n' >/run/systemd/network/80-ethernet.network.d/keep.conf
+printf '[Service]\\nNice=19\\n' >/run/systemd/system/systemd-networkd.service.d/late.conf
+systemctl daemon-reload
+: >${RUN_FOLDER}/thawed.ready
 read -r what <${THAWED_FIFO}
+sleep ${LEASE_AFTER_S}
 read -r name </proc/sys/kernel/hostname
 echo "$name" >/etc/hostname
 read -r id </etc/machine-id
@@ -66,10 +81,8 @@ for journal in /run/log/journal /var/log/journal; do
 done
 echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 if [ "$what" = lease ]; then
-  # The address that it has is the one that it will be given: nothing is to be without it meanwhile.
-  mkdir -p /run/systemd/network/80-ethernet.network.d
-  printf '[Network]\\nKeepConfiguration=static\\n' >/run/systemd/network/80-ethernet.network.d/keep.conf
-  systemctl start --no-block systemd-networkd.socket systemd-networkd.service
+  systemctl start systemd-networkd.socket systemd-networkd.service
+  renice -n 0 "$(systemctl show -P MainPID systemd-networkd)" >/dev/null
 fi
 `
 

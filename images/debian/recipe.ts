@@ -186,7 +186,6 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       kernel: join(dir, 'kernel'),
       initrd: join(dir, 'initrd'),
       append: [`root=${ROOT_DEVICE}`, 'rw', ...KERNEL_ARGUMENTS],
-      appendForOneCpu: ['pci=noacpi'],
     },
     traits: {
       sshUser: 'root',
