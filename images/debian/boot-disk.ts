@@ -1,6 +1,6 @@
 import { open, rm } from 'node:fs/promises'
-import { buildGpt, type Partition, PARTITION_TYPES, SECTOR_BYTES } from '../../src/image/gpt.js'
-import { makeExt4, type Ext4Options } from '../../src/image/ext4.js'
+import { type Ext4Options, makeExt4 } from '../../src/image/ext4.js'
+import { buildGpt, PARTITION_TYPES, type Partition, SECTOR_BYTES } from '../../src/image/gpt.js'
 import { QEMU_IMG, runTool } from '../../src/image/run-tool.js'
 import { EFI_SYSTEM_MIB, placeBootSector, placeCore } from './grub.js'
 

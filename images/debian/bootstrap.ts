@@ -111,7 +111,11 @@ async function chooseMode(): Promise<'root' | 'unshare'> {
 }
 
 const RESTRICTIONS = [
-  { path: '/proc/sys/kernel/unprivileged_userns_clone', refuses: '0', allow: 'kernel.unprivileged_userns_clone=1' },
+  {
+    path: '/proc/sys/kernel/unprivileged_userns_clone',
+    refuses: '0',
+    allow: 'kernel.unprivileged_userns_clone=1',
+  },
   {
     path: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
     refuses: '1',
@@ -127,7 +131,9 @@ async function findNamespaceProblem(): Promise<{ got: string; hint: string } | u
   }
   const { username, uid } = userInfo()
   const subuids = await readFile('/etc/subuid', 'utf8').catch(() => '')
-  const isListed = subuids.split('\n').some((line) => [username, String(uid)].includes(line.split(':')[0] ?? ''))
+  const isListed = subuids
+    .split('\n')
+    .some((line) => [username, String(uid)].includes(line.split(':')[0] ?? ''))
   if (!isListed) {
     return {
       got: `no line for ${username} in /etc/subuid`,
@@ -136,7 +142,8 @@ async function findNamespaceProblem(): Promise<{ got: string; hint: string } | u
   }
   for (const { path, refuses, allow } of RESTRICTIONS) {
     const value = (await readFile(path, 'utf8').catch(() => '')).trim()
-    if (value === refuses) return { got: `${path} is ${value}`, hint: `Allow it, as root: sysctl ${allow}. ${orRoot}` }
+    if (value === refuses)
+      return { got: `${path} is ${value}`, hint: `Allow it, as root: sysctl ${allow}. ${orRoot}` }
   }
   return undefined
 }
@@ -156,7 +163,16 @@ async function packFiles(
   await runTool({
     tool: BOOTSTRAP_TOOLS.tar,
     // Folders of the system keep what they are.
-    args: ['-C', dir, '--owner=0', '--group=0', '--numeric-owner', '-cf', to, ...Object.keys(files).map((path) => `.${path}`)],
+    args: [
+      '-C',
+      dir,
+      '--owner=0',
+      '--group=0',
+      '--numeric-owner',
+      '-cf',
+      to,
+      ...Object.keys(files).map((path) => `.${path}`),
+    ],
     purpose: 'packing the files of the image',
     timeoutMs: 120_000,
     signal,

@@ -31,7 +31,10 @@ export async function readBootModules(
       // Without its signature, which the kernel would check with slow arithmetic, and without its type information, for
       // which the kernel would first read all of its own.
       const unsigned = content.subarray(0, findElfEnd(content))
-      return { fileName: basename(path).replace(/\.(xz|zst)$/, ''), content: hideElfSection(unsigned, '.BTF') }
+      return {
+        fileName: basename(path).replace(/\.(xz|zst)$/, ''),
+        content: hideElfSection(unsigned, '.BTF'),
+      }
     }),
   )
 }

@@ -14,12 +14,12 @@ import { packInitrd } from '../guest-parts/initrd.js'
 import type { BuildContext, GuestFile, Recipe } from '../recipe.js'
 import { makeBootDisk } from './boot-disk.js'
 import { BOOTSTRAP_TOOLS, type BootstrapPlan, bootstrap } from './bootstrap.js'
+import { CONFIGURE } from './configure.js'
 import { buildGrubConfig, LOADER_FILES, LOADER_FOLDER, MAKE_LOADER, ROOT_UUID } from './grub.js'
 import { GUEST_FILES, LAST_FILES } from './guest-files.js'
 import { readBootModules } from './modules.js'
 import { BOOT_MODULES, LEFT_OUT, PACKAGES } from './packages.js'
 import { findSuite } from './suite.js'
-import { CONFIGURE } from './configure.js'
 
 /** Count up when the code of this recipe changes what it builds: files, packages and commands count by themselves. */
 const REVISION = 1
@@ -72,7 +72,12 @@ export function debian(name: string, options: DebianOptions = {}): Recipe {
   }
 }
 
-async function planBootstrap({ suite, packages = [], files, run = [] }: DebianOptions): Promise<BootstrapPlan> {
+async function planBootstrap({
+  suite,
+  packages = [],
+  files,
+  run = [],
+}: DebianOptions): Promise<BootstrapPlan> {
   return {
     suite: await findSuite(suite),
     arch: 'amd64',
@@ -105,7 +110,9 @@ async function build(options: DebianOptions, { dir, signal, report }: BuildConte
     }
     tree.remove(LOADER_FOLDER)
     const kernel = await findKernel(tree)
-    const initrd = packInitrd(planInitrd(await readBootModules(kernel.version, BOOT_MODULES, (path) => readNode(tree, path))))
+    const initrd = packInitrd(
+      planInitrd(await readBootModules(kernel.version, BOOT_MODULES, (path) => readNode(tree, path))),
+    )
     for (const [path, file] of Object.entries(LAST_FILES)) addFile(tree, path, file)
     addFile(tree, `/boot/initrd.img-${kernel.version}`, { content: initrd, mode: 0o644 })
     addLink(tree, 'initrd.img', `boot/initrd.img-${kernel.version}`)
@@ -139,7 +146,10 @@ function planInitrd(modules: Awaited<ReturnType<typeof readBootModules>>) {
 
 async function findKernel(tree: RootTree) {
   const prefix = 'boot/vmlinuz-'
-  const path = [...tree.nodes.keys()].filter((name) => name.startsWith(prefix)).sort().at(-1)
+  const path = [...tree.nodes.keys()]
+    .filter((name) => name.startsWith(prefix))
+    .sort()
+    .at(-1)
   if (path === undefined) {
     throw vmError('IMAGE_BUILD_FAILED', {
       summary: 'The system was made without a kernel.',

@@ -119,7 +119,10 @@ export function parsePrintedUris(text: string): Array<{ name: string; version: s
 }
 
 /** The repositories of its own distribution that this host uses. @throws {InfrastructureError} IMAGE_BUILD_FAILED when it has none. */
-export async function readDistributionSources(aptDir: string, distribution: Distribution): Promise<AptSource[]> {
+export async function readDistributionSources(
+  aptDir: string,
+  distribution: Distribution,
+): Promise<AptSource[]> {
   const files = [join(aptDir, 'sources.list')]
   const parts = join(aptDir, 'sources.list.d')
   for (const file of (await readdir(parts).catch(() => [])).sort()) files.push(join(parts, file))

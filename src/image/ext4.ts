@@ -58,7 +58,16 @@ export async function makeExt4(
 ): Promise<void> {
   const { source, path, signal, offsetBytes = 0, uuid } = options
   const common = { timeoutMs: BUILD_MS, signal }
-  const features = ['-O', '^resize_inode', '-J', 'size=16', '-N', String(options.inodes ?? 131_072), '-m', '0']
+  const features = [
+    '-O',
+    '^resize_inode',
+    '-J',
+    'size=16',
+    '-N',
+    String(options.inodes ?? 131_072),
+    '-m',
+    '0',
+  ]
   const extended = [
     // Tables that the guest's kernel would write in the background after each first mount are written here.
     'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0',

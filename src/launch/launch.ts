@@ -3,7 +3,10 @@ import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
+import type { ImageDefinition } from '../spec/image-definition.js'
+import type { ImageSource } from '../spec/image-source.js'
 import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption } from '../spec/options/machine.js'
@@ -18,6 +21,7 @@ import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
+import { makeLayerBy } from './layer.js'
 import { findParts, openDisks } from './parts.js'
 
 /**
@@ -87,6 +91,15 @@ async function startCold({ spec, host, steps, settings }: GuestOrder, reason: st
   }
 }
 
+/** How images are made that take a guest. */
+const makeLayer = makeLayerBy(async (image, options) => {
+  const log = options.log ?? (() => {})
+  const qemu = await checkOptions(options)
+  const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, qemu, log)
+  const settings = { tmpdir: undefined, artifacts: undefined, keepMs: undefined, signal: options.signal, log }
+  return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
+})
+
 const swept = new Map<string | undefined, Promise<void>>()
 
 /** Looks once in a process for what dead runs have left. */
@@ -101,11 +114,24 @@ async function planMachine(
   qemu: QemuBinary,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
-  const capabilities = await queryCapabilities(qemu, { signal: options.signal })
-  const { signal } = options
   const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
-  const source = name instanceof PreparedImage ? name.source : name
-  const image = source === false ? undefined : await resolveImage(source, { signal })
+  // The guest that it is given is one of `makeLayer`, here below.
+  const source = (name instanceof PreparedImage ? name.source : name) as
+    | ImageSource
+    | ImageDefinition<unknown>
+    | false
+  const image =
+    source === false ? undefined : await resolveImage(source, { signal: options.signal, makeLayer })
+  return describeMachine(options, image, qemu, log)
+}
+
+async function describeMachine(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+  qemu: QemuBinary,
+  log: (line: string) => void,
+): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   const spec = resolveSpec(options, image, await openDisks(options))
   for (const { content, isWrittenThrough } of spec.disks) {
     if (isWrittenThrough && content.kind === 'image')
