@@ -83,6 +83,11 @@ ExecStartPre=
 ExecStartPost=${LIBRARY}/announce
 `
 
+/** The agent tells the journal of each command, and of each look whether it has ended. */
+const QUIET_AGENT = `[Service]
+LogLevelMax=notice
+`
+
 /** Whoever holds the serial console holds the machine: a test can do without a password. */
 const CONSOLE_LOGIN = `[Service]
 ExecStart=
@@ -101,6 +106,7 @@ export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/systemd-networkd.socket.d/withvm.conf`]: UNLESS_TEMPLATE,
   [`${SYSTEM}/systemd-networkd-wait-online.service.d/withvm.conf`]: UNLESS_TEMPLATE,
   [`${SYSTEM}/ssh.service.d/withvm.conf`]: SSH_START,
+  [`${SYSTEM}/qemu-guest-agent.service.d/withvm.conf`]: QUIET_AGENT,
   [`${SYSTEM}/serial-getty@ttyS0.service.d/withvm.conf`]: CONSOLE_LOGIN,
 }
 
@@ -121,6 +127,16 @@ export const ENABLED_UNITS: readonly string[] = [
   'withvm-identity.service',
   'withvm-template-network.service',
 ]
+
+/** Of no use on this disk and these devices: what they load comes by itself where it is asked for. */
+export const MASKED_UNITS: readonly string[] = [
+  'systemd-repart.service',
+  'modprobe@drm.service',
+  'sys-fs-fuse-connections.mount',
+]
+
+/** Drivers that a look at the processor would load at each start, for hypervisors within and for clocks that nothing sets. */
+export const UNASKED_MODULES: readonly string[] = ['kvm_amd', 'kvm_intel', 'powernow_k8', 'acpi_cpufreq']
 
 /** Each is a process at every start, and looks for what this machine has not: encrypted disks, hibernation, old scripts. */
 export const MASKED_GENERATORS: readonly string[] = [

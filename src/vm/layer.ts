@@ -4,7 +4,7 @@ import { renderCommand } from '../common/shell-quote.js'
 import { copySparse } from '../image/sparse-copy.js'
 import type { BaseImage } from '../spec/base-image.js'
 import type { VMOptions } from '../spec/options.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from './vm.js'
 
 /** Starts a guest of an image that lies ready, from its power button. */
 type Boot = (image: BaseImage, options: VMOptions<VM>) => Promise<VM>
