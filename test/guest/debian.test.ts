@@ -45,7 +45,7 @@ test('clones are whole machines, each of its own', async () => {
   expect((await one.ssh`systemctl is-system-running`).stdout).toBe('running')
 })
 
-test('a BIOS boots it by its own boot loader, and it comes back from a power cut as the same machine', async () => {
+test('a BIOS boots it by its own boot loader, and the key of the run lets in any user', async () => {
   await using vm = await launchVM({ ...options, boot: 'c' })
   expect(vm.startedFrom.kind).toBe('cold')
   expect(vm.serial.text).toMatch(/GRUB[\s\S]*withvm: sshd/)
