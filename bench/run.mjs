@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
 import { drawChart } from './chart.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
+import { measureDebian } from './measure-debian.mjs'
 import { measureDebianPeers } from './measure-peers.mjs'
 import {
   measureMemory,
@@ -25,6 +26,7 @@ const MEASUREMENTS = {
   sizes: measureSizes,
   memory: measureMemory,
   ten: measureTen,
+  debian: measureDebian,
   'debian-peers': measureDebianPeers,
 }
 

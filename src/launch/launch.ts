@@ -4,7 +4,10 @@ import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
+import type { ImageDefinition } from '../spec/image-definition.js'
+import type { ImageSource } from '../spec/image-source.js'
 import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption } from '../spec/options/machine.js'
@@ -14,6 +17,7 @@ import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot.js'
 import { resolveKeepMs } from '../vm/keep.js'
+import { makeLayerBy } from '../vm/layer.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 import { sweepDeadWorkspaces } from '../vm/workspace.js'
@@ -89,6 +93,15 @@ async function startCold({ spec, host, steps, settings }: GuestOrder, reason: st
   }
 }
 
+/** How images are made that take a guest. */
+const makeLayer = makeLayerBy(async (image, options) => {
+  const log = options.log ?? (() => {})
+  const qemu = await checkOptions(options)
+  const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, qemu, log)
+  const settings = { tmpdir: undefined, artifacts: undefined, keepMs: undefined, signal: options.signal, log }
+  return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
+})
+
 const swept = new Map<string | undefined, Promise<void>>()
 
 /** Looks once in a process for what dead runs have left. */
@@ -103,11 +116,24 @@ async function planMachine(
   qemu: QemuBinary,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
-  const capabilities = await queryCapabilities(qemu, { signal: options.signal })
-  const { signal } = options
   const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
-  const source = name instanceof PreparedImage ? name.source : name
-  const image = source === false ? undefined : await resolveImage(source, { signal })
+  // The guest that it is given is one of `makeLayer`, here below.
+  const source = (name instanceof PreparedImage ? name.source : name) as
+    | ImageSource
+    | ImageDefinition<unknown>
+    | false
+  const image =
+    source === false ? undefined : await resolveImage(source, { signal: options.signal, makeLayer })
+  return describeMachine(options, image, qemu, log)
+}
+
+async function describeMachine(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+  qemu: QemuBinary,
+  log: (line: string) => void,
+): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
   for (const { content, isWrittenThrough } of spec.disks) {

@@ -21,9 +21,14 @@ export interface OptionProblem {
 
 /** All that is wrong with the options by themselves, without a look at the host's QEMU. */
 export function findOptionProblems(options: unknown): OptionProblem[] {
-  const parsed = optionSchema.safeParse(options)
-  const shape = parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, options))
-  return [...shape, ...findConflicts(options as VMOptions, parsed.success)]
+  const shape = findShapeProblems(optionSchema, options)
+  return [...shape, ...findConflicts(options as VMOptions, shape.length === 0)]
+}
+
+/** All in which a value differs from a shape. */
+export function findShapeProblems(schema: z.ZodType, value: unknown): OptionProblem[] {
+  const parsed = schema.safeParse(value)
+  return parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, value, schema))
 }
 
 /** The error that names every problem at once. */
@@ -36,17 +41,16 @@ export function optionError(problems: readonly OptionProblem[]): VMError {
   })
 }
 
-function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem[] {
+function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodType): OptionProblem[] {
   if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schema, issue.path)
     return issue.keys.map((key) => {
-      const near = nearestNames(key, knownKeys(issue.path))
+      const near = nearestNames(key, known)
       return {
         path: formatPath([...issue.path, key]),
         got: 'an option that does not exist',
         expected:
-          near.length > 0
-            ? near.map((name) => `'${name}'`).join(' or ')
-            : `one of ${knownKeys(issue.path).join(', ')}`,
+          near.length > 0 ? near.map((name) => `'${name}'`).join(' or ') : `one of ${known.join(', ')}`,
       }
     })
   }
@@ -58,7 +62,7 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem
       .sort((a, b) => countProblems(a) - countProblems(b))[0]
     if (branch !== undefined && typeof value === 'object' && value !== null) {
       return branch.flatMap((inner) =>
-        describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options),
+        describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options, schema),
       )
     }
     const message =
@@ -149,8 +153,8 @@ function reportDoublePorts(options: VMOptions, report: Report): void {
 }
 
 /** The names that a level of the options has; found in the schema, so that there is one list. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = optionSchema
+function knownKeys(whole: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let schema: unknown = whole
   for (const step of path) schema = stepInto(unwrap(schema), step)
   const shape = (unwrap(schema) as { shape?: object } | undefined)?.shape
   return shape === undefined ? [] : Object.keys(shape)
@@ -197,7 +201,7 @@ function formatPath(path: readonly PropertyKey[]): string {
 
 const SECRET_VALUES = /PRIVATE KEY/
 
-function formatValue(value: unknown): string {
+export function formatValue(value: unknown): string {
   if (typeof value === 'string') return SECRET_VALUES.test(value) ? 'a private key' : `"${value}"`
   if (typeof value === 'function') return 'a function'
   if (value === undefined) return 'nothing'

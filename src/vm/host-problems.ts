@@ -74,7 +74,8 @@ async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
 
 function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
   const source = image instanceof PreparedImage ? image.source : image
-  const secret = typeof source === 'object' && source !== null ? source.secret : undefined
+  const secret =
+    typeof source === 'object' && source !== null && 'secret' in source ? source.secret : undefined
   return typeof secret === 'object' ? secret?.file : undefined
 }
 

@@ -3,7 +3,7 @@ import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
-import { generateSshKeyPair, toDropbearHostKey } from '../channel/ssh/keys.js'
+import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
@@ -18,6 +18,7 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
+import { encodeHostKey } from './host-key.js'
 import { Keeper } from './keeper.js'
 import type {
   FrozenMachine,
@@ -208,9 +209,8 @@ async function writeCredentials(
 function keyCredentials(keys: MachineKeys, hostKeyFormat: GuestTraits['hostKeyFormat']) {
   const login = { 'ssh.authorized_keys.root': Buffer.from(keys.client.publicKey) }
   if (hostKeyFormat === undefined) return login
-  return hostKeyFormat === 'dropbear'
-    ? { ...login, 'withvm.dropbear_host_key': toDropbearHostKey(keys.host) }
-    : { ...login, 'withvm.ssh_host_ed25519_key': Buffer.from(keys.host.privateKey) }
+  const name = hostKeyFormat === 'dropbear' ? 'withvm.dropbear_host_key' : 'withvm.ssh_host_ed25519_key'
+  return { ...login, [name]: encodeHostKey(keys.host, hostKeyFormat) }
 }
 
 async function makeOverlay(

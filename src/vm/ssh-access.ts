@@ -24,6 +24,29 @@ interface Opening {
   readonly signal: AbortSignal
 }
 
+/** Whether the guest has announced its server; it may never do. */
+async function isAnnounced(
+  announced: Promise<unknown>,
+  machine: Machine,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const waited = new AbortController()
+  const either = AbortSignal.any([signal, waited.signal])
+  const effort = (machine.spec.image?.traits.startEffort ?? 1) * machine.host.timeFactor
+  const patienceMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * effort)
+  try {
+    return await Promise.race([
+      announced.then(() => true),
+      sleep(patienceMs, false, { signal: either }).catch((error: unknown) => {
+        signal.throwIfAborted()
+        throw error
+      }),
+    ])
+  } finally {
+    waited.abort()
+  }
+}
+
 /** The SSH connections to one machine, a user each, opened when they are needed and kept. */
 export class SshAccess {
   readonly #machine: Machine
@@ -49,7 +72,7 @@ export class SshAccess {
           })
     announced?.catch(() => {})
     // A connection that comes before the server listens costs the guest its first tenths of a second.
-    if (announced !== undefined) await Promise.race([announced, sleep(UNANNOUNCED_MS, undefined, { signal })])
+    const isAwake = announced !== undefined && (await isAnnounced(announced, machine, signal))
     const found = await waitForSshBanner({
       port,
       // Each connection costs the guest a process: the one that found the server is the one that is kept.
@@ -57,6 +80,7 @@ export class SshAccess {
       intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
       signal,
       wake: announced,
+      isAwake,
       onResult: (result) => {
         session.watch.sshProbe = result
       },

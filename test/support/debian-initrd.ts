@@ -47,7 +47,7 @@ export async function debianInitrd(): Promise<CpioEntry[]> {
 }
 
 /** Downloads and unpacks packages, unless an earlier run has. Gives the folder. */
-async function unpackOnce(names: readonly string[]): Promise<string> {
+export async function unpackOnce(names: readonly string[]): Promise<string> {
   const distribution = await readDistribution()
   const target = join(KEPT, [distribution.codename, ...names].join('-'))
   const isThere = await readdir(target).catch(() => undefined)

@@ -3,9 +3,11 @@ import {
   type CommandError,
   type CommandResult,
   checks,
+  defineImage,
   type Invariant,
   type KeptGuest,
   launchVM,
+  type PreparedImage,
   type VM,
   type VMError,
   type VMOptions,
@@ -90,4 +92,15 @@ test('an error of a command is a VMError with both streams', () => {
   expectTypeOf<CommandError>().toExtend<VMError>()
   expectTypeOf<CommandError['stderr']>().toBeString()
   expectTypeOf(new Error() as VMError).toHaveProperty('code')
+})
+
+test('an image of your own is an image, and its preparation is given a guest', () => {
+  const web = defineImage({ name: 'web', packages: ['nginx-light'], prepare: (vm) => vm.ssh`true` })
+  expectTypeOf(web).toEqualTypeOf<PreparedImage<VM>>()
+  expectTypeOf<{ image: typeof web }>().toExtend<VMOptions>()
+  void defineImage({ name: 'own', build: ({ dir }) => ({ disk: expectTypeOf(dir).toBeString() && 'disk' }) })
+  // @ts-expect-error an image has a name
+  void defineImage({ from: 'debian' })
+  // @ts-expect-error there is one architecture
+  void defineImage({ name: 'web', arch: 'arm64' })
 })

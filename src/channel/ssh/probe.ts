@@ -13,6 +13,8 @@ export interface ProbeOptions {
   readonly signal: AbortSignal
   /** Resolves when the guest says that its server listens: the next probe starts at once. */
   readonly wake?: Promise<unknown> | undefined
+  /** The guest has said already that its server listens. @default false */
+  readonly isAwake?: boolean
   /** Gets the result of each probe, for the message of a wait that fails. */
   readonly onResult?: (result: ProbeResult) => void
   /** Keeps the connection of the probe that found the server open and gives it: saves the guest another one. */
@@ -56,8 +58,8 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
   signal.throwIfAborted()
   const open = new Set<Socket>()
   let isAlive = false
-  let intervalMs = options.intervalMs
-  let isAwake = false
+  let isAwake = options.isAwake ?? false
+  let intervalMs = isAwake ? AWAKE_INTERVAL_MS : options.intervalMs
   let timer: NodeJS.Timeout | undefined
   let onAbort = () => {}
   try {
@@ -77,7 +79,7 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
       }
       options.wake?.then(
         () => {
-          if (timer === undefined) return
+          if (timer === undefined || isAwake) return
           clearTimeout(timer)
           intervalMs = AWAKE_INTERVAL_MS
           probe()

@@ -35,9 +35,9 @@ describe('resolveImage', () => {
     const error = await failureOf(resolveImage('tinny'))
     expect(error.code).toBe('IMAGE_NOT_FOUND')
     expect(error.message).toBe(`There is no image tinny.
-  Expected: the name of an image (tiny) or the path of a file
+  Expected: the name of an image (tiny, debian) or the path of a file
   Got:      nothing at ${join(process.cwd(), 'tinny')}
-Fix: Did you mean 'tiny'? Give one of the images that have a name (tiny) or the path of a disk image.`)
+Fix: Did you mean 'tiny'? Give one of the images that have a name (tiny, debian) or the path of a disk image.`)
   })
 
   test('refuses a directory, an empty file and what is no disk, each with what to do', async () => {
