@@ -103,7 +103,8 @@ async function planMachine(
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   const { signal } = options
-  const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
+  const isAlone = options.kernel === undefined && options.netboot === undefined
+  const name = readSystemDisk(options).image ?? (isAlone ? DEFAULTS.image : false)
   const source = name instanceof PreparedImage ? name.source : name
   const image = source === false ? undefined : await resolveImage(source, { signal })
   const spec = resolveSpec(options, image, await openDisks(options))

@@ -56,7 +56,7 @@ export interface RunOptions<VM = unknown> {
    * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given, and in threads
    */
   readonly standby?: boolean
-  /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */
+  /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false, or with `netboot` and no `image` or `ssh` */
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */
   readonly timeouts?: TimeoutOptions

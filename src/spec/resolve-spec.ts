@@ -8,6 +8,7 @@ import type { VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
+import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
 
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
@@ -19,7 +20,7 @@ export function resolveSpec<VM>(
   image: BaseImage | undefined,
   diskFiles: DiskFiles = [],
 ): MachineSpec<VM> {
-  const ssh = options.ssh === false ? undefined : resolveSsh(options, image)
+  const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const firmware = resolveFirmware(options)
   const [network, ...furtherNetworks] = listNetworks(options)
@@ -45,6 +46,7 @@ export function resolveSpec<VM>(
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
     devices: resolveDevices(options),
+    netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
     ssh,
     ready: options.ready ?? (ssh === undefined ? 'none' : 'ssh'),
@@ -56,6 +58,12 @@ export function resolveSpec<VM>(
     },
     qemuArgs: options.qemuArgs ?? [],
   }
+}
+
+/** What comes from the network alone is hardly a system with an SSH server: one who has that says so. */
+function hasSsh<VM>({ ssh, netboot, image, ready }: VMOptions<VM>): boolean {
+  if (ssh === undefined && netboot !== undefined && image === undefined) return ready === 'ssh'
+  return ssh !== false
 }
 
 function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
@@ -114,6 +122,7 @@ function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
     ...listNetworks(options),
   ]
   const isMenu = options.bootMenu === true
+  if (options.netboot !== undefined) return true
   return options.boot !== undefined || isMenu || places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 

@@ -10,6 +10,7 @@ import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { memoryArgs, memoryFileArgs } from './memory.js'
+import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
@@ -32,7 +33,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
-    ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
+    ...sandboxArgs(wiring),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
@@ -58,4 +59,9 @@ export function buildCommandByHand(
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
+}
+
+function sandboxArgs({ sandbox, netboot }: Wiring): string[] {
+  if (!sandbox) return []
+  return ['-sandbox', netboot?.relayCommand === undefined ? SANDBOX : SPAWNING_SANDBOX]
 }
