@@ -169,7 +169,7 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
 }
 
 /** Opens an entry of the cache, and tells of it while it is made. */
-async function openStored(
+export async function openStored(
   subject: string,
   options: ResolveImageOptions,
   entry: Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'> & {

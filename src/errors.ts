@@ -67,6 +67,10 @@ export const ERROR_CODES = {
     meaning: 'the guest halted or powered off before it was ready or while in use',
   },
   GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset again and again before it was ready' },
+  NETBOOT_FAILED: {
+    kind: 'guest',
+    meaning: 'a guest that boots from the network was not given what it asked for, or turns in circles',
+  },
   SSH_REFUSED: { kind: 'guest', meaning: 'nothing in the guest answers as an SSH server' },
   SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server refused the key or the password' },
   SSH_HOST_KEY_CHANGED: {

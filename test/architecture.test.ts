@@ -14,6 +14,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   images: ['src/errors', 'src/common', 'src/spec', 'src/image'],
   'src/qemu': ['src/errors', 'src/common', 'src/spec'],
   'src/channel': ['src/errors', 'src/common'],
+  'src/net': ['src/errors', 'src/common', 'src/spec'],
   'src/vm': [
     'src/errors',
     'src/common',
@@ -23,6 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'images',
     'src/qemu',
     'src/channel',
+    'src/net',
   ],
   'src/warm': ['src/errors', 'src/common', 'src/spec', 'src/image', 'src/vm'],
   'src/launch': ['src/errors', 'src/spec', 'src/host', 'images', 'src/vm', 'src/warm'],
@@ -39,7 +41,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/launch',
     'images',
   ],
-  fixtures: ['src/errors', 'src/common', 'src/spec', 'src/channel', 'src/vm', 'src/launch'],
+  fixtures: ['src/errors', 'src/common', 'src/spec', 'src/channel', 'src/net', 'src/vm', 'src/launch'],
 }
 
 /** The one home of each dependency; execa is at home wherever a process is started. */

@@ -3,6 +3,7 @@ import { code, fence, madeFrom, table, value } from './markdown.mjs'
 
 const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
+const NETBOOT = 'src/spec/netboot.ts'
 
 /** The groups of options: the title of each, the file that has it, and the interface there. */
 const GROUPS = [
@@ -39,6 +40,7 @@ const COMMON = {
 const ALIASES = [
   ...new Set(GROUPS.map(([, path]) => path)),
   IMAGES,
+  NETBOOT,
   'src/common/duration.ts',
   'src/spec/units.ts',
 ]
@@ -47,7 +49,7 @@ export async function optionsPage({ read, load }) {
   const images = parseInterfaces(read(IMAGES), IMAGES)
   const { DISK_FORMATS } = await load('src/spec/base-image.js')
   const parts = [
-    madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES),
+    madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES, NETBOOT),
     '# Options',
     'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
   ]
@@ -87,6 +89,7 @@ function nestedOptions(group, interfaces) {
 }
 
 function prefixOf({ name, type }) {
+  if (type.includes('Record<string,')) return `${name}['path'].`
   return type.endsWith('[]') && !type.includes('|') ? `${name}[].` : `${name}.`
 }
 

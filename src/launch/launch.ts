@@ -116,7 +116,8 @@ async function planMachine(
   qemu: QemuBinary,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
-  const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
+  const isAlone = options.kernel === undefined && options.netboot === undefined
+  const name = readSystemDisk(options).image ?? (isAlone ? DEFAULTS.image : false)
   // The guest that it is given is one of `makeLayer`, here below.
   const source = (name instanceof PreparedImage ? name.source : name) as
     | ImageSource

@@ -1,6 +1,7 @@
 import type { BaseImage } from './base-image.js'
 import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { NetbootSpec } from './netboot-spec.js'
 import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
 import type { AccelOption, ClockOptions, CpuTopology } from './options/machine.js'
 import type { LoginOptions, ReadyOption } from './options.js'
@@ -103,6 +104,8 @@ export interface MachineSpec<VM = unknown> {
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
   readonly devices: DeviceSpec
+  /** What the guest is given by TFTP and HTTP; undefined where nothing is. */
+  readonly netboot: NetbootSpec | undefined
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined

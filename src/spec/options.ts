@@ -107,7 +107,10 @@ export interface RunOptions<VM = unknown> {
    * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given, and in threads
    */
   readonly standby?: boolean
-  /** When the guest counts as ready. @default 'ssh'; 'cloud-init' where `cloudInit` is given; where `ssh` is false 'login' with a `login`, else 'none' */
+  /**
+   * When the guest counts as ready.
+   * @default 'ssh'; 'cloud-init' where `cloudInit` is given; where `ssh` is false 'login' with a `login`, else 'none'; 'none' too with `netboot` and no `image` or `ssh`
+   */
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */
   readonly timeouts?: TimeoutOptions

@@ -9,6 +9,7 @@ import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
+import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
 
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
@@ -20,7 +21,7 @@ export function resolveSpec<VM>(
   image: BaseImage | undefined,
   diskFiles: DiskFiles = [],
 ): MachineSpec<VM> {
-  const ssh = options.ssh === false ? undefined : resolveSsh(options, image)
+  const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const firmware = resolveFirmware(options)
   const [network, ...furtherNetworks] = listNetworks(options)
@@ -46,6 +47,7 @@ export function resolveSpec<VM>(
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
     devices: resolveDevices(options),
+    netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
     ssh,
     cloudInit: resolveSeed(options, image),
@@ -70,9 +72,15 @@ function resolveSeed<VM>(
   return cloudInit !== undefined || image?.traits.mayHaveCloudInit ? resolveCloudInit(cloudInit) : undefined
 }
 
-function defaultReady<VM>({ ssh, login, cloudInit }: VMOptions<VM>): MachineSpec<VM>['ready'] {
-  if (ssh === false) return login === undefined ? 'none' : 'login'
-  return cloudInit ? 'cloud-init' : 'ssh'
+function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
+  if (!hasSsh(options)) return options.login === undefined ? 'none' : 'login'
+  return options.cloudInit ? 'cloud-init' : 'ssh'
+}
+
+/** What comes from the network alone is hardly a system with an SSH server: one who has that says so. */
+function hasSsh<VM>({ ssh, netboot, image, ready }: VMOptions<VM>): boolean {
+  if (ssh === undefined && netboot !== undefined && image === undefined) return ready === 'ssh'
+  return ssh !== false
 }
 
 function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
@@ -142,6 +150,7 @@ function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
     ...listNetworks(options),
   ]
   const isMenu = options.bootMenu === true
+  if (options.netboot !== undefined) return true
   return options.boot !== undefined || isMenu || places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 

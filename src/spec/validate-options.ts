@@ -6,6 +6,7 @@ import { findDiskConflicts } from './conflicts/disks.js'
 import { findMachineConflicts } from './conflicts/machine.js'
 import { findNetworkConflicts } from './conflicts/network.js'
 import type { Report } from './conflicts/report.js'
+import { findNetbootConflicts } from './netboot-schema.js'
 import { optionSchema } from './option-schema.js'
 import type { VMOptions } from './options.js'
 import { readMemory } from './resolve-machine.js'
@@ -97,6 +98,7 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   ) {
     report('ssh.passphrase', 'a passphrase', "'ssh.privateKey' beside it: the key that it opens")
   }
+  findNetbootConflicts(options, report)
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
   if (isWellFormed) {

@@ -9,6 +9,7 @@ import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { addEvidence } from './diagnostics.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
+import { followNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
 import { prepareMachine } from './prepare.js'
 import { saveLogs } from './saved-logs.js'
@@ -74,6 +75,7 @@ export async function bootMachine(
       session = await startSession(made, { memoryFile, frozen: state }, signal)
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.leave() : started.stop('orderly')))
+      await followNetboot(made, started)
       if (state !== undefined) await thawGuest(made, started, signal)
       return started
     }
@@ -165,6 +167,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
     hostPorts: machine.ports.hostPorts,
+    netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
     isIncoming: frozen !== undefined,
   })

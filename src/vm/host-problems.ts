@@ -1,8 +1,11 @@
-import { access, constants, readFile, stat } from 'node:fs/promises'
+import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
+import { findLinksOutside } from '../net/served-folder.js'
+import type { NetbootOptions } from '../spec/netboot.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
@@ -13,12 +16,14 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
   const problems = await Promise.all([
     checkPath('kernel', options.kernel, 'file'),
     checkPath('initrd', options.initrd, 'file'),
-    ...cards(options).map(({ path, card }) => checkPath(`${path}.tftp`, card.tftp, 'folder')),
+    ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
     checkPath(
       'firmware.vars',
       typeof options.firmware === 'object' ? options.firmware?.vars : undefined,
       'file',
     ),
+    checkServed('netboot.root', options.netboot?.root, servedBootfile(options.netboot)),
+    ...checkNetbootFiles(options.netboot),
     checkKey(options.ssh),
     checkPath('image.secret.file', secretFile(options.image), 'file'),
   ])
@@ -94,4 +99,43 @@ async function checkPath(option: string, path: unknown, kind: 'file' | 'folder')
     const { code } = error as NodeJS.ErrnoException
     return problem(code === 'ENOENT' ? 'which does not exist' : `which cannot be read (${code})`)
   }
+}
+
+/** A folder for the guest: with the file that is to boot, and without a way out of it. */
+async function checkServed(option: string, root: unknown, bootfile: unknown): Promise<OptionProblem[]> {
+  const problems = await checkPath(option, root, 'folder')
+  if (problems.length > 0 || typeof root !== 'string') return problems
+  const outside = await findLinksOutside(root)
+  if (outside.length > 0) {
+    const got = `"${root}", from which links lead outside: ${outside.slice(0, 5).join(', ')}`
+    problems.push({
+      path: option,
+      got,
+      expected: 'a folder whose links stay within it: copy those files into it',
+    })
+  }
+  if (typeof bootfile !== 'string' || /^\w+:/.test(bootfile)) return problems
+  const found = await stat(join(root, bootfile)).catch(() => undefined)
+  if (found?.isFile()) return problems
+  const path = option.replace(/\.\w+$/, '.bootfile')
+  const near = nearestNames(bootfile, await readdir(root))
+  const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
+  return [
+    ...problems,
+    { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file below it${such}` },
+  ]
+}
+
+/** What comes from elsewhere may be what is to boot. */
+function servedBootfile(netboot: NetbootOptions | undefined): string | undefined {
+  return netboot?.trees === undefined && netboot?.files === undefined ? netboot?.bootfile : undefined
+}
+
+function checkNetbootFiles(netboot: NetbootOptions | undefined): Promise<OptionProblem[]>[] {
+  const files = netboot?.files
+  if (typeof files !== 'object' || files === null) return []
+  return Object.entries(files).map(([name, file]) => {
+    const path = typeof file === 'object' && file !== null && 'path' in file ? file.path : undefined
+    return checkPath(`netboot.files['${name}'].path`, path, 'file')
+  })
 }

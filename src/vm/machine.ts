@@ -5,6 +5,7 @@ import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
 import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
+import type { NetbootServer } from '../net/netboot-server.js'
 import type { DiskFile } from '../qemu/command.js'
 import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
@@ -104,6 +105,8 @@ export interface Machine {
   readonly overlay: string | undefined
   /** What cloud-init reads, in the run's own folder. */
   readonly seedDisk: string | undefined
+  /** Who gives the guest files by the network; undefined where nobody does. */
+  readonly netboot: NetbootServer | undefined
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
   /** The files of the further disks; undefined for an empty drive. */

@@ -28,6 +28,7 @@ import type {
   MachineKeys,
   StartedFrom,
 } from './machine.js'
+import { serveNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
 import { Transcript } from './transcript.js'
 import { openWorkspace, type Workspace } from './workspace.js'
@@ -52,6 +53,7 @@ export async function prepareMachine(
     readonly frozen?: FrozenMachine | undefined
     /** How long the guest may be left running; undefined: it ends with this process. */
     readonly keepMs: number | undefined
+    readonly signal?: AbortSignal | undefined
   },
   cleanup: CleanupStack,
 ): Promise<Machine> {
@@ -92,6 +94,7 @@ export async function prepareMachine(
     firmware,
     ports,
     serialLog,
+    netboot,
   ] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
@@ -105,6 +108,7 @@ export async function prepareMachine(
     copyVariables(workspace, spec, host),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
+    acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
@@ -133,6 +137,7 @@ export async function prepareMachine(
     smbiosFiles,
     overlay,
     seedDisk,
+    netboot,
     diskSecretFile,
     disks,
     firmware,

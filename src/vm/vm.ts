@@ -1,10 +1,12 @@
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
+import { Keyboard } from '../channel/qmp/keyboard.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { TransferOptions } from '../channel/ssh/transfer.js'
 import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
+import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
@@ -39,6 +41,8 @@ export class VM {
   readonly ssh: Ssh
   /** The serial console: all that was printed since byte 0, over every power-on; waits; and typing. */
   readonly serial: SerialConsole
+  /** The guest's keyboard, for what is on its display: firmware, menus, consoles. What is on the serial console has `vm.serial.press()`. */
+  readonly keyboard: Keyboard
   /** Waits until something is so in the guest: a unit, a file, a port, a process, a reboot, … */
   readonly waitFor: WaitFor
   readonly #machine: Machine
@@ -53,6 +57,7 @@ export class VM {
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
       { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
     )
+    this.keyboard = new Keyboard(() => this.#power.requireRunning().qmp)
     this.waitFor = new WaitFor(this, this.#power)
   }
 
@@ -64,6 +69,24 @@ export class VM {
   /** QEMU's monitor: typed for common commands, any other by its name; and events. */
   get qmp(): QmpClient {
     return this.#power.requireRunning().qmp
+  }
+
+  /** Whether the guest is given files by the network: then there is `vm.netboot`. */
+  get hasNetboot(): boolean {
+    return this.#machine.netboot !== undefined
+  }
+
+  /**
+   * What this guest asked for, by DHCP, TFTP and HTTP, while it booted from the network.
+   * @throws {UsageError} INVALID_OPTIONS for a guest without `netboot` (or `network.tftp`).
+   */
+  get netboot(): Netboot {
+    const { netboot } = this.#machine
+    if (netboot !== undefined) return netboot
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The guest '${this.name}' is given nothing by the network.`,
+      hint: 'say `netboot`, or `network.tftp`.',
+    })
   }
 
   get isRunning(): boolean {

@@ -26,8 +26,8 @@ const ROWS: readonly Row<never>[] = [
     reason: 'with a `ready` of its own the test is to see the guest boot',
   },
   {
-    applies: ({ bootOrder, bootMenu, network }) =>
-      bootOrder !== undefined || bootMenu || network.tftp !== undefined,
+    applies: ({ bootOrder, bootMenu, netboot }) =>
+      bootOrder !== undefined || bootMenu || netboot !== undefined,
     reason: 'a boot order and network boots are about booting',
   },
   {

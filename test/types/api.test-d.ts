@@ -7,6 +7,9 @@ import {
   type Invariant,
   type KeptGuest,
   launchVM,
+  type NetbootClient,
+  type NetbootOptions,
+  netboot,
   type PreparedImage,
   type VM,
   type VMError,
@@ -29,6 +32,25 @@ test('options have completion, and what does not exist is no option', () => {
   void launchVM({ timeouts: { start: '30' } })
   // @ts-expect-error a forward without the guest's port
   void launchVM({ hostfwd: [{ host: 80 }] })
+})
+
+test('network boots are told by a plain object, or a builder of one', () => {
+  const files = {
+    a: 'text',
+    b: new Uint8Array(),
+    c: { path: '/c' },
+    d: async ({ mac }: NetbootClient) => mac,
+  }
+  void launchVM({ netboot: { root: 'dir', bootfile: 'a', files, http: { faults: { a: { status: 404 } } } } })
+  void launchVM({ netboot: { ...netboot.pxelinux({ kernel: 'a', via: 'http' }), once: true } })
+  expectTypeOf(netboot.ipxe('#!ipxe')).toEqualTypeOf<NetbootOptions>()
+  expectTypeOf<VM['netboot']['requests'][number]['status']>().toEqualTypeOf<
+    'pending' | 'complete' | 'not found' | 'failed' | 'aborted'
+  >()
+  // @ts-expect-error a kernel without its path
+  void netboot.kernel({ initrd: 'a' })
+  // @ts-expect-error no such tree
+  void launchVM({ netboot: { trees: ['lilo'] } })
 })
 
 test('a ready function is given the guest', () => {

@@ -116,6 +116,24 @@ test('matchers of commands', ({ vm }) => {
   void expect(vm.ssh`true`).toPrint('text', { stream: 'stdin' })
 })
 
+test('matchers of network boots', ({ vm, serial }) => {
+  expectTypeOf(
+    expect(vm).toHaveFetched('a', { protocol: 'tftp', times: 2, timeout: '5s' }),
+  ).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveFetchedInOrder(['a', 'b'], { interval: 100 })).resolves.toBeVoid()
+  expectTypeOf(
+    expect(vm).not.toHaveGotLease({ mac: 'a', firmware: 'bios', timeout: '5s' }),
+  ).resolves.toBeVoid()
+  // @ts-expect-error no such protocol
+  void expect(vm).toHaveFetched('a', { protocol: 'ftp' })
+  // @ts-expect-error one text is no order
+  void expect(vm).toHaveFetchedInOrder('a')
+  // @ts-expect-error no such firmware
+  void expect(vm).toHaveGotLease({ firmware: 'ppc' })
+  // @ts-expect-error a console fetches nothing
+  void expect(serial).toHaveFetched('a')
+})
+
 test('matchers of guests', ({ vm, serial }) => {
   expectTypeOf(expect(vm).toHaveFile('/a', { content: /a/, mode: 0o644, owner: 'root' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveFile('/a', { sha256: '', interval: '1s' })).resolves.toBeVoid()

@@ -10,6 +10,7 @@ import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { memoryArgs, memoryFileArgs } from './memory.js'
+import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
 import { seedArgs } from './seed.js'
 
@@ -34,7 +35,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...deviceArgs(spec),
     ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
-    ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
+    ...sandboxArgs(wiring),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
@@ -60,4 +61,9 @@ export function buildCommandByHand(
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
+}
+
+function sandboxArgs({ sandbox, netboot }: Wiring): string[] {
+  if (!sandbox) return []
+  return ['-sandbox', netboot?.relayCommand === undefined ? SANDBOX : SPAWNING_SANDBOX]
 }

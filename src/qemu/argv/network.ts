@@ -1,31 +1,49 @@
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
+import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
 
 /** Each card has a network of its own behind it; ports lead to the first. */
 export function networkArgs(
-  { network, furtherNetworks, forwards, bootOrder }: MachineSpec,
-  { hostPorts, mac, furtherMacs = [] }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs'>,
+  spec: MachineSpec,
+  {
+    hostPorts,
+    mac,
+    furtherMacs = [],
+    netboot,
+  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot'>,
 ): string[] {
+  const { network, furtherNetworks, forwards, bootOrder } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
   const isBooted = bootOrder?.includes('n') === true
-  return [network, ...furtherNetworks].flatMap((card, index) => [
+  const cards = [network, ...furtherNetworks].flatMap((card, index) => [
     '-netdev',
-    userNetwork(card, index) + (index === 0 ? ports.join('') : ''),
+    userNetwork(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
+      (index === 0 ? ports.join('') : ''),
     '-device',
     joinOption(card.model, {
       netdev: `net${index}`,
       mac: index === 0 ? mac : furtherMacs[index - 1],
       bootindex: card.bootIndex,
       // A card's boot ROM is only of use where the firmware may boot from the network.
-      romfile: isBooted || card.bootIndex !== undefined || card.tftp !== undefined ? undefined : '',
+      romfile: isBooted || card.bootIndex !== undefined || isServed(card, index, spec) ? undefined : '',
+      ...(index === 0 ? bootCardOptions(spec, netboot) : {}),
     }),
   ])
+  return [...cards, ...captureArgs(netboot)]
 }
 
-function userNetwork({ internet, tftp, bootfile, addresses }: NetworkSpec, index: number): string {
+function isServed({ tftp }: NetworkSpec, index: number, { netboot }: MachineSpec): boolean {
+  return tftp !== undefined || (index === 0 && netboot !== undefined)
+}
+
+function userNetwork(
+  { internet, tftp, bootfile, addresses }: NetworkSpec,
+  index: number,
+  servers: Readonly<Record<string, string | undefined>>,
+): string {
   const restrict = internet ? 'off' : 'on'
-  return joinOption('user', { id: `net${index}`, restrict, tftp, bootfile, ...addresses })
+  return joinOption('user', { id: `net${index}`, restrict, tftp, bootfile, ...servers, ...addresses })
 }
