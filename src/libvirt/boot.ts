@@ -8,6 +8,8 @@ const ARCHITECTURES = ['x86_64', 'i686']
 
 /** Machine, firmware, and a kernel that QEMU loads. */
 export function readBoot(domain: XmlElement, note: Note): VMOptions {
+  // What QEMU's PCs have in any case.
+  for (const feature of ['acpi', 'apic', 'pae']) domain.child(`features/${feature}`)
   const os = domain.child('os')
   if (os === undefined) return {}
   const type = os.child('type')

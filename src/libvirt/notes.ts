@@ -42,7 +42,6 @@ const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
     /^devices\/interface\/(bandwidth|filterref|vlan|virtualport|port|guest|script|target|backend|coalesce|tune)/,
     'the network behind the card is one of its own',
   ],
-  [/^features\/(acpi|apic|pae)/, 'QEMU has it in any case'],
   [/^features\//, "QEMU's default counts; `cpu` and `machine` may say more"],
   [/^cpu@(check|match|migratable|mode)/, 'the CPU is what this host can do'],
   [/^cpu\//, 'the CPU is what this host can do'],
