@@ -24,6 +24,7 @@ import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
+import { mergeDomain } from './import-domain.js'
 import { findParts, openDisks } from './parts.js'
 
 /**
@@ -35,13 +36,19 @@ import { findParts, openDisks } from './parts.js'
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
-export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
+export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
+  const { options, notCarriedOver } = await mergeDomain(given)
   const qemu = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   const swept = sweepOnce(options.tmpdir)
   const { spec, host } = await planMachine(options, qemu, log)
+  if (notCarriedOver.length > 0) {
+    log(
+      `'${spec.name}' is not all of its domain: ${notCarriedOver.length} things were left out, see vm.notCarriedOver or \`withvm import\`.`,
+    )
+  }
   const settings = {
     tmpdir: options.tmpdir,
     artifacts: options.artifacts ?? process.env.WITHVM_ARTIFACTS,
@@ -49,6 +56,7 @@ export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
     keepMs,
     signal: options.signal,
     log,
+    notCarriedOver,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
   // One that is to outlive this process is not made before it is wanted.

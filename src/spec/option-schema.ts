@@ -8,7 +8,7 @@ import { diskRules } from './schema/disks.js'
 import { login, ssh } from './schema/login.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
-import { duration, flag, isText, oneOf, path, rule, texts } from './schema/rules.js'
+import { duration, flag, isText, oneOf, path, rule, text, texts } from './schema/rules.js'
 
 const timeouts = z.strictObject({
   start: duration(),
@@ -27,6 +27,7 @@ export const optionSchema = z.strictObject({
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),
+  libvirtXML: text('a domain of libvirt, or the path of its XML'),
   qemu: path('a QEMU program'),
   cloudInit: z.union([z.literal(false), cloudInit]).optional(),
   login: login.optional(),

@@ -79,6 +79,11 @@ export type ReadyOption<VM = unknown> =
 
 /** How a guest is started, used and thrown away. */
 export interface RunOptions<VM = unknown> {
+  /**
+   * A domain of libvirt: the path of its XML, or the text itself. It is turned into options; those beside it count in place of what it
+   * says. What has no place in them is in `vm.notCarriedOver`. @default none
+   */
+  readonly libvirtXML?: string
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */

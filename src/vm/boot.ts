@@ -7,6 +7,7 @@ import { buildQemuCommand } from '../qemu/argv/build-command.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import { addEvidence } from './diagnostics.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
 import { followNetboot } from './netboot.js'
@@ -31,6 +32,8 @@ export interface BootOptions {
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
+  /** What of a domain of libvirt its options do not have. */
+  readonly notCarriedOver?: readonly NotCarriedOver[]
   /** Called with the id of each QEMU as soon as it runs. */
   readonly onProcess?: ((pid: number) => void) | undefined
   /** What the machine goes on from; else it begins at its power button. */

@@ -49,6 +49,11 @@ export async function findQemuProblems<VM>(
     ...cards(options).flatMap(({ path, card }) =>
       check(`${path}.model`, card.model, devices, 'a network card'),
     ),
+    ...drivers(options).flatMap(({ path, driver }) => check(path, driver, devices, 'a device')),
+    ...check('vga', vgaDevice(options.vga), devices, 'a display card').map((problem) => ({
+      ...problem,
+      got: `"${options.vga}"`,
+    })),
   ]
 }
 
@@ -60,6 +65,24 @@ function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: Netw
     if (typeof card !== 'object' || card === null) return []
     return [{ path: isList ? `network[${index}]` : 'network', card: card as NetworkOptions }]
   })
+}
+
+function drivers<VM>({ devices }: VMOptions<VM>): Array<{ path: string; driver: unknown }> {
+  if (!Array.isArray(devices)) return []
+  return devices.map((device, index) => ({ path: `devices[${index}].driver`, driver: device?.driver }))
+}
+
+/** The device that `-vga` stands for: some builds of QEMU have it in a package of its own. */
+function vgaDevice(vga: VMOptions['vga']): string | undefined {
+  const names = {
+    none: undefined,
+    std: 'VGA',
+    cirrus: 'cirrus-vga',
+    vmware: 'vmware-svga',
+    qxl: 'qxl-vga',
+    virtio: 'virtio-vga',
+  }
+  return vga === undefined ? undefined : names[vga]
 }
 
 async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {

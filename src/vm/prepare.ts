@@ -15,6 +15,7 @@ import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
@@ -46,6 +47,7 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    readonly notCarriedOver?: readonly NotCarriedOver[]
     readonly memoryFile?: string | undefined
     /** Called with the id of each QEMU as soon as it runs. */
     readonly onProcess?: ((pid: number) => void) | undefined
@@ -149,6 +151,7 @@ export async function prepareMachine(
       reservation = other
     },
     log: settings.log,
+    notCarriedOver: settings.notCarriedOver ?? [],
     get process() {
       return process
     },

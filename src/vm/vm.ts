@@ -8,6 +8,7 @@ import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
 import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
@@ -157,6 +158,11 @@ export class VM {
   /** A line for a shell that boots the same machine by hand, with its console on the terminal. */
   get commandLine(): string {
     return commandLineByHand(this.#machine)
+  }
+
+  /** What of the domain of `libvirtXML` has no place in the options, each with the reason. */
+  get notCarriedOver(): readonly NotCarriedOver[] {
+    return this.#machine.notCarriedOver
   }
 
   /** A line for a shell that logs in to this guest while it runs; undefined where the key is not ours. */

@@ -53,6 +53,20 @@ test('network boots are told by a plain object, or a builder of one', () => {
   void launchVM({ netboot: { trees: ['lilo'] } })
 })
 
+test('options that have parts are typed to their last part', () => {
+  expectTypeOf<{ disks: [{ size: '1G'; interface: 'nvme' }]; cpus: { sockets: 2 } }>().toExtend<VMOptions>()
+  expectTypeOf<{
+    network: [{ model: 'e1000' }, Record<string, never>]
+    tpm: true
+    image: false
+  }>().toExtend<VMOptions>()
+  expectTypeOf<VM['notCarriedOver']>().toExtend<readonly { what: string; path: string; reason: string }[]>()
+  // @ts-expect-error an interface that does not exist
+  void launchVM({ disks: [{ size: '1G', interface: 'sas' }] })
+  // @ts-expect-error UEFI firmware with a misspelt part
+  void launchVM({ firmware: { type: 'uefi', secureboot: true } })
+})
+
 test('a ready function is given the guest', () => {
   void launchVM({ ready: (vm) => expectTypeOf(vm).toEqualTypeOf<VM>() })
 })

@@ -144,7 +144,13 @@ function deviceOf(
     case 'sd':
       return device('sd-card', { drive })
     case 'floppy':
-      return device('floppy', { unit, drive, bootindex })
+      return [
+        ...device('floppy', { unit, drive }),
+        // The controller knows the order of its drives.
+        ...(bootindex === undefined
+          ? []
+          : ['-global', `isa-fdc.bootindex${unit === 0 ? 'A' : 'B'}=${bootindex}`]),
+      ]
     case 'pflash': // part of the machine
       return []
   }

@@ -201,3 +201,17 @@ test('two guests may read one image at the same time', async () => {
   await using two = await launchVM(options)
   expect([one.isRunning, two.isRunning]).toEqual([true, true])
 })
+
+test('a device that QEMU does not have', async () => {
+  const error = await refusal({ devices: [{ driver: 'virtio-rng-pcl' }] })
+  expect(error.code).toBe('INVALID_OPTIONS')
+  expect(error.message).toMatch(
+    /devices\[0\]\.driver: expected a device that QEMU .* has, such as 'virtio-rng-pci'/,
+  )
+})
+
+test('an option of a device that QEMU does not have', async () => {
+  const error = await refusal({ ssh: false, devices: [{ driver: 'virtio-rng-pci', no_such: 1 }] })
+  expect(error.code).toBe('MACHINE_UNSUPPORTED')
+  expect(error.message).toContain("Property 'virtio-rng-pci.no_such' not found")
+})
