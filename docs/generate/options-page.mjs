@@ -54,12 +54,17 @@ export async function optionsPage({ read, load }) {
     'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
   ]
   for (const [title, path, name] of GROUPS) {
-    const interfaces = parseInterfaces(read(path), path)
+    const interfaces = [path, NETBOOT].flatMap((file) => parseInterfaces(read(file), file))
     const group = interfaces.find((one) => one.name === name)
     parts.push(`## ${title}`, group.text, optionTable(group))
-    for (const { prefix, nested } of nestedOptions(group, interfaces)) {
-      parts.push(`### ${code(prefix.slice(0, -1))}`, nested.text, optionTable(nested, prefix))
+    const addNested = (outer, before) => {
+      for (const { prefix, nested } of nestedOptions(outer, interfaces)) {
+        const path = before + prefix
+        parts.push(`### ${code(path.slice(0, -1))}`, nested.text, optionTable(nested, path))
+        addNested(nested, path)
+      }
     }
+    addNested(group, '')
     if (name !== 'DiskOptionGroup') continue
     for (const image of images) {
       parts.push(`### ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))

@@ -33,7 +33,8 @@ export function serverOptions({ netboot: served }: Served, netboot: NetbootWirin
 /** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. */
 export function bootCardOptions({ netboot: served }: Served, netboot: NetbootWiring | undefined) {
   if (served === undefined) return {}
-  return { id: NETWORK_CARD, bootindex: (netboot?.isFirst ?? served.isFirst) ? 0 : undefined }
+  const isFirst = netboot?.isFirst ?? served.isFirst
+  return { id: NETWORK_CARD, ...(isFirst ? { bootindex: 0 } : {}) }
 }
 
 export function captureArgs(netboot: NetbootWiring | undefined): string[] {

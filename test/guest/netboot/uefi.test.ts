@@ -1,18 +1,10 @@
-import { join } from 'node:path'
 import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
-import { unpackOnce } from '../../support/packages.js'
-
-/** UEFI firmware for virtual machines, whose settings are not kept. */
-async function ovmf(): Promise<string[]> {
-  const file = join(await unpackOnce(['ovmf']), 'usr/share/OVMF/OVMF_CODE_4M.fd')
-  return ['-drive', `if=pflash,format=raw,readonly=on,file=${file}`]
-}
 
 test('GRUB boots by UEFI', async () => {
   await using vm = await launchVM({
     netboot: netboot.grub({ config: 'echo this is GRUB on $grub_platform\nsleep 60', firmware: 'uefi' }),
-    qemuArgs: await ovmf(),
+    firmware: 'uefi',
   })
   await expect(vm.serial).toShow('this is GRUB on efi', { timeout: '90s' })
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64' })
@@ -24,7 +16,7 @@ test('iPXE, which is in the boot ROM of an e1000, runs a script by UEFI', async 
     network: { model: 'e1000' },
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is iPXE that fills in the variable
     netboot: netboot.ipxe('#!ipxe\necho by ${platform}, over HTTP.\nsleep 60', { via: 'http' }),
-    qemuArgs: await ovmf(),
+    firmware: 'uefi',
   })
   await expect(vm.serial).toSee('by efi, over HTTP', { timeout: '90s' })
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64', userClass: 'iPXE' })

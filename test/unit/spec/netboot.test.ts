@@ -31,7 +31,7 @@ test('others are refused, each in words of its own', () => {
       "netboot.root: got ""; expected the path of a folder",
       "netboot.trees: got ["pxelinx"]; expected a list of 'pxelinux', 'ipxe', 'grub', 'memtest', 'debian-netboot'",
       "netboot.files: got {"../a":"b"}; expected for each path below the folder a text, bytes, { path } or a function",
-      "netboot.http.address: got "10.0.2.2"; expected an address of 10.0.2.0/24 that QEMU does not use itself, such as 10.0.2.80",
+      "netboot.http.address: got "10.0.2.2"; expected an address of the guest's network that QEMU does not use itself, such as 10.0.2.80",
       "netboot.http.port: got 0; expected a port, 1 to 65535",
       "netboot.http.faults: got {"a":{"status":200}}; expected for each path { status: 400 to 599, delay: a time, bytesPerSecond, cutAfter, contentLength, times }, all but the first two whole numbers",
       "netboot.once: got "yes"; expected true or false",
