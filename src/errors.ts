@@ -142,7 +142,8 @@ export class VMError extends Error {
   readonly evidence: readonly Evidence[]
   readonly details: ErrorDetails
 
-  constructor(code: ErrorCode, details: ErrorDetails) {
+  constructor(code: ErrorCode, raw: ErrorDetails) {
+    const details = showControls(raw)
     super(formatMessage(details), details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.kind = ERROR_CODES[code].kind
@@ -243,6 +244,34 @@ function formatMessage(details: ErrorDetails): string {
   }
   parts.push(`${details.evidence?.length ? '\n' : ''}Fix: ${details.hint}`)
   return parts.join('\n')
+}
+
+/** All but tab and line feed: C0 and C1, with which a text drives a terminal, and what turns the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
+export function showControlCharacters(text: string): string {
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+function showControls(details: ErrorDetails): ErrorDetails {
+  const { summary, expected, got, hint, evidence } = details
+  return {
+    ...details,
+    summary: showControlCharacters(summary),
+    hint: showControlCharacters(hint),
+    ...(expected !== undefined && { expected: showControlCharacters(expected) }),
+    ...(got !== undefined && { got: showControlCharacters(got) }),
+    ...(evidence !== undefined && {
+      evidence: evidence.map(({ label, text }) => ({
+        label: showControlCharacters(label),
+        text: showControlCharacters(text),
+      })),
+    }),
+  }
 }
 
 function indentRest(text: string): string {

@@ -52,10 +52,14 @@ export class GuestAgent {
     socket.once('close', () => {
       if (this.#socket === socket) this.close()
     })
-    readLines(socket, (line) => {
+    const onLine = (line: string) => {
       // An answer to a sync comes behind a byte 0xFF, which decodes to U+FFFD.
-      const message = parseObject<AgentMessage>(line.replace(/^[^{]*/, ''))
+      const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
       if (message !== undefined) this.#pending?.onMessage(message)
+    }
+    readLines(socket, onLine, () => {
+      this.#pending?.reject(malformed('a line without an end'))
+      this.close()
     })
   }
 
@@ -94,6 +98,7 @@ export class GuestAgent {
     return this.#inTurn(command, options, async (signal) => {
       const message = await this.#ask({ execute: command, ...(args && { arguments: args }) }, signal)
       if (message.error !== undefined) throw refused(command, message.error)
+      if (!('return' in message)) throw malformed(`an answer to ${command} without a result`)
       return message.return
     })
   }
@@ -222,12 +227,24 @@ function unavailable(got: string): Error {
   })
 }
 
-function refused(command: string, error: { readonly class: string; readonly desc: string }): Error {
+/** What answers in the guest is no guest agent, or means no good. */
+export function malformed(got: string): Error {
+  return vmError('AGENT_FAILED', {
+    summary: 'the guest agent sent what is not of its protocol',
+    got,
+    hint: 'See what runs as the guest agent in the guest: it should be qemu-guest-agent.',
+  })
+}
+
+/** More of what it says about a refusal is of no use. */
+const MAX_REFUSAL_CHARS = 1000
+
+function refused(command: string, error: AgentMessage['error'] | null): Error {
   return vmError('AGENT_FAILED', {
     summary: `the guest agent refused ${command}`,
-    got: `${error.class}: ${error.desc}`,
+    got: `${error?.class}: ${error?.desc}`.slice(0, MAX_REFUSAL_CHARS),
     hint:
-      error.class === 'CommandNotFound'
+      error?.class === 'CommandNotFound'
         ? 'The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).'
         : "Look the command up in the guest agent's reference.",
   })
