@@ -66,7 +66,15 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the guest halted or powered off before it was ready or while in use',
   },
-  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset again and again before it was ready' },
+  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset itself again and again' },
+  DISK_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more to its disk than `limits.disk` allows',
+  },
+  CONSOLE_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more on its serial console than `limits.console` allows',
+  },
   SSH_REFUSED: { kind: 'guest', meaning: 'nothing in the guest answers as an SSH server' },
   SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server refused the key or the password' },
   SSH_HOST_KEY_CHANGED: {
@@ -250,11 +258,18 @@ function formatMessage(details: ErrorDetails): string {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
+const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'g')
+
 /** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
 export function showControlCharacters(text: string): string {
   return text
     .replaceAll('\r\n', '\n')
-    .replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .replace(REPEATED, (run) => `${writeOut(run.charAt(0))} (${run.length} times)`)
+    .replace(CONTROLS, writeOut)
+}
+
+function writeOut(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 function showControls(details: ErrorDetails): ErrorDetails {

@@ -11,11 +11,8 @@ export function parseObject<T extends object>(line: string): T | undefined {
   }
 }
 
-/**
- * The longest line: that of qemu-ga with 16 MiB of output in each stream, in base64, is 43 MiB, and a file read by it at
- * most 64 MiB.
- */
-const MAX_LINE_CHARS = 65 * 1024 * 1024
+/** The longest line: that of qemu-ga with 16 MiB of output in each stream, in base64, is 43 Mi characters. */
+const MAX_LINE_CHARS = 48 * 1024 * 1024
 
 /**
  * Calls `onLine` for each line that is not empty. A long line costs no more than its length; at one without an end,

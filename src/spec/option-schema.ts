@@ -6,7 +6,7 @@ import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
-import { duration, flag, isText, oneOf, path, port, rule, text, texts } from './schema/rules.js'
+import { duration, flag, isMemorySize, isText, oneOf, path, port, rule, text, texts } from './schema/rules.js'
 
 const ssh = z.strictObject({
   user: text('a user name'),
@@ -25,6 +25,11 @@ const timeouts = z.strictObject({
   command: duration(),
   shutdown: duration(),
 })
+
+const size = () =>
+  rule<number | string>("an amount such as '512M', '2G', or a number of MiB above 0", isMemorySize)
+
+const limits = z.strictObject({ disk: size(), console: size() })
 
 /** The shape of {@link VMOptions}. Unknown names are errors at every level. */
 export const optionSchema = z.strictObject({
@@ -51,6 +56,7 @@ export const optionSchema = z.strictObject({
     },
   ),
   timeouts: timeouts.optional(),
+  limits: limits.optional(),
   signal: rule<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal),
   tmpdir: path('a folder'),
   artifacts: rule<string | false>(

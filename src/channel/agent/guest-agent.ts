@@ -30,6 +30,8 @@ interface Pending {
 const DEFAULT_TIMEOUT_MS = 10_000
 /** How often a silent agent is greeted again: what was sent before the guest had its port may be lost. */
 const SYNC_INTERVAL_MS = 250
+/** An agent that was greeted again and again answers each greeting in the end; more than that is a flood. */
+const MANY_STRAYS = 1000
 /** How long an agent that is to end its guest may take to say that it cannot. */
 const REFUSAL_MS = 500
 
@@ -42,6 +44,8 @@ export class GuestAgent {
   #pending: Pending | undefined
   #boot = createBoot()
   #isSynced = false
+  /** What has come that nobody asked for. */
+  #strays = 0
   readonly #turns = new Turns()
 
   /** Talks over a connection of QEMU's, in place of the one before. */
@@ -55,7 +59,8 @@ export class GuestAgent {
     const onLine = (line: string) => {
       // An answer to a sync comes behind a byte 0xFF, which decodes to U+FFFD.
       const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
-      if (message !== undefined) this.#pending?.onMessage(message)
+      if (message === undefined || this.#pending === undefined) this.#strays++
+      else this.#pending.onMessage(message)
     }
     readLines(socket, onLine, () => {
       this.#pending?.reject(malformed('a line without an end'))
@@ -148,7 +153,11 @@ export class GuestAgent {
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options
-    const onTimeout = () => unavailable(`no answer to ${command} within ${formatDuration(timeoutMs)}`)
+    this.#strays = 0
+    const onTimeout = () => {
+      const strays = this.#strays > MANY_STRAYS ? `, but ${this.#strays} messages that answer nothing` : ''
+      return unavailable(`no answer to ${command} within ${formatDuration(timeoutMs)}${strays}`)
+    }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
       const endTurn = await this.#turns.take(innerSignal)
       try {
@@ -188,6 +197,7 @@ export class GuestAgent {
     const answer = createDeferred<AgentMessage>()
     const onMessage = (message: AgentMessage) => {
       if (options.accept?.(message) ?? true) answer.resolve(message)
+      else this.#strays++
     }
     const onAbort = () => {
       this.#isSynced = false
