@@ -202,4 +202,12 @@ describe('a guest that means no good', () => {
     const error = await agent.execute('guest-info').catch((failure: unknown) => failure as Error)
     expect((error as Error).message).toContain('GenericError: \\u001b]0;owned\\u0007\\u009b2J')
   })
+
+  test('and floods with what answers nothing is told by that', async () => {
+    peer.isDeaf = true
+    peer.socket.write('{"return": 17}\n'.repeat(5000))
+    await expect(agent.ping({ timeoutMs: 400 })).rejects.toThrow(
+      /Got: {6}no answer to guest-ping within 400 ms, but \d{4,} messages that answer nothing/,
+    )
+  })
 })
