@@ -1,4 +1,5 @@
-import { seededRandom } from './random.js'
+// @ts-expect-error: the bench is plain JavaScript.
+import { seededRandom } from '../../bench/random.mjs'
 
 /** `npm run fuzz` sets how many inputs all parsers get together, and from which seed. */
 export const FUZZ = {

@@ -1,5 +1,5 @@
 /** Random numbers that a seed gives again (mulberry32). */
-export function seededRandom(seed: number): () => number {
+export function seededRandom(seed) {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0
