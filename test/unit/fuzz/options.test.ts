@@ -241,3 +241,24 @@ test(
 function isOneWord(word: string): boolean {
   return /^(?:[\w@%+=:,./-]+|(?:'[^']*'|\\')+)$/.test(word)
 }
+
+test('options that cannot be written out are refused all the same', () => {
+  const circular: { self?: unknown } = {}
+  circular.self = circular
+  for (const odd of [
+    { toString: '' },
+    Object.create(null),
+    { toJSON: () => ({}).x },
+    circular,
+    { big: 1n },
+    Symbol('s'),
+  ]) {
+    for (const options of [
+      { hostfwd: [{ guest: 80, host: odd }] },
+      { hostfwd: [{ guest: 80, host: 90, protocol: odd }] },
+      { ssh: { hostPort: odd } },
+      { memory: odd },
+    ])
+      expect(findOptionProblems(options)).toHaveLength(1)
+  }
+})
