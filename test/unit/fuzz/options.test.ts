@@ -248,7 +248,7 @@ test('options that cannot be written out are refused all the same', () => {
   for (const odd of [
     { toString: '' },
     Object.create(null),
-    { toJSON: () => ({}).x },
+    { toJSON: () => undefined },
     circular,
     { big: 1n },
     Symbol('s'),
