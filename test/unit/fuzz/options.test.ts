@@ -257,7 +257,7 @@ test('options that cannot be written out are refused all the same', () => {
       { hostfwd: [{ guest: 80, host: odd }] },
       { hostfwd: [{ guest: 80, host: 90, protocol: odd }] },
       { ssh: { hostPort: odd } },
-      { memory: odd },
+      { name: odd },
     ])
       expect(findOptionProblems(options)).toHaveLength(1)
   }
