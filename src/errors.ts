@@ -66,10 +66,18 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the guest halted or powered off before it was ready or while in use',
   },
-  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset again and again before it was ready' },
+  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset itself again and again' },
   NETBOOT_FAILED: {
     kind: 'guest',
     meaning: 'a guest that boots from the network was not given what it asked for, or turns in circles',
+  },
+  DISK_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more to its disk than `limits.disk` allows',
+  },
+  CONSOLE_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more on its serial console than `limits.console` allows',
   },
   SSH_REFUSED: { kind: 'guest', meaning: 'nothing in the guest answers as an SSH server' },
   SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server refused the key or the password' },
@@ -154,7 +162,8 @@ export class VMError extends Error {
   readonly evidence: readonly Evidence[]
   readonly details: ErrorDetails
 
-  constructor(code: ErrorCode, details: ErrorDetails) {
+  constructor(code: ErrorCode, raw: ErrorDetails) {
+    const details = showControls(raw)
     super(formatMessage(details), details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.kind = ERROR_CODES[code].kind
@@ -255,6 +264,41 @@ function formatMessage(details: ErrorDetails): string {
   }
   parts.push(`${details.evidence?.length ? '\n' : ''}Fix: ${details.hint}`)
   return parts.join('\n')
+}
+
+/** All but tab and line feed: C0 and C1, with which a text drives a terminal, and what turns the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'g')
+
+/** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
+export function showControlCharacters(text: string): string {
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(REPEATED, (run) => `${writeOut(run.charAt(0))} (${run.length} times)`)
+    .replace(CONTROLS, writeOut)
+}
+
+function writeOut(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
+function showControls(details: ErrorDetails): ErrorDetails {
+  const { summary, expected, got, hint, evidence } = details
+  return {
+    ...details,
+    summary: showControlCharacters(summary),
+    hint: showControlCharacters(hint),
+    ...(expected !== undefined && { expected: showControlCharacters(expected) }),
+    ...(got !== undefined && { got: showControlCharacters(got) }),
+    ...(evidence !== undefined && {
+      evidence: evidence.map(({ label, text }) => ({
+        label: showControlCharacters(label),
+        text: showControlCharacters(text),
+      })),
+    }),
+  }
 }
 
 function indentRest(text: string): string {

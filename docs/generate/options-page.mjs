@@ -23,6 +23,7 @@ const CALLS = [
   ['`vm.ssh(command, …)`', 'src/vm/ssh-function.ts', 'SshCommandOptions'],
   ['', 'src/channel/ssh/ssh-client.ts', 'SshExecOptions'],
   ['`vm.exec(command, …)`', 'src/channel/command-result.ts', 'CommandOptions'],
+  ['`vm.download(guestPath, localPath, …)`', 'src/channel/ssh/transfer-limits.ts', 'DownloadLimits'],
   ['`vm.serial.waitFor(pattern, …)`', 'src/channel/serial/serial-console.ts', 'SerialWait'],
   ['`vm.start(…)`', 'src/vm/power.ts', 'StartOptions'],
   ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power.ts', 'StopOptions'],

@@ -115,5 +115,7 @@ export interface MachineSpec<VM = unknown> {
   readonly login: LoginOptions | undefined
   readonly ready: ReadyOption<VM>
   readonly timeouts: TimeoutSpec
+  /** What a guest may use up of this host. */
+  readonly limits: { readonly diskBytes: number; readonly consoleBytes: number }
   readonly qemuArgs: readonly string[]
 }

@@ -8,7 +8,7 @@ import { diskRules } from './schema/disks.js'
 import { login, ssh } from './schema/login.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
-import { duration, flag, isText, oneOf, path, rule, text, texts } from './schema/rules.js'
+import { duration, flag, isMemorySize, isText, oneOf, path, rule, text, texts } from './schema/rules.js'
 
 const timeouts = z.strictObject({
   start: duration(),
@@ -16,6 +16,11 @@ const timeouts = z.strictObject({
   command: duration(),
   shutdown: duration(),
 })
+
+const size = () =>
+  rule<number | string>("an amount such as '512M', '2G', or a number of MiB above 0", isMemorySize)
+
+const limits = z.strictObject({ disk: size(), console: size() })
 
 /** The shape of {@link VMOptions}. Unknown names are errors at every level. */
 export const optionSchema = z.strictObject({
@@ -45,6 +50,7 @@ export const optionSchema = z.strictObject({
     },
   ),
   timeouts: timeouts.optional(),
+  limits: limits.optional(),
   signal: rule<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal),
   tmpdir: path('a folder'),
   artifacts: rule<string | false>(

@@ -4,6 +4,7 @@ import type { DiskOptionGroup } from './options/disks.js'
 import type { BootOptionGroup } from './options/firmware.js'
 import type { MachineOptions } from './options/machine.js'
 import type { NetworkOptionGroup } from './options/network.js'
+import type { MemorySize } from './units.js'
 
 /** A private key: its text, or the file that it is in. */
 export type PrivateKey = string | Buffer | { readonly file: string }
@@ -63,6 +64,14 @@ export interface TimeoutOptions {
   readonly shutdown?: Duration
 }
 
+/** How much of this host a guest may use up. One that passes a limit is stopped, and the test fails with an error that says so. */
+export interface LimitOptions {
+  /** What it changes on a disk, each of them, with its checkpoints: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`). @default 16 GiB */
+  readonly disk?: MemorySize
+  /** What it prints on its serial console, in all. 256 MiB are six hours of a real line of 115,200 baud. @default 256 MiB */
+  readonly console?: MemorySize
+}
+
 /**
  * When a guest counts as ready: an SSH command works, cloud-init has done all without an error (and an SSH command works), its
  * agent answers, a user is logged in on the serial console (see the option `login`), a pattern was seen there, at once (`none`),
@@ -119,6 +128,8 @@ export interface RunOptions<VM = unknown> {
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */
   readonly timeouts?: TimeoutOptions
+  /** How much of this host the guest may use up. @default 16 GiB of disk, 256 MiB of console */
+  readonly limits?: LimitOptions
   /** Ends the start or the body, and throws the guest away. @default none */
   readonly signal?: AbortSignal
   /** The folder for the run's own folder (overlay, logs, sockets). @default the system's folder for temporary files */

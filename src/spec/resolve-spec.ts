@@ -11,6 +11,7 @@ import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
 import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
+import { parseMemorySize } from './units.js'
 
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
 const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
@@ -58,6 +59,10 @@ export function resolveSpec<VM>(
       bodyMs: milliseconds(options.timeouts?.body),
       commandMs: milliseconds(options.timeouts?.command),
       shutdownMs: milliseconds(options.timeouts?.shutdown),
+    },
+    limits: {
+      diskBytes: parseMemorySize(options.limits?.disk) ?? DEFAULTS.diskLimitBytes,
+      consoleBytes: parseMemorySize(options.limits?.console) ?? DEFAULTS.consoleLimitBytes,
     },
     qemuArgs: options.qemuArgs ?? [],
   }

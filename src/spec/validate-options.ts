@@ -143,9 +143,10 @@ function reportDoublePorts(options: VMOptions, report: Report): void {
   if (!Array.isArray(options.hostfwd)) return
   const taken = new Map<string, string>()
   const ssh = options.ssh === false ? undefined : options.ssh?.hostPort
-  if (ssh !== undefined) taken.set(`tcp ${ssh}`, 'ssh.hostPort')
+  if (typeof ssh === 'number') taken.set(`tcp ${ssh}`, 'ssh.hostPort')
   options.hostfwd.forEach((forward, index) => {
-    if (typeof forward !== 'object' || forward === null || forward.host === undefined) return
+    // Values of a wrong type are problems by themselves.
+    if (typeof forward?.host !== 'number' || !['tcp', 'udp', undefined].includes(forward.protocol)) return
     const key = `${forward.protocol ?? 'tcp'} ${forward.host}`
     const other = taken.get(key)
     if (other !== undefined)
@@ -209,6 +210,15 @@ export function formatValue(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'number' || value instanceof RegExp) return String(value)
-  const json = JSON.stringify(value)
-  return json === undefined ? String(value) : json.length > 60 ? `${json.slice(0, 57)}…` : json
+  const json = writeJson(value)
+  return json === undefined ? typeof value : json.length > 60 ? `${json.slice(0, 57)}…` : json
+}
+
+/** Undefined for what has no JSON: a symbol, or an object that leads back to itself. */
+function writeJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
 }

@@ -2,7 +2,7 @@ import { type CommandOptions, type CommandResult, nameCommand } from '../channel
 import { Keyboard } from '../channel/qmp/keyboard.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
-import type { TransferOptions } from '../channel/ssh/transfer.js'
+import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.js'
 import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
@@ -246,7 +246,7 @@ export class VM {
    * Copies a file or a folder out of the guest, by SFTP.
    * @throws {GuestError} TRANSFER_FAILED
    */
-  download(guestPath: string, localPath: string, options: TransferOptions = {}): Promise<void> {
+  download(guestPath: string, localPath: string, options: DownloadOptions = {}): Promise<void> {
     const use: UseClient<void> = (client, signal) =>
       client.download(guestPath, localPath, { ...options, signal })
     return this.#useSsh(use, undefined, options.signal)

@@ -3,6 +3,7 @@ import {
   type CommandError,
   type CommandResult,
   checks,
+  type DownloadOptions,
   defineImage,
   type Invariant,
   type KeptGuest,
@@ -26,6 +27,8 @@ test('withVM gives what its body gives', () => {
 test('options have completion, and what does not exist is no option', () => {
   expectTypeOf<VMOptions['accel']>().toEqualTypeOf<'auto' | 'kvm' | 'tcg' | undefined>()
   expectTypeOf<{ memory: '1G'; timeouts: { start: '30s' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ limits: { disk: '2G'; console: 64 } }>().toExtend<VMOptions>()
+  expectTypeOf<Parameters<VM['download']>[2]>().toEqualTypeOf<DownloadOptions | undefined>()
   // @ts-expect-error a misspelt option
   void launchVM({ memroy: '1G' })
   // @ts-expect-error a duration without its unit

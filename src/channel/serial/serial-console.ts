@@ -126,6 +126,11 @@ export class SerialConsole implements AsyncIterable<string> {
     return this.#log.plain.slice(Math.max(mark.offset, this.#log.plain.start))
   }
 
+  /** How many bytes have come since the guest was first switched on. */
+  get printedBytes(): number {
+    return this.#log.bytes
+  }
+
   /** Milliseconds since the last byte came, or undefined when none has. */
   get silentMs(): number | undefined {
     return this.#log.silentMs
