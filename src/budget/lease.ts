@@ -80,6 +80,8 @@ export class Lease {
     await this.#changes
     if (this.#isReleased) return
     this.#isReleased = true
+    // What still knows of it finds nothing left in it.
+    this.#entry = { ...this.#entry, claimMiB: 0, mostMiB: 0 }
     await this.#lock.release()
     await this.#uses.onRelease?.()
   }

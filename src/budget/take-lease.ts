@@ -52,8 +52,8 @@ export async function reserveRoom(orders: readonly LeaseOrder[], wait: LeaseWait
 }
 
 /**
- * Takes a place for a guest that is to stand by, if nobody waits and there is room beside all others. Undefined where
- * there is none.
+ * Takes a place for a guest that is to stand by, if there is room beside all others and those that wait. Undefined where there
+ * is none.
  * @param giveWay called when the room is wanted for a guest that is to be used.
  */
 export async function takeStandbyLease(
@@ -66,8 +66,11 @@ export async function takeStandbyLease(
   return withLedger(async () => {
     const entries = readLedger()
     const count = entries.filter(({ state }) => state === 'stands-by').length
-    if (count >= limits.standbys || entries.some(({ state }) => state === 'waits')) return undefined
-    const { fits } = await findRoom(entries, { ...claim, for: 'stand-by' }, limits)
+    if (count >= limits.standbys) return undefined
+    const all = entries.map((entry) =>
+      entry.state === 'waits' ? { ...entry, state: 'runs' as const } : entry,
+    )
+    const { fits } = await findRoom(all, { ...claim, for: 'stand-by' }, limits)
     if (!fits) return undefined
     const entry = newEntry('stands-by', name, claim)
     return new Lease(entry, await enterGuest(entry, giveWay), { kind, giveWay })

@@ -19,16 +19,20 @@ export interface Claim {
 /** What a guest is like, as far as it tells what memory it takes. */
 export interface GuestKind {
   readonly memoryBytes: number
+  /** What its memory may be grown to. @default memoryBytes */
+  readonly mostBytes?: number | undefined
   /** All else. */
   readonly traits: ReadonlyArray<string | number>
 }
 
 /** What guests of that kind took. One of which nothing is known is thought to take all that it can. */
 export async function readClaim(kind: GuestKind): Promise<Claim> {
-  const mostMiB = Math.ceil(kind.memoryBytes / MIB) + QEMU_MIB
+  const { memoryBytes, mostBytes = memoryBytes } = kind
+  const mostMiB = Math.ceil(mostBytes / MIB) + QEMU_MIB
+  const wholeMiB = Math.ceil(memoryBytes / MIB) + QEMU_MIB
   const seenMiB = await readSeen(kind)
   return {
-    claimMiB: seenMiB === undefined ? mostMiB : Math.min(mostMiB, Math.ceil(seenMiB * MARGIN)),
+    claimMiB: seenMiB === undefined ? wholeMiB : Math.min(mostMiB, Math.ceil(seenMiB * MARGIN)),
     mostMiB,
   }
 }

@@ -4,7 +4,7 @@ import type { MachineHost } from './machine.js'
 
 /** What of a guest tells how much memory it will take: what it boots, and whether it shares its RAM with others. */
 export function describeGuestKind(
-  { image, directBoot, memoryBytes, cpus }: MachineSpec,
+  { image, directBoot, memoryBytes, memoryGrowth, cpus }: MachineSpec,
   { accelerator, qemu }: MachineHost,
   { isClone, isFrozen = false }: { readonly isClone: boolean; readonly isFrozen?: boolean },
 ): GuestKind {
@@ -13,6 +13,7 @@ export function describeGuestKind(
   const kernel = directBoot?.kernel ?? 'its own kernel'
   return {
     memoryBytes,
+    mostBytes: memoryGrowth?.mostBytes,
     traits: [what, kernel, cpus, accelerator, qemu.identity, way, isFrozen ? 'to be frozen' : ''],
   }
 }

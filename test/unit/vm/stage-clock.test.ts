@@ -8,11 +8,21 @@ import { StageClock, type StageClockOptions } from '../../../src/vm/stage-clock.
 const NEVER = Number.POSITIVE_INFINITY
 const rules = { lookMs: 50, stuckLeastMs: 400 }
 
+type Program = ChildProcess & { readonly pid: number }
+
 /** A process that does what the test is about. */
-function program(source: string): ChildProcess & { readonly pid: number } {
-  const child = spawn(process.execPath, ['-e', source], { stdio: 'ignore' })
+function program(source: string): Program {
+  return run(process.execPath, '-e', source)
+}
+
+function idleProgram(): Program {
+  return run('sleep', '1000')
+}
+
+function run(file: string, ...args: string[]): Program {
+  const child = spawn(file, args, { stdio: 'ignore' })
   onTestFinished(() => void child.kill('SIGKILL'))
-  return child as ChildProcess & { readonly pid: number }
+  return child as Program
 }
 
 /** Gives why the time of a stage was over, and after how long. */
@@ -29,8 +39,7 @@ async function timeStage(
 }
 
 test('a guest that does nothing at all is stuck long before its time is up', async () => {
-  const { pid } = program('setTimeout(() => {}, 1e6)')
-  await sleep(1000) // until it is started
+  const { pid } = idleProgram()
   const { why, words } = await timeStage(pid, {
     deadlineMs: () => 1000 * 60,
     rules: { ...rules, stuckShare: 0.01 },
@@ -40,7 +49,7 @@ test('a guest that does nothing at all is stuck long before its time is up', asy
 })
 
 test('one that may wait for its author is not', async () => {
-  const { pid } = program('setTimeout(() => {}, 1e6)')
+  const { pid } = idleProgram()
   const { why } = await timeStage(pid, { deadlineMs: () => 900, canBeStuck: false })
   expect(why).toBe('time')
 })
