@@ -75,8 +75,8 @@ function writeProject() {
       join(folder, `part-${file}.test.ts`),
       `import { expect, test } from 'withvm/vitest'
       for (let run = 0; run < ${Math.min(each, left)}; run++) test('guest ' + run, async ({ vm }) => {
-        await vm.ssh\`head -c 8000000 /dev/urandom >/tmp/some; sleep 0.3\`
-        expect((await vm.ssh\`cat /tmp/some | wc -c\`).stdout).toBe('8000000')
+        await vm.ssh\`head -c 2000000 /dev/urandom >/tmp/some; sleep 0.3\`
+        expect((await vm.ssh\`cat /tmp/some | wc -c\`).stdout).toBe('2000000')
       })`,
     )
   }
