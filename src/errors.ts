@@ -39,6 +39,10 @@ export const ERROR_CODES = {
   },
   ACCELERATOR_FAILED: { kind: 'infrastructure', meaning: 'the accelerator failed while the guest ran' },
   NO_SPACE: { kind: 'infrastructure', meaning: 'a disk or the temporary directory is full' },
+  HOST_TOO_SMALL: {
+    kind: 'infrastructure',
+    meaning: 'a guest has more memory than all guests of this host may take together',
+  },
   WORKSPACE_FAILED: { kind: 'infrastructure', meaning: 'the private run directory could not be made' },
   PORT_UNAVAILABLE: { kind: 'infrastructure', meaning: 'a host port that was asked for is taken' },
   QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { resolveImage } from '../../images/resolve.js'
+import { withReserved } from '../budget/party.js'
+import { reserveRoom } from '../budget/take-lease.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
@@ -16,6 +18,7 @@ import { PreparedImage } from '../spec/prepared-image.js'
 import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot.js'
+import { describeGuestKind } from '../vm/guest-kind.js'
 import { resolveKeepMs } from '../vm/keep.js'
 import { makeLayerBy } from '../vm/layer.js'
 import type { MachineHost } from '../vm/machine.js'
@@ -37,6 +40,63 @@ import { findParts, openDisks } from './parts.js'
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
 export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
+  const { order, options, swept } = await planLaunch(given)
+  try {
+    return await startPlanned(order, options)
+  } finally {
+    await swept
+  }
+}
+
+/**
+ * Starts several guests at the same time: room is taken for all of them before the first is started. All are there, or none
+ * is: when one fails, the others are thrown away.
+ *
+ * @throws what launchVM throws for any of them; of several failures the first.
+ */
+export async function launchVMs(given: readonly VMOptions<VM>[]): Promise<VM[]> {
+  if (given.length === 0) return []
+  const failure = new AbortController()
+  const plans = await Promise.all(given.map((options) => planLaunch(options)))
+  const list = plans.map(({ options }) => options)
+  const signals = list.map(({ signal }) =>
+    signal === undefined ? failure.signal : AbortSignal.any([failure.signal, signal]),
+  )
+  const orders = plans.map(({ order }, index) => ({
+    ...order,
+    settings: { ...order.settings, signal: signals[index] as AbortSignal },
+  }))
+  const { log } = (orders[0] as GuestOrder).settings
+  const wishes = orders.map(({ spec, host }, index) => {
+    const isWarm = findColdReason(spec, list[index] as VMOptions<VM>) === undefined
+    return { name: spec.name, kind: describeGuestKind(spec as MachineSpec, host, { isClone: isWarm }) }
+  })
+  const reserved = await reserveRoom(wishes, { signal: AbortSignal.any(signals), log })
+  try {
+    const starts = orders.map((order, index) =>
+      withReserved(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),
+    )
+    for (const start of starts) start.catch((error: unknown) => failure.abort(error))
+    const results = await Promise.allSettled(starts)
+    const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    if (started.length === list.length) return started
+    await Promise.allSettled(started.map((vm) => vm.dispose()))
+    throw failure.signal.reason
+  } finally {
+    await reserved.release()
+    await Promise.all(plans.map(({ swept }) => swept))
+  }
+}
+
+interface LaunchPlan {
+  readonly order: GuestOrder
+  /** Those that were given, with what else is known. */
+  readonly options: VMOptions<VM>
+  /** What dead runs have left is removed meanwhile. */
+  readonly swept: Promise<void>
+}
+
+async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const { options, notCarriedOver } = await mergeDomain(given)
   const qemu = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
@@ -61,19 +121,21 @@ export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
   // One that is to outlive this process is not made before it is wanted.
   const standby = keepMs === undefined ? options.standby : false
-  const order = { spec, host, steps, settings, standby }
+  return { order: { spec, host, steps, settings, standby }, options, swept }
+}
+
+async function startPlanned(order: GuestOrder, options: VMOptions<VM>): Promise<VM> {
+  const { spec, host, settings } = order
   try {
     return await startGuest(order, options)
   } catch (error) {
     if (!isLostKvm(error, spec, host)) throw error
     await forgetKvm((error as VMError).details.summary, { qemu: host.qemu })
-    log(
+    settings.log(
       `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
     )
-    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, log)) }
+    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, settings.log)) }
     return await startGuest({ ...order, host: other }, options)
-  } finally {
-    await swept
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Lease } from '../budget/lease.js'
 import type { GuestAgent } from '../channel/agent/guest-agent.js'
 import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
@@ -83,6 +84,8 @@ export interface Machine {
   /** Whether it is to be frozen, for others to go on from. */
   readonly isTemplate: boolean
   readonly host: MachineHost
+  /** Its place in what all guests of this host may take. */
+  readonly lease: Lease
   readonly workspace: Workspace
   /** Where the guest may be left running: whom it is left to. */
   readonly keeper: Keeper | undefined

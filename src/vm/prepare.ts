@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
+import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
@@ -47,6 +48,7 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    readonly lease: Lease
     readonly notCarriedOver?: readonly NotCarriedOver[]
     readonly memoryFile?: string | undefined
     /** Called with the id of each QEMU as soon as it runs. */
@@ -122,6 +124,7 @@ export async function prepareMachine(
     startedFrom: settings.startedFrom,
     isTemplate,
     host,
+    lease: settings.lease,
     workspace,
     keeper,
     listeners: { qmp, serial, agent, resident },

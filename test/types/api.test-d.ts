@@ -8,6 +8,7 @@ import {
   type Invariant,
   type KeptGuest,
   launchVM,
+  launchVMs,
   type NetbootClient,
   type NetbootOptions,
   netboot,
@@ -22,6 +23,14 @@ test('withVM gives what its body gives', () => {
   expectTypeOf(withVM({}, () => 5)).resolves.toBeNumber()
   expectTypeOf(withVM({}, async (vm) => vm)).resolves.toEqualTypeOf<VM>()
   expectTypeOf(launchVM()).resolves.toEqualTypeOf<VM>()
+})
+
+test('launchVMs gives as many guests as it was given options', async () => {
+  await using vms = await launchVMs([{ name: 'server' }, {}])
+  const [server, client] = vms
+  expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
+  // @ts-expect-error a misspelt option
+  void launchVMs([{ memroy: '1G' }])
 })
 
 test('options have completion, and what does not exist is no option', () => {

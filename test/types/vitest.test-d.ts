@@ -1,11 +1,11 @@
 import { expectTypeOf } from 'vitest'
 import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
-import { expect, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
+import { expect, type Launch, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
 
 test('a test is given guests and what belongs to them', (context) => {
   const { vm, launch, serial, ssh, vmOptions, vmScope, vmEvidence } = context
   expectTypeOf(vm).toEqualTypeOf<VM>()
-  expectTypeOf(launch).toEqualTypeOf<(options?: VMOptions) => Promise<VM>>()
+  expectTypeOf(launch).toEqualTypeOf<Launch>()
   expectTypeOf(serial).toEqualTypeOf<SerialConsole>()
   expectTypeOf(ssh).toEqualTypeOf<Ssh>()
   expectTypeOf(vmOptions).toEqualTypeOf<VMOptions>()
@@ -39,6 +39,8 @@ const own = guests.extend<{ server: string }>({
 })
 test('launch takes options and gives a guest', async ({ launch }) => {
   expectTypeOf(await launch({ memory: '192M', hostfwd: [{ guest: 80 }] })).toEqualTypeOf<VM>()
+  const [server, client] = await launch([{ name: 'server' }, { name: 'client' }])
+  expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
   // @ts-expect-error an image has a name, a path, or more about it
   void launch({ image: 5 })
   // @ts-expect-error options are an object
