@@ -1,5 +1,5 @@
 import type { ImageSource } from './image-source.js'
-import type { DiskConnection, DiskOptions } from './options/disks.js'
+import type { DiskConnection, DiskInterface, DiskOptions } from './options/disks.js'
 import type { VMOptions } from './options.js'
 
 /** A disk that was asked for, and where: `disks[0]`, `cdrom`. */
@@ -54,3 +54,6 @@ export function readDiskSource({
   if (typeof image === 'string') return { path: image, format: known }
   return image.format === undefined ? { ...image, format: known } : image
 }
+
+/** What QEMU cannot give a place in the firmware's boot order (`bootindex`). */
+export const WITHOUT_BOOT_INDEX: readonly DiskInterface[] = ['sd', 'pflash']

@@ -3,7 +3,7 @@ import { type Duration, parseDuration } from '../common/duration.js'
 import type { BaseImage } from './base-image.js'
 import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
-import { listDisks, readSystemDisk } from './list-disks.js'
+import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
 import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
@@ -26,6 +26,7 @@ export function resolveSpec<VM>(
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const firmware = resolveFirmware(options)
   const [network, ...furtherNetworks] = listNetworks(options)
+  const cloudInit = resolveSeed(options, image)
   return {
     name: options.name ?? guestName(options, image),
     accel: options.accel ?? DEFAULTS.accel,
@@ -43,7 +44,7 @@ export function resolveSpec<VM>(
     bootMenu: options.bootMenu ?? false,
     directBoot: resolveDirectBoot(options, image),
     image,
-    systemDisk: resolveConnection(readSystemDisk(options).connection),
+    systemDisk: resolveSystemDisk(options, cloudInit),
     disks: resolveDisks(listDisks(options), diskFiles),
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
@@ -51,7 +52,7 @@ export function resolveSpec<VM>(
     netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
     ssh,
-    cloudInit: resolveSeed(options, image),
+    cloudInit,
     login: options.login,
     ready: options.ready ?? defaultReady(options),
     timeouts: {
@@ -68,13 +69,28 @@ export function resolveSpec<VM>(
   }
 }
 
-/** A disk of the author's may have cloud-init on it; that of a recipe, or of a root file system, has none. */
-function resolveSeed<VM>(
-  { cloudInit }: VMOptions<VM>,
-  image: BaseImage | undefined,
-): MachineSpec['cloudInit'] {
+/**
+ * A disk of the author's may have cloud-init on it; that of a recipe, or of a root file system, has none. At an interface
+ * without a place in the boot order, only where it is asked for: a BIOS would try the disk for cloud-init, and no other.
+ */
+function resolveSeed<VM>(options: VMOptions<VM>, image: BaseImage | undefined): MachineSpec['cloudInit'] {
+  const { cloudInit } = options
   if (cloudInit === false) return undefined
-  return cloudInit !== undefined || image?.traits.mayHaveCloudInit ? resolveCloudInit(cloudInit) : undefined
+  const { interface: at } = readSystemDisk(options).connection
+  const isOffered = image?.traits.mayHaveCloudInit && !WITHOUT_BOOT_INDEX.includes(at ?? 'virtio')
+  return cloudInit !== undefined || isOffered ? resolveCloudInit(cloudInit) : undefined
+}
+
+/** The BIOS boots from one disk: the first at virtio, and that is the one for cloud-init where the system's is elsewhere. */
+function resolveSystemDisk<VM>(
+  options: VMOptions<VM>,
+  cloudInit: MachineSpec['cloudInit'],
+): MachineSpec['systemDisk'] {
+  const disk = resolveConnection(readSystemDisk(options).connection)
+  const mayBeMissed = cloudInit !== undefined && disk.interface !== 'virtio'
+  const isOrdered = hasBootIndex(options) || WITHOUT_BOOT_INDEX.includes(disk.interface)
+  const isFirst = options.boot === undefined || options.boot.startsWith('c')
+  return mayBeMissed && !isOrdered && isFirst ? { ...disk, bootIndex: 1 } : disk
 }
 
 function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
@@ -149,14 +165,18 @@ function resolveDirectBoot<VM>(
 }
 
 function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
+  const isMenu = options.bootMenu === true
+  if (options.netboot !== undefined) return true
+  return options.boot !== undefined || isMenu || hasBootIndex(options)
+}
+
+function hasBootIndex<VM>(options: VMOptions<VM>): boolean {
   const places = [
     readSystemDisk(options).connection,
     ...listDisks(options).map(({ disk }) => disk),
     ...listNetworks(options),
   ]
-  const isMenu = options.bootMenu === true
-  if (options.netboot !== undefined) return true
-  return options.boot !== undefined || isMenu || places.some(({ bootIndex }) => bootIndex !== undefined)
+  return places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 
 function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {

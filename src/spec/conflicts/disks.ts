@@ -1,4 +1,4 @@
-import { listDisks, readSystemDisk } from '../list-disks.js'
+import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from '../list-disks.js'
 import type { DiskInterface, DiskOptions } from '../options/disks.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from '../resolve-network.js'
@@ -9,7 +9,6 @@ const CD_INTERFACES: readonly DiskInterface[] = ['ide', 'sata', 'scsi', 'usb']
 /** Real disks of these kinds cannot be made read only, and QEMU's are like them. */
 const ALWAYS_WRITABLE: readonly DiskInterface[] = ['ide', 'sata']
 const WITHOUT_SERIAL: readonly DiskInterface[] = ['floppy', 'sd', 'pflash']
-const WITHOUT_BOOT_INDEX: readonly DiskInterface[] = ['sd', 'pflash']
 
 /** What of the disks cannot be together. */
 export function findDiskConflicts<VM>(options: VMOptions<VM>, report: Report): void {
