@@ -39,9 +39,9 @@ async function startFailureAfter(change: string, options: VMOptions = {}): Promi
 describe('the evidence', () => {
   test('says the stage, since when the console was silent, the accelerator and the state of this host', async () => {
     const guest = await brokenGuest(ownTmpdir(), [print('Run /init as init process'), sleepForEver])
-    const error = await launchFailure({ ...guest, ...NEVER, timeouts: { start: '6s' } })
+    const error = await launchFailure({ ...guest, ...NEVER, timeouts: { start: '10s' } })
     expect(error.code).toBe('BOOT_TIMEOUT')
-    expect(error.message).toMatch(/was not ready after [67](\.\d)? s: it stayed in stage 'init' for/)
+    expect(error.message).toMatch(/was not ready after 1[01](\.\d)? s: it stayed in stage 'init' for/)
     expect(error.details.got).toMatch(/^the last output on the serial console [\d.]+ m?s ago$/)
     expect(evidence(error, 'Guest').split('\n')).toEqual([
       expect.stringMatching(

@@ -169,8 +169,8 @@ describe('toEventuallySucceed', () => {
 
   test('that fails says what it tried', async ({ vm }) => {
     const trying = expect(() => vm.ssh`echo not yet >&2; exit 2`).toEventuallySucceed({
-      timeout: 1000,
-      interval: 400,
+      timeout: 3000,
+      interval: 1000,
     })
     const message = (await matcherMessage(trying)).replace(
       /exit code 2(?: \(\d+ times\))?(?=\n {2}\| ended)/,
