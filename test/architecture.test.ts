@@ -25,7 +25,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/channel',
   ],
   'src/warm': ['src/errors', 'src/common', 'src/spec', 'src/image', 'src/vm'],
-  'src/launch': ['src/errors', 'src/spec', 'src/host', 'images', 'src/vm', 'src/warm'],
+  'src/command-line': ['src/errors', 'src/common', 'src/spec'],
+  'src/launch': ['src/command-line', 'src/errors', 'src/spec', 'src/host', 'images', 'src/vm', 'src/warm'],
   'src/cli': [
     'src/errors',
     'src/common',

@@ -18,6 +18,7 @@ import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
+import { mergeCommandLine } from './merge-command-line.js'
 import { findParts, openDisks } from './parts.js'
 
 /**
@@ -29,11 +30,13 @@ import { findParts, openDisks } from './parts.js'
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
-export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
+export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
+  const { options, translated } = await mergeCommandLine(given)
   const qemu = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir)
   const { spec, host } = await planMachine(options, qemu, log)
   const settings = {
@@ -43,6 +46,7 @@ export async function launchVM(options: VMOptions<VM> = {}): Promise<VM> {
     keepMs,
     signal: options.signal,
     log,
+    translated,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
   // One that is to outlive this process is not made before it is wanted.

@@ -31,6 +31,9 @@ export interface TimeoutSpec {
 /** A network card, and the user-mode network behind it. */
 export interface NetworkSpec {
   readonly model: string
+  readonly id: string | undefined
+  readonly address: string | undefined
+  readonly vectors: number | undefined
   readonly mac: string | undefined
   readonly bootIndex: number | undefined
   readonly internet: boolean
@@ -82,9 +85,15 @@ export interface MachineSpec<VM = unknown> {
   readonly firmware: FirmwareSpec
   readonly tpm: { readonly version: '1.2' | '2.0'; readonly model: 'tis' | 'crb' } | undefined
   readonly bootOrder: string | undefined
+  readonly bootOnce: string | undefined
   readonly bootMenu: boolean
   readonly directBoot:
-    | { readonly kernel: string; readonly initrd: string | undefined; readonly append: string }
+    | {
+        readonly kernel: string
+        readonly initrd: string | undefined
+        readonly dtb: string | undefined
+        readonly append: string
+      }
     | undefined
   readonly image: BaseImage | undefined
   readonly systemDisk: SystemDiskSpec

@@ -36,6 +36,7 @@ export const optionSchema = z.strictObject({
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),
+  commandLine: text('a command line of QEMU'),
   qemu: path('a QEMU program'),
   ssh: z.union([z.literal(false), ssh]).optional(),
   start: oneOf('warm', 'cold'),

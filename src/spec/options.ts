@@ -39,6 +39,13 @@ export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm
 
 /** How a guest is started, used and thrown away. */
 export interface RunOptions<VM = unknown> {
+  /**
+   * A command line of QEMU, as a shell takes it: `'qemu-kvm -m 512 -hda linux.img'`. It is turned into options, and what has no option
+   * into `qemuArgs`; options beside it count in place of what it says, and what neither says is as everywhere in withvm. What became of
+   * flags that QEMU dropped is in `vm.translated`. A guest of an image of your own counts as ready once QEMU runs, unless `ssh` or `ready` is
+   * given. @default none
+   */
+  readonly commandLine?: string
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */

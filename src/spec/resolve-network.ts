@@ -13,6 +13,9 @@ export function listNetworks({ network }: Pick<NetworkOptionGroup, 'network'>): 
 export function resolveNetwork(options: NetworkOptions = {}, index = 0): NetworkSpec {
   return {
     model: options.model ?? DEFAULTS.networkModel,
+    id: options.id,
+    address: options.address,
+    vectors: options.vectors,
     mac: options.mac,
     bootIndex: options.bootIndex,
     internet: options.internet ?? false,

@@ -37,6 +37,7 @@ export function resolveSpec<VM>(
     firmware,
     tpm: resolveTpm(options),
     bootOrder: options.boot,
+    bootOnce: options.bootOnce,
     bootMenu: options.bootMenu ?? false,
     directBoot: resolveDirectBoot(options, image),
     image,
@@ -92,7 +93,8 @@ function resolveDirectBoot<VM>(
   const given = typeof options.append === 'string' ? [options.append] : (options.append ?? [])
   if (options.kernel !== undefined) {
     const initrd = options.initrd === undefined ? undefined : resolve(options.initrd)
-    return { kernel: resolve(options.kernel), initrd, append: given.join(' ') }
+    const dtb = options.dtb === undefined ? undefined : resolve(options.dtb)
+    return { kernel: resolve(options.kernel), initrd, dtb, append: given.join(' ') }
   }
   if (choosesByFirmware(options) || image?.directBoot === undefined) return undefined
   const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
@@ -103,6 +105,7 @@ function resolveDirectBoot<VM>(
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
     initrd,
+    dtb: undefined,
     append: [...append, ...(isSimple ? appendForOneCpu : []), ...given].join(' '),
   }
 }
@@ -113,8 +116,8 @@ function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
     ...listDisks(options).map(({ disk }) => disk),
     ...listNetworks(options),
   ]
-  const isMenu = options.bootMenu === true
-  return options.boot !== undefined || isMenu || places.some(({ bootIndex }) => bootIndex !== undefined)
+  const isSaid = options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
+  return isSaid || places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 
 function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {

@@ -85,6 +85,9 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.initrd !== undefined && options.kernel === undefined) {
     report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
   }
+  if (options.dtb !== undefined && options.kernel === undefined) {
+    report('dtb', formatValue(options.dtb), "'kernel' beside it: a device tree is loaded with a kernel")
+  }
   if (options.ready === 'ssh' && options.ssh === false) {
     report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
   }

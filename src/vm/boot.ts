@@ -7,6 +7,7 @@ import { buildQemuCommand } from '../qemu/argv/build-command.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { Translation } from '../spec/translation.js'
 import { addEvidence } from './diagnostics.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
 import { reservePorts } from './port-reservation.js'
@@ -30,6 +31,8 @@ export interface BootOptions {
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
+  /** What became of a command line's parts that are not as they were. */
+  readonly translated?: readonly Translation[]
   /** Called with the id of each QEMU as soon as it runs. */
   readonly onProcess?: ((pid: number) => void) | undefined
   /** What the machine goes on from; else it begins at its power button. */

@@ -9,6 +9,7 @@ import type { DiskFile } from '../qemu/command.js'
 import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { Translation } from '../spec/translation.js'
 import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
 import type { Transcript } from './transcript.js'
@@ -110,6 +111,7 @@ export interface Machine {
   readonly ports: PortReservation
   setPorts(ports: PortReservation): void
   log: (line: string) => void
+  translated: readonly Translation[]
   /** The QEMU of the newest power-on. */
   readonly process: QemuProcess | undefined
   setProcess(process: QemuProcess): void

@@ -14,6 +14,7 @@ import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { Translation } from '../spec/translation.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
@@ -43,6 +44,7 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    readonly translated?: readonly Translation[]
     readonly memoryFile?: string | undefined
     /** Called with the id of each QEMU as soon as it runs. */
     readonly onProcess?: ((pid: number) => void) | undefined
@@ -138,6 +140,7 @@ export async function prepareMachine(
       reservation = other
     },
     log: settings.log,
+    translated: settings.translated ?? [],
     get process() {
       return process
     },

@@ -6,6 +6,7 @@ import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
+import type { Translation } from '../spec/translation.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
@@ -134,6 +135,11 @@ export class VM {
   /** A line for a shell that boots the same machine by hand, with its console on the terminal. */
   get commandLine(): string {
     return commandLineByHand(this.#machine)
+  }
+
+  /** What became of the parts of `commandLine` that QEMU dropped, or that withvm does in a way of its own, each with the reason. */
+  get translated(): readonly Translation[] {
+    return this.#machine.translated
   }
 
   /** A line for a shell that logs in to this guest while it runs; undefined where the key is not ours. */

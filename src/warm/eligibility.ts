@@ -26,8 +26,8 @@ const ROWS: readonly Row<never>[] = [
     reason: 'with a `ready` of its own the test is to see the guest boot',
   },
   {
-    applies: ({ bootOrder, bootMenu, network }) =>
-      bootOrder !== undefined || bootMenu || network.tftp !== undefined,
+    applies: ({ bootOrder, bootOnce, bootMenu, network }) =>
+      bootOrder !== undefined || bootOnce !== undefined || bootMenu || network.tftp !== undefined,
     reason: 'a boot order and network boots are about booting',
   },
   {
@@ -43,7 +43,11 @@ const ROWS: readonly Row<never>[] = [
   },
   {
     applies: ({ network, furtherNetworks }) =>
-      furtherNetworks.length > 0 || Object.values(network.addresses).some((value) => value !== undefined),
+      furtherNetworks.length > 0 ||
+      network.id !== undefined ||
+      network.address !== undefined ||
+      network.vectors !== undefined ||
+      Object.values(network.addresses).some((value) => value !== undefined),
     reason: 'a clone is given the default address of one card',
   },
   { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },

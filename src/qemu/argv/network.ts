@@ -4,19 +4,22 @@ import { joinOption } from './join-option.js'
 
 /** Each card has a network of its own behind it; ports lead to the first. */
 export function networkArgs(
-  { network, furtherNetworks, forwards, bootOrder }: MachineSpec,
+  { network, furtherNetworks, forwards, bootOrder, bootOnce }: MachineSpec,
   { hostPorts, mac, furtherMacs = [] }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs'>,
 ): string[] {
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
-  const isBooted = bootOrder?.includes('n') === true
+  const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
   return [network, ...furtherNetworks].flatMap((card, index) => [
     '-netdev',
     userNetwork(card, index) + (index === 0 ? ports.join('') : ''),
     '-device',
     joinOption(card.model, {
       netdev: `net${index}`,
+      id: card.id,
+      addr: card.address,
+      vectors: card.vectors,
       mac: index === 0 ? mac : furtherMacs[index - 1],
       bootindex: card.bootIndex,
       // A card's boot ROM is only of use where the firmware may boot from the network.

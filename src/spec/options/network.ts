@@ -20,6 +20,12 @@ export interface NetworkOptions {
   readonly internet?: boolean
   /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
   readonly model?: string
+  /** The card's name at QEMU's monitor (QEMU: `-device …,id=`). @default none */
+  readonly id?: string
+  /** The card's slot on the PCI bus, as `0x10` or `10.1` (QEMU: `-device …,addr=`). @default the next that is free */
+  readonly address?: string
+  /** How many interrupt vectors a virtio card has, 0 for none of its own (QEMU: `-device …,vectors=`). @default QEMU's */
+  readonly vectors?: number
   /** The card's address, as `52:54:00:12:34:56` (QEMU: `-device …,mac=`). @default a random one of QEMU's range */
   readonly mac?: string
   /** The card's place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
