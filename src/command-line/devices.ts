@@ -24,9 +24,6 @@ const PLAIN: Readonly<Record<string, DeviceOptionGroup>> = {
   'virtio-rng-pci': { rng: true },
   'virtio-balloon-pci': { balloon: true },
   'qemu-xhci,id=usb': { usb: true },
-  'AC97,audiodev=sound': { sound: 'ac97' },
-  'ES1370,audiodev=sound': { sound: 'es1370' },
-  'usb-audio,audiodev=sound': { sound: 'usb' },
   i6300esb: { watchdog: { model: 'i6300esb' } },
   ib700: { watchdog: { model: 'ib700' } },
 }
@@ -41,7 +38,8 @@ function readDevice(draft: Draft, given: Given): void {
     setWatchdog(draft, plain.watchdog)
     return
   }
-  if (plain !== undefined) {
+  // A second one is no option any more.
+  if (plain !== undefined && !Object.keys(plain).some((key) => key in draft.options)) {
     Object.assign(draft.options, plain)
     return
   }
@@ -129,9 +127,6 @@ export const deviceReaders: Readers = {
     draft.translate(given, "vga: 'std'", 'QEMU has no such option any more')
   },
   soundhw: readSound,
-  audiodev: (draft, given) => {
-    if (given.value !== 'none,id=sound') draft.keep(given)
-  },
   usbdevice: readUsbDevice,
   balloon: (draft, given) => {
     draft.options.balloon = given.value !== 'none'
@@ -158,6 +153,28 @@ export const deviceReaders: Readers = {
     )
   },
   virtioconsole: drop('QEMU has it as `-device virtconsole` now; vm.serial is the console of the guest'),
+}
+
+/** What withvm adds for a sound card that nobody hears, by the card. */
+const SILENT: Readonly<Record<NonNullable<DeviceOptionGroup['sound']>, readonly string[]>> = {
+  ac97: ['AC97,audiodev=sound'],
+  es1370: ['ES1370,audiodev=sound'],
+  ich6: ['intel-hda', 'hda-duplex,audiodev=sound'],
+  ich9: ['ich9-intel-hda', 'hda-duplex,audiodev=sound'],
+  usb: ['usb-audio,audiodev=sound'],
+}
+
+/** Reads a sound card as `vm.commandLine` has it, and gives the rest of the options back. */
+export function readSilentSound(draft: Draft, given: readonly Given[]): readonly Given[] {
+  const back = given.find(({ flag, value }) => flag === 'audiodev' && value === 'none,id=sound')
+  if (back === undefined) return given
+  for (const [sound, devices] of Object.entries(SILENT)) {
+    const found = devices.map((text) => given.find(({ flag, value }) => flag === 'device' && value === text))
+    if (found.includes(undefined)) continue
+    draft.options.sound = sound as DeviceOptionGroup['sound'] & string
+    return given.filter((one) => one !== back && !found.includes(one))
+  }
+  return given
 }
 
 /** A watchdog's action alone is no watchdog. */

@@ -21,7 +21,8 @@ const NULL_DISK = ['file.driver=null-co', 'file.read-zeroes=on']
 export function readDisks(draft: Draft, given: readonly Given[]): readonly Given[] {
   const controllers = findControllers(given, draft.options.machine)
   const used = new Set<Given>()
-  const disks: DiskOptions[] = []
+  const byGiven = new Map<Given, DiskOptions>()
+  let first: DiskOptions | undefined
   for (const one of given) {
     const { flag, value } = one
     if ((LETTERS as readonly string[]).includes(flag)) {
@@ -29,7 +30,7 @@ export function readDisks(draft: Draft, given: readonly Given[]): readonly Given
       draft.options[flag as (typeof LETTERS)[number]] = value
     } else if (flag === 'sd' || flag === 'pflash') {
       used.add(one)
-      disks.push({ interface: flag, image: value })
+      byGiven.set(one, { interface: flag, image: value })
     } else if (flag === 'snapshot') {
       used.add(one)
     } else if (flag === 'drive') {
@@ -37,15 +38,17 @@ export function readDisks(draft: Draft, given: readonly Given[]): readonly Given
       if (disk === undefined) continue
       used.add(one)
       for (const device of disk.devices) used.add(device)
-      disks.push(disk.options)
+      byGiven.set(one, disk.options)
+      if (lastValue(parseParameters(value), 'id') === 'disk0') first = disk.options
     }
   }
   const empty = readEmptyDrives(given, used, controllers)
   for (const { device, options } of empty) {
     used.add(device)
-    disks.push(options)
+    byGiven.set(device, options)
   }
-  placeSystemDisk(draft, disks)
+  const disks = given.flatMap((one) => byGiven.get(one) ?? [])
+  placeSystemDisk(draft, disks, first)
   const rest = given.filter((one) => !used.has(one))
   for (const one of rest) if (one.flag === 'drive') keepDrive(draft, one)
   return rest.filter((one) => one.flag !== 'drive' && !controllers.isNeedless(one, rest))
@@ -78,8 +81,10 @@ function readDrive(
   const get = (key: string) => lastValue(parameters, key)
   const kind = get('if') ?? 'ide'
   const id = get('id')
-  const devices = given.filter((other) => {
-    return other.flag === 'device' && lastValue(parseParameters(other.value, 'driver'), 'drive') === id
+  const devices = given.filter(({ flag, value }) => {
+    return (
+      flag === 'device' && id !== undefined && lastValue(parseParameters(value, 'driver'), 'drive') === id
+    )
   })
   const connection =
     kind === 'none' ? readDiskDevice(devices[0], controllers) : readInterface(kind, parameters)
@@ -116,7 +121,12 @@ function readDrive(
 
 function hasOnlyKnown(parameters: Parameters): boolean {
   return parameters.every(([key, value]) => {
-    return KNOWN.includes(key) || key.endsWith('key-secret') || NULL_DISK.includes(`${key}=${value}`)
+    return (
+      KNOWN.includes(key) ||
+      key.endsWith('key-secret') ||
+      key === 'file.size' ||
+      NULL_DISK.includes(`${key}=${value}`)
+    )
   })
 }
 
@@ -187,8 +197,8 @@ function readEmptyDrives(given: readonly Given[], used: ReadonlySet<Given>, cont
   })
 }
 
-/** The system's disk is `hda`, else the one with the first place in the boot order, else the first. */
-function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[]): void {
+/** The system's disk is `hda`, else the one that `vm.commandLine` calls so, or that has the first place in the boot order, else the first. */
+function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[], first: DiskOptions | undefined): void {
   const { options } = draft
   const others = (system?: DiskOptions) => {
     const rest = disks.filter((disk) => disk !== system)
@@ -198,10 +208,13 @@ function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[]): void {
     others()
     return
   }
-  const candidates = disks.filter(({ image, media, readonly, interface: kind = 'virtio' }) => {
-    return image !== undefined && media !== 'cdrom' && !readonly && !['floppy', 'pflash', 'sd'].includes(kind)
+  const candidates = disks.filter((disk) => {
+    const { image, media, readonly, interface: kind = 'virtio' } = disk
+    const canBoot = disk === first || !['floppy', 'pflash', 'sd'].includes(kind)
+    return image !== undefined && media !== 'cdrom' && readonly !== true && canBoot
   })
-  const place = ({ bootIndex, interface: kind, index }: DiskOptions) =>
+  const place = (disk: DiskOptions) => (disk === first ? 0 : placeOf(disk))
+  const placeOf = ({ bootIndex, interface: kind, index }: DiskOptions) =>
     bootIndex ?? (kind === 'ide' && index === 0 ? 1001 : 1002)
   const [system] = candidates.toSorted((a, b) => place(a) - place(b))
   if (system === undefined) options.image = false

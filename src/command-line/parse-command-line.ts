@@ -6,7 +6,7 @@ import type { Translation } from '../spec/translation.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootReaders } from './boot.js'
 import { channelReaders, readTerminals } from './channels.js'
-import { deviceReaders, finishDevices } from './devices.js'
+import { deviceReaders, finishDevices, readSilentSound } from './devices.js'
 import { readDisks } from './disks.js'
 import { Draft, formatGiven, type Given } from './draft.js'
 import { FLAGS, takesValue } from './flags.js'
@@ -41,7 +41,8 @@ export function parseCommandLine(
   const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')
   for (const one of machine) machineReaders.machine?.(draft, one)
   let rest: readonly Given[] = given.filter((one) => !machine.includes(one))
-  for (const read of [readNuma, readDisks, readNetworks, readTerminals]) rest = read(draft, rest)
+  for (const read of [readNuma, readDisks, readNetworks, readTerminals, readSilentSound])
+    rest = read(draft, rest)
   for (const one of rest) {
     const reader = Object.hasOwn(READERS, one.flag) ? READERS[one.flag] : undefined
     if (reader === undefined) draft.keep(one)
@@ -52,6 +53,9 @@ export function parseCommandLine(
   for (const [from, to] of renameClashes(draft.kept)) {
     draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm has something of that name' })
   }
+  const order = given.map(formatGiven)
+  const place = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
+  draft.translated.sort((a, b) => place(a) - place(b))
   if (draft.kept.length > 0) draft.options.qemuArgs = draft.kept
   return { options: draft.options, translated: draft.translated }
 }

@@ -1,12 +1,9 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { readApplets } from '../../images/tiny/rootfs.js'
-import { createAptRoot, extractPackage } from '../../src/image/apt.js'
 import type { CpioEntry } from '../../src/image/cpio.js'
-import { readDistribution } from '../../src/image/distribution.js'
+import { unpackOnce } from './packages.js'
 
-const KEPT = resolve(import.meta.dirname, '../../node_modules/.withvm-tests')
 const SCRIPTS = 'usr/share/initramfs-tools'
 
 /** For how long the scripts wait for the root disk at least, seconds: a test need not. */
@@ -44,26 +41,4 @@ export async function debianInitrd(): Promise<CpioEntry[]> {
         (applet): CpioEntry => ({ path: `bin/${applet}`, mode: 0o120777, content: Buffer.from('busybox') }),
       ),
   ]
-}
-
-/** Downloads and unpacks packages, unless an earlier run has. Gives the folder. */
-async function unpackOnce(names: readonly string[]): Promise<string> {
-  const distribution = await readDistribution()
-  const target = join(KEPT, [distribution.codename, ...names].join('-'))
-  const isThere = await readdir(target).catch(() => undefined)
-  if (isThere !== undefined) return target
-  await mkdir(KEPT, { recursive: true })
-  const work = await mkdtemp(join(tmpdir(), 'wt-apt-'))
-  const unpacked = await mkdtemp(join(KEPT, 'new-'))
-  try {
-    const apt = await createAptRoot({ dir: work, distribution, arch: 'amd64' })
-    for (const deb of await apt.download({ packages: names, keep: () => false })) {
-      await extractPackage(deb, unpacked)
-    }
-    // Another run may have been faster.
-    await rename(unpacked, target).catch(() => rm(unpacked, { recursive: true }))
-    return target
-  } finally {
-    await rm(work, { recursive: true, force: true })
-  }
 }

@@ -176,9 +176,9 @@ test.each<[string, object, string[]]>([
       ],
     },
     [
-      '-net user became -netdev user,id=hub0end0 at a hub: QEMU has hubs in place of `vlan`, which joined several.',
       '-net nic became -device e1000 at a hub: QEMU has hubs in place of `vlan`, which joined several.',
       '-net nic,model=virtio became -device virtio at a hub: QEMU has hubs in place of `vlan`, which joined several.',
+      '-net user became -netdev user,id=hub0end0 at a hub: QEMU has hubs in place of `vlan`, which joined several.',
     ],
   ],
   [
@@ -242,10 +242,10 @@ test.each<[string, object, string[]]>([
     'qemu -no-hpet -no-acpi -monitor stdio -serial mon:stdio -daemonize',
     { qemuArgs: ['-machine', 'hpet=off', '-machine', 'acpi=off'], image: false },
     [
-      '-serial mon:stdio became vm.serial: withvm reads and writes the first serial port.',
       '-no-hpet became -machine hpet=off: QEMU has it as a property of the machine now.',
       '-no-acpi became -machine acpi=off: QEMU has it as a property of the machine now.',
       "-monitor stdio became vm.qmp: a guest of a test has no terminal, and QEMU's monitor is there.",
+      '-serial mon:stdio became vm.serial: withvm reads and writes the first serial port.',
       '-daemonize became nothing: withvm starts, watches and ends QEMU by itself.',
     ],
   ],
