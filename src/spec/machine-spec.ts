@@ -1,7 +1,8 @@
 import type { BaseImage } from './base-image.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { DebugOptions } from './options/debug.js'
 import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
-import type { AccelOption, ClockOptions, CpuTopology } from './options/machine.js'
+import type { AccelOption, ClockOptions, CpuTopology, MemoryOptions } from './options/machine.js'
 import type { ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
@@ -36,6 +37,8 @@ export interface NetworkSpec {
   readonly vectors: number | undefined
   readonly mac: string | undefined
   readonly bootIndex: number | undefined
+  /** What is behind the card; undefined for a user-mode network of its own. */
+  readonly link: { readonly tap: string } | { readonly hub: string } | undefined
   readonly internet: boolean
   readonly tftp: string | undefined
   readonly bootfile: string | undefined
@@ -80,6 +83,8 @@ export interface MachineSpec<VM = unknown> {
   readonly memoryBytes: number
   /** What may be plugged in later. */
   readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
+  /** How the host keeps the guest's RAM. */
+  readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
   readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] }>
   readonly rtc: ClockOptions
   readonly firmware: FirmwareSpec
@@ -103,6 +108,7 @@ export interface MachineSpec<VM = unknown> {
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
   readonly devices: DeviceSpec
+  readonly debug: DebugOptions
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined

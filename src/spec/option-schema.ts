@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { parseDuration } from '../common/duration.js'
 import type { VMOptions } from './options.js'
 import { bootRules } from './schema/boot.js'
+import { debugRules } from './schema/debug.js'
 import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
 import { machineRules } from './schema/machine.js'
@@ -33,6 +34,7 @@ export const optionSchema = z.strictObject({
   ...bootRules,
   ...networkRules,
   ...deviceRules,
+  ...debugRules,
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),

@@ -1,4 +1,5 @@
 import type { Duration } from '../common/duration.js'
+import type { DebugOptionGroup } from './options/debug.js'
 import type { DeviceOptionGroup } from './options/devices.js'
 import type { DiskOptionGroup } from './options/disks.js'
 import type { BootOptionGroup } from './options/firmware.js'
@@ -96,4 +97,5 @@ export interface VMOptions<VM = unknown>
     BootOptionGroup,
     NetworkOptionGroup,
     DeviceOptionGroup,
+    DebugOptionGroup,
     RunOptions<VM> {}

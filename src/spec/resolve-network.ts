@@ -18,6 +18,12 @@ export function resolveNetwork(options: NetworkOptions = {}, index = 0): Network
     vectors: options.vectors,
     mac: options.mac,
     bootIndex: options.bootIndex,
+    link:
+      options.tap === undefined
+        ? options.hub === undefined
+          ? undefined
+          : { hub: options.hub }
+        : { tap: options.tap },
     internet: options.internet ?? false,
     tftp: options.tftp === undefined ? undefined : resolve(options.tftp),
     bootfile: options.bootfile,

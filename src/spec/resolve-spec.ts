@@ -4,6 +4,7 @@ import type { BaseImage } from './base-image.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
+import type { DebugOptions } from './options/debug.js'
 import type { VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
@@ -46,9 +47,11 @@ export function resolveSpec<VM>(
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
     devices: resolveDevices(options),
+    debug: resolveDebug(options),
     forwards: resolveForwards(options, ssh),
     ssh,
-    ready: options.ready ?? (ssh === undefined ? 'none' : 'ssh'),
+    // Nothing happens in a guest whose processors wait.
+    ready: options.ready ?? (ssh === undefined || options.debug?.paused === true ? 'none' : 'ssh'),
     timeouts: {
       startMs: milliseconds(options.timeouts?.start),
       bodyMs: milliseconds(options.timeouts?.body),
@@ -57,6 +60,10 @@ export function resolveSpec<VM>(
     },
     qemuArgs: options.qemuArgs ?? [],
   }
+}
+
+function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
+  return debug.logFile === undefined ? debug : { ...debug, logFile: resolve(debug.logFile) }
 }
 
 function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {

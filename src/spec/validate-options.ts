@@ -91,6 +91,16 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.ready === 'ssh' && options.ssh === false) {
     report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
   }
+  if (options.debug?.paused === true && options.ready !== undefined && options.ready !== 'none') {
+    report(
+      'ready',
+      `${formatValue(options.ready)} together with debug: { paused: true }`,
+      "'none': the processors wait",
+    )
+  }
+  if (options.debug?.logFile !== undefined && options.debug.log === undefined) {
+    report('debug.logFile', formatValue(options.debug.logFile), '`debug.log` beside it: what is logged')
+  }
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
   if (isWellFormed) {

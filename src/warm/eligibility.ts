@@ -53,6 +53,14 @@ const ROWS: readonly Row<never>[] = [
   { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
   { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
   {
+    applies: ({ debug }) => Object.keys(debug).length > 0,
+    reason: '`debug` is about what happens from the power button on',
+  },
+  {
+    applies: ({ memoryBacking }) => Object.keys(memoryBacking).length > 0,
+    reason: 'the memory of a clone is a file that others share',
+  },
+  {
     applies: ({ devices }) => devices.others.length > 0,
     reason: '`devices` may have some that cannot be frozen',
   },

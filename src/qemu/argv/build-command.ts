@@ -4,12 +4,13 @@ import { bootArgs } from './boot.js'
 import { channelArgs, terminalArgs } from './channels.js'
 import { clockArgs } from './clock.js'
 import { cpuArgs } from './cpu.js'
+import { debugArgs } from './debug.js'
 import { deviceArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
-import { memoryArgs, memoryFileArgs } from './memory.js'
+import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
 import { networkArgs } from './network.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
@@ -23,6 +24,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...lockArgs(spec),
     ...clockArgs(spec),
     ...firmwareArgs(spec, wiring),
     ...bootArgs(spec),
@@ -31,6 +33,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...channelArgs(wiring),
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
+    ...debugArgs(spec),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
     ...spec.qemuArgs,
@@ -45,9 +48,11 @@ export function buildCommandByHand(
 ): QemuCommand {
   const args = [
     ...identityArgs(spec),
+    ...memoryFileArgs(spec, {}),
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...lockArgs(spec),
     ...clockArgs(spec),
     ...firmwareArgs(spec, wiring),
     ...bootArgs(spec),
@@ -55,6 +60,7 @@ export function buildCommandByHand(
     ...networkArgs(spec, wiring),
     ...terminalArgs(),
     ...deviceArgs(spec),
+    ...debugArgs(spec),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }

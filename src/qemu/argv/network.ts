@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
@@ -13,7 +14,7 @@ export function networkArgs(
   const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
   return [network, ...furtherNetworks].flatMap((card, index) => [
     '-netdev',
-    userNetwork(card, index) + (index === 0 ? ports.join('') : ''),
+    backend(card, index) + (index === 0 ? ports.join('') : ''),
     '-device',
     joinOption(card.model, {
       netdev: `net${index}`,
@@ -26,6 +27,21 @@ export function networkArgs(
       romfile: isBooted || card.bootIndex !== undefined || card.tftp !== undefined ? undefined : '',
     }),
   ])
+}
+
+function backend(card: NetworkSpec, index: number): string {
+  const { link } = card
+  if (link === undefined) return userNetwork(card, index)
+  const id = `net${index}`
+  if ('tap' in link) return joinOption('tap', { id, ifname: link.tap, script: 'no', downscript: 'no' })
+  return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
+}
+
+/** A multicast group of this process's own for each name; by the loopback interface nothing leaves the host. */
+function hubAddress(name: string): string {
+  const digest = createHash('sha256').update(`${process.pid} ${name}`).digest()
+  const [a, b, c] = digest
+  return `239.${a}.${b}.${c}:${20_000 + (digest.readUInt16BE(3) % 10_000)}`
 }
 
 function userNetwork({ internet, tftp, bootfile, addresses }: NetworkSpec, index: number): string {

@@ -30,6 +30,16 @@ export interface NetworkOptions {
   readonly mac?: string
   /** The card's place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
   readonly bootIndex?: number
+  /**
+   * A network of no more than the cards of the same name, of all guests of this process: what is sent by one reaches the others. Not for the
+   * first card, by which the guest is reached (QEMU: `-netdev socket,mcast=`, in place of `vlan`). @default none
+   */
+  readonly hub?: string
+  /**
+   * A TAP interface of this host, which is there already and may be used by the user who runs the test: `ip tuntap add dev tap0 mode tap user
+   * NAME`. Not for the first card (QEMU: `-netdev tap,ifname=`). @default none
+   */
+  readonly tap?: string
   /** A folder that the guest reads by TFTP, for network boots (QEMU: `-netdev user,tftp=`). @default none */
   readonly tftp?: string
   /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
