@@ -9,6 +9,7 @@ import { channelReaders, readTerminals } from './channels.js'
 import { deviceReaders, finishDevices, readSilentSound } from './devices.js'
 import { readDisks } from './disks.js'
 import { Draft, formatGiven, type Given } from './draft.js'
+import { readFirmware, splitPreface } from './firmware.js'
 import { FLAGS, takesValue } from './flags.js'
 import { machineReaders, readNuma } from './machine.js'
 import { readNetworks } from './network.js'
@@ -37,11 +38,12 @@ export function parseCommandLine(
   { isFile = existsSync }: { readonly isFile?: (path: string) => boolean } = {},
 ): ParsedCommandLine {
   const draft = new Draft(isFile)
-  const given = readGiven(draft, readWords(draft, line))
+  const { line: own, version } = splitPreface(line)
+  const given = readGiven(draft, readWords(draft, own))
   const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')
   for (const one of machine) machineReaders.machine?.(draft, one)
   let rest: readonly Given[] = given.filter((one) => !machine.includes(one))
-  for (const read of [readNuma, readDisks, readNetworks, readTerminals, readSilentSound])
+  for (const read of [readNuma, readFirmware, readDisks, readNetworks, readTerminals, readSilentSound])
     rest = read(draft, rest)
   for (const one of rest) {
     const reader = Object.hasOwn(READERS, one.flag) ? READERS[one.flag] : undefined
@@ -49,6 +51,8 @@ export function parseCommandLine(
     else reader(draft, one)
   }
   finishDevices(draft)
+  const { tpm } = draft.options
+  if (version !== undefined && typeof tpm === 'object') draft.options.tpm = { ...tpm, version }
   if (draft.problems.length > 0) throw optionError(draft.problems)
   for (const [from, to] of renameClashes(draft.kept)) {
     draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm has something of that name' })

@@ -1,7 +1,7 @@
 import type { BaseImage } from './base-image.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
 import type { DebugOptions } from './options/debug.js'
-import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
+import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
 import type { AccelOption, ClockOptions, CpuTopology, MemoryOptions } from './options/machine.js'
 import type { ReadyOption } from './options.js'
 
@@ -108,6 +108,8 @@ export interface MachineSpec<VM = unknown> {
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
   readonly devices: DeviceSpec
+  /** Character devices beside the console. */
+  readonly ports: ReadonlyArray<Required<PortOptions>>
   readonly debug: DebugOptions
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]

@@ -47,6 +47,7 @@ export function resolveSpec<VM>(
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
     devices: resolveDevices(options),
+    ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
     debug: resolveDebug(options),
     forwards: resolveForwards(options, ssh),
     ssh,

@@ -7,6 +7,7 @@ import { findMachineConflicts } from './conflicts/machine.js'
 import { findNetworkConflicts } from './conflicts/network.js'
 import type { Report } from './conflicts/report.js'
 import { optionSchema } from './option-schema.js'
+import type { PortOptions } from './options/devices.js'
 import type { VMOptions } from './options.js'
 import { readMemory } from './resolve-machine.js'
 import { formatBytes, parseMemorySize } from './units.js'
@@ -91,6 +92,7 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.ready === 'ssh' && options.ssh === false) {
     report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
   }
+  if (Array.isArray(options.ports)) reportPorts(options.ports, report)
   if (options.debug?.paused === true && options.ready !== undefined && options.ready !== 'none') {
     report(
       'ready',
@@ -109,6 +111,25 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
     findNetworkConflicts(options, report)
   }
   return problems
+}
+
+/** A PC has four serial ports, one of them the console, and three parallel ones. */
+const MOST_PORTS = { serial: 3, parallel: 3, virtio: 28 } as const
+
+function reportPorts(ports: readonly PortOptions[], report: Report): void {
+  const names = new Set<string>()
+  const counts = { serial: 0, parallel: 0, virtio: 0 }
+  ports.forEach((port, index) => {
+    const { name, type = 'virtio' } = port ?? {}
+    if (names.has(name)) report(`ports[${index}].name`, `"${name}"`, 'another name than those before it')
+    names.add(name)
+    if (!(type in counts) || ++counts[type] <= MOST_PORTS[type]) return
+    report(
+      `ports[${index}].type`,
+      `${counts[type]} ports of the type '${type}'`,
+      `no more than ${MOST_PORTS[type]}`,
+    )
+  })
 }
 
 /** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */

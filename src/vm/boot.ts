@@ -163,6 +163,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     serialLog: workspace.path('serial.log'),
     agentSocket: listeners.agent.path,
     residentSocket: listeners.resident.path,
+    portSockets: machine.guestPorts.map(({ listener }) => listener.path),
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,

@@ -1,4 +1,5 @@
 import type { GuestAgent } from '../channel/agent/guest-agent.js'
+import type { GuestPort } from '../channel/port/guest-port.js'
 import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
@@ -91,6 +92,8 @@ export interface Machine {
     readonly agent: UnixListener
     readonly resident: UnixListener
   }
+  /** The character devices that the author asked for, each with where we listen for it. */
+  readonly guestPorts: ReadonlyArray<{ readonly listener: UnixListener; readonly port: GuestPort }>
   readonly serial: SerialConsole
   /** What was said to the monitor, and which commands were run in the guest. */
   readonly transcripts: { readonly qmp: Transcript; readonly commands: Transcript }

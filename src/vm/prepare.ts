@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
+import { GuestPort } from '../channel/port/guest-port.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
 import { generateSshKeyPair, toDropbearHostKey } from '../channel/ssh/keys.js'
@@ -91,6 +92,7 @@ export async function prepareMachine(
     firmware,
     ports,
     serialLog,
+    guestPorts,
   ] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
@@ -103,6 +105,12 @@ export async function prepareMachine(
     copyVariables(workspace, spec, host),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
+    Promise.all(
+      spec.ports.map(async ({ name }, index) => ({
+        listener: await listen(`port${index}.sock`),
+        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host) }),
+      })),
+    ),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
@@ -117,6 +125,7 @@ export async function prepareMachine(
     workspace,
     keeper,
     listeners: { qmp, serial, agent, resident },
+    guestPorts,
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),
       defaultTimeout: defaultWaitMs(host),
@@ -153,6 +162,7 @@ export async function prepareMachine(
     machine.serial.close()
     machine.agent.close()
     machine.resident.close()
+    for (const { port } of guestPorts) port.close()
   })
   return machine
 }

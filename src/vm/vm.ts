@@ -1,4 +1,5 @@
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
+import type { GuestPort } from '../channel/port/guest-port.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { TransferOptions } from '../channel/ssh/transfer.js'
@@ -180,6 +181,23 @@ export class VM {
       expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none is)'}`,
       got: `${protocol} ${guestPort}`,
       hint: `add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
+    })
+  }
+
+  /**
+   * This end of a character device of `ports`.
+   * @throws {UsageError} INVALID_OPTIONS when there is none of that name.
+   * @example await vm.port('control').write('hello\n')
+   */
+  port(name: string): GuestPort {
+    const { guestPorts } = this.#machine
+    const found = guestPorts.find(({ port }) => port.name === name)
+    if (found !== undefined) return found.port
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The guest has no port '${name}'.`,
+      expected: `one of ${guestPorts.map(({ port }) => port.name).join(', ') || '(none is)'}`,
+      got: name,
+      hint: `add { name: '${name}' } to \`ports\`.`,
     })
   }
 

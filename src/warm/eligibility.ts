@@ -56,6 +56,7 @@ const ROWS: readonly Row<never>[] = [
     applies: ({ debug }) => Object.keys(debug).length > 0,
     reason: '`debug` is about what happens from the power button on',
   },
+  { applies: ({ ports }) => ports.length > 0, reason: 'what crosses `ports` is of one guest alone' },
   {
     applies: ({ memoryBacking }) => Object.keys(memoryBacking).length > 0,
     reason: 'the memory of a clone is a file that others share',

@@ -12,6 +12,7 @@ import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
 import { networkArgs } from './network.js'
+import { portArgs, terminalPortArgs } from './ports.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
@@ -31,6 +32,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...diskArgs(spec, wiring),
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
+    ...portArgs(spec, wiring),
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
     ...debugArgs(spec),
@@ -44,7 +46,10 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
 export function buildCommandByHand(
   spec: MachineSpec,
-  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts' | 'mac' | 'furtherMacs' | 'firmware'>,
+  wiring: Pick<
+    Wiring,
+    'qemuPath' | 'accelerator' | 'hostPorts' | 'mac' | 'furtherMacs' | 'firmware' | 'tpmSocket'
+  >,
 ): QemuCommand {
   const args = [
     ...identityArgs(spec),
@@ -54,11 +59,13 @@ export function buildCommandByHand(
     ...memoryArgs(spec),
     ...lockArgs(spec),
     ...clockArgs(spec),
-    ...firmwareArgs(spec, wiring),
+    ...firmwareArgs(spec, wiring, 'on'),
     ...bootArgs(spec),
     ...snapshotDiskArgs(spec),
     ...networkArgs(spec, wiring),
     ...terminalArgs(),
+    ...terminalPortArgs(spec),
+    ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
     ...debugArgs(spec),
     ...spec.qemuArgs,

@@ -5,12 +5,13 @@ import { connect } from 'node:net'
 import getPort from 'get-port'
 import { expect, test } from 'vitest'
 import { launchVM, type VM, type VMOptions } from 'withvm'
+import { resolveImage } from '../../../images/resolve.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const launch = (options: VMOptions) => launchVM({ log: () => {}, ...options })
 /** Whether this user can make TAP interfaces, as root can. */
-const canTap = process.getuid?.() === 0 && existsSync('/dev/net/tun')
+const canTap = process.getuid?.() === 0 && ['/dev/net/tun', '/sbin/ip'].every(existsSync)
 
 test('two guests talk by a hub, and by nothing else', async () => {
   const card = (last: number) => [{}, { hub: 'lan', mac: `52:54:00:00:00:0${last}` }]
@@ -102,4 +103,17 @@ test('a debugger finds the processors waiting, and lets them go; QEMU logs what 
     .toMatchObject({ running: true })
   peer.destroy()
   expect(readFileSync(logFile, 'utf8')).toContain('CPU Reset (CPU 0)')
+})
+
+test('a kernel is started with an initial RAM file system and arguments', async () => {
+  const { directBoot } = await resolveImage('tiny')
+  await using vm = await launch({
+    kernel: directBoot?.kernel,
+    initrd: directBoot?.initrd,
+    append: [...(directBoot?.append ?? []), 'said=by,hand'],
+    image: 'tiny',
+    cpu: 'qemu64,+rdrand,model-id=A-MODEL',
+  })
+  const { stdout } = await vm.ssh`cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo`
+  expect(stdout).toMatch(/ said=by,hand\nmodel name\s+: A-MODEL$/)
 })

@@ -312,3 +312,14 @@ test('quotes, backslashes, continued lines and comments are as for a shell', () 
   const line = 'qemu \\\n  -append "a \\"b\\" \\x" -kernel my\\ kernel\'s\'"\\\n" # the rest -m 1\n -m 64'
   expect(options(line)).toEqual({ append: 'a "b" \\x', kernel: 'my kernels', memory: '64M', image: false })
 })
+
+test('UEFI firmware and a TPM are read as vm.commandLine has them', () => {
+  const line =
+    'mkdir -p /tmp/t && swtpm socket --tpm2 --tpmstate dir=/tmp/t,mode=0600 --ctrl type=unixio,path=/tmp/t/sock,mode=0600 --terminate --daemon && qemu-system-x86_64 -machine q35,smm=on -drive if=pflash,unit=0,file=/usr/share/OVMF/CODE.fd,format=raw,readonly=on -drive if=pflash,unit=1,file=/usr/share/OVMF/VARS.fd,format=raw,snapshot=on -global driver=cfi.pflash01,property=secure,value=on -chardev socket,id=tpm,path=/tmp/t/sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0'
+  expect(options(line)).toEqual({
+    machine: 'q35',
+    firmware: { type: 'uefi', secureBoot: true, vars: '/usr/share/OVMF/VARS.fd' },
+    tpm: { model: 'crb', version: '2.0' },
+    image: false,
+  })
+})
