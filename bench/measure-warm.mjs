@@ -7,13 +7,13 @@ import { freezeRaw, thawRaw } from './raw-warm.mjs'
 import { inTurn, median, ms, pairedRatio, table, timed } from './statistics.mjs'
 
 const silent = { log: () => {} }
-const CHANNELS = {
+export const CHANNELS = {
   agent: { options: { ready: 'agent' }, first: (vm) => vm.exec('true') },
   ssh: { options: {}, first: (vm) => vm.ssh`true` },
 }
 
 /** From the call to the first result, all included. */
-async function startOurs({ options, first }, more = {}) {
+export async function startOurs({ options, first }, more = {}) {
   const startedAt = performance.now()
   const vm = await launchVM({ ...silent, standby: false, ...options, ...more })
   await first(vm)
@@ -46,16 +46,16 @@ export async function measureWarm({ host, rounds }) {
 }
 
 /** With a guest that stands by: each round waits until one does, as a test that takes longer than a start. */
-export async function measureStandby({ rounds }) {
+export async function measureStandby({ rounds }, more = {}, pauseMs = 1500) {
   const result = {}
   const texts = []
   for (const [channel, way] of Object.entries(CHANNELS)) {
     const times = []
-    let previous = await launchVM({ ...silent, standby: true, ...way.options })
+    let previous = await launchVM({ ...silent, standby: true, ...way.options, ...more })
     for (let round = 0; round < rounds; round++) {
-      await sleep(1500)
+      await sleep(pauseMs)
       const startedAt = performance.now()
-      const vm = await launchVM({ ...silent, standby: true, ...way.options })
+      const vm = await launchVM({ ...silent, standby: true, ...way.options, ...more })
       await way.first(vm)
       if (vm.startedFrom.kind === 'stand-by') times.push(performance.now() - startedAt)
       await previous.dispose()

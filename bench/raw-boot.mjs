@@ -13,17 +13,20 @@ import { buildQemuCommand } from '../dist/src/qemu/argv/build-command.js'
 import { resolveSpec } from '../dist/src/spec/resolve-spec.js'
 
 /** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */
-export async function prepare({ qemuPath, accelerator, qemuArgs = [], options = {}, disk, wiring = {} }) {
+export async function prepare(
+  { qemuPath, accelerator, qemuArgs = [], options = {}, disk, wiring = {} },
+  image = 'tiny',
+) {
   const dir = mkdtempSync(join(tmpdir(), 'raw-'))
   const path = (name) => join(dir, name)
-  const spec = resolveSpec({ qemuArgs, ...options }, await resolveImage('tiny'))
+  const spec = resolveSpec({ qemuArgs, ...options }, await resolveImage(image))
   const base = disk === undefined ? spec.image.disk : { path: disk, format: 'qcow2' }
   await createOverlay({ base, path: path('disk.qcow2') })
   const client = generateSshKeyPair()
   const credentials = {
     'ssh.authorized_keys.root': Buffer.from(client.publicKey),
-    'system.hostname': Buffer.from('tiny'),
-    'withvm.dropbear_host_key': toDropbearHostKey(generateSshKeyPair()),
+    'system.hostname': Buffer.from(image),
+    ...hostKey(spec.image.traits.hostKeyFormat),
   }
   const smbiosFiles = buildSmbiosStrings(credentials).map((text, index) => {
     writeFileSync(path(`smbios-${index}`), text)
@@ -56,9 +59,16 @@ export async function prepare({ qemuPath, accelerator, qemuArgs = [], options = 
   return { command, port, privateKey: client.privateKey, mac, overlay, qmp, serial, agent, dispose }
 }
 
+function hostKey(format) {
+  const key = generateSshKeyPair()
+  return format === 'dropbear'
+    ? { 'withvm.dropbear_host_key': toDropbearHostKey(key) }
+    : { 'withvm.ssh_host_ed25519_key': Buffer.from(key.privateKey) }
+}
+
 /** Boots a guest to its first SSH result, and gives what the stages took from the start of QEMU. */
-export async function bootRaw(host) {
-  const raw = await prepare(host)
+export async function bootRaw(host, image) {
+  const raw = await prepare(host, image)
   const startedAt = performance.now()
   const since = () => performance.now() - startedAt
   const qemu = spawn(raw.command.file, raw.command.args, { stdio: ['ignore', 'ignore', 'inherit'] })

@@ -4,6 +4,8 @@ import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
 import { drawChart } from './chart.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
+import { measureDebian } from './measure-debian.mjs'
+import { measureNetboot } from './measure-netboot.mjs'
 import { measureDebianPeers } from './measure-peers.mjs'
 import {
   measureMemory,
@@ -25,11 +27,13 @@ const MEASUREMENTS = {
   sizes: measureSizes,
   memory: measureMemory,
   ten: measureTen,
+  debian: measureDebian,
   'debian-peers': measureDebianPeers,
+  netboot: measureNetboot,
 }
 
-/** Those of other harnesses take a quarter of an hour, and are measured when they are asked for. */
-const ALWAYS = Object.keys(MEASUREMENTS).filter((name) => name !== 'debian-peers')
+/** Those of other harnesses and of network boots take a quarter of an hour, and are measured when they are asked for. */
+const ALWAYS = Object.keys(MEASUREMENTS).filter((name) => !['debian-peers', 'netboot'].includes(name))
 
 const { values } = parseArgs({
   options: {

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { launchVM, withVM } from 'withvm'
+import { seededRandom } from './random.mjs'
 import { median, ms } from './statistics.mjs'
 
 const { values } = parseArgs({
@@ -64,7 +65,7 @@ async function thaws(rounds) {
 
 /** Programs that start guests, killed at a random moment. */
 async function kills(count, seed) {
-  const random = mulberry(seed)
+  const random = seededRandom(seed)
   const program = `
     import { withVM } from 'withvm'
     for (;;) await withVM({ log: () => {}, standby: true }, (vm) => vm.ssh\`echo x >/root/x; sync\`)`
@@ -121,15 +122,4 @@ async function digest(path) {
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path)) hash.update(chunk)
   return hash.digest('hex')
-}
-
-/** Random numbers that a seed gives again. */
-function mulberry(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
 }

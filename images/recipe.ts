@@ -20,3 +20,9 @@ export interface BuildContext {
   /** Says in a few words what is being done now. */
   readonly report: (step: string) => void
 }
+
+/** A file that an image has beside those of its packages. */
+export interface GuestFile {
+  readonly content: string | Uint8Array
+  readonly mode: number
+}

@@ -18,7 +18,9 @@ import {
 import { findOciManifest, OCI_MARK } from '../src/image/oci-layout.js'
 import { createProgress } from '../src/image/progress.js'
 import type { BaseImage, DiskSecret } from '../src/spec/base-image.js'
+import { ImageDefinition } from '../src/spec/image-definition.js'
 import type { FileImage, ImageSource, UrlImage } from '../src/spec/image-source.js'
+import { describeLayered, describeWork, layerPath, type MakeLayer, planDefinition } from './defined-image.js'
 import { importFile, importOciLayout } from './import-file.js'
 import type { Recipe } from './recipe.js'
 import { RECIPES } from './recipes.js'
@@ -32,6 +34,8 @@ export interface ResolveImageOptions {
   readonly signal?: AbortSignal | undefined
   /** Called with each step of what takes long. @default a progress line on stderr, if it takes more than a second */
   readonly onProgress?: Report | undefined
+  /** Does what takes a guest. Without it, images that were defined with such work cannot be made. */
+  readonly makeLayer?: MakeLayer | undefined
 }
 
 type Report = (step: string, amount?: string) => void
@@ -49,10 +53,11 @@ const IMPORT_REVISION = 1
  * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE, TOOL_NOT_FOUND.
  */
 export async function resolveImage(
-  source: ImageSource,
+  source: ImageSource | ImageDefinition<unknown>,
   options: ResolveImageOptions = {},
 ): Promise<BaseImage> {
   options.signal?.throwIfAborted()
+  if (source instanceof ImageDefinition) return openDefinition(source, options)
   if (typeof source !== 'string') {
     return 'url' in source ? openUrl(source, options) : openPath(source, options)
   }
@@ -71,6 +76,29 @@ async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise
       recipe.build({ dir: building, signal: options.signal, report: (step) => report(step) }),
   })
   return { ...(await recipe.open(dir)), identity: await readEntryIdentity(dir) }
+}
+
+/** What takes a guest is done in one, on top of what the image is made from. */
+async function openDefinition(
+  definition: ImageDefinition<unknown>,
+  options: ResolveImageOptions,
+): Promise<BaseImage> {
+  const { name } = definition.options
+  const { base: source, work } = await planDefinition(definition)
+  const isRecipe = typeof source === 'object' && 'readInputs' in source
+  const base = isRecipe ? await openRecipe(source, options) : await resolveImage(source, options)
+  if (work === undefined) return { ...base, name }
+  const { makeLayer, signal } = options
+  if (makeLayer === undefined)
+    throw new TypeError('this image is made in a guest, and there is no way to start one')
+  const dir = await openStored(`making the image ${name}`, options, {
+    name,
+    origin: name,
+    inputs: await describeWork(work, base, imagesDir(readCaches(options))),
+    build: (building, _partial, report) =>
+      makeLayer(work, { base, to: layerPath(building), report: (step) => report(step), signal }),
+  })
+  return { ...describeLayered(base, name, dir), identity: await readEntryIdentity(dir) }
 }
 
 async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<BaseImage> {
@@ -141,7 +169,7 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
 }
 
 /** Opens an entry of the cache, and tells of it while it is made. */
-async function openStored(
+export async function openStored(
   subject: string,
   options: ResolveImageOptions,
   entry: Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'> & {
@@ -187,7 +215,9 @@ async function describeImport(
   if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal }, secret)
   const { directBoot } = await resolveImage('tiny', options)
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
-  return directBoot === undefined ? image : { ...image, directBoot }
+  if (directBoot === undefined) return image
+  // What cloud-init would need to read its disk is a module of the kernel that such a guest does not have.
+  return { ...image, directBoot, traits: { ...image.traits, mayHaveCloudInit: false } }
 }
 
 async function describeDisk(
@@ -205,6 +235,7 @@ async function describeDisk(
       sshUser: 'root',
       credentials: 'smbios',
       hasAgent: false,
+      mayHaveCloudInit: true,
       hasResident: false,
       startEffort: 1,
     },

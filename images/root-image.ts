@@ -6,7 +6,7 @@ import { makeExt4Disk } from '../src/image/ext4.js'
 import { followLinks } from '../src/image/follow-links.js'
 import type { OciCommand } from '../src/image/oci-layout.js'
 import type { Attributes, RootTree } from '../src/image/root-tree.js'
-import { assembleSyscallProgram } from './tiny/syscall-program.js'
+import { assembleSyscallProgram } from './guest-parts/syscall-program.js'
 
 /** The files of an entry of the cache that is a root file system: without the second it is a disk that boots by itself. */
 export const ROOT_FILES = { disk: 'disk', mark: 'root.json' } as const

@@ -39,6 +39,10 @@ export const ERROR_CODES = {
   },
   ACCELERATOR_FAILED: { kind: 'infrastructure', meaning: 'the accelerator failed while the guest ran' },
   NO_SPACE: { kind: 'infrastructure', meaning: 'a disk or the temporary directory is full' },
+  HOST_TOO_SMALL: {
+    kind: 'infrastructure',
+    meaning: 'a guest has more memory than all guests of this host may take together',
+  },
   WORKSPACE_FAILED: { kind: 'infrastructure', meaning: 'the private run directory could not be made' },
   PORT_UNAVAILABLE: { kind: 'infrastructure', meaning: 'a host port that was asked for is taken' },
   QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },
@@ -66,7 +70,19 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the guest halted or powered off before it was ready or while in use',
   },
-  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset again and again before it was ready' },
+  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset itself again and again' },
+  NETBOOT_FAILED: {
+    kind: 'guest',
+    meaning: 'a guest that boots from the network was not given what it asked for, or turns in circles',
+  },
+  DISK_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more to its disk than `limits.disk` allows',
+  },
+  CONSOLE_LIMIT_PASSED: {
+    kind: 'guest',
+    meaning: 'the guest wrote more on its serial console than `limits.console` allows',
+  },
   SSH_REFUSED: { kind: 'guest', meaning: 'nothing in the guest answers as an SSH server' },
   SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server refused the key or the password' },
   SSH_HOST_KEY_CHANGED: {
@@ -86,6 +102,14 @@ export const ERROR_CODES = {
   },
   SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not come on the serial console in time' },
   LOGIN_FAILED: { kind: 'guest', meaning: 'the guest did not let the user in on its serial console' },
+  KEY_NOT_INSTALLED: {
+    kind: 'guest',
+    meaning: 'the serial console let the user in, but the key of the run could not be installed there',
+  },
+  CLOUD_INIT_FAILED: {
+    kind: 'guest',
+    meaning: 'cloud-init in the guest failed, did not run, or is not there',
+  },
   STATE_TIMEOUT: { kind: 'guest', meaning: 'the guest did not shut down or reboot in time' },
   WAIT_TIMEOUT: { kind: 'guest', meaning: 'what was waited for did not come in time' },
   WAIT_FAILED: {
@@ -142,7 +166,8 @@ export class VMError extends Error {
   readonly evidence: readonly Evidence[]
   readonly details: ErrorDetails
 
-  constructor(code: ErrorCode, details: ErrorDetails) {
+  constructor(code: ErrorCode, raw: ErrorDetails) {
+    const details = showControls(raw)
     super(formatMessage(details), details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.kind = ERROR_CODES[code].kind
@@ -243,6 +268,41 @@ function formatMessage(details: ErrorDetails): string {
   }
   parts.push(`${details.evidence?.length ? '\n' : ''}Fix: ${details.hint}`)
   return parts.join('\n')
+}
+
+/** All but tab and line feed: C0 and C1, with which a text drives a terminal, and what turns the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'g')
+
+/** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
+export function showControlCharacters(text: string): string {
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(REPEATED, (run) => `${writeOut(run.charAt(0))} (${run.length} times)`)
+    .replace(CONTROLS, writeOut)
+}
+
+function writeOut(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
+function showControls(details: ErrorDetails): ErrorDetails {
+  const { summary, expected, got, hint, evidence } = details
+  return {
+    ...details,
+    summary: showControlCharacters(summary),
+    hint: showControlCharacters(hint),
+    ...(expected !== undefined && { expected: showControlCharacters(expected) }),
+    ...(got !== undefined && { got: showControlCharacters(got) }),
+    ...(evidence !== undefined && {
+      evidence: evidence.map(({ label, text }) => ({
+        label: showControlCharacters(label),
+        text: showControlCharacters(text),
+      })),
+    }),
+  }
 }
 
 function indentRest(text: string): string {

@@ -4,6 +4,7 @@ import { ROWS } from './rows.mjs'
 
 const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
+const NETBOOT = 'src/spec/netboot.ts'
 
 /** The groups of options: the title of each, the file that has it, and the interface there. */
 const GROUPS = [
@@ -24,6 +25,7 @@ const CALLS = [
   ['`vm.ssh(command, …)`', 'src/vm/ssh-function.ts', 'SshCommandOptions'],
   ['', 'src/channel/ssh/ssh-client.ts', 'SshExecOptions'],
   ['`vm.exec(command, …)`', 'src/channel/command-result.ts', 'CommandOptions'],
+  ['`vm.download(guestPath, localPath, …)`', 'src/channel/ssh/transfer-limits.ts', 'DownloadLimits'],
   ['`vm.serial.waitFor(pattern, …)`', 'src/channel/serial/serial-console.ts', 'SerialWait'],
   ['`vm.start(…)`', 'src/vm/power.ts', 'StartOptions'],
   ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power.ts', 'StopOptions'],
@@ -41,6 +43,7 @@ const COMMON = {
 const ALIASES = [
   ...new Set(GROUPS.map(([, path]) => path)),
   IMAGES,
+  NETBOOT,
   'src/common/duration.ts',
   'src/spec/units.ts',
 ]
@@ -49,17 +52,22 @@ export async function optionsPage({ read, load }) {
   const images = parseInterfaces(read(IMAGES), IMAGES)
   const { DISK_FORMATS } = await load('src/spec/base-image.js')
   const parts = [
-    madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES),
+    madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES, NETBOOT),
     '# Options',
     'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
   ]
   for (const [title, path, name] of GROUPS) {
-    const interfaces = parseInterfaces(read(path), path)
+    const interfaces = [path, NETBOOT].flatMap((file) => parseInterfaces(read(file), file))
     const group = interfaces.find((one) => one.name === name)
     parts.push(`## ${title}`, group.text, optionTable(group))
-    for (const { prefix, nested } of nestedOptions(group, interfaces)) {
-      parts.push(`### ${code(prefix.slice(0, -1))}`, nested.text, optionTable(nested, prefix))
+    const addNested = (outer, before) => {
+      for (const { prefix, nested } of nestedOptions(outer, interfaces)) {
+        const path = before + prefix
+        parts.push(`### ${code(path.slice(0, -1))}`, nested.text, optionTable(nested, path))
+        addNested(nested, path)
+      }
     }
+    addNested(group, '')
     if (name !== 'DiskOptionGroup') continue
     for (const image of images) {
       parts.push(`### ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))
@@ -90,6 +98,7 @@ function nestedOptions(group, interfaces) {
 }
 
 function prefixOf({ name, type }) {
+  if (type.includes('Record<string,')) return `${name}['path'].`
   return type.endsWith('[]') && !type.includes('|') ? `${name}[].` : `${name}.`
 }
 

@@ -166,7 +166,16 @@ export const ROWS = [
     ],
   },
   { known: '`qemu-system-…` of another architecture', options: ['qemu'], gap: 'architectures' },
-  { known: 'virt-install, virsh', options: ['image'], gap: 'libvirt' },
+  {
+    known: 'virt-install, virsh',
+    options: ['libvirtXML'],
+    tests: [
+      [
+        'test/guest/libvirt/domains.test.ts',
+        'the domain kernel-initrd of virt-install boots, and is reached by SSH',
+      ],
+    ],
+  },
   {
     known: '`.vdi`, `.vmdk`, `.ova`',
     options: ['image'],

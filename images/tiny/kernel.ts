@@ -12,7 +12,7 @@ import {
   parseModuleInfo,
 } from '../../src/image/kernel-modules.js'
 import { runTool } from '../../src/image/run-tool.js'
-import type { BootModule } from './initrd.js'
+import type { BootModule } from '../guest-parts/initrd.js'
 
 const UNPACKERS = {
   '.ko.xz': { tool: DECOMPRESSORS.xz, args: ['-d', '--'] },

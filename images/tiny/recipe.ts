@@ -94,6 +94,7 @@ async function open(dir: string): Promise<BaseImage> {
       credentials: 'smbios',
       hostKeyFormat: 'dropbear',
       hasAgent: true,
+      mayHaveCloudInit: false,
       hasResident: true,
       startEffort: 0.1,
       sshReadyPattern: /withvm: sshd/,

@@ -113,7 +113,12 @@ async function copyWithLibraries(
   await install(root, `/usr/lib64/${LOADER}`, await readFile(findFile(files, LOADER)))
 }
 
-async function install(root: string, target: string, content: Buffer | string, mode = 0o755): Promise<void> {
+async function install(
+  root: string,
+  target: string,
+  content: Uint8Array | string,
+  mode = 0o755,
+): Promise<void> {
   const path = join(root, target)
   await mkdir(dirname(path), { recursive: true })
   await writeFile(path, content)

@@ -1,12 +1,14 @@
-/** The programs, shell scripts and tables of the guest, by path. */
 import { IDENTITY } from '../../src/image/guest-identity.js'
 import {
   assembleClockResident,
   assembleIdentityResident,
-  HOST_KEY,
   RESIDENT_PATHS,
   THAWED_FIFO,
-} from './resident.js'
+} from '../guest-parts/resident.js'
+import type { GuestFile } from '../recipe.js'
+
+/** The SSH server of a clone reads its host key here for each connection: it was started without one. */
+const HOST_KEY = '/run/withvm/host-key'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -263,11 +265,6 @@ user:x:1000:
 nogroup:x:65534:
 `
 
-export interface GuestFile {
-  readonly content: string | Buffer
-  readonly mode: number
-}
-
 const program = (content: string | Buffer): GuestFile => ({ content, mode: 0o755 })
 const text = (content: string, mode = 0o644): GuestFile => ({ content, mode })
 
@@ -282,7 +279,14 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/park': program(PARK),
   '/usr/lib/withvm/thawed': program(THAWED),
   [RESIDENT_PATHS.clock]: program(assembleClockResident()),
-  [RESIDENT_PATHS.identity]: program(assembleIdentityResident()),
+  [RESIDENT_PATHS.identity]: program(
+    assembleIdentityResident({
+      machineId: '/run/machine-id',
+      authorizedKeys: '/root/.ssh/authorized_keys',
+      hostKey: HOST_KEY,
+      hostKeyFormat: 'dropbear',
+    }),
+  ),
   '/usr/sbin/poweroff': program(STOP),
   '/usr/sbin/reboot': program(STOP),
   '/usr/sbin/halt': program(STOP),

@@ -7,7 +7,7 @@ export class CommandOutput {
   readonly #maxBytes: number
   readonly #isCollected: boolean
   readonly #decoder = new StringDecoder('utf8')
-  readonly #chunks: Buffer[] = []
+  #chunks: Buffer[] = []
   #bytes = 0
 
   constructor(sink: Writable | ((text: string) => void) | undefined, maxBytes: number, isCollected = true) {
@@ -20,7 +20,8 @@ export class CommandOutput {
   push(chunk: Buffer): boolean {
     const room = this.#maxBytes - this.#bytes
     const kept = chunk.length > room ? chunk.subarray(0, room) : chunk
-    if (this.#isCollected) this.#chunks.push(kept)
+    // A copy: a piece of what was read would keep all of it.
+    if (this.#isCollected && kept.length > 0) this.#chunks.push(Buffer.from(kept))
     this.#bytes += kept.length
     if (typeof this.#sink === 'function') {
       const text = this.#decoder.write(kept)
@@ -51,6 +52,7 @@ export class CommandOutput {
   }
 
   toBuffer(): Buffer {
-    return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks)
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0] as Buffer
   }
 }

@@ -30,7 +30,7 @@ export interface CommandOptions {
   readonly stdout?: Writable | ((text: string) => void) | undefined
   /** Gets the error output as it comes, besides its being collected. */
   readonly stderr?: Writable | ((text: string) => void) | undefined
-  /** The most bytes that are collected of each stream; a command that writes more is killed. @default 64 MiB */
+  /** The most bytes that are collected of each stream; a command that writes more is killed. @default 16 MiB */
   readonly maxBuffer?: number | undefined
   /** False only passes the streams on to `stdout` and `stderr`, however long they get; the result's are empty. @default true */
   readonly collect?: boolean | undefined
@@ -49,6 +49,8 @@ export interface RawOutcome {
 }
 
 const MAX_EVIDENCE_CHARS = 4000
+/** Of what was too much, the error carries as much of each stream: as text it would be twice as large once more. */
+const MAX_OVERFLOW_BYTES = 256 * 1024
 
 /** Gives the result of a command that ended, or throws COMMAND_FAILED as its options say. */
 export function settleCommand(raw: RawOutcome, options: CommandOptions): CommandResult<string | Buffer> {
@@ -89,7 +91,11 @@ export function timeOutCommand(
 
 /** The error of a command that wrote more than is collected. */
 export function overflowCommand(raw: RawOutcome, stream: string, maxBytes: number): CommandError {
-  const outcome = decodeOutcome(raw)
+  const outcome = decodeOutcome({
+    ...raw,
+    stdout: raw.stdout.subarray(-MAX_OVERFLOW_BYTES),
+    stderr: raw.stderr.subarray(-MAX_OVERFLOW_BYTES),
+  })
   return new CommandError('COMMAND_FAILED', {
     outcome,
     summary: `the command ${nameCommand(outcome.command)} was killed: it wrote too much to ${stream}`,

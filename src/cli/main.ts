@@ -66,6 +66,16 @@ function buildProgram(): Command {
     })
 
   program
+    .command('import')
+    .description('print what is made of a domain of libvirt, as a test to paste')
+    .argument('<domain.xml>', 'a file, as `virsh dumpxml` or `virt-install --print-xml` write it')
+    .option('--json', 'print the options, and what was left out, as JSON')
+    .action(async (path: string, flags: { json?: boolean }) => {
+      const { importLibvirt } = await import('./import.js')
+      process.exitCode = await importLibvirt(path, { json: flags.json === true })
+    })
+
+  program
     .command('ps')
     .description('list the guests that run on this host: those of tests, and those that were left running')
     .option('--json', 'print the list as JSON')

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readlinkSync, rmSync } from 'node:fs'
+import { readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,27 +17,51 @@ export interface ProcessLock {
  * holder is killed, and no file is left that could be stale. Elsewhere it is a socket file, and one that
  * nobody listens on any more counts as free.
  *
- * @param name 1 to 90 characters, no `/` or NUL.
+ * @param name 1 to 98 characters, no `/` or NUL, no white space.
+ * @param onKnock called whenever a process of this host calls {@link knock} with the name.
  */
-export async function tryProcessLock(name: string): Promise<ProcessLock | undefined> {
-  const path = process.platform === 'linux' ? `\0withvm-${name}` : join(tmpdir(), `withvm-${name}.lock`)
-  const server = await listen(path)
+export async function tryProcessLock(name: string, onKnock?: () => void): Promise<ProcessLock | undefined> {
+  const path = lockPath(name)
+  const server = await listen(path, onKnock)
   if (server !== undefined) return { release: () => close(server) }
   if (process.platform === 'linux' || (await isAnswering(path))) return undefined
   rmSync(path, { force: true })
-  const second = await listen(path)
+  const second = await listen(path, onKnock)
   return second && { release: () => close(second) }
+}
+
+/** Lets the holder of a lock know that somebody would like it to act. Whether it does is its own affair. */
+export function knock(name: string): Promise<unknown> {
+  return isAnswering(lockPath(name))
+}
+
+/** The names, beginning so, of the locks that are held on this host now. Linux only: elsewhere there is no such list. */
+export function listLockNames(beginning: string): string[] {
+  // Of sockets that listen; abstract names are shown with an `@` for each NUL, also behind them (proc(5)).
+  const pattern = new RegExp(` 00010000 \\S+ \\S+ +\\d+ @withvm-(${beginning}[^\\s@]+)@*$`, 'gm')
+  const listening = readFileSync('/proc/net/unix', 'latin1').matchAll(pattern)
+  return [...listening].map(([, name]) => name as string)
+}
+
+function lockPath(name: string): string {
+  return process.platform === 'linux' ? `\0withvm-${name}` : join(tmpdir(), `withvm-${name}.lock`)
 }
 
 /** Waits for the lock. `onWait` is called once if it has to. */
 export async function takeProcessLock(
   name: string,
-  options: { readonly signal?: AbortSignal | undefined; readonly onWait?: () => void } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined
+    readonly onWait?: () => void
+    /** @default 50 */
+    readonly intervalMs?: number
+  } = {},
 ): Promise<ProcessLock> {
   const lock = await tryProcessLock(name)
   if (lock !== undefined) return lock
   options.onWait?.()
-  return pollUntil(() => tryProcessLock(name), { intervalMs: 50, signal: options.signal })
+  const { intervalMs = 50, signal } = options
+  return pollUntil(() => tryProcessLock(name), { intervalMs, signal })
 }
 
 /**
@@ -49,9 +73,12 @@ export function findLockRealm(): string {
   return createHash('sha256').update(namespace).digest('hex').slice(0, 6)
 }
 
-function listen(path: string): Promise<Server | undefined> {
+function listen(path: string, onKnock?: () => void): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy())
+    const server = createServer((socket) => {
+      socket.destroy()
+      onKnock?.()
+    })
     server.unref()
     server.once('error', (error: NodeJS.ErrnoException) =>
       error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),

@@ -1,11 +1,16 @@
 import { freemem, totalmem } from 'node:os'
+import { readCgroupLimits } from './cgroup.js'
 
 const MIB = 1024 ** 2
 
 /** Bytes that a program may still take. Of a container that may have less than its host, what it may have. */
 export function readFreeMemory(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 && limit < totalmem() ? Math.min(freemem(), limit) : freemem()
+  return Math.min(freemem(), readCgroupLimits().freeBytes ?? Number.POSITIVE_INFINITY)
+}
+
+/** Bytes that all programs together may take: what the host has, or its container is allowed. */
+export function readTotalMemory(): number {
+  return Math.min(totalmem(), readCgroupLimits().memoryBytes ?? Number.POSITIVE_INFINITY)
 }
 
 /** As people read sizes: `1.9 GiB`. */

@@ -118,7 +118,11 @@ export function parsePrintedUris(text: string): Array<{ name: string; version: s
   })
 }
 
-async function readDistributionSources(aptDir: string, distribution: Distribution): Promise<AptSource[]> {
+/** The repositories of its own distribution that this host uses. @throws {InfrastructureError} IMAGE_BUILD_FAILED when it has none. */
+export async function readDistributionSources(
+  aptDir: string,
+  distribution: Distribution,
+): Promise<AptSource[]> {
   const files = [join(aptDir, 'sources.list')]
   const parts = join(aptDir, 'sources.list.d')
   for (const file of (await readdir(parts).catch(() => [])).sort()) files.push(join(parts, file))
@@ -151,7 +155,7 @@ function adaptMirrors(sources: readonly AptSource[], distribution: Distribution,
 }
 
 /** Proxy, retries and certificates as the host has them; its hooks stay out. */
-async function readAcquireSettings(signal: AbortSignal | undefined): Promise<string> {
+export async function readAcquireSettings(signal: AbortSignal | undefined): Promise<string> {
   const dump = await runTool({
     tool: APT_TOOLS.config,
     args: ['dump'],

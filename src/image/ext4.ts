@@ -11,10 +11,12 @@ export const EXT4_TOOLS = {
 export interface Ext4Options {
   /** The directory whose content becomes the file system's. */
   readonly source: string
-  /** The qcow2 disk to write. */
+  /** The file to write. */
   readonly path: string
   readonly virtualBytes: number
   readonly label: string
+  /** Of the file system. @default a new one */
+  readonly uuid?: string
   /** Modes by absolute path, for those that an unprivileged builder cannot give (as setuid) or that differ. */
   readonly modes?: Readonly<Record<string, number>>
   /** User and group by absolute path, for what is not root's. */
@@ -32,10 +34,29 @@ export interface Ext4Options {
 
 const BUILD_MS = 600_000
 
-/** Makes a disk that is one ext4 file system with a journal, owned by root, without being root. */
+/** Makes a qcow2 disk that is one ext4 file system with a journal, owned by root, without being root. */
 export async function makeExt4Disk(options: Ext4Options): Promise<void> {
-  const { source, path, signal } = options
+  const { path, signal } = options
   const raw = `${path}.raw`
+  await makeExt4({ ...options, path: raw })
+  await runTool({
+    tool: QEMU_IMG,
+    args: ['convert', '-f', 'raw', '-O', 'qcow2', raw, path],
+    purpose: 'making the disk',
+    timeoutMs: BUILD_MS,
+    signal,
+  })
+  await rm(raw)
+}
+
+/** Makes the file system in a raw file, without being root. */
+export async function makeExt4(
+  options: Ext4Options & {
+    /** Where in the file it begins: what is before it stays. @default 0 */
+    readonly offsetBytes?: number
+  },
+): Promise<void> {
+  const { source, path, signal, offsetBytes = 0, uuid } = options
   const common = { timeoutMs: BUILD_MS, signal }
   const features = [
     '-O',
@@ -47,26 +68,19 @@ export async function makeExt4Disk(options: Ext4Options): Promise<void> {
     '-m',
     '0',
   ]
-  // Tables that the guest's kernel would write in the background after each first mount are written here.
-  const extended = 'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0'
+  const extended = [
+    // Tables that the guest's kernel would write in the background after each first mount are written here.
+    'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0',
+    ...(offsetBytes === 0 ? [] : [`offset=${offsetBytes}`]),
+  ].join(',')
   const size = `${Math.floor(options.virtualBytes / 1024)}k`
   await runTool({
     ...common,
     tool: EXT4_TOOLS.make,
     args: [
-      '-q',
-      '-F',
-      '-t',
-      'ext4',
-      '-L',
-      options.label,
+      ...['-q', '-F', '-t', 'ext4', '-L', options.label, ...(uuid === undefined ? [] : ['-U', uuid])],
       ...features,
-      '-E',
-      extended,
-      '-d',
-      source,
-      raw,
-      size,
+      ...['-E', extended, '-d', source, path, size],
     ],
     purpose: 'making the file system',
   })
@@ -75,16 +89,13 @@ export async function makeExt4Disk(options: Ext4Options): Promise<void> {
   await runTool({
     ...common,
     tool: EXT4_TOOLS.edit,
-    args: ['-w', '-f', `${path}.commands`, raw],
+    args: [
+      ...['-w', '-f', `${path}.commands`],
+      // As libext2fs takes it: part of the name.
+      offsetBytes === 0 ? path : `${path}?offset=${offsetBytes}`,
+    ],
     purpose: 'giving the files to root',
   })
-  await runTool({
-    ...common,
-    tool: QEMU_IMG,
-    args: ['convert', '-f', 'raw', '-O', 'qcow2', raw, path],
-    purpose: 'making the disk',
-  })
-  await rm(raw)
   await rm(`${path}.commands`)
   await rm(`${path}.program`, { force: true })
 }

@@ -17,14 +17,18 @@ export const IDENTITY = {
   address: { at: 160, bytes: 40 },
   machineId: { at: 200, bytes: 33 },
   authorizedKeys: { at: 240, bytes: 256 },
-  /** An ed25519 key in dropbear's own form. */
-  hostKey: { at: 496, bytes: 83 },
+  /** An ed25519 key in the form that the guest's SSH server reads; of this, as much as that takes. */
+  hostKey: { at: 496, bytes: 512 },
   /** What is done when the guest has begun: a line of text. */
-  afterwards: { at: 584, bytes: 8 },
+  afterwards: { at: 1008, bytes: 8 },
   /** `struct rtentry` for the ioctl SIOCADDRT; zeros, which the kernel refuses, where there is no way out. */
-  defaultRoute: { at: 592, bytes: ROUTE_BYTES },
-  nonce: { at: 712, bytes: 8 },
+  defaultRoute: { at: 1016, bytes: ROUTE_BYTES },
+  nonce: { at: 1136, bytes: 8 },
 } as const
+
+/** How long a host key is in a message, by its form: that of OpenSSH is text, with empty lines behind it. */
+export const HOST_KEY_BYTES = { dropbear: 83, openssh: 512 } as const
+export type HostKeyFormat = keyof typeof HOST_KEY_BYTES
 
 export const CLOCK_MESSAGE_BYTES = IDENTITY.clockNonce.at + IDENTITY.clockNonce.bytes
 export const IDENTITY_MESSAGE_BYTES = IDENTITY.nonce.at + IDENTITY.nonce.bytes
@@ -41,6 +45,7 @@ export interface GuestIdentity {
   readonly machineId: string
   /** One line of `authorized_keys`; empty where nobody may log in by a key of ours. */
   readonly authorizedKey: string
+  /** In the form that the guest's SSH server reads. */
   readonly hostKey: Uint8Array
   /** Whether it asks for an address by DHCP: not where it is to be frozen again. */
   readonly takesLease: boolean
@@ -71,6 +76,7 @@ export function buildIdentityMessage(identity: GuestIdentity, now = Date.now()):
   put(message, IDENTITY.machineId, Buffer.from(`${identity.machineId}\n`))
   message.fill('\n', IDENTITY.authorizedKeys.at, IDENTITY.authorizedKeys.at + IDENTITY.authorizedKeys.bytes)
   put(message, IDENTITY.authorizedKeys, Buffer.from(identity.authorizedKey))
+  message.fill('\n', IDENTITY.hostKey.at, IDENTITY.hostKey.at + IDENTITY.hostKey.bytes)
   put(message, IDENTITY.hostKey, identity.hostKey)
   put(message, IDENTITY.afterwards, Buffer.from(identity.takesLease ? 'lease\n\n\n' : 'nothing\n'))
   if (identity.gateway !== undefined) {

@@ -8,9 +8,14 @@ export const DECOMPRESSORS = {
   zstd: { program: 'zstd', aptPackage: 'zstd', why: 'unpacks kernels and their modules' },
 } as const satisfies Record<string, HostTool>
 
-const PACKED: ReadonlyArray<{ magic: readonly number[]; tool: HostTool; args: readonly string[] }> = [
-  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], tool: DECOMPRESSORS.xz, args: ['-dc'] },
-  { magic: [0x28, 0xb5, 0x2f, 0xfd], tool: DECOMPRESSORS.zstd, args: ['-dcq'] },
+const PACKED: ReadonlyArray<{
+  readonly suffix: string
+  readonly magic: readonly number[]
+  readonly tool: HostTool
+  readonly args: readonly string[]
+}> = [
+  { suffix: '.xz', magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], tool: DECOMPRESSORS.xz, args: ['-dc'] },
+  { suffix: '.zst', magic: [0x28, 0xb5, 0x2f, 0xfd], tool: DECOMPRESSORS.zstd, args: ['-dcq'] },
 ]
 const GZIP = [0x1f, 0x8b, 0x08]
 const LZ4_LEGACY = [0x02, 0x21, 0x4c, 0x18]
@@ -25,6 +30,15 @@ export async function extractVmlinux(bzImage: Buffer, signal?: AbortSignal): Pro
   if (payload === undefined) return undefined
   const kernel = await decompress(payload, signal)
   return kernel !== undefined && isElf64(kernel) ? kernel : undefined
+}
+
+/** Unpacks a module's file, by the end of its name. */
+export async function unpackModule(path: string, content: Buffer, signal?: AbortSignal): Promise<Buffer> {
+  const row = PACKED.find(({ suffix }) => path.endsWith(suffix))
+  if (row === undefined) return content
+  const { tool, args } = row
+  const purpose = `unpacking ${path}`
+  return Buffer.from(await runTool({ tool, args, input: content, purpose, timeoutMs: 60_000, signal }))
 }
 
 function findPayload(bzImage: Buffer): Buffer | undefined {

@@ -1,23 +1,33 @@
+import { readFile } from 'node:fs/promises'
 import { resolveImage } from '../../images/resolve.js'
+import { withReserved } from '../budget/party.js'
+import { reserveRoom } from '../budget/take-lease.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
+import type { ImageDefinition } from '../spec/image-definition.js'
+import type { ImageSource } from '../spec/image-source.js'
 import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { AccelOption } from '../spec/options/machine.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
-import { resolveSpec } from '../spec/resolve-spec.js'
+import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
+import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot.js'
+import { describeGuestKind } from '../vm/guest-kind.js'
 import { resolveKeepMs } from '../vm/keep.js'
+import { makeLayerBy } from '../vm/layer.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
+import { mergeDomain } from './import-domain.js'
 import { mergeCommandLine } from './merge-command-line.js'
 import { findParts, openDisks } from './parts.js'
 
@@ -31,7 +41,65 @@ import { findParts, openDisks } from './parts.js'
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
 export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
-  const { options, translated } = await mergeCommandLine(given)
+  const { order, options, swept } = await planLaunch(given)
+  try {
+    return await startPlanned(order, options)
+  } finally {
+    await swept
+  }
+}
+
+/**
+ * Starts several guests at the same time: room is taken for all of them before the first is started. All are there, or none
+ * is: when one fails, the others are thrown away.
+ *
+ * @throws what launchVM throws for any of them; of several failures the first.
+ */
+export async function launchVMs(given: readonly VMOptions<VM>[]): Promise<VM[]> {
+  if (given.length === 0) return []
+  const failure = new AbortController()
+  const plans = await Promise.all(given.map((options) => planLaunch(options)))
+  const list = plans.map(({ options }) => options)
+  const signals = list.map(({ signal }) =>
+    signal === undefined ? failure.signal : AbortSignal.any([failure.signal, signal]),
+  )
+  const orders = plans.map(({ order }, index) => ({
+    ...order,
+    settings: { ...order.settings, signal: signals[index] as AbortSignal },
+  }))
+  const { log } = (orders[0] as GuestOrder).settings
+  const wishes = orders.map(({ spec, host }, index) => {
+    const isWarm = findColdReason(spec, list[index] as VMOptions<VM>) === undefined
+    return { name: spec.name, kind: describeGuestKind(spec as MachineSpec, host, { isClone: isWarm }) }
+  })
+  const reserved = await reserveRoom(wishes, { signal: AbortSignal.any(signals), log })
+  try {
+    const starts = orders.map((order, index) =>
+      withReserved(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),
+    )
+    for (const start of starts) start.catch((error: unknown) => failure.abort(error))
+    const results = await Promise.allSettled(starts)
+    const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    if (started.length === list.length) return started
+    await Promise.allSettled(started.map((vm) => vm.dispose()))
+    throw failure.signal.reason
+  } finally {
+    await reserved.release()
+    await Promise.all(plans.map(({ swept }) => swept))
+  }
+}
+
+interface LaunchPlan {
+  readonly order: GuestOrder
+  /** Those that were given, with what else is known. */
+  readonly options: VMOptions<VM>
+  /** What dead runs have left is removed meanwhile. */
+  readonly swept: Promise<void>
+}
+
+async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
+  const { options: read, translated } = await mergeCommandLine(given)
+  const { options, notCarriedOver } = await mergeDomain(read)
   const qemu = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
@@ -39,6 +107,11 @@ export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
   for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir)
   const { spec, host } = await planMachine(options, qemu, log)
+  if (notCarriedOver.length > 0) {
+    log(
+      `'${spec.name}' is not all of its domain: ${notCarriedOver.length} things were left out, see vm.notCarriedOver or \`withvm import\`.`,
+    )
+  }
   const settings = {
     tmpdir: options.tmpdir,
     artifacts: options.artifacts ?? process.env.WITHVM_ARTIFACTS,
@@ -47,23 +120,26 @@ export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
     signal: options.signal,
     log,
     translated,
+    notCarriedOver,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
   // One that is to outlive this process is not made before it is wanted.
   const standby = keepMs === undefined ? options.standby : false
-  const order = { spec, host, steps, settings, standby }
+  return { order: { spec, host, steps, settings, standby }, options, swept }
+}
+
+async function startPlanned(order: GuestOrder, options: VMOptions<VM>): Promise<VM> {
+  const { spec, host, settings } = order
   try {
     return await startGuest(order, options)
   } catch (error) {
     if (!isLostKvm(error, spec, host)) throw error
     await forgetKvm((error as VMError).details.summary, { qemu: host.qemu })
-    log(
+    settings.log(
       `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
     )
-    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, log)) }
+    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, settings.log)) }
     return await startGuest({ ...order, host: other }, options)
-  } finally {
-    await swept
   }
 }
 
@@ -91,6 +167,15 @@ async function startCold({ spec, host, steps, settings }: GuestOrder, reason: st
   }
 }
 
+/** How images are made that take a guest. */
+const makeLayer = makeLayerBy(async (image, options) => {
+  const log = options.log ?? (() => {})
+  const qemu = await checkOptions(options)
+  const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, qemu, log)
+  const settings = { tmpdir: undefined, artifacts: undefined, keepMs: undefined, signal: options.signal, log }
+  return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
+})
+
 const swept = new Map<string | undefined, Promise<void>>()
 
 /** Looks once in a process for what dead runs have left. */
@@ -105,18 +190,50 @@ async function planMachine(
   qemu: QemuBinary,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const isAlone = options.kernel === undefined && options.netboot === undefined
+  const name = readSystemDisk(options).image ?? (isAlone ? DEFAULTS.image : false)
+  // The guest that it is given is one of `makeLayer`, here below.
+  const source = (name instanceof PreparedImage ? name.source : name) as
+    | ImageSource
+    | ImageDefinition<unknown>
+    | false
+  const image =
+    source === false ? undefined : await resolveImage(source, { signal: options.signal, makeLayer })
+  return describeMachine(options, image, qemu, log)
+}
+
+async function describeMachine(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+  qemu: QemuBinary,
+  log: (line: string) => void,
+): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
-  const { signal } = options
-  const name = readSystemDisk(options).image ?? (options.kernel === undefined ? DEFAULTS.image : false)
-  const source = name instanceof PreparedImage ? name.source : name
-  const image = source === false ? undefined : await resolveImage(source, { signal })
-  const spec = resolveSpec(options, image, await openDisks(options))
+  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
+  const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
   for (const { content, isWrittenThrough } of spec.disks) {
     if (isWrittenThrough && content.kind === 'image')
       log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
   }
   const host = await chooseHost(spec.accel, qemu, capabilities, log)
   return { spec, host: { ...host, ...(await findParts(spec, qemu)) } }
+}
+
+/** The options with the private key itself, where they name a file. It was found readable. */
+async function readKeyFile(options: VMOptions<VM>): Promise<VMOptions<VM>> {
+  const { ssh } = options
+  if (!ssh || !isKeyFile(ssh.privateKey)) return options
+  return { ...options, ssh: { ...ssh, privateKey: await readFile(ssh.privateKey.file) } }
+}
+
+function noCloudInit(image: string): VMError {
+  return optionError([
+    {
+      path: 'cloudInit',
+      got: `it for ${image}`,
+      expected: "a disk image with cloud-init in it, or no 'cloudInit': in this one nothing could read it",
+    },
+  ])
 }
 
 async function chooseHost(

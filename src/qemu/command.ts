@@ -14,6 +14,18 @@ export interface DiskFile {
   readonly secretFile?: string | undefined
 }
 
+/** What of a network boot only a run knows. */
+export interface NetbootWiring {
+  /** The folder that QEMU's TFTP server reads. */
+  readonly folder: string
+  /** The file to which all is written that passes on the guest's wire. */
+  readonly captureFile: string
+  /** The command to which each connection to the HTTP server is given. */
+  readonly relayCommand: string | undefined
+  /** Whether the firmware looks at the network first, this time. */
+  readonly isFirst: boolean
+}
+
 /** What only a run knows: the accelerator, the sockets, the overlay, the ports. */
 export interface Wiring {
   readonly qemuPath: string
@@ -28,6 +40,8 @@ export interface Wiring {
   readonly firmware?: { readonly code: DiskFile; readonly vars: DiskFile } | undefined
   /** Where a TPM answers. */
   readonly tpmSocket?: string | undefined
+  /** A disk with what cloud-init reads. */
+  readonly seedDisk?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string
@@ -43,6 +57,8 @@ export interface Wiring {
   readonly smbiosFiles: readonly string[]
   /** The host port of each of the spec's forwards, in their order. */
   readonly hostPorts: readonly number[]
+  /** How the guest is given files by the network. */
+  readonly netboot?: NetbootWiring | undefined
   /** The file that the guest's RAM is in, and whether what the guest writes goes to it. */
   readonly memoryFile?: { readonly path: string; readonly isWritten: boolean } | undefined
   /** The guest's devices and RAM are those of another, which comes by QMP's `migrate-incoming`. */

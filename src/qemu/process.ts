@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
+import { pickQemuEnvironment } from './environment.js'
 import { tieToParent } from './tie-to-parent.js'
 
 /** How a QEMU process ended. */
@@ -67,7 +68,8 @@ export class QemuProcess {
       reject: false,
       cleanup: endsWithUs,
       detached: !endsWithUs,
-      extendEnv: true,
+      env: pickQemuEnvironment(process.env),
+      extendEnv: false,
     })
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }
     const keep = (chunk: Buffer) => {

@@ -19,6 +19,8 @@ export interface GuestTraits {
   readonly hasResident: boolean
   /** Whether a guest agent answers on the virtio-serial port `org.qemu.guest_agent.0`. */
   readonly hasAgent: boolean
+  /** Whether there may be a cloud-init on its disk, which wants a disk with its data. */
+  readonly mayHaveCloudInit: boolean
   /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
   readonly startEffort: number
   /** What the guest prints on its serial console once its SSH server listens. */

@@ -21,6 +21,10 @@ export const DEFAULTS = {
   sshGuestPort: 22,
   /** Nothing outside this host reaches a forwarded port. */
   bind: '127.0.0.1',
+  /** More than a test of an upgrade or a build writes, and less than a host can do without. */
+  diskLimitBytes: 16 * 1024 ** 3,
+  /** Six hours of a real line of 115,200 baud. */
+  consoleLimitBytes: 256 * 1024 ** 2,
   /** What a guest of a distribution needs at most on a host with KVM; stretched by the host's measured factor. */
   shutdownMs: 20_000,
 } as const

@@ -1,9 +1,11 @@
 import type { BaseImage } from './base-image.js'
+import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { NetbootSpec } from './netboot-spec.js'
 import type { DebugOptions } from './options/debug.js'
 import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
 import type { AccelOption, ClockOptions, CpuTopology, MemoryOptions } from './options/machine.js'
-import type { ReadyOption } from './options.js'
+import type { LoginOptions, ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
 export interface PortForward {
@@ -18,7 +20,15 @@ export interface SshSpec {
   readonly user: string
   readonly guestPort: number
   /** What the author gave; undefined where the run makes a key and gives it to the guest at boot. */
-  readonly login: { readonly privateKey?: string | Buffer; readonly password?: string } | undefined
+  readonly login: SshLogin | undefined
+}
+
+/** A key or a password of the author's. */
+export interface SshLogin {
+  /** Where the author named a file, its content. */
+  readonly privateKey?: string | Buffer | undefined
+  readonly passphrase?: string | undefined
+  readonly password?: string | undefined
 }
 
 /** How long the run waits, milliseconds, as given by the author: not to be stretched. */
@@ -111,10 +121,18 @@ export interface MachineSpec<VM = unknown> {
   /** Character devices beside the console. */
   readonly ports: ReadonlyArray<Required<PortOptions>>
   readonly debug: DebugOptions
+  /** What the guest is given by TFTP and HTTP; undefined where nothing is. */
+  readonly netboot: NetbootSpec | undefined
   /** All forwarded ports; the one for SSH first, where there is SSH. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined
+  /** What the disk for cloud-init has; undefined where there is none. */
+  readonly cloudInit: CloudInitSpec | undefined
+  /** Who logs in on the serial console. */
+  readonly login: LoginOptions | undefined
   readonly ready: ReadyOption<VM>
   readonly timeouts: TimeoutSpec
+  /** What a guest may use up of this host. */
+  readonly limits: { readonly diskBytes: number; readonly consoleBytes: number }
   readonly qemuArgs: readonly string[]
 }

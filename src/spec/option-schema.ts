@@ -2,23 +2,14 @@ import { z } from 'zod'
 import { parseDuration } from '../common/duration.js'
 import type { VMOptions } from './options.js'
 import { bootRules } from './schema/boot.js'
+import { cloudInit } from './schema/cloud-init.js'
 import { debugRules } from './schema/debug.js'
 import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
+import { login, ssh } from './schema/login.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
-import { duration, flag, isText, oneOf, path, port, rule, text, texts } from './schema/rules.js'
-
-const ssh = z.strictObject({
-  user: text('a user name'),
-  privateKey: rule<string | Buffer>(
-    'a private key as text or bytes',
-    (value) => isText(value) || Buffer.isBuffer(value),
-  ),
-  password: text('a password'),
-  port: port(),
-  hostPort: port(),
-})
+import { duration, flag, isMemorySize, isText, oneOf, path, rule, text, texts } from './schema/rules.js'
 
 const timeouts = z.strictObject({
   start: duration(),
@@ -26,6 +17,11 @@ const timeouts = z.strictObject({
   command: duration(),
   shutdown: duration(),
 })
+
+const size = () =>
+  rule<number | string>("an amount such as '512M', '2G', or a number of MiB above 0", isMemorySize)
+
+const limits = z.strictObject({ disk: size(), console: size() })
 
 /** The shape of {@link VMOptions}. Unknown names are errors at every level. */
 export const optionSchema = z.strictObject({
@@ -39,21 +35,25 @@ export const optionSchema = z.strictObject({
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),
   commandLine: text('a command line of QEMU'),
+  libvirtXML: text('a domain of libvirt, or the path of its XML'),
   qemu: path('a QEMU program'),
+  cloudInit: z.union([z.literal(false), cloudInit]).optional(),
+  login: login.optional(),
   ssh: z.union([z.literal(false), ssh]).optional(),
   start: oneOf('warm', 'cold'),
   standby: flag(),
   ready: rule<VMOptions['ready']>(
-    "'ssh', 'agent', 'none', a RegExp for the serial console, or a function",
+    "'ssh', 'cloud-init', 'agent', 'login', 'none', a RegExp for the serial console, or a function",
     (value) => {
       return (
-        ['ssh', 'agent', 'none'].includes(value as string) ||
+        ['ssh', 'cloud-init', 'agent', 'login', 'none'].includes(value as string) ||
         value instanceof RegExp ||
         typeof value === 'function'
       )
     },
   ),
   timeouts: timeouts.optional(),
+  limits: limits.optional(),
   signal: rule<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal),
   tmpdir: path('a folder'),
   artifacts: rule<string | false>(

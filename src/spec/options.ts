@@ -5,19 +5,52 @@ import type { DiskOptionGroup } from './options/disks.js'
 import type { BootOptionGroup } from './options/firmware.js'
 import type { MachineOptions } from './options/machine.js'
 import type { NetworkOptionGroup } from './options/network.js'
+import type { MemorySize } from './units.js'
+
+/** A private key: its text, or the file that it is in. */
+export type PrivateKey = string | Buffer | { readonly file: string }
 
 /** How to log in by SSH where an image was not made for withvm. */
 export interface SshOptions {
-  /** The user to log in as. @default the image's: `root` */
+  /** The user to log in as. @default that of `login`, else the image's: `root` */
   readonly user?: string
-  /** A private key as text (OpenSSH or PEM). @default a key made for this run and given to the guest at boot */
-  readonly privateKey?: string | Buffer
+  /** A private key as text (OpenSSH or PEM), or the file that it is in. @default a key made for this run and given to the guest at boot */
+  readonly privateKey?: PrivateKey
+  /** What opens `privateKey`, where it is encrypted. @default none */
+  readonly passphrase?: string
   /** The user's password. @default none: keys only */
   readonly password?: string
   /** The port on which the guest's SSH server listens. @default 22 */
   readonly port?: number
   /** The port of this host that leads to it. @default a free one */
   readonly hostPort?: number
+}
+
+/**
+ * What cloud-init in the guest is given, by a disk with the label `CIDATA` (its data source NoCloud). The key of the run, the
+ * host key and the host name need not be in it: they come by `vendor-data` and `meta-data`, which user data goes before.
+ */
+export interface CloudInitOptions {
+  /**
+   * The user data: an object is written as `#cloud-config`; text goes as it is and has to begin with `#cloud-config`, `#!` or
+   * another of cloud-init's heads; bytes may be packed by gzip.
+   * @default none
+   */
+  readonly userData?: string | Buffer | Readonly<Record<string, unknown>>
+  /** More meta data, or other than ours: an object, or YAML. @default `instance-id`, `local-hostname` and `public-keys` of this run */
+  readonly metaData?: string | Readonly<Record<string, unknown>>
+  /** The network configuration, version 1 or 2: an object, or YAML. @default none: cloud-init's own, DHCP on the first card */
+  readonly networkConfig?: string | Readonly<Record<string, unknown>>
+}
+
+/** A user who logs in on the guest's serial console. */
+export interface LoginOptions {
+  /** The user's name. */
+  readonly user: string
+  /** The user's password; `sudo` is told it too. @default none: a user who has none */
+  readonly password?: string
+  /** How the last line looks when the shell waits for a command. @default /[#$%>] ?$/ */
+  readonly prompt?: RegExp
 }
 
 /** How long things may take. What is not given is for a host with KVM and stretched where the host is slower. */
@@ -32,11 +65,27 @@ export interface TimeoutOptions {
   readonly shutdown?: Duration
 }
 
+/** How much of this host a guest may use up. One that passes a limit is stopped, and the test fails with an error that says so. */
+export interface LimitOptions {
+  /** What it changes on a disk, each of them, with its checkpoints: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`). @default 16 GiB */
+  readonly disk?: MemorySize
+  /** What it prints on its serial console, in all. 256 MiB are six hours of a real line of 115,200 baud. @default 256 MiB */
+  readonly console?: MemorySize
+}
+
 /**
- * When a guest counts as ready: an SSH command works, its agent answers, a pattern was seen on the serial
- * console, at once (`none`), or when a function of yours resolves.
+ * When a guest counts as ready: an SSH command works, cloud-init has done all without an error (and an SSH command works), its
+ * agent answers, a user is logged in on the serial console (see the option `login`), a pattern was seen there, at once (`none`),
+ * or when a function of yours resolves.
  */
-export type ReadyOption<VM = unknown> = 'ssh' | 'agent' | 'none' | RegExp | ((vm: VM) => unknown)
+export type ReadyOption<VM = unknown> =
+  | 'ssh'
+  | 'cloud-init'
+  | 'agent'
+  | 'login'
+  | 'none'
+  | RegExp
+  | ((vm: VM) => unknown)
 
 /** How a guest is started, used and thrown away. */
 export interface RunOptions<VM = unknown> {
@@ -47,10 +96,26 @@ export interface RunOptions<VM = unknown> {
    * given. @default none
    */
   readonly commandLine?: string
+  /**
+   * A domain of libvirt: the path of its XML, or the text itself. It is turned into options; those beside it count in place of what it
+   * says. What has no place in them is in `vm.notCarriedOver`. @default none
+   */
+  readonly libvirtXML?: string
   /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
   readonly name?: string
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
   readonly qemu?: string
+  /**
+   * What cloud-init in the guest is given (QEMU: a read-only `-drive` behind all others). `false`: no such disk.
+   * @default for a disk image of yours, the key of the run and a host name; for a recipe and a root file system, nothing
+   */
+  readonly cloudInit?: CloudInitOptions | false
+  /**
+   * Logs in on the serial console, for an image that takes no key in any other way: the key of the run is installed for the user
+   * of `ssh`, the guest's host key is read, and all goes on by SSH. With `ssh: false` the console stays logged in.
+   * @default none
+   */
+  readonly login?: LoginOptions
   /** How to log in by SSH. `false`: the guest has no SSH server. @default as the image says, by a key made for this run */
   readonly ssh?: SshOptions | false
   /**
@@ -64,10 +129,15 @@ export interface RunOptions<VM = unknown> {
    * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given, and in threads
    */
   readonly standby?: boolean
-  /** When the guest counts as ready. @default 'ssh', or 'none' where `ssh` is false */
+  /**
+   * When the guest counts as ready.
+   * @default 'ssh'; 'cloud-init' where `cloudInit` is given; where `ssh` is false 'login' with a `login`, else 'none'; 'none' too with `netboot` and no `image` or `ssh`
+   */
   readonly ready?: ReadyOption<VM>
   /** How long things may take. @default each stage of a start has its own limit */
   readonly timeouts?: TimeoutOptions
+  /** How much of this host the guest may use up. @default 16 GiB of disk, 256 MiB of console */
+  readonly limits?: LimitOptions
   /** Ends the start or the body, and throws the guest away. @default none */
   readonly signal?: AbortSignal
   /** The folder for the run's own folder (overlay, logs, sockets). @default the system's folder for temporary files */

@@ -1,3 +1,4 @@
+import type { ImageDefinition } from './image-definition.js'
 import type { ImageSource } from './image-source.js'
 
 /** What a preparation depends on beside its own source. */
@@ -18,10 +19,10 @@ export interface Preparation<VM> extends PreparationInputs {
  * source of the functions and what they say that they depend on.
  */
 export class PreparedImage<VM> {
-  readonly source: ImageSource
+  readonly source: ImageSource | ImageDefinition<VM>
   readonly steps: readonly Preparation<VM>[]
 
-  constructor(source: ImageSource, steps: readonly Preparation<VM>[] = []) {
+  constructor(source: ImageSource | ImageDefinition<VM>, steps: readonly Preparation<VM>[] = []) {
     this.source = source
     this.steps = steps
   }

@@ -1,26 +1,29 @@
 import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../common/duration.js'
 import type { BaseImage } from './base-image.js'
+import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
 import type { DebugOptions } from './options/debug.js'
-import type { VMOptions } from './options.js'
+import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
+import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
+import { parseMemorySize } from './units.js'
 
 /** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
 const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
 
-/** Fills in every default. The options must have been found valid. */
+/** Fills in every default. The options must have been found valid, and a private key's file been read. */
 export function resolveSpec<VM>(
   options: VMOptions<VM>,
   image: BaseImage | undefined,
   diskFiles: DiskFiles = [],
 ): MachineSpec<VM> {
-  const ssh = options.ssh === false ? undefined : resolveSsh(options, image)
+  const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const firmware = resolveFirmware(options)
   const [network, ...furtherNetworks] = listNetworks(options)
@@ -49,15 +52,21 @@ export function resolveSpec<VM>(
     devices: resolveDevices(options),
     ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
     debug: resolveDebug(options),
+    netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
     ssh,
-    // Nothing happens in a guest whose processors wait.
-    ready: options.ready ?? (ssh === undefined || options.debug?.paused === true ? 'none' : 'ssh'),
+    cloudInit: resolveSeed(options, image),
+    login: options.login,
+    ready: options.ready ?? defaultReady(options),
     timeouts: {
       startMs: milliseconds(options.timeouts?.start),
       bodyMs: milliseconds(options.timeouts?.body),
       commandMs: milliseconds(options.timeouts?.command),
       shutdownMs: milliseconds(options.timeouts?.shutdown),
+    },
+    limits: {
+      diskBytes: parseMemorySize(options.limits?.disk) ?? DEFAULTS.diskLimitBytes,
+      consoleBytes: parseMemorySize(options.limits?.console) ?? DEFAULTS.consoleLimitBytes,
     },
     qemuArgs: options.qemuArgs ?? [],
   }
@@ -67,14 +76,47 @@ function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
   return debug.logFile === undefined ? debug : { ...debug, logFile: resolve(debug.logFile) }
 }
 
+/** A disk of the author's may have cloud-init on it; that of a recipe, or of a root file system, has none. */
+function resolveSeed<VM>(
+  { cloudInit }: VMOptions<VM>,
+  image: BaseImage | undefined,
+): MachineSpec['cloudInit'] {
+  if (cloudInit === false) return undefined
+  return cloudInit !== undefined || image?.traits.mayHaveCloudInit ? resolveCloudInit(cloudInit) : undefined
+}
+
+function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
+  // Nothing happens in a guest whose processors wait.
+  if (options.debug?.paused === true) return 'none'
+  if (!hasSsh(options)) return options.login === undefined ? 'none' : 'login'
+  return options.cloudInit ? 'cloud-init' : 'ssh'
+}
+
+/** What comes from the network alone is hardly a system with an SSH server: one who has that says so. */
+function hasSsh<VM>({ ssh, netboot, image, ready }: VMOptions<VM>): boolean {
+  if (ssh === undefined && netboot !== undefined && image === undefined) return ready === 'ssh'
+  return ssh !== false
+}
+
 function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
   const given = options.ssh === false ? undefined : options.ssh
   const hasLogin = given?.privateKey !== undefined || given?.password !== undefined
   return {
-    user: given?.user ?? image?.traits.sshUser ?? 'root',
+    user: given?.user ?? options.login?.user ?? image?.traits.sshUser ?? 'root',
     guestPort: given?.port ?? DEFAULTS.sshGuestPort,
-    login: hasLogin ? { privateKey: given.privateKey, password: given.password } : undefined,
+    login: hasLogin
+      ? {
+          privateKey: isKeyFile(given.privateKey) ? undefined : given.privateKey,
+          passphrase: given.passphrase,
+          password: given.password,
+        }
+      : undefined,
   }
+}
+
+/** Whether a private key is given by the file that it is in. */
+export function isKeyFile(key: PrivateKey | undefined): key is { readonly file: string } {
+  return typeof key === 'object' && !Buffer.isBuffer(key)
 }
 
 function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): PortForward[] {
@@ -125,6 +167,7 @@ function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
     ...listNetworks(options),
   ]
   const isSaid = options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
+  if (options.netboot !== undefined) return true
   return isSaid || places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 

@@ -6,6 +6,7 @@ import { findDiskConflicts } from './conflicts/disks.js'
 import { findMachineConflicts } from './conflicts/machine.js'
 import { findNetworkConflicts } from './conflicts/network.js'
 import type { Report } from './conflicts/report.js'
+import { findNetbootConflicts } from './netboot-schema.js'
 import { optionSchema } from './option-schema.js'
 import type { PortOptions } from './options/devices.js'
 import type { VMOptions } from './options.js'
@@ -22,9 +23,14 @@ export interface OptionProblem {
 
 /** All that is wrong with the options by themselves, without a look at the host's QEMU. */
 export function findOptionProblems(options: unknown): OptionProblem[] {
-  const parsed = optionSchema.safeParse(options)
-  const shape = parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, options))
-  return [...shape, ...findConflicts(options as VMOptions, parsed.success)]
+  const shape = findShapeProblems(optionSchema, options)
+  return [...shape, ...findConflicts(options as VMOptions, shape.length === 0)]
+}
+
+/** All in which a value differs from a shape. */
+export function findShapeProblems(schema: z.ZodType, value: unknown): OptionProblem[] {
+  const parsed = schema.safeParse(value)
+  return parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, value, schema))
 }
 
 /** The error that names every problem at once. */
@@ -37,17 +43,16 @@ export function optionError(problems: readonly OptionProblem[]): VMError {
   })
 }
 
-function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem[] {
+function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodType): OptionProblem[] {
   if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schema, issue.path)
     return issue.keys.map((key) => {
-      const near = nearestNames(key, knownKeys(issue.path))
+      const near = nearestNames(key, known)
       return {
         path: formatPath([...issue.path, key]),
         got: 'an option that does not exist',
         expected:
-          near.length > 0
-            ? near.map((name) => `'${name}'`).join(' or ')
-            : `one of ${knownKeys(issue.path).join(', ')}`,
+          near.length > 0 ? near.map((name) => `'${name}'`).join(' or ') : `one of ${known.join(', ')}`,
       }
     })
   }
@@ -59,7 +64,7 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown): OptionProblem
       .sort((a, b) => countProblems(a) - countProblems(b))[0]
     if (branch !== undefined && typeof value === 'object' && value !== null) {
       return branch.flatMap((inner) =>
-        describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options),
+        describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options, schema),
       )
     }
     const message =
@@ -89,9 +94,6 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.dtb !== undefined && options.kernel === undefined) {
     report('dtb', formatValue(options.dtb), "'kernel' beside it: a device tree is loaded with a kernel")
   }
-  if (options.ready === 'ssh' && options.ssh === false) {
-    report('ready', "'ssh' together with ssh: false", "'agent', 'none', a RegExp or a function")
-  }
   if (Array.isArray(options.ports)) reportPorts(options.ports, report)
   if (options.debug?.paused === true && options.ready !== undefined && options.ready !== 'none') {
     report(
@@ -103,6 +105,15 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.debug?.logFile !== undefined && options.debug.log === undefined) {
     report('debug.logFile', formatValue(options.debug.logFile), '`debug.log` beside it: what is logged')
   }
+  reportReady(options, report)
+  if (
+    typeof options.ssh === 'object' &&
+    options.ssh?.passphrase !== undefined &&
+    options.ssh.privateKey === undefined
+  ) {
+    report('ssh.passphrase', 'a passphrase', "'ssh.privateKey' beside it: the key that it opens")
+  }
+  findNetbootConflicts(options, report)
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
   if (isWellFormed) {
@@ -132,6 +143,22 @@ function reportPorts(ports: readonly PortOptions[], report: Report): void {
   })
 }
 
+function reportReady({ ready, ssh, login, cloudInit }: VMOptions, report: Report): void {
+  if ((ready === 'ssh' || ready === 'cloud-init') && ssh === false) {
+    report('ready', `'${ready}' together with ssh: false`, "'agent', 'none', a RegExp or a function")
+  }
+  if (ready === 'cloud-init' && cloudInit === false) {
+    report('ready', "'cloud-init' together with cloudInit: false", 'another, or no cloudInit: false')
+  }
+  if (ready === 'login' && (login === undefined || ssh !== false)) {
+    report('ready', "'login'", '`login` and ssh: false beside it: the serial console then stays logged in')
+  }
+  const isByLogin = ready === undefined || ready === 'ssh' || ready === 'cloud-init' || ready === 'login'
+  if (login !== undefined && !isByLogin) {
+    report('ready', `${formatValue(ready)} together with \`login\``, "'ssh', 'cloud-init' or 'login'")
+  }
+}
+
 /** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */
 function reportClosedUdp({ hostfwd, network }: VMOptions, report: Report): void {
   const [first] = Array.isArray(network) ? network : [network]
@@ -150,9 +177,10 @@ function reportDoublePorts(options: VMOptions, report: Report): void {
   if (!Array.isArray(options.hostfwd)) return
   const taken = new Map<string, string>()
   const ssh = options.ssh === false ? undefined : options.ssh?.hostPort
-  if (ssh !== undefined) taken.set(`tcp ${ssh}`, 'ssh.hostPort')
+  if (typeof ssh === 'number') taken.set(`tcp ${ssh}`, 'ssh.hostPort')
   options.hostfwd.forEach((forward, index) => {
-    if (typeof forward !== 'object' || forward === null || forward.host === undefined) return
+    // Values of a wrong type are problems by themselves.
+    if (typeof forward?.host !== 'number' || !['tcp', 'udp', undefined].includes(forward.protocol)) return
     const key = `${forward.protocol ?? 'tcp'} ${forward.host}`
     const other = taken.get(key)
     if (other !== undefined)
@@ -162,8 +190,8 @@ function reportDoublePorts(options: VMOptions, report: Report): void {
 }
 
 /** The names that a level of the options has; found in the schema, so that there is one list. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = optionSchema
+function knownKeys(whole: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let schema: unknown = whole
   for (const step of path) schema = stepInto(unwrap(schema), step)
   const shape = (unwrap(schema) as { shape?: object } | undefined)?.shape
   return shape === undefined ? [] : Object.keys(shape)
@@ -210,12 +238,21 @@ function formatPath(path: readonly PropertyKey[]): string {
 
 const SECRET_VALUES = /PRIVATE KEY/
 
-function formatValue(value: unknown): string {
+export function formatValue(value: unknown): string {
   if (typeof value === 'string') return SECRET_VALUES.test(value) ? 'a private key' : `"${value}"`
   if (typeof value === 'function') return 'a function'
   if (value === undefined) return 'nothing'
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'number' || value instanceof RegExp) return String(value)
-  const json = JSON.stringify(value)
-  return json === undefined ? String(value) : json.length > 60 ? `${json.slice(0, 57)}…` : json
+  const json = writeJson(value)
+  return json === undefined ? typeof value : json.length > 60 ? `${json.slice(0, 57)}…` : json
+}
+
+/** Undefined for what has no JSON: a symbol, or an object that leads back to itself. */
+function writeJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
 }

@@ -45,7 +45,7 @@ const ROWS: readonly ClueRow[] = [
   },
   {
     pattern: /PXE-[EM]\d+|No more network devices|Nothing to boot:|Failed to load ldlinux/,
-    hint: 'the network boot found nothing: `network: { tftp, bootfile }` says what is served, and the names have to be those that the boot file asks for.',
+    hint: 'the network boot found nothing: `netboot` says what is served (docs/netboot.md), and the names have to be those that the boot file asks for.',
   },
   {
     pattern: /No DHCPOFFERS received|no lease, (failing|forking)|no answer by DHCP|DHCP.*(timed out|failed)/i,

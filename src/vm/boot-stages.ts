@@ -8,6 +8,7 @@ export const STAGES = [
   'network',
   'sshd',
   'login',
+  'cloud-init',
 ] as const
 export type Stage = (typeof STAGES)[number]
 
@@ -73,6 +74,12 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     entered: undefined,
     deadlineMs: 5_000,
     hint: 'the SSH server answers but does not let us in.',
+  },
+  'cloud-init': {
+    stage: 'cloud-init',
+    entered: undefined,
+    deadlineMs: 300_000,
+    hint: 'cloud-init did not come to its end. What it installs needs `network: { internet: true }`.',
   },
 }
 

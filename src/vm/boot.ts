@@ -1,15 +1,21 @@
 import { open } from 'node:fs/promises'
+import type { Lease } from '../budget/lease.js'
+import { takeLease, takeStandbyLease } from '../budget/take-lease.js'
 import { CleanupStack } from '../common/cleanup-stack.js'
 import { createDeferred } from '../common/deferred.js'
+import { formatDuration } from '../common/duration.js'
 import { UsageError, VMError, vmError } from '../errors.js'
 import { toDiskError } from '../image/run-tool.js'
 import { buildQemuCommand } from '../qemu/argv/build-command.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
 import { addEvidence } from './diagnostics.js'
+import { describeGuestKind } from './guest-kind.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
+import { followNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
 import { prepareMachine } from './prepare.js'
 import { saveLogs } from './saved-logs.js'
@@ -33,12 +39,16 @@ export interface BootOptions {
   readonly startedFrom: StartedFrom
   /** What became of a command line's parts that are not as they were. */
   readonly translated?: readonly Translation[]
+  /** What of a domain of libvirt its options do not have. */
+  readonly notCarriedOver?: readonly NotCarriedOver[]
   /** Called with the id of each QEMU as soon as it runs. */
   readonly onProcess?: ((pid: number) => void) | undefined
   /** What the machine goes on from; else it begins at its power button. */
   readonly frozen?: FrozenMachine | undefined
   /** A file for the guest's RAM, from which others can go on when it is frozen. */
   readonly memoryFile?: string | undefined
+  /** Where it is to stand by: called when its room is wanted for another. */
+  readonly giveWay?: (() => void) | undefined
 }
 
 /** A guest that is ready, with what is beneath it. */
@@ -47,14 +57,17 @@ export interface BootedGuest {
   readonly machine: Machine
   /** The newest power-on. */
   readonly session: Session
+  /** Its place in what all guests of this host may take. */
+  readonly lease: Lease
   /** Resolves when it was thrown away. */
   readonly disposed: Promise<void>
 }
 
 /**
- * Acquires a folder, an overlay, ports and keys, starts QEMU, connects, waits until ready. Whatever fails on the
- * way, nothing is left behind.
+ * Waits until there is room for it, acquires a folder, an overlay, ports and keys, starts QEMU, connects, waits until
+ * ready. Whatever fails on the way, nothing is left behind.
  *
+ * @throws {InfrastructureError} HOST_TOO_SMALL when there can never be room.
  * @throws {InfrastructureError} NO_SPACE, PORT_UNAVAILABLE, QEMU_FAILED, …
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  */
@@ -64,28 +77,39 @@ export async function bootMachine(
   options: BootOptions,
 ): Promise<BootedGuest> {
   const cleanup = new CleanupStack()
-  const { frozen, memoryFile } = options
+  const { frozen, memoryFile, onProcess } = options
+  const lease = await takeRoom(spec as MachineSpec, host, options)
+  cleanup.defer(() => lease.release())
   let machine: Machine | undefined
   let session: Session | undefined
   let vm: VM | undefined
   const disposed = createDeferred<void>()
   cleanup.defer(() => disposed.resolve())
   try {
-    const made = await prepareMachine(spec as MachineSpec, host, options, cleanup)
+    const noteProcess = (pid: number) => {
+      lease.noteProcess(pid)
+      onProcess?.(pid)
+    }
+    const settings = { ...options, lease, onProcess: noteProcess }
+    const made = await prepareMachine(spec as MachineSpec, host, settings, cleanup)
     machine = made
     const powerOn = async (signal: AbortSignal | undefined, state?: FrozenMachine) => {
       session = await startSession(made, { memoryFile, frozen: state }, signal)
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.leave() : started.stop('orderly')))
+      await followNetboot(made, started)
       if (state !== undefined) await thawGuest(made, started, signal)
       return started
     }
     const first = await powerOn(options.signal, frozen)
+    cleanup.defer(() => lease.noteUsage())
     vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, first)
     await vm.waitUntilReady(options.signal)
+    lease.noteReady()
     return {
       vm,
       machine,
+      lease,
       disposed: disposed.promise,
       get session() {
         return session ?? first
@@ -94,12 +118,25 @@ export async function bootMachine(
   } catch (error) {
     const failure = toDiskError(error, 'making the folder of the run')
     try {
-      const explained = machine === undefined ? failure : await explain(failure, machine, session, options)
+      const explained =
+        machine === undefined ? failure : await explain(failure, machine, session, { ...options, lease })
       throw vm === undefined ? explained : await keepIfWanted(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
     }
   }
+}
+
+/** A guest that is to stand by does not wait: where there is no room, there is none. */
+async function takeRoom(spec: MachineSpec, host: MachineHost, options: BootOptions): Promise<Lease> {
+  const { signal, log, giveWay } = options
+  signal?.throwIfAborted()
+  const how = { isClone: options.frozen !== undefined, isFrozen: options.memoryFile !== undefined }
+  const order = { name: spec.name, kind: describeGuestKind(spec, host, how) }
+  if (giveWay === undefined) return takeLease(order, { signal, log })
+  const lease = await takeStandbyLease(order, giveWay, signal)
+  if (lease === undefined) throw new Error('there is no room for a guest that stands by')
+  return lease
 }
 
 interface MemoryOrigin {
@@ -158,6 +195,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     disks: machine.disks,
     firmware: machine.firmware,
     tpmSocket: machine.tpm?.socket,
+    seedDisk: machine.seedDisk,
     qmpSocket: listeners.qmp.path,
     serialSocket: listeners.serial.path,
     serialLog: workspace.path('serial.log'),
@@ -168,6 +206,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
     hostPorts: machine.ports.hostPorts,
+    netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
     isIncoming: frozen !== undefined,
   })
@@ -193,14 +232,22 @@ async function explain(
   error: unknown,
   machine: Machine,
   session: Session | undefined,
-  { artifacts, memoryDump }: BootOptions,
+  { artifacts, memoryDump, lease }: BootOptions & { readonly lease: Lease },
 ): Promise<unknown> {
-  const explained = error instanceof UsageError ? error : addEvidence(error, machine, session)
+  const found = error instanceof UsageError ? error : addEvidence(error, machine, session)
+  const explained = found instanceof VMError ? tellWait(found, lease) : found
   if (!(explained instanceof VMError) || !artifacts) return explained
   const kept = await saveLogs(machine, artifacts, { session, memory: memoryDump }).catch(
     (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
   )
   return explained.withEvidence([{ label: 'Logs', text: kept }])
+}
+
+/** Time that a guest had to wait for room is not that of its start, but its test may have run out of it. */
+function tellWait(error: VMError, { waited }: Lease): VMError {
+  if (error.code !== 'BOOT_TIMEOUT' || waited === undefined) return error
+  const text = `it had waited for ${formatDuration(waited.ms)}, which is not counted above. ${waited.text}`
+  return error.withEvidence([{ label: 'Before its start', text }])
 }
 
 /** Leaves a guest that failed to start running, where that is wanted. */

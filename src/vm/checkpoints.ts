@@ -92,12 +92,17 @@ async function endJob(qmp: QmpClient, id: string): Promise<string | undefined> {
 function failed(job: Job, name: string, got: string): VMError {
   const what = job === 'snapshot-load' ? 'gone back to' : 'made'
   const isFull = /No space left on device/.test(got)
+  const format = /The (\w+) format used by node .* does not support live migration/.exec(got)?.[1]
+  const ofDevice =
+    format === undefined
+      ? 'a device of this machine cannot be saved: leave it out, or start a new guest instead.'
+      : `QEMU saves no guest whose disk is a ${format}, also below an overlay: make a qcow2 of the image (\`qemu-img convert -O qcow2\`), or start a new guest instead.`
   return vmError(isFull ? 'NO_SPACE' : 'CHECKPOINT_FAILED', {
     summary: `The checkpoint '${name}' could not be ${what}.`,
     got,
     hint: isFull
       ? 'a checkpoint takes as much of the disk of this host as the guest uses of its RAM: free some space, or point `tmpdir` at a folder with more.'
-      : 'a device of this machine cannot be saved: leave it out, or start a new guest instead.',
+      : ofDevice,
   })
 }
 

@@ -1,6 +1,7 @@
 import { formatDuration } from '../common/duration.js'
-import { type Evidence, VMError } from '../errors.js'
+import { type Evidence, VMError, vmError } from '../errors.js'
 import { describeHostLoad } from '../host/load.js'
+import { describeNetboot } from '../net/netboot-text.js'
 import { describeExit } from '../qemu/start-failure.js'
 import { commandLineByHand } from './command-line.js'
 import type { Machine } from './machine.js'
@@ -8,6 +9,9 @@ import { findNetworkClue } from './network-clue.js'
 import type { Session } from './session.js'
 
 const SERIAL_LINES = 40
+
+/** Errors whose cause the guest itself has told. */
+const TOLD_BY_GUEST: ReadonlySet<string> = new Set(['CLOUD_INIT_FAILED', 'KEY_NOT_INSTALLED', 'LOGIN_FAILED'])
 
 /** What a person wants to see of a guest that failed. */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
@@ -18,6 +22,8 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
     label: 'Serial console, last lines',
     text: serial || '(nothing was printed; a Linux guest prints with console=ttyS0 in its kernel arguments)',
   })
+  if (machine.netboot !== undefined)
+    evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
   const stderr = machine.process?.stderr ?? ''
   if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
   evidence.push({ label: 'To start it by hand', text: commandLineByHand(machine) })
@@ -51,8 +57,22 @@ function describeSilence({ serial: { silentMs } }: Machine): string {
  */
 export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
+  const { netboot } = machine
+  if (netboot !== undefined && error.code !== 'NETBOOT_FAILED') {
+    const trouble =
+      netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findTrouble() : undefined
+    if (trouble !== undefined) {
+      const failure = vmError('NETBOOT_FAILED', {
+        summary: `The guest '${machine.spec.name}' did not boot from the network. ${trouble.text}.`,
+        got: error.details.summary,
+        hint: trouble.hint,
+        cause: error,
+      })
+      return addEvidence(failure, machine, session)
+    }
+  }
   const { clue } = session.watch
-  if (clue !== undefined) {
+  if (clue !== undefined && !TOLD_BY_GUEST.has(error.code)) {
     const told = error.withHint(clue.hint)
     const isNew = error.details.got?.includes(clue.line) !== true
     const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []

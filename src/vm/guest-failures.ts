@@ -90,6 +90,14 @@ const ROWS: readonly GuestFailureRow[] = [
     ends: 'start',
   },
   {
+    pattern:
+      /Unable to locate configuration file|No configuration file found|Failed to load ldlinux\.(c32|e32|e64)/,
+    code: 'GUEST_FAILED',
+    summary: 'the boot loader PXELINUX did not find its own files',
+    hint: 'ldlinux.c32 and pxelinux.cfg/default have to lie beside pxelinux.0.',
+    ends: 'start',
+  },
+  {
     pattern: /UEFI Interactive Shell v|BdsDxe: No bootable option or device was found/,
     code: 'GUEST_FAILED',
     summary: 'the UEFI firmware found nothing to boot',

@@ -9,6 +9,8 @@ import { findGuestFailure } from './guest-failures.js'
 
 /** How long a guest is listened to after its last byte before it counts as having said all, milliseconds. */
 const PAUSE_MS = 150
+/** More different lines than this no boot prints: what does is no news any more. */
+const LINES_KNOWN = 10_000
 
 /** When a guest came to a stage, milliseconds since QEMU was started. */
 export interface StageTime {
@@ -30,6 +32,8 @@ export class GuestWatch {
   #partialLine = ''
   #promptTimer: NodeJS.Timeout | undefined
   #isFailing = false
+  readonly #printed = new Set<string>()
+  #newsAt = performance.now()
   #clue: BootClue | undefined
   /** What came of the newest try to reach the guest's SSH server. */
   sshProbe: ProbeResult | undefined
@@ -72,6 +76,11 @@ export class GuestWatch {
     return this.#hasPrinted
   }
 
+  /** How long ago it printed a line of this boot that it had not printed before, but for its numbers. */
+  get sinceNewsMs(): number {
+    return performance.now() - this.#newsAt
+  }
+
   get isReady(): boolean {
     return this.#isReady
   }
@@ -109,6 +118,7 @@ export class GuestWatch {
     this.#timeline = [{ stage, atMs: this.#stageSince - this.#startedAt }]
     this.#partialLine = ''
     this.#isFailing = false
+    this.#printed.clear()
     this.#clue = undefined
     this.sshProbe = undefined
     if (this.#failure.signal.aborted) this.#failure = createFailure()
@@ -140,12 +150,23 @@ export class GuestWatch {
     if (line === '') return
     const stage = laterStage(this.#stage, line)
     if (stage !== undefined) this.enter(stage)
-    if (!this.#isReady) this.#clue = updateBootClue(this.#clue, line)
+    if (!this.#isReady) {
+      this.#clue = updateBootClue(this.#clue, line)
+      this.#noteNews(line)
+    }
     const failure = findGuestFailure(line, this.#isReady ? 'other' : 'start')
     if (failure === undefined || this.#isFailing) return
     this.#isFailing = true
     // What follows, as a panic's trace, is evidence too.
     setTimeout(() => this.#isFailing && this.fail(failure), PAUSE_MS)
+  }
+
+  /** What says the same again and again, each time with another number, gets nowhere. */
+  #noteNews(line: string): void {
+    const text = line.replaceAll(/\d+/g, '0').slice(0, 80)
+    if (this.#printed.has(text) || this.#printed.size >= LINES_KNOWN) return
+    this.#printed.add(text)
+    this.#newsAt = performance.now()
   }
 }
 

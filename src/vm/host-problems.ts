@@ -1,8 +1,11 @@
-import { access, constants, stat } from 'node:fs/promises'
+import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
+import { findLinksOutside } from '../net/served-folder.js'
+import type { NetbootOptions } from '../spec/netboot.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
@@ -14,12 +17,14 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
     checkPath('kernel', options.kernel, 'file'),
     checkPath('initrd', options.initrd, 'file'),
     checkPath('dtb', options.dtb, 'file'),
-    ...cards(options).map(({ path, card }) => checkPath(`${path}.tftp`, card.tftp, 'folder')),
+    ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
     checkPath(
       'firmware.vars',
       typeof options.firmware === 'object' ? options.firmware?.vars : undefined,
       'file',
     ),
+    checkServed('netboot.root', options.netboot?.root, servedBootfile(options.netboot)),
+    ...checkNetbootFiles(options.netboot),
     checkKey(options.ssh),
     checkPath('image.secret.file', secretFile(options.image), 'file'),
   ])
@@ -45,6 +50,11 @@ export async function findQemuProblems<VM>(
     ...cards(options).flatMap(({ path, card }) =>
       check(`${path}.model`, card.model, devices, 'a network card'),
     ),
+    ...drivers(options).flatMap(({ path, driver }) => check(path, driver, devices, 'a device')),
+    ...check('vga', vgaDevice(options.vga), devices, 'a display card').map((problem) => ({
+      ...problem,
+      got: `"${options.vga}"`,
+    })),
   ]
 }
 
@@ -58,18 +68,43 @@ function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: Netw
   })
 }
 
+function drivers<VM>({ devices }: VMOptions<VM>): Array<{ path: string; driver: unknown }> {
+  if (!Array.isArray(devices)) return []
+  return devices.map((device, index) => ({ path: `devices[${index}].driver`, driver: device?.driver }))
+}
+
+/** The device that `-vga` stands for: some builds of QEMU have it in a package of its own. */
+function vgaDevice(vga: VMOptions['vga']): string | undefined {
+  const names = {
+    none: undefined,
+    std: 'VGA',
+    cirrus: 'cirrus-vga',
+    vmware: 'vmware-svga',
+    qxl: 'qxl-vga',
+    virtio: 'virtio-vga',
+  }
+  return vga === undefined ? undefined : names[vga]
+}
+
 async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
-  const key = typeof ssh === 'object' ? ssh?.privateKey : undefined
+  const { privateKey, passphrase } = typeof ssh === 'object' && ssh !== null ? ssh : {}
+  const file = typeof privateKey === 'object' && !Buffer.isBuffer(privateKey) ? privateKey?.file : undefined
+  if (file !== undefined) {
+    const problems = await checkPath('ssh.privateKey.file', file, 'file')
+    if (problems.length > 0 || typeof file !== 'string') return problems
+  }
+  const key = file === undefined ? privateKey : await readFile(file)
   if (key === '' || !(typeof key === 'string' || Buffer.isBuffer(key))) return []
-  const problem = await findKeyProblem(key)
+  const problem = await findKeyProblem(key, typeof passphrase === 'string' ? passphrase : undefined)
   if (problem === undefined) return []
-  const expected = 'a private key without a passphrase (OpenSSH or PEM)'
+  const expected = `a private key (OpenSSH or PEM)${passphrase === undefined ? ", with 'ssh.passphrase' beside it if it is encrypted" : " that 'ssh.passphrase' opens"}`
   return [{ path: 'ssh.privateKey', got: `one that cannot be used: ${problem}`, expected }]
 }
 
 function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
   const source = image instanceof PreparedImage ? image.source : image
-  const secret = typeof source === 'object' && source !== null ? source.secret : undefined
+  const secret =
+    typeof source === 'object' && source !== null && 'secret' in source ? source.secret : undefined
   return typeof secret === 'object' ? secret?.file : undefined
 }
 
@@ -88,4 +123,43 @@ async function checkPath(option: string, path: unknown, kind: 'file' | 'folder')
     const { code } = error as NodeJS.ErrnoException
     return problem(code === 'ENOENT' ? 'which does not exist' : `which cannot be read (${code})`)
   }
+}
+
+/** A folder for the guest: with the file that is to boot, and without a way out of it. */
+async function checkServed(option: string, root: unknown, bootfile: unknown): Promise<OptionProblem[]> {
+  const problems = await checkPath(option, root, 'folder')
+  if (problems.length > 0 || typeof root !== 'string') return problems
+  const outside = await findLinksOutside(root)
+  if (outside.length > 0) {
+    const got = `"${root}", from which links lead outside: ${outside.slice(0, 5).join(', ')}`
+    problems.push({
+      path: option,
+      got,
+      expected: 'a folder whose links stay within it: copy those files into it',
+    })
+  }
+  if (typeof bootfile !== 'string' || /^\w+:/.test(bootfile)) return problems
+  const found = await stat(join(root, bootfile)).catch(() => undefined)
+  if (found?.isFile()) return problems
+  const path = option.replace(/\.\w+$/, '.bootfile')
+  const near = nearestNames(bootfile, await readdir(root))
+  const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
+  return [
+    ...problems,
+    { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file below it${such}` },
+  ]
+}
+
+/** What comes from elsewhere may be what is to boot. */
+function servedBootfile(netboot: NetbootOptions | undefined): string | undefined {
+  return netboot?.trees === undefined && netboot?.files === undefined ? netboot?.bootfile : undefined
+}
+
+function checkNetbootFiles(netboot: NetbootOptions | undefined): Promise<OptionProblem[]>[] {
+  const files = netboot?.files
+  if (typeof files !== 'object' || files === null) return []
+  return Object.entries(files).map(([name, file]) => {
+    const path = typeof file === 'object' && file !== null && 'path' in file ? file.path : undefined
+    return checkPath(`netboot.files['${name}'].path`, path, 'file')
+  })
 }

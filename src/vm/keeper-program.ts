@@ -10,8 +10,8 @@ import { keeperLockName } from './workspace.js'
 /** What the test process writes to its keeper, a line of JSON each. */
 export type KeeperOrder =
   | { readonly watch: readonly string[] }
-  /** From now on the guest is the keeper's, for so many milliseconds. */
-  | { readonly keepMs: number }
+  /** From now on the guest is the keeper's, for so many milliseconds, and with it the lock that is its place in the budget. */
+  | { readonly keepMs: number; readonly place: string }
 
 /** What the keeper answers to each order. */
 export type KeeperReply = 'watching' | 'kept'
@@ -31,6 +31,7 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
     await Promise.all(folders.map((folder) => tryProcessLock(keeperLockName(basename(folder)))))
     return 'watching'
   }
+  await tryProcessLock(order.place)
   endsAt = Date.now() + order.keepMs
   return 'kept'
 }

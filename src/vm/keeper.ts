@@ -57,9 +57,12 @@ export class Keeper {
     return this.#hasGuest
   }
 
-  /** Gives the guest to the keeper. */
-  async takeOver(): Promise<void> {
-    await this.#tell({ keepMs: this.keepMs }, 'kept')
+  /**
+   * Gives the guest to the keeper.
+   * @param place the lock by which the keeper holds the guest's place in the budget.
+   */
+  async takeOver(place: string): Promise<void> {
+    await this.#tell({ keepMs: this.keepMs, place }, 'kept')
     this.#hasGuest = true
   }
 

@@ -1,3 +1,4 @@
+import type { Lease } from '../budget/lease.js'
 import type { GuestAgent } from '../channel/agent/guest-agent.js'
 import type { GuestPort } from '../channel/port/guest-port.js'
 import type { Resident } from '../channel/resident/resident.js'
@@ -6,10 +7,12 @@ import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
 import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
+import type { NetbootServer } from '../net/netboot-server.js'
 import type { DiskFile } from '../qemu/command.js'
 import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
 import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
@@ -83,6 +86,8 @@ export interface Machine {
   /** Whether it is to be frozen, for others to go on from. */
   readonly isTemplate: boolean
   readonly host: MachineHost
+  /** Its place in what all guests of this host may take. */
+  readonly lease: Lease
   readonly workspace: Workspace
   /** Where the guest may be left running: whom it is left to. */
   readonly keeper: Keeper | undefined
@@ -102,8 +107,14 @@ export interface Machine {
   readonly identity: MachineIdentity
   /** Undefined where the author says how to log in, or the image takes no keys from us. */
   readonly keys: MachineKeys | undefined
+  /** The host key that the guest has on its disk, as its console told. */
+  hostKeyOfConsole: Buffer | undefined
   readonly smbiosFiles: readonly string[]
   readonly overlay: string | undefined
+  /** What cloud-init reads, in the run's own folder. */
+  readonly seedDisk: string | undefined
+  /** Who gives the guest files by the network; undefined where nobody does. */
+  readonly netboot: NetbootServer | undefined
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
   /** The files of the further disks; undefined for an empty drive. */
@@ -115,6 +126,7 @@ export interface Machine {
   setPorts(ports: PortReservation): void
   log: (line: string) => void
   translated: readonly Translation[]
+  notCarriedOver: readonly NotCarriedOver[]
   /** The QEMU of the newest power-on. */
   readonly process: QemuProcess | undefined
   setProcess(process: QemuProcess): void

@@ -18,7 +18,12 @@ interface VirtioDevice {
 export async function findNetworkClue(machine: Machine, session: Session): Promise<string | undefined> {
   const { stage, sshProbe } = session.watch
   const { spec } = machine
-  if (spec.ready !== 'ssh' || !isLater(stage, 'kernel') || stage === 'login') return undefined
+  if (
+    (spec.ready !== 'ssh' && spec.ready !== 'cloud-init') ||
+    !isLater(stage, 'kernel') ||
+    isLater(stage, 'sshd')
+  )
+    return undefined
   if (sshProbe?.isRefused)
     return `port ${spec.ssh?.guestPort} of the guest is closed: its network works, but no SSH server listens.`
   const isDriven = await isCardDriven(session)

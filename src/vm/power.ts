@@ -4,11 +4,16 @@ import { type Duration, formatDuration, parseDuration } from '../common/duration
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import { Checkpoints } from './checkpoints.js'
+import { waitForCloudInit } from './cloud-init.js'
+import { enterByConsole } from './console-login.js'
 import { addEvidence, explainStart } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { firstStage, waitUntilReady } from './readiness.js'
 import type { PowerOffReason, Session } from './session.js'
 import { SshAccess } from './ssh-access.js'
+
+/** What a guest goes through until it is ready, where that is further than its SSH server. */
+const LAST_STAGES = { ssh: 'login', 'cloud-init': 'cloud-init', login: 'login' } as const
 
 /** What the power of a guest needs from the place that made it. */
 export interface PowerControls {
@@ -45,6 +50,7 @@ export class Power {
   readonly #controls: PowerControls
   readonly #ending = new AbortController()
   readonly #checkpoints: Checkpoints
+  #isKeyInstalled = false
   #starting: Promise<Session> | undefined
 
   /** @param vm what a `ready` function of the author's is given. */
@@ -150,10 +156,11 @@ export class Power {
     // A guest that was ready and has reset itself since starts again, with the time of all its stages.
     if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
-    const lastStage = ready === 'ssh' ? 'login' : 'sshd'
+    const lastStage = LAST_STAGES[ready as keyof typeof LAST_STAGES] ?? 'sshd'
     try {
       await waitUntilReady({ machine, session, lastStage, signal }, async (stop) => {
-        if (ready === 'ssh') return this.access.connectWhenUp(session, stop)
+        if (ready === 'login') return this.#enterByConsole(stop)
+        if (ready === 'ssh' || ready === 'cloud-init') return this.#enterBySsh(session, stop)
         if (ready === 'agent')
           return this.#machine.agent.ping({ timeoutMs: Number.POSITIVE_INFINITY, signal: stop })
         if (ready instanceof RegExp) {
@@ -170,6 +177,23 @@ export class Power {
     } catch (error) {
       throw await explainStart(error, machine, session)
     }
+  }
+
+  /** Once it has the key of the run, a guest keeps it on its disk. */
+  async #enterBySsh(session: Session, signal: AbortSignal): Promise<void> {
+    if (!this.#isKeyInstalled) await this.#enterByConsole(signal)
+    this.#isKeyInstalled = true
+    await this.access.connectWhenUp(session, signal)
+    if (this.#machine.spec.ready !== 'cloud-init') return
+    session.watch.enter('cloud-init')
+    await waitForCloudInit(this.#machine, await this.access.client(undefined, signal), signal)
+  }
+
+  async #enterByConsole(signal: AbortSignal): Promise<void> {
+    const { login } = this.#machine.spec
+    if (login === undefined) return
+    await enterByConsole(this.#machine, login, signal)
+    this.session.watch.enter('sshd')
   }
 
   /** Follows the boot of a guest that was reset, by whomever, until it is ready. */
@@ -229,9 +253,10 @@ export class Power {
   async #ask(what: 'poweroff' | 'reboot', signal: AbortSignal): Promise<void> {
     const { spec, agent } = this.#machine
     const { session } = this
-    const isReset = what === 'reboot' && spec.ready !== 'ssh' && !hasAgent(this.#machine)
+    const isBySsh = spec.ready === 'ssh' || spec.ready === 'cloud-init'
+    const isReset = what === 'reboot' && !isBySsh && !hasAgent(this.#machine)
     if (!isReset) session.watch.failure.throwIfAborted() // a lost guest hears nothing
-    if (spec.ready === 'ssh') {
+    if (isBySsh) {
       const client = await this.access.client(undefined, signal)
       // By its path first: busybox' shell has commands of these names of its own, which take seconds longer.
       client.exec(`/sbin/${what} || ${what}`, { reject: false, signal }).catch(() => {})

@@ -1,24 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
+import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { GuestPort } from '../channel/port/guest-port.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
-import { generateSshKeyPair, toDropbearHostKey } from '../channel/ssh/keys.js'
+import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
 import type { UefiFiles } from '../host/firmware.js'
+import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { createOverlay } from '../image/overlay.js'
 import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
+import { encodeHostKey } from './host-key.js'
 import { Keeper } from './keeper.js'
 import type {
   FrozenMachine,
@@ -28,6 +32,7 @@ import type {
   MachineKeys,
   StartedFrom,
 } from './machine.js'
+import { serveNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
 import { Transcript } from './transcript.js'
 import { openWorkspace, type Workspace } from './workspace.js'
@@ -46,6 +51,8 @@ export async function prepareMachine(
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
     readonly translated?: readonly Translation[]
+    readonly lease: Lease
+    readonly notCarriedOver?: readonly NotCarriedOver[]
     readonly memoryFile?: string | undefined
     /** Called with the id of each QEMU as soon as it runs. */
     readonly onProcess?: ((pid: number) => void) | undefined
@@ -53,6 +60,7 @@ export async function prepareMachine(
     readonly frozen?: FrozenMachine | undefined
     /** How long the guest may be left running; undefined: it ends with this process. */
     readonly keepMs: number | undefined
+    readonly signal?: AbortSignal | undefined
   },
   cleanup: CleanupStack,
 ): Promise<Machine> {
@@ -87,12 +95,14 @@ export async function prepareMachine(
     resident,
     smbiosFiles,
     overlay,
+    seedDisk,
     diskSecretFile,
     disks,
     firmware,
     ports,
     serialLog,
     guestPorts,
+    netboot,
   ] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
@@ -100,6 +110,7 @@ export async function prepareMachine(
     listen('resident.sock'),
     writeCredentials(workspace, { spec, identity, keys, isTemplate }),
     makeOverlay(workspace, spec, settings.frozen),
+    writeSeedDisk(workspace, { spec, identity, keys }),
     writeDiskSecret(workspace, spec),
     makeDisks(workspace, spec),
     copyVariables(workspace, spec, host),
@@ -111,6 +122,7 @@ export async function prepareMachine(
         port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host) }),
       })),
     ),
+    acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
@@ -122,6 +134,7 @@ export async function prepareMachine(
     startedFrom: settings.startedFrom,
     isTemplate,
     host,
+    lease: settings.lease,
     workspace,
     keeper,
     listeners: { qmp, serial, agent, resident },
@@ -136,8 +149,11 @@ export async function prepareMachine(
     resident: new Resident(),
     identity,
     keys,
+    hostKeyOfConsole: undefined,
     smbiosFiles,
     overlay,
+    seedDisk,
+    netboot,
     diskSecretFile,
     disks,
     firmware,
@@ -150,6 +166,7 @@ export async function prepareMachine(
     },
     log: settings.log,
     translated: settings.translated ?? [],
+    notCarriedOver: settings.notCarriedOver ?? [],
     get process() {
       return process
     },
@@ -181,9 +198,10 @@ function makeIdentity(spec: MachineSpec): MachineIdentity {
   }
 }
 
-/** Keys are made where nobody says how to log in and the image takes them at boot. */
-function takesKeys(spec: MachineSpec): boolean {
-  return spec.image?.traits.credentials === 'smbios' && spec.ssh !== undefined && spec.ssh.login === undefined
+/** Keys are made where nobody says how to log in, and the image takes them at boot or by its console. */
+function takesKeys({ image, ssh, cloudInit, login }: MachineSpec): boolean {
+  const canTake = image?.traits.credentials === 'smbios' || cloudInit !== undefined || login !== undefined
+  return canTake && ssh !== undefined && ssh.login === undefined
 }
 
 /** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter's paths. */
@@ -192,8 +210,9 @@ async function writeCredentials(
   { spec, identity, keys, isTemplate }: Pick<Machine, 'spec' | 'identity' | 'keys' | 'isTemplate'>,
 ): Promise<string[]> {
   const traits = spec.image?.traits
-  if (traits?.credentials !== 'smbios') return []
   const write = (name: string, content: string) => writeFile(workspace.path(name), content, { mode: 0o600 })
+  if (keys !== undefined) await write('id_ed25519', keys.client.privateKey)
+  if (traits?.credentials !== 'smbios') return []
   const texts = buildSmbiosStrings({
     'system.hostname': Buffer.from(spec.name),
     'system.machine_id': Buffer.from(identity.machineId),
@@ -202,13 +221,10 @@ async function writeCredentials(
   })
   const names = texts.map((_, index) => `smbios-${index}`)
   await Promise.all([
-    ...(keys === undefined
+    // For every host: which port it will be may change until QEMU has it.
+    ...(keys === undefined || traits.hostKeyFormat === undefined
       ? []
-      : [
-          write('id_ed25519', keys.client.privateKey),
-          // For every host: which port it will be may change until QEMU has it.
-          ...(traits.hostKeyFormat === undefined ? [] : [write('known_hosts', `* ${keys.host.publicKey}\n`)]),
-        ]),
+      : [write('known_hosts', `* ${keys.host.publicKey}\n`)]),
     ...texts.map((text, index) => write(names[index] as string, text)),
   ])
   return names.map((name) => workspace.path(name))
@@ -217,9 +233,8 @@ async function writeCredentials(
 function keyCredentials(keys: MachineKeys, hostKeyFormat: GuestTraits['hostKeyFormat']) {
   const login = { 'ssh.authorized_keys.root': Buffer.from(keys.client.publicKey) }
   if (hostKeyFormat === undefined) return login
-  return hostKeyFormat === 'dropbear'
-    ? { ...login, 'withvm.dropbear_host_key': toDropbearHostKey(keys.host) }
-    : { ...login, 'withvm.ssh_host_ed25519_key': Buffer.from(keys.host.privateKey) }
+  const name = hostKeyFormat === 'dropbear' ? 'withvm.dropbear_host_key' : 'withvm.ssh_host_ed25519_key'
+  return { ...login, [name]: encodeHostKey(keys.host, hostKeyFormat) }
 }
 
 async function makeOverlay(
@@ -232,6 +247,22 @@ async function makeOverlay(
   const path = workspace.path('disk.qcow2')
   if (frozen?.overlay === undefined) await createOverlay({ base, path })
   else await copyFile(frozen.overlay, path)
+  return path
+}
+
+/** The disk for cloud-init has the guest's host key: nobody else may read it. */
+async function writeSeedDisk(
+  workspace: Workspace,
+  { spec, identity, keys }: Pick<Machine, 'spec' | 'identity' | 'keys'>,
+): Promise<string | undefined> {
+  if (spec.cloudInit === undefined) return undefined
+  const disk = buildSeedDisk(spec.cloudInit, {
+    hostName: spec.name,
+    instanceId: identity.machineId,
+    keys: keys && { client: keys.client.publicKey, host: keys.host },
+  })
+  const path = workspace.path('seed.img')
+  await writeFile(path, disk, { mode: 0o600 })
   return path
 }
 

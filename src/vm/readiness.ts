@@ -2,10 +2,13 @@ import { raceSignal, withDeadline } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { type VMError, vmError } from '../errors.js'
+import { BootHistory } from './boot-history.js'
 import { isLater, STAGE_ROWS, STAGES, type Stage } from './boot-stages.js'
+import { GuestPace } from './guest-pace.js'
 import { findStuckKvm } from './kvm-watch.js'
 import type { Machine } from './machine.js'
 import type { Session } from './session.js'
+import { StageClock } from './stage-clock.js'
 
 /** Resets by the guest itself before it is ready: a boot loader may want one or two, a loop goes on. */
 const RESETS_ALLOWED = 3
@@ -24,7 +27,8 @@ export interface StartWait {
 }
 
 /**
- * Waits for `ready` under the deadlines of the stages: each begins when the guest comes to its stage.
+ * Waits for `ready` under the deadlines of the stages: each begins when the guest comes to its stage. One that is slow but gets
+ * on is given more time, one that is stuck less.
  *
  * @throws {GuestError} BOOT_TIMEOUT naming the stage; GUEST_PANICKED, GUEST_FAILED, GUEST_STOPPED,
  * GUEST_REBOOT_LOOP as soon as the guest can't get ready any more.
@@ -39,34 +43,37 @@ export async function waitUntilReady<T>(
   const controller = new AbortController()
   const stalled = createDeferred<never>()
   stalled.promise.catch(() => {})
-  let timer: NodeJS.Timeout | undefined
-  const arm = () => {
-    clearTimeout(timer)
-    const deadlineMs = currentDeadlineMs(wait)
-    if (!Number.isFinite(deadlineMs)) return
-    timer = setTimeout(async () => {
+  const pace = new GuestPace(session.process.pid, () => machine.serial.silentMs)
+  const history = await BootHistory.open(machine)
+  const clock = new StageClock({
+    pace,
+    deadlineMs: () => currentDeadlineMs(wait, history),
+    sinceNewsMs: () => session.watch.sinceNewsMs,
+    // One that is ready in its author's eyes only when something happens may well have nothing to do until then.
+    canBeStuck: !isOwnCondition(machine),
+    onEnd: async (why) => {
       const accelerator = await findStuckKvm(machine, session)
-      stalled.reject(accelerator ?? stageTimeout(wait, performance.now() - startedAt))
-    }, deadlineMs)
-  }
-  const stopStages = session.watch.onStage(arm)
+      stalled.reject(accelerator ?? stageTimeout(wait, { afterMs: performance.now() - startedAt, pace, why }))
+    },
+  })
+  const stopStages = session.watch.onStage(() => clock.restart())
   const stopResets = session.onReset(() => {
     session.watch.restart(firstStage(machine))
-    arm()
+    clock.restart()
     if (session.guestResets > RESETS_ALLOWED) stalled.reject(rebootLoop(machine, session))
   })
-  arm()
   const overall = machine.spec.timeouts.startMs ?? Number.POSITIVE_INFINITY
-  const onTimeout = () => stageTimeout(wait, performance.now() - startedAt)
+  const onTimeout = () => stageTimeout(wait, { afterMs: performance.now() - startedAt, pace, why: 'time' })
   try {
     const result = await withDeadline({ timeoutMs: overall, signal: wait.signal, onTimeout }, (signal) => {
       const either = AbortSignal.any([signal, controller.signal])
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })
     session.watch.markReady()
+    if (machine.startedFrom.kind === 'cold') void history.learn(session.watch.timeline)
     return result
   } finally {
-    clearTimeout(timer)
+    clock.stop()
     controller.abort()
     stopStages()
     stopResets()
@@ -85,16 +92,17 @@ export function stageDeadlineMs(machine: Machine, stage: Stage): number {
 }
 
 /** What has printed nothing yet may be in any of the stages to come. */
-function currentDeadlineMs({ machine, session, lastStage }: StartWait): number {
+function currentDeadlineMs({ machine, session, lastStage }: StartWait, history: BootHistory): number {
   const { stage, hasPrinted } = session.watch
   const { startMs } = machine.spec.timeouts
   if (isOwnCondition(machine)) {
     if (startMs !== undefined) return startMs
     if (isLater(stage, 'kernel')) return OWN_CONDITION_MS * machine.host.timeFactor
   }
-  if (hasPrinted) return stageDeadlineMs(machine, stage)
+  const limitMs = (name: Stage) => Math.max(stageDeadlineMs(machine, name), history.patienceMs(name))
+  if (hasPrinted) return limitMs(stage)
   const stages = STAGES.slice(STAGES.indexOf(stage), STAGES.indexOf(lastStage) + 1)
-  return stages.reduce((total, name) => total + stageDeadlineMs(machine, name), 0)
+  return stages.reduce((total, name) => total + limitMs(name), 0)
 }
 
 /** Whether the author says by a pattern or a function when the guest is ready. */
@@ -102,13 +110,21 @@ function isOwnCondition({ spec: { ready } }: Machine): boolean {
   return ready instanceof RegExp || typeof ready === 'function'
 }
 
-function stageTimeout(wait: StartWait, afterMs: number): VMError {
+interface TimeoutFacts {
+  readonly afterMs: number
+  readonly pace: GuestPace
+  readonly why: 'time' | 'stuck'
+}
+
+function stageTimeout(wait: StartWait, { afterMs, pace, why }: TimeoutFacts): VMError {
   const { watch } = wait.session
+  const stuck = `it is stuck: for ${formatDuration(pace.idleMs)} it has not printed, used its disk or had anything to compute; `
   const row = STAGE_ROWS[watch.stage]
   return vmError('BOOT_TIMEOUT', {
     summary: `The guest '${wait.machine.spec.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
     expected: describeExpected(wait),
-    got: describeGot(wait),
+    got: `${why === 'stuck' ? stuck : ''}${describeGot(wait)}`,
+    evidence: [{ label: 'What it did', text: pace.describe() ?? '' }],
     hint: isOwnCondition(wait.machine)
       ? '`ready` is what was waited for; give it longer with `timeouts: { start: … }`.'
       : `${row.hint} \`timeouts: { start: … }\` bounds the whole start.`,

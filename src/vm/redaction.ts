@@ -16,8 +16,14 @@ export class Redaction {
     const texts = [keys?.client.privateKey, keys?.host.privateKey, privateKey?.toString()]
     // Line by line: however a key was wrapped or escaped, these are in it.
     const ofKeys = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
-    const isSecret = password !== undefined && password !== spec.ssh?.user
-    const ofLogin = isSecret && password.length >= LEAST_PASSWORD_CHARS ? [password] : []
+    const passwords = [
+      { user: spec.ssh?.user, text: password },
+      { user: spec.login?.user, text: spec.login?.password },
+      { user: undefined, text: spec.ssh?.login?.passphrase },
+    ]
+    const ofLogin = passwords.flatMap(({ user, text = '' }) =>
+      text !== user && text.length >= LEAST_PASSWORD_CHARS ? [text] : [],
+    )
     const ofDisk = spec.image?.disk?.encryption?.secret
     const isText = typeof ofDisk === 'string' && ofDisk.length >= LEAST_PASSWORD_CHARS
     this.#secrets = [...new Set([...ofKeys, ...ofLogin, ...(isText ? [ofDisk] : [])])]

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { CommandResult } from '../channel/command-result.js'
+import { describeNetboot } from '../net/netboot-text.js'
 import { commandLineByHand } from './command-line.js'
 import { describeGuest } from './diagnostics.js'
 import type { Machine } from './machine.js'
@@ -57,6 +58,9 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     write('qemu.log', machine.process?.stderr ?? ''),
     write('qmp.log', machine.transcripts.qmp.text),
     write('commands.log', machine.transcripts.commands.text),
+    ...(machine.netboot === undefined
+      ? []
+      : [write('netboot.txt', `${describeNetboot(machine.netboot, { all: true })}\n`)]),
     write('command-line.txt', `${commandLineByHand(machine)}\n`),
   ])
   return folder

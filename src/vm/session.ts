@@ -4,11 +4,12 @@ import type { SerialConsole, SerialMark } from '../channel/serial/serial-console
 import { CleanupStack } from '../common/cleanup-stack.js'
 import { raceSignal } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
-import { vmError } from '../errors.js'
+import { type VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../qemu/process.js'
 import { describeExit, explainStartFailure, memoryFileFailed } from '../qemu/start-failure.js'
 import { STAGE_ROWS } from './boot-stages.js'
+import { watchLimits } from './guest-limits.js'
 import { GuestWatch } from './guest-watch.js'
 import { watchKvm } from './kvm-watch.js'
 import type { Machine } from './machine.js'
@@ -124,6 +125,7 @@ export class Session {
       for (const [index, socket] of portSockets.entries()) guestPorts[index]?.port.attach(socket)
       session.onReset(() => agent.restart())
       watchKvm(machine, session)
+      watchLimits(machine, session)
       return session
     } catch (error) {
       await cleanup.dispose()
@@ -135,6 +137,12 @@ export class Session {
   onReset(listener: () => void): () => void {
     this.#resetListeners.add(listener)
     return () => void this.#resetListeners.delete(listener)
+  }
+
+  /** The guest is lost, and runs no more: what it does must not go on. */
+  halt(error: VMError): void {
+    this.watch.fail(error)
+    this.qmp.execute('stop').catch(() => {}) // it is gone
   }
 
   /** The guest is asked to power off: it will not be a surprise. */

@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { keyType } from '../channel/ssh/keys.js'
 import { waitForSshBanner } from '../channel/ssh/probe.js'
 import { SshClient } from '../channel/ssh/ssh-client.js'
 import { raceSignal } from '../common/deadline.js'
@@ -20,6 +22,29 @@ const LOGIN_RETRY_MS = 250
 interface Opening {
   readonly client: Promise<SshClient>
   readonly signal: AbortSignal
+}
+
+/** Whether the guest has announced its server; it may never do. */
+async function isAnnounced(
+  announced: Promise<unknown>,
+  machine: Machine,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const waited = new AbortController()
+  const either = AbortSignal.any([signal, waited.signal])
+  const effort = (machine.spec.image?.traits.startEffort ?? 1) * machine.host.timeFactor
+  const patienceMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * effort)
+  try {
+    return await Promise.race([
+      announced.then(() => true),
+      sleep(patienceMs, false, { signal: either }).catch((error: unknown) => {
+        signal.throwIfAborted()
+        throw error
+      }),
+    ])
+  } finally {
+    waited.abort()
+  }
 }
 
 /** The SSH connections to one machine, a user each, opened when they are needed and kept. */
@@ -47,7 +72,7 @@ export class SshAccess {
           })
     announced?.catch(() => {})
     // A connection that comes before the server listens costs the guest its first tenths of a second.
-    if (announced !== undefined) await Promise.race([announced, sleep(UNANNOUNCED_MS, undefined, { signal })])
+    const isAwake = announced !== undefined && (await isAnnounced(announced, machine, signal))
     const found = await waitForSshBanner({
       port,
       // Each connection costs the guest a process: the one that found the server is the one that is kept.
@@ -55,6 +80,7 @@ export class SshAccess {
       intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
       signal,
       wake: announced,
+      isAwake,
       onResult: (result) => {
         session.watch.sshProbe = result
       },
@@ -72,12 +98,33 @@ export class SshAccess {
         } catch (error) {
           const mayPass =
             error instanceof VMError && ['SSH_REFUSED', 'SSH_AUTH_FAILED', 'SSH_CLOSED'].includes(error.code)
-          if (!mayPass || signal.aborted || performance.now() > deadline) throw error
+          if (!mayPass || signal.aborted || performance.now() > deadline) throw this.#explain(error)
           return undefined
         }
       },
       { intervalMs: LOGIN_RETRY_MS, signal },
     )
+    await this.#noteHostKey()
+  }
+
+  /** Where our key is not taken, there is another way in. */
+  #explain(error: unknown): unknown {
+    const { keys, spec } = this.#machine
+    const isOurs =
+      keys !== undefined && spec.login === undefined && spec.image?.traits.hostKeyFormat === undefined
+    if (!isOurs || !(error instanceof VMError) || error.code !== 'SSH_AUTH_FAILED') return error
+    const offered = spec.cloudInit === undefined ? 'to systemd' : 'to systemd and cloud-init'
+    return error.withHint(
+      `the key of this run was offered ${offered}, and nothing took it: the image seems to have neither systemd 252 or newer nor a cloud-init that is switched on. \`login: { user, password }\` installs it by the serial console; \`ssh: { user, password }\` or \`ssh: { user, privateKey }\` logs in as the image was set up.`,
+    )
+  }
+
+  /** A person's `ssh` is to trust the key that the guest has, where it has one of its own. */
+  async #noteHostKey(): Promise<void> {
+    const { workspace, keys, spec } = this.#machine
+    const key = this.#seenHostKey
+    if (keys === undefined || key === undefined || spec.image?.traits.hostKeyFormat !== undefined) return
+    await writeFile(workspace.path('known_hosts'), `* ${keyType(key)} ${key.toString('base64')}\n`)
   }
 
   /** An open connection of that user: the one there is, or a new one. */
@@ -110,6 +157,7 @@ export class SshAccess {
       socket,
       user,
       privateKey: login?.privateKey ?? (login === undefined ? machine.keys?.client.privateKey : undefined),
+      passphrase: login?.passphrase,
       password: login?.password,
       hostKey: this.#pinnedHostKey(),
       timeoutMs: stageDeadlineMs(machine, 'login'),
@@ -130,7 +178,7 @@ export class SshAccess {
   #pinnedHostKey(): Buffer | undefined {
     const { keys, spec } = this.#machine
     const isGiven = keys !== undefined && spec.image?.traits.hostKeyFormat !== undefined
-    return isGiven ? keys.host.publicBlob : this.#seenHostKey
+    return isGiven ? keys.host.publicBlob : (this.#machine.hostKeyOfConsole ?? this.#seenHostKey)
   }
 
   #target() {

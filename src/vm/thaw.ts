@@ -1,5 +1,5 @@
-import { toDropbearHostKey } from '../channel/ssh/keys.js'
 import { buildIdentityMessage } from '../image/guest-identity.js'
+import { encodeHostKey } from './host-key.js'
 import type { Machine } from './machine.js'
 import { stageDeadlineMs } from './readiness.js'
 import type { Session } from './session.js'
@@ -52,7 +52,7 @@ function identityMessage({ spec, identity, keys, isTemplate }: Machine): Buffer 
     mac: identity.mac,
     machineId: identity.machineId,
     authorizedKey: keys.client.publicKey.trim(),
-    hostKey: toDropbearHostKey(keys.host),
+    hostKey: encodeHostKey(keys.host, spec.image?.traits.hostKeyFormat),
     takesLease: !isTemplate,
     gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
   })

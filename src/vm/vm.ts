@@ -1,12 +1,15 @@
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
 import type { GuestPort } from '../channel/port/guest-port.js'
+import { Keyboard } from '../channel/qmp/keyboard.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
-import type { TransferOptions } from '../channel/ssh/transfer.js'
+import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.js'
 import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
+import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
+import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
@@ -41,6 +44,8 @@ export class VM {
   readonly ssh: Ssh
   /** The serial console: all that was printed since byte 0, over every power-on; waits; and typing. */
   readonly serial: SerialConsole
+  /** The guest's keyboard, for what is on its display: firmware, menus, consoles. What is on the serial console has `vm.serial.press()`. */
+  readonly keyboard: Keyboard
   /** Waits until something is so in the guest: a unit, a file, a port, a process, a reboot, … */
   readonly waitFor: WaitFor
   readonly #machine: Machine
@@ -55,6 +60,7 @@ export class VM {
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
       { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
     )
+    this.keyboard = new Keyboard(() => this.#power.requireRunning().qmp)
     this.waitFor = new WaitFor(this, this.#power)
   }
 
@@ -66,6 +72,24 @@ export class VM {
   /** QEMU's monitor: typed for common commands, any other by its name; and events. */
   get qmp(): QmpClient {
     return this.#power.requireRunning().qmp
+  }
+
+  /** Whether the guest is given files by the network: then there is `vm.netboot`. */
+  get hasNetboot(): boolean {
+    return this.#machine.netboot !== undefined
+  }
+
+  /**
+   * What this guest asked for, by DHCP, TFTP and HTTP, while it booted from the network.
+   * @throws {UsageError} INVALID_OPTIONS for a guest without `netboot` (or `network.tftp`).
+   */
+  get netboot(): Netboot {
+    const { netboot } = this.#machine
+    if (netboot !== undefined) return netboot
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The guest '${this.name}' is given nothing by the network.`,
+      hint: 'say `netboot`, or `network.tftp`.',
+    })
   }
 
   get isRunning(): boolean {
@@ -141,6 +165,11 @@ export class VM {
   /** What became of the parts of `commandLine` that QEMU dropped, or that withvm does in a way of its own, each with the reason. */
   get translated(): readonly Translation[] {
     return this.#machine.translated
+  }
+
+  /** What of the domain of `libvirtXML` has no place in the options, each with the reason. */
+  get notCarriedOver(): readonly NotCarriedOver[] {
+    return this.#machine.notCarriedOver
   }
 
   /** A line for a shell that logs in to this guest while it runs; undefined where the key is not ours. */
@@ -241,7 +270,7 @@ export class VM {
    * Copies a file or a folder out of the guest, by SFTP.
    * @throws {GuestError} TRANSFER_FAILED
    */
-  download(guestPath: string, localPath: string, options: TransferOptions = {}): Promise<void> {
+  download(guestPath: string, localPath: string, options: DownloadOptions = {}): Promise<void> {
     const use: UseClient<void> = (client, signal) =>
       client.download(guestPath, localPath, { ...options, signal })
     return this.#useSsh(use, undefined, options.signal)

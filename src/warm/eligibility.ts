@@ -26,8 +26,8 @@ const ROWS: readonly Row<never>[] = [
     reason: 'with a `ready` of its own the test is to see the guest boot',
   },
   {
-    applies: ({ bootOrder, bootOnce, bootMenu, network }) =>
-      bootOrder !== undefined || bootOnce !== undefined || bootMenu || network.tftp !== undefined,
+    applies: ({ bootOrder, bootOnce, bootMenu, netboot }) =>
+      bootOrder !== undefined || bootOnce !== undefined || bootMenu || netboot !== undefined,
     reason: 'a boot order and network boots are about booting',
   },
   {
@@ -69,6 +69,11 @@ const ROWS: readonly Row<never>[] = [
   {
     applies: ({ ssh }) => ssh === undefined || ssh.login !== undefined,
     reason: 'a clone is given the keys of its run, and `ssh` says something else',
+  },
+  {
+    applies: ({ login }) => login !== undefined,
+    reason:
+      'a login on the serial console is for images that take no keys, and a clone is given those of its run',
   },
   {
     applies: ({ qemuArgs }) => qemuArgs.length > 0,

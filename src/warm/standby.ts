@@ -1,9 +1,8 @@
-import { availableParallelism, freemem } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
+import { currentParty } from '../budget/party.js'
 import { raceSignal } from '../common/deadline.js'
-import type { MachineSpec } from '../spec/machine-spec.js'
 import type { BootedGuest } from '../vm/boot.js'
-import type { VM } from '../vm/vm.js'
 import { continueGuest, pauseGuest } from './pause.js'
 import { canRaise, setNiceness } from './priority.js'
 
@@ -13,18 +12,24 @@ const IDLE_MS = 50_000
 const GRACE_MS = 250
 /** How long a guest is used before the next one is begun, milliseconds: a command takes less. */
 const REFILL_AFTER_MS = 30
-/** What is to stay free beside one more guest. */
-const SPARE_BYTES = 512 * 1024 ** 2
 
 /** How a guest is made that can stand by. */
 export interface StandbyOrder {
   /** Which guests are alike: one of them will do for any of them. */
   readonly key: string
-  readonly spec: MachineSpec<VM>
   /** Its files are in a folder of the author's, who may remove it. */
   readonly isTemporary: boolean
-  /** Starts one, unless the signal aborts; tells its process as soon as there is one. */
-  readonly start: (onProcess: (pid: number) => void, signal: AbortSignal) => Promise<BootedGuest>
+  /** Starts one, if there is room for it beside all others. */
+  readonly start: (making: StandbyMaking) => Promise<BootedGuest>
+}
+
+/** What is to be known of a guest while it is made, and asked of it. */
+export interface StandbyMaking {
+  /** Gets its process as soon as there is one. */
+  readonly onProcess: (pid: number) => void
+  /** Called when its room is wanted for a guest that is to be used, by whichever process. */
+  readonly giveWay: () => void
+  readonly signal: AbortSignal
 }
 
 interface Standby {
@@ -76,7 +81,7 @@ export class StandbyPool {
         void standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
         throw error
       })
-      if (guest !== undefined && (await continueGuest(guest, signal))) return guest
+      if (guest !== undefined && (await useGuest(guest, signal))) return guest
       void guest?.vm.dispose().catch(() => {})
     }
   }
@@ -112,9 +117,7 @@ export class StandbyPool {
       this.#remove(other)
       void this.#discard(other)
     }
-    while (this.#standbys.length < this.#wanted && freemem() > order.spec.memoryBytes + SPARE_BYTES) {
-      this.#add(order)
-    }
+    while (this.#standbys.length < this.#wanted) this.#add(order)
   }
 
   #add({ key, start }: StandbyOrder): void {
@@ -122,10 +125,15 @@ export class StandbyPool {
     const hurried = new AbortController()
     const isPutLast = canRaise()
     const givenUp = new AbortController()
-    const started = start((found) => {
-      pid = found
-      if (isPutLast && !hurried.signal.aborted) setNiceness(found, 19)
-    }, givenUp.signal)
+    const started = start({
+      onProcess: (found) => {
+        pid = found
+        if (isPutLast && !hurried.signal.aborted) setNiceness(found, 19)
+      },
+      // One that was taken meanwhile is in use itself.
+      giveWay: () => this.#standbys.includes(standby) && void this.#discard(standby),
+      signal: givenUp.signal,
+    })
     const standby: Standby = {
       key,
       isReady: false,
@@ -179,4 +187,13 @@ export class StandbyPool {
     if (!standby.isReady) standby.giveUp()
     await standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
   }
+}
+
+/** Lets a guest that stood by go on, as one that is in use. Gives whether it is there. */
+async function useGuest(guest: BootedGuest, signal: AbortSignal | undefined): Promise<boolean> {
+  const [isThere] = await Promise.all([
+    continueGuest(guest, signal),
+    guest.lease.take(currentParty().name).catch(() => {}),
+  ])
+  return isThere
 }

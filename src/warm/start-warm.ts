@@ -5,7 +5,7 @@ import type { Preparation } from '../spec/prepared-image.js'
 import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
-import { StandbyPool } from './standby.js'
+import { type StandbyMaking, StandbyPool } from './standby.js'
 import { discardTemplate, FreezeFailure, openTemplate, type Template } from './template.js'
 
 /** A guest that is to be started. */
@@ -14,7 +14,7 @@ export interface GuestOrder {
   readonly host: MachineHost
   /** What was done in the guest that it goes on from. */
   readonly steps: readonly Preparation<VM>[]
-  readonly settings: Omit<BootOptions, 'startedFrom' | 'frozen' | 'memoryFile' | 'onProcess'>
+  readonly settings: Omit<BootOptions, 'startedFrom' | 'frozen' | 'memoryFile' | 'onProcess' | 'giveWay'>
   /** Whether the next is made ready meanwhile; undefined: where it is likely to be wanted. */
   readonly standby: boolean | undefined
 }
@@ -45,6 +45,7 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
     const { startedFrom } = ready.machine
     ready.machine.log = log
     ready.machine.translated = order.settings.translated ?? []
+    ready.machine.notCarriedOver = order.settings.notCarriedOver ?? []
     if (startedFrom.kind !== 'cold')
       ready.machine.startedFrom = { kind: 'stand-by', template: startedFrom.template }
     follow(ready, order, key)
@@ -56,17 +57,13 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
 }
 
 function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
-  const start = async (onProcess: (pid: number) => void, signal: AbortSignal) => {
+  const start = async ({ signal, ...making }: StandbyMaking) => {
     // It outlives whoever asks for it, and tells nobody of what it does.
     const settings = { ...order.settings, signal, artifacts: undefined, log: () => {} }
     const template = await openTemplate({ ...order, settings })
-    return thaw({ ...order, settings }, template, onProcess)
+    return thaw({ ...order, settings }, template, making)
   }
-  pool.follow(
-    guest,
-    { key, spec: order.spec, isTemporary: order.settings.tmpdir !== undefined, start },
-    order.standby,
-  )
+  pool.follow(guest, { key, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
 }
 
 /** A template that cannot be used is made again once: it may be damaged. */
@@ -99,10 +96,10 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
 async function thaw(
   { spec, host, settings }: GuestOrder,
   { name, frozen, buildMs }: Template,
-  onProcess?: (pid: number) => void,
+  making: Pick<BootOptions, 'onProcess' | 'giveWay'> = {},
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  return bootMachine(spec, host, { ...settings, frozen, startedFrom, onProcess })
+  return bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
 }
 
 /** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */

@@ -1,5 +1,7 @@
 import { copyFile, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import type { Lease } from '../budget/lease.js'
+import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
 import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
@@ -65,6 +67,7 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
   const what = parent === undefined ? `booting '${name}' once` : `preparing '${name}' (step ${steps.length})`
   const progress = createProgress(`${what}, for all guests to go on from`)
   let buildMs: number | undefined
+  let heldUp: Promise<Lease> | undefined
   await markUsed(entry, cacheDir)
   try {
     const dir = await openCacheEntry({
@@ -78,12 +81,17 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
         await buildTemplate(plan, parent, { building, final: join(cacheDir, TEMPLATES, entry) })
         buildMs = performance.now() - startedAt
       },
-      onWait: () => progress.report('waiting for another process that does it'),
+      onWait: () => {
+        progress.report('waiting for another process that does it')
+        // That one may itself wait for the room of guests that wait here.
+        heldUp = enterHeldUp(spec.name)
+      },
       signal: settings.signal,
     })
     if (buildMs !== undefined) await pruneTemplates({ cacheDir, keep: entry })
     return { name: entry, dir, frozen: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
   } finally {
+    await (await heldUp)?.release()
     progress.end(buildMs === undefined ? undefined : 'done')
   }
 }

@@ -75,7 +75,7 @@ describe('the firmware', () => {
     expect(error.code).toBe('GUEST_FAILED')
     expect(error.message).toContain('The firmware found nothing to boot.')
     expect(evidence(error, 'What may have caused it')).toMatch(/^Nothing to boot: /)
-    expect(error.hint).toMatch(/^the network boot found nothing: `network: \{ tftp, bootfile \}`/)
+    expect(error.hint).toMatch(/^the network boot found nothing: `netboot` says what is served/)
   })
 })
 

@@ -22,6 +22,14 @@ describe('ready', () => {
     })
   })
 
+  test('by a login on the serial console, which stays in the shell', async () => {
+    await boot({ login: { user: 'root' }, ssh: false }, async (vm) => {
+      const from = vm.serial.mark()
+      await vm.serial.type('echo "it is $(id -un)"\n')
+      await vm.serial.waitFor(/^it is root$/, { from })
+    })
+  })
+
   test('by a function, which has the guest to ask; what it throws ends the start', async () => {
     let calls = 0
     const options: VMOptions = {

@@ -108,6 +108,10 @@ describe('waitFor()', () => {
 })
 
 describe('write()', () => {
+  test('is logged in already where a shell of that user is there', async ({ vm }) => {
+    expect(await vm.serial.login({ user: 'root' })).toEqual({ wasLoggedIn: true })
+  })
+
   test('types into the shell of the console', async ({ vm }) => {
     await prompt(vm)
     await vm.serial.write('\n')

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { assembleSyscallProgram, type Syscall } from '../../images/guest-parts/syscall-program.js'
 import { resolveImage } from '../../images/resolve.js'
-import { assembleSyscallProgram, type Syscall } from '../../images/tiny/syscall-program.js'
 import { type CpioEntry, packCpio } from '../../src/image/cpio.js'
 
 /** x86-64 numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl). */

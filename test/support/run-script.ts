@@ -6,12 +6,20 @@ const ROOT = resolve(import.meta.dirname, '../..')
 
 /**
  * Runs a program that uses the built package, in a process of its own: to be killed, or to look at its streams. Its
- * runs are kept below `folder`; `name` tells apart programs that run there at the same time.
+ * runs are kept below `folder`, `#dist` in it is the folder of what was built; `name` tells apart programs that run there at the same time.
  */
-export function runScript(folder: string, source: string, name = 'script'): ResultPromise<{ reject: false }> {
+export function runScript(
+  folder: string,
+  source: string,
+  name = 'script',
+  env: NodeJS.ProcessEnv = {},
+): ResultPromise<{ reject: false }> {
   const scripts = join(ROOT, 'node_modules', '.withvm-tests')
   mkdirSync(scripts, { recursive: true })
   const file = join(scripts, `${folder.replaceAll(/\W+/g, '-')}-${name}.mjs`)
-  writeFileSync(file, `import { launchVM, withVM } from '${join(ROOT, 'dist/fixtures/index.js')}'\n${source}`)
-  return execa(process.execPath, [file], { reject: false, env: { TMPDIR: folder } })
+  writeFileSync(
+    file,
+    `import { launchVM, withVM } from '${join(ROOT, 'dist/fixtures/index.js')}'\n${source.replaceAll('#dist', join(ROOT, 'dist'))}`,
+  )
+  return execa(process.execPath, [file], { reject: false, env: { TMPDIR: folder, ...env } })
 }

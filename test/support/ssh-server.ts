@@ -20,9 +20,20 @@ export interface TestServerOptions {
   /** Public key files' second words that may log in. */
   readonly authorized?: readonly Buffer[]
   readonly password?: string
+  /** Whether the password is asked for by questions alone (`keyboard-interactive`), as some PAM set-ups have it. */
+  readonly isInteractive?: boolean
   /** Channels at a time on one connection. */
   readonly maxSessions?: number
   readonly sftp?: boolean
+  /** Lists in place of what a folder holds: names that may lead anywhere, and nothing has to be there. */
+  readonly listing?: (folder: string, round: number) => readonly ListedFile[] | undefined
+}
+
+export interface ListedFile {
+  readonly name: string
+  /** With the bits of its kind: 0o100644 is a file, 0o040755 a folder, 0o120777 a link. */
+  readonly mode: number
+  readonly size?: number
 }
 
 /** An SSH server in this process that runs commands by `/bin/sh` on this host, as this user. */
@@ -34,6 +45,12 @@ export async function startSshServer(options: TestServerOptions): Promise<TestSs
     connection.on('error', () => {})
     connection.on('close', () => connections.delete(connection))
     connection.on('authentication', (context) => {
+      if (options.isInteractive) {
+        if (context.method !== 'keyboard-interactive') return context.reject(['keyboard-interactive'])
+        return context.prompt([{ prompt: 'Password: ', echo: false }], ([answer]) =>
+          answer === options.password ? context.accept() : context.reject(['keyboard-interactive']),
+        )
+      }
       const isKnown =
         (context.method === 'publickey' && options.authorized?.some((key) => key.equals(context.key.data))) ||
         (context.method === 'password' && context.password === options.password)
@@ -47,7 +64,7 @@ export async function startSshServer(options: TestServerOptions): Promise<TestSs
       const session = accept()
       session.on('close', () => sessions--)
       session.on('pty', (acceptPty) => acceptPty())
-      if (options.sftp !== false) session.on('sftp', (acceptSftp) => serveFiles(acceptSftp()))
+      if (options.sftp !== false) session.on('sftp', (acceptSftp) => serveFiles(acceptSftp(), options))
       const run = (command: string, acceptRun: () => ssh2.ServerChannel) => {
         const channel = acceptRun()
         const started = spawn('/bin/sh', ['-c', command])
@@ -90,9 +107,10 @@ export async function startSshServer(options: TestServerOptions): Promise<TestSs
 const { STATUS_CODE, flagsToString } = ssh2.utils.sftp
 
 /** This host's files, as far as a copy needs them. */
-function serveFiles(sftp: SFTPWrapper): void {
+function serveFiles(sftp: SFTPWrapper, { listing }: TestServerOptions): void {
   const files = new Map<number, FileHandle>()
   const folders = new Map<number, string[]>()
+  const made = new Map<number, { readonly path: string; round: number }>()
   let next = 1
   const toHandle = (id: number) => {
     const handle = Buffer.alloc(4)
@@ -162,13 +180,26 @@ function serveFiles(sftp: SFTPWrapper): void {
   }
   sftp.on('OPENDIR', (id, path) =>
     attempt(id, async () => {
-      const names = (await readdir(path)).map((name) => join(path, name))
-      folders.set(next, names)
+      if (listing?.(path, 0) !== undefined) made.set(next, { path, round: 0 })
+      else
+        folders.set(
+          next,
+          (await readdir(path)).map((name) => join(path, name)),
+        )
       return answer(() => sftp.handle(id, toHandle(next++)))
     }),
   )
   sftp.on('READDIR', (id, handle) =>
     attempt(id, async () => {
+      const madeUp = made.get(handle.readUInt32BE(0))
+      const listed = madeUp === undefined ? undefined : listing?.(madeUp.path, madeUp.round++)
+      if (listed !== undefined) {
+        const files = listed.map(({ name, mode, size = 0 }) => {
+          const attrs = toAttributes({ mode, uid: 0, gid: 0, size, atimeMs: 0, mtimeMs: 0 })
+          return { filename: name, longname: name, attrs }
+        })
+        return answer(() => sftp.name(id, files as never))
+      }
       const names = folders.get(handle.readUInt32BE(0))?.splice(0) ?? []
       if (names.length === 0) throw Object.assign(new Error('end'), { code: 'EOF' })
       const entries = await Promise.all(

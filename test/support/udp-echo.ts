@@ -1,4 +1,4 @@
-import { assembleSyscallProgram, ENVIRONMENT, KEPT } from '../../images/tiny/syscall-program.js'
+import { assembleSyscallProgram, ENVIRONMENT, KEPT } from '../../images/guest-parts/syscall-program.js'
 
 /** Numbers of x86-64 Linux (arch/x86/entry/syscalls/syscall_64.tbl). */
 const SYS = { dup2: 33, socket: 41, connect: 42, bind: 49, execve: 59 } as const

@@ -3,9 +3,16 @@ import {
   type CommandError,
   type CommandResult,
   checks,
+  type DownloadOptions,
+  defineImage,
   type Invariant,
   type KeptGuest,
   launchVM,
+  launchVMs,
+  type NetbootClient,
+  type NetbootOptions,
+  netboot,
+  type PreparedImage,
   type Translation,
   type VM,
   type VMError,
@@ -19,9 +26,19 @@ test('withVM gives what its body gives', () => {
   expectTypeOf(launchVM()).resolves.toEqualTypeOf<VM>()
 })
 
+test('launchVMs gives as many guests as it was given options', async () => {
+  await using vms = await launchVMs([{ name: 'server' }, {}])
+  const [server, client] = vms
+  expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
+  // @ts-expect-error a misspelt option
+  void launchVMs([{ memroy: '1G' }])
+})
+
 test('options have completion, and what does not exist is no option', () => {
   expectTypeOf<VMOptions['accel']>().toEqualTypeOf<'auto' | 'kvm' | 'tcg' | undefined>()
   expectTypeOf<{ memory: '1G'; timeouts: { start: '30s' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ limits: { disk: '2G'; console: 64 } }>().toExtend<VMOptions>()
+  expectTypeOf<Parameters<VM['download']>[2]>().toEqualTypeOf<DownloadOptions | undefined>()
   // @ts-expect-error a misspelt option
   void launchVM({ memroy: '1G' })
   // @ts-expect-error a duration without its unit
@@ -37,6 +54,39 @@ test('a command line is an option, and what became of it is told', () => {
   expectTypeOf(vm.port('control').waitFor(/x/)).resolves.toBeString()
   // @ts-expect-error a port of no kind that there is
   void launchVM({ ports: [{ name: 'a', type: 'usb' }] })
+})
+
+test('network boots are told by a plain object, or a builder of one', () => {
+  const files = {
+    a: 'text',
+    b: new Uint8Array(),
+    c: { path: '/c' },
+    d: async ({ mac }: NetbootClient) => mac,
+  }
+  void launchVM({ netboot: { root: 'dir', bootfile: 'a', files, http: { faults: { a: { status: 404 } } } } })
+  void launchVM({ netboot: { ...netboot.pxelinux({ kernel: 'a', via: 'http' }), once: true } })
+  expectTypeOf(netboot.ipxe('#!ipxe')).toEqualTypeOf<NetbootOptions>()
+  expectTypeOf<VM['netboot']['requests'][number]['status']>().toEqualTypeOf<
+    'pending' | 'complete' | 'not found' | 'failed' | 'aborted'
+  >()
+  // @ts-expect-error a kernel without its path
+  void netboot.kernel({ initrd: 'a' })
+  // @ts-expect-error no such tree
+  void launchVM({ netboot: { trees: ['lilo'] } })
+})
+
+test('options that have parts are typed to their last part', () => {
+  expectTypeOf<{ disks: [{ size: '1G'; interface: 'nvme' }]; cpus: { sockets: 2 } }>().toExtend<VMOptions>()
+  expectTypeOf<{
+    network: [{ model: 'e1000' }, Record<string, never>]
+    tpm: true
+    image: false
+  }>().toExtend<VMOptions>()
+  expectTypeOf<VM['notCarriedOver']>().toExtend<readonly { what: string; path: string; reason: string }[]>()
+  // @ts-expect-error an interface that does not exist
+  void launchVM({ disks: [{ size: '1G', interface: 'sas' }] })
+  // @ts-expect-error UEFI firmware with a misspelt part
+  void launchVM({ firmware: { type: 'uefi', secureboot: true } })
 })
 
 test('a ready function is given the guest', () => {
@@ -68,6 +118,17 @@ test('waits give what they found, and take what there is to expect', () => {
   void vm.always('up', 'true')
 })
 
+test('how a guest that was made elsewhere is reached', () => {
+  expectTypeOf<{ cloudInit: { userData: { packages: ['a'] }; metaData: 'a: b' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ cloudInit: false; login: { user: 'demo'; password: 'x' } }>().toExtend<VMOptions>()
+  expectTypeOf<{ ssh: { privateKey: { file: 'key' }; passphrase: 'x' } }>().toExtend<VMOptions>()
+  expectTypeOf<VMOptions['ready']>()
+    .extract<string>()
+    .toEqualTypeOf<'ssh' | 'cloud-init' | 'agent' | 'login' | 'none'>()
+  const vm = {} as VM
+  expectTypeOf(vm.serial.login({ user: 'root' })).resolves.toEqualTypeOf<{ readonly wasLoggedIn: boolean }>()
+})
+
 test('what is kept of a failure', () => {
   const vm = {} as VM
   expectTypeOf(vm.saveLogs('logs', { memory: true })).resolves.toBeString()
@@ -89,4 +150,15 @@ test('an error of a command is a VMError with both streams', () => {
   expectTypeOf<CommandError>().toExtend<VMError>()
   expectTypeOf<CommandError['stderr']>().toBeString()
   expectTypeOf(new Error() as VMError).toHaveProperty('code')
+})
+
+test('an image of your own is an image, and its preparation is given a guest', () => {
+  const web = defineImage({ name: 'web', packages: ['nginx-light'], prepare: (vm) => vm.ssh`true` })
+  expectTypeOf(web).toEqualTypeOf<PreparedImage<VM>>()
+  expectTypeOf<{ image: typeof web }>().toExtend<VMOptions>()
+  void defineImage({ name: 'own', build: ({ dir }) => ({ disk: expectTypeOf(dir).toBeString() && 'disk' }) })
+  // @ts-expect-error an image has a name
+  void defineImage({ from: 'debian' })
+  // @ts-expect-error there is one architecture
+  void defineImage({ name: 'web', arch: 'arm64' })
 })

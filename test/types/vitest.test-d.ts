@@ -1,11 +1,11 @@
 import { expectTypeOf } from 'vitest'
 import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
-import { expect, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
+import { expect, type Launch, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
 
 test('a test is given guests and what belongs to them', (context) => {
   const { vm, launch, serial, ssh, vmOptions, vmScope, vmEvidence } = context
   expectTypeOf(vm).toEqualTypeOf<VM>()
-  expectTypeOf(launch).toEqualTypeOf<(options?: VMOptions) => Promise<VM>>()
+  expectTypeOf(launch).toEqualTypeOf<Launch>()
   expectTypeOf(serial).toEqualTypeOf<SerialConsole>()
   expectTypeOf(ssh).toEqualTypeOf<Ssh>()
   expectTypeOf(vmOptions).toEqualTypeOf<VMOptions>()
@@ -39,6 +39,8 @@ const own = guests.extend<{ server: string }>({
 })
 test('launch takes options and gives a guest', async ({ launch }) => {
   expectTypeOf(await launch({ memory: '192M', hostfwd: [{ guest: 80 }] })).toEqualTypeOf<VM>()
+  const [server, client] = await launch([{ name: 'server' }, { name: 'client' }])
+  expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
   // @ts-expect-error an image has a name, a path, or more about it
   void launch({ image: 5 })
   // @ts-expect-error options are an object
@@ -114,6 +116,24 @@ test('matchers of commands', ({ vm }) => {
   void expect('true').toSucceed()
   // @ts-expect-error no such stream
   void expect(vm.ssh`true`).toPrint('text', { stream: 'stdin' })
+})
+
+test('matchers of network boots', ({ vm, serial }) => {
+  expectTypeOf(
+    expect(vm).toHaveFetched('a', { protocol: 'tftp', times: 2, timeout: '5s' }),
+  ).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveFetchedInOrder(['a', 'b'], { interval: 100 })).resolves.toBeVoid()
+  expectTypeOf(
+    expect(vm).not.toHaveGotLease({ mac: 'a', firmware: 'bios', timeout: '5s' }),
+  ).resolves.toBeVoid()
+  // @ts-expect-error no such protocol
+  void expect(vm).toHaveFetched('a', { protocol: 'ftp' })
+  // @ts-expect-error one text is no order
+  void expect(vm).toHaveFetchedInOrder('a')
+  // @ts-expect-error no such firmware
+  void expect(vm).toHaveGotLease({ firmware: 'ppc' })
+  // @ts-expect-error a console fetches nothing
+  void expect(serial).toHaveFetched('a')
 })
 
 test('matchers of guests', ({ vm, serial }) => {

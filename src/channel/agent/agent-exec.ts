@@ -13,18 +13,9 @@ import {
   timeOutCommand,
 } from '../command-result.js'
 import { killTreeOf } from '../kill-tree.js'
+import { type ExecStatus, readExecStatus, readPid } from './exec-answers.js'
 import type { GuestAgent } from './guest-agent.js'
 import { signalName } from './linux-signals.js'
-
-interface ExecStatus {
-  readonly exited: boolean
-  readonly exitcode?: number
-  readonly signal?: number
-  readonly 'out-data'?: string
-  readonly 'err-data'?: string
-  readonly 'out-truncated'?: boolean
-  readonly 'err-truncated'?: boolean
-}
 
 /** The agent collects 16 MiB of each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
 const AGENT_MAX_BYTES = 16 * 1024 * 1024
@@ -62,18 +53,13 @@ export async function runByAgent(
       'capture-output': true,
       ...(input.length > 0 && { 'input-data': input.toString('base64') }),
     })
-    starting.then(
-      (started) => {
-        pid = (started as { pid: number }).pid
+    starting
+      .then((started) => {
+        pid = readPid(started)
         if (signal.aborted && !boot.aborted) killProcess(agent, pid)
-      },
-      () => {},
-    )
-    const status = await waitForExit(
-      agent,
-      ((await raceSignal(starting, signal)) as { pid: number }).pid,
-      signal,
-    )
+      })
+      .catch(() => {}) // the wait below has the same failure
+    const status = await waitForExit(agent, readPid(await raceSignal(starting, signal)), signal)
     return settle(status, outcome, options)
   } catch (error) {
     if (!signal.aborted) throw error
@@ -90,7 +76,7 @@ export async function runByAgent(
 async function waitForExit(agent: GuestAgent, pid: number, signal: AbortSignal): Promise<ExecStatus> {
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, LAST_POLL_MS)) {
     await sleep(pollMs, undefined, { signal })
-    const status = (await raceSignal(agent.execute('guest-exec-status', { pid }), signal)) as ExecStatus
+    const status = readExecStatus(await raceSignal(agent.execute('guest-exec-status', { pid }), signal))
     if (status.exited) return status
   }
 }

@@ -30,6 +30,8 @@ interface Pending {
 const DEFAULT_TIMEOUT_MS = 10_000
 /** How often a silent agent is greeted again: what was sent before the guest had its port may be lost. */
 const SYNC_INTERVAL_MS = 250
+/** An agent that was greeted again and again answers each greeting in the end; more than that is a flood. */
+const MANY_STRAYS = 1000
 /** How long an agent that is to end its guest may take to say that it cannot. */
 const REFUSAL_MS = 500
 
@@ -42,6 +44,8 @@ export class GuestAgent {
   #pending: Pending | undefined
   #boot = createBoot()
   #isSynced = false
+  /** What has come that nobody asked for. */
+  #strays = 0
   readonly #turns = new Turns()
 
   /** Talks over a connection of QEMU's, in place of the one before. */
@@ -52,10 +56,15 @@ export class GuestAgent {
     socket.once('close', () => {
       if (this.#socket === socket) this.close()
     })
-    readLines(socket, (line) => {
+    const onLine = (line: string) => {
       // An answer to a sync comes behind a byte 0xFF, which decodes to U+FFFD.
-      const message = parseObject<AgentMessage>(line.replace(/^[^{]*/, ''))
-      if (message !== undefined) this.#pending?.onMessage(message)
+      const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
+      if (message === undefined || this.#pending === undefined) this.#strays++
+      else this.#pending.onMessage(message)
+    }
+    readLines(socket, onLine, () => {
+      this.#pending?.reject(malformed('a line without an end'))
+      this.close()
     })
   }
 
@@ -94,6 +103,7 @@ export class GuestAgent {
     return this.#inTurn(command, options, async (signal) => {
       const message = await this.#ask({ execute: command, ...(args && { arguments: args }) }, signal)
       if (message.error !== undefined) throw refused(command, message.error)
+      if (!('return' in message)) throw malformed(`an answer to ${command} without a result`)
       return message.return
     })
   }
@@ -143,7 +153,11 @@ export class GuestAgent {
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options
-    const onTimeout = () => unavailable(`no answer to ${command} within ${formatDuration(timeoutMs)}`)
+    this.#strays = 0
+    const onTimeout = () => {
+      const strays = this.#strays > MANY_STRAYS ? `, but ${this.#strays} messages that answer nothing` : ''
+      return unavailable(`no answer to ${command} within ${formatDuration(timeoutMs)}${strays}`)
+    }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
       const endTurn = await this.#turns.take(innerSignal)
       try {
@@ -183,6 +197,7 @@ export class GuestAgent {
     const answer = createDeferred<AgentMessage>()
     const onMessage = (message: AgentMessage) => {
       if (options.accept?.(message) ?? true) answer.resolve(message)
+      else this.#strays++
     }
     const onAbort = () => {
       this.#isSynced = false
@@ -222,12 +237,24 @@ function unavailable(got: string): Error {
   })
 }
 
-function refused(command: string, error: { readonly class: string; readonly desc: string }): Error {
+/** What answers in the guest is no guest agent, or means no good. */
+export function malformed(got: string): Error {
+  return vmError('AGENT_FAILED', {
+    summary: 'the guest agent sent what is not of its protocol',
+    got,
+    hint: 'See what runs as the guest agent in the guest: it should be qemu-guest-agent.',
+  })
+}
+
+/** More of what it says about a refusal is of no use. */
+const MAX_REFUSAL_CHARS = 1000
+
+function refused(command: string, error: AgentMessage['error'] | null): Error {
   return vmError('AGENT_FAILED', {
     summary: `the guest agent refused ${command}`,
-    got: `${error.class}: ${error.desc}`,
+    got: `${error?.class}: ${error?.desc}`.slice(0, MAX_REFUSAL_CHARS),
     hint:
-      error.class === 'CommandNotFound'
+      error?.class === 'CommandNotFound'
         ? 'The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).'
         : "Look the command up in the guest agent's reference.",
   })

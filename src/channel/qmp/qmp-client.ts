@@ -68,15 +68,20 @@ export class QmpClient {
     }
     socket.on('error', lose).on('close', () => lose())
     if (socket.destroyed) lose()
-    readLines(socket, (line) => {
+    const onEndless = () => {
+      greeted.reject(noGreeting('a line without an end'))
+      client?.close('QEMU sent a line without an end')
+    }
+    const onLine = (line: string) => {
       log?.('received', line)
-      const message = parseObject<QmpMessage>(line)
+      const message = parseMessage(line)
       if (client !== undefined) return client.#receive(message, line)
       if (message?.QMP === undefined) return greeted.reject(noGreeting(line.slice(0, 200)))
       const { version, capabilities } = message.QMP
       client = new QmpClient(socket, { version: { ...version }, capabilities }, log)
       greeted.resolve(client)
-    })
+    }
+    readLines(socket, onLine, onEndless)
     const onTimeout = () => noGreeting(`nothing for ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
@@ -213,6 +218,23 @@ export class QmpClient {
       }
     }
   }
+}
+
+/** Gives undefined for what is not of the form of any message. */
+function parseMessage(line: string): QmpMessage | undefined {
+  const message = parseObject<QmpMessage>(line)
+  if (message === undefined) return undefined
+  const { QMP, event, data, error } = message as { readonly [name: string]: unknown }
+  const isOfForm =
+    (QMP === undefined || isRecord((QMP as { version?: unknown } | null)?.version)) &&
+    (event === undefined || typeof event === 'string') &&
+    (data === undefined || isRecord(data)) &&
+    (error === undefined || (isRecord(error) && typeof error.desc === 'string'))
+  return isOfForm ? message : undefined
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 const CLOSED = 'the QMP connection is closed'

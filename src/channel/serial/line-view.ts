@@ -1,9 +1,9 @@
 /** The longest escape sequence that is waited for; what is longer is garbage and shown as text. */
 const MAX_SEQUENCE_CHARS = 4096
 
-/** Every control character but tab and line feed, in runs of those that mean nothing here. */
+/** Every control character but tab and line feed, C1 too, in runs of those that mean nothing here. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
-const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]+|\r+|\x1b/g
+const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
 
 /** A complete sequence at its start: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to 5.6. */
 const SEQUENCE =

@@ -25,18 +25,31 @@ export interface LoginConsole {
 
 /** What the `login` of util-linux and of busybox and PAM's modules say. */
 const REFUSED = /login incorrect|authentication failure|permission denied|account .*(?:expired|locked)/i
-const LOGIN_PROMPT = /\blogin: ?$/
+const LOGIN_PROMPT = /\b(?:login|username): ?$/i
+/** In whatever language. */
+const ANY_QUESTION = /[:：] ?$/
 /** Kernel messages may come behind it. */
 const PASSWORD_PROMPT = /password[^\n]{0,60}: ?/i
 const SHELL_PROMPT = /[#$%>] ?$/
 /** What printed its prompt long ago, or under kernel messages, prints another at Enter. `login` itself is silent for 3 s after a wrong password. */
 const NUDGE_AFTER_MS = 5000
+/** A line that may be a shell's prompt, or a question in another language, is taken for one when nothing comes for this long. */
+const SETTLED_MS = 1500
+/** Tells a shell from all else that ends a line with such a sign: what is typed is not what it prints. */
+const SHELL_QUESTION = 'echo withvm-"shell" `id -un`'
+const SHELL_ANSWER = /^withvm-shell ([\w.-]+) *$/m
 /** A prompt has no line end: it is what is still there after a pause. */
 const PAUSE_MS = 150
 const POLL_MS = 50
 
+/** How a login ended. */
+export interface LoginOutcome {
+  /** Whether a shell of that user was there before, so that nobody had to log in. */
+  readonly wasLoggedIn: boolean
+}
+
 /** Answers the prompts of `login`. See `SerialConsole.login()`. */
-export async function logIn(console: LoginConsole, options: SerialLogin): Promise<void> {
+export async function logIn(console: LoginConsole, options: SerialLogin): Promise<LoginOutcome> {
   const timeoutMs = parseDuration(options.timeout ?? '60s')
   const { user, password, prompt = SHELL_PROMPT } = options
   if (timeoutMs === undefined || !isAnswer(user) || (password !== undefined && !isAnswer(password, 0)))
@@ -44,15 +57,21 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
   const begun = console.log.plain.end
   let waitingFor = 'a login prompt'
   const onTimeout = () => timedOut(console.log, waitingFor, timeoutMs)
-  await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
-    await lastLineLike(console, LOGIN_PROMPT, signal)
+  return withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
+    const found = await findPrompt(console, prompt, signal)
+    if (found.kind === 'shell') {
+      if (found.user === user) return { wasLoggedIn: true }
+      throw otherUser(console.log, user, found.user)
+    }
     waitingFor = password === undefined ? 'a shell prompt' : 'a password prompt'
-    let asked = await answer(console, user, password === undefined ? prompt : undefined, signal)
+    const isUser = password !== undefined
+    let asked = await answer(console, user, { prompt, loginLine: found.line, isUser }, signal)
     if (asked === 'password' && password !== undefined) {
       waitingFor = 'a shell prompt'
-      asked = await answer(console, password, prompt, signal)
+      asked = await answer(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
     }
     if (asked !== 'shell') throw refused(console.log, begun, user, asked)
+    return { wasLoggedIn: false }
   })
 }
 
@@ -62,15 +81,22 @@ function isAnswer(text: unknown, least = 1): boolean {
 
 type Reply = 'shell' | 'password' | 'refused'
 
+interface Asked {
+  readonly prompt: RegExp
+  /** The line that asked for the user. */
+  readonly loginLine: string
+  /** Whether the answer is the user's name, and a password is to be asked for. */
+  readonly isUser: boolean
+}
+
 /** Types an answer and gives what comes of it. A user may have no password though one was given. */
 async function answer(
   console: LoginConsole,
   text: string,
-  shellPrompt: RegExp | undefined,
+  { prompt, loginLine, isUser }: Asked,
   signal: AbortSignal,
 ): Promise<Reply> {
   const from = console.log.plain.end
-  const isUser = shellPrompt === undefined
   await console.type(`${text}\n`)
   let nudgedAt = performance.now()
   for (;;) {
@@ -81,9 +107,11 @@ async function answer(
     const silentMs = console.log.silentMs ?? 0
     if (since.includes('\n') && silentMs >= PAUSE_MS) {
       const last = printed.slice(printed.lastIndexOf('\n') + 1)
-      if (PASSWORD_PROMPT.test(printed)) return 'password'
-      if (LOGIN_PROMPT.test(last)) return 'refused'
-      if (last !== '' && matches(shellPrompt ?? SHELL_PROMPT, last)) return 'shell'
+      if (LOGIN_PROMPT.test(last) || last === loginLine) return 'refused'
+      // Before the next: what greets a user may speak of passwords.
+      if (last !== '' && matches(prompt, last)) return 'shell'
+      const isQuestion = silentMs >= SETTLED_MS && ANY_QUESTION.test(last)
+      if (PASSWORD_PROMPT.test(printed) || (isUser && isQuestion)) return 'password'
     }
     if (!isUser && silentMs >= NUDGE_AFTER_MS && performance.now() - nudgedAt >= NUDGE_AFTER_MS) {
       nudgedAt = performance.now()
@@ -93,15 +121,37 @@ async function answer(
   }
 }
 
-/** Waits until the guest pauses behind a line like that, and asks for another when it has been silent for long. */
-async function lastLineLike(console: LoginConsole, pattern: RegExp, signal: AbortSignal): Promise<void> {
+type FoundPrompt =
+  | { readonly kind: 'login'; readonly line: string }
+  | { readonly kind: 'shell'; readonly user: string }
+
+/**
+ * Waits until the guest pauses behind a login prompt, and asks for another when it has been silent for long: a question that
+ * Enter brings again is one too, in whatever language. A shell that is there already tells whose it is.
+ */
+async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSignal): Promise<FoundPrompt> {
   const { log } = console
-  let nudgedAt = performance.now()
+  let nudgedAt = performance.now() - (log.silentMs ?? 0)
+  let nudged: { readonly line: string; readonly from: number } | undefined
+  let askedAt = -1
   for (;;) {
     const silentMs = log.silentMs ?? 0
-    if (silentMs >= PAUSE_MS && pattern.test(log.lineAt(log.plain.end))) return
+    const line = log.lineAt(log.plain.end)
+    if (silentMs >= PAUSE_MS && LOGIN_PROMPT.test(line)) return { kind: 'login', line }
+    if (silentMs >= SETTLED_MS) {
+      const user = askedAt < 0 ? undefined : SHELL_ANSWER.exec(log.plain.slice(askedAt))?.[1]
+      if (user !== undefined) return { kind: 'shell', user }
+      const isAgain = nudged?.line === line && log.plain.end > nudged.from
+      if (isAgain && ANY_QUESTION.test(line)) return { kind: 'login', line }
+      if (askedAt < 0 && line.trim() !== '' && matches(prompt, line)) {
+        askedAt = log.plain.end
+        nudgedAt = performance.now()
+        await console.type(`${SHELL_QUESTION}\n`)
+      }
+    }
     if (silentMs >= NUDGE_AFTER_MS && performance.now() - nudgedAt >= NUDGE_AFTER_MS) {
       nudgedAt = performance.now()
+      nudged = { line, from: log.plain.end }
       await console.type('\n')
     }
     await pause(console, signal)
@@ -126,8 +176,17 @@ function refused(log: SerialLog, begun: number, user: string, asked: Reply): Err
     got: needsPassword ? 'a question for a password that is not known' : 'a refusal',
     evidence: [{ label: 'Serial console since then', text: log.plain.slice(begun).trim().slice(-2000) }],
     hint: needsPassword
-      ? 'Give `password`; the guest asked for it, or for another one.'
+      ? 'Give `password`; the guest asked for it, or for another one: it may have to be changed before the first login.'
       : 'Check user and password; `login` may also refuse root on a terminal that /etc/securetty does not name.',
+  })
+}
+
+function otherUser(log: SerialLog, user: string, found: string): Error {
+  return vmError('LOGIN_FAILED', {
+    summary: `the serial console did not let ${JSON.stringify(user)} in`,
+    got: `a shell of ${JSON.stringify(found)}`,
+    evidence: [{ label: 'Last lines of the serial console', text: log.tail(30).join('\n') }],
+    hint: `Nobody has to log in there: give \`user: '${found}'\`, or end that shell first.`,
   })
 }
 
@@ -138,9 +197,7 @@ function timedOut(log: SerialLog, waitingFor: string, timeoutMs: number): Error 
     expected: waitingFor,
     got: JSON.stringify(lastLine),
     evidence: [{ label: 'Last lines of the serial console', text: log.tail(30).join('\n') }],
-    hint: SHELL_PROMPT.test(lastLine)
-      ? 'The console seems to show a shell already: then there is nothing to log in to.'
-      : 'Let the guest run a getty on its serial port; a shell whose prompt ends otherwise needs `prompt`.',
+    hint: 'Let the guest run a getty on its serial port; a shell whose prompt ends otherwise needs `prompt`.',
   })
 }
 

@@ -4,7 +4,7 @@ import { type Duration, parseDuration } from '../../common/duration.js'
 import { notConnected, patternTimeout, unusable } from './console-errors.js'
 import { ConsoleWaits } from './console-waits.js'
 import { encodeKey, type SerialKey } from './keys.js'
-import { logIn, type SerialLogin } from './login.js'
+import { type LoginOutcome, logIn, type SerialLogin } from './login.js'
 import { type FoundPattern, PatternScan } from './pattern-scan.js'
 import { ScreenTerminal } from './screen-terminal.js'
 import { SerialLog } from './serial-log.js'
@@ -126,6 +126,11 @@ export class SerialConsole implements AsyncIterable<string> {
     return this.#log.plain.slice(Math.max(mark.offset, this.#log.plain.start))
   }
 
+  /** How many bytes have come since the guest was first switched on. */
+  get printedBytes(): number {
+    return this.#log.bytes
+  }
+
   /** Milliseconds since the last byte came, or undefined when none has. */
   get silentMs(): number | undefined {
     return this.#log.silentMs
@@ -212,12 +217,12 @@ export class SerialConsole implements AsyncIterable<string> {
 
   /**
    * Answers the prompts of `login` and waits for the shell. A prompt that was printed before will do; a guest
-   * that has been silent for long is asked for another one by Enter.
+   * that has been silent for long is asked for another one by Enter. A shell of that user that is there already will do too.
    *
    * @throws {GuestError} LOGIN_FAILED when the guest refuses, SERIAL_TIMEOUT when a prompt does not come in time.
    * @example await vm.serial.login({ user: 'root', password: 'secret' })
    */
-  login(options: SerialLogin): Promise<void> {
+  login(options: SerialLogin): Promise<LoginOutcome> {
     const type = (text: string) => this.type(text)
     return logIn({ log: this.#log, waits: this.#waits, type }, options)
   }

@@ -11,6 +11,7 @@ export class SerialLog {
   readonly plain: TextLog
   readonly #view = new LineView()
   readonly #listeners = new Set<(text: string) => void>()
+  #bytes = 0
   #lastByteAt: number | undefined
   #isClosed = false
 
@@ -22,6 +23,11 @@ export class SerialLog {
   /** Milliseconds since the last byte came, or undefined when none has. */
   get silentMs(): number | undefined {
     return this.#lastByteAt === undefined ? undefined : performance.now() - this.#lastByteAt
+  }
+
+  /** How many bytes have come in all. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** Takes what was printed before there was anybody to listen. */
@@ -36,6 +42,7 @@ export class SerialLog {
     return {
       push: (bytes) => {
         this.#lastByteAt = performance.now()
+        this.#bytes += bytes.length
         this.#add(decoder.decode(bytes, { stream: true }))
       },
       end: () => this.#add(decoder.decode()),

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
@@ -21,12 +22,14 @@ const PARALLEL_BLOCKS = 32
 
 /**
  * Copies a file in blocks, several at a time. ssh2's own `fastPut` and `fastGet` never end when the connection is
- * lost while they wait for it; the signal ends this, and both files are closed.
+ * lost while they wait for it; the signal ends this, and both files are closed. `count` is told of all that was read,
+ * and may throw.
  */
 export async function copyBlocks(
   source: { readonly open: OpenBlocks; readonly path: string; readonly sizeBytes: number },
   target: { readonly open: OpenBlocks; readonly path: string; readonly mode: number },
   signal: AbortSignal,
+  count: (bytes: number) => void = () => {},
 ): Promise<void> {
   const from = await raceSignal(source.open(source.path, 'r', 0), signal)
   let to: BlockFile | undefined
@@ -39,7 +42,7 @@ export async function copyBlocks(
       while (!isEnd && !signal.aborted) {
         const offset = next
         next += BLOCK_BYTES
-        isEnd = (await copyBlock(from, opened, offset)) || isEnd
+        isEnd = (await copyBlock(from, opened, offset, count)) || isEnd
       }
     }
     // Files of /proc and /sys say that they are empty, and are not fond of being read in parallel.
@@ -56,18 +59,27 @@ export async function copyBlocks(
 }
 
 /** Gives true at the end of the file. */
-async function copyBlock(from: BlockFile, to: BlockFile, start: number): Promise<boolean> {
+async function copyBlock(
+  from: BlockFile,
+  to: BlockFile,
+  start: number,
+  count: (bytes: number) => void,
+): Promise<boolean> {
   for (let offset = start; offset < start + BLOCK_BYTES; ) {
     const bytes = await from.read(offset, start + BLOCK_BYTES - offset)
     if (bytes.length === 0) return true
+    count(bytes.length)
     await to.write(offset, bytes)
     offset += bytes.length
   }
   return false
 }
 
+/** A link that came in the place of the file meanwhile is not written through. */
+const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
+
 export const openLocal: OpenBlocks = async (path, flags, mode) => {
-  const file: FileHandle = await open(path, flags, mode)
+  const file: FileHandle = await open(path, flags === 'w' ? WRITE : flags, mode & 0o777)
   return {
     read: async (offset, length) => {
       const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset)

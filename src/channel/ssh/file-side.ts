@@ -15,11 +15,13 @@ export interface FileSide {
   join(folder: string, name: string): string
   /** Follows links; undefined when there is nothing. */
   stat(path: string): Promise<FileEntry | undefined>
-  list(path: string): Promise<FileEntry[]>
+  list(path: string): AsyncIterable<FileEntry>
   makeFolder(path: string): Promise<void>
   chmod(path: string, mode: number): Promise<void>
   readLink(path: string): Promise<string>
   makeLink(path: string, target: string): Promise<void>
+  /** Removes a link that would be followed by what is written at `path`: on this host, where it may be the guest's. */
+  clearLink(path: string): Promise<void>
   /** True when the file system of `path` is known to have no space left. */
   isFull(path: string): Promise<boolean>
 }
@@ -34,14 +36,21 @@ export const localSide: FileSide = {
       throw error
     }
   },
-  list: async (path) =>
-    Promise.all((await readdir(path)).map(async (name) => toEntry(name, await lstat(join(path, name))))),
+  list: async function* (path) {
+    yield* await Promise.all(
+      (await readdir(path)).map(async (name) => toEntry(name, await lstat(join(path, name)))),
+    )
+  },
   makeFolder: async (path) => void (await mkdir(path, { recursive: true })),
   chmod,
   readLink: (path) => readlink(path),
   makeLink: async (path, target) => {
     await rm(path, { force: true })
     await symlink(target, path)
+  },
+  clearLink: async (path) => {
+    const entry = await lstat(path).catch(() => undefined)
+    if (entry?.isSymbolicLink()) await rm(path)
   },
   isFull: async () => false, // an error of this host says so itself
 }
@@ -73,14 +82,8 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
   return {
     join: posix.join,
     stat: statRemote,
-    list: (path) =>
-      new Promise((resolve, reject) => {
-        sftp.readdir(path, (error, list) => {
-          if (error) return reject(error)
-          const entries = list.filter(({ filename }) => filename !== '.' && filename !== '..')
-          resolve(entries.map(({ filename, attrs }) => toEntry(filename, attrs)))
-        })
-      }),
+    list: (path) => listRemote(sftp, path),
+    clearLink: async () => {}, // the guest's own links lead to what is the guest's
     makeFolder,
     chmod: (path, mode) => toPromise((done) => sftp.chmod(path, mode, done)),
     readLink: (path) =>
@@ -105,6 +108,34 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
       }),
   }
 }
+
+/** Piece by piece, as the server gives it: one that never comes to an end must not fill this process. */
+async function* listRemote(sftp: SFTPWrapper, path: string): AsyncGenerator<FileEntry, void> {
+  const handle = await new Promise<Buffer>((resolve, reject) => {
+    sftp.opendir(path, (error, opened) => (error ? reject(error) : resolve(opened)))
+  })
+  try {
+    for (;;) {
+      const entries = await new Promise<
+        readonly { readonly filename: string; readonly attrs: AnyStats }[] | undefined
+      >((resolve, reject) => {
+        sftp.readdir(handle, (error, list) => {
+          if (error) return (error as { code?: unknown }).code === END ? resolve(undefined) : reject(error)
+          resolve(list)
+        })
+      })
+      if (entries === undefined) return
+      for (const { filename, attrs } of entries) {
+        if (filename !== '.' && filename !== '..') yield toEntry(filename, attrs)
+      }
+    }
+  } finally {
+    sftp.close(handle, () => {})
+  }
+}
+
+/** SSH_FX_EOF. */
+const END = 1
 
 export function toPromise(start: (done: (error?: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -132,7 +163,8 @@ function takesLinkFirst(sftp: SFTPWrapper): boolean {
 
 interface AnyStats {
   readonly mode: number
-  readonly size: number
+  /** Not there where the server does not say it. */
+  readonly size: number | undefined
   isFile(): boolean
   isDirectory(): boolean
   isSymbolicLink(): boolean
@@ -146,5 +178,5 @@ function toEntry(name: string, stats: AnyStats): FileEntry {
       : stats.isSymbolicLink()
         ? 'link'
         : 'other'
-  return { name, kind, mode: stats.mode & 0o7777, sizeBytes: stats.size }
+  return { name, kind, mode: stats.mode & 0o7777, sizeBytes: stats.size ?? 0 }
 }

@@ -53,6 +53,11 @@ function toOpenSshPem(publicBlob: Buffer, publicBytes: Buffer, secret: Buffer): 
   return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines.join('\n')}\n-----END OPENSSH PRIVATE KEY-----\n`
 }
 
+/** The type of a public key as the protocol sends it: its first string. */
+export function keyType(publicBlob: Buffer): string {
+  return publicBlob.toString('latin1', 4, 4 + publicBlob.readUInt32BE(0))
+}
+
 function packString(value: string | Buffer): Buffer {
   const bytes = Buffer.from(value)
   const length = Buffer.alloc(4)

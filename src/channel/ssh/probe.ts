@@ -13,6 +13,8 @@ export interface ProbeOptions {
   readonly signal: AbortSignal
   /** Resolves when the guest says that its server listens: the next probe starts at once. */
   readonly wake?: Promise<unknown> | undefined
+  /** The guest has said already that its server listens. @default false */
+  readonly isAwake?: boolean
   /** Gets the result of each probe, for the message of a wait that fails. */
   readonly onResult?: (result: ProbeResult) => void
   /** Keeps the connection of the probe that found the server open and gives it: saves the guest another one. */
@@ -39,6 +41,11 @@ const DEFAULT_PROBE_TIMEOUT_MS = 3000
 const AWAKE_RETRY_MS = 50
 /** But one that is under way is given time: each connection costs the guest a process, an emulated one 50 ms and more. */
 const AWAKE_INTERVAL_MS = 1000
+/**
+ * Where the guest's network works, silence is a server that is busy: more connections make it busier, and OpenSSH throws some
+ * away from the tenth on (`MaxStartups`). So there are this many at a time, and each is given longer.
+ */
+const ALIVE = { probes: 3, timeoutShare: 10 } as const
 
 /**
  * Waits until an SSH server answers on a forwarded port.
@@ -50,8 +57,9 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
   const { signal } = options
   signal.throwIfAborted()
   const open = new Set<Socket>()
-  let intervalMs = options.intervalMs
-  let isAwake = false
+  let isAlive = false
+  let isAwake = options.isAwake ?? false
+  let intervalMs = isAwake ? AWAKE_INTERVAL_MS : options.intervalMs
   let timer: NodeJS.Timeout | undefined
   let onAbort = () => {}
   try {
@@ -59,17 +67,19 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
       onAbort = () => reject(signal.reason)
       signal.addEventListener('abort', onAbort, { once: true })
       const probe = () => {
-        startProbe(options, open, resolve, onFailure)
+        const share = isAlive ? ALIVE.timeoutShare : 1
+        if (!isAlive || open.size < ALIVE.probes) startProbe(options, share, open, resolve, onFailure)
         timer = setTimeout(probe, intervalMs)
       }
-      const onFailure = () => {
+      const onFailure = (isRefused: boolean) => {
+        isAlive ||= isRefused
         if (!isAwake || timer === undefined) return
         clearTimeout(timer)
         timer = setTimeout(probe, AWAKE_RETRY_MS)
       }
       options.wake?.then(
         () => {
-          if (timer === undefined) return
+          if (timer === undefined || isAwake) return
           clearTimeout(timer)
           intervalMs = AWAKE_INTERVAL_MS
           probe()
@@ -89,11 +99,13 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
 
 function startProbe(
   options: ProbeOptions,
+  timeoutShare: number,
   open: Set<Socket>,
   resolve: (found: SshBanner) => void,
-  onFailure: () => void,
+  onFailure: (isRefused: boolean) => void,
 ): void {
-  const { host = '127.0.0.1', port, probeTimeoutMs = DEFAULT_PROBE_TIMEOUT_MS } = options
+  const { host = '127.0.0.1', port } = options
+  const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutShare
   const socket = connect({ host, port, noDelay: true })
   open.add(socket)
   let seen = Buffer.alloc(0)
@@ -107,7 +119,7 @@ function startProbe(
     if (!options.signal.aborted) options.onResult?.({ text, isRefused })
     if (text.startsWith('SSH-')) return
     socket.destroy()
-    onFailure()
+    onFailure(isRefused)
   }
   const timer = setTimeout(
     () => end(`the connection was accepted, then silent for ${formatDuration(probeTimeoutMs)}`),

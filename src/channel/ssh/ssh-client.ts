@@ -8,7 +8,7 @@ import { ChannelOpener } from './channel-opener.js'
 import { type ShellOptions, ShellSession, type Terminal, toPty } from './shell-session.js'
 import { openSshConnection, type SshConnection, type SshConnectOptions } from './ssh-connection.js'
 import { runOnChannel } from './ssh-exec.js'
-import { downloadPath, type TransferOptions, uploadPath } from './transfer.js'
+import { type DownloadOptions, downloadPath, type TransferOptions, uploadPath } from './transfer.js'
 
 export interface SshExecOptions extends CommandOptions {
   /** Runs the command on a terminal. Its error output then comes on stdout, as terminals have it. */
@@ -118,7 +118,7 @@ export class SshClient {
    * @throws {GuestError} TRANSFER_FAILED
    */
   async upload(localPath: string, remotePath: string, options: TransferOptions = {}): Promise<void> {
-    await this.#withSftp(options, (sftp, inner) => uploadPath(sftp, localPath, remotePath, inner))
+    await this.#withSftp(options, (sftp, signal) => uploadPath(sftp, localPath, remotePath, { signal }))
   }
 
   /**
@@ -126,8 +126,10 @@ export class SshClient {
    *
    * @throws {GuestError} TRANSFER_FAILED
    */
-  async download(remotePath: string, localPath: string, options: TransferOptions = {}): Promise<void> {
-    await this.#withSftp(options, (sftp, inner) => downloadPath(sftp, remotePath, localPath, inner))
+  async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<void> {
+    await this.#withSftp(options, (sftp, signal) =>
+      downloadPath(sftp, remotePath, localPath, { ...options, signal }),
+    )
   }
 
   /** Ends the connection and what runs on it. Safe to call again. */
@@ -139,13 +141,13 @@ export class SshClient {
   /** Each copy has a channel to itself, so that ending one leaves the others alone; idle ones are used again. */
   async #withSftp(
     options: TransferOptions,
-    copy: (sftp: SFTPWrapper, inner: TransferOptions) => Promise<void>,
+    copy: (sftp: SFTPWrapper, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
     const lost = this.#lost.signal
     const signal = options.signal === undefined ? lost : AbortSignal.any([options.signal, lost])
     const sftp = this.#idleSftp.pop() ?? (await this.#openSftp(signal))
     try {
-      await copy(sftp, { signal })
+      await copy(sftp, signal)
     } finally {
       if (signal.aborted) sftp.end()
       else if (this.#opener.has(sftp)) this.#idleSftp.push(sftp)

@@ -4,6 +4,7 @@ import type { Client, ConnectConfig } from 'ssh2'
 import { withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { vmError } from '../../errors.js'
+import { keyType } from './keys.js'
 import { loadSsh } from './ssh-library.js'
 
 export interface SshConnectOptions {
@@ -16,6 +17,8 @@ export interface SshConnectOptions {
   readonly user?: string
   /** In OpenSSH's or PEM format. Without a key and a password the login is tried with neither. */
   readonly privateKey?: string | Buffer | undefined
+  /** What opens the private key, where it is encrypted. */
+  readonly passphrase?: string | undefined
   readonly password?: string | undefined
   /** The host key that the server must show, as in its public key file, decoded. @default any */
   readonly hostKey?: Buffer | undefined
@@ -98,14 +101,14 @@ export function fingerprint(publicBlob: Buffer): string {
 }
 
 function toConfig(options: SshConnectOptions): ConnectConfig {
-  const { user = 'root', privateKey, password, hostKey } = options
+  const { user = 'root', privateKey, passphrase, password, hostKey } = options
   const methods = [
     ...(privateKey === undefined ? [] : ['publickey']),
     ...(password === undefined ? [] : ['password', 'keyboard-interactive']),
   ]
   return {
     username: user,
-    ...(privateKey === undefined ? {} : { privateKey }),
+    ...(privateKey === undefined ? {} : { privateKey, passphrase }),
     ...(password === undefined ? {} : { password, tryKeyboard: true }),
     // Named, so that no round trip goes to the method `none`.
     authHandler: (methods.length === 0 ? ['none'] : methods) as never,
@@ -121,7 +124,7 @@ function toConfig(options: SshConnectOptions): ConnectConfig {
  * library knows stays on offer behind these.
  */
 function cheapAlgorithms(hostKey: Buffer | undefined): NonNullable<ConnectConfig['algorithms']> {
-  const type = hostKey?.toString('latin1', 4, 4 + hostKey.readUInt32BE(0)) ?? 'ssh-ed25519'
+  const type = hostKey === undefined ? 'ssh-ed25519' : keyType(hostKey)
   const hostKeyTypes = type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type]
   return {
     kex: preferring(['curve25519-sha256', 'curve25519-sha256@libssh.org']),

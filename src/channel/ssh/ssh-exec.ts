@@ -12,7 +12,8 @@ import {
   timeOutCommand,
 } from '../command-result.js'
 
-const DEFAULT_MAX_BUFFER = 64 * 1024 * 1024
+/** As much as an agent collects. */
+const DEFAULT_MAX_BUFFER = 16 * 1024 * 1024
 /** How long a command with all that it has started may take to end; an emulated guest needs 100 to 300. */
 const END_TREE_MS = 2000
 /** How long a command that is told to end may take over it before it is killed. */
@@ -88,6 +89,7 @@ export function runOnChannel(
       // Not by the event 'exit': that of a quick command may have come before this listener did.
       opened.once('close', async (code?: number | null, exitSignal?: string) => {
         await stderrEnded
+        if (gaveUp.signal.aborted) return
         const exitCode = code ?? undefined
         settle()
         stdout.end()

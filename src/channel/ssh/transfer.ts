@@ -4,10 +4,13 @@ import { raceSignal } from '../../common/deadline.js'
 import { VMError, vmError } from '../../errors.js'
 import { copyBlocks, type OpenBlocks, openLocal, openRemote } from './copy-blocks.js'
 import { type FileEntry, type FileSide, localSide, remoteSide } from './file-side.js'
+import { type DownloadLimits, TransferBudget } from './transfer-limits.js'
 
 export interface TransferOptions {
   readonly signal?: AbortSignal | undefined
 }
+
+export interface DownloadOptions extends TransferOptions, DownloadLimits {}
 
 type Direction = 'upload' | 'download'
 
@@ -25,6 +28,7 @@ interface Copy {
   readonly direction: Direction
   readonly source: CopySide
   readonly target: CopySide
+  readonly budget: TransferBudget
   readonly signal: AbortSignal
 }
 
@@ -50,26 +54,30 @@ export async function uploadPath(
     target: { ...remoteSide(sftp), open: openRemote(sftp) },
   }
   const signal = options.signal ?? new AbortController().signal
-  await copyPath({ direction: 'upload', ...sides, signal }, localPath, remotePath)
+  const budget = new TransferBudget()
+  await copyPath({ direction: 'upload', ...sides, budget, signal }, localPath, remotePath)
 }
 
 /**
- * Copies a file or a folder out of the guest: as {@link uploadPath}, the other way.
+ * Copies a file or a folder out of the guest: as {@link uploadPath}, the other way. Nothing is written outside of the
+ * target, whatever names the guest gives: a link that stands where something is to be written is replaced, not
+ * followed. Links of the guest's are copied as they are, so take care in following them here.
  *
- * @throws {GuestError} TRANSFER_FAILED with both paths and the reason.
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason, also when it is more than the limits allow.
  */
 export async function downloadPath(
   sftp: SFTPWrapper,
   remotePath: string,
   localPath: string,
-  options: TransferOptions = {},
+  options: DownloadOptions = {},
 ): Promise<void> {
   const sides = {
     source: { ...remoteSide(sftp), open: openRemote(sftp) },
     target: { ...localSide, open: openLocal },
   }
   const signal = options.signal ?? new AbortController().signal
-  await copyPath({ direction: 'download', ...sides, signal }, remotePath, localPath)
+  const budget = new TransferBudget(options)
+  await copyPath({ direction: 'download', ...sides, budget, signal }, remotePath, localPath)
 }
 
 async function copyPath(copy: Copy, from: string, to: string): Promise<void> {
@@ -86,16 +94,21 @@ async function copyPath(copy: Copy, from: string, to: string): Promise<void> {
     const folders = items.filter((item) => item.entry.kind === 'folder')
     for (const folder of folders) {
       current = folder
+      await target.clearLink(folder.to)
       await target.makeFolder(folder.to)
     }
-    await forEachParallel(items, async (item) => {
-      if (item.entry.kind === 'folder') return
-      signal.throwIfAborted()
-      await copyItem(copy, item).catch((error) => {
-        current = item
-        throw error
+    const copyAll = (wanted: readonly Item[]) =>
+      forEachParallel(wanted, async (item) => {
+        signal.throwIfAborted()
+        await copyItem(copy, item).catch((error) => {
+          current = item
+          throw error
+        })
       })
-    })
+    // Links come when all the rest is there, so that nothing can be written through one.
+    const others = items.filter((item) => item.entry.kind !== 'folder')
+    await copyAll(others.filter((item) => item.entry.kind !== 'link'))
+    await copyAll(others.filter((item) => item.entry.kind === 'link'))
     // Last and from the inside out, since a folder may be read-only.
     for (const folder of folders.reverse()) {
       current = folder
@@ -118,7 +131,9 @@ async function copyItem(copy: Copy, item: Item): Promise<void> {
   } else if (item.entry.kind === 'file') {
     const { mode, sizeBytes } = item.entry
     const from = { open: copy.source.open, path: item.from, sizeBytes }
-    await copyBlocks(from, { open: copy.target.open, path: item.to, mode }, copy.signal)
+    await copy.target.clearLink(item.to)
+    const count = (bytes: number) => copy.budget.addBytes(bytes)
+    await copyBlocks(from, { open: copy.target.open, path: item.to, mode }, copy.signal, count)
   } else {
     throw new Error('it is a device, a pipe or a socket: only files, folders and links can be copied')
   }
@@ -126,18 +141,25 @@ async function copyItem(copy: Copy, item: Item): Promise<void> {
 
 /** The item and all below it, folders before what is in them. */
 async function listItems(copy: Copy, item: Item): Promise<Item[]> {
+  copy.budget.addItem(item.from, item.entry.kind === 'file' ? item.entry.sizeBytes : 0)
   if (item.entry.kind !== 'folder') return [item]
   const items = [item]
-  for (const entry of await copy.source.list(item.from)) {
+  for await (const entry of copy.source.list(item.from)) {
     copy.signal.throwIfAborted()
+    if (!isName(entry.name)) throw new Error(`${JSON.stringify(entry.name)} is not the name of a file`)
     const child = {
       from: copy.source.join(item.from, entry.name),
       to: copy.target.join(item.to, entry.name),
       entry,
     }
-    items.push(...(await listItems(copy, child)))
+    for (const below of await listItems(copy, child)) items.push(below)
   }
   return items
+}
+
+/** A name that is part of no path: what a guest calls its files must not lead anywhere else. */
+function isName(name: string): boolean {
+  return typeof name === 'string' && name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)
 }
 
 async function forEachParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
@@ -165,6 +187,10 @@ const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>>
   ENOSPC: ['no space left on this host', 'Free some space.'],
 }
 
+function hintOf(error: unknown): string {
+  return (error as { hint?: string }).hint ?? 'See what is at that path in the guest (`ls -ld`).'
+}
+
 function codeOf(error: unknown): string {
   return String((error as { readonly code?: string | number }).code)
 }
@@ -176,7 +202,7 @@ function transferFailed(
   code: string,
 ): Error {
   const error = cause as Error
-  const [reason, hint] = REASONS[code] ?? [error.message, 'See what is at that path in the guest (`ls -ld`).']
+  const [reason, hint] = REASONS[code] ?? [error.message, hintOf(error)]
   const [from, to] = direction === 'upload' ? ['here', 'in the guest'] : ['in the guest', 'here']
   return vmError('TRANSFER_FAILED', {
     summary: `the ${direction} failed: ${reason}`,

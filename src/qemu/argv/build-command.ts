@@ -11,8 +11,10 @@ import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
+import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
 import { portArgs, terminalPortArgs } from './ports.js'
+import { seedArgs } from './seed.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
@@ -36,8 +38,9 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
     ...debugArgs(spec),
+    ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
-    ...(wiring.sandbox ? ['-sandbox', SANDBOX] : []),
+    ...sandboxArgs(wiring),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
@@ -71,4 +74,9 @@ export function buildCommandByHand(
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
+}
+
+function sandboxArgs({ sandbox, netboot }: Wiring): string[] {
+  if (!sandbox) return []
+  return ['-sandbox', netboot?.relayCommand === undefined ? SANDBOX : SPAWNING_SANDBOX]
 }

@@ -21,6 +21,7 @@ const CONTROLLERS: Partial<Record<DiskInterface, string>> = {
   sata: 'ahci,id=sata',
   usb: 'qemu-xhci,id=usb',
   sd: 'sdhci-pci',
+  floppy: 'isa-fdc',
 }
 
 /** Gives each disk its place; those that say nothing get what is free. */
@@ -41,7 +42,7 @@ export function placeDisks(spec: MachineSpec, hasSystemDisk: boolean): DiskPlace
     return findPlace(kind, index, hasSata)
   })
   const wanted = new Set([...kinds, ...(spec.devices.usb ? (['usb'] as const) : [])])
-  if (hasSata) wanted.delete('sata')
+  wanted.delete(hasSata ? 'sata' : 'floppy') // the machine has it by itself
   return {
     controllers: [...wanted].flatMap((kind) => {
       const controller = CONTROLLERS[kind]

@@ -8,6 +8,11 @@ import { joinOption, type OptionValues } from './join-option.js'
 /** The name by which QEMU's monitor knows the system's disk. */
 export const DISK_NODE = 'disk0-overlay'
 
+/** And the file in which what a guest changes of a disk is: 0 is the system's. */
+export function diskFileNode(index: number): string {
+  return `disk${index}-file`
+}
+
 /** The system's disk, which is the overlay of this run on the image, and the further ones. */
 export function diskArgs(
   spec: MachineSpec,
@@ -16,10 +21,16 @@ export function diskArgs(
   const system =
     overlay === undefined ? undefined : { path: overlay, format: 'qcow2', secretFile: diskSecretFile }
   return connectAll(spec, {
-    system: system && open(system, 0, spec.image?.disk, { 'node-name': DISK_NODE }),
+    system:
+      system &&
+      open(system, 0, spec.image?.disk, {
+        'node-name': DISK_NODE,
+        'file.node-name': diskFileNode(0),
+      }),
     further: spec.disks.map(({ content }, index) => {
       const file = disks[index]
-      return file && open(file, index + 1, content.kind === 'image' ? content.file : undefined)
+      const base = content.kind === 'image' ? content.file : undefined
+      return file && open(file, index + 1, base, { 'file.node-name': diskFileNode(index + 1) })
     }),
   })
 }
@@ -144,7 +155,13 @@ function deviceOf(
     case 'sd':
       return device('sd-card', { drive })
     case 'floppy':
-      return device('floppy', { unit, drive, bootindex })
+      return [
+        ...device('floppy', { unit, drive }),
+        // The controller knows the order of its drives.
+        ...(bootindex === undefined
+          ? []
+          : ['-global', `isa-fdc.bootindex${unit === 0 ? 'A' : 'B'}=${bootindex}`]),
+      ]
     case 'pflash': // part of the machine
       return []
   }

@@ -2,36 +2,50 @@ import { createHash } from 'node:crypto'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
+import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
 
 /** Each card has a network of its own behind it; ports lead to the first. */
 export function networkArgs(
-  { network, furtherNetworks, forwards, bootOrder, bootOnce }: MachineSpec,
-  { hostPorts, mac, furtherMacs = [] }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs'>,
+  spec: MachineSpec,
+  {
+    hostPorts,
+    mac,
+    furtherMacs = [],
+    netboot,
+  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot'>,
 ): string[] {
+  const { network, furtherNetworks, forwards, bootOrder, bootOnce } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
   const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
-  return [network, ...furtherNetworks].flatMap((card, index) => [
+  const cards = [network, ...furtherNetworks].flatMap((card, index) => [
     '-netdev',
-    backend(card, index) + (index === 0 ? ports.join('') : ''),
+    backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
+      (index === 0 ? ports.join('') : ''),
     '-device',
     joinOption(card.model, {
       netdev: `net${index}`,
-      id: card.id,
+      ...(card.id === undefined ? {} : { id: card.id }),
       addr: card.address,
       vectors: card.vectors,
       mac: index === 0 ? mac : furtherMacs[index - 1],
       bootindex: card.bootIndex,
       // A card's boot ROM is only of use where the firmware may boot from the network.
-      romfile: isBooted || card.bootIndex !== undefined || card.tftp !== undefined ? undefined : '',
+      romfile: isBooted || card.bootIndex !== undefined || isServed(card, index, spec) ? undefined : '',
+      ...(index === 0 ? bootCardOptions(spec, netboot) : {}),
     }),
   ])
+  return [...cards, ...captureArgs(netboot)]
 }
 
-function backend(card: NetworkSpec, index: number): string {
+function backend(
+  card: NetworkSpec,
+  index: number,
+  servers: Readonly<Record<string, string | undefined>>,
+): string {
   const { link } = card
-  if (link === undefined) return userNetwork(card, index)
+  if (link === undefined) return userNetwork(card, index, servers)
   const id = `net${index}`
   if ('tap' in link) return joinOption('tap', { id, ifname: link.tap, script: 'no', downscript: 'no' })
   return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
@@ -44,7 +58,15 @@ function hubAddress(name: string): string {
   return `239.${a}.${b}.${c}:${20_000 + (digest.readUInt16BE(3) % 10_000)}`
 }
 
-function userNetwork({ internet, tftp, bootfile, addresses }: NetworkSpec, index: number): string {
+function isServed({ tftp }: NetworkSpec, index: number, { netboot }: MachineSpec): boolean {
+  return tftp !== undefined || (index === 0 && netboot !== undefined)
+}
+
+function userNetwork(
+  { internet, tftp, bootfile, addresses }: NetworkSpec,
+  index: number,
+  servers: Readonly<Record<string, string | undefined>>,
+): string {
   const restrict = internet ? 'off' : 'on'
-  return joinOption('user', { id: `net${index}`, restrict, tftp, bootfile, ...addresses })
+  return joinOption('user', { id: `net${index}`, restrict, tftp, bootfile, ...servers, ...addresses })
 }

@@ -1,3 +1,5 @@
+import type { NetbootOptions } from '../netboot.js'
+
 /** One port of the guest that is reached through a port of this host. */
 export interface HostForward {
   /** The port in the guest, 1 to 65535. */
@@ -40,7 +42,7 @@ export interface NetworkOptions {
    * NAME`. Not for the first card (QEMU: `-netdev tap,ifname=`). @default none
    */
   readonly tap?: string
-  /** A folder that the guest reads by TFTP, for network boots (QEMU: `-netdev user,tftp=`). @default none */
+  /** A folder that the guest reads by TFTP; to boot from it, `netboot` says more (QEMU: `-netdev user,tftp=`). @default none */
   readonly tftp?: string
   /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
   readonly bootfile?: string
@@ -64,6 +66,12 @@ export interface NetworkOptions {
 export interface NetworkOptionGroup {
   /** The network card and what is behind it; with a list, several: SSH and `hostfwd` go by the first (QEMU: `-netdev user` and `-device`). @default a card that reaches nothing by itself */
   readonly network?: NetworkOptions | readonly NetworkOptions[]
+  /**
+   * Boots from the network, before anything else, what the guest is given by DHCP, TFTP and HTTP by its first card: see
+   * docs/netboot.md. Without an `image` or `ssh` beside it the guest has no disk, and no SSH server is waited for.
+   * @default none
+   */
+  readonly netboot?: NetbootOptions
   /** Ports of the guest to reach from this host; that of SSH is forwarded by itself (QEMU: `-netdev user,hostfwd=`). @default none */
   readonly hostfwd?: readonly HostForward[]
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { DISK_FORMATS } from '../base-image.js'
 import { PreparedImage } from '../prepared-image.js'
-import { isText, oneOf, rule, texts } from './rules.js'
+import { isFile, isText, oneOf, rule, texts } from './rules.js'
 
 const hexadecimal = (what: string, digits: number) =>
   rule<string>(`${what}: ${digits} hexadecimal digits`, (value) => {
@@ -12,8 +12,7 @@ const isWeb = (value: unknown) => isText(value) && /^https?:/i.test(value)
 export const format = oneOf(...DISK_FORMATS)
 
 const secret = rule<string | { file: string }>('a secret that is not empty, or { file }', (value) => {
-  if (typeof value !== 'object' || value === null) return isText(value)
-  return Object.keys(value).join() === 'file' && isText((value as { file: unknown }).file)
+  return isText(value) || isFile(value)
 })
 
 const fileImage = z.strictObject({

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { z } from 'zod'
+import { netbootSchema } from '../netboot-schema.js'
 import { count, flag, isPort, oneOf, path, port, required, rule, text, textLike } from './rules.js'
 
 const address = () =>
@@ -40,6 +41,7 @@ const hostForward = z.strictObject({
 
 /** The network. */
 export const networkRules = {
+  netboot: netbootSchema.optional(),
   network: z.union([card, z.array(card).min(1, { error: 'at least one card' })]).optional(),
   hostfwd: z.array(hostForward, { error: 'a list such as [{ guest: 80 }]' }).optional(),
 }

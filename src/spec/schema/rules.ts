@@ -15,6 +15,12 @@ export const isText = (value: unknown): value is string =>
 const isCount = (value: unknown, least: number, most: number) =>
   Number.isInteger(value) && (value as number) >= least && (value as number) <= most
 
+/** A file that has it, and nothing else. */
+export function isFile(value: unknown): value is { file: string } {
+  if (typeof value !== 'object' || value === null) return false
+  return Object.keys(value).join() === 'file' && isText((value as { file: unknown }).file)
+}
+
 export const text = (what: string) => rule<string>(`${what}, as text that is not empty`, isText)
 export const path = (what: string) => rule<string>(`the path of ${what}`, isText)
 export const flag = () => rule<boolean>('true or false', (value) => typeof value === 'boolean')

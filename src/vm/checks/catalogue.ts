@@ -1,6 +1,7 @@
 import { allOf, anyOf } from './combined.js'
 import { commandFailsWith, commandPrints, commandSucceeds } from './command.js'
 import { fileExists } from './file.js'
+import { hasFetched, hasFetchedInOrder, hasLease } from './netboot.js'
 import { interfaceIsUp, portListens } from './network.js'
 import { serialShows } from './serial.js'
 import { hasPanicked, hasRebooted, isPoweredOff, isRunning } from './state.js'
@@ -30,6 +31,9 @@ export const checks = {
   isRunning,
   hasPanicked,
   hasRebooted,
+  hasFetched,
+  hasFetchedInOrder,
+  hasLease,
   allOf,
   anyOf,
 } as const

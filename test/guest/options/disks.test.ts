@@ -38,9 +38,9 @@ test.each<[DiskInterface, VMOptions]>([
   await bootsUntil({ ...options, image, systemDisk: { interface: kind } }, 'booted from the disk')
 })
 
-test('the firmware boots from a floppy disk', async () => {
+test.each(['pc', 'q35'])('the firmware of a machine %s boots from a floppy disk', async (machine) => {
   const fda = await writeBootDisk(join(folder, 'floppy.img'), 'booted from the floppy disk')
-  await bootsUntil({ image: false, fda, boot: 'a' }, 'booted from the floppy disk')
+  await bootsUntil({ machine, image: false, fda, boot: 'a' }, 'booted from the floppy disk')
 })
 
 test('the place in the boot order decides, whatever there is else', async () => {

@@ -28,14 +28,14 @@ test('its variables are written to a copy of its own', async ({ vm }) => {
   expect(readFileSync(own?.file ?? '').equals(readFileSync(vars.path))).toBe(false)
 })
 
-/** The swtpm processes of this process' guests. */
-async function listTpms(): Promise<string[]> {
+/** The swtpm processes that a process has started. */
+async function listTpms(parent = process.pid): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   return pids.filter((pid) => {
     if (!existsSync(`/proc/${pid}/cmdline`)) return false
     try {
       const isOurs =
-        readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(process.pid)
+        readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(parent)
       return isOurs && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--tpmstate')
     } catch {
       return false // it ended in between
@@ -47,7 +47,7 @@ test('the TPM ends with its guest, and is there again after a power cut', async 
   const [first, ...others] = await listTpms()
   expect(others).toEqual([])
   await vm.powerCut()
-  await expect.poll(listTpms).toEqual([])
+  await expect.poll(() => listTpms()).toEqual([])
   await vm.start()
   const [second] = await listTpms()
   expect(second).not.toBe(first)

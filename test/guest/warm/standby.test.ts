@@ -3,6 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { launchVM, withVM } from 'withvm'
 import { buildCli } from '../../support/built-cli.js'
 import { findLeftovers, NOTHING } from '../../support/leftovers.js'
+import { ownPool } from '../../support/own-pool.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { runScript } from '../../support/run-script.js'
 
@@ -27,6 +28,7 @@ function qemusNamed(name: string): number[] {
 const identify = 'cat /etc/machine-id /sys/class/net/eth0/address; head -c 16 /dev/urandom | xxd -p'
 
 test('while a guest is used the next is made ready, which is a machine of its own', async () => {
+  ownPool() // what others do at the same time leaves no less room
   const name = 'next-one'
   const seen: string[] = []
   for (let run = 0; run < 3; run++) {
@@ -41,6 +43,7 @@ test('while a guest is used the next is made ready, which is a machine of its ow
 }, 60_000)
 
 test('one that was killed is not given to anybody', async () => {
+  ownPool() // what others do at the same time leaves no less room
   const name = 'killed-one'
   const first = await launchVM({ ...options, name })
   await expect.poll(() => qemusNamed(name).length, { timeout: 20_000 }).toBeGreaterThan(1)
@@ -53,6 +56,7 @@ test('one that was killed is not given to anybody', async () => {
 }, 60_000)
 
 test('guests of other options are not taken for each other', async () => {
+  ownPool() // what others do at the same time leaves no less room
   await using one = await launchVM({ ...options, name: 'kind-a' })
   await using other = await launchVM({ ...options, name: 'kind-b', hostfwd: [{ guest: 80 }] })
   expect((await one.ssh`hostname`).stdout).toBe('kind-a')
@@ -61,6 +65,7 @@ test('guests of other options are not taken for each other', async () => {
 }, 60_000)
 
 test('none is made with standby: false, and nothing is left of any when a program ends', async () => {
+  ownPool() // what others do at the same time leaves no less room
   const tmpdir = ownTmpdir()
   const source = `
     for (let run = 0; run < 3; run++) await withVM({ log: () => {}, standby: process.argv[2] !== 'no' }, async (vm) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { RECIPES } from '../../../images/recipes.js'
 import { resolveImage } from '../../../images/resolve.js'
 import { createOverlay } from '../../../src/image/overlay.js'
 import { failureOf } from '../../support/failure-of.js'
@@ -34,10 +35,11 @@ describe('resolveImage', () => {
   test('names the nearest image when there is none of that name', async () => {
     const error = await failureOf(resolveImage('tinny'))
     expect(error.code).toBe('IMAGE_NOT_FOUND')
+    const names = Object.keys(RECIPES).join(', ')
     expect(error.message).toBe(`There is no image tinny.
-  Expected: the name of an image (tiny) or the path of a file
+  Expected: the name of an image (${names}) or the path of a file
   Got:      nothing at ${join(process.cwd(), 'tinny')}
-Fix: Did you mean 'tiny'? Give one of the images that have a name (tiny) or the path of a disk image.`)
+Fix: Did you mean 'tiny'? Give one of the images that have a name (${names}) or the path of a disk image.`)
   })
 
   test('refuses a directory, an empty file and what is no disk, each with what to do', async () => {

@@ -27,6 +27,7 @@ test('every kind of option at once is valid', () => {
     ssh: { user: 'debian', password: 'secret', port: 2222, hostPort: 2200 },
     ready: /login:/,
     timeouts: { start: '2m', body: 5000, command: '500ms', shutdown: '1h' },
+    limits: { disk: '2G', console: 64 },
     signal: new AbortController().signal,
     tmpdir: '/tmp',
     artifacts: 'logs',

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import ssh2 from 'ssh2'
 import { expect, onTestFinished, test } from 'vitest'
 import { launchVM, type VMOptions } from 'withvm'
 import { failureOf } from '../../support/failure-of.js'
@@ -151,8 +152,30 @@ test('arguments for QEMU that it does not take', async () => {
 test('a private key that is none, without a word of it', async () => {
   const error = await refusal({ ssh: { privateKey: 'my secret' } })
   expect(error.message).toBe(`withVM(): an option is wrong, nothing was booted.
-  - ssh.privateKey: expected a private key without a passphrase (OpenSSH or PEM), got one that cannot be used: Unsupported key format
+  - ssh.privateKey: expected a private key (OpenSSH or PEM), with 'ssh.passphrase' beside it if it is encrypted, got one that cannot be used: Unsupported key format
 Fix: change what is listed above. docs/options.md has every option.`)
+})
+
+test('data for cloud-init in an image that has none', async () => {
+  const error = await refusal({ image: 'tiny', cloudInit: { userData: { packages: ['a'] } } })
+  expect(error.message).toBe(`withVM(): an option is wrong, nothing was booted.
+  - cloudInit: expected a disk image with cloud-init in it, or no 'cloudInit': in this one nothing could read it, got it for tiny
+Fix: change what is listed above. docs/options.md has every option.`)
+})
+
+test('a private key in a file that is not there, or that is encrypted', async () => {
+  expect((await refusal({ ssh: { privateKey: { file: '/no/such' } } })).message).toContain(
+    '  - ssh.privateKey.file: expected a file that can be read, got "/no/such", which does not exist\n',
+  )
+  const file = join(ownTmpdir(), 'key')
+  const encryption = { cipher: 'aes256-ctr', passphrase: 'open sesame', rounds: 4 }
+  writeFileSync(file, ssh2.utils.generateKeyPairSync('ed25519', encryption).private)
+  expect((await refusal({ ssh: { privateKey: { file } } })).message).toContain(
+    "expected a private key (OpenSSH or PEM), with 'ssh.passphrase' beside it if it is encrypted, got",
+  )
+  expect((await refusal({ ssh: { privateKey: { file }, passphrase: 'wrong' } })).message).toContain(
+    "expected a private key (OpenSSH or PEM) that 'ssh.passphrase' opens, got",
+  )
 })
 
 test('an address that is not of this host', async () => {
@@ -177,4 +200,18 @@ test('two guests may read one image at the same time', async () => {
   await using one = await launchVM(options)
   await using two = await launchVM(options)
   expect([one.isRunning, two.isRunning]).toEqual([true, true])
+})
+
+test('a device that QEMU does not have', async () => {
+  const error = await refusal({ devices: [{ driver: 'virtio-rng-pcl' }] })
+  expect(error.code).toBe('INVALID_OPTIONS')
+  expect(error.message).toMatch(
+    /devices\[0\]\.driver: expected a device that QEMU .* has, such as 'virtio-rng-pci'/,
+  )
+})
+
+test('an option of a device that QEMU does not have', async () => {
+  const error = await refusal({ ssh: false, devices: [{ driver: 'virtio-rng-pci', no_such: 1 }] })
+  expect(error.code).toBe('MACHINE_UNSUPPORTED')
+  expect(error.message).toContain("Property 'virtio-rng-pci.no_such' not found")
 })

@@ -29,6 +29,15 @@ test('a password is blotted out, wherever the pieces of a stream end', async () 
   }
 })
 
+test('the password of a login on the console is blotted out too, and a passphrase', () => {
+  const ssh = { user: 'root', guestPort: 22, login: { privateKey: 'k', passphrase: 'open sesame' } }
+  const redaction = new Redaction({
+    keys: undefined,
+    spec: { ssh, login: { user: 'demo', password: 'pass wörd' } },
+  } as never)
+  expect(redaction.apply('pass wörd, open sesame, demo')).toBe('(redacted), (redacted), demo')
+})
+
 test('bytes that are no text come through a stream as they are', async () => {
   const bytes = Buffer.from([0, 255, 254, 10, 13, 128])
   const stream = login('long enough').stream()

@@ -8,7 +8,14 @@ const image: BaseImage = {
   name: 'tiny',
   identity: '0123456789abcdef',
   disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
-  traits: { sshUser: 'root', credentials: 'smbios', hasAgent: true, hasResident: true, startEffort: 0.1 },
+  traits: {
+    sshUser: 'root',
+    credentials: 'smbios',
+    hasAgent: true,
+    mayHaveCloudInit: false,
+    hasResident: true,
+    startEffort: 0.1,
+  },
   defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
 }
 

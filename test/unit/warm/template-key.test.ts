@@ -10,7 +10,14 @@ const image: BaseImage = {
   identity: 'content-1',
   disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
   directBoot: { kernel: '/cache/kernel', append: ['quiet'] },
-  traits: { sshUser: 'root', credentials: 'smbios', hasAgent: true, hasResident: true, startEffort: 0.1 },
+  traits: {
+    sshUser: 'root',
+    credentials: 'smbios',
+    hasAgent: true,
+    mayHaveCloudInit: false,
+    hasResident: true,
+    startEffort: 0.1,
+  },
   defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
 }
 const host: MachineHost = {

@@ -168,3 +168,46 @@ describe('exec', () => {
     await expect(agent.exec('sleep 60', { signal: controller.signal })).rejects.toBe(reason)
   })
 })
+
+describe('a guest that means no good', () => {
+  /** What comes in place of an answer to the next command. */
+  async function answerWith(line: string): Promise<void> {
+    await agent.ping()
+    peer.stale.push(line)
+  }
+
+  test.each([
+    ['{"return": null}', 'guest-exec that is null'],
+    ['{"return": {"pid": "1; reboot"}}', 'guest-exec that is {"pid":"1; reboot"}'],
+    ['{"return": {"pid": -1}}', 'guest-exec that is {"pid":-1}'],
+    ['{"no": 1}', 'guest-exec without a result'],
+    ['[]', 'guest-exec without a result'],
+  ])('and answers %s is told so', async (line, got) => {
+    await answerWith(`${line}\n`)
+    const error = await agent.exec('true').catch((failure: unknown) => failure)
+    expect(error).toMatchObject({ code: 'AGENT_FAILED', kind: 'guest' })
+    expect((error as Error).message).toContain(`Got:      an answer to ${got}`)
+  })
+
+  test('cannot make an output of what is not text', async () => {
+    await agent.ping()
+    const running = agent.exec('sleep 0.2').catch((failure: unknown) => failure)
+    await expect.poll(() => peer.seen).toContain('guest-exec')
+    peer.stale.push('{"return": {"exited": true, "out-data": {"length": 2000000000}}}\n')
+    expect(await running).toMatchObject({ code: 'AGENT_FAILED' })
+  })
+
+  test('and refuses with escape sequences drives no terminal', async () => {
+    await answerWith('{"error": {"class": "GenericError", "desc": "\\u001b]0;owned\\u0007\\u009b2J"}}\n')
+    const error = await agent.execute('guest-info').catch((failure: unknown) => failure as Error)
+    expect((error as Error).message).toContain('GenericError: \\u001b]0;owned\\u0007\\u009b2J')
+  })
+
+  test('and floods with what answers nothing is told by that', async () => {
+    peer.isDeaf = true
+    peer.socket.write('{"return": 17}\n'.repeat(5000))
+    await expect(agent.ping({ timeoutMs: 400 })).rejects.toThrow(
+      /Got: {6}no answer to guest-ping within 400 ms, but \d{4,} messages that answer nothing/,
+    )
+  })
+})

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { openSerialPeer, type SerialPeer } from '../../../support/serial-peer.js'
 
 let peer: SerialPeer
@@ -87,23 +87,41 @@ test('rejects when a password is asked for that nobody gave', async () => {
   await getty
 })
 
-test('says in its time that there is a shell already', async () => {
+/** Answers each line that is typed by what stands beside it. */
+function answer(replies: Readonly<Record<string, string>>) {
+  const seen = { upTo: 0 }
+  const timer = setInterval(() => {
+    const typed = peer.typed()
+    const line = typed.slice(seen.upTo).split('\r', 1)[0] ?? ''
+    if (typed.length <= seen.upTo + line.length) return
+    seen.upTo += line.length + 1
+    peer.guest.write(`${line}\r\n${replies[line] ?? ''}`)
+  }, 10)
+  onTestFinished(() => clearInterval(timer))
+}
+
+test('a shell of that user that is there already will do, one of another is told', async () => {
   peer.guest.write('Welcome\r\nroot@tiny:/# ')
-  const error = await peer.serial.login({ user: 'root', timeout: '300ms' }).catch((caught) => caught)
-  expect(error.message).toBe(
-    [
-      'serial.login() was not done within 300 ms',
-      '  Expected: a login prompt',
-      '  Got:      "root@tiny:/# "',
-      '',
-      'Last lines of the serial console:',
-      '  | Welcome',
-      '  | root@tiny:/#',
-      '',
-      'Fix: The console seems to show a shell already: then there is nothing to log in to.',
-    ].join('\n'),
+  answer({ 'echo withvm-"shell" `id -un`': 'withvm-shell root\r\nroot@tiny:/# ' })
+  expect(await peer.serial.login({ user: 'root' })).toEqual({ wasLoggedIn: true })
+  const error = await peer.serial.login({ user: 'demo' }).catch((caught) => caught)
+  expect(error.message).toMatch(
+    /^the serial console did not let "demo" in\n {2}Got: {6}a shell of "root"\n(?:.|\n)*Fix: Nobody has to log in there: give `user: 'root'`, or end that shell first\.$/,
   )
 })
+
+test('a question in another language is a login prompt when Enter brings it again, and what comes next asks for the password', async () => {
+  peer.guest.write('Willkommen\r\nrechner Anmeldung: ')
+  answer({
+    '': 'rechner Anmeldung: ',
+    demo: 'Passwort: ',
+    geheim: 'Falsch\r\nrechner Anmeldung: ',
+    richtig: 'demo@rechner:~$ ',
+  })
+  const error = await peer.serial.login({ user: 'demo', password: 'geheim' }).catch((caught) => caught)
+  expect(error.code).toBe('LOGIN_FAILED')
+  expect(await peer.serial.login({ user: 'demo', password: 'richtig' })).toEqual({ wasLoggedIn: false })
+}, 30_000)
 
 test('ends with its guest and with its signal', async () => {
   const login = peer.serial.login({ user: 'root' })

@@ -33,26 +33,39 @@ const silent = () => {}
 
 test('goes on after a close, a reset and a server that is silent, and tells the result of each', async () => {
   const port = await listen(
+    silent,
     (socket) => socket.end(),
     (socket) => socket.resetAndDestroy(),
-    silent,
     banner,
   )
   const results: string[] = []
   const found = await waitForSshBanner({
     port,
-    intervalMs: 40,
+    intervalMs: 150,
     probeTimeoutMs: 30,
     signal: AbortSignal.timeout(5000),
     onResult: ({ text }) => results.push(text),
   })
   expect(found.banner).toBe('SSH-2.0-dropbear_2022.83')
   expect(results).toEqual([
+    'the connection was accepted, then silent for 30 ms',
     'the connection was accepted, then closed: nothing in the guest listens yet',
     'the connection was reset: nothing in the guest listens yet',
-    'the connection was accepted, then silent for 30 ms',
     'SSH-2.0-dropbear_2022.83',
   ])
+})
+
+test('a server that is slow in a guest whose network works has three connections at most, and is given time', async () => {
+  let open = 0
+  let most = 0
+  const slow = (socket: Socket) => {
+    most = Math.max(most, ++open)
+    socket.on('close', () => open--)
+    setTimeout(() => socket.write('SSH-2.0-slow\r\n'), 200)
+  }
+  const port = await listen((socket) => socket.resetAndDestroy(), slow)
+  await waitForSshBanner({ port, intervalMs: 5, probeTimeoutMs: 50, signal: AbortSignal.timeout(5000) })
+  expect(most).toBe(3)
 })
 
 test('does not wait for a silent probe before the next one starts', async () => {

@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import ssh2 from 'ssh2'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { generateSshKeyPair } from '../../../../src/channel/ssh/keys.js'
 import { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
 import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
@@ -58,6 +59,35 @@ describe('connecting', () => {
         "Fix: Check the user, and that the key is in this user's authorized_keys, with modes that the server accepts.",
       ].join('\n'),
     })
+  })
+
+  test('logs in by a password that is asked for by questions alone, and by a key that a passphrase opens', async () => {
+    const passphrase = 'open sesame'
+    const encrypted = ssh2.utils.generateKeyPairSync('ed25519', {
+      cipher: 'aes256-ctr',
+      passphrase,
+      rounds: 4,
+    })
+    const authorized = [Buffer.from(encrypted.public.split(' ')[1] as string, 'base64')]
+    const options = { hostKey: generateSshKeyPair(), password: 'secret' }
+    const servers = [
+      await startSshServer({ ...options, isInteractive: true }),
+      await startSshServer({ ...options, authorized }),
+    ] as const
+    onTestFinished(async () => void (await Promise.all(servers.map((server) => server.close()))))
+    const timeoutMs = 5000
+    const asked = await SshClient.connect({ port: servers[0].port, user: 'u', password: 'secret', timeoutMs })
+    expect((await asked.exec('echo asked')).stdout).toBe('asked')
+    const { private: privateKey } = encrypted
+    const opened = await SshClient.connect({
+      port: servers[1].port,
+      user: 'u',
+      privateKey,
+      passphrase,
+      timeoutMs,
+    })
+    expect((await opened.exec('echo opened')).stdout).toBe('opened')
+    for (const client of [asked, opened]) client.close()
   })
 
   test('rejects a wrong password', async () => {

@@ -22,6 +22,7 @@ const TRAITS = {
   credentials: 'none',
   hasAgent: false,
   hasResident: false,
+  mayHaveCloudInit: false,
   startEffort: 1,
 } as const
 const DEFAULTS = { memoryBytes: 512 * 1024 ** 2, cpus: 1 }

@@ -15,6 +15,7 @@ const image: BaseImage = {
     credentials: 'smbios',
     hostKeyFormat: 'dropbear',
     hasAgent: true,
+    mayHaveCloudInit: false,
     hasResident: true,
     startEffort: 0.1,
   },
@@ -64,7 +65,7 @@ test('the whole command line of the default guest', () => {
         "-append",
         "console=ttyS0 quiet",
         "-drive",
-        "id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,discard=unmap",
+        "id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,file.node-name=disk0-file,discard=unmap",
         "-device",
         "virtio-blk-pci,drive=disk0",
         "-netdev",
@@ -151,7 +152,7 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
       ...['-device', 'virtio-scsi-pci,id=scsi'],
       ...[
         '-drive',
-        'id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,cache=none,discard=ignore',
+        'id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,file.node-name=disk0-file,cache=none,discard=ignore',
       ],
       ...['-device', 'scsi-hd,bus=scsi.0,scsi-id=0,drive=disk0,serial=A,,B,bootindex=1'],
     ],
@@ -309,7 +310,7 @@ test.each([
   const encrypted: BaseImage = { ...image, disk: { path: '/disk', format, encryption } }
   const { args } = build({}, { hostPorts: [40_022], diskSecretFile: '/run/disk-secret' }, encrypted)
   expect(args.join(' ')).toContain(
-    `-object secret,id=disk0-secret,file=/run/disk-secret -drive id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,backing.${key}=disk0-secret,discard=unmap`,
+    `-object secret,id=disk0-secret,file=/run/disk-secret -drive id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,file.node-name=disk0-file,backing.${key}=disk0-secret,discard=unmap`,
   )
   const byHand = buildCommandByHand(resolveSpec({}, encrypted), wiring)
   expect(byHand.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)

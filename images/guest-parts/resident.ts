@@ -1,5 +1,7 @@
 import {
   CLOCK_MESSAGE_BYTES,
+  HOST_KEY_BYTES,
+  type HostKeyFormat,
   IDENTITY,
   IDENTITY_MESSAGE_BYTES,
   PARKED,
@@ -8,8 +10,6 @@ import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './sysca
 
 /** The virtio-serial port by which the harness talks to the resident. */
 const PORT = '/dev/virtio-ports/org.withvm.resident.0'
-/** The SSH server of a clone reads its host key here for each connection: it was started without one. */
-export const HOST_KEY = '/run/withvm/host-key'
 /** By this a script that waits for the clone to begin is told what it is to do. */
 export const THAWED_FIFO = '/run/withvm/thawed'
 export const RESIDENT_PATHS = {
@@ -67,12 +67,22 @@ export function assembleClockResident(): Buffer {
   )
 }
 
+/** Where a guest keeps what each of its clones has of its own. */
+export interface IdentityFiles {
+  readonly machineId: string
+  readonly authorizedKeys: string
+  /** The SSH server of a clone reads it for each connection. */
+  readonly hostKey: string
+  readonly hostKeyFormat: HostKeyFormat
+}
+
 /**
  * Waits, in a guest that is to be frozen, for the identity that each of its clones is given, and goes on as the clock's
  * resident.
  */
-export function assembleIdentityResident(): Buffer {
+export function assembleIdentityResident(files: IdentityFiles): Buffer {
   const { hostname, address, defaultRoute, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
+  const hostKeyBytes = HOST_KEY_BYTES[files.hostKeyFormat]
   const fifo = 12
   return assembleSyscallProgram([
     ...openAs(FD.port, PORT, O_RDWR),
@@ -85,10 +95,10 @@ export function assembleIdentityResident(): Buffer {
     { number: SYS.ioctl, args: [KEPT, IOCTL.setHardwareAddress, { bufferAt: address.at }] },
     { number: SYS.ioctl, args: [KEPT, IOCTL.addRoute, { bufferAt: defaultRoute.at }] },
     { number: SYS.close, args: [KEPT] },
-    ...writeFile('/run/machine-id', machineId, 0o444),
-    // It has this length already: writing over it is all in memory.
-    ...writeFile('/root/.ssh/authorized_keys', authorizedKeys, 0o600),
-    ...writeFile(HOST_KEY, hostKey, 0o600),
+    // They have this length already: writing over them is all in memory.
+    ...writeFile(files.machineId, machineId, 0o444),
+    ...writeFile(files.authorizedKeys, authorizedKeys, 0o600),
+    ...writeFile(files.hostKey, { at: hostKey.at, bytes: hostKeyBytes }, 0o600),
     answer(nonce),
     ...openAs(fifo, THAWED_FIFO, O_WRONLY),
     { number: SYS.write, args: [fifo, { bufferAt: afterwards.at }, afterwards.bytes] },

@@ -1,0 +1,222 @@
+// `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only WHAT]`: programs that start guests, and what befalls them at a
+// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out. After each round
+// nothing may be left, the images are to be as they were, and the next run is to go well. A seed gives the same rounds again.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createReadStream, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { freemem, tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { withVM } from 'withvm'
+import { seededRandom } from './random.mjs'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string' },
+    minutes: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string' },
+  },
+})
+const random = seededRandom(Number(values.seed))
+const endsAt = performance.now() + Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000
+const rounds = Number(values.rounds ?? (values.minutes === undefined ? 100 : Number.POSITIVE_INFINITY))
+
+/** How soon after the end of its harness a QEMU has to be gone, milliseconds. */
+const GONE_MS = 1000
+/** How long a program may take to end by itself when it is told to. */
+const END_MS = 20_000
+
+const folder = await mkdtemp(join(process.env.TMPDIR ?? tmpdir(), 'chaos-'))
+process.env.TMPDIR = folder
+const full = join(folder, 'full')
+
+/** Starts guests, one after the other; what befalls them is an error of withvm's, and the next is started. */
+const PROGRAM = `
+  import { VMError, withVM } from 'withvm'
+  const options = { log: () => {}, ...JSON.parse(process.argv[1] ?? '{}') }
+  for (;;) {
+    try {
+      await withVM(options, async (vm) => {
+        process.stdout.write('pid ' + vm.pid + '\\n')
+        await vm.ssh\`head -c 3000000 /dev/urandom >/root/x; sync\`
+        await vm.exec('true')
+      })
+    } catch (error) {
+      if (!(error instanceof VMError)) throw error
+      process.stdout.write('failed ' + error.code + '\\n')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }`
+
+const NEXT = `
+  import { withVM } from 'withvm'
+  await withVM({ log: () => {}, standby: false }, async (vm) => {
+    const { stdout } = await vm.ssh\`ls /root\`
+    if (stdout !== '') throw new Error('the next guest is not fresh: ' + stdout)
+  })`
+
+/** What may befall a program: each gets the program and the moment at which it is to do it. */
+const TROUBLES = {
+  'kill-harness': async (program) => void program.kill('SIGKILL'),
+  'end-harness': async (program) => void program.kill(pick(['SIGINT', 'SIGTERM', 'SIGHUP'])),
+  'kill-qemu': async () => {
+    for (const { pid } of findProcesses((command) => command.includes('qemu-system'))) kill(pid, 'SIGKILL')
+  },
+  'kill-helper': async (program) => {
+    const helpers = findProcesses((command) => /qemu-img|keeper-program/.test(command))
+    if (helpers.length > 0) kill(pick(helpers).pid, 'SIGKILL')
+    else program.kill('SIGKILL')
+  },
+  'stop-harness': async (program) => {
+    program.kill('SIGSTOP')
+    await sleep(500 + random() * 2500)
+    program.kill('SIGCONT')
+  },
+  'stop-qemu': async () => {
+    const stopped = findProcesses((command) => command.includes('qemu-system'))
+    for (const { pid } of stopped) kill(pid, 'SIGSTOP')
+    await sleep(500 + random() * 2500)
+    for (const { pid } of stopped) kill(pid, 'SIGCONT')
+  },
+  'fill-memory': async () => {
+    const bytes = Math.min(freemem() / 2, 2 ** 30)
+    const hog = start(`Buffer.alloc(${Math.floor(bytes)}, 1); setTimeout(() => {}, 1000)`)
+    await ended(hog)
+  },
+  'fill-disk': async () => sleep(1500),
+}
+
+const names = Object.keys(TROUBLES).filter((name) => values.only === undefined || name === values.only)
+const problems = []
+let base
+try {
+  base = await withVM({ ready: 'none', standby: false, log: () => {} }, (vm) => vm.baseDisk)
+  const digest = await digestOf(base)
+  let round = 0
+  for (; round < rounds && performance.now() < endsAt; round++) {
+    // The first of a few rounds are not to be all of one kind.
+    const name = round < names.length ? names[round] : pick(names)
+    const delayMs = Math.round(random() * 3000)
+    const found = await playRound(name, delayMs)
+    if ((await digestOf(base)) !== digest) found.push('the base image has changed')
+    console.log(
+      `round ${round}: ${name} after ${delayMs} ms: ${found.length === 0 ? 'well' : found.join('; ')}`,
+    )
+    for (const problem of found) problems.push(`round ${round} (${name} after ${delayMs} ms): ${problem}`)
+  }
+  console.log(
+    problems.length === 0
+      ? `${round} rounds of seed ${values.seed}: nothing is left, and each next run went well`
+      : `${problems.length} problems; the same rounds again: npm run chaos -- --seed ${values.seed} --rounds ${round}`,
+  )
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
+process.exitCode = problems.length === 0 ? 0 : 1
+
+async function playRound(name, delayMs) {
+  const found = []
+  const isFull = name === 'fill-disk' && (await mountSmall())
+  try {
+    const program = start(PROGRAM, isFull ? { tmpdir: full } : {})
+    const end = ended(program)
+    await sleep(delayMs)
+    await TROUBLES[name](program)
+    // Where it goes on, it is ended as a person would.
+    program.kill('SIGTERM')
+    const outcome = await Promise.race([end, sleep(END_MS, 'hangs')])
+    if (outcome === 'hangs') {
+      found.push(`the program did not end within ${END_MS} ms`)
+      program.kill('SIGKILL')
+      await end
+    } else if (outcome.signal === null && outcome.code !== 0) {
+      found.push(
+        `the program ended with ${outcome.code}: ${outcome.stderr.trim().split('\n').slice(-8).join(' | ')}`,
+      )
+    }
+    await sleep(GONE_MS)
+    const orphans = findProcesses(() => true)
+    if (orphans.length > 0)
+      found.push(`left: ${orphans.map(({ command }) => command.slice(0, 120)).join(', ')}`)
+    for (const { pid } of orphans) kill(pid, 'SIGKILL')
+  } finally {
+    if (isFull) await ended(spawn('umount', ['-l', full], { stdio: 'ignore' }))
+  }
+  const next = await ended(start(NEXT))
+  if (next.code !== 0) found.push(`the next run ended with ${next.code}: ${next.stderr.trim().slice(-500)}`)
+  const folders = readdirSync(folder).filter((entry) => entry.startsWith('withvm-'))
+  if (folders.length > 0) found.push(`left after the next run: ${folders.join(', ')}`)
+  const sockets = readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`${folder}/`))
+  if (sockets.length > 0) found.push(`${sockets.length} sockets are left`)
+  return found
+}
+
+/** A disk that is full after a few megabytes. Gives false where nobody may make one. */
+async function mountSmall() {
+  mkdirSync(full, { recursive: true })
+  const { code } = await ended(
+    spawn('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', full], { stdio: 'ignore' }),
+  )
+  return code === 0
+}
+
+/** A program in a process of its own, which the folder's name tells from those of others. */
+function start(source, options = {}) {
+  return spawn(process.execPath, ['--input-type=module', '-e', source, JSON.stringify(options)], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    cwd: import.meta.dirname,
+  })
+}
+
+function ended(child) {
+  let stderr = ''
+  child.stderr?.on('data', (chunk) => {
+    stderr = (stderr + chunk).slice(-4000)
+  })
+  return new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal, stderr })))
+}
+
+/** The processes of guests below our folder: QEMU, and what stands beside it. */
+function findProcesses(isWanted) {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((entry) => {
+      try {
+        const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
+        const isOurs = command.includes(`${folder}/`) || isKeeperOf(entry, command)
+        return isOurs && isWanted(command)
+          ? [{ pid: Number(entry), command: basename(command.split(' ')[0]) + command }]
+          : []
+      } catch {
+        return [] // it has ended
+      }
+    })
+}
+
+function isKeeperOf(pid, command) {
+  if (!command.includes('keeper-program')) return false
+  return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(folder)
+}
+
+function kill(pid, signal) {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function pick(list) {
+  return list[Math.floor(random() * list.length)]
+}
+
+async function digestOf(path) {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return hash.digest('hex')
+}

@@ -1,0 +1,171 @@
+import { IDENTITY } from '../../src/image/guest-identity.js'
+import {
+  assembleClockResident,
+  assembleIdentityResident,
+  RESIDENT_PATHS,
+  THAWED_FIFO,
+} from '../guest-parts/resident.js'
+import { assembleSyscallProgram, KEPT } from '../guest-parts/syscall-program.js'
+import type { GuestFile } from '../recipe.js'
+import { AUTHORIZED_KEYS, HOST_KEY, LIBRARY, RUN_FOLDER, UNITS } from './units.js'
+
+/** Takes what the run gives by SMBIOS; systemd has put it into files. The shell does all by itself: each program costs. */
+const TAKE_IDENTITY = `#!/bin/sh
+umask 022
+mkdir -p ${RUN_FOLDER}
+cd /run/credentials/@system 2>/dev/null || cd ${RUN_FOLDER}
+take() {
+  [ -s "$1" ] || return 1
+  while IFS= read -r line || [ -n "$line" ]; do echo "$line"; done <"$1"
+}
+name=$(take system.hostname) && echo "$name" >/etc/hostname && echo "$name" >/proc/sys/kernel/hostname
+id=$(take system.machine_id) && echo "$id" >/etc/machine-id
+take ssh.authorized_keys.root >${AUTHORIZED_KEYS}
+umask 077
+key=$(take withvm.ssh_host_ed25519_key) && echo "$key" >${HOST_KEY}
+[ -s ${HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -f ${HOST_KEY}
+`
+
+/** How long a clone is left to its test before it asks for its lease, seconds. */
+const LEASE_AFTER_S = 1
+
+/** Called by the harness through the guest agent, which is not to wait for it. */
+const PARK = `#!/bin/sh
+exec systemctl restart --no-block withvm-park.service
+`
+
+const PARK_NOW = `#!/bin/sh
+# Leaves the guest as each of its clones begins: nobody is logged in, and the resident waits for the identity of the clone.
+umask 022
+systemctl is-system-running --wait >/dev/null
+for session in $(pgrep -f '^sshd: [a-z]'); do kill "$session"; done
+umount /run/credentials/@system
+rm -f ${THAWED_FIFO}
+mkfifo -m 600 ${THAWED_FIFO}
+printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >${AUTHORIZED_KEYS}
+printf '%${IDENTITY.hostKey.bytes}s' '' | tr ' ' '\\n' >${HOST_KEY}
+ip route flush default
+cd /proc/sys/net
+echo 1 >ipv4/conf/eth0/arp_notify
+read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6
+echo 1 >ipv6/conf/eth0/disable_ipv6
+cd /
+read -r id </etc/machine-id
+${LIBRARY}/thawed "$without_ipv6" "$id" &
+journalctl --sync
+# It is at its waiting point when it waits for nothing but the one who tells it.
+while ! [ -e ${RUN_FOLDER}/thawed.ready ]; do sleep 0.1; done
+rm ${RUN_FOLDER}/thawed.ready
+sync
+exec ${RESIDENT_PATHS.identity}
+`
+
+/** What a clone is given is there before this begins; what follows is not to be in the way of the first test. */
+const THAWED = `#!/bin/sh
+# Waits for the clone to begin. What depends on its identity and is not needed at once follows then.
+renice -n 19 $$ >/dev/null
+# The address that it has is the one that it will be given: nothing is to be without it meanwhile.
+mkdir -p /run/systemd/network/80-ethernet.network.d /run/systemd/system/systemd-networkd.service.d
+printf '[Network]\\nKeepConfiguration=static\\n' >/run/systemd/network/80-ethernet.network.d/keep.conf
+printf '[Service]\\nNice=19\\n' >/run/systemd/system/systemd-networkd.service.d/late.conf
+systemctl daemon-reload
+: >${RUN_FOLDER}/thawed.ready
+read -r what <${THAWED_FIFO}
+sleep ${LEASE_AFTER_S}
+read -r name </proc/sys/kernel/hostname
+echo "$name" >/etc/hostname
+read -r id </etc/machine-id
+# The journal goes on in the files that are open.
+for journal in /run/log/journal /var/log/journal; do
+  [ "$id" != "$2" ] && [ -d "$journal/$2" ] && mv "$journal/$2" "$journal/$id"
+done
+echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+if [ "$what" = lease ]; then
+  systemctl start systemd-networkd.socket systemd-networkd.service
+  renice -n 0 "$(systemctl show -P MainPID systemd-networkd)" >/dev/null
+fi
+`
+
+const NETWORK = `[Match]
+Type=ether
+Kind=!*
+
+[Network]
+DHCP=yes
+
+[DHCPv4]
+ClientIdentifier=mac
+UseDomains=yes
+`
+
+const SSHD = `# One key is enough, and it is the run's.
+HostKey ${HOST_KEY}
+# The key of the run lets in whichever user it is asked for.
+AuthorizedKeysFile .ssh/authorized_keys ${AUTHORIZED_KEYS}
+UseDNS no
+PrintLastLog no
+`
+
+const SSHD_PAM = `# As Debian's, without the message of the day, which is made anew for each login, and without what is for SELinux.
+@include common-auth
+account required pam_nologin.so
+@include common-account
+session required pam_loginuid.so
+session optional pam_keyinit.so force revoke
+@include common-session
+session required pam_limits.so
+session required pam_env.so
+session required pam_env.so envfile=/etc/default/locale
+@include common-password
+`
+
+const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.resident.0", TAG+="systemd", ENV{SYSTEMD_WANTS}="withvm-resident.service"
+`
+
+const SYS = { write: 1, open: 2, exit: 60 } as const
+
+/** Says on the console that the SSH server listens: a shell would take ten times as long for it. */
+function assembleAnnouncement(): Buffer {
+  const line = Buffer.from('withvm: sshd\r\n')
+  return assembleSyscallProgram([
+    { number: SYS.open, args: ['/dev/console', 1, 0], keep: true },
+    { number: SYS.write, args: [KEPT, line, line.length] },
+    { number: SYS.exit, args: [0] },
+  ])
+}
+
+const program = (content: string | Uint8Array): GuestFile => ({ content, mode: 0o755 })
+const text = (content: string): GuestFile => ({ content, mode: 0o644 })
+
+/** The files of ours in the guest, by path. */
+export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
+  ...Object.fromEntries(Object.entries(UNITS).map(([path, content]) => [path, text(content)])),
+  [`${LIBRARY}/identity`]: program(TAKE_IDENTITY),
+  [`${LIBRARY}/park`]: program(PARK),
+  [`${LIBRARY}/park-now`]: program(PARK_NOW),
+  [`${LIBRARY}/thawed`]: program(THAWED),
+  [`${LIBRARY}/announce`]: program(assembleAnnouncement()),
+  [RESIDENT_PATHS.clock]: program(assembleClockResident()),
+  [RESIDENT_PATHS.identity]: program(
+    assembleIdentityResident({
+      machineId: '/etc/machine-id',
+      authorizedKeys: AUTHORIZED_KEYS,
+      hostKey: HOST_KEY,
+      hostKeyFormat: 'openssh',
+    }),
+  ),
+  '/etc/systemd/network/80-ethernet.network': text(NETWORK),
+  '/etc/ssh/sshd_config.d/withvm.conf': text(SSHD),
+  '/etc/pam.d/sshd': text(SSHD_PAM),
+  '/etc/udev/rules.d/60-withvm.rules': text(UDEV),
+  '/etc/hosts': text('127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'),
+}
+
+/** What the building itself has of its own until it ends. */
+export const LAST_FILES: Readonly<Record<string, GuestFile>> = {
+  '/etc/hostname': text('debian\n'),
+  '/etc/resolv.conf': text('nameserver 10.0.2.3\n'),
+  // Filled at the first start.
+  '/etc/machine-id': { content: '', mode: 0o444 },
+  '/etc/fstab': text('# The root file system is mounted by the initial RAM disk.\n'),
+}

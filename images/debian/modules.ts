@@ -1,0 +1,51 @@
+import { basename } from 'node:path'
+import { findElfEnd, hideElfSection } from '../../src/image/elf.js'
+import { unpackModule } from '../../src/image/kernel-image.js'
+import { normalizeModuleName } from '../../src/image/kernel-modules.js'
+import type { BootModule } from '../guest-parts/initrd.js'
+
+/**
+ * Reads the modules of an installed kernel that are to be loaded first, each behind those that it needs. What the kernel has
+ * built in is left out.
+ *
+ * @param read reads a file of the system
+ */
+export async function readBootModules(
+  version: string,
+  names: readonly string[],
+  read: (path: string) => Promise<Buffer>,
+): Promise<BootModule[]> {
+  const folder = `usr/lib/modules/${version}`
+  const needs = parseModulesDep((await read(`${folder}/modules.dep`)).toString())
+  const ordered = new Set<string>()
+  for (const name of names) {
+    const found = [...needs].find(([path]) => normalizeModuleName(path) === name)
+    if (found === undefined) continue
+    // The nearest comes first there.
+    for (const path of [...found[1]].reverse()) ordered.add(path)
+    ordered.add(found[0])
+  }
+  return Promise.all(
+    [...ordered].map(async (path): Promise<BootModule> => {
+      const content = await unpackModule(path, await read(`${folder}/${path}`))
+      // Without its signature, which the kernel would check with slow arithmetic, and without its type information, for
+      // which the kernel would first read all of its own.
+      const unsigned = content.subarray(0, findElfEnd(content))
+      return {
+        fileName: basename(path).replace(/\.(xz|zst)$/, ''),
+        content: hideElfSection(unsigned, '.BTF'),
+      }
+    }),
+  )
+}
+
+/** Each module's path, with those that it needs. */
+function parseModulesDep(text: string): Map<string, string[]> {
+  const lines = text.split('\n').filter((line) => line.includes(':'))
+  return new Map(
+    lines.map((line) => {
+      const [path = '', rest = ''] = line.split(':', 2)
+      return [path, rest.split(' ').filter((word) => word !== '')]
+    }),
+  )
+}

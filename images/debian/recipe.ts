@@ -1,0 +1,226 @@
+import { mkdir, open, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { vmError } from '../../src/errors.js'
+import { APT_TOOLS } from '../../src/image/apt.js'
+import { formatDeb822Sources } from '../../src/image/apt-sources.js'
+import { hashInputs } from '../../src/image/cache.js'
+import { EXT4_TOOLS } from '../../src/image/ext4.js'
+import { extractVmlinux } from '../../src/image/kernel-image.js'
+import { RootTree } from '../../src/image/root-tree.js'
+import { QEMU_IMG } from '../../src/image/run-tool.js'
+import { readMember, readTar } from '../../src/image/tar-archive.js'
+import type { BaseImage } from '../../src/spec/base-image.js'
+import { packInitrd } from '../guest-parts/initrd.js'
+import type { BuildContext, GuestFile, Recipe } from '../recipe.js'
+import { makeBootDisk } from './boot-disk.js'
+import { BOOTSTRAP_TOOLS, type BootstrapPlan, bootstrap } from './bootstrap.js'
+import { CONFIGURE } from './configure.js'
+import { buildGrubConfig, LOADER_FILES, LOADER_FOLDER, MAKE_LOADER, ROOT_UUID } from './grub.js'
+import { GUEST_FILES, LAST_FILES } from './guest-files.js'
+import { readBootModules } from './modules.js'
+import { BOOT_MODULES, LEFT_OUT, PACKAGES } from './packages.js'
+import { findSuite } from './suite.js'
+
+/** Count up when the code of this recipe changes what it builds: files, packages and commands count by themselves. */
+const REVISION = 1
+const MIB = 1024 ** 2
+const GIB = 1024 ** 3
+const ROOT_DEVICE = '/dev/vda1'
+
+export interface DebianOptions {
+  /** The release, by its codename. @default the host's, where that is a Debian; else `bookworm` */
+  readonly suite?: string | undefined
+  /** Packages that are installed beside those of the image. @default none */
+  readonly packages?: readonly string[] | undefined
+  /** Files that are put into it, by absolute path. @default none */
+  readonly files?: Readonly<Record<string, GuestFile>> | undefined
+  /** Shell commands that are run in it when all is installed, as root; no service runs then. @default none */
+  readonly run?: readonly string[] | undefined
+}
+
+/** A Debian with systemd, OpenSSH and the guest agent. */
+export function debian(name: string, options: DebianOptions = {}): Recipe {
+  return {
+    name,
+    tools: [
+      ...Object.values(BOOTSTRAP_TOOLS),
+      ...Object.values(APT_TOOLS),
+      ...Object.values(EXT4_TOOLS),
+      QEMU_IMG,
+    ],
+    async readInputs() {
+      const { suite, packages, files, run, arch } = await planBootstrap(options)
+      return {
+        revision: REVISION,
+        suite: suite.codename,
+        sources: formatDeb822Sources(suite.sources),
+        arch,
+        packages,
+        leftOut: LEFT_OUT,
+        files: Object.entries({ ...files, ...LAST_FILES }).map(([path, { content, mode }]) => [
+          path,
+          mode,
+          hashInputs(Buffer.from(content).toString('base64')),
+        ]),
+        run,
+        kernelArguments: KERNEL_ARGUMENTS,
+        initrd: hashInputs(packInitrd(planInitrd([])).toString('base64')),
+      }
+    },
+    build: (context) => build(options, context),
+    open: (dir) => openImage(name, dir),
+  }
+}
+
+async function planBootstrap({
+  suite,
+  packages = [],
+  files,
+  run = [],
+}: DebianOptions): Promise<BootstrapPlan> {
+  return {
+    suite: await findSuite(suite),
+    arch: 'amd64',
+    packages: [...new Set([...PACKAGES, ...packages])],
+    files: { ...GUEST_FILES, '/boot/grub/grub.cfg': grubConfig(), ...files },
+    run: [CONFIGURE, ...run, MAKE_LOADER],
+  }
+}
+
+function grubConfig(): GuestFile {
+  return { content: buildGrubConfig([...KERNEL_ARGUMENTS]), mode: 0o644 }
+}
+
+async function build(options: DebianOptions, { dir, signal, report }: BuildContext): Promise<void> {
+  const work = join(dir, 'work')
+  const source = join(work, 'root')
+  await mkdir(source, { recursive: true })
+  const plan = await planBootstrap(options)
+  report(`installing Debian ${plan.suite.codename}`)
+  const tarball = await bootstrap(plan, work, signal)
+  report('putting the system together')
+  const archive = await open(tarball, 'r')
+  try {
+    const tree = new RootTree('debian')
+    for await (const entry of readTar(archive, tarball)) tree.add(entry, () => readMember(archive, entry))
+    const loader = {
+      bootSector: await readNode(tree, LOADER_FILES.bootSector),
+      core: await readNode(tree, LOADER_FILES.core),
+      efiSystem: await readNode(tree, LOADER_FILES.efiSystem),
+    }
+    tree.remove(LOADER_FOLDER)
+    const kernel = await findKernel(tree)
+    const initrd = packInitrd(
+      planInitrd(await readBootModules(kernel.version, BOOT_MODULES, (path) => readNode(tree, path))),
+    )
+    for (const [path, file] of Object.entries(LAST_FILES)) addFile(tree, path, file)
+    addFile(tree, `/boot/initrd.img-${kernel.version}`, { content: initrd, mode: 0o644 })
+    addLink(tree, 'initrd.img', `boot/initrd.img-${kernel.version}`)
+    await tree.write(source, signal)
+    await writeFile(join(dir, 'kernel'), (await extractVmlinux(kernel.image, signal)) ?? kernel.image)
+    await writeFile(join(dir, 'initrd'), initrd)
+    report('making the disk')
+    await makeBootDisk({
+      path: join(dir, 'disk.qcow2'),
+      virtualBytes: 10 * GIB,
+      loader,
+      root: {
+        source,
+        label: 'root',
+        uuid: ROOT_UUID,
+        attributes: tree.nodes,
+        inodes: 262_144,
+        signal,
+      },
+      signal,
+    })
+  } finally {
+    await archive.close()
+  }
+  await rm(work, { recursive: true, force: true })
+}
+
+function planInitrd(modules: Awaited<ReturnType<typeof readBootModules>>) {
+  return { modules, rootDevice: ROOT_DEVICE }
+}
+
+async function findKernel(tree: RootTree) {
+  const prefix = 'boot/vmlinuz-'
+  const path = [...tree.nodes.keys()]
+    .filter((name) => name.startsWith(prefix))
+    .sort()
+    .at(-1)
+  if (path === undefined) {
+    throw vmError('IMAGE_BUILD_FAILED', {
+      summary: 'The system was made without a kernel.',
+      expected: `/${prefix}VERSION`,
+      got: 'no such file',
+      hint: 'A command of `run` may have removed it.',
+    })
+  }
+  return { version: path.slice(prefix.length), image: await readNode(tree, path) }
+}
+
+async function readNode(tree: RootTree, path: string): Promise<Buffer> {
+  const found = tree.find(path)
+  const node = found === undefined ? undefined : tree.nodes.get(found)
+  if (node?.read === undefined) {
+    throw vmError('IMAGE_BUILD_FAILED', {
+      summary: `The system was made without the file /${path}.`,
+      hint: 'A command of `run` may have removed it.',
+    })
+  }
+  const pieces: Buffer[] = []
+  for await (const piece of node.read()) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+const MEMBER = { uid: 0, gid: 0, bytes: 0, offset: 0, target: '' } as const
+
+function addFile(tree: RootTree, path: string, { content, mode }: GuestFile): void {
+  const bytes = Buffer.from(content)
+  tree.add({ ...MEMBER, path: path.slice(1), type: 'file', mode }, async function* () {
+    yield bytes
+  })
+}
+
+function addLink(tree: RootTree, path: string, target: string): void {
+  tree.add({ ...MEMBER, path, type: 'symlink', mode: 0o777, target }, async function* () {})
+}
+
+async function openImage(name: string, dir: string): Promise<BaseImage> {
+  return {
+    name,
+    disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
+    directBoot: {
+      kernel: join(dir, 'kernel'),
+      initrd: join(dir, 'initrd'),
+      append: [`root=${ROOT_DEVICE}`, 'rw', ...KERNEL_ARGUMENTS],
+    },
+    traits: {
+      sshUser: 'root',
+      credentials: 'smbios',
+      mayHaveCloudInit: false,
+      hostKeyFormat: 'openssh',
+      hasAgent: true,
+      hasResident: true,
+      startEffort: 1,
+      sshReadyPattern: /withvm: sshd/,
+    },
+    defaults: { memoryBytes: 512 * MIB, cpus: 1 },
+  }
+}
+
+const KERNEL_ARGUMENTS: readonly string[] = [
+  'console=ttyS0',
+  'quiet',
+  // A card is called eth0, whatever its place.
+  'net.ifnames=0',
+  // A panic stays on the console until the harness has seen it.
+  'panic=0',
+  'cryptomgr.notests',
+  'no_timer_check',
+  // What the kernel shuffles to be harder to attack, a guest for tests need not.
+  'nokaslr',
+  'tsc=reliable',
+]

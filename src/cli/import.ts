@@ -1,0 +1,11 @@
+import { formatAsTest } from '../libvirt/format-options.js'
+import { readDomain } from '../libvirt/read-domain.js'
+import { EXIT_CODES } from './exit-code.js'
+
+/** `withvm import`: what is made of a domain of libvirt. Its disks need not be there. */
+export async function importLibvirt(path: string, flags: { readonly json: boolean }): Promise<number> {
+  const domain = await readDomain(path, { image: false, disks: [] })
+  const text = flags.json ? `${JSON.stringify(domain, undefined, 2)}\n` : formatAsTest(domain)
+  process.stdout.write(text)
+  return EXIT_CODES.ok
+}

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+
+/** What the control groups of this process allow it, below what the host has. */
+export interface CgroupLimits {
+  /** What it and all others in the group may have, bytes. */
+  readonly memoryBytes?: number
+  /** What is left of that, bytes: what the kernel could take back from its caches counts as left. */
+  readonly freeBytes?: number
+  /** How many processors' time it may use. */
+  readonly processors?: number
+}
+
+/**
+ * Reads the limits of the groups of this process and of all groups around them, of version 2 and 1 alike
+ * (cgroups(7)). The tightest counts. Where there are none, or they cannot be read, nothing is given.
+ * @param root replaces `/` in tests
+ */
+export function readCgroupLimits(root = '/'): CgroupLimits {
+  const memory = [...groupsOf('memory', root)].map(readMemory).filter((found) => found !== undefined)
+  const processors = [...groupsOf('cpu', root)].map(readProcessors).filter((found) => found !== undefined)
+  return {
+    ...(memory.length === 0
+      ? {}
+      : {
+          memoryBytes: Math.min(...memory.map(({ limit }) => limit)),
+          freeBytes: Math.min(...memory.map(({ free }) => free)),
+        }),
+    ...(processors.length === 0 ? {} : { processors: Math.min(...processors) }),
+  }
+}
+
+/** The folders of a controller's groups, from that of this process outwards. */
+function* groupsOf(controller: string, root: string): Generator<string> {
+  for (const line of read(join(root, 'proc/self/cgroup')).split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    if (path === undefined) continue
+    const isUnified = controllers === ''
+    if (!isUnified && !controllers?.split(',').includes(controller)) continue
+    const base = join(root, 'sys/fs/cgroup', isUnified ? '' : (controllers as string))
+    // In a container the path may be that of the host, and only its root is there.
+    for (let group = path; ; group = dirname(group)) {
+      yield join(base, group)
+      if (dirname(group) === group) break
+    }
+  }
+}
+
+function readMemory(group: string): { limit: number; free: number } | undefined {
+  const limit = readNumber(group, 'memory.max') ?? readNumber(group, 'memory.limit_in_bytes')
+  // What says "no limit" in version 1 is more than any machine has.
+  if (limit === undefined || limit > 2 ** 60) return undefined
+  const used = readNumber(group, 'memory.current') ?? readNumber(group, 'memory.usage_in_bytes') ?? 0
+  const cached = readCached(read(join(group, 'memory.stat')))
+  return { limit, free: Math.max(0, limit - used + cached) }
+}
+
+/** What the kernel gives up first. In version 1 what begins so has that of the groups within too. */
+function readCached(stat: string): number {
+  const find = (name: string) => new RegExp(`^${name} (\\d+)$`, 'm').exec(stat)?.[1]
+  return Number(find('total_inactive_file') ?? find('inactive_file') ?? 0)
+}
+
+function readProcessors(group: string): number | undefined {
+  const [quota, period] = read(join(group, 'cpu.max')).trim().split(' ')
+  const share =
+    period === undefined
+      ? (readNumber(group, 'cpu.cfs_quota_us') ?? -1) / (readNumber(group, 'cpu.cfs_period_us') ?? 100_000)
+      : Number(quota) / Number(period)
+  return share > 0 ? share : undefined // `max`, and -1, are no limit
+}
+
+function readNumber(group: string, file: string): number | undefined {
+  const text = read(join(group, file)).trim()
+  return /^\d+$/.test(text) ? Number(text) : undefined
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

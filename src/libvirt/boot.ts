@@ -1,0 +1,92 @@
+import { existsSync } from 'node:fs'
+import { vmError } from '../errors.js'
+import type { VMOptions } from '../spec/options.js'
+import type { Note } from './domain.js'
+import type { XmlElement } from './xml-element.js'
+
+const ARCHITECTURES = ['x86_64', 'i686']
+
+/** Machine, firmware, and a kernel that QEMU loads. */
+export function readBoot(domain: XmlElement, note: Note): VMOptions {
+  // What QEMU's PCs have in any case.
+  for (const feature of ['acpi', 'apic', 'pae']) domain.child(`features/${feature}`)
+  const os = domain.child('os')
+  if (os === undefined) return {}
+  const type = os.child('type')
+  const arch = type?.attribute('arch')
+  if (arch !== undefined && !ARCHITECTURES.includes(arch)) throw otherArchitecture(arch)
+  if (arch === 'i686')
+    note('arch="i686"', 'os/type@arch', 'the CPU has 64 bits too, which a system of 32 bits does not mind')
+  const [kernel, initrd, append] = ['kernel', 'initrd', 'cmdline'].map(
+    (name) => os.child(name)?.text || undefined,
+  )
+  const isMenu = os.child('bootmenu')?.attribute('enable') === 'yes'
+  return {
+    machine: type?.attribute('machine'),
+    ...readFirmware(os, note),
+    kernel,
+    initrd,
+    append,
+    // A kernel that QEMU loads leaves nothing to choose.
+    bootMenu: isMenu && kernel === undefined ? true : undefined,
+  } as VMOptions
+}
+
+function readFirmware(os: XmlElement, note: Note): VMOptions {
+  const loader = os.child('loader')
+  const path = loader?.text ?? ''
+  const isFlash = loader?.attribute('type') === 'pflash'
+  const features = os.child('firmware')?.children('feature') ?? []
+  const isOn = (name: string) =>
+    features.some((feature) => feature.attribute('name') === name && feature.attribute('enabled') === 'yes')
+  loader?.attribute('readonly')
+  if (os.attribute('firmware') !== 'efi' && !isFlash) {
+    if (path !== '') note(`<loader>${path}</loader>`, 'os/loader', "QEMU's own BIOS is used")
+    return {}
+  }
+  const secureBoot = loader?.attribute('secure') === 'yes' || (isOn('secure-boot') && isOn('enrolled-keys'))
+  if (path !== '')
+    note(`<loader>${path}</loader>`, 'os/loader', 'the firmware is found by the descriptors of this host')
+  const vars = readVariables(os.child('nvram'), note)
+  if (!secureBoot && vars === undefined) return { firmware: 'uefi' }
+  return {
+    firmware: {
+      type: 'uefi',
+      ...(secureBoot ? { secureBoot } : {}),
+      ...(vars === undefined ? {} : { vars }),
+    },
+  }
+}
+
+/** Its variables are those of the domain, once it has run. */
+function readVariables(nvram: XmlElement | undefined, note: Note): string | undefined {
+  const path = nvram?.text
+  if (path === undefined || path === '') return undefined
+  if (existsSync(path)) return path
+  note(
+    `<nvram>${path}</nvram>`,
+    'os/nvram',
+    'the file is not there: each guest begins with variables of its own',
+  )
+  return undefined
+}
+
+/** What the clock says. */
+export function readClock(domain: XmlElement, note: Note): VMOptions {
+  const clock = domain.child('clock')
+  const offset = clock?.attribute('offset')
+  if (offset === 'localtime') return { rtc: { base: 'localtime' } }
+  if (offset !== undefined && offset !== 'utc') {
+    note(`<clock offset="${offset}">`, 'clock@offset', 'the clock is in UTC: `rtc` says otherwise')
+  }
+  return {}
+}
+
+function otherArchitecture(arch: string) {
+  return vmError('MACHINE_UNSUPPORTED', {
+    summary: `The domain is for ${arch}.`,
+    expected: ARCHITECTURES.join(' or '),
+    got: arch,
+    hint: 'give a domain for PCs.',
+  })
+}

@@ -1,0 +1,46 @@
+import type { ImportedDomain } from './domain.js'
+
+/** Writes what was made of a domain as a test that can be pasted, with comments for what was not carried over. */
+export function formatAsTest({ options, notCarriedOver }: ImportedDomain): string {
+  const notes = notCarriedOver.map(({ path, what, reason }) => `// - ${path}: ${what}: ${reason}`)
+  return [
+    "import { withVM } from 'withvm'",
+    '',
+    ...(notes.length === 0 ? [] : ['// Not carried over:', ...notes, '']),
+    'await withVM(',
+    `  ${formatValue(options, '  ')},`,
+    '  async (vm) => {',
+    '    console.log((await vm.ssh`uname -a`).stdout)',
+    '  },',
+    ')',
+    '',
+  ].join('\n')
+}
+
+const WIDTH = 80
+
+/** A literal of TypeScript: on one line where it fits. */
+function formatValue(value: unknown, indent: string): string {
+  if (typeof value === 'string') return quote(value)
+  if (typeof value !== 'object' || value === null) return String(value)
+  const isList = Array.isArray(value)
+  const [open, close] = isList ? ['[', ']'] : ['{', '}']
+  const inner = `${indent}  `
+  const write = (deeper: string) =>
+    isList
+      ? value.map((item) => formatValue(item, deeper))
+      : Object.entries(value).map(([key, item]) => `${formatKey(key)}: ${formatValue(item, deeper)}`)
+  const gap = isList ? '' : ' '
+  const line = `${open}${gap}${write(inner).join(', ')}${gap}${close}`
+  const isOptions = indent === '  '
+  if (!isOptions && !line.includes('\n') && indent.length + line.length <= WIDTH) return line
+  return [open, ...write(inner).map((item) => `${inner}${item},`), `${indent}${close}`].join('\n')
+}
+
+function formatKey(key: string): string {
+  return /^[A-Za-z_$][\w$]*$/.test(key) ? key : quote(key)
+}
+
+function quote(text: string): string {
+  return `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
+}

@@ -1,0 +1,184 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseDuration } from '../common/duration.js'
+import type { HttpFault } from '../spec/netboot.js'
+import { type NetbootRequest, normalisePath } from './netboot-request.js'
+
+/** What is behind a path: a file of this host, or bytes. */
+export type ServedContent = { readonly path: string } | Uint8Array
+
+type Mutable = { -readonly [K in keyof NetbootRequest]: NetbootRequest[K] }
+
+export interface FileServerOptions {
+  /** The unix socket to listen on. */
+  readonly socket: string
+  readonly find: (path: string) => Promise<ServedContent | undefined>
+  readonly onRequest: (request: NetbootRequest) => void
+  readonly onEnd: (request: NetbootRequest) => void
+}
+
+/** An HTTP server for a guest that boots: files, ranges of them, and what can go wrong. */
+export class FileServer {
+  readonly #server: Server
+  readonly #options: FileServerOptions
+  readonly #faults = new Map<string, { fault: HttpFault; left: number }>()
+
+  private constructor(options: FileServerOptions) {
+    this.#options = options
+    this.#server = createServer((request, response) => {
+      this.#answer(request, response).catch(() => response.destroy())
+    })
+  }
+
+  static async listen(options: FileServerOptions): Promise<FileServer> {
+    const server = new FileServer(options)
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once('error', reject).listen(options.socket, resolve)
+    })
+    server.#server.unref()
+    return server
+  }
+
+  /** From now on this goes wrong with a file; without a fault nothing more. */
+  setFault(path: string, fault?: HttpFault): void {
+    const name = normalisePath(path)
+    if (fault === undefined) this.#faults.delete(name)
+    else this.#faults.set(name, { fault, left: fault.times ?? Number.POSITIVE_INFINITY })
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startedAt = new Date()
+    const path = decodePath(incoming.url ?? '/')
+    const request: Mutable = {
+      protocol: 'http',
+      path,
+      status: 'pending',
+      code: undefined,
+      bytes: 0,
+      blksize: undefined,
+      startedAt,
+      durationMs: undefined,
+    }
+    this.#options.onRequest(request)
+    const end = (status: NetbootRequest['status']) => {
+      request.status = status
+      request.durationMs = Date.now() - startedAt.getTime()
+      this.#options.onEnd(request)
+    }
+    const answer = (code: number, headers: Record<string, string | number> = {}) => {
+      request.code = code
+      response.writeHead(code, headers)
+    }
+    let expected: number | undefined
+    try {
+      const fault = this.#takeFault(path)
+      if (fault.delay !== undefined) await sleep(parseDuration(fault.delay))
+      if (incoming.method !== 'GET' && incoming.method !== 'HEAD') {
+        answer(405, { Allow: 'GET, HEAD' })
+        response.end()
+        return end('failed')
+      }
+      const content = fault.status === undefined ? await this.#options.find(path) : undefined
+      if (content === undefined) {
+        const code = fault.status ?? 404
+        answer(code, { 'Content-Length': 0 })
+        response.end()
+        return end(code === 404 ? 'not found' : 'failed')
+      }
+      const size = content instanceof Uint8Array ? content.length : (await stat(content.path)).size
+      const range = parseRange(incoming.headers.range, size)
+      if (range === 'none') {
+        answer(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 })
+        response.end()
+        return end('failed')
+      }
+      const { start, end: last } = range ?? { start: 0, end: size - 1 }
+      answer(range === undefined ? 200 : 206, {
+        'Content-Type': 'application/octet-stream',
+        'Accept-Ranges': 'bytes',
+        'Content-Length': fault.contentLength ?? last - start + 1,
+        ...(range && { 'Content-Range': `bytes ${start}-${last}/${size}` }),
+      })
+      if (incoming.method === 'HEAD') {
+        response.end()
+        return end('complete')
+      }
+      const most = Math.min(last - start + 1, fault.cutAfter ?? Number.POSITIVE_INFINITY)
+      const isWhole = most === last - start + 1 && fault.contentLength === undefined
+      if (isWhole) expected = most
+      await pipeline(
+        most <= 0 ? Readable.from([]) : open(content, start, start + most - 1),
+        pace(fault.bytesPerSecond, (bytes) => {
+          request.bytes += bytes
+        }),
+        response,
+        { end: false },
+      )
+      // A server that breaks off closes its connection.
+      if (isWhole) response.end()
+      else response.end(() => response.socket?.destroySoon())
+      end(isWhole ? 'complete' : 'failed')
+    } catch (error) {
+      // A guest closes the connection as soon as it has all that it was told to expect.
+      if (request.bytes === expected) return end('complete')
+      end((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? 'aborted' : 'failed')
+      throw error
+    }
+  }
+
+  #takeFault(path: string): HttpFault {
+    const entry = this.#faults.get(normalisePath(path))
+    if (entry === undefined || entry.left <= 0) return {}
+    entry.left--
+    return entry.fault
+  }
+}
+
+function decodePath(url: string): string {
+  const path = url.split('?', 1)[0] as string
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
+  }
+}
+
+function open(content: ServedContent, start: number, end: number): Readable {
+  if (!(content instanceof Uint8Array))
+    return createReadStream(content.path, { start, end, highWaterMark: 262_144 })
+  return Readable.from([Buffer.from(content.buffer, content.byteOffset + start, end - start + 1)])
+}
+
+/** Counts what passes, and holds it back where it is to be slow. */
+function pace(bytesPerSecond: number | undefined, count: (bytes: number) => void): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      count(chunk.length)
+      if (bytesPerSecond === undefined) done(null, chunk)
+      else setTimeout(() => done(null, chunk), (chunk.length / bytesPerSecond) * 1000).unref()
+    },
+  })
+}
+
+/** One range of bytes (RFC 9110, 14.1.2); `none` where the file has none such, undefined for the whole file. */
+function parseRange(
+  header: string | undefined,
+  size: number,
+): { readonly start: number; readonly end: number } | 'none' | undefined {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '')
+  if (match === null || (match[1] === '' && match[2] === '')) return undefined
+  const isSuffix = match[1] === ''
+  const start = isSuffix ? Math.max(0, size - Number(match[2])) : Number(match[1])
+  const end = isSuffix || match[2] === '' ? size - 1 : Math.min(Number(match[2]), size - 1)
+  return start > end || start >= size ? 'none' : { start, end }
+}

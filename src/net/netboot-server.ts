@@ -1,0 +1,286 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { quoteWord } from '../common/shell-quote.js'
+import { type VMError, vmError } from '../errors.js'
+import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
+import type { NetbootSpec } from '../spec/netboot-spec.js'
+import type { DhcpExchange } from './dhcp.js'
+import { FileServer, type ServedContent } from './file-server.js'
+import { type NetbootRequest, normalisePath } from './netboot-request.js'
+import { findLoop, findTrouble, type NetbootTrouble } from './netboot-trouble.js'
+import { ServedFolder } from './served-folder.js'
+import { WireLog } from './wire-log.js'
+
+/** What a guest that boots from the network asked for, and was given. */
+export interface Netboot {
+  /** All files that were asked for, by TFTP and HTTP, over all power-ons, in their order. */
+  readonly requests: readonly NetbootRequest[]
+  /** All exchanges of DHCP. */
+  readonly dhcp: readonly DhcpExchange[]
+  /** What is wrong, as far as can be told: a file that is missing or was changed, a loop of loaders, no answer by DHCP. */
+  readonly trouble: string | undefined
+  /** The names of the files that the guest can ask for. */
+  readonly files: readonly string[]
+  /** Where the guest finds the files by HTTP; undefined without `http`. */
+  readonly url: string | undefined
+  /**
+   * From now on this goes wrong with a file by HTTP; without a fault nothing more.
+   * @throws {UsageError} INVALID_OPTIONS without `http`.
+   * @example vm.netboot.setFault('initrd.gz', { cutAfter: 1024, times: 1 })
+   */
+  setFault(path: string, fault?: HttpFault): void
+}
+
+/** What of the machine's monitor is needed. */
+interface Monitor {
+  execute(command: 'stop' | 'cont'): Promise<unknown>
+  on(event: 'RESET', listener: () => void): unknown
+}
+
+/** How often the wire is looked at where a function waits for the guest's question, and else, milliseconds. */
+const LOOK_MS = { functions: 20, else: 250 } as const
+const RELAY = 'relay.cjs'
+
+/** Serves a guest that boots from the network, and follows what it asks for. */
+export class NetbootServer implements Netboot {
+  readonly folder: ServedFolder
+  readonly spec: NetbootSpec
+  readonly #runDir: string
+  readonly #wire: WireLog
+  readonly #requests: NetbootRequest[] = []
+  readonly #functions: ReadonlyArray<readonly [string, Extract<NetbootFile, (...args: never[]) => unknown>]>
+  readonly #changes = new Map<string, string>()
+  #http: FileServer | undefined
+  #relayCommand: string | undefined
+  #powerOns = 0
+  /** Whether the firmware looks at the network first, this time. */
+  #isFirst = false
+  #onTrouble: ((error: VMError, stage: NetbootTrouble['stage']) => void) | undefined
+  #monitor: Monitor | undefined
+  #timer: NodeJS.Timeout | undefined
+  #seenExchanges = 0
+  /** Where the newest boot begins in the lists. */
+  #bootFrom = { requests: 0, dhcp: 0 }
+  #failure: string | undefined
+
+  private constructor(spec: NetbootSpec, runDir: string, folder: ServedFolder) {
+    this.spec = spec
+    this.#runDir = runDir
+    this.folder = folder
+    this.#functions = Object.entries(spec.files).flatMap(([path, file]) =>
+      typeof file === 'function' ? [[path, file] as const] : [],
+    )
+    const log = {
+      begin: (request: NetbootRequest) => void this.#requests.push(request),
+      end: (request: NetbootRequest) => void this.#noteChange(request.path),
+    }
+    this.#wire = new WireLog(log)
+  }
+
+  /**
+   * Makes the folder, and the server for HTTP where it is wanted.
+   * @param trees folders whose files are served, a later one's in place of an earlier one's.
+   */
+  static async start(options: {
+    readonly spec: NetbootSpec
+    readonly trees: readonly string[]
+    readonly runDir: string
+    readonly socket: string
+  }): Promise<NetbootServer> {
+    const { spec, trees, runDir, socket } = options
+    const isAsItIs = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
+    const folder = isAsItIs
+      ? await ServedFolder.of(spec.root as string)
+      : await ServedFolder.join(join(runDir, 'netboot'), trees)
+    const server = new NetbootServer(spec, runDir, folder)
+    for (const [path, file] of Object.entries(spec.files)) {
+      if (typeof file !== 'function') await folder.put(path, file)
+    }
+    if (spec.http !== undefined) await server.#serveHttp(socket, spec.http.faults)
+    return server
+  }
+
+  get requests(): readonly NetbootRequest[] {
+    this.#wire.readOn()
+    return this.#requests
+  }
+
+  get dhcp(): readonly DhcpExchange[] {
+    this.#wire.readOn()
+    return this.#wire.exchanges
+  }
+
+  get files(): readonly string[] {
+    return [
+      ...new Set([...this.folder.names, ...this.#functions.map(([path]) => normalisePath(path))]),
+    ].sort()
+  }
+
+  get url(): string | undefined {
+    const { http } = this.spec
+    return http && `http://${http.address}${http.port === 80 ? '' : `:${http.port}`}`
+  }
+
+  get trouble(): string | undefined {
+    return this.findTrouble()?.text
+  }
+
+  /** What is wrong with the newest boot. */
+  findTrouble(): NetbootTrouble | undefined {
+    return findTrouble({
+      requests: this.requests.slice(this.#bootFrom.requests),
+      dhcp: this.dhcp.slice(this.#bootFrom.dhcp),
+      files: this.files,
+      changes: this.#changes,
+      failure: this.#failure,
+      bootfile: this.spec.bootfile,
+      isFirst: this.#isFirst,
+    })
+  }
+
+  setFault(path: string, fault?: HttpFault): void {
+    if (this.#http === undefined)
+      throw vmError('INVALID_OPTIONS', {
+        summary: 'vm.netboot.setFault() is for files that the guest gets by HTTP, and it has no HTTP.',
+        hint: 'say netboot: { http: true }.',
+      })
+    this.#http.setFault(path, fault)
+  }
+
+  /** What of QEMU's arguments belongs to one power-on: called for each, as each has a capture of its own. */
+  beginPowerOn() {
+    this.#powerOns++
+    const captureFile = join(this.#runDir, `network-${this.#powerOns}.pcap`)
+    this.#wire.follow(captureFile)
+    this.#beginBoot()
+    const { isFirst, once } = this.spec
+    this.#isFirst = isFirst && !(once && this.#powerOns > 1)
+    return {
+      folder: this.folder.dir,
+      captureFile,
+      relayCommand: this.#relayCommand,
+      isFirst: this.#isFirst,
+    }
+  }
+
+  /** Follows a guest that was started. @param onTrouble called with what its boot cannot get over. */
+  follow(monitor: Monitor, onTrouble: (error: VMError, stage: NetbootTrouble['stage']) => void): void {
+    this.#monitor = monitor
+    this.#onTrouble = onTrouble
+    monitor.on('RESET', () => {
+      this.#wire.abandon()
+      this.#isFirst &&= !this.spec.once
+      this.#beginBoot()
+    })
+    this.#schedule()
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#monitor = undefined
+    this.#wire.readOn()
+    this.#wire.close()
+    await this.#http?.close()
+  }
+
+  #beginBoot(): void {
+    this.#bootFrom = { requests: this.#requests.length, dhcp: this.#wire.exchanges.length }
+    this.#changes.clear()
+    this.#failure = undefined
+  }
+
+  async #serveHttp(socket: string, faults: Readonly<Record<string, HttpFault>>): Promise<void> {
+    this.#http = await FileServer.listen({
+      socket,
+      find: (path) => this.#findContent(path),
+      onRequest: (request) => {
+        this.#wire.readOn() // what came before it stands before it
+        this.#requests.push(request)
+      },
+      onEnd: (request) => void this.#noteChange(request.path),
+    })
+    for (const [path, fault] of Object.entries(faults)) this.#http.setFault(path, fault)
+    const relay = join(this.#runDir, RELAY)
+    await writeFile(relay, relayProgram(socket), { mode: 0o600 })
+    // What Node.js would say of its options would go to the guest.
+    this.#relayCommand = ['env', '-u', 'NODE_OPTIONS', process.execPath, relay].map(quoteWord).join(' ')
+  }
+
+  async #findContent(path: string): Promise<ServedContent | undefined> {
+    const name = normalisePath(path)
+    const made = this.#functions.find(([of]) => normalisePath(of) === name)?.[1]
+    if (made === undefined) {
+      const found = await this.folder.find(path)
+      return found === undefined ? undefined : { path: found }
+    }
+    const content = await made(this.#client() ?? UNKNOWN_CLIENT)
+    return typeof content === 'string' ? Buffer.from(content) : content
+  }
+
+  #client(): NetbootClient | undefined {
+    const exchange = this.dhcp.at(-1)
+    return exchange && { mac: exchange.mac, firmware: exchange.firmware, uuid: exchange.uuid }
+  }
+
+  #schedule(): void {
+    const everyMs = this.#functions.length > 0 ? LOOK_MS.functions : LOOK_MS.else
+    this.#timer = setTimeout(() => {
+      void this.#look().finally(() => this.#monitor !== undefined && this.#schedule())
+    }, everyMs).unref()
+  }
+
+  /** Makes the files of a guest that asks for its address, and looks for a boot that turns in circles. */
+  async #look(): Promise<void> {
+    const exchanges = this.dhcp
+    if (this.#functions.length > 0 && exchanges.length > this.#seenExchanges) {
+      this.#seenExchanges = exchanges.length
+      await this.#makeFiles()
+    }
+    const loop = findLoop(this.#requests.slice(this.#bootFrom.requests))
+    if (loop !== undefined) this.#fail(loop)
+  }
+
+  /** The guest stands still meanwhile: it asks for the first file a moment after it has its address. */
+  async #makeFiles(): Promise<void> {
+    const client = this.#client() ?? UNKNOWN_CLIENT
+    const monitor = this.#monitor
+    await monitor?.execute('stop').catch(() => {})
+    try {
+      for (const [path, make] of this.#functions) {
+        try {
+          await this.folder.put(path, await make(client))
+        } catch (error) {
+          this.#failure = `The function for ${path} failed: ${(error as Error)?.message ?? error}`
+          const hint = 'correct the function: it is called with the guest that asks for its address.'
+          this.#fail({ stage: 'files', text: this.#failure, hint })
+        }
+      }
+    } finally {
+      await monitor?.execute('cont').catch(() => {})
+    }
+  }
+
+  #fail({ stage, text, hint }: NetbootTrouble): void {
+    const summary = `The guest cannot boot from the network. ${text}.`
+    this.#onTrouble?.(vmError('NETBOOT_FAILED', { summary, hint }), stage)
+  }
+
+  async #noteChange(path: string): Promise<void> {
+    const change = await this.folder.findChange(path)
+    if (change !== undefined) this.#changes.set(path, change)
+  }
+}
+
+const UNKNOWN_CLIENT: NetbootClient = { mac: '', firmware: 'unknown', uuid: undefined }
+
+/** QEMU gives each connection of the guest to a process, as its standard input and output at once. */
+function relayProgram(socket: string): string {
+  return [
+    "const { connect, Socket } = require('node:net')",
+    'const guest = new Socket({ fd: 0, allowHalfOpen: true })',
+    `const server = connect({ path: ${JSON.stringify(socket)}, allowHalfOpen: true })`,
+    "for (const side of [guest, server]) side.on('error', () => process.exit())",
+    'guest.pipe(server).pipe(guest)',
+    '',
+  ].join('\n')
+}

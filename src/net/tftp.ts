@@ -1,0 +1,109 @@
+import type { Datagram } from './datagram.js'
+import type { NetbootRequest } from './netboot-request.js'
+
+const SERVER_PORT = 69
+const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, optionsAck: 6 } as const
+const DEFAULT_BLOCK = 512
+/** What a server may answer (RFC 1350, 5.; RFC 2347). */
+const NOT_FOUND = 1
+
+interface Transfer {
+  readonly request: Mutable
+  readonly atMs: number
+  /** The block that came last, and how often the number, which has 16 bits, began again. */
+  lastBlock: number
+  wraps: number
+}
+
+type Mutable = { -readonly [K in keyof NetbootRequest]: NetbootRequest[K] }
+
+/** Follows the transfers of a TFTP server, as they pass on a wire. */
+export class TftpLog {
+  readonly #transfers = new Map<number, Transfer>()
+  readonly #begin: (request: NetbootRequest) => void
+  readonly #end: (request: NetbootRequest) => void
+
+  constructor(on: { begin(request: NetbootRequest): void; end(request: NetbootRequest): void }) {
+    this.#begin = on.begin
+    this.#end = on.end
+  }
+
+  add({ payload, length, sourcePort, destinationPort, atMs }: Datagram, startedAt: Date): void {
+    if (payload.length < 4) return
+    const opcode = payload.readUInt16BE(0)
+    if (destinationPort === SERVER_PORT && (opcode === OPCODE.read || opcode === OPCODE.write)) {
+      this.#open(payload, sourcePort, atMs, startedAt, opcode)
+    } else if (destinationPort === SERVER_PORT) {
+      this.#fromGuest(sourcePort, opcode, payload, atMs)
+    } else if (sourcePort === SERVER_PORT) {
+      this.#fromServer(destinationPort, opcode, payload, length, atMs)
+    }
+  }
+
+  /** The guest was reset: what it was in the middle of will not be finished. */
+  abandon(): void {
+    for (const transfer of this.#transfers.values()) transfer.request.status = 'aborted'
+    this.#transfers.clear()
+  }
+
+  #open(payload: Buffer, port: number, atMs: number, startedAt: Date, opcode: number): void {
+    const path = payload.toString('utf8', 2).split('\0', 1)[0] ?? ''
+    const known = this.#transfers.get(port)
+    // What is asked again, as its answer was lost or late, is the same request.
+    if (known?.request.path === path && known.request.bytes === 0) return
+    const request: Mutable = {
+      protocol: 'tftp',
+      path,
+      status: 'pending',
+      code: undefined,
+      bytes: 0,
+      blksize: DEFAULT_BLOCK,
+      startedAt,
+      durationMs: undefined,
+    }
+    if (opcode === OPCODE.write) request.status = 'failed'
+    this.#transfers.set(port, { request, atMs, lastBlock: 0, wraps: 0 })
+    this.#begin(request)
+  }
+
+  #fromServer(port: number, opcode: number, payload: Buffer, length: number, atMs: number): void {
+    const transfer = this.#transfers.get(port)
+    if (transfer === undefined) return
+    const { request } = transfer
+    if (opcode === OPCODE.optionsAck) {
+      const words = payload.toString('latin1', 2).toLowerCase().split('\0')
+      const at = words.indexOf('blksize')
+      if (at >= 0) request.blksize = Number(words[at + 1])
+    } else if (opcode === OPCODE.error) {
+      const code = payload.readUInt16BE(2)
+      request.code = code
+      this.#close(port, code === NOT_FOUND ? 'not found' : 'failed', atMs)
+    } else if (opcode === OPCODE.data) {
+      const block = payload.readUInt16BE(2)
+      if (block < transfer.lastBlock - 0x8000) transfer.wraps++
+      transfer.lastBlock = block
+      const size = length - 4
+      const number = transfer.wraps * 0x10000 + block
+      request.bytes = Math.max(request.bytes, (number - 1) * (request.blksize ?? DEFAULT_BLOCK) + size)
+      // The last block is shorter than the others, and may be empty.
+      if (size < (request.blksize ?? DEFAULT_BLOCK)) this.#close(port, 'complete', atMs)
+    }
+  }
+
+  /** A loader that only wants to know how large a file is gives up behind the answer. */
+  #fromGuest(port: number, opcode: number, payload: Buffer, atMs: number): void {
+    if (opcode !== OPCODE.error || !this.#transfers.has(port)) return
+    const transfer = this.#transfers.get(port) as Transfer
+    transfer.request.code = payload.readUInt16BE(2)
+    this.#close(port, 'aborted', atMs)
+  }
+
+  #close(port: number, status: NetbootRequest['status'], atMs: number): void {
+    const transfer = this.#transfers.get(port)
+    if (transfer === undefined) return
+    this.#transfers.delete(port)
+    transfer.request.status = status
+    transfer.request.durationMs = Math.round(atMs - transfer.atMs)
+    this.#end(transfer.request)
+  }
+}

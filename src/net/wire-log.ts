@@ -1,0 +1,76 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { parseDatagram } from './datagram.js'
+import { DhcpLog } from './dhcp.js'
+import { PcapReader } from './pcap.js'
+import { TftpLog } from './tftp.js'
+
+const CHUNK = 1024 ** 2
+
+/** Reads along what passes on a guest's wire, from the file to which QEMU writes it. */
+export class WireLog {
+  readonly #dhcp = new DhcpLog()
+  readonly #tftp: TftpLog
+  #file: string | undefined
+  #fd: number | undefined
+  #reader = new PcapReader()
+  #clockOffsetMs: number | undefined
+
+  constructor(on: ConstructorParameters<typeof TftpLog>[0]) {
+    this.#tftp = new TftpLog(on)
+  }
+
+  get exchanges() {
+    return this.#dhcp.exchanges
+  }
+
+  /** Goes on with a new file, which need not be there yet. */
+  follow(file: string): void {
+    this.readOn()
+    this.close()
+    this.#tftp.abandon()
+    this.#file = file
+    this.#reader = new PcapReader()
+    this.#clockOffsetMs = undefined
+  }
+
+  /** Whatever was under way ended with a reset of the guest. */
+  abandon(): void {
+    this.readOn()
+    this.#tftp.abandon()
+  }
+
+  /** Takes in what has come since. At once: what is asked for next is then up to date. */
+  readOn(): void {
+    if (this.#file === undefined) return
+    try {
+      this.#fd ??= openSync(this.#file, 'r')
+      const chunk = Buffer.allocUnsafe(CHUNK)
+      for (;;) {
+        const size = readSync(this.#fd, chunk, 0, CHUNK, null)
+        if (size === 0) return
+        this.#take(Buffer.from(chunk.subarray(0, size)))
+      }
+    } catch (error) {
+      // Not there yet, or gone with the folder of the run.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+    this.#file = undefined
+  }
+
+  #take(chunk: Buffer): void {
+    for (const packet of this.#reader.push(chunk)) {
+      // The capture's clock is the guest's, which stands still with it and begins at a whole second.
+      this.#clockOffsetMs ??= Date.now() - packet.atMs
+      const toDate = (atMs: number) => new Date(atMs + (this.#clockOffsetMs ?? 0))
+      const datagram = parseDatagram(packet)
+      if (datagram === undefined) continue
+      this.#dhcp.add(datagram, toDate)
+      this.#tftp.add(datagram, toDate(packet.atMs))
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { NetbootWiring } from '../command.js'
+import { joinOption } from './join-option.js'
+
+/** The name by which QEMU's monitor knows the network card of a guest that boots from it. */
+export const NETWORK_CARD = 'card0'
+
+/**
+ * QEMU starts a process for each connection that a guest opens to a server which it reaches by `guestfwd`, in a session of
+ * its own: `setsid` is among what `elevateprivileges=deny` refuses. By the rest alone none of them gains a privilege, as
+ * they are loaded with "no new privileges".
+ */
+export const SPAWNING_SANDBOX = 'on,obsolete=deny,elevateprivileges=allow,spawn=allow,resourcecontrol=deny'
+
+/** Enough of each packet for what is read from it: a DHCP answer of QEMU has 590 bytes with its headers, a question of TFTP 558 at most. */
+const CAPTURED_BYTES = 640
+
+type Served = Pick<MachineSpec, 'netboot'>
+
+/** What QEMU's own servers give to the guest. Without a run, the folder is the author's own. */
+export function serverOptions({ netboot: served }: Served, netboot: NetbootWiring | undefined) {
+  if (served === undefined) return {}
+  const { root, bootfile, tftpServerName, http } = served
+  const command = netboot?.relayCommand
+  return {
+    tftp: netboot?.folder ?? root,
+    'tftp-server-name': tftpServerName,
+    bootfile,
+    guestfwd: command && http && `tcp:${http.address}:${http.port}-cmd:${command}`,
+  }
+}
+
+/** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. */
+export function bootCardOptions({ netboot: served }: Served, netboot: NetbootWiring | undefined) {
+  if (served === undefined) return {}
+  const isFirst = netboot?.isFirst ?? served.isFirst
+  return { id: NETWORK_CARD, ...(isFirst ? { bootindex: 0 } : {}) }
+}
+
+export function captureArgs(netboot: NetbootWiring | undefined): string[] {
+  if (netboot === undefined) return []
+  const options = { id: 'wire', netdev: 'net0', file: netboot.captureFile, maxlen: CAPTURED_BYTES }
+  return ['-object', joinOption('filter-dump', options)]
+}

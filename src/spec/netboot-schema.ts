@@ -1,0 +1,110 @@
+import { isIPv4 } from 'node:net'
+import { z } from 'zod'
+import { parseDuration } from '../common/duration.js'
+import { type HttpFault, NETBOOT_TREES, type NetbootFile } from './netboot.js'
+import type { NetworkOptions } from './options/network.js'
+import type { VMOptions } from './options.js'
+
+type Report = (path: string, got: string, expected: string) => void
+
+/** QEMU's own addresses in the guest's network: the host, its name server, and the guest. */
+const TAKEN_ADDRESSES = ['10.0.2.0', '10.0.2.2', '10.0.2.3', '10.0.2.15', '10.0.2.255']
+
+function rule<T>(expected: string, isValid: (value: unknown) => boolean) {
+  return z.custom<T>((value) => value === undefined || isValid(value), { error: expected }).optional()
+}
+
+const isText = (value: unknown) => typeof value === 'string' && value !== '' && !value.includes('\0')
+const isAmount = (value: unknown) => Number.isInteger(value) && (value as number) >= 0
+
+const FAULT_CHECKS: Readonly<Record<keyof HttpFault, (value: unknown) => boolean>> = {
+  status: (value) => isAmount(value) && (value as number) >= 400 && (value as number) <= 599,
+  delay: (value) => parseDuration(value) !== undefined,
+  bytesPerSecond: (value) => isAmount(value) && value !== 0,
+  cutAfter: isAmount,
+  contentLength: isAmount,
+  times: (value) => isAmount(value) && value !== 0,
+}
+
+const faults = rule<Readonly<Record<string, HttpFault>>>(
+  'for each path { status: 400 to 599, delay: a time, bytesPerSecond, cutAfter, contentLength, times }, all but the first two whole numbers',
+  (value) =>
+    isRecord(value) &&
+    Object.values(value).every(
+      (fault) =>
+        isRecord(fault) &&
+        Object.entries(fault).every(
+          ([name, given]) => FAULT_CHECKS[name as keyof HttpFault]?.(given) === true,
+        ),
+    ),
+)
+
+const http = z.strictObject({
+  address: rule<string>(
+    "an address of the guest's network that QEMU does not use itself, such as 10.0.2.80",
+    (value) => typeof value === 'string' && isIPv4(value) && !TAKEN_ADDRESSES.includes(value),
+  ),
+  port: rule<number>(
+    'a port, 1 to 65535',
+    (value) => isAmount(value) && value !== 0 && (value as number) <= 65_535,
+  ),
+  faults,
+})
+
+/** The shape of the option `netboot`. */
+export const netbootSchema = z.strictObject({
+  root: rule<string>('the path of a folder', isText),
+  trees: rule<readonly string[]>(
+    `a list of ${NETBOOT_TREES.map((name) => `'${name}'`).join(', ')}`,
+    (value) =>
+      Array.isArray(value) && value.every((name) => (NETBOOT_TREES as readonly unknown[]).includes(name)),
+  ),
+  files: rule<Readonly<Record<string, NetbootFile>>>(
+    'for each path below the folder a text, bytes, { path } or a function',
+    (value) =>
+      isRecord(value) && Object.entries(value).every(([path, file]) => isInside(path) && isFile(file)),
+  ),
+  bootfile: rule<string>('a path below the folder, or a URL', (value) => {
+    // It has 128 bytes in the message (RFC 2131).
+    return isText(value) && Buffer.byteLength(value as string) < 128
+  }),
+  tftpServerName: rule<string>('a name', isText),
+  http: z.union([z.boolean({ error: 'true, false, or { address, port, faults }' }), http]).optional(),
+  once: rule<boolean>('true or false', (value) => typeof value === 'boolean'),
+})
+
+/** What of the options for network boots does not go together. */
+export function findNetbootConflicts(options: VMOptions, report: Report): void {
+  const { netboot } = options
+  const network = isRecord(options.network) ? (options.network as NetworkOptions) : undefined
+  if (netboot === undefined || !isRecord(netboot)) return
+  const { bootfile } = netboot
+  for (const name of ['tftp', 'bootfile'] as const) {
+    const given = network?.[name]
+    if (given === undefined) continue
+    const own = name === 'tftp' ? 'netboot.root' : 'netboot.bootfile'
+    report(`network.${name}`, `"${given}" beside \`netboot\``, `\`${own}\` in its place`)
+  }
+  if (netboot.root === undefined && netboot.trees === undefined && netboot.files === undefined) {
+    report('netboot', 'nothing to serve', '`root`, `trees` or `files`')
+  }
+  if (typeof bootfile === 'string' && bootfile.split('/').includes('..')) {
+    report('netboot.bootfile', `"${bootfile}", which leads out of the folder`, 'a path below it')
+  }
+  if (typeof bootfile === 'string' && /^https?:\/\/10\.0\.2\./.test(bootfile) && !netboot.http) {
+    report('netboot.bootfile', `"${bootfile}"`, '`netboot.http` beside it')
+  }
+}
+
+function isFile(file: unknown): boolean {
+  if (typeof file === 'string' || typeof file === 'function' || file instanceof Uint8Array) return true
+  return isRecord(file) && Object.keys(file).join() === 'path' && isText(file.path)
+}
+
+function isInside(path: string): boolean {
+  return isText(path) && !path.split('/').includes('..') && !path.endsWith('/')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,89 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { beforeAll, expect, test } from 'vitest'
+import { launchVMs, withVM } from 'withvm'
+import { readLedger } from '../../src/budget/ledger.js'
+import { buildCli } from '../support/built-cli.js'
+import { failureOf } from '../support/failure-of.js'
+import { findLeftovers, NOTHING } from '../support/leftovers.js'
+import { ownPool } from '../support/own-pool.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+import { runScript } from '../support/run-script.js'
+
+beforeAll(buildCli)
+
+/** What all guests below a folder take, MiB: what they share is counted once. */
+function sumPss(folder: string): number {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch {
+      return '' // it has ended meanwhile
+    }
+  }
+  const kib = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`).includes(`${folder}/withvm-`))
+    .map((pid) => Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0))
+  return Math.round(kib.reduce((sum, one) => sum + one, 0) / 1024)
+}
+
+test('twelve guests of four processes share 512 MiB, and never take more', async () => {
+  const tmpdir = ownTmpdir()
+  const env = ownPool({ WITHVM_MEMORY: '512M' })
+  const source = `for (let run = 0; run < 3; run++) {
+    await withVM({ log: () => {}, standby: true }, async (vm) => {
+      await vm.ssh('head -c 8000000 /dev/urandom >/tmp/some; sleep 0.3')
+      console.log(vm.name)
+    })
+  }`
+  let peakMiB = 0
+  const watching = setInterval(() => {
+    peakMiB = Math.max(peakMiB, sumPss(tmpdir))
+  }, 50)
+  const runs = [1, 2, 3, 4].map((worker) => runScript(tmpdir, source, `worker-${worker}`, env))
+  const results = await Promise.all(runs)
+  clearInterval(watching)
+  for (const result of results) expect(result.stderr).toBe('')
+  expect(results.map(({ stdout }) => stdout)).toEqual(Array(4).fill('tiny\ntiny\ntiny'))
+  expect(peakMiB).toBeGreaterThan(50)
+  expect(peakMiB).toBeLessThanOrEqual(512)
+  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  expect(readLedger()).toEqual([])
+}, 200_000)
+
+test('guests that are launched together are all there, are thrown away together, or none is there', async () => {
+  const tmpdir = ownTmpdir()
+  ownPool()
+  const options = { tmpdir, standby: false, log: () => {} }
+  {
+    await using vms = await launchVMs([
+      { ...options, name: 'server' },
+      { ...options, name: 'client' },
+    ])
+    const names = await Promise.all(vms.map((vm) => vm.ssh`hostname`))
+    expect(names.map(({ stdout }) => stdout)).toEqual(['server', 'client'])
+    expect(readLedger().map(({ state }) => state)).toEqual(['runs', 'runs'])
+  }
+  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  const error = await failureOf(
+    launchVMs([
+      { ...options, name: 'good' },
+      { ...options, name: 'bad', qemuArgs: ['-no-such-option'] },
+    ]),
+  )
+  expect(error.code).toBe('QEMU_FAILED')
+  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  expect(readLedger()).toEqual([])
+}, 120_000)
+
+test('a guest with more memory than all guests may take is refused before it is booted', async () => {
+  const tmpdir = ownTmpdir()
+  ownPool({ WITHVM_MEMORY: '128M' })
+  const error = await failureOf(withVM({ tmpdir, log: () => {} }, () => {}))
+  expect(error.message).toBe(
+    `The guest 'tiny' can never be started here: it has more memory than all guests may take.
+  Expected: no more than 128 MiB (WITHVM_MEMORY)
+  Got:      256 MiB (\`memory\`)
+Fix: give it less \`memory\`, or allow for more by WITHVM_MEMORY.`,
+  )
+  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+})

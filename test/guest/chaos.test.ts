@@ -1,0 +1,19 @@
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
+import { buildCli } from '../support/built-cli.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+
+// It runs programs of its own with the built package.
+beforeAll(buildCli)
+
+test('programs that are killed or stopped at a random moment leave nothing, and the next goes well', async () => {
+  const root = new URL('../../', import.meta.url).pathname
+  const { stdout, stderr, exitCode } = await execa(
+    process.execPath,
+    ['bench/chaos.mjs', '--rounds', '3', '--seed', '1'],
+    { cwd: root, reject: false, env: { TMPDIR: ownTmpdir() } },
+  )
+  expect(exitCode, `${stdout}\n${stderr}`).toBe(0)
+  expect(stdout).toMatch(/^round 0: kill-harness after \d+ ms: well\n/)
+  expect(stdout).toContain('3 rounds of seed 1: nothing is left, and each next run went well')
+})

@@ -1,0 +1,146 @@
+import { createServer } from 'node:net'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { launchVM } from 'withvm'
+import { buildCli } from '../support/built-cli.js'
+import { findLeftovers, NOTHING } from '../support/leftovers.js'
+import { OPEN_PORTS } from '../support/loopback-watch.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+import { runScript } from '../support/run-script.js'
+
+beforeAll(buildCli)
+
+const MOST_MEMORY_MIB = 300
+
+interface Outcome {
+  readonly code: string | undefined
+  readonly message: string
+  /** The most memory that the harness had during the case, by the kernel's count. */
+  readonly peakMiB: number
+  /** The most that QEMU had, beside the guest's RAM. */
+  readonly qemuMiB: number
+}
+
+/** Has a guest do something in a process of its own, then another guest something harmless. */
+async function attack(options: string, body: string): Promise<Outcome> {
+  const tmpdir = ownTmpdir()
+  const source = `
+    import { readFileSync, writeFileSync } from 'node:fs'
+    const mib = (pid, name) => Number(readFileSync('/proc/' + pid + '/status', 'utf8').match(name + ':\\\\s+(\\\\d+)')?.[1]) / 1024
+    const quiet = { log: () => {}, standby: false }
+    let vm
+    let qemuMiB = 0
+    const outcome = await withVM({ ...quiet, ${options} }, async (given) => {
+      vm = given
+      try { ${body} } finally { qemuMiB = mib(vm.pid, 'VmHWM') - mib(vm.pid, 'RssFile') }
+    }).then(() => ({ message: '' }), ({ code, message }) => ({ code, message }))
+    const peakMiB = mib('self', 'VmHWM')
+    const next = await withVM(quiet, (vm) => vm.ssh\`echo well\`)
+    if (next.stdout !== 'well') throw new Error('the next guest is not well')
+    console.log(JSON.stringify({ ...outcome, peakMiB, qemuMiB }))`
+  const { stdout, stderr, exitCode } = await runScript(tmpdir, source)
+  expect(exitCode, String(stderr)).toBe(0)
+  expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  const outcome = JSON.parse(String(stdout)) as Outcome
+  expect(outcome.peakMiB).toBeLessThan(MOST_MEMORY_MIB)
+  return outcome
+}
+
+describe('a guest that', () => {
+  test('floods both streams of a command by SSH fails that command', async () => {
+    const { code, message } = await attack(
+      '',
+      "await vm.ssh`cat /dev/zero & tr '\\\\000' '\\\\377' </dev/zero >&2`",
+    )
+    expect(code).toBe('COMMAND_FAILED')
+    expect(message).toMatch(
+      /was killed: it wrote too much to std(out|err)\n {2}Expected: at most 16777216 bytes/,
+    )
+  })
+
+  test('floods its serial console with what is no text is stopped', async () => {
+    const { code, message } = await attack(
+      "limits: { console: '256K' }",
+      "await vm.ssh`tr '\\\\000' '\\\\233' </dev/zero >/dev/ttyS0`",
+    )
+    expect(code).toBe('CONSOLE_LIMIT_PASSED')
+    expect(message).toMatch(
+      /^The guest has flooded its serial console: it was stopped\.\n {2}Expected: at most 256 KiB\n/,
+    )
+    expect(message).toContain('raise `limits: { console: … }`')
+    expect(message).not.toMatch(/\p{Cc}(?<![\n\t])/u)
+  })
+
+  test('sends a line without an end in place of its agent fails what waits for the agent', async () => {
+    const { code, message } = await attack(
+      '',
+      `await vm.ssh\`killall qemu-ga; sleep 0.2; (cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0) >/dev/null 2>&1 &\`
+       await vm.exec('true')`,
+    )
+    expect(code).toBe('AGENT_FAILED')
+    expect(message).toContain(
+      'the guest agent sent what is not of its protocol\n  Got:      a line without an end',
+    )
+  })
+
+  test('fills its disk is stopped at the limit', async () => {
+    const { code, message } = await attack(
+      "limits: { disk: '16M' }",
+      'await vm.ssh`cat /dev/vda /dev/vda >/big; sync; sleep 1000`',
+    )
+    expect(code).toBe('DISK_LIMIT_PASSED')
+    expect(message).toMatch(
+      /^The guest has filled its disk beyond what it was given of this host: it was stopped\.\n {2}Expected: at most 16 MiB /,
+    )
+    expect(message).toContain('raise `limits: { disk: … }`')
+  })
+
+  test('starts processes without an end runs out of time, and is gone', async () => {
+    const { code, message } = await attack(
+      '',
+      "await vm.ssh('bomb() { bomb | bomb & }; bomb; sleep 1000', { timeout: '1500ms' })",
+    )
+    expect(code).toBe('COMMAND_TIMEOUT')
+    expect(message).toContain('did not end within 1.5 s')
+  })
+
+  test('takes all memory takes no more than it was given', async () => {
+    const { code, message, qemuMiB } = await attack('', 'await vm.ssh`tail /dev/zero`')
+    expect(code).toBe('COMMAND_FAILED')
+    expect(message).toContain(
+      "Got:      signal SIGKILL\nFix: The guest's kernel kills what uses up its memory",
+    )
+    expect(qemuMiB).toBeLessThan(256 + 128)
+  })
+
+  test('resets itself again and again while in use is stopped', async () => {
+    const { code, message } = await attack(
+      "start: 'cold', memory: '32M', ready: 'none'",
+      "await vm.serial.waitFor('never')",
+    )
+    expect(code).toBe('GUEST_REBOOT_LOOP')
+    expect(message).toMatch(/^The guest has reset itself 10 times in a row: it was stopped\.\n/)
+  })
+})
+
+test('a scan of the ports of this host finds none of those that listen', async () => {
+  await using vm = await launchVM({ log: () => {} })
+  let connections = 0
+  const ports: number[] = []
+  for (const [host, port] of [
+    ['127.0.0.1', 0],
+    ['0.0.0.0', OPEN_PORTS.unreached],
+  ] as const) {
+    const server = createServer(() => connections++).listen(port, host)
+    onTestFinished(() => void server.close())
+    await new Promise((resolve) => server.once('listening', resolve))
+    ports.push((server.address() as { port: number }).port)
+  }
+  // Its own ways in are not to be got at from inside either.
+  ports.push(vm.hostPort(22))
+  const tries = ['10.0.2.2', '10.0.2.3', '127.0.0.1'].flatMap((host) =>
+    ports.map((port) => `nc -w 1 ${host} ${port} </dev/null && echo "reached ${host}:${port}" &`),
+  )
+  const { stdout } = await vm.ssh(`${tries.join('\n')}\nwait`, { reject: false })
+  expect(stdout).toBe('')
+  expect(connections).toBe(0)
+})

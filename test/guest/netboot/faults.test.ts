@@ -1,0 +1,103 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, vi } from 'vitest'
+import { launchVM, type NetbootOptions } from 'withvm'
+import { expect, test } from 'withvm/vitest'
+import { failureOf } from '../../support/failure-of.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+const NEVER = /this never comes/
+
+/** Starts a guest that cannot come up. */
+async function failure(netboot: NetbootOptions) {
+  const error = await failureOf(launchVM({ netboot, ready: NEVER, log: () => {} }))
+  expect(error.code).toBe('NETBOOT_FAILED')
+  return error
+}
+
+describe('a start fails', () => {
+  test('where the boot file is not there', async () => {
+    const files = { 'pxelinux.1': '', 'more/files': '' }
+    const { details, evidence } = await failure({ files, bootfile: 'pxelinux.0' })
+    expect(details.summary).toBe(
+      "The guest 'guest' did not boot from the network. TFTP: pxelinux.0: file not found; the folder has pxelinux.1, more/files.",
+    )
+    expect(details.got).toBe('The firmware found nothing to boot.')
+    expect(evidence.find(({ label }) => label === 'Network boot')?.text).toMatch(
+      /^DHCP [0-9a-f:]{17} \(bios, iPXE\): DISCOVER, .*ACK of 10\.0\.2\.15, boot file pxelinux\.0\nTFTP pxelinux\.0: not found$/,
+    )
+  })
+
+  test('where PXELINUX has no configuration', async () => {
+    const { details } = await failure({ trees: ['pxelinux'], bootfile: 'pxelinux.0' })
+    expect(details.summary).toMatch(
+      /^The guest 'guest' did not boot from the network\. TFTP: \/?pxelinux\.cfg\/default: file not found, nor any other of the \d+ names under which PXELINUX looks for its configuration; the folder has .*pxelinux\.0/,
+    )
+    expect(details.got).toBe('The boot loader PXELINUX did not find its own files.')
+    expect(details.hint).toBe('put its configuration at pxelinux.cfg/default, beside pxelinux.0.')
+  })
+
+  test('where a loader loads itself', async () => {
+    const { details } = await failure({
+      files: { 'boot.ipxe': '#!ipxe\nchain boot.ipxe' },
+      bootfile: 'boot.ipxe',
+    })
+    expect(details.summary).toMatch(
+      /^The guest cannot boot from the network\. TFTP: boot\.ipxe was fetched \d+ times in one boot: a loader loads itself again and again\.$/,
+    )
+  })
+
+  test('where a function that makes a file does', async () => {
+    const boot = () => {
+      throw new Error('no such machine')
+    }
+    const { details } = await failure({ files: { 'boot.ipxe': boot }, bootfile: 'boot.ipxe' })
+    expect(details.summary).toBe(
+      'The guest cannot boot from the network. The function for boot.ipxe failed: no such machine.',
+    )
+  })
+})
+
+test('a path that leads out of the folder is refused, and a file that was changed is told', async () => {
+  const root = ownTmpdir()
+  const script = [
+    '#!ipxe',
+    'imgfetch tftp://10.0.2.2/sub/../../secret || echo that was refused',
+    'prompt --timeout 60000 press a key ||',
+    'imgfetch initrd || ',
+    'echo all is done',
+    'sleep 60',
+  ]
+  writeFileSync(join(root, 'boot.ipxe'), script.join('\n'))
+  writeFileSync(join(root, 'initrd'), 'x'.repeat(1000))
+  await using vm = await launchVM({ netboot: { root, bootfile: 'boot.ipxe' }, ready: /press a key/ })
+  await expect(vm.serial).toSee('that was refused')
+  expect(vm.netboot.requests.at(-1)).toMatchObject({ path: 'sub/../../secret', status: 'failed', code: 2 })
+  expect(vm.netboot.trouble).toBe('TFTP: sub/../../secret: it is outside the folder, which is refused')
+  writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
+  await vm.serial.press('Enter')
+  await expect(vm.serial).toSee('all is done')
+  await vi.waitFor(() =>
+    expect(vm.netboot.trouble).toBe(
+      'TFTP: initrd: the file was changed while the guest booted: it had 1000 bytes, and has 10 now',
+    ),
+  )
+})
+
+test('no answer by DHCP is told', async () => {
+  await using vm = await launchVM({
+    netboot: { files: { 'boot.ipxe': '' }, bootfile: 'boot.ipxe' },
+    // Holds back what the guest sends, but behind where it is read along.
+    qemuArgs: ['-object', 'filter-buffer,id=hold,netdev=net0,queue=rx,interval=4000000000,position=head'],
+  })
+  await vi.waitFor(
+    () => expect(vm.netboot.trouble).toMatch(/asked for an address, and got no answer \(DISCOVER/),
+    {
+      timeout: 60_000,
+      interval: 100,
+    },
+  )
+  await expect(expect(vm).toHaveGotLease({ timeout: '1s' })).rejects.toThrow(
+    /Received: no lease\. DHCP: the guest [0-9a-f:]{17} asked for an address, and got no answer/,
+  )
+})

@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { readCaches } from '../../images/resolve.js'
+import { setUpHost } from '../../src/host/setup.js'
+import type { ToolNeed } from '../../src/host/tools.js'
+import { readDistribution } from '../../src/image/distribution.js'
+import { openStoredImage } from '../../src/image/image-store.js'
+import { makeOva, qemuImg } from './disk-images.js'
+
+/** Count up when what is made changes. */
+const REVISION = 1
+/** What a Debian takes for a start, or to be made, on a host that has much else to do. */
+export const LONG_MS = 900_000
+
+const run = promisify(execFile)
+const log = (line: string) => void process.stderr.write(`${line}\n`)
+
+const need = (program: string, aptPackage: string): ToolNeed => ({
+  program,
+  aptPackage,
+  why: 'makes the images of the tests',
+})
+const DEBVM = need('debvm-create', 'debvm')
+const MMDEBSTRAP = need('mmdebstrap', 'mmdebstrap')
+const DEBOOTSTRAP = need('debootstrap', 'debootstrap')
+
+/** A user who may become root by this password. */
+export const TESTER = { user: 'tester', password: 'a secret word' } as const
+
+const ADD_TESTER = `chroot "$1" useradd -m -s /bin/bash -G sudo ${TESTER.user} && echo "${TESTER.user}:${TESTER.password}" | chroot "$1" chpasswd`
+/** What a guest of a test does without, and what makes dpkg fast. */
+const LEAN = [
+  '--hook-dir=/usr/share/mmdebstrap/hooks/eatmydata',
+  '--dpkgopt=force-unsafe-io',
+  ...['doc', 'man', 'locale', 'info'].map((folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`),
+]
+
+interface StockImage {
+  readonly image: string
+  readonly kernel: string
+  readonly initrd: string
+  readonly append: string
+}
+
+/** What `debvm-create` makes: ext4 without a partition table, systemd 252, an SSH server, no cloud-init. A .vdi and a .vmdk of it. */
+export async function debvmImage(): Promise<StockImage & { readonly vdi: string; readonly vmdk: string }> {
+  const dir = await store('debvm', [DEBVM], async (building, suite) => {
+    const image = join(building, 'rootfs.ext4')
+    await run('debvm-create', [
+      ...['-r', suite, '-z', '1100M', '-o', image, '-s', 'autologin,packagelists,usrmerge'],
+      ...['--', '--include=openssh-server,sudo', ...LEAN, `--customize-hook=${ADD_TESTER}`],
+    ])
+    await takeKernel(image, building)
+    qemuImg('convert', '-f', 'raw', '-O', 'vdi', image, join(building, 'disk.vdi'))
+    qemuImg('convert', '-f', 'raw', '-O', 'vmdk', image, join(building, 'disk.vmdk'))
+    await rm(image)
+  })
+  return {
+    ...describe(dir, 'disk.vdi', 'root=LABEL=debvm'),
+    vdi: join(dir, 'disk.vdi'),
+    vmdk: join(dir, 'disk.vmdk'),
+  }
+}
+
+/** A Debian with cloud-init, as mmdebstrap makes it, in an appliance as VirtualBox and VMware export one. */
+export async function cloudImage(): Promise<StockImage> {
+  const packages =
+    'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,cloud-init,ifupdown,isc-dhcp-client'
+  const dir = await store('cloud', [MMDEBSTRAP, need('genext2fs', 'genext2fs')], async (building, suite) => {
+    const image = join(building, 'rootfs.ext2')
+    await run('mmdebstrap', [
+      ...['--variant=minbase', '--format=ext2', ...LEAN, `--include=${packages}`],
+      '--customize-hook=echo "/dev/vda / ext4 defaults 0 0" >"$1/etc/fstab"',
+      // It takes a guest under TCG 20 s to make one.
+      '--customize-hook=echo "locale: false" >"$1/etc/cloud/cloud.cfg.d/90-test.cfg"',
+      ...[suite, image],
+    ])
+    await takeKernel(image, building)
+    await run('truncate', ['-s', '+300M', image])
+    await run('/sbin/resize2fs', [image])
+    await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
+    const disk = join(building, 'disk.vmdk')
+    qemuImg('convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', image, disk)
+    makeOva([disk])
+    await Promise.all([image, disk].map((path) => rm(path)))
+  })
+  return describe(dir, 'machine.ova', 'root=/dev/vda net.ifnames=0')
+}
+
+/** What `debootstrap` makes, with systemd and an SSH server, in a tarball. */
+export async function debootstrapTarball(): Promise<string> {
+  const dir = await store('debootstrap', [DEBOOTSTRAP], async (building, suite) => {
+    const root = join(building, 'root')
+    const debs = join(building, 'debs')
+    await mkdir(debs)
+    await run('debootstrap', [
+      ...['--variant=minbase', '--include=systemd-sysv,dbus,openssh-server', `--cache-dir=${debs}`],
+      ...[suite, root],
+    ])
+    await run('tar', ['-C', root, '--numeric-owner', '-czf', join(building, 'rootfs.tar.gz'), '.'])
+    await Promise.all([root, debs].map((folder) => rm(folder, { recursive: true })))
+  })
+  return join(dir, 'rootfs.tar.gz')
+}
+
+async function store(
+  name: string,
+  needs: readonly ToolNeed[],
+  build: (dir: string, suite: string) => Promise<void>,
+): Promise<string> {
+  return openStoredImage({
+    ...readCaches(),
+    name: `test-${name}`,
+    origin: 'the tests',
+    inputs: { REVISION, build: String(build), LEAN, ADD_TESTER },
+    onWait: () => log(`another process makes the image '${name}' of the tests`),
+    build: async (dir) => {
+      await setUpHost({ needs, log })
+      log(`making the image '${name}' of the tests: a minute or two`)
+      await build(dir, (await readDistribution()).codename)
+    },
+  })
+}
+
+/** Does what `debvm-run` does: the kernel and its initrd are in the image, where two links name them. */
+async function takeKernel(image: string, dir: string): Promise<void> {
+  for (const [link, file] of [
+    ['vmlinuz', 'vmlinuz'],
+    ['initrd.img', 'initrd'],
+  ] as const) {
+    const { stdout } = await run('/sbin/debugfs', ['-R', `stat ${link}`, image])
+    const path = /link dest: "(.*)"/.exec(stdout)?.[1]
+    await run('/sbin/debugfs', ['-R', `dump ${path} ${join(dir, file)}`, image])
+  }
+}
+
+function describe(dir: string, image: string, root: string): StockImage {
+  return {
+    image: join(dir, image),
+    kernel: join(dir, 'vmlinuz'),
+    initrd: join(dir, 'initrd'),
+    append: `${root} rw console=ttyS0`,
+  }
+}

@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest'
+import { encodeKeys } from '../../../../src/channel/qmp/keyboard.js'
+
+test.each([
+  ['Enter', ['ret']],
+  ['Ctrl-Alt-Delete', ['ctrl', 'alt', 'delete']],
+  ['F12', ['f12']],
+  ['a', ['a']],
+  ['A', ['shift', 'a']],
+  ['7', ['7']],
+  ['&', ['shift', '7']],
+  ['-', ['minus']],
+  ['_', ['shift', 'minus']],
+  ['"', ['shift', 'apostrophe']],
+  ['Ctrl-c', ['ctrl', 'c']],
+  ['Ctrl--', ['ctrl', 'minus']],
+  ['Shift-A', ['shift', 'a']],
+  [' ', ['spc']],
+])('the key %j is %j', (key, codes) => {
+  expect(encodeKeys(key)).toEqual(codes)
+})
+
+test.each([
+  ['Entr', "Did you mean 'Enter'?"],
+  ['hello world', 'To write a text, use keyboard.type().'],
+  ['ä', 'To write a text, use keyboard.type().'],
+  ['', 'To write a text, use keyboard.type().'],
+])('the key %j is none', (key, hint) => {
+  expect(() => encodeKeys(key)).toThrow(hint)
+})

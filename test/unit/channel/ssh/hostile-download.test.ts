@@ -1,0 +1,154 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { generateSshKeyPair } from '../../../../src/channel/ssh/keys.js'
+import { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
+import { rejection } from '../../../support/messages.js'
+import { type ListedFile, startSshServer, type TestSshServer } from '../../../support/ssh-server.js'
+
+const [FILE, FOLDER, LINK] = [0o100644, 0o040755, 0o120777]
+
+let server: TestSshServer
+let client: SshClient
+let here: string
+let guest: string
+/** What the guest says that its folders hold, where it lies. */
+let listing: ((folder: string, round: number) => readonly ListedFile[] | undefined) | undefined
+
+beforeAll(async () => {
+  const [hostKey, clientKey] = [generateSshKeyPair(), generateSshKeyPair()]
+  server = await startSshServer({
+    hostKey,
+    authorized: [clientKey.publicBlob],
+    listing: (folder, round) => listing?.(folder, round),
+  })
+  const { port } = server
+  client = await SshClient.connect({ port, privateKey: clientKey.privateKey, timeoutMs: 5000 })
+})
+afterAll(async () => {
+  client.close()
+  await server.close()
+})
+beforeEach(() => {
+  listing = undefined
+  here = mkdtempSync(join(tmpdir(), 'withvm-here-'))
+  guest = mkdtempSync(join(tmpdir(), 'withvm-guest-'))
+  mkdirSync(join(guest, 'tree'))
+  mkdirSync(join(here, 'into'))
+  writeFileSync(join(here, 'precious'), 'of the host')
+})
+afterEach(() => {
+  expect(readFileSync(join(here, 'precious'), 'utf8')).toBe('of the host')
+  rmSync(here, { recursive: true })
+  rmSync(guest, { recursive: true })
+})
+
+test.each(['../precious', '/etc/passwd', 'a/../../precious', '', 'a\0b'])(
+  'a name that leaves the folder, %j, ends the download, and nothing is written',
+  async (name) => {
+    listing = (_folder, round) => (round > 0 ? undefined : [{ name, mode: FILE }])
+    const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+    expect(error).toMatchObject({ code: 'TRANSFER_FAILED', kind: 'guest' })
+    expect(error.message).toContain(`the download failed: ${JSON.stringify(name).replaceAll('\\', '\\')}`)
+    expect(error.message).toContain('is not the name of a file')
+    expect(readdirSync(join(here, 'into'))).toEqual([])
+  },
+)
+
+test('a link and a file of one name: the file is not written through the link', async () => {
+  symlinkSync(join(here, 'precious'), join(guest, 'tree', 'x'))
+  const lie: ListedFile[] = [
+    { name: 'x', mode: LINK },
+    { name: 'y', mode: FILE },
+  ]
+  writeFileSync(join(guest, 'tree', 'y'), 'of the guest')
+  listing = (_folder, round) => (round > 0 ? undefined : [...lie, { name: 'x', mode: FILE }])
+  await client.download(join(guest, 'tree'), join(here, 'into')).catch(() => {})
+  expect(lstatSync(join(here, 'into/tree')).isDirectory()).toBe(true)
+})
+
+test('a link that an earlier download has brought is replaced, not followed, by a later one', async () => {
+  const outside = join(here, 'outside')
+  mkdirSync(outside)
+  symlinkSync(join(here, 'precious'), join(guest, 'tree', 'file'))
+  symlinkSync(outside, join(guest, 'tree', 'folder'))
+  symlinkSync(join(here, 'not-there-yet'), join(guest, 'tree', 'dangling'))
+  const download = () => client.download(join(guest, 'tree'), join(here, 'into'))
+  await download()
+  expect(readlinkSync(join(here, 'into/tree/folder'))).toBe(outside)
+
+  for (const name of ['file', 'folder', 'dangling']) rmSync(join(guest, 'tree', name))
+  mkdirSync(join(guest, 'tree', 'folder'))
+  for (const name of ['file', 'folder/inner', 'dangling'])
+    writeFileSync(join(guest, 'tree', name), 'of the guest')
+  await download()
+  for (const name of ['file', 'folder/inner', 'dangling'])
+    expect(readFileSync(join(here, 'into/tree', name), 'utf8')).toBe('of the guest')
+  expect(readdirSync(outside)).toEqual([])
+  expect(existsSync(join(here, 'not-there-yet'))).toBe(false)
+})
+
+test('a single file, and a whole folder, do not go through a link of its name either', async () => {
+  mkdirSync(join(here, 'outside'))
+  symlinkSync(join(here, 'precious'), join(here, 'into', 'one'))
+  symlinkSync(join(here, 'outside'), join(here, 'into', 'tree'))
+  writeFileSync(join(guest, 'one'), 'of the guest')
+  writeFileSync(join(guest, 'tree', 'inner'), 'of the guest')
+  await client.download(join(guest, 'one'), join(here, 'into'))
+  await client.download(join(guest, 'tree'), join(here, 'into'))
+  expect(readFileSync(join(here, 'into/one'), 'utf8')).toBe('of the guest')
+  expect(readFileSync(join(here, 'into/tree/inner'), 'utf8')).toBe('of the guest')
+  expect(readdirSync(join(here, 'outside'))).toEqual([])
+})
+
+test('a folder that never ends is given up at the limit, which the error names', async () => {
+  listing = (_folder, round) =>
+    Array.from({ length: 200 }, (_, index) => ({ name: `f${round}-${index}`, mode: FILE }))
+  const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+  expect(error.message).toMatch(/^the download failed: more than 100000 files\n/)
+  expect(error.message).toContain('raise `maxFiles` if the guest is meant to have so much.')
+  expect(readdirSync(join(here, 'into'))).toEqual([])
+})
+
+test('folders within folders without an end are given up at the longest path', async () => {
+  listing = (_folder, round) => (round > 0 ? [] : [{ name: 'deeper', mode: FOLDER }])
+  const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+  expect(error.message).toMatch(/^the download failed: a path of 4\d\d\d characters\n/)
+})
+
+test('a file that says that it is larger than the limit is not begun', async () => {
+  writeFileSync(join(guest, 'tree', 'hole'), '')
+  truncateSync(join(guest, 'tree', 'hole'), 2 ** 40)
+  const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+  expect(error.message).toMatch(/^the download failed: 1099511627776 bytes\n/)
+  expect(error.message).toContain('raise `maxBytes`')
+  expect(readdirSync(join(here, 'into'))).toEqual([])
+})
+
+test('a file that goes on behind its size is cut at the limit', async () => {
+  writeFileSync(join(guest, 'tree', 'grows'), 'x'.repeat(200_000))
+  listing = (_folder, round) => (round > 0 ? undefined : [{ name: 'grows', mode: FILE, size: 10 }])
+  const limited = client.download(join(guest, 'tree'), join(here, 'into'), { maxBytes: 100_000 })
+  expect((await rejection(limited)).message).toMatch(/^the download failed: more than 100000 bytes\n/)
+  listing = undefined
+  await client.download(join(guest, 'tree'), join(here, 'into'), { maxBytes: 200_000 })
+})
+
+test('a limit that is none is refused', async () => {
+  const error = await rejection(client.download(guest, join(here, 'into'), { maxBytes: -1 }))
+  expect(error).toMatchObject({ code: 'INVALID_OPTIONS' })
+  expect(error.message).toContain('a download got a maxBytes that cannot be used')
+})

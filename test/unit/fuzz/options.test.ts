@@ -1,0 +1,264 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { parseDuration } from '../../../src/common/duration.js'
+import { quoteWord } from '../../../src/common/shell-quote.js'
+import { buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
+import { joinOption } from '../../../src/qemu/argv/join-option.js'
+import type { Wiring } from '../../../src/qemu/command.js'
+import type { VMOptions } from '../../../src/spec/options.js'
+import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { parseMemorySize } from '../../../src/spec/units.js'
+import { findOptionProblems, optionError } from '../../../src/spec/validate-options.js'
+import { FUZZ } from '../../support/byte-fuzzer.js'
+
+const TIMEOUT_MS = 30_000 + FUZZ.inputs
+const parameters = (share: number) => ({ numRuns: Math.ceil(FUZZ.inputs * share), seed: FUZZ.seed })
+
+/** Texts as somebody would write them who wants QEMU to see more than one value. */
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 12 }),
+  fc
+    .array(
+      fc.constantFrom(
+        ',',
+        ',,',
+        '=',
+        '-',
+        ' ',
+        '\n',
+        '"',
+        "'",
+        '%',
+        'id',
+        'file',
+        'exec:',
+        '/tmp/x',
+        '\0',
+        'é',
+      ),
+      { maxLength: 8 },
+    )
+    .map((parts) => parts.join('')),
+  fc.constantFrom(
+    '-device',
+    'x,readonly=off',
+    'on,spawn=allow',
+    '512M',
+    '30s',
+    'ssh',
+    'q35',
+    '/a/b',
+    'https://x/y',
+  ),
+)
+const value = fc.oneof(
+  text,
+  fc.integer(),
+  fc.double(),
+  fc.boolean(),
+  fc.constantFrom(null, undefined),
+  fc.anything(),
+)
+const NAMES = {
+  image: fc.oneof(
+    value,
+    fc.record({ path: value, format: value, url: value, sha256: value, secret: value }, { requiredKeys: [] }),
+  ),
+  network: fc.record(
+    { internet: value, model: value, mac: value, tftp: value, bootfile: value },
+    { requiredKeys: [] },
+  ),
+  hostfwd: fc.array(
+    fc.record({ guest: value, host: value, protocol: value, bind: value }, { requiredKeys: [] }),
+    { maxLength: 2 },
+  ),
+  ssh: fc.oneof(
+    fc.constant(false),
+    fc.record({ user: value, password: value, port: value }, { requiredKeys: [] }),
+  ),
+  timeouts: fc.record({ start: value, body: value }, { requiredKeys: [] }),
+  limits: fc.record({ disk: value, console: value }, { requiredKeys: [] }),
+  ...Object.fromEntries(
+    [
+      'name',
+      'qemu',
+      'accel',
+      'machine',
+      'cpu',
+      'cpus',
+      'memory',
+      'kernel',
+      'initrd',
+      'append',
+      'boot',
+      'ready',
+      'tmpdir',
+      'artifacts',
+      'qemuArgs',
+      'start',
+      'keepOnFailure',
+      'unknown',
+    ].map((name) => [name, value]),
+  ),
+}
+
+test(
+  'options: whatever is given is taken, or refused with a problem for a person',
+  () => {
+    const options = fc.oneof(fc.record(NAMES, { requiredKeys: [] }), fc.anything())
+    fc.assert(
+      fc.property(options, (given) => {
+        const problems = findOptionProblems(given)
+        if (problems.length === 0) return
+        const error = optionError(problems)
+        expect(error.code).toBe('INVALID_OPTIONS')
+        expect(error.message).not.toMatch(/(?!\n|\t)\p{Cc}/u)
+      }),
+      parameters(0.15),
+    )
+  },
+  TIMEOUT_MS,
+)
+
+/** QEMU's own reading of an option (util/qemu-option.c, get_opt_value): a comma ends a value, two are one of it. */
+function readOption(option: string): [key: string, value: string][] {
+  const parts: string[] = []
+  let part = ''
+  for (let at = 0; at < option.length; at++) {
+    const isDouble = option[at] === ',' && option[at + 1] === ','
+    if (option[at] === ',' && !isDouble) {
+      parts.push(part)
+      part = ''
+    } else {
+      part += option[at]
+      if (isDouble) at++
+    }
+  }
+  parts.push(part)
+  return parts.map((one) => {
+    const end = one.indexOf('=')
+    return end < 0 ? [one, ''] : [one.slice(0, end), one.slice(end + 1)]
+  })
+}
+
+test(
+  'QEMU reads of an option what was put into it, whatever it is',
+  () => {
+    const values = fc.dictionary(fc.stringMatching(/^[a-z][a-z.-]{0,8}$/), text, { minKeys: 1, maxKeys: 5 })
+    fc.assert(
+      fc.property(values, (given) => {
+        expect(readOption(joinOption('head', given))).toEqual([['head', ''], ...Object.entries(given)])
+      }),
+      parameters(0.05),
+    )
+  },
+  TIMEOUT_MS,
+)
+
+const wiring: Wiring = {
+  qemuPath: 'qemu',
+  accelerator: 'tcg',
+  sandbox: true,
+  overlay: '/run/disk.qcow2',
+  qmpSocket: '/run/qmp.sock',
+  serialSocket: '/run/serial.sock',
+  serialLog: '/run/serial.log',
+  mac: '52:54:00:12:34:56',
+  residentSocket: '/run/resident.sock',
+  agentSocket: '/run/agent.sock',
+  smbiosFiles: ['/run/smbios-0'],
+  hostPorts: [40_022, 40_080, 40_081],
+}
+
+/** Those behind which QEMU takes all that follows for the value, whatever it looks like. */
+const WHOLE = ['-append', '-kernel', '-initrd']
+
+/** A command line without its values: what stands there of options, and which names have values. */
+function shapeOf(args: readonly string[]): string[] {
+  return args.map((arg, index) => {
+    if (WHOLE.includes(args[index - 1] ?? '')) return '(value)'
+    return arg.startsWith('-')
+      ? arg
+      : readOption(arg)
+          .map(([key]) => key)
+          .join()
+  })
+}
+
+interface Values {
+  readonly append: string
+  readonly tftp: string
+  readonly bootfile: string
+  readonly folder: string
+}
+
+function buildWith({ append, tftp, bootfile, folder }: Values): readonly string[] {
+  const options: VMOptions = { kernel: '/kernel', append, network: { tftp, bootfile } }
+  expect(findOptionProblems(options)).toEqual([])
+  return buildQemuCommand(resolveSpec(options, undefined), {
+    ...wiring,
+    overlay: `/${folder}/disk.qcow2`,
+    diskSecretFile: `/${folder}/secret`,
+    serialLog: `/${folder}/serial.log`,
+    qmpSocket: `/${folder}/qmp.sock`,
+    smbiosFiles: [`/${folder}/smbios-0`],
+    memoryFile: { path: `/${folder}/ram`, isWritten: true },
+  }).args
+}
+
+test(
+  'no value of an option becomes another option of QEMU',
+  () => {
+    const valid = text.filter((one) => one !== '' && !one.includes('\0'))
+    const values = fc.record({ append: valid, tftp: valid, bootfile: valid, folder: valid })
+    const plain = shapeOf(buildWith({ append: 'a', tftp: 'b', bootfile: 'c', folder: 'd' }))
+    fc.assert(
+      fc.property(values, (given) => {
+        expect(shapeOf(buildWith(given))).toEqual(plain)
+      }),
+      parameters(0.03),
+    )
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'sizes and times: a number comes of what is one, and nothing of what is not',
+  () => {
+    fc.assert(
+      fc.property(value, (given) => {
+        for (const parsed of [parseMemorySize(given), parseDuration(given)])
+          if (parsed !== undefined) expect(parsed).toBeGreaterThan(0)
+        if (typeof given === 'string' && !given.includes('\0')) expect(quoteWord(given)).toSatisfy(isOneWord)
+      }),
+      parameters(0.02),
+    )
+  },
+  TIMEOUT_MS,
+)
+
+/** What a POSIX shell takes for one word: plain characters, or a quote that ends where it should. */
+function isOneWord(word: string): boolean {
+  return /^(?:[\w@%+=:,./-]+|(?:'[^']*'|\\')+)$/.test(word)
+}
+
+test('options that cannot be written out are refused all the same', () => {
+  const circular: { self?: unknown } = {}
+  circular.self = circular
+  for (const odd of [
+    { toString: '' },
+    Object.create(null),
+    { toJSON: () => undefined },
+    circular,
+    { big: 1n },
+    Symbol('s'),
+  ]) {
+    for (const options of [
+      { hostfwd: [{ guest: 80, host: odd }] },
+      { hostfwd: [{ guest: 80, host: 90, protocol: odd }] },
+      { ssh: { hostPort: odd } },
+      { name: odd },
+    ])
+      expect(findOptionProblems(options)).toHaveLength(1)
+  }
+})

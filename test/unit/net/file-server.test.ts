@@ -1,0 +1,106 @@
+import { writeFileSync } from 'node:fs'
+import { request as send } from 'node:http'
+import { join } from 'node:path'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { FileServer } from '../../../src/net/file-server.js'
+import type { NetbootRequest } from '../../../src/net/netboot-request.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+async function serve() {
+  const folder = ownTmpdir()
+  const socket = join(folder, 'http.sock')
+  writeFileSync(join(folder, 'file'), '0123456789')
+  const requests: NetbootRequest[] = []
+  const server = await FileServer.listen({
+    socket,
+    find: async (path) => {
+      if (path === '/made') return Buffer.from('made at once')
+      return path === '/file' ? { path: join(folder, 'file') } : undefined
+    },
+    onRequest: (request) => void requests.push(request),
+    onEnd: () => {},
+  })
+  onTestFinished(() => server.close())
+  const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+    new Promise<{
+      status: number | undefined
+      headers: Record<string, unknown>
+      body: string
+      isCut: boolean
+    }>((resolve, reject) => {
+      const sent = send({ socketPath: socket, path, headers, method, agent: false }, (response) => {
+        let body = ''
+        const end = (isCut: boolean) =>
+          resolve({ status: response.statusCode, headers: response.headers, body, isCut })
+        response.on('data', (chunk) => {
+          body += chunk
+        })
+        response.on('end', () => end(false))
+        response.on('error', () => end(true))
+      })
+      sent.on('error', reject)
+      sent.end()
+    })
+  return { server, requests, get }
+}
+
+test('a file and what is made are sent whole', async () => {
+  const { get, requests } = await serve()
+  expect(await get('/file')).toMatchObject({
+    status: 200,
+    body: '0123456789',
+    headers: { 'content-length': '10' },
+  })
+  expect(await get('/made')).toMatchObject({ status: 200, body: 'made at once' })
+  expect(await get('/file?x=1', {}, 'HEAD')).toMatchObject({ status: 200, body: '' })
+  expect(await get('/file', {}, 'POST')).toMatchObject({ status: 405 })
+  expect(await get('/no%20such')).toMatchObject({ status: 404 })
+  expect(requests.map(({ path, status, code, bytes }) => [path, status, code, bytes])).toEqual([
+    ['/file', 'complete', 200, 10],
+    ['/made', 'complete', 200, 12],
+    ['/file', 'complete', 200, 0],
+    ['/file', 'failed', 405, 0],
+    ['/no such', 'not found', 404, 0],
+  ])
+})
+
+test.each([
+  ['bytes=2-4', 206, '234', 'bytes 2-4/10'],
+  ['bytes=7-', 206, '789', 'bytes 7-9/10'],
+  ['bytes=-2', 206, '89', 'bytes 8-9/10'],
+  ['bytes=5-100', 206, '56789', 'bytes 5-9/10'],
+  ['bytes=10-', 416, '', 'bytes */10'],
+  ['lines=1-2', 200, '0123456789', undefined],
+])('the range %s is answered with status %i', async (range, status, body, contentRange) => {
+  const { get } = await serve()
+  const answer = await get('/file', { range })
+  expect([answer.status, answer.body, answer.headers['content-range']]).toEqual([status, body, contentRange])
+})
+
+test('a fault is for as many requests as it says, and can be taken back', async () => {
+  const { server, get, requests } = await serve()
+  server.setFault('file', { status: 503, times: 1 })
+  expect((await get('/file')).status).toBe(503)
+  expect((await get('/file')).status).toBe(200)
+  server.setFault('/file', { cutAfter: 4 })
+  expect(await get('/file')).toMatchObject({ status: 200, body: '0123', isCut: true })
+  server.setFault('file', { contentLength: 100 })
+  expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: true })
+  server.setFault('file')
+  expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: false })
+  await vi.waitFor(() =>
+    expect(requests.map(({ status }) => status)).toEqual([
+      'failed',
+      'complete',
+      'failed',
+      'failed',
+      'complete',
+    ]),
+  )
+})
+
+test('a slow file comes in the end', async () => {
+  const { server, get } = await serve()
+  server.setFault('file', { delay: 20, bytesPerSecond: 500 })
+  expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: false })
+})

@@ -1,0 +1,162 @@
+import { appendFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { NetbootRequest } from '../../../src/net/netboot-request.js'
+import { WireLog } from '../../../src/net/wire-log.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { dhcpMessage, makePcap, type Packet, tftp, udpFrame } from '../../support/packets.js'
+
+function readCapture(
+  packets: readonly Packet[],
+  order: 'LE' | 'BE' = 'LE',
+  chunk = Number.POSITIVE_INFINITY,
+) {
+  const file = join(ownTmpdir(), 'wire.pcap')
+  const requests: NetbootRequest[] = []
+  const ended: string[] = []
+  const log = new WireLog({ begin: (request) => requests.push(request), end: ({ path }) => ended.push(path) })
+  log.follow(file)
+  log.readOn() // there is none yet
+  writeFileSync(file, '')
+  const bytes = makePcap(packets, order)
+  for (let at = 0; at < bytes.length; at += chunk) {
+    appendFileSync(file, bytes.subarray(at, at + chunk))
+    log.readOn()
+  }
+  log.close()
+  return { requests, ended, dhcp: log.exchanges }
+}
+
+const ask = (atUs: number, port: number, payload: Buffer, version: 4 | 6 = 4): Packet => ({
+  atUs,
+  frame: udpFrame([port, 69], payload, version),
+})
+const answer = (atUs: number, port: number, payload: Buffer, version: 4 | 6 = 4): Packet => ({
+  atUs,
+  frame: udpFrame([69, port], payload, version),
+})
+
+const TRANSFER = [
+  ask(1000, 4000, tftp.read('pxelinux.0', 'blksize', '1432', 'tsize', '0')),
+  answer(2000, 4000, tftp.optionsAck('blksize', '1428', 'tsize', '2000')),
+  answer(3000, 4000, tftp.data(1, 1428)),
+  answer(4000, 4000, tftp.data(1, 1428)), // again: the guest did not get it
+  answer(9000, 4000, tftp.data(2, 572)),
+]
+
+test.each([
+  ['by little endian, in one piece', 'LE', undefined],
+  ['by big endian, byte by byte', 'BE', 1],
+] as const)('a transfer is read from a capture that was written %s', (_, order, chunk) => {
+  const { requests, ended } = readCapture(TRANSFER, order, chunk)
+  expect(requests).toEqual([
+    {
+      protocol: 'tftp',
+      path: 'pxelinux.0',
+      status: 'complete',
+      code: undefined,
+      bytes: 2000,
+      blksize: 1428,
+      startedAt: expect.any(Date),
+      durationMs: 8,
+    },
+  ])
+  expect(ended).toEqual(['pxelinux.0'])
+})
+
+test('a transfer by IPv6 is read, also where the capture has only the beginning of each packet', () => {
+  const packets = [
+    ask(0, 5, tftp.read('a'), 6),
+    answer(1, 5, tftp.data(1, 512), 6),
+    answer(2, 5, tftp.data(2, 100), 6),
+  ]
+  const { requests } = readCapture(
+    packets.map((packet) => ({ ...packet, kept: Math.min(100, packet.frame.length) })),
+  )
+  expect(requests).toMatchObject([{ path: 'a', status: 'complete', bytes: 612, blksize: 512 }])
+})
+
+test('the number of a block begins again in a large file', () => {
+  const { requests } = readCapture([
+    ask(0, 5, tftp.read('large', 'blksize', '1024')),
+    answer(1, 5, tftp.optionsAck('blksize', '1024')),
+    answer(2, 5, tftp.data(65_535, 1024)),
+    answer(3, 5, tftp.data(0, 1024)),
+    answer(4, 5, tftp.data(1, 1024)),
+    answer(5, 5, tftp.data(2, 0)),
+  ])
+  expect(requests).toMatchObject([{ status: 'complete', bytes: 65_537 * 1024 }])
+})
+
+test('what is not there, is refused, or was only asked for its size is told apart', () => {
+  const { requests } = readCapture([
+    ask(0, 1, tftp.read('absent')),
+    answer(1, 1, tftp.error(1, 'File not found')),
+    ask(2, 2, tftp.read('../secret')),
+    answer(3, 2, tftp.error(2, 'Access violation')),
+    ask(4, 3, tftp.read('sized', 'tsize', '0')),
+    answer(5, 3, tftp.optionsAck('tsize', '5')),
+    ask(6, 3, tftp.error(8, 'User aborted')),
+    ask(7, 4, tftp.read('slow')),
+    answer(8, 4, tftp.data(1, 512)),
+  ])
+  expect(requests.map(({ path, status, code, bytes }) => [path, status, code, bytes])).toEqual([
+    ['absent', 'not found', 1, 0],
+    ['../secret', 'failed', 2, 0],
+    ['sized', 'aborted', 8, 0],
+    ['slow', 'pending', undefined, 512],
+  ])
+})
+
+test('a lease is followed from the question to the acknowledgement', () => {
+  const client = {
+    options: {
+      60: Buffer.from('PXEClient:Arch:00007:UNDI:003010'),
+      77: Buffer.from('iPXE'),
+      93: Buffer.from([0, 7]),
+      97: Buffer.from(`00${'0123456789abcdef'.repeat(2)}`, 'hex'),
+    },
+  }
+  const server = { address: [10, 0, 2, 15], file: 'boot.ipxe' }
+  const fromGuest = (atUs: number, payload: Buffer) => ({ atUs, frame: udpFrame([68, 67], payload) })
+  const toGuest = (atUs: number, payload: Buffer) => ({ atUs, frame: udpFrame([67, 68], payload) })
+  const { dhcp } = readCapture([
+    fromGuest(0, dhcpMessage(1, client)),
+    toGuest(1000, dhcpMessage(2, server)),
+    fromGuest(2000, dhcpMessage(3, client)),
+    toGuest(5000, dhcpMessage(5, server)),
+  ])
+  expect(dhcp).toEqual([
+    {
+      mac: '52:54:00:aa:bb:cc',
+      messages: ['DISCOVER', 'OFFER', 'REQUEST', 'ACK'],
+      isGranted: true,
+      address: '10.0.2.15',
+      bootfile: 'boot.ipxe',
+      vendorClass: 'PXEClient:Arch:00007:UNDI:003010',
+      userClass: 'iPXE',
+      firmware: 'uefi-x64',
+      uuid: '01234567-89ab-cdef-0123-456789abcdef',
+      startedAt: expect.any(Date),
+      durationMs: 5,
+    },
+  ])
+})
+
+test('a question without an answer is no lease', () => {
+  const { dhcp } = readCapture([{ atUs: 0, frame: udpFrame([68, 67], dhcpMessage(1)) }])
+  expect(dhcp).toMatchObject([
+    { messages: ['DISCOVER'], isGranted: false, address: undefined, firmware: 'unknown', uuid: undefined },
+  ])
+})
+
+test('other packets are passed over', () => {
+  const { requests, dhcp } = readCapture([
+    { atUs: 0, frame: Buffer.alloc(10) },
+    { atUs: 1, frame: Buffer.alloc(60) },
+    { atUs: 2, frame: udpFrame([53, 1234], Buffer.alloc(100)) },
+    { atUs: 3, frame: udpFrame([68, 67], Buffer.alloc(20)) },
+    answer(4, 9, tftp.data(1, 5)),
+  ])
+  expect([requests, dhcp]).toEqual([[], []])
+})
