@@ -37,7 +37,7 @@ export const ROWS = [
   {
     known: '`-fda`, `-fdb`',
     options: ['fda', 'fdb'],
-    tests: [disks('the firmware boots from a floppy disk')],
+    tests: [disks('the firmware of a machine %s boots from a floppy disk')],
   },
   {
     known: '`-hda` … `-hdd`, a disk image alone',
