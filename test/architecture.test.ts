@@ -31,6 +31,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'src/warm': ['src/errors', 'src/common', 'src/spec', 'src/budget', 'src/image', 'src/vm'],
   'src/libvirt': ['src/errors', 'src/spec'],
   'src/launch': [
+    'src/command-line',
     'src/libvirt',
     'src/errors',
     'src/common',
@@ -41,6 +42,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/vm',
     'src/warm',
   ],
+  'src/command-line': ['src/errors', 'src/common', 'src/spec'],
   'src/cli': [
     'src/errors',
     'src/common',

@@ -1,5 +1,6 @@
 import { parseAliases, parseInterfaces } from './interfaces.mjs'
 import { code, fence, madeFrom, table, value } from './markdown.mjs'
+import { ROWS } from './rows.mjs'
 
 const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
@@ -12,6 +13,7 @@ const GROUPS = [
   ['Firmware and boot', 'src/spec/options/firmware.ts', 'BootOptionGroup'],
   ['Network', 'src/spec/options/network.ts', 'NetworkOptionGroup'],
   ['Display, sound and other devices', 'src/spec/options/devices.ts', 'DeviceOptionGroup'],
+  ['Debugging', 'src/spec/options/debug.ts', 'DebugOptionGroup'],
   ['The run', OPTIONS, 'RunOptions'],
 ]
 
@@ -79,6 +81,7 @@ export async function optionsPage({ read, load }) {
   }
   parts.push(`### DiskFormat`, `One of ${DISK_FORMATS.map((name) => code(`'${name}'`)).join(', ')}.`)
   parts.push('# Options of calls', ...callTables(read))
+  parts.push('# From qemu-kvm', ...rowTable())
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
 }
 
@@ -116,6 +119,21 @@ function meaningOf({ name, text }, prefix) {
   const meaning = text || COMMON[name]
   if (meaning) return meaning
   throw new Error(`docs/generate: nothing says what the option ${prefix}${name} means`)
+}
+
+/** What people know, what it is here, and the test in which it is seen. */
+function rowTable() {
+  const rows = ROWS.map(({ known, options, tests = [], gap }) => [
+    known,
+    options.map(code).join(', '),
+    gap === undefined
+      ? tests.map(([file, title]) => `${title} ([${file.split('/').at(-1)}](../${file}))`).join('; ')
+      : 'none yet',
+  ])
+  return [
+    'What has a name on the command line of `qemu-kvm`, the options that it has become, and the tests that start a guest, or QEMU, and see it. A whole command line is taken by `commandLine`.',
+    table(['On the command line', 'Option', 'Seen in the test'], rows),
+  ]
 }
 
 function callTables(read) {

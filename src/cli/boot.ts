@@ -9,7 +9,7 @@ export interface BootFlags extends GuestFlags {
 }
 
 /** Boots a guest and gives its terminal to the person: a shell over SSH, or the serial console. */
-export async function bootInteractive(image: string, flags: BootFlags): Promise<number> {
+export async function bootInteractive(image: string | undefined, flags: BootFlags): Promise<number> {
   const options = readGuestFlags(image, flags, (path) => readFileSync(path, 'utf8'))
   const say = flags.quiet === true ? () => {} : (line: string) => process.stderr.write(`withvm: ${line}\n`)
   if (flags.console === true) {

@@ -5,6 +5,7 @@ import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.j
 
 /** What the command line of `withvm run` and `withvm boot` can say of a guest, as commander gives it. */
 export interface GuestFlags extends ImageFlags {
+  readonly from?: string
   readonly memory?: string
   readonly cpus?: string
   readonly cpu?: string
@@ -22,6 +23,10 @@ export interface GuestFlags extends ImageFlags {
 /** Gives a command the options that describe a guest. */
 export function addGuestFlags(command: Command): Command {
   return addImageFlags(command)
+    .option(
+      '--from <line>',
+      "what to boot, as a command line of QEMU: 'qemu-kvm -m 512 -hda linux.img'; in place of an image",
+    )
     .option('-m, --memory <size>', "RAM: MiB, or with a unit, as '1G'")
     .option('--cpus <number>', 'how many CPUs')
     .option('--cpu <model>', 'the CPU model')
@@ -46,7 +51,7 @@ function collect(value: string, earlier: readonly string[] = []): string[] {
 
 /** Turns flags into options; their values are checked with all others, by what starts the guest. */
 export function readGuestFlags(
-  image: string,
+  image: string | undefined,
   flags: GuestFlags,
   readKey: (path: string) => string,
 ): VMOptions<VM> {
@@ -55,7 +60,9 @@ export function readGuestFlags(
     ...(flags.identity === undefined ? {} : { privateKey: readKey(flags.identity) }),
   }
   return {
-    image: readImageSource(image, flags),
+    // A command and a shell are both reached by SSH.
+    ...(flags.from === undefined ? {} : { commandLine: flags.from, ready: 'ssh' }),
+    ...(flags.from === undefined && image !== undefined ? { image: readImageSource(image, flags) } : {}),
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: Number(flags.cpus) }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),

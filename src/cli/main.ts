@@ -39,21 +39,28 @@ function buildProgram(): Command {
 
   addGuestFlags(program.command('run'))
     .description('run one command in a fresh guest, and end with its exit code')
-    .argument('<image>', IMAGE_HELP)
+    .argument('[image]', IMAGE_HELP)
     .argument(
-      '<command...>',
+      '[command...]',
       'after `--`: one word is a line for the shell, several are a program and its arguments',
     )
-    .action(async (image: string, command: string[], flags: GuestFlags) => {
+    .action(async (image: string | undefined, command: string[], flags: GuestFlags, self: Command) => {
       const { runCommand } = await import('./run.js')
-      process.exitCode = await runCommand(image, command, flags)
+      // With `--from` there is no image, so the first word is the command's.
+      const words = [...(flags.from === undefined || image === undefined ? [] : [image]), ...command]
+      if (image === undefined && flags.from === undefined)
+        self.error("error: missing required argument 'image'")
+      if (words.length === 0) self.error("error: missing required argument 'command'")
+      process.exitCode = await runCommand(image, words, flags)
     })
 
   addGuestFlags(program.command('boot'))
     .description('boot a guest and open a shell in it; it is thrown away at the end')
-    .argument('<image>', IMAGE_HELP)
+    .argument('[image]', IMAGE_HELP)
     .option('-c, --console', 'the serial console, from the first byte on, in place of a shell over SSH')
-    .action(async (image: string, flags: BootFlags) => {
+    .action(async (image: string | undefined, flags: BootFlags, self: Command) => {
+      if (image === undefined && flags.from === undefined)
+        self.error("error: missing required argument 'image'")
       const { bootInteractive } = await import('./boot.js')
       process.exitCode = await bootInteractive(image, flags)
     })

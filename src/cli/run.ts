@@ -5,7 +5,7 @@ import { passThrough } from './remote-command.js'
 
 /** Runs one command in a fresh guest with this process's streams, and gives its exit code. */
 export async function runCommand(
-  image: string,
+  image: string | undefined,
   command: readonly string[],
   flags: GuestFlags,
 ): Promise<number> {

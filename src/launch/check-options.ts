@@ -2,6 +2,7 @@ import { findQemu, type QemuBinary } from '../host/qemu-binary.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { findFileProblems, findQemuProblems } from '../vm/host-problems.js'
+import { findResourceProblems } from '../vm/host-resources.js'
 import type { VM } from '../vm/vm.js'
 
 /** Finds all that is wrong with the options before anything is acquired. Gives the QEMU that they are for. */
@@ -11,7 +12,11 @@ export async function checkOptions(options: VMOptions<VM>): Promise<QemuBinary> 
   const finding = findQemu({ qemu: typeof options?.qemu === 'string' ? options.qemu : undefined })
   finding.catch(() => {}) // what is wrong with the options comes first
   const ofHost = isObject
-    ? [findFileProblems(options), finding.then((qemu) => findQemuProblems(options, qemu))]
+    ? [
+        findFileProblems(options),
+        findResourceProblems(options),
+        finding.then((qemu) => findQemuProblems(options, qemu)),
+      ]
     : []
   const found = await Promise.allSettled(ofHost)
   const known = new Set(problems.map(({ path }) => path))

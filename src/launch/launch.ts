@@ -28,6 +28,7 @@ import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions } from './check-options.js'
 import { mergeDomain } from './import-domain.js'
+import { mergeCommandLine } from './merge-command-line.js'
 import { findParts, openDisks } from './parts.js'
 
 /**
@@ -97,11 +98,13 @@ interface LaunchPlan {
 }
 
 async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
-  const { options, notCarriedOver } = await mergeDomain(given)
+  const { options: read, translated } = await mergeCommandLine(given)
+  const { options, notCarriedOver } = await mergeDomain(read)
   const qemu = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir)
   const { spec, host } = await planMachine(options, qemu, log)
   if (notCarriedOver.length > 0) {
@@ -116,6 +119,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
     keepMs,
     signal: options.signal,
     log,
+    translated,
     notCarriedOver,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []

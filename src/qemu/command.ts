@@ -47,6 +47,8 @@ export interface Wiring {
   readonly serialLog: string
   readonly agentSocket: string
   readonly residentSocket: string
+  /** Where we listen for each of the spec's ports, in their order. */
+  readonly portSockets?: readonly string[]
   /** The address of the card by which the guest is reached. */
   readonly mac: string
   /** The addresses of the other cards, in their order. */

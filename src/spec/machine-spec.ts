@@ -2,8 +2,9 @@ import type { BaseImage } from './base-image.js'
 import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
 import type { NetbootSpec } from './netboot-spec.js'
-import type { DeviceOptions, WatchdogOptions } from './options/devices.js'
-import type { AccelOption, ClockOptions, CpuTopology } from './options/machine.js'
+import type { DebugOptions } from './options/debug.js'
+import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
+import type { AccelOption, ClockOptions, CpuTopology, MemoryOptions } from './options/machine.js'
 import type { LoginOptions, ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
@@ -41,8 +42,13 @@ export interface TimeoutSpec {
 /** A network card, and the user-mode network behind it. */
 export interface NetworkSpec {
   readonly model: string
+  readonly id: string | undefined
+  readonly address: string | undefined
+  readonly vectors: number | undefined
   readonly mac: string | undefined
   readonly bootIndex: number | undefined
+  /** What is behind the card; undefined for a user-mode network of its own. */
+  readonly link: { readonly tap: string } | { readonly hub: string } | undefined
   readonly internet: boolean
   readonly tftp: string | undefined
   readonly bootfile: string | undefined
@@ -87,14 +93,22 @@ export interface MachineSpec<VM = unknown> {
   readonly memoryBytes: number
   /** What may be plugged in later. */
   readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
+  /** How the host keeps the guest's RAM. */
+  readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
   readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] }>
   readonly rtc: ClockOptions
   readonly firmware: FirmwareSpec
   readonly tpm: { readonly version: '1.2' | '2.0'; readonly model: 'tis' | 'crb' } | undefined
   readonly bootOrder: string | undefined
+  readonly bootOnce: string | undefined
   readonly bootMenu: boolean
   readonly directBoot:
-    | { readonly kernel: string; readonly initrd: string | undefined; readonly append: string }
+    | {
+        readonly kernel: string
+        readonly initrd: string | undefined
+        readonly dtb: string | undefined
+        readonly append: string
+      }
     | undefined
   readonly image: BaseImage | undefined
   readonly systemDisk: SystemDiskSpec
@@ -104,6 +118,9 @@ export interface MachineSpec<VM = unknown> {
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
   readonly devices: DeviceSpec
+  /** Character devices beside the console. */
+  readonly ports: ReadonlyArray<Required<PortOptions>>
+  readonly debug: DebugOptions
   /** What the guest is given by TFTP and HTTP; undefined where nothing is. */
   readonly netboot: NetbootSpec | undefined
   /** All forwarded ports; the one for SSH first, where there is SSH. */

@@ -3,6 +3,7 @@ import { parseDuration } from '../common/duration.js'
 import type { VMOptions } from './options.js'
 import { bootRules } from './schema/boot.js'
 import { cloudInit } from './schema/cloud-init.js'
+import { debugRules } from './schema/debug.js'
 import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
 import { login, ssh } from './schema/login.js'
@@ -29,9 +30,11 @@ export const optionSchema = z.strictObject({
   ...bootRules,
   ...networkRules,
   ...deviceRules,
+  ...debugRules,
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),
+  commandLine: text('a command line of QEMU'),
   libvirtXML: text('a domain of libvirt, or the path of its XML'),
   qemu: path('a QEMU program'),
   cloudInit: z.union([z.literal(false), cloudInit]).optional(),

@@ -1,4 +1,5 @@
 import type { Duration } from '../common/duration.js'
+import type { DebugOptionGroup } from './options/debug.js'
 import type { DeviceOptionGroup } from './options/devices.js'
 import type { DiskOptionGroup } from './options/disks.js'
 import type { BootOptionGroup } from './options/firmware.js'
@@ -89,6 +90,13 @@ export type ReadyOption<VM = unknown> =
 /** How a guest is started, used and thrown away. */
 export interface RunOptions<VM = unknown> {
   /**
+   * A command line of QEMU, as a shell takes it: `'qemu-kvm -m 512 -hda linux.img'`. It is turned into options, and what has no option
+   * into `qemuArgs`; options beside it count in place of what it says, and what neither says is as everywhere in withvm. What became of
+   * flags that QEMU dropped is in `vm.translated`. A guest of an image of your own counts as ready once QEMU runs, unless `ssh` or `ready` is
+   * given. @default none
+   */
+  readonly commandLine?: string
+  /**
    * A domain of libvirt: the path of its XML, or the text itself. It is turned into options; those beside it count in place of what it
    * says. What has no place in them is in `vm.notCarriedOver`. @default none
    */
@@ -159,4 +167,5 @@ export interface VMOptions<VM = unknown>
     BootOptionGroup,
     NetworkOptionGroup,
     DeviceOptionGroup,
+    DebugOptionGroup,
     RunOptions<VM> {}

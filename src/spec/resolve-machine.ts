@@ -25,8 +25,8 @@ export function countArranged(
 export function resolveMemory(
   options: Pick<MachineOptions, 'memory' | 'numa'>,
   fallback: number,
-): Pick<MachineSpec, 'memoryBytes' | 'memoryGrowth' | 'numa'> {
-  const { size, max, slots } = readMemory(options.memory)
+): Pick<MachineSpec, 'memoryBytes' | 'memoryGrowth' | 'memoryBacking' | 'numa'> {
+  const { size, max, slots, ...backing } = readMemory(options.memory)
   const numa = (options.numa ?? []).map(({ memory, cpus = [] }) => ({
     memoryBytes: parseMemorySize(memory) ?? 0,
     cpus,
@@ -36,6 +36,9 @@ export function resolveMemory(
   return {
     memoryBytes: parseMemorySize(size) ?? (ofNodes || fallback),
     memoryGrowth: mostBytes === undefined ? undefined : { mostBytes, slots: slots ?? DEFAULT_SLOTS },
+    memoryBacking: Object.fromEntries(
+      Object.entries(backing).filter(([name, value]) => value !== (name === 'merge')),
+    ),
     numa,
   }
 }

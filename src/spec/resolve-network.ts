@@ -13,8 +13,17 @@ export function listNetworks({ network }: Pick<NetworkOptionGroup, 'network'>): 
 export function resolveNetwork(options: NetworkOptions = {}, index = 0): NetworkSpec {
   return {
     model: options.model ?? DEFAULTS.networkModel,
+    id: options.id,
+    address: options.address,
+    vectors: options.vectors,
     mac: options.mac,
     bootIndex: options.bootIndex,
+    link:
+      options.tap === undefined
+        ? options.hub === undefined
+          ? undefined
+          : { hub: options.hub }
+        : { tap: options.tap },
     internet: options.internet ?? false,
     tftp: options.tftp === undefined ? undefined : resolve(options.tftp),
     bootfile: options.bootfile,

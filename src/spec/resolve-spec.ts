@@ -5,6 +5,7 @@ import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
+import type { DebugOptions } from './options/debug.js'
 import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
@@ -41,6 +42,7 @@ export function resolveSpec<VM>(
     firmware,
     tpm: resolveTpm(options),
     bootOrder: options.boot,
+    bootOnce: options.bootOnce,
     bootMenu: options.bootMenu ?? false,
     directBoot: resolveDirectBoot(options, image),
     image,
@@ -49,6 +51,8 @@ export function resolveSpec<VM>(
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
     devices: resolveDevices(options),
+    ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
+    debug: resolveDebug(options),
     netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
     ssh,
@@ -67,6 +71,10 @@ export function resolveSpec<VM>(
     },
     qemuArgs: options.qemuArgs ?? [],
   }
+}
+
+function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
+  return debug.logFile === undefined ? debug : { ...debug, logFile: resolve(debug.logFile) }
 }
 
 /**
@@ -89,11 +97,13 @@ function resolveSystemDisk<VM>(
   const disk = resolveConnection(readSystemDisk(options).connection)
   const mayBeMissed = cloudInit !== undefined && disk.interface !== 'virtio'
   const isOrdered = hasBootIndex(options) || WITHOUT_BOOT_INDEX.includes(disk.interface)
-  const isFirst = options.boot === undefined || options.boot.startsWith('c')
+  const isFirst = (options.bootOnce ?? options.boot ?? 'c').startsWith('c')
   return mayBeMissed && !isOrdered && isFirst ? { ...disk, bootIndex: 1 } : disk
 }
 
 function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
+  // Nothing happens in a guest whose processors wait.
+  if (options.debug?.paused === true) return 'none'
   if (!hasSsh(options)) return options.login === undefined ? 'none' : 'login'
   return options.cloudInit ? 'cloud-init' : 'ssh'
 }
@@ -149,7 +159,8 @@ function resolveDirectBoot<VM>(
   const given = typeof options.append === 'string' ? [options.append] : (options.append ?? [])
   if (options.kernel !== undefined) {
     const initrd = options.initrd === undefined ? undefined : resolve(options.initrd)
-    return { kernel: resolve(options.kernel), initrd, append: given.join(' ') }
+    const dtb = options.dtb === undefined ? undefined : resolve(options.dtb)
+    return { kernel: resolve(options.kernel), initrd, dtb, append: given.join(' ') }
   }
   if (choosesByFirmware(options) || image?.directBoot === undefined) return undefined
   const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
@@ -160,14 +171,14 @@ function resolveDirectBoot<VM>(
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
     initrd,
+    dtb: undefined,
     append: [...append, ...(isSimple ? appendForOneCpu : []), ...given].join(' '),
   }
 }
 
 function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
-  const isMenu = options.bootMenu === true
-  if (options.netboot !== undefined) return true
-  return options.boot !== undefined || isMenu || hasBootIndex(options)
+  const isSaid = options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
+  return isSaid || options.netboot !== undefined || hasBootIndex(options)
 }
 
 function hasBootIndex<VM>(options: VMOptions<VM>): boolean {

@@ -8,6 +8,7 @@ import { findNetworkConflicts } from './conflicts/network.js'
 import type { Report } from './conflicts/report.js'
 import { findNetbootConflicts } from './netboot-schema.js'
 import { optionSchema } from './option-schema.js'
+import type { PortOptions } from './options/devices.js'
 import type { VMOptions } from './options.js'
 import { readMemory } from './resolve-machine.js'
 import { formatBytes, parseMemorySize } from './units.js'
@@ -90,6 +91,20 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   if (options.initrd !== undefined && options.kernel === undefined) {
     report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
   }
+  if (options.dtb !== undefined && options.kernel === undefined) {
+    report('dtb', formatValue(options.dtb), "'kernel' beside it: a device tree is loaded with a kernel")
+  }
+  if (Array.isArray(options.ports)) reportPorts(options.ports, report)
+  if (options.debug?.paused === true && options.ready !== undefined && options.ready !== 'none') {
+    report(
+      'ready',
+      `${formatValue(options.ready)} together with debug: { paused: true }`,
+      "'none': the processors wait",
+    )
+  }
+  if (options.debug?.logFile !== undefined && options.debug.log === undefined) {
+    report('debug.logFile', formatValue(options.debug.logFile), '`debug.log` beside it: what is logged')
+  }
   reportReady(options, report)
   if (
     typeof options.ssh === 'object' &&
@@ -107,6 +122,25 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
     findNetworkConflicts(options, report)
   }
   return problems
+}
+
+/** A PC has four serial ports, one of them the console, and three parallel ones. */
+const MOST_PORTS = { serial: 3, parallel: 3, virtio: 28 } as const
+
+function reportPorts(ports: readonly PortOptions[], report: Report): void {
+  const names = new Set<string>()
+  const counts = { serial: 0, parallel: 0, virtio: 0 }
+  ports.forEach((port, index) => {
+    const { name, type = 'virtio' } = port ?? {}
+    if (names.has(name)) report(`ports[${index}].name`, `"${name}"`, 'another name than those before it')
+    names.add(name)
+    if (!(type in counts) || ++counts[type] <= MOST_PORTS[type]) return
+    report(
+      `ports[${index}].type`,
+      `${counts[type]} ports of the type '${type}'`,
+      `no more than ${MOST_PORTS[type]}`,
+    )
+  })
 }
 
 function reportReady({ ready, ssh, login, cloudInit }: VMOptions, report: Report): void {

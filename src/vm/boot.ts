@@ -11,6 +11,7 @@ import type { QemuCommand } from '../qemu/command.js'
 import { isPortTaken } from '../qemu/start-failure.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { Translation } from '../spec/translation.js'
 import { addEvidence } from './diagnostics.js'
 import { describeGuestKind } from './guest-kind.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
@@ -36,6 +37,8 @@ export interface BootOptions {
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
+  /** What became of a command line's parts that are not as they were. */
+  readonly translated?: readonly Translation[]
   /** What of a domain of libvirt its options do not have. */
   readonly notCarriedOver?: readonly NotCarriedOver[]
   /** Called with the id of each QEMU as soon as it runs. */
@@ -198,6 +201,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     serialLog: workspace.path('serial.log'),
     agentSocket: listeners.agent.path,
     residentSocket: listeners.resident.path,
+    portSockets: machine.guestPorts.map(({ listener }) => listener.path),
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,

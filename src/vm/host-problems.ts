@@ -16,6 +16,7 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
   const problems = await Promise.all([
     checkPath('kernel', options.kernel, 'file'),
     checkPath('initrd', options.initrd, 'file'),
+    checkPath('dtb', options.dtb, 'file'),
     ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
     checkPath(
       'firmware.vars',

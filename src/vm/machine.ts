@@ -1,5 +1,6 @@
 import type { Lease } from '../budget/lease.js'
 import type { GuestAgent } from '../channel/agent/guest-agent.js'
+import type { GuestPort } from '../channel/port/guest-port.js'
 import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
@@ -12,6 +13,7 @@ import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { Translation } from '../spec/translation.js'
 import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
 import type { Transcript } from './transcript.js'
@@ -95,6 +97,8 @@ export interface Machine {
     readonly agent: UnixListener
     readonly resident: UnixListener
   }
+  /** The character devices that the author asked for, each with where we listen for it. */
+  readonly guestPorts: ReadonlyArray<{ readonly listener: UnixListener; readonly port: GuestPort }>
   readonly serial: SerialConsole
   /** What was said to the monitor, and which commands were run in the guest. */
   readonly transcripts: { readonly qmp: Transcript; readonly commands: Transcript }
@@ -121,6 +125,7 @@ export interface Machine {
   readonly ports: PortReservation
   setPorts(ports: PortReservation): void
   log: (line: string) => void
+  translated: readonly Translation[]
   notCarriedOver: readonly NotCarriedOver[]
   /** The QEMU of the newest power-on. */
   readonly process: QemuProcess | undefined

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
 import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
+import { GuestPort } from '../channel/port/guest-port.js'
 import { Resident } from '../channel/resident/resident.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
 import { generateSshKeyPair } from '../channel/ssh/keys.js'
@@ -17,6 +18,7 @@ import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { Translation } from '../spec/translation.js'
 import { defaultWaitMs } from './checks/wait-until.js'
 import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
@@ -48,6 +50,7 @@ export async function prepareMachine(
     readonly tmpdir: string | undefined
     readonly log: (line: string) => void
     readonly startedFrom: StartedFrom
+    readonly translated?: readonly Translation[]
     readonly lease: Lease
     readonly notCarriedOver?: readonly NotCarriedOver[]
     readonly memoryFile?: string | undefined
@@ -98,6 +101,7 @@ export async function prepareMachine(
     firmware,
     ports,
     serialLog,
+    guestPorts,
     netboot,
   ] = await settleAll([
     listen('qmp.sock'),
@@ -112,6 +116,12 @@ export async function prepareMachine(
     copyVariables(workspace, spec, host),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
+    Promise.all(
+      spec.ports.map(async ({ name }, index) => ({
+        listener: await listen(`port${index}.sock`),
+        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host) }),
+      })),
+    ),
     acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
   ])
   let reservation = ports
@@ -128,6 +138,7 @@ export async function prepareMachine(
     workspace,
     keeper,
     listeners: { qmp, serial, agent, resident },
+    guestPorts,
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),
       defaultTimeout: defaultWaitMs(host),
@@ -154,6 +165,7 @@ export async function prepareMachine(
       reservation = other
     },
     log: settings.log,
+    translated: settings.translated ?? [],
     notCarriedOver: settings.notCarriedOver ?? [],
     get process() {
       return process
@@ -167,6 +179,7 @@ export async function prepareMachine(
     machine.serial.close()
     machine.agent.close()
     machine.resident.close()
+    for (const { port } of guestPorts) port.close()
   })
   return machine
 }

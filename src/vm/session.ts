@@ -77,11 +77,12 @@ export class Session {
     signal: AbortSignal | undefined,
   ): Promise<Session> {
     signal?.throwIfAborted()
-    const { listeners, serial, agent, resident, workspace } = machine
+    const { listeners, guestPorts, serial, agent, resident, workspace } = machine
     const cleanup = new CleanupStack()
     const watch = new GuestWatch()
     try {
-      await Promise.all(Object.values(listeners).map((listener) => listener.discard()))
+      const all = [...Object.values(listeners), ...guestPorts.map(({ listener }) => listener)]
+      await Promise.all(all.map((listener) => listener.discard()))
       const qemu = await QemuProcess.start(command, workspace.dir, {
         endsWithUs: machine.keeper === undefined,
       })
@@ -104,10 +105,11 @@ export class Session {
         listeners.serial.accept(wait),
         listeners.agent.accept(wait),
         listeners.resident.accept(wait),
+        Promise.all(guestPorts.map(({ listener }) => listener.accept(wait))),
         writeFile(workspace.path(PID_FILE), String(qemu.pid)),
       ])
       connected.catch(() => {})
-      const [qmp, serialSocket, agentSocket, residentSocket] = await raceSignal(
+      const [qmp, serialSocket, agentSocket, residentSocket, portSockets] = await raceSignal(
         Promise.race([connected, failed.promise]),
         signal,
       ).catch(async (error: unknown) => {
@@ -120,6 +122,7 @@ export class Session {
       serial.attach(serialSocket)
       agent.attach(agentSocket)
       resident.attach(residentSocket)
+      for (const [index, socket] of portSockets.entries()) guestPorts[index]?.port.attach(socket)
       session.onReset(() => agent.restart())
       watchKvm(machine, session)
       watchLimits(machine, session)

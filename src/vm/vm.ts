@@ -1,4 +1,5 @@
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
+import type { GuestPort } from '../channel/port/guest-port.js'
 import { Keyboard } from '../channel/qmp/keyboard.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
@@ -9,6 +10,7 @@ import { VMError, vmError } from '../errors.js'
 import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { Translation } from '../spec/translation.js'
 import type { CheckLike } from './checks/combined.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
@@ -160,6 +162,11 @@ export class VM {
     return commandLineByHand(this.#machine)
   }
 
+  /** What became of the parts of `commandLine` that QEMU dropped, or that withvm does in a way of its own, each with the reason. */
+  get translated(): readonly Translation[] {
+    return this.#machine.translated
+  }
+
   /** What of the domain of `libvirtXML` has no place in the options, each with the reason. */
   get notCarriedOver(): readonly NotCarriedOver[] {
     return this.#machine.notCarriedOver
@@ -203,6 +210,23 @@ export class VM {
       expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none is)'}`,
       got: `${protocol} ${guestPort}`,
       hint: `add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
+    })
+  }
+
+  /**
+   * This end of a character device of `ports`.
+   * @throws {UsageError} INVALID_OPTIONS when there is none of that name.
+   * @example await vm.port('control').write('hello\n')
+   */
+  port(name: string): GuestPort {
+    const { guestPorts } = this.#machine
+    const found = guestPorts.find(({ port }) => port.name === name)
+    if (found !== undefined) return found.port
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The guest has no port '${name}'.`,
+      expected: `one of ${guestPorts.map(({ port }) => port.name).join(', ') || '(none is)'}`,
+      got: name,
+      hint: `add { name: '${name}' } to \`ports\`.`,
     })
   }
 

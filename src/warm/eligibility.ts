@@ -26,8 +26,8 @@ const ROWS: readonly Row<never>[] = [
     reason: 'with a `ready` of its own the test is to see the guest boot',
   },
   {
-    applies: ({ bootOrder, bootMenu, netboot }) =>
-      bootOrder !== undefined || bootMenu || netboot !== undefined,
+    applies: ({ bootOrder, bootOnce, bootMenu, netboot }) =>
+      bootOrder !== undefined || bootOnce !== undefined || bootMenu || netboot !== undefined,
     reason: 'a boot order and network boots are about booting',
   },
   {
@@ -43,11 +43,24 @@ const ROWS: readonly Row<never>[] = [
   },
   {
     applies: ({ network, furtherNetworks }) =>
-      furtherNetworks.length > 0 || Object.values(network.addresses).some((value) => value !== undefined),
+      furtherNetworks.length > 0 ||
+      network.id !== undefined ||
+      network.address !== undefined ||
+      network.vectors !== undefined ||
+      Object.values(network.addresses).some((value) => value !== undefined),
     reason: 'a clone is given the default address of one card',
   },
   { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
   { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
+  {
+    applies: ({ debug }) => Object.keys(debug).length > 0,
+    reason: '`debug` is about what happens from the power button on',
+  },
+  { applies: ({ ports }) => ports.length > 0, reason: 'what crosses `ports` is of one guest alone' },
+  {
+    applies: ({ memoryBacking }) => Object.keys(memoryBacking).length > 0,
+    reason: 'the memory of a clone is a file that others share',
+  },
   {
     applies: ({ devices }) => devices.others.length > 0,
     reason: '`devices` may have some that cannot be frozen',

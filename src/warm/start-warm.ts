@@ -44,6 +44,7 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
   if (ready !== undefined) {
     const { startedFrom } = ready.machine
     ready.machine.log = log
+    ready.machine.translated = order.settings.translated ?? []
     ready.machine.notCarriedOver = order.settings.notCarriedOver ?? []
     if (startedFrom.kind !== 'cold')
       ready.machine.startedFrom = { kind: 'stand-by', template: startedFrom.template }

@@ -13,6 +13,7 @@ import {
   type NetbootOptions,
   netboot,
   type PreparedImage,
+  type Translation,
   type VM,
   type VMError,
   type VMOptions,
@@ -44,6 +45,15 @@ test('options have completion, and what does not exist is no option', () => {
   void launchVM({ timeouts: { start: '30' } })
   // @ts-expect-error a forward without the guest's port
   void launchVM({ hostfwd: [{ host: 80 }] })
+})
+
+test('a command line is an option, and what became of it is told', () => {
+  const vm = {} as VM
+  expectTypeOf<{ commandLine: 'qemu -hda linux.img' }>().toExtend<VMOptions>()
+  expectTypeOf(vm.translated).toEqualTypeOf<readonly Translation[]>()
+  expectTypeOf(vm.port('control').waitFor(/x/)).resolves.toBeString()
+  // @ts-expect-error a port of no kind that there is
+  void launchVM({ ports: [{ name: 'a', type: 'usb' }] })
 })
 
 test('network boots are told by a plain object, or a builder of one', () => {

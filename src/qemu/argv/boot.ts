@@ -1,14 +1,16 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
-export function bootArgs({ bootOrder: order, bootMenu, directBoot }: MachineSpec): string[] {
+export function bootArgs({ bootOrder: order, bootOnce: once, bootMenu, directBoot }: MachineSpec): string[] {
   const args: string[] = []
   const menu = bootMenu ? 'on' : undefined
-  if (order !== undefined || bootMenu) args.push('-boot', joinOption('', { order, menu }))
+  const boot = joinOption('', { order, once, menu })
+  if (boot !== '') args.push('-boot', boot)
   if (directBoot !== undefined) {
-    const { kernel, initrd, append } = directBoot
+    const { kernel, initrd, dtb, append } = directBoot
     args.push('-kernel', kernel)
     if (initrd !== undefined) args.push('-initrd', initrd)
+    if (dtb !== undefined) args.push('-dtb', dtb)
     if (append !== '') args.push('-append', append)
   }
   return args

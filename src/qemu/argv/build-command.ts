@@ -4,14 +4,16 @@ import { bootArgs } from './boot.js'
 import { channelArgs, terminalArgs } from './channels.js'
 import { clockArgs } from './clock.js'
 import { cpuArgs } from './cpu.js'
+import { debugArgs } from './debug.js'
 import { deviceArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
-import { memoryArgs, memoryFileArgs } from './memory.js'
+import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
 import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
+import { portArgs, terminalPortArgs } from './ports.js'
 import { seedArgs } from './seed.js'
 
 /** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
@@ -25,14 +27,17 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...lockArgs(spec),
     ...clockArgs(spec),
     ...firmwareArgs(spec, wiring),
     ...bootArgs(spec),
     ...diskArgs(spec, wiring),
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
+    ...portArgs(spec, wiring),
     ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
+    ...debugArgs(spec),
     ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...sandboxArgs(wiring),
@@ -44,20 +49,28 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
 export function buildCommandByHand(
   spec: MachineSpec,
-  wiring: Pick<Wiring, 'qemuPath' | 'accelerator' | 'hostPorts' | 'mac' | 'furtherMacs' | 'firmware'>,
+  wiring: Pick<
+    Wiring,
+    'qemuPath' | 'accelerator' | 'hostPorts' | 'mac' | 'furtherMacs' | 'firmware' | 'tpmSocket'
+  >,
 ): QemuCommand {
   const args = [
     ...identityArgs(spec),
+    ...memoryFileArgs(spec, {}),
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
     ...memoryArgs(spec),
+    ...lockArgs(spec),
     ...clockArgs(spec),
-    ...firmwareArgs(spec, wiring),
+    ...firmwareArgs(spec, wiring, 'on'),
     ...bootArgs(spec),
     ...snapshotDiskArgs(spec),
     ...networkArgs(spec, wiring),
     ...terminalArgs(),
+    ...terminalPortArgs(spec),
+    ...tpmArgs(spec, wiring),
     ...deviceArgs(spec),
+    ...debugArgs(spec),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }

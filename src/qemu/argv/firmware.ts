@@ -1,20 +1,21 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskFile, Wiring } from '../command.js'
-import { joinOption } from './join-option.js'
+import { joinOption, type OptionValues } from './join-option.js'
 
 /** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. */
 export function firmwareArgs(
   { firmware: spec }: MachineSpec,
   { firmware }: Pick<Wiring, 'firmware'>,
+  snapshot?: 'on',
 ): string[] {
   if (firmware === undefined || spec.type === 'bios') return []
-  const flash = ({ path: file, format }: DiskFile, unit: number, readonly?: 'on') => [
+  const flash = ({ path: file, format }: DiskFile, unit: number, more: OptionValues) => [
     '-drive',
-    joinOption('', { if: 'pflash', unit, file, format, readonly }),
+    joinOption('', { if: 'pflash', unit, file, format, ...more }),
   ]
   // Only the firmware itself, in the system management mode, is to write to the variables.
   const secure = spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
-  return [...flash(firmware.code, 0, 'on'), ...flash(firmware.vars, 1), ...secure]
+  return [...flash(firmware.code, 0, { readonly: 'on' }), ...flash(firmware.vars, 1, { snapshot }), ...secure]
 }
 
 /** The program that emulates the TPM waits at a socket. */

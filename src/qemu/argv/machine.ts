@@ -1,12 +1,13 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
-import { RAM_ID } from './memory.js'
+import { hasOwnMemory, RAM_ID } from './memory.js'
 
 export function machineArgs(
-  { machine, firmware }: MachineSpec,
+  spec: MachineSpec,
   { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
 ): string[] {
+  const { machine, firmware, memoryBacking } = spec
   return [
     '-machine',
     // With graphics off, firmware and boot loaders talk on the serial console.
@@ -16,7 +17,8 @@ export function machineArgs(
       usb: 'off',
       ...fastPc(machine),
       smm: firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
-      'memory-backend': memoryFile === undefined ? undefined : RAM_ID,
+      'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
+      'memory-backend': memoryFile === undefined && !hasOwnMemory(spec) ? undefined : RAM_ID,
     }),
   ]
 }

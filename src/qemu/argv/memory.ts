@@ -22,15 +22,38 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
 }
 
 /** What is written only for this guest is copied page by page, so that many guests share one file. */
-export function memoryFileArgs(
-  { memoryBytes }: MachineSpec,
-  { memoryFile }: Pick<Wiring, 'memoryFile'>,
-): string[] {
-  if (memoryFile === undefined) return []
+export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, 'memoryFile'>): string[] {
+  const { memoryBytes } = spec
+  if (memoryFile === undefined) return ownMemoryArgs(spec)
   const { path, isWritten } = memoryFile
   const size = kibibytes(memoryBytes)
   const share = isWritten ? 'on' : 'off'
   return ['-object', joinOption('memory-backend-file', { id: RAM_ID, 'mem-path': path, size, share })]
+}
+
+/** Whether the machine's RAM is an object of its own, of which more can be said. */
+export function hasOwnMemory({ memoryBacking: { hugePages, preallocate } }: MachineSpec): boolean {
+  return Boolean(hugePages) || preallocate === true
+}
+
+function ownMemoryArgs(spec: MachineSpec): string[] {
+  const { memoryBytes, memoryBacking } = spec
+  if (!hasOwnMemory(spec)) return []
+  const { hugePages, preallocate } = memoryBacking
+  const isHuge = Boolean(hugePages)
+  const values = {
+    id: RAM_ID,
+    size: kibibytes(memoryBytes),
+    prealloc: preallocate === true ? 'on' : undefined,
+    hugetlb: isHuge ? 'on' : undefined,
+    hugetlbsize: isHuge ? (hugePages === '1G' ? '1G' : '2M') : undefined,
+  }
+  return ['-object', joinOption(isHuge ? 'memory-backend-memfd' : 'memory-backend-ram', values)]
+}
+
+/** What of the RAM is said to QEMU as a whole. */
+export function lockArgs({ memoryBacking: { lock } }: MachineSpec): string[] {
+  return lock === true ? ['-overcommit', 'mem-lock=on'] : []
 }
 
 function kibibytes(bytes: number): string {

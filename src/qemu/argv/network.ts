@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
@@ -13,18 +14,21 @@ export function networkArgs(
     netboot,
   }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot'>,
 ): string[] {
-  const { network, furtherNetworks, forwards, bootOrder } = spec
+  const { network, furtherNetworks, forwards, bootOrder, bootOnce } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
-  const isBooted = bootOrder?.includes('n') === true
+  const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
   const cards = [network, ...furtherNetworks].flatMap((card, index) => [
     '-netdev',
-    userNetwork(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
+    backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
       (index === 0 ? ports.join('') : ''),
     '-device',
     joinOption(card.model, {
       netdev: `net${index}`,
+      ...(card.id === undefined ? {} : { id: card.id }),
+      addr: card.address,
+      vectors: card.vectors,
       mac: index === 0 ? mac : furtherMacs[index - 1],
       bootindex: card.bootIndex,
       // A card's boot ROM is only of use where the firmware may boot from the network.
@@ -33,6 +37,25 @@ export function networkArgs(
     }),
   ])
   return [...cards, ...captureArgs(netboot)]
+}
+
+function backend(
+  card: NetworkSpec,
+  index: number,
+  servers: Readonly<Record<string, string | undefined>>,
+): string {
+  const { link } = card
+  if (link === undefined) return userNetwork(card, index, servers)
+  const id = `net${index}`
+  if ('tap' in link) return joinOption('tap', { id, ifname: link.tap, script: 'no', downscript: 'no' })
+  return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
+}
+
+/** A multicast group of this process's own for each name; by the loopback interface nothing leaves the host. */
+function hubAddress(name: string): string {
+  const digest = createHash('sha256').update(`${process.pid} ${name}`).digest()
+  const [a, b, c] = digest
+  return `239.${a}.${b}.${c}:${20_000 + (digest.readUInt16BE(3) % 10_000)}`
 }
 
 function isServed({ tftp }: NetworkSpec, index: number, { netboot }: MachineSpec): boolean {

@@ -1,5 +1,5 @@
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from '../list-disks.js'
-import type { DiskInterface, DiskOptions } from '../options/disks.js'
+import type { DiskConnection, DiskInterface, DiskOptions } from '../options/disks.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from '../resolve-network.js'
 import type { Report } from './report.js'
@@ -28,6 +28,8 @@ export function findDiskConflicts<VM>(options: VMOptions<VM>, report: Report): v
   if (options.image === false && options.systemDisk !== undefined) {
     report('systemDisk', 'how a disk is connected', 'nothing, as with `image: false` there is none')
   }
+  const { connection } = readSystemDisk(options)
+  checkConnection('systemDisk', connection, connection.interface ?? 'virtio', report)
   for (const { path, disk } of listDisks(options)) checkDisk(path, disk, report)
   reportDoublePlaces(options, report)
   reportDoubleBootIndexes(options, report)
@@ -54,13 +56,22 @@ function checkDisk(path: string, disk: DiskOptions, report: Report): void {
       "another interface, such as 'virtio', or media: 'cdrom'",
     )
   }
-  if (disk.serial !== undefined && WITHOUT_SERIAL.includes(kind)) {
+  checkConnection(path, disk, kind, report)
+  if (disk.snapshot === false) checkWrittenThrough(path, disk, isCd, report)
+}
+
+function checkConnection(
+  path: string,
+  { serial, bootIndex }: DiskConnection,
+  kind: DiskInterface,
+  report: Report,
+): void {
+  if (serial !== undefined && WITHOUT_SERIAL.includes(kind)) {
     report(`${path}.serial`, `a serial number at '${kind}'`, 'none: such a disk has no serial number')
   }
-  if (disk.bootIndex !== undefined && WITHOUT_BOOT_INDEX.includes(kind)) {
+  if (bootIndex !== undefined && WITHOUT_BOOT_INDEX.includes(kind)) {
     report(`${path}.bootIndex`, `a place in the boot order at '${kind}'`, 'another interface')
   }
-  if (disk.snapshot === false) checkWrittenThrough(path, disk, isCd, report)
 }
 
 /** What is written to is a file of the author's: what is kept for others, or read by them, is not. */

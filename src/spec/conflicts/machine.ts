@@ -44,6 +44,10 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   if (sizeBytes !== undefined && mostBytes !== undefined && mostBytes <= sizeBytes) {
     report('memory.max', formatBytes(mostBytes), `more than \`size\`, ${formatBytes(sizeBytes)}`)
   }
+  const { hugePages, preallocate } = readMemory(options.memory)
+  if ((hugePages || preallocate) && options.numa !== undefined) {
+    report('numa', 'nodes beside huge pages or memory that is given at the start', 'one of both')
+  }
   if (slots !== undefined && max === undefined) {
     report('memory.slots', `${slots}`, '`max` beside it: how much memory there may be in all')
   }

@@ -16,6 +16,7 @@ export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report)
     if (card.bootfile !== undefined && card.tftp === undefined) {
       report(`${path}.bootfile`, `"${card.bootfile}"`, `'${path}.tftp' beside it: the folder with that file`)
     }
+    checkLink(path, card, index, report)
     checkAddresses(path, card, index, report)
     const mac = card.mac?.toLowerCase()
     if (mac === undefined) return
@@ -23,6 +24,43 @@ export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report)
     if (other !== undefined) report(`${path}.mac`, `"${card.mac}"`, `another than that of ${other}`)
     macs.set(mac, path)
   })
+}
+
+const USER_NETWORK = [
+  'internet',
+  'tftp',
+  'bootfile',
+  'net',
+  'host',
+  'dhcpstart',
+  'dns',
+  'hostname',
+  'domainname',
+  'ipv6',
+]
+
+/** What is behind a card is one thing; behind the first it is QEMU's own network, by which the guest is reached. */
+function checkLink(path: string, card: NetworkOptions, index: number, report: Report): void {
+  const kind = card.tap === undefined ? (card.hub === undefined ? undefined : 'hub') : 'tap'
+  if (kind === undefined) return
+  const got = `"${card[kind]}"`
+  if (index === 0) {
+    report(
+      `${path}.${kind}`,
+      `${got} at the first card`,
+      'a further card: network: [{}, { … }], as the first is how the guest is reached',
+    )
+  }
+  if (card.tap !== undefined && card.hub !== undefined)
+    report(`${path}.tap`, `${got} beside \`hub\``, 'one of both')
+  const others = USER_NETWORK.filter((name) => Object.hasOwn(card, name))
+  if (others.length > 0) {
+    report(
+      `${path}.${others[0]}`,
+      `an option of QEMU's own network beside \`${kind}\``,
+      'a card of its own for each',
+    )
+  }
 }
 
 function checkAddresses(path: string, card: NetworkOptions, index: number, report: Report): void {

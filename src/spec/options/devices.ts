@@ -6,6 +6,14 @@ export interface DeviceOptions {
   readonly [property: string]: string | number | boolean
 }
 
+/** A character device of the guest, whose other end is `vm.port(name)`. */
+export interface PortOptions {
+  /** How the test calls it, and for a virtio port the guest too: `name` in a folder of `/sys/class/virtio-ports`. Letters, digits, `.`, `_`, `-`. */
+  readonly name: string
+  /** What it is: a port of virtio-serial, a serial port (the first is `/dev/ttyS1`), or a parallel port (QEMU: `-device virtserialport`, `isa-serial`, `isa-parallel`). @default 'virtio' */
+  readonly type?: 'virtio' | 'serial' | 'parallel'
+}
+
 /** A device that acts when the guest does not reset it in time. */
 export interface WatchdogOptions {
   /** Which (QEMU: `-device`). @default 'i6300esb' */
@@ -28,6 +36,8 @@ export interface DeviceOptionGroup {
   readonly balloon?: boolean
   /** A watchdog; `true` is one that resets the guest (QEMU: `-device i6300esb` and `-action`). @default false */
   readonly watchdog?: boolean | WatchdogOptions
+  /** Character devices beside the console (QEMU: `-chardev` and `-device`). @default none */
+  readonly ports?: readonly PortOptions[]
   /** Any other device of this host's QEMU (QEMU: `-device`). @default none */
   readonly devices?: readonly DeviceOptions[]
 }

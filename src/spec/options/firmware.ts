@@ -26,10 +26,14 @@ export interface BootOptionGroup {
   readonly kernel?: string
   /** The initial RAM file system for `kernel` (QEMU: `-initrd`). @default none */
   readonly initrd?: string
+  /** A device tree for `kernel`, on machines that have one (QEMU: `-dtb`). @default the machine's own */
+  readonly dtb?: string
   /** Arguments for the kernel, added behind what the image needs (QEMU: `-append`). @default none */
   readonly append?: string | readonly string[]
   /** The firmware's boot order, in place of the image's own kernel: `c` disk, `d` CD, `n` network (QEMU: `-boot order=`). @default QEMU's */
   readonly boot?: string
+  /** The boot order of the first start alone: what a guest reboots to is chosen by `boot` again (QEMU: `-boot once=`). @default as `boot` */
+  readonly bootOnce?: string
   /** Whether the firmware shows a boot menu, for as long as it does (QEMU: `-boot menu=`). @default false */
   readonly bootMenu?: boolean
 }

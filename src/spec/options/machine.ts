@@ -27,6 +27,14 @@ export interface MemoryOptions {
   readonly max?: MemorySize
   /** Slots for memory that is plugged in later, 1 to 255 (QEMU: `-m …,slots=`). @default none */
   readonly slots?: number
+  /** Whether RAM is on huge pages of the host, of 2 MiB, or of 1 GiB (QEMU: `-object memory-backend-memfd,hugetlb=`). @default false */
+  readonly hugePages?: boolean | '2M' | '1G'
+  /** Whether the host gives all RAM at the start, not page by page as it is used (QEMU: `-object memory-backend-…,prealloc=`). @default false */
+  readonly preallocate?: boolean
+  /** Whether the host may keep one copy of pages that are alike, where its KSM runs (QEMU: `-machine mem-merge=`). @default true */
+  readonly merge?: boolean
+  /** Whether RAM stays in the host's RAM, never in its swap (QEMU: `-overcommit mem-lock=`). @default false */
+  readonly lock?: boolean
 }
 
 /** One NUMA node of the guest. */

@@ -22,10 +22,26 @@ export interface NetworkOptions {
   readonly internet?: boolean
   /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
   readonly model?: string
+  /** The card's name at QEMU's monitor (QEMU: `-device …,id=`). @default none */
+  readonly id?: string
+  /** The card's slot on the PCI bus, as `0x10` or `10.1` (QEMU: `-device …,addr=`). @default the next that is free */
+  readonly address?: string
+  /** How many interrupt vectors a virtio card has, 0 for none of its own (QEMU: `-device …,vectors=`). @default QEMU's */
+  readonly vectors?: number
   /** The card's address, as `52:54:00:12:34:56` (QEMU: `-device …,mac=`). @default a random one of QEMU's range */
   readonly mac?: string
   /** The card's place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
   readonly bootIndex?: number
+  /**
+   * A network of no more than the cards of the same name, of all guests of this process: what is sent by one reaches the others. Not for the
+   * first card, by which the guest is reached (QEMU: `-netdev socket,mcast=`, in place of `vlan`). @default none
+   */
+  readonly hub?: string
+  /**
+   * A TAP interface of this host, which is there already and may be used by the user who runs the test: `ip tuntap add dev tap0 mode tap user
+   * NAME`. Not for the first card (QEMU: `-netdev tap,ifname=`). @default none
+   */
+  readonly tap?: string
   /** A folder that the guest reads by TFTP; to boot from it, `netboot` says more (QEMU: `-netdev user,tftp=`). @default none */
   readonly tftp?: string
   /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */

@@ -15,9 +15,11 @@ export const bootRules = {
   tpm: z.union([flag(), tpm]).optional(),
   kernel: path('a kernel'),
   initrd: path('an initial RAM file system'),
+  dtb: path('a device tree'),
   append: rule<string | readonly string[]>('kernel arguments, as text or a list of texts', (value) => {
     return isText(value) || (Array.isArray(value) && value.every(isText))
   }),
   boot: textLike("a boot order such as 'n' or 'cdn'", /^[a-p]+$/),
+  bootOnce: textLike("a boot order such as 'n' or 'cdn'", /^[a-p]+$/),
   bootMenu: flag(),
 }

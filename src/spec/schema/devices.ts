@@ -23,6 +23,11 @@ const device = z
     }
   })
 
+const port = z.strictObject({
+  name: required<string>('a name of letters, digits, ., _ and -', isName),
+  type: oneOf('virtio', 'serial', 'parallel'),
+})
+
 const watchdog = z.strictObject({
   model: oneOf('i6300esb', 'ib700'),
   action: oneOf('reset', 'shutdown', 'poweroff', 'pause', 'inject-nmi', 'none', 'debug'),
@@ -36,5 +41,6 @@ export const deviceRules = {
   rng: flag(),
   balloon: flag(),
   watchdog: z.union([flag(), watchdog]).optional(),
+  ports: z.array(port, { error: "a list such as [{ name: 'control' }]" }).optional(),
   devices: z.array(device, { error: "a list such as [{ driver: 'virtio-rng-pci' }]" }).optional(),
 }

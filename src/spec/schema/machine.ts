@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { count, isMemorySize, isText, memorySize, oneOf, required, rule, textLike } from './rules.js'
+import { count, flag, isMemorySize, isText, memorySize, oneOf, required, rule, textLike } from './rules.js'
 
 const cpuCount = () => count(1, 255)
 
@@ -10,6 +10,18 @@ const topology = z.strictObject({
   cores: cpuCount(),
   threads: cpuCount(),
   maxcpus: cpuCount(),
+})
+
+const memory = z.strictObject({
+  size: memorySize(),
+  max: memorySize(),
+  slots: count(1, 255),
+  hugePages: rule<boolean | '2M' | '1G'>("true, false, '2M' or '1G'", (value) => {
+    return [true, false, '2M', '1G'].includes(value as boolean)
+  }),
+  preallocate: flag(),
+  merge: flag(),
+  lock: flag(),
 })
 
 const numaNode = z.strictObject({
@@ -37,9 +49,7 @@ export const machineRules = {
   machine: textLike("a machine type, such as 'pc' or 'q35'", /^[\w.-]+$/),
   cpu: textLike("a CPU model, such as 'max' or 'qemu64,+rdrand'", /^[\w.,+=-]+$/),
   cpus: z.union([cpuCount(), topology]).optional(),
-  memory: z
-    .union([memorySize(), z.strictObject({ size: memorySize(), max: memorySize(), slots: count(1, 255) })])
-    .optional(),
+  memory: z.union([memorySize(), memory]).optional(),
   numa: z.array(numaNode, { error: "a list such as [{ memory: '128M', cpus: [0] }]" }).optional(),
   rtc: rtc.optional(),
 }

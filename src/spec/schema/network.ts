@@ -9,8 +9,13 @@ const address = () =>
 const card = z.strictObject({
   internet: flag(),
   model: textLike("a network card as QEMU names it, such as 'virtio-net-pci' or 'e1000'", /^[\w.-]+$/),
+  id: textLike('a name of letters, digits, ., _ and -', /^[A-Za-z][\w.-]*$/),
+  address: textLike("a PCI slot such as '0x10' or '10.1'", /^(0x)?[0-9a-f]{1,2}(\.[0-7])?$/i),
+  vectors: count(0, 2048),
   mac: textLike("an address such as '52:54:00:12:34:56'", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i),
   bootIndex: count(1, 1000),
+  hub: textLike('a name of letters, digits, ., _ and -', /^[A-Za-z0-9][\w.-]*$/),
+  tap: textLike("an interface such as 'tap0'", /^[A-Za-z0-9][\w.-]{0,14}$/),
   tftp: path('a folder'),
   bootfile: text('a file name'),
   net: rule<string>("a network such as '10.0.2.0/24'", (value) => {

@@ -1,0 +1,189 @@
+/**
+ * What people know from the command line of qemu-kvm: each with the options that it has become, and with the tests that boot a guest, or
+ * start QEMU, and see the effect. A test is named by its file and by its title; what has none yet is told as a gap.
+ */
+const OPTIONS = 'test/guest/options'
+const machine = (title) => [`${OPTIONS}/machine.test.ts`, title]
+const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
+const host = (title) => [`${OPTIONS}/host.test.ts`, title]
+const ports = (title) => [`${OPTIONS}/ports.test.ts`, title]
+const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
+
+const SYSTEM_DISK = disks('the firmware boots from a system disk at %s, %j')
+const FITTED = machine('the guest has the processors, nodes and memory that were asked for')
+const CARDS = machine('its cards are on networks of their own, with the addresses that were said')
+const NETWORK_BOOT = line(
+  'a line with a blank disk and a folder of TFTP boots from the network, by a card that it does not name',
+)
+
+/** @type {Array<{ known: string, options: string[], tests?: Array<[file: string, title: string]>, gap?: string }>} */
+export const ROWS = [
+  {
+    known: '`-name`',
+    options: ['name'],
+    tests: [
+      ['test/guest/resources.test.ts', 'a guest has the CPUs, the memory and the name that were asked for'],
+    ],
+  },
+  { known: '`-M`, `-M ?`', options: ['machine'], tests: [SYSTEM_DISK] },
+  { known: '`-m`', options: ['memory'], tests: [FITTED] },
+  {
+    known: '`-cpu`, `-cpu ?`',
+    options: ['cpu'],
+    tests: [host('a kernel is started with an initial RAM file system and arguments')],
+  },
+  { known: '`-smp`', options: ['cpus'], tests: [FITTED] },
+  { known: '`-numa`', options: ['numa'], tests: [FITTED] },
+  {
+    known: '`-fda`, `-fdb`',
+    options: ['fda', 'fdb'],
+    tests: [disks('the firmware of a machine %s boots from a floppy disk')],
+  },
+  {
+    known: '`-hda` … `-hdd`, a disk image alone',
+    options: ['hda', 'hdb', 'hdc', 'hdd'],
+    tests: [NETWORK_BOOT],
+  },
+  {
+    known: '`-cdrom`',
+    options: ['cdrom'],
+    tests: [disks('the place in the boot order decides, whatever there is else')],
+  },
+  {
+    known: '`-drive`',
+    options: ['disks', 'systemDisk', 'image'],
+    tests: [
+      SYSTEM_DISK,
+      disks('a disk of an image is written to in an overlay, one without a snapshot in the file'),
+    ],
+  },
+  { known: '`-boot`', options: ['boot', 'bootOnce', 'bootMenu'], tests: [NETWORK_BOOT] },
+  {
+    known: '`-kernel`, `-initrd`, `-append`, `-dtb`',
+    options: ['kernel', 'initrd', 'append', 'dtb'],
+    tests: [host('a kernel is started with an initial RAM file system and arguments')],
+  },
+  {
+    known: '`-usb`',
+    options: ['usb', 'devices'],
+    tests: [machine('it has the devices that were asked for')],
+  },
+  {
+    known: '`-chardev`, `-serial`, `-parallel`, virtio-serial',
+    options: ['ports'],
+    tests: [
+      ports('bytes cross a %s port both ways'),
+      ports('what the guest prints on a parallel port comes out'),
+    ],
+  },
+  {
+    known: '`-rtc`, `-localtime`, `-startdate`',
+    options: ['rtc'],
+    tests: [machine('its clock begins where it was told')],
+  },
+  {
+    known: '`-monitor`, `-S`, `-gdb`, `-s`, `-d`',
+    options: ['debug'],
+    tests: [host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to')],
+  },
+  {
+    known: '`-nographic`',
+    options: [],
+    tests: [['test/guest/serial.test.ts', 'begins with the first byte and is what QEMU wrote to its file']],
+  },
+  { known: '`-curses`, `-sdl`', options: ['qemuArgs'], gap: 'windows' },
+  { known: '`-vga`', options: ['vga'], tests: [machine('it has the devices that were asked for')] },
+  { known: '`-vnc`, `-k`', options: ['qemuArgs'], gap: 'vnc' },
+  { known: '`-spice`', options: ['qemuArgs'], gap: 'spice' },
+  {
+    known: '`-alt-grab`, `-ctrl-grab`',
+    options: ['commandLine'],
+    tests: [line('a line of old spellings runs a guest, whose options beside it count')],
+  },
+  { known: '`-net nic`', options: ['network'], tests: [CARDS] },
+  { known: '`-net user`', options: ['network'], tests: [CARDS] },
+  {
+    known: '`hostfwd=`, `-redir`',
+    options: ['hostfwd'],
+    tests: [['test/guest/network.test.ts', 'leads to a server in the guest']],
+  },
+  { known: '`guestfwd=`, `smb=`', options: ['qemuArgs'], gap: 'guestfwd' },
+  { known: '`tftp=`, `bootfile=`, `-bootp`', options: ['network'], tests: [NETWORK_BOOT] },
+  {
+    known: '`-net tap`',
+    options: ['network'],
+    tests: [
+      host('a card is a TAP interface of the host'),
+      host('a TAP interface that is not there is an error before boot'),
+    ],
+  },
+  {
+    known: '`-net …,vlan=`, `-net socket`',
+    options: ['network'],
+    tests: [host('two guests talk by a hub, and by nothing else')],
+  },
+  {
+    known: '`-enable-kvm`, `-no-kvm`',
+    options: ['accel'],
+    tests: [
+      ['test/guest/accelerator.test.ts', "accel: 'kvm' never falls back"],
+      ['test/guest/accelerator.test.ts', "accel: 'tcg' does not look at KVM"],
+    ],
+  },
+  {
+    known: '`-mem-path` of huge pages, `-mem-prealloc`',
+    options: ['memory'],
+    tests: [
+      host('RAM on huge pages is so where the host has some, and an error where it has none'),
+      host('RAM is given at the start, on pages that are not merged'),
+    ],
+  },
+  { known: 'NUMA bound to the host', options: ['qemuArgs'], gap: 'host nodes' },
+  { known: '`-balloon`', options: ['balloon'], gap: 'balloon' },
+  {
+    known: 'KSM',
+    options: ['memory'],
+    tests: [host('RAM is given at the start, on pages that are not merged')],
+  },
+  {
+    known: '`-snapshot`',
+    options: ['image', 'disks'],
+    tests: [
+      [
+        'test/guest/base-image.test.ts',
+        'the base image is the same to the last bit after runs that were killed at random moments',
+      ],
+    ],
+  },
+  {
+    known: '`savevm`, `-loadvm`',
+    options: ['start'],
+    tests: [
+      [
+        'test/guest/warm/checkpoint.test.ts',
+        'a guest goes back to a checkpoint, RAM and disk, and its clock does not',
+      ],
+    ],
+  },
+  { known: '`qemu-system-…` of another architecture', options: ['qemu'], gap: 'architectures' },
+  {
+    known: 'virt-install, virsh',
+    options: ['libvirtXML'],
+    tests: [
+      [
+        'test/guest/libvirt/domains.test.ts',
+        'the domain kernel-initrd of virt-install boots, and is reached by SSH',
+      ],
+    ],
+  },
+  {
+    known: '`.vdi`, `.vmdk`, `.ova`',
+    options: ['image'],
+    tests: [['test/guest/image-formats.test.ts', 'a .%s boots']],
+  },
+  {
+    known: '`qemu-kvm [options] disk_image`',
+    options: ['commandLine'],
+    tests: [NETWORK_BOOT, line('a line of old spellings runs a guest, whose options beside it count')],
+  },
+]

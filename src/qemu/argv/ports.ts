@@ -1,0 +1,27 @@
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { Wiring } from '../command.js'
+import { joinOption } from './join-option.js'
+
+const DEVICES = { virtio: 'virtserialport', serial: 'isa-serial', parallel: 'isa-parallel' } as const
+
+/** The character devices that the author asked for, behind those of withvm: the console is the first serial port. */
+export function portArgs(
+  { ports }: MachineSpec,
+  { portSockets = [] }: Pick<Wiring, 'portSockets'>,
+): string[] {
+  return connectPorts(ports, (id, index) => joinOption('socket', { id, path: portSockets[index] }))
+}
+
+/** The same in a terminal: QEMU says which pseudo terminal each of them is. */
+export function terminalPortArgs({ ports }: MachineSpec): string[] {
+  const bus = ports.some(({ type }) => type === 'virtio') ? ['-device', 'virtio-serial-pci'] : []
+  return [...bus, ...connectPorts(ports, (id) => joinOption('pty', { id }))]
+}
+
+function connectPorts(ports: MachineSpec['ports'], chardev: (id: string, index: number) => string): string[] {
+  return ports.flatMap(({ type, name }, index) => {
+    const id = `port${index}`
+    const device = joinOption(DEVICES[type], { chardev: id, name: type === 'virtio' ? name : undefined })
+    return ['-chardev', chardev(id, index), '-device', device]
+  })
+}

@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { VMOptions } from 'withvm'
+import { resolveImage } from '../../../images/resolve.js'
+import { findQemu } from '../../../src/host/qemu-binary.js'
+import { openDisks } from '../../../src/launch/parts.js'
+import { buildCommandByHand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
+import type { QemuCommand, Wiring } from '../../../src/qemu/command.js'
+import { readSystemDisk } from '../../../src/spec/list-disks.js'
+import type { MachineSpec } from '../../../src/spec/machine-spec.js'
+import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { anyMachine } from '../../support/any-machine.js'
+import { qemuImg } from '../../support/disk-images.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+/** How many machines are tried: each is a QEMU that starts and ends. */
+const runs = Number(process.env.WITHVM_MACHINE_RUNS ?? 30)
+
+test(`QEMU takes the arguments of any machine whose options are valid (${runs} of them)`, async () => {
+  const folder = ownTmpdir()
+  const raw = join(folder, 'a,id=x.raw')
+  const qcow2 = join(folder, "b c'.qcow2")
+  writeFileSync(raw, Buffer.alloc(1 << 20))
+  qemuImg('create', '-q', '-f', 'qcow2', qcow2, '1M')
+  const tftp = join(folder, 'tftp,restrict=off')
+  mkdirSync(tftp)
+  const kernel = (await resolveImage('tiny')).directBoot?.kernel ?? ''
+  const { path: qemuPath } = await findQemu({})
+  await using peer = await openPeer(folder)
+  await fc.assert(
+    fc.asyncProperty(anyMachine({ raw, qcow2, folder: tftp, kernel }), async (options) => {
+      const spec = await plan(options)
+      const wiring = wire(spec, qemuPath, folder)
+      await start(buildQemuCommand(spec, wiring), ['-S'])
+      await start(buildCommandByHand(spec, wiring), ['-S', '-qmp', `unix:${wiring.qmpSocket}`])
+    }),
+    { numRuns: runs, endOnFailure: true },
+  )
+  expect(peer.greeted).toBeGreaterThanOrEqual(2 * runs)
+})
+
+async function plan(options: VMOptions): Promise<MachineSpec> {
+  const { image: source } = readSystemDisk(options)
+  const image = typeof source === 'object' && 'path' in source ? await resolveImage(source) : undefined
+  return resolveSpec(options, image, await openDisks(options)) as MachineSpec
+}
+
+function wire(spec: MachineSpec, qemuPath: string, folder: string): Wiring {
+  const socket = join(folder, 'any.sock')
+  return {
+    qemuPath,
+    accelerator: 'tcg',
+    sandbox: true,
+    overlay: spec.image?.disk && join(folder, "b c'.qcow2"),
+    disks: spec.disks.map(({ content }) =>
+      content.kind === 'empty' ? undefined : { path: join(folder, "b c'.qcow2"), format: 'qcow2' },
+    ),
+    qmpSocket: join(folder, 'qmp.sock'),
+    serialSocket: socket,
+    serialLog: join(folder, 'serial.log'),
+    agentSocket: socket,
+    residentSocket: socket,
+    mac: '52:54:00:00:00:01',
+    furtherMacs: spec.furtherNetworks.map((_, index) => `52:54:00:00:01:0${index}`),
+    smbiosFiles: [],
+    hostPorts: [],
+  }
+}
+
+/** Starts it with its processors stopped; the peer quits it by QMP once it is there. */
+async function start({ file, args }: QemuCommand, more: readonly string[]): Promise<void> {
+  const qemu = spawn(file, [...args, ...more, '-snapshot'], { stdio: ['pipe', 'ignore', 'pipe'] })
+  const words = text(qemu.stderr)
+  const [code, signal] = await once(qemu, 'close')
+  if (code !== 0)
+    throw new Error(`QEMU ended by ${code ?? signal}: ${await words}
+${args.join(' ')}`)
+}
+
+/** Takes every connection of QEMU's, and answers the greeting of QMP with `quit`. */
+async function openPeer(folder: string) {
+  const sockets = new Set<Socket>()
+  let greeted = 0
+  const listen = async (name: string, onConnection: (socket: Socket) => void): Promise<Server> => {
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+      onConnection(socket)
+    }).listen(join(folder, name))
+    await once(server, 'listening')
+    return server
+  }
+  const servers = [
+    await listen('any.sock', (socket) => void socket.resume()),
+    await listen('qmp.sock', (socket) => {
+      socket.once('data', () => {
+        greeted++
+        socket.resume()
+        socket.write('{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n')
+      })
+    }),
+  ]
+  return {
+    get greeted() {
+      return greeted
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      for (const server of servers) server.close()
+    },
+  }
+}

@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import getPort from 'get-port'
+import { expect, test } from 'vitest'
+import { launchVM, type VM, type VMOptions } from 'withvm'
+import { resolveImage } from '../../../images/resolve.js'
+import { failureOf } from '../../support/failure-of.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+const launch = (options: VMOptions) => launchVM({ log: () => {}, ...options })
+/** Whether this user can make TAP interfaces, as root can. */
+const canTap = process.getuid?.() === 0 && ['/dev/net/tun', '/sbin/ip'].every(existsSync)
+
+test('two guests talk by a hub, and by nothing else', async () => {
+  const card = (last: number) => [{}, { hub: 'lan', mac: `52:54:00:00:00:0${last}` }]
+  await using one = await launch({ network: card(1) })
+  await using two = await launch({ network: card(2) })
+  const address = (vm: VM, last: number) =>
+    vm.ssh`ip addr add 10.9.9.${last}/24 dev eth1 && ip link set eth1 up`
+  await address(one, 1)
+  await address(two, 2)
+  const { stdout } = await one.ssh`ping -c 1 -w 20 10.9.9.2 && ip neigh show dev eth1`
+  expect(stdout).toContain('10.9.9.2 lladdr 52:54:00:00:00:02')
+})
+
+test.skipIf(!canTap)('a card is a TAP interface of the host', async () => {
+  const tap = `wt${process.pid}`.slice(0, 15)
+  const ip = (...args: string[]) => execFileSync('ip', args)
+  ip('tuntap', 'add', 'dev', tap, 'mode', 'tap')
+  try {
+    ip('addr', 'add', '198.18.77.1/30', 'dev', tap)
+    ip('link', 'set', tap, 'up')
+    await using vm = await launch({ network: [{}, { tap }] })
+    await vm.ssh`ip addr add 198.18.77.2/30 dev eth1 && ip link set eth1 up`
+    const { stdout } = await vm.ssh`ping -c 1 -w 20 198.18.77.1`
+    expect(stdout).toContain('1 packets received')
+  } finally {
+    ip('link', 'delete', tap)
+  }
+})
+
+test('a TAP interface that is not there is an error before boot', async () => {
+  const error = await failureOf(launch({ network: [{}, { tap: 'wtabsent' }] }))
+  expect(error.message).toMatch(
+    /^withVM\(\): an option is wrong, nothing was booted\.\n {2}- network\[1\]\.tap: expected one that is there: `sudo ip tuntap add dev wtabsent mode tap user \w+` adds it, got "wtabsent", which is no TAP interface of this host/,
+  )
+})
+
+test('RAM is given at the start, on pages that are not merged', async () => {
+  await using vm = await launch({
+    memory: { size: '64M', preallocate: true, merge: false, lock: true },
+    image: false,
+    ssh: false,
+    debug: { paused: true },
+  })
+  expect(await vm.qmp.execute('query-memdev')).toMatchObject([
+    { id: 'ram', size: 64 * 1024 ** 2, prealloc: true, merge: false },
+  ])
+  expect(
+    Number(/^VmLck:\s+(\d+)/m.exec(readFileSync(`/proc/${vm.pid}/status`, 'utf8'))?.[1]),
+  ).toBeGreaterThan(65_536)
+})
+
+test('RAM on huge pages is so where the host has some, and an error where it has none', async () => {
+  const path = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages'
+  const free = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0
+  const options: VMOptions = {
+    memory: { size: '64M', hugePages: true },
+    image: false,
+    ssh: false,
+    debug: { paused: true },
+  }
+  if (free < 32) {
+    const error = await failureOf(launch(options))
+    expect(error.message).toContain(
+      `memory.hugePages: expected at least 32: \`echo 32 | sudo tee ${path.replace('free', 'nr')}\` gets some, got ${free} huge pages of 2 MiB that are free on this host`,
+    )
+    return
+  }
+  await using vm = await launch(options)
+  expect(readFileSync(`/proc/${vm.pid}/smaps`, 'utf8')).toMatch(/^KernelPageSize:\s+2048 kB/m)
+})
+
+test('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to', async () => {
+  const gdb = await getPort({ host: '127.0.0.1' })
+  const logFile = `${ownTmpdir()}/qemu.log`
+  await using vm = await launch({
+    image: false,
+    ssh: false,
+    debug: { paused: true, gdb, log: ['cpu_reset'], logFile },
+  })
+  expect(await vm.qmp.execute('query-status')).toMatchObject({ running: false, status: 'prelaunch' })
+  const peer = connect(gdb, '127.0.0.1')
+  await once(peer, 'connect')
+  peer.write('+$?#3f') // why does it stand still
+  const [answer] = await once(peer, 'data')
+  expect(String(answer)).toMatch(/^\+\$T05thread:/)
+  peer.write('+$c#63') // go on
+  await expect
+    .poll(async () => (await vm.qmp.execute('query-status')) as object)
+    .toMatchObject({ running: true })
+  peer.destroy()
+  expect(readFileSync(logFile, 'utf8')).toContain('CPU Reset (CPU 0)')
+})
+
+test('a kernel is started with an initial RAM file system and arguments', async () => {
+  const { directBoot } = await resolveImage('tiny')
+  await using vm = await launch({
+    kernel: directBoot?.kernel,
+    initrd: directBoot?.initrd,
+    append: [...(directBoot?.append ?? []), 'said=by,hand'],
+    image: 'tiny',
+    cpu: 'qemu64,+rdrand,model-id=A-MODEL',
+  })
+  const { stdout } = await vm.ssh`cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo`
+  expect(stdout).toMatch(/ said=by,hand\nmodel name\s+: A-MODEL$/)
+})

@@ -1,0 +1,104 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { parseParameters } from '../../../../src/command-line/parameters.js'
+import { parseCommandLine } from '../../../../src/command-line/parse-command-line.js'
+import { quoteWord } from '../../../../src/common/shell-quote.js'
+import { buildCommandByHand } from '../../../../src/qemu/argv/build-command.js'
+import type { BaseImage } from '../../../../src/spec/base-image.js'
+import { listDisks, readDiskSource, readSystemDisk } from '../../../../src/spec/list-disks.js'
+import type { VMOptions } from '../../../../src/spec/options.js'
+import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
+import { anyMachine } from '../../../support/any-machine.js'
+
+const machines = anyMachine({
+  raw: '/images/a,id=x.raw',
+  qcow2: "/images/-b c'.qcow2",
+  folder: '/srv/,restrict=off\n',
+  kernel: '/boot/vmlinuz',
+}) as fc.Arbitrary<VMOptions>
+
+const TRAITS = {
+  sshUser: 'root',
+  credentials: 'none',
+  hasAgent: false,
+  hasResident: false,
+  mayHaveCloudInit: false,
+  startEffort: 1,
+} as const
+const DEFAULTS = { memoryBytes: 512 * 1024 ** 2, cpus: 1 }
+const runs = Number(process.env.WITHVM_PROPERTY_RUNS ?? 300)
+
+/** The spec of these options, with images as they are found to be, and the line by hand. */
+function plan(options: VMOptions) {
+  const fileOf = (source: VMOptions['image']): BaseImage['disk'] =>
+    typeof source === 'object' && 'path' in source && source.format !== undefined
+      ? { path: source.path, format: source.format }
+      : undefined
+  const { image: source } = readSystemDisk(options)
+  const disk = fileOf(source)
+  const image: BaseImage | undefined = disk && { name: 'guest', disk, traits: TRAITS, defaults: DEFAULTS }
+  const spec = resolveSpec(
+    options,
+    image,
+    listDisks(options).map((listed) => fileOf(readDiskSource(listed.disk))),
+  )
+  const { args } = buildCommandByHand(spec, {
+    qemuPath: 'qemu-system-x86_64',
+    accelerator: 'tcg',
+    hostPorts: spec.forwards.map(({ host }) => host ?? 0),
+    mac: spec.network.mac ?? '52:54:00:00:00:01',
+    furtherMacs: spec.furtherNetworks.map(({ mac }, index) => mac ?? `52:54:00:00:01:0${index}`),
+  })
+  return { spec, args }
+}
+
+test('vm.commandLine of any machine reads back as the same machine', () => {
+  fc.assert(
+    fc.property(machines, (options) => {
+      // Without a system disk, the first other one that a guest can boot from is read as it.
+      fc.pre(options.image !== false || options.disks === undefined)
+      const { args } = plan(options)
+      const line = ['qemu-system-x86_64', ...args].map((word) => quoteWord(word)).join(' ')
+      const { options: read } = parseCommandLine(line, { isFile: () => false })
+      const again = plan({ ...read, ssh: false })
+      expect(again.args).toEqual(args)
+    }),
+    { numRuns: runs },
+  )
+})
+
+test('no value of any machine becomes an option, or a part of one, of its own', () => {
+  fc.assert(
+    fc.property(machines, (options) => {
+      const harmless = replaceTexts(options)
+      expect(shape(plan(options).args)).toEqual(shape(plan(harmless).args))
+    }),
+    { numRuns: runs },
+  )
+})
+
+/** The flags, and the names of what each says, without the values. */
+function shape(args: readonly string[]): unknown[] {
+  return args.map((word, index) => {
+    if (args[index - 1] === '-append') return 'a value'
+    if (word.startsWith('-')) return word
+    return parseParameters(word, 'value').map(([key]) => key)
+  })
+}
+
+/** The same options, with texts that hold nothing but letters. */
+function replaceTexts(options: VMOptions): VMOptions {
+  const copy = structuredClone(options) as Record<string, unknown> & VMOptions
+  const replace = (owner: object | undefined, key: string) => {
+    if (owner !== undefined && key in owner) (owner as Record<string, unknown>)[key] = 'harmless'
+  }
+  for (const disk of [copy.systemDisk, ...(copy.disks ?? [])]) replace(disk, 'serial')
+  for (const card of [copy.network ?? []].flat()) {
+    for (const key of ['tftp', 'bootfile', 'hostname']) replace(card, key)
+  }
+  for (const key of ['name', 'append']) {
+    // An empty one is none at all.
+    if (key !== 'append' || [copy.append ?? []].flat().join(' ') !== '') replace(copy, key)
+  }
+  return copy
+}
