@@ -5,6 +5,7 @@ import { bootRules } from './schema/boot.js'
 import { cloudInit } from './schema/cloud-init.js'
 import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
+import { displayRules } from './schema/display.js'
 import { login, ssh } from './schema/login.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
@@ -28,6 +29,7 @@ export const optionSchema = z.strictObject({
   ...machineRules,
   ...bootRules,
   ...networkRules,
+  ...displayRules,
   ...deviceRules,
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)

@@ -6,8 +6,9 @@ import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
 import type { PrivateKey, VMOptions } from './options.js'
-import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
+import { resolveDevices, resolveFirmware, resolveTpm, wantsHotplug } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
+import { resolveDisplay } from './resolve-display.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
 import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
@@ -47,6 +48,7 @@ export function resolveSpec<VM>(
     disks: resolveDisks(listDisks(options), diskFiles),
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
+    display: resolveDisplay(options),
     devices: resolveDevices(options),
     netboot: resolveNetboot(options),
     forwards: resolveForwards(options, ssh),
@@ -140,7 +142,7 @@ function resolveDirectBoot<VM>(
   const { cpus, topology } = resolveCpus(options.cpus, image.defaults.cpus)
   const isUefi = resolveFirmware(options).type === 'uefi'
   // What is left out for one CPU is what UEFI tells of the hardware by.
-  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi
+  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !wantsHotplug(options)
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
     initrd,

@@ -6,6 +6,7 @@ import { clockArgs } from './clock.js'
 import { cpuArgs } from './cpu.js'
 import { deviceArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
+import { displayArgs } from './display.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
@@ -32,13 +33,15 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...networkArgs(spec, wiring),
     ...channelArgs(wiring),
     ...tpmArgs(spec, wiring),
+    ...displayArgs(spec, wiring),
     ...deviceArgs(spec),
     ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...sandboxArgs(wiring),
     ...spec.qemuArgs,
   ]
-  return { file: wiring.qemuPath, args }
+  const usesTerminal = spec.display.window === 'curses'
+  return { file: wiring.qemuPath, args, ...(usesTerminal && { usesTerminal }) }
 }
 
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
@@ -57,6 +60,7 @@ export function buildCommandByHand(
     ...snapshotDiskArgs(spec),
     ...networkArgs(spec, wiring),
     ...terminalArgs(),
+    ...displayArgs(spec, {}),
     ...deviceArgs(spec),
     ...spec.qemuArgs,
   ]
