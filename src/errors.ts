@@ -100,6 +100,18 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the program in the guest that sets its clock and its names did not answer',
   },
+  DISPLAY_UNAVAILABLE: {
+    kind: 'usage',
+    meaning: 'the guest has no display, pointer or screen server of the kind that was used',
+  },
+  DEVICE_REFUSED: {
+    kind: 'usage',
+    meaning: 'a device could not be plugged in or changed while the guest runs',
+  },
+  UNPLUG_FAILED: {
+    kind: 'guest',
+    meaning: 'the guest did not give back a device that was to be unplugged, or memory that was to be taken',
+  },
   SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not come on the serial console in time' },
   LOGIN_FAILED: { kind: 'guest', meaning: 'the guest did not let the user in on its serial console' },
   KEY_NOT_INSTALLED: {

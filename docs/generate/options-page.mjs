@@ -12,7 +12,8 @@ const GROUPS = [
   ['Disks', 'src/spec/options/disks.ts', 'DiskOptionGroup'],
   ['Firmware and boot', 'src/spec/options/firmware.ts', 'BootOptionGroup'],
   ['Network', 'src/spec/options/network.ts', 'NetworkOptionGroup'],
-  ['Display, sound and other devices', 'src/spec/options/devices.ts', 'DeviceOptionGroup'],
+  ['Display and input', 'src/spec/options/display.ts', 'DisplayOptionGroup'],
+  ['Sound and other devices', 'src/spec/options/devices.ts', 'DeviceOptionGroup'],
   ['Debugging', 'src/spec/options/debug.ts', 'DebugOptionGroup'],
   ['The run', OPTIONS, 'RunOptions'],
 ]

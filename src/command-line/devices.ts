@@ -1,10 +1,11 @@
 import type { DeviceOptionGroup, DeviceOptions } from '../spec/options/devices.js'
 import type { DiskOptions } from '../spec/options/disks.js'
+import type { DisplayOptionGroup } from '../spec/options/display.js'
 import type { Draft, Given } from './draft.js'
 import { lastValue, parseParameters } from './parameters.js'
 import { drop, type Readers } from './readers.js'
 
-type Vga = NonNullable<DeviceOptionGroup['vga']>
+type Vga = NonNullable<DisplayOptionGroup['vga']>
 type WatchdogAction = 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug'
 
 const VGA_MODELS: readonly string[] = ['none', 'std', 'cirrus', 'vmware', 'qxl', 'virtio']

@@ -1,11 +1,12 @@
 import type { DeviceOptionGroup, DeviceOptions } from '../spec/options/devices.js'
+import type { DisplayOptionGroup } from '../spec/options/display.js'
 import type { TpmOptions } from '../spec/options/firmware.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Note } from './domain.js'
 import type { XmlElement } from './xml-element.js'
 
 const AGENT = 'org.qemu.guest_agent.0'
-const VIDEO: Readonly<Record<string, NonNullable<DeviceOptionGroup['vga']>>> = {
+const VIDEO: Readonly<Record<string, NonNullable<DisplayOptionGroup['vga']>>> = {
   vga: 'std',
   cirrus: 'cirrus',
   vmvga: 'vmware',
@@ -82,7 +83,7 @@ function readTpm(devices: XmlElement, note: Note): VMOptions['tpm'] {
   return Object.keys(said).length === 0 ? true : said
 }
 
-function readVideo(devices: XmlElement, note: Note): DeviceOptionGroup['vga'] {
+function readVideo(devices: XmlElement, note: Note): DisplayOptionGroup['vga'] {
   const type = devices.child('video/model')?.attribute('type')
   if (type === undefined || type === 'none') return undefined
   const vga = VIDEO[type]

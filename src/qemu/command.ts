@@ -4,6 +4,8 @@ export interface QemuCommand {
   readonly args: readonly string[]
   /** An open file that the program is given as its standard input. @default none */
   readonly stdin?: number
+  /** Whether it draws on the terminal that this process has. @default false */
+  readonly usesTerminal?: boolean
 }
 
 /** A file that QEMU opens as a disk. */
@@ -42,6 +44,10 @@ export interface Wiring {
   readonly tpmSocket?: string | undefined
   /** A disk with what cloud-init reads. */
   readonly seedDisk?: string | undefined
+  /** Files with what VNC and SPICE clients have to know. */
+  readonly vncSecretFile?: string | undefined
+  readonly spiceSecretFile?: string | undefined
+  readonly spiceSocket?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string

@@ -59,10 +59,11 @@ export class QemuProcess {
     const { execa } = await import('execa')
     const { endsWithUs = true } = options
     const { file, args, stdin = 'ignore' } = endsWithUs ? await tieToParent(command) : command
+    const { usesTerminal = false } = command
     const child = execa(file, args, {
       cwd,
-      stdin: stdin as 'ignore', // execa's types know no open file but 3 to 9
-      stdout: 'pipe',
+      stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types know no open file but 3 to 9
+      stdout: usesTerminal ? 'inherit' : 'pipe',
       stderr: 'pipe',
       buffer: false,
       reject: false,
@@ -77,7 +78,7 @@ export class QemuProcess {
       for (const listener of state.listeners) listener(state.stderr)
     }
     child.stderr.on('data', keep)
-    child.stdout.on('data', keep)
+    child.stdout?.on('data', keep)
     const ended = createDeferred<QemuExit>()
     void child.then((result) => {
       state.exit = { exitCode: result.exitCode, signal: result.signal, stderr: state.stderr }
@@ -93,7 +94,7 @@ export class QemuProcess {
     }
     const unref = () => {
       child.unref()
-      for (const pipe of [child.stdout, child.stderr] as unknown as Socket[]) pipe.unref()
+      for (const pipe of [child.stdout, child.stderr] as unknown as Array<Socket | null>) pipe?.unref()
     }
     return new QemuProcess(child.pid, command, state, ended.promise, unref)
   }

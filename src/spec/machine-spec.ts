@@ -69,11 +69,33 @@ export type FirmwareSpec =
   | { readonly type: 'bios' }
   | { readonly type: 'uefi'; readonly secureBoot: boolean; readonly vars: string | undefined }
 
+/** The display, and who sees it. */
+export interface DisplaySpec {
+  readonly window: 'gtk' | 'sdl' | 'curses' | undefined
+  readonly grab: 'ctrl-alt-shift' | 'right-ctrl' | undefined
+  readonly vga: string | undefined
+  readonly vnc:
+    | {
+        readonly display: number | undefined
+        readonly socket: string | undefined
+        readonly bind: string
+        readonly password: string | undefined
+        readonly websocket: boolean | number
+      }
+    | undefined
+  readonly spice:
+    | { readonly port: number | undefined; readonly bind: string; readonly password: string | undefined }
+    | undefined
+  readonly keyboardLayout: string | undefined
+  readonly tablet: 'virtio' | 'usb' | undefined
+}
+
 /** What else the machine has. Nothing of it is there by default. */
 export interface DeviceSpec {
-  readonly vga: string | undefined
   readonly sound: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb' | undefined
   readonly usb: boolean
+  /** Devices may be plugged in while the guest runs. */
+  readonly hotplug: boolean
   readonly rng: boolean
   readonly balloon: boolean
   readonly watchdog: Required<WatchdogOptions> | undefined
@@ -117,6 +139,7 @@ export interface MachineSpec<VM = unknown> {
   /** The card by which the guest is reached. */
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
+  readonly display: DisplaySpec
   readonly devices: DeviceSpec
   /** Character devices beside the console. */
   readonly ports: ReadonlyArray<Required<PortOptions>>

@@ -6,6 +6,7 @@ import { cloudInit } from './schema/cloud-init.js'
 import { debugRules } from './schema/debug.js'
 import { deviceRules } from './schema/devices.js'
 import { diskRules } from './schema/disks.js'
+import { displayRules } from './schema/display.js'
 import { login, ssh } from './schema/login.js'
 import { machineRules } from './schema/machine.js'
 import { networkRules } from './schema/network.js'
@@ -29,6 +30,7 @@ export const optionSchema = z.strictObject({
   ...machineRules,
   ...bootRules,
   ...networkRules,
+  ...displayRules,
   ...deviceRules,
   ...debugRules,
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {

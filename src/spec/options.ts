@@ -2,6 +2,7 @@ import type { Duration } from '../common/duration.js'
 import type { DebugOptionGroup } from './options/debug.js'
 import type { DeviceOptionGroup } from './options/devices.js'
 import type { DiskOptionGroup } from './options/disks.js'
+import type { DisplayOptionGroup } from './options/display.js'
 import type { BootOptionGroup } from './options/firmware.js'
 import type { MachineOptions } from './options/machine.js'
 import type { NetworkOptionGroup } from './options/network.js'
@@ -166,6 +167,7 @@ export interface VMOptions<VM = unknown>
     MachineOptions,
     BootOptionGroup,
     NetworkOptionGroup,
+    DisplayOptionGroup,
     DeviceOptionGroup,
     DebugOptionGroup,
     RunOptions<VM> {}

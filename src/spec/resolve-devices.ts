@@ -3,13 +3,25 @@ import { DEFAULTS } from './defaults.js'
 import type { DeviceSpec, FirmwareSpec, MachineSpec } from './machine-spec.js'
 import type { DeviceOptionGroup } from './options/devices.js'
 import type { BootOptionGroup, UefiFirmware } from './options/firmware.js'
+import type { VMOptions } from './options.js'
 
-export function resolveDevices(options: DeviceOptionGroup): DeviceSpec {
+/** Who says how much may be plugged in means to. */
+export function wantsHotplug(options: Pick<VMOptions, 'hotplug' | 'cpus' | 'memory'>): boolean {
+  const { hotplug, cpus, memory } = options
+  const hasRoom =
+    (typeof cpus === 'object' && cpus.maxcpus !== undefined) ||
+    (typeof memory === 'object' && memory.max !== undefined)
+  return hotplug ?? hasRoom
+}
+
+export function resolveDevices(
+  options: DeviceOptionGroup & Pick<VMOptions, 'cpus' | 'memory' | 'tablet'>,
+): DeviceSpec {
   const { watchdog = false } = options
   return {
-    vga: options.vga === 'none' ? undefined : options.vga,
     sound: options.sound,
-    usb: options.usb ?? false,
+    usb: options.usb ?? options.tablet === 'usb',
+    hotplug: wantsHotplug(options),
     rng: options.rng ?? false,
     balloon: options.balloon ?? false,
     watchdog:

@@ -7,8 +7,9 @@ import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
 import type { DebugOptions } from './options/debug.js'
 import type { PrivateKey, VMOptions } from './options.js'
-import { resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
+import { resolveDevices, resolveFirmware, resolveTpm, wantsHotplug } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
+import { resolveDisplay } from './resolve-display.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
 import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
@@ -50,6 +51,7 @@ export function resolveSpec<VM>(
     disks: resolveDisks(listDisks(options), diskFiles),
     network: resolveNetwork(network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
+    display: resolveDisplay(options),
     devices: resolveDevices(options),
     ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
     debug: resolveDebug(options),
@@ -167,7 +169,7 @@ function resolveDirectBoot<VM>(
   const { cpus, topology } = resolveCpus(options.cpus, image.defaults.cpus)
   const isUefi = resolveFirmware(options).type === 'uefi'
   // What is left out for one CPU is what UEFI tells of the hardware by.
-  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi
+  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !wantsHotplug(options)
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
     initrd,

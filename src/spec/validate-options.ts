@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { nearestNames } from '../common/nearest-name.js'
 import { type VMError, vmError } from '../errors.js'
 import { findDiskConflicts } from './conflicts/disks.js'
+import { findDisplayConflicts } from './conflicts/display.js'
 import { findMachineConflicts } from './conflicts/machine.js'
 import { findNetworkConflicts } from './conflicts/network.js'
 import type { Report } from './conflicts/report.js'
@@ -120,6 +121,7 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
     findDiskConflicts(options, report)
     findMachineConflicts(options, report)
     findNetworkConflicts(options, report)
+    findDisplayConflicts(options, report)
   }
   return problems
 }

@@ -192,6 +192,8 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     sandbox: host.hasSandbox,
     overlay: machine.overlay,
     diskSecretFile: machine.diskSecretFile,
+    ...machine.screenSecrets,
+    spiceSocket: workspace.socket('spice.sock'),
     disks: machine.disks,
     firmware: machine.firmware,
     tpmSocket: machine.tpm?.socket,

@@ -4,6 +4,7 @@ import { type VMError, vmError } from '../errors.js'
 import { buildClockMessage } from '../image/guest-identity.js'
 import { DISK_NODE } from '../qemu/argv/disks.js'
 import type { Machine } from './machine.js'
+import { pluggedInto } from './plug/plug-registry.js'
 import { firstStage, stageDeadlineMs } from './readiness.js'
 import type { Session } from './session.js'
 
@@ -14,7 +15,8 @@ const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 /** Named points of one power-on of a guest, RAM and disk, to go back to. */
 export class Checkpoints {
   readonly #machine: Machine
-  readonly #names = new Set<string>()
+  /** Each with what was plugged into the guest then. */
+  readonly #names = new Map<string, readonly string[]>()
   #session: Session | undefined
   #jobs = 0
 
@@ -24,7 +26,7 @@ export class Checkpoints {
 
   /** The names of those that are there, in their order. */
   names(session: Session): readonly string[] {
-    return this.#session === session ? [...this.#names] : []
+    return this.#session === session ? [...this.#names.keys()] : []
   }
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
@@ -36,7 +38,7 @@ export class Checkpoints {
     await this.#run(session, 'snapshot-delete', name, signal)
     this.#names.delete(name)
     await this.#run(session, 'snapshot-save', name, signal)
-    this.#names.add(name)
+    this.#names.set(name, [...pluggedInto(session).keys()])
   }
 
   /** @param options.disconnect ends what is connected to the guest as it is before that. */
@@ -47,6 +49,7 @@ export class Checkpoints {
   ): Promise<void> {
     const known = this.names(session)
     if (!known.includes(name)) throw unknown(name, known)
+    requireSameDevices(name, this.#names.get(name) ?? [], pluggedInto(session))
     disconnect()
     await this.#run(session, 'snapshot-load', name, signal)
     disconnect()
@@ -70,11 +73,39 @@ export class Checkpoints {
       predicate: ({ data }) => data.id === id && data.status === 'concluded',
     })
     const place = job === 'snapshot-delete' ? {} : { vmstate: DISK_NODE }
-    await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...place, devices: [DISK_NODE] }, wait)
+    const devices = await findWrittenDisks(qmp)
+    await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...place, devices }, wait)
     await concluded
     const problem = await endJob(qmp, id)
     if (problem !== undefined) throw failed(job, name, problem)
   }
+}
+
+/** All that the guest writes to goes back with it, also what was plugged in: overlays of ours, which can keep it. */
+async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
+  const disks = await qmp.execute('query-block')
+  const written = disks.flatMap(({ inserted }) =>
+    inserted?.ro === false && inserted.drv === 'qcow2' ? [inserted['node-name'] ?? ''] : [],
+  )
+  return [DISK_NODE, ...written.filter((node) => node !== '' && node !== DISK_NODE)]
+}
+
+/** QEMU takes the state of devices only where there are the same. */
+function requireSameDevices(name: string, then: readonly string[], now: ReadonlyMap<string, string>): void {
+  const added = [...now.keys()].filter((id) => !then.includes(id))
+  const missing = then.filter((id) => !now.has(id))
+  if (added.length === 0 && missing.length === 0) return
+  const list = (what: string, ids: readonly string[]) =>
+    ids.length === 0 ? [] : [`${what} ${ids.join(', ')}`]
+  throw vmError('CHECKPOINT_FAILED', {
+    summary: `The checkpoint '${name}' could not be gone back to: other devices are plugged in than there were then.`,
+    expected: then.length === 0 ? 'none' : then.join(', '),
+    got: [...list('added:', added), ...list('missing:', missing)].join('; '),
+    hint:
+      missing.length === 0
+        ? 'unplug what was added (`await disk.unplug()`) before `vm.restore()`.'
+        : 'what was unplugged since cannot come back: make the checkpoint after it is unplugged.',
+  })
 }
 
 type Job = 'snapshot-save' | 'snapshot-load' | 'snapshot-delete'

@@ -4,6 +4,7 @@ import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
+import { findMissingScreens } from '../host/screens.js'
 import { findLinksOutside } from '../net/served-folder.js'
 import type { NetbootOptions } from '../spec/netboot.js'
 import type { NetworkOptions } from '../spec/options/network.js'
@@ -36,7 +37,10 @@ export async function findQemuProblems<VM>(
   options: VMOptions<VM>,
   qemu: QemuBinary,
 ): Promise<OptionProblem[]> {
-  const { machines, cpus, devices } = await queryCapabilities(qemu)
+  const [{ machines, cpus, devices }, screens] = await Promise.all([
+    queryCapabilities(qemu),
+    findMissingScreens(qemu, options),
+  ])
   const check = (path: string, got: unknown, known: readonly string[], what: string): OptionProblem[] => {
     if (typeof got !== 'string' || known.includes(got)) return []
     const near = nearestNames(got, known)
@@ -47,6 +51,8 @@ export async function findQemuProblems<VM>(
   return [
     ...check('machine', options.machine, machines, 'a machine type'),
     ...check('cpu', cpu, cpus, 'a CPU model'),
+    ...screens.map(({ option, got, expected }) => ({ path: option, got, expected })),
+    ...checkTerminal(options.display),
     ...cards(options).flatMap(({ path, card }) =>
       check(`${path}.model`, card.model, devices, 'a network card'),
     ),
@@ -56,6 +62,13 @@ export async function findQemuProblems<VM>(
       got: `"${options.vga}"`,
     })),
   ]
+}
+
+/** A text screen is drawn on the terminal of this process. */
+function checkTerminal(display: unknown): OptionProblem[] {
+  if (display !== 'curses' || (process.stdin.isTTY && process.stdout.isTTY)) return []
+  const expected = 'a script that is run in a terminal, or `vnc: true`'
+  return [{ path: 'display', got: "'curses' in a process without a terminal", expected }]
 }
 
 /** The cards that are objects at all, and where they are. */

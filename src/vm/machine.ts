@@ -60,6 +60,12 @@ export interface FrozenMachine {
   readonly state: string
 }
 
+/** Files, each with a password. */
+export interface ScreenSecrets {
+  readonly vncSecretFile: string | undefined
+  readonly spiceSecretFile: string | undefined
+}
+
 /** How a guest came to be there. */
 export type StartedFrom =
   | {
@@ -117,6 +123,8 @@ export interface Machine {
   readonly netboot: NetbootServer | undefined
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
+  /** In the run's own folder: what VNC and SPICE clients have to know. */
+  readonly screenSecrets: ScreenSecrets
   /** The files of the further disks; undefined for an empty drive. */
   readonly disks: ReadonlyArray<DiskFile | undefined>
   /** The firmware, with variables of this machine's own. */

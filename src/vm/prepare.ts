@@ -30,6 +30,7 @@ import type {
   MachineHost,
   MachineIdentity,
   MachineKeys,
+  ScreenSecrets,
   StartedFrom,
 } from './machine.js'
 import { serveNetboot } from './netboot.js'
@@ -97,6 +98,7 @@ export async function prepareMachine(
     overlay,
     seedDisk,
     diskSecretFile,
+    screenSecrets,
     disks,
     firmware,
     ports,
@@ -112,6 +114,7 @@ export async function prepareMachine(
     makeOverlay(workspace, spec, settings.frozen),
     writeSeedDisk(workspace, { spec, identity, keys }),
     writeDiskSecret(workspace, spec),
+    writeScreenSecrets(workspace, spec),
     makeDisks(workspace, spec),
     copyVariables(workspace, spec, host),
     reservePorts(spec.forwards),
@@ -155,6 +158,7 @@ export async function prepareMachine(
     seedDisk,
     netboot,
     diskSecretFile,
+    screenSecrets,
     disks,
     firmware,
     tpm,
@@ -269,6 +273,20 @@ async function writeSeedDisk(
 /** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
 async function writeDiskSecret(workspace: Workspace, spec: MachineSpec): Promise<string | undefined> {
   return writeSecret(workspace, spec.image?.disk, 'disk-secret')
+}
+
+/** Puts what VNC and SPICE clients have to know where QEMU reads it, and nobody else may. */
+async function writeScreenSecrets(workspace: Workspace, { display }: MachineSpec): Promise<ScreenSecrets> {
+  const write = async (name: string, secret: string | undefined) => {
+    if (secret === undefined) return undefined
+    const path = workspace.path(name)
+    await writeFile(path, secret, { mode: 0o600 })
+    return path
+  }
+  return {
+    vncSecretFile: await write('vnc-secret', display.vnc?.password),
+    spiceSecretFile: await write('spice-secret', display.spice?.password),
+  }
 }
 
 /** The firmware writes its variables: each guest has a copy of those that it begins with. */

@@ -1,6 +1,6 @@
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
-import { VMError } from '../errors.js'
+import { VMError, vmError } from '../errors.js'
 import { pngFromPpm } from './png.js'
 
 /** How long QEMU may take for a picture, milliseconds: its main loop may hang. Measured: 5. */
@@ -13,23 +13,55 @@ const DUMP_MS_PER_GIB = 60_000
  * answer any more gives none: then there is no file.
  */
 export async function takeScreenshot(qmp: QmpClient, path: string): Promise<void> {
+  await saveScreen(qmp, path, SCREENSHOT_MS).catch(() => {})
+}
+
+/**
+ * Gives what the guest's display shows, as PNG.
+ *
+ * @param path a file for it in between, which is gone then.
+ * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display.
+ * @throws {InfrastructureError} QMP_FAILED when QEMU does not answer.
+ */
+export async function readScreenshot(qmp: QmpClient, path: string, timeFactor: number): Promise<Buffer> {
+  try {
+    await saveScreen(qmp, path, SCREENSHOT_MS * Math.max(5, timeFactor))
+    return await readFile(path)
+  } catch (error) {
+    const got = error instanceof VMError ? (error.details.got ?? '') : ''
+    if (!/no console|no such console|device .* not found/i.test(got)) throw error
+    throw vmError('DISPLAY_UNAVAILABLE', {
+      summary: 'There is no screenshot of this guest: it has no display.',
+      got,
+      hint: "give it a display card: vga: 'std'. What is on its serial console, `vm.serial` has.",
+    })
+  } finally {
+    await rm(path, { force: true })
+  }
+}
+
+async function saveScreen(qmp: QmpClient, path: string, timeoutMs: number): Promise<void> {
   const take = (filename: string, format: 'png' | 'ppm') =>
-    qmp.execute('screendump', { filename, format }, { timeoutMs: SCREENSHOT_MS })
+    qmp.execute('screendump', { filename, format }, { timeoutMs })
   const refusal = await take(path, 'png').then(
     () => undefined,
-    (error: unknown) => (error instanceof VMError ? (error.details.got ?? '') : String(error)),
+    (error: unknown) => error,
   )
+  if (refusal === undefined) return
   // A QEMU that was built without libpng says so.
-  if (refusal === undefined || !/png/i.test(refusal)) return
+  if (!(refusal instanceof VMError) || !/png/i.test(refusal.details.got ?? '')) throw refusal
   const raw = `${path}.ppm`
   try {
     await take(raw, 'ppm')
     await writeFile(path, pngFromPpm(await readFile(raw)))
-  } catch {
-    // As above.
   } finally {
     await rm(raw, { force: true })
   }
+}
+
+/** How big a picture is, pixels (PNG specification, 11.2.2: the first chunk). */
+export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
+  return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
 }
 
 /** Saves the guest's memory as an ELF core, for crash(8) and gdb(1). The guest stands still meanwhile. */

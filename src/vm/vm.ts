@@ -1,6 +1,6 @@
 import { type CommandOptions, type CommandResult, nameCommand } from '../channel/command-result.js'
 import type { GuestPort } from '../channel/port/guest-port.js'
-import { Keyboard } from '../channel/qmp/keyboard.js'
+import { Keyboard, type KeyboardKey, type KeyboardTypeOptions } from '../channel/qmp/keyboard.js'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.js'
@@ -11,16 +11,34 @@ import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
+import type { MemorySize } from '../spec/units.js'
 import type { CheckLike } from './checks/combined.js'
+import { defaultWaitMs } from './checks/wait-until.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
+import { Mouse } from './display/mouse.js'
+import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import { noteGuest } from './guest-of.js'
 import type { StageTime } from './guest-watch.js'
 import { type Invariant, Invariants } from './invariants.js'
 import { handOver, type KeptGuest } from './keep.js'
 import type { Machine, StartedFrom } from './machine.js'
+import { type MemoryUse, readMemoryUse } from './memory-use.js'
+import { Media } from './plug/media.js'
+import { Plug } from './plug/plug.js'
+import type { PluggedDevice } from './plug/plugged-device.js'
+import {
+  type BalloonOptions,
+  type LinkOptions,
+  parseWait,
+  setBalloon,
+  setLink,
+  type ThrottleLimits,
+  throttle,
+} from './plug/running-changes.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
 import { type SaveOptions, saveLogs } from './saved-logs.js'
+import { readPngSize, readScreenshot } from './screenshot.js'
 import type { PowerOffReason, Session } from './session.js'
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { logCommand } from './transcript.js'
@@ -46,10 +64,17 @@ export class VM {
   readonly serial: SerialConsole
   /** The guest's keyboard, for what is on its display: firmware, menus, consoles. What is on the serial console has `vm.serial.press()`. */
   readonly keyboard: Keyboard
+  /** The guest's pointer, by its place on the display. It needs the option `tablet`. */
+  readonly mouse: Mouse
+  /** Plugs devices in while the guest runs: disks, cards, processors, memory. */
+  readonly plug: Plug
+  /** Changes CDs and floppy disks while the guest runs. */
+  readonly media: Media
   /** Waits until something is so in the guest: a unit, a file, a port, a process, a reboot, … */
   readonly waitFor: WaitFor
   readonly #machine: Machine
   readonly #power: Power
+  #screenshots = 0
 
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
@@ -60,7 +85,14 @@ export class VM {
       (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
       { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
     )
-    this.keyboard = new Keyboard(() => this.#power.requireRunning().qmp)
+    const running = () => this.#power.requireRunning()
+    this.keyboard = new Keyboard(() => running().qmp)
+    this.mouse = new Mouse(
+      () => running().qmp,
+      async () => readPngSize(await this.screenshot()),
+    )
+    this.plug = new Plug(machine, running)
+    this.media = new Media(machine, running)
     this.waitFor = new WaitFor(this, this.#power)
   }
 
@@ -400,6 +432,92 @@ export class VM {
       this.#machine.log(`the guest '${this.name}' could not be left running: ${error.message}`)
       return undefined
     })
+  }
+
+  /**
+   * What the guest's display shows, as PNG.
+   *
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when it has no display: see the option `vga`.
+   * @example await writeFile('screen.png', await vm.screenshot())
+   */
+  async screenshot(): Promise<Buffer> {
+    const { qmp } = this.#power.requireRunning()
+    const path = this.#machine.workspace.path(`screen-${++this.#screenshots}.png`)
+    return readScreenshot(qmp, path, this.timeFactor)
+  }
+
+  /**
+   * Presses keys of the guest's keyboard, one after the other: short for `vm.keyboard.press()`.
+   *
+   * @throws {UsageError} INVALID_OPTIONS when there is no such key.
+   * @example await vm.press('ctrl-alt-f2')
+   */
+  press(...keys: readonly KeyboardKey[]): Promise<void> {
+    return this.keyboard.press(...keys)
+  }
+
+  /**
+   * Types a text on the guest's keyboard: short for `vm.keyboard.type()`.
+   *
+   * @throws {UsageError} INVALID_OPTIONS when the layout lacks one of its characters: then nothing is typed.
+   * @example await vm.type('root\n', { layout: 'de' })
+   */
+  type(text: string, options?: KeyboardTypeOptions): Promise<void> {
+    return this.keyboard.type(text, options)
+  }
+
+  /** Where the VNC server of the option `vnc` listens. @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
+  vnc(): Promise<ScreenServer> {
+    return findVnc(this.qmp, this.#machine.spec)
+  }
+
+  /** Where the SPICE server of the option `spice` listens. @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
+  async spice(): Promise<ScreenServer> {
+    this.#power.requireRunning()
+    return findSpice(this.#machine.spec, this.#machine.workspace.socket('spice.sock'))
+  }
+
+  /**
+   * Pulls the cable of a network card, or puts it back (QMP: `set_link`). By the first card goes SSH: `vm.exec()` needs none.
+   *
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when there is no such card.
+   * @example await vm.setLink(false)
+   */
+  setLink(isUp: boolean, options: LinkOptions = {}): Promise<void> {
+    return setLink(this.qmp, this.#machine, isUp, options)
+  }
+
+  /**
+   * Takes memory from the guest until it has so much, or gives it back, and waits for it (QMP: `balloon`). It needs the option
+   * `balloon`, and in the guest the driver `virtio_balloon`.
+   *
+   * @param size what the guest is to have: MiB, or with a unit.
+   * @returns what it has, bytes.
+   * @throws {GuestError} UNPLUG_FAILED when it does not come to that in time.
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when it has no balloon.
+   */
+  async balloon(size: MemorySize, { timeout }: BalloonOptions = {}): Promise<number> {
+    const timeoutMs = parseWait(timeout, defaultWaitMs(this))
+    return setBalloon(this.qmp, this.#machine, size, { timeoutMs, signal: this.lost })
+  }
+
+  /**
+   * Limits what a disk does from now on (QMP: `block_set_io_throttle`). `{}` takes the limits away.
+   *
+   * @param disk the system's, one of the option `disks` by its place, or one that was plugged in.
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when there is no such disk.
+   * @example await vm.throttle('system', { bps: '1M', iops: 100 })
+   */
+  async throttle(disk: 'system' | number | PluggedDevice, limits: ThrottleLimits): Promise<void> {
+    return throttle(this.qmp, this.#machine, disk, limits)
+  }
+
+  /**
+   * What the guest takes of this host's memory, and how much of that it shares with others; with the option `balloon`, also what
+   * the guest says of its own.
+   */
+  memory(): Promise<MemoryUse> {
+    return readMemoryUse(this.qmp, this.pid, this.#machine)
   }
 
   /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */

@@ -50,6 +50,11 @@ const ROWS: readonly Row<never>[] = [
       Object.values(network.addresses).some((value) => value !== undefined),
     reason: 'a clone is given the default address of one card',
   },
+  {
+    applies: ({ display: { window, vnc, spice } }) =>
+      [window, vnc, spice].some((shown) => shown !== undefined),
+    reason: 'who looks at the display is to see the guest boot',
+  },
   { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
   { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
   {

@@ -14,7 +14,7 @@ export function describeTemplate(
   host: MachineHost,
 ): Readonly<Record<string, unknown>> {
   const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth } = spec
-  const { directBoot, systemDisk, network, devices } = spec
+  const { directBoot, systemDisk, network, display, devices } = spec
   const seesHostCpu = host.accelerator === 'kvm'
   return {
     revision: REVISION,
@@ -30,6 +30,7 @@ export function describeTemplate(
     memoryGrowth,
     directBoot,
     systemDisk,
+    display: { vga: display.vga, tablet: display.tablet },
     devices,
     card: network.model,
   }

@@ -162,3 +162,17 @@ test('an image of your own is an image, and its preparation is given a guest', (
   // @ts-expect-error there is one architecture
   void defineImage({ name: 'web', arch: 'arm64' })
 })
+
+test('what is plugged in can be unplugged, and layouts and drives have names', () => {
+  const vm = {} as VM
+  expectTypeOf(vm.plug.disk({ size: '1G' })).resolves.toHaveProperty('unplug')
+  expectTypeOf(vm.balloon('128M')).resolves.toBeNumber()
+  expectTypeOf(vm.screenshot()).resolves.toEqualTypeOf<Buffer>()
+  void vm.media.insert('cdrom', 'a.iso')
+  // @ts-expect-error no such drive
+  void vm.media.eject('hdc')
+  // @ts-expect-error no such layout
+  void vm.type('a', { layout: 'xx' })
+  // @ts-expect-error no such window
+  void launchVM({ display: 'qt' })
+})

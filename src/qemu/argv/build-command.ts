@@ -5,8 +5,9 @@ import { channelArgs, terminalArgs } from './channels.js'
 import { clockArgs } from './clock.js'
 import { cpuArgs } from './cpu.js'
 import { debugArgs } from './debug.js'
-import { deviceArgs } from './devices.js'
+import { deviceArgs, plugPortArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
+import { displayArgs } from './display.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
@@ -36,6 +37,8 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...channelArgs(wiring),
     ...portArgs(spec, wiring),
     ...tpmArgs(spec, wiring),
+    ...displayArgs(spec, wiring),
+    ...plugPortArgs(spec),
     ...deviceArgs(spec),
     ...debugArgs(spec),
     ...seedArgs(wiring.seedDisk),
@@ -43,7 +46,8 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...sandboxArgs(wiring),
     ...spec.qemuArgs,
   ]
-  return { file: wiring.qemuPath, args }
+  const usesTerminal = spec.display.window === 'curses'
+  return { file: wiring.qemuPath, args, ...(usesTerminal && { usesTerminal }) }
 }
 
 /** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
@@ -69,6 +73,7 @@ export function buildCommandByHand(
     ...terminalArgs(),
     ...terminalPortArgs(spec),
     ...tpmArgs(spec, wiring),
+    ...displayArgs(spec, {}),
     ...deviceArgs(spec),
     ...debugArgs(spec),
     ...spec.qemuArgs,

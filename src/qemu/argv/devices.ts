@@ -1,11 +1,11 @@
 import type { DeviceSpec, MachineSpec } from '../../spec/machine-spec.js'
+import { hasSataByItself } from './disk-places.js'
 import { joinOption } from './join-option.js'
 
 /** What the machine has beside processors, disks and cards. */
 export function deviceArgs({ devices }: MachineSpec): string[] {
-  const { vga, rng, balloon, watchdog, sound, others } = devices
+  const { rng, balloon, watchdog, sound, others } = devices
   return [
-    ...(vga === undefined ? [] : ['-vga', vga]),
     ...(rng ? ['-device', 'virtio-rng-pci'] : []),
     ...(balloon ? ['-device', 'virtio-balloon-pci'] : []),
     ...(watchdog === undefined ? [] : ['-device', watchdog.model, '-action', `watchdog=${watchdog.action}`]),
@@ -15,6 +15,17 @@ export function deviceArgs({ devices }: MachineSpec): string[] {
     ...others.flatMap(({ driver, ...properties }) => ['-device', joinOption(driver, toText(properties))]),
   ]
 }
+
+/** What devices can be plugged into while the guest runs: a PCI Express machine takes them at such ports alone, one each. */
+export function plugPortArgs({ devices, machine }: MachineSpec): string[] {
+  return devices.hotplug && hasSataByItself(machine) ? PLUG_PORTS : []
+}
+
+export const PLUG_PORT_NAMES = ['plug-port-1', 'plug-port-2', 'plug-port-3', 'plug-port-4'] as const
+const PLUG_PORTS = PLUG_PORT_NAMES.flatMap((id, index) => [
+  '-device',
+  joinOption('pcie-root-port', { id, chassis: index + 1, slot: index + 1 }),
+])
 
 const SOUND_DEVICES: Readonly<Record<NonNullable<DeviceSpec['sound']>, readonly string[]>> = {
   ac97: ['AC97,audiodev=sound'],

@@ -101,6 +101,15 @@ function connectAll(
   ]
 }
 
+/** The name of a drive whose medium can be changed while the guest runs; undefined for other disks. */
+export function mediumDeviceId(
+  { media, interface: kind }: Pick<DiskSpec, 'media' | 'interface'>,
+  index: number,
+) {
+  const isRemovable = media === 'cdrom' || kind === 'floppy'
+  return isRemovable ? `medium${index + 1}` : undefined
+}
+
 /** The drive, and the device that shows it to the guest. A drive with nothing in it has the device alone. */
 function connect(
   disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
@@ -109,7 +118,8 @@ function connect(
   opened: Opened | undefined,
 ): string[] {
   const isCd = disk.media === 'cdrom'
-  const device = deviceOf(disk, { drive: opened && id, place, isCd, id })
+  const medium = isCd || disk.interface === 'floppy' ? `medium${id.slice('disk'.length)}` : undefined
+  const device = deviceOf(disk, { drive: opened && id, place, isCd, id, medium })
   if (opened === undefined) return device
   const drive = joinOption('', {
     ...(disk.interface === 'pflash' ? { if: 'pflash', unit: place.unit } : { id, if: 'none' }),
@@ -129,11 +139,13 @@ function deviceOf(
     place,
     isCd,
     id,
+    medium,
   }: {
     readonly drive: string | undefined
     readonly place: Place
     readonly isCd: boolean
     readonly id: string
+    readonly medium: string | undefined
   },
 ): string[] {
   const { bus, unit } = place
@@ -143,12 +155,19 @@ function deviceOf(
     case 'virtio':
       return device('virtio-blk-pci', { drive, serial, bootindex })
     case 'scsi':
-      return device(isCd ? 'scsi-cd' : 'scsi-hd', { bus, 'scsi-id': unit, drive, serial, bootindex })
+      return device(isCd ? 'scsi-cd' : 'scsi-hd', {
+        id: medium,
+        bus,
+        'scsi-id': unit,
+        drive,
+        serial,
+        bootindex,
+      })
     case 'ide':
     case 'sata':
-      return device(isCd ? 'ide-cd' : 'ide-hd', { bus, unit, drive, serial, bootindex })
+      return device(isCd ? 'ide-cd' : 'ide-hd', { id: medium, bus, unit, drive, serial, bootindex })
     case 'usb':
-      return device('usb-storage', { bus, drive, serial, bootindex })
+      return device('usb-storage', { id: medium, bus, drive, serial, bootindex })
     case 'nvme':
       // An NVMe drive without a serial number does not exist.
       return device('nvme', { drive, serial: serial ?? id, bootindex })
@@ -156,7 +175,7 @@ function deviceOf(
       return device('sd-card', { drive })
     case 'floppy':
       return [
-        ...device('floppy', { unit, drive }),
+        ...device('floppy', { id: medium, unit, drive }),
         // The controller knows the order of its drives.
         ...(bootindex === undefined
           ? []

@@ -2,5 +2,5 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
 export function identityArgs({ name }: Pick<MachineSpec, 'name'>): string[] {
-  return ['-name', joinOption('', { guest: name }), '-nodefaults', '-no-user-config', '-display', 'none']
+  return ['-name', joinOption('', { guest: name }), '-nodefaults', '-no-user-config']
 }

@@ -31,7 +31,10 @@ export function serverOptions({ netboot: served }: Served, netboot: NetbootWirin
 }
 
 /** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. */
-export function bootCardOptions({ netboot: served }: Served, netboot: NetbootWiring | undefined) {
+export function bootCardOptions(
+  { netboot: served }: Served,
+  netboot: NetbootWiring | undefined,
+): { readonly id?: string; readonly bootindex?: number } {
   if (served === undefined) return {}
   const isFirst = netboot?.isFirst ?? served.isFirst
   return { id: NETWORK_CARD, ...(isFirst ? { bootindex: 0 } : {}) }

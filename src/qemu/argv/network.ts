@@ -19,23 +19,26 @@ export function networkArgs(
     return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
   const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
-  const cards = [network, ...furtherNetworks].flatMap((card, index) => [
-    '-netdev',
-    backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
-      (index === 0 ? ports.join('') : ''),
-    '-device',
-    joinOption(card.model, {
-      netdev: `net${index}`,
-      ...(card.id === undefined ? {} : { id: card.id }),
-      addr: card.address,
-      vectors: card.vectors,
-      mac: index === 0 ? mac : furtherMacs[index - 1],
-      bootindex: card.bootIndex,
-      // A card's boot ROM is only of use where the firmware may boot from the network.
-      romfile: isBooted || card.bootIndex !== undefined || isServed(card, index, spec) ? undefined : '',
-      ...(index === 0 ? bootCardOptions(spec, netboot) : {}),
-    }),
-  ])
+  const cards = [network, ...furtherNetworks].flatMap((card, index) => {
+    const boot = index === 0 ? bootCardOptions(spec, netboot) : {}
+    return [
+      '-netdev',
+      backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
+        (index === 0 ? ports.join('') : ''),
+      '-device',
+      joinOption(card.model, {
+        netdev: `net${index}`,
+        id: boot.id ?? card.id,
+        addr: card.address,
+        vectors: card.vectors,
+        mac: index === 0 ? mac : furtherMacs[index - 1],
+        bootindex: card.bootIndex,
+        // A card's boot ROM is only of use where the firmware may boot from the network.
+        romfile: isBooted || card.bootIndex !== undefined || isServed(card, index, spec) ? undefined : '',
+        ...boot,
+      }),
+    ]
+  })
   return [...cards, ...captureArgs(netboot)]
 }
 

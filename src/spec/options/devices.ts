@@ -24,8 +24,11 @@ export interface WatchdogOptions {
 
 /** Further devices. */
 export interface DeviceOptionGroup {
-  /** The display card (QEMU: `-vga`). @default 'none' */
-  readonly vga?: 'none' | 'std' | 'cirrus' | 'vmware' | 'qxl' | 'virtio'
+  /**
+   * Whether devices are to be plugged in while the guest runs, by `vm.plug`: a Linux guest of one CPU then looks for what can be
+   * plugged, and a `q35` machine has free places (QEMU: `-device pcie-root-port`). @default true where `cpus.maxcpus` or `memory.max` is given, else false
+   */
+  readonly hotplug?: boolean
   /** A sound card that nobody hears (QEMU: `-audiodev none` and `-device`). @default none */
   readonly sound?: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb'
   /** A USB 3 controller, for USB devices among `devices` (QEMU: `-device qemu-xhci`). @default false, but for a disk with the interface 'usb' */

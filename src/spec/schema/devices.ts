@@ -35,7 +35,7 @@ const watchdog = z.strictObject({
 
 /** Further devices. */
 export const deviceRules = {
-  vga: oneOf('none', 'std', 'cirrus', 'vmware', 'qxl', 'virtio'),
+  hotplug: flag(),
   sound: oneOf('ac97', 'es1370', 'ich6', 'ich9', 'usb'),
   usb: flag(),
   rng: flag(),

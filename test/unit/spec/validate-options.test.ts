@@ -239,3 +239,23 @@ test.each<[unknown, string]>([
 ])('%j is refused', (options, problem) => {
   expect(problems(options)[0]).toBe(problem)
 })
+
+test('what of the display cannot be together is told', () => {
+  const options = {
+    vga: 'none',
+    vnc: { socket: 'vnc.sock', display: 1, password: 'far too long' },
+    spice: { bind: '127.0.0.1' },
+  }
+  expect(problems(options)).toEqual([
+    'vnc.password: got "far too long"; expected a password of up to 8 characters',
+  ])
+  expect(problems({ ...options, vnc: { socket: 'vnc.sock', display: 1 }, grab: 'right-ctrl' })).toEqual([
+    'vnc.display: got 1 beside `vnc.socket`; expected one of both',
+    'spice.bind: got "127.0.0.1"; expected `spice.port` beside it: without one it is a unix socket',
+    "grab: got 'right-ctrl'; expected display: 'sdl' beside it: QEMU's other windows have keys of their own",
+    "vga: got 'none' beside `vnc` and `spice`; expected a card to show something of, such as 'std'",
+  ])
+  expect(
+    problems({ vnc: true, spice: { port: 5930, password: 'ticket' }, tablet: 'usb', hotplug: true }),
+  ).toEqual([])
+})

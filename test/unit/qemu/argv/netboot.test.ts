@@ -46,7 +46,7 @@ test('the network card is first in the boot order, and what passes on its wire i
   expect(after(args, '-netdev')).toBe(
     'user,id=net0,restrict=on,tftp=/run/netboot,,1,bootfile=pxelinux.0,tftp-server-name=boot',
   )
-  expect(after(args, '-device')).toBe('e1000,netdev=net0,mac=52:54:00:12:34:56,bootindex=0,id=card0')
+  expect(after(args, '-device')).toBe('e1000,netdev=net0,id=card0,mac=52:54:00:12:34:56,bootindex=0')
   expect(after(args, '-object')).toBe('filter-dump,id=wire,netdev=net0,file=/run/network-1.pcap,maxlen=640')
   expect(after(args, '-sandbox')).toContain('spawn=deny')
   expect(args).not.toContain('-boot')
@@ -54,7 +54,7 @@ test('the network card is first in the boot order, and what passes on its wire i
 
 test('it is not where the author says another order, or it was only to be once', () => {
   expect(after(build({ root: '/srv' }, { isFirst: false }), '-device')).toBe(
-    'virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,id=card0',
+    'virtio-net-pci,netdev=net0,id=card0,mac=52:54:00:12:34:56',
   )
   expect(resolveSpec({ netboot: { root: '/srv' }, boot: 'cn' }, undefined).netboot?.isFirst).toBe(false)
 })
@@ -78,7 +78,7 @@ test('the command by hand serves the folder of the author', () => {
     host,
   )
   expect(after(args, '-netdev')).toBe('user,id=net0,restrict=on,tftp=/srv,bootfile=a')
-  expect(after(args, '-device')).toBe('virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,bootindex=0,id=card0')
+  expect(after(args, '-device')).toBe('virtio-net-pci,netdev=net0,id=card0,mac=52:54:00:12:34:56,bootindex=0')
 })
 
 test('a folder for TFTP alone changes neither the boot order nor what is waited for', () => {

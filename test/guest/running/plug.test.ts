@@ -1,0 +1,191 @@
+import { expect } from 'vitest'
+import { launchVM } from 'withvm'
+import { failureOf } from '../../support/failure-of.js'
+import { guestTest } from '../../support/guest-test.js'
+
+const test = guestTest({
+  name: 'plugged',
+  cpus: { count: 1, maxcpus: 2 },
+  memory: { size: '256M', max: '512M', slots: 2 },
+  balloon: true,
+  usb: true,
+  standby: false,
+})
+
+test('a disk that is plugged in is there in the guest, and gone once it is unplugged', async ({ vm }) => {
+  const disk = await vm.plug.disk({ size: '64M', serial: 'extra' })
+  expect(vm.plug.list).toEqual([disk.id])
+  await vm.waitFor.file('/dev/vdb')
+  const { stdout } = await vm.ssh`
+    cat /sys/block/vdb/size /sys/block/vdb/serial
+    echo kept > /dev/vdb; head -c 4 /dev/vdb`
+  expect(stdout).toBe('131072\nextrakept')
+  await disk.unplug()
+  await vm.waitFor.command('! test -e /sys/block/vdb')
+  expect(vm.plug.list).toEqual([])
+  const error = await failureOf(disk.unplug())
+  expect(error.message).toBe(
+    `There is nothing left of the disk ${disk.id}: it was unplugged before.\nFix: plug in another.`,
+  )
+})
+
+test('a disk of SCSI comes with a controller of its own', async ({ vm }) => {
+  await vm.ssh`modprobe -a virtio_scsi sd_mod`
+  const disk = await vm.plug.disk({ size: '32M', interface: 'scsi' })
+  await vm.waitFor.file('/dev/sda')
+  expect((await vm.ssh`cat /sys/block/sda/size`).stdout).toBe('65536')
+  await disk.unplug()
+})
+
+test('a throttled disk is as slow as was said', async ({ vm }) => {
+  await using disk = await vm.plug.disk({ size: '64M' })
+  await vm.waitFor.file('/dev/vdb')
+  await vm.throttle(disk, { iops: 100, bps: '2M' })
+  await vm.throttle('system', {})
+  const blocks = (await vm.qmp.execute('query-block')) as unknown as Array<{
+    qdev: string
+    inserted?: { bps: number; iops: number }
+  }>
+  expect(blocks.find(({ qdev }) => qdev.includes(disk.id))?.inserted).toMatchObject({
+    bps: 2 * 1024 ** 2,
+    iops: 100,
+  })
+  // 6 MiB at 2 MiB/s, by the guest's own clock; QEMU lets a burst of a tenth of a second through.
+  const { stdout } = await vm.ssh`
+    read -r begin rest < /proc/uptime
+    dd if=/dev/zero of=/dev/vdb bs=64k count=96 conv=fsync 2> /dev/null
+    read -r end rest < /proc/uptime
+    echo $begin $end`
+  const [begin = 0, end = 0] = stdout.split(' ').map(Number)
+  expect(end - begin).toBeGreaterThan(1.5)
+})
+
+test('a network card that is plugged in has the address that was said, and a cable', async ({ vm }) => {
+  await using card = await vm.plug.card({ mac: '52:54:00:aa:bb:cc' })
+  await vm.waitFor.file('/sys/class/net/eth1')
+  await vm.ssh`ip link set eth1 up`
+  const carrier = () => vm.ssh`cat /sys/class/net/eth1/address /sys/class/net/eth1/carrier`
+  expect((await carrier()).stdout).toBe('52:54:00:aa:bb:cc\n1')
+  await vm.setLink(false, { card })
+  await vm.waitFor.command('grep -q 0 /sys/class/net/eth1/carrier')
+  await vm.setLink(true, { card })
+  await vm.waitFor.command('grep -q 1 /sys/class/net/eth1/carrier')
+})
+
+test('without its cable the guest is reached by its agent', async ({ vm }) => {
+  await vm.setLink(false)
+  expect((await vm.exec('cat /sys/class/net/eth0/carrier')).stdout).toBe('0')
+  await vm.setLink(true)
+  expect((await vm.ssh`cat /sys/class/net/eth0/carrier`).stdout).toBe('1')
+  const error = await failureOf(vm.setLink(false, { card: 3 }))
+  expect(error.message).toBe(
+    'setLink() got a card that this guest does not have.\n  Expected: 0 to 0, or a card of vm.plug.card()\n  Got:      3\nFix: cards are counted from 0, in the order of the option `network`.',
+  )
+})
+
+test('a processor that is plugged in comes online, and goes where QEMU can unplug it', async ({ vm }) => {
+  const cpu = await vm.plug.cpu()
+  await vm.waitFor.file('/sys/devices/system/cpu/cpu1/online')
+  expect((await vm.ssh`echo 1 > /sys/devices/system/cpu/cpu1/online; nproc`).stdout).toBe('2')
+  const full = await failureOf(vm.plug.cpu())
+  expect(full.message).toBe(
+    'There is no room for another processor in this guest.\n  Got:      2 of 2 in use\nFix: start it with room for more: cpus: { count: 1, maxcpus: 2 }.',
+  )
+  if (vm.accelerator === 'kvm') {
+    await cpu.unplug()
+    expect((await vm.ssh`nproc`).stdout).toBe('1')
+    return
+  }
+  const stays = await failureOf(cpu.unplug())
+  expect(stays.message).toBe(
+    `QEMU cannot unplug the processor ${cpu.id}.\n  Got:      QEMU hangs when it is to end an emulated processor\nFix: leave it in; it goes when the guest is switched off.`,
+  )
+})
+
+test('memory that is plugged in is the guest’s, and memory that it uses it does not give back', async ({
+  vm,
+}) => {
+  const total = async () => Number((await vm.ssh`awk '/MemTotal/ { print $2 }' /proc/meminfo`).stdout)
+  const before = await total()
+  await vm.ssh`echo online > /sys/devices/system/memory/auto_online_blocks`
+  const memory = await vm.plug.memory('128M')
+  await expect.poll(total, { timeout: 30_000 }).toBeGreaterThan(before + 100 * 1024)
+  const full = await failureOf(vm.plug.memory('256M'))
+  expect(full).toMatchObject({ code: 'DEVICE_REFUSED' })
+  expect(full.hint).toContain('`memory.max`')
+  const kept = await failureOf(memory.unplug({ timeout: '3s' }))
+  expect(kept).toMatchObject({ code: 'UNPLUG_FAILED', kind: 'guest' })
+})
+
+test('the balloon takes memory from the guest and gives it back', async ({ vm }) => {
+  const late = await failureOf(vm.balloon('128M', { timeout: '300ms' }))
+  expect(late.message).toContain('The guest did not come to 128 MiB of memory within')
+  await vm.ssh`modprobe virtio_balloon`
+  const total = async () => Number((await vm.ssh`awk '/MemTotal/ { print $2 }' /proc/meminfo`).stdout)
+  const all = await total()
+  expect(await vm.balloon('160M')).toBe(160 * 1024 ** 2)
+  expect(await total()).toBeLessThan(all - 90 * 1024)
+  await expect.poll(async () => (await vm.memory()).guest?.total, { timeout: 30_000 }).toBeGreaterThan(0)
+  const use = await vm.memory()
+  expect(use.guest?.actual).toBeGreaterThanOrEqual(160 * 1024 ** 2)
+  expect(use.pss).toBeLessThanOrEqual(use.rss)
+  expect(use.shared + use.private).toBeGreaterThan(use.rss * 0.9)
+  expect(use.merged ?? 0).toBeGreaterThanOrEqual(0)
+  await vm.balloon('256M')
+  const error = await failureOf(vm.balloon('1G'))
+  expect(error.message).toContain('of no more than the guest has, 256 MiB')
+})
+
+test('a device of USB is plugged in, and one that cannot be is refused with the reason', async ({ vm }) => {
+  const usb = () => vm.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })
+  const tablet = await vm.plug.device({ driver: 'usb-tablet' })
+  expect(await usb()).toContain('Product QEMU USB Tablet')
+  await tablet.unplug()
+  expect(await usb()).not.toContain('Tablet')
+  const error = await failureOf(vm.plug.device({ driver: 'isa-serial' }))
+  expect(error.message).toContain('QEMU did not take the device plug-')
+  expect(error.details.got).toMatch(/hotplug/)
+  expect(error.hint).toContain('such a device has to be there from the start')
+})
+
+test('a checkpoint has what was plugged in, and is not gone back to with other devices', async ({ vm }) => {
+  await vm.checkpoint('bare')
+  const disk = await vm.plug.disk({ size: '16M' })
+  await vm.waitFor.file('/dev/vdb')
+  await vm.ssh`echo before > /dev/vdb; sync`
+  await vm.checkpoint('with-disk')
+  await vm.ssh`echo after > /dev/vdb; sync`
+  await vm.restore('with-disk')
+  expect((await vm.ssh`head -n 1 /dev/vdb`).stdout).toBe('before')
+  const error = await failureOf(vm.restore('bare'))
+  expect(error.message).toContain(`added: ${disk.id}`)
+  expect(error.hint).toBe('unplug what was added (`await disk.unplug()`) before `vm.restore()`.')
+  await disk.unplug()
+  await vm.restore('bare')
+  expect(vm.plug.list).not.toContain(disk.id)
+  expect((await vm.ssh`ls /sys/block | grep -c vdb || true`).stdout).toBe('0')
+})
+
+test('a machine of PCI Express has four places, and tells when they are taken', async () => {
+  const options = { machine: 'q35', hotplug: true, image: false, ssh: false, ready: 'none' } as const
+  await using vm = await launchVM({ ...options, log: () => {} })
+  for (const kind of ['virtio', 'scsi'] as const) await vm.plug.disk({ size: '1M', interface: kind })
+  await vm.plug.card()
+  await vm.plug.card({ model: 'e1000e' })
+  expect(vm.plug.list).toHaveLength(4)
+  const error = await failureOf(vm.plug.card())
+  expect(error.message).toBe(
+    "There is no room for another device in this guest.\n  Got:      4 of 4 ports in use\nFix: start it with room for more: machine: 'pc'.",
+  )
+})
+
+test('a guest that was not started for it is told apart before QEMU is asked', async () => {
+  await using vm = await launchVM({ image: false, ssh: false, ready: 'none', log: () => {} })
+  const error = await failureOf(vm.plug.disk({ size: '1M' }))
+  expect(error.message).toBe(
+    'The guest would not find a disk that is plugged in: it was not started for that.\nFix: give it the option hotplug: true.',
+  )
+  const dark = await failureOf(vm.screenshot())
+  expect(dark).toMatchObject({ code: 'DISPLAY_UNAVAILABLE' })
+  expect(dark.hint).toContain("vga: 'std'")
+})
