@@ -7,6 +7,7 @@ const machine = (title) => [`${OPTIONS}/machine.test.ts`, title]
 const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
 const host = (title) => [`${OPTIONS}/host.test.ts`, title]
 const ports = (title) => [`${OPTIONS}/ports.test.ts`, title]
+const running = (file, title) => [`test/guest/running/${file}.test.ts`, title]
 const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
 const SYSTEM_DISK = disks('the firmware boots from a system disk at %s, %j')
@@ -93,8 +94,16 @@ export const ROWS = [
   },
   { known: '`-curses`, `-sdl`', options: ['qemuArgs'], gap: 'windows' },
   { known: '`-vga`', options: ['vga'], tests: [machine('it has the devices that were asked for')] },
-  { known: '`-vnc`, `-k`', options: ['qemuArgs'], gap: 'vnc' },
-  { known: '`-spice`', options: ['qemuArgs'], gap: 'spice' },
+  {
+    known: '`-vnc`, `-k`',
+    options: ['vnc', 'keyboardLayout'],
+    tests: [running('display', 'a viewer of VNC is asked for the password, on the loopback alone')],
+  },
+  {
+    known: '`-spice`',
+    options: ['spice'],
+    tests: [running('display', 'a client of SPICE is answered on the socket of the run')],
+  },
   {
     known: '`-alt-grab`, `-ctrl-grab`',
     options: ['commandLine'],
@@ -139,7 +148,11 @@ export const ROWS = [
     ],
   },
   { known: 'NUMA bound to the host', options: ['qemuArgs'], gap: 'host nodes' },
-  { known: '`-balloon`', options: ['balloon'], gap: 'balloon' },
+  {
+    known: '`-balloon`',
+    options: ['balloon'],
+    tests: [running('plug', 'the balloon takes memory from the guest and gives it back')],
+  },
   {
     known: 'KSM',
     options: ['memory'],
