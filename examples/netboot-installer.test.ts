@@ -5,7 +5,7 @@ import { expect, test } from 'withvm/vitest'
 const memory = '1G'
 const MINUTES = 60_000
 
-test("Debian's installer is gone through by its dialogs", { timeout: 6 * MINUTES }, async () => {
+test("Debian's installer is gone through by its dialogs", { timeout: 12 * MINUTES }, async () => {
   // #region dialogs
   await using vm = await launchVM({ netboot: netboot.debianInstaller(), memory })
   const { serial } = vm
@@ -42,7 +42,7 @@ test("Debian's installer is gone through by its dialogs", { timeout: 6 * MINUTES
   ])
 })
 
-test('a preseeded installer comes as far without a key', { timeout: 6 * MINUTES }, async () => {
+test('a preseeded installer comes as far without a key', { timeout: 12 * MINUTES }, async () => {
   // #region preseed
   await using vm = await launchVM({
     memory,
@@ -55,7 +55,7 @@ test('a preseeded installer comes as far without a key', { timeout: 6 * MINUTES 
       ].join('\n'),
     }),
   })
-  await expect(vm.serial).toShow('Choose a mirror of the Debian archive', { timeout: '5m' })
+  await expect(vm.serial).toShow('Choose a mirror of the Debian archive', { timeout: '10m' })
   await expect(vm).toHaveFetchedInOrder(['debian-installer/amd64/initrd.gz', 'preseed.cfg'])
   // #endregion
 })
