@@ -26,6 +26,7 @@ const CONTROLLERS: Readonly<Record<string, DiskInterface>> = {
   'ich9-ahci': 'sata',
   'qemu-xhci': 'usb',
   'sdhci-pci': 'sd',
+  'isa-fdc': 'floppy',
 }
 
 /** The controllers that the line has. */

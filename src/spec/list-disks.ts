@@ -56,4 +56,4 @@ export function readDiskSource({
 }
 
 /** What QEMU cannot give a place in the firmware's boot order (`bootindex`). */
-export const WITHOUT_BOOT_INDEX: readonly DiskInterface[] = ['sd', 'pflash', 'floppy']
+export const WITHOUT_BOOT_INDEX: readonly DiskInterface[] = ['sd', 'pflash']

@@ -21,6 +21,8 @@ import { signalName } from './linux-signals.js'
 const AGENT_MAX_BYTES = 16 * 1024 * 1024
 const FIRST_POLL_MS = 1
 const LAST_POLL_MS = 100
+/** An agent that has begun a command is there; it answers late in a guest that is out of memory. */
+const STATUS_TIMEOUT_MS = 60_000
 
 /** Runs a shell command by way of `guest-exec` and waits for its end. */
 export async function runByAgent(
@@ -76,7 +78,8 @@ export async function runByAgent(
 async function waitForExit(agent: GuestAgent, pid: number, signal: AbortSignal): Promise<ExecStatus> {
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, LAST_POLL_MS)) {
     await sleep(pollMs, undefined, { signal })
-    const status = readExecStatus(await raceSignal(agent.execute('guest-exec-status', { pid }), signal))
+    const asked = agent.execute('guest-exec-status', { pid }, { timeoutMs: STATUS_TIMEOUT_MS })
+    const status = readExecStatus(await raceSignal(asked, signal))
     if (status.exited) return status
   }
 }

@@ -95,8 +95,11 @@ test('a debugger finds the processors waiting, and lets them go; QEMU logs what 
   const peer = connect(gdb, '127.0.0.1')
   await once(peer, 'connect')
   peer.write('+$?#3f') // why does it stand still
-  const [answer] = await once(peer, 'data')
-  expect(String(answer)).toMatch(/^\+\$T05thread:/)
+  let answer = ''
+  peer.on('data', (bytes) => {
+    answer += bytes
+  })
+  await expect.poll(() => answer).toMatch(/^\+\$T05thread:/)
   peer.write('+$c#63') // go on
   await expect
     .poll(async () => (await vm.qmp.execute('query-status')) as object)
