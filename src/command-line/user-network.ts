@@ -57,6 +57,7 @@ export function readForward(text: string): HostForward | undefined {
     guest: Number(match[5]),
     ...(host === 0 ? {} : { host }),
     ...(match[1] === 'udp' ? { protocol: 'udp' } : {}),
-    bind: match[2] || '0.0.0.0',
+    // QEMU listens on all addresses then; a guest of a test is not for others (docs/security.md).
+    bind: match[2] || '127.0.0.1',
   }
 }

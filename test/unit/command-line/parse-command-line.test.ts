@@ -60,7 +60,7 @@ test.each<[string, object]>([
       image: false,
       network: { model: 'e1000', mac: '52:54:00:00:00:01', internet: true },
       hostfwd: [
-        { guest: 22, host: 2222, bind: '0.0.0.0' },
+        { guest: 22, host: 2222, bind: '127.0.0.1' },
         { guest: 5353, host: 53, protocol: 'udp', bind: '127.0.0.1' },
       ],
     },
@@ -136,7 +136,7 @@ test.each<[string, object, string[]]>([
         vectors: 3,
         internet: true,
       },
-      hostfwd: [{ guest: 80, host: 8080, bind: '0.0.0.0' }],
+      hostfwd: [{ guest: 80, host: 8080, bind: '127.0.0.1' }],
     },
     [
       '-redir tcp:8080::80 became hostfwd: [{"guest":80,"host":8080,"bind":"0.0.0.0"}]: QEMU has no such option any more.',
