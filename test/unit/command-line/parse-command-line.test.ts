@@ -139,7 +139,7 @@ test.each<[string, object, string[]]>([
       hostfwd: [{ guest: 80, host: 8080, bind: '127.0.0.1' }],
     },
     [
-      '-redir tcp:8080::80 became hostfwd: [{"guest":80,"host":8080,"bind":"0.0.0.0"}]: QEMU has no such option any more.',
+      '-redir tcp:8080::80 became hostfwd: [{"guest":80,"host":8080,"bind":"127.0.0.1"}]: QEMU has no such option any more.',
     ],
   ],
   [
