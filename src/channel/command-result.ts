@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
-import { type Duration, formatDuration, parseDuration } from '../common/duration.js'
+import { type Duration, formatDuration } from '../common/duration.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
@@ -132,19 +132,6 @@ export function prefixEnv(command: string, env: Readonly<Record<string, string>>
     })
   }
   return `export ${names.map((name) => `${name}=${quoteWord(env[name] as string)}`).join(' ')}; ${command}`
-}
-
-/** The limit of a command in milliseconds; Infinity without one. */
-export function resolveTimeoutMs(timeout: Duration | undefined): number {
-  if (timeout === undefined) return Number.POSITIVE_INFINITY
-  const timeoutMs = parseDuration(timeout)
-  if (timeoutMs !== undefined) return timeoutMs
-  throw vmError('INVALID_OPTIONS', {
-    summary: 'a command got a timeout that cannot be used',
-    expected: "milliseconds above 0, or a text as '30s'",
-    got: JSON.stringify(timeout),
-    hint: 'Correct the option `timeout`.',
-  })
 }
 
 function decodeText(bytes: Buffer): string {

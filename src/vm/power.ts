@@ -1,6 +1,7 @@
 import { raceSignal, withDeadline } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
-import { type Duration, formatDuration, parseDuration } from '../common/duration.js'
+import { type Duration, formatDuration } from '../common/duration.js'
+import { resolveDuration } from '../common/resolve-duration.js'
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import { Checkpoints } from './checkpoints.js'
@@ -137,7 +138,7 @@ export class Power {
     options: StopOptions = {},
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
     const { ended } = this.session
-    const timeoutMs = parseTimeout(options) ?? Number.POSITIVE_INFINITY
+    const timeoutMs = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
     const onTimeout = () => this.#stateTimeout('end', timeoutMs)
     const { reason, exit } = await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => ended)
     return { reason, exitCode: exit.exitCode }
@@ -274,7 +275,9 @@ export class Power {
   ): Promise<void> {
     const { spec, host } = this.#machine
     const timeoutMs =
-      parseTimeout(options) ?? spec.timeouts.shutdownMs ?? DEFAULTS.shutdownMs * host.timeFactor
+      resolveDuration('timeout', options.timeout) ??
+      spec.timeouts.shutdownMs ??
+      DEFAULTS.shutdownMs * host.timeFactor
     const onTimeout = () => this.#stateTimeout(what, timeoutMs)
     try {
       await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, (signal) =>
@@ -310,17 +313,6 @@ function raceLoss<T>(work: Promise<T>, session: Session): Promise<T> {
 /** Rejects, with why, when the QEMU of a power-on has ended. */
 function endOf(session: Session): Promise<never> {
   return session.ended.then(() => Promise.reject(session.watch.failure.reason))
-}
-
-function parseTimeout({ timeout }: StopOptions): number | undefined {
-  const timeoutMs = parseDuration(timeout)
-  if (timeout === undefined || timeoutMs !== undefined) return timeoutMs
-  throw vmError('INVALID_OPTIONS', {
-    summary: 'The option `timeout` cannot be used.',
-    expected: "milliseconds above 0, or a text such as '30s'",
-    got: JSON.stringify(timeout),
-    hint: 'correct it.',
-  })
 }
 
 function disposed() {

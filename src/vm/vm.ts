@@ -5,6 +5,7 @@ import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.js'
 import { abortsWithin, raceSignal } from '../common/deadline.js'
+import { resolveDuration } from '../common/resolve-duration.js'
 import { quoteWord } from '../common/shell-quote.js'
 import { VMError, vmError } from '../errors.js'
 import type { Netboot } from '../net/netboot-server.js'
@@ -30,7 +31,6 @@ import type { PluggedDevice } from './plug/plugged-device.js'
 import {
   type BalloonOptions,
   type LinkOptions,
-  parseWait,
   setBalloon,
   setLink,
   type ThrottleLimits,
@@ -497,7 +497,7 @@ export class VM {
    * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when it has no balloon.
    */
   async balloon(size: MemorySize, { timeout }: BalloonOptions = {}): Promise<number> {
-    const timeoutMs = parseWait(timeout, defaultWaitMs(this))
+    const timeoutMs = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
     return setBalloon(this.qmp, this.#machine, size, { timeoutMs, signal: this.lost })
   }
 

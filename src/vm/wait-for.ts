@@ -1,7 +1,7 @@
 import type { CommandResult } from '../channel/command-result.js'
 import type { SerialMark, SerialMatch } from '../channel/serial/serial-console.js'
-import { type Duration, parseDuration } from '../common/duration.js'
-import { vmError } from '../errors.js'
+import type { Duration } from '../common/duration.js'
+import { resolveDuration } from '../common/resolve-duration.js'
 import type { Check } from './checks/check.js'
 import { allOf, anyOf, type CheckLike, toCheck } from './checks/combined.js'
 import { commandFailsWith, commandPrints } from './checks/command.js'
@@ -133,20 +133,9 @@ export class WaitFor {
 
   #until<T>(check: Check<T>, { timeout, interval, signal }: WaitForOptions) {
     return waitUntil(this.#vm, check, {
-      timeoutMs: readDuration('timeout', timeout) ?? defaultWaitMs(this.#vm),
-      intervalMs: readDuration('interval', interval),
+      timeoutMs: resolveDuration('timeout', timeout) ?? defaultWaitMs(this.#vm),
+      intervalMs: resolveDuration('interval', interval),
       signal,
     })
   }
-}
-
-function readDuration(name: string, duration: Duration | undefined): number | undefined {
-  const ms = parseDuration(duration)
-  if (duration === undefined || ms !== undefined) return ms
-  throw vmError('INVALID_OPTIONS', {
-    summary: `A wait got the option \`${name}\` with what is no duration.`,
-    expected: "milliseconds above 0, or a text such as '30s'",
-    got: JSON.stringify(duration) ?? String(duration),
-    hint: 'correct it.',
-  })
 }

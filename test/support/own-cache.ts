@@ -1,7 +1,7 @@
 import { existsSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
 import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { ownEnv } from './own-env.js'
 import { ownTmpdir } from './own-tmpdir.js'
 
 /**
@@ -12,13 +12,6 @@ export function ownCache(cacheDir = ownTmpdir()): string {
   const usual = resolveCacheDir()
   if (!existsSync(join(cacheDir, 'host'))) symlinkSync(join(usual, 'host'), join(cacheDir, 'host'))
   const settings = { WITHVM_CACHE: cacheDir, WITHVM_SHARED_CACHE: usual }
-  for (const [name, value] of Object.entries(settings)) {
-    const before = process.env[name]
-    process.env[name] = value
-    onTestFinished(() => {
-      if (before === undefined) delete process.env[name]
-      else process.env[name] = before
-    })
-  }
+  ownEnv(settings)
   return cacheDir
 }

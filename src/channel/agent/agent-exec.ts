@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal } from '../../common/deadline.js'
+import { resolveDuration } from '../../common/resolve-duration.js'
 import { VMError } from '../../errors.js'
 import { CommandOutput } from '../command-output.js'
 import {
@@ -9,7 +10,6 @@ import {
   overflowCommand,
   prefixEnv,
   type RawOutcome,
-  resolveTimeoutMs,
   timeOutCommand,
 } from '../command-result.js'
 import { killTreeOf } from '../kill-tree.js'
@@ -30,7 +30,7 @@ export async function runByAgent(
   command: string,
   options: CommandOptions,
 ): Promise<RawOutcome> {
-  const timeoutMs = resolveTimeoutMs(options.timeout)
+  const timeoutMs = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
   const line = prefixEnv(command, options.env)
   const startedAt = performance.now()
   const outcome = (rest: Partial<RawOutcome> = {}): RawOutcome => ({

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { ClientChannel } from 'ssh2'
+import { resolveDuration } from '../../common/resolve-duration.js'
 import { VMError, vmError } from '../../errors.js'
 import { CommandOutput } from '../command-output.js'
 import {
@@ -8,7 +9,6 @@ import {
   describeOutput,
   overflowCommand,
   type RawOutcome,
-  resolveTimeoutMs,
   timeOutCommand,
 } from '../command-result.js'
 
@@ -33,7 +33,7 @@ export function runOnChannel(
   endTree: () => Promise<unknown> = async () => {},
 ): Promise<RawOutcome> {
   const { signal } = options
-  const timeoutMs = resolveTimeoutMs(options.timeout)
+  const timeoutMs = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
   const maxBuffer = options.maxBuffer ?? DEFAULT_MAX_BUFFER
   const stdout = new CommandOutput(options.stdout, maxBuffer, options.collect)
   const stderr = new CommandOutput(options.stderr, maxBuffer, options.collect)

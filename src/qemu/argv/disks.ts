@@ -93,32 +93,32 @@ function connectAll(
     ...places.controllers,
     ...(system === undefined || places.system === undefined
       ? []
-      : connect(spec.systemDisk, 'disk0', places.system, system)),
+      : connect(spec.systemDisk, 0, places.system, system)),
     ...spec.disks.flatMap((disk, index) => {
       const place = places.further[index]
-      return place === undefined ? [] : connect(disk, `disk${index + 1}`, place, further[index])
+      return place === undefined ? [] : connect(disk, index + 1, place, further[index])
     }),
   ]
 }
 
-/** The name of a drive whose medium can be changed while the guest runs; undefined for other disks. */
+/** The name of a drive whose medium can be changed while the guest runs; undefined for other disks. 0 is the system's. */
 export function mediumDeviceId(
-  { media, interface: kind }: Pick<DiskSpec, 'media' | 'interface'>,
+  { media, interface: kind }: Pick<SystemDiskSpec, 'interface'> & Partial<Pick<DiskSpec, 'media'>>,
   index: number,
-) {
-  const isRemovable = media === 'cdrom' || kind === 'floppy'
-  return isRemovable ? `medium${index + 1}` : undefined
+): string | undefined {
+  return media === 'cdrom' || kind === 'floppy' ? `medium${index}` : undefined
 }
 
 /** The drive, and the device that shows it to the guest. A drive with nothing in it has the device alone. */
 function connect(
   disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
-  id: string,
+  index: number,
   place: Place,
   opened: Opened | undefined,
 ): string[] {
+  const id = `disk${index}`
   const isCd = disk.media === 'cdrom'
-  const medium = isCd || disk.interface === 'floppy' ? `medium${id.slice('disk'.length)}` : undefined
+  const medium = mediumDeviceId(disk, index)
   const device = deviceOf(disk, { drive: opened && id, place, isCd, id, medium })
   if (opened === undefined) return device
   const drive = joinOption('', {

@@ -70,7 +70,7 @@ export class Media {
     }
     const index = disks.findIndex(isWanted)
     const disk = disks[index]
-    const id = disk && mediumDeviceId(disk, index)
+    const id = disk && mediumDeviceId(disk, index + 1)
     if (disk === undefined || id === undefined) throw noDrive(drive)
     return { id, disk }
   }

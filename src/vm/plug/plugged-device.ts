@@ -1,7 +1,8 @@
 import type { QmpClient, QmpWait } from '../../channel/qmp/qmp-client.js'
 import type { QmpEvent } from '../../channel/qmp/qmp-commands.js'
 import { createDeferred } from '../../common/deferred.js'
-import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { type Duration, formatDuration } from '../../common/duration.js'
+import { resolveDuration } from '../../common/resolve-duration.js'
 import { VMError, vmError } from '../../errors.js'
 
 export interface UnplugOptions {
@@ -39,14 +40,14 @@ export class PluggedDevice {
    * Asks the guest to let go of it, waits until it has, and takes it away.
    *
    * @throws {GuestError} UNPLUG_FAILED when the guest refuses, or does not answer in time: it may be in use there.
-   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug such a device, or it is gone already.
+   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug such a device, or it is gone already; INVALID_OPTIONS.
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
     const { id, what, qmp: monitor, defaultTimeoutMs, release, stays } = this.#parts
     if (this.#isGone) throw gone(what)
     if (stays !== undefined) throw unpluggable(what, stays)
     const qmp = monitor()
-    const timeoutMs = parseDuration(options.timeout) ?? defaultTimeoutMs
+    const timeoutMs = resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs
     const wait = watchUnplug(qmp, id, { timeoutMs, signal: options.signal })
     try {
       await qmp.execute('device_del', { id }).catch((error: unknown) => {

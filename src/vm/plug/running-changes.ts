@@ -1,5 +1,5 @@
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
-import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { type Duration, formatDuration } from '../../common/duration.js'
 import { pollUntil } from '../../common/poll.js'
 import { VMError, vmError } from '../../errors.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../spec/units.js'
@@ -145,19 +145,6 @@ export async function setBalloon(
 async function readBalloon(qmp: QmpClient): Promise<number> {
   const { actual } = (await qmp.execute('query-balloon')) as { readonly actual: number }
   return actual
-}
-
-/** @throws {UsageError} INVALID_OPTIONS */
-export function parseWait(timeout: Duration | undefined, defaultMs: number): number {
-  if (timeout === undefined) return defaultMs
-  const timeoutMs = parseDuration(timeout)
-  if (timeoutMs !== undefined) return timeoutMs
-  throw vmError('INVALID_OPTIONS', {
-    summary: 'The option `timeout` cannot be used.',
-    expected: "milliseconds above 0, or a text such as '30s'",
-    got: JSON.stringify(timeout),
-    hint: 'correct it.',
-  })
 }
 
 function refused(summary: string, error: unknown, hint: string) {

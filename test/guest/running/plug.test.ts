@@ -20,6 +20,8 @@ test('a disk that is plugged in is there in the guest, and gone once it is unplu
     cat /sys/block/vdb/size /sys/block/vdb/serial
     echo kept > /dev/vdb; head -c 4 /dev/vdb`
   expect(stdout).toBe('131072\nextrakept')
+  const wrong = await failureOf(disk.unplug({ timeout: 'soon' as '1s' }))
+  expect(wrong.code).toBe('INVALID_OPTIONS')
   await disk.unplug()
   await vm.waitFor.command('! test -e /sys/block/vdb')
   expect(vm.plug.list).toEqual([])

@@ -1,0 +1,13 @@
+import { onTestFinished } from 'vitest'
+
+/** Sets variables of the environment for this test. */
+export function ownEnv(settings: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(settings)) {
+    const before = process.env[name]
+    process.env[name] = value
+    onTestFinished(() => {
+      if (before === undefined) delete process.env[name]
+      else process.env[name] = before
+    })
+  }
+}
