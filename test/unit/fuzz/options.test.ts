@@ -4,12 +4,12 @@ import { parseDuration } from '../../../src/common/duration.js'
 import { quoteWord } from '../../../src/common/shell-quote.js'
 import { buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
 import { joinOption } from '../../../src/qemu/argv/join-option.js'
-import type { Wiring } from '../../../src/qemu/command.js'
 import type { VMOptions } from '../../../src/spec/options.js'
 import { resolveSpec } from '../../../src/spec/resolve-spec.js'
 import { parseMemorySize } from '../../../src/spec/units.js'
 import { findOptionProblems, optionError } from '../../../src/spec/validate-options.js'
 import { FUZZ } from '../../support/byte-fuzzer.js'
+import { SAMPLE_WIRING as wiring } from '../../support/sample-machine.js'
 
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 const parameters = (share: number) => ({ numRuns: Math.ceil(FUZZ.inputs * share), seed: FUZZ.seed })
@@ -154,21 +154,6 @@ test(
   },
   TIMEOUT_MS,
 )
-
-const wiring: Wiring = {
-  qemuPath: 'qemu',
-  accelerator: 'tcg',
-  sandbox: true,
-  overlay: '/run/disk.qcow2',
-  qmpSocket: '/run/qmp.sock',
-  serialSocket: '/run/serial.sock',
-  serialLog: '/run/serial.log',
-  mac: '52:54:00:12:34:56',
-  residentSocket: '/run/resident.sock',
-  agentSocket: '/run/agent.sock',
-  smbiosFiles: ['/run/smbios-0'],
-  hostPorts: [40_022, 40_080, 40_081],
-}
 
 /** Those behind which QEMU takes all that follows for the value, whatever it looks like. */
 const WHOLE = ['-append', '-kernel', '-initrd']

@@ -3,21 +3,7 @@ import type { BaseImage } from '../../../src/spec/base-image.js'
 import type { VMOptions } from '../../../src/spec/options.js'
 import { resolveSpec } from '../../../src/spec/resolve-spec.js'
 import { findColdReason } from '../../../src/warm/eligibility.js'
-
-const image: BaseImage = {
-  name: 'tiny',
-  identity: '0123456789abcdef',
-  disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
-  traits: {
-    sshUser: 'root',
-    credentials: 'smbios',
-    hasAgent: true,
-    mayHaveCloudInit: false,
-    hasResident: true,
-    startEffort: 0.1,
-  },
-  defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
-}
+import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
 const reason = (options: VMOptions, base: BaseImage | undefined = image) =>
   findColdReason(resolveSpec(options, base), options)

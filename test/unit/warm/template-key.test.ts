@@ -4,22 +4,8 @@ import type { VMOptions } from '../../../src/spec/options.js'
 import { resolveSpec } from '../../../src/spec/resolve-spec.js'
 import type { MachineHost } from '../../../src/vm/machine.js'
 import { describeTemplate } from '../../../src/warm/template-key.js'
+import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
-const image: BaseImage = {
-  name: 'tiny',
-  identity: 'content-1',
-  disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
-  directBoot: { kernel: '/cache/kernel', append: ['quiet'] },
-  traits: {
-    sshUser: 'root',
-    credentials: 'smbios',
-    hasAgent: true,
-    mayHaveCloudInit: false,
-    hasResident: true,
-    startEffort: 0.1,
-  },
-  defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
-}
 const host: MachineHost = {
   qemu: {
     path: '/usr/bin/qemu-system-x86_64',

@@ -1,0 +1,36 @@
+import type { Wiring } from '../../src/qemu/command.js'
+import type { BaseImage } from '../../src/spec/base-image.js'
+
+/** An image as `tiny` is, of which no file has to be there. */
+export const SAMPLE_IMAGE: BaseImage = {
+  name: 'tiny',
+  identity: 'content-1',
+  disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
+  directBoot: { kernel: '/cache/kernel', initrd: '/cache/initrd', append: ['console=ttyS0', 'quiet'] },
+  traits: {
+    sshUser: 'root',
+    credentials: 'smbios',
+    hostKeyFormat: 'dropbear',
+    hasAgent: true,
+    mayHaveCloudInit: false,
+    hasResident: true,
+    startEffort: 0.1,
+  },
+  defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
+}
+
+/** What only a run can know of its machine. */
+export const SAMPLE_WIRING: Wiring = {
+  qemuPath: '/usr/bin/qemu-system-x86_64',
+  accelerator: 'tcg',
+  sandbox: true,
+  overlay: '/run/disk.qcow2',
+  qmpSocket: '/run/qmp.sock',
+  serialSocket: '/run/serial.sock',
+  serialLog: '/run/serial.log',
+  mac: '52:54:00:12:34:56',
+  residentSocket: '/run/resident.sock',
+  agentSocket: '/run/agent.sock',
+  smbiosFiles: ['/run/smbios-0'],
+  hostPorts: [40_022, 40_080, 40_053],
+}
