@@ -5,6 +5,8 @@ import { formatDuration } from '../common/duration.js'
 const IDLE_SHARE = 0.1
 /** QEMU reads and writes a few bytes by itself, for what wakes it up. What a guest reads of its disk is more, bytes per second. */
 const IDLE_BYTES = 16 * 1024
+/** The kernel adds what a thread ran at its ticks, which are up to 10 ms apart: in less time, one that is busy may seem to do nothing. */
+const LEAST_SPAN_MS = 20
 
 interface Reading {
   readonly atMs: number
@@ -45,10 +47,11 @@ export class GuestPace {
     return this.#queuedMs
   }
 
-  /** Looks at it. To be called every second or so. */
+  /** Looks at it. To be called every second or so: what was looked at a moment ago is not looked at again. */
   async look(): Promise<void> {
-    const now = await readProcess(this.#pid)
     const last = this.#last
+    if (last !== undefined && performance.now() - last.atMs < LEAST_SPAN_MS) return
+    const now = await readProcess(this.#pid)
     this.#last = now
     if (now === undefined || last === undefined) return
     const spanMs = now.atMs - last.atMs
