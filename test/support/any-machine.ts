@@ -158,6 +158,9 @@ function withoutWrong(made: VMOptions): VMOptions {
   for (;;) {
     const [problem] = findOptionProblems(options)
     if (problem === undefined) return options as VMOptions
-    delete options[/^\w+/.exec(problem.path)?.[0] ?? '']
+    const name = /^\w+/.exec(problem.path)?.[0] ?? ''
+    if (!(name in options))
+      throw new Error(`${problem.path}: ${problem.expected}, but there is no such option to leave out`)
+    delete options[name]
   }
 }

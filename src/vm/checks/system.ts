@@ -15,8 +15,9 @@ const SHOWN_PROCESSES = 60
 
 /** A process runs: of this name (as `ps -o comm` and `pgrep -x` know it), or whose command line matches. */
 export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
-  // One program reads them all; the first path marks it, and is not there.
-  const script = `head -c 4096 /proc/${MARKER} /proc/[0-9]*/stat /proc/[0-9]*/cmdline 2>/dev/null; true`
+  // One program reads them all; the first path marks it, and is not there. Command lines come first: exec(2) has set the name by the time
+  // that the new command line is there, so that what is found by that has its own name.
+  const script = `head -c 4096 /proc/${MARKER} /proc/[0-9]*/cmdline /proc/[0-9]*/stat 2>/dev/null; true`
   const list = async (vm: Parameters<Check['run']>[0], signal: AbortSignal) =>
     parseProcesses((await runScript(vm, script, signal)).stdout)
   return {

@@ -18,8 +18,7 @@ async function identify(vm: VM): Promise<Record<string, string>> {
     authorizedKeys: 'grep ssh /root/.ssh/authorized_keys',
     random: 'head -c 16 /dev/urandom | xxd -p',
     bootId: 'cat /proc/sys/kernel/random/boot_id',
-    linkLocal:
-      'until ip -6 addr show dev eth0 | grep -q fe80; do usleep 50000; done; ip -6 addr show dev eth0 | grep fe80',
+    linkLocal: 'until ip -6 addr show dev eth0 | grep fe80 | grep -v tentative; do usleep 50000; done',
   }
   const found: Record<string, string> = {}
   for (const [name, command] of Object.entries(facts)) found[name] = (await vm.ssh(command)).stdout
