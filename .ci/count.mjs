@@ -1,10 +1,17 @@
-// Prints Vitest's counts as one plain line, and fails when no test of a guest ran.
-import { readFileSync } from 'node:fs'
+// Prints Vitest's counts of several runs as one plain line, and fails when one of them did not come to its end, or no test of a guest ran.
+import { existsSync, readFileSync } from 'node:fs'
 
-const results = JSON.parse(readFileSync(process.argv[2], 'utf8'))
-const tests = results.testResults.flatMap(({ name, assertionResults }) =>
-  assertionResults.map(({ status }) => ({ status, isOfGuest: name.includes('/test/guest/') })),
-)
+const files = process.argv.slice(2)
+for (const file of files.filter((name) => !existsSync(name))) {
+  console.log(`There is no ${file}: that run did not come to its end.`)
+  process.exitCode = 1
+}
+const tests = files
+  .filter((file) => existsSync(file))
+  .flatMap((file) => JSON.parse(readFileSync(file, 'utf8')).testResults)
+  .flatMap(({ name, assertionResults }) =>
+    assertionResults.map(({ status }) => ({ status, isOfGuest: name.includes('/test/guest/') })),
+  )
 const count = (isWanted) => tests.filter(isWanted).length
 const passed = count(({ status }) => status === 'passed')
 const failed = count(({ status }) => status === 'failed')

@@ -2,9 +2,9 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { launchVM, type VM } from 'withvm'
-import { resolveImage } from '../../images/resolve.js'
-import { ownTmpdir } from '../support/own-tmpdir.js'
-import { unpackOnce } from '../support/packages.js'
+import { resolveImage } from '../../../images/resolve.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { unpackOnce } from '../../support/packages.js'
 
 const options = { image: 'debian', standby: false, log: () => {} } as const
 
