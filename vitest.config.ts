@@ -16,6 +16,8 @@ const guests = {
   globalSetup: ['test/support/guest-setup.ts'],
   testTimeout: 240_000,
   hookTimeout: 240_000,
+  // A test that passes at its second try is shown as such. A host that does other work at the same time is no fault of the code's.
+  retry: results === undefined ? 0 : 1,
 }
 
 export default defineConfig({
