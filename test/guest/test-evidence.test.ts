@@ -89,7 +89,7 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
     /\n\nEvidence could not be kept in vitest\.config\.mjs\/\S+: .*ENOTDIR/,
   )
   expect(late.failureMessages[0]).toMatch(/timed out in 3000ms[\s\S]*\n\nEvidence: test-results/)
-  expect(late.duration).toBeLessThan(8000)
+  expect(late.duration).toBeLessThan(60_000)
 })
 
 test('evidence is kept always or never where a file or a describe says so, and for each try', async () => {
