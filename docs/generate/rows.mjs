@@ -7,6 +7,7 @@ const machine = (title) => [`${OPTIONS}/machine.test.ts`, title]
 const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
 const host = (title) => [`${OPTIONS}/host.test.ts`, title]
 const ports = (title) => [`${OPTIONS}/ports.test.ts`, title]
+const services = (title) => [`${OPTIONS}/guest-services.test.ts`, title]
 const running = (file, title) => [`test/guest/running/${file}.test.ts`, title]
 const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
@@ -116,7 +117,16 @@ export const ROWS = [
     options: ['hostfwd'],
     tests: [['test/guest/network.test.ts', 'leads to a server in the guest']],
   },
-  { known: '`guestfwd=`, `smb=`', options: ['qemuArgs'], gap: 'guestfwd' },
+  {
+    known: '`guestfwd=`, `smb=`',
+    options: ['network'],
+    tests: [
+      services(
+        'a command, a unix socket and a TCP server of the host answer the guest within its closed network',
+      ),
+      services('a folder of the host is mounted by SMB, read and written'),
+    ],
+  },
   { known: '`tftp=`, `bootfile=`, `-bootp`', options: ['network'], tests: [NETWORK_BOOT] },
   {
     known: '`-net tap`',

@@ -10,6 +10,7 @@ import type { DiskFiles } from '../spec/resolve-disks.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
 
+const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'gives a guest a folder' }
 const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }
 
 /** Finds the images of the disks beside the system's, in their order. */
@@ -35,10 +36,12 @@ export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that has it.
  */
 export async function findParts(
-  { firmware, machine, tpm, directBoot }: MachineSpec<VM>,
+  { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec<VM>,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
   if (tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined) throw tpmInTheWay()
+  if ([network, ...furtherNetworks].some(({ sharedFolder }) => sharedFolder !== undefined))
+    await requireTool(SMBD)
   return {
     firmware:
       firmware.type === 'bios'

@@ -5,7 +5,6 @@
 const NAMES = [
   'PATH',
   'HOME',
-  'TMPDIR',
   'LANG',
   'TZ',
   'LD_LIBRARY_PATH',

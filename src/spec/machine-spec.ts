@@ -1,6 +1,7 @@
 import type { BaseImage } from './base-image.js'
 import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { GuestForwardSpec } from './guest-forward.js'
 import type { NetbootSpec } from './netboot-spec.js'
 import type { DebugOptions } from './options/debug.js'
 import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
@@ -50,6 +51,10 @@ export interface NetworkSpec {
   /** What is behind the card; undefined for a user-mode network of its own. */
   readonly link: { readonly tap: string } | { readonly hub: string } | undefined
   readonly internet: boolean
+  /** What answers the guest at addresses of its network. */
+  readonly guestForwards: readonly GuestForwardSpec[]
+  /** A folder that the guest mounts by SMB. */
+  readonly sharedFolder: string | undefined
   readonly tftp: string | undefined
   readonly bootfile: string | undefined
   /** The network's addresses, undefined where they are QEMU's own. */

@@ -7,6 +7,7 @@ import { findUefi } from '../../src/host/firmware.js'
 /** What only tests of some options need of the host, by the name of the package. */
 const NEEDS: Readonly<Record<string, () => Promise<unknown>>> = {
   swtpm: () => findProgram('swtpm'),
+  samba: () => findProgram('/usr/sbin/smbd'),
   'tesseract-ocr': () => findProgram('tesseract'),
   ovmf: () => findUefi({ arch: 'x86_64', machine: 'q35', secureBoot: true }).catch(() => undefined),
 }

@@ -9,6 +9,7 @@ import { deviceArgs, plugPortArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
 import { displayArgs } from './display.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
+import { startsProcesses } from './guest-services.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
@@ -43,7 +44,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...debugArgs(spec),
     ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
-    ...sandboxArgs(wiring),
+    ...sandboxArgs(spec, wiring),
     ...spec.qemuArgs,
   ]
   const usesTerminal = spec.display.window === 'curses'
@@ -81,7 +82,7 @@ export function buildCommandByHand(
   return { file: wiring.qemuPath, args }
 }
 
-function sandboxArgs({ sandbox, netboot }: Wiring): string[] {
+function sandboxArgs(spec: MachineSpec, { sandbox }: Wiring): string[] {
   if (!sandbox) return []
-  return ['-sandbox', netboot?.relayCommand === undefined ? SANDBOX : SPAWNING_SANDBOX]
+  return ['-sandbox', startsProcesses(spec) ? SPAWNING_SANDBOX : SANDBOX]
 }

@@ -66,6 +66,22 @@ test.each<[string, object]>([
     },
   ],
   [
+    "qemu -net nic -net 'user,restrict=on,smb=/srv,guestfwd=tcp:10.0.2.100:80-cmd:nc 10.0.0.1 80,guestfwd=:10.0.2.100:81-tcp:127.0.0.1:81,guestfwd=tcp:10.0.2.100:82-unix:/s'",
+    {
+      image: false,
+      network: {
+        model: 'e1000',
+        internet: false,
+        smb: '/srv',
+        guestfwd: [
+          { address: '10.0.2.100:80', command: 'nc 10.0.0.1 80' },
+          { address: '10.0.2.100:81', tcp: '127.0.0.1:81' },
+          { address: '10.0.2.100:82', socket: '/s' },
+        ],
+      },
+    },
+  ],
+  [
     'qemu -nic user,model=virtio,restrict=y,net=10.1.0.0/255.255.0.0,hostname=h',
     {
       image: false,
