@@ -3,9 +3,10 @@ import { LongestFirst } from './test/support/longest-first.js'
 
 const isCI = process.env.CI === 'true'
 
-/** Whole distributions, built and booted, and an installer to its fourth dialog: `npm run test:distributions`. */
+/** Whole distributions, built and booted, an installer to its fourth dialog, and windows, which take large packages: `npm run test:distributions`. */
 const DISTRIBUTIONS = [
   'test/guest/stock/**/*.test.ts',
+  'test/guest/windows/**/*.test.ts',
   'examples/stock-images.test.ts',
   'examples/netboot-installer.test.ts',
 ]

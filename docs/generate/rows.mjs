@@ -8,6 +8,7 @@ const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
 const host = (title) => [`${OPTIONS}/host.test.ts`, title]
 const ports = (title) => [`${OPTIONS}/ports.test.ts`, title]
 const services = (title) => [`${OPTIONS}/guest-services.test.ts`, title]
+const windows = (title) => ['test/guest/windows/windows.test.ts', title]
 const running = (file, title) => [`test/guest/running/${file}.test.ts`, title]
 const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
@@ -93,7 +94,14 @@ export const ROWS = [
     options: [],
     tests: [['test/guest/serial.test.ts', 'begins with the first byte and is what QEMU wrote to its file']],
   },
-  { known: '`-curses`, `-sdl`', options: ['qemuArgs'], gap: 'windows' },
+  {
+    known: '`-curses`, `-sdl`',
+    options: ['display'],
+    tests: [
+      windows('a window of %s on an X server shows the guest'),
+      windows('a text screen is drawn on the terminal of the script'),
+    ],
+  },
   { known: '`-vga`', options: ['vga'], tests: [machine('it has the devices that were asked for')] },
   {
     known: '`-vnc`, `-k`',
@@ -107,8 +115,8 @@ export const ROWS = [
   },
   {
     known: '`-alt-grab`, `-ctrl-grab`',
-    options: ['commandLine'],
-    tests: [line('a line of old spellings runs a guest, whose options beside it count')],
+    options: ['grab'],
+    tests: [windows('a window of %s on an X server shows the guest')],
   },
   { known: '`-net nic`', options: ['network'], tests: [CARDS] },
   { known: '`-net user`', options: ['network'], tests: [CARDS] },

@@ -10,7 +10,9 @@ const NAMES = [
   'LD_LIBRARY_PATH',
   'LD_PRELOAD',
   'DYLD_LIBRARY_PATH',
-  // For a display that `qemuArgs` ask for.
+  // For a text screen, and for a window.
+  'TERM',
+  'TERMINFO',
   'XDG_RUNTIME_DIR',
   'DISPLAY',
   'WAYLAND_DISPLAY',

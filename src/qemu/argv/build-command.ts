@@ -9,17 +9,13 @@ import { deviceArgs, plugPortArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
 import { displayArgs } from './display.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
-import { startsProcesses } from './guest-services.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
-import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
 import { portArgs, terminalPortArgs } from './ports.js'
+import { sandboxArgs } from './sandbox.js'
 import { seedArgs } from './seed.js'
-
-/** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
-const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
 
 /** Builds the whole command line of a machine. Pure: the same input gives the same line. */
 export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand {
@@ -80,9 +76,4 @@ export function buildCommandByHand(
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
-}
-
-function sandboxArgs(spec: MachineSpec, { sandbox }: Wiring): string[] {
-  if (!sandbox) return []
-  return ['-sandbox', startsProcesses(spec) ? SPAWNING_SANDBOX : SANDBOX]
 }

@@ -125,7 +125,9 @@ test.each<[string, object]>([
       name: 'one',
       devices: [{ driver: 'usb-tablet', serial: 'T,1' }],
       rng: true,
-      qemuArgs: ['-uuid', '1-2', '-k', 'de', '-vnc', ':1', '-no-reboot'],
+      keyboardLayout: 'de',
+      vnc: { display: 1 },
+      qemuArgs: ['-uuid', '1-2', '-no-reboot'],
       image: false,
     },
   ],
@@ -240,10 +242,42 @@ test.each<[string, object, string[]]>([
   ],
   [
     'qemu -sdl -alt-grab',
-    { qemuArgs: ['-display', 'sdl,grab-mod=lshift-lctrl-lalt'], image: false },
+    { display: 'sdl', grab: 'ctrl-alt-shift', image: false },
     [
-      '-sdl became -display sdl,grab-mod=lshift-lctrl-lalt: QEMU has it at the display now.',
-      '-alt-grab became -display sdl,grab-mod=lshift-lctrl-lalt: QEMU has it at the display now.',
+      "-sdl became display: 'sdl': QEMU has no such option any more.",
+      "-alt-grab became grab: 'ctrl-alt-shift': QEMU has no such option any more.",
+    ],
+  ],
+  [
+    'qemu -display sdl,grab-mod=rctrl -vnc unix:/tmp/v -spice port=5930,addr=127.0.0.1,disable-ticketing=on',
+    {
+      display: 'sdl',
+      grab: 'right-ctrl',
+      vnc: { socket: '/tmp/v' },
+      spice: { port: 5930 },
+      image: false,
+    },
+    [],
+  ],
+  [
+    'qemu -display gtk,gl=on -vnc :2,password=on -spice port=5930',
+    {
+      qemuArgs: ['-display', 'gtk,gl=on', '-vnc', ':2,password=on', '-spice', 'port=5930'],
+      image: false,
+    },
+    [],
+  ],
+  [
+    'qemu -display gtk -vnc :2,websocket=on -spice port=5930,password=secret',
+    {
+      display: 'gtk',
+      vnc: { display: 2, websocket: true },
+      spice: { port: 5930, password: 'secret' },
+      image: false,
+    },
+    [
+      '-vnc :2,websocket=on became vnc, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
+      '-spice port=5930,password=secret became spice, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
     ],
   ],
   [
