@@ -165,7 +165,11 @@ export const ROWS = [
       host('RAM is given at the start, on pages that are not merged'),
     ],
   },
-  { known: 'NUMA bound to the host', options: ['qemuArgs'], gap: 'host nodes' },
+  {
+    known: 'NUMA bound to the host',
+    options: ['numa', 'memory'],
+    tests: [machine("the memory of its nodes comes from those of this host's that were said")],
+  },
   {
     known: '`-balloon`',
     options: ['balloon'],

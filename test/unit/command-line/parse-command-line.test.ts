@@ -110,6 +110,10 @@ test.each<[string, object]>([
     },
   ],
   [
+    'qemu -object memory-backend-ram,id=m,size=128M,host-nodes=0-1,host-nodes=3,policy=bind -numa node,memdev=m',
+    { numa: [{ memory: '128M', cpus: [], hostNodes: [0, 1, 3], policy: 'bind' }], image: false },
+  ],
+  [
     'qemu -numa node,mem=128,cpus=0-1 -numa node,mem=128,cpus=2,cpus=3',
     {
       numa: [
