@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest'
 import { withVM } from 'withvm'
+import { expect, test } from 'withvm/vitest'
 
 test('devices come and go, and the keyboard is pressed, while the guest runs', async () => {
   await withVM({ image: 'tiny', hotplug: true, vga: 'std' }, async (vm) => {
@@ -20,6 +20,11 @@ test('devices come and go, and the keyboard is pressed, while the guest runs', a
     const png = await vm.screenshot()
     // #endregion
     expect(png.subarray(1, 4).toString()).toBe('PNG')
+
+    // #region shown
+    await expect(vm).toShowText(/Booting from \w+/) // as tesseract reads it
+    await expect(vm).toMatchScreenshot('firmware', { mask: [{ x: 0, y: 0, width: 720, height: 32 }] })
+    // #endregion
 
     // #region memory
     const { pss, shared } = await vm.memory()

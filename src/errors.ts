@@ -52,6 +52,7 @@ export const ERROR_CODES = {
     kind: 'usage',
     meaning: 'QEMU cannot save the state of this machine, so that it cannot be started warm',
   },
+  OCR_FAILED: { kind: 'infrastructure', meaning: 'the text of a screenshot could not be read' },
   CHECKPOINT_FAILED: {
     kind: 'infrastructure',
     meaning: 'a checkpoint of a running guest could not be made, or gone back to',

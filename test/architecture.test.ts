@@ -74,6 +74,8 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   ssh2: ['src/channel/ssh'],
   '@xterm/headless': ['src/channel/serial'],
   vitest: ['fixtures'],
+  pixelmatch: ['fixtures/matchers'],
+  pngjs: ['src/vm/display'],
   zod: ['src/spec'],
   yaml: ['src/spec'],
   '@xmldom/xmldom': ['src/libvirt'],

@@ -7,6 +7,8 @@ const machine = (title) => [`${OPTIONS}/machine.test.ts`, title]
 const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
 const host = (title) => [`${OPTIONS}/host.test.ts`, title]
 const ports = (title) => [`${OPTIONS}/ports.test.ts`, title]
+const services = (title) => [`${OPTIONS}/guest-services.test.ts`, title]
+const windows = (title) => ['test/guest/windows/windows.test.ts', title]
 const running = (file, title) => [`test/guest/running/${file}.test.ts`, title]
 const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
@@ -92,7 +94,14 @@ export const ROWS = [
     options: [],
     tests: [['test/guest/serial.test.ts', 'begins with the first byte and is what QEMU wrote to its file']],
   },
-  { known: '`-curses`, `-sdl`', options: ['qemuArgs'], gap: 'windows' },
+  {
+    known: '`-curses`, `-sdl`',
+    options: ['display'],
+    tests: [
+      windows('a window of %s on an X server shows the guest'),
+      windows('a text screen is drawn on the terminal of the script'),
+    ],
+  },
   { known: '`-vga`', options: ['vga'], tests: [machine('it has the devices that were asked for')] },
   {
     known: '`-vnc`, `-k`',
@@ -106,8 +115,8 @@ export const ROWS = [
   },
   {
     known: '`-alt-grab`, `-ctrl-grab`',
-    options: ['commandLine'],
-    tests: [line('a line of old spellings runs a guest, whose options beside it count')],
+    options: ['grab'],
+    tests: [windows('a window of %s on an X server shows the guest')],
   },
   { known: '`-net nic`', options: ['network'], tests: [CARDS] },
   { known: '`-net user`', options: ['network'], tests: [CARDS] },
@@ -116,7 +125,16 @@ export const ROWS = [
     options: ['hostfwd'],
     tests: [['test/guest/network.test.ts', 'leads to a server in the guest']],
   },
-  { known: '`guestfwd=`, `smb=`', options: ['qemuArgs'], gap: 'guestfwd' },
+  {
+    known: '`guestfwd=`, `smb=`',
+    options: ['network'],
+    tests: [
+      services(
+        'a command, a unix socket and a TCP server of the host answer the guest within its closed network',
+      ),
+      services('a folder of the host is mounted by SMB, read and written'),
+    ],
+  },
   { known: '`tftp=`, `bootfile=`, `-bootp`', options: ['network'], tests: [NETWORK_BOOT] },
   {
     known: '`-net tap`',
@@ -147,7 +165,11 @@ export const ROWS = [
       host('RAM is given at the start, on pages that are not merged'),
     ],
   },
-  { known: 'NUMA bound to the host', options: ['qemuArgs'], gap: 'host nodes' },
+  {
+    known: 'NUMA bound to the host',
+    options: ['numa', 'memory'],
+    tests: [machine("the memory of its nodes comes from those of this host's that were said")],
+  },
   {
     known: '`-balloon`',
     options: ['balloon'],

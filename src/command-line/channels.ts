@@ -65,54 +65,21 @@ function wholeSocket(value: string): string {
   )
 }
 
-/** Grab keys and window frames are those of a window that SDL opens. */
-function readWindow(draft: Draft, given: readonly Given[]): void {
-  const has = (flag: string) => given.find((one) => one.flag === flag)
-  const sdl = has('sdl')
-  const grabs = [
-    ['alt-grab', 'grab-mod=lshift-lctrl-lalt'],
-    ['ctrl-grab', 'grab-mod=rctrl'],
-    ['no-quit', 'window-close=off'],
-  ] as const
-  const display = ['sdl', ...grabs.flatMap(([flag, word]) => (has(flag) === undefined ? [] : [word]))].join(
-    ',',
-  )
-  for (const flag of ['sdl', ...grabs.map(([name]) => name)]) {
-    const one = has(flag)
-    if (one === undefined) continue
-    if (sdl === undefined)
-      draft.translate(one, 'nothing', 'there is no window whose keys or mouse could be grabbed')
-    else draft.translate(one, `-display ${display}`, 'QEMU has it at the display now')
-  }
-  if (sdl !== undefined) draft.keep({ flag: 'display', value: display })
-}
-
-const WINDOW_FLAGS = ['sdl', 'alt-grab', 'ctrl-grab', 'no-quit']
-
-/** Reads serial ports and windows, which belong together; the rest of the options is given back. */
+/** Reads serial ports, which belong together; the rest of the options is given back. */
 export function readTerminals(draft: Draft, given: readonly Given[]): readonly Given[] {
   readSerials(
     draft,
     given.filter(({ flag }) => flag === 'serial'),
   )
-  readWindow(
-    draft,
-    given.filter(({ flag }) => WINDOW_FLAGS.includes(flag)),
-  )
-  return given.filter(({ flag }) => flag !== 'serial' && !WINDOW_FLAGS.includes(flag))
+  return given.filter(({ flag }) => flag !== 'serial')
 }
 
-/** Monitors, and displays that a test does not have. */
+/** Monitors, and ports that a test does not have. */
 export const channelReaders: Readers = {
   monitor: readMonitor,
   qmp: readMonitor,
   'qmp-pretty': readMonitor,
   parallel: readParallel,
   nographic: passOver,
-  display: (draft, given) => {
-    if (given.value !== 'none') draft.keep(given)
-  },
-  curses: drop('a guest of a test has no terminal: its console is vm.serial, its screen vm.screenshot()'),
-  'no-frame': drop('QEMU has no such option any more'),
   echr: drop('a guest of a test has no terminal'),
 }

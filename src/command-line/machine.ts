@@ -1,4 +1,4 @@
-import type { CpuTopology, NumaNode } from '../spec/options/machine.js'
+import type { CpuTopology, HostNodes, NumaNode } from '../spec/options/machine.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Draft, Given } from './draft.js'
 import { formatParameters, lastValue, type Parameters, parseParameters } from './parameters.js'
@@ -141,7 +141,9 @@ export function readNuma(draft: Draft, given: readonly Given[]): readonly Given[
   if (nodes.length === 0) return given
   const objects = given.flatMap((one) => {
     const parameters = one.flag === 'object' ? parseParameters(one.value, 'qom-type') : []
-    const isPlain = parameters.every(([key]) => ['qom-type', 'id', 'size'].includes(key))
+    const isPlain = parameters.every(([key]) =>
+      ['qom-type', 'id', 'size', 'host-nodes', 'policy'].includes(key),
+    )
     return lastValue(parameters, 'qom-type') === 'memory-backend-ram' && isPlain ? [{ one, parameters }] : []
   })
   const used: Given[] = []
@@ -158,16 +160,24 @@ export function readNuma(draft: Draft, given: readonly Given[]): readonly Given[
     const isKnown = parameters.every(([key]) => ['type', 'nodeid', 'mem', 'memdev', 'cpus'].includes(key))
     if (size === undefined || lastValue(parameters, 'type') !== 'node' || !isKnown) return undefined
     if (named !== undefined) used.push(named.one)
-    return { memory: size, cpus: listCpus(parameters) }
+    return { memory: size, cpus: listNumbers(parameters, 'cpus'), ...readHostNodes(named?.parameters ?? []) }
   })
   if (read.includes(undefined)) return given
   draft.options.numa = read as NumaNode[]
   return given.filter((one) => !nodes.includes(one) && !used.includes(one))
 }
 
-function listCpus(parameters: Parameters): number[] {
+/** QEMU's own policy says nothing of nodes. */
+function readHostNodes(object: Parameters): HostNodes {
+  const hostNodes = listNumbers(object, 'host-nodes')
+  const policy = lastValue(object, 'policy') as HostNodes['policy']
+  return { ...(hostNodes.length === 0 ? {} : { hostNodes }), ...(policy === undefined ? {} : { policy }) }
+}
+
+/** A list is the same key again, each with a number or a range. */
+function listNumbers(parameters: Parameters, wanted: string): number[] {
   return parameters.flatMap(([key, value]) => {
-    if (key !== 'cpus') return []
+    if (key !== wanted) return []
     const [first = 0, last = first] = value.split('-').map(Number)
     return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index)
   })

@@ -8,6 +8,7 @@ import { bootReaders } from './boot.js'
 import { channelReaders, readTerminals } from './channels.js'
 import { deviceReaders, finishDevices, readSilentSound } from './devices.js'
 import { readDisks } from './disks.js'
+import { displayReaders, readWindows } from './display.js'
 import { Draft, formatGiven, type Given } from './draft.js'
 import { readFirmware, splitPreface } from './firmware.js'
 import { FLAGS, takesValue } from './flags.js'
@@ -23,7 +24,13 @@ export interface ParsedCommandLine {
   readonly translated: readonly Translation[]
 }
 
-const READERS: Readers = { ...machineReaders, ...bootReaders, ...deviceReaders, ...channelReaders }
+const READERS: Readers = {
+  ...machineReaders,
+  ...bootReaders,
+  ...deviceReaders,
+  ...channelReaders,
+  ...displayReaders,
+}
 const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
 
 /**
@@ -43,7 +50,15 @@ export function parseCommandLine(
   const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')
   for (const one of machine) machineReaders.machine?.(draft, one)
   let rest: readonly Given[] = given.filter((one) => !machine.includes(one))
-  for (const read of [readNuma, readFirmware, readDisks, readNetworks, readTerminals, readSilentSound])
+  for (const read of [
+    readNuma,
+    readFirmware,
+    readDisks,
+    readNetworks,
+    readTerminals,
+    readWindows,
+    readSilentSound,
+  ])
     rest = read(draft, rest)
   for (const one of rest) {
     const reader = Object.hasOwn(READERS, one.flag) ? READERS[one.flag] : undefined

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net'
-import type { HostForward, NetworkOptions } from '../spec/options/network.js'
+import type { GuestForward, HostForward, NetworkOptions } from '../spec/options/network.js'
 import { isOn, type Parameters } from './parameters.js'
 
 interface UserNetwork {
@@ -11,12 +11,17 @@ interface UserNetwork {
 export function readUserNetwork(parameters: Parameters): UserNetwork | undefined {
   const network: Record<string, string | boolean> = {}
   const forwards: HostForward[] = []
+  const guestForwards: GuestForward[] = []
   for (const [key, value] of parameters) {
     if (key === 'id' || key === 'name') continue
     if (key === 'hostfwd') {
       const forward = readForward(value)
       if (forward === undefined) return undefined
       forwards.push(forward)
+    } else if (key === 'guestfwd') {
+      const forward = readGuestForward(value)
+      if (forward === undefined) return undefined
+      guestForwards.push(forward)
     } else if (key === 'restrict') network.internet = !isOn(value)
     else if (key === 'ipv6' && !isOn(value)) network.ipv6 = false
     else if (key === 'ipv6' || (key === 'ipv4' && isOn(value))) continue
@@ -27,10 +32,11 @@ export function readUserNetwork(parameters: Parameters): UserNetwork | undefined
     } else if (PLAIN.includes(key)) network[key] = value
     else return undefined
   }
-  return { network: network as NetworkOptions, forwards }
+  const guestfwd = guestForwards.length === 0 ? {} : { guestfwd: guestForwards }
+  return { network: { ...network, ...guestfwd } as NetworkOptions, forwards }
 }
 
-const PLAIN = ['host', 'dhcpstart', 'dns', 'hostname', 'domainname', 'tftp', 'bootfile']
+const PLAIN = ['host', 'dhcpstart', 'dns', 'hostname', 'domainname', 'tftp', 'bootfile', 'smb']
 
 /** QEMU takes `10.0.2.0`, `10.0.2.0/24` and `10.0.2.0/255.255.255.0`. */
 function readNet(text: string): string | undefined {
@@ -60,4 +66,14 @@ export function readForward(text: string): HostForward | undefined {
     // QEMU listens on all addresses then; a guest of a test is not for others (docs/security.md).
     bind: match[2] || '127.0.0.1',
   }
+}
+
+/** `[tcp]:address:port-cmd:command`, or with a server in place of the command; undefined for a character device of the line's. */
+function readGuestForward(text: string): GuestForward | undefined {
+  const [, address, kind, rest = ''] = /^(?:tcp)?:([\d.]+:\d+)-(cmd|tcp|unix):(.+)$/.exec(text) ?? []
+  if (address === undefined) return undefined
+  if (kind === 'cmd') return { address, command: rest }
+  const [target = '', ...options] = rest.split(',')
+  if (options.length > 0) return undefined
+  return kind === 'unix' ? { address, socket: target } : { address, tcp: target }
 }

@@ -15,7 +15,7 @@ export async function runProgram(
     readonly timeoutMs: number
     readonly signal?: AbortSignal | undefined
     readonly env?: NodeJS.ProcessEnv | undefined
-    readonly input?: string
+    readonly input?: string | Uint8Array
   },
 ): Promise<ProgramResult> {
   const { execa } = await import('execa')

@@ -1,13 +1,13 @@
 import { findProgram } from '../common/find-program.js'
-import { VMError } from '../errors.js'
-import { type PackageManager, readDistribution } from './distribution.js'
+import { VMError, vmError } from '../errors.js'
+import { installCommand, type PackageManager, readDistribution } from './distribution.js'
 import { type FindQemuOptions, findQemu } from './qemu-binary.js'
 
 /** A program that something here needs, and the package that has it on Debian and Ubuntu. */
 export interface ToolNeed {
   readonly program: string
   readonly aptPackage: string
-  /** What it is for, as the end of "it …". */
+  /** What it is for, as the end of "it …" and of "the program, which …". */
   readonly why: string
 }
 
@@ -82,6 +82,26 @@ async function findInstalledQemu(options: FindQemuOptions): Promise<string | und
     if (error instanceof VMError && error.code === 'QEMU_NOT_FOUND' && !isNamed) return undefined
     throw error
   }
+}
+
+/**
+ * Finds a program that only some guests need.
+ *
+ * @throws {InfrastructureError} TOOL_NOT_FOUND with the command that installs its package.
+ */
+export async function requireTool(
+  { program, aptPackage, why }: ToolNeed,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
+  const path = await findProgram(program, withSystemFolders(env))
+  if (path !== undefined) return path
+  const { name, packageManager } = readDistribution()
+  const command = installCommand([aptPackage], packageManager)
+  throw vmError('TOOL_NOT_FOUND', {
+    summary: `The program ${program}, which ${why}, was not found.`,
+    expected: `${program} on PATH, from the package ${aptPackage}`,
+    hint: command === undefined ? `install it with the package manager of ${name}.` : `run \`${command}\`.`,
+  })
 }
 
 /** A user's PATH often lacks the sbin folders, where mke2fs and debugfs are. */

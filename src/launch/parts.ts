@@ -2,13 +2,16 @@ import { resolveImage } from '../../images/resolve.js'
 import { vmError } from '../errors.js'
 import { findUefi } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
-import { findSwtpm } from '../host/swtpm.js'
+import { requireTool, type ToolNeed } from '../host/tools.js'
 import { listDisks, readDiskSource } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { VMOptions } from '../spec/options.js'
 import type { DiskFiles } from '../spec/resolve-disks.js'
 import type { MachineHost } from '../vm/machine.js'
 import type { VM } from '../vm/vm.js'
+
+const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'gives a guest a folder' }
+const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }
 
 /** Finds the images of the disks beside the system's, in their order. */
 export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
@@ -33,16 +36,18 @@ export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that has it.
  */
 export async function findParts(
-  { firmware, machine, tpm, directBoot }: MachineSpec<VM>,
+  { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec<VM>,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
   if (tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined) throw tpmInTheWay()
+  if ([network, ...furtherNetworks].some(({ sharedFolder }) => sharedFolder !== undefined))
+    await requireTool(SMBD)
   return {
     firmware:
       firmware.type === 'bios'
         ? undefined
         : await findUefi({ arch, machine, secureBoot: firmware.secureBoot }),
-    swtpm: tpm === undefined ? undefined : await findSwtpm(),
+    swtpm: tpm === undefined ? undefined : await requireTool(SWTPM),
   }
 }
 

@@ -1,6 +1,5 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { quoteWord } from '../common/shell-quote.js'
+import { relayCommand } from '../common/relay-command.js'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
 import type { NetbootSpec } from '../spec/netboot-spec.js'
@@ -39,7 +38,6 @@ interface Monitor {
 
 /** How often the wire is looked at where a function waits for the guest's question, and else, milliseconds. */
 const LOOK_MS = { functions: 20, else: 250 } as const
-const RELAY = 'relay.cjs'
 
 /** Serves a guest that boots from the network, and follows what it asks for. */
 export class NetbootServer implements Netboot {
@@ -200,10 +198,7 @@ export class NetbootServer implements Netboot {
       onEnd: (request) => void this.#noteChange(request.path),
     })
     for (const [path, fault] of Object.entries(faults)) this.#http.setFault(path, fault)
-    const relay = join(this.#runDir, RELAY)
-    await writeFile(relay, relayProgram(socket), { mode: 0o600 })
-    // What Node.js would say of its options would go to the guest.
-    this.#relayCommand = ['env', '-u', 'NODE_OPTIONS', process.execPath, relay].map(quoteWord).join(' ')
+    this.#relayCommand = relayCommand({ path: socket })
   }
 
   async #findContent(path: string): Promise<ServedContent | undefined> {
@@ -272,15 +267,3 @@ export class NetbootServer implements Netboot {
 }
 
 const UNKNOWN_CLIENT: NetbootClient = { mac: '', firmware: 'unknown', uuid: undefined }
-
-/** QEMU gives each connection of the guest to a process, as its standard input and output at once. */
-function relayProgram(socket: string): string {
-  return [
-    "const { connect, Socket } = require('node:net')",
-    'const guest = new Socket({ fd: 0, allowHalfOpen: true })',
-    `const server = connect({ path: ${JSON.stringify(socket)}, allowHalfOpen: true })`,
-    "for (const side of [guest, server]) side.on('error', () => process.exit())",
-    'guest.pipe(server).pipe(guest)',
-    '',
-  ].join('\n')
-}

@@ -1,3 +1,5 @@
+import type { GuestHandler } from '../spec/options/network.js'
+
 /** A program and its arguments, as they are given to the kernel: no shell in between. */
 export interface QemuCommand {
   readonly file: string
@@ -63,6 +65,8 @@ export interface Wiring {
   readonly smbiosFiles: readonly string[]
   /** The host port of each of the spec's forwards, in their order. */
   readonly hostPorts: readonly number[]
+  /** Where each function of the spec's `guestfwd` is reached. */
+  readonly handlerSockets?: ReadonlyMap<GuestHandler, string>
   /** How the guest is given files by the network. */
   readonly netboot?: NetbootWiring | undefined
   /** The file that the guest's RAM is in, and whether what the guest writes goes to it. */

@@ -5,13 +5,14 @@
 const NAMES = [
   'PATH',
   'HOME',
-  'TMPDIR',
   'LANG',
   'TZ',
   'LD_LIBRARY_PATH',
   'LD_PRELOAD',
   'DYLD_LIBRARY_PATH',
-  // For a display that `qemuArgs` ask for.
+  // For a text screen, and for a window.
+  'TERM',
+  'TERMINFO',
   'XDG_RUNTIME_DIR',
   'DISPLAY',
   'WAYLAND_DISPLAY',

@@ -69,7 +69,8 @@ export class QemuProcess {
       reject: false,
       cleanup: endsWithUs,
       detached: !endsWithUs,
-      env: pickQemuEnvironment(process.env),
+      // What it writes for a while, as the settings of samba, is gone with its folder, also where it is killed.
+      env: { ...pickQemuEnvironment(process.env), TMPDIR: cwd },
       extendEnv: false,
     })
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }

@@ -70,6 +70,12 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
     hint: "use accel: 'tcg', or `withvm doctor` to see what KVM needs.",
   },
   {
+    pattern: /gtk initialization failed|Could not initialize SDL|cannot open display|Error opening terminal/i,
+    code: 'QEMU_FAILED',
+    summary: 'it found no screen to show the guest on',
+    hint: 'start it where DISPLAY or WAYLAND_DISPLAY names a screen (TERM for a text screen), or use `vnc: true`.',
+  },
+  {
     pattern: /invalid option|Invalid parameter|drive with bus|requires an argument/i,
     code: 'QEMU_FAILED',
     summary: 'QEMU does not take its command line',
@@ -89,9 +95,16 @@ export function explainStartFailure(exit: QemuExit): VMError {
   return vmError(known?.code ?? 'QEMU_FAILED', {
     summary: `QEMU did not start: ${known?.summary ?? `it ended with ${describeExit(exit)}`}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
-    hint: known?.hint ?? "read QEMU's own words above; the command line below starts it by hand.",
+    hint:
+      known?.hint ??
+      (exit.signal === 'SIGSYS'
+        ? SANDBOXED
+        : "read QEMU's own words above; the command line below starts it by hand."),
   })
 }
+
+const SANDBOXED =
+  'it did what its sandbox forbids: what `qemuArgs` ask for may need to start programs. An option of withvm for it lets it.'
 
 /** The error of a QEMU that found no page of a file behind an address of the guest's RAM. */
 export function memoryFileFailed(exit: QemuExit): VMError {

@@ -1,10 +1,11 @@
 import type { BaseImage } from './base-image.js'
 import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
+import type { GuestForwardSpec } from './guest-forward.js'
 import type { NetbootSpec } from './netboot-spec.js'
 import type { DebugOptions } from './options/debug.js'
 import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
-import type { AccelOption, ClockOptions, CpuTopology, MemoryOptions } from './options/machine.js'
+import type { AccelOption, ClockOptions, CpuTopology, HostNodes, MemoryOptions } from './options/machine.js'
 import type { LoginOptions, ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
@@ -50,6 +51,10 @@ export interface NetworkSpec {
   /** What is behind the card; undefined for a user-mode network of its own. */
   readonly link: { readonly tap: string } | { readonly hub: string } | undefined
   readonly internet: boolean
+  /** What answers the guest at addresses of its network. */
+  readonly guestForwards: readonly GuestForwardSpec[]
+  /** A folder that the guest mounts by SMB. */
+  readonly sharedFolder: string | undefined
   readonly tftp: string | undefined
   readonly bootfile: string | undefined
   /** The network's addresses, undefined where they are QEMU's own. */
@@ -117,7 +122,7 @@ export interface MachineSpec<VM = unknown> {
   readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
   /** How the host keeps the guest's RAM. */
   readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
-  readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] }>
+  readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] } & HostNodes>
   readonly rtc: ClockOptions
   readonly firmware: FirmwareSpec
   readonly tpm: { readonly version: '1.2' | '2.0'; readonly model: 'tis' | 'crb' } | undefined

@@ -27,9 +27,10 @@ export function resolveMemory(
   fallback: number,
 ): Pick<MachineSpec, 'memoryBytes' | 'memoryGrowth' | 'memoryBacking' | 'numa'> {
   const { size, max, slots, ...backing } = readMemory(options.memory)
-  const numa = (options.numa ?? []).map(({ memory, cpus = [] }) => ({
+  const numa = (options.numa ?? []).map(({ memory, cpus = [], ...host }) => ({
     memoryBytes: parseMemorySize(memory) ?? 0,
     cpus,
+    ...host,
   }))
   const ofNodes = numa.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
   const mostBytes = parseMemorySize(max)

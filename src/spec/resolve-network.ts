@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { DEFAULTS } from './defaults.js'
+import { resolveGuestForward } from './guest-forward.js'
 import type { NetworkSpec } from './machine-spec.js'
 import type { NetworkOptionGroup, NetworkOptions } from './options/network.js'
 
@@ -25,6 +26,8 @@ export function resolveNetwork(options: NetworkOptions = {}, index = 0): Network
           : { hub: options.hub }
         : { tap: options.tap },
     internet: options.internet ?? false,
+    guestForwards: (options.guestfwd ?? []).map(resolveGuestForward),
+    sharedFolder: options.smb === undefined ? undefined : resolve(options.smb),
     tftp: options.tftp === undefined ? undefined : resolve(options.tftp),
     bootfile: options.bootfile,
     addresses: {

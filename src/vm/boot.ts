@@ -208,6 +208,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
     hostPorts: machine.ports.hostPorts,
+    handlerSockets: machine.handlerSockets,
     netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
     isIncoming: frozen !== undefined,

@@ -19,6 +19,7 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
     checkPath('initrd', options.initrd, 'file'),
     checkPath('dtb', options.dtb, 'file'),
     ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
+    ...cards(options).map(({ path, card }) => checkPath(`${path}.smb`, card.smb, 'folder')),
     checkPath(
       'firmware.vars',
       typeof options.firmware === 'object' ? options.firmware?.vars : undefined,

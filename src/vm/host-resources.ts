@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
+import type { HostNodes } from '../spec/options/machine.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import { readMemory } from '../spec/resolve-machine.js'
@@ -28,6 +29,7 @@ export async function findResourceProblems<VM>(
   const problems = await Promise.all([
     checkHugePages(options, host),
     checkLock(options, host),
+    checkHostNodes(options, host),
     ...[options.network ?? []].flat().map((card: unknown, index) => {
       const path = Array.isArray(options.network) ? `network[${index}].tap` : 'network.tap'
       const { tap } = (card ?? {}) as NetworkOptions
@@ -53,6 +55,30 @@ async function checkHugePages<VM>(options: VMOptions<VM>, { read }: HostView): P
   const got = `${free} huge pages of ${formatBytes(pageBytes)} that are free on this host`
   const expected = `at least ${needed}: \`echo ${needed} | sudo tee ${folder}/nr_hugepages\` gets some`
   return [{ path: 'memory.hugePages', got, expected }]
+}
+
+/** What is bound to a node that the host has not is an error of QEMU's that names nothing. */
+async function checkHostNodes<VM>(options: VMOptions<VM>, { read }: HostView): Promise<OptionProblem[]> {
+  const nodes: readonly unknown[] = Array.isArray(options.numa) ? options.numa : []
+  const places = [
+    { path: 'memory.hostNodes', wanted: readMemory(options.memory).hostNodes },
+    ...nodes.map((node, index) => {
+      return { path: `numa[${index}].hostNodes`, wanted: (node as HostNodes | null)?.hostNodes }
+    }),
+  ].filter((place): place is { path: string; wanted: readonly number[] } => Array.isArray(place.wanted))
+  if (places.length === 0) return []
+  const online = (await read('/sys/devices/system/node/has_memory'))?.trim() ?? ''
+  const has = (wanted: number) =>
+    online.split(',').some((range) => {
+      const [first, last = first] = range.split('-')
+      return range !== '' && wanted >= Number(first) && wanted <= Number(last)
+    })
+  return places.flatMap(({ path, wanted }) => {
+    const missing = wanted.filter((node) => !has(node))
+    const got = `${missing.join(', ')}, which this host has no memory at`
+    const expected = online === '' ? 'a kernel with NUMA' : `nodes of this host: ${online}`
+    return missing.length === 0 ? [] : [{ path, got, expected }]
+  })
 }
 
 /** Whoever is not root may lock as much as `ulimit -l` says. */

@@ -13,6 +13,7 @@ import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { GuestHandler } from '../spec/options/network.js'
 import type { Translation } from '../spec/translation.js'
 import type { Keeper } from './keeper.js'
 import type { PortReservation } from './port-reservation.js'
@@ -121,6 +122,8 @@ export interface Machine {
   readonly seedDisk: string | undefined
   /** Who gives the guest files by the network; undefined where nobody does. */
   readonly netboot: NetbootServer | undefined
+  /** Where each function that answers the guest is reached. */
+  readonly handlerSockets: ReadonlyMap<GuestHandler, string>
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
   /** In the run's own folder: what VNC and SPICE clients have to know. */

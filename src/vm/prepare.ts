@@ -13,6 +13,7 @@ import type { UefiFiles } from '../host/firmware.js'
 import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { createOverlay } from '../image/overlay.js'
+import { GuestHandlers } from '../net/guest-handlers.js'
 import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
@@ -105,6 +106,7 @@ export async function prepareMachine(
     serialLog,
     guestPorts,
     netboot,
+    handlers,
   ] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
@@ -126,6 +128,7 @@ export async function prepareMachine(
       })),
     ),
     acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
+    acquire(serveHandlers(spec, workspace, settings.log), (handlers) => handlers.close()),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
@@ -157,6 +160,7 @@ export async function prepareMachine(
     overlay,
     seedDisk,
     netboot,
+    handlerSockets: handlers.sockets,
     diskSecretFile,
     screenSecrets,
     disks,
@@ -268,6 +272,16 @@ async function writeSeedDisk(
   const path = workspace.path('seed.img')
   await writeFile(path, disk, { mode: 0o600 })
   return path
+}
+
+function serveHandlers(
+  { network, furtherNetworks }: MachineSpec,
+  workspace: Workspace,
+  log: (line: string) => void,
+): Promise<GuestHandlers> {
+  const answers = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
+  const handlers = answers.flatMap(({ answer }) => ('handler' in answer ? [answer.handler] : []))
+  return GuestHandlers.listen(handlers, (name) => workspace.socket(name), log)
 }
 
 /** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */

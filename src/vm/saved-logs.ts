@@ -26,6 +26,8 @@ export interface SaveOptions {
 interface LogSources extends SaveOptions {
   /** The newest power-on; undefined when QEMU did not come to one. */
   readonly session: Session | undefined
+  /** What was seen of its display, by names of files. @default nothing */
+  readonly pictures?: ReadonlyMap<string, Buffer>
   /** Runs a command in the guest; left out where nothing in it answers. Bounds itself. */
   readonly ask?: ((command: string) => Promise<CommandResult>) | undefined
 }
@@ -39,7 +41,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   await ensureFolder(folder)
   const redaction = new Redaction(machine)
   const write = (name: string, text: string) => writeFile(join(folder, name), redaction.apply(text))
-  const { session, ask } = sources
+  const { session, ask, pictures = new Map() } = sources
   const answers = Object.entries(QUESTIONS).map(async ([name, command]) => {
     const answer = await ask?.(command).catch(() => undefined)
     if (answer?.exitCode === 0 && answer.stdout !== '') await write(name, answer.stdout)
@@ -54,6 +56,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
   await Promise.all([
+    ...[...pictures].map(([name, png]) => writeFile(join(folder, name), png)),
     write('guest.txt', guest),
     write('qemu.log', machine.process?.stderr ?? ''),
     write('qmp.log', machine.transcripts.qmp.text),

@@ -1,7 +1,7 @@
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import { VMError, vmError } from '../errors.js'
-import { pngFromPpm } from './png.js'
+import { decodePpm, encodePng } from './display/picture.js'
 
 /** How long QEMU may take for a picture, milliseconds: its main loop may hang. Measured: 5. */
 const SCREENSHOT_MS = 2000
@@ -53,7 +53,7 @@ async function saveScreen(qmp: QmpClient, path: string, timeoutMs: number): Prom
   const raw = `${path}.ppm`
   try {
     await take(raw, 'ppm')
-    await writeFile(path, pngFromPpm(await readFile(raw)))
+    await writeFile(path, await encodePng(decodePpm(await readFile(raw))))
   } finally {
     await rm(raw, { force: true })
   }

@@ -25,6 +25,7 @@ import { type Invariant, Invariants } from './invariants.js'
 import { handOver, type KeptGuest } from './keep.js'
 import type { Machine, StartedFrom } from './machine.js'
 import { type MemoryUse, readMemoryUse } from './memory-use.js'
+import { picturesOf } from './pictures.js'
 import { Media } from './plug/media.js'
 import { Plug } from './plug/plug.js'
 import type { PluggedDevice } from './plug/plugged-device.js'
@@ -366,7 +367,7 @@ export class VM {
   /**
    * Saves what is known of this guest to a folder of its name below `folder`: `serial.log`, `commands.log` (what was
    * run, with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`, `screenshot.png` where it has a display,
-   * and `dmesg.txt` and `journal.txt` where it still answers. Gives the folder. `withVM()` does so by itself when its
+   * `seen-1.png` and so on where a matcher looked at that in vain, and `dmesg.txt` and `journal.txt` where it still answers. Gives the folder. `withVM()` does so by itself when its
    * body fails, if the option `artifacts` is given.
    */
   saveLogs(folder: string, options: SaveOptions = {}): Promise<string> {
@@ -374,6 +375,7 @@ export class VM {
     return saveLogs(this.#machine, folder, {
       ...options,
       session: this.#power.session,
+      pictures: picturesOf(this),
       ask: canAnswer ? (command) => this.#ask(command) : undefined,
     })
   }

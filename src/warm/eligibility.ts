@@ -51,6 +51,10 @@ const ROWS: readonly Row<never>[] = [
     reason: 'a clone is given the default address of one card',
   },
   {
+    applies: ({ network }) => network.guestForwards.some(({ answer }) => 'handler' in answer),
+    reason: 'a function that answers a guest is of one test alone',
+  },
+  {
     applies: ({ display: { window, vnc, spice } }) =>
       [window, vnc, spice].some((shown) => shown !== undefined),
     reason: 'who looks at the display is to see the guest boot',

@@ -121,7 +121,12 @@ async function buildTemplate(
   const memoryFile = join(building, FILES.memory)
   if (parent !== undefined) await copySparse(parent.frozen.memory, memoryFile, signal)
   const guest = await bootMachine(
-    { ...spec, name: basename(spec.image?.name ?? spec.name), forwards: spec.forwards.slice(0, 1) },
+    {
+      ...spec,
+      name: basename(spec.image?.name ?? spec.name),
+      forwards: spec.forwards.slice(0, 1),
+      network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
+    },
     host,
     { ...settings, keepMs: undefined, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
   )

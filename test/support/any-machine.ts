@@ -108,7 +108,10 @@ export function anyMachine(files: MachineFiles): fc.Arbitrary<VMOptions> {
         ),
       ),
       memory: fc.oneof(fc.integer({ min: 64, max: 512 }), fc.constant({ size: '128M', max: '1G', slots: 3 })),
-      numa: fc.constant([{ memory: '64M', cpus: [0] }, { memory: '64M' }]),
+      numa: fc.constant([
+        { memory: '64M', cpus: [0], hostNodes: [0], policy: 'preferred' as const },
+        { memory: '64M' },
+      ]),
       rtc: fc.record(
         {
           base: fc.constantFrom('utc', 'localtime', '2030-01-31T12:00:00'),

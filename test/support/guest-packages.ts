@@ -3,16 +3,36 @@ import { takeProcessLock } from '../../src/common/process-lock.js'
 import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
 import { readDistribution } from '../../src/host/distribution.js'
 import { findUefi } from '../../src/host/firmware.js'
+import { runProgram } from '../../src/host/program.js'
+
+type Needs = Readonly<Record<string, () => Promise<unknown>>>
 
 /** What only tests of some options need of the host, by the name of the package. */
-const NEEDS: Readonly<Record<string, () => Promise<unknown>>> = {
+const NEEDS: Needs = {
   swtpm: () => findProgram('swtpm'),
+  samba: () => findProgram('/usr/sbin/smbd'),
+  'tesseract-ocr': () => findProgram('tesseract'),
   ovmf: () => findUefi({ arch: 'x86_64', machine: 'q35', secureBoot: true }).catch(() => undefined),
 }
 
+/** And what only tests of windows need: a hundred packages and more. */
+const WINDOW_NEEDS: Needs = {
+  xvfb: () => findProgram('Xvfb'),
+  'qemu-system-gui': async () => {
+    const { stdout } = await runProgram('qemu-system-x86_64', ['-display', 'help'], { timeoutMs: 15_000 })
+    return /^gtk$/m.test(stdout) || undefined
+  },
+}
+
+/** Installs the packages that the tests of guests need. */
+export const installGuestPackages = () => installMissing(NEEDS)
+
+/** Installs those that the tests of windows need beside them. */
+export const installWindowPackages = () => installMissing(WINDOW_NEEDS)
+
 /** Installs the packages that are missing, where that can be done without asking. */
-export async function installGuestPackages(): Promise<void> {
-  if ((await listMissing()).length === 0 || readDistribution().packageManager !== 'apt') return
+async function installMissing(needs: Needs): Promise<void> {
+  if ((await listMissing(needs)).length === 0 || readDistribution().packageManager !== 'apt') return
   const { env } = process
   const privilege = await findPrivilege(env)
   if (privilege === undefined) return
@@ -21,14 +41,14 @@ export async function installGuestPackages(): Promise<void> {
     onWait: () => log('Another set-up is at work; waiting for it …'),
   })
   try {
-    const missing = await listMissing()
+    const missing = await listMissing(needs)
     if (missing.length > 0) await installPackages(missing, privilege, { env, log })
   } finally {
     await lock.release()
   }
 }
 
-async function listMissing(): Promise<string[]> {
-  const found = await Promise.all(Object.values(NEEDS).map((find) => find()))
-  return Object.keys(NEEDS).filter((_, index) => found[index] === undefined)
+async function listMissing(needs: Needs): Promise<string[]> {
+  const found = await Promise.all(Object.values(needs).map((find) => find()))
+  return Object.keys(needs).filter((_, index) => found[index] === undefined)
 }

@@ -12,13 +12,10 @@ import { firmwareArgs, tpmArgs } from './firmware.js'
 import { identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
-import { SPAWNING_SANDBOX } from './netboot.js'
 import { networkArgs } from './network.js'
 import { portArgs, terminalPortArgs } from './ports.js'
+import { sandboxArgs } from './sandbox.js'
 import { seedArgs } from './seed.js'
-
-/** A guest that breaks out of QEMU can neither start programs nor gain privileges. */
-const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
 
 /** Builds the whole command line of a machine. Pure: the same input gives the same line. */
 export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand {
@@ -43,7 +40,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...debugArgs(spec),
     ...seedArgs(wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
-    ...sandboxArgs(wiring),
+    ...sandboxArgs(spec, wiring),
     ...spec.qemuArgs,
   ]
   const usesTerminal = spec.display.window === 'curses'
@@ -79,9 +76,4 @@ export function buildCommandByHand(
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }
-}
-
-function sandboxArgs({ sandbox, netboot }: Wiring): string[] {
-  if (!sandbox) return []
-  return ['-sandbox', netboot?.relayCommand === undefined ? SANDBOX : SPAWNING_SANDBOX]
 }

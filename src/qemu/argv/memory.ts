@@ -1,4 +1,5 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { HostNodes } from '../../spec/options/machine.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
@@ -11,9 +12,9 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
   return [
     '-m',
     joinOption('', { size: kibibytes(memoryBytes), ...growth }),
-    ...numa.flatMap(({ memoryBytes: bytes, cpus }, node) => [
+    ...numa.flatMap(({ memoryBytes: bytes, cpus, ...host }, node) => [
       '-object',
-      joinOption('memory-backend-ram', { id: `node${node}`, size: kibibytes(bytes) }),
+      joinOption('memory-backend-ram', { id: `node${node}`, size: kibibytes(bytes) }) + hostNodes(host),
       '-numa',
       joinOption('node', { nodeid: node, memdev: `node${node}` }) +
         cpus.map((cpu) => `,cpus=${cpu}`).join(''),
@@ -32,8 +33,8 @@ export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, '
 }
 
 /** Whether the machine's RAM is an object of its own, of which more can be said. */
-export function hasOwnMemory({ memoryBacking: { hugePages, preallocate } }: MachineSpec): boolean {
-  return Boolean(hugePages) || preallocate === true
+export function hasOwnMemory({ memoryBacking: { hugePages, preallocate, hostNodes } }: MachineSpec): boolean {
+  return Boolean(hugePages) || preallocate === true || hostNodes !== undefined
 }
 
 function ownMemoryArgs(spec: MachineSpec): string[] {
@@ -48,7 +49,13 @@ function ownMemoryArgs(spec: MachineSpec): string[] {
     hugetlb: isHuge ? 'on' : undefined,
     hugetlbsize: isHuge ? (hugePages === '1G' ? '1G' : '2M') : undefined,
   }
-  return ['-object', joinOption(isHuge ? 'memory-backend-memfd' : 'memory-backend-ram', values)]
+  const backend = isHuge ? 'memory-backend-memfd' : 'memory-backend-ram'
+  return ['-object', joinOption(backend, values) + hostNodes(memoryBacking)]
+}
+
+/** Where among the host's nodes memory comes from: a list is the same key again. */
+function hostNodes({ hostNodes: nodes, policy = 'bind' }: HostNodes): string {
+  return nodes === undefined ? '' : `${nodes.map((node) => `,host-nodes=${node}`).join('')},policy=${policy}`
 }
 
 /** What of the RAM is said to QEMU as a whole. */

@@ -5,13 +5,6 @@ import { joinOption } from './join-option.js'
 /** The name by which QEMU's monitor knows the network card of a guest that boots from it. */
 export const NETWORK_CARD = 'card0'
 
-/**
- * QEMU starts a process for each connection that a guest opens to a server which it reaches by `guestfwd`, in a session of
- * its own: `setsid` is among what `elevateprivileges=deny` refuses. By the rest alone none of them gains a privilege, as
- * they are loaded with "no new privileges".
- */
-export const SPAWNING_SANDBOX = 'on,obsolete=deny,elevateprivileges=allow,spawn=allow,resourcecontrol=deny'
-
 /** Enough of each packet for what is read from it: a DHCP answer of QEMU has 590 bytes with its headers, a question of TFTP 558 at most. */
 const CAPTURED_BYTES = 640
 

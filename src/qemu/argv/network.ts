@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
+import { guestServices } from './guest-services.js'
 import { joinOption } from './join-option.js'
 import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
 
@@ -12,19 +13,23 @@ export function networkArgs(
     mac,
     furtherMacs = [],
     netboot,
-  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot'>,
+    handlerSockets,
+  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'handlerSockets'>,
 ): string[] {
   const { network, furtherNetworks, forwards, bootOrder, bootOnce } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
-    return `,hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
+    return `hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
   const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
   const cards = [network, ...furtherNetworks].flatMap((card, index) => {
     const boot = index === 0 ? bootCardOptions(spec, netboot) : {}
     return [
       '-netdev',
-      backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}) +
-        (index === 0 ? ports.join('') : ''),
+      [
+        backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}),
+        ...guestServices(card, handlerSockets),
+        ...(index === 0 ? ports : []),
+      ].join(','),
       '-device',
       joinOption(card.model, {
         netdev: `net${index}`,

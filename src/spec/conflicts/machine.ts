@@ -44,9 +44,20 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   if (sizeBytes !== undefined && mostBytes !== undefined && mostBytes <= sizeBytes) {
     report('memory.max', formatBytes(mostBytes), `more than \`size\`, ${formatBytes(sizeBytes)}`)
   }
-  const { hugePages, preallocate } = readMemory(options.memory)
+  const { hugePages, preallocate, hostNodes } = readMemory(options.memory)
   if ((hugePages || preallocate) && options.numa !== undefined) {
     report('numa', 'nodes beside huge pages or memory that is given at the start', 'one of both')
+  }
+  if (hostNodes !== undefined && options.numa !== undefined) {
+    report('memory.hostNodes', `${hostNodes.join(', ')} beside \`numa\``, '`hostNodes` of each node there')
+  }
+  const places = [
+    ['memory', readMemory(options.memory)] as const,
+    ...(options.numa ?? []).map((node, index) => [`numa[${index}]`, node] as const),
+  ]
+  for (const [path, place] of places) {
+    if (place.policy === undefined || place.hostNodes !== undefined) continue
+    report(`${path}.policy`, `'${place.policy}'`, '`hostNodes` beside it: which of this host')
   }
   if (slots !== undefined && max === undefined) {
     report('memory.slots', `${slots}`, '`max` beside it: how much memory there may be in all')

@@ -1,4 +1,5 @@
 import { BlockList } from 'node:net'
+import { FORWARD_ANSWERS, splitAddress } from '../guest-forward.js'
 import type { NetworkOptions } from '../options/network.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from '../resolve-network.js'
@@ -18,6 +19,7 @@ export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report)
     }
     checkLink(path, card, index, report)
     checkAddresses(path, card, index, report)
+    checkGuestForwards(path, card, index, report)
     const mac = card.mac?.toLowerCase()
     if (mac === undefined) return
     const other = macs.get(mac)
@@ -29,6 +31,8 @@ export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report)
 const USER_NETWORK = [
   'internet',
   'tftp',
+  'guestfwd',
+  'smb',
   'bootfile',
   'net',
   'host',
@@ -64,13 +68,37 @@ function checkLink(path: string, card: NetworkOptions, index: number, report: Re
 }
 
 function checkAddresses(path: string, card: NetworkOptions, index: number, report: Report): void {
-  const net = card.net ?? (index === 0 ? DEFAULT_NET : `10.0.${index + 2}.0/24`)
-  const [own = '', bits] = net.split('/')
-  const list = new BlockList()
-  list.addSubnet(own, Number(bits))
+  const { net, list } = networkOf(card, index)
   for (const name of ['host', 'dhcpstart', 'dns'] as const) {
     const address = card[name]
     if (address === undefined || list.check(address)) continue
     report(`${path}.${name}`, `"${address}"`, `an address of the network ${net}`)
   }
+}
+
+/** Each is one thing at an address of its own. */
+function checkGuestForwards(path: string, card: NetworkOptions, index: number, report: Report): void {
+  const { net, list } = networkOf(card, index)
+  const seen = new Set<string>()
+  for (const [place, forward] of (card.guestfwd ?? []).entries()) {
+    const at = `${path}.guestfwd[${place}]`
+    const { host } = splitAddress(forward.address)
+    const isTaken = [card.host, card.dns].includes(host) || seen.has(forward.address)
+    if (!list.check(host)) report(`${at}.address`, `"${forward.address}"`, `an address of the network ${net}`)
+    else if (isTaken) report(`${at}.address`, `"${forward.address}"`, 'one that nothing else has')
+    seen.add(forward.address)
+    const given = FORWARD_ANSWERS.filter((name) => forward[name] !== undefined)
+    if (given.length !== 1) {
+      const got = given.length === 0 ? 'an address alone' : given.map((name) => `\`${name}\``).join(' and ')
+      report(at, got, 'one of `command`, `socket`, `tcp` and `handler`')
+    }
+  }
+}
+
+function networkOf(card: NetworkOptions, index: number) {
+  const net = card.net ?? (index === 0 ? DEFAULT_NET : `10.0.${index + 2}.0/24`)
+  const [own = '', bits] = net.split('/')
+  const list = new BlockList()
+  list.addSubnet(own, Number(bits))
+  return { net, list }
 }

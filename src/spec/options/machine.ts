@@ -20,7 +20,7 @@ export interface CpuTopology {
 }
 
 /** How much RAM there is, and how much there may be. */
-export interface MemoryOptions {
+export interface MemoryOptions extends HostNodes {
   /** RAM at the start: MiB, or with a unit (QEMU: `-m`). @default the image's */
   readonly size?: MemorySize
   /** How much there may be in all, with what is plugged in later (QEMU: `-m …,maxmem=`). @default `size` */
@@ -37,8 +37,16 @@ export interface MemoryOptions {
   readonly lock?: boolean
 }
 
+/** Where among this host's NUMA nodes memory comes from. */
+export interface HostNodes {
+  /** The nodes of this host, counted from 0, that it is taken from (QEMU: `-object memory-backend-…,host-nodes=`). @default any */
+  readonly hostNodes?: readonly number[]
+  /** How it is taken from them: from nowhere else, from there first, or in turn (QEMU: `-object memory-backend-…,policy=`). @default 'bind' with `hostNodes` */
+  readonly policy?: 'bind' | 'preferred' | 'interleave'
+}
+
 /** One NUMA node of the guest. */
-export interface NumaNode {
+export interface NumaNode extends HostNodes {
   /** Its share of the RAM: MiB, or with a unit (QEMU: `-numa node,memdev=`). */
   readonly memory: MemorySize
   /** Its CPUs, counted from 0 (QEMU: `-numa node,cpus=`). @default none */

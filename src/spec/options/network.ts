@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { NetbootOptions } from '../netboot.js'
 
 /** One port of the guest that is reached through a port of this host. */
@@ -10,6 +11,23 @@ export interface HostForward {
   readonly protocol?: 'tcp' | 'udp'
   /** The address of this host to listen on. @default '127.0.0.1' */
   readonly bind?: string
+}
+
+/** A function that answers a guest: it is called with each connection, and may be `async`. */
+export type GuestHandler = (connection: Socket) => unknown
+
+/** An address within the guest's network, and what of this host answers there: one of `command`, `socket`, `tcp` and `handler`. */
+export interface GuestForward {
+  /** The address and the port that the guest connects to, as `10.0.2.100:80`: an address of the network that nothing else has. */
+  readonly address: string
+  /** A command of this host, split in words as a shell does and run without one, for each connection: with it as its standard input and output. @default none */
+  readonly command?: string
+  /** A unix socket of this host, by its path. @default none */
+  readonly socket?: string
+  /** A server of this host: a port of 127.0.0.1, or an address and a port, as `127.0.0.1:8080`. @default none */
+  readonly tcp?: number | string
+  /** A function of the test, as `(connection) => server.emit('connection', connection)` for a server of `node:http`. A guest with one boots cold. @default none */
+  readonly handler?: GuestHandler
 }
 
 /** A network card of the guest and what is behind it. */
@@ -46,6 +64,13 @@ export interface NetworkOptions {
   readonly tftp?: string
   /** The file in that folder that the DHCP server names (QEMU: `-netdev user,bootfile=`). @default none */
   readonly bootfile?: string
+  /** What answers the guest at addresses of its network, however closed that is (QEMU: `-netdev user,guestfwd=`). @default none */
+  readonly guestfwd?: readonly GuestForward[]
+  /**
+   * A folder of this host that the guest mounts from `//10.0.2.4/qemu` (the fourth address of the network), and may write to; by samba, which
+   * has to be installed, and only for one guest at a time (QEMU: `-netdev user,smb=`). @default none
+   */
+  readonly smb?: string
   /** The network's addresses, as `10.0.2.0/24` (QEMU: `-netdev user,net=`). @default 10.0.2.0/24; 10.0.3.0/24 for the second card, and so on */
   readonly net?: string
   /** The host's address in it (QEMU: `-netdev user,host=`). @default the second of the network, 10.0.2.2 */

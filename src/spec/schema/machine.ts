@@ -12,7 +12,17 @@ const topology = z.strictObject({
   maxcpus: cpuCount(),
 })
 
+const hostNodes = {
+  hostNodes: rule<readonly number[]>("a list of this host's nodes such as [0, 1]", (value) => {
+    const isNode = (node: unknown) =>
+      Number.isInteger(node) && (node as number) >= 0 && (node as number) < 128
+    return Array.isArray(value) && value.length > 0 && value.every(isNode)
+  }),
+  policy: oneOf('bind', 'preferred', 'interleave'),
+}
+
 const memory = z.strictObject({
+  ...hostNodes,
   size: memorySize(),
   max: memorySize(),
   slots: count(1, 255),
@@ -25,6 +35,7 @@ const memory = z.strictObject({
 })
 
 const numaNode = z.strictObject({
+  ...hostNodes,
   memory: required<number | string>("an amount of memory such as '512M'", isMemorySize),
   cpus: rule<readonly number[]>('a list of CPUs such as [0, 1]', (value) => {
     return Array.isArray(value) && value.every((cpu) => Number.isInteger(cpu) && cpu >= 0 && cpu < 255)

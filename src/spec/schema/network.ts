@@ -1,10 +1,26 @@
 import { isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { netbootSchema } from '../netboot-schema.js'
+import type { GuestHandler } from '../options/network.js'
 import { count, flag, isPort, oneOf, path, port, required, rule, text, textLike } from './rules.js'
 
 const address = () =>
   rule<string>("an IPv4 address such as '10.0.2.3'", (value) => typeof value === 'string' && isIPv4(value))
+
+const isAddress = (value: unknown) => {
+  const [host = '', port = '', ...rest] = typeof value === 'string' ? value.split(':') : []
+  return isIPv4(host) && /^\d+$/.test(port) && isPort(Number(port)) && rest.length === 0
+}
+
+const guestForward = z.strictObject({
+  address: required<string>("an address and a port such as '10.0.2.100:80'", isAddress),
+  command: text('a command'),
+  socket: path('a unix socket'),
+  tcp: rule<number | string>("a port, or an address and a port such as '127.0.0.1:8080'", (value) => {
+    return isPort(value) || isAddress(value)
+  }),
+  handler: rule<GuestHandler>('a function', (value) => typeof value === 'function'),
+})
 
 const card = z.strictObject({
   internet: flag(),
@@ -18,6 +34,10 @@ const card = z.strictObject({
   tap: textLike("an interface such as 'tap0'", /^[A-Za-z0-9][\w.-]{0,14}$/),
   tftp: path('a folder'),
   bootfile: text('a file name'),
+  guestfwd: z
+    .array(guestForward, { error: "a list such as [{ address: '10.0.2.100:80', tcp: 8080 }]" })
+    .optional(),
+  smb: path('a folder'),
   net: rule<string>("a network such as '10.0.2.0/24'", (value) => {
     const [own = '', bits = ''] = typeof value === 'string' ? value.split('/') : []
     return isIPv4(own) && /^\d+$/.test(bits) && Number(bits) >= 8 && Number(bits) <= 29

@@ -1,5 +1,6 @@
 import { allOf, anyOf } from './combined.js'
 import { commandFailsWith, commandPrints, commandSucceeds } from './command.js'
+import { displayShows } from './display.js'
 import { fileExists } from './file.js'
 import { hasFetched, hasFetchedInOrder, hasLease } from './netboot.js'
 import { interfaceIsUp, portListens } from './network.js'
@@ -27,6 +28,7 @@ export const checks = {
   commandPrints,
   commandFailsWith,
   serialShows,
+  displayShows,
   isPoweredOff,
   isRunning,
   hasPanicked,

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { expect } from 'vitest'
 import { guestTest } from '../../support/guest-test.js'
 
@@ -7,8 +8,8 @@ const test = guestTest({
   cpus: { sockets: 2, cores: 1, threads: 1, maxcpus: 2 },
   memory: { max: '2G', slots: 2 },
   numa: [
-    { memory: '768M', cpus: [0] },
-    { memory: '256M', cpus: [1] },
+    { memory: '768M', cpus: [0], hostNodes: [0] },
+    { memory: '256M', cpus: [1], hostNodes: [0], policy: 'interleave' },
   ],
   rtc: { base: '2030-01-31T12:00:00' },
   vga: 'std',
@@ -44,6 +45,16 @@ test('the guest has the processors, nodes and memory that were asked for', async
   expect(memory).toMatchObject({ 'base-memory': 1024 ** 3 })
   const slots = (await vm.qmp.execute('query-hotpluggable-cpus')) as unknown[]
   expect(slots).toHaveLength(2)
+})
+
+test("the memory of its nodes comes from those of this host's that were said", async ({ vm }) => {
+  expect(await vm.qmp.execute('query-memdev')).toMatchObject([
+    { id: 'node0', policy: 'bind', 'host-nodes': [0] },
+    { id: 'node1', policy: 'interleave', 'host-nodes': [0] },
+  ])
+  const maps = await readFile(`/proc/${vm.pid}/numa_maps`, 'utf8')
+  expect(maps).toMatch(/ bind:0 .*anon=/)
+  expect(maps).toMatch(/ interleave:0 .*anon=/)
 })
 
 test('its clock begins where it was told', async ({ vm }) => {

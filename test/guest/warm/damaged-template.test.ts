@@ -53,7 +53,7 @@ test('a template that was damaged in whatever way is made again', async () => {
     })
     expect(await start(), what).toMatchObject({ buildMs: undefined })
   }
-}, 180_000)
+}, 600_000)
 
 test('a state that QEMU does not take is made again, and said', async () => {
   const cacheDir = ownTemplates()
@@ -69,7 +69,7 @@ test('a state that QEMU does not take is made again, and said', async () => {
     buildMs: expect.any(Number),
   })
   expect(lines.join('\n')).toMatch(/the template tiny-\w+ is made again: /)
-}, 60_000)
+}, 240_000)
 
 /** Makes the manifest fit the files, as no damage would. */
 async function writeManifestAnew(template: string): Promise<void> {
@@ -100,7 +100,7 @@ test('whoever is killed while it makes a template leaves no harm, and nothing be
   expect(await start()).toMatchObject({ kind: 'template', buildMs: undefined })
   expect(templatesIn(cacheDir)).toHaveLength(1)
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
-}, 120_000)
+}, 400_000)
 
 test('many who want one template at the same time make it once', async () => {
   const cacheDir = ownTemplates()
@@ -113,7 +113,7 @@ test('many who want one template at the same time make it once', async () => {
   expect(starts.map(({ kind }) => kind)).toEqual(Array(4).fill('template'))
   expect(starts.filter(({ buildMs }) => buildMs !== undefined)).toHaveLength(1)
   expect(templatesIn(cacheDir)).toHaveLength(1)
-}, 120_000)
+}, 400_000)
 
 test('where there is no space for a template, the guest is booted, and it is said why', async () => {
   const cacheDir = ownTmpdir()
@@ -127,7 +127,7 @@ test('where there is no space for a template, the guest is booted, and it is sai
   })
   expect(lines.join('\n')).toContain("'tiny' is booted cold: ")
   expect(templatesIn(cacheDir)).toEqual([])
-}, 60_000)
+}, 240_000)
 
 test('a disk that gets full while a template is made costs that template and nothing else', async () => {
   const cacheDir = ownTmpdir()
@@ -147,7 +147,7 @@ test('a disk that gets full while a template is made costs that template and not
     else expect(templatesIn(cacheDir)).toEqual([])
   }
   expect(await start({ memory: '192M' })).toMatchObject({ kind: 'template', buildMs: expect.any(Number) })
-}, 90_000)
+}, 300_000)
 
 test('a boot that fails is not hidden by what it was for', async () => {
   ownTemplates()
@@ -156,4 +156,4 @@ test('a boot that fails is not hidden by what it was for', async () => {
   ).rejects.toMatchObject({
     code: 'GUEST_PANICKED',
   })
-}, 60_000)
+}, 240_000)

@@ -66,6 +66,22 @@ test.each<[string, object]>([
     },
   ],
   [
+    "qemu -net nic -net 'user,restrict=on,smb=/srv,guestfwd=tcp:10.0.2.100:80-cmd:nc 10.0.0.1 80,guestfwd=:10.0.2.100:81-tcp:127.0.0.1:81,guestfwd=tcp:10.0.2.100:82-unix:/s'",
+    {
+      image: false,
+      network: {
+        model: 'e1000',
+        internet: false,
+        smb: '/srv',
+        guestfwd: [
+          { address: '10.0.2.100:80', command: 'nc 10.0.0.1 80' },
+          { address: '10.0.2.100:81', tcp: '127.0.0.1:81' },
+          { address: '10.0.2.100:82', socket: '/s' },
+        ],
+      },
+    },
+  ],
+  [
     'qemu -nic user,model=virtio,restrict=y,net=10.1.0.0/255.255.0.0,hostname=h',
     {
       image: false,
@@ -94,6 +110,10 @@ test.each<[string, object]>([
     },
   ],
   [
+    'qemu -object memory-backend-ram,id=m,size=128M,host-nodes=0-1,host-nodes=3,policy=bind -numa node,memdev=m',
+    { numa: [{ memory: '128M', cpus: [], hostNodes: [0, 1, 3], policy: 'bind' }], image: false },
+  ],
+  [
     'qemu -numa node,mem=128,cpus=0-1 -numa node,mem=128,cpus=2,cpus=3',
     {
       numa: [
@@ -109,7 +129,9 @@ test.each<[string, object]>([
       name: 'one',
       devices: [{ driver: 'usb-tablet', serial: 'T,1' }],
       rng: true,
-      qemuArgs: ['-uuid', '1-2', '-k', 'de', '-vnc', ':1', '-no-reboot'],
+      keyboardLayout: 'de',
+      vnc: { display: 1 },
+      qemuArgs: ['-uuid', '1-2', '-no-reboot'],
       image: false,
     },
   ],
@@ -224,10 +246,42 @@ test.each<[string, object, string[]]>([
   ],
   [
     'qemu -sdl -alt-grab',
-    { qemuArgs: ['-display', 'sdl,grab-mod=lshift-lctrl-lalt'], image: false },
+    { display: 'sdl', grab: 'ctrl-alt-shift', image: false },
     [
-      '-sdl became -display sdl,grab-mod=lshift-lctrl-lalt: QEMU has it at the display now.',
-      '-alt-grab became -display sdl,grab-mod=lshift-lctrl-lalt: QEMU has it at the display now.',
+      "-sdl became display: 'sdl': QEMU has no such option any more.",
+      "-alt-grab became grab: 'ctrl-alt-shift': QEMU has no such option any more.",
+    ],
+  ],
+  [
+    'qemu -display sdl,grab-mod=rctrl -vnc unix:/tmp/v -spice port=5930,addr=127.0.0.1,disable-ticketing=on',
+    {
+      display: 'sdl',
+      grab: 'right-ctrl',
+      vnc: { socket: '/tmp/v' },
+      spice: { port: 5930 },
+      image: false,
+    },
+    [],
+  ],
+  [
+    'qemu -display gtk,gl=on -vnc :2,password=on -spice port=5930',
+    {
+      qemuArgs: ['-display', 'gtk,gl=on', '-vnc', ':2,password=on', '-spice', 'port=5930'],
+      image: false,
+    },
+    [],
+  ],
+  [
+    'qemu -display gtk -vnc :2,websocket=on -spice port=5930,password=secret',
+    {
+      display: 'gtk',
+      vnc: { display: 2, websocket: true },
+      spice: { port: 5930, password: 'secret' },
+      image: false,
+    },
+    [
+      '-vnc :2,websocket=on became vnc, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
+      '-spice port=5930,password=secret became spice, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
     ],
   ],
   [

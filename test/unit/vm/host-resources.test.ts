@@ -35,6 +35,21 @@ test.each<[VMOptions, Readonly<Record<string, string>>, string]>([
     'memory.lock: a limit of 8 MiB; more memory that may be locked than the guest has: `ulimit -l`, or memlock in /etc/security/limits.conf',
   ],
   [
+    { memory: { hostNodes: [0, 2] } },
+    { '/sys/devices/system/node/has_memory': '0-1\n' },
+    'memory.hostNodes: 2, which this host has no memory at; nodes of this host: 0-1',
+  ],
+  [
+    { numa: [{ memory: '64M' }, { memory: '64M', hostNodes: [4] }] },
+    { '/sys/devices/system/node/has_memory': '0,3\n' },
+    'numa[1].hostNodes: 4, which this host has no memory at; nodes of this host: 0,3',
+  ],
+  [
+    { memory: { hostNodes: [0] } },
+    {},
+    'memory.hostNodes: 0, which this host has no memory at; a kernel with NUMA',
+  ],
+  [
     { network: [{}, { tap: 'tap7' }] },
     {},
     'network[1].tap: "tap7", which is no TAP interface of this host; one that is there: `sudo ip tuntap add dev tap7 mode tap user ada` adds it',

@@ -315,3 +315,23 @@ test.each([
   expect(byHand.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)
   expect(byHand.args.join(' ')).not.toContain('sesame')
 })
+
+test('what answers the guest at addresses of its own is a process for each connection', () => {
+  const handler = () => {}
+  const guestfwd = [
+    { address: '10.0.2.100:7', command: 'cat -n,id=x' },
+    { address: '10.0.2.100:8', socket: '/run/a,b' },
+    { address: '10.0.2.100:9', handler },
+  ]
+  const { args } = build(
+    { network: { smb: '/srv,v2', guestfwd } },
+    { sandbox: true, hostPorts: [40_022], handlerSockets: new Map([[handler, '/run/f.sock']]) },
+  )
+  const backend = args[args.indexOf('-netdev') + 1] ?? ''
+  expect(backend).toContain(
+    'user,id=net0,restrict=on,smb=/srv,,v2,guestfwd=tcp:10.0.2.100:7-cmd:cat -n,,id=x,guestfwd=tcp:10.0.2.100:8-cmd:env -u NODE_OPTIONS ',
+  )
+  expect(backend).toContain('connect({"path":"/run/a,,b",,"allowHalfOpen":true})')
+  expect(backend).toMatch(/"path":"\/run\/f\.sock".*',hostfwd=tcp:127\.0\.0\.1:40022-:22$/)
+  expect(args[args.indexOf('-sandbox') + 1]).toContain('spawn=allow')
+})
