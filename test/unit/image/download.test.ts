@@ -51,7 +51,14 @@ describe('downloadFile', () => {
     const wanted = order(server.url)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
-    expect(server.ranges).toEqual([undefined, `bytes=${MIB}-`, `bytes=${2 * MIB}-`, `bytes=${3 * MIB}-`])
+    // The end of what was sent may be lost with the connection: then it goes on from there.
+    const starts = server.ranges.map((range) => Number(/^bytes=(\d+)-$/.exec(range ?? 'bytes=0-')?.[1]))
+    expect(starts[0]).toBe(0)
+    expect(starts.length).toBeGreaterThanOrEqual(4)
+    for (const [index, start] of starts.slice(1).entries()) {
+      expect(start).toBeGreaterThan(starts[index] as number)
+      expect(start).toBeLessThanOrEqual((starts[index] as number) + MIB)
+    }
   })
 
   test('begins anew where the server knows no ranges', async () => {
