@@ -207,6 +207,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
+    initrd: machine.initrd,
     hostPorts: machine.ports.hostPorts,
     netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
