@@ -3,9 +3,10 @@ import { LongestFirst } from './test/support/longest-first.js'
 
 const isCI = process.env.CI === 'true'
 
-/** Whole distributions, built and booted, and an installer to its fourth dialog: `npm run test:distributions`. */
+/** Whole distributions, built and booted, guests of other architectures, and an installer to its fourth dialog: `npm run test:distributions`. */
 const DISTRIBUTIONS = [
   'test/guest/stock/**/*.test.ts',
+  'test/guest/architectures/**/*.test.ts',
   'examples/stock-images.test.ts',
   'examples/netboot-installer.test.ts',
 ]
@@ -44,7 +45,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'distributions', include: DISTRIBUTIONS, ...guests },
+        test: {
+          name: 'distributions',
+          include: DISTRIBUTIONS,
+          ...guests,
+          globalSetup: [...guests.globalSetup, 'test/support/architectures-setup.ts'],
+        },
       },
       {
         extends: true,

@@ -239,8 +239,12 @@ async function describeImport(
 ): Promise<BaseImage> {
   const { signal } = options
   const path = join(dir, ROOT_FILES.disk)
-  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal }, secret, options.arch)
-  requireArch({ name: 'of a root file system', architectures: ROOT_ARCHITECTURES }, options.arch ?? hostArch())
+  if (!(await isRootImage(dir)))
+    return describeDisk(name, { path, name, format, signal }, secret, options.arch)
+  requireArch(
+    { name: 'of a root file system', architectures: ROOT_ARCHITECTURES },
+    options.arch ?? hostArch(),
+  )
   const { directBoot } = await resolveImage('tiny', options)
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
   if (directBoot === undefined) return image

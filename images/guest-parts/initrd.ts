@@ -34,7 +34,9 @@ export function packInit(
     ...dirs,
     { path: 'dev/console', mode: 0o020600, device: { major: 5, minor: 1 } },
     { path: 'init', mode: 0o100755, content: init },
-    ...modules.map(({ fileName, content }): CpioEntry => ({ path: `m/${fileName}`, mode: 0o100644, content })),
+    ...modules.map(
+      ({ fileName, content }): CpioEntry => ({ path: `m/${fileName}`, mode: 0o100644, content }),
+    ),
     ...more,
   ])
 }

@@ -31,7 +31,10 @@ export const debianNetboot: Recipe = {
     const distribution = await readDistribution()
     const release = RELEASES[distribution.codename]
     await withPackages({ ...context, packages: [packageOf(distribution, context.arch)] }, async (root) => {
-      const text = join(root, `usr/lib/debian-installer/images/${release}/${debianArchitecture(context.arch).name}/text`)
+      const text = join(
+        root,
+        `usr/lib/debian-installer/images/${release}/${debianArchitecture(context.arch).name}/text`,
+      )
       // Its links lead from one place of it to another.
       await cp(text, join(context.dir, TREE), { recursive: true, verbatimSymlinks: true })
     })

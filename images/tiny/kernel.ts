@@ -67,7 +67,8 @@ async function findKernel(packages: string) {
   const version = file?.slice('vmlinuz-'.length)
   for (const lib of ['usr/lib', 'lib']) {
     const modulesDir = join(packages, lib, 'modules', version ?? '')
-    if (file === undefined || version === undefined || !(await readdir(modulesDir).catch(() => undefined))) continue
+    if (file === undefined || version === undefined || !(await readdir(modulesDir).catch(() => undefined)))
+      continue
     await chmod(join(boot, file), 0o644)
     return { version, image: join(boot, file), modulesDir }
   }

@@ -78,7 +78,10 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
   const busybox = await readFile(join(root, BUSYBOX))
   await writeFile(join(dir, 'kernel'), kernel.image)
   await writeFile(join(dir, 'kernel.efi'), kernel.packaged)
-  await writeFile(join(dir, 'initrd'), buildInitrd(kernel.bootModules, arch === 'x86_64' ? undefined : busybox))
+  await writeFile(
+    join(dir, 'initrd'),
+    buildInitrd(kernel.bootModules, arch === 'x86_64' ? undefined : busybox),
+  )
   report('making the disk')
   await makeExt4Disk({
     source: root,
@@ -100,7 +103,11 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       kernel: join(dir, 'kernel'),
       efiKernel: join(dir, 'kernel.efi'),
       initrd: join(dir, 'initrd'),
-      append: [`console=${describeArch(arch).console}`, ...KERNEL_ARGUMENTS, ...(isPc(arch) ? PC_ARGUMENTS : [])],
+      append: [
+        `console=${describeArch(arch).console}`,
+        ...KERNEL_ARGUMENTS,
+        ...(isPc(arch) ? PC_ARGUMENTS : []),
+      ],
       appendForOneCpu: isPc(arch) ? ONE_CPU_ARGUMENTS : [],
     },
     traits: {

@@ -62,7 +62,12 @@ export async function assembleRoot(packages: string, root: string, arch: GuestAr
   const busybox = await readFile(findFile(files, 'busybox'))
   await install(root, BUSYBOX, busybox)
   for (const [program, target] of Object.entries(PROGRAMS)) {
-    await copyWithLibraries(files, root, { source: findFile(files, program), target }, `/usr/lib/${libraries}`)
+    await copyWithLibraries(
+      files,
+      root,
+      { source: findFile(files, program), target },
+      `/usr/lib/${libraries}`,
+    )
   }
   for (const [target, { content, mode }] of Object.entries(own)) {
     await install(root, target, content, mode)
@@ -71,9 +76,7 @@ export async function assembleRoot(packages: string, root: string, arch: GuestAr
     await mkdir(join(root, dirname(link)), { recursive: true })
     await symlink(target, join(root, link))
   }
-  const taken = new Set(
-    [...Object.keys(own), ...Object.values(PROGRAMS)].map((path) => basename(path)),
-  )
+  const taken = new Set([...Object.keys(own), ...Object.values(PROGRAMS)].map((path) => basename(path)))
   for (const applet of readApplets(busybox)) {
     if (!taken.has(applet) && applet !== 'busybox') await symlink('busybox', join(root, '/usr/bin', applet))
   }
@@ -113,7 +116,8 @@ async function copyWithLibraries(
       pending.push({ source: findFile(files, library), target: `${libraryDir}/${library}` })
     }
     const loader = readLoader(content)
-    if (loader !== undefined) pending.push({ source: findFile(files, basename(loader)), target: `/usr${loader}` })
+    if (loader !== undefined)
+      pending.push({ source: findFile(files, basename(loader)), target: `/usr${loader}` })
   }
 }
 

@@ -112,7 +112,13 @@ function readAnswers(stdout: string): QemuCapabilities | undefined {
 
 function parseCapabilities(value: unknown): QemuCapabilities | undefined {
   const fact = value as Partial<QemuCapabilities> | null
-  const lists = [fact?.machines, fact?.deprecatedMachines, fact?.cpus ?? [], fact?.devices, fact?.accelerators]
+  const lists = [
+    fact?.machines,
+    fact?.deprecatedMachines,
+    fact?.cpus ?? [],
+    fact?.devices,
+    fact?.accelerators,
+  ]
   const flags = [fact?.hasUserNetwork, fact?.hasSandbox, fact?.canExitWithParent]
   const isGood =
     lists.every((list) => Array.isArray(list) && list.every(isText)) &&

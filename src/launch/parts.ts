@@ -38,7 +38,8 @@ export async function findParts(
   { firmware, machine, tpm, directBoot }: MachineSpec<VM>,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
-  if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined) throw tpmInTheWay()
+  if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined)
+    throw tpmInTheWay()
   return {
     firmware:
       firmware.type === 'bios'

@@ -1,7 +1,7 @@
 import type { DiskInterface } from './options/disks.js'
 
 /** What machines of an architecture are like by default. */
-interface ArchitectureRow {
+export interface ArchitectureRow {
   /** The machine type. */
   readonly machine: string
   /** What is said of that machine beside its name. */
@@ -20,6 +20,8 @@ interface ArchitectureRow {
   readonly cd: DiskInterface
   /** Whether something runs on the machine that is given neither UEFI nor a kernel. */
   readonly hasOwnFirmware: boolean
+  /** Whether that, or UEFI in its place, looks at the order that is said for the whole machine (QEMU: `-boot order=`). */
+  readonly readsBootOrder: boolean
   /** Whether there is UEFI firmware for it. */
   readonly hasUefi: boolean
   /** Whether a guest can be told things by SMBIOS. */
@@ -38,6 +40,7 @@ const PC: ArchitectureRow = {
   disks: ['virtio', 'scsi', 'ide', 'sata', 'usb', 'nvme', 'sd', 'floppy', 'pflash'],
   cd: 'ide',
   hasOwnFirmware: true,
+  readsBootOrder: true,
   hasUefi: true,
   hasSmbios: true,
 }
@@ -50,12 +53,14 @@ const VIRT: ArchitectureRow = {
   disks: ['virtio', 'scsi', 'sata', 'usb', 'nvme', 'sd', 'pflash'],
   cd: 'scsi',
   hasOwnFirmware: false,
+  readsBootOrder: false,
 }
 
 /** A machine for which QEMU has no virtio, or none that it could be plugged into without saying where. */
 const WORKSTATION = {
   virtio: undefined,
   hasOwnFirmware: true,
+  readsBootOrder: true,
   hasUefi: false,
   hasSmbios: false,
 } as const
@@ -106,6 +111,7 @@ export const ARCHITECTURES = {
     console: 'ttysclp0',
     disks: ['virtio', 'scsi'],
     cd: 'scsi',
+    readsBootOrder: false,
     hasUefi: false,
     hasSmbios: false,
   },

@@ -20,11 +20,7 @@ export function resolveConnection(connection: DiskConnection, arch: GuestArch): 
   }
 }
 
-export function resolveDisks(
-  listed: readonly ListedDisk[],
-  files: DiskFiles,
-  arch: GuestArch,
-): DiskSpec[] {
+export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles, arch: GuestArch): DiskSpec[] {
   return listed.map(({ disk }, index) => {
     const media = disk.media ?? 'disk'
     const isCd = media === 'cdrom'

@@ -224,7 +224,8 @@ async function writeCredentials(
 ): Promise<Pick<Machine, 'smbiosFiles' | 'initrd'>> {
   const hostKeyFormat = spec.image?.traits.hostKeyFormat
   const way = wayOfCredentials(spec)
-  const write = (name: string, content: string | Buffer) => writeFile(workspace.path(name), content, { mode: 0o600 })
+  const write = (name: string, content: string | Buffer) =>
+    writeFile(workspace.path(name), content, { mode: 0o600 })
   if (keys !== undefined) await write('id_ed25519', keys.client.privateKey)
   if (way === undefined) return { smbiosFiles: [], initrd: undefined }
   const credentials = {

@@ -1,18 +1,43 @@
+import { access } from 'node:fs/promises'
 import { findProgram } from '../../src/common/find-program.js'
 import { takeProcessLock } from '../../src/common/process-lock.js'
 import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
 import { readDistribution } from '../../src/host/distribution.js'
 import { findUefi } from '../../src/host/firmware.js'
 
+type Needs = Readonly<Record<string, () => Promise<unknown>>>
+
 /** What only tests of some options need of the host, by the name of the package. */
-const NEEDS: Readonly<Record<string, () => Promise<unknown>>> = {
+const OF_OPTIONS: Needs = {
   swtpm: () => findProgram('swtpm'),
   ovmf: () => findUefi({ arch: 'x86_64', machine: 'q35', secureBoot: true }).catch(() => undefined),
 }
 
+const firmwareForArm = () =>
+  findUefi({ arch: 'aarch64', machine: 'virt', secureBoot: false }).catch(() => undefined)
+const fileAt = (path: string) =>
+  access(path).then(
+    () => path,
+    () => undefined,
+  )
+
+/** What guests of other architectures take. */
+const OF_ARCHITECTURES: Needs = {
+  'qemu-system-arm': () => findProgram('qemu-system-aarch64'),
+  'qemu-system-misc': () => findProgram('qemu-system-s390x'),
+  'qemu-system-ppc': () => findProgram('qemu-system-ppc64'),
+  'qemu-system-sparc': () => findProgram('qemu-system-sparc'),
+  'qemu-efi-aarch64': firmwareForArm,
+  opensbi: () => fileAt('/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin'),
+  'u-boot-qemu': () => fileAt('/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf'),
+}
+
+export const installGuestPackages = () => installMissing(OF_OPTIONS)
+export const installArchitecturePackages = () => installMissing(OF_ARCHITECTURES)
+
 /** Installs the packages that are missing, where that can be done without asking. */
-export async function installGuestPackages(): Promise<void> {
-  if ((await listMissing()).length === 0 || readDistribution().packageManager !== 'apt') return
+async function installMissing(needs: Needs): Promise<void> {
+  if ((await listMissing(needs)).length === 0 || readDistribution().packageManager !== 'apt') return
   const { env } = process
   const privilege = await findPrivilege(env)
   if (privilege === undefined) return
@@ -21,14 +46,14 @@ export async function installGuestPackages(): Promise<void> {
     onWait: () => log('Another set-up is at work; waiting for it …'),
   })
   try {
-    const missing = await listMissing()
+    const missing = await listMissing(needs)
     if (missing.length > 0) await installPackages(missing, privilege, { env, log })
   } finally {
     await lock.release()
   }
 }
 
-async function listMissing(): Promise<string[]> {
-  const found = await Promise.all(Object.values(NEEDS).map((find) => find()))
-  return Object.keys(NEEDS).filter((_, index) => found[index] === undefined)
+async function listMissing(needs: Needs): Promise<string[]> {
+  const found = await Promise.all(Object.values(needs).map((find) => find()))
+  return Object.keys(needs).filter((_, index) => found[index] === undefined)
 }

@@ -170,7 +170,8 @@ function deviceOf(
     case 'sata':
       return device(isCd ? 'ide-cd' : 'ide-hd', { id: medium, bus, unit, drive, serial, bootindex })
     case 'usb':
-      return device('usb-storage', { id: medium, bus, drive, serial, bootindex })
+      // Its own bus is named after it: without a name of its own that would be `scsi.0`, where SCSI disks are.
+      return device('usb-storage', { id: medium ?? `${id}-usb`, bus, drive, serial, bootindex })
     case 'nvme':
       // An NVMe drive without a serial number does not exist.
       return device('nvme', { drive, serial: serial ?? id, bootindex })

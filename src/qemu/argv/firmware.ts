@@ -15,7 +15,8 @@ export function firmwareArgs(
     joinOption('', { if: 'pflash', unit, file, format, ...more }),
   ]
   // Only the firmware itself, in the system management mode, is to write to the variables.
-  const secure = isPc(arch) && spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
+  const secure =
+    isPc(arch) && spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
   return [...flash(firmware.code, 0, { readonly: 'on' }), ...flash(firmware.vars, 1, { snapshot }), ...secure]
 }
 

@@ -18,12 +18,17 @@ export function machineArgs(
       graphics: 'off',
       usb: 'off',
       ...fastPc(machine),
-      ...(machine === byDefault.machine ? byDefault.machineProperties : {}),
+      ...(isKind(machine, byDefault.machine) ? byDefault.machineProperties : {}),
       smm: isPc(arch) && firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
       'memory-backend': memoryFile === undefined && !hasOwnMemory(spec) ? undefined : RAM_ID,
     }),
   ]
+}
+
+/** Machines have versions: `virt-7.2` is a `virt`. */
+function isKind(machine: string, kind: string): boolean {
+  return machine === kind || machine.startsWith(`${kind}-`)
 }
 
 /** PC devices that a Linux guest would spend boot time on without a use for them. */
