@@ -18,7 +18,7 @@ async function identify(vm: VM): Promise<Record<string, string>> {
     authorizedKeys: 'grep ssh /root/.ssh/authorized_keys',
     random: 'head -c 16 /dev/urandom | xxd -p',
     bootId: 'cat /proc/sys/kernel/random/boot_id',
-    linkLocal: 'until ip -6 addr show dev eth0 | grep fe80 | grep -v tentative; do usleep 50000; done',
+    linkLocal: 'until ip -6 addr show dev eth0 | grep -o "fe80[^ ]*"; do usleep 50000; done',
   }
   const found: Record<string, string> = {}
   for (const [name, command] of Object.entries(facts)) found[name] = (await vm.ssh(command)).stdout
@@ -93,11 +93,11 @@ test('a clone can be rebooted, and stays the machine that it is', async () => {
   await vm.reboot()
   const after = await identify(vm)
   for (const fact of ['machineId', 'mac', 'hostKey', 'authorizedKeys', 'linkLocal']) {
-    expect(after[fact]?.replace(/ *valid.*/, ''), fact).toBe(before[fact]?.replace(/ *valid.*/, ''))
+    expect(after[fact], fact).toBe(before[fact])
   }
   expect((await vm.ssh`hostname; cat /root/kept`).stdout).toBe('again\nkept')
   expect(vm.bootCount).toBe(2)
-}, 60_000)
+}, 240_000)
 
 test('a clone can be switched off and on, on the disk that it had', async () => {
   await using vm = await launchVM(options)
@@ -108,7 +108,7 @@ test('a clone can be switched off and on, on the disk that it had', async () => 
   await vm.shutdown()
   await vm.start()
   expect((await vm.ssh`cat /root/kept`).stdout).toBe('kept')
-}, 60_000)
+}, 240_000)
 
 test('no clone changes its template', async () => {
   const cacheDir = ownTemplates()
@@ -124,7 +124,7 @@ test('no clone changes its template', async () => {
     await vm.start()
   })
   expect(await Promise.all(files.map(hashFile))).toEqual(before)
-}, 60_000)
+}, 240_000)
 
 test('a guest of other hardware is another template; what lies outside of it is not', async () => {
   const cacheDir = ownTemplates()
@@ -136,7 +136,7 @@ test('a guest of other hardware is another template; what lies outside of it is 
   expect(outside).toEqual({ ...plain, buildMs: undefined })
   expect(bigger).toMatchObject({ kind: 'template', buildMs: expect.any(Number) })
   expect(bigger).not.toMatchObject({ template: (plain as { template?: string }).template })
-}, 60_000)
+}, 240_000)
 
 test("start: 'cold' boots, and so does what is about booting, which is told", async () => {
   const lines: string[] = []
