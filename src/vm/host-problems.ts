@@ -42,8 +42,13 @@ export async function findQemuProblems<VM>(
     queryCapabilities(qemu),
     findMissingScreens(qemu, options),
   ])
-  const check = (path: string, got: unknown, known: readonly string[], what: string): OptionProblem[] => {
-    if (typeof got !== 'string' || known.includes(got)) return []
+  const check = (
+    path: string,
+    got: unknown,
+    known: readonly string[] | undefined,
+    what: string,
+  ): OptionProblem[] => {
+    if (typeof got !== 'string' || known === undefined || known.includes(got)) return []
     const near = nearestNames(got, known)
     const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
     return [{ path, got: `"${got}"`, expected: `${what} that QEMU ${qemu.version.text} has${such}` }]
