@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { nearestNames } from '../common/nearest-name.js'
+import { ARCHITECTURES, type GuestArch, hostArch } from '../spec/architectures.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
 import { optionError } from '../spec/validate-options.js'
@@ -99,7 +100,18 @@ function readGiven(draft: Draft, words: readonly string[]): Given[] {
     problems.push({ path: 'commandLine', got, expected: '`qemu`, `kvm`, `qemu-kvm` or `qemu-system-…`' })
     return []
   }
-  if (program !== basename(program) || /^qemu-system-(?!x86_64$)/.test(program)) options.qemu = program
+  const arch = /^qemu-system-(\w+)$/.exec(basename(program))?.[1]
+  if (arch !== undefined && Object.hasOwn(ARCHITECTURES, arch)) {
+    if (arch !== hostArch()) options.arch = arch as GuestArch
+  } else if (arch !== undefined) {
+    const known = Object.keys(ARCHITECTURES).join(', ')
+    problems.push({
+      path: 'commandLine',
+      got: `\`${program}\` as the program`,
+      expected: `qemu-system-… of one of ${known}`,
+    })
+  }
+  if (program !== basename(program) || /^qemu-system-\w+-/.test(program)) options.qemu = program
   const given: Given[] = []
   for (let at = 0; at < rest.length; at++) {
     const word = rest[at] as string
@@ -126,8 +138,8 @@ function readGiven(draft: Draft, words: readonly string[]): Given[] {
   return given
 }
 
-/** QEMU prints a list and ends. */
+/** QEMU prints a list and ends. A comma that is doubled is of the value before. */
 function refuseQuestion(draft: Draft, one: Given): void {
-  if (!/^(\?|help|.*,(\?|help))$/.test(one.value) || one.flag === 'append') return
+  if (!/^(|.*[^,](,,)*,)(\?|help)$/.test(one.value) || one.flag === 'append') return
   draft.refuse(one, `a value: what there is, \`${formatGiven(one)}\` tells without withvm`)
 }
