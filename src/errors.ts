@@ -284,10 +284,9 @@ function formatMessage(details: ErrorDetails): string {
 }
 
 /** All but tab and line feed: C0 and C1, with which a text drives a terminal, and what turns the direction of writing. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
-const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+const CONTROLS = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
 
-const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'g')
+const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'gu')
 
 /** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
 export function showControlCharacters(text: string): string {

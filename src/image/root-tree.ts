@@ -46,8 +46,7 @@ export class RootTree {
     const { type, uid, gid } = entry
     if (type === 'character' || type === 'block' || type === 'fifo') return
     // A line end in a name would be the end of a command of debugfs.
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
-    if (/[\x00-\x1f]/.test(entry.path)) throw unusable(this.#name, JSON.stringify(entry.path), 'an odd name')
+    if (/\p{Cc}/u.test(entry.path)) throw unusable(this.#name, JSON.stringify(entry.path), 'an odd name')
     const path = this.#place(entry.path)
     if (type === 'hardlink') {
       const node = this.#nodes.get(this.#place(cleanPath(entry.target, this.#name)))

@@ -3,6 +3,7 @@ import { isMainThread } from 'node:worker_threads'
 import { currentParty } from '../budget/party.js'
 import { raceSignal } from '../common/deadline.js'
 import type { BootedGuest } from '../vm/boot.js'
+import { isInRunner } from '../vm/exit-guard.js'
 import { continueGuest, pauseGuest } from './pause.js'
 import { canRaise, setNiceness } from './priority.js'
 
@@ -56,13 +57,8 @@ export class StandbyPool {
   #inUse = 0
   #grace: NodeJS.Timeout | undefined
   #refilling: NodeJS.Timeout | undefined
-  /** A worker of Vitest lives as long as its test files, and is ended. What it starts inherits its environment, not this. */
-  readonly #isInRunner = '__vitest_worker__' in globalThis
-
-  constructor() {
-    // A worker that its runner has left without a word is kept alive by what stands by.
-    if (this.#isInRunner && process.connected) process.once('disconnect', () => void this.clear())
-  }
+  /** A worker of Vitest lives as long as its test files, and is ended. */
+  readonly #isInRunner = isInRunner()
 
   /** Gives one that stands by, or is being made ready; undefined where there is none that could be used. */
   async take(key: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {

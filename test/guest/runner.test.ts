@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { expect, onTestFinished, test } from 'vitest'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { nestedProject } from '../support/nested-vitest.js'
@@ -137,4 +138,29 @@ test('${word}', async ({ vm }) => {
   expect(output).not.toContain('×')
   watching.kill('SIGINT')
   await watching
+})
+
+test('a worker whose runner is killed ends with its guests, whatever it has still to say', async () => {
+  const { project, env } = guestProject()
+  project.write(
+    'talks.test.ts',
+    `import { expect, test } from 'withvm/vitest'
+test('talks', async ({ vm }) => {
+  // What becomes of an error when there is nobody left to tell it to, and the worker was already told to stop.
+  for (const listener of process.listeners('error')) process.off('error', listener)
+  setInterval(() => process.connected || Promise.reject(new Error('unheard')), 1)
+  console.log('the worker is', process.pid)
+  await vm.ssh\`sleep 100\`
+})`,
+  )
+  const running = project.start(['run', '--reporter=verbose'], env)
+  onTestFinished(() => void running.kill('SIGKILL'))
+  let output = ''
+  running.all.on('data', (bytes) => {
+    output += String(bytes)
+  })
+  await expect.poll(() => output, { timeout: 90_000 }).toMatch(/the worker is \d+\n/)
+  const worker = Number(/the worker is (\d+)/.exec(output)?.[1])
+  running.kill('SIGKILL')
+  await expect.poll(() => existsSync(`/proc/${worker}`), { timeout: 10_000 }).toBe(false)
 })
