@@ -200,15 +200,17 @@ describe('toEventuallySucceed', () => {
   })
 
   test('is refused where it has no meaning', async ({ vm }) => {
-    // biome-ignore lint/suspicious/noExplicitAny: what a JavaScript author may write
-    const command = (await vm.ssh`true`) as any
+    // What a JavaScript author may write: a result of a command, where a function belongs.
+    const command = (await vm.ssh`true`) as never as () => ReturnType<typeof vm.ssh>
     expect(await matcherMessage(expect(command).toEventuallySucceed())).toMatchInlineSnapshot(`
       "expect(command).toEventuallySucceed() was used in a way that has no meaning.
         Expected: a function that runs the command, and no \`.not\`
         Got:      a value of type object
       Fix: write expect(() => vm.ssh\`…\`).toEventuallySucceed(); for a command that has to fail there is toFailWith()."
     `)
-    expect(await matcherMessage(expect(5 as never as typeof command).toSucceed())).toMatchInlineSnapshot(`
+    expect(
+      await matcherMessage(expect(5 as never as ReturnType<typeof vm.ssh>).toSucceed()),
+    ).toMatchInlineSnapshot(`
       "expect(command).toSucceed() was used on something that is not a command.
         Expected: what vm.ssh or vm.exec gave
         Got:      a value of type number
