@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError } from 'commander'
 import type { BootFlags } from './boot.js'
 import { addCacheCommands } from './cache-commands.js'
 import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
 import { addGuestFlags, type GuestFlags } from './guest-options.js'
 import { IMAGE_HELP } from './image-flags.js'
+import type { ListName } from './list.js'
 import type { SshFlags } from './ssh.js'
 
 /** Each command's code is loaded when it is called: `withvm setup` must not wait for an SSH client. */
@@ -35,6 +36,17 @@ function buildProgram(): Command {
     .action(async (options: { json?: boolean; fresh?: boolean }) => {
       const { runDoctor } = await import('./doctor.js')
       process.exitCode = await runDoctor({ json: options.json === true, fresh: options.fresh === true })
+    })
+
+  program
+    .command('list')
+    .description("list what this host's QEMU has, as names for the options: the machines, CPUs or devices")
+    .addArgument(new Argument('<what>').choices(LISTS))
+    .argument('[device]', 'with `devices`: list the properties of this one')
+    .action(async (what: ListName, device: string | undefined, _flags: object, self: Command) => {
+      if (device !== undefined && what !== 'devices') self.error('error: only a device has properties')
+      const { listHardware } = await import('./list.js')
+      process.exitCode = await listHardware(what, device)
     })
 
   addGuestFlags(program.command('run'))
@@ -116,6 +128,8 @@ function buildProgram(): Command {
   addCacheCommands(program)
   return program
 }
+
+const LISTS: readonly ListName[] = ['machines', 'cpus', 'devices']
 
 const NAME_HELP = "a guest's name, as `withvm ps` shows it"
 

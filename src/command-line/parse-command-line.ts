@@ -126,8 +126,20 @@ function readGiven(draft: Draft, words: readonly string[]): Given[] {
   return given
 }
 
+/** What `withvm list` calls what QEMU lists for a flag. */
+const LISTS: Readonly<Record<string, string>> = {
+  M: 'machines',
+  machine: 'machines',
+  cpu: 'cpus',
+  device: 'devices',
+}
+
 /** QEMU prints a list and ends. */
 function refuseQuestion(draft: Draft, one: Given): void {
   if (!/^(\?|help|.*,(\?|help))$/.test(one.value) || one.flag === 'append') return
-  draft.refuse(one, `a value: what there is, \`${formatGiven(one)}\` tells without withvm`)
+  const [, device] = /^(.+),(\?|help)$/.exec(one.value) ?? []
+  const list = LISTS[one.flag]
+  const command =
+    list === undefined ? formatGiven(one) : `withvm list ${list}${device === undefined ? '' : ` ${device}`}`
+  draft.refuse(one, `a value: what there is, \`${command}\` tells`)
 }

@@ -1,7 +1,6 @@
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { vmError } from '../errors.js'
+import { askQemu, isText, type Json, listOf } from './ask-qemu.js'
 import { openHostCache } from './host-cache.js'
-import { runProgram } from './program.js'
 import type { QemuBinary } from './qemu-binary.js'
 
 /** What a QEMU binary is built with, by its own account. */
@@ -27,18 +26,13 @@ export interface CapabilityOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** QEMU answers in 150 ms; a cold disk and a busy host take seconds. */
-const QUERY_TIMEOUT_MS = 15_000
-
 const QUERIES = [
-  { id: 'start', execute: 'qmp_capabilities' },
   { id: 'machines', execute: 'query-machines' },
   { id: 'cpus', execute: 'query-cpu-definitions' },
   { id: 'devices', execute: 'qom-list-types', arguments: { implements: 'device', abstract: false } },
   { id: 'accelerators', execute: 'qom-list-types', arguments: { implements: 'accel' } },
   { id: 'options', execute: 'query-command-line-options' },
   { id: 'network', execute: 'netdev_add', arguments: { type: 'user', id: 'probe' } },
-  { id: 'end', execute: 'quit' },
 ] as const
 
 /**
@@ -54,35 +48,12 @@ export async function queryCapabilities(
   const fact = `qemu-capabilities-1-${qemu.identity}`
   const known = await cache.read(fact, parseCapabilities)
   if (known !== undefined) return known
-  const bare = ['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none']
-  const result = await runProgram(qemu.path, [...bare, '-qmp', 'stdio'], {
-    timeoutMs: QUERY_TIMEOUT_MS,
-    signal: options.signal,
-    input: QUERIES.map((query) => `${JSON.stringify(query)}\n`).join(''),
-  })
-  const capabilities = readAnswers(result.stdout)
-  if (capabilities === undefined) {
-    throw vmError('QEMU_FAILED', {
-      summary: `${qemu.path} did not say what it is built with.`,
-      expected: 'answers to QMP commands on its standard output',
-      got: result.problem ?? `exit code ${result.exitCode}`,
-      evidence: [
-        { label: "QEMU's stderr", text: result.stderr.slice(-2000) },
-        { label: "The end of QEMU's stdout", text: result.stdout.slice(-500) },
-      ],
-      hint: 'See whether this QEMU runs at all: a library that it needs may be missing, or the host be out of memory.',
-    })
-  }
+  const capabilities = await askQemu(qemu, QUERIES, readAnswers, options.signal)
   await cache.write(fact, capabilities)
   return capabilities
 }
 
-function readAnswers(stdout: string): QemuCapabilities | undefined {
-  const answers = new Map<string, Json>()
-  for (const line of stdout.split('\n')) {
-    const message = parseJson(line)
-    if (typeof message?.id === 'string') answers.set(message.id, message)
-  }
+function readAnswers(answers: ReadonlyMap<string, Json>): QemuCapabilities | undefined {
   const [machines, cpus, devices, accelerators, options] = [
     'machines',
     'cpus',
@@ -117,22 +88,4 @@ function parseCapabilities(value: unknown): QemuCapabilities | undefined {
     lists.every((list) => Array.isArray(list) && list.every(isText)) &&
     flags.every((flag) => typeof flag === 'boolean')
   return isGood ? (fact as QemuCapabilities) : undefined
-}
-
-type Json = Readonly<Record<string, unknown>>
-
-function parseJson(line: string): Json | undefined {
-  try {
-    return JSON.parse(line)
-  } catch {
-    return undefined
-  }
-}
-
-function listOf(value: unknown): Json[] | undefined {
-  return Array.isArray(value) ? value : undefined
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string'
 }

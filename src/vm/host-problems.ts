@@ -2,6 +2,7 @@ import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
+import { queryDeviceProperties } from '../host/device-properties.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
 import { findMissingScreens } from '../host/screens.js'
@@ -42,11 +43,11 @@ export async function findQemuProblems<VM>(
     queryCapabilities(qemu),
     findMissingScreens(qemu, options),
   ])
+  const properties = await findUnknownProperties(drivers(options), devices, qemu)
   const check = (path: string, got: unknown, known: readonly string[], what: string): OptionProblem[] => {
     if (typeof got !== 'string' || known.includes(got)) return []
-    const near = nearestNames(got, known)
-    const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
-    return [{ path, got: `"${got}"`, expected: `${what} that QEMU ${qemu.version.text} has${such}` }]
+    const expected = `${what} that QEMU ${qemu.version.text} has${suchAs(got, known)}`
+    return [{ path, got: `"${got}"`, expected }]
   }
   const cpu = typeof options.cpu === 'string' ? options.cpu.split(',', 1)[0] : undefined
   return [
@@ -57,12 +58,18 @@ export async function findQemuProblems<VM>(
     ...cards(options).flatMap(({ path, card }) =>
       check(`${path}.model`, card.model, devices, 'a network card'),
     ),
-    ...drivers(options).flatMap(({ path, driver }) => check(path, driver, devices, 'a device')),
+    ...drivers(options).flatMap(({ path, driver }) => check(`${path}.driver`, driver, devices, 'a device')),
+    ...properties,
     ...check('vga', vgaDevice(options.vga), devices, 'a display card').map((problem) => ({
       ...problem,
       got: `"${options.vga}"`,
     })),
   ]
+}
+
+function suchAs(name: string, known: readonly string[]): string {
+  const near = nearestNames(name, known)
+  return near.length > 0 ? `, such as ${near.map((one) => `'${one}'`).join(', ')}` : ''
 }
 
 /** A text screen is drawn on the terminal of this process. */
@@ -82,9 +89,53 @@ function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: Netw
   })
 }
 
-function drivers<VM>({ devices }: VMOptions<VM>): Array<{ path: string; driver: unknown }> {
+interface Driver {
+  readonly path: string
+  readonly driver: unknown
+  readonly properties: readonly string[]
+}
+
+function drivers<VM>({ devices }: VMOptions<VM>): Driver[] {
   if (!Array.isArray(devices)) return []
-  return devices.map((device, index) => ({ path: `devices[${index}].driver`, driver: device?.driver }))
+  return devices.map((device, index) => {
+    const { driver, ...properties } = device ?? {}
+    return { path: `devices[${index}]`, driver, properties: Object.keys(properties) }
+  })
+}
+
+/** What every device takes: they are of `-device` itself. */
+const OF_ALL_DEVICES = ['id', 'bus']
+
+/** Properties of devices that QEMU has, but not with those. */
+async function findUnknownProperties(
+  wanted: readonly Driver[],
+  devices: readonly string[],
+  qemu: QemuBinary,
+): Promise<OptionProblem[]> {
+  const named = wanted.flatMap((device) => {
+    const { driver } = device
+    const isKnown = typeof driver === 'string' && devices.includes(driver) && device.properties.length > 0
+    return isKnown ? [{ ...device, driver }] : []
+  })
+  if (named.length === 0) return []
+  const known = await queryDeviceProperties(
+    qemu,
+    named.map(({ driver }) => driver),
+  )
+  return named.flatMap(({ path, driver, properties }) => {
+    const all = known.get(driver)?.map(({ name }) => name)
+    if (all === undefined) return []
+    const names = [...OF_ALL_DEVICES, ...all]
+    // `a[0]` is an item of a list whose length is `len-a`.
+    const isKnown = (name: string) =>
+      names.includes(name) || names.includes(`len-${name.replace(/\[\d+\]$/, '')}`)
+    return properties
+      .filter((name) => !isKnown(name))
+      .map((name) => {
+        const expected = `a property of '${driver}' of QEMU ${qemu.version.text}${suchAs(name, names)}`
+        return { path: `${path}.${name}`, got: 'a property that it does not have', expected }
+      })
+  })
 }
 
 /** The device that `-vga` stands for: some builds of QEMU have it in a package of its own. */
@@ -156,8 +207,7 @@ async function checkServed(option: string, root: unknown, bootfile: unknown): Pr
   const found = await stat(join(root, bootfile)).catch(() => undefined)
   if (found?.isFile()) return problems
   const path = option.replace(/\.\w+$/, '.bootfile')
-  const near = nearestNames(bootfile, await readdir(root))
-  const such = near.length > 0 ? `, such as ${near.map((name) => `'${name}'`).join(', ')}` : ''
+  const such = suchAs(bootfile, await readdir(root))
   return [
     ...problems,
     { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file below it${such}` },

@@ -174,3 +174,12 @@ test('an error that nobody foresaw is shown with its stack', () => {
   expect(formatError(error, false)).toBe(`withvm: ${error.stack}`)
   expect(formatError('text', false)).toBe('withvm: text')
 })
+
+test("what this host's QEMU has is listed, and nothing is made up", async () => {
+  const machines = (await runCli(['list', 'machines'])).stdout.split('\n')
+  expect(machines).toEqual(expect.arrayContaining(['none', 'pc', 'q35']))
+  expect((await runCli(['list', 'cpus'])).stdout.split('\n')).toContain('qemu64')
+  expect((await runCli(['list', 'devices', 'virtio-rng-pci'])).stdout).toMatch(/^max-bytes=<uint64>$/m)
+  expect(await runCli(['list', 'devices', 'virtio-rng'])).toMatchObject({ exitCode: 2, stdout: '' })
+  expect(await runCli(['list', 'screens'])).toMatchObject({ exitCode: 2, stdout: '' })
+})

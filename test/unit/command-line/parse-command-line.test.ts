@@ -335,7 +335,12 @@ test.each<[string, string]>([
   ],
   ['qemu -hdx a.img', 'commandLine: expected an option of QEMU, such as -hda, -hdb, -hdc, got `-hdx`'],
   ['qemu -m', 'commandLine: expected its value behind it, got `-m` at the end'],
-  ['qemu -M ?', "commandLine: expected a value: what there is, `-M '?'` tells without withvm, got `-M '?'`"],
+  ['qemu -M ?', "commandLine: expected a value: what there is, `withvm list machines` tells, got `-M '?'`"],
+  [
+    'qemu -device e1000,help',
+    'commandLine: expected a value: what there is, `withvm list devices e1000` tells, got `-device e1000,help`',
+  ],
+  ['qemu -d help', 'commandLine: expected a value: what there is, `-d help` tells, got `-d help`'],
   [
     'qemu -hda $DISK',
     'commandLine: expected its value in its place, as a template string gives it, got a variable of the shell, $DISK',

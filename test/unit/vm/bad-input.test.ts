@@ -210,8 +210,18 @@ test('a device that QEMU does not have', async () => {
   )
 })
 
-test('an option of a device that QEMU does not have', async () => {
-  const error = await refusal({ ssh: false, devices: [{ driver: 'virtio-rng-pci', no_such: 1 }] })
-  expect(error.code).toBe('MACHINE_UNSUPPORTED')
-  expect(error.message).toContain("Property 'virtio-rng-pci.no_such' not found")
+test('a property that a device does not have', async () => {
+  const error = await refusal({
+    devices: [
+      { driver: 'virtio-rng-pci', id: 'random', bus: 'pci.0', 'max-byte': 1 },
+      { driver: 'pvpanic', iport: 5 },
+    ],
+  })
+  expect(error.code).toBe('INVALID_OPTIONS')
+  expect(error.message).toMatch(
+    /devices\[0\]\.max-byte: expected a property of 'virtio-rng-pci' of QEMU .*, such as 'max-bytes', got a property that it does not have/,
+  )
+  expect(error.message).toMatch(
+    /devices\[1\]\.iport: expected a property of 'pvpanic' of QEMU .*, such as 'ioport'/,
+  )
 })

@@ -1,0 +1,56 @@
+import { resolveCacheDir } from '../common/cache-dir.js'
+import { askQemu, isText, listOf } from './ask-qemu.js'
+import { digestOf, openHostCache } from './host-cache.js'
+import type { QemuBinary } from './qemu-binary.js'
+import type { CapabilityOptions } from './qemu-capabilities.js'
+
+/** A property of a device, as QEMU tells of it. */
+export interface DeviceProperty {
+  readonly name: string
+  /** As QEMU writes types: `uint32`, `bool`, `str`, `OnOffAuto`, … */
+  readonly type: string
+}
+
+/**
+ * Asks a QEMU binary once for the properties of devices that it has; the answers are remembered as long as the binary does not change.
+ *
+ * @returns by the names of the devices; without what is no device that can be added.
+ * @throws {InfrastructureError} QEMU_FAILED when it does not answer.
+ */
+export async function queryDeviceProperties(
+  qemu: QemuBinary,
+  devices: readonly string[],
+  options: CapabilityOptions = {},
+): Promise<ReadonlyMap<string, readonly DeviceProperty[]>> {
+  const cache = openHostCache(options.cacheDir ?? resolveCacheDir())
+  const fact = (device: string) => `qemu-device-1-${digestOf(qemu.identity, device)}`
+  const known = new Map<string, readonly DeviceProperty[]>()
+  for (const device of devices) {
+    const properties = await cache.read(fact(device), parseProperties)
+    if (properties !== undefined) known.set(device, properties)
+  }
+  const unknown = [...new Set(devices)].filter((device) => !known.has(device))
+  if (unknown.length === 0) return known
+  const questions = unknown.map((device) => {
+    return { id: device, execute: 'device-list-properties', arguments: { typename: device } }
+  })
+  const answers = await askQemu(
+    qemu,
+    questions,
+    (found) => (unknown.every((device) => found.has(device)) ? found : undefined),
+    options.signal,
+  )
+  for (const device of unknown) {
+    const properties = parseProperties(answers.get(device)?.return)
+    if (properties === undefined) continue
+    known.set(device, properties)
+    await cache.write(fact(device), properties)
+  }
+  return known
+}
+
+function parseProperties(value: unknown): DeviceProperty[] | undefined {
+  const list = listOf(value)
+  if (!list?.every(({ name, type }) => isText(name) && isText(type))) return undefined
+  return list.map(({ name, type }) => ({ name: String(name), type: String(type) }))
+}
