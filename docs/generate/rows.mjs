@@ -29,6 +29,11 @@ export const ROWS = [
       ['test/guest/resources.test.ts', 'a guest has the CPUs, the memory and the name that were asked for'],
     ],
   },
+  {
+    known: '`-uuid`, `-smbios`',
+    options: ['smbios'],
+    tests: [machine('it says of itself what it was told to')],
+  },
   { known: '`-M`, `-M ?`', options: ['machine'], tests: [SYSTEM_DISK, LISTED] },
   { known: '`-m`', options: ['memory'], tests: [FITTED] },
   {

@@ -33,6 +33,17 @@ function readName(draft: Draft, given: Given): void {
   }
 }
 
+const IDENTITY = ['manufacturer', 'product', 'version', 'serial', 'sku', 'family']
+
+/** What the system says of itself (type 1); other tables are kept as they are. */
+function readSmbios(draft: Draft, given: Given): void {
+  const [type, ...system] = parseParameters(given.value)
+  const isSystem = type?.[0] === 'type' && type[1] === '1'
+  if (!isSystem || !system.every(([key]) => key === 'uuid' || IDENTITY.includes(key)))
+    return void draft.keep(given)
+  draft.options.smbios = { ...draft.options.smbios, ...Object.fromEntries(system) }
+}
+
 const sets =
   (option: 'kernel' | 'initrd' | 'append' | 'dtb') =>
   (draft: Draft, { value }: Given) => {
@@ -51,6 +62,10 @@ export const bootReaders: Readers = {
     if (given.value !== '') sets('append')(draft, given)
   },
   dtb: sets('dtb'),
+  smbios: readSmbios,
+  uuid: (draft, { value }) => {
+    draft.options.smbios = { ...draft.options.smbios, uuid: value }
+  },
   nodefaults: passOver,
   'no-user-config': passOver,
   nodefconfig: passOver,

@@ -5,7 +5,14 @@ import type { GuestForwardSpec } from './guest-forward.js'
 import type { NetbootSpec } from './netboot-spec.js'
 import type { DebugOptions } from './options/debug.js'
 import type { DeviceOptions, PortOptions, WatchdogOptions } from './options/devices.js'
-import type { AccelOption, ClockOptions, CpuTopology, HostNodes, MemoryOptions } from './options/machine.js'
+import type {
+  AccelOption,
+  ClockOptions,
+  CpuTopology,
+  HostNodes,
+  MemoryOptions,
+  SmbiosOptions,
+} from './options/machine.js'
 import type { LoginOptions, ReadyOption } from './options.js'
 
 /** One forwarded port. `host` is undefined where any free port will do. */
@@ -123,6 +130,7 @@ export interface MachineSpec<VM = unknown> {
   /** How the host keeps the guest's RAM. */
   readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
   readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] } & HostNodes>
+  readonly smbios: SmbiosOptions
   readonly rtc: ClockOptions
   readonly firmware: FirmwareSpec
   readonly tpm: { readonly version: '1.2' | '2.0'; readonly model: 'tis' | 'crb' } | undefined

@@ -39,6 +39,7 @@ export function resolveSpec<VM>(
     cpu: options.cpu,
     ...resolveCpus(options.cpus, defaults.cpus),
     ...resolveMemory(options, defaults.memoryBytes),
+    smbios: options.smbios ?? {},
     rtc: options.rtc ?? {},
     firmware,
     tpm: resolveTpm(options),

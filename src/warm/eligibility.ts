@@ -60,6 +60,7 @@ const ROWS: readonly Row<never>[] = [
     reason: 'who looks at the display is to see the guest boot',
   },
   { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
+  { applies: ({ smbios }) => Object.keys(smbios).length > 0, reason: 'what `smbios` says is read at boot' },
   { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
   {
     applies: ({ debug }) => Object.keys(debug).length > 0,

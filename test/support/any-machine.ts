@@ -112,6 +112,7 @@ export function anyMachine(files: MachineFiles): fc.Arbitrary<VMOptions> {
         { memory: '64M', cpus: [0], hostNodes: [0], policy: 'preferred' as const },
         { memory: '64M' },
       ]),
+      smbios: fc.record({ serial: hostileText, product: hostileText, uuid: fc.uuid({ version: 4 }) }, maybe),
       rtc: fc.record(
         {
           base: fc.constantFrom('utc', 'localtime', '2030-01-31T12:00:00'),

@@ -1,6 +1,15 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
-export function identityArgs({ name }: Pick<MachineSpec, 'name'>): string[] {
-  return ['-name', joinOption('', { guest: name }), '-nodefaults', '-no-user-config']
+export function identityArgs({ name, smbios }: Pick<MachineSpec, 'name' | 'smbios'>): string[] {
+  const { uuid, ...system } = smbios
+  const said = joinOption('', system)
+  return [
+    '-name',
+    joinOption('', { guest: name }),
+    '-nodefaults',
+    '-no-user-config',
+    ...(uuid === undefined ? [] : ['-uuid', uuid]),
+    ...(said === '' ? [] : ['-smbios', `type=1,${said}`]),
+  ]
 }

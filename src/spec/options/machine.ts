@@ -61,6 +61,24 @@ export interface ClockOptions {
   readonly clock?: 'host' | 'rt' | 'vm'
 }
 
+/** What the machine says of itself: where Linux has it, `/sys/class/dmi/id`. */
+export interface SmbiosOptions {
+  /** Who made it (QEMU: `-smbios type=1,manufacturer=`). @default 'QEMU' */
+  readonly manufacturer?: string
+  /** What it is (QEMU: `-smbios type=1,product=`). @default 'Standard PC (i440FX + PIIX, 1996)' */
+  readonly product?: string
+  /** Its version (QEMU: `-smbios type=1,version=`). @default 'pc-i440fx-' and QEMU's version */
+  readonly version?: string
+  /** Its serial number (QEMU: `-smbios type=1,serial=`). @default none */
+  readonly serial?: string
+  /** What it is called in stock lists (QEMU: `-smbios type=1,sku=`). @default none */
+  readonly sku?: string
+  /** Of which family it is (QEMU: `-smbios type=1,family=`). @default none */
+  readonly family?: string
+  /** Its UUID; network boots are told it too (QEMU: `-uuid`). @default none */
+  readonly uuid?: string
+}
+
 /** Machine, CPU, memory and clock. */
 export interface MachineOptions {
   /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
@@ -75,6 +93,8 @@ export interface MachineOptions {
   readonly memory?: MemorySize | MemoryOptions
   /** NUMA nodes; their memory is the guest's (QEMU: `-numa`). @default none: all memory is alike */
   readonly numa?: readonly NumaNode[]
+  /** What the machine says of itself (QEMU: `-smbios type=1` and `-uuid`). @default as QEMU is */
+  readonly smbios?: SmbiosOptions
   /** The guest's clock (QEMU: `-rtc`). @default as the host's, in UTC */
   readonly rtc?: ClockOptions
 }

@@ -42,6 +42,24 @@ const numaNode = z.strictObject({
   }),
 })
 
+const identity = () =>
+  rule<string>('a text of up to 64 characters on one line', (value) => {
+    return isText(value) && /^.{1,64}$/.test(value)
+  })
+
+const smbios = z.strictObject({
+  manufacturer: identity(),
+  product: identity(),
+  version: identity(),
+  serial: identity(),
+  sku: identity(),
+  family: identity(),
+  uuid: textLike(
+    "a UUID such as '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162'",
+    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
+  ),
+})
+
 const rtc = z.strictObject({
   base: rule<string>("'utc', 'localtime', or a time such as '2030-01-31T12:00:00'", (value) => {
     return isText(value) && (value === 'utc' || value === 'localtime' || isTime(value))
@@ -62,5 +80,6 @@ export const machineRules = {
   cpus: z.union([cpuCount(), topology]).optional(),
   memory: z.union([memorySize(), memory]).optional(),
   numa: z.array(numaNode, { error: "a list such as [{ memory: '128M', cpus: [0] }]" }).optional(),
+  smbios: smbios.optional(),
   rtc: rtc.optional(),
 }

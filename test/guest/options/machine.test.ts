@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'vitest'
 import { guestTest } from '../../support/guest-test.js'
 
+const UUID = '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162'
+
 const test = guestTest({
   name: 'fitted-out',
   start: 'cold',
@@ -11,6 +13,7 @@ const test = guestTest({
     { memory: '768M', cpus: [0], hostNodes: [0] },
     { memory: '256M', cpus: [1], hostNodes: [0], policy: 'interleave' },
   ],
+  smbios: { manufacturer: 'Ada & Co., Ltd.', product: 'Engine', serial: '00=17', uuid: UUID },
   rtc: { base: '2030-01-31T12:00:00' },
   vga: 'std',
   sound: 'ich9',
@@ -55,6 +58,13 @@ test("the memory of its nodes comes from those of this host's that were said", a
   const maps = await readFile(`/proc/${vm.pid}/numa_maps`, 'utf8')
   expect(maps).toMatch(/ bind:0 .*anon=/)
   expect(maps).toMatch(/ interleave:0 .*anon=/)
+})
+
+test('it says of itself what it was told to', async ({ vm }) => {
+  const { stdout } =
+    await vm.ssh`cd /sys/class/dmi/id && cat sys_vendor product_name product_serial product_uuid`
+  expect(stdout.split('\n')).toEqual(['Ada & Co., Ltd.', 'Engine', '00=17', UUID])
+  expect(await vm.qmp.execute('query-uuid')).toEqual({ UUID })
 })
 
 test('its clock begins where it was told', async ({ vm }) => {

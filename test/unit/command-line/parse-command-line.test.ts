@@ -124,14 +124,15 @@ test.each<[string, object]>([
     },
   ],
   [
-    'qemu -name guest=one -device usb-tablet,serial=T,,1 -device virtio-rng-pci -uuid 1-2 -k de -vnc :1 -no-reboot',
+    'qemu -name guest=one -device usb-tablet,serial=T,,1 -device virtio-rng-pci -uuid 5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162 -smbios type=1,serial=A,,1,product=P -smbios type=3,serial=C -k de -vnc :1 -no-reboot',
     {
       name: 'one',
       devices: [{ driver: 'usb-tablet', serial: 'T,1' }],
       rng: true,
       keyboardLayout: 'de',
       vnc: { display: 1 },
-      qemuArgs: ['-uuid', '1-2', '-no-reboot'],
+      smbios: { uuid: '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162', serial: 'A,1', product: 'P' },
+      qemuArgs: ['-smbios', 'type=3,serial=C', '-no-reboot'],
       image: false,
     },
   ],
