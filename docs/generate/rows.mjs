@@ -63,6 +63,7 @@ export const ROWS = [
     options: ['disks', 'systemDisk', 'image'],
     tests: [
       SYSTEM_DISK,
+      disks('the firmware is what is on a flash'),
       disks('a disk of an image is written to in an overlay, one without a snapshot in the file'),
     ],
   },
@@ -124,7 +125,11 @@ export const ROWS = [
     options: ['grab'],
     tests: [windows('a window of %s on an X server shows the guest')],
   },
-  { known: '`-net nic`', options: ['network'], tests: [CARDS] },
+  {
+    known: '`-net nic`',
+    options: ['network'],
+    tests: [CARDS, machine('it has the devices that were asked for')],
+  },
   { known: '`-net user`', options: ['network'], tests: [CARDS] },
   {
     known: '`hostfwd=`, `-redir`',

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -41,6 +41,13 @@ test.each<[DiskInterface, VMOptions]>([
 test.each(['pc', 'q35'])('the firmware of a machine %s boots from a floppy disk', async (machine) => {
   const fda = await writeBootDisk(join(folder, 'floppy.img'), 'booted from the floppy disk')
   await bootsUntil({ machine, image: false, fda, boot: 'a' }, 'booted from the floppy disk')
+})
+
+test('the firmware is what is on a flash', async () => {
+  const bios = await readFile('/usr/share/seabios/bios-256k.bin', 'latin1')
+  const image = join(folder, 'flash.img')
+  writeFileSync(image, bios.replaceAll('SeaBIOS (version', 'OurBIOS (version'), 'latin1')
+  await bootsUntil({ image: false, disks: [{ image, interface: 'pflash' }] }, 'OurBIOS \\(version')
 })
 
 test('the place in the boot order decides, whatever there is else', async () => {

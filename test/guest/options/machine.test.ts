@@ -4,6 +4,19 @@ import { guestTest } from '../../support/guest-test.js'
 
 const UUID = '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162'
 
+/** Further models of cards, and by what each is known on the PCI bus. */
+const CARDS: Readonly<Record<string, string>> = {
+  e1000: '0x8086:0x100e',
+  e1000e: '0x8086:0x10d3',
+  i82551: '0x8086:0x1209',
+  i82557b: '0x8086:0x1229',
+  ne2k_pci: '0x10ec:0x8029',
+  pcnet: '0x1022:0x2000',
+  rtl8139: '0x10ec:0x8139',
+  tulip: '0x1011:0x0019',
+  vmxnet3: '0x15ad:0x07b0',
+}
+
 const test = guestTest({
   name: 'fitted-out',
   start: 'cold',
@@ -34,7 +47,7 @@ const test = guestTest({
       ipv6: false,
     },
     { mac: '52:54:00:11:22:33' },
-    { model: 'e1000' },
+    ...Object.keys(CARDS).map((model) => ({ model })),
   ],
 })
 
@@ -100,7 +113,7 @@ test('it has the devices that were asked for', async ({ vm }) => {
       '0x1af4:0x1005', // the source of random numbers
       '0x1af4:0x1002', // the balloon
       '0x8086:0x25ab', // the watchdog
-      '0x8086:0x100e', // the third card
+      ...Object.values(CARDS),
     ]),
   )
   const usb = await vm.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })
