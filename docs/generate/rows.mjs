@@ -109,7 +109,11 @@ export const ROWS = [
       windows('a text screen is drawn on the terminal of the script'),
     ],
   },
-  { known: '`-vga`', options: ['vga'], tests: [machine('it has the devices that were asked for')] },
+  {
+    known: '`-vga`',
+    options: ['vga'],
+    tests: [[`${OPTIONS}/display-cards.test.ts`, 'a guest is seen on its card of the model %s']],
+  },
   {
     known: '`-vnc`, `-k`',
     options: ['vnc', 'keyboardLayout'],
