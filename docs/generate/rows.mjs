@@ -34,7 +34,15 @@ export const ROWS = [
     options: ['smbios'],
     tests: [machine('it says of itself what it was told to')],
   },
-  { known: '`-M`, `-M ?`', options: ['machine'], tests: [SYSTEM_DISK, LISTED] },
+  {
+    known: '`-M`, `-M ?`',
+    options: ['machine'],
+    tests: [
+      SYSTEM_DISK,
+      [`${OPTIONS}/microvm.test.ts`, 'a microvm boots its kernel directly, without the devices of a PC'],
+      LISTED,
+    ],
+  },
   { known: '`-m`', options: ['memory'], tests: [FITTED] },
   {
     known: '`-cpu`, `-cpu ?`',

@@ -12,6 +12,7 @@ import type { ImageDefinition } from '../spec/image-definition.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import { MICROVM } from '../spec/microvm.js'
 import type { AccelOption } from '../spec/options/machine.js'
 import type { VMOptions } from '../spec/options.js'
 import { PreparedImage } from '../spec/prepared-image.js'
@@ -211,6 +212,7 @@ async function describeMachine(
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
+  if (spec.machine === MICROVM && !canLogIn(spec)) throw noWayIn(spec.name)
   for (const { content, isWrittenThrough } of spec.disks) {
     if (isWrittenThrough && content.kind === 'image')
       log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
@@ -224,6 +226,22 @@ async function readKeyFile(options: VMOptions<VM>): Promise<VMOptions<VM>> {
   const { ssh } = options
   if (!ssh || !isKeyFile(ssh.privateKey)) return options
   return { ...options, ssh: { ...ssh, privateKey: await readFile(ssh.privateKey.file) } }
+}
+
+/** Whether the guest is told the key of the run by something else than SMBIOS. */
+function canLogIn({ ssh, login, cloudInit }: MachineSpec<VM>): boolean {
+  return ssh === undefined || ssh.login !== undefined || login !== undefined || cloudInit !== undefined
+}
+
+function noWayIn(name: string): VMError {
+  return optionError([
+    {
+      path: 'machine',
+      got: `'${MICROVM}' for ${name}`,
+      expected:
+        "`login: { user: 'root' }` beside it, `ssh: false`, or another machine: this one has no SMBIOS, by which the guest would be told the key of the run",
+    },
+  ])
 }
 
 function noCloudInit(image: string): VMError {

@@ -5,6 +5,7 @@ import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from './list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from './machine-spec.js'
+import { forMicrovm, MICROVM } from './microvm.js'
 import type { DebugOptions } from './options/debug.js'
 import type { PrivateKey, VMOptions } from './options.js'
 import { resolveDevices, resolveFirmware, resolveTpm, wantsHotplug } from './resolve-devices.js'
@@ -21,9 +22,10 @@ const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
 /** Fills in every default. The options must have been found valid, and a private key's file been read. */
 export function resolveSpec<VM>(
   options: VMOptions<VM>,
-  image: BaseImage | undefined,
+  given: BaseImage | undefined,
   diskFiles: DiskFiles = [],
 ): MachineSpec<VM> {
+  const image = options.machine === MICROVM ? forMicrovm(given) : given
   const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const firmware = resolveFirmware(options)

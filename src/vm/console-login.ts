@@ -68,7 +68,8 @@ function installScript(publicKey: string): string {
   const file = '.ssh/authorized_keys'
   return [
     'umask 077',
-    'cd && mkdir -p .ssh && chmod 700 .ssh',
+    // A shell that nobody logged in to has no HOME.
+    'eval cd ~$(id -un) && mkdir -p .ssh && chmod 700 .ssh',
     `{ grep -qs ${publicKey.split(' ')[1]?.slice(-40)} ${file} || echo ${publicKey} >>${file}; }`,
     `chmod 600 ${file}`,
     '{ command -v restorecon >/dev/null && restorecon -R .ssh || true; }',

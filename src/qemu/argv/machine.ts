@@ -1,4 +1,5 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import { MICROVM } from '../../spec/microvm.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 import { hasOwnMemory, RAM_ID } from './memory.js'
@@ -16,6 +17,8 @@ export function machineArgs(
       graphics: 'off',
       usb: 'off',
       ...fastPc(machine),
+      // All that withvm gives a machine is connected by PCI.
+      pcie: machine === MICROVM ? 'on' : undefined,
       smm: firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
       'memory-backend': memoryFile === undefined && !hasOwnMemory(spec) ? undefined : RAM_ID,

@@ -1,8 +1,8 @@
 /** A device as QEMU names it, with its properties: `{ driver: 'virtio-balloon-pci', 'free-page-reporting': true }`. */
 export interface DeviceOptions {
-  /** Its name, as `qemu -device help` lists them (QEMU: `-device`). */
+  /** Its name, as `withvm list devices` has them (QEMU: `-device`). */
   readonly driver: string
-  /** Its properties, as `qemu -device NAME,help` lists them. */
+  /** Its properties, as `withvm list devices NAME` has them. */
   readonly [property: string]: string | number | boolean
 }
 

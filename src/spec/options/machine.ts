@@ -83,9 +83,12 @@ export interface SmbiosOptions {
 export interface MachineOptions {
   /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
   readonly accel?: AccelOption
-  /** The machine type, as `qemu -M ?` lists them (QEMU: `-machine`). @default 'pc', or 'q35' where secure boot is asked for */
+  /**
+   * The machine type, as `withvm list machines` has them (QEMU: `-machine`). `microvm` has PCI Express alone and no SMBIOS, so that a `login` tells the
+   * guest its key; without KVM its kernel wants to be told how fast the processor counts, as `append: 'tsc_early_khz=2000000'`. @default 'pc', or 'q35' where secure boot is asked for
+   */
   readonly machine?: string
-  /** The CPU model with feature flags, as `qemu -cpu ?` lists them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
+  /** The CPU model with feature flags, as `withvm list cpus` has them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
   readonly cpu?: string
   /** How many CPUs, or how they are arranged (QEMU: `-smp`). @default the image's: 1 for `tiny` */
   readonly cpus?: number | CpuTopology

@@ -233,7 +233,7 @@ test('a boot order leaves the choice to the firmware: nothing is booted directly
 })
 
 test('a machine that is not a PC is not given options of PCs', () => {
-  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,usb=off')
+  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,usb=off,pcie=on')
 })
 
 test('a guest without a disk has none', () => {
