@@ -4,10 +4,12 @@ import { LongestFirst } from './test/support/longest-first.js'
 /** Where a continuous integration wants the results as JSON. */
 const results = process.env.WITHVM_RESULTS
 
-/** What boots whole distributions, an installer to its fourth dialog, and windows, which take large packages: `npm run test:distributions`. */
+/** What boots whole distributions, guests of other architectures, an installer to its fourth dialog, and windows, which take large packages: `npm run test:distributions`. */
 const DISTRIBUTIONS = [
   'test/guest/stock/**/*.test.ts',
+  'test/guest/architectures/**/*.test.ts',
   'test/guest/windows/**/*.test.ts',
+  'examples/architectures.test.ts',
   'examples/debian.test.ts',
   'examples/stock-images.test.ts',
   'examples/netboot-installer.test.ts',

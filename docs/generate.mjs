@@ -10,10 +10,16 @@ import { optionsPage } from './generate/options-page.mjs'
 const ROOT = resolve(import.meta.dirname, '..')
 const PAGES = { 'options.md': optionsPage, 'errors.md': errorsPage, 'cli.md': cliPage }
 
+const load = (path) => import(join(ROOT, 'dist', path))
 const tools = {
   dist: join(ROOT, 'dist'),
   read: (path) => readFileSync(join(ROOT, path), 'utf8'),
-  load: (path) => import(join(ROOT, 'dist', path)),
+  load,
+  architectures: {
+    ...(await load('src/spec/architectures.js')),
+    ...(await load('src/host/distribution.js')),
+    ...(await load('images/recipes.js')),
+  },
 }
 const isCheck = process.argv.includes('--check')
 

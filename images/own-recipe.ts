@@ -3,6 +3,7 @@ import { join, relative, resolve } from 'node:path'
 import { vmError } from '../src/errors.js'
 import { openDisk } from '../src/image/backing-chain.js'
 import { hashFile } from '../src/image/cache.js'
+import { ARCHITECTURES, describeArch, type GuestArch } from '../src/spec/architectures.js'
 import type { BaseImage, DiskFormat } from '../src/spec/base-image.js'
 import type { BuiltImage, ImageOptions } from '../src/spec/image-definition.js'
 import type { PreparationInputs } from '../src/spec/prepared-image.js'
@@ -28,10 +29,12 @@ export function ownRecipe(
 ): Recipe {
   return {
     name,
+    // What its author makes is the author's.
+    architectures: Object.keys(ARCHITECTURES) as GuestArch[],
     tools: [],
     readInputs: async () => ({ revision: REVISION, ...(await describeFunction(build, dependsOn)) }),
     build: (context) => runBuild(name, build, context),
-    open: (dir) => openBuilt(name, dir),
+    open: (dir, arch) => openBuilt(name, dir, arch),
   }
 }
 
@@ -76,7 +79,7 @@ async function runBuild(
   await writeFile(join(dir, DESCRIPTION), `${JSON.stringify(description)}\n`)
 }
 
-async function openBuilt(name: string, dir: string): Promise<BaseImage> {
+async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<BaseImage> {
   const built = JSON.parse(await readFile(join(dir, DESCRIPTION), 'utf8')) as Description
   const { kernel, initrd, append = [], hostKeyFormat, sshReady } = built
   return {
@@ -91,7 +94,7 @@ async function openBuilt(name: string, dir: string): Promise<BaseImage> {
     }),
     traits: {
       sshUser: built.user ?? 'root',
-      credentials: 'smbios',
+      credentials: describeArch(arch).hasSmbios ? 'smbios' : 'none',
       // What its author made is unknown here.
       mayHaveCloudInit: true,
       ...(hostKeyFormat !== undefined && { hostKeyFormat }),

@@ -17,6 +17,7 @@ import {
 } from '../src/image/image-store.js'
 import { findOciManifest, OCI_MARK } from '../src/image/oci-layout.js'
 import { createProgress } from '../src/image/progress.js'
+import { describeArch, type GuestArch, hostArch } from '../src/spec/architectures.js'
 import type { BaseImage, DiskSecret } from '../src/spec/base-image.js'
 import { ImageDefinition } from '../src/spec/image-definition.js'
 import type { FileImage, ImageSource, UrlImage } from '../src/spec/image-source.js'
@@ -27,6 +28,8 @@ import { RECIPES } from './recipes.js'
 import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
 
 export interface ResolveImageOptions {
+  /** What guest it is for. @default this host's own architecture */
+  readonly arch?: GuestArch | undefined
   /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
   readonly cacheDir?: string | undefined
   /** A cache that is only read, and looked at first. @default `WITHVM_SHARED_CACHE` */
@@ -41,6 +44,8 @@ export interface ResolveImageOptions {
 type Report = (step: string, amount?: string) => void
 
 const GIB = 1024 ** 3
+/** Their first program is one of x86-64's system calls. */
+const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
 /** Count up when what is made of a file that is imported changes. */
 const IMPORT_REVISION = 1
 
@@ -68,14 +73,31 @@ export async function resolveImage(
 
 async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise<BaseImage> {
   const { name } = recipe
-  const dir = await openStored(`building the image ${name}`, options, {
+  const { arch = hostArch(), signal } = options
+  requireArch(recipe, arch)
+  const origin = arch === hostArch() ? name : `${name} for ${arch}`
+  const dir = await openStored(`building the image ${origin}`, options, {
     name,
-    origin: name,
-    inputs: await recipe.readInputs(),
+    origin,
+    inputs: await recipe.readInputs(arch),
     build: (building, _partial, report) =>
-      recipe.build({ dir: building, signal: options.signal, report: (step) => report(step) }),
+      recipe.build({ dir: building, arch, signal, report: (step) => report(step) }),
   })
-  return { ...(await recipe.open(dir)), identity: await readEntryIdentity(dir) }
+  return { ...(await recipe.open(dir, arch)), identity: await readEntryIdentity(dir) }
+}
+
+/** @throws {UsageError} IMAGE_NOT_FOUND when the recipe cannot be made for such guests. */
+export function requireArch(
+  { name, architectures }: Pick<Recipe, 'name' | 'architectures'>,
+  arch: GuestArch,
+): void {
+  if (architectures.includes(arch)) return
+  throw vmError('IMAGE_NOT_FOUND', {
+    summary: `There is no image ${name} for ${arch} guests.`,
+    expected: `arch: ${architectures.map((known) => `'${known}'`).join(', ')}`,
+    got: `arch: '${arch}'`,
+    hint: 'Give the path of a disk image, or `kernel` and `initrd`, or image: false for a machine with nothing but its firmware.',
+  })
 }
 
 /** What takes a guest is done in one, on top of what the image is made from. */
@@ -142,7 +164,12 @@ async function openPath(
     })
     return describeImport(dir, source.path, source, options)
   }
-  return describeDisk(source.path, { path, name, format, backingFolders, signal }, source.secret)
+  return describeDisk(
+    source.path,
+    { path, name, format, backingFolders, signal },
+    source.secret,
+    options.arch,
+  )
 }
 
 /** An OCI image layout, or a root file system. */
@@ -212,7 +239,12 @@ async function describeImport(
 ): Promise<BaseImage> {
   const { signal } = options
   const path = join(dir, ROOT_FILES.disk)
-  if (!(await isRootImage(dir))) return describeDisk(name, { path, name, format, signal }, secret)
+  if (!(await isRootImage(dir)))
+    return describeDisk(name, { path, name, format, signal }, secret, options.arch)
+  requireArch(
+    { name: 'of a root file system', architectures: ROOT_ARCHITECTURES },
+    options.arch ?? hostArch(),
+  )
   const { directBoot } = await resolveImage('tiny', options)
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
   if (directBoot === undefined) return image
@@ -224,6 +256,7 @@ async function describeDisk(
   name: string,
   options: Parameters<typeof openDisk>[0],
   secret: DiskSecret | undefined,
+  arch: GuestArch = hostArch(),
 ): Promise<BaseImage> {
   const { path, format, isEncrypted, virtualBytes } = await openDisk(options)
   if (isEncrypted !== (secret !== undefined)) throw secretMismatch(options.name ?? path, isEncrypted)
@@ -233,7 +266,7 @@ async function describeDisk(
     // What is in it is unknown. One of systemd's guests takes its keys from SMBIOS; others do not mind.
     traits: {
       sshUser: 'root',
-      credentials: 'smbios',
+      credentials: describeArch(arch).hasSmbios ? 'smbios' : 'none',
       hasAgent: false,
       mayHaveCloudInit: true,
       hasResident: false,

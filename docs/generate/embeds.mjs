@@ -1,4 +1,5 @@
 import { extname } from 'node:path'
+import { architecturesTable } from './architectures-table.mjs'
 import { fence, table } from './markdown.mjs'
 
 const MARKED = /(<!-- (example|output|table): (\S+) -->\n)[\s\S]*?(<!-- \/\2 -->)/g
@@ -21,8 +22,9 @@ const FILL = {
   output(source, { read }) {
     return fence('text', read(source))
   },
-  table(source, { read }) {
+  table(source, { read, architectures }) {
     const [path, name] = source.split('#')
+    if (name === 'ARCHITECTURES') return architecturesTable(architectures)
     const rows = Object.entries(readObject(read(path), path, name))
     const cells = (values) => values.map((value) => `\`${value}\``).join(', ') || 'nothing'
     return table(

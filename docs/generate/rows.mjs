@@ -12,6 +12,8 @@ const windows = (title) => ['test/guest/windows/windows.test.ts', title]
 const running = (file, title) => [`test/guest/running/${file}.test.ts`, title]
 const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
+const architectures = (file, title) => [`test/guest/architectures/${file}.test.ts`, title]
+
 const LISTED = ['test/unit/cli/main.test.ts', "what this host's QEMU has is listed, and nothing is made up"]
 const SYSTEM_DISK = disks('the firmware boots from a system disk at %s, %j')
 const FITTED = machine('the guest has the processors, nodes and memory that were asked for')
@@ -223,7 +225,18 @@ export const ROWS = [
       ],
     ],
   },
-  { known: '`qemu-system-…` of another architecture', options: ['qemu'], gap: 'architectures' },
+  {
+    known: '`qemu-system-…` of another architecture',
+    options: ['arch'],
+    tests: [
+      architectures('tiny', 'tiny for %s is reached by SSH, by its agent and on its console'),
+      architectures(
+        'firmware',
+        'the firmware of a machine %s comes to its prompt, and answers on the console',
+      ),
+      architectures('machines', 'QEMU takes all that a machine for %s may have'),
+    ],
+  },
   {
     known: 'virt-install, virsh',
     options: ['libvirtXML'],

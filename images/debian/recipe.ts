@@ -10,7 +10,7 @@ import { RootTree } from '../../src/image/root-tree.js'
 import { QEMU_IMG } from '../../src/image/run-tool.js'
 import { readMember, readTar } from '../../src/image/tar-archive.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
-import { packInitrd } from '../guest-parts/initrd.js'
+import { packInitrd } from '../guest-parts/syscall-initrd.js'
 import type { BuildContext, GuestFile, Recipe } from '../recipe.js'
 import { makeBootDisk } from './boot-disk.js'
 import { BOOTSTRAP_TOOLS, type BootstrapPlan, bootstrap } from './bootstrap.js'
@@ -42,6 +42,7 @@ export interface DebianOptions {
 export function debian(name: string, options: DebianOptions = {}): Recipe {
   return {
     name,
+    architectures: ['x86_64'],
     tools: [
       ...Object.values(BOOTSTRAP_TOOLS),
       ...Object.values(APT_TOOLS),

@@ -2,9 +2,10 @@ import { cp, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readDistribution } from '../../src/image/distribution.js'
 import { type HostTool, runTool } from '../../src/image/run-tool.js'
+import type { GuestArch } from '../../src/spec/architectures.js'
 import type { NetbootTree } from '../../src/spec/netboot.js'
 import type { BuildContext } from '../recipe.js'
-import { openStored, type ResolveImageOptions } from '../resolve.js'
+import { openStored, type ResolveImageOptions, requireArch } from '../resolve.js'
 import { debianNetboot, debianTree } from './debian-netboot.js'
 import { copyFiles, type UnpackOptions, withPackages } from './packages.js'
 
@@ -55,16 +56,20 @@ const RECIPES: Readonly<Record<Exclude<NetbootTree, 'debian-netboot'>, TreeRecip
  *
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED, NO_SPACE, TOOL_NOT_FOUND.
  */
-export async function openNetbootTree(name: NetbootTree, options: ResolveImageOptions = {}): Promise<string> {
-  const { signal } = options
+export async function openNetbootTree(
+  name: NetbootTree,
+  options: ResolveImageOptions & { readonly arch: GuestArch },
+): Promise<string> {
+  const { arch, signal } = options
   if (name === 'debian-netboot') {
-    const inputs = await debianNetboot.readInputs()
+    requireArch(debianNetboot, arch)
+    const inputs = await debianNetboot.readInputs(arch)
     return debianTree(
       await openStored(`building ${name}`, options, {
         name,
         origin: name,
         inputs,
-        build: (dir, _partial, report) => debianNetboot.build({ dir, signal, report }),
+        build: (dir, _partial, report) => debianNetboot.build({ dir, arch, signal, report }),
       }),
     )
   }
@@ -75,7 +80,7 @@ export async function openNetbootTree(name: NetbootTree, options: ResolveImageOp
     origin: name,
     inputs: { revision: REVISION, suite: `${id} ${codename}`, packages },
     build: async (building, _partial, report) => {
-      const context = { dir: building, signal, report }
+      const context = { dir: building, arch, signal, report }
       await withPackages({ ...context, packages, keep }, async (root) => {
         await mkdir(join(building, 'tree'))
         await fill(root, { ...context, dir: join(building, 'tree') })

@@ -20,10 +20,10 @@ const UNPACKERS = {
 } as const
 
 export interface InstalledKernel {
-  /** The kernel in the form that starts fastest: the ELF file inside the bzImage where it can be had. */
+  /** The kernel in the form that starts fastest: for x86-64 the ELF file inside the bzImage where it can be had. */
   readonly image: Buffer
-  /** The bzImage itself, which UEFI firmware starts as a program. */
-  readonly bzImage: Buffer
+  /** As it is in its package: what UEFI firmware starts as a program, where the architecture has it. */
+  readonly packaged: Buffer
   readonly bootModules: readonly BootModule[]
 }
 
@@ -44,7 +44,7 @@ export async function installKernel(options: {
   await writeFile(join(target, 'modules.alias'), formatModulesAlias(modules))
   await writeFile(join(target, 'modules.softdep'), formatModulesSoftdep(modules))
   await writeFile(join(target, 'modules.symbols'), '')
-  const bzImage = await readFile(image)
+  const packaged = await readFile(image)
   const bootModules = orderModules(modules, options.bootModules).map(async (path): Promise<BootModule> => {
     const content = await readFile(join(target, path))
     // Without its signature, which the kernel would check with slow arithmetic, and without its type
@@ -53,21 +53,24 @@ export async function installKernel(options: {
     return { fileName: basename(path), content: hideElfSection(unsigned, '.BTF') }
   })
   return {
-    image: (await extractVmlinux(bzImage, signal)) ?? bzImage,
-    bzImage,
+    image: (await extractVmlinux(packaged, signal)) ?? packaged,
+    packaged,
     bootModules: await Promise.all(bootModules),
   }
 }
 
 async function findKernel(packages: string) {
   const boot = join(packages, 'boot')
-  const file = (await readdir(boot).catch(() => [])).find((name) => name.startsWith('vmlinuz-'))
+  const names = await readdir(boot).catch(() => [])
+  // POWER's kernel is the ELF file itself.
+  const file = names.find((name) => /^vmlinu[zx]-/.test(name))
   const version = file?.slice('vmlinuz-'.length)
   for (const lib of ['usr/lib', 'lib']) {
     const modulesDir = join(packages, lib, 'modules', version ?? '')
-    if (version === undefined || !(await readdir(modulesDir).catch(() => undefined))) continue
-    await chmod(join(boot, `vmlinuz-${version}`), 0o644)
-    return { version, image: join(boot, `vmlinuz-${version}`), modulesDir }
+    if (file === undefined || version === undefined || !(await readdir(modulesDir).catch(() => undefined)))
+      continue
+    await chmod(join(boot, file), 0o644)
+    return { version, image: join(boot, file), modulesDir }
   }
   throw vmError('IMAGE_BUILD_FAILED', {
     summary: 'The kernel package of this distribution has no kernel with modules where they are expected.',

@@ -1,9 +1,20 @@
 import type { Distribution } from '../../src/image/distribution.js'
+import type { GuestArch } from '../../src/spec/architectures.js'
+
+/** The virtual machines' flavour, where there is one: the least hardware drivers, so the least to start. */
+const DEBIAN_KERNELS: Partial<Record<GuestArch, string>> = {
+  x86_64: 'linux-image-cloud-amd64',
+  i386: 'linux-image-686',
+  aarch64: 'linux-image-cloud-arm64',
+  arm: 'linux-image-armmp',
+  riscv64: 'linux-image-riscv64',
+  ppc64: 'linux-image-powerpc64le',
+  s390x: 'linux-image-s390x',
+}
 
 /** The packages whose files the guest gets, by what they are for. */
-export function listPackages(distribution: Distribution): string[] {
-  // The virtual machines' flavour of each: the least hardware drivers, so the least to start.
-  const kernel = distribution.id === 'debian' ? 'linux-image-cloud-amd64' : 'linux-image-virtual'
+export function listPackages(distribution: Distribution, arch: GuestArch): string[] {
+  const kernel = (distribution.id === 'debian' ? DEBIAN_KERNELS[arch] : undefined) ?? 'linux-image-virtual'
   return [kernel, 'busybox-static', 'dropbear-bin', 'openssh-sftp-server', 'qemu-guest-agent']
 }
 
@@ -26,5 +37,5 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-ga': '/usr/sbin/qemu-ga',
 }
 
-/** Drivers for the root disk and the network: loaded before anything else. */
-export const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net']
+/** Drivers for the root disk, its file system with its checksums, and the network: loaded before anything else. What a kernel has built in is left out. */
+export const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'crc32c_generic', 'ext4']

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/image/apt.js'
 import { hashInputs } from '../../src/image/cache.js'
@@ -6,38 +6,45 @@ import { readDistribution } from '../../src/image/distribution.js'
 import { EXT4_TOOLS, makeExt4Disk } from '../../src/image/ext4.js'
 import { DECOMPRESSORS } from '../../src/image/kernel-image.js'
 import { QEMU_IMG } from '../../src/image/run-tool.js'
+import { describeArch, type GuestArch, isPc } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
+import { DEBIAN_ARCHITECTURES, debianArchitecture } from '../debian-architectures.js'
 import type { BuildContext, Recipe } from '../recipe.js'
 import { buildInitrd } from './initrd.js'
 import { installKernel } from './kernel.js'
 import { BOOT_MODULES, isWantedDependency, listPackages } from './packages.js'
-import { assembleRoot, openDirectories, ROOT_MODES } from './rootfs.js'
-import { GUEST_FILES } from './scripts.js'
+import { assembleRoot, BUSYBOX, openDirectories, ROOT_MODES } from './rootfs.js'
+import { guestFiles } from './scripts.js'
 
 /** Count up when the code of this recipe changes what it builds: scripts, packages and the RAM disk count by themselves. */
 const REVISION = 4
+/** What the kernels of other machines take, with drivers for all their hardware, as a share of what a distribution takes there. */
+const FOREIGN_EFFORT = 0.5
 const MIB = 1024 ** 2
-const ARCH = 'amd64'
 
 /** The default guest: a distribution's kernel for virtual machines, busybox, an SSH server and the guest agent. */
 export const tiny: Recipe = {
   name: 'tiny',
+  architectures: Object.keys(DEBIAN_ARCHITECTURES) as GuestArch[],
   tools: [
     ...Object.values(APT_TOOLS),
     ...Object.values(EXT4_TOOLS),
     ...Object.values(DECOMPRESSORS),
     QEMU_IMG,
   ],
-  async readInputs() {
+  async readInputs(arch) {
     const distribution = await readDistribution()
     return {
       revision: REVISION,
-      arch: ARCH,
+      arch: debianArchitecture(arch).name,
       suite: `${distribution.id} ${distribution.codename}`,
-      packages: listPackages(distribution),
-      files: GUEST_FILES,
+      packages: listPackages(distribution, arch),
+      files: guestFiles(arch),
       initrd: hashInputs(
-        buildInitrd(BOOT_MODULES.map((fileName) => ({ fileName, content: Buffer.alloc(0) }))),
+        buildInitrd(
+          BOOT_MODULES.map((fileName) => ({ fileName, content: Buffer.alloc(0) })),
+          arch === 'x86_64' ? undefined : Buffer.alloc(0),
+        ),
       ),
     }
   },
@@ -45,7 +52,7 @@ export const tiny: Recipe = {
   open,
 }
 
-async function build({ dir, signal, report }: BuildContext): Promise<void> {
+async function build({ dir, arch, signal, report }: BuildContext): Promise<void> {
   const work = join(dir, 'work')
   const packages = join(work, 'packages')
   const root = join(work, 'root')
@@ -53,18 +60,28 @@ async function build({ dir, signal, report }: BuildContext): Promise<void> {
   await mkdir(root)
   const distribution = await readDistribution()
   report(`reading the package lists of ${distribution.name}`)
-  const apt = await createAptRoot({ dir: join(work, 'apt'), distribution, arch: ARCH, signal })
+  const apt = await createAptRoot({
+    dir: join(work, 'apt'),
+    distribution,
+    arch: debianArchitecture(arch).name,
+    report,
+    signal,
+  })
   report('downloading packages')
-  const debs = await apt.download({ packages: listPackages(distribution), keep: isWantedDependency })
+  const debs = await apt.download({ packages: listPackages(distribution, arch), keep: isWantedDependency })
   report(`unpacking ${debs.length} packages`)
   for (const deb of debs) await extractPackage(deb, packages, signal)
   report('putting the system together')
-  await assembleRoot(packages, root)
+  await assembleRoot(packages, root, arch)
   const kernel = await installKernel({ packages, root, bootModules: BOOT_MODULES, signal })
   await openDirectories(root)
+  const busybox = await readFile(join(root, BUSYBOX))
   await writeFile(join(dir, 'kernel'), kernel.image)
-  await writeFile(join(dir, 'kernel.efi'), kernel.bzImage)
-  await writeFile(join(dir, 'initrd'), buildInitrd(kernel.bootModules))
+  await writeFile(join(dir, 'kernel.efi'), kernel.packaged)
+  await writeFile(
+    join(dir, 'initrd'),
+    buildInitrd(kernel.bootModules, arch === 'x86_64' ? undefined : busybox),
+  )
   report('making the disk')
   await makeExt4Disk({
     source: root,
@@ -78,7 +95,7 @@ async function build({ dir, signal, report }: BuildContext): Promise<void> {
   await rm(work, { recursive: true, force: true })
 }
 
-async function open(dir: string): Promise<BaseImage> {
+async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
   return {
     name: 'tiny',
     disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
@@ -86,17 +103,21 @@ async function open(dir: string): Promise<BaseImage> {
       kernel: join(dir, 'kernel'),
       efiKernel: join(dir, 'kernel.efi'),
       initrd: join(dir, 'initrd'),
-      append: KERNEL_ARGUMENTS,
-      appendForOneCpu: ONE_CPU_ARGUMENTS,
+      append: [
+        `console=${describeArch(arch).console}`,
+        ...KERNEL_ARGUMENTS,
+        ...(isPc(arch) ? PC_ARGUMENTS : []),
+      ],
+      appendForOneCpu: isPc(arch) ? ONE_CPU_ARGUMENTS : [],
     },
     traits: {
       sshUser: 'root',
-      credentials: 'smbios',
+      credentials: isPc(arch) ? 'smbios' : 'initrd',
       hostKeyFormat: 'dropbear',
       hasAgent: true,
       mayHaveCloudInit: false,
-      hasResident: true,
-      startEffort: 0.1,
+      hasResident: arch === 'x86_64',
+      startEffort: isPc(arch) ? 0.1 : FOREIGN_EFFORT,
       sshReadyPattern: /withvm: sshd/,
     },
     defaults: { memoryBytes: 256 * MIB, cpus: 1 },
@@ -123,17 +144,17 @@ const SKIPPED_INITCALLS = [
 
 /** Each was measured with `bench/cold-boot-floor.mjs`; words are explained in the kernel's kernel-parameters.txt. */
 const KERNEL_ARGUMENTS = [
-  'console=ttyS0',
   'quiet',
   // A panic stays on the console until the harness has seen it.
   'panic=0',
   'cryptomgr.notests',
-  'no_timer_check',
   // What the kernel shuffles to be harder to attack, a guest for tests need not.
   'nokaslr',
-  'tsc=reliable',
   `initcall_blacklist=${SKIPPED_INITCALLS.join(',')}`,
 ]
+
+/** Of what a PC's kernel measures at its start. */
+const PC_ARGUMENTS = ['no_timer_check', 'tsc=reliable']
 
 /**
  * Setting up each device's interrupt by ACPI's own code takes 130 ms under TCG. Power-off stays with ACPI. The kernel

@@ -1,18 +1,20 @@
 import { chmod, mkdir, readdir, readFile, realpath, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { vmError } from '../../src/errors.js'
-import { readNeededLibraries } from '../../src/image/elf.js'
+import { readElfSection, readNeededLibraries } from '../../src/image/elf.js'
+import type { GuestArch } from '../../src/spec/architectures.js'
+import { debianArchitecture } from '../debian-architectures.js'
 import { PROGRAMS } from './packages.js'
-import { GUEST_FILES } from './scripts.js'
+import { guestFiles } from './scripts.js'
 
-const LIBRARY_DIR = '/usr/lib/x86_64-linux-gnu'
-const LOADER = 'ld-linux-x86-64.so.2'
+/** Where it is, below the root. */
+export const BUSYBOX = '/usr/bin/busybox'
+
 const DIRECTORIES: Readonly<Record<string, number>> = {
   '/usr/bin': 0o755,
   '/usr/sbin': 0o755,
   '/usr/lib/modules': 0o755,
   '/usr/lib64': 0o755,
-  [LIBRARY_DIR]: 0o755,
   '/usr/local/bin': 0o755,
   '/usr/local/sbin': 0o755,
   '/dev': 0o755,
@@ -49,27 +51,32 @@ const LINKS: Readonly<Record<string, string>> = {
 export const ROOT_MODES: Readonly<Record<string, number>> = { '/tmp': 0o041777, '/var/tmp': 0o041777 }
 
 /** Puts the guest's files together in `root` from packages unpacked in `packages`. Modules are not among them. */
-export async function assembleRoot(packages: string, root: string): Promise<void> {
+export async function assembleRoot(packages: string, root: string, arch: GuestArch): Promise<void> {
+  const { libraries } = debianArchitecture(arch)
+  const own = guestFiles(arch)
   for (const [dir, mode] of Object.entries(DIRECTORIES)) {
     await mkdir(join(root, dir), { recursive: true })
     await chmod(join(root, dir), mode)
   }
-  const files = await indexFiles(packages)
+  const files = await indexFiles(packages, libraries)
   const busybox = await readFile(findFile(files, 'busybox'))
-  await install(root, '/usr/bin/busybox', busybox)
+  await install(root, BUSYBOX, busybox)
   for (const [program, target] of Object.entries(PROGRAMS)) {
-    await copyWithLibraries(files, root, findFile(files, program), target)
+    await copyWithLibraries(
+      files,
+      root,
+      { source: findFile(files, program), target },
+      `/usr/lib/${libraries}`,
+    )
   }
-  for (const [target, { content, mode }] of Object.entries(GUEST_FILES)) {
+  for (const [target, { content, mode }] of Object.entries(own)) {
     await install(root, target, content, mode)
   }
   for (const [link, target] of Object.entries(LINKS)) {
     await mkdir(join(root, dirname(link)), { recursive: true })
     await symlink(target, join(root, link))
   }
-  const taken = new Set(
-    [...Object.keys(GUEST_FILES), ...Object.values(PROGRAMS)].map((path) => basename(path)),
-  )
+  const taken = new Set([...Object.keys(own), ...Object.values(PROGRAMS)].map((path) => basename(path)))
   for (const applet of readApplets(busybox)) {
     if (!taken.has(applet) && applet !== 'busybox') await symlink('busybox', join(root, '/usr/bin', applet))
   }
@@ -95,10 +102,10 @@ export function readApplets(busybox: Buffer): string[] {
 async function copyWithLibraries(
   files: ReadonlyMap<string, string>,
   root: string,
-  source: string,
-  target: string,
+  program: { readonly source: string; readonly target: string },
+  libraryDir: string,
 ): Promise<void> {
-  const pending = [{ source, target }]
+  const pending = [program]
   const seen = new Set<string>()
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     if (seen.has(next.target)) continue
@@ -106,11 +113,17 @@ async function copyWithLibraries(
     const content = await readFile(next.source)
     await install(root, next.target, content)
     for (const library of readNeededLibraries(content)) {
-      const dir = library === LOADER ? '/usr/lib64' : LIBRARY_DIR
-      pending.push({ source: findFile(files, library), target: `${dir}/${library}` })
+      pending.push({ source: findFile(files, library), target: `${libraryDir}/${library}` })
     }
+    const loader = readLoader(content)
+    if (loader !== undefined)
+      pending.push({ source: findFile(files, basename(loader)), target: `/usr${loader}` })
   }
-  await install(root, `/usr/lib64/${LOADER}`, await readFile(findFile(files, LOADER)))
+}
+
+/** What a program says is to load it and its libraries: `/lib64/ld-linux-x86-64.so.2`. */
+function readLoader(program: Buffer): string | undefined {
+  return readElfSection(program, '.interp')?.toString('latin1').replace(/\0+$/, '')
 }
 
 async function install(
@@ -126,10 +139,11 @@ async function install(
 }
 
 /** Programs and libraries of the packages by file name: distributions differ in where they put them. */
-async function indexFiles(packages: string): Promise<Map<string, string>> {
+async function indexFiles(packages: string, libraries: string): Promise<Map<string, string>> {
   const files = new Map<string, string>()
+  const folders = ['bin', 'sbin', 'lib64', 'openssh', libraries]
   for (const entry of await readdir(packages, { recursive: true, withFileTypes: true })) {
-    if (!/(^|\/)(s?bin|lib64|openssh|x86_64-linux-gnu)$/.test(entry.parentPath)) continue
+    if (!folders.includes(basename(entry.parentPath))) continue
     if (entry.isFile() || entry.isSymbolicLink()) {
       const path = join(entry.parentPath, entry.name)
       const real = entry.isFile() ? path : await realpath(path).catch(() => undefined)

@@ -1,4 +1,5 @@
 import { IDENTITY } from '../../src/image/guest-identity.js'
+import { describeArch, type GuestArch } from '../../src/spec/architectures.js'
 import {
   assembleClockResident,
   assembleIdentityResident,
@@ -73,7 +74,7 @@ exec /usr/bin/busybox init
 `
 
 /** What can wait until somebody could be logged in: at the lowest priority, so that it does not delay a test. */
-const LATE = `#!/bin/sh
+const late = (console: string) => `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
 mkdir -p /run/withvm
@@ -85,14 +86,13 @@ else
 fi
 modprobe -a virtio_console button evdev 2>/dev/null
 mkdir -p /run/lock
-[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &
-for port in /sys/class/virtio-ports/*; do
+${console === 'hvc0' ? '' : '[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console hvc0 &\n'}for port in /sys/class/virtio-ports/*; do
   [ -e "$port/name" ] || continue
   read -r name <"$port/name" || continue
   mkdir -p /dev/virtio-ports
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
-if [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
+if [ -x ${RESIDENT_PATHS.clock} ] && [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
   ${RESIDENT_PATHS.clock} &
   echo $! >/run/withvm/resident.pid
   renice 0 $! >/dev/null
@@ -240,8 +240,8 @@ const POWER_BUTTON = `#!/bin/sh
 exec /sbin/poweroff
 `
 
-const INITTAB = `::once:/usr/lib/withvm/late
-ttyS0::respawn:-/bin/sh
+const inittab = (console: string) => `::once:/usr/lib/withvm/late
+${console}::respawn:-/bin/sh
 ::ctrlaltdel:/sbin/reboot
 ::shutdown:/usr/lib/withvm/shutdown
 `
@@ -268,14 +268,30 @@ nogroup:x:65534:
 const program = (content: string | Buffer): GuestFile => ({ content, mode: 0o755 })
 const text = (content: string, mode = 0o644): GuestFile => ({ content, mode })
 
-/** Every file of the guest that is not taken from a package. */
-export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
+const COMMON_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/sbin/init': program(INIT),
-  '/usr/lib/withvm/late': program(LATE),
   '/usr/lib/withvm/console': program(CONSOLE),
   '/usr/lib/withvm/dhcp': program(DHCP),
   '/usr/lib/withvm/shutdown': program(SHUTDOWN),
   '/usr/lib/withvm/lease': program(LEASE),
+  '/usr/sbin/poweroff': program(STOP),
+  '/usr/sbin/reboot': program(STOP),
+  '/usr/sbin/halt': program(STOP),
+  '/usr/sbin/shutdown': program(SHUTDOWN_COMMAND),
+  '/etc/acpi/PWRF/00000080': program(POWER_BUTTON),
+  '/etc/profile': text(PROFILE),
+  '/etc/passwd': text(PASSWD),
+  '/etc/group': text(GROUP),
+  '/etc/shells': text('/bin/sh\n'),
+  '/etc/hostname': text('tiny\n'),
+  '/etc/hosts': text('127.0.0.1 localhost tiny\n::1 localhost\n'),
+  '/etc/nsswitch.conf': text('passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n'),
+  '/etc/os-release': text('ID=withvm-tiny\nNAME="withvm tiny"\nPRETTY_NAME="withvm tiny guest"\n'),
+  '/root/.ssh/authorized_keys': text('', 0o600),
+}
+
+/** What a guest is frozen and cloned by: programs of x86-64. */
+const CLONE_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/park': program(PARK),
   '/usr/lib/withvm/thawed': program(THAWED),
   [RESIDENT_PATHS.clock]: program(assembleClockResident()),
@@ -287,19 +303,15 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
       hostKeyFormat: 'dropbear',
     }),
   ),
-  '/usr/sbin/poweroff': program(STOP),
-  '/usr/sbin/reboot': program(STOP),
-  '/usr/sbin/halt': program(STOP),
-  '/usr/sbin/shutdown': program(SHUTDOWN_COMMAND),
-  '/etc/acpi/PWRF/00000080': program(POWER_BUTTON),
-  '/etc/inittab': text(INITTAB),
-  '/etc/profile': text(PROFILE),
-  '/etc/passwd': text(PASSWD),
-  '/etc/group': text(GROUP),
-  '/etc/shells': text('/bin/sh\n'),
-  '/etc/hostname': text('tiny\n'),
-  '/etc/hosts': text('127.0.0.1 localhost tiny\n::1 localhost\n'),
-  '/etc/nsswitch.conf': text('passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n'),
-  '/etc/os-release': text('ID=withvm-tiny\nNAME="withvm tiny"\nPRETTY_NAME="withvm tiny guest"\n'),
-  '/root/.ssh/authorized_keys': text('', 0o600),
+}
+
+/** Every file of the guest that is not taken from a package. */
+export function guestFiles(arch: GuestArch): Readonly<Record<string, GuestFile>> {
+  const { console } = describeArch(arch)
+  return {
+    ...COMMON_FILES,
+    ...(arch === 'x86_64' ? CLONE_FILES : {}),
+    '/usr/lib/withvm/late': program(late(console)),
+    '/etc/inittab': text(inittab(console)),
+  }
 }

@@ -6,6 +6,7 @@ import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.j
 /** What the command line of `withvm run` and `withvm boot` can say of a guest, as commander gives it. */
 export interface GuestFlags extends ImageFlags {
   readonly from?: string
+  readonly arch?: string
   readonly memory?: string
   readonly cpus?: string
   readonly cpu?: string
@@ -27,6 +28,7 @@ export function addGuestFlags(command: Command): Command {
       '--from <line>',
       "what to boot, as a command line of QEMU: 'qemu-kvm -m 512 -hda linux.img'; in place of an image",
     )
+    .option('--arch <name>', "the architecture, as 'aarch64' or 's390x'")
     .option('-m, --memory <size>', "RAM: MiB, or with a unit, as '1G'")
     .option('--cpus <number>', 'how many CPUs')
     .option('--cpu <model>', 'the CPU model')
@@ -63,6 +65,7 @@ export function readGuestFlags(
     // A command and a shell are both reached by SSH.
     ...(flags.from === undefined ? {} : { commandLine: flags.from, ready: 'ssh' }),
     ...(flags.from === undefined && image !== undefined ? { image: readImageSource(image, flags) } : {}),
+    ...(flags.arch === undefined ? {} : { arch: flags.arch as VMOptions['arch'] & string }),
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: Number(flags.cpus) }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),

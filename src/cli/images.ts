@@ -100,7 +100,7 @@ async function describe({ name, disk, directBoot, traits, defaults }: BaseImage)
     initrd: directBoot?.initrd ?? null,
     append: directBoot?.append.join(' ') ?? null,
     user: traits.sshUser,
-    takesKey: traits.credentials === 'smbios',
+    takesKey: traits.credentials !== 'none',
     hasAgent: traits.hasAgent,
     startsWarm: traits.hasResident,
     memoryBytes: defaults.memoryBytes,

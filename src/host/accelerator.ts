@@ -1,5 +1,6 @@
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { vmError } from '../errors.js'
+import { hostArch, isNative, isPc } from '../spec/architectures.js'
 import { learnAccelerators, rememberKvmFailure } from './accelerator-facts.js'
 import { type HostCache, openHostCache } from './host-cache.js'
 import { findKvmObstacle, type Obstacle } from './kvm-device.js'
@@ -46,6 +47,11 @@ const UNDECIDED: Obstacle = {
   fix: 'The next run tries again.',
 }
 
+const UNPROVED: Obstacle = {
+  reason: 'withvm has a guest to prove KVM with for PCs alone',
+  fix: "Ask for it by name: accel: 'kvm'.",
+}
+
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
@@ -59,9 +65,15 @@ const DAY_MS = 24 * 60 * 60 * 1000
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<Accelerator> {
   const { accel, qemu, signal, fresh = false } = options
   const cache = openHostCache(options.cacheDir ?? resolveCacheDir())
-  const obstacle = accel === 'tcg' ? undefined : await findKvmObstacle({ cache, signal })
+  const isForeign = !isNative(qemu.arch)
+  const obstacle = isForeign
+    ? otherProcessor(qemu)
+    : accel === 'tcg'
+      ? undefined
+      : await findKvmObstacle({ cache, signal })
   const wantKvm = accel !== 'tcg' && obstacle === undefined
   if (accel === 'kvm' && obstacle !== undefined) throw kvmUnavailable(obstacle)
+  if (!isPc(qemu.arch)) return chooseUnproved(accel, obstacle ?? UNPROVED, options)
   const facts = await learnAccelerators({ cache, qemu, wantKvm, fresh, signal })
   if (wantKvm && facts.kvm?.works === true) {
     return { name: 'kvm', timeFactor: resolveTimeFactor(facts.kvm.loopMs) }
@@ -70,12 +82,34 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   if (accel === 'kvm') throw kvmUnavailable(failure)
   if (facts.tcgMissing) throw nothingLeft(qemu, accel === 'tcg' ? undefined : failure)
   const timeFactor = resolveTimeFactor(facts.tcgLoopMs ?? USUAL_TCG_LOOP_MS)
-  if (accel === 'tcg') return { name: 'tcg', timeFactor }
+  if (accel === 'tcg' || isForeign) return { name: 'tcg', timeFactor }
   const { reason, fix } = failure
   if (await isNews(reason, cache)) {
     options.notify(`guests run under TCG, much slower than under KVM: ${reason}. Fix: ${fix}`)
   }
   return { name: 'tcg', reason, fix, timeFactor }
+}
+
+/** The probe guest is a PC. Of another machine KVM is taken where it was asked for by name, and else not. */
+async function chooseUnproved(
+  accel: AcceleratorOptions['accel'],
+  { reason, fix }: Obstacle,
+  { qemu, notify, cacheDir }: AcceleratorOptions,
+): Promise<Accelerator> {
+  if (accel === 'kvm') return { name: 'kvm', timeFactor: resolveTimeFactor(REFERENCE_LOOP_MS) }
+  const chosen = { name: 'tcg', timeFactor: resolveTimeFactor(USUAL_TCG_LOOP_MS) } as const
+  // That a processor of another make is emulated is no news to anyone.
+  if (accel === 'tcg' || !isNative(qemu.arch)) return chosen
+  if (await isNews(reason, openHostCache(cacheDir ?? resolveCacheDir())))
+    notify(`guests run under TCG, much slower than under KVM: ${reason}. Fix: ${fix}`)
+  return { ...chosen, reason, fix }
+}
+
+function otherProcessor({ arch }: QemuBinary): Obstacle {
+  return {
+    reason: `KVM runs guests of this host's own architecture, ${hostArch()}, and this one is ${arch}`,
+    fix: "Run it under TCG: accel: 'tcg'.",
+  }
 }
 
 /** Whether a reason has not been said for a day: a run of many processes is to say it once. */

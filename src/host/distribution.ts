@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parseOsRelease } from '../common/os-release.js'
+import type { GuestArch } from '../spec/architectures.js'
 
 /** The package managers for which withvm knows the names of packages. */
 export type PackageManager = 'apt' | 'dnf' | 'pacman' | 'zypper' | 'brew'
@@ -49,7 +50,35 @@ const PACKAGE_NAMES: Readonly<Record<string, Partial<Record<PackageManager, stri
   'qemu-system-x86': { dnf: 'qemu-kvm', pacman: 'qemu-base', zypper: 'qemu-x86', brew: 'qemu' },
   'qemu-utils': { dnf: 'qemu-img', pacman: 'qemu-img', zypper: 'qemu-img', brew: 'qemu' },
   ovmf: { dnf: 'edk2-ovmf', pacman: 'edk2-ovmf', zypper: 'qemu-ovmf-x86_64', brew: 'qemu' },
+  'qemu-efi-aarch64': {
+    dnf: 'edk2-aarch64',
+    pacman: 'edk2-aarch64',
+    zypper: 'qemu-uefi-aarch64',
+    brew: 'qemu',
+  },
   'xz-utils': { dnf: 'xz', pacman: 'xz', zypper: 'xz', brew: 'xz' },
+}
+
+/** The package of the QEMU that runs guests of an architecture. */
+export function qemuPackage(arch: GuestArch, packageManager: PackageManager | undefined): string {
+  const [debian, split, suse] = QEMU_PACKAGES[arch]
+  if (packageManager === 'dnf' || packageManager === 'pacman') return split ?? debian
+  if (packageManager === 'zypper') return suse ?? debian
+  return packageManager === 'brew' ? 'qemu' : debian
+}
+
+/** On Debian 12; where each architecture has a package of its own (Fedora, Arch); on openSUSE. That of PCs is named above. */
+const QEMU_PACKAGES: Readonly<Record<GuestArch, readonly [string, string?, string?]>> = {
+  x86_64: ['qemu-system-x86'],
+  i386: ['qemu-system-x86'],
+  aarch64: ['qemu-system-arm', 'qemu-system-aarch64', 'qemu-arm'],
+  arm: ['qemu-system-arm', 'qemu-system-arm', 'qemu-arm'],
+  riscv64: ['qemu-system-misc', 'qemu-system-riscv', 'qemu-extra'],
+  s390x: ['qemu-system-misc', 'qemu-system-s390x', 'qemu-s390x'],
+  ppc64: ['qemu-system-ppc', 'qemu-system-ppc', 'qemu-ppc'],
+  ppc: ['qemu-system-ppc', 'qemu-system-ppc', 'qemu-ppc'],
+  sparc: ['qemu-system-sparc', 'qemu-system-sparc', 'qemu-extra'],
+  sparc64: ['qemu-system-sparc', 'qemu-system-sparc', 'qemu-extra'],
 }
 
 /** The command that installs Debian's packages of these names, by the names that they have on that system. */

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { access, constants, readdir, readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { vmError } from '../errors.js'
@@ -41,19 +41,26 @@ export async function findUefi(wish: FirmwareWish, options: FirmwareOptions = {}
   const descriptors = await readDescriptors(folders)
   for (const descriptor of descriptors) {
     const files = readFiles(descriptor)
-    if (files !== undefined && fits(descriptor, wish)) return files
+    if (files !== undefined && fits(descriptor, wish) && (await areThere(files))) return files
   }
   const { name, packageManager } = readDistribution(options.osReleasePath)
-  const command = installCommand(['ovmf'], packageManager)
+  const debian = UEFI_PACKAGES[wish.arch] ?? 'ovmf'
+  const command = installCommand([debian], packageManager)
   throw vmError('FIRMWARE_NOT_FOUND', {
     summary: `No UEFI firmware${wish.secureBoot ? ' with secure boot' : ''} for ${wish.arch} guests with the machine '${wish.machine}' was found.`,
     expected: `a descriptor of one in ${folders.join(', ')}`,
     got: descriptors.length === 0 ? 'no descriptor' : `${descriptors.length} of other firmware`,
     hint:
       command === undefined
-        ? `install OVMF, the package \`ovmf\` or \`edk2-ovmf\`, with the package manager of ${name}.`
+        ? `install UEFI firmware (EDK2, on Debian the package \`${debian}\`) with the package manager of ${name}.`
         : `run \`${command}\`.`,
   })
+}
+
+/** Debian 12 describes firmware for aarch64 that its package does not have. */
+async function areThere({ code, vars }: UefiFiles): Promise<boolean> {
+  const looks = [code, vars].map(({ path }) => access(path, constants.R_OK))
+  return (await Promise.allSettled(looks)).every(({ status }) => status === 'fulfilled')
 }
 
 function descriptorFolders(env: NodeJS.ProcessEnv = process.env): string[] {
@@ -118,12 +125,22 @@ function fits(
   return isForMachine && (secureBoot ? isSecure : !features.includes('requires-smm') && !isSecure)
 }
 
+/** Debian's packages of UEFI firmware. */
+const UEFI_PACKAGES: Readonly<Record<string, string>> = {
+  x86_64: 'ovmf',
+  i386: 'ovmf-ia32',
+  aarch64: 'qemu-efi-aarch64',
+  arm: 'qemu-efi-arm',
+  riscv64: 'qemu-efi-riscv64',
+}
+
 /** What is for confidential computing alone. */
 const CONFIDENTIAL_ONLY = /^(amd-sev-snp|intel-tdx)$/
 /** Descriptors name machines with a version. */
 const LONG_NAMES: Readonly<Record<string, readonly string[]>> = {
   pc: ['pc-i440fx-0'],
   q35: ['pc-q35-0'],
+  virt: ['virt-0'],
 }
 
 function matches(name: string, pattern: string): boolean {

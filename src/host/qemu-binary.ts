@@ -3,12 +3,10 @@ import { basename, delimiter, resolve } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { findProgram } from '../common/find-program.js'
 import { vmError } from '../errors.js'
-import { installCommand, readDistribution } from './distribution.js'
+import { type GuestArch, hostArch, isNative } from '../spec/architectures.js'
+import { installCommand, qemuPackage, readDistribution } from './distribution.js'
 import { digestOf, openHostCache } from './host-cache.js'
 import { runProgram } from './program.js'
-
-/** The guest architectures that withvm knows. */
-export type GuestArch = 'x86_64'
 
 export interface QemuVersion {
   readonly major: number
@@ -31,7 +29,7 @@ export interface QemuBinary {
 const LEAST_QEMU = { major: 7, minor: 2 } as const
 
 export interface FindQemuOptions {
-  /** @default 'x86_64' */
+  /** @default this host's */
   readonly arch?: GuestArch | undefined
   /** The path of a QEMU binary, or its name on PATH. */
   readonly qemu?: string | undefined
@@ -53,7 +51,7 @@ const VERSION_TIMEOUT_MS = 10_000
  * @throws {InfrastructureError} QEMU_TOO_OLD when it is older than 7.2, the least version that is tested.
  */
 export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinary> {
-  const { arch = 'x86_64', env = process.env } = options
+  const { arch = hostArch(), env = process.env } = options
   const named = options.qemu ?? (env.WITHVM_QEMU || undefined)
   const source = options.qemu === undefined ? 'WITHVM_QEMU' : 'The option qemu'
   const names = named === undefined ? distributionNames(arch) : [named]
@@ -63,7 +61,7 @@ export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinar
   }
   throw vmError('QEMU_NOT_FOUND', {
     ...(named === undefined ? describeNone(arch, names, env) : describeNamed(named, source, env)),
-    hint: installHint(options),
+    hint: installHint(arch, options),
   })
 }
 
@@ -87,24 +85,33 @@ function listPath(env: NodeJS.ProcessEnv): string {
   return env.PATH ? env.PATH.split(delimiter).join(', ') : 'PATH, which is empty'
 }
 
+/** Those without an architecture in their name run what the host's processors run. */
 function distributionNames(arch: GuestArch): string[] {
-  return [`qemu-system-${arch}`, 'qemu-kvm', '/usr/libexec/qemu-kvm', 'kvm']
+  const names = programs(arch).map((name) => `qemu-system-${name}`)
+  return isNative(arch) ? [...names, 'qemu-kvm', '/usr/libexec/qemu-kvm', 'kvm'] : names
+}
+
+/** The architectures whose QEMU runs such guests. That of newer PCs runs older ones, under the KVM that was proved with it. */
+function programs(arch: GuestArch): readonly GuestArch[] {
+  return arch === 'i386' ? ['x86_64', 'i386'] : [arch]
 }
 
 async function inspect(path: string, arch: GuestArch, options: FindQemuOptions): Promise<QemuBinary> {
   const real = await realpath(path)
   const other = /^qemu-system-(\w+)$/.exec(basename(real))?.[1]
-  if (other !== undefined && other !== arch) {
+  if (other !== undefined && !(programs(arch) as readonly string[]).includes(other)) {
     throw vmError('QEMU_NOT_FOUND', {
       summary: `${path} is a QEMU for other guests.`,
-      expected: `qemu-system-${arch}`,
+      expected: programs(arch)
+        .map((name) => `qemu-system-${name}`)
+        .join(' or '),
       got: `qemu-system-${other}`,
-      hint: installHint(options),
+      hint: `${installHint(arch, options)} \`arch\` says for which guests.`,
     })
   }
   const { size, mtimeMs } = await stat(real)
   const file = digestOf(real, size, mtimeMs)
-  const version = await readVersion(path, real, file, options)
+  const version = await readVersion(path, real, file, arch, options)
   if (
     version.major < LEAST_QEMU.major ||
     (version.major === LEAST_QEMU.major && version.minor < LEAST_QEMU.minor)
@@ -124,6 +131,7 @@ async function readVersion(
   path: string,
   real: string,
   file: string,
+  arch: GuestArch,
   options: FindQemuOptions,
 ): Promise<QemuVersion> {
   const cache = openHostCache(options.cacheDir ?? resolveCacheDir(options.env))
@@ -146,7 +154,7 @@ async function readVersion(
         result.problem ??
         (result.stdout.trim() ? JSON.stringify(result.stdout.slice(0, 200)) : `exit code ${result.exitCode}`),
       evidence: [{ label: 'What it wrote on stderr', text: result.stderr.slice(0, 2000) }],
-      hint: installHint(options),
+      hint: installHint(arch, options),
     })
   }
   if (!(await isScript(real))) await cache.write(fact, result.stdout)
@@ -172,10 +180,13 @@ async function isScript(path: string): Promise<boolean> {
   }
 }
 
-function installHint(options: FindQemuOptions): string {
+function installHint(arch: GuestArch, options: FindQemuOptions): string {
   const { name, packageManager } = readDistribution(options.osReleasePath)
-  const command = installCommand(['qemu-system-x86', 'qemu-utils'], packageManager)
-  return command === undefined
-    ? `Install QEMU for x86_64 guests with the package manager of ${name}, or name a binary with the option qemu or with WITHVM_QEMU.`
-    : `Run \`npx withvm setup\`, or \`${command}\`, or name a binary with the option qemu or with WITHVM_QEMU.`
+  const command = installCommand([qemuPackage(arch, packageManager), 'qemu-utils'], packageManager)
+  const orNamed = 'or name a binary with the option qemu or with WITHVM_QEMU.'
+  if (command === undefined)
+    return `Install QEMU for ${arch} guests with the package manager of ${name}, ${orNamed}`
+  // What is set up is what every host needs.
+  const setup = arch === hostArch() ? '`npx withvm setup`, or ' : ''
+  return `Run ${setup}\`${command}\`, ${orNamed}`
 }

@@ -9,7 +9,8 @@ export interface QemuCapabilities {
   readonly machines: readonly string[]
   /** Machines that QEMU will drop. */
   readonly deprecatedMachines: readonly string[]
-  readonly cpus: readonly string[]
+  /** Undefined where this QEMU does not tell, as that for RISC-V or SPARC. */
+  readonly cpus: readonly string[] | undefined
   readonly devices: readonly string[]
   /** `tcg`, `kvm`, and whatever else there is. */
   readonly accelerators: readonly string[]
@@ -61,14 +62,14 @@ function readAnswers(answers: ReadonlyMap<string, Json>): QemuCapabilities | und
     'accelerators',
     'options',
   ].map((id) => listOf(answers.get(id)?.return))
-  if (!machines || !cpus || !devices || !accelerators || !options) return undefined
+  if (!machines || !devices || !accelerators || !options) return undefined
   const runWith = options.find(({ option }) => option === 'run-with')
   return {
     machines: machines.flatMap(({ name, alias }) => [name, alias]).filter(isText),
     deprecatedMachines: machines
       .filter(({ deprecated }) => deprecated === true)
       .map(({ name }) => String(name)),
-    cpus: cpus.map(({ name }) => name).filter(isText),
+    cpus: cpus?.map(({ name }) => name).filter(isText),
     devices: devices.map(({ name }) => name).filter(isText),
     accelerators: accelerators
       .map(({ name }) => /^(.+)-accel$/.exec(String(name))?.[1])
@@ -82,7 +83,13 @@ function readAnswers(answers: ReadonlyMap<string, Json>): QemuCapabilities | und
 
 function parseCapabilities(value: unknown): QemuCapabilities | undefined {
   const fact = value as Partial<QemuCapabilities> | null
-  const lists = [fact?.machines, fact?.deprecatedMachines, fact?.cpus, fact?.devices, fact?.accelerators]
+  const lists = [
+    fact?.machines,
+    fact?.deprecatedMachines,
+    fact?.cpus ?? [],
+    fact?.devices,
+    fact?.accelerators,
+  ]
   const flags = [fact?.hasUserNetwork, fact?.hasSandbox, fact?.canExitWithParent]
   const isGood =
     lists.every((list) => Array.isArray(list) && list.every(isText)) &&

@@ -38,37 +38,53 @@ export interface AptRootOptions {
   readonly distribution: Distribution
   /** Debian's name of the architecture, as `amd64`. */
   readonly arch: string
+  /** Told where some of the repositories could not be read, and others can. @default nobody */
+  readonly report?: ((step: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
   /** Where the host keeps its apt configuration. @default '/etc/apt' */
   readonly hostAptDir?: string
 }
 
 /**
- * Makes the root in `dir` and fetches the package lists.
+ * Makes the root in `dir` and fetches the package lists. Updates that cannot be had now are gone on without: a mirror is
+ * in between two states for minutes to hours, and with some architectures more often.
  *
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED when the host has no repositories of its distribution, or
- *   they cannot be reached. TOOL_NOT_FOUND without apt.
+ *   they cannot be reached, or have nothing for that architecture. TOOL_NOT_FOUND without apt.
  */
 export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
-  const { dir, distribution, arch, signal } = options
+  const { dir, distribution, arch, report, signal } = options
   const sources = await readDistributionSources(options.hostAptDir ?? '/etc/apt', distribution)
   for (const sub of ['state/lists/partial', 'cache/archives/partial', 'sources', 'debs', 'log']) {
     await mkdir(join(dir, sub), { recursive: true })
   }
   const parts = join(dir, 'sources')
-  await writeFile(join(parts, 'host.sources'), formatDeb822Sources(adaptMirrors(sources, distribution, arch)))
+  const useSources = (used: readonly AptSource[]) =>
+    writeFile(join(parts, 'host.sources'), formatDeb822Sources(adaptMirrors(used, distribution, arch)))
   await writeFile(join(dir, 'status'), '')
   await writeFile(join(dir, 'apt.conf'), `${await readAcquireSettings(signal)}\n${buildConfig(dir, arch)}`)
   const env = { APT_CONFIG: join(dir, 'apt.conf'), DEBIAN_FRONTEND: 'noninteractive' }
-  await runTool({
-    tool: APT_TOOLS.get,
-    args: ['-qq', '-o', 'APT::Update::Error-Mode=any', 'update'],
-    purpose: 'fetching the package lists',
-    timeoutMs: UPDATE_TIMEOUT_MS,
-    hint: NETWORK_HINT,
-    env,
-    signal,
-  })
+  const update = async (used: readonly AptSource[]) => {
+    await useSources(used)
+    await runTool({
+      tool: APT_TOOLS.get,
+      args: ['-qq', '-o', 'APT::Update::Error-Mode=any', 'update'],
+      purpose: 'fetching the package lists',
+      timeoutMs: UPDATE_TIMEOUT_MS,
+      hint: NETWORK_HINT,
+      env,
+      signal,
+    })
+  }
+  try {
+    await update(sources)
+  } catch (error) {
+    const release = sources.filter(({ suite }) => suite === distribution.codename)
+    if (release.length === 0 || release.length === sources.length || signal?.aborted) throw error
+    await update(release)
+    report?.(`without the updates of ${distribution.codename}, whose lists for ${arch} cannot be read now`)
+  }
+  if (!(await hasLists(dir, arch))) throw noPackages(distribution, arch)
 
   return {
     async download({ packages, keep = () => true }) {
@@ -96,6 +112,20 @@ export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
       return (await readdir(debs)).filter((file) => file.endsWith('.deb')).map((file) => join(debs, file))
     },
   }
+}
+
+async function hasLists(dir: string, arch: string): Promise<boolean> {
+  const names = await readdir(join(dir, 'state/lists'))
+  return names.some((name) => name.endsWith(`binary-${arch}_Packages`))
+}
+
+function noPackages({ name, codename }: Distribution, arch: string) {
+  return vmError('IMAGE_BUILD_FAILED', {
+    summary: `${name} has no packages for ${arch}, of which the image would be made.`,
+    expected: `lists of packages for ${arch} in the repositories of ${codename}`,
+    got: 'none',
+    hint: 'Build it on a release that has the architecture (Debian has riscv64 from 13 on), or give the path of a disk image, or `kernel` and `initrd`.',
+  })
 }
 
 /** Unpacks a package's files, without its scripts. */

@@ -1,4 +1,4 @@
-/** What little this project needs to know of an ELF file: 64-bit, little-endian. */
+/** What little this project needs to know of an ELF file, of either class and byte order. */
 
 interface Section {
   readonly name: string
@@ -12,9 +12,23 @@ const SHT_NOBITS = 8
 const SHT_DYNAMIC = 6
 const DT_NEEDED = 1
 
-/** Whether the bytes begin as a 64-bit little-endian ELF file does. */
+/** Whether the bytes begin as an ELF file of 64 bits, little-endian, does. */
 export function isElf64(bytes: Buffer): boolean {
-  return bytes.length >= 64 && bytes.readUInt32BE(0) === 0x7f454c46 && bytes[4] === 2 && bytes[5] === 1
+  return isElf(bytes) && bytes[4] === 2 && bytes[5] === 1
+}
+
+function isElf(bytes: Buffer): boolean {
+  return bytes.length >= 64 && bytes.readUInt32BE(0) === 0x7f454c46
+}
+
+/** Reads numbers as a file of that class (32 or 64 bits) and byte order has them (System V ABI, chapter 4). */
+function createReader(bytes: Buffer) {
+  const is64 = bytes[4] === 2
+  const isLittle = bytes[5] === 1
+  const half = (at: number) => (isLittle ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at))
+  const word = (at: number) => (isLittle ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at))
+  const xword = (at: number) => Number(isLittle ? bytes.readBigUInt64LE(at) : bytes.readBigUInt64BE(at))
+  return { is64, half, word, address: is64 ? xword : word, addressBytes: is64 ? 8 : 4 }
 }
 
 /** The content of a section, or undefined when there is none of that name. */
@@ -31,11 +45,11 @@ export function readNeededLibraries(bytes: Buffer): string[] {
   if (dynamic === undefined || strings === undefined) return []
   const table = contentOf(bytes, strings)
   const entries = contentOf(bytes, dynamic)
+  const { address, addressBytes } = createReader(bytes)
+  const end = dynamic.offset + entries.length
   const needed: string[] = []
-  for (let at = 0; at + 16 <= entries.length; at += 16) {
-    if (entries.readBigInt64LE(at) === BigInt(DT_NEEDED)) {
-      needed.push(readString(table, Number(entries.readBigUInt64LE(at + 8))))
-    }
+  for (let at = dynamic.offset; at + 2 * addressBytes <= end; at += 2 * addressBytes) {
+    if (address(at) === DT_NEEDED) needed.push(readString(table, address(at + addressBytes)))
   }
   return needed
 }
@@ -59,25 +73,30 @@ export function hideElfSection(bytes: Buffer, name: string): Buffer {
 }
 
 function sectionTable(bytes: Buffer) {
+  const { is64, half, address } = createReader(bytes)
+  const at = is64 ? 0x3a : 0x2e
   return {
-    offset: Number(bytes.readBigUInt64LE(0x28)),
-    entryBytes: bytes.readUInt16LE(0x3a),
-    count: bytes.readUInt16LE(0x3c),
-    namesIndex: bytes.readUInt16LE(0x3e),
+    offset: address(is64 ? 0x28 : 0x20),
+    entryBytes: half(at),
+    count: half(at + 2),
+    namesIndex: half(at + 4),
   }
 }
 
 function readSections(bytes: Buffer): Section[] {
-  if (!isElf64(bytes)) return []
+  if (!isElf(bytes)) return []
   const table = sectionTable(bytes)
+  const { word, address, addressBytes } = createReader(bytes)
   const headers = Array.from({ length: table.count }, (_, index) => {
     const at = table.offset + index * table.entryBytes
+    // Name and type are words; flags, address, offset and size have the width of the class; then link is a word.
+    const field = (number: number) => at + 8 + number * addressBytes
     return {
-      nameAt: bytes.readUInt32LE(at),
-      type: bytes.readUInt32LE(at + 4),
-      offset: Number(bytes.readBigUInt64LE(at + 0x18)),
-      size: Number(bytes.readBigUInt64LE(at + 0x20)),
-      link: bytes.readUInt32LE(at + 0x28),
+      nameAt: word(at),
+      type: word(at + 4),
+      offset: address(field(2)),
+      size: address(field(3)),
+      link: word(field(4)),
     }
   })
   const names = headers[table.namesIndex]

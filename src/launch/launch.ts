@@ -199,7 +199,9 @@ async function planMachine(
     | ImageDefinition<unknown>
     | false
   const image =
-    source === false ? undefined : await resolveImage(source, { signal: options.signal, makeLayer })
+    source === false
+      ? undefined
+      : await resolveImage(source, { arch: qemu.arch, signal: options.signal, makeLayer })
   return describeMachine(options, image, qemu, log)
 }
 

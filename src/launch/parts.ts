@@ -3,6 +3,7 @@ import { vmError } from '../errors.js'
 import { findUefi } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { requireTool, type ToolNeed } from '../host/tools.js'
+import { isPc, resolveArch } from '../spec/architectures.js'
 import { listDisks, readDiskSource } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { VMOptions } from '../spec/options.js'
@@ -16,10 +17,11 @@ const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates 
 /** Finds the images of the disks beside the system's, in their order. */
 export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
   const { signal } = options
+  const arch = resolveArch(options.arch)
   const opening = listDisks(options).map(async ({ path, disk }) => {
     const source = readDiskSource(disk)
     if (source === undefined) return undefined
-    const image = await resolveImage(source, { signal })
+    const image = await resolveImage(source, { arch, signal })
     if (image.disk !== undefined) return image.disk
     throw vmError('IMAGE_INVALID', {
       summary: `The image ${image.name} of ${path} has no disk.`,
@@ -39,7 +41,8 @@ export async function findParts(
   { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec<VM>,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
-  if (tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined) throw tpmInTheWay()
+  if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined)
+    throw tpmInTheWay()
   if ([network, ...furtherNetworks].some(({ sharedFolder }) => sharedFolder !== undefined))
     await requireTool(SMBD)
   return {

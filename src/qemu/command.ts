@@ -63,6 +63,8 @@ export interface Wiring {
   readonly furtherMacs?: readonly string[]
   /** Files, each with one SMBIOS OEM string: their content is secret and must not stand in the command line. */
   readonly smbiosFiles: readonly string[]
+  /** The initial RAM disk with what this run gives to the guest, in place of the spec's. */
+  readonly initrd?: string | undefined
   /** The host port of each of the spec's forwards, in their order. */
   readonly hostPorts: readonly number[]
   /** Where each function of the spec's `guestfwd` is reached. */

@@ -54,7 +54,7 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
       /unsupported machine type|unable to find CPU model|is not a valid device model name|Property .* not found/i,
     code: 'MACHINE_UNSUPPORTED',
     summary: 'this QEMU does not know a machine, CPU, device or property that was asked for',
-    hint: 'choose one that `qemu-system-x86_64 -M help`, `-cpu help` or `-device help` lists.',
+    hint: 'choose one that QEMU lists by `-M help`, `-cpu help` or `-device help`.',
   },
   {
     pattern: /[Cc]annot set up guest memory|cannot allocate memory/i,

@@ -8,8 +8,8 @@ export type DiskSecret = string | { readonly file: string }
 /** How an image's guest is reached, and what its serial console says on the way. */
 export interface GuestTraits {
   readonly sshUser: string
-  /** How keys get into the guest at boot: systemd-style credentials in SMBIOS OEM strings, or not by us. */
-  readonly credentials: 'smbios' | 'none'
+  /** How keys get into the guest at boot: systemd-style credentials in SMBIOS OEM strings, files of its initial RAM disk, or not by us. */
+  readonly credentials: 'smbios' | 'initrd' | 'none'
   /** The form in which the guest takes the SSH host key of this run; without one it has a host key of its own. */
   readonly hostKeyFormat?: 'openssh' | 'dropbear'
   /**

@@ -1,17 +1,9 @@
-/** Each default once, with its reason. Options that are not here default to "not there". */
+/** Each default once, with its reason. Those of each architecture are in `architectures.ts`; options in neither default to "not there". */
 export const DEFAULTS = {
   image: 'tiny',
   accel: 'auto',
-  /** QEMU's i440fx machine: it has no chipset devices to probe beyond what a guest needs, so it boots fastest. */
-  machine: 'pc',
-  /** All that the accelerator can do; with RDRAND, without which a guest waits for entropy before its first SSH key exchange. */
-  cpu: { kvm: 'host', tcg: 'max' },
-  /** Paravirtual: no emulated registers, the fastest card, in every Linux kernel since 2008. */
-  networkModel: 'virtio-net-pci',
   /** The chipset that has the system management mode by which firmware keeps its variables from the guest. */
   secureBootMachine: 'q35',
-  /** Paravirtual too; what a system's disk is on in nearly every virtual machine. */
-  diskInterface: 'virtio',
   /** What a guest does not need any more takes no room in the overlay. */
   diskDiscard: 'unmap',
   /** The one that QEMU's own documents use; a PCI device, in every Linux kernel since 2002. */

@@ -1,3 +1,4 @@
+import type { GuestArch } from './architectures.js'
 import type { BaseImage } from './base-image.js'
 import type { CloudInitSpec } from './cloud-init.js'
 import type { DiskSpec, SystemDiskSpec } from './disk-spec.js'
@@ -119,8 +120,9 @@ export interface MachineSpec<VM = unknown> {
   readonly name: string
   readonly accel: AccelOption
   readonly qemu: string | undefined
+  readonly arch: GuestArch
   readonly machine: string
-  /** Undefined: the default of whichever accelerator is chosen. */
+  /** Undefined: the architecture's, for whichever accelerator is chosen. */
   readonly cpu: string | undefined
   readonly cpus: number
   readonly topology: Omit<CpuTopology, 'count'>

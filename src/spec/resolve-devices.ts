@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { describeArch, resolveArch } from './architectures.js'
 import { DEFAULTS } from './defaults.js'
 import type { DeviceSpec, FirmwareSpec, MachineSpec } from './machine-spec.js'
 import type { DeviceOptionGroup } from './options/devices.js'
@@ -30,7 +31,13 @@ export function resolveDevices(
   }
 }
 
-export function resolveFirmware({ firmware = 'bios' }: Pick<BootOptionGroup, 'firmware'>): FirmwareSpec {
+/** A machine without firmware of its own boots by UEFI what has no kernel that QEMU loads. */
+export function resolveFirmware(
+  options: Pick<VMOptions, 'firmware' | 'arch'>,
+  hasDirectBoot: boolean,
+): FirmwareSpec {
+  const { hasOwnFirmware } = describeArch(resolveArch(options.arch))
+  const { firmware = hasOwnFirmware || hasDirectBoot ? 'bios' : 'uefi' } = options
   if (firmware === 'bios') return { type: 'bios' }
   const { secureBoot = false, vars }: Partial<UefiFirmware> = firmware === 'uefi' ? {} : firmware
   return { type: 'uefi', secureBoot, vars: vars === undefined ? undefined : resolve(vars) }

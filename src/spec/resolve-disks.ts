@@ -1,3 +1,4 @@
+import { describeArch, type GuestArch } from './architectures.js'
 import type { BaseImage } from './base-image.js'
 import { DEFAULTS } from './defaults.js'
 import type { DiskContent, DiskSpec, SystemDiskSpec } from './disk-spec.js'
@@ -8,9 +9,9 @@ import { parseMemorySize } from './units.js'
 /** The disks of this host that were found for the disks that were asked for, in their order. */
 export type DiskFiles = ReadonlyArray<BaseImage['disk']>
 
-export function resolveConnection(connection: DiskConnection): SystemDiskSpec {
+export function resolveConnection(connection: DiskConnection, arch: GuestArch): SystemDiskSpec {
   return {
-    interface: connection.interface ?? DEFAULTS.diskInterface,
+    interface: connection.interface ?? describeArch(arch).disks[0] ?? 'virtio',
     index: connection.index,
     serial: connection.serial,
     bootIndex: connection.bootIndex,
@@ -19,12 +20,15 @@ export function resolveConnection(connection: DiskConnection): SystemDiskSpec {
   }
 }
 
-export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles): DiskSpec[] {
+export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles, arch: GuestArch): DiskSpec[] {
   return listed.map(({ disk }, index) => {
     const media = disk.media ?? 'disk'
     const isCd = media === 'cdrom'
     return {
-      ...resolveConnection({ ...disk, interface: disk.interface ?? (isCd ? 'ide' : undefined) }),
+      ...resolveConnection(
+        { ...disk, interface: disk.interface ?? (isCd ? describeArch(arch).cd : undefined) },
+        arch,
+      ),
       content: resolveContent(disk, files[index]),
       media,
       isReadonly: isCd || disk.readonly === true,

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { DEFAULTS } from './defaults.js'
+import { describeArch, type GuestArch } from './architectures.js'
 import { resolveGuestForward } from './guest-forward.js'
 import type { NetworkSpec } from './machine-spec.js'
 import type { NetworkOptionGroup, NetworkOptions } from './options/network.js'
@@ -11,9 +11,9 @@ export function listNetworks({ network }: Pick<NetworkOptionGroup, 'network'>): 
 }
 
 /** Each card has a network of its own: the second one's addresses are others than the first one's. */
-export function resolveNetwork(options: NetworkOptions = {}, index = 0): NetworkSpec {
+export function resolveNetwork(arch: GuestArch, options: NetworkOptions = {}, index = 0): NetworkSpec {
   return {
-    model: options.model ?? DEFAULTS.networkModel,
+    model: options.model ?? describeArch(arch).card.model,
     id: options.id,
     address: options.address,
     vectors: options.vectors,

@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../common/duration.js'
+import { describeArch, isPc, resolveArch } from './architectures.js'
 import type { BaseImage } from './base-image.js'
 import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
@@ -28,16 +29,21 @@ export function resolveSpec<VM>(
   const image = options.machine === MICROVM ? forMicrovm(given) : given
   const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
-  const firmware = resolveFirmware(options)
+  const arch = resolveArch(options.arch)
+  const directBoot = resolveDirectBoot(options, image)
+  const firmware = resolveFirmware(options, directBoot !== undefined)
   const [network, ...furtherNetworks] = listNetworks(options)
   const cloudInit = resolveSeed(options, image)
   return {
     name: options.name ?? guestName(options, image),
     accel: options.accel ?? DEFAULTS.accel,
     qemu: options.qemu,
+    arch,
     machine:
       options.machine ??
-      (firmware.type === 'uefi' && firmware.secureBoot ? DEFAULTS.secureBootMachine : DEFAULTS.machine),
+      (isPc(arch) && firmware.type === 'uefi' && firmware.secureBoot
+        ? DEFAULTS.secureBootMachine
+        : describeArch(arch).machine),
     cpu: options.cpu,
     ...resolveCpus(options.cpus, defaults.cpus),
     ...resolveMemory(options, defaults.memoryBytes),
@@ -48,12 +54,12 @@ export function resolveSpec<VM>(
     bootOrder: options.boot,
     bootOnce: options.bootOnce,
     bootMenu: options.bootMenu ?? false,
-    directBoot: resolveDirectBoot(options, image),
+    directBoot,
     image,
     systemDisk: resolveSystemDisk(options, cloudInit),
-    disks: resolveDisks(listDisks(options), diskFiles),
-    network: resolveNetwork(network),
-    furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(further, index + 1)),
+    disks: resolveDisks(listDisks(options), diskFiles, arch),
+    network: resolveNetwork(arch, network),
+    furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(arch, further, index + 1)),
     display: resolveDisplay(options),
     devices: resolveDevices(options),
     ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
@@ -90,7 +96,10 @@ function resolveSeed<VM>(options: VMOptions<VM>, image: BaseImage | undefined): 
   const { cloudInit } = options
   if (cloudInit === false) return undefined
   const { interface: at } = readSystemDisk(options).connection
-  const isOffered = image?.traits.mayHaveCloudInit && !WITHOUT_BOOT_INDEX.includes(at ?? 'virtio')
+  // Such a machine has nowhere to put that disk.
+  const { virtio } = describeArch(resolveArch(options.arch))
+  const isPossible = virtio !== undefined && !WITHOUT_BOOT_INDEX.includes(at ?? 'virtio')
+  const isOffered = image?.traits.mayHaveCloudInit && isPossible
   return cloudInit !== undefined || isOffered ? resolveCloudInit(cloudInit) : undefined
 }
 
@@ -99,7 +108,7 @@ function resolveSystemDisk<VM>(
   options: VMOptions<VM>,
   cloudInit: MachineSpec['cloudInit'],
 ): MachineSpec['systemDisk'] {
-  const disk = resolveConnection(readSystemDisk(options).connection)
+  const disk = resolveConnection(readSystemDisk(options).connection, resolveArch(options.arch))
   const mayBeMissed = cloudInit !== undefined && disk.interface !== 'virtio'
   const isOrdered = hasBootIndex(options) || WITHOUT_BOOT_INDEX.includes(disk.interface)
   const isFirst = (options.bootOnce ?? options.boot ?? 'c').startsWith('c')
@@ -170,7 +179,7 @@ function resolveDirectBoot<VM>(
   if (choosesByFirmware(options) || image?.directBoot === undefined) return undefined
   const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
   const { cpus, topology } = resolveCpus(options.cpus, image.defaults.cpus)
-  const isUefi = resolveFirmware(options).type === 'uefi'
+  const isUefi = resolveFirmware(options, true).type === 'uefi'
   // What is left out for one CPU is what UEFI tells of the hardware by.
   const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !wantsHotplug(options)
   return {

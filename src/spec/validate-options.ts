@@ -2,6 +2,7 @@ import { totalmem } from 'node:os'
 import type { z } from 'zod'
 import { nearestNames } from '../common/nearest-name.js'
 import { type VMError, vmError } from '../errors.js'
+import { findArchitectureConflicts } from './conflicts/architecture.js'
 import { findDiskConflicts } from './conflicts/disks.js'
 import { findDisplayConflicts } from './conflicts/display.js'
 import { findMachineConflicts } from './conflicts/machine.js'
@@ -118,6 +119,7 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   reportClosedUdp(options, report)
   reportDoublePorts(options, report)
   if (isWellFormed) {
+    findArchitectureConflicts(options, report)
     findDiskConflicts(options, report)
     findMachineConflicts(options, report)
     findNetworkConflicts(options, report)

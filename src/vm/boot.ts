@@ -207,6 +207,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
+    initrd: machine.initrd,
     hostPorts: machine.ports.hostPorts,
     handlerSockets: machine.handlerSockets,
     netboot: machine.netboot?.beginPowerOn(),

@@ -44,8 +44,13 @@ export async function findQemuProblems<VM>(
     findMissingScreens(qemu, options),
   ])
   const properties = await findUnknownProperties(drivers(options), devices, qemu)
-  const check = (path: string, got: unknown, known: readonly string[], what: string): OptionProblem[] => {
-    if (typeof got !== 'string' || known.includes(got)) return []
+  const check = (
+    path: string,
+    got: unknown,
+    known: readonly string[] | undefined,
+    what: string,
+  ): OptionProblem[] => {
+    if (typeof got !== 'string' || known === undefined || known.includes(got)) return []
     const expected = `${what} that QEMU ${qemu.version.text} has${suchAs(got, known)}`
     return [{ path, got: `"${got}"`, expected }]
   }

@@ -117,6 +117,8 @@ export interface Machine {
   /** The host key that the guest has on its disk, as its console told. */
   hostKeyOfConsole: Buffer | undefined
   readonly smbiosFiles: readonly string[]
+  /** The image's initial RAM disk with what the run gives to the guest, where it takes it by that. */
+  readonly initrd: string | undefined
   readonly overlay: string | undefined
   /** What cloud-init reads, in the run's own folder. */
   readonly seedDisk: string | undefined

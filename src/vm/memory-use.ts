@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
 import { VMError, vmError } from '../errors.js'
+import { type GuestArch, virtioDevice } from '../spec/architectures.js'
 import type { Machine } from './machine.js'
 
 /** What a guest takes of this host's memory, bytes, and what it says of its own. */
@@ -37,7 +38,6 @@ const PAGE_BYTES = 4096
 const UNKNOWN = 2 ** 63
 /** How often the guest is asked for its statistics, seconds. */
 const POLLING_S = 1
-const BALLOON_TYPE = 'virtio-balloon-pci'
 
 /**
  * Reads what a QEMU process takes, by proc_pid_smaps(5).
@@ -55,7 +55,7 @@ export async function readMemoryUse(qmp: QmpClient, pid: number, { spec }: Machi
       })
     }),
     readFile(`/proc/${pid}/ksm_merging_pages`, 'utf8').catch(() => undefined),
-    spec.devices.balloon ? readGuestMemory(qmp) : undefined,
+    spec.devices.balloon ? readGuestMemory(qmp, spec.arch) : undefined,
   ])
   return {
     ...parseRollup(rollup),
@@ -76,9 +76,9 @@ export function parseRollup(rollup: string): Pick<MemoryUse, 'rss' | 'pss' | 'sh
   }
 }
 
-async function readGuestMemory(qmp: QmpClient): Promise<GuestMemory | undefined> {
+async function readGuestMemory(qmp: QmpClient, arch: GuestArch): Promise<GuestMemory | undefined> {
   try {
-    const path = await findBalloon(qmp)
+    const path = await findBalloon(qmp, arch)
     if (path === undefined) return undefined
     await qmp.execute('qom-set', { path, property: 'guest-stats-polling-interval', value: POLLING_S })
     const { actual } = (await qmp.execute('query-balloon')) as { readonly actual: number }
@@ -105,9 +105,9 @@ async function readGuestMemory(qmp: QmpClient): Promise<GuestMemory | undefined>
 }
 
 /** It has no name of its own: it is found by its type. */
-async function findBalloon(qmp: QmpClient): Promise<string | undefined> {
+async function findBalloon(qmp: QmpClient, arch: GuestArch): Promise<string | undefined> {
   const path = '/machine/peripheral-anon'
   const devices = (await qmp.execute('qom-list', { path })) as ReadonlyArray<{ name: string; type: string }>
-  const found = devices.find(({ type }) => type === `child<${BALLOON_TYPE}>`)
+  const found = devices.find(({ type }) => type === `child<${virtioDevice('balloon', arch)}>`)
   return found && `${path}/${found.name}`
 }

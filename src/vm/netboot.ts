@@ -9,12 +9,12 @@ import type { Workspace } from './workspace.js'
 
 /** Makes ready what a guest is given by the network; undefined where it is given nothing. */
 export async function serveNetboot(
-  { netboot }: MachineSpec,
+  { arch, netboot }: MachineSpec,
   workspace: Workspace,
   signal: AbortSignal | undefined,
 ): Promise<NetbootServer | undefined> {
   if (netboot === undefined) return undefined
-  const made = await Promise.all(netboot.trees.map((name) => openNetbootTree(name, { signal })))
+  const made = await Promise.all(netboot.trees.map((name) => openNetbootTree(name, { arch, signal })))
   return NetbootServer.start({
     spec: netboot,
     trees: [...made, ...(netboot.root === undefined ? [] : [netboot.root])],

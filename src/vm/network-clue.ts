@@ -1,4 +1,4 @@
-import { DEFAULTS } from '../spec/defaults.js'
+import { describeArch } from '../spec/architectures.js'
 import { isLater } from './boot-stages.js'
 import type { Machine } from './machine.js'
 import type { Session } from './session.js'
@@ -27,7 +27,7 @@ export async function findNetworkClue(machine: Machine, session: Session): Promi
   if (sshProbe?.isRefused)
     return `port ${spec.ssh?.guestPort} of the guest is closed: its network works, but no SSH server listens.`
   const isDriven = await isCardDriven(session)
-  if (isDriven === undefined && spec.network.model !== DEFAULTS.networkModel)
+  if (isDriven === undefined && spec.network.model !== describeArch(spec.arch).card.model)
     return `does the guest's kernel have a driver for its network card, ${spec.network.model} (\`network.model\`)?`
   if (isDriven === false)
     return "the guest's kernel does not drive its network card: the module virtio_net has to be in the kernel, or loaded by its initrd or init."

@@ -12,6 +12,7 @@ import { settleAll } from '../common/settle-all.js'
 import type { UefiFiles } from '../host/firmware.js'
 import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
+import { addCredentials } from '../image/initrd-credentials.js'
 import { createOverlay } from '../image/overlay.js'
 import { GuestHandlers } from '../net/guest-handlers.js'
 import type { QemuProcess } from '../qemu/process.js'
@@ -95,7 +96,7 @@ export async function prepareMachine(
     serial,
     agent,
     resident,
-    smbiosFiles,
+    credentials,
     overlay,
     seedDisk,
     diskSecretFile,
@@ -156,7 +157,7 @@ export async function prepareMachine(
     identity,
     keys,
     hostKeyOfConsole: undefined,
-    smbiosFiles,
+    ...credentials,
     overlay,
     seedDisk,
     netboot,
@@ -207,35 +208,48 @@ function makeIdentity(spec: MachineSpec): MachineIdentity {
 }
 
 /** Keys are made where nobody says how to log in, and the image takes them at boot or by its console. */
-function takesKeys({ image, ssh, cloudInit, login }: MachineSpec): boolean {
-  const canTake = image?.traits.credentials === 'smbios' || cloudInit !== undefined || login !== undefined
+function takesKeys(spec: MachineSpec): boolean {
+  const { ssh, cloudInit, login } = spec
+  const canTake = wayOfCredentials(spec) !== undefined || cloudInit !== undefined || login !== undefined
   return canTake && ssh !== undefined && ssh.login === undefined
 }
 
-/** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter's paths. */
+/** By which way the guest is told its name and keys at boot; an initial RAM disk only where it is the image's own. */
+function wayOfCredentials({ image, directBoot }: MachineSpec): 'smbios' | 'initrd' | undefined {
+  const way = image?.traits.credentials
+  if (way === 'initrd') return directBoot?.initrd === image?.directBoot?.initrd ? way : undefined
+  return way === 'smbios' ? way : undefined
+}
+
+/** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter. */
 async function writeCredentials(
   workspace: Workspace,
   { spec, identity, keys, isTemplate }: Pick<Machine, 'spec' | 'identity' | 'keys' | 'isTemplate'>,
-): Promise<string[]> {
-  const traits = spec.image?.traits
-  const write = (name: string, content: string) => writeFile(workspace.path(name), content, { mode: 0o600 })
+): Promise<Pick<Machine, 'smbiosFiles' | 'initrd'>> {
+  const hostKeyFormat = spec.image?.traits.hostKeyFormat
+  const way = wayOfCredentials(spec)
+  const write = (name: string, content: string | Buffer) =>
+    writeFile(workspace.path(name), content, { mode: 0o600 })
   if (keys !== undefined) await write('id_ed25519', keys.client.privateKey)
-  if (traits?.credentials !== 'smbios') return []
-  const texts = buildSmbiosStrings({
+  if (way === undefined) return { smbiosFiles: [], initrd: undefined }
+  const credentials = {
     'system.hostname': Buffer.from(spec.name),
     'system.machine_id': Buffer.from(identity.machineId),
     ...(isTemplate ? { 'withvm.template': Buffer.from('1') } : {}),
-    ...(keys === undefined ? {} : keyCredentials(keys, traits.hostKeyFormat)),
-  })
+    ...(keys === undefined ? {} : keyCredentials(keys, hostKeyFormat)),
+  }
+  // For every host: which port it will be may change until QEMU has it.
+  if (keys !== undefined && hostKeyFormat !== undefined)
+    await write('known_hosts', `* ${keys.host.publicKey}\n`)
+  if (way === 'initrd') {
+    const initrd = await readFile(spec.directBoot?.initrd as string)
+    await write('initrd', addCredentials(initrd, credentials))
+    return { smbiosFiles: [], initrd: workspace.path('initrd') }
+  }
+  const texts = buildSmbiosStrings(credentials)
   const names = texts.map((_, index) => `smbios-${index}`)
-  await Promise.all([
-    // For every host: which port it will be may change until QEMU has it.
-    ...(keys === undefined || traits.hostKeyFormat === undefined
-      ? []
-      : [write('known_hosts', `* ${keys.host.publicKey}\n`)]),
-    ...texts.map((text, index) => write(names[index] as string, text)),
-  ])
-  return names.map((name) => workspace.path(name))
+  await Promise.all(texts.map((text, index) => write(names[index] as string, text)))
+  return { smbiosFiles: names.map((name) => workspace.path(name)), initrd: undefined }
 }
 
 function keyCredentials(keys: MachineKeys, hostKeyFormat: GuestTraits['hostKeyFormat']) {

@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises'
 import { findProgram } from '../../src/common/find-program.js'
 import { takeProcessLock } from '../../src/common/process-lock.js'
 import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
@@ -29,6 +30,29 @@ export const installGuestPackages = () => installMissing(NEEDS)
 
 /** Installs those that the tests of windows need beside them. */
 export const installWindowPackages = () => installMissing(WINDOW_NEEDS)
+
+const firmwareFor = (arch: string) => () =>
+  findUefi({ arch, machine: 'virt', secureBoot: false }).catch(() => undefined)
+const fileAt = (path: string) =>
+  access(path).then(
+    () => path,
+    () => undefined,
+  )
+
+/** What guests of other architectures take. */
+const ARCHITECTURE_NEEDS: Needs = {
+  'qemu-system-arm': () => findProgram('qemu-system-aarch64'),
+  'qemu-system-misc': () => findProgram('qemu-system-s390x'),
+  'qemu-system-ppc': () => findProgram('qemu-system-ppc64'),
+  'qemu-system-sparc': () => findProgram('qemu-system-sparc'),
+  'qemu-efi-aarch64': firmwareFor('aarch64'),
+  'qemu-efi-arm': firmwareFor('arm'),
+  opensbi: () => fileAt('/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin'),
+  'u-boot-qemu': () => fileAt('/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf'),
+}
+
+/** Installs those that guests of other architectures take. */
+export const installArchitecturePackages = () => installMissing(ARCHITECTURE_NEEDS)
 
 /** Installs the packages that are missing, where that can be done without asking. */
 async function installMissing(needs: Needs): Promise<void> {

@@ -1,8 +1,10 @@
+import { describeArch, type GuestArch, virtioDevice } from '../../spec/architectures.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
 /** What the harness talks by with QEMU and with the guest. */
-export function channelArgs(wiring: Wiring): string[] {
+export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
   return [
     '-chardev',
     joinOption('socket', { id: 'qmp', path: wiring.qmpSocket }),
@@ -15,19 +17,28 @@ export function channelArgs(wiring: Wiring): string[] {
       logfile: wiring.serialLog,
       logappend: 'on',
     }),
-    '-device',
-    'isa-serial,chardev=serial0',
-    '-device',
-    'virtio-serial-pci',
+    // The machine's first serial port, whatever device that is.
+    '-serial',
+    'chardev:serial0',
     '-chardev',
     joinOption('socket', { id: 'agent', path: wiring.agentSocket }),
-    '-device',
-    'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
     '-chardev',
     joinOption('socket', { id: 'resident', path: wiring.residentSocket }),
+    ...virtioPortArgs(arch),
+    ...wiring.smbiosFiles.flatMap((path) => ['-smbios', joinOption('type=11', { path })]),
+  ]
+}
+
+/** A machine without virtio has nothing that these lead to. */
+function virtioPortArgs(arch: GuestArch): string[] {
+  if (describeArch(arch).virtio === undefined) return []
+  return [
+    '-device',
+    virtioDevice('serial', arch),
+    '-device',
+    'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
     '-device',
     'virtserialport,chardev=resident,name=org.withvm.resident.0',
-    ...wiring.smbiosFiles.flatMap((path) => ['-smbios', joinOption('type=11', { path })]),
   ]
 }
 

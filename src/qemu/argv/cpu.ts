@@ -1,13 +1,14 @@
-import { DEFAULTS } from '../../spec/defaults.js'
+import { describeArch } from '../../spec/architectures.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
 export function cpuArgs(
-  { cpu, cpus, topology }: MachineSpec,
+  { arch, cpu, cpus, topology }: MachineSpec,
   { accelerator }: Pick<Wiring, 'accelerator'>,
 ): string[] {
   const { maxcpus, sockets, dies, cores, threads } = topology
   const arrangement = joinOption(String(cpus), { maxcpus, sockets, dies, cores, threads })
-  return ['-cpu', cpu ?? DEFAULTS.cpu[accelerator], '-smp', arrangement]
+  const model = cpu ?? describeArch(arch).cpu[accelerator]
+  return [...(model === undefined ? [] : ['-cpu', model]), '-smp', arrangement]
 }

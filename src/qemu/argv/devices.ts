@@ -1,13 +1,14 @@
+import { virtioDevice } from '../../spec/architectures.js'
 import type { DeviceSpec, MachineSpec } from '../../spec/machine-spec.js'
 import { hasSataByItself } from './disk-places.js'
 import { joinOption } from './join-option.js'
 
 /** What the machine has beside processors, disks and cards. */
-export function deviceArgs({ devices }: MachineSpec): string[] {
+export function deviceArgs({ arch, devices }: MachineSpec): string[] {
   const { rng, balloon, watchdog, sound, others } = devices
   return [
-    ...(rng ? ['-device', 'virtio-rng-pci'] : []),
-    ...(balloon ? ['-device', 'virtio-balloon-pci'] : []),
+    ...(rng ? ['-device', virtioDevice('rng', arch)] : []),
+    ...(balloon ? ['-device', virtioDevice('balloon', arch)] : []),
     ...(watchdog === undefined ? [] : ['-device', watchdog.model, '-action', `watchdog=${watchdog.action}`]),
     ...(sound === undefined
       ? []

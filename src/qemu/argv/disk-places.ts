@@ -1,3 +1,4 @@
+import { describeArch, type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskInterface } from '../../spec/options/disks.js'
@@ -16,12 +17,13 @@ interface DiskPlaces {
 }
 
 /** The controllers that are added once there is a disk for them. */
-const CONTROLLERS: Partial<Record<DiskInterface, string>> = {
-  scsi: 'virtio-scsi-pci,id=scsi',
-  sata: 'ahci,id=sata',
-  usb: 'qemu-xhci,id=usb',
-  sd: 'sdhci-pci',
-  floppy: 'isa-fdc',
+const CONTROLLERS: Partial<Record<DiskInterface, (arch: GuestArch) => string | undefined>> = {
+  // A machine without virtio has one on its board.
+  scsi: (arch) => describeArch(arch).virtio && `${virtioDevice('scsi', arch)},id=scsi`,
+  sata: () => 'ahci,id=sata',
+  usb: () => 'qemu-xhci,id=usb',
+  sd: () => 'sdhci-pci',
+  floppy: () => 'isa-fdc',
 }
 
 /** Gives each disk its place; those that say nothing get what is free. */
@@ -45,7 +47,7 @@ export function placeDisks(spec: MachineSpec, hasSystemDisk: boolean): DiskPlace
   wanted.delete(hasSata ? 'sata' : 'floppy') // the machine has it by itself
   return {
     controllers: [...wanted].flatMap((kind) => {
-      const controller = CONTROLLERS[kind]
+      const controller = CONTROLLERS[kind]?.(spec.arch)
       return controller === undefined ? [] : ['-device', controller]
     }),
     system: hasSystemDisk ? places[0] : undefined,

@@ -1,3 +1,4 @@
+import { type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { DiskSpec, SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
@@ -93,10 +94,10 @@ function connectAll(
     ...places.controllers,
     ...(system === undefined || places.system === undefined
       ? []
-      : connect(spec.systemDisk, 0, places.system, system)),
+      : connect(spec.systemDisk, 0, { place: places.system, arch: spec.arch }, system)),
     ...spec.disks.flatMap((disk, index) => {
       const place = places.further[index]
-      return place === undefined ? [] : connect(disk, index + 1, place, further[index])
+      return place === undefined ? [] : connect(disk, index + 1, { place, arch: spec.arch }, further[index])
     }),
   ]
 }
@@ -113,13 +114,13 @@ export function mediumDeviceId(
 function connect(
   disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
   index: number,
-  place: Place,
+  { place, arch }: { readonly place: Place; readonly arch: GuestArch },
   opened: Opened | undefined,
 ): string[] {
   const id = `disk${index}`
   const isCd = disk.media === 'cdrom'
   const medium = mediumDeviceId(disk, index)
-  const device = deviceOf(disk, { drive: opened && id, place, isCd, id, medium })
+  const device = deviceOf(disk, { drive: opened && id, place, arch, isCd, id, medium })
   if (opened === undefined) return device
   const drive = joinOption('', {
     ...(disk.interface === 'pflash' ? { if: 'pflash', unit: place.unit } : { id, if: 'none' }),
@@ -137,12 +138,14 @@ function deviceOf(
   {
     drive,
     place,
+    arch,
     isCd,
     id,
     medium,
   }: {
     readonly drive: string | undefined
     readonly place: Place
+    readonly arch: GuestArch
     readonly isCd: boolean
     readonly id: string
     readonly medium: string | undefined
@@ -153,7 +156,7 @@ function deviceOf(
   const device = (driver: string, values: OptionValues) => ['-device', joinOption(driver, values)]
   switch (disk.interface) {
     case 'virtio':
-      return device('virtio-blk-pci', { drive, serial, bootindex })
+      return device(virtioDevice('blk', arch), { drive, serial, bootindex })
     case 'scsi':
       return device(isCd ? 'scsi-cd' : 'scsi-hd', {
         id: medium,
@@ -167,7 +170,8 @@ function deviceOf(
     case 'sata':
       return device(isCd ? 'ide-cd' : 'ide-hd', { id: medium, bus, unit, drive, serial, bootindex })
     case 'usb':
-      return device('usb-storage', { id: medium, bus, drive, serial, bootindex })
+      // Its own bus is named after it: without a name of its own that would be `scsi.0`, where SCSI disks are.
+      return device('usb-storage', { id: medium ?? `${id}-usb`, bus, drive, serial, bootindex })
     case 'nvme':
       // An NVMe drive without a serial number does not exist.
       return device('nvme', { drive, serial: serial ?? id, bootindex })

@@ -1,10 +1,11 @@
+import { isPc } from '../../spec/architectures.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskFile, Wiring } from '../command.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
 /** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. */
 export function firmwareArgs(
-  { firmware: spec }: MachineSpec,
+  { arch, firmware: spec }: MachineSpec,
   { firmware }: Pick<Wiring, 'firmware'>,
   snapshot?: 'on',
 ): string[] {
@@ -14,7 +15,8 @@ export function firmwareArgs(
     joinOption('', { if: 'pflash', unit, file, format, ...more }),
   ]
   // Only the firmware itself, in the system management mode, is to write to the variables.
-  const secure = spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
+  const secure =
+    isPc(arch) && spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
   return [...flash(firmware.code, 0, { readonly: 'on' }), ...flash(firmware.vars, 1, { snapshot }), ...secure]
 }
 

@@ -1,3 +1,4 @@
+import { describeArch, isPc } from '../../spec/architectures.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import { MICROVM } from '../../spec/microvm.js'
 import type { Wiring } from '../command.js'
@@ -8,7 +9,8 @@ export function machineArgs(
   spec: MachineSpec,
   { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
 ): string[] {
-  const { machine, firmware, memoryBacking } = spec
+  const { arch, machine, firmware, memoryBacking } = spec
+  const byDefault = describeArch(arch)
   return [
     '-machine',
     // With graphics off, firmware and boot loaders talk on the serial console.
@@ -17,13 +19,19 @@ export function machineArgs(
       graphics: 'off',
       usb: 'off',
       ...fastPc(machine),
+      ...(isKind(machine, byDefault.machine) ? byDefault.machineProperties : {}),
       // All that withvm gives a machine is connected by PCI.
       pcie: machine === MICROVM ? 'on' : undefined,
-      smm: firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
+      smm: isPc(arch) && firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
       'memory-backend': memoryFile === undefined && !hasOwnMemory(spec) ? undefined : RAM_ID,
     }),
   ]
+}
+
+/** Machines have versions: `virt-7.2` is a `virt`. */
+function isKind(machine: string, kind: string): boolean {
+  return machine === kind || machine.startsWith(`${kind}-`)
 }
 
 /** PC devices that a Linux guest would spend boot time on without a use for them. */

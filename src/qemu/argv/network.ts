@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { describeArch } from '../../spec/architectures.js'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { guestServices } from './guest-services.js'
@@ -16,13 +17,12 @@ export function networkArgs(
     handlerSockets,
   }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'handlerSockets'>,
 ): string[] {
-  const { network, furtherNetworks, forwards, bootOrder, bootOnce } = spec
+  const { network, furtherNetworks, forwards } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
-  const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
   const cards = [network, ...furtherNetworks].flatMap((card, index) => {
-    const boot = index === 0 ? bootCardOptions(spec, netboot) : {}
+    const address = index === 0 ? mac : furtherMacs[index - 1]
     return [
       '-netdev',
       [
@@ -30,21 +30,40 @@ export function networkArgs(
         ...guestServices(card, handlerSockets),
         ...(index === 0 ? ports : []),
       ].join(','),
-      '-device',
-      joinOption(card.model, {
-        netdev: `net${index}`,
-        id: boot.id ?? card.id,
-        addr: card.address,
-        vectors: card.vectors,
-        mac: index === 0 ? mac : furtherMacs[index - 1],
-        bootindex: card.bootIndex,
-        // A card's boot ROM is only of use where the firmware may boot from the network.
-        romfile: isBooted || card.bootIndex !== undefined || isServed(card, index, spec) ? undefined : '',
-        ...boot,
-      }),
+      ...cardArgs(spec, index, address, netboot),
     ]
   })
   return [...cards, ...captureArgs(netboot)]
+}
+
+function cardArgs(
+  spec: MachineSpec,
+  index: number,
+  mac: string | undefined,
+  netboot: Wiring['netboot'],
+): string[] {
+  const { arch, network, furtherNetworks, bootOrder, bootOnce } = spec
+  const { card: board, virtio } = describeArch(arch)
+  const card = [network, ...furtherNetworks][index] as NetworkSpec
+  const netdev = `net${index}`
+  if (board.isOnBoard) return ['-net', joinOption('nic', { model: card.model, netdev, macaddr: mac })]
+  const boot = index === 0 ? bootCardOptions(spec, netboot) : {}
+  const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
+  // A card's boot ROM is only of use where the firmware may boot from the network, and only cards of PCI have one.
+  const isRomOfUse = isBooted || card.bootIndex !== undefined || isServed(card, index, spec)
+  return [
+    '-device',
+    joinOption(card.model, {
+      netdev,
+      id: boot.id ?? card.id,
+      addr: card.address,
+      vectors: card.vectors,
+      mac,
+      bootindex: card.bootIndex,
+      romfile: isRomOfUse || virtio === 'ccw' ? undefined : '',
+      ...boot,
+    }),
+  ]
 }
 
 function backend(

@@ -1,3 +1,4 @@
+import { virtioDevice } from '../../spec/architectures.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
@@ -13,8 +14,8 @@ export function portArgs(
 }
 
 /** The same in a terminal: QEMU says which pseudo terminal each of them is. */
-export function terminalPortArgs({ ports }: MachineSpec): string[] {
-  const bus = ports.some(({ type }) => type === 'virtio') ? ['-device', 'virtio-serial-pci'] : []
+export function terminalPortArgs({ arch, ports }: MachineSpec): string[] {
+  const bus = ports.some(({ type }) => type === 'virtio') ? ['-device', virtioDevice('serial', arch)] : []
   return [...bus, ...connectPorts(ports, (id) => joinOption('pty', { id }))]
 }
 

@@ -1,3 +1,4 @@
+import { isPc, resolveArch } from '../architectures.js'
 import type { CpuTopology } from '../options/machine.js'
 import type { VMOptions } from '../options.js'
 import { countArranged, readMemory, resolveCpus } from '../resolve-machine.js'
@@ -10,7 +11,8 @@ export function findMachineConflicts<VM>(options: VMOptions<VM>, report: Report)
   checkMemory(options, report)
   checkNuma(options, report)
   const { firmware, machine, tpm } = options
-  if (typeof firmware === 'object' && firmware.secureBoot === true && machine?.includes('q35') === false) {
+  const isSecure = typeof firmware === 'object' && firmware.secureBoot === true
+  if (isSecure && isPc(resolveArch(options.arch)) && machine?.includes('q35') === false) {
     report(
       'machine',
       `'${machine}' with secure boot`,

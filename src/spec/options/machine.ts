@@ -1,5 +1,22 @@
 import type { MemorySize } from '../units.js'
 
+/** An architecture of guests: QEMU's name, or Debian's where that is another. */
+export type ArchOption =
+  | 'x86_64'
+  | 'i386'
+  | 'aarch64'
+  | 'arm'
+  | 'riscv64'
+  | 'ppc64'
+  | 's390x'
+  | 'sparc'
+  | 'sparc64'
+  | 'ppc'
+  | 'amd64'
+  | 'arm64'
+  | 'armhf'
+  | 'ppc64el'
+
 /** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
 export type AccelOption = 'auto' | 'kvm' | 'tcg'
 
@@ -81,14 +98,17 @@ export interface SmbiosOptions {
 
 /** Machine, CPU, memory and clock. */
 export interface MachineOptions {
+  /** The architecture: what the guest's processor is (QEMU: `qemu-system-…`). See architectures.md. @default this host's */
+  readonly arch?: ArchOption
   /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
   readonly accel?: AccelOption
   /**
    * The machine type, as `withvm list machines` has them (QEMU: `-machine`). `microvm` has PCI Express alone and no SMBIOS, so that a `login` tells the
-   * guest its key; without KVM its kernel wants to be told how fast the processor counts, as `append: 'tsc_early_khz=2000000'`. @default 'pc', or 'q35' where secure boot is asked for
+   * guest its key; without KVM its kernel wants to be told how fast the processor counts, as `append: 'tsc_early_khz=2000000'`.
+   * @default the architecture's: 'pc', or 'q35' for secure boot on a PC, 'virt' for ARM and RISC-V, …
    */
   readonly machine?: string
-  /** The CPU model with feature flags, as `withvm list cpus` has them (QEMU: `-cpu`). @default 'host' with KVM, else 'max' */
+  /** The CPU model with feature flags, as `withvm list cpus` has them (QEMU: `-cpu`). @default 'host' with KVM; else the architecture's, 'max' for PCs */
   readonly cpu?: string
   /** How many CPUs, or how they are arranged (QEMU: `-smp`). @default the image's: 1 for `tiny` */
   readonly cpus?: number | CpuTopology

@@ -38,7 +38,7 @@ export interface NetworkOptions {
    * @default false
    */
   readonly internet?: boolean
-  /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default 'virtio-net-pci' */
+  /** The card, as QEMU names the device, such as `e1000` (QEMU: `-device`). @default the architecture's: 'virtio-net-pci', 'virtio-net-ccw' on s390x, … */
   readonly model?: string
   /** The card's name at QEMU's monitor (QEMU: `-device …,id=`). @default none */
   readonly id?: string

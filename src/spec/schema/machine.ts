@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { ARCHITECTURES, DEBIAN_NAMES } from '../architectures.js'
+import type { ArchOption } from '../options/machine.js'
 import { count, flag, isMemorySize, isText, memorySize, oneOf, required, rule, textLike } from './rules.js'
 
 const cpuCount = () => count(1, 255)
@@ -72,8 +74,17 @@ function isTime(value: string): boolean {
   return /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?$/.test(value) && !Number.isNaN(Date.parse(`${value}`))
 }
 
+function arch() {
+  const [own, debian] = [Object.keys(ARCHITECTURES), Object.keys(DEBIAN_NAMES)]
+  const list = (names: readonly string[]) => names.map((name) => `'${name}'`).join(', ')
+  return rule<ArchOption>(`one of ${list(own)}, or Debian's ${list(debian)}`, (value) => {
+    return [...own, ...debian].includes(value as string)
+  })
+}
+
 /** Machine, CPU, memory and clock. */
 export const machineRules = {
+  arch: arch(),
   accel: oneOf('auto', 'kvm', 'tcg'),
   machine: textLike("a machine type, such as 'pc' or 'q35'", /^[\w.-]+$/),
   cpu: textLike("a CPU model, such as 'max' or 'qemu64,+rdrand'", /^[\w.,+=-]+$/),

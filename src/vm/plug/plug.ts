@@ -2,6 +2,7 @@ import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import { VMError, vmError } from '../../errors.js'
 import { PLUG_PORT_NAMES } from '../../qemu/argv/devices.js'
 import { hasSataByItself } from '../../qemu/argv/disk-places.js'
+import { describeArch, virtioDevice } from '../../spec/architectures.js'
 import type { DeviceOptions } from '../../spec/options/devices.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../spec/units.js'
 import { defaultWaitMs } from '../checks/wait-until.js'
@@ -14,7 +15,7 @@ import { PluggedDevice } from './plugged-device.js'
 
 /** A network card to be plugged in, with a network of its own behind it. */
 export interface PlugCardOptions {
-  /** The card as QEMU names it. @default 'virtio-net-pci' */
+  /** The card as QEMU names it. @default as the option `network.model` */
   readonly model?: string
   /** Its address, as `52:54:00:12:34:56`. @default QEMU's next */
   readonly mac?: string
@@ -72,7 +73,11 @@ export class Plug {
     try {
       if (kind === 'scsi') behind.push(await this.#addScsiController(session, id))
       const bus = kind === 'scsi' ? `${id}-bus.0` : kind === 'usb' ? 'usb.0' : undefined
-      const driver = { virtio: 'virtio-blk-pci', scsi: 'scsi-hd', usb: 'usb-storage' }[kind]
+      const driver = {
+        virtio: virtioDevice('blk', this.#machine.spec.arch),
+        scsi: 'scsi-hd',
+        usb: 'usb-storage',
+      }[kind]
       return await this.#plug(session, {
         id,
         what: `the disk ${id}`,
@@ -106,7 +111,7 @@ export class Plug {
       net: `10.1.${number}.0/24`,
     })
     const behind = [{ undo: () => qmp.execute('netdev_del', { id: netdev }) }]
-    const { model: driver = 'virtio-net-pci', mac } = options
+    const { model: driver = describeArch(this.#machine.spec.arch).card.model, mac } = options
     return this.#plug(session, { id, what: `the network card ${id}`, driver, netdev, mac, behind })
   }
 
@@ -251,10 +256,11 @@ export class Plug {
   }
 
   async #addScsiController(session: Session, id: string): Promise<Behind> {
-    const bus = await this.#findPort(session, 'virtio-scsi-pci')
+    const driver = virtioDevice('scsi', this.#machine.spec.arch)
+    const bus = await this.#findPort(session, driver)
     const controller = `${id}-bus`
     await this.#add(session.qmp, 'a SCSI controller', 'device_add', {
-      driver: 'virtio-scsi-pci',
+      driver,
       id: controller,
       bus,
     })

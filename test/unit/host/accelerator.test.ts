@@ -7,6 +7,7 @@ import { openHostCache } from '../../../src/host/host-cache.js'
 import { findKvmObstacle } from '../../../src/host/kvm-device.js'
 import { readLoadFactor } from '../../../src/host/load.js'
 import { findQemu, type QemuBinary } from '../../../src/host/qemu-binary.js'
+import { hostArch } from '../../../src/spec/architectures.js'
 import { makeTemporaryDir, writeProgram } from './fake-program.js'
 
 /** A QEMU of which nothing was ever found out, and that counts how often a guest was started with it. */
@@ -250,4 +251,19 @@ test('the load counts from where there is more work than processors', () => {
   expect(readLoadFactor(2, 2)).toBe(1)
   expect(readLoadFactor(6, 2)).toBe(3)
   expect(readLoadFactor()).toBeGreaterThanOrEqual(1)
+})
+
+test('a guest of another architecture is emulated, which is no news; KVM is refused for it', async () => {
+  const cacheDir = makeTemporaryDir()
+  const qemu = {
+    ...(await findQemu({ cacheDir })),
+    arch: hostArch() === 's390x' ? ('aarch64' as const) : ('s390x' as const),
+  }
+  const lines: string[] = []
+  expect((await decide({ qemu, cacheDir }, 'auto', lines)).name).toBe('tcg')
+  expect(lines).toEqual([])
+  await expect(decide({ qemu, cacheDir }, 'kvm')).rejects.toMatchObject({
+    code: 'ACCELERATOR_UNAVAILABLE',
+    message: expect.stringContaining("this host's own architecture"),
+  })
 })

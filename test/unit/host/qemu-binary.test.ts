@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { findProgram } from '../../../src/common/find-program.js'
+import { qemuPackage } from '../../../src/host/distribution.js'
 import { findQemu, parseVersion } from '../../../src/host/qemu-binary.js'
 import { makePath, makeTemporaryDir, writeProgram } from './fake-program.js'
 
@@ -170,4 +171,29 @@ test.each([
 test('no version is read from other text', () => {
   expect(parseVersion('BusyBox v1.35.0')).toBeUndefined()
   expect(parseVersion('')).toBeUndefined()
+})
+
+test.each([
+  ['i386', 'qemu-system-x86_64, or qemu-system-i386', 'qemu-system-x86'],
+  ['aarch64', 'qemu-system-aarch64', 'qemu-system-arm'],
+  ['arm', 'qemu-system-arm', 'qemu-system-arm'],
+  ['riscv64', 'qemu-system-riscv64', 'qemu-system-misc'],
+  ['ppc64', 'qemu-system-ppc64', 'qemu-system-ppc'],
+  ['ppc', 'qemu-system-ppc', 'qemu-system-ppc'],
+  ['s390x', 'qemu-system-s390x', 'qemu-system-misc'],
+  ['sparc', 'qemu-system-sparc', 'qemu-system-sparc'],
+  ['sparc64', 'qemu-system-sparc64', 'qemu-system-sparc'],
+] as const)('a missing QEMU for %s is told with its package', async (arch, programs, debian) => {
+  const dir = makeTemporaryDir()
+  const options = { arch, env: { PATH: makePath(dir, {}) }, cacheDir: dir }
+  const error = await catchError(findQemu({ ...options, osReleasePath: writeOsRelease(dir) }))
+  expect(error.code).toBe('QEMU_NOT_FOUND')
+  expect(error.message).toContain(`No QEMU for ${arch} guests was found.\n  Expected: ${programs}`)
+  expect(error.message).toContain(`apt-get install -y --no-install-recommends ${debian} qemu-utils`)
+})
+
+test('other distributions have packages of their own', () => {
+  expect(qemuPackage('riscv64', 'dnf')).toBe('qemu-system-riscv')
+  expect(qemuPackage('aarch64', 'zypper')).toBe('qemu-arm')
+  expect(qemuPackage('s390x', 'brew')).toBe('qemu')
 })

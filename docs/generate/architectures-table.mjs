@@ -1,0 +1,33 @@
+import { code, table } from './markdown.mjs'
+
+/** What machines of each architecture are like by default, from the one table that resolves it. */
+export function architecturesTable({ ARCHITECTURES, DEBIAN_NAMES, qemuPackage, RECIPES }) {
+  const head = [
+    '`arch`',
+    'machine',
+    'boots',
+    'console',
+    'card',
+    'disks',
+    'CPU under TCG',
+    'images',
+    'package of QEMU',
+  ]
+  const rows = Object.entries(ARCHITECTURES).map(([arch, row]) => {
+    const other = Object.entries(DEBIAN_NAMES).find(([, name]) => name === arch)?.[0]
+    const images = Object.values(RECIPES).filter(({ architectures }) => architectures.includes(arch))
+    const ways = [...(row.hasOwnFirmware ? ["'bios'"] : ['a `kernel`']), ...(row.hasUefi ? ["'uefi'"] : [])]
+    return [
+      [arch, ...(other === undefined ? [] : [other])].map(code).join(', '),
+      code(row.machine),
+      ways.map((way) => (way.startsWith("'") ? code(way) : way)).join(', '),
+      code(row.console),
+      `${code(row.card.model)}${row.card.isOnBoard ? ', on the board' : ''}`,
+      row.disks.map(code).join(', '),
+      row.cpu.tcg === undefined ? "the machine's own" : code(row.cpu.tcg),
+      images.map(({ name }) => code(name)).join(', ') || 'none',
+      code(qemuPackage(arch, 'apt')),
+    ]
+  })
+  return table(head, rows)
+}

@@ -1,0 +1,44 @@
+import { beforeAll, expect, test } from 'vitest'
+import { launchVM } from 'withvm'
+import { installArchitecturePackages } from '../../support/guest-packages.js'
+
+beforeAll(installArchitecturePackages, 600_000)
+
+const bare = { image: false, ssh: false, ready: 'none', log: () => {} } as const
+const limit = { timeout: '60s' } as const
+
+test.each([
+  ['sparc', /OpenBIOS[\s\S]*\n0 > /],
+  ['sparc64', /OpenBIOS for Sparc64[\s\S]*\n0 > /],
+  ['ppc', /OpenBIOS[\s\S]*CPU type PowerPC,G4[\s\S]*\n0 > /],
+  ['ppc64', /SLOF[\s\S]*Ready!/],
+] as const)(
+  'the firmware of a machine %s comes to its prompt, and answers on the console',
+  async (arch, prompt) => {
+    await using vm = await launchVM({ ...bare, arch })
+    await vm.serial.waitFor(prompt, limit)
+    // What is typed is Forth.
+    vm.serial.write('6 7 * .\r')
+    await vm.serial.waitFor(/\. *(42|2a) /, limit)
+  },
+)
+
+test('a machine for RISC-V runs OpenSBI, and a boot loader behind it', async () => {
+  await using vm = await launchVM({
+    ...bare,
+    arch: 'riscv64',
+    kernel: '/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf',
+  })
+  await vm.serial.waitFor(/OpenSBI v/, limit)
+  await vm.serial.waitFor(/Hit any key to stop autoboot/, limit)
+  vm.serial.write('\r')
+  await vm.serial.waitFor('=> ', limit)
+  vm.serial.write('printenv arch\r')
+  await vm.serial.waitFor('arch=riscv', limit)
+})
+
+test('a machine for ARM boots by UEFI what has no kernel', async () => {
+  await using vm = await launchVM({ ...bare, arch: 'aarch64' })
+  await vm.serial.waitFor(/UEFI firmware/, limit)
+  expect(vm.commandLine).toContain('AAVMF')
+})

@@ -1,0 +1,83 @@
+import { beforeAll, expect, test } from 'vitest'
+import { launchVM, type VMOptions } from 'withvm'
+import { readDistribution } from '../../../src/image/distribution.js'
+import { failureOf } from '../../support/failure-of.js'
+import { installArchitecturePackages } from '../../support/guest-packages.js'
+
+beforeAll(installArchitecturePackages, 600_000)
+
+/** An image is built on first use, from some 60 MB of packages. */
+const LONG_MS = 600_000
+/** Debian has it from release 13 on. */
+const WITHOUT_RISCV = ['bullseye', 'bookworm']
+
+const launch = (arch: NonNullable<VMOptions['arch']>, options: VMOptions = {}) =>
+  launchVM({ arch, log: () => {}, ...options })
+
+test.each([
+  ['i386', 'i686'],
+  ['aarch64', 'aarch64'],
+  ['armhf', 'armv7l'],
+  ['ppc64el', 'ppc64le'],
+  ['s390x', 's390x'],
+] as const)(
+  'tiny for %s is reached by SSH, by its agent and on its console',
+  async (arch, machine) => {
+    await using vm = await launch(arch)
+    expect((await vm.ssh`uname -m`).stdout).toBe(machine)
+    expect((await vm.exec('uname -m')).stdout).toBe(machine)
+    vm.serial.write('echo "this is $(uname -m)"\n')
+    await vm.serial.waitFor(`this is ${machine}`)
+    // What a test of power needs: the disk lives on.
+    await vm.ssh`echo here >/root/note && sync`
+    await vm.reboot()
+    expect((await vm.ssh`cat /root/note`).stdout).toBe('here')
+    await vm.shutdown()
+    expect((await vm.wait()).reason).toBe('guest-shutdown')
+  },
+  LONG_MS,
+)
+
+test(
+  'a guest for ARM has a second processor, a second disk and a second card',
+  async () => {
+    await using vm = await launch('arm64', {
+      cpus: 2,
+      memory: '384M',
+      disks: [{ size: '64M', serial: 'second' }],
+      network: [{}, {}],
+      rng: true,
+    })
+    const { stdout } = await vm.ssh`nproc; ls /sys/class/net; cat /sys/block/vdb/serial`
+    expect(stdout).toBe('2\neth0\neth1\nlo\nsecond')
+  },
+  LONG_MS,
+)
+
+test(
+  'UEFI firmware for ARM starts the kernel of tiny, with variables that the guest reads',
+  async () => {
+    await using vm = await launch('aarch64', { firmware: 'uefi' })
+    await vm.serial.waitFor(/UEFI firmware/)
+    const { stdout } =
+      await vm.ssh`uname -m; modprobe efivarfs; mount -t efivarfs none /mnt; ls /mnt | grep -c BootOrder`
+    expect(stdout).toBe('aarch64\n1')
+  },
+  LONG_MS,
+)
+
+test(
+  'tiny for RISC-V is made where the distribution has the architecture, and else the error says so',
+  async () => {
+    const { codename } = await readDistribution()
+    if (WITHOUT_RISCV.includes(codename)) {
+      const error = await failureOf(launch('riscv64'))
+      expect(error.code).toBe('IMAGE_BUILD_FAILED')
+      expect(error.message).toMatch(/has no packages for riscv64/)
+      return
+    }
+    await using vm = await launch('riscv64')
+    expect((await vm.ssh`uname -m`).stdout).toBe('riscv64')
+  },
+  LONG_MS,
+)
