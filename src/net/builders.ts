@@ -1,4 +1,4 @@
-import type { NetbootFile, NetbootOptions, NetbootTree } from '../spec/netboot.js'
+import type { NetbootFile, NetbootOptions } from '../spec/netboot.js'
 import type { BootEntry, BootMenu } from './loader-configs.js'
 import { formatGrubConfig, formatIpxeScript, formatPxelinuxConfig } from './loader-configs.js'
 
@@ -41,6 +41,8 @@ export interface GrubOptions extends LoaderOptions {
 }
 
 export interface DebianInstallerOptions {
+  /** What machine it is for, as the guest's own `arch` says: a PC, or `'aarch64'`, which boots it by UEFI. @default 'x86_64' */
+  readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64'
   /** Starts this entry without a menu: `console=ttyS0` and the like. @default the menu of the package */
   readonly append?: string
   /** Answers to the installer's questions, which it gets by HTTP once its network is up. @default none */
@@ -50,6 +52,15 @@ export interface DebianInstallerOptions {
   /** More files. @default none */
   readonly files?: Readonly<Record<string, NetbootFile>>
 }
+
+/** What Debian calls the machines for which it has an installer that boots from the network here. */
+const INSTALLERS = {
+  x86_64: 'amd64',
+  amd64: 'amd64',
+  i386: 'i386',
+  aarch64: 'arm64',
+  arm64: 'arm64',
+} as const
 
 /** Where the loaders find the server for HTTP, unless the author moves it. */
 const HTTP_URL = 'http://10.0.2.80'
@@ -123,7 +134,7 @@ export const netboot = {
       ...httpIf(via === 'http'),
       files: {
         ...files,
-        'grub/grub.cfg': options.config ?? formatGrubConfig(menu, via === 'http' ? '(http,10.0.2.80)/' : '/'),
+        'grub/grub.cfg': options.config ?? formatGrubConfig(menu, grubPrefixOf(via)),
         ...byClient('grub/grub.cfg-', options),
         ...options.files,
       },
@@ -134,8 +145,10 @@ export const netboot = {
    * Debian's installer, with the menu of its package, or with `append` at once.
    * @example netboot: netboot.debianInstaller({ append: 'console=ttyS0', preseed: 'd-i …' })
    */
-  debianInstaller({ append, preseed, via = 'tftp', files }: DebianInstallerOptions = {}): NetbootOptions {
-    const below = 'debian-installer/amd64'
+  debianInstaller(options: DebianInstallerOptions = {}): NetbootOptions {
+    const { arch = 'x86_64', append, preseed, via = 'tftp', files } = options
+    const below = `debian-installer/${INSTALLERS[arch]}`
+    const isArm = INSTALLERS[arch] === 'arm64'
     const answers = preseed === undefined ? [] : ['auto=true', `url=${HTTP_URL}/preseed.cfg`]
     const entry = {
       label: 'install',
@@ -143,16 +156,18 @@ export const netboot = {
       initrd: `${below}/initrd.gz`,
       append: [append, ...answers].filter((part) => part !== undefined).join(' '),
     }
-    const isOwn = append !== undefined || preseed !== undefined || via === 'http'
-    const trees: NetbootTree[] = via === 'http' ? ['debian-netboot', 'pxelinux'] : ['debian-netboot']
+    const isHttp = via === 'http'
+    const isOwn = append !== undefined || preseed !== undefined || isHttp
+    const menu = { entries: [entry] }
+    const config: Readonly<Record<string, NetbootFile>> = isArm
+      ? { [`${below}/grub/grub.cfg`]: formatGrubConfig(menu, grubPrefixOf(via)) }
+      : { 'pxelinux.cfg/default': formatPxelinuxConfig(menu, prefixOf(via)) }
     return {
-      trees,
-      bootfile: via === 'http' ? 'lpxelinux.0' : 'pxelinux.0',
-      ...httpIf(via === 'http' || preseed !== undefined),
+      trees: isHttp && !isArm ? ['debian-netboot', 'pxelinux'] : ['debian-netboot'],
+      bootfile: isArm ? `${below}/bootnetaa64.efi` : isHttp ? 'lpxelinux.0' : 'pxelinux.0',
+      ...httpIf(isHttp || preseed !== undefined),
       files: {
-        ...(isOwn
-          ? { 'pxelinux.cfg/default': formatPxelinuxConfig({ entries: [entry] }, prefixOf(via)) }
-          : {}),
+        ...(isOwn ? config : {}),
         ...(preseed === undefined ? {} : { 'preseed.cfg': preseed }),
         ...files,
       },
@@ -162,6 +177,10 @@ export const netboot = {
 
 function httpIf(isWanted: boolean): Pick<NetbootOptions, 'http'> {
   return isWanted ? { http: true } : {}
+}
+
+function grubPrefixOf(via: Via): string {
+  return via === 'http' ? '(http,10.0.2.80)/' : '/'
 }
 
 function prefixOf(via: Via): string {
