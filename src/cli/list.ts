@@ -1,19 +1,24 @@
 import { nearestNames } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
 import { queryDeviceProperties } from '../host/device-properties.js'
-import { findQemu } from '../host/qemu-binary.js'
+import { findQemu, type QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import { resolveArch } from '../spec/architectures.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** What can be listed. */
 export type ListName = 'machines' | 'cpus' | 'devices'
 
-/** `withvm list`: what this host's QEMU has, a name a line; of one device, its properties with their types. */
-export async function listHardware(what: ListName, device: string | undefined): Promise<number> {
-  const qemu = await findQemu()
+/** `withvm list`: what this host's QEMU for an architecture has, a name a line; of one device, its properties with their types. */
+export async function listHardware(
+  what: ListName,
+  device: string | undefined,
+  arch: string | undefined,
+): Promise<number> {
+  const qemu = await findQemu({ arch: resolveArch(arch) })
   const capabilities = await queryCapabilities(qemu)
   if (device === undefined) {
-    print(describe(what, capabilities))
+    print(describe(what, capabilities, qemu))
     return EXIT_CODES.ok
   }
   const { devices } = capabilities
@@ -29,11 +34,17 @@ export async function listHardware(what: ListName, device: string | undefined): 
   return EXIT_CODES.ok
 }
 
-function describe(what: ListName, capabilities: QemuCapabilities): string[] {
+function describe(what: ListName, capabilities: QemuCapabilities, qemu: QemuBinary): string[] {
   const { deprecatedMachines } = capabilities
+  const names = capabilities[what]
+  if (names === undefined)
+    throw vmError('MACHINE_UNSUPPORTED', {
+      summary: `This QEMU does not tell which ${what} it has by its machine protocol.`,
+      hint: `\`${qemu.path} -cpu help\` lists them.`,
+    })
   const mark = (name: string) =>
     what === 'machines' && deprecatedMachines.includes(name) ? `${name} (deprecated)` : name
-  return [...new Set(capabilities[what])].map(mark)
+  return [...new Set(names)].map(mark)
 }
 
 function print(lines: readonly string[]): void {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { Argument, Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
+import { ARCH_NAMES } from '../spec/architectures.js'
 import type { BootFlags } from './boot.js'
 import { addCacheCommands } from './cache-commands.js'
 import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
@@ -43,10 +44,15 @@ function buildProgram(): Command {
     .description("list what this host's QEMU has, as names for the options: the machines, CPUs or devices")
     .addArgument(new Argument('<what>').choices(LISTS))
     .argument('[device]', 'with `devices`: list the properties of this one')
-    .action(async (what: ListName, device: string | undefined, _flags: object, self: Command) => {
+    .addOption(
+      new Option('--arch <name>', "of the QEMU for this architecture; without it, the host's").choices(
+        ARCH_NAMES,
+      ),
+    )
+    .action(async (what: ListName, device: string | undefined, flags: { arch?: string }, self: Command) => {
       if (device !== undefined && what !== 'devices') self.error('error: only a device has properties')
       const { listHardware } = await import('./list.js')
-      process.exitCode = await listHardware(what, device)
+      process.exitCode = await listHardware(what, device, flags.arch)
     })
 
   addGuestFlags(program.command('run'))

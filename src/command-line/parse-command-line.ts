@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { nearestNames } from '../common/nearest-name.js'
+import { ARCHITECTURES, type GuestArch, hostArch } from '../spec/architectures.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
 import { optionError } from '../spec/validate-options.js'
@@ -99,7 +100,18 @@ function readGiven(draft: Draft, words: readonly string[]): Given[] {
     problems.push({ path: 'commandLine', got, expected: '`qemu`, `kvm`, `qemu-kvm` or `qemu-system-…`' })
     return []
   }
-  if (program !== basename(program) || /^qemu-system-(?!x86_64$)/.test(program)) options.qemu = program
+  const arch = /^qemu-system-(\w+)$/.exec(basename(program))?.[1]
+  if (arch !== undefined && Object.hasOwn(ARCHITECTURES, arch)) {
+    if (arch !== hostArch()) options.arch = arch as GuestArch
+  } else if (arch !== undefined) {
+    const known = Object.keys(ARCHITECTURES).join(', ')
+    problems.push({
+      path: 'commandLine',
+      got: `\`${program}\` as the program`,
+      expected: `qemu-system-… of one of ${known}`,
+    })
+  }
+  if (program !== basename(program) || /^qemu-system-\w+-/.test(program)) options.qemu = program
   const given: Given[] = []
   for (let at = 0; at < rest.length; at++) {
     const word = rest[at] as string
@@ -134,12 +146,19 @@ const LISTS: Readonly<Record<string, string>> = {
   device: 'devices',
 }
 
-/** QEMU prints a list and ends. */
+/** QEMU prints a list and ends. A comma that is doubled is of the value before. */
 function refuseQuestion(draft: Draft, one: Given): void {
-  if (!/^(\?|help|.*,(\?|help))$/.test(one.value) || one.flag === 'append') return
-  const [, device] = /^(.+),(\?|help)$/.exec(one.value) ?? []
-  const list = LISTS[one.flag]
+  const question = /^(|.*[^,](,,)*,)(\?|help)$/.exec(one.value)
+  if (question === null || one.flag === 'append') return
+  const subject = question[1]?.slice(0, -1) || undefined
+  const list = subject === undefined || one.flag === 'device' ? LISTS[one.flag] : undefined
+  const { arch } = draft.options
   const command =
-    list === undefined ? formatGiven(one) : `withvm list ${list}${device === undefined ? '' : ` ${device}`}`
-  draft.refuse(one, `a value: what there is, \`${command}\` tells`)
+    list === undefined
+      ? formatGiven(one)
+      : ['withvm list', list, subject, arch && `--arch ${arch}`].filter(Boolean).join(' ')
+  draft.refuse(
+    one,
+    `a value: what there is, \`${command}\` tells${list === undefined ? ' without withvm' : ''}`,
+  )
 }

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
 import { vmError } from '../errors.js'
+import { ARCHITECTURES, type GuestArch, hostArch } from '../spec/architectures.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Note } from './domain.js'
 import type { XmlElement } from './xml-element.js'
 
-const ARCHITECTURES = ['x86_64', 'i686']
+/** What libvirt calls architectures by names of its own (virArch); the rest it calls as QEMU does. */
+const LIBVIRT_NAMES: Readonly<Record<string, GuestArch>> = { i686: 'i386', armv7l: 'arm', ppc64le: 'ppc64' }
 
 /** Machine, firmware, and a kernel that QEMU loads. */
 export function readBoot(domain: XmlElement, note: Note): VMOptions {
@@ -13,15 +15,13 @@ export function readBoot(domain: XmlElement, note: Note): VMOptions {
   const os = domain.child('os')
   if (os === undefined) return {}
   const type = os.child('type')
-  const arch = type?.attribute('arch')
-  if (arch !== undefined && !ARCHITECTURES.includes(arch)) throw otherArchitecture(arch)
-  if (arch === 'i686')
-    note('arch="i686"', 'os/type@arch', 'the CPU has 64 bits too, which a system of 32 bits does not mind')
+  const arch = readArch(type?.attribute('arch'))
   const [kernel, initrd, append] = ['kernel', 'initrd', 'cmdline'].map(
     (name) => os.child(name)?.text || undefined,
   )
   const isMenu = os.child('bootmenu')?.attribute('enable') === 'yes'
   return {
+    arch: arch === hostArch() ? undefined : arch,
     machine: type?.attribute('machine'),
     ...readFirmware(os, note),
     kernel,
@@ -82,11 +82,15 @@ export function readClock(domain: XmlElement, note: Note): VMOptions {
   return {}
 }
 
-function otherArchitecture(arch: string) {
-  return vmError('MACHINE_UNSUPPORTED', {
-    summary: `The domain is for ${arch}.`,
-    expected: ARCHITECTURES.join(' or '),
-    got: arch,
-    hint: 'give a domain for PCs.',
+function readArch(name: string | undefined): GuestArch | undefined {
+  if (name === undefined) return undefined
+  const arch = LIBVIRT_NAMES[name] ?? name
+  if (Object.hasOwn(ARCHITECTURES, arch)) return arch as GuestArch
+  const known = [...Object.keys(ARCHITECTURES), ...Object.keys(LIBVIRT_NAMES)]
+  throw vmError('MACHINE_UNSUPPORTED', {
+    summary: `The domain is for ${name}.`,
+    expected: known.join(', '),
+    got: name,
+    hint: 'give a domain of one of these architectures.',
   })
 }

@@ -158,6 +158,9 @@ export const DEBIAN_NAMES = {
   ppc64el: 'ppc64',
 } as const satisfies Readonly<Record<string, GuestArch>>
 
+/** All names that an architecture can be asked for by. */
+export const ARCH_NAMES = [...Object.keys(ARCHITECTURES), ...Object.keys(DEBIAN_NAMES)]
+
 /** What this host's processors run by themselves, by the names of Node's `process.arch`. */
 const OF_HOSTS: Partial<Record<NodeJS.Architecture, GuestArch>> = {
   x64: 'x86_64',

@@ -26,7 +26,15 @@ test.each<[string, object]>([
     'qemu -M q35,accel=kvm:tcg -cpu qemu64,+rdrand',
     { machine: 'q35', accel: 'auto', cpu: 'qemu64,+rdrand', image: false },
   ],
-  ['qemu-system-aarch64 -M virt', { qemu: 'qemu-system-aarch64', machine: 'virt', image: false }],
+  ['qemu-system-aarch64 -M virt', { arch: 'aarch64', machine: 'virt', image: false }],
+  [
+    'qemu -device usb-tablet,serial=T,,?',
+    { devices: [{ driver: 'usb-tablet', serial: 'T,?' }], image: false },
+  ],
+  [
+    '/opt/qemu/bin/qemu-system-s390x',
+    { qemu: '/opt/qemu/bin/qemu-system-s390x', arch: 's390x', image: false },
+  ],
   ['/opt/qemu/bin/qemu-kvm -enable-kvm', { qemu: '/opt/qemu/bin/qemu-kvm', accel: 'kvm', image: false }],
   [
     'qemu -hda a.img -hdb b.img -cdrom c.iso -fda f.img -snapshot',

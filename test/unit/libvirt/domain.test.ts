@@ -39,6 +39,8 @@ test.each([
     },
   ],
   ['<os><type arch="x86_64" machine="pc-q35-7.2">hvm</type></os>', { machine: 'pc-q35-7.2' }],
+  ['<os><type arch="ppc64le" machine="pseries">hvm</type></os>', { arch: 'ppc64', machine: 'pseries' }],
+  ['<os><type arch="i686">hvm</type></os>', { arch: 'i386' }],
   [
     '<os><loader readonly="yes" type="pflash">/usr/share/OVMF/OVMF_CODE.fd</loader></os>',
     { firmware: 'uefi' },
@@ -138,7 +140,7 @@ test.each([
   ['<network/>', /The option libvirtXML is no domain of libvirt\.\n.*\n {2}Got: {6}<network>/],
   ['<domain', /The option libvirtXML is no domain of libvirt\./],
   ['no XML at all', /The option libvirtXML is no domain of libvirt\./],
-  ['<domain><os><type arch="aarch64">hvm</type></os></domain>', /The domain is for aarch64\./],
+  ['<domain><os><type arch="alpha">hvm</type></os></domain>', /The domain is for alpha\./],
 ])('%s is refused', (text, message) => {
   expect(() => importDomain(text)).toThrow(message)
 })
