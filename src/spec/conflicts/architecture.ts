@@ -82,6 +82,13 @@ export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Re
   checkDisks(options, arch, report)
   checkPorts(options, arch, report)
   checkCards(options, arch, report)
+  const { uuid: _, ...told } = options.smbios ?? {}
+  if (!row.hasSmbios && Object.keys(told).length > 0)
+    report(
+      'smbios',
+      `${Object.keys(told).join(', ')} for ${arch} guests`,
+      '`uuid` alone: they have no SMBIOS',
+    )
   if (isPc(arch)) return
   if (typeof options.cpus === 'object' && options.cpus.maxcpus !== undefined)
     report('cpus.maxcpus', `processors to plug in for ${arch} guests`, 'a `count`: PCs alone take more later')

@@ -181,5 +181,6 @@ test("what this host's QEMU has is listed, and nothing is made up", async () => 
   expect((await runCli(['list', 'cpus'])).stdout.split('\n')).toContain('qemu64')
   expect((await runCli(['list', 'devices', 'virtio-rng-pci'])).stdout).toMatch(/^max-bytes=<uint64>$/m)
   expect(await runCli(['list', 'devices', 'virtio-rng'])).toMatchObject({ exitCode: 2, stdout: '' })
+  expect(await runCli(['list', 'machines', '--arch', 'toaster'])).toMatchObject({ exitCode: 2, stdout: '' })
   expect(await runCli(['list', 'screens'])).toMatchObject({ exitCode: 2, stdout: '' })
 })

@@ -84,6 +84,10 @@ test.each<[VMOptions, string]>([
     { arch: 'sparc', network: { model: 'e1000' } },
     'network.model: got "e1000" for sparc guests; expected \'lance\'',
   ],
+  [
+    { arch: 's390x', smbios: { serial: '7', uuid: '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162' } },
+    'smbios: got serial for s390x guests; expected `uuid` alone',
+  ],
   [{ arch: 'aarch64', cpus: { count: 1, maxcpus: 2 } }, 'cpus.maxcpus: got processors to plug in'],
   [{ arch: 'aarch64', memory: { size: '1G', max: '2G' } }, 'memory.max: got memory to plug in'],
 ])('%j is refused', (options, message) => {
