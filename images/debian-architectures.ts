@@ -1,3 +1,4 @@
+import type { Distribution } from '../src/image/distribution.js'
 import type { GuestArch } from '../src/spec/architectures.js'
 
 /** What Debian, and Ubuntu after it, call an architecture. */
@@ -6,6 +7,8 @@ interface DebianArchitecture {
   readonly name: string
   /** The folder of its libraries below `/usr/lib` (Debian's multiarch tuples). */
   readonly libraries: string
+  /** The first release with it, by its codename, where that is no older than what withvm runs on. */
+  readonly since?: { readonly codename: string; readonly after: readonly string[] }
 }
 
 /** The architectures that Debian is released for. */
@@ -14,9 +17,19 @@ export const DEBIAN_ARCHITECTURES: Partial<Record<GuestArch, DebianArchitecture>
   i386: { name: 'i386', libraries: 'i386-linux-gnu' },
   aarch64: { name: 'arm64', libraries: 'aarch64-linux-gnu' },
   arm: { name: 'armhf', libraries: 'arm-linux-gnueabihf' },
-  riscv64: { name: 'riscv64', libraries: 'riscv64-linux-gnu' },
+  riscv64: {
+    name: 'riscv64',
+    libraries: 'riscv64-linux-gnu',
+    since: { codename: 'trixie', after: ['bullseye', 'bookworm'] },
+  },
   ppc64: { name: 'ppc64el', libraries: 'powerpc64le-linux-gnu' },
   s390x: { name: 's390x', libraries: 's390x-linux-gnu' },
+}
+
+/** The release of this host's distribution that has an architecture: its own, or the first with it. */
+export function releaseWith(arch: GuestArch, { id, codename }: Distribution): string {
+  const { since } = debianArchitecture(arch)
+  return id === 'debian' && since?.after.includes(codename) ? since.codename : codename
 }
 
 /** That of one that a recipe is made for. */

@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises'
 import { vmError } from '../../src/errors.js'
 import { readDistributionSources } from '../../src/image/apt.js'
-import type { AptSource } from '../../src/image/apt-sources.js'
+import { type AptSource, moveSource } from '../../src/image/apt-sources.js'
 import { readDistribution } from '../../src/image/distribution.js'
 
 /** What a host that is no Debian itself gets: the newest that this recipe was tried with. */
@@ -46,11 +46,6 @@ export async function findSuite(wanted: string | undefined): Promise<Suite> {
       source('debian-security', `${codename}-security`),
     ],
   }
-}
-
-/** The same repository, of another release. */
-function moveSource(source: AptSource, from: string, to: string): AptSource {
-  return { ...source, suite: source.suite.replace(from, to) }
 }
 
 async function checkKeyring(system: string): Promise<void> {

@@ -8,7 +8,7 @@ import { DECOMPRESSORS } from '../../src/image/kernel-image.js'
 import { QEMU_IMG } from '../../src/image/run-tool.js'
 import { describeArch, type GuestArch, isPc } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
-import { DEBIAN_ARCHITECTURES, debianArchitecture } from '../debian-architectures.js'
+import { DEBIAN_ARCHITECTURES, debianArchitecture, releaseWith } from '../debian-architectures.js'
 import type { BuildContext, Recipe } from '../recipe.js'
 import { buildInitrd } from './initrd.js'
 import { installKernel } from './kernel.js'
@@ -37,7 +37,7 @@ export const tiny: Recipe = {
     return {
       revision: REVISION,
       arch: debianArchitecture(arch).name,
-      suite: `${distribution.id} ${distribution.codename}`,
+      suite: `${distribution.id} ${releaseWith(arch, distribution)}`,
       packages: listPackages(distribution, arch),
       files: guestFiles(arch),
       initrd: hashInputs(
@@ -59,10 +59,12 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
   await mkdir(packages, { recursive: true })
   await mkdir(root)
   const distribution = await readDistribution()
-  report(`reading the package lists of ${distribution.name}`)
+  const codename = releaseWith(arch, distribution)
+  report(`reading the package lists of ${codename === distribution.codename ? distribution.name : codename}`)
   const apt = await createAptRoot({
     dir: join(work, 'apt'),
     distribution,
+    codename,
     arch: debianArchitecture(arch).name,
     report,
     signal,

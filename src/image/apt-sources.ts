@@ -67,6 +67,11 @@ export function selectDistributionSources(sources: readonly AptSource[], codenam
   )
 }
 
+/** The same repository, of another release. */
+export function moveSource(source: AptSource, from: string, to: string): AptSource {
+  return { ...source, suite: source.suite.replace(from, to) }
+}
+
 /** Writes the sources in deb822 form. */
 export function formatDeb822Sources(sources: readonly AptSource[]): string {
   return sources

@@ -4,6 +4,7 @@ import { vmError } from '../errors.js'
 import {
   type AptSource,
   formatDeb822Sources,
+  moveSource,
   parseDeb822Sources,
   parseOneLineSources,
   selectDistributionSources,
@@ -35,7 +36,10 @@ export interface AptRoot {
 
 export interface AptRootOptions {
   readonly dir: string
+  /** This host's. */
   readonly distribution: Distribution
+  /** Another release of it, by its codename. @default the host's */
+  readonly codename?: string | undefined
   /** Debian's name of the architecture, as `amd64`. */
   readonly arch: string
   /** Told where some of the repositories could not be read, and others can. @default nobody */
@@ -54,7 +58,9 @@ export interface AptRootOptions {
  */
 export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
   const { dir, distribution, arch, report, signal } = options
-  const sources = await readDistributionSources(options.hostAptDir ?? '/etc/apt', distribution)
+  const { codename = distribution.codename } = options
+  const own = await readDistributionSources(options.hostAptDir ?? '/etc/apt', distribution)
+  const sources = own.map((source) => moveSource(source, distribution.codename, codename))
   for (const sub of ['state/lists/partial', 'cache/archives/partial', 'sources', 'debs', 'log']) {
     await mkdir(join(dir, sub), { recursive: true })
   }
@@ -79,10 +85,10 @@ export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
   try {
     await update(sources)
   } catch (error) {
-    const release = sources.filter(({ suite }) => suite === distribution.codename)
+    const release = sources.filter(({ suite }) => suite === codename)
     if (release.length === 0 || release.length === sources.length || signal?.aborted) throw error
     await update(release)
-    report?.(`without the updates of ${distribution.codename}, whose lists for ${arch} cannot be read now`)
+    report?.(`without the updates of ${codename}, whose lists for ${arch} cannot be read now`)
   }
   if (!(await hasLists(dir, arch))) throw noPackages(distribution, arch)
 
@@ -124,7 +130,7 @@ function noPackages({ name, codename }: Distribution, arch: string) {
     summary: `${name} has no packages for ${arch}, of which the image would be made.`,
     expected: `lists of packages for ${arch} in the repositories of ${codename}`,
     got: 'none',
-    hint: 'Build it on a release that has the architecture (Debian has riscv64 from 13 on), or give the path of a disk image, or `kernel` and `initrd`.',
+    hint: 'Build it on a host whose distribution has the architecture, or give the path of a disk image, or `kernel` and `initrd`.',
   })
 }
 
