@@ -93,8 +93,8 @@ export async function openDirectories(root: string): Promise<void> {
 
 /** The names of busybox' applets, which its file has as one list of NUL-terminated names that begins with `[`. */
 export function readApplets(busybox: Buffer): string[] {
-  const start = busybox.indexOf('\0[\0[[\0', 0, 'latin1') + 1
-  if (start === 0) return []
+  const start = busybox.indexOf('[\0[[\0', 0, 'latin1')
+  if (start === -1) throw new TypeError('no list of applets was found in busybox')
   const end = busybox.indexOf('\0\0', start, 'latin1')
   return busybox.toString('latin1', start, end).split('\0')
 }

@@ -1,4 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchVM, type VMError, type VMOptions } from 'withvm'
 import { generateSshKeyPair } from '../../src/channel/ssh/keys.js'
 import { act, brokenGuest, guestOfInitrd, print, sleepForEver, tinyKernel } from '../support/broken-guest.js'
@@ -35,6 +38,15 @@ async function startFailureAfter(change: string, options: VMOptions = {}): Promi
   await vm.powerCut()
   return await startFailure(vm.start())
 }
+
+/** A guest that does nothing from its init on: to tell that takes so long that the others go on meanwhile. */
+const stuckFolder = mkdtempSync(join(tmpdir(), 'wt-'))
+let stuck: Promise<VMError>
+beforeAll(async () => {
+  const guest = await brokenGuest(stuckFolder, [print('Run /init as init process'), sleepForEver])
+  stuck = failureOf(launchVM({ log: () => {}, tmpdir: stuckFolder, ...guest }))
+})
+afterAll(() => rmSync(stuckFolder, { recursive: true, force: true }))
 
 describe('the evidence', () => {
   test('says the stage, since when the console was silent, the accelerator and the state of this host', async () => {
@@ -253,4 +265,13 @@ describe('the SSH server', () => {
     expect(error.details.expected).toMatch(/^SHA256:/)
     expect(error.details.got).toMatch(/^SHA256:/)
   })
+})
+
+test('a guest that does nothing at all is told as stuck, before the time of its stage is up', async () => {
+  const { code, details, message } = await stuck
+  expect(code).toBe('BOOT_TIMEOUT')
+  expect(message).toContain("it stayed in stage 'init'")
+  expect(details.got).toMatch(
+    /^it is stuck: for [\d.]+ (s|min)[\d. s]* it has not printed, used its disk or had anything to compute;/,
+  )
 })
