@@ -26,6 +26,8 @@ export interface ArchitectureRow {
   readonly hasUefi: boolean
   /** Whether a guest can be told things by SMBIOS. */
   readonly hasSmbios: boolean
+  /** A guest that powers off ends QEMU with exit code 0, and no event before that tells of it. */
+  readonly endsWithoutEvent?: true
 }
 
 const PC: ArchitectureRow = {
@@ -88,6 +90,8 @@ export const ARCHITECTURES = {
     ...VIRT,
     console: 'ttyS0',
     cpu: { kvm: 'host', tcg: undefined },
+    // Its device for power calls exit() (QEMU 7.2, hw/misc/sifive_test.c).
+    endsWithoutEvent: true,
     // OpenSBI, which goes on to a kernel or a boot loader where it is given one.
     hasOwnFirmware: true,
     hasSmbios: false,

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { QmpClient, type QmpLog } from '../channel/qmp/qmp-client.js'
-import type { SerialConsole, SerialMark } from '../channel/serial/serial-console.js'
+import type { SerialMark } from '../channel/serial/serial-console.js'
 import { CleanupStack } from '../common/cleanup-stack.js'
 import { raceSignal } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
@@ -8,6 +8,7 @@ import { type VMError, vmError } from '../errors.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../qemu/process.js'
 import { describeExit, explainStartFailure, memoryFileFailed } from '../qemu/start-failure.js'
+import { describeArch } from '../spec/architectures.js'
 import { STAGE_ROWS } from './boot-stages.js'
 import { watchLimits } from './guest-limits.js'
 import { GuestWatch } from './guest-watch.js'
@@ -37,17 +38,24 @@ export class Session {
   guestResets = 0
   /** Undefined until this power-on is over. */
   endReason: PowerOffReason | undefined
+  readonly #endsWithoutEvent: boolean
   #guestShutdown = false
   #isStopping = false
   #isShutdownAsked = false
   #resetAt = Number.NEGATIVE_INFINITY
   readonly #resetListeners = new Set<() => void>()
 
-  private constructor(process: QemuProcess, qmp: QmpClient, watch: GuestWatch, serial: SerialConsole) {
+  private constructor(
+    process: QemuProcess,
+    qmp: QmpClient,
+    watch: GuestWatch,
+    { serial, spec }: Pick<Machine, 'serial' | 'spec'>,
+  ) {
     this.process = process
     this.bootMark = serial.mark()
     this.qmp = qmp
     this.watch = watch
+    this.#endsWithoutEvent = describeArch(spec.arch).endsWithoutEvent === true
     qmp.on('SHUTDOWN', (event) => {
       this.#guestShutdown ||= event.data.guest === true
     })
@@ -117,7 +125,7 @@ export class Session {
         throw signal?.aborted || !(await endsWithin(qemu, END_NOTICED_MS)) ? error : await failed.promise
       })
       cleanup.defer(() => qmp.close())
-      const session = new Session(qemu, qmp, watch, serial)
+      const session = new Session(qemu, qmp, watch, machine)
       void qemu.exited.then(watch.follow(serial))
       serial.attach(serialSocket)
       agent.attach(agentSocket)
@@ -171,7 +179,7 @@ export class Session {
     this.qmp.close('QEMU has ended')
     const reason = this.#isStopping
       ? 'stopped'
-      : this.#guestShutdown && exit.exitCode === 0
+      : (this.#guestShutdown || this.#endsWithoutEvent) && exit.exitCode === 0
         ? 'guest-shutdown'
         : 'qemu-died'
     this.endReason = reason

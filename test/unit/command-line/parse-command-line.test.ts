@@ -349,7 +349,10 @@ test.each<[string, string]>([
     'qemu -device e1000,help',
     'commandLine: expected a value: what there is, `withvm list devices e1000` tells, got `-device e1000,help`',
   ],
-  ['qemu -d help', 'commandLine: expected a value: what there is, `-d help` tells without withvm, got `-d help`'],
+  [
+    'qemu -d help',
+    'commandLine: expected a value: what there is, `-d help` tells without withvm, got `-d help`',
+  ],
   [
     'qemu -hda $DISK',
     'commandLine: expected its value in its place, as a template string gives it, got a variable of the shell, $DISK',
