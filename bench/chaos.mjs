@@ -1,5 +1,5 @@
-// `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only WHAT]`: programs that start guests, and what befalls them at a
-// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out. After each round
+// `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only WHAT,WHAT]`: programs that start guests, and what befalls them at a
+// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out, the clock jumps. After each round
 // nothing may be left, the images are to be as they were, and the next run is to go well. A seed gives the same rounds again.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,6 +10,8 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
+import { findQemu } from '../dist/src/host/qemu-binary.js'
+import { makeClock } from './fake-clock.mjs'
 import { seededRandom } from './random.mjs'
 
 const { values } = parseArgs({
@@ -87,9 +89,21 @@ const TROUBLES = {
     await ended(hog)
   },
   'fill-disk': async () => sleep(1500),
+  // Up to a month back or ahead.
+  'jump-clock': async () => {
+    for (let jump = 0; jump < 3; jump++) {
+      clock.set((random() - 0.5) * 60 * 86_400)
+      await sleep(300 + random() * 1000)
+    }
+  },
 }
 
-const names = Object.keys(TROUBLES).filter((name) => values.only === undefined || name === values.only)
+const clock = makeClock(folder, (await findQemu()).path)
+if (clock === undefined) {
+  delete TROUBLES['jump-clock']
+  console.log('the clock stays as it is: its jumps take the package libfaketime')
+}
+const names = Object.keys(TROUBLES).filter((name) => values.only?.split(',').includes(name) ?? true)
 const problems = []
 let base
 try {
@@ -121,7 +135,8 @@ async function playRound(name, delayMs) {
   const found = []
   const isFull = name === 'fill-disk' && (await mountSmall())
   try {
-    const program = start(PROGRAM, isFull ? { tmpdir: full } : {})
+    clock?.set(0)
+    const program = start(PROGRAM, isFull ? { tmpdir: full } : {}, name === 'jump-clock' ? clock.env : {})
     const end = ended(program)
     await sleep(delayMs)
     await TROUBLES[name](program)
@@ -166,10 +181,11 @@ async function mountSmall() {
 }
 
 /** A program in a process of its own, which the folder's name tells from those of others. */
-function start(source, options = {}) {
+function start(source, options = {}, env = {}) {
   return spawn(process.execPath, ['--input-type=module', '-e', source, JSON.stringify(options)], {
     stdio: ['ignore', 'ignore', 'pipe'],
     cwd: import.meta.dirname,
+    env: { ...process.env, ...env },
   })
 }
 

@@ -58,6 +58,7 @@ export class FileServer {
 
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = new Date()
+    const sinceMs = performance.now()
     const path = decodePath(incoming.url ?? '/')
     const request: Mutable = {
       protocol: 'http',
@@ -72,7 +73,7 @@ export class FileServer {
     this.#options.onRequest(request)
     const end = (status: NetbootRequest['status']) => {
       request.status = status
-      request.durationMs = Date.now() - startedAt.getTime()
+      request.durationMs = performance.now() - sinceMs
       this.#options.onEnd(request)
     }
     const answer = (code: number, headers: Record<string, string | number> = {}) => {

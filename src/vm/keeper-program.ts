@@ -21,6 +21,7 @@ const LOOK_MS = 300
 
 /** The folders of the run: the first holds QEMU's sockets. */
 let folders: readonly string[] = []
+/** By the monotonic clock, which does not jump. */
 let endsAt: number | undefined
 const stop = new AbortController()
 
@@ -32,13 +33,13 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
     return 'watching'
   }
   await tryProcessLock(order.place)
-  endsAt = Date.now() + order.keepMs
+  endsAt = performance.now() + order.keepMs
   return 'kept'
 }
 
 /** Waits until the guest ends by itself, its time is up, or this process is told to end. */
 async function untilOver(): Promise<void> {
-  while (!stop.signal.aborted && Date.now() < (endsAt as number)) {
+  while (!stop.signal.aborted && performance.now() < (endsAt as number)) {
     if ((await findQemuOf(folders)) === undefined) return
     await sleep(LOOK_MS)
   }

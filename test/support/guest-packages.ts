@@ -5,11 +5,13 @@ import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
 import { readDistribution } from '../../src/host/distribution.js'
 import { findUefi } from '../../src/host/firmware.js'
 import { runProgram } from '../../src/host/program.js'
+import { findClockLibrary } from './fake-clock.js'
 
 type Needs = Readonly<Record<string, () => Promise<unknown>>>
 
-/** What only tests of some options need of the host, by the name of the package. */
+/** What only some tests need of the host, by the name of the package. */
 const NEEDS: Needs = {
+  libfaketime: async () => findClockLibrary(),
   swtpm: () => findProgram('swtpm'),
   samba: () => findProgram('/usr/sbin/smbd'),
   'tesseract-ocr': () => findProgram('tesseract'),
