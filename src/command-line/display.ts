@@ -6,13 +6,15 @@ import { drop, type Readers } from './readers.js'
 
 type Grab = NonNullable<DisplayOptionGroup['grab']>
 
-const WINDOWS = ['gtk', 'sdl', 'curses'] as const
+const WINDOWS = ['gtk', 'sdl'] as const
 /** The grab keys of old, and what QEMU calls them now. */
 const GRABS: ReadonlyArray<{ readonly flag: string; readonly mod: string; readonly grab: Grab }> = [
   { flag: 'alt-grab', mod: 'lshift-lctrl-lalt', grab: 'ctrl-alt-shift' },
   { flag: 'ctrl-grab', mod: 'rctrl', grab: 'right-ctrl' },
 ]
 const WINDOW_FLAGS = ['sdl', 'no-quit', ...GRABS.map(({ flag }) => flag)]
+const NO_TERMINAL =
+  "this process has no terminal to draw on: the guest's console is vm.serial, its screen vm.screenshot()"
 const LOOPBACK = '127.0.0.1'
 const ALL_ADDRESSES = 'QEMU would listen on all addresses of this host; a guest of a test is not for others'
 
@@ -42,12 +44,19 @@ export function readWindows(draft: Draft, given: readonly Given[]): readonly Giv
 function readDisplay(draft: Draft, given: Given): void {
   const [[, kind] = ['', ''], ...rest] = parseParameters(given.value, 'type')
   if (kind === 'none') return
+  if (kind === 'curses') return void readCurses(draft, given)
   const window = WINDOWS.find((one) => one === kind)
   const grab = GRABS.find(({ mod }) => mod === lastValue(rest, 'grab-mod'))?.grab
   const isKnown = rest.every(([key]) => key === 'grab-mod' && grab !== undefined)
   if (window === undefined || !isKnown) return void draft.keep(given)
   draft.options.display = window
   if (grab !== undefined) draft.options.grab = grab
+}
+
+/** What somebody runs by hand may be run by a test too. */
+function readCurses(draft: Draft, given: Given): void {
+  if (draft.hasTerminal) draft.options.display = 'curses'
+  else draft.translate(given, 'nothing', NO_TERMINAL)
 }
 
 /** `[host]:display` or `unix:path`, and of what may come behind it, what the options have. */
@@ -97,6 +106,6 @@ export const displayReaders: Readers = {
   k: (draft, { value }) => {
     draft.options.keyboardLayout = value
   },
-  curses: drop('a guest of a test has no terminal: its console is vm.serial, its screen vm.screenshot()'),
+  curses: readCurses,
   'no-frame': drop('QEMU has no such option any more'),
 }

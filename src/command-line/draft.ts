@@ -20,10 +20,13 @@ export class Draft {
   readonly problems: OptionProblem[] = []
   readonly kept: string[] = []
 
+  /** Whether a text screen can be drawn. */
+  readonly hasTerminal: boolean
   readonly #isFile: (path: string) => boolean
 
-  constructor(isFile: (path: string) => boolean) {
+  constructor({ isFile, hasTerminal }: { isFile: (path: string) => boolean; hasTerminal: boolean }) {
     this.#isFile = isFile
+    this.hasTerminal = hasTerminal
   }
 
   /** Has it as it is, behind what withvm says. QEMU runs in a folder of its own, so paths are made whole. */

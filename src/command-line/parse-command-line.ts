@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { nearestNames } from '../common/nearest-name.js'
+import { hasTerminal as isOnTerminal } from '../common/terminal.js'
 import { ARCHITECTURES, type GuestArch, hostArch } from '../spec/architectures.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
@@ -25,6 +26,12 @@ export interface ParsedCommandLine {
   readonly translated: readonly Translation[]
 }
 
+/** What a line may mean depends on. @default as this process finds it */
+interface HostFacts {
+  readonly isFile?: (path: string) => boolean
+  readonly hasTerminal?: boolean
+}
+
 const READERS: Readers = {
   ...machineReaders,
   ...bootReaders,
@@ -43,9 +50,9 @@ const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
  */
 export function parseCommandLine(
   line: string,
-  { isFile = existsSync }: { readonly isFile?: (path: string) => boolean } = {},
+  { isFile = existsSync, hasTerminal = isOnTerminal() }: HostFacts = {},
 ): ParsedCommandLine {
-  const draft = new Draft(isFile)
+  const draft = new Draft({ isFile, hasTerminal })
   const { line: own, version } = splitPreface(line)
   const given = readGiven(draft, readWords(draft, own))
   const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')

@@ -2,6 +2,7 @@ import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
+import { hasTerminal } from '../common/terminal.js'
 import { queryDeviceProperties } from '../host/device-properties.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
@@ -79,7 +80,7 @@ function suchAs(name: string, known: readonly string[]): string {
 
 /** A text screen is drawn on the terminal of this process. */
 function checkTerminal(display: unknown): OptionProblem[] {
-  if (display !== 'curses' || (process.stdin.isTTY && process.stdout.isTTY)) return []
+  if (display !== 'curses' || hasTerminal()) return []
   const expected = 'a script that is run in a terminal, or `vnc: true`'
   return [{ path: 'display', got: "'curses' in a process without a terminal", expected }]
 }

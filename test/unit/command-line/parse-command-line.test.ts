@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { parseCommandLine } from '../../../src/command-line/parse-command-line.js'
 
-const read = (line: string) => parseCommandLine(line, { isFile: () => false })
+const read = (line: string) => parseCommandLine(line, { isFile: () => false, hasTerminal: false })
 const options = (line: string) => read(line).options
 const translated = (line: string) =>
   read(line).translated.map(({ from, to, reason }) => `${from} became ${to}: ${reason}.`)
@@ -298,7 +298,7 @@ test.each<[string, object, string[]]>([
     { image: false },
     [
       '-ctrl-grab became nothing: there is no window whose keys or mouse could be grabbed.',
-      '-curses became nothing: a guest of a test has no terminal: its console is vm.serial, its screen vm.screenshot().',
+      "-curses became nothing: this process has no terminal to draw on: the guest's console is vm.serial, its screen vm.screenshot().",
     ],
   ],
   [
@@ -393,4 +393,12 @@ test('UEFI firmware and a TPM are read as vm.commandLine has them', () => {
     tpm: { model: 'crb', version: '2.0' },
     image: false,
   })
+})
+
+test('a text screen is for who has a terminal', () => {
+  for (const line of ['qemu -curses', 'qemu -display curses']) {
+    const { options, translated } = parseCommandLine(line, { hasTerminal: true })
+    expect([options, translated]).toEqual([{ display: 'curses', image: false }, []])
+    expect(read(line).translated.map(({ to }) => to)).toEqual(['nothing'])
+  }
 })

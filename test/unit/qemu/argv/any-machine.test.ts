@@ -66,7 +66,7 @@ test('vm.commandLine of any machine reads back as the same machine', () => {
       fc.pre(![options.systemDisk, ...(options.disks ?? [])].some(isOrderedFloppy))
       const { args } = plan(options)
       const line = ['qemu-system-x86_64', ...args].map((word) => quoteWord(word)).join(' ')
-      const { options: read } = parseCommandLine(line, { isFile: () => false })
+      const { options: read } = parseCommandLine(line, { isFile: () => false, hasTerminal: true })
       const again = plan({ ...read, ssh: false })
       expect(again.args).toEqual(args)
     }),
