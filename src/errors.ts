@@ -27,6 +27,10 @@ export const ERROR_CODES = {
     kind: 'infrastructure',
     meaning: 'no firmware of this host fits the machine that was asked for',
   },
+  FIRMWARE_INVALID: {
+    kind: 'usage',
+    meaning: 'the variables that were given for the firmware are none, or have no room for one more',
+  },
   TOOL_NOT_FOUND: { kind: 'infrastructure', meaning: 'a program that is needed is not installed' },
   SETUP_FAILED: { kind: 'infrastructure', meaning: 'installing the packages that are needed failed' },
   MACHINE_UNSUPPORTED: {

@@ -3,6 +3,7 @@ import { relayCommand } from '../common/relay-command.js'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
 import type { NetbootSpec } from '../spec/netboot-spec.js'
+import { urlOf } from '../spec/resolve-netboot.js'
 import type { DhcpExchange } from './dhcp.js'
 import { FileServer, type ServedContent } from './file-server.js'
 import { type NetbootRequest, normalisePath } from './netboot-request.js'
@@ -116,7 +117,7 @@ export class NetbootServer implements Netboot {
 
   get url(): string | undefined {
     const { http } = this.spec
-    return http && `http://${http.address}${http.port === 80 ? '' : `:${http.port}`}`
+    return http && urlOf(http)
   }
 
   get trouble(): string | undefined {
@@ -131,7 +132,7 @@ export class NetbootServer implements Netboot {
       files: this.files,
       changes: this.#changes,
       failure: this.#failure,
-      bootfile: this.spec.bootfile,
+      bootfile: this.spec.httpBoot ?? this.spec.bootfile,
       isFirst: this.#isFirst,
     })
   }

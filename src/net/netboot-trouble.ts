@@ -91,7 +91,7 @@ function findDhcpTrouble({ dhcp, requests, bootfile, isFirst }: NetbootFacts): N
   return {
     stage: 'DHCP',
     text: `DHCP: the guest got the address ${last.address} and the boot file ${bootfile}, but asked for no file`,
-    hint: 'does its firmware know the address in `bootfile`? A URL is for iPXE alone.',
+    hint: 'does its firmware know that address? A URL in `bootfile` is for iPXE alone; `httpBoot` is what UEFI firmware fetches by itself.',
   }
 }
 

@@ -1,9 +1,11 @@
 import { isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { parseDuration } from '../common/duration.js'
-import { type HttpFault, NETBOOT_TREES, type NetbootFile } from './netboot.js'
+import { hasBootIndex } from './boot-index.js'
+import { type HttpFault, NETBOOT_TREES, type NetbootFile, type NetbootOptions } from './netboot.js'
 import type { NetworkOptions } from './options/network.js'
 import type { VMOptions } from './options.js'
+import { resolveFirmware } from './resolve-devices.js'
 
 type Report = (path: string, got: string, expected: string) => void
 
@@ -68,6 +70,9 @@ export const netbootSchema = z.strictObject({
     // It has 128 bytes in the message (RFC 2131).
     return isText(value) && Buffer.byteLength(value as string) < 128
   }),
+  httpBoot: rule<string>('a path below the folder, or a URL with http:', (value) => {
+    return isText(value) && /^(http:\/\/[\x21-\x7e]+|(?![a-z]+:)[\x21-\x7e]+)$/.test(value as string)
+  }),
   tftpServerName: rule<string>('a name', isText),
   http: z.union([z.boolean({ error: 'true, false, or { address, port, faults }' }), http]).optional(),
   once: rule<boolean>('true or false', (value) => typeof value === 'boolean'),
@@ -88,12 +93,30 @@ export function findNetbootConflicts(options: VMOptions, report: Report): void {
   if (netboot.root === undefined && netboot.trees === undefined && netboot.files === undefined) {
     report('netboot', 'nothing to serve', '`root`, `trees` or `files`')
   }
-  if (typeof bootfile === 'string' && bootfile.split('/').includes('..')) {
-    report('netboot.bootfile', `"${bootfile}", which leads out of the folder`, 'a path below it')
+  for (const name of ['bootfile', 'httpBoot'] as const) {
+    const path = netboot[name]
+    if (typeof path === 'string' && path.split('/').includes('..'))
+      report(`netboot.${name}`, `"${path}", which leads out of the folder`, 'a path below it')
   }
+  checkHttpBoot(options, netboot, report)
   if (typeof bootfile === 'string' && /^https?:\/\/10\.0\.2\./.test(bootfile) && !netboot.http) {
     report('netboot.bootfile', `"${bootfile}"`, '`netboot.http` beside it')
   }
+}
+
+/** It is an entry of the firmware's own order, which all orders that QEMU is told come before. */
+function checkHttpBoot(options: VMOptions, netboot: NetbootOptions, report: Report): void {
+  const { httpBoot, http, once } = netboot
+  if (typeof httpBoot !== 'string') return
+  const got = `"${httpBoot}"`
+  if (resolveFirmware(options, false).type !== 'uefi')
+    report('netboot.httpBoot', `${got} without UEFI firmware`, "`firmware: 'uefi'` beside it")
+  if (options.boot !== undefined || options.bootOnce !== undefined)
+    report('netboot.httpBoot', `${got} beside \`boot\``, 'one of both: it is what is booted first')
+  if (http === false && !/^http:/.test(httpBoot))
+    report('netboot.httpBoot', `${got}, and no \`http\` that serves it`, '`http: true`, or a URL')
+  if (!once && hasBootIndex(options))
+    report('netboot.httpBoot', `${got} beside a \`bootIndex\``, '`once: true` beside it, or no `bootIndex`')
 }
 
 function isFile(file: unknown): boolean {

@@ -14,6 +14,8 @@ export interface NetbootSpec {
         readonly faults: Readonly<Record<string, HttpFault>>
       }
     | undefined
+  /** The URL that UEFI firmware fetches by itself. */
+  readonly httpBoot: string | undefined
   readonly once: boolean
   /** Whether the firmware looks at the network before anything else. */
   readonly isFirst: boolean

@@ -60,6 +60,12 @@ export interface NetbootOptions {
   readonly files?: Readonly<Record<string, NetbootFile>>
   /** What the DHCP server names to the firmware: a path, or a URL for iPXE (QEMU: `-netdev user,bootfile=`). @default none */
   readonly bootfile?: string
+  /**
+   * What the firmware fetches by its own HTTP boot (UEFI specification, 24.7), in place of PXE: a path below the folder, which `http`
+   * then serves, or a URL. It takes `firmware: 'uefi'`. QEMU's DHCP server names nothing for that, so it is a boot option among the
+   * guest's own variables. @default none
+   */
+  readonly httpBoot?: string
   /** What the DHCP server says that the TFTP server is called (QEMU: `-netdev user,tftp-server-name=`). @default nothing */
   readonly tftpServerName?: string
   /** Whether the guest reaches the same files by HTTP too. QEMU then starts a process for each connection. @default false */

@@ -23,20 +23,37 @@ function resolveServed(
   options: { [K in keyof NetbootOptions]: NetbootOptions[K] | undefined },
   net: string | undefined,
 ) {
-  const { root, trees = [], files = {}, bootfile, tftpServerName, http = false, once = false } = options
+  const { root, trees = [], files = {}, bootfile, tftpServerName, httpBoot, once = false } = options
+  const { http = httpBoot !== undefined && !isUrl(httpBoot) } = options
+  const server = http === false ? undefined : resolveHttp(http === true ? {} : http, net)
   return {
     root: root === undefined ? undefined : resolve(root),
     trees,
     files,
     bootfile,
     tftpServerName,
-    http: http === false ? undefined : resolveHttp(http === true ? {} : http, net),
+    http: server,
+    httpBoot:
+      httpBoot === undefined || server === undefined || isUrl(httpBoot) ? httpBoot : urlOf(server, httpBoot),
     once,
   }
 }
 
 function resolveHttp({ address, port = HTTP_PORT, faults = {} }: NetbootHttp, net: string | undefined) {
   return { address: address ?? addressIn(net), port, faults }
+}
+
+function isUrl(text: string): boolean {
+  return /^https?:/.test(text)
+}
+
+/** Where the guest finds a file of the server. */
+export function urlOf(
+  { address, port }: { readonly address: string; readonly port: number },
+  path = '',
+): string {
+  const name = path.replace(/^\/+/, '')
+  return `http://${address}${port === HTTP_PORT ? '' : `:${port}`}${name === '' ? '' : `/${name}`}`
 }
 
 function addressIn(net = DEFAULT_NET): string {

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../common/duration.js'
 import { describeArch, isPc, resolveArch } from './architectures.js'
 import type { BaseImage } from './base-image.js'
+import { hasBootIndex } from './boot-index.js'
 import { resolveCloudInit } from './cloud-init.js'
 import { DEFAULTS } from './defaults.js'
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from './list-disks.js'
@@ -193,15 +194,6 @@ function resolveDirectBoot<VM>(
 function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
   const isSaid = options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
   return isSaid || options.netboot !== undefined || hasBootIndex(options)
-}
-
-function hasBootIndex<VM>(options: VMOptions<VM>): boolean {
-  const places = [
-    readSystemDisk(options).connection,
-    ...listDisks(options).map(({ disk }) => disk),
-    ...listNetworks(options),
-  ]
-  return places.some(({ bootIndex }) => bootIndex !== undefined)
 }
 
 function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { GuestPort } from '../channel/port/guest-port.js'
@@ -9,7 +9,6 @@ import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
-import type { UefiFiles } from '../host/firmware.js'
 import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { addCredentials } from '../image/initrd-credentials.js'
@@ -38,6 +37,7 @@ import type {
 import { serveNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
 import { Transcript } from './transcript.js'
+import { makeVariables } from './uefi-variables.js'
 import { openWorkspace, type Workspace } from './workspace.js'
 
 /**
@@ -119,7 +119,7 @@ export async function prepareMachine(
     writeDiskSecret(workspace, spec),
     writeScreenSecrets(workspace, spec),
     makeDisks(workspace, spec),
-    copyVariables(workspace, spec, host),
+    makeVariables(workspace, spec, host),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
     Promise.all(
@@ -315,19 +315,6 @@ async function writeScreenSecrets(workspace: Workspace, { display }: MachineSpec
     vncSecretFile: await write('vnc-secret', display.vnc?.password),
     spiceSecretFile: await write('spice-secret', display.spice?.password),
   }
-}
-
-/** The firmware writes its variables: each guest has a copy of those that it begins with. */
-async function copyVariables(
-  workspace: Workspace,
-  { firmware }: MachineSpec,
-  { firmware: files }: MachineHost,
-): Promise<UefiFiles | undefined> {
-  if (firmware.type === 'bios' || files === undefined) return undefined
-  const path = workspace.path('uefi-vars')
-  await copyFile(firmware.vars ?? files.vars.path, path)
-  await chmod(path, 0o600) // that of the package may be read-only
-  return { ...files, vars: { path, format: files.vars.format } }
 }
 
 function planTpm(

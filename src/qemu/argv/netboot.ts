@@ -23,14 +23,14 @@ export function serverOptions({ netboot: served }: Served, netboot: NetbootWirin
   }
 }
 
-/** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. */
+/** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. HTTP boot is before all that has one. */
 export function bootCardOptions(
   { netboot: served }: Served,
   netboot: NetbootWiring | undefined,
 ): { readonly id?: string; readonly bootindex?: number } {
   if (served === undefined) return {}
   const isFirst = netboot?.isFirst ?? served.isFirst
-  return { id: NETWORK_CARD, ...(isFirst ? { bootindex: 0 } : {}) }
+  return { id: NETWORK_CARD, ...(isFirst && served.httpBoot === undefined ? { bootindex: 0 } : {}) }
 }
 
 export function captureArgs(netboot: NetbootWiring | undefined): string[] {

@@ -25,3 +25,13 @@ test(
   },
   LONG_MS,
 )
+
+test('UEFI firmware for ARM fetches a loader by its own HTTP boot', async () => {
+  await using vm = await launchVM({
+    arch: 'arm64',
+    netboot: { trees: ['debian-netboot'], httpBoot: 'debian-installer/arm64/bootnetaa64.efi' },
+    ready: /Welcome to GRUB/,
+    log: () => {},
+  })
+  await expect(vm).toHaveFetched('debian-installer/arm64/bootnetaa64.efi', { protocol: 'http' })
+})

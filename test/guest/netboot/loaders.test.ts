@@ -92,9 +92,6 @@ describe('iPXE', () => {
       ssh: false,
       netboot: { ...netboot.ipxe('#!ipxe\necho this is the network.\nreboot'), once: true },
       ready: /^this is the disk/,
-    }).catch((e) => {
-      console.log(e.message)
-      throw e
     })
     await expect(vm.serial).toSeeInOrder(['this is the network', 'this is the disk'])
     const asked = vm.netboot.requests.length

@@ -6,7 +6,7 @@ test('GRUB boots by UEFI', async () => {
     netboot: netboot.grub({ config: 'echo this is GRUB on $grub_platform\nsleep 60', firmware: 'uefi' }),
     firmware: 'uefi',
   })
-  await expect(vm.serial).toShow('this is GRUB on efi', { timeout: '90s' })
+  await expect(vm.serial).toShow('this is GRUB on efi', { timeout: '180s' })
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64' })
   await expect(vm).toHaveFetchedInOrder(['grub/x86_64-efi/core.efi', 'grub/grub.cfg'])
 })
@@ -18,6 +18,20 @@ test('iPXE, which is in the boot ROM of an e1000, runs a script by UEFI', async 
     netboot: netboot.ipxe('#!ipxe\necho by ${platform}, over HTTP.\nsleep 60', { via: 'http' }),
     firmware: 'uefi',
   })
-  await expect(vm.serial).toSee('by efi, over HTTP', { timeout: '90s' })
+  await expect(vm.serial).toSee('by efi, over HTTP', { timeout: '180s' })
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64', userClass: 'iPXE' })
+})
+
+test('UEFI firmware fetches a loader by its own HTTP boot, once', async () => {
+  await using vm = await launchVM({
+    netboot: { trees: ['grub'], httpBoot: 'grub/x86_64-efi/core.efi', once: true },
+    firmware: 'uefi',
+  })
+  await expect(vm.serial).toSeeInOrder([/Start HTTP Boot/, 'grub> '], { timeout: '180s' })
+  await expect(vm).toHaveFetched('grub/x86_64-efi/core.efi', { protocol: 'http' })
+  const requests = vm.netboot.requests.length
+  // From then on it is the firmware's own order.
+  vm.serial.write('reboot\r')
+  await expect(vm.serial).toSee('Start PXE', { timeout: '180s' })
+  expect(vm.netboot.requests).toHaveLength(requests)
 })

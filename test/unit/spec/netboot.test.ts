@@ -61,3 +61,22 @@ test('others are refused, each in words of its own', () => {
     ]
   `)
 })
+
+test('what UEFI firmware fetches by itself has to be UEFI, and served, and first', () => {
+  const served = { trees: ['ipxe'], httpBoot: 'ipxe.efi' }
+  const uefi = { firmware: 'uefi' }
+  expect(problems(served, uefi)).toEqual([])
+  expect(problems({ ...served, once: true }, { ...uefi, systemDisk: { bootIndex: 1 } })).toEqual([])
+  expect(problems({ ...served, httpBoot: '../a b' })).toEqual([
+    'netboot.httpBoot: got "../a b"; expected a path below the folder, or a URL with http:',
+    'netboot.httpBoot: got "../a b", which leads out of the folder; expected a path below it',
+    'netboot.httpBoot: got "../a b" without UEFI firmware; expected `firmware: \'uefi\'` beside it',
+  ])
+  expect(problems({ ...served, http: false }, { ...uefi, boot: 'c' })).toEqual([
+    'netboot.httpBoot: got "ipxe.efi" beside `boot`; expected one of both: it is what is booted first',
+    'netboot.httpBoot: got "ipxe.efi", and no `http` that serves it; expected `http: true`, or a URL',
+  ])
+  expect(problems(served, { ...uefi, systemDisk: { bootIndex: 1 } })).toEqual([
+    'netboot.httpBoot: got "ipxe.efi" beside a `bootIndex`; expected `once: true` beside it, or no `bootIndex`',
+  ])
+})

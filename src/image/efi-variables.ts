@@ -1,0 +1,170 @@
+import { vmError } from '../errors.js'
+
+/**
+ * The variables of UEFI firmware as they lie in flash: a volume with one store, in which each variable has a header, its name and
+ * its value (EDK II, MdeModulePkg/Include/Guid/VariableFormat.h; the volume: UEFI Platform Initialization, volume 3).
+ */
+const VOLUME = { signature: '_FVH', signatureAt: 40, headerBytesAt: 48 } as const
+/** gEfiAuthenticatedVariableGuid, as it lies in memory. */
+const STORE_GUID = '782cf3aa7b949a43a1802e144ec37792'
+const STORE = { headerBytes: 28, sizeAt: 16 } as const
+const VARIABLE = { start: 0x55aa, headerBytes: 60, nameBytesAt: 36, dataBytesAt: 40, guidAt: 44 } as const
+/** Bits are cleared as a variable goes through its life: in flash that takes no erasing. */
+const STATE = { added: 0x3f, deletedBit: 0x02 } as const
+/** Kept over a power cut, and there for boot services and the running system. */
+const ATTRIBUTES = 0x7
+/** EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c. */
+const GLOBAL_GUID = Buffer.from('61dfe48bca93d211aa0d00e098032b8c', 'hex')
+/** Device paths (UEFI specification 2.10, 10.3): of messaging devices the URI, and the end. */
+const URI_NODE = [3, 24] as const
+const END_NODE = Buffer.from([0x7f, 0xff, 4, 0])
+const LOAD_OPTION_ACTIVE = 1
+
+/**
+ * What the firmware for ARM makes of a chip that is blank, as its package has it: a volume of three parts of 256 KiB, of which the
+ * first is the store (EDK II, ArmVirtPkg and Platform/ARM's NorFlashDxe; taken from a chip that it had made ready).
+ */
+const BLANK = {
+  volumeBytes: 0xc0000,
+  header: Buffer.from(
+    '000000000000000000000000000000008d2bf1ff96768b4ca9852747075b4f5000000c00000000005f465648360e0000' +
+      '4800f8f80000000200010000000004000000000000000000782cf3aa7b949a43a1802e144ec37792b8ff03005afe000000000000',
+    'hex',
+  ),
+} as const
+
+interface Variable {
+  readonly at: number
+  readonly name: string
+  readonly data: Buffer
+}
+
+export interface UriBootOption {
+  /** What the firmware's menu calls it. */
+  readonly description: string
+  /** What it fetches by HTTP. Whichever card can do that is used. */
+  readonly uri: string
+  /** Whether it is for the next boot alone; else it is also the first of all later ones. */
+  readonly once: boolean
+}
+
+/**
+ * Gives the variables with one more boot option, which is what the firmware boots next.
+ *
+ * @param flash the whole chip, as `OVMF_VARS.fd` has it
+ * @throws {UsageError} FIRMWARE_INVALID where these are no such variables, or have no room for one more.
+ */
+export function addBootOption(flash: Buffer, { description, uri, once }: UriBootOption): Buffer {
+  const made = isBlank(flash) ? format(flash) : Buffer.from(flash)
+  const store = findStore(made)
+  const known = readVariables(made, store)
+  const number = firstFree(known)
+  const name = `Boot${number.toString(16).toUpperCase().padStart(4, '0')}`
+  const order = known.find((variable) => variable.name === 'BootOrder')
+  const place = { at: known.end, end: store.end }
+  const write = (of: string, data: Buffer) => writeVariable(made, place, of, data)
+  write(name, loadOption(description, uri))
+  write('BootNext', uint16(number))
+  if (once) return made
+  if (order !== undefined) made[order.at + 2] = STATE.added & ~STATE.deletedBit
+  write('BootOrder', Buffer.concat([uint16(number), order?.data ?? Buffer.alloc(0)]))
+  return made
+}
+
+function isBlank(flash: Buffer): boolean {
+  return flash.length >= BLANK.volumeBytes && flash.subarray(0, 4096).every((byte) => byte === 0)
+}
+
+function format(flash: Buffer): Buffer {
+  const made = Buffer.from(flash)
+  made.fill(0xff, 0, BLANK.volumeBytes)
+  BLANK.header.copy(made)
+  return made
+}
+
+function findStore(flash: Buffer): { readonly start: number; readonly end: number } {
+  const { signature, signatureAt, headerBytesAt } = VOLUME
+  if (flash.toString('latin1', signatureAt, signatureAt + signature.length) !== signature)
+    throw notVariables('no volume of firmware files at its beginning')
+  const start = flash.readUInt16LE(headerBytesAt)
+  if (start + STORE.headerBytes > flash.length || flash.toString('hex', start, start + 16) !== STORE_GUID)
+    throw notVariables('a volume that is no store of variables')
+  const end = start + flash.readUInt32LE(start + STORE.sizeAt)
+  if (end > flash.length) throw notVariables(`a store that ends behind byte ${flash.length}`)
+  return { start: start + STORE.headerBytes, end }
+}
+
+/** Those that are there, and where the next one goes. */
+function readVariables(flash: Buffer, { start, end }: { readonly start: number; readonly end: number }) {
+  const found: Variable[] = []
+  let at = start
+  while (at + VARIABLE.headerBytes <= end && flash.readUInt16LE(at) === VARIABLE.start) {
+    const nameAt = at + VARIABLE.headerBytes
+    const dataAt = nameAt + flash.readUInt32LE(at + VARIABLE.nameBytesAt)
+    const dataEnd = dataAt + flash.readUInt32LE(at + VARIABLE.dataBytesAt)
+    if (dataEnd > end) throw notVariables(`a variable that ends behind byte ${end}`)
+    const isGlobal = flash.subarray(at + VARIABLE.guidAt, nameAt).equals(GLOBAL_GUID)
+    if (flash[at + 2] === STATE.added && isGlobal) {
+      const name = flash.toString('utf16le', nameAt, dataAt).replace(/\0+$/, '')
+      found.push({ at, name, data: flash.subarray(dataAt, dataEnd) })
+    }
+    at = aligned(dataEnd)
+  }
+  return Object.assign(found, { end: at })
+}
+
+function firstFree(known: readonly Variable[]): number {
+  const taken = new Set(known.map(({ name }) => /^Boot([0-9A-F]{4})$/.exec(name)?.[1]))
+  for (let number = 0; ; number++) {
+    if (!taken.has(number.toString(16).toUpperCase().padStart(4, '0'))) return number
+  }
+}
+
+function writeVariable(
+  flash: Buffer,
+  place: { at: number; readonly end: number },
+  name: string,
+  data: Buffer,
+): void {
+  const text = Buffer.from(`${name}\0`, 'utf16le')
+  const header = Buffer.alloc(VARIABLE.headerBytes)
+  header.writeUInt16LE(VARIABLE.start)
+  header.writeUInt8(STATE.added, 2)
+  header.writeUInt32LE(ATTRIBUTES, 4)
+  header.writeUInt32LE(text.length, VARIABLE.nameBytesAt)
+  header.writeUInt32LE(data.length, VARIABLE.dataBytesAt)
+  GLOBAL_GUID.copy(header, VARIABLE.guidAt)
+  const variable = Buffer.concat([header, text, data])
+  if (place.at + variable.length > place.end) throw notVariables('a store without room for one more')
+  variable.copy(flash, place.at)
+  place.at = aligned(place.at + variable.length)
+}
+
+/** EFI_LOAD_OPTION: attributes, how long the path is, a description, and the path. */
+function loadOption(description: string, uri: string): Buffer {
+  const address = Buffer.from(uri, 'latin1')
+  const path = Buffer.concat([Buffer.from(URI_NODE), uint16(4 + address.length), address, END_NODE])
+  const head = Buffer.alloc(6)
+  head.writeUInt32LE(LOAD_OPTION_ACTIVE)
+  head.writeUInt16LE(path.length, 4)
+  return Buffer.concat([head, Buffer.from(`${description}\0`, 'utf16le'), path])
+}
+
+function uint16(value: number): Buffer {
+  const bytes = Buffer.alloc(2)
+  bytes.writeUInt16LE(value)
+  return bytes
+}
+
+function aligned(at: number): number {
+  return Math.ceil(at / 4) * 4
+}
+
+function notVariables(got: string) {
+  return vmError('FIRMWARE_INVALID', {
+    summary: 'The boot option for HTTP cannot be written among the variables of the firmware.',
+    expected: 'the variables of UEFI firmware by EDK II, as its package has them, with room for one more',
+    got,
+    hint: 'leave `firmware.vars` to the package of the firmware, or make the file from the one that it has.',
+  })
+}
