@@ -183,6 +183,16 @@ export const ROWS = [
     ],
   },
   {
+    known: '`-runas`',
+    options: ['runAs'],
+    tests: [
+      [
+        'test/guest/run-as.test.ts',
+        'QEMU is that user, with its groups and nothing else, and so is its folder',
+      ],
+    ],
+  },
+  {
     known: '`-mem-path` of huge pages, `-mem-prealloc`',
     options: ['memory'],
     tests: [

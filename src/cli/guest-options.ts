@@ -12,6 +12,7 @@ export interface GuestFlags extends ImageFlags {
   readonly cpu?: string
   readonly machine?: string
   readonly accel?: string
+  readonly runAs?: string
   readonly hostfwd?: readonly string[]
   readonly internet?: boolean
   readonly append?: string
@@ -34,6 +35,10 @@ export function addGuestFlags(command: Command): Command {
     .option('--cpu <model>', 'the CPU model')
     .option('-M, --machine <type>', 'the machine type')
     .option('--accel <name>', "'auto', 'kvm' or 'tcg'")
+    .option(
+      '--run-as <user>',
+      "run QEMU as this user of the host, where root starts it: a name, or 'uid:gid'",
+    )
     .option(
       '-p, --hostfwd <[host:]guest[/udp]>',
       'forward a port of this host to one of the guest; may be repeated',
@@ -71,6 +76,7 @@ export function readGuestFlags(
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
     ...(flags.machine === undefined ? {} : { machine: flags.machine }),
     ...(flags.accel === undefined ? {} : { accel: flags.accel as VMOptions['accel'] & string }),
+    ...(flags.runAs === undefined ? {} : { runAs: flags.runAs }),
     ...(flags.append === undefined ? {} : { append: flags.append }),
     ...(flags.cold === true ? { start: 'cold' } : {}),
     ...(flags.internet === undefined ? {} : { network: { internet: true } }),

@@ -71,7 +71,9 @@ export const bootReaders: Readers = {
   nodefconfig: passOver,
   daemonize: drop(OURS),
   sandbox: drop('withvm has QEMU in a sandbox of its own'),
-  runas: drop('withvm runs QEMU as the user who runs the test'),
+  runas: (draft, { value }) => {
+    draft.options.runAs = value
+  },
   chroot: drop('QEMU needs the files of the run'),
   writeconfig: drop('QEMU has no such option any more; vm.commandLine has the whole machine'),
   loadvm: (draft, given) =>

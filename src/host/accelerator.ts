@@ -1,4 +1,5 @@
 import { resolveCacheDir } from '../common/cache-dir.js'
+import type { HostUser } from '../common/host-user.js'
 import { vmError } from '../errors.js'
 import { hostArch, isNative, isPc } from '../spec/architectures.js'
 import { learnAccelerators, rememberKvmFailure } from './accelerator-facts.js'
@@ -17,6 +18,8 @@ export interface AcceleratorOptions {
   readonly notify: (line: string) => void
   /** Probe again, whatever is remembered. @default false */
   readonly fresh?: boolean | undefined
+  /** As whom guests run. @default who runs this process */
+  readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -63,14 +66,14 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * this QEMU has no other.
  */
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<Accelerator> {
-  const { accel, qemu, signal, fresh = false } = options
+  const { accel, qemu, user, signal, fresh = false } = options
   const cache = openHostCache(options.cacheDir ?? resolveCacheDir())
   const isForeign = !isNative(qemu.arch)
   const obstacle = isForeign
     ? otherProcessor(qemu)
     : accel === 'tcg'
       ? undefined
-      : await findKvmObstacle({ cache, signal })
+      : await findKvmObstacle({ cache, user, signal })
   const wantKvm = accel !== 'tcg' && obstacle === undefined
   if (accel === 'kvm' && obstacle !== undefined) throw kvmUnavailable(obstacle)
   if (!isPc(qemu.arch)) return chooseUnproved(accel, obstacle ?? UNPROVED, options)

@@ -2,7 +2,9 @@ import { constants, existsSync, readFileSync } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { HostUser } from '../common/host-user.js'
 import { digestOf, type HostCache } from './host-cache.js'
+import { mayUse } from './user-access.js'
 
 /** Why something cannot be used, and what to do about it: both whole sentences without a full stop at the end of the reason. */
 export interface Obstacle {
@@ -14,13 +16,15 @@ export interface KvmDeviceOptions {
   /** @default '/dev/kvm' */
   readonly devicePath?: string
   readonly cache: HostCache
+  /** Who is to open it. @default who runs this process */
+  readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /** While it starts, udev resets the permissions of devices and gives them back some hundred milliseconds later. */
 const UDEV_RESET_MS = 300
 
-/** Says why KVM's device cannot be opened by this user, or undefined when it can. Takes well under a millisecond. */
+/** Says why KVM's device cannot be opened by the user, or undefined when it can. Takes well under a millisecond. */
 export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstacle | undefined> {
   if (process.platform !== 'linux') {
     return { reason: `KVM is a part of Linux, and this is ${process.platform}`, fix: 'Use a Linux host.' }
@@ -33,7 +37,11 @@ export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstac
   }
   const path = options.devicePath ?? '/dev/kvm'
   const error = await tryOpen(path)
-  if (error === undefined) return undefined
+  if (error === undefined) {
+    const { user } = options
+    if (user === undefined || (await mayUse(user, path, 'rw'))) return undefined
+    return describeRefused(path, user.name, 'EACCES')
+  }
   if (error.code === 'EACCES' || error.code === 'EPERM') return describeDenied(path, error.code, options)
   if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO')
     return describeMissing(path)
@@ -75,12 +83,17 @@ async function describeDenied(
       fix: 'Start the container with `--device /dev/kvm`.',
     }
   }
+  return describeRefused(path, userName(), code)
+}
+
+async function describeRefused(path: string, user: string, code: string): Promise<Obstacle> {
+  const { gid, mode } = await stat(path)
   const group = groupName(gid)
   return {
-    reason: `the user ${userName()} may not open ${path} (${code})`,
+    reason: `the user ${user} may not open ${path} (${code})`,
     fix:
       (mode & 0o060) === 0o060 && gid !== 0
-        ? `Run \`sudo usermod -aG ${group} ${userName()}\`, then log in again.`
+        ? `Run \`sudo usermod -aG ${group} ${user}\`, then log in again.`
         : `Let a group open it, for example with \`sudo chgrp kvm ${path} && sudo chmod 660 ${path}\`, and join that group.`,
   }
 }

@@ -1,3 +1,4 @@
+import type { HostUser } from '../common/host-user.js'
 import { VMError, vmError } from '../errors.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { QEMU_IMG, runTool } from './run-tool.js'
@@ -5,8 +6,12 @@ import { QEMU_IMG, runTool } from './run-tool.js'
 interface OverlayOptions {
   readonly base: NonNullable<BaseImage['disk']>
   readonly path: string
+  /** Who makes it, and whose it is. @default who runs this process */
+  readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
+
+type BaseChange = Omit<OverlayOptions, 'user'>
 
 /**
  * Makes a qcow2 file that takes a guest's writes and reads the rest from `base`, which stays as it is.
@@ -15,7 +20,7 @@ interface OverlayOptions {
  *   TOOL_NOT_FOUND without qemu-img.
  * @throws {UsageError} IMAGE_INVALID when qemu-img refuses the base.
  */
-export async function createOverlay({ base, path, signal }: OverlayOptions): Promise<void> {
+export async function createOverlay({ base, path, user, signal }: OverlayOptions): Promise<void> {
   try {
     await runTool({
       tool: QEMU_IMG,
@@ -28,6 +33,7 @@ export async function createOverlay({ base, path, signal }: OverlayOptions): Pro
       code: 'IMAGE_INVALID',
       hint: `Check the image with: qemu-img check ${base.path}`,
       timeoutMs: 30_000,
+      user,
       signal,
     })
   } catch (error) {
@@ -45,29 +51,31 @@ export async function createOverlay({ base, path, signal }: OverlayOptions): Pro
 /**
  * Makes a qcow2 file of a size with nothing on it.
  *
+ * @param user who makes it, and whose it is. @default who runs this process
  * @throws {InfrastructureError} NO_SPACE when the disk is full; TOOL_NOT_FOUND without qemu-img.
  */
-export async function createEmptyDisk(path: string, bytes: number): Promise<void> {
+export async function createEmptyDisk(path: string, bytes: number, user?: HostUser): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
     args: ['create', '-q', '-f', 'qcow2', path, String(bytes)],
     purpose: 'making a new disk',
     code: 'WORKSPACE_FAILED',
     timeoutMs: 30_000,
+    user,
   })
 }
 
 /** Says in an overlay that its base lies elsewhere, where it will be when the overlay is used. */
-export async function redirectOverlay(options: OverlayOptions): Promise<void> {
+export async function redirectOverlay(options: BaseChange): Promise<void> {
   await rebase(options, ['-u'])
 }
 
 /** Takes into an overlay what lies between it and `base`, so that it needs nothing else. */
-export async function flattenOverlay(options: OverlayOptions): Promise<void> {
+export async function flattenOverlay(options: BaseChange): Promise<void> {
   await rebase(options, [])
 }
 
-async function rebase({ base, path, signal }: OverlayOptions, mode: readonly string[]): Promise<void> {
+async function rebase({ base, path, signal }: BaseChange, mode: readonly string[]): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
     args: ['rebase', '-q', ...mode, '-F', base.format, '-b', base.path, path],

@@ -1,3 +1,4 @@
+import { asUser, type HostUser } from '../common/host-user.js'
 import { type ErrorCode, VMError, vmError } from '../errors.js'
 
 /** A program of the host, and the package that has it on Debian and Ubuntu. */
@@ -15,6 +16,8 @@ export interface ToolRun {
   readonly cwd?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
   readonly input?: string | Uint8Array | undefined
+  /** As whom it runs. @default who runs this process */
+  readonly user?: HostUser | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
   /** What a failure is called. @default 'IMAGE_BUILD_FAILED' */
@@ -40,9 +43,12 @@ export const QEMU_IMG: HostTool = {
 export async function runTool(run: ToolRun): Promise<Uint8Array> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
-  const { tool } = run
-  const result = await execa(tool.program, run.args, {
+  const { tool, args, user } = run
+  const command = { file: tool.program, args }
+  const { file, args: words } = user === undefined ? command : asUser(user, command)
+  const result = await execa(file, words, {
     ...executionOptions(run),
+    extendEnv: user === undefined, // who is that user could read it
     ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
   })
   if (!result.failed) return result.stdout
@@ -60,7 +66,7 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
  * @throws what `runTool` throws, and what `consume` throws; the program is ended then.
  */
 export async function streamTool(
-  run: Omit<ToolRun, 'input'>,
+  run: Omit<ToolRun, 'input' | 'user'>,
   consume: (piece: Buffer) => Promise<void>,
 ): Promise<void> {
   run.signal?.throwIfAborted()

@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { withReserved } from '../budget/party.js'
 import { reserveRoom } from '../budget/take-lease.js'
+import type { HostUser } from '../common/host-user.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
-import type { QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
@@ -23,11 +23,12 @@ import { describeGuestKind } from '../vm/guest-kind.js'
 import { resolveKeepMs } from '../vm/keep.js'
 import { makeLayerBy } from '../vm/layer.js'
 import type { MachineHost } from '../vm/machine.js'
+import { listNeeds, requireReach } from '../vm/reach.js'
 import type { VM } from '../vm/vm.js'
 import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
-import { checkOptions } from './check-options.js'
+import { checkOptions, type Runner } from './check-options.js'
 import { mergeDomain } from './import-domain.js'
 import { mergeCommandLine } from './merge-command-line.js'
 import { findParts, openDisks } from './parts.js'
@@ -101,13 +102,13 @@ interface LaunchPlan {
 async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const { options: read, translated } = await mergeCommandLine(given)
   const { options, notCarriedOver } = await mergeDomain(read)
-  const qemu = await checkOptions(options)
+  const runner = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir)
-  const { spec, host } = await planMachine(options, qemu, log)
+  const { spec, host } = await planMachine(options, runner, log)
   if (notCarriedOver.length > 0) {
     log(
       `'${spec.name}' is not all of its domain: ${notCarriedOver.length} things were left out, see vm.notCarriedOver or \`withvm import\`.`,
@@ -139,7 +140,7 @@ async function startPlanned(order: GuestOrder, options: VMOptions<VM>): Promise<
     settings.log(
       `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
     )
-    const other = { ...host, ...(await chooseHost('tcg', host.qemu, host, settings.log)) }
+    const other = { ...host, ...(await chooseHost('tcg', host, host, settings.log)) }
     return await startGuest({ ...order, host: other }, options)
   }
 }
@@ -168,14 +169,21 @@ async function startCold({ spec, host, steps, settings }: GuestOrder, reason: st
   }
 }
 
-/** How images are made that take a guest. */
-const makeLayer = makeLayerBy(async (image, options) => {
-  const log = options.log ?? (() => {})
-  const qemu = await checkOptions(options)
-  const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, qemu, log)
-  const settings = { tmpdir: undefined, artifacts: undefined, keepMs: undefined, signal: options.signal, log }
-  return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
-})
+/** How images are made that take a guest: as the same user. */
+const makeLayerAs = (user: HostUser | undefined) =>
+  makeLayerBy(async (image, options) => {
+    const log = options.log ?? (() => {})
+    const { qemu } = await checkOptions(options)
+    const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, { qemu, user }, log)
+    const settings = {
+      tmpdir: undefined,
+      artifacts: undefined,
+      keepMs: undefined,
+      signal: options.signal,
+      log,
+    }
+    return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
+  })
 
 const swept = new Map<string | undefined, Promise<void>>()
 
@@ -188,12 +196,13 @@ function sweepOnce(tmpdir: string | undefined): Promise<void> {
 
 async function planMachine(
   options: VMOptions<VM>,
-  qemu: QemuBinary,
+  runner: Runner,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const { qemu, user } = runner
   const isAlone = options.kernel === undefined && options.netboot === undefined
   const name = readSystemDisk(options).image ?? (isAlone ? DEFAULTS.image : false)
-  // The guest that it is given is one of `makeLayer`, here below.
+  // The guest that it is given is one of `makeLayerAs`, here above.
   const source = (name instanceof PreparedImage ? name.source : name) as
     | ImageSource
     | ImageDefinition<unknown>
@@ -201,16 +210,17 @@ async function planMachine(
   const image =
     source === false
       ? undefined
-      : await resolveImage(source, { arch: qemu.arch, signal: options.signal, makeLayer })
-  return describeMachine(options, image, qemu, log)
+      : await resolveImage(source, { arch: qemu.arch, signal: options.signal, makeLayer: makeLayerAs(user) })
+  return describeMachine(options, image, runner, log)
 }
 
 async function describeMachine(
   options: VMOptions<VM>,
   image: BaseImage | undefined,
-  qemu: QemuBinary,
+  runner: Runner,
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
+  const { qemu } = runner
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
   if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
@@ -219,8 +229,11 @@ async function describeMachine(
     if (isWrittenThrough && content.kind === 'image')
       log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
   }
-  const host = await chooseHost(spec.accel, qemu, capabilities, log)
-  return { spec, host: { ...host, ...(await findParts(spec, qemu)) } }
+  const chosen = await chooseHost(spec.accel, runner, capabilities, log)
+  const host = { ...chosen, ...(await findParts(spec, qemu)) }
+  if (host.user !== undefined)
+    await requireReach(host.user, await listNeeds(spec as MachineSpec, host, options.tmpdir))
+  return { spec, host }
 }
 
 /** The options with the private key itself, where they name a file. It was found readable. */
@@ -258,12 +271,12 @@ function noCloudInit(image: string): VMError {
 
 async function chooseHost(
   accel: AccelOption,
-  qemu: QemuBinary,
+  { qemu, user }: Runner,
   { hasSandbox }: Pick<QemuCapabilities, 'hasSandbox'>,
   log: (line: string) => void,
 ): Promise<MachineHost> {
-  const { name, timeFactor } = await chooseAccelerator({ accel, qemu, notify: log })
-  return { qemu, hasSandbox, accelerator: name, timeFactor }
+  const { name, timeFactor } = await chooseAccelerator({ accel, qemu, user, notify: log })
+  return { qemu, user, hasSandbox, accelerator: name, timeFactor }
 }
 
 function isLostKvm(error: unknown, spec: MachineSpec<VM>, host: MachineHost): boolean {

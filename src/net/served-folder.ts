@@ -49,8 +49,10 @@ export class ServedFolder {
     }
     const target = join(this.dir, name)
     await mkdir(dirname(target), { recursive: true })
-    await writeFile(`${target}.new`, content)
-    await rename(`${target}.new`, target)
+    const whole = `${target}.new`
+    await rm(whole, { force: true })
+    await writeFile(whole, content, { flag: 'wx' }) // never to where a link leads
+    await rename(whole, target)
     await this.#note(name, target)
   }
 

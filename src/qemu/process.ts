@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
+import type { HostUser } from '../common/host-user.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
 import { pickQemuEnvironment } from './environment.js'
-import { tieToParent } from './tie-to-parent.js'
+import { setPrivileges } from './set-privileges.js'
 
 /** How a QEMU process ended. */
 export interface QemuExit {
@@ -49,16 +50,17 @@ export class QemuProcess {
    *
    * @param options.endsWithUs false: it goes on when this process ends, in a session of its own; somebody else must
    *   end it. @default true
+   * @param options.user as whom it runs. @default who runs this process
    * @throws {InfrastructureError} QEMU_NOT_FOUND when the program cannot be started.
    */
   static async start(
     command: QemuCommand,
     cwd: string,
-    options: { readonly endsWithUs?: boolean } = {},
+    options: { readonly endsWithUs?: boolean; readonly user?: HostUser | undefined } = {},
   ): Promise<QemuProcess> {
     const { execa } = await import('execa')
-    const { endsWithUs = true } = options
-    const { file, args, stdin = 'ignore' } = endsWithUs ? await tieToParent(command) : command
+    const { endsWithUs = true, user } = options
+    const { file, args, stdin = 'ignore' } = await setPrivileges(command, { endsWithUs, user })
     const { usesTerminal = false } = command
     const child = execa(file, args, {
       cwd,
@@ -70,7 +72,7 @@ export class QemuProcess {
       cleanup: endsWithUs,
       detached: !endsWithUs,
       // What it writes for a while, as the settings of samba, is gone with its folder, also where it is killed.
-      env: { ...pickQemuEnvironment(process.env), TMPDIR: cwd },
+      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: cwd },
       extendEnv: false,
     })
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }

@@ -1,21 +1,21 @@
-import { access, mkdir, rm } from 'node:fs/promises'
+import { access, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vmError } from '../errors.js'
-import { tieToParent } from './tie-to-parent.js'
+import { pickQemuEnvironment } from './environment.js'
+import { type Privileges, setPrivileges } from './set-privileges.js'
 
 /** swtpm listens within some tens of milliseconds; a busy host takes seconds. */
 const START_MS = 20_000
 const LOOK_MS = 10
 
-export interface TpmSettings {
+/** As whom it runs. Where it goes on when this process ends, it ends with the QEMU that it serves. */
+export interface TpmSettings extends Privileges {
   /** The program swtpm. */
   readonly program: string
   readonly version: '1.2' | '2.0'
-  /** The folder with what the TPM keeps, made if it is not there: the same for all power-ons of a machine. */
+  /** The folder with what the TPM keeps: the same for all power-ons of a machine. */
   readonly stateDir: string
   readonly socket: string
-  /** False: it goes on when this process ends, and ends with the QEMU that it serves. */
-  readonly endsWithUs: boolean
 }
 
 /** A TPM in a process of its own, which serves one QEMU after the other. It ends with the QEMU that it serves. */
@@ -38,9 +38,8 @@ export class TpmEmulator {
   async start(): Promise<void> {
     await this.stop()
     const { execa } = await import('execa')
-    const { program, version, stateDir, socket, endsWithUs } = this.#settings
+    const { program, version, stateDir, socket, endsWithUs, user } = this.#settings
     await rm(socket, { force: true })
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
     const args = [
       'socket',
       ...(version === '2.0' ? ['--tpm2'] : []),
@@ -48,14 +47,15 @@ export class TpmEmulator {
       ...['--ctrl', `type=unixio,path=${socket},mode=0600`],
       '--terminate',
     ]
-    const command = { file: program, args }
-    const tied = endsWithUs ? await tieToParent(command) : command
-    const child = execa(tied.file, tied.args, {
+    const command = await setPrivileges({ file: program, args }, { endsWithUs, user })
+    const child = execa(command.file, command.args, {
       stdin: 'ignore',
       all: true,
       reject: false,
       cleanup: endsWithUs,
       detached: !endsWithUs,
+      env: pickQemuEnvironment(process.env, user),
+      extendEnv: false,
     })
     let failure: string | undefined
     const ended = child.then(({ all, exitCode, signal }) => {

@@ -107,6 +107,12 @@ export interface RunOptions<VM = unknown> {
   /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
   readonly qemu?: string
   /**
+   * As whom QEMU and what helps it run, where root starts the guest: a user's name, `uid`, or `uid:gid` (QEMU: `-runas`). That user has to
+   * reach the images, kernels and folders of the guest: a cache below `/root` is closed to others, WITHVM_CACHE names another.
+   * @default who runs the test
+   */
+  readonly runAs?: string
+  /**
    * What cloud-init in the guest is given (QEMU: a read-only `-drive` behind all others). `false`: no such disk.
    * @default for a disk image of yours, the key of the run and a host name; for a recipe and a root file system, nothing
    */

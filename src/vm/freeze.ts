@@ -1,6 +1,5 @@
 import { createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
-import { listenUnix } from '../channel/unix-listener.js'
 import { raceSignal } from '../common/deadline.js'
 import { pollUntil } from '../common/poll.js'
 import { vmError } from '../errors.js'
@@ -40,35 +39,31 @@ export async function freezeGuest(
 
 /** QEMU connects to a socket of ours and writes to it: it may neither start a program nor be given a file to write to. */
 async function saveState(
-  machine: Machine,
+  { stateListener: listener }: Machine,
   { qmp }: Session,
   path: string,
   signal: AbortSignal,
 ): Promise<void> {
+  if (listener === undefined) throw new TypeError('a guest that is no template cannot be frozen')
   const wait = { timeoutMs: SAVE_MS, signal }
-  const listener = await listenUnix(machine.workspace.socket('state.sock'))
-  try {
-    await qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
-    const accepted = listener.accept(wait)
-    accepted.catch(() => {})
-    await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
-      throw refused(error)
-    })
-    const socket = await accepted
-    const written = finished(socket.pipe(createWriteStream(path, { mode: 0o600 })))
-    written.catch(() => {})
-    await pollUntil(
-      async () => {
-        const { status, 'error-desc': reason } = await qmp.execute('query-migrate', {}, wait)
-        if (status === 'failed' || status === 'cancelled') throw refused(reason ?? status)
-        return status === 'completed' ? true : undefined
-      },
-      { intervalMs: POLL_MS, signal: AbortSignal.any([signal, AbortSignal.timeout(SAVE_MS)]) },
-    )
-    await raceSignal(written, signal)
-  } finally {
-    await listener.close()
-  }
+  await qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
+  const accepted = listener.accept(wait)
+  accepted.catch(() => {})
+  await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
+    throw refused(error)
+  })
+  const socket = await accepted
+  const written = finished(socket.pipe(createWriteStream(path, { mode: 0o600 })))
+  written.catch(() => {})
+  await pollUntil(
+    async () => {
+      const { status, 'error-desc': reason } = await qmp.execute('query-migrate', {}, wait)
+      if (status === 'failed' || status === 'cancelled') throw refused(reason ?? status)
+      return status === 'completed' ? true : undefined
+    },
+    { intervalMs: POLL_MS, signal: AbortSignal.any([signal, AbortSignal.timeout(SAVE_MS)]) },
+  )
+  await raceSignal(written, signal)
 }
 
 function refused(reason: unknown) {

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { createEmptyDisk, createOverlay } from '../image/overlay.js'
 import type { DiskFile } from '../qemu/command.js'
 import type { BaseImage } from '../spec/base-image.js'
@@ -40,7 +40,6 @@ export async function writeSecret(
 ): Promise<string | undefined> {
   const secret = disk?.encryption?.secret
   if (secret === undefined) return undefined
-  const path = workspace.path(name)
-  await writeFile(path, typeof secret === 'string' ? secret : await readFile(secret.file), { mode: 0o600 })
-  return path
+  await workspace.write(name, typeof secret === 'string' ? secret : await readFile(secret.file))
+  return workspace.path(name)
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
+import type { HostUser } from '../common/host-user.js'
 import type { HostNodes } from '../spec/options/machine.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
@@ -13,18 +14,21 @@ export interface HostView {
   readonly user: { readonly uid: number; readonly name: string }
 }
 
-const THIS_HOST: HostView = {
-  read: (path) => readFile(path, 'utf8').catch(() => undefined),
-  get user() {
-    const { uid, username } = userInfo()
-    return { uid, name: username }
-  },
+/** This host, as that user sees it; without one, as who runs this process. */
+export function viewHost(user: HostUser | undefined): HostView {
+  return {
+    read: (path) => readFile(path, 'utf8').catch(() => undefined),
+    get user() {
+      const { uid, username } = userInfo()
+      return user ?? { uid, name: username }
+    },
+  }
 }
 
 /** What of the options needs of this host's kernel what it does not give. Values of a wrong type are passed over. */
 export async function findResourceProblems<VM>(
   options: VMOptions<VM>,
-  host: HostView = THIS_HOST,
+  host: HostView,
 ): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkHugePages(options, host),

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import { namePlaceKept } from '../budget/take-lease.js'
 import { formatDuration, parseDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
@@ -63,7 +62,7 @@ export async function handOver(machine: Machine, session: Session, why: string):
     sshPort: machine.ports.hostPorts[spec.ssh === undefined ? -1 : 0],
     keeperPid: keeper.pid,
   }
-  await writeFile(workspace.path(KEPT_FILE), JSON.stringify(record), { mode: 0o600 })
+  await workspace.write(KEPT_FILE, JSON.stringify(record))
   await keeper.takeOver(namePlaceKept(machine.lease))
   const name = guestName(spec.name, workspace.dir)
   return { name, until, text: describeKept(spec.name, name, keeper.keepMs, record) }

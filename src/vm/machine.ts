@@ -5,6 +5,7 @@ import type { Resident } from '../channel/resident/resident.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
+import type { HostUser } from '../common/host-user.js'
 import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import type { NetbootServer } from '../net/netboot-server.js'
@@ -31,6 +32,8 @@ export interface MachineHost {
   readonly firmware?: UefiFiles | undefined
   /** The program swtpm, for a machine with a TPM. */
   readonly swtpm?: string | undefined
+  /** As whom QEMU and its helpers run; undefined: as who runs this process. */
+  readonly user?: HostUser | undefined
 }
 
 /** The keys of one machine: made for it, thrown away with it. */
@@ -92,6 +95,8 @@ export interface Machine {
   startedFrom: StartedFrom
   /** Whether it is to be frozen, for others to go on from. */
   readonly isTemplate: boolean
+  /** Where the state of one that is to be frozen comes in. */
+  readonly stateListener: UnixListener | undefined
   readonly host: MachineHost
   /** Its place in what all guests of this host may take. */
   readonly lease: Lease

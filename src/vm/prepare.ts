@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile } from 'node:fs/promises'
 import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { GuestPort } from '../channel/port/guest-port.js'
@@ -105,6 +105,8 @@ export async function prepareMachine(
     firmware,
     ports,
     serialLog,
+    stateListener,
+    tpm,
     guestPorts,
     netboot,
     handlers,
@@ -122,6 +124,8 @@ export async function prepareMachine(
     makeVariables(workspace, spec, host),
     reservePorts(spec.forwards),
     takeSerialLog(workspace, settings.frozen),
+    isTemplate ? listen('state.sock') : undefined,
+    planTpm(workspace, spec, host, keeper === undefined),
     Promise.all(
       spec.ports.map(async ({ name }, index) => ({
         listener: await listen(`port${index}.sock`),
@@ -133,13 +137,14 @@ export async function prepareMachine(
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
-  const tpm = planTpm(workspace, spec, host, keeper === undefined)
   cleanup.defer(() => (keeper?.hasGuest ? tpm?.leave() : tpm?.stop()))
+  if (host.user !== undefined) await workspace.handOver(host.user)
   const machine: Machine = {
     id: randomBytes(4).toString('hex'),
     spec,
     startedFrom: settings.startedFrom,
     isTemplate,
+    stateListener,
     host,
     lease: settings.lease,
     workspace,
@@ -228,9 +233,7 @@ async function writeCredentials(
 ): Promise<Pick<Machine, 'smbiosFiles' | 'initrd'>> {
   const hostKeyFormat = spec.image?.traits.hostKeyFormat
   const way = wayOfCredentials(spec)
-  const write = (name: string, content: string | Buffer) =>
-    writeFile(workspace.path(name), content, { mode: 0o600 })
-  if (keys !== undefined) await write('id_ed25519', keys.client.privateKey)
+  if (keys !== undefined) await workspace.write('id_ed25519', keys.client.privateKey)
   if (way === undefined) return { smbiosFiles: [], initrd: undefined }
   const credentials = {
     'system.hostname': Buffer.from(spec.name),
@@ -240,15 +243,15 @@ async function writeCredentials(
   }
   // For every host: which port it will be may change until QEMU has it.
   if (keys !== undefined && hostKeyFormat !== undefined)
-    await write('known_hosts', `* ${keys.host.publicKey}\n`)
+    await workspace.write('known_hosts', `* ${keys.host.publicKey}\n`)
   if (way === 'initrd') {
     const initrd = await readFile(spec.directBoot?.initrd as string)
-    await write('initrd', addCredentials(initrd, credentials))
+    await workspace.write('initrd', addCredentials(initrd, credentials))
     return { smbiosFiles: [], initrd: workspace.path('initrd') }
   }
   const texts = buildSmbiosStrings(credentials)
   const names = texts.map((_, index) => `smbios-${index}`)
-  await Promise.all(texts.map((text, index) => write(names[index] as string, text)))
+  await Promise.all(texts.map((text, index) => workspace.write(names[index] as string, text)))
   return { smbiosFiles: names.map((name) => workspace.path(name)), initrd: undefined }
 }
 
@@ -283,9 +286,8 @@ async function writeSeedDisk(
     instanceId: identity.machineId,
     keys: keys && { client: keys.client.publicKey, host: keys.host },
   })
-  const path = workspace.path('seed.img')
-  await writeFile(path, disk, { mode: 0o600 })
-  return path
+  await workspace.write('seed.img', disk)
+  return workspace.path('seed.img')
 }
 
 function serveHandlers(
@@ -307,9 +309,8 @@ async function writeDiskSecret(workspace: Workspace, spec: MachineSpec): Promise
 async function writeScreenSecrets(workspace: Workspace, { display }: MachineSpec): Promise<ScreenSecrets> {
   const write = async (name: string, secret: string | undefined) => {
     if (secret === undefined) return undefined
-    const path = workspace.path(name)
-    await writeFile(path, secret, { mode: 0o600 })
-    return path
+    await workspace.write(name, secret)
+    return workspace.path(name)
   }
   return {
     vncSecretFile: await write('vnc-secret', display.vnc?.password),
@@ -317,16 +318,18 @@ async function writeScreenSecrets(workspace: Workspace, { display }: MachineSpec
   }
 }
 
-function planTpm(
+async function planTpm(
   workspace: Workspace,
   { tpm }: MachineSpec,
-  { swtpm: program }: MachineHost,
+  { swtpm: program, user }: MachineHost,
   endsWithUs: boolean,
-): TpmEmulator | undefined {
+): Promise<TpmEmulator | undefined> {
   if (tpm === undefined || program === undefined) return undefined
   const { version } = tpm
   const stateDir = workspace.path('tpm')
-  return new TpmEmulator({ program, version, stateDir, socket: workspace.socket('tpm.sock'), endsWithUs })
+  await mkdir(stateDir, { mode: 0o700 })
+  const socket = workspace.socket('tpm.sock')
+  return new TpmEmulator({ program, version, stateDir, socket, endsWithUs, user })
 }
 
 /** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */
@@ -336,6 +339,6 @@ async function takeSerialLog(
 ): Promise<Buffer | undefined> {
   if (frozen === undefined) return undefined
   const printed = await readFile(frozen.serialLog)
-  await writeFile(workspace.path('serial.log'), printed)
+  await workspace.write('serial.log', printed)
   return printed
 }

@@ -1,5 +1,5 @@
-import { createReadStream, createWriteStream } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { CommandResult } from '../channel/command-result.js'
@@ -48,10 +48,11 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   })
   const looks = async () => {
     if (session === undefined || session.qmp.isClosed) return
-    await takeScreenshot(session.qmp, join(folder, 'screenshot.png'))
-    if (sources.memory === true) {
-      await dumpMemory(session.qmp, join(folder, 'memory.elf'), machine.spec.memoryBytes)
-    }
+    const { qmp } = session
+    await haveWritten(machine, folder, 'screenshot.png', (path) => takeScreenshot(qmp, path))
+    if (sources.memory !== true) return
+    const { memoryBytes } = machine.spec
+    await haveWritten(machine, folder, 'memory.elf', (path) => dumpMemory(qmp, path, memoryBytes))
   }
   await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
@@ -69,11 +70,30 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   return folder
 }
 
+/** Has QEMU write a file of the folder. Where it is another user, who may not reach that, it writes to its own and we copy. */
+async function haveWritten(
+  { host, workspace }: Machine,
+  folder: string,
+  name: string,
+  write: (path: string) => Promise<void>,
+): Promise<void> {
+  if (host.user === undefined) return write(join(folder, name))
+  try {
+    await write(workspace.path(name))
+    const file = await workspace.open(name)
+    await pipeline(file.createReadStream(), createWriteStream(join(folder, name), { mode: 0o600 }))
+  } catch {
+    // It was not written, as by a guest without a display.
+  } finally {
+    await rm(workspace.path(name), { force: true })
+  }
+}
+
 /** The log on disk is whole; where it has been removed already, what this process still has of it will do. */
 async function copySerialLog(machine: Machine, path: string, redaction: Redaction): Promise<void> {
   try {
-    const log = createReadStream(machine.workspace.path('serial.log'))
-    await pipeline(log, redaction.stream(), createWriteStream(path))
+    const log = await machine.workspace.open('serial.log')
+    await pipeline(log.createReadStream(), redaction.stream(), createWriteStream(path))
   } catch {
     await writeFile(path, redaction.apply(machine.serial.text))
   }

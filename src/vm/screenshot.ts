@@ -53,7 +53,9 @@ async function saveScreen(qmp: QmpClient, path: string, timeoutMs: number): Prom
   const raw = `${path}.ppm`
   try {
     await take(raw, 'ppm')
-    await writeFile(path, await encodePng(decodePpm(await readFile(raw))))
+    const png = await encodePng(decodePpm(await readFile(raw)))
+    await rm(path, { force: true })
+    await writeFile(path, png, { flag: 'wx' })
   } finally {
     await rm(raw, { force: true })
   }

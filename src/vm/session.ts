@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import { QmpClient, type QmpLog } from '../channel/qmp/qmp-client.js'
 import type { SerialMark } from '../channel/serial/serial-console.js'
 import { CleanupStack } from '../common/cleanup-stack.js'
@@ -93,6 +92,7 @@ export class Session {
       await Promise.all(all.map((listener) => listener.discard()))
       const qemu = await QemuProcess.start(command, workspace.dir, {
         endsWithUs: machine.keeper === undefined,
+        user: machine.host.user,
       })
       machine.setProcess(qemu)
       cleanup.defer(() => stopQemu(qemu))
@@ -114,7 +114,7 @@ export class Session {
         listeners.agent.accept(wait),
         listeners.resident.accept(wait),
         Promise.all(guestPorts.map(({ listener }) => listener.accept(wait))),
-        writeFile(workspace.path(PID_FILE), String(qemu.pid)),
+        workspace.write(PID_FILE, String(qemu.pid)),
       ])
       connected.catch(() => {})
       const [qmp, serialSocket, agentSocket, residentSocket, portSockets] = await raceSignal(

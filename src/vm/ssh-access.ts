@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { keyType } from '../channel/ssh/keys.js'
@@ -124,7 +123,7 @@ export class SshAccess {
     const { workspace, keys, spec } = this.#machine
     const key = this.#seenHostKey
     if (keys === undefined || key === undefined || spec.image?.traits.hostKeyFormat !== undefined) return
-    await writeFile(workspace.path('known_hosts'), `* ${keyType(key)} ${key.toString('base64')}\n`)
+    await workspace.write('known_hosts', `* ${keyType(key)} ${key.toString('base64')}\n`)
   }
 
   /** An open connection of that user: the one there is, or a new one. */

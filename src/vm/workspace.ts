@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { constants, rmSync } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { giveTo, type HostUser } from '../common/host-user.js'
 import { findLockRealm, tryProcessLock } from '../common/process-lock.js'
 import { vmError } from '../errors.js'
 
@@ -18,6 +19,12 @@ export interface Workspace {
   readonly socketDir: string
   path(name: string): string
   socket(name: string): string
+  /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
+  write(name: string, content: string | Uint8Array): Promise<void>
+  /** Opens a file to read it: never what a link leads to. */
+  open(name: string): Promise<FileHandle>
+  /** Makes the folder, and all that is in it, that user's. This process reaches it as before, for it is root's. */
+  handOver(user: HostUser): Promise<void>
   /** Removes everything, at once and without waiting, for a process that is about to end. */
   removeSync(): void
   dispose(): Promise<void>
@@ -81,6 +88,19 @@ function workspace(main: Folder, sockets: Folder): Workspace {
     socketDir: sockets.dir,
     path: (name) => join(main.dir, name),
     socket: (name) => join(sockets.dir, name),
+    write: async (name, content) => {
+      const path = join(main.dir, name)
+      await rm(path, { force: true })
+      await writeFile(path, content, { mode: 0o600, flag: 'wx' })
+    },
+    open: (name) => open(join(main.dir, name), constants.O_RDONLY | constants.O_NOFOLLOW),
+    handOver: async (user) => {
+      for (const { dir } of folders) {
+        const names = await readdir(dir, { recursive: true })
+        await Promise.all(names.map((name) => giveTo(user, join(dir, name))))
+        await giveTo(user, dir) // last: until then nobody else is in it
+      }
+    },
     removeSync: () => {
       for (const { dir } of folders) rmSync(dir, { recursive: true, force: true })
     },

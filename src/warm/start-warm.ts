@@ -1,12 +1,17 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { resolveCacheDir } from '../common/cache-dir.js'
 import { VMError } from '../errors.js'
 import { hashInputs } from '../image/cache.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { Preparation } from '../spec/prepared-image.js'
 import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot.js'
 import type { MachineHost } from '../vm/machine.js'
+import { findClosedFolder } from '../vm/reach.js'
 import type { VM } from '../vm/vm.js'
 import { type StandbyMaking, StandbyPool } from './standby.js'
 import { discardTemplate, FreezeFailure, openTemplate, type Template } from './template.js'
+import { TEMPLATES } from './template-store.js'
 
 /** A guest that is to be started. */
 export interface GuestOrder {
@@ -66,8 +71,19 @@ function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
   pool.follow(guest, { key, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
 }
 
+/** A template is in the cache, and QEMU opens its files. */
+async function findClosedCache({ user }: MachineHost): Promise<string | undefined> {
+  if (user === undefined) return undefined
+  const templates = join(resolveCacheDir(), TEMPLATES)
+  await mkdir(templates, { recursive: true })
+  const folder = await findClosedFolder(user, join(templates, 'one'))
+  return folder && `the user '${user.name}' of \`runAs\` cannot go into ${folder}, on the way to templates`
+}
+
 /** A template that cannot be used is made again once: it may be damaged. */
 async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
+  const closed = await findClosedCache(order.host)
+  if (closed !== undefined) return { coldReason: closed }
   const key = hashInputs([order.spec.image?.identity, templateWish(order)])
   const known = refused.get(key)
   if (known !== undefined) return { coldReason: known }
@@ -135,6 +151,7 @@ function templateWish({ spec, host, steps }: GuestOrder): unknown {
     String(ready),
     host.accelerator,
     host.qemu.identity,
+    host.user?.name,
     spec.image?.identity,
     steps.map(({ run, inputs, files }) => [String(run), inputs, files]),
   ]

@@ -21,6 +21,8 @@ export function describeTemplate(
     image: image?.identity,
     qemu: host.qemu.identity,
     accelerator: host.accelerator,
+    // Its files are that user's.
+    user: host.user && [host.user.uid, host.user.gid],
     hostCpu: seesHostCpu ? cpus()[0]?.model : undefined,
     machine,
     cpu,

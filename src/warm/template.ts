@@ -1,8 +1,9 @@
-import { copyFile, rm, statfs } from 'node:fs/promises'
+import { appendFile, chmod, copyFile, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
+import { giveTo } from '../common/host-user.js'
 import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
 import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
@@ -120,6 +121,12 @@ async function buildTemplate(
   await checkSpace(building, spec.memoryBytes)
   const memoryFile = join(building, FILES.memory)
   if (parent !== undefined) await copySparse(parent.frozen.memory, memoryFile, signal)
+  const { user } = host
+  if (user !== undefined) {
+    await chmod(building, 0o711)
+    await appendFile(memoryFile, '') // QEMU gives it its size, and may make no file here
+    await giveTo(user, memoryFile, 0o600)
+  }
   const guest = await bootMachine(
     {
       ...spec,
@@ -146,6 +153,7 @@ async function buildTemplate(
   if (parent !== undefined && spec.image?.disk !== undefined) {
     await flattenOverlay({ path: disk, base: spec.image.disk, signal })
   }
+  if (user !== undefined) await giveTo(user, disk, 0o600)
   const overlay = join(building, FILES.overlay)
   await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
   await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })

@@ -5,6 +5,7 @@ import { createOverlay } from '../../image/overlay.js'
 import { mediumDeviceId } from '../../qemu/argv/disks.js'
 import type { DiskSpec } from '../../spec/disk-spec.js'
 import type { Machine } from '../machine.js'
+import { requireReach } from '../reach.js'
 import type { Session } from '../session.js'
 
 /** A drive with a medium that can be changed: the CD, the first or second floppy disk, or a CD of `disks` by its place there. */
@@ -31,7 +32,8 @@ export class Media {
    * disk is thrown away with it.
    *
    * @param path a raw image: of a CD (ISO 9660) or of a floppy disk.
-   * @throws {UsageError} DEVICE_REFUSED when there is no such drive, or the guest has locked it; IMAGE_NOT_FOUND.
+   * @throws {UsageError} DEVICE_REFUSED when there is no such drive, or the guest has locked it; IMAGE_NOT_FOUND; INVALID_OPTIONS
+   *   when the user of `runAs` cannot read it.
    * @example await vm.media.insert('cdrom', 'second.iso')
    */
   async insert(drive: MediumDrive, path: string, { force = false }: MediumOptions = {}): Promise<void> {
@@ -40,8 +42,10 @@ export class Media {
     const found = await stat(base.path).catch(() => undefined)
     if (found?.isFile() !== true) throw noImage(path)
     const isCd = disk.media === 'cdrom'
+    const { user } = this.#machine.host
+    if (user !== undefined) await requireReach(user, [{ path: base.path, access: 'r' }])
     const overlay = this.#machine.workspace.path(`medium-${++this.#count}.qcow2`)
-    if (!isCd) await createOverlay({ base, path: overlay })
+    if (!isCd) await createOverlay({ base, path: overlay, user })
     await this.#change(drive, 'blockdev-change-medium', {
       id,
       filename: isCd ? base.path : overlay,

@@ -1,9 +1,11 @@
 import { resolveImage } from '../../../images/resolve.js'
+import type { HostUser } from '../../common/host-user.js'
 import { vmError } from '../../errors.js'
 import { createEmptyDisk, createOverlay } from '../../image/overlay.js'
 import type { DiskFormat } from '../../spec/base-image.js'
 import type { ImageSource } from '../../spec/image-source.js'
 import { type MemorySize, parseMemorySize } from '../../spec/units.js'
+import { diskNeeds, requireReach } from '../reach.js'
 
 /** A disk to be plugged in. What the guest writes to it is thrown away, as with the disks that it has from the start. */
 export interface PlugDiskOptions {
@@ -21,8 +23,12 @@ export interface PlugDiskOptions {
   readonly readonly?: boolean
 }
 
-/** Makes what a disk is on: an overlay on its image, or a new file. */
-export async function makePluggedDisk(path: string, { image, size, format }: PlugDiskOptions): Promise<void> {
+/** Makes what a disk is on: an overlay on its image, or a new file. As the user, where one is given. */
+export async function makePluggedDisk(
+  path: string,
+  { image, size, format }: PlugDiskOptions,
+  user: HostUser | undefined,
+): Promise<void> {
   const bytes = parseMemorySize(size)
   if ((image === undefined) === (size === undefined) || (size !== undefined && bytes === undefined)) {
     throw vmError('INVALID_OPTIONS', {
@@ -33,7 +39,7 @@ export async function makePluggedDisk(path: string, { image, size, format }: Plu
     })
   }
   if (bytes !== undefined) {
-    await createEmptyDisk(path, bytes)
+    await createEmptyDisk(path, bytes, user)
     return
   }
   const source = format !== undefined && typeof image === 'string' ? { path: image, format } : image
@@ -44,5 +50,6 @@ export async function makePluggedDisk(path: string, { image, size, format }: Plu
       hint: 'give it to the guest from the start, by the option `disks`.',
     })
   }
-  await createOverlay({ base: disk, path })
+  if (user !== undefined) await requireReach(user, await diskNeeds(disk))
+  await createOverlay({ base: disk, path, user })
 }

@@ -61,7 +61,7 @@ export class Plug {
     const { id, qmp } = this.#next(session)
     const node = `${id}-disk`
     const path = this.#machine.workspace.path(`${id}.qcow2`)
-    await makePluggedDisk(path, options)
+    await makePluggedDisk(path, options, this.#machine.host.user)
     await this.#add(qmp, 'a disk', 'blockdev-add', {
       driver: 'qcow2',
       'node-name': node,

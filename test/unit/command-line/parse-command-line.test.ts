@@ -26,6 +26,7 @@ test.each<[string, object]>([
     'qemu -M q35,accel=kvm:tcg -cpu qemu64,+rdrand',
     { machine: 'q35', accel: 'auto', cpu: 'qemu64,+rdrand', image: false },
   ],
+  ['qemu -runas nobody', { runAs: 'nobody', image: false }],
   ['qemu-system-aarch64 -M virt', { arch: 'aarch64', machine: 'virt', image: false }],
   [
     'qemu -device usb-tablet,serial=T,,?',

@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { chooseAccelerator, forgetKvm, resolveTimeFactor } from '../../../src/host/accelerator.js'
 import { factName } from '../../../src/host/accelerator-facts.js'
 import { openHostCache } from '../../../src/host/host-cache.js'
+import { findHostUser } from '../../../src/host/host-user.js'
 import { findKvmObstacle } from '../../../src/host/kvm-device.js'
 import { readLoadFactor } from '../../../src/host/load.js'
 import { findQemu, type QemuBinary } from '../../../src/host/qemu-binary.js'
@@ -226,6 +227,22 @@ test('without permission for /dev/kvm a guest runs under TCG, and the reason say
     await expect(decide(found, 'kvm')).rejects.toThrow(/may not (open|use) \/dev\/kvm \(EACCES\)/)
   }
 })
+
+test.runIf(process.geteuid?.() === 0)(
+  'a device that another user may not open is no device for QEMU as that user',
+  async () => {
+    const dir = makeTemporaryDir()
+    chmodSync(dir, 0o755)
+    const devicePath = join(dir, 'kvm')
+    const user = await findHostUser('nobody')
+    if (!('uid' in user)) throw new Error(user.got)
+    const look = () => findKvmObstacle({ devicePath, cache: openHostCache(dir), user })
+    writeFileSync(devicePath, '', { mode: 0o600 })
+    expect((await look())?.reason).toBe(`the user nobody may not open ${devicePath} (EACCES)`)
+    chmodSync(devicePath, 0o666)
+    expect(await look()).toBeUndefined()
+  },
+)
 
 test('a host without the device is told what to switch on', async () => {
   const dir = makeTemporaryDir()

@@ -33,6 +33,7 @@ test('every kind of option at once is valid', () => {
     artifacts: 'logs',
     memoryDump: true,
     keepOnFailure: '30m',
+    runAs: 'nobody',
     qemuArgs: ['-d', 'int'],
     log: () => {},
   }
@@ -146,6 +147,19 @@ test.each([
 ])('what is kept of a failure is said clearly: %j', (options, message) => {
   expect(optionError(findOptionProblems(options)).message).toContain(message)
 })
+
+test.each([['1000'], ['1000:1000'], ['virt-user'], ['_user$'], ['2nd']])('QEMU runs as %j', (runAs) => {
+  expect(findOptionProblems({ runAs })).toEqual([])
+})
+
+test.each([[''], ['a b'], ['user:group'], ['-u'], ['1:'], [1000], ['12345678901']])(
+  'QEMU does not run as %j',
+  (runAs) => {
+    expect(optionError(findOptionProblems({ runAs })).message).toContain(
+      "runAs: expected a user's name, or numbers as '1000:1000', got ",
+    )
+  },
+)
 
 test.each<[VMOptions, string]>([
   [

@@ -32,6 +32,18 @@ test.each<[VMOptions]>([
   expect(key(options)).toBe(key({}))
 })
 
+test('the files of a template are those of the user as whom QEMU runs', () => {
+  const user = {
+    name: 'nobody',
+    uid: 65_534,
+    gid: 65_534,
+    hasGroups: true,
+    home: '/',
+    setpriv: '/usr/bin/setpriv',
+  }
+  expect(key({}, image, { ...host, user })).not.toBe(key({}))
+})
+
 test.each<[VMOptions]>([
   [{ memory: '512M' }],
   [{ cpus: 2 }],
