@@ -1,4 +1,4 @@
-import { appendFile, chmod, copyFile, rm, statfs } from 'node:fs/promises'
+import { appendFile, chmod, constants, copyFile, open, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
@@ -145,10 +145,10 @@ async function buildTemplate(
     signal?.throwIfAborted()
     throw new FreezeFailure('the guest cannot be frozen', { cause: error })
   }
-  await copyFile(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
+  await copyOwn(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
   if (guest.machine.overlay === undefined) return
   const disk = join(building, FILES.disk)
-  await copyFile(guest.machine.overlay, disk)
+  await copyOwn(guest.machine.overlay, disk)
   // It is not to need the templates that it has come from.
   if (parent !== undefined && spec.image?.disk !== undefined) {
     await flattenOverlay({ path: disk, base: spec.image.disk, signal })
@@ -157,6 +157,13 @@ async function buildTemplate(
   const overlay = join(building, FILES.overlay)
   await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
   await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
+}
+
+/** Copies a file, and not what a link leads to that another user, as whom QEMU runs, may have put in its place. */
+async function copyOwn(from: string, to: string): Promise<void> {
+  await using file = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW)
+  // By its descriptor, so that holes stay, and a file system that shares blocks does.
+  await copyFile(`/proc/self/fd/${file.fd}`, to)
 }
 
 /** A guest whose RAM finds no place on the disk is killed in the middle of what it does. */
