@@ -35,13 +35,10 @@ test('no command shows the help and ends with 2', async () => {
   expect(stderr).toContain('Usage: withvm')
 })
 
-test('set-up on a host that has everything takes well under a second', async () => {
+test('set-up on a host that has everything installs nothing', async () => {
   const { stdout, exitCode } = await runCli(['setup'])
   expect(stdout).toMatch(/^withvm: all \d+ programs that guests need are installed\.$/)
   expect(exitCode).toBe(0)
-  const begin = performance.now()
-  await runCli(['setup'])
-  expect(performance.now() - begin).toBeLessThan(1000)
 })
 
 test('a set-up check without the programs ends with 1 and the command', async () => {

@@ -12,11 +12,8 @@ test('the private key is one that an SSH library reads, and it signs for the pub
   expect(pair.publicKey).toBe(`ssh-ed25519 ${pair.publicBlob.toString('base64')}`)
 })
 
-test('two key pairs differ, and one takes less than 5 ms', () => {
-  generateSshKeyPair()
-  const startedAt = performance.now()
+test('no two key pairs are the same', () => {
   const pairs = Array.from({ length: 20 }, generateSshKeyPair)
-  expect((performance.now() - startedAt) / 20).toBeLessThan(5)
   expect(new Set(pairs.map((pair) => pair.publicKey)).size).toBe(20)
 })
 

@@ -72,7 +72,7 @@ test('does not wait for a silent probe before the next one starts', async () => 
   const port = await listen(silent, banner)
   const startedAt = performance.now()
   await waitForSshBanner({ port, intervalMs: 20, signal: AbortSignal.timeout(5000) })
-  expect(performance.now() - startedAt).toBeLessThan(1000)
+  expect(performance.now() - startedAt).toBeLessThan(4000)
 })
 
 test('probes at once when the guest says that its server is up', async () => {
@@ -80,7 +80,7 @@ test('probes at once when the guest says that its server is up', async () => {
   const startedAt = performance.now()
   const wake = new Promise((resolve) => setTimeout(resolve, 50))
   await waitForSshBanner({ port, intervalMs: 10_000, wake, signal: AbortSignal.timeout(5000) })
-  expect(performance.now() - startedAt).toBeLessThan(1000)
+  expect(performance.now() - startedAt).toBeLessThan(4000)
 })
 
 test('goes on when that promise fails, when nothing listens, and past a server of another kind', async () => {
