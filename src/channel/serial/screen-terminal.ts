@@ -21,6 +21,7 @@ export class ScreenTerminal {
     this.#feed = new ScreenFeed(terminal, hooks.onDrawn)
     terminal.onData((text) => this.isAnswering && !this.#isReplaying && hooks.onAnswer(text))
     keepWrapping(terminal)
+    boundCounts(terminal)
   }
 
   /** Loads the library, which costs those nothing who look at no screen. */
@@ -83,6 +84,23 @@ export class ScreenTerminal {
 
   resize(columns: number, rows: number): void {
     this.#terminal.resize(columns, rows)
+  }
+}
+
+/** What is done as often as a number says: lines inserted and deleted, scrolling up and down, tabs both ways, a character again. */
+const REPEATING = ['L', 'M', 'S', 'T', 'I', 'Z', 'b']
+/** More often than a screen has lines or columns. */
+const MOST_TIMES = 512
+
+/**
+ * The terminal does each as often as it is told to, which keeps this process for hours where a guest says a billion times. What
+ * nobody can mean is left out.
+ */
+function boundCounts(terminal: Terminal): void {
+  for (const final of REPEATING) {
+    terminal.parser.registerCsiHandler({ final }, ([count = 1]) => {
+      return typeof count === 'number' && count > MOST_TIMES
+    })
   }
 }
 

@@ -127,6 +127,7 @@ const CONSOLE = [
   '\x1b]8;;http://host/\x1b\\link',
   '\x1bP1$r0m\x1b\\',
   '\x1b[999999999;999999999H',
+  '\x1b[999999999S',
   '\x1b[?1049h\x1b[2J',
   '\x9b31m\x90\x9c',
   'progress 1\rprogress 2\n',

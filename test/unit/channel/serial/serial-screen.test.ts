@@ -36,6 +36,17 @@ describe('the screen', () => {
     expect(screen.text).toBe('20%\n\n\n\n  there')
   })
 
+  test('is not kept busy by a guest that wants something done a billion times', async () => {
+    const screen = await peer.serial.screen()
+    for (const final of ['L', 'M', 'S', 'T', 'I', 'Z', 'b']) await write(`x\x1b[999999999${final}`)
+    await write('\x1b[2J\x1b[Hafter')
+    await screen.waitFor('after')
+    // What a program may mean is done.
+    await write('\x1b[2;1Hlow\x1b[H\x1b[1S')
+    await screen.waitFor(/^low/)
+    expect(screen.text).toBe('low')
+  })
+
   test('comes back to what was there when a program leaves the alternate screen', async () => {
     const screen = await peer.serial.screen()
     await write('$ vi\r\n\x1b[?1049h\x1b[2J\x1b[Hediting')
