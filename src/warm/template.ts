@@ -145,10 +145,12 @@ async function buildTemplate(
     signal?.throwIfAborted()
     throw new FreezeFailure('the guest cannot be frozen', { cause: error })
   }
-  await copyOwn(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
+  // What another user's QEMU has written may be a link to what that user may not read.
+  const copy = user === undefined ? copyFile : copyWithoutLink
+  await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
   if (guest.machine.overlay === undefined) return
   const disk = join(building, FILES.disk)
-  await copyOwn(guest.machine.overlay, disk)
+  await copy(guest.machine.overlay, disk)
   // It is not to need the templates that it has come from.
   if (parent !== undefined && spec.image?.disk !== undefined) {
     await flattenOverlay({ path: disk, base: spec.image.disk, signal })
@@ -159,8 +161,8 @@ async function buildTemplate(
   await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
 }
 
-/** Copies a file, and not what a link leads to that another user, as whom QEMU runs, may have put in its place. */
-async function copyOwn(from: string, to: string): Promise<void> {
+/** Copies a file, and never what a link leads to. Only Linux has other users for QEMU, and files by their descriptors. */
+async function copyWithoutLink(from: string, to: string): Promise<void> {
   await using file = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW)
   // By its descriptor, so that holes stay, and a file system that shares blocks does.
   await copyFile(`/proc/self/fd/${file.fd}`, to)

@@ -14,11 +14,10 @@ test('GRUB boots by UEFI', async () => {
 test('iPXE, which is in the boot ROM of an e1000, runs a script by UEFI', async () => {
   await using vm = await launchVM({
     network: { model: 'e1000' },
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is iPXE that fills in the variable
-    netboot: netboot.ipxe('#!ipxe\necho by ${platform}, over HTTP.\nsleep 60', { via: 'http' }),
+    netboot: netboot.ipxe('#!ipxe\necho this is iPXE, over HTTP.\nsleep 60', { via: 'http' }),
     firmware: 'uefi',
   })
-  await expect(vm.serial).toSee('by efi, over HTTP', { timeout: '180s' })
+  await expect(vm.serial).toSee('this is iPXE, over HTTP', { timeout: '180s' })
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64', userClass: 'iPXE' })
 })
 
