@@ -111,6 +111,8 @@ function checkHttpBoot(options: VMOptions, netboot: NetbootOptions, report: Repo
   const got = `"${httpBoot}"`
   if (resolveFirmware(options, false).type !== 'uefi')
     report('netboot.httpBoot', `${got} without UEFI firmware`, "`firmware: 'uefi'` beside it")
+  if (options.kernel !== undefined)
+    report('netboot.httpBoot', `${got} beside \`kernel\``, 'one of both: QEMU hands a kernel over itself')
   if (options.boot !== undefined || options.bootOnce !== undefined)
     report('netboot.httpBoot', `${got} beside \`boot\``, 'one of both: it is what is booted first')
   if (http === false && !/^http:/.test(httpBoot))

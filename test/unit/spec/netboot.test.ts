@@ -76,6 +76,9 @@ test('what UEFI firmware fetches by itself has to be UEFI, and served, and first
     'netboot.httpBoot: got "ipxe.efi" beside `boot`; expected one of both: it is what is booted first',
     'netboot.httpBoot: got "ipxe.efi", and no `http` that serves it; expected `http: true`, or a URL',
   ])
+  expect(problems(served, { ...uefi, kernel: 'vmlinuz' })).toEqual([
+    'netboot.httpBoot: got "ipxe.efi" beside `kernel`; expected one of both: QEMU hands a kernel over itself',
+  ])
   expect(problems(served, { ...uefi, systemDisk: { bootIndex: 1 } })).toEqual([
     'netboot.httpBoot: got "ipxe.efi" beside a `bootIndex`; expected `once: true` beside it, or no `bootIndex`',
   ])
