@@ -20,6 +20,7 @@ export const ERROR_CODES = {
     kind: 'infrastructure',
     meaning: 'an image of the cache was to be removed while a running process uses it',
   },
+  CACHE_READ_ONLY: { kind: 'infrastructure', meaning: 'nothing can be written to the cache' },
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
   QEMU_TOO_OLD: { kind: 'infrastructure', meaning: 'the QEMU binary is older than the least tested version' },

@@ -23,13 +23,21 @@ export interface Entry {
 const LETTERS = { waits: 'w', starts: 's', runs: 'r', 'stands-by': 'b', kept: 'k', 'held-up': 'h' } as const
 /** A guest is seen in two states while it goes from one to the next: the later one counts. */
 const ORDER: readonly EntryState[] = ['held-up', 'waits', 'stands-by', 'starts', 'runs', 'kept']
-/** What is left of the 107 bytes of a socket's name. */
+/** So that the name of an entry's file stays readable. */
 const LONGEST_NAME = 20
 
-/** A lock is held under this name for as long as the guest is in that state: the name is all that is known of it. */
+/** Returns the name of the file that stands for the guest while it is in that state: all that others know of it. */
 export function formatEntry(entry: Entry): string {
   const { ticket, state, party, claimMiB, mostMiB, qemuPid = 0, name } = entry
-  return [ticket, LETTERS[state], party, claimMiB, mostMiB, qemuPid, name.slice(0, LONGEST_NAME)].join('-')
+  return [
+    ticket,
+    LETTERS[state],
+    party,
+    claimMiB,
+    mostMiB,
+    qemuPid,
+    name.slice(0, LONGEST_NAME).replaceAll(/[/~\0]/g, '_'),
+  ].join('-')
 }
 
 /** Gives the guests that the names tell of, whoever came first first. */

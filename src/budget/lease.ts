@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto'
-import type { ProcessLock } from '../common/process-lock.js'
+import type { ProcessLock } from '../common/locks/folder-lock.js'
 import { type Entry, formatEntry } from './entry.js'
 import { enterGuest } from './ledger.js'
 import { type GuestKind, learnUsage } from './usage.js'
@@ -85,11 +84,4 @@ export class Lease {
     await this.#lock.release()
     await this.#uses.onRelease?.()
   }
-}
-
-/** Who comes later has a later one: the clock is the same for all processes of a host. */
-export function drawTicket(): string {
-  const microseconds = process.hrtime.bigint() / 1000n
-  const random = randomBytes(4).readUInt32BE() % 36 ** 4
-  return microseconds.toString(36).padStart(10, '0') + random.toString(36).padStart(4, '0')
 }

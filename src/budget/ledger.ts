@@ -1,56 +1,66 @@
 import { createHash } from 'node:crypto'
-import { userInfo } from 'node:os'
-import {
-  knock,
-  listLockNames,
-  type ProcessLock,
-  takeProcessLock,
-  tryProcessLock,
-} from '../common/process-lock.js'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import type { ProcessLock } from '../common/locks/folder-lock.js'
+import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
+import { takeProcessLock } from '../common/locks/process-lock.js'
+import { openRuntimeDir } from '../common/locks/runtime-dir.js'
 import { type Entry, formatEntry, parseEntries } from './entry.js'
 
-/** How often it is looked whether the ledger is free, and how long it can be in use at most by one that works, milliseconds. */
+/** How often a process looks whether the ledger is free, and the longest time that a process which runs can keep it, milliseconds. */
 const LOOK_MS = 3
 const PATIENCE_MS = 3000
-const IS_SHARED = process.platform === 'linux'
-
-/** What the guests of this process are, where processes cannot see each other's. */
-const own = new Map<string, (() => void) | undefined>()
+/** The longest path that a unix socket can have (unix(7)). */
+const SOCKET_PATH_MOST = 107
 
 /**
- * All guests of this user on this host. Each is a lock whose name tells all of it: the kernel drops it when its holder
- * ends in whatever way, so that there is nothing that could be stale. Elsewhere than in Linux a process sees its own.
+ * Returns all guests of this user on this host. Each is a file whose name has all of it, in a folder that only this user can enter; one
+ * whose process has ended is removed. Empty where this user has no such folder: then the host's free memory is all there is to go by.
  */
 export function readLedger(): Entry[] {
-  const beginning = ledgerName('lease')
-  if (!IS_SHARED) return parseEntries([...own.keys()])
-  try {
-    return parseEntries(listLockNames(beginning).map((name) => name.slice(beginning.length)))
-  } catch {
-    return [] // a container may hide the list: then there is nothing to go by but the memory that is free
+  const folder = openLedger()
+  if (folder === undefined) return []
+  const names: string[] = []
+  for (const file of listFiles(folder)) {
+    const [name = '', holder] = file.split('~')
+    if (holder === undefined) continue
+    const liveness = livenessOf(holder)
+    if (liveness === 'alive') names.push(name)
+    else if (liveness === 'dead') removeEntry(folder, name, file)
   }
+  return parseEntries(names)
 }
 
-/** Enters a guest. `onKnock` is called when somebody else wants its room. */
+/** Enters a guest. `onKnock` is called when another process needs its memory. */
 export async function enterGuest(entry: Entry, onKnock?: () => void): Promise<ProcessLock> {
-  const name = formatEntry(entry)
-  if (!IS_SHARED) {
-    own.set(name, onKnock)
-    return { release: async () => void own.delete(name) }
+  return enterName(formatEntry(entry), onKnock)
+}
+
+/** Enters a guest by the text that stands for it, as {@link formatEntry} writes it. */
+export async function enterName(name: string, onKnock?: () => void): Promise<ProcessLock> {
+  const folder = openLedger()
+  if (folder === undefined) return { release: async () => {} }
+  const file = `${name}~${currentProcess()}`
+  const knocks = onKnock === undefined ? undefined : await listenForKnocks(folder, name, onKnock)
+  writeFileSync(join(folder, file), '', { mode: 0o600 })
+  return {
+    release: async () => {
+      rmSync(join(folder, file), { force: true })
+      knocks?.close()
+    },
   }
-  // No two have the same ticket, so that this is free unless somebody wants to be in the way.
-  return (await tryProcessLock(nameOf(entry), onKnock)) ?? { release: async () => {} }
 }
 
-/** The name of the lock that stands for a guest. */
-export function nameOf(entry: Entry): string {
-  return ledgerName('lease') + formatEntry(entry)
-}
-
-/** Asks a guest that stands by to make room. */
-export async function askToGiveWay(entry: Entry): Promise<void> {
-  if (IS_SHARED) await knock(nameOf(entry))
-  else own.get(formatEntry(entry))?.()
+/** Asks a standby to give up its memory. */
+export function askToGiveWay(entry: Entry): Promise<void> {
+  const folder = openLedger()
+  return new Promise((resolve) => {
+    if (folder === undefined) return resolve()
+    const socket = connect(socketPath(folder, formatEntry(entry)))
+    socket.once('connect', () => socket.destroy()).once('error', () => {})
+    socket.once('close', () => resolve())
+  })
 }
 
 /**
@@ -60,7 +70,7 @@ export async function askToGiveWay(entry: Entry): Promise<void> {
 export async function withLedger<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   const patience = AbortSignal.timeout(PATIENCE_MS)
   const either = signal === undefined ? patience : AbortSignal.any([patience, signal])
-  const lock = await takeProcessLock(ledgerName('ledger'), { signal: either, intervalMs: LOOK_MS }).catch(
+  const lock = await takeProcessLock(`ledger${poolSuffix()}`, { signal: either, intervalMs: LOOK_MS }).catch(
     () => undefined,
   )
   try {
@@ -71,9 +81,48 @@ export async function withLedger<T>(work: () => Promise<T>, signal: AbortSignal 
   }
 }
 
-/** Processes with the same `WITHVM_POOL` share a ledger; else all of this user's do. */
-function ledgerName(what: 'lease' | 'ledger'): string {
+/** Processes with the same `WITHVM_POOL` share a ledger; without one, all processes of this user do. */
+function openLedger(): string | undefined {
+  return openRuntimeDir(`leases${poolSuffix()}`)
+}
+
+function poolSuffix(): string {
   const pool = process.env.WITHVM_POOL ?? ''
-  const mark = pool === '' ? '' : `.${createHash('sha256').update(pool).digest('hex').slice(0, 4)}`
-  return `${what}-${process.getuid?.() ?? userInfo().username}${mark}-`
+  return pool === '' ? '' : `-${digest(pool).slice(0, 8)}`
+}
+
+/** Resolves to undefined where the path of the socket would be too long: then this guest is not asked. */
+function listenForKnocks(folder: string, name: string, onKnock: () => void) {
+  return new Promise<{ close: () => void } | undefined>((resolve) => {
+    const path = socketPath(folder, name)
+    if (Buffer.byteLength(path) > SOCKET_PATH_MOST) return resolve(undefined)
+    const server = createServer((socket) => {
+      socket.destroy()
+      onKnock()
+    })
+    server.unref()
+    server.once('error', () => resolve(undefined))
+    server.listen(path, () => resolve({ close: () => void server.close() }))
+  })
+}
+
+function socketPath(folder: string, name: string): string {
+  return join(folder, `${digest(name).slice(0, 16)}.sock`)
+}
+
+function removeEntry(folder: string, name: string, file: string): void {
+  rmSync(join(folder, file), { force: true })
+  rmSync(socketPath(folder, name), { force: true })
+}
+
+function listFiles(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }

@@ -1,6 +1,7 @@
-import type { Entry } from './entry.js'
-import { drawTicket, Lease } from './lease.js'
-import { enterGuest, nameOf, readLedger, withLedger } from './ledger.js'
+import { drawTicket } from '../common/locks/folder-lock.js'
+import { type Entry, formatEntry } from './entry.js'
+import { Lease } from './lease.js'
+import { enterGuest, readLedger, withLedger } from './ledger.js'
 import { readLimits } from './limits.js'
 import { currentParty } from './party.js'
 import { findRoom } from './room.js'
@@ -83,9 +84,9 @@ export async function enterHeldUp(name: string): Promise<Lease> {
   return new Lease(entry, await enterGuest(entry))
 }
 
-/** The name of a lock under which another process can keep the place of a guest that is left to it. */
+/** Returns the text with which another process, to which the guest is left, can enter it in the ledger ({@link enterName}). */
 export function namePlaceKept({ entry }: Lease): string {
-  return nameOf({ ...entry, ticket: drawTicket(), state: 'kept' })
+  return formatEntry({ ...entry, ticket: drawTicket(), state: 'kept' })
 }
 
 function newEntry(state: Entry['state'], name: string, claim: Claim): Entry {

@@ -1,7 +1,8 @@
+import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { basename, join } from 'node:path'
-import { tryProcessLock } from '../common/process-lock.js'
+import { tryProcessLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
 import { TTY_SOCKET } from '../vm/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -39,7 +40,7 @@ export async function openConsole(name: string): Promise<number> {
 }
 
 async function readTail(path: string): Promise<Buffer> {
-  const file = await open(path)
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
     const { size } = await file.stat()
     const from = Math.max(0, size - SHOWN_BYTES)

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SshClient } from '../channel/ssh/ssh-client.js'
+import { readSmallFile } from '../common/files/read-small-file.js'
 import { vmError } from '../errors.js'
 import type { RunningGuest } from '../vm/running-guests.js'
 import { findGuest } from './find-guest.js'
@@ -15,6 +16,7 @@ export interface SshFlags {
 /** How long a guest that runs may take to let somebody in, milliseconds: also under emulation, on a busy host. */
 const LOGIN_MS = 30_000
 const SSH_PORT = 22
+const KEY_MOST_BYTES = 64 * 1024
 
 /** `withvm ssh`: a shell in a guest that runs, or one command. Gives its exit code. */
 export async function openSsh(name: string, command: readonly string[], flags: SshFlags): Promise<number> {
@@ -47,7 +49,10 @@ function sshPort({ name, kept, ports }: RunningGuest): number {
 
 async function readKey(guest: RunningGuest, { identity }: SshFlags): Promise<Buffer> {
   try {
-    return await readFile(identity ?? join(guest.dir, 'id_ed25519'))
+    if (identity !== undefined) return await readFile(identity)
+    const key = await readSmallFile(join(guest.dir, 'id_ed25519'), KEY_MOST_BYTES)
+    if (key === undefined) throw new Error(`no key in ${guest.dir}`)
+    return Buffer.from(key)
   } catch (cause) {
     throw vmError('SSH_AUTH_FAILED', {
       summary: `The guest '${guest.name}' cannot be logged in to: ${identity === undefined ? 'its run made no key' : 'the key cannot be read'}.`,
@@ -60,7 +65,7 @@ async function readKey(guest: RunningGuest, { identity }: SshFlags): Promise<Buf
 
 /** The key that the run gave to the guest; undefined for a guest that made its own. */
 async function readHostKey({ dir }: RunningGuest): Promise<Buffer | undefined> {
-  const line = await readFile(join(dir, 'known_hosts'), 'utf8').catch(() => undefined)
+  const line = await readSmallFile(join(dir, 'known_hosts'), KEY_MOST_BYTES)
   const blob = line?.trim().split(' ')[2]
   return blob === undefined ? undefined : Buffer.from(blob, 'base64')
 }

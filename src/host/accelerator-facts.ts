@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
-import { takeProcessLock } from '../common/process-lock.js'
+import { takeProcessLock } from '../common/locks/process-lock.js'
 import { digestOf, type HostCache } from './host-cache.js'
 import { judgeKvmProbe, type KvmVerdict } from './kvm-verdict.js'
 import { type AcceleratorName, type ProbeOutcome, runProbe } from './probe.js'

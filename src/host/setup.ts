@@ -1,4 +1,4 @@
-import { takeProcessLock } from '../common/process-lock.js'
+import { takeProcessLock } from '../common/locks/process-lock.js'
 import { type VMError, vmError } from '../errors.js'
 import { findPrivilege, installPackages, type Privilege } from './apt-install.js'
 import { type Distribution, installCommand, readDistribution } from './distribution.js'

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
-import { findLockRealm, type ProcessLock, takeProcessLock, tryProcessLock } from '../common/process-lock.js'
+import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { keepTouched } from '../common/locks/heartbeat.js'
+import { waitForLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
+import { newBuildPath, sweepBuilds, tryEntryLock } from './entry-lock.js'
+import { type CacheFolder, isWhole, readEntrySums, renameFlushed, writeManifest } from './entry-manifest.js'
 import { toDiskError } from './run-tool.js'
 
 export interface CacheEntryOptions {
@@ -25,84 +27,67 @@ export interface CacheEntryOptions {
   readonly onWait?: () => void
 }
 
-interface FileRecord {
-  readonly bytes: number
-  /** Of files that are read whole within a moment: bigger ones have none in `templates`. */
-  readonly sha256?: string | undefined
-  /** When the file was last changed, by the file system's own account: nothing that writes to it can hide. */
-  readonly changedNs: string
-}
-
-interface Manifest {
-  readonly origin?: string | undefined
-  readonly files: Readonly<Record<string, FileRecord>>
-}
-
-const MANIFEST = 'manifest.json'
-/** What is hashed each time that an entry of `templates` is opened takes a few milliseconds. */
-const SMALL_BYTES = 4 * 1024 ** 2
-
-type CacheFolder = 'images' | 'templates'
-
 /**
- * Gives the directory of a finished entry, and builds it first if there is none or one of its files has not
- * the size it was built with. One builder works at a time; a killed builder's remains are removed by the next.
+ * Returns the directory of a finished entry, and builds it first if there is none or one of its files is not as it was built. One
+ * builder works at a time, also among the containers and hosts that share the cache; the remains of a killed builder are removed by the next.
+ * An entry that is whole is never replaced: guests may use it.
  *
- * @throws {InfrastructureError} NO_SPACE when the disk is full, and whatever `build` throws.
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; CACHE_READ_ONLY when nothing can be written to the cache; and whatever
+ *   `build` throws.
  */
 export async function openCacheEntry(options: CacheEntryOptions): Promise<string> {
-  const { cacheDir, sharedCacheDir, name, inputs, folder = 'images' } = options
-  const images = join(cacheDir, folder)
+  const { cacheDir, sharedCacheDir, name, inputs, folder = 'images', signal, onWait } = options
+  const root = join(cacheDir, folder)
   const entry = nameEntry(name, inputs)
-  const dir = join(images, entry)
+  const dir = join(root, entry)
   if (sharedCacheDir !== undefined) {
     const shared = join(sharedCacheDir, folder, entry)
-    if (await isWhole(shared, folder)) return shared
+    if (await isWhole(shared, folder, root)) return shared
   }
-  if (await isWhole(dir, folder)) return dir
-  const lock = await takeProcessLock(lockName(images, entry), {
-    signal: options.signal,
-    onWait: options.onWait,
-  })
+  if (await isWhole(dir, folder, root)) return dir
   try {
-    if (await isWhole(dir, folder)) return dir
-    await mkdir(images, { recursive: true })
-    await sweepBuilds(images, entry)
-    await buildEntry(images, entry, options)
-    return dir
+    await makeRoot(root, folder)
+    const lock = await waitForLock(() => tryEntryLock(root, entry), { signal, onWait })
+    try {
+      if (await isWhole(dir, folder, root)) return dir
+      await sweepBuilds(root)
+      await buildEntry(root, entry, options)
+      return dir
+    } finally {
+      await lock.release()
+    }
   } catch (error) {
-    throw toCacheError(error, name, images)
-  } finally {
-    await lock.release()
+    throw toCacheError(error, name, root)
   }
 }
 
-function toCacheError(error: unknown, name: string, images: string): unknown {
+/** Templates have the RAM of guests, and with it their secrets. */
+async function makeRoot(root: string, folder: CacheFolder): Promise<void> {
+  await mkdir(root, { recursive: true, mode: folder === 'templates' ? 0o700 : 0o777 })
+  if (folder !== 'templates') return
+  const { mode, uid } = await stat(root)
+  // Another user's QEMU has to pass through.
+  if (uid === process.geteuid?.() && (mode & 0o066) !== 0) await chmod(root, mode & 0o711)
+}
+
+function toCacheError(error: unknown, name: string, root: string): unknown {
   const { code, message, path } = error as NodeJS.ErrnoException
   const isRefused = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].includes(code ?? '')
-  if (!isRefused || !(images.startsWith(`${path}`) || path?.startsWith(images))) {
-    return toDiskError(error, `building the image ${name} in ${images}`)
+  if (!isRefused || !(root.startsWith(`${path}`) || path?.startsWith(root))) {
+    return toDiskError(error, `building ${name} in ${root}`)
   }
-  return vmError('IMAGE_BUILD_FAILED', {
-    summary: `The image ${name} cannot be built: nothing can be written to ${images}.`,
+  return vmError('CACHE_READ_ONLY', {
+    summary: `'${name}' cannot be stored: nothing can be written to ${root}.`,
     got: message,
     hint: 'Point WITHVM_CACHE at a folder that this user may write to.',
     cause: error,
   })
 }
 
-/** Where a finished entry comes from, as it was told when it was made. Undefined where nothing was. */
-export async function readEntryOrigin(dir: string): Promise<string | undefined> {
-  return (JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest).origin
-}
-
 /** Changes with the content of a finished entry of `images`. */
 export async function readEntryIdentity(dir: string): Promise<string> {
-  const { files } = JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
-  return hashInputs(Object.entries(files).map(([file, { sha256 }]) => [file, sha256]))
+  return hashInputs(await readEntrySums(dir))
 }
-
-const FOREIGN_BUILD_MS = 60 * 60 * 1000
 
 /** The name of the entry's directory. */
 export function nameEntry(name: string, inputs: unknown): string {
@@ -114,120 +99,58 @@ export function hashInputs(inputs: unknown): string {
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
 }
 
-async function buildEntry(images: string, entry: string, options: CacheEntryOptions): Promise<void> {
-  const building = join(images, `.build-${findLockRealm()}-${entry}-${process.pid}-${Date.now()}`)
-  await mkdir(building)
+async function buildEntry(root: string, entry: string, options: CacheEntryOptions): Promise<void> {
+  const { folder = 'images', build, signal, origin } = options
+  const building = newBuildPath(root, entry)
+  await mkdir(building, { mode: folder === 'templates' ? 0o700 : 0o777 })
+  const heartbeat = keepTouched(building)
   try {
-    await options.build(building)
-    options.signal?.throwIfAborted()
-    await writeManifest(building, options)
-    await rm(join(images, entry), { recursive: true, force: true })
-    await rename(building, join(images, entry))
+    await build(building)
+    signal?.throwIfAborted()
+    await writeManifest(building, folder, origin)
+    await publish({ root, entry, building, folder })
   } catch (error) {
-    // Where containers share a cache, another may have been faster: its entry is as good.
-    if (!(await isWhole(join(images, entry), options.folder ?? 'images'))) throw error
+    // Another host or container may have been faster after all: its entry is as good.
+    if (!(await isWhole(join(root, entry), folder, root))) throw error
   } finally {
+    heartbeat.stop()
     await rm(building, { recursive: true, force: true })
   }
 }
 
-/**
- * Removes what killed builders left. A build of another entry is left alone while its builder holds its
- * lock; this entry's lock is ours, so what lies here of it is dead. Of a container whose locks cannot be seen
- * from here, only what is older than any build takes.
- */
-async function sweepBuilds(images: string, own: string): Promise<void> {
-  for (const file of await readdir(images)) {
-    const [, realm, entry, startedAt] = /^\.build-([0-9a-f]{6})-(.+)-\d+-(\d+)$/.exec(file) ?? []
-    if (entry === undefined) continue
-    if (realm !== findLockRealm()) {
-      if (Number(startedAt) < Date.now() - FOREIGN_BUILD_MS) {
-        await rm(join(images, file), { recursive: true, force: true })
-      }
-      continue
-    }
-    const lock: ProcessLock | undefined =
-      entry === own ? { release: async () => {} } : await tryEntryLock(images, entry)
-    if (lock === undefined) continue
+interface Build {
+  readonly root: string
+  readonly entry: string
+  readonly building: string
+  readonly folder: CacheFolder
+}
+
+/** Brings what was built to its place, unless another builder has put a whole entry there: guests may use it already. */
+async function publish({ root, entry, building, folder }: Build): Promise<void> {
+  const dir = join(root, entry)
+  for (;;) {
+    if (await isWhole(dir, folder, root)) return
     try {
-      await rm(join(images, file), { recursive: true, force: true })
-    } finally {
-      await lock.release()
+      return await renameFlushed(building, dir)
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
     }
+    await moveAside({ root, entry, folder })
   }
 }
 
-/**
- * Takes the lock of an entry of `images` if nobody builds it: what its builders have left beside it is then nobody's.
- */
-export function tryEntryLock(images: string, entry: string): Promise<ProcessLock | undefined> {
-  return tryProcessLock(lockName(images, entry))
-}
-
-/** Two caches may hold the same entry: the lock is of this directory's. */
-function lockName(images: string, entry: string): string {
-  return `image-${hashInputs([resolve(images), entry])}`
-}
-
-/** Whether an entry has all of its files as they were built. What is on this host for good is looked at more closely. */
-async function isWhole(dir: string, folder: CacheFolder): Promise<boolean> {
-  try {
-    const manifest = JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
-    const checks = Object.entries(manifest.files).map(async ([file, record]) => {
-      const path = join(dir, file)
-      const found = await stat(path, { bigint: true })
-      if (!found.isFile() || Number(found.size) !== record.bytes) return false
-      if (folder === 'images') return true
-      if (String(found.ctimeNs) !== record.changedNs) return false
-      return record.bytes > SMALL_BYTES || (await hashFile(path)) === record.sha256
-    })
-    return (await Promise.all(checks)).every(Boolean)
-  } catch {
-    return false
+/** Removes an entry that is not whole. It is looked at once more where nobody finds it: it may have become whole in between. */
+async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Promise<void> {
+  const [dir, aside] = [join(root, entry), newBuildPath(root, entry)]
+  await rename(dir, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  if (await isWhole(aside, folder, root)) {
+    const isBack = await rename(aside, dir).then(
+      () => true,
+      () => false, // then another has come
+    )
+    if (isBack) return
   }
-}
-
-async function writeManifest(
-  dir: string,
-  { folder = 'images', origin }: Pick<CacheEntryOptions, 'folder' | 'origin'>,
-): Promise<void> {
-  const files: Record<string, FileRecord> = {}
-  for (const file of await listFiles(dir)) {
-    const { size, ctimeNs } = await stat(file, { bigint: true })
-    const isHashed = folder === 'images' || Number(size) <= SMALL_BYTES
-    files[relative(dir, file)] = {
-      bytes: Number(size),
-      sha256: isHashed ? await hashFile(file) : undefined,
-      changedNs: String(ctimeNs),
-    }
-    if (isHashed) await syncFile(file)
-  }
-  const path = join(dir, MANIFEST)
-  await writeFile(path, `${JSON.stringify({ origin, files } satisfies Manifest, undefined, 2)}\n`)
-  await syncFile(path)
-}
-
-/** A power cut after the rename must not leave an entry whose sizes are right and whose blocks are not. */
-async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-async function listFiles(dir: string): Promise<string[]> {
-  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort()
-}
-
-/** The sha256 of a file, in hexadecimal. */
-export async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
-  return hash.digest('hex')
+  await rm(aside, { recursive: true, force: true })
 }

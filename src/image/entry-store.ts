@@ -1,7 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findLockRealm, tryProcessLock } from '../common/process-lock.js'
+import { keepTouched } from '../common/locks/heartbeat.js'
+import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
+import { newBuildPath } from './entry-lock.js'
 
 /** Beside the entries of a folder of the cache: for each a folder with a file for each process that uses it. */
 const USERS = '.users'
@@ -29,14 +30,18 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
     const now = new Date()
     await utimes(folder, now, now)
     if (used.has(folder)) return
-    const marker = `${findLockRealm()}-${randomBytes(6).toString('hex')}`
-    // The lock goes with the process, in whatever way that ends.
-    await tryProcessLock(lockName(marker))
-    await writeFile(join(folder, marker), '')
+    const marker = join(folder, currentProcess())
+    await writeFile(marker, '')
+    keepTouched(marker)
     used.add(folder)
   } catch {
     // A cache that cannot be written to is not tidied up either.
   }
+}
+
+/** Removes an entry that cannot be used, unless another process uses it. Returns whether it is gone. */
+export function discardEntry(root: string, name: string): Promise<boolean> {
+  return remove(root, name, currentProcess())
 }
 
 /** All entries of a folder, the one that was used last first. */
@@ -90,9 +95,9 @@ async function inspect(root: string, name: string): Promise<EntryInfo> {
 }
 
 /** Moves it out of sight first: who looks for it then makes it anew, and who has marked it before gets it back. */
-async function remove(root: string, name: string): Promise<boolean> {
-  if (await hasUsers(root, name)) return false
-  const away = join(root, `.build-${findLockRealm()}-${name}-${process.pid}-${Date.now()}`)
+async function remove(root: string, name: string, except?: string): Promise<boolean> {
+  if (await hasUsers(root, name, except)) return false
+  const away = newBuildPath(root, name)
   try {
     await rename(join(root, name), away)
   } catch (error) {
@@ -100,38 +105,33 @@ async function remove(root: string, name: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true
     throw error
   }
-  if (await hasUsers(root, name)) {
+  if (await hasUsers(root, name, except)) {
     await rename(away, join(root, name)).catch(() => rm(away, { recursive: true, force: true }))
     return false
   }
   await rm(away, { recursive: true, force: true })
-  await rm(join(root, USERS, name), { recursive: true, force: true })
+  if (except === undefined) await rm(join(root, USERS, name), { recursive: true, force: true })
   return true
 }
 
-/** Those of processes that have ended are removed. Of another container's it cannot be told: they count for a day. */
-async function hasUsers(root: string, name: string): Promise<boolean> {
+/** For how long a process of another host or container counts as alive without touching its marker, milliseconds. */
+const FOREIGN_USER_MS = 60 * 60_000
+
+/** Whether a process that is alive, but not `except`, uses an entry. The markers of dead processes are removed. */
+async function hasUsers(root: string, name: string, except?: string): Promise<boolean> {
   const folder = join(root, USERS, name)
   let found = false
   for (const marker of await readdir(folder).catch(() => [])) {
-    if (await isAlive(folder, marker)) found = true
+    if (marker === except) continue
+    if (await isAlive(join(folder, marker), marker)) found = true
     else await rm(join(folder, marker), { force: true })
   }
   return found
 }
 
-const FOREIGN_MS = 24 * 60 * 60 * 1000
-
-async function isAlive(folder: string, marker: string): Promise<boolean> {
-  if (!marker.startsWith(`${findLockRealm()}-`)) {
-    const { mtimeMs } = await stat(join(folder, marker))
-    return mtimeMs > Date.now() - FOREIGN_MS
-  }
-  const lock = await tryProcessLock(lockName(marker))
-  await lock?.release()
-  return lock === undefined
-}
-
-function lockName(marker: string): string {
-  return `cache-user-${marker}`
+async function isAlive(path: string, identity: string): Promise<boolean> {
+  const liveness = livenessOf(identity)
+  if (liveness !== 'unknown') return liveness === 'alive'
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }))
+  return mtimeMs > Date.now() - FOREIGN_USER_MS
 }

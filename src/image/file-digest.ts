@@ -1,6 +1,7 @@
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hashFile, hashInputs } from './cache.js'
+import { hashInputs } from './cache.js'
+import { hashFile } from './entry-manifest.js'
 
 /** Beside the images: a file for each whose digest is known. */
 const DIGESTS = '.digests'

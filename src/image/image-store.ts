@@ -1,10 +1,12 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { processScope } from '../common/locks/process-identity.js'
 import { nearestNames } from '../common/nearest-name.js'
-import { findLockRealm } from '../common/process-lock.js'
 import { vmError } from '../errors.js'
 import { parseMemorySize } from '../spec/units.js'
-import { nameEntry, openCacheEntry, readEntryOrigin, tryEntryLock } from './cache.js'
+import { nameEntry, openCacheEntry } from './cache.js'
+import { tryEntryLock } from './entry-lock.js'
+import { readEntryOrigin } from './entry-manifest.js'
 import { type EntryInfo, listEntries, markEntryUsed, pruneEntries, removeEntries } from './entry-store.js'
 
 /** What all images of this user's cache may take on the disk, unless `WITHVM_IMAGES_SIZE` says otherwise. */
@@ -55,7 +57,7 @@ export async function openStoredImage(options: StoredImageOptions): Promise<stri
   const dir = await openCacheEntry({
     ...options,
     build: async (building) => {
-      await build(building, join(images, `${PARTIAL}${findLockRealm()}-${entry}`))
+      await build(building, join(images, `${PARTIAL}${processScope()}-${entry}`))
       isNew = true
     },
   })
@@ -107,14 +109,14 @@ function readMostBytes(): number {
   return parseMemorySize(process.env.WITHVM_IMAGES_SIZE) ?? DEFAULT_MOST_BYTES
 }
 
-/** Those of another container, whose locks cannot be seen from here, are left alone for a week. */
+/** A download of another host or container is left alone for a week. */
 async function sweepPartials(images: string, leastAgeMs: number): Promise<void> {
   for (const file of await readdir(images).catch(() => [])) {
     if (!file.startsWith(PARTIAL)) continue
-    const [realm = '', ...rest] = file.slice(PARTIAL.length).split('-')
+    const [scope = '', ...rest] = file.slice(PARTIAL.length).split('-')
     const path = join(images, file)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    const isOurs = realm === findLockRealm()
+    const isOurs = scope === processScope()
     if (Date.now() - mtimeMs < (isOurs ? leastAgeMs : PARTIAL_MS)) continue
     const lock = await tryEntryLock(images, rest.join('-'))
     if (lock === undefined) continue

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { withReserved } from '../budget/party.js'
 import { reserveRoom } from '../budget/take-lease.js'
@@ -24,8 +25,8 @@ import { resolveKeepMs } from '../vm/keep.js'
 import { makeLayerBy } from '../vm/layer.js'
 import type { MachineHost } from '../vm/machine.js'
 import { listNeeds, requireReach } from '../vm/reach.js'
+import { sweepDeadWorkspaces } from '../vm/sweep.js'
 import type { VM } from '../vm/vm.js'
-import { sweepDeadWorkspaces } from '../vm/workspace.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions, type Runner } from './check-options.js'
@@ -96,7 +97,7 @@ interface LaunchPlan {
   /** Those that were given, with what else is known. */
   readonly options: VMOptions<VM>
   /** What dead runs have left is removed meanwhile. */
-  readonly swept: Promise<void>
+  readonly swept: Promise<unknown>
 }
 
 async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
@@ -107,7 +108,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
-  const swept = sweepOnce(options.tmpdir)
+  const swept = sweepOnce(options.tmpdir, runner.user)
   const { spec, host } = await planMachine(options, runner, log)
   if (notCarriedOver.length > 0) {
     log(
@@ -185,12 +186,20 @@ const makeLayerAs = (user: HostUser | undefined) =>
     return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
   })
 
-const swept = new Map<string | undefined, Promise<void>>()
+const swept = new Map<string, Promise<unknown>>()
+/** A start waits no longer than this for the sweep, which then goes on by itself, milliseconds. */
+const SWEEP_MS = 2000
 
-/** Looks once in a process for what dead runs have left. */
-function sweepOnce(tmpdir: string | undefined): Promise<void> {
-  const sweeping = swept.get(tmpdir) ?? sweepDeadWorkspaces(tmpdir)
-  swept.set(tmpdir, sweeping)
+/** Removes what dead runs have left, once in a process for each folder and user. */
+function sweepOnce(tmpdir: string | undefined, user: HostUser | undefined): Promise<unknown> {
+  const key = `${tmpdir} ${user?.uid}`
+  const known = swept.get(key)
+  if (known !== undefined) return known
+  const sweeping = Promise.race([
+    sweepDeadWorkspaces(tmpdir, user),
+    sleep(SWEEP_MS, undefined, { ref: false }),
+  ])
+  swept.set(key, sweeping)
   return sweeping
 }
 

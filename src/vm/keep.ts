@@ -3,7 +3,8 @@ import { formatDuration, parseDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Machine } from './machine.js'
-import { guestName, KEPT_FILE, type KeptRecord, TTY_SOCKET } from './running-guests.js'
+import { KEPT_FILE } from './run-folder.js'
+import { guestName, type KeptRecord, TTY_SOCKET } from './running-guests.js'
 import type { Session } from './session.js'
 
 /** A guest that goes on without the process that started it, until somebody stops it or its time is up. */

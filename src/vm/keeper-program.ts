@@ -1,16 +1,19 @@
 // The program that outlives a test process: started by `keeper.ts`, in a session of its own.
-import { rm } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { tryProcessLock } from '../common/process-lock.js'
-import { endQemu, findQemuOf } from './running-guests.js'
-import { keeperLockName } from './workspace.js'
+import { enterName } from '../budget/ledger.js'
+import { removeTree } from '../common/files/remove-tree.js'
+import { keepTouched } from '../common/locks/heartbeat.js'
+import { currentProcess } from '../common/locks/process-identity.js'
+import { endQemu, findQemuOf } from './qemu-of-folder.js'
+import { KEEPER_FILE } from './run-folder.js'
 
 /** What the test process writes to its keeper, a line of JSON each. */
 export type KeeperOrder =
   | { readonly watch: readonly string[] }
-  /** From now on the guest is the keeper's, for so many milliseconds, and with it the lock that is its place in the budget. */
+  /** From now on the guest is the keeper's, for so many milliseconds, and with it its entry in the ledger of the budget. */
   | { readonly keepMs: number; readonly place: string }
 
 /** What the keeper answers to each order. */
@@ -29,10 +32,13 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
   if ('watch' in order) {
     folders = order.watch
     // As long as this process lives, a sweep leaves the folders alone.
-    await Promise.all(folders.map((folder) => tryProcessLock(keeperLockName(basename(folder)))))
+    for (const folder of folders) {
+      await writeFile(join(folder, KEEPER_FILE), currentProcess(), { flag: 'wx', mode: 0o600 })
+    }
     return 'watching'
   }
-  await tryProcessLock(order.place)
+  await enterName(order.place)
+  for (const folder of folders) keepTouched(folder)
   endsAt = performance.now() + order.keepMs
   return 'kept'
 }
@@ -55,5 +61,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 if (endsAt !== undefined) await untilOver()
 const pid = await findQemuOf(folders)
 if (pid !== undefined) await endQemu(pid, folders, endsAt === undefined ? 'at-once' : 'orderly')
-for (const folder of folders) await rm(folder, { recursive: true, force: true })
+for (const folder of folders) await removeTree(folder)
 process.exit()

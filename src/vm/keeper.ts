@@ -59,7 +59,7 @@ export class Keeper {
 
   /**
    * Gives the guest to the keeper.
-   * @param place the lock by which the keeper holds the guest's place in the budget.
+   * @param place the text with which the keeper enters the guest in the ledger of the budget.
    */
   async takeOver(place: string): Promise<void> {
     await this.#tell({ keepMs: this.keepMs, place }, 'kept')

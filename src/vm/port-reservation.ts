@@ -1,4 +1,5 @@
-import { type ProcessLock, tryProcessLock } from '../common/process-lock.js'
+import type { ProcessLock } from '../common/locks/folder-lock.js'
+import { tryProcessLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
 import type { PortForward } from '../spec/machine-spec.js'
 

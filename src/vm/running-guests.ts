@@ -1,11 +1,23 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { findLockRealm, takeProcessLock } from '../common/process-lock.js'
-import { keeperLockName, workspaceName } from './workspace.js'
+import { readSmallFile } from '../common/files/read-small-file.js'
+import { removeTree } from '../common/files/remove-tree.js'
+import { livenessOf } from '../common/locks/process-identity.js'
+import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
+import {
+  isInScope,
+  isPrivateFolder,
+  KEEPER_FILE,
+  KEPT_FILE,
+  ownerOfFolder,
+  readKeeperLiveness,
+} from './run-folder.js'
 
-/** In the folder of a kept guest: what {@link KeptRecord} says. */
-export const KEPT_FILE = 'kept.json'
+/** How long the keeper of a guest may take to remove its folder, milliseconds. Measured: 300. */
+const KEEPER_MS = 5000
+const RECORD_MOST_BYTES = 64 * 1024
+
 /** The socket on which the QEMU of a kept guest serves its serial console, to one at a time. */
 export const TTY_SOCKET = 'tty.sock'
 
@@ -41,9 +53,6 @@ export interface RunningGuest {
   readonly kept: KeptRecord | undefined
 }
 
-/** How long QEMU is given to close its disks, milliseconds. Measured: 5. */
-const PATIENCE_MS = 2000
-
 export function guestName(guest: string, dir: string): string {
   return `${guest}-${dir.slice(-6)}`
 }
@@ -58,45 +67,16 @@ export async function findRunningGuests(): Promise<RunningGuest[]> {
   return guests.filter((guest) => guest !== undefined).sort((a, b) => b.ageMs - a.ageMs || a.pid - b.pid)
 }
 
-/** The process id of the QEMU that works in one of the folders. */
-export async function findQemuOf(folders: readonly string[]): Promise<number | undefined> {
-  for (const pid of await listPids()) if (await worksIn(pid, folders)) return pid
-  return undefined
-}
-
-/** Ends QEMU: `orderly` closes its disks. Gives up on none. */
-export async function endQemu(
-  pid: number,
-  folders: readonly string[],
-  how: 'orderly' | 'at-once',
-): Promise<void> {
-  if (how === 'orderly') {
-    sendSignal(pid, 'SIGTERM')
-    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
-      if (!(await worksIn(pid, folders))) return
-      await sleep(20)
-    }
-  }
-  while (await worksIn(pid, folders)) {
-    sendSignal(pid, 'SIGKILL')
-    await sleep(20)
-  }
-}
-
 /** Throws a guest away that was left running, as its keeper does when the time is up. */
 export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promise<void> {
   const folders = [...new Set([socketDir, dir])]
   await endQemu(pid, folders, 'orderly')
-  // The keeper sees that and removes the folders. Once it is gone, whether it did or was killed before, they are ours.
-  const lock = await takeProcessLock(keeperLockName(basename(dir)))
-  for (const folder of folders) await rm(folder, { recursive: true, force: true })
-  await lock.release()
-}
-
-/** A process id is used again, so it is looked at each time: only QEMU itself names the monitor's socket. */
-async function worksIn(pid: number, folders: readonly string[]): Promise<boolean> {
-  const args = await readArgs(pid)
-  return args.some((arg) => folders.some((folder) => monitorSocketDir(arg) === folder))
+  // The keeper sees that and removes the folders; one that was killed or stopped before does not.
+  for (let waitedMs = 0; waitedMs < KEEPER_MS; waitedMs += 20) {
+    if ((await readKeeperLiveness(dir)) !== 'alive') break
+    await sleep(20)
+  }
+  for (const folder of folders) await removeTree(folder)
 }
 
 async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
@@ -105,10 +85,8 @@ async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | u
   const log = optionValue(args, 'logfile')
   if (socketDir === undefined || log === undefined) return undefined
   const dir = dirname(log)
-  const isOurs = (path: string) => basename(path).startsWith(workspaceName(findLockRealm()))
-  if (!isOurs(socketDir) || !isOurs(dir)) return undefined
+  if (!(await isGuestOf(pid, [socketDir, dir]))) return undefined
   const guest = optionValue(args, 'guest') ?? 'guest'
-  const record = await readFile(`${dir}/${KEPT_FILE}`, 'utf8').catch(() => undefined)
   return {
     name: guestName(guest, dir),
     guest,
@@ -117,24 +95,55 @@ async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | u
     ports: readPorts(args),
     dir,
     socketDir,
-    kept: record === undefined ? undefined : (JSON.parse(record) as KeptRecord),
+    kept: parseRecord(await readSmallFile(`${dir}/${KEPT_FILE}`, RECORD_MOST_BYTES)),
   }
 }
 
-async function listPids(): Promise<number[]> {
-  const names = await readdir('/proc').catch(() => [])
-  return names.filter((name) => /^\d+$/.test(name)).map(Number)
+/**
+ * Whether a process is a guest of this user's. Any user can start a program with the arguments of a guest, and make a folder of such a
+ * name: the folders have to belong to the user of the process, and to this user. Root also has the guests of `runAs`, whose
+ * folders are another user's: there the process that the folder is named after, or its keeper, is root's.
+ */
+async function isGuestOf(pid: number, folders: readonly string[]): Promise<boolean> {
+  const [uid, own] = [await readUid(pid), process.geteuid?.()]
+  if (uid === undefined || own === undefined || !folders.every(isInScope)) return false
+  const arePrivate = await Promise.all(folders.map((folder) => isPrivateFolder(folder, [uid])))
+  if (!arePrivate.every(Boolean)) return false
+  if (uid === own) return true
+  return own === 0 && (await isRootsRun(folders.at(-1) as string))
 }
 
-/** None for a process that is gone, has ended or is another user's. */
-async function readArgs(pid: number): Promise<string[]> {
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  return commandLine.split('\0')
+async function isRootsRun(dir: string): Promise<boolean> {
+  const keeper = await readSmallFile(`${dir}/${KEEPER_FILE}`, 64)
+  for (const identity of [ownerOfFolder(dir), keeper]) {
+    if (identity === undefined || livenessOf(identity) !== 'alive') continue
+    if ((await readUid(Number.parseInt(identity.split('.')[1] ?? '', 36))) === 0) return true
+  }
+  return false
 }
 
-function monitorSocketDir(arg: string): string | undefined {
-  const match = /^socket,id=qmp,path=((?:[^,]|,,)*)\/qmp\.sock(?:,|$)/.exec(arg)
-  return match?.[1]?.replaceAll(',,', ',')
+/** With `runAs` the file is in a folder into which a compromised QEMU can write. */
+function parseRecord(text: string | undefined): KeptRecord | undefined {
+  if (text === undefined) return undefined
+  let record: Partial<Record<keyof KeptRecord, unknown>>
+  try {
+    record = Object(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+  const { why, until, keeperPid, image, user, sshPort } = record
+  if (typeof why !== 'string' || typeof until !== 'string' || Number.isNaN(Date.parse(until)))
+    return undefined
+  const isPort = Number.isInteger(sshPort) && Number(sshPort) > 0 && Number(sshPort) < 65_536
+  return {
+    why,
+    until,
+    keeperPid: Number.isSafeInteger(keeperPid) ? Number(keeperPid) : 0,
+    image: typeof image === 'string' ? image : undefined,
+    // A user's name that looks like an option would be one to ssh.
+    user: typeof user === 'string' && /^[\w.][\w.@-]*$/.test(user) ? user : undefined,
+    sshPort: isPort ? Number(sshPort) : undefined,
+  }
 }
 
 function optionValue(args: readonly string[], key: string): string | undefined {
@@ -164,12 +173,4 @@ async function startedAtMs(pid: number): Promise<number> {
   // The program's name is in brackets and may hold anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return Number(fields[19] ?? 0) * 10
-}
-
-function sendSignal(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal)
-  } catch {
-    // It ended in between.
-  }
 }

@@ -13,8 +13,8 @@ import { watchLimits } from './guest-limits.js'
 import { GuestWatch } from './guest-watch.js'
 import { watchKvm } from './kvm-watch.js'
 import type { Machine } from './machine.js'
+import { PID_FILE } from './run-folder.js'
 import { endsWithin, stopQemu } from './teardown.js'
-import { PID_FILE } from './workspace.js'
 
 /** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
 export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { VMError } from '../errors.js'
@@ -35,6 +35,9 @@ export type WarmStart =
 const pool = new StandbyPool()
 /** Templates that could not be made in this process, and why: they are not tried again. */
 const refused = new Map<string, string>()
+
+/** How many guests of this process come from each template. */
+const inUse = new Map<string, number>()
 
 /**
  * Starts a guest from its template, or takes one that stands by. What is wrong with a template is not the author's
@@ -75,7 +78,8 @@ function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
 async function findClosedCache({ user }: MachineHost): Promise<string | undefined> {
   if (user === undefined) return undefined
   const templates = join(resolveCacheDir(), TEMPLATES)
-  await mkdir(templates, { recursive: true })
+  await mkdir(templates, { recursive: true, mode: 0o700 })
+  await chmod(templates, 0o711)
   const folder = await findClosedFolder(user, join(templates, 'one'))
   return folder && `the user '${user.name}' of \`runAs\` cannot go into ${folder}, on the way to templates`
 }
@@ -96,8 +100,11 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
     } catch (error) {
       signal?.throwIfAborted()
       if (!isTemplatesFault(error, template)) throw error
-      const reason = `${template === undefined ? 'it could not be frozen' : 'its template could not be used'}: ${summaryOf(error)}`
-      if (template !== undefined) await discardTemplate(template)
+      const reason = `${template === undefined ? 'no template could be made' : 'its template could not be used'}: ${summaryOf(error)}`
+      const isGone =
+        template !== undefined && (inUse.get(template.name) ?? 0) === 0 && (await discardTemplate(template))
+      if (template !== undefined && !isGone)
+        return { coldReason: `${reason}; other guests use that template` }
       if (isFirst && template !== undefined) {
         log(`the template ${template.name} is made again: ${summaryOf(error)}`)
         continue
@@ -115,14 +122,21 @@ async function thaw(
   making: Pick<BootOptions, 'onProcess' | 'giveWay'> = {},
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  return bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
+  const guest = await bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
+  countUse(name, 1)
+  void guest.disposed.then(() => countUse(name, -1))
+  return guest
+}
+
+function countUse(template: string, change: 1 | -1): void {
+  inUse.set(template, (inUse.get(template) ?? 0) + change)
 }
 
 /** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */
 function isTemplatesFault(error: unknown, template: Template | undefined): boolean {
   if (error instanceof FreezeFailure) return true
   if (!(error instanceof VMError)) return false
-  if (template === undefined) return error.code === 'NO_SPACE'
+  if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY'].includes(error.code)
   return [
     'QMP_FAILED',
     'QEMU_FAILED',

@@ -1,10 +1,12 @@
-import { appendFile, chmod, constants, copyFile, open, rm, statfs } from 'node:fs/promises'
+import { appendFile, chmod, constants, copyFile, open, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { giveTo } from '../common/host-user.js'
-import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
+import { nameEntry, openCacheEntry } from '../image/cache.js'
+import { hashFile } from '../image/entry-manifest.js'
+import { discardEntry } from '../image/entry-store.js'
 import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
 import { noSpaceError } from '../image/run-tool.js'
@@ -97,9 +99,12 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
   }
 }
 
-/** Removes a template that cannot be used. Guests that have come from it go on. */
-export async function discardTemplate({ dir }: Template): Promise<void> {
-  await rm(dir, { recursive: true, force: true })
+/**
+ * Removes a template that cannot be used, unless guests of another process use it: after a power cut they boot from its disk.
+ * @returns whether it is gone.
+ */
+export function discardTemplate({ name }: Template): Promise<boolean> {
+  return discardEntry(join(resolveCacheDir(), TEMPLATES), name)
 }
 
 async function describePlan(
@@ -159,6 +164,7 @@ async function buildTemplate(
   const overlay = join(building, FILES.overlay)
   await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
   await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
+  if (user !== undefined) await giveTo(user, overlay, 0o600)
 }
 
 /** Copies a file, and never what a link leads to. Only Linux has other users for QEMU, and files by their descriptors. */

@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { takeProcessLock } from '../../src/common/process-lock.js'
+import { takeProcessLock } from '../../src/common/locks/process-lock.js'
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const MAIN = `${ROOT}dist/src/cli/main.js`

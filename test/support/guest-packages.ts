@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
 import { findProgram } from '../../src/common/find-program.js'
-import { takeProcessLock } from '../../src/common/process-lock.js'
+import { takeProcessLock } from '../../src/common/locks/process-lock.js'
 import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
 import { readDistribution } from '../../src/host/distribution.js'
 import { findUefi } from '../../src/host/firmware.js'

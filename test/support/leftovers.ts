@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { ownerOfFolder } from '../../src/vm/run-folder.js'
 
 /** What guests leave on a host while they live: folders, QEMU processes, locks and listening sockets. */
 export interface Leftovers {
@@ -10,7 +11,7 @@ export interface Leftovers {
 
 /** Finds all that belongs to runs below `base`, of whichever process. */
 export function findLeftovers(base: string = tmpdir()): Leftovers {
-  const folders = readdirSync(base).filter((name) => /^withvm-[0-9a-f]{12}$/.test(name))
+  const folders = readdirSync(base).filter((name) => ownerOfFolder(name) !== undefined)
   const sockets = readFileSync('/proc/net/unix', 'utf8')
     .split('\n')
     .map((line) => line.split(/\s+/)[7] ?? '')

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { takeProcessLock } from '../../../src/common/process-lock.js'
+import { takeProcessLock } from '../../../src/common/locks/process-lock.js'
 import { findPrivilege } from '../../../src/host/apt-install.js'
 import { setUpHost } from '../../../src/host/setup.js'
 import { findTools, selectNeeds } from '../../../src/host/tools.js'

@@ -6,10 +6,12 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openCacheEntry } from '../../../src/image/cache.js'
@@ -20,7 +22,7 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 const CACHE_MODULE = new URL('../../../dist/src/image/cache.js', import.meta.url).href
 
 /** Another process that opens the entry; its build takes `buildMs` and leaves a line in `builds`. */
-function openElsewhere(cacheDir: string, buildMs: number) {
+function openElsewhere(cacheDir: string, buildMs: number, before: readonly string[] = []) {
   const source = `
     import { appendFileSync, writeFileSync } from 'node:fs'
     import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,10 +34,15 @@ function openElsewhere(cacheDir: string, buildMs: number) {
       writeFileSync(dir + '/disk', 'whole')
       appendFileSync('${cacheDir}/builds', 'built\\n')
     } })`
-  return execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
+  const [file = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', source]
+  return execa(file, args, { reject: false })
 }
 
 const buildHere = async (dir: string) => writeFileSync(join(dir, 'disk'), 'whole')
+
+/** All that is in the folder of the images but their locks. */
+const entriesIn = (cacheDir: string) =>
+  readdirSync(join(cacheDir, 'images')).filter((name) => name !== '.locks')
 
 beforeAll(buildCli)
 
@@ -57,7 +64,7 @@ describe('openCacheEntry', () => {
     expect(await open()).toBe(dir)
     expect(builds).toBe(1)
     expect(dir).toMatch(/\/images\/x-[0-9a-f]{16}$/)
-    expect(readdirSync(join(cacheDir, 'images'))).toHaveLength(1)
+    expect(entriesIn(cacheDir)).toHaveLength(1)
   })
 
   test('makes another entry for other inputs', async () => {
@@ -66,15 +73,74 @@ describe('openCacheEntry', () => {
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 2, build: buildHere })).not.toBe(one)
   })
 
-  test('takes a build of another container for dead only when it is older than any build takes', async () => {
+  test('removes the remains of a build of another container only when it is older than any build takes', async () => {
     const cacheDir = ownTmpdir()
     const images = join(cacheDir, 'images')
-    const now = Date.now()
-    const [fresh, old] = [`.build-000000-x-17-${now}`, `.build-000000-x-18-${now - 2 * 60 * 60 * 1000}`]
+    const [fresh, old] = ['.build-00000000.h.1-x-17', '.build-00000000.i.1-x-18']
     for (const name of [fresh, old]) mkdirSync(join(images, name), { recursive: true })
+    const longAgo = new Date(Date.now() - 2 * 60 * 60 * 1000)
+    utimesSync(join(images, old), longAgo, longAgo)
     await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
-    expect(readdirSync(images)).toContain(fresh)
-    expect(readdirSync(images)).not.toContain(old)
+    expect(entriesIn(cacheDir)).toContain(fresh)
+    expect(entriesIn(cacheDir)).not.toContain(old)
+  })
+
+  test('never replaces an entry that another container has put there meanwhile', async () => {
+    const cacheDir = ownTmpdir()
+    const elsewhere = await openCacheEntry({ cacheDir: ownTmpdir(), name: 'x', inputs: 1, build: buildHere })
+    const dir = join(cacheDir, 'images', basename(elsewhere))
+    const build = async (building: string) => {
+      writeFileSync(join(building, 'disk'), 'whole')
+      writeFileSync(join(building, 'more'), 'ours')
+      cpSync(elsewhere, dir, { recursive: true, preserveTimestamps: true })
+    }
+    expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build })).toBe(dir)
+    expect(readdirSync(dir)).toEqual(['disk', 'manifest.json'])
+    expect(entriesIn(cacheDir).filter((name) => name.startsWith('.build-'))).toEqual([])
+  })
+
+  test('two containers that share the cache do one build', async () => {
+    const cacheDir = ownTmpdir()
+    const container = ['unshare', '--net', '--pid', '--fork', '--mount-proc']
+    const outcomes = await Promise.all([
+      openElsewhere(cacheDir, 500, container),
+      openElsewhere(cacheDir, 500, container),
+    ])
+    expect(outcomes.map(({ exitCode }) => exitCode)).toEqual([0, 0])
+    expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
+  })
+
+  test('builds again what was changed in place, though its size is the same', async () => {
+    const cacheDir = ownTmpdir()
+    const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
+    const disk = join(await open(), 'disk')
+    const { atime, mtime } = statSync(disk)
+    writeFileSync(disk, 'WHOLE')
+    utimesSync(disk, atime, mtime)
+    await open()
+    expect(readFileSync(disk, 'utf8')).toBe('whole')
+  })
+
+  test('takes a copy of a cache, whose times are others, after its sums were computed once', async () => {
+    const [cacheDir, copy] = [ownTmpdir(), ownTmpdir()]
+    await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
+    cpSync(cacheDir, copy, { recursive: true })
+    const build = () => Promise.reject(new Error('built again'))
+    const dir = await openCacheEntry({ cacheDir: copy, name: 'x', inputs: 1, build })
+    expect(readFileSync(join(dir, 'disk'), 'utf8')).toBe('whole')
+    expect(readdirSync(join(copy, 'images', '.verified'))).toHaveLength(1)
+  })
+
+  test('the files of an image are read-only, those of a template for their owner alone', async () => {
+    const cacheDir = ownTmpdir()
+    const modes = async (folder: 'images' | 'templates') => {
+      const dir = await openCacheEntry({ cacheDir, folder, name: 'x', inputs: 1, build: buildHere })
+      return ['..', '.', 'disk', 'manifest.json'].map((name) =>
+        (statSync(join(dir, name)).mode & 0o777).toString(8),
+      )
+    }
+    expect(await modes('images')).toEqual(['755', '755', '444', '444'])
+    expect(await modes('templates')).toEqual(['700', '700', '600', '600'])
   })
 
   test('takes the entry of a container that was faster', async () => {
@@ -104,10 +170,10 @@ describe('openCacheEntry', () => {
     await once(killed.stdout, 'data')
     killed.kill('SIGKILL')
     await killed
-    expect(readdirSync(join(cacheDir, 'images'))).toEqual([expect.stringMatching(/^\.build-[0-9a-f]{6}-x-/)])
+    expect(entriesIn(cacheDir)).toEqual([expect.stringMatching(/^\.build-.*-x-/)])
     const dir = await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     expect(readFileSync(join(dir, 'disk'), 'utf8')).toBe('whole')
-    expect(readdirSync(join(cacheDir, 'images'))).toEqual([expect.stringMatching(/^x-/)])
+    expect(entriesIn(cacheDir)).toEqual([expect.stringMatching(/^x-/)])
   })
 
   test('builds again what was truncated', async () => {
@@ -125,7 +191,7 @@ describe('openCacheEntry', () => {
     const build = () => Promise.reject(full)
     const error = await failureOf(openCacheEntry({ cacheDir, name: 'x', inputs: 1, build }))
     expect(error.code).toBe('NO_SPACE')
-    expect(readdirSync(join(cacheDir, 'images'))).toEqual([])
+    expect(entriesIn(cacheDir)).toEqual([])
   })
 
   test('a folder that nothing can be written to is named, with the way out', async () => {
@@ -134,7 +200,7 @@ describe('openCacheEntry', () => {
     const error = await failureOf(
       openCacheEntry({ cacheDir: join(file, 'cache'), name: 'x', inputs: 1, build: buildHere }),
     )
-    expect(error.message).toBe(`The image x cannot be built: nothing can be written to ${file}/cache/images.
+    expect(error.message).toBe(`'x' cannot be stored: nothing can be written to ${file}/cache/images.
   Got:      ENOTDIR: not a directory, mkdir '${file}/cache/images'
 Fix: Point WITHVM_CACHE at a folder that this user may write to.`)
   })

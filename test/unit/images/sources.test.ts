@@ -39,7 +39,9 @@ function pack(path: string, kind: keyof typeof PACKERS): string {
 
 /** What an image's cache has, but its memory of digests and users. */
 function entriesIn(cacheDir: string): string[] {
-  return readdirSync(join(cacheDir, 'images')).filter((name) => !['.digests', '.users'].includes(name))
+  return readdirSync(join(cacheDir, 'images')).filter(
+    (name) => !['.digests', '.users', '.locks'].includes(name),
+  )
 }
 
 /** Another process that resolves an image, and prints where its disk is. */

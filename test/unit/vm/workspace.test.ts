@@ -1,19 +1,33 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
-import { openWorkspace, sweepDeadWorkspaces } from '../../../src/vm/workspace.js'
+import { sweepDeadWorkspaces } from '../../../src/vm/sweep.js'
+import { openWorkspace } from '../../../src/vm/workspace.js'
 import { buildCli } from '../../support/built-cli.js'
+import { findOtherNode } from '../../support/other-node.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-const BUILT = resolve(import.meta.dirname, '../../../dist/src/vm/workspace.js')
+const BUILT = resolve(import.meta.dirname, '../../../dist/src/vm')
 
 beforeAll(buildCli)
 
 /** Runs a piece of a program in a process of its own, behind another program if there is one. */
-function runApart(source: string, before: readonly string[] = []) {
-  const script = `import { openWorkspace, sweepDeadWorkspaces } from ${JSON.stringify(BUILT)}\n${source}`
-  const [file = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', script]
+function runApart(source: string, before: readonly string[] = [], node = process.execPath) {
+  const script = `
+    import { sweepDeadWorkspaces } from ${JSON.stringify(`${BUILT}/sweep.js`)}
+    import { openWorkspace } from ${JSON.stringify(`${BUILT}/workspace.js`)}
+    ${source}`
+  const [file = '', ...args] = [...before, node, '--input-type=module', '-e', script]
   return execa(file, args, { reject: false })
 }
 
@@ -30,13 +44,78 @@ test('a dead run with a long path leaves nothing after a sweep, in neither of it
   expect(folders.map((folder) => existsSync(folder))).toEqual([false, false])
 })
 
-test('a sweep in a container that shares the folder leaves a live run alone', async () => {
+test.each([
+  ['network', ['unshare', '--net']],
+  ['PID', ['unshare', '--pid', '--fork', '--mount-proc']],
+])('a sweep in a container with a %s namespace of its own leaves a live run alone', async (_, container) => {
   const base = ownTmpdir()
   const workspace = await openWorkspace(base)
-  // A network namespace of its own is what keeps a container from seeing the locks of this one.
-  const sweep = await runApart(`await sweepDeadWorkspaces(${JSON.stringify(base)})`, ['unshare', '--net'])
+  const sweep = await runApart(`await sweepDeadWorkspaces(${JSON.stringify(base)})`, container)
   expect(sweep.exitCode).toBe(0)
   expect(existsSync(workspace.dir)).toBe(true)
   await workspace.dispose()
   expect(existsSync(workspace.dir)).toBe(false)
+})
+
+test('a sweep under another release of Node.js leaves a live run alone, in both directions', async () => {
+  const base = ownTmpdir()
+  const other = await findOtherNode()
+  const workspace = await openWorkspace(base)
+  expect((await runApart(`await sweepDeadWorkspaces(${JSON.stringify(base)})`, [], other)).exitCode).toBe(0)
+  expect(existsSync(workspace.dir)).toBe(true)
+  await workspace.dispose()
+  const theirs = runApart(
+    `await openWorkspace(${JSON.stringify(base)}); setInterval(() => {}, 1000)`,
+    [],
+    other,
+  )
+  await expect.poll(() => readdirSync(base), { timeout: 20_000 }).toHaveLength(1)
+  await sweepDeadWorkspaces(base)
+  expect(readdirSync(base)).toHaveLength(1)
+  theirs.kill('SIGKILL')
+  await theirs
+  await sweepDeadWorkspaces(base)
+  expect(readdirSync(base)).toEqual([])
+})
+
+/** The folder of a dead run, as this user's own would be. */
+async function makeDead(base: string): Promise<string> {
+  const { stdout } = await runApart(`
+    const { dir } = await openWorkspace(${JSON.stringify(base)})
+    process.stdout.write(dir, () => process.kill(process.pid, 'SIGKILL'))`)
+  return stdout
+}
+
+test("a sweep leaves another user's folder of such a name alone, and removes that of the user of `runAs`", async () => {
+  const base = ownTmpdir()
+  const dir = await makeDead(base)
+  chownSync(dir, 12_345, 12_345)
+  await sweepDeadWorkspaces(base)
+  expect(existsSync(dir)).toBe(true)
+  const user = { name: '12345', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
+  await sweepDeadWorkspaces(base, user)
+  expect(existsSync(dir)).toBe(false)
+})
+
+test('a sweep follows no link in the place of a folder, and enters none that others may write to', async () => {
+  const base = ownTmpdir()
+  const dir = await makeDead(base)
+  const victim = join(base, 'victim')
+  renameSync(dir, victim)
+  symlinkSync(victim, dir)
+  await sweepDeadWorkspaces(base)
+  expect(existsSync(victim)).toBe(true)
+  unlinkSync(dir)
+  renameSync(victim, dir)
+  chmodSync(dir, 0o777)
+  await sweepDeadWorkspaces(base)
+  expect(existsSync(dir)).toBe(true)
+})
+
+test.each(['qemu.pid', 'keeper'])('a FIFO named %s holds up no sweep', async (name) => {
+  const base = ownTmpdir()
+  const dir = await makeDead(base)
+  await execa('mkfifo', [join(dir, name)])
+  await sweepDeadWorkspaces(base)
+  expect(existsSync(dir)).toBe(false)
 })

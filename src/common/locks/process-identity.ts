@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import { readFileSync, readlinkSync } from 'node:fs'
+import { hostname } from 'node:os'
+
+/** `unknown`: a process of another host or container, which cannot be seen from here. */
+export type Liveness = 'alive' | 'dead' | 'unknown'
+
+/** 8 hexadecimal digits for the scope, then the thread id and its start time in base 36. */
+export const IDENTITY_PATTERN = '[0-9a-f]{8}\\.[0-9a-z]+\\.[0-9a-z]+'
+
+const IDENTITY = new RegExp(`^${IDENTITY_PATTERN}$`)
+
+let own: string | undefined
+
+/**
+ * Returns the identity of this thread: the processes that can see each other (see {@link processScope}), the thread id and the time at
+ * which the thread started. An id that is used again starts at another time, so an identity is never mistaken for another.
+ * A worker thread has its own, because it can end before its process does.
+ */
+export function currentProcess(): string {
+  own ??= readOwnIdentity()
+  return own
+}
+
+function readOwnIdentity(): string {
+  const stat = readStat('thread-self') ?? readStat('self')
+  const id = stat?.id ?? process.pid
+  return [processScope(), id.toString(36), (stat?.startedAt ?? 0).toString(36)].join('.')
+}
+
+/** Returns whether the thread of an identity still runs. A text that is no identity is `unknown`. */
+export function livenessOf(identity: string): Liveness {
+  if (!IDENTITY.test(identity)) return 'unknown'
+  const [scope, id = '', start = ''] = identity.split('.')
+  if (scope !== processScope()) return 'unknown'
+  const startedAt = Number.parseInt(start, 36)
+  if (startedAt === 0) return signalReaches(Number.parseInt(id, 36))
+  const stat = readStat(String(Number.parseInt(id, 36)))
+  const runs = stat !== undefined && stat.startedAt === startedAt && !['Z', 'X'].includes(stat.state)
+  return runs ? 'alive' : 'dead'
+}
+
+let scope: string | undefined
+
+/**
+ * Returns 8 hexadecimal digits that name the processes which can see each other: those of one boot of a kernel, in one PID namespace
+ * (pid_namespaces(7)) and one time namespace, which shifts start times (time_namespaces(7)). Hosts that share a folder over a network
+ * differ in the boot id, containers of one host in the namespace.
+ */
+export function processScope(): string {
+  scope ??= createHash('sha256').update(readScope()).digest('hex').slice(0, 8)
+  return scope
+}
+
+function readScope(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')
+    const pids = readlinkSync('/proc/self/ns/pid')
+    return [boot, pids, readLink('/proc/self/ns/time')].join(' ')
+  } catch {
+    return hostname() // a system without /proc
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return '' // Linux before 5.6 has no time namespaces
+  }
+}
+
+/** Reads the id, the state and the start time of a process or thread (proc(5), `/proc/[pid]/stat`: fields 1, 3 and 22). */
+function readStat(name: string) {
+  try {
+    const text = readFileSync(`/proc/${name}/stat`, 'latin1')
+    // The name of the program is in parentheses and can contain anything.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { id: Number.parseInt(text, 10), state: fields[0] ?? '', startedAt: Number(fields[19]) }
+  } catch {
+    return undefined
+  }
+}
+
+function signalReaches(pid: number): Liveness {
+  try {
+    process.kill(pid, 0)
+    return 'alive'
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH' ? 'dead' : 'alive'
+  }
+}

@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ProcessLock, tryFolderLock } from '../common/locks/folder-lock.js'
+import { currentProcess, IDENTITY_PATTERN, livenessOf } from '../common/locks/process-identity.js'
+
+/** Next to the entries of a folder of the cache: a claim for each entry that is being built. */
+const LOCKS = '.locks'
+const BUILD = '.build-'
+const BUILD_NAME = new RegExp(`^\\${BUILD}(${IDENTITY_PATTERN})-`)
+/** For how long the remains of a build by another host or container are left alone after they were last touched, milliseconds. */
+const FOREIGN_BUILD_MS = 60 * 60_000
+
+/**
+ * Takes the lock of an entry of the folder `root` of a cache, or returns undefined while another process has it. The lock is in the cache
+ * itself, so that containers and hosts which share the cache exclude each other.
+ * @throws {NodeJS.ErrnoException} when nothing can be written to the cache.
+ */
+export async function tryEntryLock(root: string, entry: string): Promise<ProcessLock | undefined> {
+  const folder = join(root, LOCKS)
+  await mkdir(folder, { recursive: true })
+  return tryFolderLock(folder, entry)
+}
+
+/** Returns a new path next to the entries, for what is being built or is on its way out. The next builder removes it if this process dies. */
+export function newBuildPath(root: string, entry: string): string {
+  return join(root, `${BUILD}${currentProcess()}-${entry}-${randomBytes(4).toString('hex')}`)
+}
+
+/** Removes what dead builders left. */
+export async function sweepBuilds(root: string): Promise<void> {
+  for (const file of await readdir(root)) {
+    if (!file.startsWith(BUILD)) continue
+    const liveness = livenessOf(BUILD_NAME.exec(file)?.[1] ?? '')
+    const path = join(root, file)
+    if (liveness === 'dead' || (liveness === 'unknown' && (await isOld(path)))) {
+      await rm(path, { recursive: true, force: true })
+    }
+  }
+}
+
+async function isOld(path: string): Promise<boolean> {
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
+  return Date.now() - mtimeMs > FOREIGN_BUILD_MS
+}
