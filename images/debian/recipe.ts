@@ -197,6 +197,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       kernel: join(dir, 'kernel'),
       initrd: join(dir, 'initrd'),
       append: [`root=${ROOT_DEVICE}`, 'rw', ...KERNEL_ARGUMENTS],
+      takesTscFrequency: true,
     },
     traits: {
       sshUser: 'root',

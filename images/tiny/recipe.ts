@@ -110,6 +110,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
         ...KERNEL_ARGUMENTS,
         ...(isPc(arch) ? PC_ARGUMENTS : []),
       ],
+      takesTscFrequency: isPc(arch),
       appendForOneCpu: isPc(arch) ? ONE_CPU_ARGUMENTS : [],
     },
     traits: {

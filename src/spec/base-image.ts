@@ -46,6 +46,11 @@ export interface BaseImage {
     readonly efiKernel?: string | undefined
     readonly initrd?: string
     readonly append: readonly string[]
+    /**
+     * If true, the kernel is told the frequency of its time-stamp counter under TCG (`tsc_early_khz=`). It would measure it, and
+     * on a busy host wrongly. @default false
+     */
+    readonly takesTscFrequency?: boolean
     /** Further arguments, which a guest with more than one CPU cannot have. */
     readonly appendForOneCpu?: readonly string[]
   }

@@ -4,6 +4,7 @@ import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { giveTo } from '../common/host-user.js'
+import { VMError } from '../errors.js'
 import { hashFile, nameEntry, openCacheEntry } from '../image/cache.js'
 import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
@@ -79,7 +80,16 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
       build: async (building) => {
         const startedAt = performance.now()
         progress.report('booting')
-        await buildTemplate(plan, parent, { building, final: join(cacheDir, TEMPLATES, entry) })
+        const to = { building, final: join(cacheDir, TEMPLATES, entry) }
+        await buildTemplate(plan, parent, to).catch(async (error: unknown) => {
+          if (!hasWrongClock(error)) throw error
+          // The clock of a clone is that of its template: only another boot has another.
+          if (parent !== undefined) await discardTemplate(parent)
+          if (parent !== undefined || settings.signal?.aborted) throw error
+          settings.log(`the template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
+          await removeFiles(building)
+          await buildTemplate(plan, parent, to)
+        })
         buildMs = performance.now() - startedAt
       },
       onWait: () => {
@@ -95,6 +105,18 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
     await (await heldUp)?.release()
     progress.end(buildMs === undefined ? undefined : 'done')
   }
+}
+
+function hasWrongClock(error: unknown): error is FreezeFailure {
+  return (
+    error instanceof FreezeFailure &&
+    error.cause instanceof VMError &&
+    error.cause.code === 'GUEST_CLOCK_WRONG'
+  )
+}
+
+async function removeFiles(dir: string): Promise<void> {
+  for (const name of Object.values(FILES)) await rm(join(dir, name), { force: true })
 }
 
 /** Removes a template that cannot be used. Guests that have come from it go on. */
