@@ -206,6 +206,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       hostKeyFormat: 'openssh',
       hasAgent: true,
       hasResident: true,
+      watchdog: 'ib700',
       startEffort: 1,
       sshReadyPattern: /withvm: sshd/,
     },

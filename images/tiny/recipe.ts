@@ -120,6 +120,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       hasAgent: true,
       mayHaveCloudInit: false,
       hasResident: arch === 'x86_64',
+      watchdog: 'ib700',
       startEffort: isPc(arch) ? 0.1 : FOREIGN_EFFORT,
       sshReadyPattern: /withvm: sshd/,
     },

@@ -21,6 +21,8 @@ export interface GuestTraits {
   readonly hasAgent: boolean
   /** Whether there may be a cloud-init on its disk, which wants a disk with its data. */
   readonly mayHaveCloudInit: boolean
+  /** The watchdog for which its kernel has a driver. @default 'i6300esb' */
+  readonly watchdog?: 'i6300esb' | 'ib700'
   /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
   readonly startEffort: number
   /** What the guest prints on its serial console once its SSH server listens. */

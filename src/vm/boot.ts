@@ -223,6 +223,7 @@ function buildCommand(
     smbiosFiles: machine.smbiosFiles,
     initrd: machine.initrd,
     tscKhz,
+    watchdogTable: machine.watchdogTable,
     hostPorts: machine.ports.hostPorts,
     handlerSockets: machine.handlerSockets,
     netboot: machine.netboot?.beginPowerOn(),
