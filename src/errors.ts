@@ -106,6 +106,11 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the program in the guest that sets its clock and its names did not answer',
   },
+  GUEST_CLOCK_WRONG: {
+    kind: 'guest',
+    meaning:
+      "the guest's clock does not run at the speed of the host's, so that the guest was not saved as a template",
+  },
   DISPLAY_UNAVAILABLE: {
     kind: 'usage',
     meaning: 'the guest has no display, pointer or screen server of the kind that was used',

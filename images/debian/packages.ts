@@ -4,6 +4,7 @@ export const PACKAGES: readonly string[] = [
   'systemd-sysv',
   'libpam-systemd',
   'libnss-myhostname',
+  'libnss-systemd',
   'dbus',
   'udev',
   'kmod',

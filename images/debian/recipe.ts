@@ -197,6 +197,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       kernel: join(dir, 'kernel'),
       initrd: join(dir, 'initrd'),
       append: [`root=${ROOT_DEVICE}`, 'rw', ...KERNEL_ARGUMENTS],
+      takesTscFrequency: true,
     },
     traits: {
       sshUser: 'root',
@@ -205,6 +206,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       hostKeyFormat: 'openssh',
       hasAgent: true,
       hasResident: true,
+      watchdog: 'ib700',
       startEffort: 1,
       sshReadyPattern: /withvm: sshd/,
     },

@@ -110,6 +110,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
         ...KERNEL_ARGUMENTS,
         ...(isPc(arch) ? PC_ARGUMENTS : []),
       ],
+      takesTscFrequency: isPc(arch),
       appendForOneCpu: isPc(arch) ? ONE_CPU_ARGUMENTS : [],
     },
     traits: {
@@ -119,6 +120,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       hasAgent: true,
       mayHaveCloudInit: false,
       hasResident: arch === 'x86_64',
+      watchdog: 'ib700',
       startEffort: isPc(arch) ? 0.1 : FOREIGN_EFFORT,
       sshReadyPattern: /withvm: sshd/,
     },

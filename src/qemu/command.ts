@@ -65,6 +65,10 @@ export interface Wiring {
   readonly smbiosFiles: readonly string[]
   /** The initial RAM disk with what this run gives to the guest, in place of the spec's. */
   readonly initrd?: string | undefined
+  /** The ACPI table that describes the watchdog, in QEMU's working directory. */
+  readonly watchdogTable?: string | undefined
+  /** The frequency of the guest's time-stamp counter, for a kernel of the image's; undefined where the kernel measures it. */
+  readonly tscKhz?: number | undefined
   /** The host port of each of the spec's forwards, in their order. */
   readonly hostPorts: readonly number[]
   /** Where each function of the spec's `guestfwd` is reached. */

@@ -21,6 +21,8 @@ export interface GuestTraits {
   readonly hasAgent: boolean
   /** Whether there may be a cloud-init on its disk, which wants a disk with its data. */
   readonly mayHaveCloudInit: boolean
+  /** The watchdog for which its kernel has a driver. @default 'i6300esb' */
+  readonly watchdog?: 'i6300esb' | 'ib700'
   /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
   readonly startEffort: number
   /** What the guest prints on its serial console once its SSH server listens. */
@@ -46,6 +48,11 @@ export interface BaseImage {
     readonly efiKernel?: string | undefined
     readonly initrd?: string
     readonly append: readonly string[]
+    /**
+     * If true, the kernel is told the frequency of its time-stamp counter under TCG (`tsc_early_khz=`). It would measure it, and
+     * on a busy host wrongly. @default false
+     */
+    readonly takesTscFrequency?: boolean
     /** Further arguments, which a guest with more than one CPU cannot have. */
     readonly appendForOneCpu?: readonly string[]
   }

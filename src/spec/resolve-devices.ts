@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { describeArch, resolveArch } from './architectures.js'
+import type { BaseImage } from './base-image.js'
 import { DEFAULTS } from './defaults.js'
 import type { DeviceSpec, FirmwareSpec, MachineSpec } from './machine-spec.js'
 import type { DeviceOptionGroup } from './options/devices.js'
@@ -17,8 +18,10 @@ export function wantsHotplug(options: Pick<VMOptions, 'hotplug' | 'cpus' | 'memo
 
 export function resolveDevices(
   options: DeviceOptionGroup & Pick<VMOptions, 'cpus' | 'memory' | 'tablet'>,
+  image: BaseImage | undefined,
 ): DeviceSpec {
   const { watchdog = false } = options
+  const { model = DEFAULTS.watchdog.model } = { model: image?.traits.watchdog }
   return {
     sound: options.sound,
     usb: options.usb ?? options.tablet === 'usb',
@@ -26,7 +29,9 @@ export function resolveDevices(
     rng: options.rng ?? false,
     balloon: options.balloon ?? false,
     watchdog:
-      watchdog === false ? undefined : { ...DEFAULTS.watchdog, ...(watchdog === true ? {} : watchdog) },
+      watchdog === false
+        ? undefined
+        : { ...DEFAULTS.watchdog, model, ...(watchdog === true ? {} : watchdog) },
     others: options.devices ?? [],
   }
 }

@@ -62,7 +62,7 @@ export function resolveSpec<VM>(
     network: resolveNetwork(arch, network),
     furtherNetworks: furtherNetworks.map((further, index) => resolveNetwork(arch, further, index + 1)),
     display: resolveDisplay(options),
-    devices: resolveDevices(options),
+    devices: resolveDevices(options, image),
     ports: (options.ports ?? []).map(({ name, type = 'virtio' }) => ({ name, type })),
     debug: resolveDebug(options),
     netboot: resolveNetboot(options),

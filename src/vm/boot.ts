@@ -5,6 +5,7 @@ import { CleanupStack } from '../common/cleanup-stack.js'
 import { createDeferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { UsageError, VMError, vmError } from '../errors.js'
+import { readTscKhz } from '../host/tsc-frequency.js'
 import { toDiskError } from '../image/run-tool.js'
 import { buildQemuCommand } from '../qemu/argv/build-command.js'
 import type { QemuCommand } from '../qemu/command.js'
@@ -173,7 +174,8 @@ async function startOnce(
   const state = origin.frozen === undefined ? undefined : await open(origin.frozen.state, 'r')
   try {
     await machine.tpm?.start()
-    const command = buildCommand(machine, origin)
+    const tscKhz = origin.frozen === undefined ? await findTscKhz(machine) : undefined
+    const command = buildCommand(machine, origin, tscKhz)
     return await Session.start(
       machine,
       state === undefined ? command : { ...command, stdin: state.fd },
@@ -184,7 +186,19 @@ async function startOnce(
   }
 }
 
-function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): QemuCommand {
+/** Returns the frequency that a kernel of the image is told. One of the author's is told nothing. */
+async function findTscKhz({ spec, host }: Machine): Promise<number | undefined> {
+  const { kernel, efiKernel, takesTscFrequency } = spec.image?.directBoot ?? {}
+  const used = spec.directBoot?.kernel
+  const isOfImage = used !== undefined && (used === kernel || used === efiKernel)
+  return isOfImage && takesTscFrequency && host.accelerator === 'tcg' ? readTscKhz() : undefined
+}
+
+function buildCommand(
+  machine: Machine,
+  { memoryFile, frozen }: MemoryOrigin,
+  tscKhz: number | undefined,
+): QemuCommand {
   const { host, workspace, listeners } = machine
   return buildQemuCommand(machine.spec, {
     qemuPath: host.qemu.path,
@@ -208,6 +222,8 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     furtherMacs: machine.identity.furtherMacs,
     smbiosFiles: machine.smbiosFiles,
     initrd: machine.initrd,
+    tscKhz,
+    watchdogTable: machine.watchdogTable,
     hostPorts: machine.ports.hostPorts,
     handlerSockets: machine.handlerSockets,
     netboot: machine.netboot?.beginPowerOn(),

@@ -125,6 +125,8 @@ export interface Machine {
   /** The image's initial RAM disk with what the run gives to the guest, where it takes it by that. */
   readonly initrd: string | undefined
   readonly overlay: string | undefined
+  /** The ACPI table of its watchdog, in the run's own folder. */
+  readonly watchdogTable: string | undefined
   /** What cloud-init reads, in the run's own folder. */
   readonly seedDisk: string | undefined
   /** Who gives the guest files by the network; undefined where nobody does. */

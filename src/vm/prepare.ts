@@ -14,6 +14,7 @@ import { buildSmbiosStrings } from '../image/credentials.js'
 import { addCredentials } from '../image/initrd-credentials.js'
 import { createOverlay } from '../image/overlay.js'
 import { GuestHandlers } from '../net/guest-handlers.js'
+import { buildWatchdogTable, WATCHDOG_TABLE } from '../qemu/argv/watchdog.js'
 import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
@@ -99,6 +100,7 @@ export async function prepareMachine(
     credentials,
     overlay,
     seedDisk,
+    watchdogTable,
     diskSecretFile,
     screenSecrets,
     disks,
@@ -118,6 +120,7 @@ export async function prepareMachine(
     writeCredentials(workspace, { spec, identity, keys, isTemplate }),
     makeOverlay(workspace, spec, settings.frozen),
     writeSeedDisk(workspace, { spec, identity, keys }),
+    writeWatchdogTable(workspace, spec),
     writeDiskSecret(workspace, spec),
     writeScreenSecrets(workspace, spec),
     makeDisks(workspace, spec),
@@ -165,6 +168,7 @@ export async function prepareMachine(
     ...credentials,
     overlay,
     seedDisk,
+    watchdogTable,
     netboot,
     handlerSockets: handlers.sockets,
     diskSecretFile,
@@ -273,6 +277,16 @@ async function makeOverlay(
   if (frozen?.overlay === undefined) await createOverlay({ base, path })
   else await copyFile(frozen.overlay, path)
   return path
+}
+
+/** Describes a watchdog to kernels that have no driver for it. */
+async function writeWatchdogTable(
+  workspace: Workspace,
+  { devices }: MachineSpec,
+): Promise<string | undefined> {
+  if (devices.watchdog?.model !== 'ib700') return undefined
+  await workspace.write(WATCHDOG_TABLE, buildWatchdogTable())
+  return WATCHDOG_TABLE
 }
 
 /** The disk for cloud-init has the guest's host key: nobody else may read it. */

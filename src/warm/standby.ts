@@ -9,6 +9,11 @@ import { canRaise, setNiceness } from './priority.js'
 
 /** A guest that nobody takes for this long is thrown away: its memory may be of more use elsewhere. */
 const IDLE_MS = 50_000
+/**
+ * How long making a standby may take, milliseconds. It runs at the lowest priority, so on a busy host it may take for ever, and
+ * hold its memory meanwhile.
+ */
+const MAKING_MS = 60_000
 /** How long after its last guest a program that is no test runner may come to want another, milliseconds. */
 const GRACE_MS = 250
 /** How long a guest is used before the next one is begun, milliseconds: a command takes less. */
@@ -35,12 +40,15 @@ export interface StandbyMaking {
 
 interface Standby {
   readonly key: string
+  /** Settles when the guest is ready to be resumed; rejects as soon as making it is given up. */
   readonly guest: Promise<BootedGuest>
+  /** Settles when the guest has booted, or nothing is left of it. */
+  readonly started: Promise<BootedGuest>
   isReady: boolean
   /** Lets it go on at full speed. */
   hurry(): void
-  /** Ends making it ready. */
-  giveUp(): void
+  /** Stops making it and disposes of its guest. */
+  giveUp(reason: string): void
 }
 
 /**
@@ -121,6 +129,10 @@ export class StandbyPool {
     const hurried = new AbortController()
     const isPutLast = canRaise()
     const givenUp = new AbortController()
+    const giveUp = (reason: string) => givenUp.abort(new Error(reason))
+    // It stays when a test takes the standby: that test starts another guest sooner than it waits any longer.
+    const making = setTimeout(() => giveUp('making the standby took too long'), MAKING_MS)
+    making.unref()
     const started = start({
       onProcess: (found) => {
         pid = found
@@ -137,18 +149,21 @@ export class StandbyPool {
         if (isPutLast && pid !== undefined) setNiceness(pid, 0)
         hurried.abort()
       },
-      giveUp: () => givenUp.abort(new Error('the guest that was to stand by is not wanted any more')),
-      guest: started.then(async (guest) => {
-        try {
+      giveUp,
+      started,
+      guest: raceSignal(started, givenUp.signal)
+        .then(async (guest) => {
           await raceSignal(pauseGuest(guest, hurried.signal), givenUp.signal)
-        } catch (error) {
-          await guest.vm.dispose()
+          standby.isReady = true
+          this.#startIdling(standby)
+          return guest
+        })
+        .catch(async (error: unknown) => {
+          // A start that ignores its signal must not hold up who waits for the standby.
+          void started.then(({ vm }) => vm.dispose()).catch(() => {})
           throw error
-        }
-        standby.isReady = true
-        this.#startIdling(standby)
-        return guest
-      }),
+        })
+        .finally(() => clearTimeout(making)),
     }
     this.#standbys.push(standby)
     standby.guest.catch(() => this.#remove(standby)) // the next start finds out what is wrong
@@ -180,8 +195,8 @@ export class StandbyPool {
 
   async #discard(standby: Standby): Promise<void> {
     this.#remove(standby)
-    if (!standby.isReady) standby.giveUp()
-    await standby.guest.then(({ vm }) => vm.dispose()).catch(() => {})
+    if (!standby.isReady) standby.giveUp('the standby is no longer needed')
+    await standby.started.then(({ vm }) => vm.dispose()).catch(() => {})
   }
 }
 

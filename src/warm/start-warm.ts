@@ -1,6 +1,7 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
+import { formatDuration } from '../common/duration.js'
 import { VMError } from '../errors.js'
 import { hashInputs } from '../image/cache.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
@@ -9,8 +10,9 @@ import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot.js'
 import type { MachineHost } from '../vm/machine.js'
 import { findClosedFolder } from '../vm/reach.js'
 import type { VM } from '../vm/vm.js'
+import { TemplateRefusals } from './refusals.js'
 import { type StandbyMaking, StandbyPool } from './standby.js'
-import { discardTemplate, FreezeFailure, openTemplate, type Template } from './template.js'
+import { discardTemplate, FreezeFailure, noteTemplateUse, openTemplate, type Template } from './template.js'
 import { TEMPLATES } from './template-store.js'
 
 /** A guest that is to be started. */
@@ -33,11 +35,7 @@ export type WarmStart =
     }
 
 const pool = new StandbyPool()
-/** Templates that could not be made in this process, and why: they are not tried again. */
-const refused = new Map<string, string>()
-
-/** How many guests of this process come from each template. */
-const inUse = new Map<string, number>()
+const refusals = new TemplateRefusals()
 
 /**
  * Starts a guest from its template, or takes one that stands by. What is wrong with a template is not the author's
@@ -84,33 +82,45 @@ async function findClosedCache({ user }: MachineHost): Promise<string | undefine
   return folder && `the user '${user.name}' of \`runAs\` cannot go into ${folder}, on the way to templates`
 }
 
-/** A template that cannot be used is made again once: it may be damaged. */
+/**
+ * A clone that does not answer in time is started again: the host may be busy, and the template whole. A template that cannot be
+ * used is made again once: it may be damaged. Where that fails too, this guest is booted cold; a later one tries again, unless
+ * QEMU cannot save the machine at all.
+ */
 async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
   const closed = await findClosedCache(order.host)
   if (closed !== undefined) return { coldReason: closed }
   const key = hashInputs([order.spec.image?.identity, templateWish(order)])
-  const known = refused.get(key)
+  const known = refusals.find(key)
   if (known !== undefined) return { coldReason: known }
   const { log, signal } = order.settings
-  for (let isFirst = true; ; isFirst = false) {
+  let isFirst = true
+  let wasSlow = false
+  for (;;) {
     let template: Template | undefined
     try {
       template = await openTemplate(order)
-      return { guest: await thaw(order, template) }
+      const guest = await thaw(order, template)
+      refusals.forget(key)
+      return { guest }
     } catch (error) {
       signal?.throwIfAborted()
       if (!isTemplatesFault(error, template)) throw error
-      const reason = `${template === undefined ? 'no template could be made' : 'its template could not be used'}: ${summaryOf(error)}`
-      const isGone =
-        template !== undefined && (inUse.get(template.name) ?? 0) === 0 && (await discardTemplate(template))
-      if (template !== undefined && !isGone)
+      const reason = `its template could not be ${template === undefined ? 'saved' : 'used'}: ${summaryOf(error)}`
+      if (template !== undefined && isFirst && !wasSlow && isSlow(error)) {
+        wasSlow = true
+        log(`'${order.spec.name}' is started again from its template: ${summaryOf(error)}`)
+        continue
+      }
+      if (template !== undefined && !(await discardTemplate(template)))
         return { coldReason: `${reason}; other guests use that template` }
       if (isFirst && template !== undefined) {
+        isFirst = false
         log(`the template ${template.name} is made again: ${summaryOf(error)}`)
         continue
       }
-      log(`'${order.spec.name}' is booted cold: ${reason}`)
-      refused.set(key, reason)
+      const delayMs = refusals.note(key, { reason, isLasting: isLasting(error) })
+      log(`'${order.spec.name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
       return { coldReason: reason }
     }
   }
@@ -123,19 +133,14 @@ async function thaw(
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
   const guest = await bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
-  countUse(name, 1)
-  void guest.disposed.then(() => countUse(name, -1))
+  noteTemplateUse(name, guest.disposed)
   return guest
-}
-
-function countUse(template: string, change: 1 | -1): void {
-  inUse.set(template, (inUse.get(template) ?? 0) + change)
 }
 
 /** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */
 function isTemplatesFault(error: unknown, template: Template | undefined): boolean {
   if (error instanceof FreezeFailure) return true
-  if (!(error instanceof VMError)) return false
+  if (!(error instanceof VMError)) return template !== undefined && isMissing(error, template)
   if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY'].includes(error.code)
   return [
     'QMP_FAILED',
@@ -147,9 +152,42 @@ function isTemplatesFault(error: unknown, template: Template | undefined): boole
   ].includes(error.code)
 }
 
+/** Another process may have removed the template since it was found. */
+function isMissing(error: unknown, { dir }: Template): boolean {
+  const { code, path } = error as NodeJS.ErrnoException
+  return code === 'ENOENT' && path?.startsWith(dir) === true
+}
+
+/** A guest that did not do something in time, as all guests of a busy host may. */
+function isSlow(error: unknown): boolean {
+  return error instanceof VMError && ['RESIDENT_SILENT', 'BOOT_TIMEOUT'].includes(error.code)
+}
+
+/** QEMU answers the same however often it is asked. All else may be due to the load of the host. */
+function isLasting(error: unknown): boolean {
+  const cause = causeOf(error)
+  return cause instanceof VMError && cause.code === 'FREEZE_REFUSED'
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof FreezeFailure ? error.cause : error
+}
+
 function summaryOf(error: unknown): string {
-  const cause = error instanceof FreezeFailure ? error.cause : error
-  return cause instanceof VMError ? cause.details.summary : String(cause)
+  const cause = causeOf(error)
+  return (cause instanceof VMError ? cause.details.summary : String(cause)).replace(/\.$/, '')
+}
+
+function hintOf(error: unknown): string {
+  const cause = causeOf(error)
+  return cause instanceof VMError ? cause.hint : "Run fewer guests at a time, or set `start: 'cold'`."
+}
+
+function describeRetry(delayMs: number): string {
+  if (delayMs === 0) return 'The next guest tries again.'
+  return Number.isFinite(delayMs)
+    ? `The next guest tries again after ${formatDuration(delayMs)}.`
+    : 'All guests of this machine are booted cold.'
 }
 
 /** Guests are alike where they have the same machine, the same names and ports, and the same folder for their files. */

@@ -3,7 +3,7 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import type { MachineHost } from '../vm/machine.js'
 
 /** Count up when what a template is made of, or how a guest goes on from it, changes. */
-const REVISION = 4
+const REVISION = 5
 
 /**
  * Everything that the RAM, the devices and the disk of a frozen guest depend on: where anything differs, it is another
@@ -15,7 +15,6 @@ export function describeTemplate(
 ): Readonly<Record<string, unknown>> {
   const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth } = spec
   const { directBoot, systemDisk, network, display, devices } = spec
-  const seesHostCpu = host.accelerator === 'kvm'
   return {
     revision: REVISION,
     image: image?.identity,
@@ -23,7 +22,8 @@ export function describeTemplate(
     accelerator: host.accelerator,
     // Its files are that user's.
     user: host.user && [host.user.uid, host.user.gid],
-    hostCpu: seesHostCpu ? cpus()[0]?.model : undefined,
+    // Its time-stamp counter is the host's, under TCG too: a clone on another processor would have a wrong clock.
+    hostCpu: readHostCpu(),
     machine,
     cpu,
     cpuCount,
@@ -36,4 +36,12 @@ export function describeTemplate(
     devices,
     card: network.model,
   }
+}
+
+let hostCpu: string | undefined
+
+/** Read once in a process: on a host of many processors it takes milliseconds. */
+function readHostCpu(): string {
+  hostCpu ??= cpus()[0]?.model ?? ''
+  return hostCpu
 }

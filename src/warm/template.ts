@@ -1,9 +1,10 @@
-import { appendFile, chmod, constants, copyFile, open, statfs } from 'node:fs/promises'
+import { appendFile, chmod, constants, copyFile, open, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { giveTo } from '../common/host-user.js'
+import { VMError } from '../errors.js'
 import { nameEntry, openCacheEntry } from '../image/cache.js'
 import { hashFile } from '../image/entry-manifest.js'
 import { discardEntry } from '../image/entry-store.js'
@@ -81,7 +82,16 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
       build: async (building) => {
         const startedAt = performance.now()
         progress.report('booting')
-        await buildTemplate(plan, parent, { building, final: join(cacheDir, TEMPLATES, entry) })
+        const to = { building, final: join(cacheDir, TEMPLATES, entry) }
+        await buildTemplate(plan, parent, to).catch(async (error: unknown) => {
+          if (!hasWrongClock(error)) throw error
+          // The clock of a clone is that of its template: only another boot has another.
+          if (parent !== undefined) await discardTemplate(parent)
+          if (parent !== undefined || settings.signal?.aborted) throw error
+          settings.log(`the template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
+          await removeFiles(building)
+          await buildTemplate(plan, parent, to)
+        })
         buildMs = performance.now() - startedAt
       },
       onWait: () => {
@@ -99,11 +109,34 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
   }
 }
 
+function hasWrongClock(error: unknown): error is FreezeFailure {
+  return (
+    error instanceof FreezeFailure &&
+    error.cause instanceof VMError &&
+    error.cause.code === 'GUEST_CLOCK_WRONG'
+  )
+}
+
+async function removeFiles(dir: string): Promise<void> {
+  for (const name of Object.values(FILES)) await rm(join(dir, name), { force: true })
+}
+
+/** How many guests of this process come from each template. */
+const inUse = new Map<string, number>()
+
+/** Notes that a guest comes from a template, until it is thrown away. */
+export function noteTemplateUse(name: string, disposed: Promise<void>): void {
+  const count = (change: 1 | -1) => inUse.set(name, (inUse.get(name) ?? 0) + change)
+  count(1)
+  void disposed.then(() => count(-1))
+}
+
 /**
- * Removes a template that cannot be used, unless guests of another process use it: after a power cut they boot from its disk.
+ * Removes a template that cannot be used, unless guests of this or another process use it: after a power cut they boot from its disk.
  * @returns whether it is gone.
  */
-export function discardTemplate({ name }: Template): Promise<boolean> {
+export async function discardTemplate({ name }: Template): Promise<boolean> {
+  if ((inUse.get(name) ?? 0) > 0) return false
   return discardEntry(join(resolveCacheDir(), TEMPLATES), name)
 }
 

@@ -4,7 +4,7 @@ import { joinOption } from './join-option.js'
 
 export function bootArgs(
   { bootOrder: order, bootOnce: once, bootMenu, directBoot }: MachineSpec,
-  { initrd: ofRun }: Pick<Wiring, 'initrd'> = {},
+  { initrd: ofRun, tscKhz }: Pick<Wiring, 'initrd' | 'tscKhz'> = {},
 ): string[] {
   const args: string[] = []
   const menu = bootMenu ? 'on' : undefined
@@ -16,7 +16,9 @@ export function bootArgs(
     args.push('-kernel', kernel)
     if (initrd !== undefined) args.push('-initrd', initrd)
     if (dtb !== undefined) args.push('-dtb', dtb)
-    if (append !== '') args.push('-append', append)
+    // The author's own arguments follow: of one that is given twice, the kernel takes the last.
+    const full = tscKhz === undefined ? append : `tsc_early_khz=${tscKhz} ${append}`.trimEnd()
+    if (full !== '') args.push('-append', full)
   }
   return args
 }

@@ -36,7 +36,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...tpmArgs(spec, wiring),
     ...displayArgs(spec, wiring),
     ...plugPortArgs(spec),
-    ...deviceArgs(spec),
+    ...deviceArgs(spec, wiring),
     ...debugArgs(spec),
     ...seedArgs(spec, wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),

@@ -1,15 +1,18 @@
 import { virtioDevice } from '../../spec/architectures.js'
 import type { DeviceSpec, MachineSpec } from '../../spec/machine-spec.js'
+import type { Wiring } from '../command.js'
 import { hasSataByItself } from './disk-places.js'
 import { joinOption } from './join-option.js'
+import { watchdogArgs } from './watchdog.js'
 
 /** What the machine has beside processors, disks and cards. */
-export function deviceArgs({ arch, devices }: MachineSpec): string[] {
-  const { rng, balloon, watchdog, sound, others } = devices
+export function deviceArgs(spec: MachineSpec, wiring: Pick<Wiring, 'watchdogTable'> = {}): string[] {
+  const { arch, devices } = spec
+  const { rng, balloon, sound, others } = devices
   return [
     ...(rng ? ['-device', virtioDevice('rng', arch)] : []),
     ...(balloon ? ['-device', virtioDevice('balloon', arch)] : []),
-    ...(watchdog === undefined ? [] : ['-device', watchdog.model, '-action', `watchdog=${watchdog.action}`]),
+    ...watchdogArgs(spec, wiring),
     ...(sound === undefined
       ? []
       : ['-audiodev', 'none,id=sound', ...SOUND_DEVICES[sound].flatMap((card) => ['-device', card])]),

@@ -16,7 +16,10 @@ export interface PortOptions {
 
 /** A device that acts when the guest does not reset it in time. */
 export interface WatchdogOptions {
-  /** Which (QEMU: `-device`). @default 'i6300esb' */
+  /**
+   * Its model (QEMU: `-device`). An `ib700` is also described by an ACPI table (WDAT), which the Linux driver `wdat_wdt` reads: its
+   * countdown is then 30 s, whatever the guest asks for. @default 'ib700' for `tiny` and `debian`, else 'i6300esb'
+   */
   readonly model?: 'i6300esb' | 'ib700'
   /** What it does then (QEMU: `-action watchdog=`). @default 'reset' */
   readonly action?: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug'
@@ -37,7 +40,7 @@ export interface DeviceOptionGroup {
   readonly rng?: boolean
   /** A balloon, by which RAM is taken from the guest and given back (QEMU: `-device virtio-balloon-pci`). @default false */
   readonly balloon?: boolean
-  /** A watchdog; `true` is one that resets the guest (QEMU: `-device i6300esb` and `-action`). @default false */
+  /** A watchdog; `true` is one that resets the guest (QEMU: `-device` and `-action`). @default false */
   readonly watchdog?: boolean | WatchdogOptions
   /** Character devices beside the console (QEMU: `-chardev` and `-device`). @default none */
   readonly ports?: readonly PortOptions[]

@@ -33,7 +33,7 @@ const test = guestTest({
   usb: true,
   rng: true,
   balloon: true,
-  watchdog: { action: 'poweroff' },
+  watchdog: { model: 'i6300esb', action: 'poweroff' },
   devices: [{ driver: 'usb-tablet', serial: 'TABLET,1' }, { driver: 'pvpanic' }],
   network: [
     {

@@ -45,6 +45,16 @@ test('clones are whole machines, each of its own', async () => {
   expect((await one.ssh`systemctl is-system-running`).stdout).toBe('running')
 })
 
+test('the users of DynamicUser= have names, and a hung guest is reset by its watchdog', async () => {
+  await using vm = await launchVM({ ...options, watchdog: true })
+  await vm.ssh`systemd-run -q -p DynamicUser=yes --unit=passing sleep 1000`
+  expect((await vm.ssh`ps -o user= -C sleep; getent passwd passing`).stdout).toMatch(/^passing\npassing:/)
+  const from = vm.serial.mark()
+  expect((await vm.ssh`cat /sys/class/watchdog/watchdog0/identity`).stdout).toBe('wdat_wdt')
+  await vm.ssh`echo started >/dev/watchdog`
+  await vm.serial.waitFor(/withvm: sshd/, { from, timeout: '200s' })
+}, 600_000)
+
 test('a BIOS boots it by its own boot loader, and the key of the run lets in any user', async () => {
   await using vm = await launchVM({ ...options, boot: 'c' })
   expect(vm.startedFrom.kind).toBe('cold')

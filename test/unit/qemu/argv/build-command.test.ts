@@ -10,6 +10,12 @@ import { SAMPLE_IMAGE as image, SAMPLE_WIRING as wiring } from '../../../support
 const build = (options: VMOptions, overrides: Partial<Wiring> = {}, base: BaseImage | undefined = image) =>
   buildQemuCommand(resolveSpec(options, base), { ...wiring, ...overrides })
 
+test('the kernel is told the frequency of its time-stamp counter before what the author gives', () => {
+  expect(build({ append: 'tsc_early_khz=1' }, { tscKhz: 2_298_000 }).args).toContain(
+    'tsc_early_khz=2298000 console=ttyS0 quiet tsc_early_khz=1',
+  )
+})
+
 test('the whole command line of the default guest', () => {
   expect(build({}, { hostPorts: [40_022] })).toMatchInlineSnapshot(`
     {

@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest'
+import { type ClockReading, compareClocks, isClockRight } from '../../../src/channel/agent/guest-clock.js'
+
+/** A reading at a host's time that took some milliseconds. */
+const reading = (hostMs: number, guestMs: number, tookMs: number): ClockReading => ({
+  beforeMs: hostMs - tookMs / 2,
+  guestMs,
+  afterMs: hostMs + tookMs / 2,
+})
+
+test.each<[string, number, number, number, boolean | undefined]>([
+  ['the same speed', 1000, 1000, 4, true],
+  ['1 % faster', 1000, 1010, 4, true],
+  ['5 % faster', 1000, 1050, 4, false],
+  ['5 % slower', 1000, 950, 4, false],
+  ['36 times as fast, read on a host that is very busy', 1000, 36_000, 900, false],
+  ['the same speed, in readings that took too long', 1000, 1000, 200, undefined],
+  ['no time between the readings', 0, 1, 4, undefined],
+])(
+  '%s: %d ms of the host, %d ms of the guest, in readings of %d ms',
+  (_, hostMs, guestMs, tookMs, expected) => {
+    const rate = compareClocks(
+      reading(5000, 70_000, tookMs),
+      reading(5000 + hostMs, 70_000 + guestMs, tookMs),
+    )
+    expect(rate.least).toBeLessThanOrEqual(rate.most)
+    expect(isClockRight(rate)).toBe(expected)
+  },
+)
