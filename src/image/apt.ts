@@ -13,9 +13,19 @@ import type { Distribution } from './distribution.js'
 import { type HostTool, runTool } from './run-tool.js'
 
 export const APT_TOOLS = {
-  get: { program: 'apt-get', aptPackage: 'apt', why: 'downloads the packages of an image' },
-  config: { program: 'apt-config', aptPackage: 'apt', why: "reads the host's proxy for packages" },
-  deb: { program: 'dpkg-deb', aptPackage: 'dpkg', why: 'unpacks packages' },
+  get: {
+    program: 'apt-get',
+    aptPackage: 'apt',
+    why: 'downloads the packages of an image',
+    usesNetwork: true,
+  },
+  config: {
+    program: 'apt-config',
+    aptPackage: 'apt',
+    why: "reads the host's proxy for packages",
+    usesNetwork: true,
+  },
+  deb: { program: 'dpkg-deb', aptPackage: 'dpkg', why: 'unpacks packages', parsesImages: true },
 } as const satisfies Record<string, HostTool>
 
 const UPDATE_TIMEOUT_MS = 180_000

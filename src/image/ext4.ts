@@ -4,8 +4,18 @@ import type { Attributes } from './root-tree.js'
 import { type HostTool, QEMU_IMG, runTool } from './run-tool.js'
 
 export const EXT4_TOOLS = {
-  make: { program: 'mke2fs', aptPackage: 'e2fsprogs', why: 'makes the file system of an image' },
-  edit: { program: 'debugfs', aptPackage: 'e2fsprogs', why: 'gives the files of an image to root' },
+  make: {
+    program: 'mke2fs',
+    aptPackage: 'e2fsprogs',
+    why: 'makes the file system of an image',
+    parsesImages: true,
+  },
+  edit: {
+    program: 'debugfs',
+    aptPackage: 'e2fsprogs',
+    why: 'gives the files of an image to root',
+    parsesImages: true,
+  },
 } as const satisfies Record<string, HostTool>
 
 export interface Ext4Options {

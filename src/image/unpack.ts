@@ -8,7 +8,12 @@ import { DECOMPRESSORS } from './kernel-image.js'
 import { type HostTool, noSpaceError, streamTool } from './run-tool.js'
 import { SparseFile } from './sparse-file.js'
 
-const BZIP2: HostTool = { program: 'bzip2', aptPackage: 'bzip2', why: 'unpacks disk images' }
+const BZIP2: HostTool = {
+  program: 'bzip2',
+  aptPackage: 'bzip2',
+  why: 'unpacks disk images',
+  parsesImages: true,
+}
 
 /** The programs of the host that unpack what Node cannot. */
 export const UNPACK_TOOLS: readonly HostTool[] = [DECOMPRESSORS.xz, DECOMPRESSORS.zstd, BZIP2]
@@ -25,7 +30,8 @@ export interface Packing {
 
 const PACKINGS: readonly Packing[] = [
   { name: 'gzip', magic: /^1f8b08/ },
-  { name: 'xz', magic: /^fd377a585a00/, tool: DECOMPRESSORS.xz, args: ['-dc', '--'] },
+  // With one thread: how much memory several take depends on the host.
+  { name: 'xz', magic: /^fd377a585a00/, tool: DECOMPRESSORS.xz, args: ['-dc', '-T1', '--'] },
   // Files that were packed with a window above zstd's own limit are refused without `--long`.
   { name: 'zstd', magic: /^28b52ffd/, tool: DECOMPRESSORS.zstd, args: ['-dcq', '--long=31', '--'] },
   // `BZh`, a digit, and the first block's mark or that of an empty file.
@@ -79,6 +85,7 @@ export async function unpackFile(options: {
           tool: packing.tool,
           args: [...(packing.args ?? []), from],
           purpose: `unpacking ${from}`,
+          writes: false,
           code: 'IMAGE_INVALID',
           hint: DAMAGED,
           timeoutMs: UNPACK_MS,
