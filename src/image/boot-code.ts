@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { constants, mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BaseImage } from '../spec/base-image.js'
@@ -19,7 +19,8 @@ export async function readDiskHead(
   { path, format }: NonNullable<BaseImage['disk']>,
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const dir = await mkdtemp(join(tmpdir(), 'withvm-head-'))
+  if (format === 'raw') return readStart(path)
+  const dir = await mkdtemp(join(tmpdir(), 'boot-sector-'))
   try {
     const to = join(dir, 'head')
     await runTool({
@@ -37,6 +38,12 @@ export async function readDiskHead(
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
+}
+
+async function readStart(path: string): Promise<Buffer> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0)
+  return buffer.subarray(0, bytesRead)
 }
 
 /**
