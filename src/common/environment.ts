@@ -19,13 +19,16 @@ export function pickBaseEnvironment(
   return pick(env, isWanted)
 }
 
-/** The variables for a tool such as `qemu-img`; with `usesNetwork`, also the proxy settings. Pure. */
+/** The variables for a tool such as `qemu-img`; with `usesNetwork`, also the proxy settings; and `more` by name. Pure. */
 export function pickToolEnvironment(
   env: NodeJS.ProcessEnv,
-  { usesNetwork = false }: { readonly usesNetwork?: boolean | undefined } = {},
+  {
+    usesNetwork = false,
+    more = [],
+  }: { readonly usesNetwork?: boolean | undefined; readonly more?: readonly string[] } = {},
 ): Record<string, string> {
   const network = usesNetwork ? pick(env, (name) => NETWORK_NAME.test(name)) : {}
-  return { ...pickBaseEnvironment(env, TOOL_NAMES), ...network }
+  return { ...pickBaseEnvironment(env, [...TOOL_NAMES, ...more]), ...network }
 }
 
 function pick(env: NodeJS.ProcessEnv, isWanted: (name: string) => boolean): Record<string, string> {

@@ -25,6 +25,8 @@ const MOST_META_BYTES = 1024 ** 2
 /** A desktop system has about half a million files. */
 const MOST_MEMBERS = 4_000_000
 const MOST_ID = 2 ** 32 - 2
+/** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
+const MOST_PATH_CHARACTERS = 4096
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
   '0': 'file',
@@ -72,6 +74,9 @@ export async function* readTar(archive: FileHandle, name: string): AsyncGenerato
       throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
     members += 1
+    const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
+    if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
+      throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
     if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
     yield {
       path: cleanPath(written, name),
@@ -81,7 +86,7 @@ export async function* readTar(archive: FileHandle, name: string): AsyncGenerato
       gid: checkId(Number(pax.get('gid') ?? readNumber(header, 116, 8)), name),
       bytes,
       offset,
-      target: pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100),
+      target,
     }
     pax = new Map()
     longPath = undefined

@@ -8,6 +8,7 @@ import { openDisk } from '../../../src/image/backing-chain.js'
 import { addBootOption } from '../../../src/image/efi-variables.js'
 import { makeExt4Disk } from '../../../src/image/ext4.js'
 import { findOciManifest } from '../../../src/image/oci-layout.js'
+import { RootTree } from '../../../src/image/root-tree.js'
 import { makeDisk, qemuImg } from '../../support/disk-images.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
@@ -17,6 +18,28 @@ function makeFifo(dir: string, name = 'fifo'): string {
   const path = join(dir, name)
   execFileSync('mkfifo', [path])
   return path
+}
+
+/** A tar archive with one symbolic link, whose attributes come before it in the form of pax. */
+function makePaxArchive(fields: Readonly<Record<string, string>>): Buffer {
+  const record = Object.entries(fields).map(([key, value]) => {
+    const length = key.length + value.length + 3
+    return `${length + String(length + 6).length} ${key}=${value}\n`
+  })
+  const text = Buffer.from(record.join(''))
+  const block = (flag: string, bytes: number) => {
+    const header = Buffer.alloc(512)
+    header.write('name')
+    header.write(bytes.toString(8).padStart(11, '0'), 124)
+    header.write(flag, 156)
+    header.write('ustar\x0000', 257, 'latin1')
+    header.fill(' ', 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+    return header
+  }
+  const padding = Buffer.alloc((512 - (text.length % 512)) % 512)
+  return Buffer.concat([block('x', text.length), text, padding, block('2', 0), Buffer.alloc(1024)])
 }
 
 const descriptor = (extent: string) =>
@@ -115,6 +138,35 @@ test('a qcow2 image whose first table is too large, or points to one table a mil
   content.writeUInt32BE(many.length / 8 + 1, 36)
   writeFileSync(path, content)
   expect((await failureOf(openDisk({ path }))).code).toBe('IMAGE_INVALID')
+})
+
+test('an archive with paths or links that no system has is refused', async () => {
+  const dir = ownTmpdir()
+  const long = 'a/'.repeat(100_000)
+  for (const name of ['path', 'linkpath']) {
+    const path = join(dir, 'root.tar')
+    writeFileSync(path, makePaxArchive({ [name]: long }))
+    const error = await failureOf(resolveImage(path, { cacheDir: join(dir, 'cache') }))
+    expect(error.message).toContain('a path of more than 4096 characters')
+  }
+})
+
+test('folders that are replaced by files again and again take no time that grows with the tree', () => {
+  const tree = new RootTree('hostile')
+  const add = (path: string, type: 'file' | 'folder') =>
+    tree.add(
+      { path, type, mode: 0o755, uid: 0, gid: 0, bytes: 0, offset: 0, target: '' },
+      async function* () {},
+    )
+  for (let count = 0; count < 50_000; count++) add(`folder/file-${count}`, 'file')
+  for (let count = 0; count < 20_000; count++) {
+    add('flips/below', 'file')
+    add('flips', 'file')
+  }
+  expect(tree.nodes.has('flips/below')).toBe(false)
+  expect(tree.nodes.size).toBe(50_003)
+  tree.remove('folder')
+  expect([...tree.nodes.keys()]).toEqual(['', 'flips'])
 })
 
 test('variables of UEFI that end in their header are refused', () => {
