@@ -203,7 +203,13 @@ test('programs of the sbin folders are found when PATH lacks them', async () => 
 test('recipes need their programs only where apt is, and the programs of util-linux only on Linux', () => {
   const names = (...system: [Parameters<typeof selectNeeds>[1], NodeJS.Platform]) =>
     selectNeeds([FROBNICATE], ...system).map(({ program }) => program)
-  expect(names('apt', 'linux')).toEqual(['qemu-system-x86_64', 'qemu-img', 'setpriv', 'prlimit', 'frobnicate'])
+  expect(names('apt', 'linux')).toEqual([
+    'qemu-system-x86_64',
+    'qemu-img',
+    'setpriv',
+    'prlimit',
+    'frobnicate',
+  ])
   expect(names('dnf', 'linux')).toEqual(['qemu-system-x86_64', 'qemu-img', 'setpriv', 'prlimit'])
   expect(names('brew', 'darwin')).toEqual(['qemu-system-x86_64', 'qemu-img'])
 })
