@@ -4,7 +4,7 @@ import { VMError, vmError } from '../src/errors.js'
 import { openDisk } from '../src/image/backing-chain.js'
 import { identifyFile } from '../src/image/disk-file.js'
 import { findOciManifest, OCI_MARK, readOciImage } from '../src/image/oci-layout.js'
-import { extractOvaDisk, isDescriptor } from '../src/image/ova.js'
+import { extractOvaDisk, isDescriptor, requireDescriptor } from '../src/image/ova.js'
 import { RootTree } from '../src/image/root-tree.js'
 import { copySparse } from '../src/image/sparse-copy.js'
 import { readMember, readTar, type TarEntry } from '../src/image/tar-archive.js'
@@ -14,6 +14,8 @@ import { makeDiskOfTree, ROOT_FILES } from './root-image.js'
 
 /** A disk in a packed archive that is packed itself: more is a riddle. */
 const MOST_LAYERS = 4
+/** Any of these is in every root file system. */
+const ROOT_FOLDERS = ['bin', 'sbin', 'usr', 'etc']
 
 export interface ImportOptions {
   readonly path: string
@@ -93,6 +95,11 @@ async function unpackArchive(
     const tree = new RootTree(name)
     for (const entry of entries) tree.add(entry, () => readMember(archive, entry))
     if (tree.find(OCI_MARK) === undefined) {
+      requireDescriptor(
+        name,
+        entries,
+        ROOT_FOLDERS.some((folder) => tree.find(folder) !== undefined),
+      )
       report('making the disk')
       await makeDiskOfTree({ name, tree, command: undefined, dir, signal })
       return true

@@ -16,6 +16,7 @@ export const BOOTSTRAP_TOOLS = {
     program: 'mmdebstrap',
     aptPackage: 'mmdebstrap',
     why: 'makes a Debian system out of packages, without root where the host allows it',
+    usesNetwork: true,
   },
   tar: { program: 'tar', aptPackage: 'tar', why: 'packs the files that are put into an image' },
 } as const satisfies Record<string, HostTool>

@@ -19,7 +19,7 @@ import { buildGrubConfig, LOADER_FILES, LOADER_FOLDER, MAKE_LOADER, ROOT_UUID } 
 import { GUEST_FILES, LAST_FILES } from './guest-files.js'
 import { readBootModules } from './modules.js'
 import { BOOT_MODULES, LEFT_OUT, PACKAGES } from './packages.js'
-import { findSuite } from './suite.js'
+import { findSuite, warnOfUnchecked } from './suite.js'
 
 /** Count up when the code of this recipe changes what it builds: files, packages and commands count by themselves. */
 const REVISION = 1
@@ -97,6 +97,7 @@ async function build(options: DebianOptions, { dir, signal, report }: BuildConte
   const source = join(work, 'root')
   await mkdir(source, { recursive: true })
   const plan = await planBootstrap(options)
+  await warnOfUnchecked()
   report(`installing Debian ${plan.suite.codename}`)
   const tarball = await bootstrap(plan, work, signal)
   report('putting the system together')

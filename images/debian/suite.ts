@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
 import { vmError } from '../../src/errors.js'
-import { readDistributionSources } from '../../src/image/apt.js'
+import { readDistributionSources, warnOfUncheckedSources } from '../../src/image/apt.js'
 import { type AptSource, moveSource } from '../../src/image/apt-sources.js'
 import { readDistribution } from '../../src/image/distribution.js'
 
@@ -46,6 +46,12 @@ export async function findSuite(wanted: string | undefined): Promise<Suite> {
       source('debian-security', `${codename}-security`),
     ],
   }
+}
+
+/** Warns where the host's own sources, which are used on a Debian, have packages taken without a check. */
+export async function warnOfUnchecked(): Promise<void> {
+  const host = await readDistribution()
+  if (host.id === 'debian') await warnOfUncheckedSources(host)
 }
 
 async function checkKeyring(system: string): Promise<void> {

@@ -1,6 +1,8 @@
 import { IMAGE_TOOLS } from '../../images/recipes.js'
 import { type HostCheck, type HostReport, inspectHost } from '../host/inspect.js'
 import { selectNeeds } from '../host/tools.js'
+import { readDistribution } from '../image/distribution.js'
+import { describeUncheckedSource, listUncheckedSources } from '../image/unchecked-sources.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** `withvm doctor`: what this host can do. Ends with 0 when guests can run here, else with 69. */
@@ -9,9 +11,34 @@ export async function runDoctor(options: {
   readonly fresh: boolean
 }): Promise<number> {
   const needs = selectNeeds(IMAGE_TOOLS)
-  const report = await inspectHost({ needs, fresh: options.fresh })
+  const inspected = await inspectHost({ needs, fresh: options.fresh })
+  const report = { ...inspected, checks: [...inspected.checks, ...(await inspectSources())] }
   process.stdout.write(`${options.json ? JSON.stringify(report, undefined, 2) : formatReport(report)}\n`)
   return report.canRunGuests ? EXIT_CODES.ok : EXIT_CODES.infrastructure
+}
+
+/**
+ * Whether apt checks the packages that images are made of. On a host without apt there is nothing to check.
+ *
+ * @param places where the host describes itself, and where apt's sources are
+ */
+export async function inspectSources({
+  osReleasePath = '/etc/os-release',
+  aptDir = '/etc/apt',
+} = {}): Promise<HostCheck[]> {
+  const distribution = await readDistribution(osReleasePath).catch(() => undefined)
+  if (distribution === undefined) return []
+  const unchecked = await listUncheckedSources(aptDir, distribution.codename)
+  if (unchecked.length === 0) return []
+  return [
+    {
+      id: 'sources',
+      label: 'Package sources',
+      state: 'note',
+      found: `apt does not check the signatures of packages that images are made of: ${unchecked.map(describeUncheckedSource).join(', ')}`,
+      fix: 'Remove that option, and name the key of the repository with `signed-by` instead.',
+    },
+  ]
 }
 
 const MARKS = { ok: 'ok', note: 'note', problem: 'PROBLEM' } as const

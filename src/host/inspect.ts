@@ -24,7 +24,7 @@ export interface HostReport {
 }
 
 export interface HostCheck {
-  /** `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `memory`, `temporary`, `cache`, `load`, or `tool:<program>`. */
+  /** `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `memory`, `temporary`, `cache`, `load`, or `tool:<program>`. */
   readonly id: string
   readonly label: string
   /** `ok`; `note`: guests run, but something is slower or missing; `problem`: no guest can run. */

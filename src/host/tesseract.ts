@@ -1,3 +1,4 @@
+import { pickToolEnvironment } from '../common/environment.js'
 import { Turns } from '../common/turns.js'
 import { vmError } from '../errors.js'
 import { runProgram } from './program.js'
@@ -28,7 +29,7 @@ export async function readText(pgm: Buffer, language: string, signal: AbortSigna
     const result = await runProgram(path, ['stdin', 'stdout', '-l', language, '--psm', '6'], {
       timeoutMs: READ_MS,
       signal,
-      env: { ...process.env, OMP_THREAD_LIMIT: '1' },
+      env: { ...pickToolEnvironment(process.env, { more: ['TESSDATA_PREFIX'] }), OMP_THREAD_LIMIT: '1' },
       input: pgm,
     })
     if (result.exitCode === 0) return tidy(result.stdout)

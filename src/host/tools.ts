@@ -33,6 +33,11 @@ const LINUX_NEEDS: readonly ToolNeed[] = [
     aptPackage: 'util-linux',
     why: 'ends QEMU together with the process that started it',
   },
+  {
+    program: 'prlimit',
+    aptPackage: 'util-linux',
+    why: 'limits the memory and CPU time of tools that read images',
+  },
 ]
 
 /**

@@ -11,11 +11,22 @@ import {
 } from './apt-sources.js'
 import type { Distribution } from './distribution.js'
 import { type HostTool, runTool } from './run-tool.js'
+import { describeUncheckedSource, listSourceFiles, listUncheckedSources } from './unchecked-sources.js'
 
 export const APT_TOOLS = {
-  get: { program: 'apt-get', aptPackage: 'apt', why: 'downloads the packages of an image' },
-  config: { program: 'apt-config', aptPackage: 'apt', why: "reads the host's proxy for packages" },
-  deb: { program: 'dpkg-deb', aptPackage: 'dpkg', why: 'unpacks packages' },
+  get: {
+    program: 'apt-get',
+    aptPackage: 'apt',
+    why: 'downloads the packages of an image',
+    usesNetwork: true,
+  },
+  config: {
+    program: 'apt-config',
+    aptPackage: 'apt',
+    why: "reads the host's proxy for packages",
+    usesNetwork: true,
+  },
+  deb: { program: 'dpkg-deb', aptPackage: 'dpkg', why: 'unpacks packages', parsesImages: true },
 } as const satisfies Record<string, HostTool>
 
 const UPDATE_TIMEOUT_MS = 180_000
@@ -44,6 +55,8 @@ export interface AptRootOptions {
   readonly arch: string
   /** Told where some of the repositories could not be read, and others can. @default nobody */
   readonly report?: ((step: string) => void) | undefined
+  /** Gets the warning about sources whose packages apt does not check. @default a line on stderr, once in a process */
+  readonly warn?: ((line: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
   /** Where the host keeps its apt configuration. @default '/etc/apt' */
   readonly hostAptDir?: string
@@ -58,8 +71,9 @@ export interface AptRootOptions {
  */
 export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
   const { dir, distribution, arch, report, signal } = options
-  const { codename = distribution.codename } = options
-  const own = await readDistributionSources(options.hostAptDir ?? '/etc/apt', distribution)
+  const { codename = distribution.codename, hostAptDir = '/etc/apt' } = options
+  const own = await readDistributionSources(hostAptDir, distribution)
+  await warnOfUncheckedSources(distribution, { hostAptDir, warn: options.warn })
   const sources = own.map((source) => moveSource(source, distribution.codename, codename))
   for (const sub of ['state/lists/partial', 'cache/archives/partial', 'sources', 'debs', 'log']) {
     await mkdir(join(dir, sub), { recursive: true })
@@ -159,11 +173,8 @@ export async function readDistributionSources(
   aptDir: string,
   distribution: Distribution,
 ): Promise<AptSource[]> {
-  const files = [join(aptDir, 'sources.list')]
-  const parts = join(aptDir, 'sources.list.d')
-  for (const file of (await readdir(parts).catch(() => [])).sort()) files.push(join(parts, file))
   const all: AptSource[] = []
-  for (const file of files) {
+  for (const file of await listSourceFiles(aptDir)) {
     const text = await readFile(file, 'utf8').catch(() => '')
     if (file.endsWith('.list')) all.push(...parseOneLineSources(text))
     if (file.endsWith('.sources')) all.push(...parseDeb822Sources(text))
@@ -176,6 +187,25 @@ export async function readDistributionSources(
     got: all.length === 0 ? 'no deb source at all' : `only ${all.map(({ suite }) => suite).join(', ')}`,
     hint: `Add the repository of ${distribution.codename} to ${aptDir}/sources.list, or give the path of a disk image instead.`,
   })
+}
+
+let hasWarned = false
+
+/** Reports options of the host's sources by which packages of an image are not checked. */
+export async function warnOfUncheckedSources(
+  { codename, name }: Distribution,
+  {
+    hostAptDir = '/etc/apt',
+    warn,
+  }: { readonly hostAptDir?: string; readonly warn?: ((line: string) => void) | undefined } = {},
+): Promise<void> {
+  const found = await listUncheckedSources(hostAptDir, codename)
+  if (found.length === 0 || (hasWarned && warn === undefined)) return
+  const places = found.map(describeUncheckedSource).join(', ')
+  const line = `the image is made of packages of ${name} whose signatures apt does not check: ${places}`
+  if (warn !== undefined) return warn(line)
+  hasWarned = true
+  process.stderr.write(`withvm: warning: ${line}.\n`)
 }
 
 /** Ubuntu keeps the packages of its less common architectures on other servers. */

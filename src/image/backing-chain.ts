@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { VMError, vmError } from '../errors.js'
 import { DISK_FORMATS, type DiskFormat } from '../spec/base-image.js'
@@ -26,23 +26,34 @@ export interface Disk extends ProbedFile {
  */
 export async function openDisk(options: DiskOptions): Promise<Disk> {
   const name = options.name ?? options.path
-  const first = await probeDiskFile(options)
   const folders = await Promise.all(
     (options.backingFolders ?? [dirname(options.path)]).map((folder) =>
       realpath(folder).catch(() => resolve(folder)),
     ),
   )
+  const probe = (file: DiskFileOptions) =>
+    probeDiskFile({
+      ...file,
+      checkPart: (part) => followName(name, part, { from: file.path, what: 'a part of it', folders }),
+    })
+  const first = await probe(options)
   const chain: ProbedFile[] = [first]
   try {
     for (let current = first; ; ) {
-      for (const part of current.parts) await followName(name, part, current, 'a part of it', folders)
+      // What QEMU itself says that it opened: the same, if our own look at the image was right.
+      for (const part of current.parts)
+        await followName(name, part, { from: current.path, what: 'a part of it', folders })
       if (current.backing === undefined) break
       const { backing } = current
-      const path = await followName(name, backing.name, current, 'its backing file', folders)
+      const path = await followName(name, backing.name, {
+        from: current.path,
+        what: 'its backing file',
+        folders,
+      })
       if (chain.some((earlier) => earlier.path === path)) throw looping(name, path)
       const format = DISK_FORMATS.find((known) => known === backing.format)
       if (format === undefined) throw withoutFormat(name, current.path, backing)
-      current = await probeDiskFile({ path, format, signal: options.signal })
+      current = await probe({ path, format, signal: options.signal })
       if (current.isEncrypted) throw encryptedBacking(name, path)
       chain.push(current)
     }
@@ -56,19 +67,25 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
 async function followName(
   image: string,
   name: string,
-  from: ProbedFile,
-  what: string,
-  folders: readonly string[],
+  {
+    from,
+    what,
+    folders,
+  }: { readonly from: string; readonly what: string; readonly folders: readonly string[] },
 ): Promise<string> {
   // QEMU takes `json:`, `nbd:`, `https:` and others for ways to a disk: none of them can be checked.
   const isElsewhere = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(name)
   if (isElsewhere) throw outside(image, name, folders, 'not a file')
-  const path = resolve(dirname(from.path), name.replace(/^file:/, ''))
+  const path = resolve(dirname(from), name.replace(/^file:/, ''))
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
     throw missing(image, path, what, error)
   })
-  if (folders.some((folder) => contains(folder, real))) return real
-  throw outside(image, real === path ? path : `${path} (a link to ${real})`, folders, 'in another folder')
+  if (!folders.some((folder) => contains(folder, real)))
+    throw outside(image, real === path ? path : `${path} (a link to ${real})`, folders, 'in another folder')
+  // QEMU would wait for the writer of a FIFO, and a device may do anything when it is opened.
+  const stats = await stat(real)
+  if (!stats.isFile() && !stats.isBlockDevice()) throw outside(image, real, folders, 'no regular file')
+  return real
 }
 
 function contains(folder: string, path: string): boolean {

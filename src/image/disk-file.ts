@@ -8,6 +8,7 @@ import { type DiskInfo, readDiskInfo } from './disk-info.js'
 import { findPartitionsEnd } from './partition-table.js'
 import { findQcow2End, parseQcow2Header } from './qcow2.js'
 import { findVdiEnd } from './vdi.js'
+import { readVmdkExtents } from './vmdk.js'
 
 export interface DiskFileOptions {
   /** Where it really is: behind all symbolic links. */
@@ -16,6 +17,8 @@ export interface DiskFileOptions {
   readonly name?: string | undefined
   /** What the author says it is. @default what its content says */
   readonly format?: DiskFormat | undefined
+  /** Called with each further file that the image has its content in, before anything opens that. @default nothing is checked */
+  readonly checkPart?: ((name: string) => Promise<unknown>) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -43,6 +46,7 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
   const { path, name = path, signal } = options
   return withHead(path, name, async (file, head, stats) => {
     const format = await chooseFormat(name, options.format, file, head, stats.size)
+    for (const part of await listParts(name, { format, file, head, stats })) await options.checkPart?.(part)
     const info = await checkContent([
       readDiskInfo(path, format, signal),
       checkWhole(name, format, file, head, stats),
@@ -68,10 +72,11 @@ async function withHead<T>(
   name: string,
   look: (file: FileHandle, head: Buffer, stats: Stats) => Promise<T>,
 ): Promise<T> {
-  const stats = await stat(path)
-  checkKind(name, stats)
+  checkKind(name, await stat(path))
   const file = await openForReading(path, name)
   try {
+    const stats = await file.stat()
+    checkKind(name, stats)
     const head = Buffer.alloc(Math.min(IDENTIFYING_BYTES, stats.size || IDENTIFYING_BYTES))
     await file.read(head, 0, head.length, 0)
     return await look(file, head, stats)
@@ -110,7 +115,8 @@ function checkKind(name: string, stats: Stats): void {
 async function openForReading(path: string, name: string): Promise<FileHandle> {
   try {
     await access(path, constants.R_OK)
-    return await open(path, 'r')
+    // It may have become a FIFO since it was looked at.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw vmError('IMAGE_INVALID', {
@@ -121,6 +127,22 @@ async function openForReading(path: string, name: string): Promise<FileHandle> {
       cause: error,
     })
   }
+}
+
+interface OpenDisk {
+  readonly format: DiskFormat
+  readonly file: FileHandle
+  readonly head: Buffer
+  readonly stats: Stats
+}
+
+/** The further files that qemu-img would open with the image, even to look at it. */
+async function listParts(name: string, { format, file, head, stats }: OpenDisk): Promise<string[]> {
+  if (format === 'vmdk') return readVmdkExtents(file, head, stats.size)
+  const header = format === 'qcow2' ? parseQcow2Header(head) : undefined
+  if (header?.hasExternalData !== true) return []
+  if (header.dataFile !== undefined) return [header.dataFile]
+  throw invalid(name, 'a qcow2 file with an external data file that it does not name', 'Make it again.')
 }
 
 async function chooseFormat(

@@ -65,6 +65,7 @@ async function runQemuImg(
       purpose: `opening the image ${path} as ${format}`,
       code: 'IMAGE_INVALID',
       hint: `Look at it with: qemu-img check -f ${format} ${path}. It is probably damaged, cut off or not of the format ${format}: download or make it again.`,
+      writes: false,
       timeoutMs: TIMEOUT_MS,
       signal,
     })

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type VMError, vmError } from '../errors.js'
 import { formatBytes } from '../spec/units.js'
+import { SpaceWatch } from './free-space.js'
 import { type Checksum, PartialFile } from './partial-file.js'
 import { toDiskError } from './run-tool.js'
 
@@ -31,7 +32,7 @@ const PASSING_STATUSES = [408, 425, 429, 500, 502, 503, 504]
  * process; a file that changes meanwhile is begun anew.
  *
  * @throws {InfrastructureError} IMAGE_FETCH_FAILED when it cannot be had; what has come is kept. NO_SPACE when the disk is
- *   full; nothing is kept.
+ *   full, or too small for the length that the server reports; nothing is kept.
  * @throws {UsageError} IMAGE_CHECKSUM_WRONG when it is another file than `checksum` says; nothing is kept.
  */
 export async function downloadFile(options: DownloadOptions): Promise<void> {
@@ -105,12 +106,15 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       return
     }
     const totalBytes = readTotalBytes(response)
+    const space = new SpaceWatch(options.path, `downloading ${url}`)
+    await space.check(file.bytes, totalBytes)
     const reader = response.body.getReader()
     for (;;) {
       const { done, value } = await reader.read().catch(lost)
       if (done) break
       timer.refresh()
       await file.append(value)
+      await space.check(file.bytes, totalBytes)
       const total = totalBytes === undefined ? '' : ` of ${formatBytes(totalBytes)}`
       options.onAmount?.(`${formatBytes(file.bytes)}${total}`)
     }

@@ -84,6 +84,7 @@ function format(flash: Buffer): Buffer {
 
 function findStore(flash: Buffer): { readonly start: number; readonly end: number } {
   const { signature, signatureAt, headerBytesAt } = VOLUME
+  if (flash.length < headerBytesAt + 2) throw notVariables(`${flash.length} bytes`)
   if (flash.toString('latin1', signatureAt, signatureAt + signature.length) !== signature)
     throw notVariables('no volume of firmware files at its beginning')
   const start = flash.readUInt16LE(headerBytesAt)

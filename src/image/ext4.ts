@@ -1,11 +1,22 @@
 import { lstat, readdir, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
+import { vmError } from '../errors.js'
 import type { Attributes } from './root-tree.js'
 import { type HostTool, QEMU_IMG, runTool } from './run-tool.js'
 
 export const EXT4_TOOLS = {
-  make: { program: 'mke2fs', aptPackage: 'e2fsprogs', why: 'makes the file system of an image' },
-  edit: { program: 'debugfs', aptPackage: 'e2fsprogs', why: 'gives the files of an image to root' },
+  make: {
+    program: 'mke2fs',
+    aptPackage: 'e2fsprogs',
+    why: 'makes the file system of an image',
+    parsesImages: true,
+  },
+  edit: {
+    program: 'debugfs',
+    aptPackage: 'e2fsprogs',
+    why: 'gives the files of an image to root',
+    parsesImages: true,
+  },
 } as const satisfies Record<string, HostTool>
 
 export interface Ext4Options {
@@ -122,6 +133,8 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
   const commands: string[] = []
   for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name)
+    // debugfs would take what comes after a line end for a command of its own.
+    if (/\p{Cc}/u.test(entry.name)) throw oddName(file)
     const found = await lstat(file)
     const wanted: Partial<Attributes> | undefined =
       attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(relative(source, file))
@@ -142,6 +155,15 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
     )
   }
   return commands
+}
+
+function oddName(file: string) {
+  return vmError('IMAGE_INVALID', {
+    summary: 'A file of the root file system has a name that cannot be written.',
+    expected: 'names without control characters',
+    got: JSON.stringify(file),
+    hint: 'Rename the file, or leave it out.',
+  })
 }
 
 /** As debugfs reads words: a quotation mark in one is doubled. */

@@ -4,8 +4,18 @@ import { type HostTool, runTool } from './run-tool.js'
 
 /** Which of them a distribution's kernel and modules need differs from release to release. */
 export const DECOMPRESSORS = {
-  xz: { program: 'xz', aptPackage: 'xz-utils', why: 'unpacks kernels and their modules' },
-  zstd: { program: 'zstd', aptPackage: 'zstd', why: 'unpacks kernels and their modules' },
+  xz: {
+    program: 'xz',
+    aptPackage: 'xz-utils',
+    why: 'unpacks kernels and their modules',
+    parsesImages: true,
+  },
+  zstd: {
+    program: 'zstd',
+    aptPackage: 'zstd',
+    why: 'unpacks kernels and their modules',
+    parsesImages: true,
+  },
 } as const satisfies Record<string, HostTool>
 
 const PACKED: ReadonlyArray<{

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, readFile, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import { identifyFile } from './disk-file.js'
+import { readSmallFile } from './read-small-file.js'
 import { RootTree } from './root-tree.js'
 import { readMember, readTar } from './tar-archive.js'
 import { unpackFile } from './unpack.js'
@@ -40,6 +41,8 @@ interface Config {
 export const OCI_MARK = 'oci-layout'
 
 const ARCHITECTURE = 'amd64'
+/** Docker itself stops at 127. */
+const MOST_LAYERS = 500
 
 /**
  * Finds the manifest for this architecture, and gives its digest: it changes with all that is in the image.
@@ -47,10 +50,11 @@ const ARCHITECTURE = 'amd64'
  * @throws {UsageError} IMAGE_INVALID when the layout has none, or is damaged.
  */
 export async function findOciManifest(dir: string): Promise<string> {
-  let index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8').catch(() => '{}')) as Manifest
+  const text = await readSmallFile(join(dir, 'index.json')).catch(() => Buffer.from('{}'))
+  let index = parseJson<Manifest>(dir, 'index.json', text)
   // An index may name an index, which has the manifests of all architectures.
   for (let depth = 0; depth < 3; depth++) {
-    const all = index.manifests ?? []
+    const all = listOf(dir, index.manifests)
     const fitting = all.find(
       ({ platform }) => platform?.architecture === ARCHITECTURE && platform.os === 'linux',
     )
@@ -84,7 +88,10 @@ export async function readOciImage(options: {
     for (const archive of archives) await archive.close()
   }
   try {
-    for (const [index, layer] of (manifest.layers ?? []).entries()) {
+    const layers = listOf(dir, manifest.layers)
+    if (layers.length > MOST_LAYERS)
+      throw invalid(dir, `at most ${MOST_LAYERS} layers`, String(layers.length))
+    for (const [index, layer] of layers.entries()) {
       const path = await unpackLayer(dir, layer, join(workDir, `layer-${index}.tar`), signal)
       const archive = await open(path, 'r')
       archives.push(archive)
@@ -92,11 +99,11 @@ export async function readOciImage(options: {
       await addLayer(tree, archive, dir)
     }
     const { config } = manifest.config === undefined ? {} : await readJson<Config>(dir, manifest.config)
-    const argv = [...(config?.Entrypoint ?? []), ...(config?.Cmd ?? [])]
-    const workingDir = config?.WorkingDir || '/'
+    const argv = [...wordsOf(dir, config?.Entrypoint), ...wordsOf(dir, config?.Cmd)]
+    const [workingDir = '/'] = wordsOf(dir, [config?.WorkingDir || '/'])
     return {
       tree,
-      command: argv.length === 0 ? undefined : { argv, env: config?.Env ?? [], workingDir },
+      command: argv.length === 0 ? undefined : { argv, env: wordsOf(dir, config?.Env), workingDir },
       close,
     }
   } catch (error) {
@@ -109,14 +116,13 @@ export async function readOciImage(options: {
 async function addLayer(tree: RootTree, archive: FileHandle, name: string): Promise<void> {
   const entries = []
   for await (const entry of readTar(archive, name)) entries.push(entry)
-  const whiteouts = entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path))
+  const whiteouts = new Set(entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path)))
   for (const { path } of whiteouts) {
     const at = path.lastIndexOf('.wh.')
     if (path.endsWith('.wh..wh..opq')) tree.empty(path.slice(0, path.indexOf('.wh.')).replace(/\/$/, ''))
     else tree.remove(path.slice(0, at) + path.slice(at + '.wh.'.length))
   }
-  for (const entry of entries)
-    if (!whiteouts.includes(entry)) tree.add(entry, () => readMember(archive, entry))
+  for (const entry of entries) if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
 }
 
 /** Gives the path of the archive: that of the layer itself, where it is not packed. */
@@ -128,6 +134,9 @@ async function unpackLayer(
 ): Promise<string> {
   const from = blobPath(dir, layer)
   const hash = createHash('sha256')
+  await identifyFile(from).catch((error: Error) => {
+    throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? error.message)
+  })
   try {
     for await (const piece of createReadStream(from, { highWaterMark: 1 << 20, signal }))
       hash.update(piece as Buffer)
@@ -144,12 +153,33 @@ async function unpackLayer(
 }
 
 async function readJson<T>(dir: string, { digest }: Pick<Descriptor, 'digest'>): Promise<T> {
-  const bytes = await readFile(blobPath(dir, { digest })).catch((error: NodeJS.ErrnoException) => {
+  const bytes = await readSmallFile(blobPath(dir, { digest })).catch((error: NodeJS.ErrnoException) => {
     throw invalid(dir, `the part ${digest}`, error.code ?? String(error))
   })
   const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
   if (found !== digest) throw invalid(dir, `a part ${digest}`, found)
-  return JSON.parse(bytes.toString('utf8')) as T
+  return parseJson<T>(dir, digest, bytes)
+}
+
+/** The parser's own message would have a piece of the file in it, which may be any file of the host. */
+function parseJson<T>(dir: string, part: string, bytes: Buffer): T {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
+  } catch {}
+  throw invalid(dir, `an object of JSON in ${part}`, 'something else')
+}
+
+function listOf(dir: string, list: readonly Descriptor[] | undefined): readonly Descriptor[] {
+  const isDescriptor = (item: Descriptor | null) => typeof item?.digest === 'string'
+  if (list === undefined || (Array.isArray(list) && list.every(isDescriptor))) return list ?? []
+  throw invalid(dir, 'lists of parts with their digests', 'something else')
+}
+
+function wordsOf(dir: string, list: readonly string[] | null | undefined): readonly string[] {
+  const isWord = (word: unknown) => typeof word === 'string'
+  if (list === undefined || list === null || (Array.isArray(list) && list.every(isWord))) return list ?? []
+  throw invalid(dir, 'a command and an environment of texts', 'something else')
 }
 
 function blobPath(dir: string, { digest }: Pick<Descriptor, 'digest'>): string {

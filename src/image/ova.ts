@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { type VMError, vmError } from '../errors.js'
+import { formatBytes } from '../spec/units.js'
 import { SparseFile } from './sparse-file.js'
 import { readMember, type TarEntry } from './tar-archive.js'
 
 /** What a descriptor or a list of digests may take. */
-const MOST_TEXT_BYTES = 4 * 1024 ** 2
+const MOST_TEXT_BYTES = 1024 ** 2
+/** Names of files that are disks, as appliances have them. */
+const DISK_NAME = /\.(vmdk|vdi|vhdx?|qcow2|img|raw)$/i
 
 /**
  * Takes the disk out of an `.ova`: a tar archive with a descriptor (OVF, DSP0243 of the DMTF), disks, and a list of their
@@ -24,11 +27,11 @@ export async function extractOvaDisk(options: {
   const { archive, name, entries, to, signal } = options
   const descriptor = entries.find(isDescriptor)
   if (descriptor === undefined) throw invalid(name, 'a descriptor, a file *.ovf', 'none')
-  const href = findDisk(await readText(archive, descriptor), name)
+  const href = await findDisk(await readText(archive, descriptor, name), name)
   const disk = entries.find(({ path }) => path === href)
   if (disk === undefined)
     throw invalid(name, `the disk ${href}, which its descriptor names`, 'no such file in it')
-  const wanted = await findDigest(archive, entries, href)
+  const wanted = await findDigest(archive, { name, entries, file: href })
   const hash = createHash(wanted?.algorithm ?? 'sha256')
   const file = await SparseFile.create(to)
   try {
@@ -56,50 +59,81 @@ export function isDescriptor({ path, type }: TarEntry): boolean {
   return type === 'file' && /^[^/]+\.ovf$/i.test(path)
 }
 
-async function readText(archive: FileHandle, { offset, bytes }: TarEntry): Promise<string> {
-  const pieces: Buffer[] = []
-  for await (const piece of readMember(archive, { offset, bytes: Math.min(bytes, MOST_TEXT_BYTES) })) {
-    pieces.push(piece)
+/**
+ * Throws where an archive without a descriptor is an appliance by its name or its content, and not a root file system.
+ *
+ * @param isRoot whether it has the folders of one.
+ * @throws {UsageError} IMAGE_INVALID
+ */
+export function requireDescriptor(name: string, entries: readonly TarEntry[], isRoot: boolean): void {
+  const disks = entries.filter(({ path, type }) => type === 'file' && DISK_NAME.test(path))
+  if (isRoot || (disks.length === 0 && !/\.ova$/i.test(name))) return
+  const found = disks.map(({ path }) => path).slice(0, 5)
+  throw vmError('IMAGE_INVALID', {
+    summary: `The archive ${name} has no descriptor of an appliance.`,
+    expected: 'a file *.ovf at its top, beside the disks',
+    got: found.length === 0 ? 'none, and no disk either' : `only disks: ${found.join(', ')}`,
+    hint: 'Unpack it with `tar -xf`, and give the path of the disk in it; or export the appliance again.',
+  })
+}
+
+async function readText(
+  archive: FileHandle,
+  { path, offset, bytes }: TarEntry,
+  name: string,
+): Promise<string> {
+  if (bytes > MOST_TEXT_BYTES) {
+    throw invalid(name, `a file ${path} of at most ${formatBytes(MOST_TEXT_BYTES)}`, formatBytes(bytes))
   }
+  const pieces: Buffer[] = []
+  for await (const piece of readMember(archive, { offset, bytes })) pieces.push(piece)
   return Buffer.concat(pieces).toString('utf8')
 }
 
 /** The file of the one disk that has content: disks without a file are empty ones. */
-function findDisk(descriptor: string, name: string): string {
-  const references = elements(descriptor, 'Disk').map((attributes) => attributes.get('fileRef'))
-  const wanted = references.filter((reference) => reference !== undefined)
-  if (wanted.length !== 1) {
-    throw invalid(name, 'one disk', wanted.length === 0 ? 'none' : `${wanted.length}: guests here have one`)
+async function findDisk(descriptor: string, name: string): Promise<string> {
+  const { parseXml, findElements, findAttribute } = await import('../common/xml.js')
+  let root: ReturnType<typeof parseXml>
+  try {
+    root = parseXml(descriptor)
+  } catch (error) {
+    throw invalid(name, 'a descriptor in XML (OVF)', `one that cannot be read: ${(error as Error).message}`)
   }
-  const file = elements(descriptor, 'File').find((attributes) => attributes.get('id') === wanted[0])
-  const href = file?.get('href')
-  if (href === undefined) throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
-  if (file?.get('chunkSize') === undefined) return href
+  const references = findElements(root, 'Disk').map((disk) => findAttribute(disk, 'fileRef'))
+  const wanted = references.filter((reference) => reference !== undefined)
+  const files = findElements(root, 'File')
+  const fileOf = (id: string | undefined) => files.find((file) => findAttribute(file, 'id') === id)
+  if (wanted.length === 0) throw invalid(name, 'a disk', 'none')
+  if (wanted.length > 1) {
+    throw severalDisks(
+      name,
+      wanted.map((id) => hrefOf(fileOf(id)) ?? id),
+    )
+  }
+  const file = fileOf(wanted[0])
+  const href = hrefOf(file)
+  if (file === undefined || href === undefined)
+    throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
+  if (findAttribute(file, 'chunkSize') === undefined) return href
   throw invalid(name, 'a disk in one piece', `${href} in several`)
-}
 
-/** The attributes of all elements of a name, whatever the prefixes are. */
-function elements(xml: string, name: string): Map<string, string>[] {
-  return [...xml.matchAll(new RegExp(`<(?:\\w+:)?${name}\\s([^>]*)>`, 'g'))].map(
-    ([, attributes = '']) =>
-      new Map(
-        [...attributes.matchAll(/(?:\w+:)?(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)].map(
-          ([, key = '', double, single]) => [key, unescapeXml(double ?? single ?? '')],
-        ),
-      ),
-  )
-}
-
-function unescapeXml(text: string): string {
-  const entities = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
-  return text.replace(/&(lt|gt|quot|apos|amp);/g, (_, name: keyof typeof entities) => entities[name])
+  function hrefOf(of: (typeof files)[number] | undefined): string | undefined {
+    return of && findAttribute(of, 'href')
+  }
 }
 
 /** What the archive itself says of a file: lines such as `SHA256(disk.vmdk)= 01ab…`. */
-async function findDigest(archive: FileHandle, entries: readonly TarEntry[], file: string) {
+async function findDigest(
+  archive: FileHandle,
+  {
+    name,
+    entries,
+    file,
+  }: { readonly name: string; readonly entries: readonly TarEntry[]; readonly file: string },
+) {
   const list = entries.find(({ path }) => /^[^/]+\.mf$/i.test(path))
   if (list === undefined) return undefined
-  for (const line of (await readText(archive, list)).split('\n')) {
+  for (const line of (await readText(archive, list, name)).split('\n')) {
     const [, algorithm = '', path, hex = ''] =
       /^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i.exec(line) ?? []
     if (path === file) return { algorithm: algorithm.toLowerCase(), hex: hex.toLowerCase() }
@@ -113,5 +147,16 @@ function invalid(name: string, expected: string, got: string): VMError {
     expected,
     got,
     hint: 'Export it again, as an OVA with all files in it. A disk of it can be given by itself too: unpack it with `tar -xf`, and give the path of the disk.',
+  })
+}
+
+function severalDisks(name: string, disks: readonly string[]): VMError {
+  const [first = '', ...others] = disks
+  const further = others.map((disk) => `{ image: '${disk}' }`).join(', ')
+  return vmError('IMAGE_INVALID', {
+    summary: `The appliance ${name} has several disks.`,
+    expected: 'an appliance with one disk',
+    got: `${disks.length}: ${disks.join(', ')}`,
+    hint: `Unpack it with \`tar -xf\`, and give its disks one by one: image: '${first}', disks: [${further}].`,
   })
 }

@@ -6,12 +6,12 @@ import { QEMU_IMG, runTool } from './run-tool.js'
 interface OverlayOptions {
   readonly base: NonNullable<BaseImage['disk']>
   readonly path: string
+  /** How large the disk is. If set, the base is not opened, and need not be there yet. @default the size of the base */
+  readonly virtualBytes?: number | undefined
   /** Who makes it, and whose it is. @default who runs this process */
   readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
-
-type BaseChange = Omit<OverlayOptions, 'user'>
 
 /**
  * Makes a qcow2 file that takes a guest's writes and reads the rest from `base`, which stays as it is.
@@ -20,14 +20,21 @@ type BaseChange = Omit<OverlayOptions, 'user'>
  *   TOOL_NOT_FOUND without qemu-img.
  * @throws {UsageError} IMAGE_INVALID when qemu-img refuses the base.
  */
-export async function createOverlay({ base, path, user, signal }: OverlayOptions): Promise<void> {
+export async function createOverlay({
+  base,
+  path,
+  virtualBytes,
+  user,
+  signal,
+}: OverlayOptions): Promise<void> {
+  // The size of an encrypted base is known: to open it takes its secret and a second.
+  const bytes = virtualBytes ?? base.encryption?.virtualBytes
   try {
     await runTool({
       tool: QEMU_IMG,
       args: [
         ...['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path],
-        // One that is encrypted is not opened for its size, which takes its secret and a second.
-        ...(base.encryption === undefined ? [path] : ['-u', path, String(base.encryption.virtualBytes)]),
+        ...(bytes === undefined ? [path] : ['-u', path, String(bytes)]),
       ],
       purpose: `making an overlay of ${base.path}`,
       code: 'IMAGE_INVALID',
@@ -65,22 +72,23 @@ export async function createEmptyDisk(path: string, bytes: number, user?: HostUs
   })
 }
 
-/** Says in an overlay that its base lies elsewhere, where it will be when the overlay is used. */
-export async function redirectOverlay(options: BaseChange): Promise<void> {
-  await rebase(options, ['-u'])
-}
-
-/** Takes into an overlay what lies between it and `base`, so that it needs nothing else. */
-export async function flattenOverlay(options: BaseChange): Promise<void> {
-  await rebase(options, [])
-}
-
-async function rebase({ base, path, signal }: BaseChange, mode: readonly string[]): Promise<void> {
+/**
+ * Copies into an overlay what is between it and `base`, so that it needs nothing else.
+ *
+ * @param options.user who opens the overlay and all that its header names. @default who runs this process
+ */
+export async function flattenOverlay({
+  base,
+  path,
+  user,
+  signal,
+}: Omit<OverlayOptions, 'virtualBytes'>): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
-    args: ['rebase', '-q', ...mode, '-F', base.format, '-b', base.path, path],
+    args: ['rebase', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, path],
     purpose: `putting the overlay ${path} on ${base.path}`,
     timeoutMs: 300_000,
+    user,
     signal,
   })
 }

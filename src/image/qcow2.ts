@@ -1,27 +1,38 @@
 import type { FileHandle } from 'node:fs/promises'
 
-/** What a qcow2 file's header says, as far as it matters here (QEMU's docs/interop/qcow2.txt). */
+/** The fields of a qcow2 file's header that matter here (QEMU's docs/interop/qcow2.txt). */
 export interface Qcow2Header {
+  readonly virtualBytes: number
   readonly clusterBits: number
   readonly l1Entries: number
   readonly l1Offset: number
   readonly encryption: 'none' | 'aes' | 'luks' | 'unknown'
+  /** Bits of {@link INCOMPATIBLE}, and others that are not known here. */
+  readonly incompatibleFeatures: bigint
   readonly hasExternalData: boolean
   readonly hasExtendedL2: boolean
   /** As it is written in the file. */
   readonly backingFile: string | undefined
+  readonly backingFormat: string | undefined
+  /** The external data file, as it is written in the file. */
+  readonly dataFile: string | undefined
 }
 
+/** Bits of the header without whose meaning a file cannot be opened. */
+export const INCOMPATIBLE = { dirty: 1n << 0n, externalData: 1n << 2n, extendedL2: 1n << 4n } as const
+
+const MAGIC = 0x514649fb
 const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n
 const COMPRESSED = 1n << 62n
-const INCOMPATIBLE_EXTERNAL_DATA = 1n << 2n
-const INCOMPATIBLE_EXTENDED_L2 = 1n << 4n
-
 const ENCRYPTIONS = ['none', 'aes', 'luks'] as const
+/** Types of the extensions behind the header. */
+const EXTENSION = { end: 0, backingFormat: 0xe2792aca, dataFile: 0x44415441 } as const
+/** QEMU's own limit on the first table of a file (qcow2.h: QCOW_MAX_L1_SIZE). */
+const MOST_L1_BYTES = 32 * 1024 ** 2
 
 /** Undefined when the header is cut off or makes no sense. */
 export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
-  if (head.length < 72) return undefined
+  if (head.length < 72 || head.readUInt32BE(0) !== MAGIC) return undefined
   const version = head.readUInt32BE(4)
   if (version > 2 && head.length < 104) return undefined
   const features = version > 2 ? head.readBigUInt64BE(72) : 0n
@@ -30,16 +41,36 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   const backingOffset = Number(head.readBigUInt64BE(8))
   const backingBytes = head.readUInt32BE(16)
   if (backingOffset + backingBytes > head.length) return undefined
+  const l1Entries = head.readUInt32BE(36)
+  if (l1Entries * 8 > MOST_L1_BYTES) return undefined
+  const extensions = readExtensions(head, version > 2 ? head.readUInt32BE(100) : 72)
   return {
+    virtualBytes: Number(head.readBigUInt64BE(24)),
     clusterBits,
-    l1Entries: head.readUInt32BE(36),
+    l1Entries,
     l1Offset: Number(head.readBigUInt64BE(40)),
     encryption: ENCRYPTIONS[head.readUInt32BE(32)] ?? 'unknown',
-    hasExternalData: (features & INCOMPATIBLE_EXTERNAL_DATA) !== 0n,
-    hasExtendedL2: (features & INCOMPATIBLE_EXTENDED_L2) !== 0n,
+    incompatibleFeatures: features,
+    hasExternalData: (features & INCOMPATIBLE.externalData) !== 0n,
+    hasExtendedL2: (features & INCOMPATIBLE.extendedL2) !== 0n,
     backingFile:
       backingOffset === 0 ? undefined : head.toString('utf8', backingOffset, backingOffset + backingBytes),
+    backingFormat: extensions.get(EXTENSION.backingFormat),
+    dataFile: extensions.get(EXTENSION.dataFile),
   }
+}
+
+/** The extensions behind the header, by their types, as far as `head` has them: each has a type, a length, and its data. */
+function readExtensions(head: Buffer, start: number): Map<number, string> {
+  const found = new Map<number, string>()
+  for (let at = start; at + 8 <= head.length; ) {
+    const type = head.readUInt32BE(at)
+    const end = at + 8 + head.readUInt32BE(at + 4)
+    if (type === EXTENSION.end || end > head.length) break
+    found.set(type, head.toString('utf8', at + 8, end))
+    at = Math.ceil(end / 8) * 8
+  }
+  return found
 }
 
 /**
@@ -56,9 +87,7 @@ export async function findQcow2End(
   if (end > fileBytes) return end
   const clusterBytes = 2 ** header.clusterBits
   const table = await readExactly(file, header.l1Offset, l1Bytes)
-  for (let at = 0; at < l1Bytes; at += 8) {
-    const l2Offset = Number(table.readBigUInt64BE(at) & OFFSET_MASK)
-    if (l2Offset === 0) continue
+  for (const l2Offset of listL2Offsets(table)) {
     end = Math.max(end, l2Offset + clusterBytes)
     if (end > fileBytes) return end
     if (!header.hasExternalData) {
@@ -67,6 +96,18 @@ export async function findQcow2End(
     }
   }
   return end
+}
+
+/** Each second table once, in the order of the file: a crafted first table can point to one of them a million times. */
+function* listL2Offsets(table: Buffer): Generator<number> {
+  const offsets = new Float64Array(table.length / 8)
+  for (const index of offsets.keys()) offsets[index] = Number(table.readBigUInt64BE(index * 8) & OFFSET_MASK)
+  offsets.sort()
+  let last = 0
+  for (const offset of offsets) {
+    if (offset !== last) yield offset
+    last = offset
+  }
 }
 
 /** The end of the last cluster; the last one of a file may be shorter, so it counts with one byte only. */

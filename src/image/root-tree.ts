@@ -29,6 +29,8 @@ const TYPE_BITS = { file: 0o100000, folder: 0o040000, symlink: 0o120000 } as con
  */
 export class RootTree {
   readonly #nodes = new Map<string, RootNode>()
+  /** What is directly in each folder, by paths: to take a folder away, not all of the tree is looked at. */
+  readonly #children = new Map<string, Set<string>>()
   readonly #name: string
 
   /** @param name as messages call what it is made of */
@@ -116,7 +118,7 @@ export class RootTree {
       const folderPath = steps.slice(0, count).join('/')
       if (this.#nodes.get(folderPath)?.type === 'folder') continue
       this.#remove(folderPath, true)
-      this.#nodes.set(folderPath, { ...folder(0o755), uid: 0, gid: 0 })
+      this.#put(folderPath, { ...folder(0o755), uid: 0, gid: 0 })
     }
   }
 
@@ -130,19 +132,33 @@ export class RootTree {
   #set(path: string, node: RootNode): void {
     const isSameFolder = node.type === 'folder' && this.#nodes.get(path)?.type === 'folder'
     if (!isSameFolder) this.#remove(path, true)
+    this.#put(path, node)
+  }
+
+  #put(path: string, node: RootNode): void {
     this.#nodes.set(path, node)
+    if (path === '') return
+    const parent = parentOf(path)
+    const siblings = this.#children.get(parent) ?? new Set()
+    this.#children.set(parent, siblings.add(path))
   }
 
   #remove(path: string, withItself: boolean): void {
-    const node = this.#nodes.get(path)
-    if (node?.type === 'folder') {
-      const below = path === '' ? '' : `${path}/`
-      for (const other of this.#nodes.keys()) {
-        if (other !== '' && other.startsWith(below)) this.#nodes.delete(other)
-      }
+    const doomed = [...(this.#children.get(path) ?? [])]
+    this.#children.delete(path)
+    for (let below = doomed.pop(); below !== undefined; below = doomed.pop()) {
+      for (const child of this.#children.get(below) ?? []) doomed.push(child)
+      this.#children.delete(below)
+      this.#nodes.delete(below)
     }
-    if (withItself && path !== '') this.#nodes.delete(path)
+    if (!withItself || path === '') return
+    this.#nodes.delete(path)
+    this.#children.get(parentOf(path))?.delete(path)
   }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
 }
 
 function folder(mode: number) {

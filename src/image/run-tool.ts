@@ -1,11 +1,18 @@
-import { asUser, type HostUser } from '../common/host-user.js'
+import { pickToolEnvironment } from '../common/environment.js'
+import { findProgram } from '../common/find-program.js'
+import { asUser, type HostUser, type Program } from '../common/host-user.js'
 import { type ErrorCode, VMError, vmError } from '../errors.js'
+import { LIMITED_ENVIRONMENT, limitTool } from './tool-limits.js'
 
 /** A program of the host, and the package that has it on Debian and Ubuntu. */
 export interface HostTool {
   readonly program: string
   readonly aptPackage: string
   readonly why: string
+  /** If true, it parses what the supplier of an image controls, and runs under limits of memory and CPU time. @default false */
+  readonly parsesImages?: true
+  /** If true, it gets the proxy settings of the environment. @default false */
+  readonly usesNetwork?: true
 }
 
 export interface ToolRun {
@@ -18,6 +25,8 @@ export interface ToolRun {
   readonly input?: string | Uint8Array | undefined
   /** As whom it runs. @default who runs this process */
   readonly user?: HostUser | undefined
+  /** If false, a tool that parses images can write to no file. @default true */
+  readonly writes?: boolean | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
   /** What a failure is called. @default 'IMAGE_BUILD_FAILED' */
@@ -31,10 +40,11 @@ export const QEMU_IMG: HostTool = {
   program: 'qemu-img',
   aptPackage: 'qemu-utils',
   why: 'makes and inspects disk images',
+  parsesImages: true,
 }
 
 /**
- * Runs a program without a shell and gives its output.
+ * Runs a program without a shell and returns its output. The program gets no variables of the environment but those that tools need.
  *
  * @throws {InfrastructureError} TOOL_NOT_FOUND when it is not installed.
  * @throws {InfrastructureError} NO_SPACE when it says that a disk is full.
@@ -43,12 +53,9 @@ export const QEMU_IMG: HostTool = {
 export async function runTool(run: ToolRun): Promise<Uint8Array> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
-  const { tool, args, user } = run
-  const command = { file: tool.program, args }
-  const { file, args: words } = user === undefined ? command : asUser(user, command)
-  const result = await execa(file, words, {
+  const { file, args } = await buildProgram(run)
+  const result = await execa(file, args, {
     ...executionOptions(run),
-    extendEnv: user === undefined, // who is that user could read it
     ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
   })
   if (!result.failed) return result.stdout
@@ -71,7 +78,8 @@ export async function streamTool(
 ): Promise<void> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
-  const process = execa(run.tool.program, run.args, {
+  const { file, args } = await buildProgram(run)
+  const process = execa(file, args, {
     ...executionOptions(run),
     stdin: 'ignore' as const,
     buffer: { stdout: false },
@@ -91,16 +99,34 @@ export async function streamTool(
   throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
 }
 
-function executionOptions(run: Pick<ToolRun, 'timeoutMs' | 'env' | 'cwd' | 'signal'>) {
+/** The program with what is to run before it: what makes it another user's, and what limits it. */
+async function buildProgram(run: ToolRun): Promise<Program> {
+  const { tool, args, user, timeoutMs, writes = true } = run
+  const path = await findProgram(tool.program, { PATH: toolPath() })
+  if (path === undefined) throw toolMissing(run)
+  const program = { file: path, args }
+  const limited = tool.parsesImages ? await limitTool(program, { timeoutMs, writes }) : program
+  return user === undefined ? limited : asUser(user, limited)
+}
+
+function executionOptions(run: Pick<ToolRun, 'tool' | 'timeoutMs' | 'env' | 'cwd' | 'signal' | 'user'>) {
   return {
     reject: false,
     encoding: 'buffer',
     stripFinalNewline: false,
     timeout: run.timeoutMs,
-    env: { LC_ALL: 'C', PATH: toolPath(), ...run.env },
+    extendEnv: false,
+    env: buildEnvironment(run),
     ...(run.cwd === undefined ? {} : { cwd: run.cwd }),
     ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
   } as const
+}
+
+/** Another user could read the environment, and has a home and temporary files of its own. */
+function buildEnvironment({ tool, env, user }: Pick<ToolRun, 'tool' | 'env' | 'user'>) {
+  const base = user === undefined ? pickToolEnvironment(process.env, tool) : { HOME: user.home }
+  const limits = tool.parsesImages ? LIMITED_ENVIRONMENT : {}
+  return { ...base, ...limits, LC_ALL: 'C', PATH: toolPath(), ...env }
 }
 
 interface ToolFailure {
@@ -113,13 +139,6 @@ interface ToolFailure {
 function toolError(run: ToolRun, failure: ToolFailure): VMError {
   const { tool } = run
   const command = [tool.program, ...run.args].join(' ')
-  if (failure.code === 'ENOENT') {
-    return vmError('TOOL_NOT_FOUND', {
-      summary: `The program ${tool.program}, which ${tool.why}, was not found (${run.purpose}).`,
-      expected: `${tool.program} in ${toolPath()}`,
-      hint: `Install it, on Debian and Ubuntu with: apt install ${tool.aptPackage}`,
-    })
-  }
   const evidence = [
     { label: 'Command', text: command },
     { label: `Output of ${tool.program}`, text: tail(failure.output) },
@@ -133,6 +152,14 @@ function toolError(run: ToolRun, failure: ToolFailure): VMError {
       : `${capitalize(run.purpose)} failed: ${tool.program} ended with ${failure.exitCode ?? failure.code ?? 'a signal'}.`,
     evidence,
     hint: run.hint ?? `Read what ${tool.program} printed; the command can be run by hand to see it again.`,
+  })
+}
+
+function toolMissing({ tool, purpose }: ToolRun): VMError {
+  return vmError('TOOL_NOT_FOUND', {
+    summary: `The program ${tool.program}, which ${tool.why}, was not found (${purpose}).`,
+    expected: `${tool.program} in ${toolPath()}`,
+    hint: `Install it, on Debian and Ubuntu with: apt install ${tool.aptPackage}`,
   })
 }
 

@@ -22,6 +22,11 @@ export interface TarEntry {
 const BLOCK_BYTES = 512
 /** What a member with a long name or with attributes may take. */
 const MOST_META_BYTES = 1024 ** 2
+/** A desktop system has about half a million files. */
+const MOST_MEMBERS = 4_000_000
+const MOST_ID = 2 ** 32 - 2
+/** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
+const MOST_PATH_CHARACTERS = 4096
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
   '0': 'file',
@@ -45,6 +50,7 @@ export async function* readTar(archive: FileHandle, name: string): AsyncGenerato
   let pax: ReadonlyMap<string, string> = new Map()
   let longPath: string | undefined
   let longTarget: string | undefined
+  let members = 0
   for (let at = 0; at + BLOCK_BYTES <= size; ) {
     const header = await readAt(archive, at, BLOCK_BYTES)
     if (header.every((byte) => byte === 0)) return
@@ -67,20 +73,30 @@ export async function* readTar(archive: FileHandle, name: string): AsyncGenerato
     if (type === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse'))) {
       throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
+    members += 1
+    const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
+    if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
+      throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
+    if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
     yield {
       path: cleanPath(written, name),
       type: type === 'file' && written.endsWith('/') ? 'folder' : type,
       mode: readNumber(header, 100, 8) & 0o7777,
-      uid: Number(pax.get('uid') ?? readNumber(header, 108, 8)),
-      gid: Number(pax.get('gid') ?? readNumber(header, 116, 8)),
+      uid: checkId(Number(pax.get('uid') ?? readNumber(header, 108, 8)), name),
+      gid: checkId(Number(pax.get('gid') ?? readNumber(header, 116, 8)), name),
       bytes,
       offset,
-      target: pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100),
+      target,
     }
     pax = new Map()
     longPath = undefined
     longTarget = undefined
   }
+}
+
+function checkId(id: number, archive: string): number {
+  if (Number.isInteger(id) && id >= 0 && id <= MOST_ID) return id
+  throw damaged(archive, `a member of the user or group ${id}`)
 }
 
 /** The path of a member, from the root of the archive on. @throws {UsageError} IMAGE_INVALID when it leads out of it. */

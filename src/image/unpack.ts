@@ -1,14 +1,18 @@
 import { createReadStream } from 'node:fs'
-import { statfs } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { createGunzip } from 'node:zlib'
 import { vmError } from '../errors.js'
 import { formatBytes } from '../spec/units.js'
+import { SpaceWatch } from './free-space.js'
 import { DECOMPRESSORS } from './kernel-image.js'
-import { type HostTool, noSpaceError, streamTool } from './run-tool.js'
+import { type HostTool, streamTool } from './run-tool.js'
 import { SparseFile } from './sparse-file.js'
 
-const BZIP2: HostTool = { program: 'bzip2', aptPackage: 'bzip2', why: 'unpacks disk images' }
+const BZIP2: HostTool = {
+  program: 'bzip2',
+  aptPackage: 'bzip2',
+  why: 'unpacks disk images',
+  parsesImages: true,
+}
 
 /** The programs of the host that unpack what Node cannot. */
 export const UNPACK_TOOLS: readonly HostTool[] = [DECOMPRESSORS.xz, DECOMPRESSORS.zstd, BZIP2]
@@ -25,7 +29,8 @@ export interface Packing {
 
 const PACKINGS: readonly Packing[] = [
   { name: 'gzip', magic: /^1f8b08/ },
-  { name: 'xz', magic: /^fd377a585a00/, tool: DECOMPRESSORS.xz, args: ['-dc', '--'] },
+  // With one thread: how much memory several take depends on the host.
+  { name: 'xz', magic: /^fd377a585a00/, tool: DECOMPRESSORS.xz, args: ['-dc', '-T1', '--'] },
   // Files that were packed with a window above zstd's own limit are refused without `--long`.
   { name: 'zstd', magic: /^28b52ffd/, tool: DECOMPRESSORS.zstd, args: ['-dcq', '--long=31', '--'] },
   // `BZh`, a digit, and the first block's mark or that of an empty file.
@@ -33,10 +38,6 @@ const PACKINGS: readonly Packing[] = [
 ]
 
 const UNPACK_MS = 60 * 60 * 1000
-/** What a file that unpacks to more than anybody expected leaves of a disk for others, bytes. */
-const LEFT_FREE_BYTES = 256 * 1024 ** 2
-/** How much is unpacked between two looks at the disk, bytes. */
-const LOOK_BYTES = 16 * 1024 ** 2
 
 /** How a file is packed, by its first bytes; undefined where it is not. */
 export function findPacking(head: Buffer): Packing | undefined {
@@ -60,15 +61,11 @@ export async function unpackFile(options: {
   const { from, to, packing, onAmount, signal } = options
   const file = await SparseFile.create(to)
   let bytes = 0
-  let lookedAt = 0
+  const space = new SpaceWatch(to, `unpacking ${from}`)
   const consume = async (piece: Buffer): Promise<void> => {
     await file.append(piece)
     bytes += piece.length
-    if (bytes - lookedAt >= LOOK_BYTES) {
-      lookedAt = bytes
-      const { bavail, bsize } = await statfs(dirname(to))
-      if (bavail * bsize < LEFT_FREE_BYTES) throw wouldFillDisk(from, bytes, bavail * bsize)
-    }
+    await space.check(bytes, undefined)
     onAmount?.(formatBytes(bytes))
   }
   try {
@@ -79,6 +76,7 @@ export async function unpackFile(options: {
           tool: packing.tool,
           args: [...(packing.args ?? []), from],
           purpose: `unpacking ${from}`,
+          writes: false,
           code: 'IMAGE_INVALID',
           hint: DAMAGED,
           timeoutMs: UNPACK_MS,
@@ -117,11 +115,6 @@ async function gunzip(
   } finally {
     source.destroy()
   }
-}
-
-function wouldFillDisk(path: string, bytes: number, freeBytes: number) {
-  const text = `${formatBytes(bytes)} so far, and ${formatBytes(freeBytes)} are left`
-  return noSpaceError(`unpacking ${path}`, [{ label: 'What it unpacks to', text }])
 }
 
 function damaged(path: string, got: string) {

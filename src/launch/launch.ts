@@ -20,6 +20,7 @@ import { PreparedImage } from '../spec/prepared-image.js'
 import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot.js'
+import { requireBootable } from '../vm/bootable.js'
 import { describeGuestKind } from '../vm/guest-kind.js'
 import { resolveKeepMs } from '../vm/keep.js'
 import { makeLayerBy } from '../vm/layer.js'
@@ -234,6 +235,7 @@ async function describeMachine(
   if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
   if (spec.machine === MICROVM && !canLogIn(spec)) throw noWayIn(spec.name)
+  await requireBootable(spec as MachineSpec<never>, options.signal)
   for (const { content, isWrittenThrough } of spec.disks) {
     if (isWrittenThrough && content.kind === 'image')
       log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)

@@ -1,4 +1,4 @@
-import { DOMParser, type Element, onErrorStopParsing } from '@xmldom/xmldom'
+import { type Element, parseXml } from '../common/xml.js'
 
 /** Something of a document that nobody has asked for. */
 export interface Leftover {
@@ -27,12 +27,9 @@ export class XmlElement {
     )
   }
 
-  /** Reads a document; nothing outside of it is read, whatever it says. @throws {Error} when it is not well-formed */
+  /** Parses a document; nothing outside of it is read. @throws {Error} when it is not well-formed, or too large */
   static parse(text: string): XmlElement {
-    const parser = new DOMParser({ onError: onErrorStopParsing })
-    const { documentElement } = parser.parseFromString(text, 'text/xml')
-    if (documentElement === null) throw new Error('there is no element in it')
-    const root = new XmlElement(documentElement, '')
+    const root = new XmlElement(parseXml(text), '')
     root.#isRead = true
     return root
   }

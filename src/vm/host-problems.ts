@@ -1,4 +1,4 @@
-import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
+import { access, constants, open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findKeyProblem } from '../channel/ssh/private-key.js'
 import { nearestNames } from '../common/nearest-name.js'
@@ -7,7 +7,9 @@ import { queryDeviceProperties } from '../host/device-properties.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
 import { findMissingScreens } from '../host/screens.js'
+import { findKernelProblem, KERNEL_HEAD_BYTES } from '../image/kernel-format.js'
 import { findLinksOutside } from '../net/served-folder.js'
+import { ARCHITECTURES, resolveArch } from '../spec/architectures.js'
 import type { NetbootOptions } from '../spec/netboot.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
@@ -17,7 +19,7 @@ import type { OptionProblem } from '../spec/validate-options.js'
 /** What of the options this host's files do not bear out. Values of a wrong type are passed over. */
 export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<OptionProblem[]> {
   const problems = await Promise.all([
-    checkPath('kernel', options.kernel, 'file'),
+    checkKernel(options.kernel, options.arch),
     checkPath('initrd', options.initrd, 'file'),
     checkPath('dtb', options.dtb, 'file'),
     ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
@@ -187,6 +189,8 @@ async function checkPath(option: string, path: unknown, kind: 'file' | 'folder')
   try {
     const found = await stat(path)
     if (kind === 'file' && found.isDirectory()) return problem('which is a folder')
+    if (kind === 'file' && (found.isFIFO() || found.isSocket() || found.isCharacterDevice()))
+      return problem('which is no regular file')
     if (kind === 'folder' && !found.isDirectory()) return problem('which is no folder')
     await access(path, constants.R_OK)
     return []
@@ -194,6 +198,18 @@ async function checkPath(option: string, path: unknown, kind: 'file' | 'folder')
     const { code } = error as NodeJS.ErrnoException
     return problem(code === 'ENOENT' ? 'which does not exist' : `which cannot be read (${code})`)
   }
+}
+
+/** A kernel that certainly cannot be started would run into the limit of a stage, without a line on the console. */
+async function checkKernel(path: unknown, given: unknown): Promise<OptionProblem[]> {
+  const problems = await checkPath('kernel', path, 'file')
+  const arch = resolveArch(typeof given === 'string' ? given : undefined)
+  if (problems.length > 0 || typeof path !== 'string' || !Object.hasOwn(ARCHITECTURES, arch)) return problems
+  await using file = await open(path)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(KERNEL_HEAD_BYTES), 0, KERNEL_HEAD_BYTES, 0)
+  const why = findKernelProblem(buffer.subarray(0, bytesRead), arch)
+  if (why === undefined) return []
+  return [{ path: 'kernel', got: `"${path}", ${why}`, expected: `a kernel for ${arch} guests` }]
 }
 
 /** A folder for the guest: with the file that is to boot, and without a way out of it. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { GuestWork, MakeLayer } from '../../images/defined-image.js'
 import { renderCommand } from '../common/shell-quote.js'
-import { copySparse } from '../image/sparse-copy.js'
+import { copyWrittenOverlay } from '../image/written-overlay.js'
 import type { BaseImage } from '../spec/base-image.js'
 import type { VMOptions } from '../spec/options.js'
 import type { VM } from './vm.js'
@@ -19,7 +19,8 @@ export function makeLayerBy(boot: Boot): MakeLayer {
       report('powering off')
       await vm.shutdown()
       report('keeping its disk')
-      await copySparse(join(vm.runFolder, 'disk.qcow2'), to, signal)
+      if (base.disk === undefined) throw new TypeError('an image without a disk has no layer')
+      await copyWrittenOverlay({ from: join(vm.runFolder, 'disk.qcow2'), to, base: base.disk, signal })
     } finally {
       await vm.dispose()
     }

@@ -10,9 +10,10 @@ interface Row<VM> {
 const ROWS: readonly Row<never>[] = [
   { applies: (_, { start }) => start === 'cold', reason: "start: 'cold'" },
   {
-    applies: ({ image }) => image === undefined,
+    applies: ({ image, directBoot }) => image === undefined && directBoot !== undefined,
     reason: 'there is no image, only a kernel',
   },
+  { applies: ({ image }) => image === undefined, reason: 'there is no image' },
   {
     applies: ({ image }) => image?.traits.hasResident !== true || image.identity === undefined,
     reason: 'nothing in this image can make each of its clones a machine of its own',

@@ -1,4 +1,4 @@
-import { appendFile, chmod, constants, copyFile, open, rm, statfs } from 'node:fs/promises'
+import { appendFile, chmod, copyFile, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
@@ -8,10 +8,11 @@ import { VMError } from '../errors.js'
 import { nameEntry, openCacheEntry } from '../image/cache.js'
 import { hashFile } from '../image/entry-manifest.js'
 import { discardEntry } from '../image/entry-store.js'
-import { createOverlay, flattenOverlay, redirectOverlay } from '../image/overlay.js'
+import { createOverlay, flattenOverlay } from '../image/overlay.js'
 import { createProgress } from '../image/progress.js'
 import { noSpaceError } from '../image/run-tool.js'
 import { copySparse } from '../image/sparse-copy.js'
+import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../image/written-overlay.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { Preparation } from '../spec/prepared-image.js'
 import { formatBytes } from '../spec/units.js'
@@ -184,27 +185,24 @@ async function buildTemplate(
     throw new FreezeFailure('the guest cannot be frozen', { cause: error })
   }
   // What another user's QEMU has written may be a link to what that user may not read.
-  const copy = user === undefined ? copyFile : copyWithoutLink
+  const copy = user === undefined ? copyFile : copyWrittenFile
   await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
-  if (guest.machine.overlay === undefined) return
+  if (guest.machine.overlay === undefined || spec.image?.disk === undefined) return
   const disk = join(building, FILES.disk)
-  await copy(guest.machine.overlay, disk)
-  // It is not to need the templates that it has come from.
-  if (parent !== undefined && spec.image?.disk !== undefined) {
-    await flattenOverlay({ path: disk, base: spec.image.disk, signal })
-  }
+  const base = parent?.frozen.overlay === undefined ? undefined : await readOverlayBase(parent.frozen.overlay)
+  const { virtualBytes } = await copyWrittenOverlay({
+    from: guest.machine.overlay,
+    to: disk,
+    base: base ?? spec.image.disk,
+    signal,
+  })
   if (user !== undefined) await giveTo(user, disk, 0o600)
+  // It is not to need the templates that it has come from, which the user's QEMU may have written to: that user opens them.
+  if (parent !== undefined) await flattenOverlay({ path: disk, base: spec.image.disk, user, signal })
   const overlay = join(building, FILES.overlay)
-  await createOverlay({ base: { path: disk, format: 'qcow2' }, path: overlay, signal })
-  await redirectOverlay({ base: { path: join(final, FILES.disk), format: 'qcow2' }, path: overlay, signal })
+  const finalDisk = { path: join(final, FILES.disk), format: 'qcow2' } as const
+  await createOverlay({ base: finalDisk, path: overlay, virtualBytes, signal })
   if (user !== undefined) await giveTo(user, overlay, 0o600)
-}
-
-/** Copies a file, and never what a link leads to. Only Linux has other users for QEMU, and files by their descriptors. */
-async function copyWithoutLink(from: string, to: string): Promise<void> {
-  await using file = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW)
-  // By its descriptor, so that holes stay, and a file system that shares blocks does.
-  await copyFile(`/proc/self/fd/${file.fd}`, to)
 }
 
 /** A guest whose RAM finds no place on the disk is killed in the middle of what it does. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { launchVM } from 'withvm'
+import { image, launchVM } from 'withvm'
 import { buildCli, runCli } from '../support/built-cli.js'
 import { failureOf } from '../support/failure-of.js'
 import { listGuests, stopKeptGuests } from '../support/kept-guests.js'
@@ -92,6 +92,13 @@ rootTest(
     )
   },
 )
+
+rootTest('a prepared image is made of a template that the user opens, and does not need it', async () => {
+  const prepared = image('tiny').prepare((vm) => vm.ssh`echo prepared >/root/step`)
+  await using vm = await launchVM({ ...options, image: prepared })
+  expect(vm.startedFrom.kind).toBe('template')
+  expect((await vm.ssh`cat /root/step`).stdout).toBe('prepared')
+})
 
 rootTest('a TPM is emulated as that user too', async () => {
   await using vm = await launchVM({ ...options, firmware: 'uefi', tpm: true, ssh: false, ready: 'none' })

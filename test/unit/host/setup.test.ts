@@ -200,10 +200,16 @@ test('programs of the sbin folders are found when PATH lacks them', async () => 
   expect(tool?.path).toMatch(/sbin\/mke2fs$/)
 })
 
-test('recipes need their programs only where apt is, and setpriv is for Linux', () => {
+test('recipes need their programs only where apt is, and the programs of util-linux only on Linux', () => {
   const names = (...system: [Parameters<typeof selectNeeds>[1], NodeJS.Platform]) =>
     selectNeeds([FROBNICATE], ...system).map(({ program }) => program)
-  expect(names('apt', 'linux')).toEqual(['qemu-system-x86_64', 'qemu-img', 'setpriv', 'frobnicate'])
-  expect(names('dnf', 'linux')).toEqual(['qemu-system-x86_64', 'qemu-img', 'setpriv'])
+  expect(names('apt', 'linux')).toEqual([
+    'qemu-system-x86_64',
+    'qemu-img',
+    'setpriv',
+    'prlimit',
+    'frobnicate',
+  ])
+  expect(names('dnf', 'linux')).toEqual(['qemu-system-x86_64', 'qemu-img', 'setpriv', 'prlimit'])
   expect(names('brew', 'darwin')).toEqual(['qemu-system-x86_64', 'qemu-img'])
 })

@@ -44,6 +44,38 @@ describe('downloadFile', () => {
     expect(server.ranges).toEqual([undefined])
   })
 
+  test('begins no file that the disk has no space for', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) =>
+      void response.writeHead(200, { 'content-length': 2 ** 52 }).write(CONTENT)
+    const wanted = order(server.url)
+    const error = await failureOf(downloadFile(wanted))
+    expect(error.code).toBe('NO_SPACE')
+    expect(error.message).toMatch(
+      /^There is not enough space on the disk of .* \(downloading http:.*\)\.\n {2}Expected: 4096 TiB more, after 0 bytes\n {2}Got: {6}[\d.]+ [GMT]iB free\n/,
+    )
+    expect(existsSync(wanted.path)).toBe(false)
+  })
+
+  test('stops a file of unknown length before the disk is full', async () => {
+    const small = join(ownTmpdir(), 'small')
+    mkdirSync(small)
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=280m', 'none', small])
+    onTestFinished(async () => void (await execa('umount', ['-l', small])))
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => {
+      const send = (): void => {
+        while (!response.destroyed) if (!response.write(CONTENT)) return void response.once('drain', send)
+      }
+      send()
+    }
+    const wanted = order(server.url, { path: join(small, 'file') })
+    const error = await failureOf(downloadFile(wanted))
+    expect(error.code).toBe('NO_SPACE')
+    expect(error.message).toContain('Expected: 256 MiB left free, after ')
+    expect(existsSync(wanted.path)).toBe(false)
+  })
+
   test('goes on where a connection was cut off, as often as that brings it further', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response) =>

@@ -182,8 +182,11 @@ test('an .ova with several disks, with none, cut off or with another digest is r
   const dir = ownTmpdir()
   const disk = makeDisk(dir, 'vmdk')
   copyFileSync(disk, join(dir, 'second.vmdk'))
-  expect(await refusalOf(makeOva([disk, join(dir, 'second.vmdk')]), dir)).toContain(
-    'Got:      2: guests here have one',
+  expect(await refusalOf(makeOva([disk, join(dir, 'second.vmdk')]), dir)).toBe(
+    `The appliance machine.ova has several disks.
+  Expected: an appliance with one disk
+  Got:      2: disk.vmdk, second.vmdk
+Fix: Unpack it with \`tar -xf\`, and give its disks one by one: image: 'disk.vmdk', disks: [{ image: 'second.vmdk' }].`,
   )
   expect(await refusalOf(makeOva([disk], '0'.repeat(64)), dir)).toContain('by its list of digests')
   const whole = makeOva([disk])
@@ -191,7 +194,37 @@ test('an .ova with several disks, with none, cut off or with another digest is r
   expect(await refusalOf(whole, dir)).toContain('a member that ends behind byte')
   const other = join(dir, 'other.tar')
   execFileSync('tar', ['-cf', other, '-C', dir, 'disk.vmdk'])
-  expect(await refusalOf(other, dir)).toContain('has nothing that could be started')
+  expect(await refusalOf(other, dir)).toBe(`The archive other.tar has no descriptor of an appliance.
+  Expected: a file *.ovf at its top, beside the disks
+  Got:      only disks: disk.vmdk
+Fix: Unpack it with \`tar -xf\`, and give the path of the disk in it; or export the appliance again.`)
+})
+
+/** An appliance that is only a descriptor. */
+function makeDescriptor(dir: string, text: string): string {
+  const path = join(dir, 'hostile.ova')
+  writeFileSync(join(dir, 'machine.ovf'), text)
+  execFileSync('tar', ['--format=ustar', '-cf', path, '-C', dir, 'machine.ovf'])
+  return path
+}
+
+test.each([
+  ['an attribute that never ends', `<Envelope><Disk ${'a'.repeat(400_000)}>`, 'cannot be read'],
+  ['entities that expand', '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', 'a document type'],
+  ['very deep nesting', '<a>'.repeat(60_000), 'at most 10000'],
+  ['more than a descriptor may have', ' '.repeat(1024 ** 2 + 1), 'a file machine.ovf of at most 1 MiB'],
+])('the descriptor of an .ova with %s is refused', async (_, text, why) => {
+  const dir = ownTmpdir()
+  expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(why)
+})
+
+test('the descriptor of an .ova may use any prefix, and escaped characters', async () => {
+  const dir = ownTmpdir()
+  const text = `<o:Envelope xmlns:o="urn:a" xmlns:p="urn:b"><o:References><o:File p:id='f' p:href="a &amp; b.vmdk"/></o:References>
+    <o:DiskSection><o:Disk p:fileRef="f"/><o:Disk p:capacity="1"/></o:DiskSection></o:Envelope>`
+  expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(
+    'the disk a & b.vmdk, which its descriptor names',
+  )
 })
 
 test('an archive is not looked into where the format of a disk is said', async () => {

@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import ssh2 from 'ssh2'
 import { expect, onTestFinished, test } from 'vitest'
@@ -97,6 +98,28 @@ test('an image that another process writes to', async () => {
   truncateSync(path, 128 * 1024)
   const error = await refusal({ image: path })
   expect(error.code).toBe('IMAGE_LOCKED')
+})
+
+test('a kernel that is certainly none is refused before QEMU runs', async () => {
+  const kernel = join(ownTmpdir(), 'vmlinuz.gz')
+  writeFileSync(kernel, gzipSync('a kernel'))
+  const packed = await refusal({ kernel, arch: 'x86_64' })
+  expect(packed.code).toBe('INVALID_OPTIONS')
+  expect(packed.message).toContain(
+    `kernel: expected a kernel for x86_64 guests, got "${kernel}", which is packed by gzip: unpack it first`,
+  )
+  const fifo = join(ownTmpdir(), 'fifo')
+  await execa('mkfifo', [fifo])
+  const message = `got "${fifo}", which is no regular file`
+  expect((await refusal({ kernel: fifo, arch: 'x86_64' })).message).toContain(message)
+})
+
+test('a disk without boot code is refused before QEMU runs', async () => {
+  const path = join(ownTmpdir(), 'data.raw')
+  writeFileSync(path, Buffer.alloc(1024 * 1024))
+  const error = await refusal({ image: path, arch: 'x86_64', ssh: undefined, ready: 'ssh' })
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('cannot be booted by a BIOS: it has no boot loader.')
 })
 
 test('a kernel that is none, and one that is not there', async () => {

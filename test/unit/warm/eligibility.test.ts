@@ -40,4 +40,7 @@ test('an image in which nothing can make clones differ is booted, and so is a ke
   expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined), {})).toBe(
     'there is no image, only a kernel',
   )
+  expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined), {})).toBe(
+    'there is no image',
+  )
 })

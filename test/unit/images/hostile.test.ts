@@ -1,0 +1,177 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { resolveImage } from '../../../images/resolve.js'
+import { openDisk } from '../../../src/image/backing-chain.js'
+import { addBootOption } from '../../../src/image/efi-variables.js'
+import { makeExt4Disk } from '../../../src/image/ext4.js'
+import { findOciManifest } from '../../../src/image/oci-layout.js'
+import { RootTree } from '../../../src/image/root-tree.js'
+import { makeDisk, qemuImg } from '../../support/disk-images.js'
+import { failureOf } from '../../support/failure-of.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+/** Makes a FIFO that nobody writes to: whoever opens it to read waits for ever. */
+function makeFifo(dir: string, name = 'fifo'): string {
+  const path = join(dir, name)
+  execFileSync('mkfifo', [path])
+  return path
+}
+
+/** A tar archive with one symbolic link, whose attributes come before it in the form of pax. */
+function makePaxArchive(fields: Readonly<Record<string, string>>): Buffer {
+  const record = Object.entries(fields).map(([key, value]) => {
+    const length = key.length + value.length + 3
+    return `${length + String(length + 6).length} ${key}=${value}\n`
+  })
+  const text = Buffer.from(record.join(''))
+  const block = (flag: string, bytes: number) => {
+    const header = Buffer.alloc(512)
+    header.write('name')
+    header.write(bytes.toString(8).padStart(11, '0'), 124)
+    header.write(flag, 156)
+    header.write('ustar\x0000', 257, 'latin1')
+    header.fill(' ', 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+    return header
+  }
+  const padding = Buffer.alloc((512 - (text.length % 512)) % 512)
+  return Buffer.concat([block('x', text.length), text, padding, block('2', 0), Buffer.alloc(1024)])
+}
+
+const descriptor = (extent: string) =>
+  `# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "${extent}" 0\n`
+
+test('no part of an image that is in another folder, or that is no file, is opened', async () => {
+  const dir = ownTmpdir()
+  const path = join(dir, 'disk.vmdk')
+  const fifo = makeFifo(dir)
+  writeFileSync(path, descriptor('/etc/passwd'))
+  expect((await failureOf(openDisk({ path }))).message).toContain('Got:      /etc/passwd')
+  writeFileSync(path, descriptor('fifo'))
+  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+  writeFileSync(path, descriptor('nbd://host/export'))
+  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is not a file')
+  // A sparse extent without a capacity has its extents in the descriptor too.
+  const sparse = Buffer.alloc(4096)
+  sparse.write('KDMV')
+  sparse.writeUInt32LE(1, 4)
+  sparse.writeBigUInt64LE(1n, 0x1c)
+  sparse.write(descriptor(fifo).replace('# Disk', '#Disk'), 512)
+  writeFileSync(path, sparse)
+  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+})
+
+test('a vmdk image may have its content in files beside it', async () => {
+  const dir = ownTmpdir()
+  const path = makeDisk(dir, 'vmdk', ['-o', 'subformat=monolithicFlat'])
+  expect(await openDisk({ path })).toMatchObject({ format: 'vmdk' })
+  expect((await openDisk({ path: makeDisk(dir, 'vmdk') })).format).toBe('vmdk')
+})
+
+test('an external data file of a qcow2 image is looked at before qemu-img opens it', async () => {
+  const dir = ownTmpdir()
+  const path = join(dir, 'disk.qcow2')
+  qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${join(dir, 'data.raw')}`, path, '1M')
+  execFileSync('rm', [join(dir, 'data.raw')])
+  makeFifo(dir, 'data.raw')
+  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+})
+
+test('a FIFO as an image, and as the index of an OCI layout, is not waited for', async () => {
+  const dir = ownTmpdir()
+  const error = await failureOf(resolveImage(makeFifo(dir)))
+  expect(error.message).toContain('neither a file nor a block device')
+  makeFifo(dir, 'index.json')
+  expect((await failureOf(findOciManifest(dir))).code).toBe('IMAGE_INVALID')
+})
+
+test.each([
+  ['no JSON', 'root:x:0:0'],
+  ['a list', '[]'],
+  ['null', 'null'],
+  ['parts without digests', '{"manifests":[null]}'],
+  ['parts that are no list', '{"manifests":{"length":1}}'],
+])('an OCI layout whose index is %s is refused, and nothing of it is quoted', async (_, text) => {
+  const dir = ownTmpdir()
+  writeFileSync(join(dir, 'index.json'), text)
+  const error = await failureOf(findOciManifest(dir))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).not.toContain('root:x')
+})
+
+test('a blob of an OCI layout that is a FIFO is not waited for', async () => {
+  const dir = ownTmpdir()
+  const blobs = join(dir, 'blobs', 'sha256')
+  mkdirSync(blobs, { recursive: true })
+  const hex = createHash('sha256').update('manifest').digest('hex')
+  makeFifo(blobs, hex)
+  writeFileSync(join(dir, 'index.json'), JSON.stringify({ manifests: [{ digest: `sha256:${hex}` }] }))
+  expect((await failureOf(findOciManifest(dir))).message).toContain('it is no regular file')
+})
+
+test('the name of a file cannot be a command of debugfs', async () => {
+  const dir = ownTmpdir()
+  const source = join(dir, 'source')
+  mkdirSync(source)
+  writeFileSync(join(source, 'a"\nrm bin\n"'), '')
+  const made = makeExt4Disk({ source, path: join(dir, 'disk'), virtualBytes: 64 << 20, label: 'x' })
+  const error = await failureOf(made)
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('names without control characters')
+})
+
+test('a qcow2 image whose first table is too large, or points to one table a million times, is read soon', async () => {
+  const dir = ownTmpdir()
+  const path = makeDisk(dir)
+  const content = readFileSync(path)
+  const many = Buffer.alloc(32 << 20)
+  for (let at = 0; at < many.length; at += 8)
+    content.copy(many, at, Number(content.readBigUInt64BE(40)), Number(content.readBigUInt64BE(40)) + 8)
+  content.writeBigUInt64BE(BigInt(content.length), 40)
+  content.writeUInt32BE(many.length / 8, 36)
+  writeFileSync(path, Buffer.concat([content, many]))
+  await openDisk({ path }).catch(() => {})
+  content.writeUInt32BE(many.length / 8 + 1, 36)
+  writeFileSync(path, content)
+  expect((await failureOf(openDisk({ path }))).code).toBe('IMAGE_INVALID')
+})
+
+test('an archive with paths or links that no system has is refused', async () => {
+  const dir = ownTmpdir()
+  const long = 'a/'.repeat(100_000)
+  for (const name of ['path', 'linkpath']) {
+    const path = join(dir, 'root.tar')
+    writeFileSync(path, makePaxArchive({ [name]: long }))
+    const error = await failureOf(resolveImage(path, { cacheDir: join(dir, 'cache') }))
+    expect(error.message).toContain('a path of more than 4096 characters')
+  }
+})
+
+test('folders that are replaced by files again and again take no time that grows with the tree', () => {
+  const tree = new RootTree('hostile')
+  const add = (path: string, type: 'file' | 'folder') =>
+    tree.add(
+      { path, type, mode: 0o755, uid: 0, gid: 0, bytes: 0, offset: 0, target: '' },
+      async function* () {},
+    )
+  for (let count = 0; count < 50_000; count++) add(`folder/file-${count}`, 'file')
+  for (let count = 0; count < 20_000; count++) {
+    add('flips/below', 'file')
+    add('flips', 'file')
+  }
+  expect(tree.nodes.has('flips/below')).toBe(false)
+  expect(tree.nodes.size).toBe(50_003)
+  tree.remove('folder')
+  expect([...tree.nodes.keys()]).toEqual(['', 'flips'])
+})
+
+test('variables of UEFI that end in their header are refused', () => {
+  const flash = Buffer.alloc(45)
+  flash.write('_FVH', 40)
+  const add = () => addBootOption(flash, { description: 'x', uri: 'http://x', once: true })
+  expect(add).toThrow('cannot be written among the variables of the firmware')
+})
