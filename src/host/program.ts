@@ -1,3 +1,5 @@
+import { tieHelper } from '../common/set-privileges.js'
+
 export interface ProgramResult {
   readonly stdout: string
   readonly stderr: string
@@ -7,7 +9,11 @@ export interface ProgramResult {
   readonly problem: string | undefined
 }
 
-/** Runs a small program to its end, with no input, and never rejects for what the program does. */
+/**
+ * Runs a small program to its end, with no input, and never rejects for what the program does.
+ *
+ * @throws {InfrastructureError} TOOL_NOT_FOUND without setpriv, where `endsWithUs` needs it.
+ */
 export async function runProgram(
   path: string,
   args: readonly string[],
@@ -16,10 +22,15 @@ export async function runProgram(
     readonly signal?: AbortSignal | undefined
     readonly env?: NodeJS.ProcessEnv | undefined
     readonly input?: string | Uint8Array
+    /** If true, the program is killed when this process ends, also by SIGKILL. @default false */
+    readonly endsWithUs?: boolean
   },
 ): Promise<ProgramResult> {
   const { execa } = await import('execa')
-  const result = await execa(path, args, {
+  const { file, args: words } = options.endsWithUs
+    ? await tieHelper({ file: path, args })
+    : { file: path, args }
+  const result = await execa(file, words, {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',

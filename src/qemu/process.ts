@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
 import type { HostUser } from '../common/host-user.js'
+import { setPrivileges } from '../common/set-privileges.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
 import { pickQemuEnvironment } from './environment.js'
-import { setPrivileges } from './set-privileges.js'
 
 /** How a QEMU process ended. */
 export interface QemuExit {
