@@ -13,10 +13,12 @@ export function machineArgs(
   const byDefault = describeArch(arch)
   return [
     '-machine',
-    // With graphics off, firmware and boot loaders talk on the serial console.
     joinOption(machine, {
       accel: accelerator,
+      // With graphics off, firmware and boot loaders talk on the serial console.
       graphics: 'off',
+      // The guest's RAM holds its secrets, and a core dump of QEMU may be kept where others can read it.
+      'dump-guest-core': 'off',
       usb: 'off',
       ...fastPc(machine),
       ...(isKind(machine, byDefault.machine) ? byDefault.machineProperties : {}),

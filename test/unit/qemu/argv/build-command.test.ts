@@ -19,7 +19,7 @@ test('the whole command line of the default guest', () => {
         "-nodefaults",
         "-no-user-config",
         "-machine",
-        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "pc,accel=tcg,graphics=off,dump-guest-core=off,usb=off,vmport=off,smbus=off",
         "-cpu",
         "max",
         "-smp",
@@ -233,7 +233,7 @@ test('a boot order leaves the choice to the firmware: nothing is booted directly
 })
 
 test('a machine that is not a PC is not given options of PCs', () => {
-  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,usb=off,pcie=on')
+  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,dump-guest-core=off,usb=off,pcie=on')
 })
 
 test('a guest without a disk has none', () => {
@@ -259,7 +259,7 @@ test('the command to start by hand has a snapshot of the base, the console on th
         "-nodefaults",
         "-no-user-config",
         "-machine",
-        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "pc,accel=tcg,graphics=off,dump-guest-core=off,usb=off,vmport=off,smbus=off",
         "-cpu",
         "max",
         "-smp",
