@@ -104,7 +104,11 @@ export const ROWS = [
   {
     known: '`-monitor`, `-S`, `-gdb`, `-s`, `-d`',
     options: ['debug'],
-    tests: [host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to')],
+    tests: [
+      host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to'),
+      host('GDB connects to a unix socket that only the user of the run reaches'),
+      host('a command line with -gdb serves it on a port of loopback, and says so'),
+    ],
   },
   {
     known: '`-nographic`',

@@ -194,6 +194,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     diskSecretFile: machine.diskSecretFile,
     ...machine.screenSecrets,
     spiceSocket: workspace.socket('spice.sock'),
+    gdbSocket: workspace.socket('gdb.sock'),
     disks: machine.disks,
     firmware: machine.firmware,
     tpmSocket: machine.tpm?.socket,

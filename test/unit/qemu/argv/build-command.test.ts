@@ -87,6 +87,12 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     { kernel: '/k', append: ['a', 'b'] },
     ['-kernel', '/k', '-append', 'a b'],
   ],
+  [
+    'GDB on a socket of the run',
+    { debug: { gdb: true } },
+    ['-chardev', 'socket,id=gdb,path=/run/gdb.sock,server=on,wait=off', '-gdb', 'chardev:gdb'],
+  ],
+  ['GDB on a port', { debug: { gdb: 1234 } }, ['-gdb', 'tcp:127.0.0.1:1234']],
   ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
   ['a boot menu', { boot: 'd', bootMenu: true }, ['-boot', 'order=d,menu=on']],
   [
