@@ -93,6 +93,11 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     ['-chardev', 'socket,id=gdb,path=/run/gdb.sock,server=on,wait=off', '-gdb', 'chardev:gdb'],
   ],
   ['GDB on a port', { debug: { gdb: 1234 } }, ['-gdb', 'tcp:127.0.0.1:1234']],
+  [
+    'a display card, whose text is not copied to the serial console',
+    { vga: 'std' },
+    ['-machine', 'pc,accel=tcg,dump-guest-core=off,usb=off,vmport=off,smbus=off'],
+  ],
   ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
   ['a boot menu', { boot: 'd', bootMenu: true }, ['-boot', 'order=d,menu=on']],
   [
@@ -239,7 +244,9 @@ test('a boot order leaves the choice to the firmware: nothing is booted directly
 })
 
 test('a machine that is not a PC is not given options of PCs', () => {
-  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,dump-guest-core=off,usb=off,pcie=on')
+  expect(build({ machine: 'microvm' }).args).toContain(
+    'microvm,accel=tcg,graphics=off,dump-guest-core=off,usb=off,pcie=on',
+  )
 })
 
 test('a guest without a disk has none', () => {
