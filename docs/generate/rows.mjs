@@ -84,6 +84,14 @@ export const ROWS = [
     tests: [host('a kernel is started with an initial RAM file system and arguments')],
   },
   {
+    known: '`-bios`',
+    options: ['firmware'],
+    tests: [
+      architectures('firmware', 'a machine %s starts U-Boot from a file in place of UEFI'),
+      architectures('firmware', 'a command line of qemu-system-%s with -bios runs U-Boot'),
+    ],
+  },
+  {
     known: '`-usb`',
     options: ['usb', 'devices'],
     tests: [machine('it has the devices that were asked for')],

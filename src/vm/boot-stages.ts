@@ -32,7 +32,7 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   },
   firmware: {
     stage: 'firmware',
-    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d/,
+    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d|U-Boot (SPL )?\d{4}\.\d/,
     deadlineMs: 8_000,
     hint: 'the firmware found nothing that boots, or what it booted prints nothing on the serial console. Is the disk bootable? Does its boot loader use `console=ttyS0`?',
   },

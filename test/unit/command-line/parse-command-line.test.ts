@@ -118,6 +118,11 @@ test.each<[string, object]>([
       image: false,
     },
   ],
+  [
+    'qemu-system-aarch64 -M virt -bios fw/u-boot.bin',
+    { arch: 'aarch64', machine: 'virt', firmware: { type: 'bios', file: 'fw/u-boot.bin' }, image: false },
+  ],
+  ['qemu -bios bios-microvm.bin', { image: false, qemuArgs: ['-bios', 'bios-microvm.bin'] }],
   ['qemu -s', { debug: { gdb: 1234 }, image: false }],
   ['qemu -gdb tcp:127.0.0.1:9000', { debug: { gdb: 9000 }, image: false }],
   [
