@@ -16,7 +16,12 @@ const tpm = z.strictObject({ version: oneOf('1.2', '2.0'), model: oneOf('tis', '
 
 /** What runs before the guest's system, and what it starts. */
 export const bootRules = {
-  firmware: z.union([oneOf('bios', 'uefi'), z.discriminatedUnion('type', [uefi, ownFile], { error: "'uefi' or 'bios'" })]).optional(),
+  firmware: z
+    .union([
+      oneOf('bios', 'uefi'),
+      z.discriminatedUnion('type', [uefi, ownFile], { error: "'uefi' or 'bios'" }),
+    ])
+    .optional(),
   tpm: z.union([flag(), tpm]).optional(),
   kernel: path('a kernel'),
   initrd: path('an initial RAM file system'),
