@@ -105,7 +105,7 @@ export function explainStartFailure(exit: QemuExit): VMError {
       known?.hint ??
       (exit.signal === 'SIGSYS'
         ? SANDBOXED
-        : "read QEMU's own words above; the command line below starts it by hand."),
+        : "Read QEMU's own words above; the command line above starts it by hand."),
   })
 }
 
