@@ -1,3 +1,4 @@
+import { requireFiles, toHostError } from '../common/host-error.js'
 import { tieHelper } from '../common/set-privileges.js'
 
 export interface ProgramResult {
@@ -13,6 +14,7 @@ export interface ProgramResult {
  * Runs a small program to its end, with no input, and never rejects for what the program does.
  *
  * @throws {InfrastructureError} TOOL_NOT_FOUND without setpriv, where `endsWithUs` needs it.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when no more files can be opened.
  */
 export async function runProgram(
   path: string,
@@ -30,6 +32,7 @@ export async function runProgram(
   const { file, args: words } = options.endsWithUs
     ? await tieHelper({ file: path, args })
     : { file: path, args }
+  requireFiles()
   const result = await execa(file, words, {
     reject: false,
     timeout: options.timeoutMs,
@@ -40,6 +43,8 @@ export async function runProgram(
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   })
   options.signal?.throwIfAborted()
+  const limit = toHostError(result.cause)
+  if (limit !== result.cause) throw limit
   const { stdout, stderr, exitCode } = result
   return { stdout, stderr, exitCode, problem: describeProblem(result, options.timeoutMs) }
 }

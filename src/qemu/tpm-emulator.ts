@@ -1,5 +1,6 @@
 import { access, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { requireFiles } from '../common/host-error.js'
 import { type Privileges, setPrivileges, tieHelper } from '../common/set-privileges.js'
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
@@ -51,6 +52,7 @@ export class TpmEmulator {
     const command = endsWithUs
       ? await tieHelper(helper, { user })
       : await setPrivileges(helper, { endsWithUs, user })
+    requireFiles()
     const child = execa(command.file, command.args, {
       stdin: 'ignore',
       all: true,
