@@ -48,6 +48,10 @@ export const ERROR_CODES = {
     kind: 'infrastructure',
     meaning: 'a guest has more memory than all guests of this host may take together',
   },
+  HOST_UNSUITABLE: {
+    kind: 'infrastructure',
+    meaning: 'this host lacks what every guest needs: /proc is not mounted, or no more files can be opened',
+  },
   WORKSPACE_FAILED: { kind: 'infrastructure', meaning: 'the private run directory could not be made' },
   PORT_UNAVAILABLE: { kind: 'infrastructure', meaning: 'a host port that was asked for is taken' },
   QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },

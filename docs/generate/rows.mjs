@@ -84,6 +84,14 @@ export const ROWS = [
     tests: [host('a kernel is started with an initial RAM file system and arguments')],
   },
   {
+    known: '`-bios`',
+    options: ['firmware'],
+    tests: [
+      architectures('firmware', 'a machine %s starts U-Boot from a file in place of UEFI'),
+      architectures('firmware', 'a command line of qemu-system-%s with -bios runs U-Boot'),
+    ],
+  },
+  {
     known: '`-usb`',
     options: ['usb', 'devices'],
     tests: [machine('it has the devices that were asked for')],
@@ -104,7 +112,11 @@ export const ROWS = [
   {
     known: '`-monitor`, `-S`, `-gdb`, `-s`, `-d`',
     options: ['debug'],
-    tests: [host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to')],
+    tests: [
+      host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to'),
+      host('GDB connects to a unix socket that only the user of the run reaches'),
+      host('a command line with -gdb serves it on a port of loopback, and says so'),
+    ],
   },
   {
     known: '`-nographic`',

@@ -22,17 +22,17 @@ export class Draft {
 
   /** Whether a text screen can be drawn. */
   readonly hasTerminal: boolean
-  readonly #isFile: (path: string) => boolean
+  readonly isFile: (path: string) => boolean
 
   constructor({ isFile, hasTerminal }: { isFile: (path: string) => boolean; hasTerminal: boolean }) {
-    this.#isFile = isFile
+    this.isFile = isFile
     this.hasTerminal = hasTerminal
   }
 
   /** Has it as it is, behind what withvm says. QEMU runs in a folder of its own, so paths are made whole. */
   keep({ flag, value }: Given): void {
     this.kept.push(`-${flag}`)
-    if (value !== '' || flag === 'append') this.kept.push(wholePaths(flag, value, this.#isFile))
+    if (value !== '' || flag === 'append') this.kept.push(wholePaths(flag, value, this.isFile))
   }
 
   translate(given: Given, to: string, reason: string): void {

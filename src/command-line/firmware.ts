@@ -3,7 +3,16 @@ import { lastValue, parseParameters } from './parameters.js'
 
 /** UEFI firmware lies in two flash chips: code that is only read, and the variables. A TPM is a program at a socket. */
 export function readFirmware(draft: Draft, given: readonly Given[]): readonly Given[] {
-  return readTpm(draft, readFlash(draft, given))
+  return readTpm(draft, readRom(draft, readFlash(draft, given)))
+}
+
+/** A name that is no file here is one of QEMU's own files: the line keeps it. */
+function readRom(draft: Draft, given: readonly Given[]): readonly Given[] {
+  const roms = given.filter(({ flag }) => flag === 'bios')
+  const last = roms.at(-1)
+  if (last === undefined || !(last.value.includes('/') || draft.isFile(last.value))) return given
+  draft.options.firmware = { type: 'bios', file: last.value }
+  return given.filter((one) => !roms.includes(one))
 }
 
 function readFlash(draft: Draft, given: readonly Given[]): readonly Given[] {

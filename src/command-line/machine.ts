@@ -8,7 +8,15 @@ type Accel = NonNullable<VMOptions['accel']>
 
 const ACCELS: Readonly<Record<string, Accel>> = { kvm: 'kvm', tcg: 'tcg', 'kvm:tcg': 'auto' }
 /** What withvm says of the machine by itself. */
-const OWN_PROPERTIES = ['graphics=off', 'usb=off', 'vmport=off', 'smbus=off', 'smm=on', 'memory-backend=ram']
+const OWN_PROPERTIES = [
+  'graphics=off',
+  'dump-guest-core=off',
+  'usb=off',
+  'vmport=off',
+  'smbus=off',
+  'smm=on',
+  'memory-backend=ram',
+]
 
 function readMachine(draft: Draft, given: Given): void {
   const rest: Array<readonly [string, string]> = []

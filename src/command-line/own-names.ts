@@ -2,7 +2,7 @@ import { formatParameters, type Parameters, parseParameters } from './parameters
 
 /** The names that withvm gives to what it adds: those of the line that are the same get others. */
 const OWN =
-  /^(qmp|serial0|agent|resident|tpm0?|ram|node\d+|net\d+|disk\d+(-secret|-overlay|-usb)?|scsi|sata|usb|sound)$/
+  /^(qmp|gdb|serial0|agent|resident|tpm0?|ram|node\d+|net\d+|disk\d+(-secret|-overlay|-usb)?|scsi|sata|usb|sound)$/
 const REFERENCES = [
   'id',
   'netdev',

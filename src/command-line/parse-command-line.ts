@@ -8,6 +8,7 @@ import type { Translation } from '../spec/translation.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootReaders } from './boot.js'
 import { channelReaders, readTerminals } from './channels.js'
+import { debugReaders } from './debug.js'
 import { deviceReaders, finishDevices, readSilentSound } from './devices.js'
 import { readDisks } from './disks.js'
 import { displayReaders, readWindows } from './display.js'
@@ -38,6 +39,7 @@ const READERS: Readers = {
   ...deviceReaders,
   ...channelReaders,
   ...displayReaders,
+  ...debugReaders,
 }
 const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
 

@@ -28,6 +28,7 @@ export async function askQemu<T>(
 ): Promise<T> {
   const all = [{ id: 'start', execute: 'qmp_capabilities' }, ...questions, { id: 'end', execute: 'quit' }]
   const result = await runProgram(qemu.path, [...BARE, '-qmp', 'stdio'], {
+    endsWithUs: true,
     timeoutMs: QUERY_TIMEOUT_MS,
     signal,
     input: all.map((question) => `${JSON.stringify(question)}\n`).join(''),

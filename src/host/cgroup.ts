@@ -17,8 +17,8 @@ export interface CgroupLimits {
  * @param root replaces `/` in tests
  */
 export function readCgroupLimits(root = '/'): CgroupLimits {
-  const memory = [...groupsOf('memory', root)].map(readMemory).filter((found) => found !== undefined)
-  const processors = [...groupsOf('cpu', root)].map(readProcessors).filter((found) => found !== undefined)
+  const memory = [...listGroups('memory', root)].map(readMemory).filter((found) => found !== undefined)
+  const processors = [...listGroups('cpu', root)].map(readProcessors).filter((found) => found !== undefined)
   return {
     ...(memory.length === 0
       ? {}
@@ -31,7 +31,7 @@ export function readCgroupLimits(root = '/'): CgroupLimits {
 }
 
 /** The folders of a controller's groups, from that of this process outwards. */
-function* groupsOf(controller: string, root: string): Generator<string> {
+export function* listGroups(controller: string, root: string): Generator<string> {
   for (const line of read(join(root, 'proc/self/cgroup')).split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
     if (path === undefined) continue

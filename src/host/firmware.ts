@@ -43,18 +43,26 @@ export async function findUefi(wish: FirmwareWish, options: FirmwareOptions = {}
     const files = readFiles(descriptor)
     if (files !== undefined && fits(descriptor, wish) && (await areThere(files))) return files
   }
-  const { name, packageManager } = readDistribution(options.osReleasePath)
-  const debian = UEFI_PACKAGES[wish.arch] ?? 'ovmf'
-  const command = installCommand([debian], packageManager)
   throw vmError('FIRMWARE_NOT_FOUND', {
     summary: `No UEFI firmware${wish.secureBoot ? ' with secure boot' : ''} for ${wish.arch} guests with the machine '${wish.machine}' was found.`,
     expected: `a descriptor of one in ${folders.join(', ')}`,
     got: descriptors.length === 0 ? 'no descriptor' : `${descriptors.length} of other firmware`,
-    hint:
-      command === undefined
-        ? `install UEFI firmware (EDK2, on Debian the package \`${debian}\`) with the package manager of ${name}.`
-        : `run \`${command}\`.`,
+    hint: hintFor(wish, options),
   })
+}
+
+/** The machines that EDK2 supports: no package has firmware for others. */
+const UEFI_MACHINES = /^(pc|q35|virt|microvm)(-|$)/
+
+function hintFor({ arch, machine }: FirmwareWish, { osReleasePath }: FirmwareOptions): string {
+  if (!UEFI_MACHINES.test(machine))
+    return `Set \`firmware: { type: 'bios', file }\` to firmware for '${machine}', or boot a \`kernel\`.`
+  const { name, packageManager } = readDistribution(osReleasePath)
+  const debian = UEFI_PACKAGES[arch] ?? 'ovmf'
+  const command = installCommand([debian], packageManager)
+  return command === undefined
+    ? `install UEFI firmware (EDK2, on Debian the package \`${debian}\`) with the package manager of ${name}.`
+    : `run \`${command}\`.`
 }
 
 /** Debian 12 describes firmware for aarch64 that its package does not have. */

@@ -1,6 +1,8 @@
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { requireFiles } from '../common/host-error.js'
+import { tieHelper } from '../common/set-privileges.js'
 import { buildProbeRom } from './probe-rom.js'
 import type { QemuBinary } from './qemu-binary.js'
 
@@ -95,8 +97,11 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
   ]
   const bare = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot']
   const command = [options.qemu.path, ...machine, ...bare, '-bios', rom.path, '-serial', 'stdio']
-  // A stuck probe burns CPU for ever. When this process is killed and cannot end it, the limit does.
-  const subprocess = execa('/bin/sh', ['-c', 'ulimit -t 2; exec "$0" "$@"', ...command], {
+  // A stuck probe burns CPU for ever. The limit ends it where nothing else does.
+  const [file = '', ...args] = command
+  const tied = await tieHelper({ file, args }, { limits: ['ulimit -t 2', 'ulimit -c 0'] })
+  requireFiles()
+  const subprocess = execa(tied.file, tied.args, {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',

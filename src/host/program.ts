@@ -1,3 +1,6 @@
+import { requireFiles, toHostError } from '../common/host-error.js'
+import { tieHelper } from '../common/set-privileges.js'
+
 export interface ProgramResult {
   readonly stdout: string
   readonly stderr: string
@@ -7,7 +10,12 @@ export interface ProgramResult {
   readonly problem: string | undefined
 }
 
-/** Runs a small program to its end, with no input, and never rejects for what the program does. */
+/**
+ * Runs a small program to its end, with no input, and never rejects for what the program does.
+ *
+ * @throws {InfrastructureError} TOOL_NOT_FOUND without setpriv, where `endsWithUs` needs it.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when no more files can be opened.
+ */
 export async function runProgram(
   path: string,
   args: readonly string[],
@@ -16,10 +24,16 @@ export async function runProgram(
     readonly signal?: AbortSignal | undefined
     readonly env?: NodeJS.ProcessEnv | undefined
     readonly input?: string | Uint8Array
+    /** If true, the program is killed when this process ends, also by SIGKILL. @default false */
+    readonly endsWithUs?: boolean
   },
 ): Promise<ProgramResult> {
   const { execa } = await import('execa')
-  const result = await execa(path, args, {
+  const { file, args: words } = options.endsWithUs
+    ? await tieHelper({ file: path, args })
+    : { file: path, args }
+  requireFiles()
+  const result = await execa(file, words, {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',
@@ -29,6 +43,8 @@ export async function runProgram(
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   })
   options.signal?.throwIfAborted()
+  const limit = toHostError(result.cause)
+  if (limit !== result.cause) throw limit
   const { stdout, stderr, exitCode } = result
   return { stdout, stderr, exitCode, problem: describeProblem(result, options.timeoutMs) }
 }

@@ -141,6 +141,7 @@ async function readVersion(
   )
   if (known !== undefined) return known
   const result = await runProgram(path, ['--version'], {
+    endsWithUs: true,
     timeoutMs: VERSION_TIMEOUT_MS,
     signal: options.signal,
     env: options.env,

@@ -36,6 +36,7 @@ export async function findMissingScreens(
 ): Promise<MissingScreen[]> {
   const ask = async (option: string) => {
     const { stdout, stderr } = await runProgram(qemu.path, [`-${option}`, 'help'], {
+      endsWithUs: true,
       timeoutMs: HELP_MS,
     })
     return { text: `${stdout}\n${stderr}`, words: stdout.split(/\s+/) }

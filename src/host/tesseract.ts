@@ -27,6 +27,7 @@ export async function readText(pgm: Buffer, language: string, signal: AbortSigna
   try {
     // Its threads wait for each other more than they gain: without them it takes less time, of one core. 6: one block of text.
     const result = await runProgram(path, ['stdin', 'stdout', '-l', language, '--psm', '6'], {
+      endsWithUs: true,
       timeoutMs: READ_MS,
       signal,
       env: { ...pickToolEnvironment(process.env, { more: ['TESSDATA_PREFIX'] }), OMP_THREAD_LIMIT: '1' },

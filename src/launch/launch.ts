@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { withReserved } from '../budget/party.js'
 import { reserveRoom } from '../budget/take-lease.js'
+import { requireProc, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/host-user.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
@@ -45,11 +46,23 @@ import { findParts, openDisks } from './parts.js'
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
 export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
-  const { order, options, swept } = await planLaunch(given)
+  return onHost(async () => {
+    const { order, options, swept } = await planLaunch(given)
+    try {
+      return await startPlanned(order, options)
+    } finally {
+      await swept
+    }
+  })
+}
+
+/** Runs a launch with what it needs of the host, whose limits are errors of their own. */
+async function onHost<T>(launch: () => Promise<T>): Promise<T> {
+  requireProc()
   try {
-    return await startPlanned(order, options)
-  } finally {
-    await swept
+    return await launch()
+  } catch (error) {
+    throw toHostError(error)
   }
 }
 
@@ -60,7 +73,10 @@ export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
  * @throws what launchVM throws for any of them; of several failures the first.
  */
 export async function launchVMs(given: readonly VMOptions<VM>[]): Promise<VM[]> {
-  if (given.length === 0) return []
+  return given.length === 0 ? [] : onHost(() => launchTogether(given))
+}
+
+async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
   const failure = new AbortController()
   const plans = await Promise.all(given.map((options) => planLaunch(options)))
   const list = plans.map(({ options }) => options)

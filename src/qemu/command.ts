@@ -50,6 +50,8 @@ export interface Wiring {
   readonly vncSecretFile?: string | undefined
   readonly spiceSecretFile?: string | undefined
   readonly spiceSocket?: string | undefined
+  /** Where QEMU listens for a GDB that comes by no port. */
+  readonly gdbSocket?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
   readonly serialLog: string

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
+import { requireFiles, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/host-user.js'
+import { setPrivileges } from '../common/set-privileges.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
 import { pickQemuEnvironment } from './environment.js'
-import { setPrivileges } from './set-privileges.js'
 
 /** How a QEMU process ended. */
 export interface QemuExit {
@@ -62,6 +63,7 @@ export class QemuProcess {
     const { endsWithUs = true, user } = options
     const { file, args, stdin = 'ignore' } = await setPrivileges(command, { endsWithUs, user })
     const { usesTerminal = false } = command
+    requireFiles()
     const child = execa(file, args, {
       cwd,
       stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types know no open file but 3 to 9
@@ -89,6 +91,8 @@ export class QemuProcess {
     })
     if (child.pid === undefined) {
       const { cause } = (await child) as { cause?: unknown }
+      const limit = toHostError(cause)
+      if (limit !== cause) throw limit
       throw vmError('QEMU_NOT_FOUND', {
         summary: `QEMU could not be started: ${cause instanceof Error ? cause.message : 'no process was made'}.`,
         hint: `check that ${command.file} exists and can be run.`,

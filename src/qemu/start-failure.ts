@@ -50,6 +50,12 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
     hint: 'give the path of a readable initrd (a cpio archive, packed or not).',
   },
   {
+    pattern: /Could not find ROM image|could not load (PC )?BIOS|Unable to find the \S+ firmware/i,
+    code: 'FIRMWARE_NOT_FOUND',
+    summary: 'QEMU cannot load the firmware file',
+    hint: "Set `firmware: { type: 'bios', file }` to the path of firmware for this machine, of a size that its ROM takes.",
+  },
+  {
     pattern:
       /unsupported machine type|unable to find CPU model|is not a valid device model name|Property .* not found/i,
     code: 'MACHINE_UNSUPPORTED',
@@ -99,7 +105,7 @@ export function explainStartFailure(exit: QemuExit): VMError {
       known?.hint ??
       (exit.signal === 'SIGSYS'
         ? SANDBOXED
-        : "read QEMU's own words above; the command line below starts it by hand."),
+        : "Read QEMU's own words above; the command line above starts it by hand."),
   })
 }
 

@@ -1,8 +1,9 @@
 import { access, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { requireFiles } from '../common/host-error.js'
+import { type Privileges, setPrivileges, tieHelper } from '../common/set-privileges.js'
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
-import { type Privileges, setPrivileges } from './set-privileges.js'
 
 /** swtpm listens within some tens of milliseconds; a busy host takes seconds. */
 const START_MS = 20_000
@@ -47,7 +48,11 @@ export class TpmEmulator {
       ...['--ctrl', `type=unixio,path=${socket},mode=0600`],
       '--terminate',
     ]
-    const command = await setPrivileges({ file: program, args }, { endsWithUs, user })
+    const helper = { file: program, args }
+    const command = endsWithUs
+      ? await tieHelper(helper, { user })
+      : await setPrivileges(helper, { endsWithUs, user })
+    requireFiles()
     const child = execa(command.file, command.args, {
       stdin: 'ignore',
       all: true,

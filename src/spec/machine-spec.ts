@@ -79,7 +79,11 @@ export interface NetworkSpec {
 
 /** What runs before the guest's system. */
 export type FirmwareSpec =
-  | { readonly type: 'bios' }
+  | {
+      readonly type: 'bios'
+      /** Undefined: QEMU's own, or what the disks and `qemuArgs` bring. */
+      readonly file: string | undefined
+    }
   | { readonly type: 'uefi'; readonly secureBoot: boolean; readonly vars: string | undefined }
 
 /** The display, and who sees it. */

@@ -36,16 +36,26 @@ export function resolveDevices(
   }
 }
 
-/** A machine without firmware of its own boots by UEFI what has no kernel that QEMU loads. */
-export function resolveFirmware(
-  options: Pick<VMOptions, 'firmware' | 'arch'>,
-  hasDirectBoot: boolean,
-): FirmwareSpec {
+/** A machine without firmware of its own boots by UEFI, unless QEMU loads a kernel or the options bring other firmware. */
+export function resolveFirmware(options: FirmwareSources, hasDirectBoot: boolean): FirmwareSpec {
   const { hasOwnFirmware } = describeArch(resolveArch(options.arch))
-  const { firmware = hasOwnFirmware || hasDirectBoot ? 'bios' : 'uefi' } = options
-  if (firmware === 'bios') return { type: 'bios' }
+  const isGiven = hasOwnFirmware || hasDirectBoot || bringsFirmware(options)
+  const { firmware = isGiven ? 'bios' : 'uefi' } = options
+  if (firmware === 'bios') return { type: 'bios', file: undefined }
+  if (typeof firmware === 'object' && firmware.type === 'bios')
+    return { type: 'bios', file: resolve(firmware.file) }
   const { secureBoot = false, vars }: Partial<UefiFirmware> = firmware === 'uefi' ? {} : firmware
   return { type: 'uefi', secureBoot, vars: vars === undefined ? undefined : resolve(vars) }
+}
+
+type FirmwareSources = Pick<VMOptions, 'firmware' | 'arch' | 'disks' | 'qemuArgs'>
+
+/** Whether the first flash chip has an image, or `qemuArgs` name firmware. */
+export function bringsFirmware({ disks = [], qemuArgs = [] }: FirmwareSources): boolean {
+  const isFlash = disks.some(({ interface: kind, image, index = 0 }) => {
+    return kind === 'pflash' && image !== undefined && index === 0
+  })
+  return isFlash || qemuArgs.some((arg) => /^--?(bios|pflash)$|\bif=pflash\b/.test(arg))
 }
 
 export function resolveTpm({ tpm = false }: Pick<BootOptionGroup, 'tpm'>): MachineSpec['tpm'] {

@@ -69,8 +69,9 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodT
         describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options, schema),
       )
     }
-    const message =
-      issue.errors.flat().find((error) => error.code === 'custom')?.message ?? 'false or an object'
+    // A union by `type` has no errors of its branches where no branch has that type.
+    const otherwise = issue.errors.length === 0 ? issue.message : 'false or an object'
+    const message = issue.errors.flat().find((error) => error.code === 'custom')?.message ?? otherwise
     return [{ path: formatPath(issue.path), got: formatValue(value), expected: message }]
   }
   const expected = issue.code === 'invalid_type' && issue.expected === 'object' ? 'an object' : issue.message

@@ -1,3 +1,5 @@
+import { describeArch, type GuestArch } from '../spec/architectures.js'
+
 /** The stages of a start, in their order. A guest is in one until it is seen in a later one. */
 export const STAGES = [
   'qemu',
@@ -18,7 +20,7 @@ interface StageRow {
   readonly entered: RegExp | undefined
   /** How long a distribution takes for it at most on a host with KVM, milliseconds. */
   readonly deadlineMs: number
-  /** What to look at when a guest stays here. */
+  /** What to look at when a guest stays here. CONSOLE stands for the architecture's own. */
   readonly hint: string
 }
 
@@ -32,15 +34,15 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   },
   firmware: {
     stage: 'firmware',
-    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d/,
+    entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d|U-Boot (SPL )?\d{4}\.\d/,
     deadlineMs: 8_000,
-    hint: 'the firmware found nothing that boots, or what it booted prints nothing on the serial console. Is the disk bootable? Does its boot loader use `console=ttyS0`?',
+    hint: 'the firmware found nothing that boots, or what it booted prints nothing on the serial console. Is the disk bootable? Does its boot loader use `console=CONSOLE`?',
   },
   bootloader: {
     stage: 'bootloader',
     entered: /GNU GRUB|Welcome to GRUB|GRUB loading|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
     deadlineMs: 10_000,
-    hint: 'the boot loader did not get to a kernel. Does its menu wait for a key? Does the kernel say `console=ttyS0`?',
+    hint: 'the boot loader did not get to a kernel. Does its menu wait for a key? Does the kernel say `console=CONSOLE`?',
   },
   kernel: {
     stage: 'kernel',
@@ -51,7 +53,7 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   init: {
     stage: 'init',
     entered:
-      /withvm: init|systemd\[1\]|Welcome to |INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
+      /withvm: init|systemd\[1\]|Welcome to (?!GRUB|(ISO|SYS|PXE)LINUX|.*boot (menu|loader))|INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
     deadlineMs: 15_000,
     hint: 'the init system did not get as far as the network. Which service does it wait for?',
   },
@@ -81,6 +83,11 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     deadlineMs: 300_000,
     hint: 'cloud-init did not come to its end. What it installs needs `network: { internet: true }`.',
   },
+}
+
+/** Returns what to look at when a guest of an architecture stays in a stage. */
+export function stageHint(stage: Stage, arch: GuestArch): string {
+  return STAGE_ROWS[stage].hint.replace('CONSOLE', describeArch(arch).console)
 }
 
 /** The stage that a line of the serial console shows, if it is a later one. */

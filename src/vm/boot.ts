@@ -208,6 +208,7 @@ function buildCommand(
     diskSecretFile: machine.diskSecretFile,
     ...machine.screenSecrets,
     spiceSocket: workspace.socket('spice.sock'),
+    gdbSocket: workspace.socket('gdb.sock'),
     disks: machine.disks,
     firmware: machine.firmware,
     tpmSocket: machine.tpm?.socket,

@@ -3,6 +3,8 @@ import { type Evidence, VMError, vmError } from '../errors.js'
 import { describeHostLoad } from '../host/load.js'
 import { describeNetboot } from '../net/netboot-text.js'
 import { describeExit } from '../qemu/start-failure.js'
+import { describeArch } from '../spec/architectures.js'
+import type { BootClue } from './boot-clues.js'
 import { commandLineByHand } from './command-line.js'
 import type { Machine } from './machine.js'
 import { findNetworkClue } from './network-clue.js'
@@ -20,7 +22,9 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   if (session !== undefined) evidence.push({ label: 'Guest', text: describeGuest(machine, session) })
   evidence.push({
     label: 'Serial console, last lines',
-    text: serial || '(nothing was printed; a Linux guest prints with console=ttyS0 in its kernel arguments)',
+    text:
+      serial ||
+      `(nothing was printed; a Linux guest prints with console=${describeArch(machine.spec.arch).console} in its kernel arguments)`,
   })
   if (machine.netboot !== undefined)
     evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
@@ -72,7 +76,7 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
     }
   }
   const { clue } = session.watch
-  if (clue !== undefined && !TOLD_BY_GUEST.has(error.code)) {
+  if (clue !== undefined && explains(clue, error)) {
     const told = error.withHint(clue.hint)
     const isNew = error.details.got?.includes(clue.line) !== true
     const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []
@@ -80,6 +84,12 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
   }
   const ofNetwork = error.code === 'BOOT_TIMEOUT' ? await findNetworkClue(machine, session) : undefined
   return addEvidence(ofNetwork === undefined ? error : error.withHint(ofNetwork), machine, session)
+}
+
+/** What may pass explains a start that takes too long, but not a failure that the guest itself names. */
+function explains(clue: BootClue, { code }: VMError): boolean {
+  const isNamed = code === 'GUEST_PANICKED' || code === 'GUEST_FAILED'
+  return !TOLD_BY_GUEST.has(code) && !(clue.isPassing && isNamed)
 }
 
 /** Puts the evidence behind an error of ours; another's is given back as it is. */

@@ -24,17 +24,20 @@ export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<Opti
     checkPath('dtb', options.dtb, 'file'),
     ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
     ...cards(options).map(({ path, card }) => checkPath(`${path}.smb`, card.smb, 'folder')),
-    checkPath(
-      'firmware.vars',
-      typeof options.firmware === 'object' ? options.firmware?.vars : undefined,
-      'file',
-    ),
+    ...checkFirmware(options.firmware),
     checkServed('netboot.root', options.netboot?.root, servedBootfile(options.netboot)),
     ...checkNetbootFiles(options.netboot),
     checkKey(options.ssh),
     checkPath('image.secret.file', secretFile(options.image), 'file'),
   ])
   return problems.flat()
+}
+
+function checkFirmware(firmware: VMOptions['firmware']): Promise<OptionProblem[]>[] {
+  if (typeof firmware !== 'object' || firmware === null) return []
+  return firmware.type === 'bios'
+    ? [checkPath('firmware.file', firmware.file, 'file')]
+    : [checkPath('firmware.vars', firmware.vars, 'file')]
 }
 
 /** What of the options this host's QEMU does not have. Values of a wrong type are passed over. */

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { raceSignal } from '../common/deadline.js'
+import { requireFiles } from '../common/host-error.js'
 import { vmError } from '../errors.js'
 import type { KeeperOrder, KeeperReply } from './keeper-program.js'
 import type { Workspace } from './workspace.js'
@@ -33,6 +34,7 @@ export class Keeper {
 
   /** @throws {InfrastructureError} WORKSPACE_FAILED when no such process can be had. */
   static async start(workspace: Workspace, keepMs: number): Promise<Keeper> {
+    requireFiles()
     const child = spawn(process.execPath, [programPath()], {
       cwd: '/',
       detached: true, // Ctrl-C in the terminal is not for it

@@ -24,7 +24,7 @@ export async function listNeeds(
   host: MachineHost,
   tmpdir = systemTmpdir(),
 ): Promise<Need[]> {
-  const { image, directBoot, disks, display, debug, network, furtherNetworks } = spec
+  const { image, directBoot, disks, display, debug, firmware, network, furtherNetworks } = spec
   const files = disks.flatMap(({ content, isWrittenThrough }) =>
     content.kind === 'image' ? [{ disk: content.file, isWrittenThrough }] : [],
   )
@@ -43,6 +43,7 @@ export async function listNeeds(
   return [
     ...to('x', tmpdir, host.qemu.path, host.swtpm),
     ...to('x', startsProcesses(spec) ? process.execPath : undefined),
+    ...to('r', firmware.type === 'bios' ? firmware.file : undefined),
     ...to('r', directBoot?.kernel, directBoot?.initrd, directBoot?.dtb, host.firmware?.code.path),
     ...(await Promise.all(ofDisks)).flat(),
     ...cards.flatMap(({ tftp, sharedFolder }) => to('rx', tftp, sharedFolder)),

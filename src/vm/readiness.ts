@@ -3,7 +3,7 @@ import { createDeferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { type VMError, vmError } from '../errors.js'
 import { BootHistory } from './boot-history.js'
-import { isLater, STAGE_ROWS, STAGES, type Stage } from './boot-stages.js'
+import { isLater, STAGE_ROWS, STAGES, type Stage, stageHint } from './boot-stages.js'
 import { GuestPace } from './guest-pace.js'
 import { findStuckKvm } from './kvm-watch.js'
 import type { Machine } from './machine.js'
@@ -119,7 +119,6 @@ interface TimeoutFacts {
 function stageTimeout(wait: StartWait, { afterMs, pace, why }: TimeoutFacts): VMError {
   const { watch } = wait.session
   const stuck = `it is stuck: for ${formatDuration(pace.idleMs)} it has not printed, used its disk or had anything to compute; `
-  const row = STAGE_ROWS[watch.stage]
   return vmError('BOOT_TIMEOUT', {
     summary: `The guest '${wait.machine.spec.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
     expected: describeExpected(wait),
@@ -127,7 +126,7 @@ function stageTimeout(wait: StartWait, { afterMs, pace, why }: TimeoutFacts): VM
     evidence: [{ label: 'What it did', text: pace.describe() ?? '' }],
     hint: isOwnCondition(wait.machine)
       ? '`ready` is what was waited for; give it longer with `timeouts: { start: … }`.'
-      : `${row.hint} \`timeouts: { start: … }\` bounds the whole start.`,
+      : `${stageHint(watch.stage, wait.machine.spec.arch)} \`timeouts: { start: … }\` bounds the whole start.`,
   })
 }
 

@@ -4,6 +4,7 @@ import { CleanupStack } from '../common/cleanup-stack.js'
 import { raceSignal } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
 import { type VMError, vmError } from '../errors.js'
+import { explainKill, readOomKills } from '../host/oom-kills.js'
 import type { QemuCommand } from '../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../qemu/process.js'
 import { describeExit, explainStartFailure, memoryFileFailed } from '../qemu/start-failure.js'
@@ -75,7 +76,13 @@ export class Session {
       // QEMU stops a guest whose disk cannot grow; without this it would hang.
       if (event.data.nospace === true) watch.fail(overlayFull())
     })
-    this.ended = process.exited.then((exit) => this.#end(exit))
+    const killsBefore = readOomKills()
+    this.ended = process.exited.then(async (exit) => {
+      const isKilled = exit.signal === 'SIGKILL' && !this.#isStopping
+      // Before anybody is told of the end, so that all get the same error.
+      const killer = isKilled ? explainKill(await killsBefore, await readOomKills()) : undefined
+      return this.#end(exit, killer)
+    })
   }
 
   /**
@@ -180,7 +187,7 @@ export class Session {
     this.watch.fail(switchedOff())
   }
 
-  #end(exit: QemuExit): { reason: PowerOffReason; exit: QemuExit } {
+  #end(exit: QemuExit, killer: string | undefined): { reason: PowerOffReason; exit: QemuExit } {
     this.qmp.close('QEMU has ended')
     const reason = this.#isStopping
       ? 'stopped'
@@ -189,7 +196,7 @@ export class Session {
         : 'qemu-died'
     this.endReason = reason
     const isExpected = reason === 'guest-shutdown' && this.#isShutdownAsked
-    this.watch.fail(endError(isExpected ? 'stopped' : reason, exit))
+    this.watch.fail(endError(isExpected ? 'stopped' : reason, exit, killer))
     return { reason, exit }
   }
 }
@@ -202,7 +209,8 @@ function overlayFull() {
   })
 }
 
-function endError(reason: PowerOffReason, exit: QemuExit) {
+/** @param killer who killed QEMU, where a signal did that no process can handle */
+function endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined) {
   if (reason === 'guest-shutdown') {
     return vmError('GUEST_STOPPED', {
       summary: 'The guest powered itself off.',
@@ -214,10 +222,7 @@ function endError(reason: PowerOffReason, exit: QemuExit) {
   return vmError('QEMU_DIED', {
     summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
-    hint:
-      exit.signal === 'SIGKILL'
-        ? "something killed it; often the kernel's out-of-memory killer (`dmesg` tells)."
-        : "read QEMU's own words above.",
+    hint: killer ?? "Read QEMU's own words above.",
   })
 }
 

@@ -195,6 +195,17 @@ export class VM {
     return commandLineByHand(this.#machine)
   }
 
+  /**
+   * The line that connects GDB to the guest, such as `target remote /tmp/…/gdb.sock`; undefined without `debug.gdb`.
+   *
+   * @example execa('gdb', ['-batch', '-ex', vm.gdb, '-ex', 'info registers'])
+   */
+  get gdb(): string | undefined {
+    const { gdb = false } = this.#machine.spec.debug
+    if (gdb === false) return undefined
+    return `target remote ${gdb === true ? this.#machine.workspace.socket('gdb.sock') : `127.0.0.1:${gdb}`}`
+  }
+
   /** What became of the parts of `commandLine` that QEMU dropped, or that withvm does in a way of its own, each with the reason. */
   get translated(): readonly Translation[] {
     return this.#machine.translated

@@ -37,6 +37,10 @@ const ROWS: readonly Row<never>[] = [
     reason: 'a place in the boot order is about booting',
   },
   { applies: ({ firmware }) => firmware.type === 'uefi', reason: 'UEFI firmware has variables of its own' },
+  {
+    applies: ({ firmware }) => firmware.type === 'bios' && firmware.file !== undefined,
+    reason: 'firmware of its own is about booting',
+  },
   { applies: ({ tpm }) => tpm !== undefined, reason: 'a TPM has keys of its own' },
   {
     applies: ({ disks }) => disks.length > 0,

@@ -101,6 +101,15 @@ describe('the kernel', () => {
     expect(error.hint).toMatch(/^the kernel did not find its root disk: check `root=`/)
   })
 
+  test('that complained about its clock before it panicked is explained by the panic', async () => {
+    const tmpdir = ownTmpdir()
+    const init = [print('tsc: Unable to calibrate against PIT')]
+    const error = await launchFailure({ ...(await brokenGuest(tmpdir, init)), ...NEVER, tmpdir })
+    expect(error.code).toBe('GUEST_PANICKED')
+    expect(error.hint).toMatch(/^process 1 ended, which it must not/)
+    expect(evidence(error, 'What may have caused it')).toBe('')
+  })
+
   test('whose init ends panics, and the lines before the panic are there', async () => {
     const tmpdir = ownTmpdir()
     const error = await launchFailure({

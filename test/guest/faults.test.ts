@@ -77,6 +77,7 @@ test('a QEMU that is killed while in use ends what waits for the guest at once',
   const errors = await failures
   expect(errors.map(({ code }) => code)).toEqual(['QEMU_DIED', 'QEMU_DIED', 'QEMU_DIED', 'QEMU_DIED'])
   expect(errors[0]?.message).toContain('QEMU went away while the guest was in use: signal SIGKILL.')
+  expect(errors[0]?.hint).toMatch(/^Find out what killed QEMU: it was another program or a person/)
   expect((await failureOf(vm.ssh`true`)).code).toBe('QEMU_DIED')
   expect(await vm.wait()).toEqual({ reason: 'qemu-died', exitCode: undefined })
   await vm.dispose()

@@ -53,6 +53,28 @@ describe('QEMU', () => {
   })
 })
 
+/** The flags of the mapping that holds the guest's RAM, as proc_pid_smaps(5) lists them: `dd` is left out of core dumps. */
+function flagsOfRam(pid: number, bytes: number): string[] {
+  const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+  const ram = mappings.find((text) => new RegExp(`^Size: +${bytes / 1024} kB$`, 'm').test(text))
+  return /^VmFlags: (.*)$/m.exec(ram ?? '')?.[1]?.split(' ') ?? []
+}
+
+test.for(['warm', 'cold'] as const)(
+  'the RAM of a guest that starts %s is left out of core dumps of QEMU',
+  async (start) => {
+    await using vm = await launchVM({ log: () => {}, start, memory: '200M' })
+    expect(flagsOfRam(vm.pid, 200 * 1024 ** 2)).toEqual(expect.arrayContaining(['rd', 'wr', 'dd']))
+  },
+)
+
+test('`memoryDump` holds the RAM all the same', async () => {
+  await using vm = await launchVM({ log: () => {}, start: 'cold', memory: '200M' })
+  await vm.ssh`printf 'mark-%s' of-the-memory > /dev/shm/mark`
+  const folder = await vm.saveLogs(ownTmpdir(), { memory: true })
+  expect(readFileSync(join(folder, 'memory.elf')).includes('mark-of-the-memory')).toBe(true)
+})
+
 describe('the folder of a run', () => {
   test('is for its user alone, and so is each file with a secret', async ({ vm }) => {
     expect(statSync(vm.runFolder).mode & 0o777).toBe(0o700)

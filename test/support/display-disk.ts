@@ -5,7 +5,7 @@ const ORIGIN = 0x7c00
 
 /**
  * Writes a disk whose boot sector shows a text on the display, and from then on each key that is pressed: by the BIOS, which
- * prints all of that on the first serial port too.
+ * prints all of that on the first serial port too where there is no display card.
  */
 export async function writeDisplayDisk(path: string, text: string): Promise<string> {
   const code = [

@@ -12,6 +12,7 @@ type Needs = Readonly<Record<string, () => Promise<unknown>>>
 /** What only some tests need of the host, by the name of the package. */
 const NEEDS: Needs = {
   libfaketime: async () => findClockLibrary(),
+  gdb: () => findProgram('gdb'),
   swtpm: () => findProgram('swtpm'),
   samba: () => findProgram('/usr/sbin/smbd'),
   'tesseract-ocr': () => findProgram('tesseract'),

@@ -14,6 +14,14 @@ export function runScript(
   name = 'script',
   env: NodeJS.ProcessEnv = {},
 ): ResultPromise<{ reject: false }> {
+  return execa(process.execPath, [writeScript(folder, source, name)], {
+    reject: false,
+    env: { TMPDIR: folder, ...env },
+  })
+}
+
+/** Writes such a program, and gives its path. */
+export function writeScript(folder: string, source: string, name = 'script'): string {
   const scripts = join(ROOT, 'node_modules', '.withvm-tests')
   mkdirSync(scripts, { recursive: true })
   const file = join(scripts, `${folder.replaceAll(/\W+/g, '-')}-${name}.mjs`)
@@ -21,5 +29,5 @@ export function runScript(
     file,
     `import { launchVM, withVM } from '${join(ROOT, 'dist/fixtures/index.js')}'\n${source.replaceAll('#dist', join(ROOT, 'dist'))}`,
   )
-  return execa(process.execPath, [file], { reject: false, env: { TMPDIR: folder, ...env } })
+  return file
 }

@@ -25,6 +25,7 @@ export const SAMPLE_WIRING: Wiring = {
   accelerator: 'tcg',
   sandbox: true,
   overlay: '/run/disk.qcow2',
+  gdbSocket: '/run/gdb.sock',
   qmpSocket: '/run/qmp.sock',
   serialSocket: '/run/serial.sock',
   serialLog: '/run/serial.log',

@@ -37,7 +37,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...displayArgs(spec, wiring),
     ...plugPortArgs(spec),
     ...deviceArgs(spec, wiring),
-    ...debugArgs(spec),
+    ...debugArgs(spec, wiring),
     ...seedArgs(spec, wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...sandboxArgs(spec, wiring),
@@ -72,7 +72,7 @@ export function buildCommandByHand(
     ...tpmArgs(spec, wiring),
     ...displayArgs(spec, {}),
     ...deviceArgs(spec),
-    ...debugArgs(spec),
+    ...debugArgs(spec, {}),
     ...spec.qemuArgs,
   ]
   return { file: wiring.qemuPath, args }

@@ -3,13 +3,14 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskFile, Wiring } from '../command.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
-/** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. */
+/** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. A file of the author's is a ROM. */
 export function firmwareArgs(
   { arch, firmware: spec }: MachineSpec,
   { firmware }: Pick<Wiring, 'firmware'>,
   snapshot?: 'on',
 ): string[] {
-  if (firmware === undefined || spec.type === 'bios') return []
+  if (spec.type === 'bios') return spec.file === undefined ? [] : ['-bios', spec.file]
+  if (firmware === undefined) return []
   const flash = ({ path: file, format }: DiskFile, unit: number, more: OptionValues) => [
     '-drive',
     joinOption('', { if: 'pflash', unit, file, format, ...more }),

@@ -9,14 +9,17 @@ export function machineArgs(
   spec: MachineSpec,
   { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
 ): string[] {
-  const { arch, machine, firmware, memoryBacking } = spec
+  const { arch, machine, firmware, memoryBacking, display } = spec
   const byDefault = describeArch(arch)
   return [
     '-machine',
-    // With graphics off, firmware and boot loaders talk on the serial console.
     joinOption(machine, {
       accel: accelerator,
-      graphics: 'off',
+      // Without a display card, firmware and boot loaders print on the serial console. With one, what a boot loader prints there by
+      // itself would come twice: SeaBIOS copies the screen to it.
+      graphics: display.vga === undefined ? 'off' : undefined,
+      // The guest's RAM holds its secrets, and a core dump of QEMU may be kept where others can read it.
+      'dump-guest-core': 'off',
       usb: 'off',
       ...fastPc(machine),
       ...(isKind(machine, byDefault.machine) ? byDefault.machineProperties : {}),

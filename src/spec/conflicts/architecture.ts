@@ -9,6 +9,7 @@ import {
 } from '../architectures.js'
 import { listDisks, readSystemDisk } from '../list-disks.js'
 import type { VMOptions } from '../options.js'
+import { bringsFirmware } from '../resolve-devices.js'
 import { listNetworks } from '../resolve-network.js'
 import type { Report } from './report.js'
 
@@ -96,12 +97,18 @@ export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Re
     report('memory.max', `memory to plug in for ${arch} guests`, 'a `size`: PCs alone take more later')
 }
 
-function checkFirmware<VM>({ firmware }: VMOptions<VM>, arch: GuestArch, report: Report): void {
+function checkFirmware<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
+  const { firmware, kernel, disks, qemuArgs } = options
   const { hasOwnFirmware, hasUefi } = describeArch(arch)
-  if (firmware === undefined) return
+  if (firmware === undefined || (typeof firmware === 'object' && firmware.type === 'bios')) return
   if (firmware === 'bios') {
-    if (!hasOwnFirmware)
-      report('firmware', `'bios' for ${arch} guests`, "'uefi', or a `kernel`: the board has no firmware")
+    const isGiven = hasOwnFirmware || kernel !== undefined || bringsFirmware({ disks, qemuArgs })
+    if (!isGiven)
+      report(
+        'firmware',
+        `'bios' for ${arch} guests`,
+        "'uefi', a `kernel`, or `{ type: 'bios', file }`: the board has no firmware",
+      )
   } else if (!hasUefi) {
     report('firmware', `'uefi' for ${arch} guests`, "'bios', which stands for the machine's own firmware")
   }

@@ -11,7 +11,7 @@ export function findMachineConflicts<VM>(options: VMOptions<VM>, report: Report)
   checkMemory(options, report)
   checkNuma(options, report)
   const { firmware, machine, tpm } = options
-  const isSecure = typeof firmware === 'object' && firmware.secureBoot === true
+  const isSecure = typeof firmware === 'object' && firmware.type === 'uefi' && firmware.secureBoot === true
   if (isSecure && isPc(resolveArch(options.arch)) && machine?.includes('q35') === false) {
     report(
       'machine',

@@ -2,8 +2,12 @@
 export interface DebugOptions {
   /** Whether the processors wait, until `vm.qmp.execute('cont')` or a debugger lets them go (QEMU: `-S`). @default false */
   readonly paused?: boolean
-  /** The port of 127.0.0.1 on which a GDB is served: `target remote 127.0.0.1:1234` (QEMU: `-gdb tcp:127.0.0.1:`). @default none */
-  readonly gdb?: number
+  /**
+   * Serves GDB: `true` on a unix socket in the folder of the run, a number on that port of 127.0.0.1. `vm.gdb` is the line that
+   * connects. GDB reaches QEMU's monitor, and with it the files and the processes of the user who runs QEMU: the socket is open to
+   * that user alone, but a port is open to **every local user** (QEMU: `-gdb`). @default false
+   */
+  readonly gdb?: boolean | number
   /** What QEMU logs of itself, as `qemu -d help` lists it (QEMU: `-d`). @default nothing */
   readonly log?: readonly string[]
   /** The file for that log (QEMU: `-D`). @default QEMU's standard error, which is in the report of a failure */

@@ -8,6 +8,14 @@ export interface UefiFirmware {
   readonly vars?: string
 }
 
+/** Firmware of your own, in one file: U-Boot, coreboot, a build of SeaBIOS or EDK2. */
+export interface FirmwareFile {
+  /** Firmware that the machine starts from its ROM. */
+  readonly type: 'bios'
+  /** The file; QEMU opens it read-only (QEMU: `-bios`). */
+  readonly file: string
+}
+
 /** A TPM, emulated by swtpm. */
 export interface TpmOptions {
   /** The version of the specification. @default '2.0' */
@@ -18,8 +26,11 @@ export interface TpmOptions {
 
 /** What runs before the guest's system, and what it starts. */
 export interface BootOptionGroup {
-  /** The firmware: `'uefi'` is OVMF, as the host's packages have it (QEMU: `-drive if=pflash`). @default 'bios': QEMU's own */
-  readonly firmware?: 'bios' | 'uefi' | UefiFirmware
+  /**
+   * The firmware: `'bios'` is QEMU's own for the machine, `'uefi'` is OVMF, as the host's packages have it (QEMU: `-drive if=pflash`), and
+   * `{ type: 'bios', file }` is a file of your own (QEMU: `-bios`). @default 'bios', or 'uefi' where a board has no firmware and is given none
+   */
+  readonly firmware?: 'bios' | 'uefi' | UefiFirmware | FirmwareFile
   /** A TPM; `true` is a TPM 2.0 (QEMU: `-tpmdev emulator`). @default none */
   readonly tpm?: boolean | TpmOptions
   /** A Linux kernel that QEMU loads by itself (QEMU: `-kernel`). @default the image's own way of booting */

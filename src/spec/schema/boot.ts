@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { flag, isText, oneOf, path, rule, textLike } from './rules.js'
+import { flag, isText, oneOf, path, required, rule, textLike } from './rules.js'
 
 const uefi = z.strictObject({
   type: z.literal('uefi', { error: "'uefi'" }),
@@ -7,11 +7,21 @@ const uefi = z.strictObject({
   vars: path('a file with UEFI variables'),
 })
 
+const ownFile = z.strictObject({
+  type: z.literal('bios', { error: "'bios'" }),
+  file: required<string>('the path of a firmware file', isText),
+})
+
 const tpm = z.strictObject({ version: oneOf('1.2', '2.0'), model: oneOf('tis', 'crb') })
 
 /** What runs before the guest's system, and what it starts. */
 export const bootRules = {
-  firmware: z.union([oneOf('bios', 'uefi'), uefi]).optional(),
+  firmware: z
+    .union([
+      oneOf('bios', 'uefi'),
+      z.discriminatedUnion('type', [uefi, ownFile], { error: "'uefi' or 'bios'" }),
+    ])
+    .optional(),
   tpm: z.union([flag(), tpm]).optional(),
   kernel: path('a kernel'),
   initrd: path('an initial RAM file system'),

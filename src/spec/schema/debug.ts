@@ -1,12 +1,14 @@
 import { z } from 'zod'
-import { flag, path, port, rule } from './rules.js'
+import { flag, isPort, path, rule } from './rules.js'
 
 /** Debugging. */
 export const debugRules = {
   debug: z
     .strictObject({
       paused: flag(),
-      gdb: port(),
+      gdb: rule<boolean | number>('true, false or a port, 1 to 65535', (value) => {
+        return typeof value === 'boolean' || isPort(value)
+      }),
       log: rule<readonly string[]>("a list such as ['guest_errors', 'unimp']", (value) => {
         return Array.isArray(value) && value.length > 0 && value.every((item) => /^[\w:*-]+$/.test(item))
       }),

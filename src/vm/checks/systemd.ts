@@ -3,6 +3,12 @@ import type { Check, CheckOutcome } from './check.js'
 import { runScript } from './guest-script.js'
 
 const JOURNAL_LINES = 20
+/** Commands of a unit around its main process, in the order in which systemd runs them. */
+const COMMANDS = ['ExecCondition', 'ExecStartPre', 'ExecStartPost'] as const
+const PROPERTIES = [
+  ...['LoadState', 'ActiveState', 'SubState', 'Result', 'ExecMainPID', 'ExecMainStatus', 'LoadError'],
+  ...COMMANDS,
+]
 const NO_SYSTEMD = 'the guest has no systemd that answers'
 
 /**
@@ -15,7 +21,7 @@ export function unitIsActive(name: string): Check {
   const script = [
     'systemctl list-jobs --no-legend --no-pager || exit 1',
     'echo ---',
-    `systemctl show --no-pager -p LoadState,ActiveState,SubState,Result,ExecMainStatus,LoadError -- ${unit}`,
+    `systemctl show --no-pager -p ${PROPERTIES.join()} -- ${unit}`,
   ].join('\n')
   return {
     expected: `the unit ${name} to be active`,
@@ -47,7 +53,7 @@ export function readUnit(name: string, text: string): CheckOutcome {
     return { isMet: false, received: `a unit that is ${load}`, never: `the unit ${name} is ${load}` }
   }
   if (active === 'failed') {
-    const received = `${state}, result ${read('Result')}, exit status ${read('ExecMainStatus')}`
+    const received = [state, `result ${read('Result')}`, ...describeFailure(properties)].join(', ')
     return { isMet: false, received, never: `the unit ${name} failed` }
   }
   if (active === 'inactive' && isIdle(jobs)) {
@@ -56,6 +62,26 @@ export function readUnit(name: string, text: string): CheckOutcome {
   }
   return { isMet: false, received: `${state}${isIdle(jobs) ? '' : ', with jobs pending'}` }
 }
+
+/** The command that failed: the status of the main process says nothing where that was never started. */
+function describeFailure(properties: string): string[] {
+  for (const name of COMMANDS) {
+    for (const [, command = ''] of properties.matchAll(new RegExp(`^${name}=\\{ (.*) \\}$`, 'gm'))) {
+      const [, words = '', isIgnored, code, status = ''] = COMMAND.exec(command) ?? []
+      if (isIgnored === 'yes' || code === undefined || (code === 'exited' && status === '0')) continue
+      const how =
+        code === 'exited' ? `exit status ${status}` : `${code} by ${status.replace(/^\d+\//, 'SIG')}`
+      return [`${name}=${words}: ${how}`]
+    }
+  }
+  const hasRun = !/^ExecMainPID=0$/m.test(properties)
+  const status = /^ExecMainStatus=(.*)$/m.exec(properties)?.[1]
+  return hasRun && status !== undefined ? [`exit status ${status}`] : []
+}
+
+/** As `systemctl show` prints a command that has ended. */
+const COMMAND =
+  /argv\[\]=(.*?) ; (?:ignore_errors=(yes|no)|flags=\S*) ; .*; code=(exited|killed|dumped) ; status=(\S+)$/
 
 function isIdle(jobs: string): boolean {
   return jobs.trim() === '' || /^No jobs/.test(jobs.trim())

@@ -1,6 +1,9 @@
+import { copyFileSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import { launchVM } from 'withvm'
+import { launchVM, type VM } from 'withvm'
 import { installArchitecturePackages } from '../../support/guest-packages.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 beforeAll(installArchitecturePackages, 600_000)
 
@@ -35,6 +38,41 @@ test('a machine for RISC-V runs OpenSBI, and a boot loader behind it', async () 
   await vm.serial.waitFor('=> ', limit)
   vm.serial.write('printenv arch\r')
   await vm.serial.waitFor('arch=riscv', limit)
+})
+
+const U_BOOTS = [
+  ['aarch64', '/usr/lib/u-boot/qemu_arm64/u-boot.bin'],
+  ['arm', '/usr/lib/u-boot/qemu_arm/u-boot.bin'],
+] as const
+
+async function expectUBoot(vm: VM): Promise<void> {
+  await vm.serial.waitFor(/U-Boot \d{4}/, limit)
+  await vm.serial.waitFor(/Hit any key to stop autoboot/, limit)
+  vm.serial.write('\r')
+  await vm.serial.waitFor('=> ', limit)
+  vm.serial.write('printenv arch\r')
+  await vm.serial.waitFor('arch=arm', limit)
+}
+
+test.each(U_BOOTS)('a machine %s starts U-Boot from a file in place of UEFI', async (arch, file) => {
+  await using vm = await launchVM({ ...bare, arch, firmware: { type: 'bios', file } })
+  expect(vm.commandLine).not.toContain('pflash')
+  await expectUBoot(vm)
+})
+
+test.each(U_BOOTS)('a command line of qemu-system-%s with -bios runs U-Boot', async (arch, file) => {
+  const commandLine = `qemu-system-${arch} -M virt -m 512 -nographic -bios ${file}`
+  await using vm = await launchVM({ commandLine, ssh: false, log: () => {} })
+  expect(vm.translated).toEqual([])
+  await expectUBoot(vm)
+})
+
+test.each(U_BOOTS)('a machine %s starts U-Boot from its first flash chip', async (arch, file) => {
+  const image = join(ownTmpdir(), 'flash.img')
+  copyFileSync(file, image)
+  truncateSync(image, 64 * 1024 ** 2) // what the board has
+  await using vm = await launchVM({ ...bare, arch, disks: [{ interface: 'pflash', image }] })
+  await expectUBoot(vm)
 })
 
 test('a machine for ARM boots by UEFI what has no kernel', async () => {

@@ -58,8 +58,9 @@ import { expect, test } from 'withvm/vitest'
 const mask = [{ x: 0, y: 0, width: 720, height: 32 }]
 test('menu', async () => {
   await using vm = await launchVM({
-    hda: process.env.DISK, memory: '32M', vga: 'std', ssh: false, log: () => {}, ready: /Choose/,
+    hda: process.env.DISK, memory: '32M', vga: 'std', ssh: false, log: () => {},
   })
+  await expect(vm).toShowText('Choose')
   await expect(vm).toMatchScreenshot({ mask })
   await expect(vm).toMatchScreenshot('menu-1', { mask, tolerance: 0.01 })
   await vm.type('other', { layout: 'us' })

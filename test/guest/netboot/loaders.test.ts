@@ -136,6 +136,21 @@ describe('PXELINUX', () => {
     await expect(vm).not.toHaveFetched('first.0')
   })
 
+  test.for([
+    { vga: 'std', times: 1 },
+    // SeaBIOS copies the screen to the serial port, on which the loader prints by itself.
+    { vga: 'none', times: 2 },
+  ] as const)('with SERIAL and vga: $vga prints a line $times times', async ({ vga, times }) => {
+    await using vm = await launchVM({
+      vga,
+      netboot: netboot.pxelinux({
+        config: 'serial 0 115200\nprompt 1\ntimeout 0\nlabel x\n  kernel x.0',
+      }),
+      ready: /boot:/,
+    })
+    expect(vm.serial.text.match(/^PXELINUX \d/gm)).toHaveLength(times)
+  })
+
   test('starts memtest86+', async () => {
     await using vm = await launchVM({
       netboot: {

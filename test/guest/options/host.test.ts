@@ -1,13 +1,15 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
+import { dirname } from 'node:path'
 import getPort from 'get-port'
 import { expect, test } from 'vitest'
 import { launchVM, type VM, type VMOptions } from 'withvm'
 import { resolveImage } from '../../../images/resolve.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { findOwners, readListeningSockets } from '../../support/proc-sockets.js'
 
 const launch = (options: VMOptions) => launchVM({ log: () => {}, ...options })
 /** Whether this user can make TAP interfaces, as root can. */
@@ -84,15 +86,15 @@ test('RAM on huge pages is so where the host has some, and an error where it has
 })
 
 test('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to', async () => {
-  const gdb = await getPort({ host: '127.0.0.1' })
+  const port = await getPort({ host: '127.0.0.1' })
   const logFile = `${ownTmpdir()}/qemu.log`
   await using vm = await launch({
     image: false,
     ssh: false,
-    debug: { paused: true, gdb, log: ['cpu_reset'], logFile },
+    debug: { paused: true, gdb: port, log: ['cpu_reset'], logFile },
   })
   expect(await vm.qmp.execute('query-status')).toMatchObject({ running: false, status: 'prelaunch' })
-  const peer = connect(gdb, '127.0.0.1')
+  const peer = connect(port, '127.0.0.1')
   await once(peer, 'connect')
   peer.write('+$?#3f') // why does it stand still
   let answer = ''
@@ -106,6 +108,43 @@ test('a debugger finds the processors waiting, and lets them go; QEMU logs what 
     .toMatchObject({ running: true })
   peer.destroy()
   expect(readFileSync(logFile, 'utf8')).toContain('CPU Reset (CPU 0)')
+})
+
+/** What GDB prints in batch mode; the answers of QEMU's monitor are on its standard error. */
+function runGdb(line: string | undefined, ...commands: string[]): string {
+  const args = [line ?? '', ...commands].flatMap((command) => ['-ex', command])
+  const { stdout, stderr } = spawnSync('gdb', ['-nx', '-batch', ...args], { encoding: 'utf8' })
+  return stdout + stderr
+}
+
+test('GDB connects to a unix socket that only the user of the run reaches', async () => {
+  await using vm = await launch({ image: false, ssh: false, debug: { paused: true, gdb: true } })
+  const socket = vm.gdb?.replace(/^target remote /, '') ?? ''
+  expect(statSync(socket).isSocket()).toBe(true)
+  expect(statSync(dirname(socket)).mode & 0o777).toBe(0o700)
+  const own = readListeningSockets().filter(({ inode }) => findOwners(inode).includes(vm.pid))
+  expect(own).toEqual([])
+  const printed = runGdb(vm.gdb, 'monitor info name', 'info registers pc')
+  expect(printed).toMatch(/^pc +0xfff0/m)
+  expect(printed).toMatch(/^guest$/m)
+  await vm.powerCut()
+  await vm.start()
+  expect(runGdb(vm.gdb, 'monitor info name')).toMatch(/^guest$/m)
+})
+
+test('a command line with -gdb serves it on a port of loopback, and says so', async () => {
+  const port = await getPort({ host: '127.0.0.1' })
+  await using vm = await launch({
+    commandLine: `qemu-system-x86_64 -m 64 -gdb tcp::${port}`,
+    image: false,
+    ssh: false,
+  })
+  const own = readListeningSockets().filter(({ inode }) => findOwners(inode).includes(vm.pid))
+  expect(own).toMatchObject([{ port, isLoopback: true }])
+  expect(vm.gdb).toBe(`target remote 127.0.0.1:${port}`)
+  expect(vm.translated.map(({ from, to }) => [from, to])).toEqual([
+    [`-gdb tcp::${port}`, `debug: { gdb: ${port} }, on 127.0.0.1`],
+  ])
 })
 
 test('a kernel is started with an initial RAM file system and arguments', async () => {

@@ -119,6 +119,17 @@ test.each<[string, object]>([
     },
   ],
   [
+    'qemu-system-aarch64 -M virt -bios fw/u-boot.bin',
+    { arch: 'aarch64', machine: 'virt', firmware: { type: 'bios', file: 'fw/u-boot.bin' }, image: false },
+  ],
+  ['qemu -bios bios-microvm.bin', { image: false, qemuArgs: ['-bios', 'bios-microvm.bin'] }],
+  ['qemu -s', { debug: { gdb: 1234 }, image: false }],
+  ['qemu -gdb tcp:127.0.0.1:9000', { debug: { gdb: 9000 }, image: false }],
+  [
+    'qemu -gdb unix:/run/gdb.sock,server=on,wait=off',
+    { image: false, qemuArgs: ['-gdb', 'unix:/run/gdb.sock,server=on,wait=off'] },
+  ],
+  [
     'qemu -object memory-backend-ram,id=m,size=128M,host-nodes=0-1,host-nodes=3,policy=bind -numa node,memdev=m',
     { numa: [{ memory: '128M', cpus: [], hostNodes: [0, 1, 3], policy: 'bind' }], image: false },
   ],

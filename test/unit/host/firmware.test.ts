@@ -37,6 +37,13 @@ test('firmware whose files are not there is passed over, whatever its descriptor
   ).toEqual(found.code)
 })
 
+test('a machine that no UEFI firmware supports is told what it can have', async () => {
+  const error = await failureOf(findUefi({ ...WISH, machine: 'raspi3b' }, { folders: [makeTemporaryDir()] }))
+  expect(error.hint).toBe(
+    "Set `firmware: { type: 'bios', file }` to firmware for 'raspi3b', or boot a `kernel`.",
+  )
+})
+
 test.each([
   ['aarch64', 'qemu-efi-aarch64'],
   ['arm', 'qemu-efi-arm'],

@@ -50,6 +50,18 @@ test.each([
 
 test('a board without firmware needs none where QEMU loads the kernel', () => {
   expect(resolveSpec({ arch: 'aarch64', kernel: 'Image' }, undefined).firmware.type).toBe('bios')
+  const file = 'u-boot.bin'
+  const brought: VMOptions[] = [
+    { firmware: { type: 'bios', file } },
+    { qemuArgs: ['-bios', file] },
+    { qemuArgs: ['-drive', 'file=flash.img,if=pflash,unit=0'] },
+    { disks: [{ interface: 'pflash', image: file }] },
+    { disks: [{ interface: 'pflash', image: file }], firmware: 'bios' },
+  ]
+  for (const options of brought) {
+    expect(findOptionProblems({ arch: 'aarch64', image: false, ...options })).toEqual([])
+    expect(resolveSpec({ arch: 'aarch64', image: false, ...options }, undefined).firmware.type).toBe('bios')
+  }
 })
 
 const foreign = hostArch() === 'aarch64' ? 'x86_64' : 'aarch64'
@@ -58,7 +70,7 @@ test.each<[VMOptions, string]>([
   [{ arch: 's390x', firmware: 'uefi' }, "firmware: got 'uefi' for s390x guests"],
   [
     { arch: 'arm64', firmware: 'bios' },
-    "firmware: got 'bios' for aarch64 guests; expected 'uefi', or a `kernel`",
+    "firmware: got 'bios' for aarch64 guests; expected 'uefi', a `kernel`, or `{ type: 'bios', file }`: the board has no firmware",
   ],
   [{ arch: 'aarch64', boot: 'n' }, 'boot: got it for aarch64 guests'],
   [{ arch: 'ppc64', tpm: true }, 'tpm: got it for ppc64 guests, and PCs alone have it'],

@@ -230,6 +230,8 @@ test.each<[VMOptions, string]>([
 })
 
 test.each<[unknown, string]>([
+  [{ firmware: { type: 'bios' } }, 'firmware.file: got nothing; expected the path of a firmware file'],
+  [{ firmware: { type: 'efi' } }, "firmware.type: got \"efi\"; expected 'uefi' or 'bios'"],
   [{ firmware: 'efi' }, "firmware: got \"efi\"; expected 'bios' or 'uefi'"],
   [{ tpm: 'yes' }, 'tpm: got "yes"; expected true or false'],
   [

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type BootClue, updateBootClue } from '../../../src/vm/boot-clues.js'
-import { laterStage } from '../../../src/vm/boot-stages.js'
+import { laterStage, stageHint } from '../../../src/vm/boot-stages.js'
 import { findGuestFailure } from '../../../src/vm/guest-failures.js'
 
 /** Lines as the programs print them, with what is made of them. Those that a guest of the tests prints are in `test/guest/boot-failures.test.ts`. */
@@ -110,6 +110,14 @@ test('the first clue counts, but one that may pass makes way for any other', () 
   ]
   expect(clueOf(...jobs, 'another line')?.line).toBe(jobs[1])
   expect(clueOf('[  OK  ] Started demo.service.')).toBeUndefined()
+  // Kernels print this on every boot next to other guests, and go on.
+  expect(clueOf('tsc: Unable to calibrate against PIT', failed)?.line).toBe(failed)
+})
+
+test('the hint of a stage names the console of the architecture', () => {
+  expect(stageHint('bootloader', 'x86_64')).toContain('`console=ttyS0`')
+  expect(stageHint('bootloader', 'aarch64')).toContain('`console=ttyAMA0`')
+  expect(stageHint('firmware', 'arm')).toContain('`console=ttyAMA0`')
 })
 
 test.each([
@@ -117,6 +125,9 @@ test.each([
   ['firmware', 'EFI stub: Loaded initrd from LINUX_EFI_INITRD_MEDIA_GUID device path', 'kernel'],
   ['kernel', 'Begin: Mounting root file system ... Begin: Running /scripts/local-top ... done.', 'init'],
   ['kernel', '[    3.4] dracut-initqueue[290]: Warning: Could not boot.', 'init'],
+  ['firmware', 'Welcome to GRUB!', 'bootloader'],
+  ['bootloader', 'Welcome to GRUB!', undefined],
+  ['bootloader', 'Welcome to Debian GNU/Linux 12 (bookworm)!', 'init'],
   ['init', 'debian login: ', 'network'],
   ['init', 'withvm: sshd', 'network'],
   ['sshd', 'GRUB loading.', undefined],

@@ -25,7 +25,7 @@ test('the whole command line of the default guest', () => {
         "-nodefaults",
         "-no-user-config",
         "-machine",
-        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "pc,accel=tcg,graphics=off,dump-guest-core=off,usb=off,vmport=off,smbus=off",
         "-cpu",
         "max",
         "-smp",
@@ -92,6 +92,17 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     'a kernel of its own with its own arguments',
     { kernel: '/k', append: ['a', 'b'] },
     ['-kernel', '/k', '-append', 'a b'],
+  ],
+  [
+    'GDB on a socket of the run',
+    { debug: { gdb: true } },
+    ['-chardev', 'socket,id=gdb,path=/run/gdb.sock,server=on,wait=off', '-gdb', 'chardev:gdb'],
+  ],
+  ['GDB on a port', { debug: { gdb: 1234 } }, ['-gdb', 'tcp:127.0.0.1:1234']],
+  [
+    'a display card, whose text is not copied to the serial console',
+    { vga: 'std' },
+    ['-machine', 'pc,accel=tcg,dump-guest-core=off,usb=off,vmport=off,smbus=off'],
   ],
   ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
   ['a boot menu', { boot: 'd', bootMenu: true }, ['-boot', 'order=d,menu=on']],
@@ -239,7 +250,9 @@ test('a boot order leaves the choice to the firmware: nothing is booted directly
 })
 
 test('a machine that is not a PC is not given options of PCs', () => {
-  expect(build({ machine: 'microvm' }).args).toContain('microvm,accel=tcg,graphics=off,usb=off,pcie=on')
+  expect(build({ machine: 'microvm' }).args).toContain(
+    'microvm,accel=tcg,graphics=off,dump-guest-core=off,usb=off,pcie=on',
+  )
 })
 
 test('a guest without a disk has none', () => {
@@ -265,7 +278,7 @@ test('the command to start by hand has a snapshot of the base, the console on th
         "-nodefaults",
         "-no-user-config",
         "-machine",
-        "pc,accel=tcg,graphics=off,usb=off,vmport=off,smbus=off",
+        "pc,accel=tcg,graphics=off,dump-guest-core=off,usb=off,vmport=off,smbus=off",
         "-cpu",
         "max",
         "-smp",

@@ -143,6 +143,42 @@ describe('a unit of systemd', () => {
       { isMet: false, received: 'a unit that is not-found', never: 'the unit demo.service is not-found' },
     ],
     [
+      // systemd 252, with `ExecStartPre=-/bin/false` and `ExecStartPre=/bin/sh -c "exit 4"`
+      [
+        'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainPID=0\nExecMainStatus=0',
+        'ExecStartPre={ path=/bin/false ; argv[]=/bin/false ; ignore_errors=yes ; start_time=[Sun 2026-11-29 19:00:00 UTC] ; stop_time=[Sun 2026-11-29 19:00:00 UTC] ; pid=611 ; code=exited ; status=1 }',
+        'ExecStartPre={ path=/bin/sh ; argv[]=/bin/sh -c exit 4 ; ignore_errors=no ; start_time=[Sun 2026-11-29 19:00:00 UTC] ; stop_time=[Sun 2026-11-29 19:00:00 UTC] ; pid=612 ; code=exited ; status=4 }',
+        'ExecStartPost={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }',
+      ].join('\n'),
+      '',
+      {
+        isMet: false,
+        received: 'failed (failed), result exit-code, ExecStartPre=/bin/sh -c exit 4: exit status 4',
+        never: 'the unit demo.service failed',
+      },
+    ],
+    [
+      [
+        'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=timeout\nExecMainPID=0\nExecMainStatus=0',
+        'ExecStartPre={ path=/bin/sleep ; argv[]=/bin/sleep 99 ; ignore_errors=no ; start_time=[Sun 2026-11-29 19:00:00 UTC] ; stop_time=[Sun 2026-11-29 19:00:09 UTC] ; pid=612 ; code=killed ; status=15/TERM }',
+      ].join('\n'),
+      '',
+      {
+        isMet: false,
+        received: 'failed (failed), result timeout, ExecStartPre=/bin/sleep 99: killed by SIGTERM',
+        never: 'the unit demo.service failed',
+      },
+    ],
+    [
+      'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=resources\nExecMainPID=0\nExecMainStatus=0',
+      '',
+      {
+        isMet: false,
+        received: 'failed (failed), result resources',
+        never: 'the unit demo.service failed',
+      },
+    ],
+    [
       'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=timeout\nExecMainStatus=0',
       '',
       {

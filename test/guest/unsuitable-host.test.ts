@@ -1,0 +1,61 @@
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
+import { buildCli } from '../support/built-cli.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+import { writeScript } from '../support/run-script.js'
+
+// The scripts use the built package.
+beforeAll(buildCli)
+
+/** Whether this user can make a mount namespace. */
+const isRoot = process.getuid?.() === 0
+
+const GUEST = "{ image: false, ssh: false, ready: 'none', log: () => {} }"
+const LAUNCH = `
+try {
+  await withVM(${GUEST}, () => {})
+  console.log('started')
+} catch (error) {
+  console.log(error.code + ': ' + error.message)
+}
+`
+
+/** Runs the script behind shell commands that change what it sees of the host. */
+async function launchAfter(change: string, source = LAUNCH): Promise<string> {
+  const folder = ownTmpdir()
+  const command = `${change}; exec "${process.execPath}" "${writeScript(folder, source)}"`
+  const file = isRoot ? ['unshare', '--mount', 'sh', '-c', command] : ['sh', '-c', command]
+  const { stdout, stderr } = await execa(file[0] as string, file.slice(1), {
+    env: { TMPDIR: folder },
+    reject: false,
+    timeout: 60_000,
+  })
+  return stdout + stderr
+}
+
+test.runIf(isRoot)('a host without /proc is refused with the command that mounts it', async () => {
+  expect(await launchAfter('umount -l /proc')).toMatch(
+    /^HOST_UNSUITABLE: The processes of this host cannot be seen: \/proc is not mounted\.\n[\s\S]*Fix: Mount it: `mount -t proc/,
+  )
+})
+
+test.runIf(isRoot)('a host without setpriv is refused with its package', async () => {
+  expect(await launchAfter('mount --bind /dev/null "$(readlink -f "$(command -v setpriv)")"')).toMatch(
+    /^TOOL_NOT_FOUND: The program setpriv, [\s\S]*Fix: Install util-linux: /,
+  )
+})
+
+test('a process that may open no more files is told its limit', async () => {
+  const opening = `
+import { openSync, closeSync } from 'node:fs'
+await withVM(${GUEST}, () => {}) // all modules are loaded
+const open = []
+try { for (;;) open.push(openSync('/dev/null')) } catch {}
+for (let free = 0; free < 30; free++) {
+  for (let i = 0; i < 3 && open.length > 0; i++) closeSync(open.pop())
+  try { await withVM(${GUEST}, () => {}); console.log('started'); break } catch (error) { console.log(error.code) }
+}
+`
+  const codes = (await launchAfter('ulimit -n 256', opening)).trim().split('\n')
+  expect([...new Set(codes)]).toEqual(['HOST_UNSUITABLE', 'started'])
+})

@@ -1,0 +1,68 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { beforeAll, expect, test } from 'vitest'
+import { buildCli } from '../../support/built-cli.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { runScript } from '../../support/run-script.js'
+
+const ROUNDS = 12
+/** From the start of the helper to its end, which depends on the load of the host. */
+const LONGEST_MS = 120
+
+// The scripts use the built package.
+beforeAll(buildCli)
+
+/** A QEMU whose guest does not get on, as under a KVM that does not work: the processors wait. */
+const STUCK_QEMU = '#!/bin/sh\nexec qemu-system-x86_64 -S "$@"\n'
+
+const PROBE = `
+import { findQemu } from '#dist/src/host/qemu-binary.js'
+import { runProbe } from '#dist/src/host/probe.js'
+const qemu = await findQemu({ qemu: process.env.STUCK_QEMU })
+process.stdout.write('probing\\n')
+for (;;) await runProbe({ qemu, accelerator: 'tcg', timeoutMs: 60_000 })
+`
+
+const QUERY = `
+import { findQemu } from '#dist/src/host/qemu-binary.js'
+import { askQemu } from '#dist/src/host/ask-qemu.js'
+const qemu = await findQemu()
+process.stdout.write('asking\\n')
+for (;;) await askQemu(qemu, [{ id: 'kvm', execute: 'query-kvm' }], (answers) => answers)
+`
+
+test.each([
+  ['the KVM probe', PROBE],
+  ['a query of the capabilities', QUERY],
+])(
+  'SIGKILL of the harness during %s leaves no process',
+  async (_, source) => {
+    const tmpdir = ownTmpdir()
+    const stuck = join(tmpdir, 'qemu-system-x86_64-stuck')
+    writeFileSync(stuck, STUCK_QEMU, { mode: 0o755 })
+    for (let round = 0; round < ROUNDS; round++) {
+      const script = runScript(tmpdir, source, 'script', { STUCK_QEMU: stuck })
+      await new Promise((resolve) => script.stdout?.once('data', resolve))
+      await sleep((LONGEST_MS * round) / ROUNDS)
+      script.kill('SIGKILL')
+      await script
+      await expect.poll(() => processesWith(`TMPDIR=${tmpdir}`), { timeout: 1000 }).toEqual([])
+    }
+  },
+  120_000,
+)
+
+/** The command lines of the processes with that entry in their environment. */
+function processesWith(entry: string): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && existsSync(`/proc/${name}/environ`))
+    .flatMap((pid) => {
+      try {
+        if (!readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(entry)) return []
+        return [readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')]
+      } catch {
+        return [] // it ended in between
+      }
+    })
+}
