@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { withReserved } from '../budget/party.js'
 import { reserveRoom } from '../budget/take-lease.js'
+import { findTemporaryCache } from '../common/cache-dir.js'
 import type { HostUser } from '../common/host-user.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
+import { openHostCache } from '../host/host-cache.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
@@ -106,6 +108,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  await reportTemporaryCache(log)
   for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir)
   const { spec, host } = await planMachine(options, runner, log)
@@ -184,6 +187,15 @@ const makeLayerAs = (user: HostUser | undefined) =>
     }
     return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
   })
+
+/** A cache in the temporary directory is lost with it, and everything in it is then made again. */
+async function reportTemporaryCache(log: (line: string) => void): Promise<void> {
+  const cache = findTemporaryCache()
+  if (cache === undefined) return
+  const { dir, reason } = cache
+  if (await openHostCache(dir).isNews('temporary-cache-announced', reason))
+    log(`images are kept in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a directory that is kept.`)
+}
 
 const swept = new Map<string | undefined, Promise<void>>()
 
