@@ -1,6 +1,6 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import { currentUserName } from '../../src/common/current-user.js'
 import { findProgram } from '../../src/common/find-program.js'
 import { quoteWord } from '../../src/common/shell-quote.js'
 import { vmError } from '../../src/errors.js'
@@ -130,7 +130,7 @@ async function findNamespaceProblem(): Promise<{ got: string; hint: string } | u
   if ((await findProgram('newuidmap')) === undefined) {
     return { got: 'no newuidmap', hint: `Install it with: apt install uidmap. ${orRoot}` }
   }
-  const { username, uid } = userInfo()
+  const [username, uid] = [currentUserName(), process.geteuid?.() ?? -1]
   const subuids = await readFile('/etc/subuid', 'utf8').catch(() => '')
   const isListed = subuids
     .split('\n')

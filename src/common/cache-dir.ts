@@ -1,18 +1,90 @@
-import { homedir } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { vmError } from '../errors.js'
+import { findHomeDir } from './home-dir.js'
+
+/** A cache in the temporary directory, which is used where the user has no home directory of its own. */
+export interface TemporaryCache {
+  readonly dir: string
+  /** Why there is no cache in the home directory, as the end of a sentence. */
+  readonly reason: string
+}
 
 /**
- * The directory where withvm keeps what is slow to make: built images, what it found out about this host.
+ * Returns the directory where withvm keeps what is slow to make: built images, facts about this host.
  * Everything in it can be deleted at any time; it is made again.
  *
  * `WITHVM_CACHE` names it; else it is `withvm` in `XDG_CACHE_HOME`, else `~/.cache/withvm`. As the XDG Base
- * Directory Specification wants, a relative `XDG_CACHE_HOME` does not count.
+ * Directory Specification requires, a relative `XDG_CACHE_HOME` is ignored. A user without a home directory that it
+ * may write to, as in many containers, gets a private folder in the temporary directory.
+ *
+ * @throws {InfrastructureError} WORKSPACE_FAILED when that folder belongs to somebody else or is open to others.
  */
 export function resolveCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   if (env.WITHVM_CACHE) return resolve(env.WITHVM_CACHE)
   const xdg = env.XDG_CACHE_HOME
   if (xdg && isAbsolute(xdg)) return join(xdg, 'withvm')
-  return join(env.HOME || homedir(), '.cache', 'withvm')
+  const home = findHomeDir(env)
+  const usual = home === undefined ? undefined : join(home, '.cache', 'withvm')
+  const known = chosen.get(usual)
+  if (known !== undefined) return known.dir
+  const reason = usual === undefined ? 'this user has no home directory' : findReason(usual)
+  const cache: Partial<TemporaryCache> & { readonly dir: string } =
+    usual !== undefined && reason === undefined ? { dir: usual } : { dir: openTemporaryCache(), reason }
+  chosen.set(usual, cache)
+  return cache.dir
+}
+
+/** Returns the cache in the temporary directory, if that is the one in use. */
+export function findTemporaryCache(env: NodeJS.ProcessEnv = process.env): TemporaryCache | undefined {
+  const dir = resolveCacheDir(env)
+  for (const cache of chosen.values())
+    if (cache.dir === dir && cache.reason !== undefined) return { dir, reason: cache.reason }
+  return undefined
+}
+
+/** The cache of this process for each place in a home directory: looked for once, as warm starts ask several times. */
+const chosen = new Map<string | undefined, { readonly dir: string; readonly reason?: string | undefined }>()
+
+/** Why a cache cannot be made there. One that exists is used, even if it can only be read. */
+function findReason(usual: string): string | undefined {
+  let existing = usual
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing)
+  if (existing === usual) return undefined
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK)
+    return undefined
+  } catch {
+    return `${usual} cannot be created`
+  }
+}
+
+/** Creates the folder, or verifies that the one that exists is a real directory of this user, closed to all others. */
+function openTemporaryCache(): string {
+  const uid = process.geteuid?.()
+  const dir = join(tmpdir(), `withvm-cache-${uid ?? 'user'}`)
+  try {
+    mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw temporaryCacheError(dir, String(error))
+  }
+  const stats = lstatSync(dir)
+  if (!stats.isDirectory()) throw temporaryCacheError(dir, 'something that is not a directory')
+  if (uid === undefined) return dir
+  if (stats.uid !== uid) throw temporaryCacheError(dir, `a directory of user ${stats.uid}`)
+  if ((stats.mode & 0o077) !== 0)
+    throw temporaryCacheError(dir, `a directory with mode ${(stats.mode & 0o777).toString(8)}`)
+  return dir
+}
+
+function temporaryCacheError(dir: string, got: string): Error {
+  return vmError('WORKSPACE_FAILED', {
+    summary: `The cache ${dir} cannot be used.`,
+    expected: 'a directory of this user, with mode 700',
+    got,
+    hint: 'Set WITHVM_CACHE to a directory of this user.',
+  })
 }
 
 /**

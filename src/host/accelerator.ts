@@ -3,7 +3,7 @@ import type { HostUser } from '../common/host-user.js'
 import { vmError } from '../errors.js'
 import { hostArch, isNative, isPc } from '../spec/architectures.js'
 import { learnAccelerators, rememberKvmFailure } from './accelerator-facts.js'
-import { type HostCache, openHostCache } from './host-cache.js'
+import { openHostCache } from './host-cache.js'
 import { findKvmObstacle, type Obstacle } from './kvm-device.js'
 import { readLoadFactor } from './load.js'
 import type { AcceleratorName } from './probe.js'
@@ -55,8 +55,6 @@ const UNPROVED: Obstacle = {
   fix: "Ask for it by name: accel: 'kvm'.",
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
-
 /**
  * Decides whether guests run under KVM or TCG. `auto` takes KVM when a probe guest gets through under it, at a speed
  * that only hardware has; `kvm` is never replaced by TCG. What the probe showed is remembered until the host is booted again or its kernel,
@@ -87,7 +85,7 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   const timeFactor = resolveTimeFactor(facts.tcgLoopMs ?? USUAL_TCG_LOOP_MS)
   if (accel === 'tcg' || isForeign) return { name: 'tcg', timeFactor }
   const { reason, fix } = failure
-  if (await isNews(reason, cache)) {
+  if (await cache.isNews('tcg-announced', reason)) {
     options.notify(`guests run under TCG, much slower than under KVM: ${reason}. Fix: ${fix}`)
   }
   return { name: 'tcg', reason, fix, timeFactor }
@@ -103,7 +101,7 @@ async function chooseUnproved(
   const chosen = { name: 'tcg', timeFactor: resolveTimeFactor(USUAL_TCG_LOOP_MS) } as const
   // That a processor of another make is emulated is no news to anyone.
   if (accel === 'tcg' || !isNative(qemu.arch)) return chosen
-  if (await isNews(reason, openHostCache(cacheDir ?? resolveCacheDir())))
+  if (await openHostCache(cacheDir ?? resolveCacheDir()).isNews('tcg-announced', reason))
     notify(`guests run under TCG, much slower than under KVM: ${reason}. Fix: ${fix}`)
   return { ...chosen, reason, fix }
 }
@@ -113,15 +111,6 @@ function otherProcessor({ arch }: QemuBinary): Obstacle {
     reason: `KVM runs guests of this host's own architecture, ${hostArch()}, and this one is ${arch}`,
     fix: "Run it under TCG: accel: 'tcg'.",
   }
-}
-
-/** Whether a reason has not been said for a day: a run of many processes is to say it once. */
-async function isNews(reason: string, cache: HostCache): Promise<boolean> {
-  const last = await cache.read('tcg-announced', (value) => value as { reason?: unknown; at?: unknown })
-  const now = Date.now()
-  if (last?.reason === reason && Number(last.at) > now - DAY_MS && Number(last.at) <= now) return false
-  await cache.write('tcg-announced', { reason, at: now })
-  return true
 }
 
 /** Remembers that KVM failed while a guest ran under it: later guests run under TCG. */

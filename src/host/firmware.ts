@@ -1,6 +1,6 @@
 import { access, constants, readdir, readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { findHomeDir } from '../common/home-dir.js'
 import { vmError } from '../errors.js'
 import { installCommand, readDistribution } from './distribution.js'
 
@@ -72,8 +72,10 @@ async function areThere({ code, vars }: UefiFiles): Promise<boolean> {
 }
 
 function descriptorFolders(env: NodeJS.ProcessEnv = process.env): string[] {
-  const config = env.XDG_CONFIG_HOME || join(homedir(), '.config')
-  return [join(config, 'qemu/firmware'), '/etc/qemu/firmware', '/usr/share/qemu/firmware']
+  const home = findHomeDir(env)
+  const config = env.XDG_CONFIG_HOME || (home && join(home, '.config'))
+  const own = config ? [join(config, 'qemu/firmware')] : []
+  return [...own, '/etc/qemu/firmware', '/usr/share/qemu/firmware']
 }
 
 interface Descriptor {

@@ -2,6 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
+const DAY_MS = 86_400_000
+
 /**
  * Facts about this host that cost time to find out, each a small JSON file in `host/` of the cache directory.
  * A fact that cannot be read or makes no sense counts as unknown; one that cannot be written (a full disk, a
@@ -38,6 +40,15 @@ export class HostCache {
       await rm(temporary, { force: true }).catch(() => {})
       this.#unwritten.set(name, fact)
     }
+  }
+
+  /** Returns true if the message was not reported for a day: a run of many processes reports it once. */
+  async isNews(name: string, message: string): Promise<boolean> {
+    const last = await this.read(name, (value) => value as { reason?: unknown; at?: unknown })
+    const now = Date.now()
+    if (last?.reason === message && Number(last.at) > now - DAY_MS && Number(last.at) <= now) return false
+    await this.write(name, { reason: message, at: now })
+    return true
   }
 
   #path(name: string): string {

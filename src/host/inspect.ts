@@ -1,7 +1,7 @@
 import { lstat, readdir, statfs } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { resolveCacheDir } from '../common/cache-dir.js'
+import { findTemporaryCache, resolveCacheDir } from '../common/cache-dir.js'
 import { VMError } from '../errors.js'
 import { type Accelerator, chooseAccelerator } from './accelerator.js'
 import { readDistribution } from './distribution.js'
@@ -204,6 +204,11 @@ function judgeTemporary(freeBytes: number | null): HostCheck {
 function judgeCache(dir: string, freeBytes: number | null, usedBytes: number): HostCheck {
   const free = freeBytes === null ? 'cannot be made' : `${formatBytes(freeBytes)} free`
   const found = `${formatBytes(usedBytes)} used, ${free}, ${dir}`
+  const temporary = findTemporaryCache()
+  if (temporary?.dir === dir) {
+    const fix = 'Set WITHVM_CACHE to a directory that is kept: this one is lost with the temporary directory.'
+    return { id: 'cache', label: 'Cache', state: 'note', found: `${found} (${temporary.reason})`, fix }
+  }
   if (freeBytes !== null && freeBytes >= GOOD_CACHE) return good('cache', 'Cache', found)
   const fix =
     'Free some space there, or point WITHVM_CACHE to a bigger disk: images are built and kept there.'

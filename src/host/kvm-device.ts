@@ -1,7 +1,7 @@
 import { constants, existsSync, readFileSync } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
-import { userInfo } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { currentUserName } from '../common/current-user.js'
 import type { HostUser } from '../common/host-user.js'
 import { digestOf, type HostCache } from './host-cache.js'
 import { mayUse } from './user-access.js'
@@ -83,7 +83,7 @@ async function describeDenied(
       fix: 'Start the container with `--device /dev/kvm`.',
     }
   }
-  return describeRefused(path, userName(), code)
+  return describeRefused(path, currentUserName(), code)
 }
 
 async function describeRefused(path: string, user: string, code: string): Promise<Obstacle> {
@@ -139,15 +139,6 @@ function groupName(gid: number): string {
     .split('\n')
     .find((entry) => entry.split(':')[2] === String(gid))
   return line?.split(':')[0] ?? String(gid)
-}
-
-/** The effective user's, which is who is refused. */
-function userName(): string {
-  const uid = process.geteuid?.()
-  const line = readText('/etc/passwd')
-    .split('\n')
-    .find((entry) => entry.split(':')[2] === String(uid))
-  return line?.split(':')[0] ?? (uid === userInfo().uid ? userInfo().username : String(uid))
 }
 
 function readText(path: string): string {

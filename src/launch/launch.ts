@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { resolveImage } from '../../images/resolve.js'
 import { withReserved } from '../budget/party.js'
 import { reserveRoom } from '../budget/take-lease.js'
+import { findTemporaryCache } from '../common/cache-dir.js'
 import { requireProc, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/host-user.js'
 import { VMError } from '../errors.js'
 import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
+import { openHostCache } from '../host/host-cache.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
@@ -124,6 +126,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  await reportTemporaryCache(log)
   for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir, runner.user)
   const { spec, host } = await planMachine(options, runner, log)
@@ -202,6 +205,15 @@ const makeLayerAs = (user: HostUser | undefined) =>
     }
     return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
   })
+
+/** A cache in the temporary directory is lost with it, and everything in it is then made again. */
+async function reportTemporaryCache(log: (line: string) => void): Promise<void> {
+  const cache = findTemporaryCache()
+  if (cache === undefined) return
+  const { dir, reason } = cache
+  if (await openHostCache(dir).isNews('temporary-cache-announced', reason))
+    log(`images are kept in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a directory that is kept.`)
+}
 
 const swept = new Map<string, Promise<unknown>>()
 /** A start waits no longer than this for the sweep, which then goes on by itself, milliseconds. */

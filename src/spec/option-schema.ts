@@ -40,7 +40,7 @@ export const optionSchema = z.strictObject({
   libvirtXML: text('a domain of libvirt, or the path of its XML'),
   qemu: path('a QEMU program'),
   runAs: rule<string>("a user's name, or numbers as '1000:1000'", (value) => {
-    return typeof value === 'string' && /^(\d{1,9}(:\d{1,9})?|(?!\d*$)[^\s:/-][^\s:/]{0,255})$/.test(value)
+    return isText(value) && /^(\d{1,9}(:\d{1,9})?|(?!\d*$)[^\s:/-][^\s:/]{0,255})$/.test(value)
   }),
   cloudInit: z.union([z.literal(false), cloudInit]).optional(),
   login: login.optional(),

@@ -8,6 +8,7 @@ import type { BootClue } from './boot-clues.js'
 import { commandLineByHand } from './command-line.js'
 import type { Machine } from './machine.js'
 import { findNetworkClue } from './network-clue.js'
+import { Redaction } from './redaction.js'
 import type { Session } from './session.js'
 
 const SERIAL_LINES = 40
@@ -15,7 +16,7 @@ const SERIAL_LINES = 40
 /** Errors whose cause the guest itself has told. */
 const TOLD_BY_GUEST: ReadonlySet<string> = new Set(['CLOUD_INIT_FAILED', 'KEY_NOT_INSTALLED', 'LOGIN_FAILED'])
 
-/** What a person wants to see of a guest that failed. */
+/** What a person wants to see of a guest that failed: an error is printed, so that it has no keys and passwords. */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
   const serial = machine.serial.tail(SERIAL_LINES).join('\n')
   const evidence: Evidence[] = []
@@ -31,7 +32,8 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   const stderr = machine.process?.stderr ?? ''
   if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
   evidence.push({ label: 'To start it by hand', text: commandLineByHand(machine) })
-  return evidence
+  const redaction = new Redaction(machine)
+  return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
 }
 
 /** Which stages it came to and when, what runs it, and how QEMU ended. */

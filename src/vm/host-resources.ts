@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { userInfo } from 'node:os'
+import { currentUserName } from '../common/current-user.js'
 import type { HostUser } from '../common/host-user.js'
 import type { HostNodes } from '../spec/options/machine.js'
 import type { NetworkOptions } from '../spec/options/network.js'
@@ -19,8 +19,7 @@ export function viewHost(user: HostUser | undefined): HostView {
   return {
     read: (path) => readFile(path, 'utf8').catch(() => undefined),
     get user() {
-      const { uid, username } = userInfo()
-      return user ?? { uid, name: username }
+      return user ?? { uid: process.geteuid?.() ?? -1, name: currentUserName() }
     },
   }
 }

@@ -1,4 +1,5 @@
 import { Transform } from 'node:stream'
+import { toDropbearHostKey } from '../channel/ssh/keys.js'
 import type { Machine } from './machine.js'
 
 /** A shorter password is in every word list, and blotting it out would make a log unreadable. */
@@ -7,26 +8,39 @@ const LEAST_PASSWORD_CHARS = 6
 const KEY_LINE = /^[A-Za-z0-9+/=]{16,}$/gm
 const BLOT = '(redacted)'
 
-/** Blots out the keys, the password and the secret of the disk of one machine in what is kept of it. */
+/** The file of a host key as base64(1) prints it. */
+const formatBase64 = (bytes: Buffer) => bytes.toString('base64').replace(/.{76}/g, '$&\n')
+
+/** Redacts the keys, the passwords and the secrets of the disks of one machine in artifacts and evidence. */
 export class Redaction {
   readonly #secrets: readonly string[]
 
   constructor({ keys, spec }: Pick<Machine, 'keys' | 'spec'>) {
     const { password, privateKey } = spec.ssh?.login ?? {}
-    const texts = [keys?.client.privateKey, keys?.host.privateKey, privateKey?.toString()]
+    const texts = [
+      keys?.client.privateKey,
+      keys?.host.privateKey,
+      keys && formatBase64(toDropbearHostKey(keys.host)),
+      privateKey?.toString(),
+    ]
     // Line by line: however a key was wrapped or escaped, these are in it.
     const ofKeys = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
     const passwords = [
       { user: spec.ssh?.user, text: password },
       { user: spec.login?.user, text: spec.login?.password },
       { user: undefined, text: spec.ssh?.login?.passphrase },
+      { user: undefined, text: spec.display?.vnc?.password },
+      { user: undefined, text: spec.display?.spice?.password },
     ]
     const ofLogin = passwords.flatMap(({ user, text = '' }) =>
       text !== user && text.length >= LEAST_PASSWORD_CHARS ? [text] : [],
     )
-    const ofDisk = spec.image?.disk?.encryption?.secret
-    const isText = typeof ofDisk === 'string' && ofDisk.length >= LEAST_PASSWORD_CHARS
-    this.#secrets = [...new Set([...ofKeys, ...ofLogin, ...(isText ? [ofDisk] : [])])]
+    const further = (spec.disks ?? []).map(({ content }) => ('file' in content ? content.file : undefined))
+    const ofDisks = [spec.image?.disk, ...further].flatMap((disk) => {
+      const secret = disk?.encryption?.secret
+      return typeof secret === 'string' && secret.length >= LEAST_PASSWORD_CHARS ? [secret] : []
+    })
+    this.#secrets = [...new Set([...ofKeys, ...ofLogin, ...ofDisks])]
   }
 
   apply(text: string): string {

@@ -1,9 +1,6 @@
-import { createServer } from 'node:net'
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { launchVM } from 'withvm'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { buildCli } from '../support/built-cli.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
-import { OPEN_PORTS } from '../support/loopback-watch.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { runScript } from '../support/run-script.js'
 
@@ -120,27 +117,4 @@ describe('a guest that', () => {
     expect(code).toBe('GUEST_REBOOT_LOOP')
     expect(message).toMatch(/^The guest has reset itself 10 times in a row: it was stopped\.\n/)
   })
-})
-
-test('a scan of the ports of this host finds none of those that listen', async () => {
-  await using vm = await launchVM({ log: () => {} })
-  let connections = 0
-  const ports: number[] = []
-  for (const [host, port] of [
-    ['127.0.0.1', 0],
-    ['0.0.0.0', OPEN_PORTS.unreached],
-  ] as const) {
-    const server = createServer(() => connections++).listen(port, host)
-    onTestFinished(() => void server.close())
-    await new Promise((resolve) => server.once('listening', resolve))
-    ports.push((server.address() as { port: number }).port)
-  }
-  // Its own ways in are not to be got at from inside either.
-  ports.push(vm.hostPort(22))
-  const tries = ['10.0.2.2', '10.0.2.3', '127.0.0.1'].flatMap((host) =>
-    ports.map((port) => `nc -w 1 ${host} ${port} </dev/null && echo "reached ${host}:${port}" &`),
-  )
-  const { stdout } = await vm.ssh(`${tries.join('\n')}\nwait`, { reject: false })
-  expect(stdout).toBe('')
-  expect(connections).toBe(0)
 })

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
-import { toPromise } from './file-side.js'
+import { type FileSide, toPromise } from './file-side.js'
 
 /** One file, open for reading or for writing at any place. */
 export interface BlockFile {
@@ -14,6 +14,11 @@ export interface BlockFile {
 }
 
 export type OpenBlocks = (path: string, flags: 'r' | 'w', mode: number) => Promise<BlockFile>
+
+/** One end of a copy, with its files. */
+export interface CopySide extends FileSide {
+  readonly open: OpenBlocks
+}
 
 /** What every SFTP server takes in one message (draft-ietf-secsh-filexfer-02, 3). */
 const BLOCK_BYTES = 32 * 1024

@@ -2,8 +2,9 @@ import { basename, dirname, posix } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
 import { VMError, vmError } from '../../errors.js'
-import { copyBlocks, type OpenBlocks, openLocal, openRemote } from './copy-blocks.js'
-import { type FileEntry, type FileSide, localSide, remoteSide } from './file-side.js'
+import { type CopySide, copyBlocks, openLocal, openRemote } from './copy-blocks.js'
+import { downloadFolder } from './download-folder.js'
+import { type FileEntry, localSide, remoteSide } from './file-side.js'
 import { type DownloadLimits, TransferBudget } from './transfer-limits.js'
 
 export interface TransferOptions {
@@ -18,10 +19,6 @@ interface Item {
   readonly from: string
   readonly to: string
   readonly entry: FileEntry
-}
-
-interface CopySide extends FileSide {
-  readonly open: OpenBlocks
 }
 
 interface Copy {
@@ -80,15 +77,17 @@ export async function downloadPath(
   await copyPath({ direction: 'download', ...sides, budget, signal }, remotePath, localPath)
 }
 
-async function copyPath(copy: Copy, from: string, to: string): Promise<void> {
+async function copyPath(given: Copy, from: string, to: string): Promise<void> {
   let current = { from, to }
   const work = async () => {
-    const { source, target, signal } = copy
+    const { source, signal } = given
     const entry = await source.stat(from)
     if (entry === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' })
-    const isInto = to.endsWith('/') || (await target.stat(to))?.kind === 'folder'
-    const root = isInto ? target.join(to, basename(from)) : to
-    await target.makeFolder(copy.direction === 'upload' ? posix.dirname(root) : dirname(root))
+    const isInto = to.endsWith('/') || (await given.target.stat(to))?.kind === 'folder'
+    const root = isInto ? given.target.join(to, basename(from)) : to
+    const target = given.direction === 'download' ? downloadFolder(root) : given.target
+    const copy = { ...given, target }
+    await target.makeFolder(given.direction === 'upload' ? posix.dirname(root) : dirname(root))
 
     const items = await listItems(copy, { from, to: root, entry })
     const folders = items.filter((item) => item.entry.kind === 'folder')
@@ -116,12 +115,12 @@ async function copyPath(copy: Copy, from: string, to: string): Promise<void> {
     }
   }
   try {
-    await raceSignal(work(), copy.signal)
+    await raceSignal(work(), given.signal)
   } catch (error) {
-    if (copy.signal.aborted || error instanceof VMError) throw error
+    if (given.signal.aborted || error instanceof VMError) throw error
     // SFTP's status 4 is any failure that has no number of its own, as that of a full disk.
-    const isFull = codeOf(error) === '4' && (await copy.target.isFull(dirname(current.to)))
-    throw transferFailed(copy.direction, current, error, isFull ? 'full' : codeOf(error))
+    const isFull = codeOf(error) === '4' && (await given.target.isFull(dirname(current.to)))
+    throw transferFailed(given.direction, current, error, isFull ? 'full' : codeOf(error))
   }
 }
 

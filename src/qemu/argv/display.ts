@@ -28,8 +28,9 @@ export function displayArgs(
 function vncArgs(vnc: MachineSpec['display']['vnc'], secretFile: string | undefined): string[] {
   if (vnc === undefined) return []
   const isFree = vnc.display === undefined && vnc.socket === undefined
-  const address = vnc.socket === undefined ? `${vnc.bind}:${vnc.display ?? 0}` : `unix:${vnc.socket}`
-  const server = joinOption(address.replaceAll(',', ',,'), {
+  const server = joinOption(vnc.socket === undefined ? `${vnc.bind}:${vnc.display ?? 0}` : '', {
+    // Of a path with a `=` QEMU would take the first part for the key, if it were implied.
+    vnc: vnc.socket === undefined ? undefined : `unix:${vnc.socket}`,
     to: isFree ? MOST_DISPLAY : undefined,
     websocket: vnc.websocket === false ? undefined : vnc.websocket === true ? 'on' : vnc.websocket,
     'password-secret': vnc.password === undefined ? undefined : 'vnc-secret',

@@ -2,7 +2,7 @@
 export interface VncOptions {
   /** The display, 0 for port 5900 and so on (QEMU: `-vnc :N`). @default the first that is free, up to 99: `vm.vnc()` tells which */
   readonly display?: number
-  /** The path of a unix socket in place of a port (QEMU: `-vnc unix:`). @default none */
+  /** Path of a unix socket in place of a port, which is open to every local user of this host (QEMU: `-vnc unix:`). @default none */
   readonly socket?: string
   /** The address of this host to listen on (QEMU: `-vnc host:`). @default '127.0.0.1' */
   readonly bind?: string
@@ -14,7 +14,7 @@ export interface VncOptions {
 
 /** A SPICE server that shows the guest's display. */
 export interface SpiceOptions {
-  /** The port to listen on (QEMU: `-spice port=`). @default none: a unix socket in the run's folder, as `vm.spice()` tells */
+  /** Port to listen on, which is open to every local user of this host (QEMU: `-spice port=`). @default none: a unix socket in the run's folder, as `vm.spice()` tells */
   readonly port?: number
   /** The address of this host to listen on (QEMU: `-spice addr=`). @default '127.0.0.1' */
   readonly bind?: string
@@ -33,7 +33,10 @@ export interface DisplayOptionGroup {
   readonly grab?: 'ctrl-alt-shift' | 'right-ctrl'
   /** The display card (QEMU: `-vga`). @default 'none'; 'std' where `display`, `vnc`, `spice` or `tablet` is given */
   readonly vga?: 'none' | 'std' | 'cirrus' | 'vmware' | 'qxl' | 'virtio'
-  /** A VNC server; `true`: on a port of 127.0.0.1 that is free (QEMU: `-vnc`). @default false */
+  /**
+   * A VNC server. If true, it listens on a free port of 127.0.0.1, where every local user of this host can see and control the display; `socket`
+   * and `password` keep others out (QEMU: `-vnc`). @default false
+   */
   readonly vnc?: boolean | VncOptions
   /** A SPICE server; `true`: on a unix socket in the run's folder (QEMU: `-spice`). @default false */
   readonly spice?: boolean | SpiceOptions

@@ -51,8 +51,9 @@ export interface NetworkOptions {
   /** The card's place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
   readonly bootIndex?: number
   /**
-   * A network of no more than the cards of the same name, of all guests of this process: what is sent by one reaches the others. Not for the
-   * first card, by which the guest is reached (QEMU: `-netdev socket,mcast=`, in place of `vlan`). @default none
+   * Name of a network that joins the cards of the same name, of all guests of this process. Every local user of this host can read its frames
+   * and send others: it is a multicast group of the loopback interface, see docs/security.md. Not supported for the first card, through which
+   * the guest is reached (QEMU: `-netdev socket,mcast=`, in place of `vlan`). @default none
    */
   readonly hub?: string
   /**
@@ -97,6 +98,9 @@ export interface NetworkOptionGroup {
    * @default none
    */
   readonly netboot?: NetbootOptions
-  /** Ports of the guest to reach from this host; that of SSH is forwarded by itself (QEMU: `-netdev user,hostfwd=`). @default none */
+  /**
+   * Ports of the guest to forward from this host; that of SSH is always forwarded. Every local user of this host can connect to them, see
+   * docs/security.md (QEMU: `-netdev user,hostfwd=`). @default none
+   */
   readonly hostfwd?: readonly HostForward[]
 }

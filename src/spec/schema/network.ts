@@ -2,7 +2,7 @@ import { isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { netbootSchema } from '../netboot-schema.js'
 import type { GuestHandler } from '../options/network.js'
-import { count, flag, isPort, oneOf, path, port, required, rule, text, textLike } from './rules.js'
+import { count, flag, isPort, isText, oneOf, path, port, required, rule, text, textLike } from './rules.js'
 
 const address = () =>
   rule<string>("an IPv4 address such as '10.0.2.3'", (value) => typeof value === 'string' && isIPv4(value))
@@ -37,7 +37,8 @@ const card = z.strictObject({
   guestfwd: z
     .array(guestForward, { error: "a list such as [{ address: '10.0.2.100:80', tcp: 8080 }]" })
     .optional(),
-  smb: path('a folder'),
+  // QEMU writes it into a line of Samba's settings.
+  smb: rule<string>('the path of a folder, on one line', (value) => isText(value) && !/[\r\n]/.test(value)),
   net: rule<string>("a network such as '10.0.2.0/24'", (value) => {
     const [own = '', bits = ''] = typeof value === 'string' ? value.split('/') : []
     return isIPv4(own) && /^\d+$/.test(bits) && Number(bits) >= 8 && Number(bits) <= 29

@@ -2,14 +2,11 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseDuration } from '../../../src/common/duration.js'
 import { quoteWord } from '../../../src/common/shell-quote.js'
-import { buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
 import { joinOption } from '../../../src/qemu/argv/join-option.js'
-import type { VMOptions } from '../../../src/spec/options.js'
-import { resolveSpec } from '../../../src/spec/resolve-spec.js'
 import { parseMemorySize } from '../../../src/spec/units.js'
 import { findOptionProblems, optionError } from '../../../src/spec/validate-options.js'
 import { FUZZ } from '../../support/byte-fuzzer.js'
-import { SAMPLE_WIRING as wiring } from '../../support/sample-machine.js'
+import { readOption } from '../../support/qemu-arguments.js'
 
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 const parameters = (share: number) => ({ numRuns: Math.ceil(FUZZ.inputs * share), seed: FUZZ.seed })
@@ -120,27 +117,6 @@ test(
   TIMEOUT_MS,
 )
 
-/** QEMU's own reading of an option (util/qemu-option.c, get_opt_value): a comma ends a value, two are one of it. */
-function readOption(option: string): [key: string, value: string][] {
-  const parts: string[] = []
-  let part = ''
-  for (let at = 0; at < option.length; at++) {
-    const isDouble = option[at] === ',' && option[at + 1] === ','
-    if (option[at] === ',' && !isDouble) {
-      parts.push(part)
-      part = ''
-    } else {
-      part += option[at]
-      if (isDouble) at++
-    }
-  }
-  parts.push(part)
-  return parts.map((one) => {
-    const end = one.indexOf('=')
-    return end < 0 ? [one, ''] : [one.slice(0, end), one.slice(end + 1)]
-  })
-}
-
 test(
   'QEMU reads of an option what was put into it, whatever it is',
   () => {
@@ -150,58 +126,6 @@ test(
         expect(readOption(joinOption('head', given))).toEqual([['head', ''], ...Object.entries(given)])
       }),
       parameters(0.05),
-    )
-  },
-  TIMEOUT_MS,
-)
-
-/** Those behind which QEMU takes all that follows for the value, whatever it looks like. */
-const WHOLE = ['-append', '-kernel', '-initrd']
-
-/** A command line without its values: what stands there of options, and which names have values. */
-function shapeOf(args: readonly string[]): string[] {
-  return args.map((arg, index) => {
-    if (WHOLE.includes(args[index - 1] ?? '')) return '(value)'
-    return arg.startsWith('-')
-      ? arg
-      : readOption(arg)
-          .map(([key]) => key)
-          .join()
-  })
-}
-
-interface Values {
-  readonly append: string
-  readonly tftp: string
-  readonly bootfile: string
-  readonly folder: string
-}
-
-function buildWith({ append, tftp, bootfile, folder }: Values): readonly string[] {
-  const options: VMOptions = { kernel: '/kernel', append, network: { tftp, bootfile } }
-  expect(findOptionProblems(options)).toEqual([])
-  return buildQemuCommand(resolveSpec(options, undefined), {
-    ...wiring,
-    overlay: `/${folder}/disk.qcow2`,
-    diskSecretFile: `/${folder}/secret`,
-    serialLog: `/${folder}/serial.log`,
-    qmpSocket: `/${folder}/qmp.sock`,
-    smbiosFiles: [`/${folder}/smbios-0`],
-    memoryFile: { path: `/${folder}/ram`, isWritten: true },
-  }).args
-}
-
-test(
-  'no value of an option becomes another option of QEMU',
-  () => {
-    const valid = text.filter((one) => one !== '' && !one.includes('\0'))
-    const values = fc.record({ append: valid, tftp: valid, bootfile: valid, folder: valid })
-    const plain = shapeOf(buildWith({ append: 'a', tftp: 'b', bootfile: 'c', folder: 'd' }))
-    fc.assert(
-      fc.property(values, (given) => {
-        expect(shapeOf(buildWith(given))).toEqual(plain)
-      }),
-      parameters(0.03),
     )
   },
   TIMEOUT_MS,

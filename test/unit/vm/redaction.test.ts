@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { generateSshKeyPair } from '../../../src/channel/ssh/keys.js'
+import { generateSshKeyPair, toDropbearHostKey } from '../../../src/channel/ssh/keys.js'
 import { Redaction } from '../../../src/vm/redaction.js'
 
 const login = (password: string, user = 'root') =>
@@ -36,6 +36,20 @@ test('the password of a login on the console is blotted out too, and a passphras
     spec: { ssh, login: { user: 'demo', password: 'pass wörd' } },
   } as never)
   expect(redaction.apply('pass wörd, open sesame, demo')).toBe('(redacted), (redacted), demo')
+})
+
+test('passwords of VNC and SPICE and secrets of further disks are redacted', () => {
+  const display = { vnc: { password: 'vnc-8391' }, spice: { password: 'spice-5172' } }
+  const file = { path: '/a', format: 'luks', encryption: { secret: 'disk-9043', virtualBytes: 1 } }
+  const disks = [{ content: { kind: 'image', file } }, { content: { kind: 'empty' } }]
+  const redaction = new Redaction({ keys: undefined, spec: { display, disks } } as never)
+  expect(redaction.apply('vnc-8391 spice-5172 disk-9043')).toBe('(redacted) (redacted) (redacted)')
+})
+
+test('a host key of Dropbear is redacted as base64 prints it', () => {
+  const keys = { client: generateSshKeyPair(), host: generateSshKeyPair() }
+  const printed = toDropbearHostKey(keys.host).toString('base64').replace(/.{76}/g, '$&\n')
+  expect(new Redaction({ keys, spec: {} } as never).apply(printed)).toBe('(redacted)\n(redacted)')
 })
 
 test('bytes that are no text come through a stream as they are', async () => {

@@ -189,6 +189,15 @@ describe('a guest that means no good', () => {
     expect((error as Error).message).toContain(`Got:      an answer to ${got}`)
   })
 
+  test.each(['{"return": null}', '{"return": {"pid": "1"}}', '[]', '{"no": 1}'])(
+    'and answers %s fails that command alone: the next one is answered',
+    async (line) => {
+      await answerWith(`${line}\n`)
+      await expect(agent.exec('true')).rejects.toMatchObject({ code: 'AGENT_FAILED' })
+      expect((await agent.exec('echo well')).stdout).toBe('well')
+    },
+  )
+
   test('cannot make an output of what is not text', async () => {
     await agent.ping()
     const running = agent.exec('sleep 0.2').catch((failure: unknown) => failure)

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -112,6 +113,25 @@ test('a single file, and a whole folder, do not go through a link of its name ei
   expect(readFileSync(join(here, 'into/one'), 'utf8')).toBe('of the guest')
   expect(readFileSync(join(here, 'into/tree/inner'), 'utf8')).toBe('of the guest')
   expect(readdirSync(join(here, 'outside'))).toEqual([])
+})
+
+test('a link that is put in place of a folder during a download is not written through', async () => {
+  const outside = join(here, 'outside')
+  const folder = join(here, 'into/tree/folder')
+  mkdirSync(outside)
+  mkdirSync(join(guest, 'tree', 'folder', 'deep'), { recursive: true })
+  for (let index = 0; index < 200; index++)
+    writeFileSync(join(guest, 'tree', 'folder', 'deep', `file-${index}`), 'of the guest')
+  const failure = rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+  // As another download might do that runs at the same time.
+  while (!existsSync(join(folder, 'deep'))) await new Promise((resolve) => setImmediate(resolve))
+  mkdirSync(join(outside, 'deep'))
+  renameSync(folder, join(here, 'before'))
+  symlinkSync(outside, folder)
+  const error = await failure
+  expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
+  expect(error.message).not.toContain('/proc/')
+  expect(readdirSync(join(outside, 'deep'))).toEqual([])
 })
 
 test('a folder that never ends is given up at the limit, which the error names', async () => {

@@ -201,7 +201,7 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   [
     'servers on sockets, and on a port that is free',
     { vnc: { socket: '/run/a,b' }, spice: true },
-    ['-vnc', 'unix:/run/a,,b', '-spice', 'unix=on,addr=spice.sock,disable-ticketing=on'],
+    ['-vnc', 'vnc=unix:/run/a,,b', '-spice', 'unix=on,addr=spice.sock,disable-ticketing=on'],
   ],
   ['a VNC server', { vnc: true, vga: 'cirrus' }, ['-vga', 'cirrus', '-vnc', '127.0.0.1:0,to=99']],
   [

@@ -1,0 +1,76 @@
+import { chmodSync, cpSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { resolveImage } from '../../images/resolve.js'
+import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { buildCli } from '../support/built-cli.js'
+import { findLeftovers, NOTHING } from '../support/leftovers.js'
+import { ownTmpdir } from '../support/own-tmpdir.js'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+/** A user id and a group id that no user database names. */
+const NOBODY_KNOWN = 54_321
+const isRoot = process.geteuid?.() === 0
+
+beforeAll(buildCli)
+
+/** A copy of the built package that every user may read, and a folder for its runs that every user may write to. */
+async function makeOpenPackage(): Promise<{ readonly folder: string; readonly runs: string }> {
+  const folder = ownTmpdir()
+  chmodSync(folder, 0o755)
+  cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const runs = join(folder, 'runs')
+  mkdirSync(runs)
+  chmodSync(runs, 0o1777)
+  await resolveImage('tiny') // into the cache that the other user reads
+  return { folder, runs }
+}
+
+/** Starts two guests, one after the other, as the user of a container whose user id has no name. */
+async function startGuests(env: Readonly<Record<string, string>>) {
+  const { folder, runs } = await makeOpenPackage()
+  const script = join(folder, 'script.mjs')
+  writeFileSync(
+    script,
+    `import { withVM } from '${folder}/dist/fixtures/index.js'
+    for (const _ of [1, 2])
+      console.log((await withVM({ standby: false }, (vm) => vm.ssh\`echo well\`)).stdout)`,
+  )
+  const user = ['--reuid', String(NOBODY_KNOWN), '--regid', String(NOBODY_KNOWN), '--clear-groups']
+  const { stdout, stderr, exitCode } = await execa(
+    'setpriv',
+    [...(isRoot ? user : []), process.execPath, script],
+    {
+      reject: false,
+      extendEnv: false,
+      cwd: folder,
+      env: {
+        PATH: process.env.PATH ?? '',
+        TMPDIR: runs,
+        WITHVM_SHARED_CACHE: resolveCacheDir(),
+        WITHVM_POOL: 'containers',
+        ...env,
+      },
+    },
+  )
+  return { stdout: String(stdout), stderr: String(stderr), exitCode, runs }
+}
+
+describe.runIf(isRoot)('a user id without a name', () => {
+  test.each([
+    ['without HOME', {}, 'this user has no home directory'],
+    ['with a HOME that it may not write to', { HOME: '/' }, '/.cache/withvm cannot be created'],
+  ])('%s gets a private cache, which is reported once', async (_title, env, reason) => {
+    const { stdout, stderr, exitCode, runs } = await startGuests(env)
+    expect(exitCode, stderr).toBe(0)
+    expect(stdout).toBe('well\nwell')
+    const cache = join(runs, `withvm-cache-${NOBODY_KNOWN}`)
+    expect(stderr.split(`withvm: images are kept in ${cache}: ${reason}. Fix: `)).toHaveLength(2)
+    const { mode, uid } = statSync(cache)
+    expect([mode & 0o777, uid]).toEqual([0o700, NOBODY_KNOWN])
+    expect(findLeftovers(runs)).toEqual(NOTHING)
+  })
+})
