@@ -3,15 +3,20 @@ import { rm } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ConsoleLogFile } from '../channel/serial/console-log-file.js'
+import { ConsoleRelay, type RelaySockets } from '../channel/serial/console-relay.js'
 import { tryProcessLock } from '../common/process-lock.js'
 import { endQemu, findQemuOf } from './running-guests.js'
 import { keeperLockName } from './workspace.js'
 
 /** What the test process writes to its keeper, a line of JSON each. */
 export type KeeperOrder =
-  | { readonly watch: readonly string[] }
-  /** From now on the guest is the keeper's, for so many milliseconds, and with it the lock that is its place in the budget. */
-  | { readonly keepMs: number; readonly place: string }
+  | { readonly watch: readonly string[]; readonly console: RelaySockets }
+  /**
+   * From now on the guest is the keeper's, for so many milliseconds, and with it the lock that is its place in the budget,
+   * and the log of its console, which may grow by so many bytes.
+   */
+  | { readonly keepMs: number; readonly place: string; readonly logBytes: number }
 
 /** What the keeper answers to each order. */
 export type KeeperReply = 'watching' | 'kept'
@@ -24,14 +29,19 @@ let folders: readonly string[] = []
 /** By the monotonic clock, which does not jump. */
 let endsAt: number | undefined
 const stop = new AbortController()
+/** Log of the console, opened by the test process: the folder may be another user's, who could put a link there. */
+const LOG_FD = 3
+let relay: ConsoleRelay | undefined
 
 async function obey(order: KeeperOrder): Promise<KeeperReply> {
   if ('watch' in order) {
     folders = order.watch
     // As long as this process lives, a sweep leaves the folders alone.
     await Promise.all(folders.map((folder) => tryProcessLock(keeperLockName(basename(folder)))))
+    relay = await ConsoleRelay.listen(order.console)
     return 'watching'
   }
+  relay?.start(ConsoleLogFile.continue(LOG_FD, order.logBytes))
   await tryProcessLock(order.place)
   endsAt = performance.now() + order.keepMs
   return 'kept'

@@ -4,6 +4,7 @@ import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { GuestPort } from '../channel/port/guest-port.js'
 import { Resident } from '../channel/resident/resident.js'
+import { ConsoleLogFile } from '../channel/serial/console-log-file.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
 import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
@@ -77,9 +78,11 @@ export async function prepareMachine(
   })
   cleanup.defer(liftGuard) // last: a signal while the folder is removed finds it guarded
   cleanup.defer(() => (keeper?.hasGuest ? workspace.leave() : workspace.dispose()))
+  const logFile = ConsoleLogFile.create(workspace.path('serial.log'))
+  cleanup.defer(() => logFile.close())
   const { keepMs } = settings
   if (keepMs !== undefined) {
-    keeper = await Keeper.start(workspace, keepMs)
+    keeper = await Keeper.start(workspace, keepMs, logFile)
     cleanup.defer(() => keeper?.end())
   }
   const acquire = async <T>(acquiring: Promise<T>, release: (acquired: T) => unknown): Promise<T> => {
@@ -123,7 +126,7 @@ export async function prepareMachine(
     makeDisks(workspace, spec),
     makeVariables(workspace, spec, host),
     reservePorts(spec.forwards),
-    takeSerialLog(workspace, settings.frozen),
+    takeSerialLog(logFile, settings.frozen),
     isTemplate ? listen('state.sock') : undefined,
     planTpm(workspace, spec, host, keeper === undefined),
     Promise.all(
@@ -153,6 +156,7 @@ export async function prepareMachine(
     guestPorts,
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),
+      logFile,
       defaultTimeout: defaultWaitMs(host),
       printedBefore: serialLog,
     }),
@@ -334,11 +338,11 @@ async function planTpm(
 
 /** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */
 async function takeSerialLog(
-  workspace: Workspace,
+  logFile: ConsoleLogFile,
   frozen: FrozenMachine | undefined,
 ): Promise<Buffer | undefined> {
   if (frozen === undefined) return undefined
   const printed = await readFile(frozen.serialLog)
-  await workspace.write('serial.log', printed)
+  logFile.write(printed)
   return printed
 }

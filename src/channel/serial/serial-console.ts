@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
 import { notConnected, patternTimeout, unusable } from './console-errors.js'
+import type { ConsoleLogFile } from './console-log-file.js'
 import { ConsoleWaits } from './console-waits.js'
 import { encodeKey, type SerialKey } from './keys.js'
 import { type LoginOutcome, logIn, type SerialLogin } from './login.js'
@@ -43,8 +45,10 @@ export interface SerialWait {
 }
 
 export interface SerialConsoleOptions {
-  /** QEMU's own log of the console: whole, while this process keeps the last {@link maxTextChars} characters. */
+  /** Path of the log file: complete, while this process keeps the last {@link maxTextChars} characters. */
   readonly logPath?: string
+  /** Log file to which everything that comes is appended. @default none */
+  readonly logFile?: ConsoleLogFile | undefined
   /** What the guest had printed before it came to be read here. @default nothing */
   readonly printedBefore?: Uint8Array | undefined
   /** @default 16 Mi characters */
@@ -73,13 +77,16 @@ const AFTER_ESCAPE_MS = 150
 export class SerialConsole implements AsyncIterable<string> {
   readonly logPath: string | undefined
   readonly #log: SerialLog
+  readonly #logFile: ConsoleLogFile | undefined
   readonly #waits = new ConsoleWaits()
   readonly #defaultTimeout: Duration
   #socket: Socket | undefined
+  #drained: Promise<void> = Promise.resolve()
   #terminal: Promise<ScreenTerminal> | undefined
 
   constructor(options: SerialConsoleOptions = {}) {
     this.logPath = options.logPath
+    this.#logFile = options.logFile
     this.#defaultTimeout = options.defaultTimeout ?? DEFAULT_TIMEOUT
     this.#log = new SerialLog(options.maxTextChars ?? DEFAULT_MAX_CHARS)
     if (options.printedBefore !== undefined) this.#log.restore(options.printedBefore)
@@ -93,11 +100,35 @@ export class SerialConsole implements AsyncIterable<string> {
     void this.#terminal?.then((terminal) => terminal.push('\x18\x1bc'))
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
-    socket.on('data', (bytes) => reader.push(bytes))
+    socket.on('data', (bytes) => {
+      this.#logFile?.write(bytes)
+      reader.push(bytes)
+    })
+    const drained = createDeferred<void>()
+    this.#drained = drained.promise
     socket.on('close', () => {
       reader.end()
       if (this.#socket === socket) this.#socket = undefined
+      drained.resolve()
     })
+  }
+
+  /**
+   * Resolves when QEMU has closed its connection, everything from it has been read, and waits that it fulfills have
+   * resolved. Gives up after `timeoutMs`.
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    const limit = createDeferred<void>()
+    const timer = setTimeout(limit.resolve, timeoutMs)
+    await Promise.race([this.#drained, limit.promise])
+    clearTimeout(timer)
+    this.#waits.lookNow()
+    await new Promise(setImmediate) // what awaits such a wait goes on first
+  }
+
+  /** Why the log file ends early, as on a full disk; undefined while it is complete. */
+  get logFailure(): Error | undefined {
+    return this.#logFile?.failure
   }
 
   /** Everything as it came, escape sequences included: the last 16 Mi characters; the whole is in `logPath`. */
