@@ -66,7 +66,7 @@ export class Power {
   }
 
   get isRunning(): boolean {
-    return !this.#isDisposed && this.session.process.exit === undefined
+    return !this.#isDisposed && this.session.endReason === undefined
   }
 
   get #isDisposed(): boolean {
@@ -76,7 +76,7 @@ export class Power {
   /** The present power-on; throws why there is none. */
   requireRunning(): Session {
     if (this.#isDisposed) throw disposed()
-    if (this.session.process.exit !== undefined) throw this.session.watch.failure.reason
+    if (this.session.endReason !== undefined) throw this.session.watch.failure.reason
     return this.session
   }
 

@@ -177,8 +177,25 @@ describe('the init', () => {
     const guest = await brokenGuest(tmpdir, [act('powerOff')])
     const error = await launchFailure({ ...guest, ...NEVER, tmpdir })
     expect(error.code).toBe('GUEST_STOPPED')
-    expect(error.message).toContain('The guest powered itself off.')
+    expect(error.message).toContain('The guest powered itself off before it was ready.')
+    expect(error.hint).toMatch(/^See on the serial console why it did\./)
+    expect(error.hint).not.toContain('vm.')
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  })
+
+  test('that prints what `ready` waits for and powers off at once is ready', async () => {
+    const lines = Array.from({ length: 40 }, (_, index) => print(`line ${index}`))
+    const guest = await brokenGuest(ownTmpdir(), [...lines, print('all done'), act('powerOff')])
+    await using vm = await launchVM({ log: () => {}, ...guest, ready: /^all done$/, ssh: false })
+    expect(await vm.wait()).toMatchObject({ reason: 'guest-shutdown' })
+    await vm.serial.waitFor('reboot: Power down', { timeout: '1s' })
+  })
+
+  test('that panics and is reset at once fails by its panic, not by its end', async () => {
+    const guest = await brokenGuest(ownTmpdir(), [])
+    const append = 'console=ttyS0 quiet panic=-1'
+    const error = await launchFailure({ ...guest, append, qemuArgs: ['-no-reboot'], ...NEVER })
+    expect(error.code).toBe('GUEST_PANICKED')
   })
 
   test('that reboots again and again is told from one that is slow', async () => {
