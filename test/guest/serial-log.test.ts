@@ -8,6 +8,7 @@ import { buildCli } from '../support/built-cli.js'
 import { listGuests, stopKeptGuests } from '../support/kept-guests.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { runScript } from '../support/run-script.js'
+import { stallEvery } from '../support/stall.js'
 
 const LINES = 1500
 /** Prints numbered lines on the serial console, and then another. */
@@ -27,17 +28,12 @@ function readLog(folder: string): string {
   return readFileSync(join(folder, 'serial.log'), 'utf8')
 }
 
-/** Keeps this process from reading anything, as a busy host does. */
-function stall(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STALL_MS)
-}
-
 describe('`serial.log` has each byte of the console once', () => {
   test('while the harness reads late', async () => {
     await withVM({ image: 'tiny', log: () => {} }, async (vm) => {
       await vm.ssh(`(${PRINT}) >/dev/null 2>&1 &`)
-      const timer = setInterval(stall, STALL_MS + 20)
-      await vm.serial.waitFor(/^counted\n/, { timeout: '100s' }).finally(() => clearInterval(timer))
+      const stop = stallEvery(STALL_MS)
+      await vm.serial.waitFor(/^counted\n/, { timeout: '100s' }).finally(stop)
       expect(readLog(vm.runFolder)).toBe(vm.serial.text)
       expect(numberedLines(readLog(vm.runFolder))).toEqual(PRINTED)
     })
