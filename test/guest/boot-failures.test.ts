@@ -9,7 +9,7 @@ import { debianInitrd } from '../support/debian-initrd.js'
 import { failureOf } from '../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
-import { stallEvery } from '../support/stall.js'
+import { stallOncePrinting } from '../support/stall.js'
 
 /** What a guest without SSH is waited for by. */
 const NEVER = { ready: /never printed/, ssh: false } as const
@@ -188,19 +188,21 @@ describe('the init', () => {
 
   test('that prints what `ready` waits for and powers off at once is ready', async () => {
     const lines = Array.from({ length: 40 }, (_, index) => print(`line ${index}`))
-    const guest = await brokenGuest(ownTmpdir(), [...lines, print('all done'), act('powerOff')])
-    const stop = stallEvery(STALL_MS)
-    const launch = launchVM({ log: () => {}, ...guest, ready: /^all done$/, ssh: false })
+    const tmpdir = ownTmpdir()
+    const guest = await brokenGuest(tmpdir, [...lines, print('all done'), act('powerOff')])
+    const stop = stallOncePrinting(tmpdir, STALL_MS)
+    const launch = launchVM({ log: () => {}, tmpdir, ...guest, ready: /^all done$/, ssh: false })
     await using vm = await launch.finally(stop)
     expect(await vm.wait()).toMatchObject({ reason: 'guest-shutdown' })
     await vm.serial.waitFor('reboot: Power down', { timeout: '1s' })
   })
 
   test('that panics and is reset at once fails by its panic, not by its end', async () => {
-    const guest = await brokenGuest(ownTmpdir(), [])
+    const tmpdir = ownTmpdir()
+    const guest = await brokenGuest(tmpdir, [])
     const append = 'console=ttyS0 quiet panic=-1'
-    const stop = stallEvery(STALL_MS)
-    const launch = launchFailure({ ...guest, append, qemuArgs: ['-no-reboot'], ...NEVER })
+    const stop = stallOncePrinting(tmpdir, STALL_MS)
+    const launch = launchFailure({ tmpdir, ...guest, append, qemuArgs: ['-no-reboot'], ...NEVER })
     const error = await launch.finally(stop)
     expect(error.code).toBe('GUEST_PANICKED')
   })
