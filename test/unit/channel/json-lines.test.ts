@@ -57,7 +57,7 @@ describe('an object', () => {
     ['with brackets in a text', { text: '['.repeat(100_000) }],
     ['with quotes and backslashes', { a: '"\\', b: '\\\\"', c: ['\\', '"', '\\"\\'] }],
     ['with a long text', { out: 'QUJD'.repeat(5_000_000) }],
-    ['nested as deep as answers are', JSON.parse('{"a":'.repeat(100) + '1' + '}'.repeat(100)) as object],
+    ['nested as deep as answers are', JSON.parse(`${'{"a":'.repeat(100)}1${'}'.repeat(100)}`) as object],
   ])('%s is parsed', (_, value) => {
     expect(parseObject(JSON.stringify(value))).toEqual(value)
   })
