@@ -10,6 +10,7 @@ import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
+import { currentWaitLimit } from '../common/wait-limit.js'
 import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { addCredentials } from '../image/initrd-credentials.js'
@@ -93,6 +94,7 @@ export async function prepareMachine(
   const listen = (name: string) => acquire(listenUnix(workspace.socket(name)), (listener) => listener.close())
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
+  const waitLimit = () => machine.waitLimit()
   const isTemplate = settings.memoryFile !== undefined
   const [
     qmp,
@@ -132,7 +134,7 @@ export async function prepareMachine(
     Promise.all(
       spec.ports.map(async ({ name }, index) => ({
         listener: await listen(`port${index}.sock`),
-        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host) }),
+        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host), waitLimit }),
       })),
     ),
     acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
@@ -145,6 +147,7 @@ export async function prepareMachine(
   const machine: Machine = {
     id: randomBytes(4).toString('hex'),
     spec,
+    waitLimit: currentWaitLimit(),
     startedFrom: settings.startedFrom,
     isTemplate,
     stateListener,
@@ -158,6 +161,7 @@ export async function prepareMachine(
       logPath: workspace.path('serial.log'),
       logFile,
       defaultTimeout: defaultWaitMs(host),
+      waitLimit,
       printedBefore: serialLog,
     }),
     transcripts: { qmp: new Transcript(), commands: new Transcript() },

@@ -7,6 +7,7 @@ import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.j
 import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { resolveDuration } from '../common/resolve-duration.js'
 import { quoteWord } from '../common/shell-quote.js'
+import type { WaitLimit } from '../common/wait-limit.js'
 import { VMError, vmError } from '../errors.js'
 import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
@@ -158,6 +159,11 @@ export class VM {
   /** How much longer things take here than on a host with KVM, 1 and more: by that default limits are stretched. */
   get timeFactor(): number {
     return this.#machine.host.timeFactor
+  }
+
+  /** @internal How long a wait may take to end before its test. */
+  get waitLimit(): WaitLimit {
+    return this.#machine.waitLimit
   }
 
   /** By what commands that are not the author's own, as those of checks, are run in the guest. */
@@ -500,7 +506,8 @@ export class VM {
    * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when it has no balloon.
    */
   async balloon(size: MemorySize, { timeout }: BalloonOptions = {}): Promise<number> {
-    const timeoutMs = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
+    const longest = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
+    const timeoutMs = Math.min(longest, this.waitLimit())
     return setBalloon(this.qmp, this.#machine, size, { timeoutMs, signal: this.lost })
   }
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
+import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { notConnected, patternTimeout, unusable } from './console-errors.js'
 import type { ConsoleLogFile } from './console-log-file.js'
 import { ConsoleWaits } from './console-waits.js'
@@ -10,7 +11,7 @@ import { type LoginOutcome, logIn, type SerialLogin } from './login.js'
 import { type FoundPattern, PatternScan } from './pattern-scan.js'
 import { ScreenTerminal } from './screen-terminal.js'
 import { SerialLog } from './serial-log.js'
-import { checkSize, type ScreenOptions, SerialScreen } from './serial-screen.js'
+import { checkSize, requireAwait, type ScreenOptions, SerialScreen } from './serial-screen.js'
 
 /** A position in the console's output, from {@link SerialConsole.mark} or the end of a match. */
 export interface SerialMark {
@@ -31,8 +32,8 @@ export interface SerialMatch {
 
 export interface SerialWait {
   /**
-   * How long to wait at most. The default is longer on a host where things take more than three times as long as with KVM.
-   * @default '30s'
+   * How long to wait at most. In Vitest, every wait ends before its test does.
+   * @default '30s', on a slow host up to two minutes
    */
   readonly timeout?: Duration
   /**
@@ -55,6 +56,8 @@ export interface SerialConsoleOptions {
   readonly maxTextChars?: number
   /** @default '30s' */
   readonly defaultTimeout?: Duration
+  /** How long a wait may take to end before its test. @default no limit */
+  readonly waitLimit?: WaitLimit
 }
 
 export interface TypeOptions {
@@ -80,6 +83,7 @@ export class SerialConsole implements AsyncIterable<string> {
   readonly #logFile: ConsoleLogFile | undefined
   readonly #waits = new ConsoleWaits()
   readonly #defaultTimeout: Duration
+  readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
   #drained: Promise<void> = Promise.resolve()
   #terminal: Promise<ScreenTerminal> | undefined
@@ -88,6 +92,7 @@ export class SerialConsole implements AsyncIterable<string> {
     this.logPath = options.logPath
     this.#logFile = options.logFile
     this.#defaultTimeout = options.defaultTimeout ?? DEFAULT_TIMEOUT
+    this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
     this.#log = new SerialLog(options.maxTextChars ?? DEFAULT_MAX_CHARS)
     if (options.printedBefore !== undefined) this.#log.restore(options.printedBefore)
     this.#log.onText(() => this.#waits.lookSoon())
@@ -176,15 +181,17 @@ export class SerialConsole implements AsyncIterable<string> {
    */
   async waitFor(pattern: string | RegExp, options: SerialWait = {}): Promise<SerialMatch> {
     const timeout = options.timeout ?? this.#defaultTimeout
-    const timeoutMs = parseDuration(timeout)
-    if (timeoutMs === undefined)
+    const longest = parseDuration(timeout)
+    if (longest === undefined)
       throw unusable('serial.waitFor', 'timeout', timeout, "a duration, as '30s' or 500")
     if (pattern === '')
       throw unusable('serial.waitFor', 'pattern', pattern, 'a text that is not empty, or a RegExp')
     const { from = 'start' } = options
     const offset = from === 'start' ? 0 : from === 'now' ? this.#log.plain.end : from.offset
     const scan = new PatternScan(this.#log.plain, pattern, offset)
-    const onTimeout = () => patternTimeout(this.#log, this.logPath, pattern, timeoutMs)
+    const wait = this.#bound(longest)
+    const onTimeout = () => patternTimeout(this.#log, this.logPath, pattern, wait)
+    const { timeoutMs } = wait
     const found = this.#waits.until(() => scan.next(), { timeoutMs, signal: options.signal, onTimeout })
     return this.#toMatch(await found)
   }
@@ -255,7 +262,8 @@ export class SerialConsole implements AsyncIterable<string> {
    */
   login(options: SerialLogin): Promise<LoginOutcome> {
     const type = (text: string) => this.type(text)
-    return logIn({ log: this.#log, waits: this.#waits, type }, options)
+    const bound = (longestMs: number) => this.#bound(longestMs)
+    return logIn({ log: this.#log, waits: this.#waits, type, bound }, options)
   }
 
   /**
@@ -265,7 +273,11 @@ export class SerialConsole implements AsyncIterable<string> {
    * @throws {UsageError} INVALID_OPTIONS when no terminal has that size.
    * @example const screen = await vm.serial.screen()
    */
-  async screen(options: ScreenOptions = {}): Promise<SerialScreen> {
+  screen(options: ScreenOptions = {}): Promise<SerialScreen> {
+    return requireAwait(this.#openScreen(options))
+  }
+
+  async #openScreen(options: ScreenOptions): Promise<SerialScreen> {
     const { columns, rows, answers } = options
     if (columns !== undefined) checkSize('columns', columns)
     if (rows !== undefined) checkSize('rows', rows)
@@ -273,7 +285,8 @@ export class SerialConsole implements AsyncIterable<string> {
     await terminal.caughtUp()
     terminal.resize(columns ?? terminal.columns, rows ?? terminal.rows)
     terminal.isAnswering = answers ?? terminal.isAnswering
-    return new SerialScreen(terminal, this.#waits, this.#defaultTimeout)
+    const bound = (longestMs: number) => this.#bound(longestMs)
+    return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
   }
 
   /** Calls `listener` with each piece of raw text as it comes. Gives a function that ends it. */
@@ -327,6 +340,11 @@ export class SerialConsole implements AsyncIterable<string> {
     const { raw } = this.#log
     await terminal.replay(raw.slice(Math.max(raw.start, raw.end - REPLAY_CHARS)))
     return terminal
+  }
+
+  /** The harness itself waits without a timeout where a start is bound as a whole. */
+  #bound(longestMs: number): BoundWait {
+    return boundWait(longestMs, Number.isFinite(longestMs) ? this.#waitLimit : () => Number.POSITIVE_INFINITY)
   }
 
   #toMatch({ match, start, end }: FoundPattern): SerialMatch {
