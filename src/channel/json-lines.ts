@@ -67,7 +67,10 @@ export const MAX_OUTPUT_LINE_CHARS = 48 * 1024 * 1024
 export interface LineHandlers {
   /** Receives each line that is not empty. */
   readonly onLine: (line: string) => void
-  /** Called once for each line that exceeds the limit. The rest of that line is dropped, and nothing of it is held. */
+  /**
+   * Called when a line exceeds the limit, and again for each as long a part of the rest, so that a command that is sent
+   * meanwhile fails too. The line is dropped, and nothing of it is held.
+   */
   readonly onTooLong: () => void
   /** How long a line may be at this moment. @default 1 Mi characters */
   readonly maxChars?: () => number
@@ -80,13 +83,13 @@ export function readLines(socket: Socket, { onLine, onTooLong, maxChars }: LineH
   let chars = 0
   let isSkipping = false
   const add = (piece: string) => {
-    if (isSkipping) return
     chars += piece.length
     if (chars <= (maxChars?.() ?? MAX_LINE_CHARS)) {
-      parts.push(piece)
+      if (!isSkipping) parts.push(piece)
       return
     }
     parts = []
+    chars = 0
     isSkipping = true
     onTooLong()
   }

@@ -25,6 +25,13 @@ describe('a line', () => {
     expect(tooLong()).toBe(1)
   })
 
+  test('without an end is told of again and again, for who comes to wait meanwhile', () => {
+    const { push, lines, tooLong } = reader(100)
+    for (let round = 0; round < 1000; round++) push('0123456789')
+    expect(lines).toEqual([])
+    expect(tooLong()).toBe(90)
+  })
+
   test('above the limit is dropped also where it comes whole', () => {
     const { push, lines, tooLong } = reader(100)
     push(`one\n${'x'.repeat(101)}\ntwo\n`)

@@ -134,14 +134,16 @@ test(
 function read(pieces: readonly Buffer[], maxChars: number) {
   const socket = new EventEmitter() as Socket
   const lines: string[] = []
-  let tooLong = 0
+  let isTooLong = false
   readLines(socket, {
     onLine: (line) => lines.push(line),
-    onTooLong: () => tooLong++,
+    onTooLong: () => {
+      isTooLong = true
+    },
     maxChars: () => maxChars,
   })
   for (const piece of pieces) socket.emit('data', piece)
-  return { lines, tooLong }
+  return { lines, isTooLong }
 }
 
 /** What is refused is refused by an error of ours. */
