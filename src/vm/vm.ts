@@ -161,7 +161,7 @@ export class VM {
     return this.#machine.host.timeFactor
   }
 
-  /** @internal How long a wait may take to end before its test. */
+  /** Limit of the waits for this guest: they end before its test does. Internal. */
   get waitLimit(): WaitLimit {
     return this.#machine.waitLimit
   }
