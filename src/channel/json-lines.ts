@@ -1,8 +1,18 @@
 import type { Socket } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 
-/** Gives undefined for what is not a JSON object. */
+/** Deeper than any answer of QEMU or its guest agent; QEMU's own parser stops at 1024. */
+const MAX_DEPTH = 256
+/** More brackets, commas, colons and quotes than any answer has: `query-qmp-schema`, the longest, has 72,000 in QEMU 7.2. */
+const MAX_TOKENS = 500_000
+
+/**
+ * Parses a line with a JSON object. Gives undefined for a line with anything else, or one that is nested deeper or has more
+ * values than any answer: parsing those takes seconds and hundreds of megabytes, and a deep object overflows the stack of
+ * whoever walks through it.
+ */
 export function parseObject<T extends object>(line: string): T | undefined {
+  if (!isParsable(line)) return undefined
   try {
     const value: unknown = JSON.parse(line)
     return typeof value === 'object' && value !== null ? (value as T) : undefined
@@ -11,35 +21,92 @@ export function parseObject<T extends object>(line: string): T | undefined {
   }
 }
 
-/** The longest line: that of qemu-ga with 16 MiB of output in each stream, in base64, is 43 Mi characters. */
-const MAX_LINE_CHARS = 48 * 1024 * 1024
+/** What stands between the values of JSON, by its character code: how much deeper it goes. */
+const STEPS = new Map([
+  [0x7b, 1], // {
+  [0x5b, 1], // [
+  [0x7d, -1], // }
+  [0x5d, -1], // ]
+  [0x2c, 0], // ,
+  [0x3a, 0], // :
+])
+const QUOTE = '"'
+const QUOTE_CODE = 0x22
+const BACKSLASH_CODE = 0x5c
 
-/**
- * Calls `onLine` for each line that is not empty. A long line costs no more than its length; at one without an end,
- * `onEndless` is called, nothing more is read, and nothing of it is held.
- */
-export function readLines(
-  socket: Socket,
-  onLine: (line: string) => void,
-  onEndless: () => void,
-  maxChars = MAX_LINE_CHARS,
-): void {
+function isParsable(line: string): boolean {
+  let [depth, tokens] = [0, 0]
+  for (let at = 0; at < line.length && tokens <= MAX_TOKENS && depth <= MAX_DEPTH; at++) {
+    const code = line.charCodeAt(at)
+    const step = STEPS.get(code)
+    if (step !== undefined) {
+      depth += step
+      tokens++
+    }
+    if (code !== QUOTE_CODE) continue
+    do {
+      tokens++
+      at = line.indexOf(QUOTE, at + 1)
+      if (at < 0) return true // not JSON: that costs the parser nothing
+    } while (isEscaped(line, at) && tokens <= MAX_TOKENS)
+  }
+  return tokens <= MAX_TOKENS && depth <= MAX_DEPTH
+}
+
+function isEscaped(line: string, quoteAt: number): boolean {
+  let at = quoteAt - 1
+  while (line.charCodeAt(at) === BACKSLASH_CODE) at--
+  return (quoteAt - at) % 2 === 0
+}
+
+/** What a line of a peer that is not waited for may hold: no answer but the output of a command is longer. */
+export const MAX_LINE_CHARS = 1024 * 1024
+/** The longest line: that of qemu-ga with 16 MiB of output in each stream, in base64, is 43 Mi characters. */
+export const MAX_OUTPUT_LINE_CHARS = 48 * 1024 * 1024
+
+export interface LineHandlers {
+  /** Receives each line that is not empty. */
+  readonly onLine: (line: string) => void
+  /**
+   * Called when a line exceeds the limit, and again for each as long a part of the rest, so that a command that is sent
+   * meanwhile fails too. The line is dropped, and nothing of it is held.
+   */
+  readonly onTooLong: () => void
+  /** How long a line may be at this moment. @default 1 Mi characters */
+  readonly maxChars?: () => number
+}
+
+/** Reads the lines that a peer sends. A long line costs no more than its length. */
+export function readLines(socket: Socket, { onLine, onTooLong, maxChars }: LineHandlers): void {
   const decoder = new StringDecoder('utf8')
   let parts: string[] = []
   let chars = 0
+  let isSkipping = false
+  const add = (piece: string) => {
+    chars += piece.length
+    if (chars <= (maxChars?.() ?? MAX_LINE_CHARS)) {
+      if (!isSkipping) parts.push(piece)
+      return
+    }
+    parts = []
+    chars = 0
+    isSkipping = true
+    onTooLong()
+  }
+  const endLine = () => {
+    const line = parts.join('').trim()
+    parts = []
+    chars = 0
+    isSkipping = false
+    if (line !== '') onLine(line)
+  }
   socket.on('data', (chunk) => {
-    if (chars > maxChars) return
-    const pieces = decoder.write(chunk).split('\n')
-    chars = (pieces.length === 1 ? chars : 0) + (pieces.at(-1) as string).length
-    if (chars > maxChars) {
-      parts = []
-      return onEndless()
+    const [first = '', ...more] = decoder.write(chunk).split('\n')
+    add(first)
+    for (const piece of more) {
+      if (socket.destroyed) return
+      endLine()
+      add(piece)
     }
-    for (const piece of pieces.slice(0, -1)) {
-      const line = (parts.join('') + piece).trim()
-      parts = []
-      if (line !== '') onLine(line)
-    }
-    parts.push(pieces.at(-1) ?? '')
   })
 }

@@ -54,6 +54,7 @@ export interface Wiring {
   readonly gdbSocket?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
+  /** Log of the serial console. QEMU only names it: its folder is the run's. */
   readonly serialLog: string
   readonly agentSocket: string
   readonly residentSocket: string

@@ -1,3 +1,4 @@
+import { parseObject } from '../channel/json-lines.js'
 import type { SshClient } from '../channel/ssh/ssh-client.js'
 import { vmError } from '../errors.js'
 import type { Machine } from './machine.js'
@@ -14,8 +15,8 @@ $sudo grep -v '^ci-info' /var/log/cloud-init-output.log | tail -n 20`
 const NOT_THERE = 127
 
 interface StageReport {
-  readonly errors?: readonly string[]
-  readonly recoverable_errors?: Readonly<Record<string, readonly string[]>>
+  readonly errors?: unknown
+  readonly recoverable_errors?: unknown
 }
 
 /** What cloud-init says of how it went. */
@@ -53,24 +54,31 @@ export async function waitForCloudInit(
 
 /** Reads /run/cloud-init/status.json; undefined if it is none, or of a cloud-init that was not run to its end. */
 export function parseStatus(text: string): CloudInitReport | undefined {
-  let stages: Readonly<Record<string, unknown>>
-  try {
-    stages = JSON.parse(text).v1
-  } catch {
-    return undefined
-  }
-  const final = stages['modules-final'] as { readonly finished?: number | null } | undefined
-  if (typeof final?.finished !== 'number') return undefined
-  const reports = Object.values(stages).filter(
-    (value): value is StageReport => typeof value === 'object' && value !== null,
-  )
-  const warnings = reports.flatMap(({ recoverable_errors = {} }) =>
-    Object.entries(recoverable_errors).flatMap(([level, lines]) => lines.map((line) => `${level}: ${line}`)),
+  const stages = parseObject<{ readonly v1?: unknown }>(text)?.v1
+  if (!isRecord(stages)) return undefined
+  const final = stages['modules-final']
+  if (!isRecord(final) || typeof final.finished !== 'number') return undefined
+  const reports: StageReport[] = Object.values(stages).filter(isRecord)
+  const warnings = reports.flatMap(({ recoverable_errors }) =>
+    isRecord(recoverable_errors)
+      ? Object.entries(recoverable_errors).flatMap(([level, lines]) =>
+          readTexts(lines).map((line) => `${level}: ${line}`),
+        )
+      : [],
   )
   return {
-    errors: [...new Set(reports.flatMap(({ errors = [] }) => errors))],
+    errors: [...new Set(reports.flatMap(({ errors }) => readTexts(errors)))],
     warnings: [...new Set(warnings)],
   }
+}
+
+/** It is the guest that writes the report: it may hold anything. */
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}
+
+function readTexts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((text) => typeof text === 'string') : []
 }
 
 function absent({ spec }: Machine) {

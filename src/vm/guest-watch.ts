@@ -31,7 +31,8 @@ export class GuestWatch {
   #hasPrinted = false
   #partialLine = ''
   #promptTimer: NodeJS.Timeout | undefined
-  #isFailing = false
+  #pendingFailure: VMError | undefined
+  #stopReading: (() => void) | undefined
   readonly #printed = new Set<string>()
   #newsAt = performance.now()
   #clue: BootClue | undefined
@@ -43,15 +44,20 @@ export class GuestWatch {
     return this.#timeline
   }
 
-  /** Reads along on the console until the power-on ends. Gives a function that stops it. */
-  follow(serial: SerialConsole): () => void {
+  /** Reads along on the console until {@link finish}. */
+  follow(serial: SerialConsole): void {
     this.#serial = serial
     serial.resume()
-    const stop = serial.onText((text) => this.#read(text))
-    return () => {
-      stop()
-      clearTimeout(this.#promptTimer)
-    }
+    this.#stopReading = serial.onText((text) => this.#read(text))
+  }
+
+  /** Stops reading: nothing more comes. A failure of which the trace was awaited counts at once. */
+  finish(): void {
+    this.#stopReading?.()
+    clearTimeout(this.#promptTimer)
+    if (this.#partialLine !== '') this.#readLine(this.#partialLine)
+    this.#partialLine = ''
+    if (this.#pendingFailure !== undefined) this.fail(this.#pendingFailure)
   }
 
   /** Aborts, with the error as its reason, when the guest is lost. */
@@ -117,7 +123,7 @@ export class GuestWatch {
     this.#stageSince = performance.now()
     this.#timeline = [{ stage, atMs: this.#stageSince - this.#startedAt }]
     this.#partialLine = ''
-    this.#isFailing = false
+    this.#pendingFailure = undefined
     this.#printed.clear()
     this.#clue = undefined
     this.sshProbe = undefined
@@ -155,10 +161,10 @@ export class GuestWatch {
       this.#noteNews(line)
     }
     const failure = findGuestFailure(line, this.#isReady ? 'other' : 'start')
-    if (failure === undefined || this.#isFailing) return
-    this.#isFailing = true
+    if (failure === undefined || this.#pendingFailure !== undefined) return
+    this.#pendingFailure = failure
     // What follows, as a panic's trace, is evidence too.
-    setTimeout(() => this.#isFailing && this.fail(failure), PAUSE_MS)
+    setTimeout(() => this.#pendingFailure === failure && this.fail(failure), PAUSE_MS)
   }
 
   /** What says the same again and again, each time with another number, gets nowhere. */

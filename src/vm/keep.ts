@@ -4,7 +4,7 @@ import { vmError } from '../errors.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Machine } from './machine.js'
 import { KEPT_FILE } from './run-folder.js'
-import { guestName, type KeptRecord, TTY_SOCKET } from './running-guests.js'
+import { guestName, KEPT_CONSOLE_SOCKET, type KeptRecord } from './running-guests.js'
 import type { Session } from './session.js'
 
 /** A guest that goes on without the process that started it, until somebody stops it or its time is up. */
@@ -43,17 +43,20 @@ export function resolveKeepMs(
   })
 }
 
+/** How long QEMU may take to let go of the console that this process reads, milliseconds. */
+const LET_GO_MS = 5000
+
 /**
- * Leaves a guest to its keeper: from then on it is not this process' any more. Its console is served by QEMU
- * itself, since nobody listens any more where it was connected to.
+ * Leaves a guest to its keeper: from then on it is not this process' any more. Its console goes to the keeper, which
+ * begins to log when this process has read and logged everything that came before.
  */
 export async function handOver(machine: Machine, session: Session, why: string): Promise<KeptGuest> {
   const { keeper, workspace, spec } = machine
   if (keeper === undefined) throw notKeepable(spec.name)
-  const log = workspace.path('serial.log')
-  const addr = { type: 'unix', data: { path: workspace.socket(TTY_SOCKET) } }
-  const socket = { addr, server: true, wait: false, logfile: log, logappend: true }
+  const addr = { type: 'unix', data: { path: workspace.socket(KEPT_CONSOLE_SOCKET) } }
+  const socket = { addr, server: false }
   await session.qmp.execute('chardev-change', { id: 'serial0', backend: { type: 'socket', data: socket } })
+  await machine.serial.drain(LET_GO_MS)
   const until = new Date(Date.now() + keeper.keepMs)
   const record: KeptRecord = {
     why,
@@ -64,7 +67,8 @@ export async function handOver(machine: Machine, session: Session, why: string):
     keeperPid: keeper.pid,
   }
   await workspace.write(KEPT_FILE, JSON.stringify(record))
-  await keeper.takeOver(namePlaceKept(machine.lease))
+  const logBytes = Math.max(0, spec.limits.consoleBytes - machine.serial.printedBytes)
+  await keeper.takeOver({ place: namePlaceKept(machine.lease), logBytes })
   const name = guestName(spec.name, workspace.dir)
   return { name, until, text: describeKept(spec.name, name, keeper.keepMs, record) }
 }

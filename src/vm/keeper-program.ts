@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { enterName } from '../budget/ledger.js'
+import { ConsoleLogFile } from '../channel/serial/console-log-file.js'
+import { ConsoleRelay, type RelaySockets } from '../channel/serial/console-relay.js'
 import { removeTree } from '../common/files/remove-tree.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { currentProcess } from '../common/locks/process-identity.js'
@@ -12,9 +14,12 @@ import { KEEPER_FILE } from './run-folder.js'
 
 /** What the test process writes to its keeper, a line of JSON each. */
 export type KeeperOrder =
-  | { readonly watch: readonly string[] }
-  /** From now on the guest is the keeper's, for so many milliseconds, and with it its entry in the ledger of the budget. */
-  | { readonly keepMs: number; readonly place: string }
+  | { readonly watch: readonly string[]; readonly console: RelaySockets }
+  /**
+   * From now on the guest is the keeper's, for so many milliseconds, and with it its entry in the ledger of the budget,
+   * and the log of its console, which may grow by so many bytes.
+   */
+  | { readonly keepMs: number; readonly place: string; readonly logBytes: number }
 
 /** What the keeper answers to each order. */
 export type KeeperReply = 'watching' | 'kept'
@@ -27,6 +32,9 @@ let folders: readonly string[] = []
 /** By the monotonic clock, which does not jump. */
 let endsAt: number | undefined
 const stop = new AbortController()
+/** Log of the console, opened by the test process: the folder may be another user's, who could put a link there. */
+const LOG_FD = 3
+let relay: ConsoleRelay | undefined
 
 async function obey(order: KeeperOrder): Promise<KeeperReply> {
   if ('watch' in order) {
@@ -35,8 +43,10 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
     for (const folder of folders) {
       await writeFile(join(folder, KEEPER_FILE), currentProcess(), { flag: 'wx', mode: 0o600 })
     }
+    relay = await ConsoleRelay.listen(order.console)
     return 'watching'
   }
+  relay?.start(ConsoleLogFile.continue(LOG_FD, order.logBytes))
   await enterName(order.place)
   for (const folder of folders) keepTouched(folder)
   endsAt = performance.now() + order.keepMs

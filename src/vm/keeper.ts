@@ -3,10 +3,12 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
+import type { ConsoleLogFile } from '../channel/serial/console-log-file.js'
 import { raceSignal } from '../common/deadline.js'
 import { requireFiles } from '../common/host-error.js'
 import { vmError } from '../errors.js'
 import type { KeeperOrder, KeeperReply } from './keeper-program.js'
+import { KEPT_CONSOLE_SOCKET, TTY_SOCKET } from './running-guests.js'
 import type { Workspace } from './workspace.js'
 
 /** How long the keeper may take to answer, milliseconds: it starts a Node.js. Measured: 90. */
@@ -32,21 +34,31 @@ export class Keeper {
     this.#answers = this.#lines[Symbol.asyncIterator]()
   }
 
-  /** @throws {InfrastructureError} WORKSPACE_FAILED when no such process can be had. */
-  static async start(workspace: Workspace, keepMs: number): Promise<Keeper> {
+  /**
+   * Starts the process. It listens for the guest's console from the start, so that its sockets are handed over to
+   * another user's QEMU with the rest of the folder.
+   *
+   * @throws {InfrastructureError} WORKSPACE_FAILED when no such process can be had.
+   */
+  static async start(workspace: Workspace, keepMs: number, log: ConsoleLogFile): Promise<Keeper> {
     requireFiles()
     const child = spawn(process.execPath, [programPath()], {
       cwd: '/',
       detached: true, // Ctrl-C in the terminal is not for it
-      stdio: ['pipe', 'pipe', 'ignore'],
+      stdio: ['pipe', 'pipe', 'ignore', log.fd],
       env: { ...process.env, NODE_OPTIONS: '' },
-    })
+    }) as ChildProcessByStdio<Writable, Readable, null> // Node's types know three streams only
     child.on('error', () => {}) // then it has no pid
     child.stdin.on('error', () => {}) // then no answer comes
     if (child.pid === undefined) throw keeperLost('it could not be started')
     const keeper = new Keeper(child, child.pid, keepMs)
     try {
-      await keeper.#tell({ watch: [...new Set([workspace.socketDir, workspace.dir])] }, 'watching')
+      const watch = [...new Set([workspace.socketDir, workspace.dir])]
+      const console = {
+        guest: workspace.socket(KEPT_CONSOLE_SOCKET),
+        terminal: workspace.socket(TTY_SOCKET),
+      }
+      await keeper.#tell({ watch, console }, 'watching')
       return keeper
     } catch (error) {
       child.kill('SIGKILL')
@@ -60,11 +72,12 @@ export class Keeper {
   }
 
   /**
-   * Gives the guest to the keeper.
-   * @param place the text with which the keeper enters the guest in the ledger of the budget.
+   * Gives the guest to the keeper, which appends to the log of the console from then on.
+   * @param order.place the text with which the keeper enters the guest in the ledger of the budget.
+   * @param order.logBytes by how much the log may still grow.
    */
-  async takeOver(place: string): Promise<void> {
-    await this.#tell({ keepMs: this.keepMs, place }, 'kept')
+  async takeOver(order: { readonly place: string; readonly logBytes: number }): Promise<void> {
+    await this.#tell({ keepMs: this.keepMs, ...order }, 'kept')
     this.#hasGuest = true
   }
 

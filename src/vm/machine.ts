@@ -6,6 +6,7 @@ import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { SshKeyPair } from '../channel/ssh/keys.js'
 import type { UnixListener } from '../channel/unix-listener.js'
 import type { HostUser } from '../common/host-user.js'
+import type { WaitLimit } from '../common/wait-limit.js'
 import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import type { NetbootServer } from '../net/netboot-server.js'
@@ -92,6 +93,8 @@ export interface Machine {
   /** Names this machine among all of the host's: part of the names of kept logs. */
   readonly id: string
   readonly spec: MachineSpec
+  /** How long its waits may take to end before the test that they belong to: that which has the guest at the moment. */
+  waitLimit: WaitLimit
   startedFrom: StartedFrom
   /** Whether it is to be frozen, for others to go on from. */
   readonly isTemplate: boolean

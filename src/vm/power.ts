@@ -2,6 +2,7 @@ import { raceSignal, withDeadline } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
 import { type Duration, formatDuration } from '../common/duration.js'
 import { resolveDuration } from '../common/resolve-duration.js'
+import { boundWait } from '../common/wait-limit.js'
 import { vmError } from '../errors.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import { Checkpoints } from './checkpoints.js'
@@ -52,6 +53,7 @@ export class Power {
   readonly #ending = new AbortController()
   readonly #checkpoints: Checkpoints
   #isKeyInstalled = false
+  #wasReady = false
   #starting: Promise<Session> | undefined
 
   /** @param vm what a `ready` function of the author's is given. */
@@ -66,7 +68,7 @@ export class Power {
   }
 
   get isRunning(): boolean {
-    return !this.#isDisposed && this.session.process.exit === undefined
+    return !this.#isDisposed && this.session.endReason === undefined
   }
 
   get #isDisposed(): boolean {
@@ -76,7 +78,7 @@ export class Power {
   /** The present power-on; throws why there is none. */
   requireRunning(): Session {
     if (this.#isDisposed) throw disposed()
-    if (this.session.process.exit !== undefined) throw this.session.watch.failure.reason
+    if (this.session.endReason !== undefined) throw this.session.watch.failure.reason
     return this.session
   }
 
@@ -138,8 +140,9 @@ export class Power {
     options: StopOptions = {},
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
     const { ended } = this.session
-    const timeoutMs = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
-    const onTimeout = () => this.#stateTimeout('end', timeoutMs)
+    const longest = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
+    const { timeoutMs, hint } = boundWait(longest, this.#machine.waitLimit)
+    const onTimeout = () => this.#stateTimeout('end', timeoutMs, hint)
     const { reason, exit } = await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => ended)
     return { reason, exitCode: exit.exitCode }
   }
@@ -151,15 +154,18 @@ export class Power {
     if (ready === 'none') {
       session.watch.enter(firstStage(machine))
       session.watch.markReady()
+      this.#wasReady = true
       this.seenBoot = this.bootCount
       return
     }
     // A guest that was ready and has reset itself since starts again, with the time of all its stages.
     if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
+    // A launch is ended by its signal: its template is not at fault when the time of a test is up.
+    const limit = () => (this.#wasReady ? machine.waitLimit() : Number.POSITIVE_INFINITY)
     const lastStage = LAST_STAGES[ready as keyof typeof LAST_STAGES] ?? 'sshd'
     try {
-      await waitUntilReady({ machine, session, lastStage, signal }, async (stop) => {
+      await waitUntilReady({ machine, session, lastStage, signal, limit }, async (stop) => {
         if (ready === 'login') return this.#enterByConsole(stop)
         if (ready === 'ssh' || ready === 'cloud-init') return this.#enterBySsh(session, stop)
         if (ready === 'agent')
@@ -175,6 +181,7 @@ export class Power {
         await ready(this.#vm)
       })
       this.seenBoot = this.bootCount
+      this.#wasReady = true
     } catch (error) {
       throw await explainStart(error, machine, session)
     }
@@ -273,12 +280,13 @@ export class Power {
     options: StopOptions,
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const { spec, host } = this.#machine
-    const timeoutMs =
+    const { spec, host, waitLimit } = this.#machine
+    const longest =
       resolveDuration('timeout', options.timeout) ??
       spec.timeouts.shutdownMs ??
       DEFAULTS.shutdownMs * host.timeFactor
-    const onTimeout = () => this.#stateTimeout(what, timeoutMs)
+    const { timeoutMs, hint } = boundWait(longest, waitLimit)
+    const onTimeout = () => this.#stateTimeout(what, timeoutMs, hint)
     try {
       await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, (signal) =>
         raceLoss(work(signal), this.session),
@@ -288,10 +296,10 @@ export class Power {
     }
   }
 
-  #stateTimeout(what: string, timeoutMs: number) {
+  #stateTimeout(what: string, timeoutMs: number, hint: string | undefined) {
     return vmError('STATE_TIMEOUT', {
       summary: `The guest '${this.#machine.spec.name}' did not ${what} within ${formatDuration(timeoutMs)}.`,
-      hint: 'the serial console tells what it waits for; `vm.powerCut()` ends it at once.',
+      hint: hint ?? 'the serial console tells what it waits for; `vm.powerCut()` ends it at once.',
     })
   }
 }

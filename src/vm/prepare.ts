@@ -4,11 +4,13 @@ import type { Lease } from '../budget/lease.js'
 import { GuestAgent } from '../channel/agent/guest-agent.js'
 import { GuestPort } from '../channel/port/guest-port.js'
 import { Resident } from '../channel/resident/resident.js'
+import { ConsoleLogFile } from '../channel/serial/console-log-file.js'
 import { SerialConsole } from '../channel/serial/serial-console.js'
 import { generateSshKeyPair } from '../channel/ssh/keys.js'
 import { listenUnix } from '../channel/unix-listener.js'
 import type { CleanupStack } from '../common/cleanup-stack.js'
 import { settleAll } from '../common/settle-all.js'
+import { currentWaitLimit } from '../common/wait-limit.js'
 import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { addCredentials } from '../image/initrd-credentials.js'
@@ -78,9 +80,11 @@ export async function prepareMachine(
   })
   cleanup.defer(liftGuard) // last: a signal while the folder is removed finds it guarded
   cleanup.defer(() => (keeper?.hasGuest ? workspace.leave() : workspace.dispose()))
+  const logFile = ConsoleLogFile.create(workspace.path('serial.log'))
+  cleanup.defer(() => logFile.close())
   const { keepMs } = settings
   if (keepMs !== undefined) {
-    keeper = await Keeper.start(workspace, keepMs)
+    keeper = await Keeper.start(workspace, keepMs, logFile)
     cleanup.defer(() => keeper?.end())
   }
   const acquire = async <T>(acquiring: Promise<T>, release: (acquired: T) => unknown): Promise<T> => {
@@ -91,6 +95,7 @@ export async function prepareMachine(
   const listen = (name: string) => acquire(listenUnix(workspace.socket(name)), (listener) => listener.close())
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
+  const waitLimit = () => machine.waitLimit()
   const isTemplate = settings.memoryFile !== undefined
   const [
     qmp,
@@ -126,13 +131,13 @@ export async function prepareMachine(
     makeDisks(workspace, spec),
     makeVariables(workspace, spec, host),
     reservePorts(spec.forwards),
-    takeSerialLog(workspace, settings.frozen),
+    takeSerialLog(logFile, settings.frozen),
     isTemplate ? listen('state.sock') : undefined,
     planTpm(workspace, spec, host, keeper === undefined),
     Promise.all(
       spec.ports.map(async ({ name }, index) => ({
         listener: await listen(`port${index}.sock`),
-        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host) }),
+        port: new GuestPort(name, { defaultWaitMs: defaultWaitMs(host), waitLimit }),
       })),
     ),
     acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
@@ -145,6 +150,7 @@ export async function prepareMachine(
   const machine: Machine = {
     id: randomBytes(4).toString('hex'),
     spec,
+    waitLimit: currentWaitLimit(),
     startedFrom: settings.startedFrom,
     isTemplate,
     stateListener,
@@ -156,7 +162,9 @@ export async function prepareMachine(
     guestPorts,
     serial: new SerialConsole({
       logPath: workspace.path('serial.log'),
+      logFile,
       defaultTimeout: defaultWaitMs(host),
+      waitLimit,
       printedBefore: serialLog,
     }),
     transcripts: { qmp: new Transcript(), commands: new Transcript() },
@@ -348,11 +356,11 @@ async function planTpm(
 
 /** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */
 async function takeSerialLog(
-  workspace: Workspace,
+  logFile: ConsoleLogFile,
   frozen: FrozenMachine | undefined,
 ): Promise<Buffer | undefined> {
   if (frozen === undefined) return undefined
   const printed = await readFile(frozen.serialLog)
-  await workspace.write('serial.log', printed)
+  logFile.write(printed)
   return printed
 }

@@ -1,6 +1,7 @@
 import { raceSignal, withDeadline } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
+import { boundWait, type WaitLimit } from '../common/wait-limit.js'
 import { type VMError, vmError } from '../errors.js'
 import { BootHistory } from './boot-history.js'
 import { isLater, STAGE_ROWS, STAGES, type Stage, stageHint } from './boot-stages.js'
@@ -24,6 +25,8 @@ export interface StartWait {
   /** Which stages the guest goes through until it is ready. */
   readonly lastStage: Stage
   readonly signal: AbortSignal | undefined
+  /** Ends the start before its test. */
+  readonly limit: WaitLimit
 }
 
 /**
@@ -62,10 +65,13 @@ export async function waitUntilReady<T>(
     clock.restart()
     if (session.guestResets > RESETS_ALLOWED) stalled.reject(rebootLoop(machine, session))
   })
-  const overall = machine.spec.timeouts.startMs ?? Number.POSITIVE_INFINITY
-  const onTimeout = () => stageTimeout(wait, { afterMs: performance.now() - startedAt, pace, why: 'time' })
+  const { timeoutMs, hint } = boundWait(machine.spec.timeouts.startMs ?? Number.POSITIVE_INFINITY, wait.limit)
+  const onTimeout = () => {
+    const error = stageTimeout(wait, { afterMs: performance.now() - startedAt, pace, why: 'time' })
+    return hint === undefined ? error : error.withHint(hint)
+  }
   try {
-    const result = await withDeadline({ timeoutMs: overall, signal: wait.signal, onTimeout }, (signal) => {
+    const result = await withDeadline({ timeoutMs, signal: wait.signal, onTimeout }, (signal) => {
       const either = AbortSignal.any([signal, controller.signal])
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })

@@ -18,8 +18,10 @@ import {
 const KEEPER_MS = 5000
 const RECORD_MOST_BYTES = 64 * 1024
 
-/** The socket on which the QEMU of a kept guest serves its serial console, to one at a time. */
+/** The socket on which the keeper of a kept guest serves its serial console, to one terminal at a time. */
 export const TTY_SOCKET = 'tty.sock'
+/** The socket of the keeper to which the QEMU of a kept guest connects its serial console. */
+export const KEPT_CONSOLE_SOCKET = 'kept.sock'
 
 /** What is noted of a guest that was left running. */
 export interface KeptRecord {

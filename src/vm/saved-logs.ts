@@ -89,9 +89,11 @@ async function haveWritten(
   }
 }
 
-/** The log on disk is whole; where it has been removed already, what this process still has of it will do. */
+/** The log on disk is complete; where it is not (a full disk) or has been removed, what this process still has of it is saved. */
 async function copySerialLog(machine: Machine, path: string, redaction: Redaction): Promise<void> {
   try {
+    const { logFailure } = machine.serial
+    if (logFailure !== undefined) throw logFailure
     const log = await machine.workspace.open('serial.log')
     await pipeline(log.createReadStream(), redaction.stream(), createWriteStream(path))
   } catch {

@@ -61,11 +61,6 @@ async function saveScreen(qmp: QmpClient, path: string, timeoutMs: number): Prom
   }
 }
 
-/** How big a picture is, pixels (PNG specification, 11.2.2: the first chunk). */
-export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
-  return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
-}
-
 /** Saves the guest's memory as an ELF core, for crash(8) and gdb(1). The guest stands still meanwhile. */
 export async function dumpMemory(qmp: QmpClient, path: string, memoryBytes: number): Promise<void> {
   const timeoutMs = Math.max(1, memoryBytes / 1024 ** 3) * DUMP_MS_PER_GIB

@@ -25,6 +25,8 @@ export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
  * busy host that takes longer, but nothing is printed in between.
  */
 const ONE_RESET_MS = { printing: 250, silent: 1000 } as const
+/** How long the rest of the console may take to arrive after QEMU has ended, milliseconds: a busy host may hold this process up. */
+const CONSOLE_REST_MS = 5000
 /** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
 const END_NOTICED_MS = 500
 
@@ -77,7 +79,9 @@ export class Session {
       if (event.data.nospace === true) watch.fail(overlayFull())
     })
     const killsBefore = readOomKills()
+    // Events count in their order: what the guest printed, it printed before its QEMU ended.
     this.ended = process.exited.then(async (exit) => {
+      await serial.drain(CONSOLE_REST_MS)
       const isKilled = exit.signal === 'SIGKILL' && !this.#isStopping
       // Before anybody is told of the end, so that all get the same error.
       const killer = isKilled ? explainKill(await killsBefore, await readOomKills()) : undefined
@@ -138,7 +142,7 @@ export class Session {
       })
       cleanup.defer(() => qmp.close())
       const session = new Session(qemu, qmp, watch, machine)
-      void qemu.exited.then(watch.follow(serial))
+      watch.follow(serial)
       serial.attach(serialSocket)
       agent.attach(agentSocket)
       resident.attach(residentSocket)
@@ -195,9 +199,15 @@ export class Session {
         ? 'guest-shutdown'
         : 'qemu-died'
     this.endReason = reason
+    this.watch.finish()
     const isExpected = reason === 'guest-shutdown' && this.#isShutdownAsked
-    this.watch.fail(endError(isExpected ? 'stopped' : reason, exit, killer))
+    this.watch.fail(this.#endError(isExpected ? 'stopped' : reason, exit, killer))
     return { reason, exit }
+  }
+
+  #endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined): VMError {
+    if (reason === 'guest-shutdown') return this.watch.isReady ? poweredOff() : poweredOffEarly()
+    return reason === 'stopped' ? switchedOff() : qemuDied(exit, killer)
   }
 }
 
@@ -209,15 +219,23 @@ function overlayFull() {
   })
 }
 
+function poweredOff() {
+  return vmError('GUEST_STOPPED', {
+    summary: 'The guest powered itself off.',
+    hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
+  })
+}
+
+/** The caller has no `vm` yet: the hint may not speak of one. */
+function poweredOffEarly() {
+  return vmError('GUEST_STOPPED', {
+    summary: 'The guest powered itself off before it was ready.',
+    hint: 'See on the serial console why it did. If that is what the test expects, let the option `ready` match what it prints before that.',
+  })
+}
+
 /** @param killer who killed QEMU, where a signal did that no process can handle */
-function endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined) {
-  if (reason === 'guest-shutdown') {
-    return vmError('GUEST_STOPPED', {
-      summary: 'The guest powered itself off.',
-      hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
-    })
-  }
-  if (reason === 'stopped') return switchedOff()
+function qemuDied(exit: QemuExit, killer: string | undefined) {
   if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   return vmError('QEMU_DIED', {
     summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,

@@ -7,6 +7,7 @@ import type { DownloadOptions, TransferOptions } from '../channel/ssh/transfer.j
 import { abortsWithin, raceSignal } from '../common/deadline.js'
 import { resolveDuration } from '../common/resolve-duration.js'
 import { quoteWord } from '../common/shell-quote.js'
+import type { WaitLimit } from '../common/wait-limit.js'
 import { VMError, vmError } from '../errors.js'
 import type { Netboot } from '../net/netboot-server.js'
 import type { QemuCommand } from '../qemu/command.js'
@@ -18,6 +19,7 @@ import { defaultWaitMs } from './checks/wait-until.js'
 import { commandLineByHand } from './command-line.js'
 import { addEvidence } from './diagnostics.js'
 import { Mouse } from './display/mouse.js'
+import { readPngSize } from './display/picture.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import { noteGuest } from './guest-of.js'
 import type { StageTime } from './guest-watch.js'
@@ -39,7 +41,7 @@ import {
 } from './plug/running-changes.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from './power.js'
 import { type SaveOptions, saveLogs } from './saved-logs.js'
-import { readPngSize, readScreenshot } from './screenshot.js'
+import { readScreenshot } from './screenshot.js'
 import type { PowerOffReason, Session } from './session.js'
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { logCommand } from './transcript.js'
@@ -157,6 +159,11 @@ export class VM {
   /** How much longer things take here than on a host with KVM, 1 and more: by that default limits are stretched. */
   get timeFactor(): number {
     return this.#machine.host.timeFactor
+  }
+
+  /** Limit of the waits for this guest: they end before its test does. Internal. */
+  get waitLimit(): WaitLimit {
+    return this.#machine.waitLimit
   }
 
   /** By what commands that are not the author's own, as those of checks, are run in the guest. */
@@ -510,7 +517,8 @@ export class VM {
    * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when it has no balloon.
    */
   async balloon(size: MemorySize, { timeout }: BalloonOptions = {}): Promise<number> {
-    const timeoutMs = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
+    const longest = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
+    const timeoutMs = Math.min(longest, this.waitLimit())
     return setBalloon(this.qmp, this.#machine, size, { timeoutMs, signal: this.lost })
   }
 

@@ -2,6 +2,7 @@ import type { CommandResult } from '../channel/command-result.js'
 import type { SerialMark, SerialMatch } from '../channel/serial/serial-console.js'
 import type { Duration } from '../common/duration.js'
 import { resolveDuration } from '../common/resolve-duration.js'
+import { boundWait } from '../common/wait-limit.js'
 import type { Check } from './checks/check.js'
 import { allOf, anyOf, type CheckLike, toCheck } from './checks/combined.js'
 import { commandFailsWith, commandPrints } from './checks/command.js'
@@ -18,7 +19,10 @@ import type { PowerOffReason } from './session.js'
 import type { VM } from './vm.js'
 
 export interface WaitForOptions {
-  /** @default 30 s, and more where things take more than three times as long as with KVM */
+  /**
+   * How long to wait. In Vitest, every wait ends before its test does.
+   * @default '30s', on a slow host up to two minutes
+   */
   readonly timeout?: Duration | undefined
   /** The first pause between two looks at the guest; each is longer than the one before, up to a second. @default 50 ms */
   readonly interval?: Duration | undefined
@@ -132,8 +136,11 @@ export class WaitFor {
   }
 
   #until<T>(check: Check<T>, { timeout, interval, signal }: WaitForOptions) {
+    const longest = resolveDuration('timeout', timeout) ?? defaultWaitMs(this.#vm)
+    const { timeoutMs, hint } = boundWait(longest, this.#vm.waitLimit)
     return waitUntil(this.#vm, check, {
-      timeoutMs: resolveDuration('timeout', timeout) ?? defaultWaitMs(this.#vm),
+      timeoutMs,
+      timeoutHint: hint,
       intervalMs: resolveDuration('interval', interval),
       signal,
     })

@@ -2,6 +2,7 @@ import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { formatDuration } from '../common/duration.js'
+import { currentWaitLimit } from '../common/wait-limit.js'
 import { VMError } from '../errors.js'
 import { hashInputs } from '../image/cache.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
@@ -50,6 +51,7 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
   if (ready !== undefined) {
     const { startedFrom } = ready.machine
     ready.machine.log = log
+    ready.machine.waitLimit = currentWaitLimit()
     ready.machine.translated = order.settings.translated ?? []
     ready.machine.notCarriedOver = order.settings.notCarriedOver ?? []
     if (startedFrom.kind !== 'cold')

@@ -4,6 +4,7 @@ import type { Lease } from '../budget/lease.js'
 import { enterHeldUp } from '../budget/take-lease.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { giveTo } from '../common/host-user.js'
+import { withWaitLimit } from '../common/wait-limit.js'
 import { VMError } from '../errors.js'
 import { nameEntry, openCacheEntry } from '../image/cache.js'
 import { hashFile } from '../image/entry-manifest.js'
@@ -166,16 +167,19 @@ async function buildTemplate(
     await appendFile(memoryFile, '') // QEMU gives it its size, and may make no file here
     await giveTo(user, memoryFile, 0o600)
   }
-  const guest = await bootMachine(
-    {
-      ...spec,
-      name: basename(spec.image?.name ?? spec.name),
-      forwards: spec.forwards.slice(0, 1),
-      network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
-    },
-    host,
-    { ...settings, keepMs: undefined, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
-  )
+  const boot = () =>
+    bootMachine(
+      {
+        ...spec,
+        name: basename(spec.image?.name ?? spec.name),
+        forwards: spec.forwards.slice(0, 1),
+        network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
+      },
+      host,
+      { ...settings, keepMs: undefined, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
+    )
+  // It is no test's guest: the signal of who waits for it ends it.
+  const guest = await withWaitLimit(() => Number.POSITIVE_INFINITY, boot)
   await using vm = guest.vm
   if (parent !== undefined) await steps.at(-1)?.run(vm)
   try {

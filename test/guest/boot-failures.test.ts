@@ -9,11 +9,14 @@ import { debianInitrd } from '../support/debian-initrd.js'
 import { failureOf } from '../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
+import { stallOncePrinting } from '../support/stall.js'
 
 /** What a guest without SSH is waited for by. */
 const NEVER = { ready: /never printed/, ssh: false } as const
 /** Above what each of these takes on two busy processors without KVM, and far below what a start may take in all. */
 const SOON_MS = 60_000
+/** Longer than it takes from what a guest prints last to the end of its QEMU. */
+const STALL_MS = 700
 
 /** The evidence of that name, or an empty text. */
 function evidence(error: VMError, label: string): string {
@@ -186,8 +189,31 @@ describe('the init', () => {
     const guest = await brokenGuest(tmpdir, [act('powerOff')])
     const error = await launchFailure({ ...guest, ...NEVER, tmpdir })
     expect(error.code).toBe('GUEST_STOPPED')
-    expect(error.message).toContain('The guest powered itself off.')
+    expect(error.message).toContain('The guest powered itself off before it was ready.')
+    expect(error.hint).toMatch(/^See on the serial console why it did\./)
+    expect(error.hint).not.toContain('vm.')
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
+  })
+
+  test('that prints what `ready` waits for and powers off at once is ready', async () => {
+    const lines = Array.from({ length: 40 }, (_, index) => print(`line ${index}`))
+    const tmpdir = ownTmpdir()
+    const guest = await brokenGuest(tmpdir, [...lines, print('all done'), act('powerOff')])
+    const stop = stallOncePrinting(tmpdir, STALL_MS)
+    const launch = launchVM({ log: () => {}, tmpdir, ...guest, ready: /^all done$/, ssh: false })
+    await using vm = await launch.finally(stop)
+    expect(await vm.wait()).toMatchObject({ reason: 'guest-shutdown' })
+    await vm.serial.waitFor('reboot: Power down', { timeout: '1s' })
+  })
+
+  test('that panics and is reset at once fails by its panic, not by its end', async () => {
+    const tmpdir = ownTmpdir()
+    const guest = await brokenGuest(tmpdir, [])
+    const append = 'console=ttyS0 quiet panic=-1'
+    const stop = stallOncePrinting(tmpdir, STALL_MS)
+    const launch = launchFailure({ tmpdir, ...guest, append, qemuArgs: ['-no-reboot'], ...NEVER })
+    const error = await launch.finally(stop)
+    expect(error.code).toBe('GUEST_PANICKED')
   })
 
   test('that reboots again and again is told from one that is slow', async () => {

@@ -75,7 +75,7 @@ describe('a guest that', () => {
     )
     expect(code).toBe('AGENT_FAILED')
     expect(message).toContain(
-      'the guest agent sent what is not of its protocol\n  Got:      a line without an end',
+      'the guest agent sent what is not of its protocol\n  Got:      a line that is longer than any answer',
     )
   })
 

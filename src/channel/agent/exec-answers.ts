@@ -48,6 +48,10 @@ export function readExecStatus(answer: unknown): ExecStatus {
   throw malformed(`an answer to guest-exec-status that is ${describe(answer)}`)
 }
 
+const SHOWN_CHARS = 200
+
 function describe(answer: unknown): string {
-  return (JSON.stringify(answer) ?? String(answer)).slice(0, 200)
+  // A text may have megabytes.
+  const cut = (_: string, value: unknown) => (typeof value === 'string' ? value.slice(0, SHOWN_CHARS) : value)
+  return (JSON.stringify(answer, cut) ?? String(answer)).slice(0, SHOWN_CHARS)
 }

@@ -8,7 +8,7 @@ import { formatDuration } from '../../common/duration.js'
 import { Turns } from '../../common/turns.js'
 import { vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, settleCommand } from '../command-result.js'
-import { parseObject, readLines } from '../json-lines.js'
+import { MAX_LINE_CHARS, MAX_OUTPUT_LINE_CHARS, parseObject, readLines } from '../json-lines.js'
 import { runByAgent } from './agent-exec.js'
 
 export interface AgentWait {
@@ -23,6 +23,8 @@ interface AgentMessage {
 }
 
 interface Pending {
+  /** How long the line of the answer may be. */
+  readonly maxChars: number
   readonly onMessage: (message: AgentMessage) => void
   readonly reject: (error: unknown) => void
 }
@@ -30,6 +32,8 @@ interface Pending {
 const DEFAULT_TIMEOUT_MS = 10_000
 /** How often a silent agent is greeted again: what was sent before the guest had its port may be lost. */
 const SYNC_INTERVAL_MS = 250
+/** The commands whose answers hold the output of a command, or a part of a file. No other answer needs a long line. */
+const LONG_ANSWERS: readonly string[] = ['guest-exec-status', 'guest-file-read']
 /** An agent that was greeted again and again answers each greeting in the end; more than that is a flood. */
 const MANY_STRAYS = 1000
 /** How long an agent that is to end its guest may take to say that it cannot. */
@@ -57,15 +61,21 @@ export class GuestAgent {
       if (this.#socket === socket) this.close()
     })
     const onLine = (line: string) => {
+      if (this.#pending === undefined) {
+        this.#strays++ // not worth parsing
+        return
+      }
       // An answer to a sync comes behind a byte 0xFF, which decodes to U+FFFD.
       const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
-      if (message === undefined || this.#pending === undefined) this.#strays++
+      if (message === undefined) this.#strays++
       else this.#pending.onMessage(message)
     }
-    readLines(socket, onLine, () => {
-      this.#pending?.reject(malformed('a line without an end'))
-      this.close()
-    })
+    const onTooLong = () => {
+      this.#strays++
+      this.#isSynced = false // the rest of the line may come after the next command
+      this.#pending?.reject(malformed('a line that is longer than any answer'))
+    }
+    readLines(socket, { onLine, onTooLong, maxChars: () => this.#pending?.maxChars ?? MAX_LINE_CHARS })
   }
 
   /** Aborts when the guest is reset: the processes that its agent has started are gone, and their ids mean others. */
@@ -101,7 +111,9 @@ export class GuestAgent {
    */
   execute(command: string, args?: object, options: AgentWait = {}): Promise<unknown> {
     return this.#inTurn(command, options, async (signal) => {
-      const message = await this.#ask({ execute: command, ...(args && { arguments: args }) }, signal)
+      const request = { execute: command, ...(args && { arguments: args }) }
+      const maxChars = LONG_ANSWERS.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
+      const message = await this.#ask(request, signal, { maxChars })
       if (message.error !== undefined) throw refused(command, message.error)
       if (!('return' in message)) throw malformed(`an answer to ${command} without a result`)
       return message.return
@@ -190,7 +202,11 @@ export class GuestAgent {
   #ask(
     request: object,
     signal: AbortSignal,
-    options: { readonly prefix?: Buffer; readonly accept?: (message: AgentMessage) => boolean } = {},
+    options: {
+      readonly prefix?: Buffer
+      readonly accept?: (message: AgentMessage) => boolean
+      readonly maxChars?: number
+    } = {},
   ): Promise<AgentMessage> {
     const socket = this.#socket
     if (socket === undefined) throw unavailable('no connection to it')
@@ -203,7 +219,8 @@ export class GuestAgent {
       this.#isSynced = false
       answer.reject(signal.reason)
     }
-    const pending: Pending = { onMessage, reject: answer.reject }
+    const { maxChars = MAX_LINE_CHARS } = options
+    const pending: Pending = { onMessage, reject: answer.reject, maxChars }
     this.#pending = pending
     signal.addEventListener('abort', onAbort, { once: true })
     if (options.prefix !== undefined) socket.write(options.prefix)

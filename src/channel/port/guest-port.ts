@@ -2,14 +2,23 @@ import type { Socket } from 'node:net'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 
 /** How long to wait for what comes from a port. */
 export interface PortWait {
-  /** How long. @default 30 s, stretched on a slow host */
+  /** How long. In Vitest, every wait ends before its test does. @default '30s', on a slow host up to two minutes */
   readonly timeout?: Duration
   /** Ends the wait early. @default none */
   readonly signal?: AbortSignal
+  /** Where to look from: a mark, the first byte, or only what comes from now on. @default 'start' */
+  readonly from?: PortMark | 'start' | 'now'
+}
+
+/** A position in what a guest writes to a port, from {@link GuestPort.mark}. */
+export interface PortMark {
+  /** Bytes before it, over all power-ons. */
+  readonly offset: number
 }
 
 /** What is kept of what came: the newest bytes. */
@@ -19,13 +28,17 @@ const KEPT_BYTES = 8 * 1024 ** 2
 export class GuestPort {
   readonly name: string
   readonly #defaultWaitMs: number
+  readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
   #received = Buffer.alloc(0)
+  /** Bytes that came in all, those that are not kept any more included. */
+  #receivedBytes = 0
   #awaited = new Set<Deferred<void>>()
 
-  constructor(name: string, { defaultWaitMs }: { readonly defaultWaitMs: number }) {
+  constructor(name: string, options: { readonly defaultWaitMs: number; readonly waitLimit?: WaitLimit }) {
     this.name = name
-    this.#defaultWaitMs = defaultWaitMs
+    this.#defaultWaitMs = options.defaultWaitMs
+    this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
   }
 
   /** Talks over a connection of QEMU's, in place of the one before. Internal. */
@@ -34,6 +47,7 @@ export class GuestPort {
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes: Buffer) => {
+      this.#receivedBytes += bytes.length
       this.#received = Buffer.concat([this.#received, bytes]).subarray(-KEPT_BYTES)
       for (const waiter of this.#awaited) waiter.resolve()
     })
@@ -55,6 +69,17 @@ export class GuestPort {
     return this.#received.toString()
   }
 
+  /** Returns the position after everything that has come so far. */
+  mark(): PortMark {
+    return { offset: this.#receivedBytes }
+  }
+
+  /** Returns what the guest has written since a mark, as text. */
+  since(mark: PortMark): string {
+    const keptFrom = this.#receivedBytes - this.#received.length
+    return this.#received.toString('utf8', Math.max(0, mark.offset - keptFrom))
+  }
+
   /**
    * Writes to the guest. Resolves when QEMU has the bytes.
    * @throws {UsageError} VM_NOT_RUNNING when the guest is switched off.
@@ -74,17 +99,25 @@ export class GuestPort {
   }
 
   /**
-   * Waits until what the guest has written holds a text, or matches a pattern. What came before counts too.
-   * @throws {GuestError} WAIT_TIMEOUT with what came in its place.
+   * Waits until what the guest has written contains a text, or matches a pattern: from the first byte on, unless `from` says
+   * otherwise.
+   * @throws {GuestError} WAIT_TIMEOUT with what came instead.
+   * @example
+   * const before = port.mark()
+   * await port.write('status\n')
+   * await port.waitFor(/^ok$/m, { from: before })
    */
-  async waitFor(pattern: string | RegExp, { timeout, signal }: PortWait = {}): Promise<string> {
-    const timeoutMs =
+  async waitFor(pattern: string | RegExp, options: PortWait = {}): Promise<string> {
+    const { timeout, signal, from = 'start' } = options
+    const longest =
       timeout === undefined ? this.#defaultWaitMs : (parseDuration(timeout) ?? this.#defaultWaitMs)
-    const onTimeout = () => this.#missed(pattern, timeoutMs)
-    return withDeadline({ timeoutMs, signal, onTimeout }, async (over) => {
+    const wait = boundWait(longest, this.#waitLimit)
+    const mark = from === 'start' ? { offset: 0 } : from === 'now' ? this.mark() : from
+    const onTimeout = () => this.#missed(pattern, mark, wait)
+    return withDeadline({ timeoutMs: wait.timeoutMs, signal, onTimeout }, async (over) => {
       for (;;) {
         over.throwIfAborted()
-        const found = find(this.text, pattern)
+        const found = find(this.since(mark), pattern)
         if (found !== undefined) return found
         const waiter = createDeferred<void>()
         this.#awaited.add(waiter)
@@ -93,12 +126,13 @@ export class GuestPort {
     })
   }
 
-  #missed(pattern: string | RegExp, timeoutMs: number) {
+  #missed(pattern: string | RegExp, mark: PortMark, { timeoutMs, hint }: BoundWait) {
     for (const waiter of this.#awaited) waiter.resolve()
+    const text = this.since(mark)
     return vmError('WAIT_TIMEOUT', {
       summary: `${typeof pattern === 'string' ? JSON.stringify(pattern) : pattern} did not come from the port '${this.name}' within ${formatDuration(timeoutMs)}.`,
-      got: this.#received.length === 0 ? 'nothing' : JSON.stringify(this.text.slice(-200)),
-      hint: 'does the guest write to the device of this port?',
+      got: text === '' ? 'nothing' : JSON.stringify(text.slice(-200)),
+      hint: hint ?? 'does the guest write to the device of this port?',
     })
   }
 }

@@ -28,6 +28,8 @@ interface Pending extends Deferred<unknown> {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
+/** Above what `human-monitor-command` prints for all of a machine's memory map; `query-qmp-schema` takes 0.3 Mi. */
+const MAX_ANSWER_CHARS = 4 * 1024 * 1024
 
 /** A connection to one QEMU's monitor. Commands may run at the same time; their order of sending is kept. */
 export class QmpClient {
@@ -68,9 +70,9 @@ export class QmpClient {
     }
     socket.on('error', lose).on('close', () => lose())
     if (socket.destroyed) lose()
-    const onEndless = () => {
-      greeted.reject(noGreeting('a line without an end'))
-      client?.close('QEMU sent a line without an end')
+    const onTooLong = () => {
+      greeted.reject(noGreeting('a line that is longer than any answer'))
+      client?.close('QEMU sent a line that is longer than any answer')
     }
     const onLine = (line: string) => {
       log?.('received', line)
@@ -81,7 +83,7 @@ export class QmpClient {
       client = new QmpClient(socket, { version: { ...version }, capabilities }, log)
       greeted.resolve(client)
     }
-    readLines(socket, onLine, onEndless)
+    readLines(socket, { onLine, onTooLong, maxChars: () => MAX_ANSWER_CHARS })
     const onTimeout = () => noGreeting(`nothing for ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {

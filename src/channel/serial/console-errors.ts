@@ -1,4 +1,5 @@
 import { formatDuration } from '../../common/duration.js'
+import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 import type { SerialLog } from './serial-log.js'
 
@@ -8,7 +9,7 @@ export function patternTimeout(
   log: SerialLog,
   logPath: string | undefined,
   pattern: string | RegExp,
-  timeoutMs: number,
+  { timeoutMs, hint }: BoundWait,
 ): Error {
   const { silentMs } = log
   return vmError('SERIAL_TIMEOUT', {
@@ -22,7 +23,7 @@ export function patternTimeout(
       { label: 'Last lines of the serial console', text: log.tail(EVIDENCE_LINES).join('\n') },
       { label: 'Whole log', text: logPath ?? '' },
     ],
-    hint: hintFor(silentMs, timeoutMs),
+    hint: hint ?? hintFor(silentMs, timeoutMs),
   })
 }
 

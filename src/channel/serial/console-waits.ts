@@ -62,6 +62,11 @@ export class ConsoleWaits {
     this.#timer ??= setImmediate(() => this.#look())
   }
 
+  /** Looks at once, without a rest: nothing more comes that another look would cost time for. */
+  lookNow(): void {
+    if (this.#waiters.size > 0) this.#look()
+  }
+
   /** Ends all waits, and every later one for what has not come already, until {@link resume}. */
   interrupt(reason: Error): void {
     this.#interruptedBy = reason

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../../common/deadline.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 import type { ConsoleWaits } from './console-waits.js'
 import type { SerialLog } from './serial-log.js'
@@ -21,6 +22,8 @@ export interface LoginConsole {
   readonly log: SerialLog
   readonly waits: ConsoleWaits
   type(text: string): Promise<void>
+  /** Ends a wait before its test. */
+  bound(longestMs: number): BoundWait
 }
 
 /** What the `login` of util-linux and of busybox and PAM's modules say. */
@@ -50,14 +53,15 @@ export interface LoginOutcome {
 
 /** Answers the prompts of `login`. See `SerialConsole.login()`. */
 export async function logIn(console: LoginConsole, options: SerialLogin): Promise<LoginOutcome> {
-  const timeoutMs = parseDuration(options.timeout ?? '60s')
+  const longest = parseDuration(options.timeout ?? '60s')
   const { user, password, prompt = SHELL_PROMPT } = options
-  if (timeoutMs === undefined || !isAnswer(user) || (password !== undefined && !isAnswer(password, 0)))
+  if (longest === undefined || !isAnswer(user) || (password !== undefined && !isAnswer(password, 0)))
     throw unusable(options)
   const begun = console.log.plain.end
   let waitingFor = 'a login prompt'
-  const onTimeout = () => timedOut(console.log, waitingFor, timeoutMs)
-  return withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
+  const wait = console.bound(longest)
+  const onTimeout = () => timedOut(console.log, waitingFor, wait)
+  return withDeadline({ timeoutMs: wait.timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
     const found = await findPrompt(console, prompt, signal)
     if (found.kind === 'shell') {
       if (found.user === user) return { wasLoggedIn: true }
@@ -190,14 +194,16 @@ function otherUser(log: SerialLog, user: string, found: string): Error {
   })
 }
 
-function timedOut(log: SerialLog, waitingFor: string, timeoutMs: number): Error {
+function timedOut(log: SerialLog, waitingFor: string, { timeoutMs, hint }: BoundWait): Error {
   const lastLine = log.lineAt(log.plain.end)
   return vmError('SERIAL_TIMEOUT', {
     summary: `serial.login() was not done within ${formatDuration(timeoutMs)}`,
     expected: waitingFor,
     got: JSON.stringify(lastLine),
     evidence: [{ label: 'Last lines of the serial console', text: log.tail(30).join('\n') }],
-    hint: 'Let the guest run a getty on its serial port; a shell whose prompt ends otherwise needs `prompt`.',
+    hint:
+      hint ??
+      'Let the guest run a getty on its serial port; a shell whose prompt ends otherwise needs `prompt`.',
   })
 }
 

@@ -1,14 +1,17 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
+import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { notConnected, patternTimeout, unusable } from './console-errors.js'
+import type { ConsoleLogFile } from './console-log-file.js'
 import { ConsoleWaits } from './console-waits.js'
 import { encodeKey, type SerialKey } from './keys.js'
 import { type LoginOutcome, logIn, type SerialLogin } from './login.js'
 import { type FoundPattern, PatternScan } from './pattern-scan.js'
 import { ScreenTerminal } from './screen-terminal.js'
 import { SerialLog } from './serial-log.js'
-import { checkSize, type ScreenOptions, SerialScreen } from './serial-screen.js'
+import { checkSize, requireAwait, type ScreenOptions, SerialScreen } from './serial-screen.js'
 
 /** A position in the console's output, from {@link SerialConsole.mark} or the end of a match. */
 export interface SerialMark {
@@ -29,8 +32,8 @@ export interface SerialMatch {
 
 export interface SerialWait {
   /**
-   * How long to wait at most. The default is longer on a host where things take more than three times as long as with KVM.
-   * @default '30s'
+   * How long to wait at most. In Vitest, every wait ends before its test does.
+   * @default '30s', on a slow host up to two minutes
    */
   readonly timeout?: Duration
   /**
@@ -43,14 +46,18 @@ export interface SerialWait {
 }
 
 export interface SerialConsoleOptions {
-  /** QEMU's own log of the console: whole, while this process keeps the last {@link maxTextChars} characters. */
+  /** Path of the log file: complete, while this process keeps the last {@link maxTextChars} characters. */
   readonly logPath?: string
+  /** Log file to which everything that comes is appended. @default none */
+  readonly logFile?: ConsoleLogFile | undefined
   /** What the guest had printed before it came to be read here. @default nothing */
   readonly printedBefore?: Uint8Array | undefined
   /** @default 16 Mi characters */
   readonly maxTextChars?: number
   /** @default '30s' */
   readonly defaultTimeout?: Duration
+  /** How long a wait may take to end before its test. @default no limit */
+  readonly waitLimit?: WaitLimit
 }
 
 export interface TypeOptions {
@@ -73,14 +80,19 @@ const AFTER_ESCAPE_MS = 150
 export class SerialConsole implements AsyncIterable<string> {
   readonly logPath: string | undefined
   readonly #log: SerialLog
+  readonly #logFile: ConsoleLogFile | undefined
   readonly #waits = new ConsoleWaits()
   readonly #defaultTimeout: Duration
+  readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
+  #drained: Promise<void> = Promise.resolve()
   #terminal: Promise<ScreenTerminal> | undefined
 
   constructor(options: SerialConsoleOptions = {}) {
     this.logPath = options.logPath
+    this.#logFile = options.logFile
     this.#defaultTimeout = options.defaultTimeout ?? DEFAULT_TIMEOUT
+    this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
     this.#log = new SerialLog(options.maxTextChars ?? DEFAULT_MAX_CHARS)
     if (options.printedBefore !== undefined) this.#log.restore(options.printedBefore)
     this.#log.onText(() => this.#waits.lookSoon())
@@ -93,11 +105,35 @@ export class SerialConsole implements AsyncIterable<string> {
     void this.#terminal?.then((terminal) => terminal.push('\x18\x1bc'))
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
-    socket.on('data', (bytes) => reader.push(bytes))
+    socket.on('data', (bytes) => {
+      this.#logFile?.write(bytes)
+      reader.push(bytes)
+    })
+    const drained = createDeferred<void>()
+    this.#drained = drained.promise
     socket.on('close', () => {
       reader.end()
       if (this.#socket === socket) this.#socket = undefined
+      drained.resolve()
     })
+  }
+
+  /**
+   * Resolves when QEMU has closed its connection, everything from it has been read, and waits that it fulfills have
+   * resolved. Gives up after `timeoutMs`.
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    const limit = createDeferred<void>()
+    const timer = setTimeout(limit.resolve, timeoutMs)
+    await Promise.race([this.#drained, limit.promise])
+    clearTimeout(timer)
+    this.#waits.lookNow()
+    await new Promise(setImmediate) // what awaits such a wait goes on first
+  }
+
+  /** Why the log file ends early, as on a full disk; undefined while it is complete. */
+  get logFailure(): Error | undefined {
+    return this.#logFile?.failure
   }
 
   /** Everything as it came, escape sequences included: the last 16 Mi characters; the whole is in `logPath`. */
@@ -145,15 +181,17 @@ export class SerialConsole implements AsyncIterable<string> {
    */
   async waitFor(pattern: string | RegExp, options: SerialWait = {}): Promise<SerialMatch> {
     const timeout = options.timeout ?? this.#defaultTimeout
-    const timeoutMs = parseDuration(timeout)
-    if (timeoutMs === undefined)
+    const longest = parseDuration(timeout)
+    if (longest === undefined)
       throw unusable('serial.waitFor', 'timeout', timeout, "a duration, as '30s' or 500")
     if (pattern === '')
       throw unusable('serial.waitFor', 'pattern', pattern, 'a text that is not empty, or a RegExp')
     const { from = 'start' } = options
     const offset = from === 'start' ? 0 : from === 'now' ? this.#log.plain.end : from.offset
     const scan = new PatternScan(this.#log.plain, pattern, offset)
-    const onTimeout = () => patternTimeout(this.#log, this.logPath, pattern, timeoutMs)
+    const wait = this.#bound(longest)
+    const onTimeout = () => patternTimeout(this.#log, this.logPath, pattern, wait)
+    const { timeoutMs } = wait
     const found = this.#waits.until(() => scan.next(), { timeoutMs, signal: options.signal, onTimeout })
     return this.#toMatch(await found)
   }
@@ -224,7 +262,8 @@ export class SerialConsole implements AsyncIterable<string> {
    */
   login(options: SerialLogin): Promise<LoginOutcome> {
     const type = (text: string) => this.type(text)
-    return logIn({ log: this.#log, waits: this.#waits, type }, options)
+    const bound = (longestMs: number) => this.#bound(longestMs)
+    return logIn({ log: this.#log, waits: this.#waits, type, bound }, options)
   }
 
   /**
@@ -234,7 +273,11 @@ export class SerialConsole implements AsyncIterable<string> {
    * @throws {UsageError} INVALID_OPTIONS when no terminal has that size.
    * @example const screen = await vm.serial.screen()
    */
-  async screen(options: ScreenOptions = {}): Promise<SerialScreen> {
+  screen(options: ScreenOptions = {}): Promise<SerialScreen> {
+    return requireAwait(this.#openScreen(options))
+  }
+
+  async #openScreen(options: ScreenOptions): Promise<SerialScreen> {
     const { columns, rows, answers } = options
     if (columns !== undefined) checkSize('columns', columns)
     if (rows !== undefined) checkSize('rows', rows)
@@ -242,7 +285,8 @@ export class SerialConsole implements AsyncIterable<string> {
     await terminal.caughtUp()
     terminal.resize(columns ?? terminal.columns, rows ?? terminal.rows)
     terminal.isAnswering = answers ?? terminal.isAnswering
-    return new SerialScreen(terminal, this.#waits, this.#defaultTimeout)
+    const bound = (longestMs: number) => this.#bound(longestMs)
+    return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
   }
 
   /** Calls `listener` with each piece of raw text as it comes. Gives a function that ends it. */
@@ -296,6 +340,11 @@ export class SerialConsole implements AsyncIterable<string> {
     const { raw } = this.#log
     await terminal.replay(raw.slice(Math.max(raw.start, raw.end - REPLAY_CHARS)))
     return terminal
+  }
+
+  /** The harness itself waits without a timeout where a start is bound as a whole. */
+  #bound(longestMs: number): BoundWait {
+    return boundWait(longestMs, Number.isFinite(longestMs) ? this.#waitLimit : () => Number.POSITIVE_INFINITY)
   }
 
   #toMatch({ match, start, end }: FoundPattern): SerialMatch {

@@ -1,4 +1,5 @@
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 import { unusable } from './console-errors.js'
 import type { ConsoleWaits } from './console-waits.js'
@@ -20,9 +21,16 @@ export interface ScreenOptions {
 }
 
 export interface ScreenWait {
-  /** @default '30s' */
+  /** How long to wait at most. In Vitest, every wait ends before its test does. @default '30s', on a slow host up to two minutes */
   readonly timeout?: Duration
   readonly signal?: AbortSignal | undefined
+}
+
+/** How long the waits of a screen take. */
+export interface ScreenTimeouts {
+  readonly defaultTimeout: Duration
+  /** Ends a wait before its test. */
+  bound(longestMs: number): BoundWait
 }
 
 /** The terminal's library takes no fewer; more than a thousand is a mistake. */
@@ -35,12 +43,12 @@ const LIMITS = { columns: [2, 1000], rows: [1, 1000] } as const
 export class SerialScreen {
   readonly #terminal: ScreenTerminal
   readonly #waits: ConsoleWaits
-  readonly #defaultTimeout: Duration
+  readonly #timeouts: ScreenTimeouts
 
-  constructor(terminal: ScreenTerminal, waits: ConsoleWaits, defaultTimeout: Duration) {
+  constructor(terminal: ScreenTerminal, waits: ConsoleWaits, timeouts: ScreenTimeouts) {
     this.#terminal = terminal
     this.#waits = waits
-    this.#defaultTimeout = defaultTimeout
+    this.#timeouts = timeouts
   }
 
   /**
@@ -76,9 +84,9 @@ export class SerialScreen {
    * @example await screen.waitFor('Partition disks')
    */
   async waitFor(pattern: string | RegExp, options: ScreenWait = {}): Promise<RegExpExecArray> {
-    const timeout = options.timeout ?? this.#defaultTimeout
-    const timeoutMs = parseDuration(timeout)
-    if (timeoutMs === undefined)
+    const timeout = options.timeout ?? this.#timeouts.defaultTimeout
+    const longest = parseDuration(timeout)
+    if (longest === undefined)
       throw unusable('screen.waitFor', 'timeout', timeout, "a duration, as '30s' or 500")
     if (pattern === '')
       throw unusable('screen.waitFor', 'pattern', pattern, 'a text that is not empty, or a RegExp')
@@ -87,11 +95,12 @@ export class SerialScreen {
       regexp.lastIndex = 0
       return regexp.exec(this.text) ?? undefined
     }
-    const onTimeout = () => this.#timeoutError(pattern, timeoutMs)
-    return this.#waits.until(look, { timeoutMs, signal: options.signal, onTimeout })
+    const wait = this.#timeouts.bound(longest)
+    const onTimeout = () => this.#timeoutError(pattern, wait)
+    return this.#waits.until(look, { timeoutMs: wait.timeoutMs, signal: options.signal, onTimeout })
   }
 
-  #timeoutError(pattern: string | RegExp, timeoutMs: number): Error {
+  #timeoutError(pattern: string | RegExp, { timeoutMs, hint }: BoundWait): Error {
     const { text } = this
     const { row, column } = this.cursor
     return vmError('SERIAL_TIMEOUT', {
@@ -100,9 +109,10 @@ export class SerialScreen {
       got: text === '' ? 'an empty screen' : `the screen below, its cursor at row ${row}, column ${column}`,
       evidence: [{ label: `Screen, ${this.columns} x ${this.rows}`, text }],
       hint:
-        text === ''
+        hint ??
+        (text === ''
           ? 'Let the guest write to its serial port (kernel command line: console=ttyS0).'
-          : 'Compare the pattern with the screen: a text may be cut at the right edge, or have scrolled away.',
+          : 'Compare the pattern with the screen: a text may be cut at the right edge, or have scrolled away.'),
     })
   }
 }
@@ -121,4 +131,24 @@ export function checkSize(name: 'columns' | 'rows', size: number): number {
     got: String(size),
     hint: 'A usual terminal has 80 columns and 24 rows.',
   })
+}
+
+/** What a screen has, and a promise of one has not. */
+const MEMBERS = ['lines', 'text', 'cursor', 'columns', 'rows', 'waitFor'] as const satisfies Array<
+  keyof SerialScreen
+>
+
+/** Makes the use of a promise as the screen itself an error that says what is missing. */
+export function requireAwait(screen: Promise<SerialScreen>): Promise<SerialScreen> {
+  for (const name of MEMBERS) {
+    const get = () => {
+      throw vmError('INVALID_OPTIONS', {
+        summary: `serial.screen() was used without \`await\`: a promise has no \`${name}\`.`,
+        expected: 'the screen that the promise resolves to',
+        hint: 'Write `const screen = await vm.serial.screen()`.',
+      })
+    }
+    Object.defineProperty(screen, name, { get })
+  }
+  return screen
 }

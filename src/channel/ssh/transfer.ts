@@ -145,7 +145,7 @@ async function listItems(copy: Copy, item: Item): Promise<Item[]> {
   const items = [item]
   for await (const entry of copy.source.list(item.from)) {
     copy.signal.throwIfAborted()
-    if (!isName(entry.name)) throw new Error(`${JSON.stringify(entry.name)} is not the name of a file`)
+    if (!isFileName(entry.name)) throw new Error(`${JSON.stringify(entry.name)} is not the name of a file`)
     const child = {
       from: copy.source.join(item.from, entry.name),
       to: copy.target.join(item.to, entry.name),
@@ -156,8 +156,8 @@ async function listItems(copy: Copy, item: Item): Promise<Item[]> {
   return items
 }
 
-/** A name that is part of no path: what a guest calls its files must not lead anywhere else. */
-function isName(name: string): boolean {
+/** Whether a name is part of no path: what a guest calls its files must not lead anywhere else. */
+export function isFileName(name: string): boolean {
   return typeof name === 'string' && name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)
 }
 

@@ -11,12 +11,11 @@ export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
     '-mon',
     'chardev=qmp,mode=control',
     '-chardev',
-    joinOption('socket', {
-      id: 'serial0',
-      path: wiring.serialSocket,
-      logfile: wiring.serialLog,
-      logappend: 'on',
-    }),
+    joinOption('socket', { id: 'serial0', path: wiring.serialSocket }),
+    // Nothing is written by this: it names the run folder, by which `withvm ps` finds the files of a guest. The log itself
+    // is written by who reads the socket, since `logfile=` on a socket repeats bytes (see ConsoleLogFile).
+    '-chardev',
+    joinOption('null', { id: 'run-folder', logfile: wiring.serialLog, logappend: 'on' }),
     // The machine's first serial port, whatever device that is.
     '-serial',
     'chardev:serial0',

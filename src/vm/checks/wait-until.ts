@@ -14,6 +14,8 @@ export interface Attempt {
 
 export interface WaitOptions {
   readonly timeoutMs: number
+  /** What to do about a timeout. @default to wait longer */
+  readonly timeoutHint?: string | undefined
   /** The first pause between two looks; later ones are longer, up to a second. @default 50 */
   readonly intervalMs?: number | undefined
   readonly signal?: AbortSignal | undefined
@@ -52,9 +54,12 @@ const SERIAL_LINES = 20
 /** A guest that answers so may answer otherwise in a moment: it reboots, or its server is started again. */
 const MAY_PASS = ['SSH_REFUSED', 'SSH_CLOSED', 'AGENT_UNAVAILABLE', 'COMMAND_FAILED', 'COMMAND_TIMEOUT']
 
-/** The default limit of a wait, milliseconds: 30 s, and more where things take more than three times as long. */
+/** Longest default timeout: a wait that takes longer says what it waits for. */
+const LONGEST_DEFAULT_MS = 120_000
+
+/** The default timeout of a wait, milliseconds: 30 s, on a slow host up to two minutes. */
 export function defaultWaitMs({ timeFactor }: Pick<VM, 'timeFactor'>): number {
-  return Math.max(30_000, 10_000 * timeFactor)
+  return Math.min(LONGEST_DEFAULT_MS, Math.max(30_000, 10_000 * timeFactor))
 }
 
 /**
@@ -157,7 +162,8 @@ export async function waitUntil<T>(
     evidence: [...(outcome.evidence ?? []), log, serialEvidence(vm)],
     hint: isNever
       ? 'the evidence above tells why; what was found does not change by waiting.'
-      : 'see above what there was instead; where it only takes longer, give it a longer `timeout`.',
+      : (options.timeoutHint ??
+        'See above what there was instead; where it only takes longer, set a longer `timeout`.'),
   })
 }
 

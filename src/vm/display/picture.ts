@@ -10,6 +10,7 @@ export function decodePpm(ppm: Buffer): Picture {
   const head = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(ppm.subarray(0, 64).toString('latin1'))
   if (head === null) throw new TypeError('not a binary PPM of 8 bits')
   const [width, height] = [Number(head[1]), Number(head[2])]
+  if (ppm.length - head[0].length < width * height * 3) throw new TypeError('a PPM that is cut off')
   const data = Buffer.alloc(width * height * 4, 0xff)
   for (let pixel = 0, at = head[0].length; pixel < width * height; pixel++, at += 3) {
     ppm.copy(data, pixel * 4, at, at + 3)
@@ -17,11 +18,23 @@ export function decodePpm(ppm: Buffer): Picture {
   return { width, height, data }
 }
 
+/** More pixels than any screen has: a picture takes four bytes for each, whatever the length of its file. */
+const MAX_PIXELS = 64 * 1024 * 1024
+
 /** Reads PNG, in any of its forms. @throws {Error} for what is none. */
 export async function decodePng(png: Buffer): Promise<Picture> {
+  const size = readPngSize(png)
+  if (size.width * size.height > MAX_PIXELS)
+    throw new TypeError(`a PNG of ${size.width} x ${size.height} pixels`)
   const { PNG } = await loadPng()
   const { width, height, data } = PNG.sync.read(png)
   return { width, height, data }
+}
+
+/** Reads how large a picture is, pixels (PNG specification, 11.2.2: the first chunk). @throws {TypeError} for what is no PNG. */
+export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
+  if (png.length < 24 || png.toString('latin1', 12, 16) !== 'IHDR') throw new TypeError('not a PNG')
+  return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
 }
 
 /** Writes a picture as PNG, without its opacity. */

@@ -234,6 +234,7 @@ export class Plug {
       release,
       stays,
       defaultTimeoutMs: defaultWaitMs(this.#machine.host),
+      waitLimit: this.#machine.waitLimit,
     })
   }
 

@@ -3,6 +3,7 @@ import type { QmpEvent } from '../../channel/qmp/qmp-commands.js'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, formatDuration } from '../../common/duration.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
+import type { WaitLimit } from '../../common/wait-limit.js'
 import { VMError, vmError } from '../../errors.js'
 
 export interface UnplugOptions {
@@ -17,6 +18,7 @@ export interface PluggedParts {
   /** In words: `the disk plug-1`. */
   readonly what: string
   readonly defaultTimeoutMs: number
+  readonly waitLimit: WaitLimit
   readonly qmp: () => QmpClient
   /** Forgets it, and gives back what lies behind it. */
   readonly release: () => Promise<void>
@@ -43,11 +45,11 @@ export class PluggedDevice {
    * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug such a device, or it is gone already; INVALID_OPTIONS.
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
-    const { id, what, qmp: monitor, defaultTimeoutMs, release, stays } = this.#parts
+    const { id, what, qmp: monitor, defaultTimeoutMs, waitLimit, release, stays } = this.#parts
     if (this.#isGone) throw gone(what)
     if (stays !== undefined) throw unpluggable(what, stays)
     const qmp = monitor()
-    const timeoutMs = resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs
+    const timeoutMs = Math.min(resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs, waitLimit())
     const wait = watchUnplug(qmp, id, { timeoutMs, signal: options.signal })
     try {
       await qmp.execute('device_del', { id }).catch((error: unknown) => {

@@ -152,7 +152,7 @@ test(
     await fuzz(0.2, fuzzer, (bytes) => {
       const [whole, pieces] = [new SerialConsole(), new SerialConsole()]
       const watch = new GuestWatch()
-      const stop = watch.follow(pieces)
+      watch.follow(pieces)
       const sockets = [FakeSocket.create(), FakeSocket.create()] as const
       whole.attach(sockets[0])
       pieces.attach(sockets[1])
@@ -162,7 +162,7 @@ test(
       expect(pieces.lines()).toEqual(whole.lines())
       expect(whole.lines().join('')).not.toMatch(/(?!\t)\p{Cc}/u)
       whole.tail(30)
-      stop()
+      watch.finish()
       for (const console of [whole, pieces]) console.close()
     })
   },

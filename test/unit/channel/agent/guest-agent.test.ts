@@ -212,6 +212,24 @@ describe('a guest that means no good', () => {
     expect((error as Error).message).toContain('GenericError: \\u001b]0;owned\\u0007\\u009b2J')
   })
 
+  test('and answers by a line longer than any answer fails that command alone', async () => {
+    await answerWith(`{"return": "${'x'.repeat(2 * 1024 * 1024)}"}\n`)
+    await expect(agent.execute('guest-info')).rejects.toThrow(
+      'Got:      a line that is longer than any answer',
+    )
+    await agent.ping()
+  })
+
+  test('and answers by a deeply nested object has not answered', async () => {
+    await agent.ping()
+    peer.isDeaf = true
+    const asked = agent.execute('guest-exec', {}, { timeoutMs: 1000 }).catch((failure: unknown) => failure)
+    peer.socket.write(`{"return":${'{"pid":'.repeat(20_000)}1${'}'.repeat(20_000)}}\n`)
+    expect(await asked).toMatchObject({ code: 'AGENT_UNAVAILABLE' })
+    peer.isDeaf = false
+    await agent.ping()
+  })
+
   test('and floods with what answers nothing is told by that', async () => {
     peer.isDeaf = true
     peer.socket.write('{"return": 17}\n'.repeat(5000))

@@ -162,6 +162,23 @@ describe('a peer that is no QEMU', () => {
     peer.write('garbage\n')
     await expect(pending).rejects.toThrow('QEMU sent what is not QMP: garbage')
   })
+
+  test('that sends a line longer than any answer, or a deeply nested one, ends the connection', async () => {
+    const long = `{"return":"${'x'.repeat(5 * 1024 * 1024)}"}\r\n`
+    const nested = `{"return":${'['.repeat(50_000)}${']'.repeat(50_000)}}\r\n`
+    for (const [line, got] of [
+      [long, 'QEMU sent a line that is longer than any answer'],
+      [nested, 'QEMU sent what is not QMP: {"return":[[['],
+    ] as const) {
+      const { peer, socket } = await startPeer(GREETING)
+      const qmp = await QmpClient.negotiate(socket, { timeoutMs: 10_000 })
+      const answer = qmp.execute('query-status')
+      peer.write(line)
+      await expect(answer).rejects.toThrow(got)
+      expect(qmp.isClosed).toBe(true)
+      peer.destroy()
+    }
+  })
 })
 
 test('an abort ends a command and a wait with its reason', async () => {

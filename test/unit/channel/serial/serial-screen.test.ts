@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { SerialScreen } from '../../../../src/channel/serial/serial-screen.js'
 import { openSerialPeer, type SerialPeer } from '../../../support/serial-peer.js'
 
 let peer: SerialPeer
@@ -218,4 +219,17 @@ describe('keys', () => {
       'enough',
     )
   })
+})
+
+test('a screen that is used without `await` says what is missing', async () => {
+  const promise = peer.serial.screen() as unknown as SerialScreen
+  for (const use of [() => promise.waitFor('x'), () => promise.text, () => promise.lines]) {
+    expect(use).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_OPTIONS',
+        hint: 'Write `const screen = await vm.serial.screen()`.',
+      }),
+    )
+  }
+  expect((await promise).text).toBe('')
 })

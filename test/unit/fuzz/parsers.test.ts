@@ -1,0 +1,156 @@
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+import { basename, dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { readExecStatus, readPid } from '../../../src/channel/agent/exec-answers.js'
+import { parseObject, readLines } from '../../../src/channel/json-lines.js'
+import { Resident } from '../../../src/channel/resident/resident.js'
+import { isFileName } from '../../../src/channel/ssh/transfer.js'
+import { parseStatus } from '../../../src/vm/cloud-init.js'
+import { decodePpm } from '../../../src/vm/display/picture.js'
+import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
+import { FakeSocket } from '../../support/fake-socket.js'
+
+const TIMEOUT_MS = 30_000 + FUZZ.inputs
+
+test(
+  'PPM: a picture has as many pixels as its file, or is refused',
+  async () => {
+    const samples = [
+      Buffer.concat([Buffer.from('P6\n2 2\n255\n'), Buffer.alloc(12, 7)]),
+      Buffer.concat([Buffer.from('P6 3 1 255 '), Buffer.alloc(9)]),
+      'P6\n99999 99999\n255\n',
+      'P6\n1\t\t00000000000000000000000001 255\n',
+      'P6 9999999999999999999999 0 255 ',
+      'P3\n1 1\n255\n1 2 3\n',
+      'P6\n0 0\n255\n',
+    ]
+    const fuzzer = new ByteFuzzer(samples, FUZZ.seed)
+    await fuzz(0.25, fuzzer, (bytes) => {
+      try {
+        const { width, height, data } = decodePpm(bytes)
+        expect(data.length).toBe(width * height * 4)
+        expect(width * height * 3).toBeLessThanOrEqual(bytes.length)
+      } catch (error) {
+        expect(error).toBeInstanceOf(TypeError)
+      }
+    })
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'SFTP names: a name that is accepted leads to a file right in its folder',
+  async () => {
+    const samples = [
+      '..',
+      '.',
+      '../../etc/passwd',
+      '/etc/passwd',
+      'a\0b',
+      'a/b',
+      '...',
+      '~',
+      'C:\\x',
+      ' ',
+      '\u2028é',
+      'x'.repeat(300),
+    ]
+    const fuzzer = new ByteFuzzer(samples, FUZZ.seed)
+    await fuzz(0.25, fuzzer, (bytes) => {
+      const name = bytes.toString(fuzzer.random() < 0.5 ? 'utf8' : 'latin1')
+      if (!isFileName(name)) return
+      const path = join('/folder/of', name)
+      expect([dirname(path), basename(path)]).toEqual(['/folder/of', name])
+      expect(path).not.toContain('\0')
+    })
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'identity agent: a message is answered by its own end alone, and whatever comes, the wait ends',
+  async () => {
+    const nonce = Buffer.from('01234567')
+    const fuzzer = new ByteFuzzer(
+      ['parked\n\n', nonce, Buffer.concat([nonce, nonce]), '0123', '\0'.repeat(8)],
+      FUZZ.seed,
+    )
+    await fuzz(0.25, fuzzer, async (bytes) => {
+      const socket = FakeSocket.create()
+      const resident = new Resident()
+      resident.attach(socket)
+      const told = resident.tell(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
+        () => 'answered',
+        (error: unknown) => error,
+      )
+      socket.receive(fuzzer.split(bytes))
+      resident.close()
+      const isAnswered = Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
+        bytes.subarray(index * 8, index * 8 + 8),
+      ).some((frame) => frame.equals(nonce))
+      const outcome = await told
+      if (isAnswered) expect(outcome).toBe('answered')
+      else expect(outcome).toMatchObject({ code: 'RESIDENT_SILENT' })
+    })
+  },
+  TIMEOUT_MS,
+)
+
+const REPLIES = [
+  '{"return": {"pid": 812}}\n',
+  '{"return": {"exited": true, "exitcode": 0, "out-data": "aGVsbG8K", "out-truncated": false}}\n',
+  '{"return": {"exited": true, "signal": 9, "err-data": {"length": 4000000000}}}\n',
+  '{"error": {"class": "GenericError", "desc": "a \\"quoted\\" \\\\ text"}}\n',
+  `{"return": ${'['.repeat(300)}${']'.repeat(300)}}\n`,
+  '{"a":'.repeat(200),
+  '"\\\\\\"[[[{{{"',
+  `{"v1": {"modules-final": {"finished": 1, "errors": ["x"], "recoverable_errors": {"WARNING": ["w"]}}}}\n`,
+  '{"v1": null}\n',
+  '\n\n\r\n',
+  '\u00ff\u00fe\u2028',
+]
+
+test(
+  'agent replies: lines are the same however they come, and what is parsed is what JSON says',
+  async () => {
+    const fuzzer = new ByteFuzzer(REPLIES, FUZZ.seed)
+    await fuzz(0.25, fuzzer, (bytes) => {
+      const maxChars = 20 + fuzzer.below(600)
+      const whole = read([bytes], maxChars)
+      expect(read(fuzzer.split(bytes), maxChars)).toEqual(whole)
+      for (const line of whole.lines) {
+        expect(line.length).toBeLessThanOrEqual(maxChars)
+        const parsed = parseObject<{ readonly return?: unknown }>(line)
+        if (parsed !== undefined) expect(parsed).toEqual(JSON.parse(line))
+        parseStatus(line)
+        for (const reader of [readPid, readExecStatus]) refuses(() => reader(parsed?.return))
+      }
+    })
+  },
+  TIMEOUT_MS,
+)
+
+function read(pieces: readonly Buffer[], maxChars: number) {
+  const socket = new EventEmitter() as Socket
+  const lines: string[] = []
+  let isTooLong = false
+  readLines(socket, {
+    onLine: (line) => lines.push(line),
+    onTooLong: () => {
+      isTooLong = true
+    },
+    maxChars: () => maxChars,
+  })
+  for (const piece of pieces) socket.emit('data', piece)
+  return { lines, isTooLong }
+}
+
+/** What is refused is refused by an error of ours. */
+function refuses(read: () => unknown): void {
+  try {
+    read()
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'AGENT_FAILED' })
+  }
+}
