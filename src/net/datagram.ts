@@ -3,6 +3,7 @@ import type { CapturedPacket } from './pcap.js'
 
 /** A UDP datagram as it passed on the wire. */
 export interface Datagram {
+  /** When it passed, by the clock of this host, milliseconds since 1970. */
   readonly atMs: number
   readonly sourcePort: number
   readonly destinationPort: number

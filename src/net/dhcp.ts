@@ -62,11 +62,8 @@ export class DhcpLog {
     return this.#exchanges
   }
 
-  /**
-   * Takes in a datagram, unless it is not DHCP. Returns {@link MALFORMED} for a message that contradicts RFC 2131.
-   * @param toDate converts a time of the capture to one of this host.
-   */
-  add(datagram: Datagram, toDate: (atMs: number) => Date): typeof MALFORMED | undefined {
+  /** Takes in a datagram, unless it is not DHCP. Returns {@link MALFORMED} for a message that contradicts RFC 2131. */
+  add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort, atMs } = datagram
     const isAsked = destinationPort === SERVER_PORT && sourcePort === CLIENT_PORT
     const isAnswer = destinationPort === CLIENT_PORT && sourcePort === SERVER_PORT
@@ -79,7 +76,7 @@ export class DhcpLog {
     let exchange = this.#byId.get(id)
     if (exchange === undefined) {
       if (isAnswer) return undefined
-      exchange = { ...describeClient(mac, options), ...UNANSWERED, messages: [], startedAt: toDate(atMs) }
+      exchange = { ...describeClient(mac, options), ...UNANSWERED, messages: [], startedAt: new Date(atMs) }
       this.#remember(id, exchange)
     }
     if (exchange.messages.length < MOST_MESSAGES) exchange.messages.push(type)
@@ -89,7 +86,7 @@ export class DhcpLog {
       readText(options.get(OPTION.bootfile)) ?? readText(payload.subarray(108, 236)) ?? exchange.bootfile
     if (type !== 'ACK') return undefined
     exchange.isGranted = true
-    exchange.durationMs = toDate(atMs).getTime() - exchange.startedAt.getTime()
+    exchange.durationMs = new Date(atMs).getTime() - exchange.startedAt.getTime()
     return undefined
   }
 

@@ -1,10 +1,11 @@
-import { join } from 'node:path'
-import { relayCommand } from '../common/relay-command.js'
+import { basename, join } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
-import type { NetbootSpec } from '../spec/netboot-spec.js'
+import { CAPTURE, type NetbootSpec } from '../spec/netboot-spec.js'
 import { urlOf } from '../spec/resolve-netboot.js'
 import { BoundedList } from './bounded-list.js'
+import { CaptureFiles } from './capture-files.js'
+import { connectorCommand } from './connector.js'
 import type { DhcpExchange } from './dhcp.js'
 import { FileServer, type ServedContent } from './file-server.js'
 import { type NetbootRequest, normalisePath } from './netboot-request.js'
@@ -44,11 +45,14 @@ export interface NetbootDropped {
   readonly requests: number
   /** The oldest entries of `dhcp`. */
   readonly dhcp: number
+  /** The oldest files of the capture: the others are in `vm.runFolder`. */
+  readonly captures: number
 }
 
 /** What of the machine's monitor is needed. */
 interface Monitor {
   execute(command: 'stop' | 'cont'): Promise<unknown>
+  execute(command: 'object-add' | 'object-del', args: object): Promise<unknown>
   on(event: 'RESET', listener: () => void): unknown
 }
 
@@ -63,6 +67,9 @@ export class NetbootServer implements Netboot {
   readonly folder: ServedFolder
   readonly spec: NetbootSpec
   readonly #runDir: string
+  readonly #captures: CaptureFiles
+  /** The name of the object that writes the capture, at QEMU's monitor. */
+  #captureId: string = CAPTURE.id
   readonly #wire: WireLog
   readonly #requests = new BoundedList<NetbootRequest>(MOST_REQUESTS)
   readonly #functions: ReadonlyArray<readonly [string, Extract<NetbootFile, (...args: never[]) => unknown>]>
@@ -80,9 +87,14 @@ export class NetbootServer implements Netboot {
   #bootFrom = { requests: 0, dhcp: 0 }
   #failure: string | undefined
 
-  private constructor(spec: NetbootSpec, runDir: string, folder: ServedFolder) {
+  private constructor(
+    spec: NetbootSpec,
+    { runDir, captureBytes }: { readonly runDir: string; readonly captureBytes: number },
+    folder: ServedFolder,
+  ) {
     this.spec = spec
     this.#runDir = runDir
+    this.#captures = new CaptureFiles(runDir, captureBytes)
     this.folder = folder
     this.#functions = Object.entries(spec.files).flatMap(([path, file]) =>
       typeof file === 'function' ? [[path, file] as const] : [],
@@ -96,20 +108,22 @@ export class NetbootServer implements Netboot {
 
   /**
    * Makes the folder, and the server for HTTP where it is wanted.
-   * @param trees folders whose files are served, a later one's in place of an earlier one's.
+   * @param options.trees folders whose files are served, a later one's in place of an earlier one's.
+   * @param options.captureBytes how much of the host's disk the captures may take.
    */
   static async start(options: {
     readonly spec: NetbootSpec
     readonly trees: readonly string[]
     readonly runDir: string
     readonly socket: string
+    readonly captureBytes: number
   }): Promise<NetbootServer> {
     const { spec, trees, runDir, socket } = options
     const isAsItIs = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
     const folder = isAsItIs
       ? await ServedFolder.of(spec.root as string)
       : await ServedFolder.join(join(runDir, 'netboot'), trees)
-    const server = new NetbootServer(spec, runDir, folder)
+    const server = new NetbootServer(spec, options, folder)
     for (const [path, file] of Object.entries(spec.files)) {
       if (typeof file !== 'function') await folder.put(path, file)
     }
@@ -134,6 +148,7 @@ export class NetbootServer implements Netboot {
       connections: this.#http?.refused ?? 0,
       requests: this.#requests.dropped,
       dhcp: this.#wire.exchanges.dropped,
+      captures: this.#captures.dropped,
     }
   }
 
@@ -183,7 +198,8 @@ export class NetbootServer implements Netboot {
   /** What of QEMU's arguments belongs to one power-on: called for each, as each has a capture of its own. */
   beginPowerOn() {
     this.#powerOns++
-    const captureFile = join(this.#runDir, `network-${this.#powerOns}.pcap`)
+    const captureFile = this.#captures.next('power-on')
+    this.#captureId = CAPTURE.id
     this.#wire.follow(captureFile)
     this.#beginBoot()
     const { isFirst, once } = this.spec
@@ -233,7 +249,7 @@ export class NetbootServer implements Netboot {
       onEnd: (request) => this.#noteChange(request.path),
     })
     for (const [path, fault] of Object.entries(faults)) this.#http.setFault(path, fault)
-    this.#relayCommand = relayCommand({ path: socket })
+    this.#relayCommand = await connectorCommand({ socket, program: join(this.#runDir, 'forward-http') })
   }
 
   async #findContent(path: string): Promise<ServedContent | undefined> {
@@ -263,6 +279,7 @@ export class NetbootServer implements Netboot {
   /** Makes the files of a guest that asks for its address, and looks for a boot that turns in circles. */
   async #look(): Promise<void> {
     this.#wire.readOn()
+    if (this.#captures.isFull) await this.#beginCapture()
     const { total } = this.#wire.exchanges
     if (this.#functions.length > 0 && total > this.#seenExchanges) {
       this.#seenExchanges = total
@@ -270,6 +287,22 @@ export class NetbootServer implements Netboot {
     }
     const loop = findLoop(this.#requests.since(this.#bootFrom.requests))
     if (loop !== undefined) this.#fail(loop)
+  }
+
+  /** Has QEMU write to a new file. Both orders are sent at once, so that next to nothing is in both files, and nothing in none. */
+  async #beginCapture(): Promise<void> {
+    const monitor = this.#monitor
+    if (monitor === undefined) return
+    const file = this.#captures.next('full')
+    const [before, id] = [this.#captureId, basename(file, '.pcap')]
+    this.#captureId = id
+    const { type, netdev, maxlen } = CAPTURE
+    const orders = [
+      monitor.execute('object-add', { 'qom-type': type, id, netdev, file, maxlen }),
+      monitor.execute('object-del', { id: before }),
+    ]
+    await Promise.all(orders).catch(() => {}) // the guest was switched off
+    if (this.#captureId === id) this.#wire.continueWith(file)
   }
 
   /** The guest stands still meanwhile: it asks for the first file a moment after it has its address. */

@@ -34,13 +34,13 @@ export class TftpLog {
   }
 
   /** Takes in a datagram, unless it is not TFTP. Returns {@link MALFORMED} for a message that contradicts its RFCs. */
-  add(datagram: Datagram, startedAt: Date): typeof MALFORMED | undefined {
+  add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort } = datagram
     if (destinationPort !== SERVER_PORT && sourcePort !== SERVER_PORT) return undefined
     if (payload.length < 4) return MALFORMED
     const opcode = payload.readUInt16BE(0)
     if (destinationPort !== SERVER_PORT) return this.#fromServer(destinationPort, opcode, datagram)
-    if (opcode === OPCODE.read || opcode === OPCODE.write) return this.#open(datagram, startedAt, opcode)
+    if (opcode === OPCODE.read || opcode === OPCODE.write) return this.#open(datagram, opcode)
     this.#fromGuest(sourcePort, opcode, datagram)
     return undefined
   }
@@ -51,11 +51,7 @@ export class TftpLog {
     this.#transfers.clear()
   }
 
-  #open(
-    { payload, length, sourcePort: port, atMs }: Datagram,
-    startedAt: Date,
-    opcode: number,
-  ): typeof MALFORMED | undefined {
+  #open({ payload, length, sourcePort: port, atMs }: Datagram, opcode: number): typeof MALFORMED | undefined {
     const end = payload.indexOf(0, 2)
     // A request of TFTP has at most 512 bytes (RFC 2347): the capture has all of it.
     if (end <= 2 || length > payload.length) return MALFORMED
@@ -70,7 +66,7 @@ export class TftpLog {
       code: undefined,
       bytes: 0,
       blksize: DEFAULT_BLOCK,
-      startedAt,
+      startedAt: new Date(atMs),
       durationMs: undefined,
     }
     if (opcode === OPCODE.write) request.status = 'failed'

@@ -38,9 +38,14 @@ export class WireLog {
 
   /** Continues with a new file, which need not be there yet. */
   follow(file: string): void {
+    this.continueWith(file)
+    this.#tftp.abandon()
+  }
+
+  /** Continues with a new part of the same capture, once the old one has no more. Transfers go on. */
+  continueWith(file: string): void {
     this.readOn()
     this.close()
-    this.#tftp.abandon()
     this.#file = file
     this.#reader = new PcapReader()
     this.#clockOffsetMs = undefined
@@ -82,13 +87,13 @@ export class WireLog {
     for (const packet of this.#reader.push(chunk)) {
       // The capture's clock is the guest's, which stands still with it and begins at a whole second.
       this.#clockOffsetMs ??= Date.now() - packet.atMs
-      const toDate = (atMs: number) => new Date(atMs + (this.#clockOffsetMs ?? 0))
-      const datagram = parseDatagram(packet)
+      const atMs = packet.atMs + this.#clockOffsetMs
+      const datagram = parseDatagram({ ...packet, atMs })
       if (datagram === undefined) continue
       const isMalformed =
         datagram === MALFORMED ||
-        this.#dhcp.add(datagram, toDate) === MALFORMED ||
-        this.#tftp.add(datagram, toDate(packet.atMs)) === MALFORMED
+        this.#dhcp.add(datagram) === MALFORMED ||
+        this.#tftp.add(datagram) === MALFORMED
       if (isMalformed) this.#malformed++
     }
     if (this.#reader.isMalformed && !wasMalformed) this.#malformed++

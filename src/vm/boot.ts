@@ -209,7 +209,7 @@ function buildCommand(machine: Machine, { memoryFile, frozen }: MemoryOrigin): Q
     smbiosFiles: machine.smbiosFiles,
     initrd: machine.initrd,
     hostPorts: machine.ports.hostPorts,
-    handlerSockets: machine.handlerSockets,
+    forwardCommands: machine.forwards.commands,
     netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
     isIncoming: frozen !== undefined,

@@ -132,6 +132,7 @@ export class Session {
       cleanup.defer(() => qmp.close())
       const session = new Session(qemu, qmp, watch, machine)
       void qemu.exited.then(watch.follow(serial))
+      void qemu.exited.then(() => machine.forwards.endCommands())
       serial.attach(serialSocket)
       agent.attach(agentSocket)
       resident.attach(residentSocket)
