@@ -87,7 +87,7 @@ export const ERROR_CODES = {
   },
   DISK_LIMIT_PASSED: {
     kind: 'guest',
-    meaning: 'the guest wrote more to its disk than `limits.disk` allows',
+    meaning: 'the guest wrote more to its disks than `limits.disk` allows',
   },
   CONSOLE_LIMIT_PASSED: {
     kind: 'guest',

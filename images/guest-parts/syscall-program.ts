@@ -1,3 +1,5 @@
+import { buildStaticElf, ELF_ADDRESS } from '../../src/common/static-elf.js'
+
 /**
  * A program that is nothing but a list of system calls, for the initial RAM disk: where a shell would start
  * a process per module and per mount, which under emulation costs milliseconds each, this starts none.
@@ -33,9 +35,6 @@ export interface Syscall {
   readonly expected?: number
 }
 
-const BASE = 0x400000
-const BUFFER_BASE = 0x800000
-const HEADER_BYTES = 64 + 2 * 56
 const SYS_WRITE = 1
 const SYS_EXIT = 60
 
@@ -76,9 +75,10 @@ const PROLOGUE = [0x48, 0x8b, 0x04, 0x24, 0x4c, 0x8d, 0x6c, 0xc4, 0x10] as const
 export function assembleSyscallProgram(once: readonly Syscall[], repeated: readonly Syscall[] = []): Buffer {
   // Addresses do not change the length of the code, so a first pass measures it.
   const codeBytes = assemble(once, repeated, createData(0)).length
-  const data = createData(BASE + HEADER_BYTES + codeBytes)
+  const data = createData(ELF_ADDRESS.code + codeBytes)
   const code = assemble(once, repeated, data)
-  return Buffer.concat([buildHeader(code.length + data.bytes().length), code, data.bytes()])
+  const program = Buffer.concat([code, data.bytes()])
+  return buildStaticElf({ code: program, memoryBytes: BUFFER_BYTES, isWritable: true })
 }
 
 interface Data {
@@ -159,35 +159,6 @@ function assembleCall(call: Syscall, data: Data): Buffer {
 function resolveArgument(argument: Exclude<SyscallArgument, symbol>, data: Data): number {
   if (typeof argument === 'number') return argument
   return typeof argument === 'object' && 'bufferAt' in argument
-    ? BUFFER_BASE + argument.bufferAt
+    ? ELF_ADDRESS.memory + argument.bufferAt
     : data.place(argument)
-}
-
-function buildHeader(contentBytes: number): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES)
-  const fileBytes = BigInt(HEADER_BYTES + contentBytes)
-  header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
-  header.writeUInt16LE(2, 0x10) // ET_EXEC
-  header.writeUInt16LE(62, 0x12) // EM_X86_64
-  header.writeUInt32LE(1, 0x14)
-  header.writeBigUInt64LE(BigInt(BASE + HEADER_BYTES), 0x18) // entry
-  header.writeBigUInt64LE(64n, 0x20) // program headers
-  header.writeUInt16LE(64, 0x34)
-  header.writeUInt16LE(56, 0x36)
-  header.writeUInt16LE(2, 0x38)
-  header.set(loadSegment({ address: BASE, fileBytes, memoryBytes: fileBytes }), 64)
-  header.set(loadSegment({ address: BUFFER_BASE, fileBytes: 0n, memoryBytes: BigInt(BUFFER_BYTES) }), 120)
-  return header
-}
-
-function loadSegment(segment: { address: number; fileBytes: bigint; memoryBytes: bigint }): Buffer {
-  const entry = Buffer.alloc(56)
-  entry.writeUInt32LE(1, 0) // PT_LOAD
-  entry.writeUInt32LE(7, 4) // read, write, execute
-  entry.writeBigUInt64LE(BigInt(segment.address), 16)
-  entry.writeBigUInt64LE(BigInt(segment.address), 24)
-  entry.writeBigUInt64LE(segment.fileBytes, 32)
-  entry.writeBigUInt64LE(segment.memoryBytes, 40)
-  entry.writeBigUInt64LE(0x1000n, 48)
-  return entry
 }

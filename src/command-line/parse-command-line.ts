@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { nearestNames } from '../common/nearest-name.js'
+import { ShellSyntaxError, splitWords } from '../common/split-words.js'
 import { hasTerminal as isOnTerminal } from '../common/terminal.js'
 import { ARCHITECTURES, type GuestArch, hostArch } from '../spec/architectures.js'
 import type { VMOptions } from '../spec/options.js'
@@ -19,7 +20,6 @@ import { machineReaders, readNuma } from './machine.js'
 import { readNetworks } from './network.js'
 import { renameClashes } from './own-names.js'
 import type { Readers } from './readers.js'
-import { ShellSyntaxError, splitWords } from './split-words.js'
 
 /** What was made of a command line. */
 export interface ParsedCommandLine {

@@ -9,8 +9,12 @@ export class CleanupStack {
    * stack was disposed of is released at once.
    */
   defer(release: () => unknown): void {
-    if (this.#isEmpty) void Promise.resolve().then(release)
-    else this.#releases.push(release)
+    if (this.#isEmpty) {
+      // Nobody is left who could be told.
+      Promise.resolve()
+        .then(release)
+        .catch(() => {})
+    } else this.#releases.push(release)
   }
 
   /** Runs all releases once; later calls wait for the first. */

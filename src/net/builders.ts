@@ -43,7 +43,7 @@ export interface GrubOptions extends LoaderOptions {
 export interface DebianInstallerOptions {
   /** What machine it is for, as the guest's own `arch` says: a PC, or `'aarch64'`, which boots it by UEFI. @default 'x86_64' */
   readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64'
-  /** Starts this entry without a menu: `console=ttyS0` and the like. @default the menu of the package */
+  /** Kernel arguments such as `console=ttyS0`, with which the installer starts without a menu. @default the menu of the package */
   readonly append?: string
   /** Answers to the installer's questions, which it gets by HTTP once its network is up. @default none */
   readonly preseed?: NetbootFile
@@ -157,14 +157,17 @@ export const netboot = {
       append: [append, ...answers].filter((part) => part !== undefined).join(' '),
     }
     const isHttp = via === 'http'
-    const isOwn = append !== undefined || preseed !== undefined || isHttp
-    const menu = { entries: [entry] }
+    const isMenu = append === undefined && preseed === undefined
+    const menu = isMenu ? { entries: installerMenu(entry), title: '' } : { entries: [entry] }
     const config: Readonly<Record<string, NetbootFile>> = isArm
       ? { [`${below}/grub/grub.cfg`]: formatGrubConfig(menu, grubPrefixOf(via)) }
       : { 'pxelinux.cfg/default': formatPxelinuxConfig(menu, prefixOf(via)) }
+    // PXELINUX fetches all else from where it came, so the menu of the package serves for both ways. GRUB's names its server.
+    const isOwn = !isMenu || (isArm && isHttp)
+    const pxelinux = isHttp ? `${isMenu ? `${HTTP_URL}/` : ''}lpxelinux.0` : 'pxelinux.0'
     return {
       trees: isHttp && !isArm ? ['debian-netboot', 'pxelinux'] : ['debian-netboot'],
-      bootfile: isArm ? `${below}/bootnetaa64.efi` : isHttp ? 'lpxelinux.0' : 'pxelinux.0',
+      bootfile: isArm ? `${below}/bootnetaa64.efi` : pxelinux,
       ...httpIf(isHttp || preseed !== undefined),
       files: {
         ...(isOwn ? config : {}),
@@ -174,6 +177,16 @@ export const netboot = {
     }
   },
 } as const
+
+/** The entries that the menus of the installer's package have. */
+function installerMenu(entry: BootEntry): BootEntry[] {
+  return [
+    { ...entry, label: 'Install', append: '--- quiet' },
+    { ...entry, label: 'Expert install', append: 'priority=low ---' },
+    { ...entry, label: 'Rescue mode', append: 'rescue/enable=true --- quiet' },
+    { ...entry, label: 'Automated install', append: 'auto=true priority=critical --- quiet' },
+  ]
+}
 
 function httpIf(isWanted: boolean): Pick<NetbootOptions, 'http'> {
   return isWanted ? { http: true } : {}

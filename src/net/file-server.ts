@@ -21,17 +21,41 @@ export interface FileServerOptions {
   readonly onEnd: (request: NetbootRequest) => void
 }
 
+/** How many connections a guest may have open at once. Loaders have one; a system that boots, a few. */
+const MOST_CONNECTIONS = 64
+/** Longer than any path that can exist: PATH_MAX of Linux' limits.h. */
+const LONGEST_PATH = 4096
+
 /** An HTTP server for a guest that boots: files, ranges of them, and what can go wrong. */
 export class FileServer {
   readonly #server: Server
   readonly #options: FileServerOptions
   readonly #faults = new Map<string, { fault: HttpFault; left: number }>()
+  #malformed = 0
+  #refused = 0
 
   private constructor(options: FileServerOptions) {
     this.#options = options
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch(() => response.destroy())
     })
+    this.#server.maxConnections = MOST_CONNECTIONS
+    this.#server.on('drop', () => this.#refused++)
+    this.#server.on('clientError', (_, socket) => {
+      this.#malformed++
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
+      else socket.destroy()
+    })
+  }
+
+  /** How many requests were dropped as they are not HTTP. */
+  get malformed(): number {
+    return this.#malformed
+  }
+
+  /** How many connections were refused as too many were open. */
+  get refused(): number {
+    return this.#refused
   }
 
   static async listen(options: FileServerOptions): Promise<FileServer> {
@@ -59,7 +83,7 @@ export class FileServer {
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = new Date()
     const sinceMs = performance.now()
-    const path = decodePath(incoming.url ?? '/')
+    const path = decodePath(incoming.url ?? '/').slice(0, LONGEST_PATH)
     const request: Mutable = {
       protocol: 'http',
       path,

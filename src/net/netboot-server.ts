@@ -1,9 +1,11 @@
-import { join } from 'node:path'
-import { relayCommand } from '../common/relay-command.js'
+import { basename, join } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
-import type { NetbootSpec } from '../spec/netboot-spec.js'
+import { CAPTURE, type NetbootSpec } from '../spec/netboot-spec.js'
 import { urlOf } from '../spec/resolve-netboot.js'
+import { BoundedList } from './bounded-list.js'
+import { CaptureFiles } from './capture-files.js'
+import { connectorCommand } from './connector.js'
 import type { DhcpExchange } from './dhcp.js'
 import { FileServer, type ServedContent } from './file-server.js'
 import { type NetbootRequest, normalisePath } from './netboot-request.js'
@@ -13,10 +15,12 @@ import { WireLog } from './wire-log.js'
 
 /** What a guest that boots from the network asked for, and was given. */
 export interface Netboot {
-  /** All files that were asked for, by TFTP and HTTP, over all power-ons, in their order. */
+  /** Files that the guest requested by TFTP and HTTP, over all power-ons, in their order: the newest 10,000 at least. */
   readonly requests: readonly NetbootRequest[]
-  /** All exchanges of DHCP. */
+  /** DHCP exchanges, over all power-ons, in their order: the newest 1,000 at least. */
   readonly dhcp: readonly DhcpExchange[]
+  /** Counts of what the guest sent and these lists do not have. */
+  readonly dropped: NetbootDropped
   /** What is wrong, as far as can be told: a file that is missing or was changed, a loop of loaders, no answer by DHCP. */
   readonly trouble: string | undefined
   /** The names of the files that the guest can ask for. */
@@ -31,22 +35,43 @@ export interface Netboot {
   setFault(path: string, fault?: HttpFault): void
 }
 
+/** What was dropped of what a guest sent, over all power-ons. */
+export interface NetbootDropped {
+  /** Packets and HTTP requests that contradict their protocol. */
+  readonly malformed: number
+  /** HTTP connections above the 64 that a guest may have open at once. */
+  readonly connections: number
+  /** The oldest entries of `requests`. */
+  readonly requests: number
+  /** The oldest entries of `dhcp`. */
+  readonly dhcp: number
+  /** The oldest files of the capture: the others are in `vm.runFolder`. */
+  readonly captures: number
+}
+
 /** What of the machine's monitor is needed. */
 interface Monitor {
   execute(command: 'stop' | 'cont'): Promise<unknown>
+  execute(command: 'object-add' | 'object-del', args: object): Promise<unknown>
   on(event: 'RESET', listener: () => void): unknown
 }
 
 /** How often the wire is looked at where a function waits for the guest's question, and else, milliseconds. */
 const LOOK_MS = { functions: 20, else: 250 } as const
 
+/** No boot needs more requests; one that floods the server gets no more of this process's memory. */
+const MOST_REQUESTS = 10_000
+
 /** Serves a guest that boots from the network, and follows what it asks for. */
 export class NetbootServer implements Netboot {
   readonly folder: ServedFolder
   readonly spec: NetbootSpec
   readonly #runDir: string
+  readonly #captures: CaptureFiles
+  /** The name of the object that writes the capture, at QEMU's monitor. */
+  #captureId: string = CAPTURE.id
   readonly #wire: WireLog
-  readonly #requests: NetbootRequest[] = []
+  readonly #requests = new BoundedList<NetbootRequest>(MOST_REQUESTS)
   readonly #functions: ReadonlyArray<readonly [string, Extract<NetbootFile, (...args: never[]) => unknown>]>
   readonly #changes = new Map<string, string>()
   #http: FileServer | undefined
@@ -62,36 +87,43 @@ export class NetbootServer implements Netboot {
   #bootFrom = { requests: 0, dhcp: 0 }
   #failure: string | undefined
 
-  private constructor(spec: NetbootSpec, runDir: string, folder: ServedFolder) {
+  private constructor(
+    spec: NetbootSpec,
+    { runDir, captureBytes }: { readonly runDir: string; readonly captureBytes: number },
+    folder: ServedFolder,
+  ) {
     this.spec = spec
     this.#runDir = runDir
+    this.#captures = new CaptureFiles(runDir, captureBytes)
     this.folder = folder
     this.#functions = Object.entries(spec.files).flatMap(([path, file]) =>
       typeof file === 'function' ? [[path, file] as const] : [],
     )
     const log = {
-      begin: (request: NetbootRequest) => void this.#requests.push(request),
-      end: (request: NetbootRequest) => void this.#noteChange(request.path),
+      begin: (request: NetbootRequest) => this.#requests.push(request),
+      end: (request: NetbootRequest) => this.#noteChange(request.path),
     }
     this.#wire = new WireLog(log)
   }
 
   /**
    * Makes the folder, and the server for HTTP where it is wanted.
-   * @param trees folders whose files are served, a later one's in place of an earlier one's.
+   * @param options.trees folders whose files are served, a later one's in place of an earlier one's.
+   * @param options.captureBytes how much of the host's disk the captures may take.
    */
   static async start(options: {
     readonly spec: NetbootSpec
     readonly trees: readonly string[]
     readonly runDir: string
     readonly socket: string
+    readonly captureBytes: number
   }): Promise<NetbootServer> {
     const { spec, trees, runDir, socket } = options
     const isAsItIs = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
     const folder = isAsItIs
       ? await ServedFolder.of(spec.root as string)
       : await ServedFolder.join(join(runDir, 'netboot'), trees)
-    const server = new NetbootServer(spec, runDir, folder)
+    const server = new NetbootServer(spec, options, folder)
     for (const [path, file] of Object.entries(spec.files)) {
       if (typeof file !== 'function') await folder.put(path, file)
     }
@@ -101,12 +133,28 @@ export class NetbootServer implements Netboot {
 
   get requests(): readonly NetbootRequest[] {
     this.#wire.readOn()
-    return this.#requests
+    return this.#requests.entries
   }
 
   get dhcp(): readonly DhcpExchange[] {
     this.#wire.readOn()
-    return this.#wire.exchanges
+    return this.#wire.exchanges.entries
+  }
+
+  get dropped(): NetbootDropped {
+    this.#wire.readOn()
+    return {
+      malformed: this.#wire.malformed + (this.#http?.malformed ?? 0),
+      connections: this.#http?.refused ?? 0,
+      requests: this.#requests.dropped,
+      dhcp: this.#wire.exchanges.dropped,
+      captures: this.#captures.dropped,
+    }
+  }
+
+  /** Why the capture could not be read the last time; undefined where it could. */
+  get captureProblem(): string | undefined {
+    return this.#wire.problem
   }
 
   get files(): readonly string[] {
@@ -126,9 +174,10 @@ export class NetbootServer implements Netboot {
 
   /** What is wrong with the newest boot. */
   findTrouble(): NetbootTrouble | undefined {
+    this.#wire.readOn()
     return findTrouble({
-      requests: this.requests.slice(this.#bootFrom.requests),
-      dhcp: this.dhcp.slice(this.#bootFrom.dhcp),
+      requests: this.#requests.since(this.#bootFrom.requests),
+      dhcp: this.#wire.exchanges.since(this.#bootFrom.dhcp),
       files: this.files,
       changes: this.#changes,
       failure: this.#failure,
@@ -149,7 +198,8 @@ export class NetbootServer implements Netboot {
   /** What of QEMU's arguments belongs to one power-on: called for each, as each has a capture of its own. */
   beginPowerOn() {
     this.#powerOns++
-    const captureFile = join(this.#runDir, `network-${this.#powerOns}.pcap`)
+    const captureFile = this.#captures.next('power-on')
+    this.#captureId = CAPTURE.id
     this.#wire.follow(captureFile)
     this.#beginBoot()
     const { isFirst, once } = this.spec
@@ -183,7 +233,7 @@ export class NetbootServer implements Netboot {
   }
 
   #beginBoot(): void {
-    this.#bootFrom = { requests: this.#requests.length, dhcp: this.#wire.exchanges.length }
+    this.#bootFrom = { requests: this.#requests.total, dhcp: this.#wire.exchanges.total }
     this.#changes.clear()
     this.#failure = undefined
   }
@@ -196,10 +246,10 @@ export class NetbootServer implements Netboot {
         this.#wire.readOn() // what came before it stands before it
         this.#requests.push(request)
       },
-      onEnd: (request) => void this.#noteChange(request.path),
+      onEnd: (request) => this.#noteChange(request.path),
     })
     for (const [path, fault] of Object.entries(faults)) this.#http.setFault(path, fault)
-    this.#relayCommand = relayCommand({ path: socket })
+    this.#relayCommand = await connectorCommand({ socket, program: join(this.#runDir, 'forward-http') })
   }
 
   async #findContent(path: string): Promise<ServedContent | undefined> {
@@ -221,19 +271,38 @@ export class NetbootServer implements Netboot {
   #schedule(): void {
     const everyMs = this.#functions.length > 0 ? LOOK_MS.functions : LOOK_MS.else
     this.#timer = setTimeout(() => {
-      void this.#look().finally(() => this.#monitor !== undefined && this.#schedule())
+      const next = () => this.#monitor !== undefined && this.#schedule()
+      this.#look().then(next, next) // a function that fails was reported
     }, everyMs).unref()
   }
 
   /** Makes the files of a guest that asks for its address, and looks for a boot that turns in circles. */
   async #look(): Promise<void> {
-    const exchanges = this.dhcp
-    if (this.#functions.length > 0 && exchanges.length > this.#seenExchanges) {
-      this.#seenExchanges = exchanges.length
+    this.#wire.readOn()
+    if (this.#captures.isFull) await this.#beginCapture()
+    const { total } = this.#wire.exchanges
+    if (this.#functions.length > 0 && total > this.#seenExchanges) {
+      this.#seenExchanges = total
       await this.#makeFiles()
     }
-    const loop = findLoop(this.#requests.slice(this.#bootFrom.requests))
+    const loop = findLoop(this.#requests.since(this.#bootFrom.requests))
     if (loop !== undefined) this.#fail(loop)
+  }
+
+  /** Has QEMU write to a new file. Both orders are sent at once, so that next to nothing is in both files, and nothing in none. */
+  async #beginCapture(): Promise<void> {
+    const monitor = this.#monitor
+    if (monitor === undefined) return
+    const file = this.#captures.next('full')
+    const [before, id] = [this.#captureId, basename(file, '.pcap')]
+    this.#captureId = id
+    const { type, netdev, maxlen } = CAPTURE
+    const orders = [
+      monitor.execute('object-add', { 'qom-type': type, id, netdev, file, maxlen }),
+      monitor.execute('object-del', { id: before }),
+    ]
+    await Promise.all(orders).catch(() => {}) // the guest was switched off
+    if (this.#captureId === id) this.#wire.continueWith(file)
   }
 
   /** The guest stands still meanwhile: it asks for the first file a moment after it has its address. */
@@ -261,9 +330,11 @@ export class NetbootServer implements Netboot {
     this.#onTrouble?.(vmError('NETBOOT_FAILED', { summary, hint }), stage)
   }
 
-  async #noteChange(path: string): Promise<void> {
-    const change = await this.folder.findChange(path)
-    if (change !== undefined) this.#changes.set(path, change)
+  #noteChange(path: string): void {
+    this.folder.findChange(path).then(
+      (change) => change !== undefined && this.#changes.set(path, change),
+      () => {}, // only a hint would have come of it
+    )
   }
 }
 

@@ -12,14 +12,23 @@ const FILE_HEADER = 24
 const PACKET_HEADER = 16
 /** The byte order is the writer's: the magic number tells which (libpcap's file format). */
 const MAGIC = 0xa1b2c3d4
+/** No packet is longer: libpcap's own limit (MAXIMUM_SNAPLEN of pcap-common.c). */
+const MOST_PACKET_BYTES = 262_144
 
 /** Reads a capture in libpcap's format piece by piece, as it is written. */
 export class PcapReader {
   #rest: Buffer = Buffer.alloc(0)
   #isLittleEndian: boolean | undefined
+  #isMalformed = false
 
-  /** Gives the packets that are whole by now. */
+  /** Whether the capture is no capture, or has a packet longer than any. What follows cannot be told apart, and is dropped. */
+  get isMalformed(): boolean {
+    return this.#isMalformed
+  }
+
+  /** Returns the packets that are complete by now. */
   push(chunk: Buffer): CapturedPacket[] {
+    if (this.#isMalformed) return []
     let buffer = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     if (this.#isLittleEndian === undefined) {
       if (buffer.length < FILE_HEADER) {
@@ -27,22 +36,32 @@ export class PcapReader {
         return []
       }
       this.#isLittleEndian = buffer.readUInt32LE(0) === MAGIC
+      if (!this.#isLittleEndian && buffer.readUInt32BE(0) !== MAGIC) return this.#giveUp([])
       buffer = buffer.subarray(FILE_HEADER)
     }
     const read = (at: number) => (this.#isLittleEndian ? buffer.readUInt32LE(at) : buffer.readUInt32BE(at))
     const packets: CapturedPacket[] = []
     let at = 0
     while (at + PACKET_HEADER <= buffer.length) {
-      const end = at + PACKET_HEADER + read(at + 8)
+      const kept = read(at + 8)
+      const length = read(at + 12)
+      if (kept > MOST_PACKET_BYTES || kept > length) return this.#giveUp(packets)
+      const end = at + PACKET_HEADER + kept
       if (end > buffer.length) break
       packets.push({
         atMs: read(at) * 1000 + read(at + 4) / 1000,
         bytes: buffer.subarray(at + PACKET_HEADER, end),
-        length: read(at + 12),
+        length,
       })
       at = end
     }
     this.#rest = Buffer.from(buffer.subarray(at))
+    return packets
+  }
+
+  #giveUp(packets: CapturedPacket[]): CapturedPacket[] {
+    this.#isMalformed = true
+    this.#rest = Buffer.alloc(0)
     return packets
   }
 }

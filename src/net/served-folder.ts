@@ -111,7 +111,8 @@ export async function findLinksOutside(root: string): Promise<string[]> {
 }
 
 async function isInside(path: string, root: string): Promise<boolean> {
-  return isBelow(await realpath(path), await realpath(root))
+  const [target, real] = await Promise.all([path, root].map((name) => realpath(name).catch(() => undefined)))
+  return target !== undefined && real !== undefined && isBelow(target, real)
 }
 
 function isBelow(path: string, root: string): boolean {

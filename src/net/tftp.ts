@@ -1,11 +1,16 @@
 import type { Datagram } from './datagram.js'
+import { MALFORMED } from './malformed.js'
 import type { NetbootRequest } from './netboot-request.js'
 
 const SERVER_PORT = 69
 const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, optionsAck: 6 } as const
 const DEFAULT_BLOCK = 512
+/** Limits of RFC 2348. */
+const BLOCK = { least: 8, most: 65_464 } as const
 /** What a server may answer (RFC 1350, 5.; RFC 2347). */
 const NOT_FOUND = 1
+/** QEMU's server has 20 (TFTP_SESSIONS_MAX of libslirp); a guest that opens more than this has given up the oldest. */
+const MOST_TRANSFERS = 256
 
 interface Transfer {
   readonly request: Mutable
@@ -28,16 +33,16 @@ export class TftpLog {
     this.#end = on.end
   }
 
-  add({ payload, length, sourcePort, destinationPort, atMs }: Datagram, startedAt: Date): void {
-    if (payload.length < 4) return
+  /** Takes in a datagram, unless it is not TFTP. Returns {@link MALFORMED} for a message that contradicts its RFCs. */
+  add(datagram: Datagram): typeof MALFORMED | undefined {
+    const { payload, sourcePort, destinationPort } = datagram
+    if (destinationPort !== SERVER_PORT && sourcePort !== SERVER_PORT) return undefined
+    if (payload.length < 4) return MALFORMED
     const opcode = payload.readUInt16BE(0)
-    if (destinationPort === SERVER_PORT && (opcode === OPCODE.read || opcode === OPCODE.write)) {
-      this.#open(payload, sourcePort, atMs, startedAt, opcode)
-    } else if (destinationPort === SERVER_PORT) {
-      this.#fromGuest(sourcePort, opcode, payload, atMs)
-    } else if (sourcePort === SERVER_PORT) {
-      this.#fromServer(destinationPort, opcode, payload, length, atMs)
-    }
+    if (destinationPort !== SERVER_PORT) return this.#fromServer(destinationPort, opcode, datagram)
+    if (opcode === OPCODE.read || opcode === OPCODE.write) return this.#open(datagram, opcode)
+    this.#fromGuest(sourcePort, opcode, datagram)
+    return undefined
   }
 
   /** The guest was reset: what it was in the middle of will not be finished. */
@@ -46,11 +51,14 @@ export class TftpLog {
     this.#transfers.clear()
   }
 
-  #open(payload: Buffer, port: number, atMs: number, startedAt: Date, opcode: number): void {
-    const path = payload.toString('utf8', 2).split('\0', 1)[0] ?? ''
+  #open({ payload, length, sourcePort: port, atMs }: Datagram, opcode: number): typeof MALFORMED | undefined {
+    const end = payload.indexOf(0, 2)
+    // A request of TFTP has at most 512 bytes (RFC 2347): the capture has all of it.
+    if (end <= 2 || length > payload.length) return MALFORMED
+    const path = payload.toString('utf8', 2, end)
     const known = this.#transfers.get(port)
     // What is asked again, as its answer was lost or late, is the same request.
-    if (known?.request.path === path && known.request.bytes === 0) return
+    if (known?.request.path === path && known.request.bytes === 0) return undefined
     const request: Mutable = {
       protocol: 'tftp',
       path,
@@ -58,22 +66,33 @@ export class TftpLog {
       code: undefined,
       bytes: 0,
       blksize: DEFAULT_BLOCK,
-      startedAt,
+      startedAt: new Date(atMs),
       durationMs: undefined,
     }
     if (opcode === OPCODE.write) request.status = 'failed'
+    const [oldest] = this.#transfers.keys()
+    if (oldest !== undefined && this.#transfers.size >= MOST_TRANSFERS) this.#close(oldest, 'aborted', atMs)
     this.#transfers.set(port, { request, atMs, lastBlock: 0, wraps: 0 })
     this.#begin(request)
+    return undefined
   }
 
-  #fromServer(port: number, opcode: number, payload: Buffer, length: number, atMs: number): void {
+  #fromServer(
+    port: number,
+    opcode: number,
+    { payload, length, atMs }: Datagram,
+  ): typeof MALFORMED | undefined {
     const transfer = this.#transfers.get(port)
-    if (transfer === undefined) return
+    if (transfer === undefined) return undefined
     const { request } = transfer
     if (opcode === OPCODE.optionsAck) {
       const words = payload.toString('latin1', 2).toLowerCase().split('\0')
       const at = words.indexOf('blksize')
-      if (at >= 0) request.blksize = Number(words[at + 1])
+      if (at < 0) return undefined
+      const blksize = Number(words[at + 1])
+      const isValid = Number.isInteger(blksize) && blksize >= BLOCK.least && blksize <= BLOCK.most
+      if (!isValid) return MALFORMED
+      request.blksize = blksize
     } else if (opcode === OPCODE.error) {
       const code = payload.readUInt16BE(2)
       request.code = code
@@ -88,10 +107,11 @@ export class TftpLog {
       // The last block is shorter than the others, and may be empty.
       if (size < (request.blksize ?? DEFAULT_BLOCK)) this.#close(port, 'complete', atMs)
     }
+    return undefined
   }
 
   /** A loader that only wants to know how large a file is gives up behind the answer. */
-  #fromGuest(port: number, opcode: number, payload: Buffer, atMs: number): void {
+  #fromGuest(port: number, opcode: number, { payload, atMs }: Datagram): void {
     if (opcode !== OPCODE.error || !this.#transfers.has(port)) return
     const transfer = this.#transfers.get(port) as Transfer
     transfer.request.code = payload.readUInt16BE(2)

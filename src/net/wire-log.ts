@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { parseDatagram } from './datagram.js'
 import { DhcpLog } from './dhcp.js'
+import { MALFORMED } from './malformed.js'
 import { PcapReader } from './pcap.js'
 import { TftpLog } from './tftp.js'
 
@@ -14,6 +15,8 @@ export class WireLog {
   #fd: number | undefined
   #reader = new PcapReader()
   #clockOffsetMs: number | undefined
+  #malformed = 0
+  #problem: string | undefined
 
   constructor(on: ConstructorParameters<typeof TftpLog>[0]) {
     this.#tftp = new TftpLog(on)
@@ -23,11 +26,26 @@ export class WireLog {
     return this.#dhcp.exchanges
   }
 
-  /** Goes on with a new file, which need not be there yet. */
+  /** How many packets were dropped as they contradict their protocol. A capture that is none counts as one. */
+  get malformed(): number {
+    return this.#malformed
+  }
+
+  /** Why the capture could not be read the last time; undefined where it could. */
+  get problem(): string | undefined {
+    return this.#problem
+  }
+
+  /** Continues with a new file, which need not be there yet. */
   follow(file: string): void {
+    this.continueWith(file)
+    this.#tftp.abandon()
+  }
+
+  /** Continues with a new part of the same capture, once the old one has no more. Transfers go on. */
+  continueWith(file: string): void {
     this.readOn()
     this.close()
-    this.#tftp.abandon()
     this.#file = file
     this.#reader = new PcapReader()
     this.#clockOffsetMs = undefined
@@ -39,7 +57,7 @@ export class WireLog {
     this.#tftp.abandon()
   }
 
-  /** Takes in what has come since. At once: what is asked for next is then up to date. */
+  /** Takes in what has come since. At once: what is asked for next is then up to date. What cannot be read is read the next time. */
   readOn(): void {
     if (this.#file === undefined) return
     try {
@@ -47,12 +65,14 @@ export class WireLog {
       const chunk = Buffer.allocUnsafe(CHUNK)
       for (;;) {
         const size = readSync(this.#fd, chunk, 0, CHUNK, null)
-        if (size === 0) return
+        if (size === 0) break
         this.#take(Buffer.from(chunk.subarray(0, size)))
       }
+      this.#problem = undefined
     } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
       // Not there yet, or gone with the folder of the run.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      this.#problem = code === 'ENOENT' ? undefined : message
     }
   }
 
@@ -63,14 +83,19 @@ export class WireLog {
   }
 
   #take(chunk: Buffer): void {
+    const wasMalformed = this.#reader.isMalformed
     for (const packet of this.#reader.push(chunk)) {
       // The capture's clock is the guest's, which stands still with it and begins at a whole second.
       this.#clockOffsetMs ??= Date.now() - packet.atMs
-      const toDate = (atMs: number) => new Date(atMs + (this.#clockOffsetMs ?? 0))
-      const datagram = parseDatagram(packet)
+      const atMs = packet.atMs + this.#clockOffsetMs
+      const datagram = parseDatagram({ ...packet, atMs })
       if (datagram === undefined) continue
-      this.#dhcp.add(datagram, toDate)
-      this.#tftp.add(datagram, toDate(packet.atMs))
+      const isMalformed =
+        datagram === MALFORMED ||
+        this.#dhcp.add(datagram) === MALFORMED ||
+        this.#tftp.add(datagram) === MALFORMED
+      if (isMalformed) this.#malformed++
     }
+    if (this.#reader.isMalformed && !wasMalformed) this.#malformed++
   }
 }

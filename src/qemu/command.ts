@@ -1,4 +1,4 @@
-import type { GuestHandler } from '../spec/options/network.js'
+import type { GuestForwardSpec } from '../spec/guest-forward.js'
 
 /** A program and its arguments, as they are given to the kernel: no shell in between. */
 export interface QemuCommand {
@@ -74,8 +74,8 @@ export interface Wiring {
   readonly tscKhz?: number | undefined
   /** The host port of each of the spec's forwards, in their order. */
   readonly hostPorts: readonly number[]
-  /** Where each function of the spec's `guestfwd` is reached. */
-  readonly handlerSockets?: ReadonlyMap<GuestHandler, string>
+  /** The command that QEMU starts for each connection to an address of the spec's `guestfwd`. */
+  readonly forwardCommands?: ReadonlyMap<GuestForwardSpec, string>
   /** How the guest is given files by the network. */
   readonly netboot?: NetbootWiring | undefined
   /** The file that the guest's RAM is in, and whether what the guest writes goes to it. */

@@ -85,10 +85,11 @@ export class QemuProcess {
     child.stderr.on('data', keep)
     child.stdout?.on('data', keep)
     const ended = createDeferred<QemuExit>()
-    void child.then((result) => {
-      state.exit = { exitCode: result.exitCode, signal: result.signal, stderr: state.stderr }
+    const end = (how: { readonly exitCode?: number | undefined; readonly signal?: string | undefined }) => {
+      state.exit = { exitCode: how.exitCode, signal: how.signal, stderr: state.stderr }
       ended.resolve(state.exit)
-    })
+    }
+    child.then(end, () => end({}))
     if (child.pid === undefined) {
       const { cause } = (await child) as { cause?: unknown }
       const limit = toHostError(cause)

@@ -20,3 +20,9 @@ export interface NetbootSpec {
   /** Whether the firmware looks at the network before anything else. */
   readonly isFirst: boolean
 }
+
+/**
+ * The object of QEMU that writes what passes on the guest's wire. It keeps enough of each packet for what is read from it: a DHCP
+ * answer of QEMU has 590 bytes with its headers, a request of TFTP 558 at most.
+ */
+export const CAPTURE = { type: 'filter-dump', id: 'wire', netdev: 'net0', maxlen: 640 } as const

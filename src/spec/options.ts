@@ -68,7 +68,7 @@ export interface TimeoutOptions {
 
 /** How much of this host a guest may use up. One that passes a limit is stopped, and the test fails with an error that says so. */
 export interface LimitOptions {
-  /** What it changes on a disk, each of them, with its checkpoints: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`). @default 16 GiB */
+  /** How much it changes on all of its disks in sum, with its checkpoints and the capture of a network boot: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`). @default 16 GiB */
   readonly disk?: MemorySize
   /** What it prints on its serial console, in all. 256 MiB are six hours of a real line of 115,200 baud. @default 256 MiB */
   readonly console?: MemorySize

@@ -226,7 +226,7 @@ function buildCommand(
     tscKhz,
     watchdogTable: machine.watchdogTable,
     hostPorts: machine.ports.hostPorts,
-    handlerSockets: machine.handlerSockets,
+    forwardCommands: machine.forwards.commands,
     netboot: machine.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, frozen }),
     isIncoming: frozen !== undefined,

@@ -1,5 +1,4 @@
 import { type VMError, vmError } from '../errors.js'
-import { diskFileNode } from '../qemu/argv/disks.js'
 import { formatBytes } from '../spec/units.js'
 import type { Machine } from './machine.js'
 import type { Session } from './session.js'
@@ -18,18 +17,8 @@ export function watchLimits(machine: Machine, session: Session): void {
   watchResets(machine, session)
 }
 
-/** QEMU tells of the first write behind a limit of a disk's file, so that nobody has to look at its size. */
-function watchDisks({ overlay, spec: { limits, disks } }: Machine, session: Session): void {
-  const { qmp } = session
-  const nodes = [0, ...disks.map((_, index) => index + 1)].map(diskFileNode)
-  for (const node of overlay === undefined ? nodes.slice(1) : nodes) {
-    const threshold = { 'node-name': node, 'write-threshold': limits.diskBytes }
-    // Not waited for: commands are obeyed in their order. Where there is no such disk, nothing is written to it.
-    qmp.execute('block-set-write-threshold', threshold).catch(() => {})
-  }
-  qmp.on('BLOCK_WRITE_THRESHOLD', ({ data }) => {
-    if (nodes.some((node) => node === data['node-name'])) session.halt(diskLimit(limits.diskBytes))
-  })
+function watchDisks({ diskUse, spec: { limits } }: Machine, session: Session): void {
+  diskUse.watch(session.qmp, () => session.halt(diskLimit(limits.diskBytes)))
 }
 
 function watchConsole({ serial, spec: { limits } }: Machine, session: Session): void {
@@ -56,8 +45,8 @@ function watchResets({ host }: Machine, session: Session): void {
 
 function diskLimit(bytes: number): VMError {
   return vmError('DISK_LIMIT_PASSED', {
-    summary: 'The guest has filled its disk beyond what it was given of this host: it was stopped.',
-    expected: `at most ${formatBytes(bytes)} of what it changes, with its checkpoints`,
+    summary: 'The guest has filled its disks beyond what it was given of this host: it was stopped.',
+    expected: `at most ${formatBytes(bytes)} of what it changes on all of its disks, with its checkpoints`,
     hint: 'let the guest write less, or raise `limits: { disk: … }`.',
   })
 }

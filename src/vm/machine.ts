@@ -9,15 +9,16 @@ import type { HostUser } from '../common/host-user.js'
 import type { WaitLimit } from '../common/wait-limit.js'
 import type { UefiFiles } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
+import type { GuestForwards } from '../net/guest-forwards.js'
 import type { NetbootServer } from '../net/netboot-server.js'
 import type { DiskFile } from '../qemu/command.js'
 import type { QemuProcess } from '../qemu/process.js'
 import type { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
-import type { GuestHandler } from '../spec/options/network.js'
 import type { Translation } from '../spec/translation.js'
 import type { Keeper } from './keeper.js'
+import type { DiskUse } from './limits/disk-use.js'
 import type { PortReservation } from './port-reservation.js'
 import type { Transcript } from './transcript.js'
 import type { Workspace } from './workspace.js'
@@ -134,14 +135,16 @@ export interface Machine {
   readonly seedDisk: string | undefined
   /** Who gives the guest files by the network; undefined where nobody does. */
   readonly netboot: NetbootServer | undefined
-  /** Where each function that answers the guest is reached. */
-  readonly handlerSockets: ReadonlyMap<GuestHandler, string>
+  /** What answers the guest at the addresses of `guestfwd`. */
+  readonly forwards: GuestForwards
   /** In the run's own folder. */
   readonly diskSecretFile: string | undefined
   /** In the run's own folder: what VNC and SPICE clients have to know. */
   readonly screenSecrets: ScreenSecrets
   /** The files of the further disks; undefined for an empty drive. */
   readonly disks: ReadonlyArray<DiskFile | undefined>
+  /** What its disks take of the host, in sum. */
+  readonly diskUse: DiskUse
   /** The firmware, with variables of this machine's own. */
   readonly firmware: UefiFiles | undefined
   readonly tpm: TpmEmulator | undefined

@@ -1,4 +1,5 @@
 import { openNetbootTree } from '../../images/netboot/trees.js'
+import { captureLimit } from '../net/capture-files.js'
 import { NetbootServer } from '../net/netboot-server.js'
 import { NETWORK_CARD } from '../qemu/argv/netboot.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
@@ -9,7 +10,7 @@ import type { Workspace } from './workspace.js'
 
 /** Makes ready what a guest is given by the network; undefined where it is given nothing. */
 export async function serveNetboot(
-  { arch, netboot }: MachineSpec,
+  { arch, netboot, limits }: MachineSpec,
   workspace: Workspace,
   signal: AbortSignal | undefined,
 ): Promise<NetbootServer | undefined> {
@@ -20,6 +21,7 @@ export async function serveNetboot(
     trees: [...made, ...(netboot.root === undefined ? [] : [netboot.root])],
     runDir: workspace.dir,
     socket: workspace.socket('http.sock'),
+    captureBytes: captureLimit(limits.diskBytes),
   })
 }
 

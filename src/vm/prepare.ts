@@ -15,8 +15,11 @@ import { buildSeedDisk } from '../image/cloud-init-seed.js'
 import { buildSmbiosStrings } from '../image/credentials.js'
 import { addCredentials } from '../image/initrd-credentials.js'
 import { createOverlay } from '../image/overlay.js'
-import { GuestHandlers } from '../net/guest-handlers.js'
+import { captureLimit } from '../net/capture-files.js'
+import { GuestForwards } from '../net/guest-forwards.js'
+import { diskFileNode } from '../qemu/argv/disks.js'
 import { buildWatchdogTable, WATCHDOG_TABLE } from '../qemu/argv/watchdog.js'
+import { ForwardCommand } from '../qemu/forward-command.js'
 import type { QemuProcess } from '../qemu/process.js'
 import { TpmEmulator } from '../qemu/tpm-emulator.js'
 import type { GuestTraits } from '../spec/base-image.js'
@@ -28,6 +31,7 @@ import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
 import { encodeHostKey } from './host-key.js'
 import { Keeper } from './keeper.js'
+import { DiskUse, sizeOf } from './limits/disk-use.js'
 import type {
   FrozenMachine,
   Machine,
@@ -116,7 +120,7 @@ export async function prepareMachine(
     tpm,
     guestPorts,
     netboot,
-    handlers,
+    forwards,
   ] = await settleAll([
     listen('qmp.sock'),
     listen('serial.sock'),
@@ -141,7 +145,7 @@ export async function prepareMachine(
       })),
     ),
     acquire(serveNetboot(spec, workspace, settings.signal), (server) => server?.close()),
-    acquire(serveHandlers(spec, workspace, settings.log), (handlers) => handlers.close()),
+    acquire(serveForwards(spec, workspace, host, settings.log), (answers) => answers.close()),
   ])
   let reservation = ports
   cleanup.defer(() => reservation.release())
@@ -178,10 +182,11 @@ export async function prepareMachine(
     seedDisk,
     watchdogTable,
     netboot,
-    handlerSockets: handlers.sockets,
+    forwards,
     diskSecretFile,
     screenSecrets,
     disks,
+    diskUse: watchedDisks(spec, { overlay, disks }),
     firmware,
     tpm,
     get ports() {
@@ -208,6 +213,23 @@ export async function prepareMachine(
     for (const { port } of guestPorts) port.close()
   })
   return machine
+}
+
+/** The files that grow as the guest writes. Captures have their part of the limit, and keep to it by themselves. */
+function watchedDisks(
+  { disks: specs, limits, netboot }: MachineSpec,
+  { overlay, disks }: Pick<Machine, 'overlay' | 'disks'>,
+): DiskUse {
+  const captured = netboot === undefined ? 0 : captureLimit(limits.diskBytes)
+  const diskUse = new DiskUse(limits.diskBytes - captured)
+  if (overlay !== undefined) diskUse.add({ path: overlay, node: diskFileNode(0) })
+  for (const [index, file] of disks.entries()) {
+    const disk = specs[index]
+    if (file === undefined || disk === undefined || disk.isReadonly) continue
+    const baseBytes = disk.isWrittenThrough ? sizeOf(file.path) : 0
+    diskUse.add({ path: file.path, node: diskFileNode(index + 1), baseBytes })
+  }
+  return diskUse
 }
 
 /** QEMU's own range of addresses, as for `virtio-net-pci,mac=`. */
@@ -312,14 +334,19 @@ async function writeSeedDisk(
   return workspace.path('seed.img')
 }
 
-function serveHandlers(
+function serveForwards(
   { network, furtherNetworks }: MachineSpec,
   workspace: Workspace,
+  { user }: MachineHost,
   log: (line: string) => void,
-): Promise<GuestHandlers> {
-  const answers = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
-  const handlers = answers.flatMap(({ answer }) => ('handler' in answer ? [answer.handler] : []))
-  return GuestHandlers.listen(handlers, (name) => workspace.socket(name), log)
+): Promise<GuestForwards> {
+  const forwards = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
+  return GuestForwards.listen(forwards, {
+    socketDir: workspace.socketDir,
+    programDir: workspace.dir,
+    startCommand: (line, connection) => ForwardCommand.start(line, connection, { cwd: workspace.dir, user }),
+    log,
+  })
 }
 
 /** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */

@@ -76,7 +76,7 @@ export async function waitUntilReady<T>(
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })
     session.watch.markReady()
-    if (machine.startedFrom.kind === 'cold') void history.learn(session.watch.timeline)
+    if (machine.startedFrom.kind === 'cold') history.learn(session.watch.timeline).catch(() => {}) // only an estimate is lost
     return result
   } finally {
     clock.stop()

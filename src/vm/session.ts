@@ -143,6 +143,7 @@ export class Session {
       cleanup.defer(() => qmp.close())
       const session = new Session(qemu, qmp, watch, machine)
       watch.follow(serial)
+      void qemu.exited.then(() => machine.forwards.endCommands())
       serial.attach(serialSocket)
       agent.attach(agentSocket)
       resident.attach(residentSocket)

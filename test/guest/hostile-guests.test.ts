@@ -86,9 +86,47 @@ describe('a guest that', () => {
     )
     expect(code).toBe('DISK_LIMIT_PASSED')
     expect(message).toMatch(
-      /^The guest has filled its disk beyond what it was given of this host: it was stopped\.\n {2}Expected: at most 16 MiB /,
+      /^The guest has filled its disks beyond what it was given of this host: it was stopped\.\n {2}Expected: at most 16 MiB /,
     )
     expect(message).toContain('raise `limits: { disk: … }`')
+  })
+
+  test('fills several disks, one of them plugged in, is stopped at the limit of their sum', async () => {
+    const { code } = await attack(
+      "limits: { disk: '24M' }, disks: [{ size: '64M' }], hotplug: true",
+      `await vm.plug.disk({ size: '64M', serial: 'plugged' })
+       await vm.ssh\`dd if=/dev/urandom of=/dev/vdb bs=1M count=12 conv=fsync\`
+       await vm.waitFor.file('/dev/vdc')
+       await vm.ssh\`dd if=/dev/urandom of=/dev/vdc bs=1M count=40 conv=fsync; sleep 1000\``,
+    )
+    expect(code).toBe('DISK_LIMIT_PASSED')
+  })
+
+  test('floods its network while that is captured takes no more of the disk than the captures may', async () => {
+    const { code, message } = await attack(
+      `limits: { disk: '16M' }, netboot: {
+        http: true,
+        bootfile: 'boot.ipxe',
+        files: {
+          'boot.ipxe': '#!ipxe\\n' + 'imgfetch http://10.0.2.80/big\\nimgfree\\n'.repeat(4) + 'echo all came\\nsleep 1000\\n',
+          big: Buffer.alloc(4 * 1024 ** 2),
+        },
+      }`,
+      `const { readdirSync, statSync } = await import('node:fs')
+       await vm.serial.waitFor('all came', { timeout: '3m' })
+       await new Promise((resolve) => setTimeout(resolve, 1000))
+       const files = readdirSync(vm.runFolder).filter((name) => name.endsWith('.pcap'))
+       const bytes = files.reduce((sum, name) => sum + statSync(vm.runFolder + '/' + name).size, 0)
+       const { dropped, requests } = vm.netboot
+       throw Object.assign(new Error(JSON.stringify({ files, bytes, dropped, requests: requests.length })), { code: 'SEEN' })`,
+    )
+    expect(code).toBe('SEEN')
+    const seen = JSON.parse(message)
+    expect(seen).toMatchObject({ requests: 5, dropped: { malformed: 0, requests: 0 } })
+    expect(seen.dropped.captures).toBeGreaterThan(0)
+    expect(seen.files.length).toBeLessThanOrEqual(2)
+    // What comes within one look is not held back.
+    expect(seen.bytes).toBeLessThan(5 * 1024 ** 2)
   })
 
   test('starts processes without an end runs out of time, and is gone', async () => {

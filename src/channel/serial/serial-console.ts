@@ -102,7 +102,7 @@ export class SerialConsole implements AsyncIterable<string> {
   attach(socket: Socket): void {
     const reader = this.#log.begin()
     // A guest that is switched on finds a terminal as new. CAN ends a sequence that was cut off.
-    void this.#terminal?.then((terminal) => terminal.push('\x18\x1bc'))
+    this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {}) // who opened it is told
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes) => {

@@ -87,16 +87,18 @@ export function runOnChannel(
       // The channel closes when stdout has ended; stderr may still have something to give.
       const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
       // Not by the event 'exit': that of a quick command may have come before this listener did.
-      opened.once('close', async (code?: number | null, exitSignal?: string) => {
-        await stderrEnded
-        if (gaveUp.signal.aborted) return
-        const exitCode = code ?? undefined
-        settle()
-        stdout.end()
-        stderr.end()
-        const ended = outcome(exitCode, exitSignal)
-        if (exitCode !== undefined || exitSignal !== undefined) resolve(ended)
-        else reject(noExitStatus(ended))
+      opened.once('close', (code?: number | null, exitSignal?: string) => {
+        const finish = () => {
+          if (gaveUp.signal.aborted) return
+          const exitCode = code ?? undefined
+          settle()
+          stdout.end()
+          stderr.end()
+          const ended = outcome(exitCode, exitSignal)
+          if (exitCode !== undefined || exitSignal !== undefined) resolve(ended)
+          else reject(noExitStatus(ended))
+        }
+        stderrEnded.then(finish).catch(reject)
       })
       feed(opened, options.stdin, giveUp)
     }, giveUp)
@@ -109,7 +111,7 @@ function collect(source: Readable, output: CommandOutput, onOverflow: () => void
     const { drained } = output
     if (drained === undefined) return
     source.pause()
-    void drained.then(() => source.resume())
+    drained.then(() => source.resume()).catch(() => source.destroy())
   })
 }
 

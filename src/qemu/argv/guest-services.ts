@@ -4,15 +4,15 @@ import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
-type Sockets = Wiring['handlerSockets']
+type Commands = Wiring['forwardCommands']
 
 /**
  * What answers the guest within its network, beside DHCP and TFTP: a folder by SMB, and what is at addresses of its own. Without a run
  * nothing listens for a function of the test's.
  */
-export function guestServices({ sharedFolder, guestForwards }: NetworkSpec, sockets: Sockets): string[] {
+export function guestServices({ sharedFolder, guestForwards }: NetworkSpec, commands: Commands): string[] {
   const forwards = guestForwards.flatMap((forward) => {
-    const command = commandOf(forward, sockets)
+    const command = commands?.get(forward) ?? commandByHand(forward)
     return command === undefined
       ? []
       : [joinOption('', { guestfwd: `tcp:${forward.address}:${forward.port}-cmd:${command}` })]
@@ -27,9 +27,7 @@ export function startsProcesses({ network, furtherNetworks, netboot }: MachineSp
   return netboot?.http !== undefined || [network, ...furtherNetworks].some(isServed)
 }
 
-function commandOf({ answer }: GuestForwardSpec, sockets: Sockets): string | undefined {
+function commandByHand({ answer }: GuestForwardSpec): string | undefined {
   if ('command' in answer) return answer.command
-  if ('server' in answer) return relayCommand(answer.server)
-  const path = sockets?.get(answer.handler)
-  return path === undefined ? undefined : relayCommand({ path })
+  return 'server' in answer ? relayCommand(answer.server) : undefined
 }

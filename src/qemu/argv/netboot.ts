@@ -1,12 +1,10 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import { CAPTURE } from '../../spec/netboot-spec.js'
 import type { NetbootWiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
 /** The name by which QEMU's monitor knows the network card of a guest that boots from it. */
 export const NETWORK_CARD = 'card0'
-
-/** Enough of each packet for what is read from it: a DHCP answer of QEMU has 590 bytes with its headers, a question of TFTP 558 at most. */
-const CAPTURED_BYTES = 640
 
 type Served = Pick<MachineSpec, 'netboot'>
 
@@ -35,6 +33,6 @@ export function bootCardOptions(
 
 export function captureArgs(netboot: NetbootWiring | undefined): string[] {
   if (netboot === undefined) return []
-  const options = { id: 'wire', netdev: 'net0', file: netboot.captureFile, maxlen: CAPTURED_BYTES }
-  return ['-object', joinOption('filter-dump', options)]
+  const { type, id, netdev, maxlen } = CAPTURE
+  return ['-object', joinOption(type, { id, netdev, file: netboot.captureFile, maxlen })]
 }

@@ -14,8 +14,8 @@ export function networkArgs(
     mac,
     furtherMacs = [],
     netboot,
-    handlerSockets,
-  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'handlerSockets'>,
+    forwardCommands,
+  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'forwardCommands'>,
 ): string[] {
   const { network, furtherNetworks, forwards } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
@@ -27,7 +27,7 @@ export function networkArgs(
       '-netdev',
       [
         backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}),
-        ...guestServices(card, handlerSockets),
+        ...guestServices(card, forwardCommands),
         ...(index === 0 ? ports : []),
       ].join(','),
       ...cardArgs(spec, index, address, netboot),

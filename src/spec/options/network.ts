@@ -20,7 +20,7 @@ export type GuestHandler = (connection: Socket) => unknown
 export interface GuestForward {
   /** The address and the port that the guest connects to, as `10.0.2.100:80`: an address of the network that nothing else has. */
   readonly address: string
-  /** A command of this host, split in words as a shell does and run without one, for each connection: with it as its standard input and output. @default none */
+  /** A command of this host, split in words as a shell does and run without one, for each connection: with it as its standard streams. It ends with the guest. @default none */
   readonly command?: string
   /** A unix socket of this host, by its path. @default none */
   readonly socket?: string

@@ -67,9 +67,15 @@ export class Plug {
       'node-name': node,
       'read-only': isReadonly,
       discard: 'unmap',
-      file: { driver: 'file', filename: path },
+      file: { driver: 'file', filename: path, 'node-name': `${node}-file` },
     })
-    const behind: Behind[] = [{ undo: () => qmp.execute('blockdev-del', { 'node-name': node }) }]
+    const { diskUse } = this.#machine
+    diskUse.add({ path, node: `${node}-file` })
+    const remove = async () => {
+      await qmp.execute('blockdev-del', { 'node-name': node })
+      diskUse.leave(`${node}-file`)
+    }
+    const behind: Behind[] = [{ undo: remove }]
     try {
       if (kind === 'scsi') behind.push(await this.#addScsiController(session, id))
       const bus = kind === 'scsi' ? `${id}-bus.0` : kind === 'usb' ? 'usb.0' : undefined

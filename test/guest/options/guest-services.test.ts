@@ -1,7 +1,7 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, createServer, type ListenOptions, type Server } from 'node:net'
+import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect } from 'vitest'
@@ -66,6 +66,68 @@ test('a function of the test answers it, and one that fails is told of', async (
   await vm.ssh('nc -w 5 10.0.2.103 80 < /dev/null', { reject: false })
   expect(logged).toContain('a function of `guestfwd` failed: nobody is at home')
 })
+
+/** What of this host belongs to the connections of a guest: its processes, and their memory in KiB. */
+function findConnectors(runFolder: string): { readonly count: number; readonly kib: number } {
+  const sizes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`${runFolder}/forward-`)) return []
+        return [Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])]
+      } catch {
+        return [] // it has ended
+      }
+    })
+  return { count: sizes.length, kib: sizes.reduce((sum, one) => sum + one, 0) }
+}
+
+test('sixty-four connections at once cost this host a few MiB, and more are refused', async () => {
+  let open = 0
+  const handler = (connection: Socket) => {
+    open++
+    connection
+      .resume()
+      .once('end', () => connection.end())
+      .once('close', () => open--)
+  }
+  const lines: string[] = []
+  const guestfwd = [{ address: '10.0.2.100:9', handler }]
+  await using vm = await launchVM({ network: { guestfwd }, log: (line) => lines.push(line) })
+  await vm.ssh`for i in $(seq 64); do (sleep 1000 | nc 10.0.2.100 9) >/dev/null 2>&1 & done`
+  await expect.poll(() => open, { timeout: 60_000 }).toBe(64)
+  const { count, kib } = findConnectors(vm.runFolder)
+  expect(count).toBe(2 * 64)
+  expect(kib).toBeLessThan(20 * 1024)
+  await vm.ssh`echo too many | nc -w 20 10.0.2.100 9`
+  expect(open).toBe(64)
+  expect(lines).toContain('the guest has more than 64 connections to 10.0.2.100:9: others are refused')
+  await vm.ssh`killall sleep nc || true` // the one takes the other with it
+  await expect.poll(() => [open, findConnectors(vm.runFolder).count], { timeout: 60_000 }).toEqual([0, 0])
+})
+
+/** One that was killed may stay a zombie, where the first process of a container collects none. */
+function isRunning(pid: string): boolean {
+  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+}
+
+test.each(['power cut', 'end'] as const)(
+  'a command that ignores its streams is gone, with what it has started, after the %s of its guest',
+  async (how) => {
+    const command = 'sh -c \'trap "" PIPE HUP TERM; sleep 1000 & echo $! $$; wait; sleep 1000\''
+    await using vm = await launchVM({
+      network: { guestfwd: [{ address: '10.0.2.100:7', command }] },
+      log: () => {},
+    })
+    await vm.ssh`(sleep 1000 | nc 10.0.2.100 7 >/run/pids) >/dev/null 2>&1 &`
+    const { stdout } = await vm.ssh`until [ -s /run/pids ]; do sleep 0.2; done; cat /run/pids`
+    const pids = stdout.trim().split(' ')
+    expect(pids.map(isRunning)).toEqual([true, true])
+    if (how === 'power cut') await vm.powerCut()
+    else await vm.dispose()
+    await expect.poll(() => pids.map(isRunning)).toEqual([false, false])
+  },
+)
 
 test('a folder of the host is mounted by SMB, read and written', async ({ vm }) => {
   await vm.ssh`

@@ -197,3 +197,18 @@ test("Debian's installer has the menu of its package, or starts at once", () => 
     }
   `)
 })
+
+test("Debian's installer by HTTP has the menu of its package as well", () => {
+  expect(netboot.debianInstaller({ via: 'http' })).toEqual({
+    trees: ['debian-netboot', 'pxelinux'],
+    bootfile: 'http://10.0.2.80/lpxelinux.0', // from where it fetches all else
+    http: true,
+    files: {},
+  })
+  const { files } = netboot.debianInstaller({ via: 'http', arch: 'aarch64' })
+  const config = String(files?.['debian-installer/arm64/grub/grub.cfg'])
+  expect(config).toMatch(
+    /^set timeout=-1\nmenuentry 'Install' \{\n {2}linux \(http,10\.0\.2\.80\)\/debian-installer/,
+  )
+  expect(config.match(/menuentry/g)).toHaveLength(4)
+})

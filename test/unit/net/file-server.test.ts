@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { request as send } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { FileServer } from '../../../src/net/file-server.js'
@@ -41,7 +42,7 @@ async function serve() {
       sent.on('error', reject)
       sent.end()
     })
-  return { server, requests, get }
+  return { server, requests, get, socket }
 }
 
 test('a file and what is made are sent whole', async () => {
@@ -103,4 +104,21 @@ test('a slow file comes in the end', async () => {
   const { server, get } = await serve()
   server.setFault('file', { delay: 20, bytesPerSecond: 500 })
   expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: false })
+})
+
+test('requests that are not HTTP, and connections above the limit, are counted and closed', async () => {
+  const { server, get, socket } = await serve()
+  const open = () => connect(socket).on('error', () => {})
+  const isClosed = (connection: Socket) =>
+    new Promise((resolve) => connection.resume().once('close', resolve))
+  const bad = open()
+  bad.end('\0\0 this is no HTTP\r\n\r\n')
+  await isClosed(bad)
+  expect(server.malformed).toBe(1)
+  const idle = Array.from({ length: 64 }, open)
+  await Promise.all(idle.map((connection) => new Promise((resolve) => connection.once('connect', resolve))))
+  await isClosed(open())
+  expect(server.refused).toBe(1)
+  for (const connection of idle) connection.destroy()
+  await vi.waitFor(async () => expect((await get('/file')).status).toBe(200))
 })

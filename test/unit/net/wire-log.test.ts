@@ -1,7 +1,9 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { DhcpLog } from '../../../src/net/dhcp.js'
 import type { NetbootRequest } from '../../../src/net/netboot-request.js'
+import { PcapReader } from '../../../src/net/pcap.js'
 import { WireLog } from '../../../src/net/wire-log.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { dhcpMessage, makePcap, type Packet, tftp, udpFrame } from '../../support/packets.js'
@@ -24,7 +26,7 @@ function readCapture(
     log.readOn()
   }
   log.close()
-  return { requests, ended, dhcp: log.exchanges }
+  return { requests, ended, dhcp: log.exchanges.entries, malformed: log.malformed }
 }
 
 const ask = (atUs: number, port: number, payload: Buffer, version: 4 | 6 = 4): Packet => ({
@@ -148,6 +150,85 @@ test('a question without an answer is no lease', () => {
   expect(dhcp).toMatchObject([
     { messages: ['DISCOVER'], isGranted: false, address: undefined, firmware: 'unknown', uuid: undefined },
   ])
+})
+
+test('malformed DHCP and TFTP packets are counted and dropped, and those after them are read', () => {
+  const dhcp = (payload: Buffer) => ({ atUs: 0, frame: udpFrame([68, 67], payload) })
+  const withOption = (code: number, value: Buffer) => dhcp(dhcpMessage(1, { options: { [code]: value } }))
+  const cutOff = dhcpMessage(1).subarray(0, -2) // the last option reaches beyond the message
+  const wrongLength = udpFrame([68, 67], dhcpMessage(1))
+  wrongLength.writeUInt16BE(3, 14 + 20 + 4) // less than the header
+  const shortHeader = udpFrame([68, 67], dhcpMessage(1))
+  shortHeader[14] = 0x41
+  const bad = [
+    withOption(93, Buffer.from([0])), // one byte of an architecture
+    withOption(93, Buffer.alloc(0)),
+    withOption(53, Buffer.alloc(0)), // no type
+    withOption(53, Buffer.from([200])),
+    dhcp(dhcpMessage(1).subarray(0, 239)),
+    dhcp(dhcpMessage(1).fill(0, 236, 240)),
+    dhcp(cutOff),
+    { atUs: 0, frame: wrongLength },
+    { atUs: 0, frame: shortHeader },
+    ask(0, 5, Buffer.from([0, 1])),
+    ask(0, 5, Buffer.from('\0\x01no end')),
+    ask(0, 5, Buffer.from('\0\x01\0octet\0')), // no name
+  ]
+  const good = [
+    dhcp(dhcpMessage(1)),
+    ask(1, 5, tftp.read('a')),
+    answer(2, 5, tftp.optionsAck('blksize', 'many')), // malformed as well
+    answer(3, 5, tftp.data(1, 100)),
+  ]
+  const read = readCapture([...bad, ...good])
+  expect(read.malformed).toBe(bad.length + 1)
+  expect(read.dhcp).toMatchObject([{ messages: ['DISCOVER'] }])
+  expect(read.requests).toMatchObject([{ path: 'a', status: 'complete', bytes: 100, blksize: 512 }])
+})
+
+test('a padded frame is read, and a message that the capture cut is not malformed', () => {
+  const padded = Buffer.concat([udpFrame([5, 69], tftp.read('a')), Buffer.alloc(30, 1)])
+  const long = udpFrame(
+    [68, 67],
+    dhcpMessage(1, { options: { 61: Buffer.alloc(250), 77: Buffer.alloc(250) } }),
+  )
+  const read = readCapture([
+    { atUs: 0, frame: padded },
+    { atUs: 1, frame: long, kept: 600 },
+  ])
+  expect(read).toMatchObject({
+    malformed: 0,
+    requests: [{ path: 'a' }],
+    dhcp: [{ messages: ['DISCOVER'] }],
+  })
+})
+
+test.each([
+  ['is none', (file: Buffer) => file.fill(0, 0, 4)],
+  ['has a packet longer than any', (file: Buffer) => file.fill(0xff, 24 + 8, 24 + 12)],
+])('a capture that %s counts as one malformed packet, and no more of it is kept', (_, break_) => {
+  const file = break_(makePcap(TRANSFER))
+  const reader = new PcapReader()
+  expect(reader.push(file)).toEqual([])
+  expect(reader.push(Buffer.alloc(1000))).toEqual([])
+  expect(reader.isMalformed).toBe(true)
+})
+
+test('a guest that floods the wire with DHCP gets a bounded list, and the rest is counted', () => {
+  const log = new DhcpLog()
+  const flood = (xid: number, times: number) => {
+    const payload = dhcpMessage(1)
+    payload.writeUInt32BE(xid, 4)
+    for (let time = 0; time < times; time++)
+      log.add({ atMs: 0, sourcePort: 68, destinationPort: 67, payload, length: payload.length })
+  }
+  for (let xid = 0; xid < 5000; xid++) flood(xid, 1)
+  flood(5000, 100)
+  const { entries, dropped, total } = log.exchanges
+  expect(total).toBe(5001)
+  expect(entries.length).toBeLessThanOrEqual(1100)
+  expect(entries.length + dropped).toBe(total)
+  expect(entries.at(-1)?.messages).toHaveLength(32)
 })
 
 test('other packets are passed over', () => {

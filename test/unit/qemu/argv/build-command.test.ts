@@ -344,15 +344,20 @@ test('what answers the guest at addresses of its own is a process for each conne
     { address: '10.0.2.100:8', socket: '/run/a,b' },
     { address: '10.0.2.100:9', handler },
   ]
-  const { args } = build(
-    { network: { smb: '/srv,v2', guestfwd } },
-    { sandbox: true, hostPorts: [40_022], handlerSockets: new Map([[handler, '/run/f.sock']]) },
-  )
+  const { args } = build({ network: { smb: '/srv,v2', guestfwd } }, { sandbox: true, hostPorts: [40_022] })
   const backend = args[args.indexOf('-netdev') + 1] ?? ''
   expect(backend).toContain(
     'user,id=net0,restrict=on,smb=/srv,,v2,guestfwd=tcp:10.0.2.100:7-cmd:cat -n,,id=x,guestfwd=tcp:10.0.2.100:8-cmd:env -u NODE_OPTIONS ',
   )
   expect(backend).toContain('connect({"path":"/run/a,,b",,"allowHalfOpen":true})')
-  expect(backend).toMatch(/"path":"\/run\/f\.sock".*',hostfwd=tcp:127\.0\.0\.1:40022-:22$/)
+  expect(backend).not.toContain('10.0.2.100:9') // by hand nothing answers for a function
   expect(args[args.indexOf('-sandbox') + 1]).toContain('spawn=allow')
+  const spec = resolveSpec({ network: { guestfwd } }, image)
+  const forwardCommands = new Map(
+    spec.network.guestForwards.map((forward) => [forward, `/run/f,${forward.port}`]),
+  )
+  const ofRun = buildQemuCommand(spec, { ...wiring, forwardCommands }).args
+  expect(ofRun[ofRun.indexOf('-netdev') + 1]).toMatch(
+    /guestfwd=tcp:10\.0\.2\.100:7-cmd:\/run\/f,,7,guestfwd=tcp:10\.0\.2\.100:8-cmd:\/run\/f,,8,guestfwd=tcp:10\.0\.2\.100:9-cmd:\/run\/f,,9/,
+  )
 })

@@ -17,12 +17,20 @@ const REFUSED: ReadonlyArray<readonly [RegExp, string, string]> = [
   [/^[;|<>()]|^&/, 'an operator of the shell', 'one command alone, or the character in quotes'],
 ]
 
+export interface SplitOptions {
+  /** If true, variables, operators and `~` are ordinary characters, as for glib's `g_shell_parse_argv`. @default false: refused */
+  readonly isLiteral?: boolean
+}
+
 /**
  * Splits a command line as a POSIX shell does: quotes, backslashes, continued lines and comments. What depends on the shell's
  * own surroundings is refused; `*` and `?` are what they are, as in a folder where nothing matches.
  * @throws {ShellSyntaxError}
  */
-export function splitWords(line: string): string[] {
+export function splitWords(line: string, { isLiteral = false }: SplitOptions = {}): string[] {
+  const refuseIn = (rest: string, rows: typeof REFUSED) => {
+    if (!isLiteral) refuse(rest, rows)
+  }
   const words: string[] = []
   let word: string | undefined
   const add = (text: string) => {
@@ -46,7 +54,7 @@ export function splitWords(line: string): string[] {
       add(rest.slice(1, end))
       at += end + 1
     } else if (character === '"') {
-      const { text, length } = readDoubleQuotes(rest)
+      const { text, length } = readDoubleQuotes(rest, refuseIn)
       add(text)
       at += length
     } else if (character === '\\') {
@@ -54,8 +62,8 @@ export function splitWords(line: string): string[] {
       add(rest[1] as string)
       at += 2
     } else {
-      refuse(rest, REFUSED)
-      if (character === '~' && word === undefined && /^~(\/|\s|$|\w)/.test(rest)) {
+      refuseIn(rest, REFUSED)
+      if (!isLiteral && character === '~' && word === undefined && /^~(\/|\s|$|\w)/.test(rest)) {
         throw new ShellSyntaxError(excerpt(rest), 'the path of the home folder in place of `~`')
       }
       add(character)
@@ -67,12 +75,15 @@ export function splitWords(line: string): string[] {
 }
 
 /** Within double quotes a backslash counts only before what has a meaning there. */
-function readDoubleQuotes(rest: string): { readonly text: string; readonly length: number } {
+function readDoubleQuotes(
+  rest: string,
+  refuseIn: typeof refuse,
+): { readonly text: string; readonly length: number } {
   let text = ''
   for (let at = 1; at < rest.length; at++) {
     const character = rest[at] as string
     if (character === '"') return { text, length: at + 1 }
-    refuse(rest.slice(at), REFUSED.slice(0, 2))
+    refuseIn(rest.slice(at), REFUSED.slice(0, 2))
     const next = rest[at + 1]
     if (character !== '\\' || next === undefined || !/[$`"\\\n]/.test(next)) {
       text += character

@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { expect, test } from 'vitest'
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+/**
+ * Promises that cannot reject, each with the reason: `void` is for these alone. Biome reports a promise that nothing handles, but takes
+ * `void` for a handler, which it is not: a rejection would end the process.
+ */
+const CANNOT_REJECT: Readonly<Record<string, string>> = {
+  'src/common/turns.ts: void before.then(() => turn.resolve())': 'a turn is a deferred that is only resolved',
+  'src/vm/guest-limits.ts: void session.ended.then(stop)': '`Session.ended` never rejects',
+  'src/vm/kvm-watch.ts: void session.process.exited.then(() => clearTimeout(timer))':
+    '`QemuProcess.exited` never rejects',
+  "src/vm/power.ts: void session.ended.then(() => this.access.close('the guest was switched off'))":
+    '`Session.ended` never rejects',
+  'src/vm/session.ts: void qemu.exited.then(() => machine.forwards.endCommands())':
+    '`QemuProcess.exited` and `ForwardCommand.ended` never reject',
+  'src/vm/session.ts: void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))':
+    '`QemuProcess.exited` never rejects',
+  'src/vm/stage-clock.ts: void this.#look(), Math.max(1, Math.min(this.#rules.lookMs, this.#leftMs)))':
+    'a look reads files of /proc, and takes what cannot be read for unknown',
+  'src/warm/template.ts: void disposed.then(() => count(-1))': '`disposed` is only resolved',
+  'src/warm/standby.ts: void guest.disposed.then(() => this.#onDisposed())': '`disposed` is only resolved',
+  'src/warm/standby.ts: void this.#discard(other)': '`#discard()` catches all',
+  'src/warm/standby.ts: void this.#discard(standby)': '`#discard()` catches all',
+  'src/warm/standby.ts: void this.#discard(standby),': '`#discard()` catches all',
+  'src/warm/standby.ts: void this.clear(), GRACE_MS)': '`#discard()` catches all',
+}
+
+const files = ['src', 'fixtures', 'images'].flatMap((room) =>
+  readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => ({ name: join(room, name), text: readFileSync(join(ROOT, room, name), 'utf8') })),
+)
+
+/** Names of functions and methods that return a promise, by their declarations. */
+const asynchronous = new Set([
+  ...files.flatMap(({ text }) =>
+    [
+      ...text.matchAll(/\basync (?:function )?(?:\*\s*)?([#\w]+)\s*[(<]/g),
+      ...text.matchAll(/([#\w]+)(?:<[^>()]*>)?\([^()]*\): Promise</g),
+    ].map((match) => match[1] as string),
+  ),
+  'then',
+  'finally',
+])
+
+/** The names of the calls of an expression, in their order, without those among arguments. */
+function callsOf(expression: string): string[] {
+  const calls: string[] = []
+  let depth = 0
+  for (const [index, character] of [...expression].entries()) {
+    if (character === '(' || character === '[' || character === '{') {
+      const name = /([#\w]+)\??$/.exec(expression.slice(0, index))?.[1]
+      if (depth === 0 && character === '(' && name !== undefined) calls.push(name)
+      depth++
+    } else if (/[)\]}]/.test(character)) {
+      if (--depth < 0) break
+    } else if (depth === 0 && /[\n,;]/.test(character) && !/^\s*[.?]/.test(expression.slice(index + 1))) break
+  }
+  return calls
+}
+
+test('`void` stands before no promise that can reject', () => {
+  const found = files.flatMap(({ name, text }) =>
+    [...text.matchAll(/(?<![:<|\w]\s*|Promise<)\bvoid (?=[\w#(])/g)].flatMap((match) => {
+      const expression = text.slice(match.index + 5)
+      const calls = callsOf(expression)
+      // A stream's `write()` returns no promise.
+      const isHandled = calls.includes('catch') || expression.startsWith('process.std')
+      return !isHandled && calls.some((call) => asynchronous.has(call))
+        ? [`${name}: void ${(expression.split('\n', 1)[0] as string).replace(/ *\/\/.*/, '')}`]
+        : []
+    }),
+  )
+  expect([...new Set(found)].sort()).toEqual(Object.keys(CANNOT_REJECT).sort())
+})

@@ -1,0 +1,29 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { expect, test } from 'vitest'
+import { CaptureFiles, captureLimit } from '../../../src/net/capture-files.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+test('captures take no more than their limit: the oldest go, and the newest of before is kept', () => {
+  const dir = ownTmpdir()
+  const captures = new CaptureFiles(dir, 1000)
+  const fill = (why: 'power-on' | 'full', bytes: number) => {
+    const file = captures.next(why)
+    expect(existsSync(file)).toBe(false)
+    writeFileSync(file, Buffer.alloc(bytes))
+    return basename(file)
+  }
+  expect(fill('power-on', 300)).toBe('network-1.pcap')
+  expect(captures.isFull).toBe(false)
+  expect(fill('power-on', 500)).toBe('network-2.pcap')
+  expect(captures.isFull).toBe(true)
+  expect(fill('full', 500)).toBe('network-2-2.pcap')
+  expect(fill('full', 100)).toBe('network-2-3.pcap')
+  expect(readdirSync(dir).sort()).toEqual(['network-2-2.pcap', 'network-2-3.pcap'])
+  expect(captures.dropped).toBe(2)
+})
+
+test('captures have an eighth of `limits.disk`, and at most 128 MiB', () => {
+  expect(captureLimit(16 * 1024 ** 2)).toBe(2 * 1024 ** 2)
+  expect(captureLimit(16 * 1024 ** 3)).toBe(128 * 1024 ** 2)
+})

@@ -1,0 +1,83 @@
+import { truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { DiskUse } from '../../../../src/vm/limits/disk-use.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const MIB = 1024 ** 2
+
+/** Grows files as a guest does, and reports what goes beyond a threshold, as QEMU does: once for each. */
+function monitorOf(files: Readonly<Record<string, string>>) {
+  const thresholds = new Map<string, number>()
+  let report: (event: { data: Record<string, unknown> }) => void = () => {}
+  let reports = 0
+  return {
+    thresholds,
+    get reports() {
+      return reports
+    },
+    execute: async (_: string, args: object) => {
+      const { 'node-name': node, 'write-threshold': threshold } = args as Record<string, unknown>
+      thresholds.set(String(node), Number(threshold))
+    },
+    on: (_: string, listener: typeof report) => {
+      report = listener
+    },
+    write: (node: string, end: number) => {
+      const threshold = thresholds.get(node) ?? Number.POSITIVE_INFINITY
+      if (end > threshold) {
+        thresholds.delete(node)
+        reports++
+        report({
+          data: { 'node-name': node, 'write-threshold': threshold, 'amount-exceeded': end - threshold },
+        })
+      }
+      truncateSync(files[node] as string, end)
+    },
+  }
+}
+
+function watch(limitBytes: number, sizes: Readonly<Record<string, number>>) {
+  const dir = ownTmpdir()
+  const files = Object.fromEntries(Object.keys(sizes).map((node) => [node, join(dir, node)]))
+  const use = new DiskUse(limitBytes)
+  for (const [node, path] of Object.entries(files)) {
+    writeFileSync(path, Buffer.alloc(sizes[node] as number))
+    use.add({ node, path })
+  }
+  const monitor = monitorOf(files)
+  let isExceeded = false
+  use.watch(monitor as unknown as Parameters<DiskUse['watch']>[0], () => {
+    isExceeded = true
+  })
+  return { use, monitor, files, dir, isExceeded: () => isExceeded }
+}
+
+test('the limit is for the sum of all disks, whichever grows, and few reports are needed', () => {
+  const { monitor, isExceeded } = watch(100 * MIB, { a: 0, b: 0, c: 0 })
+  for (let size = 0; size <= 40 * MIB; size += MIB / 4) monitor.write('a', size)
+  for (let size = 0; size <= 40 * MIB; size += MIB / 4) monitor.write('b', size)
+  expect(isExceeded()).toBe(false)
+  let size = 0
+  while (!isExceeded()) {
+    size += MIB / 4
+    monitor.write('c', size)
+  }
+  expect(size).toBeGreaterThan(19 * MIB)
+  expect(size).toBeLessThanOrEqual(20.5 * MIB)
+  expect(monitor.reports).toBeLessThan(60)
+})
+
+test('a disk that is plugged in counts from then on, also after it was unplugged', () => {
+  const { use, monitor, files, dir, isExceeded } = watch(10 * MIB, { a: 0 })
+  const path = join(dir, 'plugged')
+  Object.assign(files, { plugged: path })
+  writeFileSync(path, '')
+  use.add({ node: 'plugged', path })
+  monitor.write('plugged', 4.5 * MIB)
+  use.leave('plugged')
+  monitor.write('a', 5 * MIB)
+  expect(isExceeded()).toBe(false)
+  monitor.write('a', 6 * MIB)
+  expect(isExceeded()).toBe(true)
+})
