@@ -9,6 +9,7 @@ const ROOT = resolve(import.meta.dirname, '..')
  * `void` for a handler, which it is not: a rejection would end the process.
  */
 const CANNOT_REJECT: Readonly<Record<string, string>> = {
+  'src/budget/ledger.ts: void server.close() }))': '`Server.close()` returns no promise',
   'src/common/turns.ts: void before.then(() => turn.resolve())': 'a turn is a deferred that is only resolved',
   'src/vm/guest-limits.ts: void session.ended.then(stop)': '`Session.ended` never rejects',
   'src/vm/kvm-watch.ts: void session.process.exited.then(() => clearTimeout(timer))':
