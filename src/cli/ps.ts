@@ -1,4 +1,5 @@
 import { formatDuration } from '../common/duration.js'
+import { showControlCharacters } from '../errors.js'
 import { findRunningGuests, type RunningGuest } from '../vm/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 
@@ -29,16 +30,19 @@ const HEAD = ['NAME', 'PID', 'AGE', 'IMAGE', 'PORTS', 'KEPT']
 /** A row for each guest, in columns. */
 export function formatGuests(guests: readonly RunningGuest[]): string {
   if (guests.length === 0) return 'No guest runs on this host.'
-  const rows = guests.map((guest) => [
-    guest.name,
-    String(guest.pid),
-    formatDuration(Math.floor(guest.ageMs / 1000) * 1000),
-    guest.kept?.image ?? '-',
-    guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') || '-',
-    guest.kept === undefined
-      ? 'no: in use by what started it'
-      : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
-  ])
+  const rows = guests.map((guest) =>
+    [
+      guest.name,
+      String(guest.pid),
+      formatDuration(Math.floor(guest.ageMs / 1000) * 1000),
+      guest.kept?.image ?? '-',
+      guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') ||
+        '-',
+      guest.kept === undefined
+        ? 'no: in use by what started it'
+        : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
+    ].map(showCell),
+  )
   const widths = HEAD.map((_, column) => Math.max(...[HEAD, ...rows].map((row) => row[column]?.length ?? 0)))
   return [HEAD, ...rows]
     .map((row) =>
@@ -48,6 +52,11 @@ export function formatGuests(guests: readonly RunningGuest[]): string {
         .trimEnd(),
     )
     .join('\n')
+}
+
+/** A cell is one line of plain text: names and reasons are the author's and the guest's. */
+function showCell(text: string): string {
+  return showControlCharacters(text).replaceAll(/[\t\n]+/g, ' ')
 }
 
 function formatPort(protocol: string, host: number, guest: number): string {

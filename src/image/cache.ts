@@ -72,7 +72,7 @@ async function makeRoot(root: string, folder: CacheFolder): Promise<void> {
 
 function toCacheError(error: unknown, name: string, root: string): unknown {
   const { code, message, path } = error as NodeJS.ErrnoException
-  const isRefused = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].includes(code ?? '')
+  const isRefused = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code ?? '')
   if (!isRefused || !(root.startsWith(`${path}`) || path?.startsWith(root))) {
     return toDiskError(error, `building ${name} in ${root}`)
   }

@@ -10,7 +10,7 @@ import { removeTree } from '../common/files/remove-tree.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { currentProcess } from '../common/locks/process-identity.js'
 import { endQemu, findQemuOf } from './qemu-of-folder.js'
-import { KEEPER_FILE } from './run-folder.js'
+import { forgetHandedOver, KEEPER_FILE } from './run-folder.js'
 
 /** What the test process writes to its keeper, a line of JSON each. */
 export type KeeperOrder =
@@ -71,5 +71,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 if (endsAt !== undefined) await untilOver()
 const pid = await findQemuOf(folders)
 if (pid !== undefined) await endQemu(pid, folders, endsAt === undefined ? 'at-once' : 'orderly')
-for (const folder of folders) await removeTree(folder)
+for (const folder of folders) {
+  await removeTree(folder)
+  await forgetHandedOver(folder)
+}
 process.exit()

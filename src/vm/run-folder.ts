@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { lstat } from 'node:fs/promises'
+import { lstat, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { readSmallFile } from '../common/files/read-small-file.js'
 import {
@@ -9,6 +9,7 @@ import {
   livenessOf,
   processScope,
 } from '../common/locks/process-identity.js'
+import { openRuntimeDir } from '../common/locks/runtime-dir.js'
 
 const PREFIX = 'withvm-'
 const NAME = new RegExp(`^${PREFIX}(${IDENTITY_PATTERN})-[0-9a-f]{6}$`)
@@ -48,4 +49,31 @@ export async function isPrivateFolder(path: string, uids: readonly number[]): Pr
 export async function readKeeperLiveness(dir: string): Promise<Liveness> {
   const identity = await readSmallFile(join(dir, KEEPER_FILE), 64)
   return identity === undefined ? 'dead' : livenessOf(identity)
+}
+
+const PATH_MOST_BYTES = 4096
+
+/**
+ * Notes, where only root can, that root gave a run's folder to the user of `runAs`: that user can make folders that look the same.
+ */
+export async function noteHandedOver(dir: string): Promise<void> {
+  const note = noteOf(dir)
+  if (note !== undefined) await writeFile(note, dir, { mode: 0o600 })
+}
+
+/** Returns whether this user gave the folder to another user. */
+export async function isHandedOver(dir: string): Promise<boolean> {
+  const note = noteOf(dir)
+  return note !== undefined && (await readSmallFile(note, PATH_MOST_BYTES)) === dir
+}
+
+/** Forgets a folder that is gone. */
+export async function forgetHandedOver(dir: string): Promise<void> {
+  const note = noteOf(dir)
+  if (note !== undefined) await rm(note, { force: true })
+}
+
+function noteOf(dir: string): string | undefined {
+  const folder = openRuntimeDir('handed-over')
+  return folder && join(folder, basename(dir))
 }

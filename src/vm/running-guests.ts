@@ -3,14 +3,13 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readSmallFile } from '../common/files/read-small-file.js'
 import { removeTree } from '../common/files/remove-tree.js'
-import { livenessOf } from '../common/locks/process-identity.js'
 import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
 import {
+  forgetHandedOver,
+  isHandedOver,
   isInScope,
   isPrivateFolder,
-  KEEPER_FILE,
   KEPT_FILE,
-  ownerOfFolder,
   readKeeperLiveness,
 } from './run-folder.js'
 
@@ -78,7 +77,10 @@ export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promis
     if ((await readKeeperLiveness(dir)) !== 'alive') break
     await sleep(20)
   }
-  for (const folder of folders) await removeTree(folder)
+  for (const folder of folders) {
+    await removeTree(folder)
+    await forgetHandedOver(folder)
+  }
 }
 
 async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
@@ -103,25 +105,17 @@ async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | u
 
 /**
  * Whether a process is a guest of this user's. Any user can start a program with the arguments of a guest, and make a folder of such a
- * name: the folders have to belong to the user of the process, and to this user. Root also has the guests of `runAs`, whose
- * folders are another user's: there the process that the folder is named after, or its keeper, is root's.
+ * name: the folders have to belong to the user of the process, and that is this user, or the user to whom root gave them for `runAs`.
  */
 async function isGuestOf(pid: number, folders: readonly string[]): Promise<boolean> {
   const [uid, own] = [await readUid(pid), process.geteuid?.()]
   if (uid === undefined || own === undefined || !folders.every(isInScope)) return false
-  const arePrivate = await Promise.all(folders.map((folder) => isPrivateFolder(folder, [uid])))
-  if (!arePrivate.every(Boolean)) return false
-  if (uid === own) return true
-  return own === 0 && (await isRootsRun(folders.at(-1) as string))
-}
-
-async function isRootsRun(dir: string): Promise<boolean> {
-  const keeper = await readSmallFile(`${dir}/${KEEPER_FILE}`, 64)
-  for (const identity of [ownerOfFolder(dir), keeper]) {
-    if (identity === undefined || livenessOf(identity) !== 'alive') continue
-    if ((await readUid(Number.parseInt(identity.split('.')[1] ?? '', 36))) === 0) return true
-  }
-  return false
+  const areTheirs = await Promise.all(
+    folders.map(
+      async (dir) => (await isPrivateFolder(dir, [uid])) && (uid === own || (await isHandedOver(dir))),
+    ),
+  )
+  return areTheirs.every(Boolean)
 }
 
 /** With `runAs` the file is in a folder into which a compromised QEMU can write. */

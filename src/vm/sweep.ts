@@ -6,7 +6,13 @@ import { removeTree } from '../common/files/remove-tree.js'
 import type { HostUser } from '../common/host-user.js'
 import { type Liveness, livenessOf } from '../common/locks/process-identity.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
-import { isPrivateFolder, ownerOfFolder, PID_FILE, readKeeperLiveness } from './run-folder.js'
+import {
+  forgetHandedOver,
+  isPrivateFolder,
+  ownerOfFolder,
+  PID_FILE,
+  readKeeperLiveness,
+} from './run-folder.js'
 import { listFolderBases } from './workspace.js'
 
 /**
@@ -41,6 +47,7 @@ async function sweepFolder(dir: string, owner: string, uids: readonly number[]):
     await endQemu(pid, [dir], 'at-once')
   }
   await removeTree(dir)
+  await forgetHandedOver(dir)
 }
 
 async function isOver(dir: string, liveness: Liveness): Promise<boolean> {

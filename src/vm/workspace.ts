@@ -6,7 +6,7 @@ import { removeTree, removeTreeSync } from '../common/files/remove-tree.js'
 import { giveTo, type HostUser } from '../common/host-user.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { vmError } from '../errors.js'
-import { LONGEST_FOLDER_NAME, newRunFolderName } from './run-folder.js'
+import { forgetHandedOver, LONGEST_FOLDER_NAME, newRunFolderName, noteHandedOver } from './run-folder.js'
 
 /** The longest path that a unix socket may have: `sun_path` has 108 bytes, one of them for the end (unix(7)). */
 const SOCKET_PATH_MOST = 107
@@ -69,6 +69,7 @@ async function openFolder(base: string): Promise<Folder> {
       dispose: async () => {
         heartbeat.stop()
         await removeTree(dir)
+        await forgetHandedOver(dir)
       },
       leave: async () => heartbeat.stop(),
     }
@@ -93,6 +94,7 @@ function workspace(main: Folder, sockets: Folder): Workspace {
       open(join(main.dir, name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
     handOver: async (user) => {
       for (const { dir } of folders) {
+        await noteHandedOver(dir)
         const names = await readdir(dir, { recursive: true })
         await Promise.all(names.map((name) => giveTo(user, join(dir, name))))
         await giveTo(user, dir) // last: until then nobody else is in it

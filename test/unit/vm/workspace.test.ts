@@ -86,7 +86,7 @@ async function makeDead(base: string): Promise<string> {
   return stdout
 }
 
-test("a sweep leaves another user's folder of such a name alone, and removes that of the user of `runAs`", async () => {
+test('a sweep leaves the folder of another user alone, and removes that of the user of `runAs`', async () => {
   const base = ownTmpdir()
   const dir = await makeDead(base)
   chownSync(dir, 12_345, 12_345)
