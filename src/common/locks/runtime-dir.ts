@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync } from 'node:fs'
+import { lstatSync, mkdirSync, type Stats } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { resolveCacheDir } from '../cache-dir.js'
@@ -60,7 +60,7 @@ function makePrivate(dir: string): boolean {
 
 /** Whether a path is a real folder, ours, and closed to everybody else. */
 function isPrivate(dir: string): boolean {
-  const stat = lstatSync(dir, { throwIfNoEntry: false })
+  const stat = lookAt(dir)
   const uid = process.geteuid?.()
   if (stat?.isDirectory() !== true) return false
   return uid === undefined || (stat.uid === uid && (stat.mode & 0o077) === 0)
@@ -68,11 +68,20 @@ function isPrivate(dir: string): boolean {
 
 /** Whether nobody else can put another folder in the place of ours. */
 function isSafeParent(dir: string): boolean {
-  const stat = lstatSync(dir, { throwIfNoEntry: false })
+  const stat = lookAt(dir)
   const uid = process.geteuid?.()
   if (stat === undefined) return false
   if (uid === undefined) return true
   if (stat.isSymbolicLink() || !stat.isDirectory()) return false
   const isOpen = (stat.mode & 0o022) !== 0
   return [0, uid].includes(stat.uid) && (!isOpen || (stat.mode & 0o1000) !== 0)
+}
+
+/** Undefined also for what this user cannot look at: a process can change its user. */
+function lookAt(dir: string): Stats | undefined {
+  try {
+    return lstatSync(dir)
+  } catch {
+    return undefined
+  }
 }
