@@ -1,5 +1,6 @@
 // `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only WHAT,WHAT]`: programs that start guests, and what befalls them at a
-// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out, the clock jumps. After each round
+// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out, the clock jumps; or they are
+// killed during the KVM probe, a build, a download, while a template is saved, during a network boot or with commands of `guestfwd`. After each round
 // nothing may be left, the images are to be as they were, and the next run is to go well. A seed gives the same rounds again.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,7 +11,9 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
+import { resolveCacheDir } from '../dist/src/common/cache-dir.js'
 import { findQemu } from '../dist/src/host/qemu-binary.js'
+import { describePhases, emptyCache, findRemains, serveSlowly } from './chaos-phases.mjs'
 import { makeClock } from './fake-clock.mjs'
 import { seededRandom } from './random.mjs'
 
@@ -103,6 +106,9 @@ if (clock === undefined) {
   delete TROUBLES['jump-clock']
   console.log('the clock stays as it is: its jumps take the package libfaketime')
 }
+const usualCache = resolveCacheDir()
+const PHASES = describePhases(folder, await serveSlowly(), usualCache)
+for (const name of Object.keys(PHASES)) TROUBLES[name] = TROUBLES['kill-harness']
 const names = Object.keys(TROUBLES).filter((name) => values.only?.split(',').includes(name) ?? true)
 const problems = []
 let base
@@ -113,7 +119,7 @@ try {
   for (; round < rounds && performance.now() < endsAt; round++) {
     // The first of a few rounds are not to be all of one kind.
     const name = round < names.length ? names[round] : pick(names)
-    const delayMs = Math.round(random() * 3000)
+    const delayMs = Math.round(random() * (PHASES[name]?.longestMs ?? 3000))
     const found = await playRound(name, delayMs)
     if ((await digestOf(base)) !== digest) found.push('the base image has changed')
     console.log(
@@ -136,7 +142,12 @@ async function playRound(name, delayMs) {
   const isFull = name === 'fill-disk' && (await mountSmall())
   try {
     clock?.set(0)
-    const program = start(PROGRAM, isFull ? { tmpdir: full } : {}, name === 'jump-clock' ? clock.env : {})
+    const phase = PHASES[name]
+    if (phase !== undefined) emptyCache(phase, name, usualCache)
+    const program =
+      phase === undefined
+        ? start(PROGRAM, isFull ? { tmpdir: full } : {}, name === 'jump-clock' ? clock.env : {})
+        : startPhase(phase)
     const end = ended(program)
     await sleep(delayMs)
     await TROUBLES[name](program)
@@ -147,7 +158,7 @@ async function playRound(name, delayMs) {
       found.push(`the program did not end within ${END_MS} ms`)
       program.kill('SIGKILL')
       await end
-    } else if (outcome.signal === null && outcome.code !== 0) {
+    } else if (outcome.signal === null && outcome.code !== 0 && phase === undefined) {
       found.push(
         `the program ended with ${outcome.code}: ${outcome.stderr.trim().split('\n').slice(-8).join(' | ')}`,
       )
@@ -164,6 +175,8 @@ async function playRound(name, delayMs) {
   if (next.code !== 0) found.push(`the next run ended with ${next.code}: ${next.stderr.trim().slice(-500)}`)
   const folders = readdirSync(folder).filter((entry) => entry.startsWith('withvm-'))
   if (folders.length > 0) found.push(`left after the next run: ${folders.join(', ')}`)
+  const remains = PHASES[name] === undefined ? [] : await findRemains(PHASES[name])
+  if (remains.length > 0) found.push(`left in the cache: ${remains.join(', ')}`)
   const sockets = readFileSync('/proc/net/unix', 'utf8')
     .split('\n')
     .filter((line) => line.includes(`${folder}/`))
@@ -178,6 +191,14 @@ async function mountSmall() {
     spawn('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', full], { stdio: 'ignore' }),
   )
   return code === 0
+}
+
+function startPhase({ args, source, env }) {
+  if (source !== undefined) return start(source, {}, env)
+  return spawn(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+  })
 }
 
 /** A program in a process of its own, which the folder's name tells from those of others. */
@@ -204,7 +225,7 @@ function findProcesses(isWanted) {
     .flatMap((entry) => {
       try {
         const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
-        const isOurs = command.includes(`${folder}/`) || isKeeperOf(entry, command)
+        const isOurs = command.includes(`${folder}/`) || isChild(entry)
         return isOurs && isWanted(command)
           ? [{ pid: Number(entry), command: basename(command.split(' ')[0]) + command }]
           : []
@@ -214,9 +235,10 @@ function findProcesses(isWanted) {
     })
 }
 
-function isKeeperOf(pid, command) {
-  if (!command.includes('keeper-program')) return false
-  return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(folder)
+/** Whether a process was started by one of the programs, which have our folder for temporary files. */
+function isChild(pid) {
+  if (Number(pid) === process.pid) return false
+  return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`TMPDIR=${folder}\0`)
 }
 
 function kill(pid, signal) {
