@@ -40,6 +40,7 @@ export async function createOverlay({
       code: 'IMAGE_INVALID',
       hint: `Check the image with: qemu-img check ${base.path}`,
       timeoutMs: 30_000,
+      endsWithUs: false, // each start makes one
       user,
       signal,
     })

@@ -1,6 +1,9 @@
+import type { ChildProcess } from 'node:child_process'
 import { pickToolEnvironment } from '../common/environment.js'
 import { findProgram } from '../common/find-program.js'
+import { requireFiles } from '../common/host-error.js'
 import { asUser, type HostUser, type Program } from '../common/host-user.js'
+import { guardGroup, killGroup } from '../common/process-group.js'
 import { type ErrorCode, VMError, vmError } from '../errors.js'
 import { LIMITED_ENVIRONMENT, limitTool } from './tool-limits.js'
 
@@ -27,6 +30,8 @@ export interface ToolRun {
   readonly user?: HostUser | undefined
   /** If false, a tool that parses images can write to no file. @default true */
   readonly writes?: boolean | undefined
+  /** If false, the tool is not killed together with this process: for one that ends by itself within milliseconds. @default true */
+  readonly endsWithUs?: boolean | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
   /** What a failure is called. @default 'IMAGE_BUILD_FAILED' */
@@ -53,11 +58,14 @@ export const QEMU_IMG: HostTool = {
 export async function runTool(run: ToolRun): Promise<Uint8Array> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
+  requireFiles()
   const { file, args } = await buildProgram(run)
-  const result = await execa(file, args, {
+  const subprocess = execa(file, args, {
     ...executionOptions(run),
-    ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
+    ...(run.input === undefined ? {} : { input: run.input }),
   })
+  endGroup(subprocess, run)
+  const result = await subprocess
   if (!result.failed) return result.stdout
   run.signal?.throwIfAborted()
   const output = Buffer.concat([
@@ -78,12 +86,13 @@ export async function streamTool(
 ): Promise<void> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
+  requireFiles()
   const { file, args } = await buildProgram(run)
   const process = execa(file, args, {
     ...executionOptions(run),
-    stdin: 'ignore' as const,
     buffer: { stdout: false },
   })
+  endGroup(process, run)
   try {
     for await (const piece of process.stdout) await consume(piece as Buffer)
   } catch (error) {
@@ -106,12 +115,26 @@ async function buildProgram(run: ToolRun): Promise<Program> {
   if (path === undefined) throw toolMissing(run)
   const program = { file: path, args }
   const limited = tool.parsesImages ? await limitTool(program, { timeoutMs, writes }) : program
-  return user === undefined ? limited : asUser(user, limited)
+  const owned = user === undefined ? limited : asUser(user, limited)
+  return isGuarded(run) ? guardGroup(owned) : owned
 }
 
-function executionOptions(run: Pick<ToolRun, 'tool' | 'timeoutMs' | 'env' | 'cwd' | 'signal' | 'user'>) {
+function isGuarded({ endsWithUs = true }: Pick<ToolRun, 'endsWithUs'>): boolean {
+  return endsWithUs && process.platform === 'linux'
+}
+
+/** Ends what a tool has left running, as a package manager does that was interrupted. */
+function endGroup(subprocess: Pick<ChildProcess, 'pid' | 'once'>, run: ToolRun): void {
+  const { pid } = subprocess
+  if (isGuarded(run) && pid !== undefined) subprocess.once('exit', () => killGroup(pid))
+}
+
+function executionOptions(run: ToolRun) {
+  const stdin = run.input === undefined ? 'ignore' : 'pipe'
   return {
     reject: false,
+    detached: isGuarded(run),
+    stdio: [stdin, 'pipe', 'pipe', ...(isGuarded(run) ? (['pipe'] as const) : [])],
     encoding: 'buffer',
     stripFinalNewline: false,
     timeout: run.timeoutMs,

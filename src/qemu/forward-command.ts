@@ -1,16 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { asUser, type HostUser } from '../common/host-user.js'
+import { guardGroup, killGroup } from '../common/process-group.js'
 import { splitWords } from '../common/split-words.js'
 import { pickQemuEnvironment } from './environment.js'
-
-/**
- * Becomes the command. Beside it a shell waits for the end of the pipe that it has from this process: by then this process has
- * ended, in whatever way, and the command goes with all of its process group.
- */
-const SCRIPT = `{ read -r _ <&3; kill -s KILL 0; } </dev/null >/dev/null 2>&1 &
-exec 3<&-
-exec "$@"`
 
 /** A command of `guestfwd` that serves one connection of a guest, in a process group of its own. */
 export class ForwardCommand {
@@ -42,8 +35,9 @@ export class ForwardCommand {
     { cwd, user }: { readonly cwd: string; readonly user?: HostUser | undefined },
   ): ForwardCommand {
     const words = splitWords(line, { isLiteral: true })
-    const shell = { file: '/bin/sh', args: ['-c', SCRIPT, 'sh', ...words] }
-    const { file, args } = user === undefined ? shell : asUser(user, shell)
+    const [program = '', ...rest] = words
+    const guarded = guardGroup({ file: program, args: rest })
+    const { file, args } = user === undefined ? guarded : asUser(user, guarded)
     const child = spawn(file, args, {
       cwd,
       detached: true, // leads a process group
@@ -62,10 +56,6 @@ export class ForwardCommand {
   kill(): void {
     const { pid } = this.#child
     if (pid === undefined || this.#hasEnded) return
-    try {
-      process.kill(-pid, 'SIGKILL')
-    } catch {
-      // All have ended.
-    }
+    killGroup(pid)
   }
 }

@@ -163,7 +163,7 @@ test('a guest whose sockets are in a shorter folder is kept and stopped with bot
   const guest = await keepOne(tmpdir)
   await onConsole(guest.name, typing('echo $((6 * 7))', /\n42\r\n/))
   const commandLine = readFileSync(`/proc/${guest.pid}/cmdline`, 'utf8')
-  const sockets = /path=(\/tmp\/withvm-[0-9a-f]{12})\/qmp\.sock/.exec(commandLine)?.[1] ?? ''
+  const sockets = /path=(\/tmp\/withvm-[0-9a-z.]+-[0-9a-f]{6})\/qmp\.sock/.exec(commandLine)?.[1] ?? ''
   expect(existsSync(sockets)).toBe(true)
   await runCli(['stop', guest.name])
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)

@@ -6,7 +6,7 @@ export function maskMessage(error: unknown): string {
     .replace(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
     .replace(/\bport \d+\b/g, 'port PORT')
     .replace(/\b\d+ characters\b/g, 'N characters')
-    .replace(/\/\S*\/withvm-[0-9a-f]{12}/g, 'RUN')
+    .replace(/\/\S*\/withvm-[0-9a-z.]+-[0-9a-f]{6}/g, 'RUN')
 }
 
 /** What a promise rejects with. */

@@ -1,4 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { afterEach, expect, test, vi } from 'vitest'
 import { pickToolEnvironment } from '../../../src/common/environment.js'
 import { type HostTool, runTool, streamTool } from '../../../src/image/run-tool.js'
@@ -68,4 +70,50 @@ Max address space         1000                 2000                 bytes
   const cpuSeconds = Number.POSITIVE_INFINITY
   expect(parseHardLimits(text)).toEqual({ addressSpaceBytes: 2000, cpuSeconds })
   expect(parseHardLimits('')).toEqual({ addressSpaceBytes: cpuSeconds, cpuSeconds })
+})
+
+/** The processes that have this text among their arguments. */
+function processesWith(text: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(text)
+      } catch {
+        return false // it has ended
+      }
+    })
+    .map(Number)
+}
+
+/** Goes on by itself, as what a package manager starts, and lives until it is killed. */
+const STUBBORN = (mark: string) =>
+  `trap '' TERM HUP PIPE; sh -c 'sleep 1000; :' ${mark} & sh -c 'sleep 1000; :' ${mark}; :`
+
+test('a tool goes with what it has started when this process is killed', async () => {
+  const mark = `mark-${process.pid}-killed`
+  const module = new URL('../../../dist/src/image/run-tool.js', import.meta.url).href
+  const source = `
+    const { runTool } = await import('${module}')
+    await runTool({ tool: ${JSON.stringify(SHELL)}, args: ['-c', ${JSON.stringify(STUBBORN(mark))}], purpose: 'testing', timeoutMs: 60000 })`
+  const harness = execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
+  await expect.poll(() => processesWith(mark), { timeout: 20_000 }).toHaveLength(2)
+  harness.kill('SIGKILL')
+  await harness
+  await expect.poll(() => processesWith(mark)).toEqual([])
+})
+
+test('a tool that is aborted, or ends by itself, leaves nothing that it has started', async () => {
+  const mark = `mark-${process.pid}-aborted`
+  const controller = new AbortController()
+  const script = `sh -c 'sleep 1000; :' ${mark} & sh -c 'sleep 1000; :' ${mark}; :`
+  const running = outputOf(SHELL, script, { signal: controller.signal }).catch(
+    (error: Error) => error.message,
+  )
+  await expect.poll(() => processesWith(mark), { timeout: 20_000 }).toHaveLength(2)
+  controller.abort(new Error('enough'))
+  expect(await running).toBe('enough')
+  await expect.poll(() => processesWith(mark)).toEqual([])
+  await outputOf(SHELL, `sh -c 'sleep 1000; :' ${mark} >/dev/null 2>&1 & :`)
+  await expect.poll(() => processesWith(mark)).toEqual([])
 })
