@@ -8,6 +8,7 @@ import { type Liveness, livenessOf } from '../common/locks/process-identity.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
+  isHandedOver,
   isPrivateFolder,
   ownerOfFolder,
   PID_FILE,
@@ -23,7 +24,7 @@ const FOREIGN_RUN_MS = 24 * 60 * 60_000
 
 /**
  * Removes the folders that dead runs have left below `base`, and kills a QEMU of theirs that still runs. Only real folders of mode 0700
- * that belong to this user, or to the user of `runAs`, are touched. Never rejects: what cannot be swept must not keep a guest from starting.
+ * that belong to this user, to the user of `runAs`, or to a user to whom this one gave them, are touched. Never rejects: what cannot be swept must not keep a guest from starting.
  */
 export async function sweepDeadWorkspaces(base: string = tmpdir(), user?: HostUser): Promise<void> {
   const uids = [process.geteuid?.() ?? -1, ...(user === undefined ? [] : [user.uid])]
@@ -38,7 +39,8 @@ async function sweepBase(base: string, uids: readonly number[]): Promise<void> {
   }
 }
 
-async function sweepFolder(dir: string, owner: string, uids: readonly number[]): Promise<void> {
+async function sweepFolder(dir: string, owner: string, ours: readonly number[]): Promise<void> {
+  const uids = (await isHandedOver(dir)) ? [...ours, (await lstat(dir)).uid] : ours
   if (!(await isPrivateFolder(dir, uids))) return
   if (!(await isOver(dir, livenessOf(owner)))) return
   if (!(await isOver(dir, await readKeeperLiveness(dir)))) return
