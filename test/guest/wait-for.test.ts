@@ -167,7 +167,7 @@ describe('a wait that is in vain', () => {
       Serial console, last lines:
         | …
 
-      Fix: see above what there was instead; where it only takes longer, give it a longer \`timeout\`."
+      Fix: See above what there was instead; where it only takes longer, set a longer \`timeout\`."
     `)
   })
 
