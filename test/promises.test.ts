@@ -22,7 +22,7 @@ const CANNOT_REJECT: Readonly<Record<string, string>> = {
     '`QemuProcess.exited` never rejects',
   'src/vm/stage-clock.ts: void this.#look(), Math.max(1, Math.min(this.#rules.lookMs, this.#leftMs)))':
     'a look reads files of /proc, and takes what cannot be read for unknown',
-  'src/warm/template.ts: void disposed.then(() => count(-1))': '`disposed` is only resolved',
+  'src/warm/start-warm.ts: void guest.disposed.then(endUse)': '`disposed` is only resolved',
   'src/warm/standby.ts: void guest.disposed.then(() => this.#onDisposed())': '`disposed` is only resolved',
   'src/warm/standby.ts: void this.#discard(other)': '`#discard()` catches all',
   'src/warm/standby.ts: void this.#discard(standby)': '`#discard()` catches all',

@@ -1,4 +1,4 @@
-import { drawTicket } from '../common/locks/folder-lock.js'
+import { drawTicket } from '../common/locks/ticket.js'
 import { type Entry, formatEntry } from './entry.js'
 import { Lease } from './lease.js'
 import { enterGuest, readLedger, withLedger } from './ledger.js'

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto'
 import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keepTouched } from '../common/locks/heartbeat.js'
-import { waitForLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
-import { newBuildPath, sweepBuilds, tryEntryLock } from './entry-lock.js'
+import { newBuildPath, sweepBuilds, takeEntryLock } from './entry-lock.js'
 import { type CacheFolder, isWhole, readEntrySums, renameFlushed, writeManifest } from './entry-manifest.js'
 import { toDiskError } from './run-tool.js'
 
@@ -40,6 +39,7 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   const root = join(cacheDir, folder)
   const entry = nameEntry(name, inputs)
   const dir = join(root, entry)
+  sweepOnce(root)
   if (sharedCacheDir !== undefined) {
     const shared = join(sharedCacheDir, folder, entry)
     if (await isWhole(shared, folder, root)) return shared
@@ -47,7 +47,7 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   if (await isWhole(dir, folder, root)) return dir
   try {
     await makeRoot(root, folder)
-    const lock = await waitForLock(() => tryEntryLock(root, entry), { signal, onWait })
+    const lock = await takeEntryLock(root, entry, { signal, onWait })
     try {
       if (await isWhole(dir, folder, root)) return dir
       await sweepBuilds(root)
@@ -59,6 +59,15 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   } catch (error) {
     throw toCacheError(error, name, root)
   }
+}
+
+const swept = new Set<string>()
+
+/** Removes what dead builders left, once in a process: a template that was being saved has the RAM of a guest. */
+function sweepOnce(root: string): void {
+  if (swept.has(root)) return
+  swept.add(root)
+  sweepBuilds(root).catch(() => {}) // a cache that is not there yet, or cannot be written to
 }
 
 /** Templates have the RAM of guests, and with it their secrets. */
@@ -142,9 +151,15 @@ async function publish({ root, entry, building, folder }: Build): Promise<void> 
 /** Removes an entry that is not whole. It is looked at once more where nobody finds it: it may have become whole in between. */
 async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Promise<void> {
   const [dir, aside] = [join(root, entry), newBuildPath(root, entry)]
-  await rename(dir, aside).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
-  })
+  try {
+    await rename(dir, aside)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return
+    // A folder of a lower layer of overlayfs, as of a container's image, cannot be renamed.
+    if (code !== 'EXDEV') throw error
+    return await rm(dir, { recursive: true, force: true })
+  }
   if (await isWhole(aside, folder, root)) {
     const isBack = await rename(aside, dir).then(
       () => true,

@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ProcessLock, tryFolderLock } from '../common/locks/folder-lock.js'
+import {
+  type LockWait,
+  type ProcessLock,
+  sweepClaims,
+  takeFolderLock,
+  tryFolderLock,
+} from '../common/locks/folder-lock.js'
 import { currentProcess, IDENTITY_PATTERN, livenessOf } from '../common/locks/process-identity.js'
 
 /** Next to the entries of a folder of the cache: a claim for each entry that is being built. */
@@ -17,9 +24,18 @@ const FOREIGN_BUILD_MS = 60 * 60_000
  * @throws {NodeJS.ErrnoException} when nothing can be written to the cache.
  */
 export async function tryEntryLock(root: string, entry: string): Promise<ProcessLock | undefined> {
+  return tryFolderLock(await openLocks(root), entry)
+}
+
+/** Waits for the lock of an entry. */
+export async function takeEntryLock(root: string, entry: string, wait: LockWait): Promise<ProcessLock> {
+  return takeFolderLock(await openLocks(root), entry, wait)
+}
+
+async function openLocks(root: string): Promise<string> {
   const folder = join(root, LOCKS)
   await mkdir(folder, { recursive: true })
-  return tryFolderLock(folder, entry)
+  return folder
 }
 
 /** Returns a new path next to the entries, for what is being built or is on its way out. The next builder removes it if this process dies. */
@@ -27,8 +43,10 @@ export function newBuildPath(root: string, entry: string): string {
   return join(root, `${BUILD}${currentProcess()}-${entry}-${randomBytes(4).toString('hex')}`)
 }
 
-/** Removes what dead builders left. */
+/** Removes what dead builders left: what they were building, and their claims. */
 export async function sweepBuilds(root: string): Promise<void> {
+  const locks = join(root, LOCKS)
+  if (existsSync(locks)) sweepClaims(locks)
   for (const file of await readdir(root)) {
     if (!file.startsWith(BUILD)) continue
     const liveness = livenessOf(BUILD_NAME.exec(file)?.[1] ?? '')

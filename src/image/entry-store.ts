@@ -1,8 +1,8 @@
-import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
-import { newBuildPath } from './entry-lock.js'
+import { newBuildPath, sweepBuilds } from './entry-lock.js'
 
 /** Beside the entries of a folder of the cache: for each a folder with a file for each process that uses it. */
 const USERS = '.users'
@@ -29,11 +29,11 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
     await mkdir(folder, { recursive: true })
     const now = new Date()
     await utimes(folder, now, now)
-    if (used.has(folder)) return
     const marker = join(folder, currentProcess())
+    if (used.has(marker) && (await exists(marker))) return
     await writeFile(marker, '')
-    keepTouched(marker)
-    used.add(folder)
+    if (!used.has(marker)) keepTouched(marker)
+    used.add(marker)
   } catch {
     // A cache that cannot be written to is not tidied up either.
   }
@@ -42,6 +42,13 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
 /** Removes an entry that cannot be used, unless another process uses it. Returns whether it is gone. */
 export function discardEntry(root: string, name: string): Promise<boolean> {
   return remove(root, name, currentProcess())
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** All entries of a folder, the one that was used last first. */
@@ -69,6 +76,7 @@ export async function pruneEntries(
   root: string,
   { mostBytes, keep }: { readonly mostBytes: number; readonly keep?: string | undefined },
 ): Promise<string[]> {
+  await sweepBuilds(root).catch(() => {}) // a cache that is not there, or cannot be written to
   const entries = await listEntries(root)
   let bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
   const removed: string[] = []
@@ -101,16 +109,21 @@ async function remove(root: string, name: string, except?: string): Promise<bool
   try {
     await rename(join(root, name), away)
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
     // Another process that tidies up was faster.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true
-    throw error
+    if (code === 'ENOENT') return true
+    // A folder of a lower layer of overlayfs, as of a container's image, cannot be renamed.
+    if (code !== 'EXDEV') throw error
+    await rm(join(root, name), { recursive: true, force: true })
+    return true
   }
   if (await hasUsers(root, name, except)) {
     await rename(away, join(root, name)).catch(() => rm(away, { recursive: true, force: true }))
     return false
   }
   await rm(away, { recursive: true, force: true })
-  if (except === undefined) await rm(join(root, USERS, name), { recursive: true, force: true })
+  // Not with its content: a process may have marked the entry meanwhile, to make it anew.
+  await rmdir(join(root, USERS, name)).catch(() => {})
   return true
 }
 

@@ -134,9 +134,16 @@ async function thaw(
   making: Pick<BootOptions, 'onProcess' | 'giveWay'> = {},
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  const guest = await bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
-  noteTemplateUse(name, guest.disposed)
-  return guest
+  // From before its QEMU opens the files: a template that another guest finds unusable meanwhile must stay.
+  const endUse = noteTemplateUse(name)
+  try {
+    const guest = await bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
+    void guest.disposed.then(endUse)
+    return guest
+  } catch (error) {
+    endUse()
+    throw error
+  }
 }
 
 /** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */

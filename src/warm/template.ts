@@ -123,14 +123,14 @@ async function removeFiles(dir: string): Promise<void> {
   for (const name of Object.values(FILES)) await rm(join(dir, name), { force: true })
 }
 
-/** How many guests of this process come from each template. */
+/** How many guests of this process come from each template, or are being started from it. */
 const inUse = new Map<string, number>()
 
-/** Notes that a guest comes from a template, until it is thrown away. */
-export function noteTemplateUse(name: string, disposed: Promise<void>): void {
-  const count = (change: 1 | -1) => inUse.set(name, (inUse.get(name) ?? 0) + change)
+/** Notes that a guest comes from a template, until the function that is returned is called. */
+export function noteTemplateUse(name: string): () => void {
+  const count = (change: 1 | -1) => void inUse.set(name, (inUse.get(name) ?? 0) + change)
   count(1)
-  void disposed.then(() => count(-1))
+  return () => count(-1)
 }
 
 /**

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pollUntil } from '../poll.js'
 import { keepTouched } from './heartbeat.js'
 import { currentProcess, livenessOf } from './process-identity.js'
 
@@ -10,83 +10,173 @@ export interface ProcessLock {
   release(): Promise<void>
 }
 
+export interface LockWait {
+  readonly signal?: AbortSignal | undefined
+  /** Called once if another process has the lock. */
+  readonly onWait?: (() => void) | undefined
+  /** @default 50 */
+  readonly intervalMs?: number
+}
+
 /**
  * For how long a holder on another host or in another container counts as alive without touching its claim, milliseconds. Longer than
  * the longest step of a build (mmdebstrap on a busy host: 212 s), though steps do not keep the claim from being touched.
  */
 export const FOREIGN_CLAIM_MS = 5 * 60_000
-/** How long two processes that try at the same time wait for each other, milliseconds. Each needs less than one. */
-const SETTLE_MS = 2000
-
-/** A claim of the lock by another process that may be alive. */
-interface Rival {
-  readonly file: string
-  /** False for a process that is still trying. */
-  readonly isHeld: boolean
-}
+/** A process that takes longer to number its claim starts again, and others wait twice as long for it, milliseconds. It takes less than one. */
+const NUMBERING_MS = 1000
+/** For how long a claim that looks abandoned must not have changed, milliseconds: a jump of the clock makes all look so for 15 s. */
+const OBSERVED_MS = 40_000
+/** In place of the number of a claim that is being numbered. */
+const CHOOSING = 'x'
 
 /**
- * Takes the lock `name` in a folder, or returns undefined when another process has it.
+ * Takes the lock `name` in a folder, or returns undefined when another process has it or waits for it.
  *
- * Each process that tries creates a claim of its own, a file that is named after the lock, a ticket and the process, and then looks for
- * others. A process holds the lock if it sees no other claim; of several that try at once the lowest ticket gets it. Claims are never
- * used again, so that the claim of a dead process can be removed by anyone at any time, and there is no lock file that could be stale.
+ * This is Lamport's bakery with files. A process creates a claim of its own, named after the lock, a number and the process. While it
+ * looks for the highest number and takes the next, another file of its own says so. The claim with the lowest number holds the lock.
+ * Claims are never used again, so that the claim of a dead process can be removed by anyone at any time, and there is no lock file that
+ * could be stale.
  *
  * @param folder a folder in which nobody but this user can create files.
  * @param name 1 to 150 characters, no `/`, `~` or NUL.
  * @throws {NodeJS.ErrnoException} when no file can be created in the folder.
  */
 export async function tryFolderLock(folder: string, name: string): Promise<ProcessLock | undefined> {
-  if (hasVisibleHolder(folder, name)) return undefined
-  const own = `${name}~${drawTicket()}~${currentProcess()}`
-  const path = join(folder, own)
-  writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
-  const heartbeat = keepTouched(path)
-  const release = () => {
-    heartbeat.stop()
-    rmSync(path, { force: true })
-  }
-  try {
-    for (const startedAt = performance.now(); ; await sleep(1)) {
-      const rivals = findRivals(folder, name, own)
-      if (rivals.length === 0) {
-        // Not by another name: a file that is renamed while the folder is read may be missed.
-        writeFileSync(path, 'held')
-        return { release: async () => release() }
-      }
-      const isLost = rivals.some(({ isHeld, file }) => isHeld || file < own)
-      if (isLost || performance.now() - startedAt > SETTLE_MS) break
-    }
-  } catch (error) {
-    release()
-    throw error
-  }
-  release()
+  if (listClaims(folder, name).some((file) => livenessOf(holderOf(file)) === 'alive')) return undefined
+  const claim = await Claim.make(folder, name)
+  if (await claim.isFirst()) return { release: async () => claim.remove() }
+  claim.remove()
   return undefined
 }
 
-/** Names this process among those that want something: later ones sort behind earlier ones of the same host. */
-export function drawTicket(): string {
-  const microseconds = process.hrtime.bigint() / 1000n
-  const random = randomBytes(4).readUInt32BE() % 36 ** 4
-  return microseconds.toString(36).padStart(10, '0') + random.toString(36).padStart(4, '0')
-}
-
-/** A process that waits does not create a claim each time that it looks. */
-function hasVisibleHolder(folder: string, name: string): boolean {
-  return listClaims(folder, name).some(
-    (file) => livenessOf(holderOf(file)) === 'alive' && isHeld(folder, file),
-  )
-}
-
-function findRivals(folder: string, name: string, own: string): Rival[] {
-  const rivals: Rival[] = []
-  for (const file of listClaims(folder, name)) {
-    if (file === own) continue
-    if (isAbandoned(folder, file, own)) rmSync(join(folder, file), { force: true })
-    else rivals.push({ file, isHeld: isHeld(folder, file) })
+/**
+ * Waits for the lock `name` in a folder. First come, first served.
+ *
+ * @throws what {@link tryFolderLock} throws.
+ */
+export async function takeFolderLock(
+  folder: string,
+  name: string,
+  { signal, onWait, intervalMs = 50 }: LockWait = {},
+): Promise<ProcessLock> {
+  signal?.throwIfAborted()
+  const claim = await Claim.make(folder, name)
+  try {
+    if (!(await claim.isFirst())) {
+      onWait?.()
+      await pollUntil(async () => (await claim.isFirst()) || undefined, { intervalMs, signal })
+    }
+    return { release: async () => claim.remove() }
+  } catch (error) {
+    claim.remove()
+    throw error
   }
-  return rivals
+}
+
+/** Removes the claims of dead processes on all locks of a folder. */
+export function sweepClaims(folder: string): void {
+  for (const file of readdirSync(folder)) {
+    if (file.includes('~') && livenessOf(holderOf(file)) === 'dead')
+      rmSync(join(folder, file), { force: true })
+  }
+}
+
+let count = 0
+const held = new Set<Claim>()
+
+/** A process that ends by itself leaves no claim; those of one that was killed are removed by the next. */
+process.on('exit', () => {
+  for (const claim of held) claim.remove()
+})
+
+class Claim {
+  readonly #folder: string
+  readonly #name: string
+  readonly #file: string
+  readonly #number: number
+  readonly #heartbeat: { readonly stop: () => void }
+  /** Since when claims of other hosts and containers, and processes that number theirs, have been seen as they are. */
+  readonly #seen = new Map<string, { readonly state: string; readonly since: number }>()
+
+  private constructor(folder: string, name: string, number: number, file: string) {
+    this.#folder = folder
+    this.#name = name
+    this.#number = number
+    this.#file = file
+    this.#heartbeat = keepTouched(join(folder, file))
+    held.add(this)
+  }
+
+  static async make(folder: string, name: string): Promise<Claim> {
+    const own = `${++count}~${currentProcess()}`
+    const choosing = join(folder, `${name}~${CHOOSING}~${own}`)
+    try {
+      for (;;) {
+        const startedAt = performance.now()
+        writeFileSync(choosing, '', { mode: 0o600 })
+        const highest = Math.max(0, ...listClaims(folder, name).map(numberOf))
+        const file = `${name}~${highest + 1}~${own}`
+        writeFileSync(join(folder, file), '', { flag: 'wx', mode: 0o600 })
+        // Others may have stopped waiting for a process that was stopped in between, and its number may be too low.
+        if (performance.now() - startedAt < NUMBERING_MS) return new Claim(folder, name, highest + 1, file)
+        rmSync(join(folder, file), { force: true })
+      }
+    } finally {
+      rmSync(choosing, { force: true })
+    }
+  }
+
+  /** Whether no process that is alive has a lower number, or is about to take one. */
+  async isFirst(): Promise<boolean> {
+    for (;;) {
+      // Twice: a claim that takes the place of another file while the folder is read can be missed once.
+      const files = new Set([
+        ...listClaims(this.#folder, this.#name),
+        ...listClaims(this.#folder, this.#name),
+      ])
+      const rivals = [...files].filter((file) => file !== this.#file && !this.#isOver(file))
+      if (rivals.some((file) => !isChoosing(file) && this.#isBefore(file))) return false
+      if (!rivals.some((file) => isChoosing(file) && !this.#isUnchangedFor(file, 2 * NUMBERING_MS)))
+        return true
+      await sleep(1)
+    }
+  }
+
+  remove(): void {
+    this.#heartbeat.stop()
+    held.delete(this)
+    rmSync(join(this.#folder, this.#file), { force: true })
+  }
+
+  #isBefore(file: string): boolean {
+    const number = numberOf(file)
+    return number < this.#number || (number === this.#number && file < this.#file)
+  }
+
+  /** Whether the process of a claim is dead, or counts as dead; then the claim is removed. */
+  #isOver(file: string): boolean {
+    const liveness = livenessOf(holderOf(file))
+    const isOver = liveness === 'dead' || (liveness === 'unknown' && this.#isAbandoned(file))
+    if (isOver) rmSync(join(this.#folder, file), { force: true })
+    return isOver
+  }
+
+  #isAbandoned(file: string): boolean {
+    // Both are stamped by the file system, which may be another host's.
+    const [theirs, ours] = [readMtimeMs(this.#folder, file), readMtimeMs(this.#folder, this.#file)]
+    if (theirs === undefined || ours === undefined) return false
+    const isOld = ours - theirs > FOREIGN_CLAIM_MS
+    return this.#isUnchangedFor(file, OBSERVED_MS) && isOld
+  }
+
+  #isUnchangedFor(file: string, ms: number): boolean {
+    const state = String(readMtimeMs(this.#folder, file))
+    const known = this.#seen.get(file)
+    if (known?.state === state) return performance.now() - known.since > ms
+    this.#seen.set(file, { state, since: performance.now() })
+    return false
+  }
 }
 
 function listClaims(folder: string, name: string): string[] {
@@ -97,18 +187,15 @@ function holderOf(file: string): string {
   return file.slice(file.lastIndexOf('~') + 1)
 }
 
-function isAbandoned(folder: string, file: string, own: string): boolean {
-  const liveness = livenessOf(holderOf(file))
-  if (liveness !== 'unknown') return liveness === 'dead'
-  // Both by the clock of the file system, which may be another host's.
-  const [theirs, ours] = [readMtimeMs(folder, file), readMtimeMs(folder, own)]
-  return theirs !== undefined && ours !== undefined && ours - theirs > FOREIGN_CLAIM_MS
+/** 0 for a claim that is being numbered. */
+function numberOf(file: string): number {
+  return Number(file.split('~')[1]) || 0
+}
+
+function isChoosing(file: string): boolean {
+  return file.split('~')[1] === CHOOSING
 }
 
 function readMtimeMs(folder: string, file: string): number | undefined {
   return statSync(join(folder, file), { throwIfNoEntry: false })?.mtimeMs
-}
-
-function isHeld(folder: string, file: string): boolean {
-  return (statSync(join(folder, file), { throwIfNoEntry: false })?.size ?? 0) > 0
 }

@@ -23,9 +23,9 @@ export function currentProcess(): string {
 }
 
 function readOwnIdentity(): string {
-  const stat = readStat('thread-self') ?? readStat('self')
-  const id = stat?.id ?? process.pid
-  return [processScope(), id.toString(36), (stat?.startedAt ?? 0).toString(36)].join('.')
+  const own = readStat('thread-self') ?? readStat('self')
+  const { id, startedAt } = typeof own === 'object' ? own : { id: process.pid, startedAt: 0 }
+  return [processScope(), id.toString(36), startedAt.toString(36)].join('.')
 }
 
 /** Returns whether the thread of an identity still runs. A text that is no identity is `unknown`. */
@@ -36,6 +36,7 @@ export function livenessOf(identity: string): Liveness {
   const startedAt = Number.parseInt(start, 36)
   if (startedAt === 0) return signalReaches(Number.parseInt(id, 36))
   const stat = readStat(String(Number.parseInt(id, 36)))
+  if (stat === 'unreadable') return 'unknown'
   const runs = stat !== undefined && stat.startedAt === startedAt && !['Z', 'X'].includes(stat.state)
   return runs ? 'alive' : 'dead'
 }
@@ -56,7 +57,9 @@ function readScope(): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')
     const pids = readlinkSync('/proc/self/ns/pid')
-    return [boot, pids, readLink('/proc/self/ns/time')].join(' ')
+    // Where /proc is that of another namespace, it has another id for this process.
+    const isOwn = readlinkSync('/proc/self') === String(process.pid)
+    return [boot, pids, readLink('/proc/self/ns/time'), isOwn ? '' : readlinkSync('/proc/self')].join(' ')
   } catch {
     return hostname() // a system without /proc
   }
@@ -70,15 +73,19 @@ function readLink(path: string): string {
   }
 }
 
-/** Reads the id, the state and the start time of a process or thread (proc(5), `/proc/[pid]/stat`: fields 1, 3 and 22). */
+/**
+ * Reads the id, the state and the start time of a process or thread (proc(5), `/proc/[pid]/stat`: fields 1, 3 and 22). Undefined where
+ * there is none; a process that can open no more files finds it `unreadable`.
+ */
 function readStat(name: string) {
   try {
     const text = readFileSync(`/proc/${name}/stat`, 'latin1')
     // The name of the program is in parentheses and can contain anything.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     return { id: Number.parseInt(text, 10), state: fields[0] ?? '', startedAt: Number(fields[19]) }
-  } catch {
-    return undefined
+  } catch (error) {
+    const isGone = ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')
+    return isGone ? undefined : 'unreadable'
   }
 }
 

@@ -1,5 +1,4 @@
-import { pollUntil } from '../poll.js'
-import { type ProcessLock, tryFolderLock } from './folder-lock.js'
+import { type LockWait, type ProcessLock, sweepClaims, takeFolderLock, tryFolderLock } from './folder-lock.js'
 import { openRuntimeDir } from './runtime-dir.js'
 
 /**
@@ -9,30 +8,25 @@ import { openRuntimeDir } from './runtime-dir.js'
  * @param name 1 to 150 characters, no `/`, `~` or NUL.
  */
 export async function tryProcessLock(name: string): Promise<ProcessLock | undefined> {
+  const folder = openLocks()
+  return folder === undefined ? NO_LOCK : tryFolderLock(folder, name)
+}
+
+/** Waits for the lock. First come, first served. */
+export async function takeProcessLock(name: string, wait: LockWait = {}): Promise<ProcessLock> {
+  const folder = openLocks()
+  return folder === undefined ? NO_LOCK : takeFolderLock(folder, name, wait)
+}
+
+const NO_LOCK: ProcessLock = { release: async () => {} }
+
+let swept: string | undefined
+
+function openLocks(): string | undefined {
   const folder = openRuntimeDir('locks')
-  return folder === undefined ? { release: async () => {} } : tryFolderLock(folder, name)
-}
-
-export interface LockWait {
-  readonly signal?: AbortSignal | undefined
-  /** Called once if another process has the lock. */
-  readonly onWait?: (() => void) | undefined
-  /** @default 50 */
-  readonly intervalMs?: number
-}
-
-/** Waits for the lock. */
-export function takeProcessLock(name: string, wait: LockWait = {}): Promise<ProcessLock> {
-  return waitForLock(() => tryProcessLock(name), wait)
-}
-
-/** Waits until `tryLock` returns a lock. */
-export async function waitForLock(
-  tryLock: () => Promise<ProcessLock | undefined>,
-  { signal, onWait, intervalMs = 50 }: LockWait,
-): Promise<ProcessLock> {
-  const lock = await tryLock()
-  if (lock !== undefined) return lock
-  onWait?.()
-  return pollUntil(tryLock, { intervalMs, signal })
+  if (folder !== undefined && folder !== swept) {
+    swept = folder
+    sweepClaims(folder)
+  }
+  return folder
 }

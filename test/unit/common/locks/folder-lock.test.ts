@@ -3,7 +3,12 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
-import { FOREIGN_CLAIM_MS, tryFolderLock } from '../../../../src/common/locks/folder-lock.js'
+import {
+  FOREIGN_CLAIM_MS,
+  sweepClaims,
+  takeFolderLock,
+  tryFolderLock,
+} from '../../../../src/common/locks/folder-lock.js'
 import { buildCli } from '../../../support/built-cli.js'
 import { findOtherNode } from '../../../support/other-node.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
@@ -65,24 +70,89 @@ test('processes of two releases of Node.js exclude each other, in both direction
   await lock?.release()
 })
 
-test('of processes that try at the same time one at a time has the lock', async () => {
+test('of many processes that want the lock one at a time has it, and each gets its turn', async () => {
   const folder = ownTmpdir()
   const counter = join(ownTmpdir(), 'counter')
   writeFileSync(counter, '0')
   const source = `
     import { readFileSync, writeFileSync } from 'node:fs'
-    const { tryFolderLock } = await import('${MODULE}')
-    for (let done = 0; done < 40; ) {
-      const lock = await tryFolderLock('${folder}', 'x')
-      if (lock === undefined) { await new Promise((resolve) => setImmediate(resolve)); continue }
+    const { takeFolderLock } = await import('${MODULE}')
+    for (let turn = 0; turn < 10; turn++) {
+      const lock = await takeFolderLock('${folder}', 'x', { intervalMs: 3 })
       const before = Number(readFileSync('${counter}', 'utf8'))
       await new Promise((resolve) => setImmediate(resolve))
       writeFileSync('${counter}', String(before + 1))
       await lock.release()
-      done++
     }`
-  await Promise.all([1, 2, 3, 4].map(() => execa(process.execPath, ['--input-type=module', '-e', source])))
+  await Promise.all(
+    Array.from({ length: 16 }, () => execa(process.execPath, ['--input-type=module', '-e', source])),
+  )
   expect(readFileSync(counter, 'utf8')).toBe('160')
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test('those that wait get the lock in the order in which they came', async () => {
+  const folder = ownTmpdir()
+  const first = await takeFolderLock(folder, 'x')
+  const order: number[] = []
+  const waiting: Promise<void>[] = []
+  for (const number of [1, 2, 3]) {
+    let isWaiting = false
+    const wait = takeFolderLock(folder, 'x', { intervalMs: 5, onWait: () => (isWaiting = true) })
+    waiting.push(
+      wait.then(async (lock) => {
+        order.push(number)
+        await lock.release()
+      }),
+    )
+    await expect.poll(() => isWaiting).toBe(true)
+  }
+  expect(await tryFolderLock(folder, 'x')).toBeUndefined()
+  await first.release()
+  await Promise.all(waiting)
+  expect(order).toEqual([1, 2, 3])
+})
+
+test('a wait that is aborted leaves the queue', async () => {
+  const folder = ownTmpdir()
+  const first = await takeFolderLock(folder, 'x')
+  const giveUp = new AbortController()
+  const waiting = takeFolderLock(folder, 'x', { signal: giveUp.signal, intervalMs: 5 })
+  giveUp.abort(new Error('enough'))
+  await expect(waiting).rejects.toThrow('enough')
+  await first.release()
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test('a process that can open no more files takes nobody for dead', async () => {
+  const folder = ownTmpdir()
+  const { holder, outcome } = takeElsewhere(folder)
+  expect(await outcome).toBe('got')
+  const [, claim = ''] = /~([^~]*)$/.exec(readdirSync(folder)[0] ?? '') ?? []
+  const source = `
+    import { openSync } from 'node:fs'
+    const { livenessOf } = await import('${MODULE.replace('folder-lock', 'process-identity')}')
+    livenessOf('${claim}')
+    for (;;) try { openSync('/dev/null') } catch { break }
+    process.stdout.write(livenessOf('${claim}'))`
+  const script = `ulimit -n 200; exec '${process.execPath}' --input-type=module -e "$0"`
+  expect((await execa('sh', ['-c', script, source])).stdout).toBe('unknown')
+  holder.kill('SIGKILL')
+})
+
+test('a process that ends by itself leaves no claim, and those of killed ones are swept', async () => {
+  const folder = ownTmpdir()
+  const source = (end: string) => `
+    const { takeFolderLock } = await import('${MODULE}')
+    for (const name of ['a', 'b']) await takeFolderLock('${folder}', name)
+    ${end}`
+  const run = (end: string) =>
+    execa(process.execPath, ['--input-type=module', '-e', source(end)], { reject: false })
+  await run('process.exit(3)')
+  expect(readdirSync(folder)).toEqual([])
+  await run("process.kill(process.pid, 'SIGKILL')")
+  expect(readdirSync(folder)).toHaveLength(2)
+  sweepClaims(folder)
   expect(readdirSync(folder)).toEqual([])
 })
 
@@ -113,14 +183,15 @@ test('a lock of another container is taken only when its holder has not touched 
   const [claim = ''] = readdirSync(folder)
   const longAgo = new Date(Date.now() - FOREIGN_CLAIM_MS - 60_000)
   utimesSync(join(folder, claim), longAgo, longAgo)
-  const lock = await tryFolderLock(folder, 'x')
-  expect(lock).toBeDefined()
+  // One look is not enough: right after a jump of the clock all look so.
+  expect(await tryFolderLock(folder, 'x')).toBeUndefined()
+  const lock = await takeFolderLock(folder, 'x')
   // Nor does that container take ours.
   const second = takeElsewhere(folder, container)
   expect(await second.outcome).toBe('taken')
   second.holder.kill('SIGKILL')
-  await lock?.release()
-})
+  await lock.release()
+}, 120_000)
 
 test('a folder that nothing can be created in is an error, and no lock', async () => {
   const file = join(ownTmpdir(), 'file')
