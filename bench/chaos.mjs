@@ -36,6 +36,10 @@ const END_MS = 20_000
 
 const folder = await mkdtemp(join(process.env.TMPDIR ?? tmpdir(), 'chaos-'))
 process.env.TMPDIR = folder
+/** Of locks and leases. */
+const runtime = join(folder, 'runtime')
+mkdirSync(runtime, { mode: 0o700 })
+process.env.XDG_RUNTIME_DIR = runtime
 const full = join(folder, 'full')
 
 /** Starts guests, one after the other; what befalls them is an error of withvm's, and the next is started. */
@@ -177,11 +181,21 @@ async function playRound(name, delayMs) {
   if (folders.length > 0) found.push(`left after the next run: ${folders.join(', ')}`)
   const remains = PHASES[name] === undefined ? [] : await findRemains(PHASES[name])
   if (remains.length > 0) found.push(`left in the cache: ${remains.join(', ')}`)
+  const claims = listFiles(join(runtime, 'withvm')).filter((file) => /~|\.sock$/.test(file))
+  if (claims.length > 0) found.push(`locks or leases are left: ${claims.join(', ')}`)
   const sockets = readFileSync('/proc/net/unix', 'utf8')
     .split('\n')
     .filter((line) => line.includes(`${folder}/`))
   if (sockets.length > 0) found.push(`${sockets.length} sockets are left`)
   return found
+}
+
+function listFiles(dir) {
+  try {
+    return readdirSync(dir, { recursive: true })
+  } catch {
+    return [] // this user has a folder elsewhere
+  }
 }
 
 /** A disk that is full after a few megabytes. Gives false where nobody may make one. */
