@@ -22,6 +22,9 @@ export interface UnixListener {
 /** What `sun_path` holds beside its final NUL (unix(7); 104 bytes on macOS). Node 20 cuts a longer path silently. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
+/** QEMU opens one at each start. What else connects is refused. */
+const MOST_CONNECTIONS = 8
+
 /**
  * Listens on a unix socket. The listener alone does not keep the process alive, and no byte is lost that
  * QEMU writes before its connection is taken.
@@ -36,6 +39,7 @@ export async function listenUnix(path: string): Promise<UnixListener> {
     socket.unref()
     queue.push(socket)
   })
+  server.maxConnections = MOST_CONNECTIONS
   server.unref()
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw cannotListen(path, 'the path is too long')
   await listen(server, path)

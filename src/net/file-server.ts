@@ -83,7 +83,7 @@ export class FileServer {
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = new Date()
     const sinceMs = performance.now()
-    const path = decodePath(incoming.url ?? '/').slice(0, LONGEST_PATH)
+    const path = copyText(decodePath(incoming.url ?? '/').slice(0, LONGEST_PATH))
     const request: Mutable = {
       protocol: 'http',
       path,
@@ -167,6 +167,11 @@ export class FileServer {
     entry.left--
     return entry.fault
   }
+}
+
+/** A part of a string keeps all of it in memory; a copy does not. */
+function copyText(text: string): string {
+  return Buffer.from(text).toString()
 }
 
 function decodePath(url: string): string {

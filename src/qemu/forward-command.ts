@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { requireFiles } from '../common/host-error.js'
 import { asUser, type HostUser } from '../common/host-user.js'
 import { guardGroup, killGroup } from '../common/process-group.js'
 import { splitWords } from '../common/split-words.js'
@@ -27,6 +28,7 @@ export class ForwardCommand {
   /**
    * Starts the command with the connection as its standard streams, without a shell in between that would read its words.
    *
+   * @throws {InfrastructureError} HOST_UNSUITABLE when this process may open no more files.
    * @param options.user as whom it runs. @default who runs this process
    */
   static start(
@@ -38,6 +40,7 @@ export class ForwardCommand {
     const [program = '', ...rest] = words
     const guarded = guardGroup({ file: program, args: rest })
     const { file, args } = user === undefined ? guarded : asUser(user, guarded)
+    requireFiles()
     const child = spawn(file, args, {
       cwd,
       detached: true, // leads a process group
@@ -46,10 +49,12 @@ export class ForwardCommand {
     })
     // It does not keep this process waiting.
     child.unref()
-    const pipe = child.stdio[3] as Socket | null | undefined
+    // Without files, Node.js returns a child without streams, and emits 'error' later.
+    const command = new ForwardCommand(child)
+    const pipe = child.stdio?.[3] as Socket | null | undefined
     pipe?.on('error', () => {})
     pipe?.unref()
-    return new ForwardCommand(child)
+    return command
   }
 
   /** Kills the command and all that it has started, unless that left the process group. */

@@ -8,7 +8,7 @@ interface ClueRow {
 
 /**
  * Lines of the serial console that end no start by themselves, but tell why one that fails did: in the words of those who
- * print them. The first row that fits counts.
+ * print them. The first row that fits counts. Repetitions are bounded, as in `guest-failures.ts`.
  */
 const ROWS: readonly ClueRow[] = [
   {
@@ -20,7 +20,8 @@ const ROWS: readonly ClueRow[] = [
     hint: 'the guest could not write to a file system that is mounted read-only: damaged, or never mounted again for writing.',
   },
   {
-    pattern: /EXT4-fs error|XFS \(\S+\): .*[Cc]orrupt|BTRFS.*(corrupt|csum failed)|UNEXPECTED INCONSISTENCY/,
+    pattern:
+      /EXT4-fs error|XFS \(\S+\): .{0,200}[Cc]orrupt|BTRFS.{0,200}(corrupt|csum failed)|UNEXPECTED INCONSISTENCY/,
     hint: 'a file system of the guest is damaged: check the image with `fsck`, and how it was made.',
   },
   {
@@ -48,7 +49,8 @@ const ROWS: readonly ClueRow[] = [
     hint: 'the network boot found nothing: `netboot` says what is served (docs/netboot.md), and the names have to be those that the boot file asks for.',
   },
   {
-    pattern: /No DHCPOFFERS received|no lease, (failing|forking)|no answer by DHCP|DHCP.*(timed out|failed)/i,
+    pattern:
+      /No DHCPOFFERS received|no lease, (failing|forking)|no answer by DHCP|DHCP.{0,200}(timed out|failed)/i,
     hint: "the guest asked for an address and got none: is the card that it asks on QEMU's (`network.model`)?",
   },
   {
@@ -57,21 +59,21 @@ const ROWS: readonly ClueRow[] = [
     isPassing: true,
   },
   {
-    pattern: /Timed out waiting for device|Failed to mount |Dependency failed for .*(\/|File System)/,
+    pattern: /Timed out waiting for device|Failed to mount |Dependency failed for .{0,200}(\/|File System)/,
     hint: 'a file system could not be mounted: does /etc/fstab name a disk that this guest does not have? `nofail` lets it start without.',
   },
   {
     pattern:
-      /cloud-init.*(Failed|Traceback|\[ERROR\])|Failed to start .*[Cc]loud-?init|Failed loading yaml blob/,
+      /cloud-init.{0,200}(Failed|Traceback|\[ERROR\])|Failed to start .{0,200}[Cc]loud-?init|Failed loading yaml blob/,
     hint: 'cloud-init failed, so that users and keys may be missing: /var/log/cloud-init.log in the guest has the reason.',
   },
   {
     pattern:
-      /Failed to start .*(OpenSSH|Secure Shell|ssh)|sshd: no hostkeys available|(dropbear|sshd): not found/,
+      /Failed to start .{0,200}(OpenSSH|Secure Shell|ssh)|sshd: no hostkeys available|(dropbear|sshd): not found/,
     hint: 'the SSH server could not be started.',
   },
   {
-    pattern: /Failed to start .*[Nn]etwork/,
+    pattern: /Failed to start .{0,200}[Nn]etwork/,
     hint: 'the guest could not set up its network.',
   },
   { pattern: /Failed to start /, hint: 'a service failed: see the line above.' },

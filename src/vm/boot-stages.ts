@@ -53,7 +53,7 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   init: {
     stage: 'init',
     entered:
-      /withvm: init|systemd\[1\]|Welcome to (?!GRUB|(ISO|SYS|PXE)LINUX|.*boot (menu|loader))|INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
+      /withvm: init|systemd\[1\]|Welcome to (?!GRUB|(ISO|SYS|PXE)LINUX|.{0,200}boot (menu|loader))|INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
     deadlineMs: 15_000,
     hint: 'the init system did not get as far as the network. Which service does it wait for?',
   },
@@ -61,13 +61,13 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     stage: 'network',
     // What offers a login, and `tiny` where its SSH server listens, have their init behind them.
     entered:
-      /(Starting|Started) .*[Nn]etwork|Reached target .*Network|udhcpc: started|dhclient|withvm: sshd| login: *$/,
+      /(Starting|Started) .{0,200}[Nn]etwork|Reached target .{0,200}Network|udhcpc: started|dhclient|withvm: sshd| login: *$/,
     deadlineMs: 10_000,
     hint: 'nothing in the guest answers on the network. Does it have a driver for the card, and does it ask for an address by DHCP?',
   },
   sshd: {
     stage: 'sshd',
-    entered: /withvm: network|Starting .*(OpenSSH|SSH|ssh)/,
+    entered: /withvm: network|Starting .{0,200}(OpenSSH|SSH|ssh)/,
     deadlineMs: 10_000,
     hint: "the guest's network works, but no SSH server answers. Is one installed and enabled? For a guest without one say ready: 'none' and ssh: false.",
   },

@@ -27,7 +27,7 @@ const NO_INIT = 'is there one, is it executable, and are its interpreter and lib
 
 /**
  * Lines of the serial console after which a guest will not get ready any more, in the words of those who print them. The
- * first row that fits counts.
+ * first row that fits counts. A repetition in a pattern is bounded: the time of `.*` grows with the square of a hostile line.
  */
 const ROWS: readonly GuestFailureRow[] = [
   {
@@ -62,7 +62,7 @@ const ROWS: readonly GuestFailureRow[] = [
   // initramfs-tools (Debian, Ubuntu); dracut (Fedora, SUSE); mkinitcpio (Arch).
   {
     ...NO_ROOT,
-    pattern: /^\(initramfs\)|ALERT!.*does not exist|Dropping to a shell/,
+    pattern: /^\(initramfs\)|ALERT!.{0,200}does not exist|Dropping to a shell/,
   },
   { ...NO_ROOT, pattern: /^Generating "\/run\/initramfs\/rdsosreport\.txt"|^dracut:\/#/ },
   { ...NO_ROOT, pattern: /You are now being dropped into an emergency shell/ },
@@ -112,7 +112,7 @@ const ROWS: readonly GuestFailureRow[] = [
     ends: 'start',
   },
   {
-    pattern: /Oops: .*\[#\d+\]|BUG: unable to handle|general protection fault.*\[#\d+\]/,
+    pattern: /Oops: .{0,200}\[#\d+\]|BUG: unable to handle|general protection fault.{0,200}\[#\d+\]/,
     code: 'GUEST_FAILED',
     summary: "the guest's kernel oopsed",
     hint: 'the trace above names the function.',

@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util'
+import { ConsoleLines } from '../channel/serial/console-lines.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import { findGuestFailure } from './guest-failures.js'
 
@@ -25,7 +26,7 @@ export function watchTrouble(
   { lost, graceMs = 0 }: TroubleOptions = {},
 ): TroubleWatch {
   const seen = new AbortController()
-  let partialLine = ''
+  const printed = new ConsoleLines()
   let timer: NodeJS.Timeout | undefined
   const abort = (reason: unknown) => {
     if (graceMs === 0) seen.abort(reason)
@@ -35,9 +36,8 @@ export function watchTrouble(
   if (lost?.aborted) onLost()
   lost?.addEventListener('abort', onLost, { once: true })
   const stopReading = serial.onText((text) => {
-    const lines = (partialLine + text).split(/\r?\n|\r/)
-    partialLine = (lines.pop() ?? '').slice(-4096)
-    if (partialLine.startsWith('(initramfs)')) lines.push(partialLine) // a prompt has no line end
+    const lines = printed.push(text)
+    if (printed.partial.startsWith('(initramfs)')) lines.push(printed.partial) // a prompt has no line end
     for (const line of lines) {
       const failure = findGuestFailure(stripVTControlCharacters(line), 'wait')
       // Those that cost the guest its life come by `vm.lost`, with the rest of their trace.

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { stripVTControlCharacters } from 'node:util'
+import { ConsoleLines } from '../channel/serial/console-lines.js'
 import type { SerialConsole } from '../channel/serial/serial-console.js'
 import type { ProbeResult } from '../channel/ssh/probe.js'
 import type { VMError } from '../errors.js'
@@ -29,7 +30,7 @@ export class GuestWatch {
   #stageSince = performance.now()
   #isReady = false
   #hasPrinted = false
-  #partialLine = ''
+  readonly #lines = new ConsoleLines()
   #promptTimer: NodeJS.Timeout | undefined
   #pendingFailure: VMError | undefined
   #stopReading: (() => void) | undefined
@@ -55,8 +56,8 @@ export class GuestWatch {
   finish(): void {
     this.#stopReading?.()
     clearTimeout(this.#promptTimer)
-    if (this.#partialLine !== '') this.#readLine(this.#partialLine)
-    this.#partialLine = ''
+    if (this.#lines.partial !== '') this.#readLine(this.#lines.partial)
+    this.#lines.reset()
     if (this.#pendingFailure !== undefined) this.fail(this.#pendingFailure)
   }
 
@@ -122,7 +123,7 @@ export class GuestWatch {
     this.#stage = stage
     this.#stageSince = performance.now()
     this.#timeline = [{ stage, atMs: this.#stageSince - this.#startedAt }]
-    this.#partialLine = ''
+    this.#lines.reset()
     this.#pendingFailure = undefined
     this.#printed.clear()
     this.#clue = undefined
@@ -141,13 +142,10 @@ export class GuestWatch {
   #read(text: string): void {
     this.#hasPrinted ||= text.trim() !== ''
     clearTimeout(this.#promptTimer)
-    const lines = (this.#partialLine + text).split(/\r?\n|\r/)
-    // A line that does not end is cut: no pattern needs more of it.
-    this.#partialLine = (lines.pop() ?? '').slice(-4096)
-    for (const line of lines) this.#readLine(line)
+    for (const line of this.#lines.push(text)) this.#readLine(line)
     // A prompt has no line end: it is what is still there after a pause.
-    if (this.#partialLine !== '') {
-      this.#promptTimer = setTimeout(() => this.#readLine(this.#partialLine), PAUSE_MS)
+    if (this.#lines.partial !== '') {
+      this.#promptTimer = setTimeout(() => this.#readLine(this.#lines.partial), PAUSE_MS)
     }
   }
 

@@ -19,7 +19,8 @@ export interface AgentWait {
 
 interface AgentMessage {
   readonly return?: unknown
-  readonly error?: { readonly class: string; readonly desc: string }
+  /** From the guest: of any form. */
+  readonly error?: unknown
 }
 
 interface Pending {
@@ -266,12 +267,15 @@ export function malformed(got: string): Error {
 /** More of what it says about a refusal is of no use. */
 const MAX_REFUSAL_CHARS = 1000
 
-function refused(command: string, error: AgentMessage['error'] | null): Error {
+function refused(command: string, error: unknown): Error {
+  const { class: kind, desc } = (error ?? {}) as { readonly class?: unknown; readonly desc?: unknown }
+  if (typeof kind !== 'string' || typeof desc !== 'string')
+    return malformed(`an error for ${command} that is not of its form`)
   return vmError('AGENT_FAILED', {
     summary: `the guest agent refused ${command}`,
-    got: `${error?.class}: ${error?.desc}`.slice(0, MAX_REFUSAL_CHARS),
+    got: `${kind}: ${desc}`.slice(0, MAX_REFUSAL_CHARS),
     hint:
-      error?.class === 'CommandNotFound'
+      kind === 'CommandNotFound'
         ? 'The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).'
         : "Look the command up in the guest agent's reference.",
   })

@@ -23,6 +23,7 @@ export interface PortMark {
 
 /** What is kept of what came: the newest bytes. */
 const KEPT_BYTES = 8 * 1024 ** 2
+const LEAST_BUFFER_BYTES = 4096
 
 /** This end of a character device of the guest: bytes cross both ways. */
 export class GuestPort {
@@ -30,7 +31,9 @@ export class GuestPort {
   readonly #defaultWaitMs: number
   readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
-  #received = Buffer.alloc(0)
+  /** Holds up to twice what is kept, so that the oldest bytes are dropped by one copy now and then. */
+  #buffer = Buffer.alloc(0)
+  #end = 0
   /** Bytes that came in all, those that are not kept any more included. */
   #receivedBytes = 0
   #awaited = new Set<Deferred<void>>()
@@ -48,7 +51,7 @@ export class GuestPort {
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes: Buffer) => {
       this.#receivedBytes += bytes.length
-      this.#received = Buffer.concat([this.#received, bytes]).subarray(-KEPT_BYTES)
+      this.#append(bytes)
       for (const waiter of this.#awaited) waiter.resolve()
     })
   }
@@ -61,12 +64,12 @@ export class GuestPort {
 
   /** What the guest has written, of all power-ons; of more than 8 MiB the newest. */
   get received(): Buffer {
-    return this.#received
+    return this.#buffer.subarray(Math.max(0, this.#end - KEPT_BYTES), this.#end)
   }
 
   /** What the guest has written, as text. */
   get text(): string {
-    return this.#received.toString()
+    return this.received.toString()
   }
 
   /** Returns the position after everything that has come so far. */
@@ -76,8 +79,9 @@ export class GuestPort {
 
   /** Returns what the guest has written since a mark, as text. */
   since(mark: PortMark): string {
-    const keptFrom = this.#receivedBytes - this.#received.length
-    return this.#received.toString('utf8', Math.max(0, mark.offset - keptFrom))
+    const { received } = this
+    const keptFrom = this.#receivedBytes - received.length
+    return received.toString('utf8', Math.max(0, mark.offset - keptFrom))
   }
 
   /**
@@ -124,6 +128,19 @@ export class GuestPort {
         await waiter.promise.finally(() => this.#awaited.delete(waiter))
       }
     })
+  }
+
+  #append(bytes: Buffer): void {
+    if (this.#end + bytes.length > this.#buffer.length) {
+      // A new buffer, as the old one may be in the hands of a caller.
+      const kept = this.received
+      const buffer = Buffer.alloc(Math.max(LEAST_BUFFER_BYTES, 2 * (kept.length + bytes.length)))
+      kept.copy(buffer)
+      this.#buffer = buffer
+      this.#end = kept.length
+    }
+    bytes.copy(this.#buffer, this.#end)
+    this.#end += bytes.length
   }
 
   #missed(pattern: string | RegExp, mark: PortMark, { timeoutMs, hint }: BoundWait) {

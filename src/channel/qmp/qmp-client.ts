@@ -213,10 +213,10 @@ export class QmpClient {
       try {
         listener(event)
       } catch (error) {
-        // One listener's fault must not keep the event from the others; it still surfaces as an uncaught error.
-        queueMicrotask(() => {
-          throw error
-        })
+        // Not an uncaught error: the data of an event are whatever a compromised QEMU sends.
+        this.close(
+          `a listener of the QMP event ${event.event.slice(0, 100)} failed: ${String(error).slice(0, 200)}`,
+        )
       }
     }
   }
@@ -226,13 +226,29 @@ export class QmpClient {
 function parseMessage(line: string): QmpMessage | undefined {
   const message = parseObject<QmpMessage>(line)
   if (message === undefined) return undefined
-  const { QMP, event, data, error } = message as { readonly [name: string]: unknown }
+  const { QMP, event, data, error, timestamp } = message as { readonly [name: string]: unknown }
   const isOfForm =
-    (QMP === undefined || isRecord((QMP as { version?: unknown } | null)?.version)) &&
+    (QMP === undefined || isGreeting(QMP)) &&
     (event === undefined || typeof event === 'string') &&
     (data === undefined || isRecord(data)) &&
-    (error === undefined || (isRecord(error) && typeof error.desc === 'string'))
+    (timestamp === undefined || isRecordOfNumbers(timestamp)) &&
+    (error === undefined ||
+      (isRecord(error) && typeof error.class === 'string' && typeof error.desc === 'string'))
   return isOfForm ? message : undefined
+}
+
+function isGreeting(value: unknown): boolean {
+  if (!isRecord(value) || !isRecord(value.version)) return false
+  const { version, capabilities } = value
+  const { qemu, package: build } = version as Readonly<Record<string, unknown>>
+  const isVersion = ['major', 'minor', 'micro'].every((part) => {
+    return typeof (qemu as Record<string, unknown> | null | undefined)?.[part] === 'number'
+  })
+  return isVersion && typeof build === 'string' && Array.isArray(capabilities)
+}
+
+function isRecordOfNumbers(value: unknown): boolean {
+  return isRecord(value) && Object.values(value).every((part) => typeof part === 'number')
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

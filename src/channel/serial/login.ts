@@ -27,7 +27,8 @@ export interface LoginConsole {
 }
 
 /** What the `login` of util-linux and of busybox and PAM's modules say. */
-const REFUSED = /login incorrect|authentication failure|permission denied|account .*(?:expired|locked)/i
+const REFUSED =
+  /login incorrect|authentication failure|permission denied|account [^\n]{0,80}(?:expired|locked)/i
 const LOGIN_PROMPT = /\b(?:login|username): ?$/i
 /** In whatever language. */
 const ANY_QUESTION = /[:：] ?$/
@@ -43,6 +44,9 @@ const SHELL_QUESTION = 'echo withvm-"shell" `id -un`'
 const SHELL_ANSWER = /^withvm-shell ([\w.-]+) *$/m
 /** A prompt has no line end: it is what is still there after a pause. */
 const PAUSE_MS = 150
+/** Only this much of the newest output is looked at in each poll: a guest may print megabytes. */
+const SEEN_CHARS = 16_384
+const LAST_LINE_CHARS = 4096
 const POLL_MS = 50
 
 /** How a login ended. */
@@ -104,13 +108,15 @@ async function answer(
   await console.type(`${text}\n`)
   let nudgedAt = performance.now()
   for (;;) {
-    const since = console.log.plain.slice(from)
-    // What stands behind the echo of the answer, or the line end that `login` prints for a hidden one.
-    const printed = since.slice(since.indexOf('\n') + 1)
+    const seenFrom = Math.max(from, console.log.plain.end - SEEN_CHARS)
+    const since = console.log.plain.slice(seenFrom)
+    // The output after the echo of the answer, or after the line end that `login` prints for a hidden answer.
+    const isEchoPast = seenFrom > from
+    const printed = isEchoPast ? since : since.slice(since.indexOf('\n') + 1)
     if (REFUSED.test(printed)) return 'refused'
     const silentMs = console.log.silentMs ?? 0
-    if (since.includes('\n') && silentMs >= PAUSE_MS) {
-      const last = printed.slice(printed.lastIndexOf('\n') + 1)
+    if ((isEchoPast || since.includes('\n')) && silentMs >= PAUSE_MS) {
+      const last = printed.slice(printed.lastIndexOf('\n') + 1).slice(-LAST_LINE_CHARS)
       if (LOGIN_PROMPT.test(last) || last === loginLine) return 'refused'
       // Before the next: what greets a user may speak of passwords.
       if (last !== '' && matches(prompt, last)) return 'shell'
@@ -143,7 +149,10 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
     const line = log.lineAt(log.plain.end)
     if (silentMs >= PAUSE_MS && LOGIN_PROMPT.test(line)) return { kind: 'login', line }
     if (silentMs >= SETTLED_MS) {
-      const user = askedAt < 0 ? undefined : SHELL_ANSWER.exec(log.plain.slice(askedAt))?.[1]
+      const user =
+        askedAt < 0
+          ? undefined
+          : SHELL_ANSWER.exec(log.plain.slice(Math.max(askedAt, log.plain.end - SEEN_CHARS)))?.[1]
       if (user !== undefined) return { kind: 'shell', user }
       const isAgain = nudged?.line === line && log.plain.end > nudged.from
       if (isAgain && ANY_QUESTION.test(line)) return { kind: 'login', line }

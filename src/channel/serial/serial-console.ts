@@ -72,6 +72,8 @@ const DEFAULT_TIMEOUT: Duration = '30s'
 const REPLAY_CHARS = 1024 * 1024
 /** What follows an Escape sooner is taken for the rest of a sequence; vi waits for 50 ms, under TCG for longer. */
 const AFTER_ESCAPE_MS = 150
+/** Bytes that may wait until the guest reads them before answers to its questions are dropped. */
+const MAX_UNREAD_ANSWERS = 4096
 
 /**
  * A guest's serial console: everything that it wrote since it was first switched on, over all its power
@@ -333,13 +335,18 @@ export class SerialConsole implements AsyncIterable<string> {
   async #startTerminal(columns: number, rows: number): Promise<ScreenTerminal> {
     const terminal = await ScreenTerminal.open(columns, rows, {
       onDrawn: () => this.#waits.lookSoon(),
-      // A guest that has gone away has no use for the answer.
-      onAnswer: (text) => void this.#send(text).catch(() => {}),
+      onAnswer: (text) => this.#answer(text),
     })
     this.#log.onText((text) => terminal.push(text))
     const { raw } = this.#log
     await terminal.replay(raw.slice(Math.max(raw.start, raw.end - REPLAY_CHARS)))
     return terminal
+  }
+
+  /** Sends what a terminal answers to a question of the guest. A guest that does not read gets no more answers. */
+  #answer(text: string): void {
+    if ((this.#socket?.writableLength ?? 0) > MAX_UNREAD_ANSWERS) return
+    this.#send(text).catch(() => {}) // the guest has gone away
   }
 
   /** The harness itself waits without a timeout where a start is bound as a whole. */

@@ -67,7 +67,8 @@ export function readUnit(name: string, text: string): CheckOutcome {
 function describeFailure(properties: string): string[] {
   for (const name of COMMANDS) {
     for (const [, command = ''] of properties.matchAll(new RegExp(`^${name}=\\{ (.*) \\}$`, 'gm'))) {
-      const [, words = '', isIgnored, code, status = ''] = COMMAND.exec(command) ?? []
+      const [, words = '', isIgnored, code, status = ''] =
+        COMMAND.exec(command.slice(0, MAX_COMMAND_CHARS)) ?? []
       if (isIgnored === 'yes' || code === undefined || (code === 'exited' && status === '0')) continue
       const how =
         code === 'exited' ? `exit status ${status}` : `${code} by ${status.replace(/^\d+\//, 'SIG')}`
@@ -79,6 +80,8 @@ function describeFailure(properties: string): string[] {
   return hasRun && status !== undefined ? [`exit status ${status}`] : []
 }
 
+/** The pattern takes time by the square of a hostile command. */
+const MAX_COMMAND_CHARS = 4096
 /** As `systemctl show` prints a command that has ended. */
 const COMMAND =
   /argv\[\]=(.*?) ; (?:ignore_errors=(yes|no)|flags=\S*) ; .*; code=(exited|killed|dumped) ; status=(\S+)$/

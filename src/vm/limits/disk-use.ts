@@ -52,10 +52,10 @@ export class DiskUse {
     this.#setThresholds()
     monitor.on('BLOCK_WRITE_THRESHOLD', ({ data }) => {
       const { 'node-name': name, 'write-threshold': threshold, 'amount-exceeded': more } = data
-      if (this.#monitor !== monitor || !this.#files.has(String(name))) return
+      if (this.#monitor !== monitor || typeof name !== 'string' || !this.#files.has(name)) return
+      if (typeof threshold !== 'number' || typeof more !== 'number') return
       // The write is yet to come: the file may be shorter still.
-      const size = Number(threshold) + Number(more)
-      if (this.#sum({ node: String(name), size }) > this.#limitBytes) onExceeded()
+      if (this.#sum({ node: name, size: threshold + more }) > this.#limitBytes) onExceeded()
       else this.#setThresholds()
     })
   }

@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -57,4 +57,17 @@ test('a path that is longer than a socket may have is refused with its length', 
   const path = join(directory, 'x'.repeat(120))
   await expect(listenUnix(path)).rejects.toMatchObject({ code: 'WORKSPACE_FAILED' })
   await expect(listenUnix(path)).rejects.toThrow(`the path is too long (${path.length} bytes)`)
+})
+
+test('connections beyond those that QEMU opens are refused', async () => {
+  const listener = await listenUnix(socketPath())
+  const peers = Array.from({ length: 20 }, () =>
+    connect(listener.path)
+      .on('error', () => {})
+      .resume(),
+  )
+  const isClosed = (peer: Socket) => peer.destroyed || peer.readableEnded
+  await expect.poll(() => peers.filter(isClosed).length).toBe(12)
+  for (const peer of peers) peer.destroy()
+  await listener.close()
 })

@@ -8,6 +8,7 @@ import { ScreenTerminal } from '../../../src/channel/serial/screen-terminal.js'
 import { SerialConsole } from '../../../src/channel/serial/serial-console.js'
 import { VMError } from '../../../src/errors.js'
 import { GuestWatch } from '../../../src/vm/guest-watch.js'
+import { DiskUse } from '../../../src/vm/limits/disk-use.js'
 import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
 import { FakeSocket } from '../../support/fake-socket.js'
 
@@ -32,6 +33,41 @@ const AWKWARD = [
 const GREETING =
   '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}\n'
 
+const THRESHOLD = { 'node-name': 'overlay', 'write-threshold': 65_536, 'amount-exceeded': 1 }
+
+/** Greets as QEMU does, and answers the command that ends the negotiation once that has come. */
+async function greet(socket: FakeSocket): Promise<void> {
+  socket.receive([Buffer.from(GREETING)])
+  for (let turn = 0; turn < 20; turn++) await undefined
+  socket.receive([Buffer.from('{"return": {}, "id": 1}\n')])
+  for (let turn = 0; turn < 20; turn++) await undefined
+}
+
+/** Values of each type, with objects that cannot become a text or a number. */
+const WRONG: readonly unknown[] = [
+  null,
+  true,
+  -1,
+  'text',
+  [],
+  {},
+  { toString: 0, valueOf: 0 },
+  [{ toString: 0 }],
+]
+
+/** Lines with the message, in each of which one field, at any depth, has a value of a wrong type. */
+function wrongTypes(message: object): string[] {
+  return variants(message).map((variant) => `${JSON.stringify(variant)}\n`)
+}
+
+function variants(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return [...WRONG]
+  const inner = Object.entries(value).flatMap(([name, field]) =>
+    variants(field).map((variant) => ({ ...value, [name]: variant })),
+  )
+  return [...WRONG, ...inner]
+}
+
 test(
   'QMP: whatever comes, a command ends, and nothing else is thrown',
   async () => {
@@ -44,23 +80,33 @@ test(
       '{"QMP": null}\n',
       '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESET", "data": {"guest": true}}\n',
       '{"event": "BLOCK_IO_ERROR", "data": null}\n',
+      ...wrongTypes({ id: 2, error: { class: 'GenericError', desc: 'no' } }),
+      ...wrongTypes({
+        event: 'BLOCK_WRITE_THRESHOLD',
+        data: THRESHOLD,
+        timestamp: { seconds: 1, microseconds: 2 },
+      }),
+      ...wrongTypes(JSON.parse(GREETING)),
       ...AWKWARD,
     ]
     const fuzzer = new ByteFuzzer(samples, FUZZ.seed)
     await fuzz(0.25, fuzzer, async (bytes) => {
       const socket = FakeSocket.create()
+      const use = new DiskUse(1024)
+      use.add({ node: 'overlay', path: '/dev/null' })
       const client = QmpClient.negotiate(socket, { timeoutMs: 60_000 })
       const outcome = client.then(
         async (qmp) => {
           qmp.on('RESET', (event) => void event.data.guest)
           const answer = qmp.execute('query-status').catch((error: unknown) => error)
+          use.watch(qmp, () => {})
           socket.receive(fuzzer.split(fuzzer.next()))
           qmp.close()
           return answer
         },
         (error: unknown) => error,
       )
-      if (fuzzer.random() < 0.7) socket.receive([Buffer.from(`${GREETING}{"return": {}, "id": 1}\n`)])
+      if (fuzzer.random() < 0.7) await greet(socket)
       socket.receive(fuzzer.split(bytes))
       socket.destroy()
       const ended = await outcome
@@ -80,6 +126,11 @@ test(
       '{"return": {"exited": true, "signal": 9, "err-data": {"length": 4000000000}}}\n',
       '{"error": {"class": "CommandNotFound", "desc": "\\u001b[2J"}}\n',
       '{"error": null}\n',
+      ...wrongTypes({ error: { class: 'GenericError', desc: 'no' } }),
+      ...wrongTypes({ return: { pid: 812 } }),
+      ...wrongTypes({
+        return: { exited: true, exitcode: 0, 'out-data': 'aGVsbG8K', 'err-truncated': false },
+      }),
       ...AWKWARD,
     ]
     const fuzzer = new ByteFuzzer(samples, FUZZ.seed)
@@ -190,3 +241,24 @@ test(
   },
   TIMEOUT_MS,
 )
+
+test('QMP: a value of a wrong type in any field is refused or ignored, and nothing else is thrown', async () => {
+  const messages = [
+    { id: 2, error: { class: 'GenericError', desc: 'no' } },
+    { event: 'BLOCK_WRITE_THRESHOLD', data: THRESHOLD, timestamp: { seconds: 1, microseconds: 2 } },
+  ]
+  for (const line of messages.flatMap(wrongTypes)) {
+    const socket = FakeSocket.create()
+    const negotiating = QmpClient.negotiate(socket, { timeoutMs: 60_000 })
+    await greet(socket)
+    const qmp = await negotiating
+    const answer = qmp.execute('query-status').catch((error: unknown) => error)
+    const use = new DiskUse(1024)
+    use.add({ node: 'overlay', path: '/dev/null' })
+    use.watch(qmp, () => {})
+    expect(() => socket.receive([Buffer.from(line)]), line).not.toThrow()
+    qmp.close()
+    const ended = await answer
+    if (ended instanceof Error) expect(ended).toMatchObject({ code: 'QMP_FAILED' })
+  }
+})

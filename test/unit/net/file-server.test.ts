@@ -2,6 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { request as send } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { FileServer } from '../../../src/net/file-server.js'
 import type { NetbootRequest } from '../../../src/net/netboot-request.js'
@@ -122,3 +124,20 @@ test('requests that are not HTTP, and connections above the limit, are counted a
   for (const connection of idle) connection.destroy()
   await vi.waitFor(async () => expect((await get('/file')).status).toBe(200))
 })
+
+test('a request that is kept holds no more of its path than is shown', async () => {
+  const { get, requests } = await serve()
+  await get('/first')
+  const before = usedHeap()
+  for (let count = 0; count < 1500; count++) await get(`/${String(count).padEnd(15_000, 'x')}`)
+  expect(requests).toHaveLength(1501)
+  expect(requests.at(-1)?.path).toHaveLength(4096)
+  // 1500 paths of 4 KiB are 6 MiB, of 15 kB 21 MiB.
+  expect(usedHeap() - before).toBeLessThan(14 * 1024 ** 2)
+}, 60_000)
+
+function usedHeap(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().heapUsed
+}

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { ForwardCommand } from '../../../src/qemu/forward-command.js'
 import { buildCli } from '../../support/built-cli.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
-import { runScript } from '../../support/run-script.js'
+import { runScript, writeScript } from '../../support/run-script.js'
 
 beforeAll(buildCli)
 
@@ -82,4 +83,36 @@ test('a command goes with what it has started when this process is killed', asyn
   const pids = String(stdout).trim().split(' ')
   expect(pids).toHaveLength(2)
   await expect.poll(() => pids.map(isRunning)).toEqual([false, false])
+})
+
+test('a command that cannot be started, as no more files may be open, is an error and does not end the process', async () => {
+  const folder = ownTmpdir()
+  const script = writeScript(
+    folder,
+    `import { closeSync, openSync } from 'node:fs'
+    import { connect, createServer } from 'node:net'
+    import { ForwardCommand } from '#dist/src/qemu/forward-command.js'
+    const path = ${JSON.stringify(join(folder, 'server.sock'))}
+    createServer({ pauseOnConnect: true }, (connection) => {
+      const open = []
+      try { for (;;) open.push(openSync('/dev/null')) } catch {}
+      for (let free = 0; free <= 10; free++) {
+        try {
+          ForwardCommand.start('true', connection, { cwd: ${JSON.stringify(folder)} })
+          console.log('started')
+        } catch (error) { console.log(error.code) }
+        closeSync(open.pop())
+      }
+      setTimeout(() => process.exit(0), 100)
+    }).listen(path, () => connect(path))`,
+  )
+  const { stdout, exitCode } = await execa(
+    'sh',
+    ['-c', `ulimit -n 100; exec "${process.execPath}" "${script}"`],
+    { reject: false, env: { TMPDIR: folder } },
+  )
+  expect({ exitCode, codes: [...new Set(stdout.split('\n'))] }).toEqual({
+    exitCode: 0,
+    codes: ['HOST_UNSUITABLE', 'started'],
+  })
 })

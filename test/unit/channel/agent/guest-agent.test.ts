@@ -206,6 +206,19 @@ describe('a guest that means no good', () => {
     expect(await running).toMatchObject({ code: 'AGENT_FAILED' })
   })
 
+  test.each([
+    'null',
+    '"no"',
+    '{"class": {"toString": 0}, "desc": "no"}',
+    '{"class": "GenericError", "desc": {"toString": 0}}',
+  ])('and refuses by %s fails the command with AGENT_FAILED', async (error) => {
+    await answerWith(`{"error": ${error}}\n`)
+    await expect(agent.execute('guest-info')).rejects.toMatchObject({
+      code: 'AGENT_FAILED',
+      details: { got: 'an error for guest-info that is not of its form' },
+    })
+  })
+
   test('and refuses with escape sequences drives no terminal', async () => {
     await answerWith('{"error": {"class": "GenericError", "desc": "\\u001b]0;owned\\u0007\\u009b2J"}}\n')
     const error = await agent.execute('guest-info').catch((failure: unknown) => failure as Error)

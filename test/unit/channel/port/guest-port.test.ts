@@ -54,3 +54,21 @@ test('a wait ends before its test, and says so', async () => {
   expect(error.message).toMatch(/^"never" did not come from the port 'control' within 20 ms\./)
   expect(error.hint).toMatch(/^Give the test more time/)
 })
+
+test('64 MiB in pieces of 4 KiB cost no copy of all that is kept for each', () => {
+  const piece = Buffer.alloc(4096, 'x')
+  const early = port.received
+  for (let count = 0; count < 16_384; count++) socket.receive([piece])
+  expect(early).toHaveLength(0)
+  expect(port.received).toHaveLength(8 * 1024 ** 2)
+}, 20_000)
+
+test('what a caller has got of a port stays what it was', () => {
+  receive('first')
+  const before = port.received
+  socket.receive([Buffer.alloc(20 * 1024 ** 2, 'y')])
+  receive('last')
+  expect(before.toString()).toBe('first')
+  expect(port.text.slice(-5)).toBe('ylast')
+  expect(port.received).toHaveLength(8 * 1024 ** 2)
+})

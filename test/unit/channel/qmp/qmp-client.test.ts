@@ -163,6 +163,32 @@ describe('a peer that is no QEMU', () => {
     await expect(pending).rejects.toThrow('QEMU sent what is not QMP: garbage')
   })
 
+  test.each([
+    '{"id":2,"error":{"class":{"toString":0},"desc":"x"}}',
+    '{"id":2,"error":{"class":"GenericError","desc":{"toString":0}}}',
+    '{"event":{"toString":0},"data":{}}',
+    '{"event":"STOP","data":[]}',
+    '{"event":"STOP","timestamp":{"seconds":{"toString":0}}}',
+  ])('that sends %s ends the connection, and throws nothing else', async (line) => {
+    const { socket, peer } = await startPeer(GREETING)
+    const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+    const pending = qmp.execute('stop')
+    peer.write(`${line}\n`)
+    await expect(pending).rejects.toThrow('QEMU sent what is not QMP: {')
+  })
+
+  test('that makes a listener throw ends the connection with the error of the listener', async () => {
+    const { socket, peer } = await startPeer(GREETING)
+    const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+    const seen: string[] = []
+    qmp.on('STOP', ({ data }) => void `${data.reason}`)
+    qmp.onAny(({ event }) => seen.push(event))
+    const pending = qmp.execute('stop')
+    peer.write('{"event":"STOP","data":{"reason":{"toString":0}}}\n')
+    await expect(pending).rejects.toThrow('a listener of the QMP event STOP failed: TypeError: ')
+    expect(seen).toEqual(['STOP'])
+  })
+
   test('that sends a line longer than any answer, or a deeply nested one, ends the connection', async () => {
     const long = `{"return":"${'x'.repeat(5 * 1024 * 1024)}"}\r\n`
     const nested = `{"return":${'['.repeat(50_000)}${']'.repeat(50_000)}}\r\n`

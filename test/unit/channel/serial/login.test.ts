@@ -144,3 +144,16 @@ test('does not begin with what it cannot type', async () => {
   }
   expect(peer.typed()).toBe('')
 })
+
+test('a guest that prints 256 KiB of "account" without a line end does not block a login', async () => {
+  const getty = play('tiny login: ', `root\r\n${'account '.repeat(32_768)}\r\n# `)
+  await peer.serial.login({ user: 'root', password: 'unused', timeout: '15s' })
+  await getty
+}, 20_000)
+
+test('a refusal is seen after the echo of the answer has passed out of sight', async () => {
+  const getty = play('tiny login: ', `root\r\n${'motd\r\n'.repeat(10_000)}Your account is locked\r\n`)
+  const error = await peer.serial.login({ user: 'root', timeout: '15s' }).catch((caught: unknown) => caught)
+  await getty
+  expect(error).toMatchObject({ code: 'LOGIN_FAILED' })
+}, 20_000)

@@ -125,6 +125,20 @@ describe('the screen', () => {
     await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
   })
 
+  test('answers to a guest that does not read them are dropped, and later ones are sent', async () => {
+    const screen = await peer.serial.screen({ answers: true })
+    peer.guest.pause()
+    await write(`${'\x1b[6n'.repeat(200_000)}asked`)
+    await screen.waitFor('asked')
+    peer.guest.resume()
+    await peer.serial.type('end')
+    await vi.waitFor(() => expect(peer.typed().endsWith('end')).toBe(true), { timeout: 10_000 })
+    // All answers are 1.2 MB.
+    expect(peer.typed().length).toBeLessThan(600_000)
+    await write('\x1b[6n')
+    await vi.waitFor(() => expect(peer.typed().endsWith('end\x1b[1;6R')).toBe(true))
+  }, 60_000)
+
   test.each([
     [{ columns: 1 }, 'serial.screen() got a number of columns that it cannot have', '2 to 1000', '1'],
     [{ rows: 1.5 }, 'serial.screen() got a number of rows that it cannot have', '1 to 1000', '1.5'],

@@ -13,6 +13,7 @@ function monitorOf(files: Readonly<Record<string, string>>) {
   let reports = 0
   return {
     thresholds,
+    report: (event: { data: Record<string, unknown> }) => report(event),
     get reports() {
       return reports
     },
@@ -67,6 +68,18 @@ test('the limit is for the sum of all disks, whichever grows, and few reports ar
   expect(size).toBeLessThanOrEqual(20.5 * MIB)
   expect(monitor.reports).toBeLessThan(60)
 })
+
+test.each([{ 'node-name': { toString: 0 } }, { 'write-threshold': { valueOf: 0, toString: 0 } }])(
+  'a report with %j is ignored',
+  (fields) => {
+    const { monitor, isExceeded } = watch(10 * MIB, { a: 0 })
+    const report = { 'node-name': 'a', 'write-threshold': 20 * MIB, 'amount-exceeded': 0 }
+    monitor.report({ data: { ...report, ...fields } })
+    expect(isExceeded()).toBe(false)
+    monitor.report({ data: report })
+    expect(isExceeded()).toBe(true)
+  },
+)
 
 test('a disk that is plugged in counts from then on, also after it was unplugged', () => {
   const { use, monitor, files, dir, isExceeded } = watch(10 * MIB, { a: 0 })
