@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile } from './descriptor-path.js'
 
 const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
@@ -21,7 +22,7 @@ export class OpenFolder {
   /** Makes the folder, if there is none, and opens it. */
   static async make(path: string): Promise<OpenFolder> {
     await mkdir(path, { recursive: true })
-    return new OpenFolder(path, process.platform === 'linux' ? await open(path, FLAGS) : undefined)
+    return new OpenFolder(path, HAS_DESCRIPTOR_PATHS ? await open(path, FLAGS) : undefined)
   }
 
   /**
@@ -35,7 +36,7 @@ export class OpenFolder {
       throw new Error(`no file can be named ${name}`)
     const last = folders.pop() as string
     const opened: FileHandle[] = []
-    let at = this.#folder === undefined ? this.#path : pathOf(this.#folder)
+    let at = this.#folder === undefined ? this.#path : descriptorPath(this.#folder.fd)
     try {
       for (const folder of folders) {
         at = join(at, folder)
@@ -45,7 +46,7 @@ export class OpenFolder {
         if (this.#folder === undefined) continue
         const next = await open(at, FLAGS)
         opened.push(next)
-        at = pathOf(next)
+        at = descriptorPath(next.fd)
       }
       return await work(join(at, last))
     } catch (error) {
@@ -58,12 +59,4 @@ export class OpenFolder {
   async close(): Promise<void> {
     await this.#folder?.close()
   }
-}
-
-const pathOf = (folder: FileHandle) => `/proc/self/fd/${folder.fd}`
-
-/** A path by a descriptor means nothing to a person. */
-function nameFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
-  error.message = error.message.replaceAll(/'\/proc\/self\/fd\/\d+[^']*'/g, () => `'${path}'`)
-  return error
 }
