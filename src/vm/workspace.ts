@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { removeTree, removeTreeSync } from '../common/files/remove-tree.js'
 import { giveTo, type HostUser } from '../common/host-user.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
+import { LONGEST_FOLDER_NAME, newRunFolderName } from '../common/locks/run-folder-name.js'
 import { vmError } from '../errors.js'
-import { forgetHandedOver, LONGEST_FOLDER_NAME, newRunFolderName, noteHandedOver } from './run-folder.js'
+import { forgetHandedOver, noteHandedOver } from './run-folder.js'
 
 /** The longest path that a unix socket may have: `sun_path` has 108 bytes, one of them for the end (unix(7)). */
 const SOCKET_PATH_MOST = 107
