@@ -1,7 +1,8 @@
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { requireFiles } from '../common/host-error.js'
+import { newRunFolderName } from '../common/locks/run-folder-name.js'
 import { tieHelper } from '../common/set-privileges.js'
 import { buildProbeRom } from './probe-rom.js'
 import type { QemuBinary } from './qemu-binary.js'
@@ -59,9 +60,10 @@ interface Rom {
   release(): Promise<void>
 }
 
-/** On Linux the file has no name any more when QEMU starts, so that nothing is left of a killed process. */
+/** On Linux the file has no name any more when QEMU starts. The folder is named like that of a run, so that the next run removes it after a process that was killed before. */
 async function openRom(): Promise<Rom> {
-  const dir = await mkdtemp(join(tmpdir(), 'withvm-probe-'))
+  const dir = join(tmpdir(), newRunFolderName())
+  await mkdir(dir, { mode: 0o700 })
   const remove = () => rm(dir, { recursive: true, force: true })
   try {
     const path = join(dir, 'probe.rom')

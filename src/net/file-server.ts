@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -8,7 +8,7 @@ import { parseDuration } from '../common/duration.js'
 import type { HttpFault } from '../spec/netboot.js'
 import { type NetbootRequest, normalisePath } from './netboot-request.js'
 
-/** What is behind a path: a file of this host, or bytes. */
+/** Content behind a path: a regular file of the author, or bytes. */
 export type ServedContent = { readonly path: string } | Uint8Array
 
 type Mutable = { -readonly [K in keyof NetbootRequest]: NetbootRequest[K] }
@@ -105,6 +105,7 @@ export class FileServer {
       response.writeHead(code, headers)
     }
     let expected: number | undefined
+    let file: FileHandle | undefined
     try {
       const fault = this.#takeFault(path)
       if (fault.delay !== undefined) await sleep(parseDuration(fault.delay))
@@ -120,7 +121,9 @@ export class FileServer {
         response.end()
         return end(code === 404 ? 'not found' : 'failed')
       }
-      const size = content instanceof Uint8Array ? content.length : (await stat(content.path)).size
+      file = content instanceof Uint8Array ? undefined : await openFile(content.path)
+      const source = file ?? (content as Uint8Array)
+      const size = source instanceof Uint8Array ? source.length : (await source.stat()).size
       const range = parseRange(incoming.headers.range, size)
       if (range === 'none') {
         answer(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 })
@@ -142,7 +145,7 @@ export class FileServer {
       const isWhole = most === last - start + 1 && fault.contentLength === undefined
       if (isWhole) expected = most
       await pipeline(
-        most <= 0 ? Readable.from([]) : open(content, start, start + most - 1),
+        most <= 0 ? Readable.from([]) : read(source, start, start + most - 1),
         pace(fault.bytesPerSecond, (bytes) => {
           request.bytes += bytes
         }),
@@ -158,6 +161,8 @@ export class FileServer {
       if (request.bytes === expected) return end('complete')
       end((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? 'aborted' : 'failed')
       throw error
+    } finally {
+      await file?.close()
     }
   }
 
@@ -183,9 +188,17 @@ function decodePath(url: string): string {
   }
 }
 
-function open(content: ServedContent, start: number, end: number): Readable {
+/** Opens a file of the author, who may have named it through a link. A FIFO or device is not waited for. */
+async function openFile(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  throw new Error(`${path} is not a regular file`)
+}
+
+function read(content: FileHandle | Uint8Array, start: number, end: number): Readable {
   if (!(content instanceof Uint8Array))
-    return createReadStream(content.path, { start, end, highWaterMark: 262_144 })
+    return content.createReadStream({ start, end, highWaterMark: 262_144 })
   return Readable.from([Buffer.from(content.buffer, content.byteOffset + start, end - start + 1)])
 }
 

@@ -124,11 +124,16 @@ export class NetbootServer implements Netboot {
       ? await ServedFolder.of(spec.root as string)
       : await ServedFolder.join(join(runDir, 'netboot'), trees)
     const server = new NetbootServer(spec, options, folder)
-    for (const [path, file] of Object.entries(spec.files)) {
-      if (typeof file !== 'function') await folder.put(path, file)
+    try {
+      for (const [path, file] of Object.entries(spec.files)) {
+        if (typeof file !== 'function') await folder.put(path, file)
+      }
+      if (spec.http !== undefined) await server.#serveHttp(socket, spec.http.faults)
+      return server
+    } catch (error) {
+      await server.close()
+      throw error
     }
-    if (spec.http !== undefined) await server.#serveHttp(socket, spec.http.faults)
-    return server
   }
 
   get requests(): readonly NetbootRequest[] {
@@ -230,6 +235,7 @@ export class NetbootServer implements Netboot {
     this.#wire.readOn()
     this.#wire.close()
     await this.#http?.close()
+    await this.folder.close()
   }
 
   #beginBoot(): void {
@@ -255,10 +261,7 @@ export class NetbootServer implements Netboot {
   async #findContent(path: string): Promise<ServedContent | undefined> {
     const name = normalisePath(path)
     const made = this.#functions.find(([of]) => normalisePath(of) === name)?.[1]
-    if (made === undefined) {
-      const found = await this.folder.find(path)
-      return found === undefined ? undefined : { path: found }
-    }
+    if (made === undefined) return this.folder.find(path)
     const content = await made(this.#client() ?? UNKNOWN_CLIENT)
     return typeof content === 'string' ? Buffer.from(content) : content
   }

@@ -1,43 +1,53 @@
 import type { Stats } from 'node:fs'
-import { lstat, mkdir, readdir, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join, relative, resolve, sep } from 'node:path'
+import { lstat, readdir, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { join, relative, resolve, sep } from 'node:path'
+import { OpenFolder } from '../common/files/open-folder.js'
 import type { NetbootContent } from '../spec/netboot.js'
+import type { ServedContent } from './file-server.js'
 import { normalisePath } from './netboot-request.js'
 
-/** A file that the guest can ask for. */
-interface ServedFile {
-  /** Where it is on this host. */
+/** A file of the author that the guest can ask for. */
+interface AuthorsFile {
+  /** Where it is on this host: never in a folder of withvm. */
   readonly path: string
   /** What it was when it was put in the folder. */
   readonly stats: Stats
 }
 
-/** The folder that QEMU's TFTP server reads, with what its files were when they were put there. */
+/**
+ * The folder that QEMU's TFTP server reads, with what its files were when they were put there. A folder of withvm may belong to the user of
+ * QEMU (`runAs`), who can replace anything in it: this process never reads it back, and writes to it without following links.
+ */
 export class ServedFolder {
   readonly dir: string
-  readonly #files = new Map<string, ServedFile>()
-  readonly #isOwn: boolean
+  readonly #files = new Map<string, AuthorsFile | Uint8Array>()
+  /** Undefined for an author's folder, to which nothing is written. */
+  readonly #own: OpenFolder | undefined
 
-  private constructor(dir: string, isOwn: boolean) {
+  private constructor(dir: string, own: OpenFolder | undefined) {
     this.dir = dir
-    this.#isOwn = isOwn
+    this.#own = own
   }
 
   /** Serves an author's folder as it is. */
   static async of(root: string): Promise<ServedFolder> {
-    const folder = new ServedFolder(root, false)
+    const folder = new ServedFolder(root, undefined)
     for (const path of await listTree(root)) await folder.#note(path, join(root, path))
     return folder
   }
 
   /** Makes a folder of links to what is in several trees: a later one's file takes an earlier one's place. */
   static async join(dir: string, trees: readonly string[]): Promise<ServedFolder> {
-    const folder = new ServedFolder(dir, true)
-    await mkdir(dir, { recursive: true })
-    for (const tree of trees) {
-      for (const path of await listTree(tree)) await folder.#link(path, join(tree, path))
+    const folder = new ServedFolder(dir, await OpenFolder.make(dir))
+    try {
+      for (const tree of trees) {
+        for (const path of await listTree(tree)) await folder.#link(path, join(tree, path))
+      }
+      return folder
+    } catch (error) {
+      await folder.close()
+      throw error
     }
-    return folder
   }
 
   /** Puts a file in the folder, whole at once; one of that name goes. */
@@ -47,13 +57,14 @@ export class ServedFolder {
       await this.#link(name, resolve(content.path))
       return
     }
-    const target = join(this.dir, name)
-    await mkdir(dirname(target), { recursive: true })
-    const whole = `${target}.new`
-    await rm(whole, { force: true })
-    await writeFile(whole, content, { flag: 'wx' }) // never to where a link leads
-    await rename(whole, target)
-    await this.#note(name, target)
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content
+    await this.#write(name, async (target) => {
+      const whole = `${target}.new`
+      await rm(whole, { force: true })
+      await writeFile(whole, bytes, { flag: 'wx' }) // never to where a link leads
+      await rename(whole, target)
+    })
+    this.#files.set(name, bytes)
   }
 
   /** All names, in order. */
@@ -61,21 +72,22 @@ export class ServedFolder {
     return [...this.#files.keys()].sort()
   }
 
-  /** Where on this host a file is that the guest asks for. Its own folder may have got new files since. */
-  async find(path: string): Promise<string | undefined> {
+  /** Returns what a file has that the guest asks for. An author's folder may have got new files since. */
+  async find(path: string): Promise<ServedContent | undefined> {
     const name = normalisePath(path)
     if (name.split('/').includes('..')) return undefined
-    const known = this.#files.get(name)?.path
-    if (known !== undefined) return known
+    const known = this.#files.get(name)
+    if (known !== undefined) return known instanceof Uint8Array ? known : { path: known.path }
+    if (this.#own !== undefined) return undefined
     const found = join(this.dir, name)
-    const isFile = !this.#isOwn && (await stat(found).catch(() => undefined))?.isFile() === true
-    return isFile && (await isInside(found, this.dir)) ? found : undefined
+    const isFile = (await stat(found).catch(() => undefined))?.isFile() === true
+    return isFile && (await isInside(found, this.dir)) ? { path: found } : undefined
   }
 
-  /** How a file differs from what it was when the guest was started, in words; undefined where it does not. */
+  /** Returns how a file of the author differs from what it was when the guest was started, in words; undefined where it does not. */
   async findChange(path: string): Promise<string | undefined> {
     const file = this.#files.get(normalisePath(path))
-    if (file === undefined) return undefined
+    if (file === undefined || file instanceof Uint8Array) return undefined
     const now = await stat(file.path).catch(() => undefined)
     if (now === undefined) return 'it was removed'
     if (now.size !== file.stats.size) return `it had ${file.stats.size} bytes, and has ${now.size} now`
@@ -84,12 +96,21 @@ export class ServedFolder {
     return undefined
   }
 
+  async close(): Promise<void> {
+    await this.#own?.close()
+  }
+
   async #link(name: string, path: string): Promise<void> {
-    const target = join(this.dir, name)
-    await mkdir(dirname(target), { recursive: true })
-    await rm(target, { force: true })
-    await symlink(path, target)
+    await this.#write(name, async (target) => {
+      await rm(target, { force: true })
+      await symlink(path, target)
+    })
     await this.#note(name, path)
+  }
+
+  async #write(name: string, work: (target: string) => Promise<void>): Promise<void> {
+    if (this.#own === undefined) throw new Error(`${this.dir} is served as it is`)
+    await this.#own.within(name, work)
   }
 
   async #note(name: string, path: string): Promise<void> {

@@ -1,4 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, readSync } from 'node:fs'
+import { openWrittenFileSync } from '../common/files/written-file.js'
 import { parseDatagram } from './datagram.js'
 import { DhcpLog } from './dhcp.js'
 import { MALFORMED } from './malformed.js'
@@ -6,12 +7,23 @@ import { PcapReader } from './pcap.js'
 import { TftpLog } from './tftp.js'
 
 const CHUNK = 1024 ** 2
+/** No more is read at a time, so that a capture that grows without end does not keep this process busy. */
+const MOST_BYTES_AT_ONCE = 16 * CHUNK
+
+/** A file that the capture continues with. */
+interface NextFile {
+  readonly path: string
+  /** Whether it is the first of a power-on, which ends all transfers. */
+  readonly isPowerOn: boolean
+}
 
 /** Reads along what passes on a guest's wire, from the file to which QEMU writes it. */
 export class WireLog {
   readonly #dhcp = new DhcpLog()
   readonly #tftp: TftpLog
   #file: string | undefined
+  /** What follows once the file has been read to its end. */
+  #next: NextFile[] = []
   #fd: number | undefined
   #reader = new PcapReader()
   #clockOffsetMs: number | undefined
@@ -38,17 +50,12 @@ export class WireLog {
 
   /** Continues with a new file, which need not be there yet. */
   follow(file: string): void {
-    this.continueWith(file)
-    this.#tftp.abandon()
+    this.#continueWith({ path: file, isPowerOn: true })
   }
 
   /** Continues with a new part of the same capture, once the old one has no more. Transfers go on. */
   continueWith(file: string): void {
-    this.readOn()
-    this.close()
-    this.#file = file
-    this.#reader = new PcapReader()
-    this.#clockOffsetMs = undefined
+    this.#continueWith({ path: file, isPowerOn: false })
   }
 
   /** Whatever was under way ended with a reset of the guest. */
@@ -57,15 +64,50 @@ export class WireLog {
     this.#tftp.abandon()
   }
 
-  /** Takes in what has come since. At once: what is asked for next is then up to date. What cannot be read is read the next time. */
+  /** Reads what was captured since, at most 16 MiB at a time, before it returns: the lists are then up to date. A file that cannot be read is tried again the next time. */
   readOn(): void {
-    if (this.#file === undefined) return
+    let left = MOST_BYTES_AT_ONCE
+    while (this.#file !== undefined && left > 0) {
+      left -= this.#readFile(this.#file, left)
+      if (left <= 0) return
+      const next = this.#next.shift()
+      if (next === undefined) return
+      this.#begin(next)
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+    this.#file = undefined
+    this.#next = []
+  }
+
+  #continueWith(next: NextFile): void {
+    if (this.#file === undefined) this.#begin(next)
+    else this.#next.push(next)
+    this.readOn()
+  }
+
+  #begin({ path, isPowerOn }: NextFile): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+    this.#file = path
+    this.#reader = new PcapReader()
+    this.#clockOffsetMs = undefined
+    if (isPowerOn) this.#tftp.abandon()
+  }
+
+  /** Reads a file to its end, or `most` bytes of it. Returns how many were read. */
+  #readFile(path: string, most: number): number {
+    let total = 0
     try {
-      this.#fd ??= openSync(this.#file, 'r')
+      this.#fd ??= openWrittenFileSync(path)
       const chunk = Buffer.allocUnsafe(CHUNK)
-      for (;;) {
+      while (total < most) {
         const size = readSync(this.#fd, chunk, 0, CHUNK, null)
         if (size === 0) break
+        total += size
         this.#take(Buffer.from(chunk.subarray(0, size)))
       }
       this.#problem = undefined
@@ -74,12 +116,7 @@ export class WireLog {
       // Not there yet, or gone with the folder of the run.
       this.#problem = code === 'ENOENT' ? undefined : message
     }
-  }
-
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd)
-    this.#fd = undefined
-    this.#file = undefined
+    return total
   }
 
   #take(chunk: Buffer): void {

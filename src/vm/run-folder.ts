@@ -1,18 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { lstat, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { readSmallFile } from '../common/files/read-small-file.js'
-import {
-  currentProcess,
-  IDENTITY_PATTERN,
-  type Liveness,
-  livenessOf,
-  processScope,
-} from '../common/locks/process-identity.js'
+import { type Liveness, livenessOf, processScope } from '../common/locks/process-identity.js'
+import { ownerOfFolder } from '../common/locks/run-folder-name.js'
 import { openRuntimeDir } from '../common/locks/runtime-dir.js'
-
-const PREFIX = 'withvm-'
-const NAME = new RegExp(`^${PREFIX}(${IDENTITY_PATTERN})-[0-9a-f]{6}$`)
 
 /** In a folder whose guest may be left running: the identity of the process that then owns it. */
 export const KEEPER_FILE = 'keeper'
@@ -20,19 +11,6 @@ export const KEEPER_FILE = 'keeper'
 export const KEPT_FILE = 'kept.json'
 /** Notes the QEMU that works in the folder, for a sweep by a later run. */
 export const PID_FILE = 'qemu.pid'
-
-/** Returns a new name for the folder of a run. It has the identity of this process, so that it says itself whether its run is alive. */
-export function newRunFolderName(): string {
-  return `${PREFIX}${currentProcess()}-${randomBytes(3).toString('hex')}`
-}
-
-/** The most bytes that the name of such a folder has: the identity has three parts of at most 8, 7 and 12 characters. */
-export const LONGEST_FOLDER_NAME = PREFIX.length + 29 + 7
-
-/** Returns the identity of the process that made a folder of that name; undefined for what is no run's folder. */
-export function ownerOfFolder(path: string): string | undefined {
-  return NAME.exec(basename(path))?.[1]
-}
 
 /** Returns whether the folder is of a run whose processes can be seen from here. */
 export function isInScope(path: string): boolean {

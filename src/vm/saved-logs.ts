@@ -3,12 +3,13 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { CommandResult } from '../channel/command-result.js'
+import { streamWrittenFile } from '../common/files/written-file.js'
 import { describeNetboot } from '../net/netboot-text.js'
 import { commandLineByHand } from './command-line.js'
 import { describeGuest } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { Redaction } from './redaction.js'
-import { dumpMemory, takeScreenshot } from './screenshot.js'
+import { dumpMemory, MOST_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 import type { Session } from './session.js'
 import { ensureFolder } from './workspace.js'
 
@@ -17,6 +18,9 @@ const QUESTIONS = {
   'dmesg.txt': 'dmesg',
   'journal.txt': 'journalctl --boot --no-pager --output=short-precise --lines=10000',
 } as const
+
+/** Upper bound of what a dump has beside the guest's RAM (video memory, firmware), and of what a log has beside its limit. */
+const MOST_OTHER_BYTES = 1024 ** 3
 
 export interface SaveOptions {
   /** Whether the guest's memory is saved too, as `memory.elf`: as big as its RAM. @default false */
@@ -49,10 +53,18 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   const looks = async () => {
     if (session === undefined || session.qmp.isClosed) return
     const { qmp } = session
-    await haveWritten(machine, folder, 'screenshot.png', (path) => takeScreenshot(qmp, path))
+    await haveWritten(machine, folder, {
+      name: 'screenshot.png',
+      mostBytes: MOST_PICTURE_BYTES,
+      write: (path) => takeScreenshot(qmp, path),
+    })
     if (sources.memory !== true) return
     const { memoryBytes } = machine.spec
-    await haveWritten(machine, folder, 'memory.elf', (path) => dumpMemory(qmp, path, memoryBytes))
+    await haveWritten(machine, folder, {
+      name: 'memory.elf',
+      mostBytes: 2 * memoryBytes + MOST_OTHER_BYTES,
+      write: (path) => dumpMemory(qmp, path, memoryBytes),
+    })
   }
   await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
@@ -70,18 +82,24 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   return folder
 }
 
-/** Has QEMU write a file of the folder. Where it is another user, who may not reach that, it writes to its own and we copy. */
+/** A file that QEMU writes, and the most that is copied of it. */
+interface WrittenFile {
+  readonly name: string
+  readonly mostBytes: number
+  readonly write: (path: string) => Promise<void>
+}
+
+/** Has QEMU write a file to the folder. A QEMU of another user cannot reach the folder: it writes to its own, from which the file is copied. */
 async function haveWritten(
   { host, workspace }: Machine,
   folder: string,
-  name: string,
-  write: (path: string) => Promise<void>,
+  { name, mostBytes, write }: WrittenFile,
 ): Promise<void> {
   if (host.user === undefined) return write(join(folder, name))
   try {
     await write(workspace.path(name))
-    const file = await workspace.open(name)
-    await pipeline(file.createReadStream(), createWriteStream(join(folder, name), { mode: 0o600 }))
+    const written = await streamWrittenFile(workspace.path(name), mostBytes)
+    await pipeline(written, createWriteStream(join(folder, name), { mode: 0o600 }))
   } catch {
     // It was not written, as by a guest without a display.
   } finally {
@@ -94,8 +112,9 @@ async function copySerialLog(machine: Machine, path: string, redaction: Redactio
   try {
     const { logFailure } = machine.serial
     if (logFailure !== undefined) throw logFailure
-    const log = await machine.workspace.open('serial.log')
-    await pipeline(log.createReadStream(), redaction.stream(), createWriteStream(path))
+    const mostBytes = 2 * machine.spec.limits.consoleBytes + MOST_OTHER_BYTES // a clone's log begins with that of its template
+    const log = await streamWrittenFile(machine.workspace.path('serial.log'), mostBytes)
+    await pipeline(log, redaction.stream(), createWriteStream(path))
   } catch {
     await writeFile(path, redaction.apply(machine.serial.text))
   }

@@ -1,5 +1,6 @@
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import type { QmpClient } from '../channel/qmp/qmp-client.js'
+import { chmodWrittenFile, readWrittenFile } from '../common/files/written-file.js'
 import { VMError, vmError } from '../errors.js'
 import { decodePpm, encodePng } from './display/picture.js'
 
@@ -7,6 +8,8 @@ import { decodePpm, encodePng } from './display/picture.js'
 const SCREENSHOT_MS = 2000
 /** How long it may take for each GiB of memory, milliseconds. Measured: 0.7 s, on a disk of its own. */
 const DUMP_MS_PER_GIB = 60_000
+/** Largest picture that is read: PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
+export const MOST_PICTURE_BYTES = 256 * 1024 ** 2
 
 /**
  * Saves what the guest's display shows, as PNG. A guest without a display has none, and a QEMU that does not
@@ -26,7 +29,7 @@ export async function takeScreenshot(qmp: QmpClient, path: string): Promise<void
 export async function readScreenshot(qmp: QmpClient, path: string, timeFactor: number): Promise<Buffer> {
   try {
     await saveScreen(qmp, path, SCREENSHOT_MS * Math.max(5, timeFactor))
-    return await readFile(path)
+    return await readWrittenFile(path, MOST_PICTURE_BYTES)
   } catch (error) {
     const got = error instanceof VMError ? (error.details.got ?? '') : ''
     if (!/no console|no such console|device .* not found/i.test(got)) throw error
@@ -53,7 +56,7 @@ async function saveScreen(qmp: QmpClient, path: string, timeoutMs: number): Prom
   const raw = `${path}.ppm`
   try {
     await take(raw, 'ppm')
-    const png = await encodePng(decodePpm(await readFile(raw)))
+    const png = await encodePng(decodePpm(await readWrittenFile(raw, MOST_PICTURE_BYTES)))
     await rm(path, { force: true })
     await writeFile(path, png, { flag: 'wx' })
   } finally {
@@ -66,7 +69,7 @@ export async function dumpMemory(qmp: QmpClient, path: string, memoryBytes: numb
   const timeoutMs = Math.max(1, memoryBytes / 1024 ** 3) * DUMP_MS_PER_GIB
   try {
     await qmp.execute('dump-guest-memory', { paging: false, protocol: `file:${path}` }, { timeoutMs })
-    await chmod(path, 0o600) // QEMU makes it read-only
+    await chmodWrittenFile(path, 0o600) // QEMU makes it read-only
   } catch {
     // No space, or QEMU is gone: half a memory is of no use.
     await rm(path, { force: true })

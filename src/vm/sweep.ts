@@ -5,12 +5,12 @@ import { readSmallFile } from '../common/files/read-small-file.js'
 import { removeTree } from '../common/files/remove-tree.js'
 import type { HostUser } from '../common/host-user.js'
 import { type Liveness, livenessOf } from '../common/locks/process-identity.js'
+import { ownerOfFolder } from '../common/locks/run-folder-name.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
   isHandedOver,
   isPrivateFolder,
-  ownerOfFolder,
   PID_FILE,
   readKeeperLiveness,
 } from './run-folder.js'

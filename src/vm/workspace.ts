@@ -1,12 +1,12 @@
-import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { removeTree, removeTreeSync } from '../common/files/remove-tree.js'
 import { giveTo, type HostUser } from '../common/host-user.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
+import { LONGEST_FOLDER_NAME, newRunFolderName } from '../common/locks/run-folder-name.js'
 import { vmError } from '../errors.js'
-import { forgetHandedOver, LONGEST_FOLDER_NAME, newRunFolderName, noteHandedOver } from './run-folder.js'
+import { forgetHandedOver, noteHandedOver } from './run-folder.js'
 
 /** The longest path that a unix socket may have: `sun_path` has 108 bytes, one of them for the end (unix(7)). */
 const SOCKET_PATH_MOST = 107
@@ -21,8 +21,6 @@ export interface Workspace {
   socket(name: string): string
   /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
   write(name: string, content: string | Uint8Array): Promise<void>
-  /** Opens a file to read it: never what a link leads to, and without waiting where it is a FIFO. */
-  open(name: string): Promise<FileHandle>
   /** Makes the folder, and all that is in it, that user's. This process reaches it as before, for it is root's. */
   handOver(user: HostUser): Promise<void>
   /** Removes everything, at once and without waiting, for a process that is about to end. */
@@ -90,8 +88,6 @@ function workspace(main: Folder, sockets: Folder): Workspace {
       await rm(path, { force: true })
       await writeFile(path, content, { mode: 0o600, flag: 'wx' })
     },
-    open: (name) =>
-      open(join(main.dir, name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
     handOver: async (user) => {
       for (const { dir } of folders) {
         await noteHandedOver(dir)

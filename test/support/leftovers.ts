@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { ownerOfFolder } from '../../src/vm/run-folder.js'
+import { ownerOfFolder } from '../../src/common/locks/run-folder-name.js'
 
 /** What guests leave on a host while they live: folders, QEMU processes, locks and listening sockets. */
 export interface Leftovers {

@@ -1,6 +1,7 @@
 import { constants, existsSync } from 'node:fs'
 import { chmod, lstat, mkdir, open, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
+import { nameFile } from '../../common/files/descriptor-path.js'
 import { type CopySide, openLocal } from './copy-blocks.js'
 import { localSide } from './file-side.js'
 
@@ -83,10 +84,4 @@ const openFolder = (path: string) => open(path, O_DIRECTORY | O_NOFOLLOW | O_PAT
 async function removeLink(path: string): Promise<void> {
   const entry = await lstat(path).catch(() => undefined)
   if (entry?.isSymbolicLink()) await rm(path)
-}
-
-/** The name by a descriptor means nothing to a person. */
-function nameFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
-  error.message = error.message.replaceAll(/'\/proc\/self\/fd\/\d+[^']*'/g, () => `'${path}'`)
-  return error
 }

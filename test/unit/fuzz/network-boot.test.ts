@@ -137,10 +137,7 @@ test(
     let open = 0
     const server = await FileServer.listen({
       socket,
-      find: async (path) => {
-        const found = await served.find(path)
-        return found === undefined ? undefined : { path: found }
-      },
+      find: (path) => served.find(path),
       onRequest: () => open++,
       onEnd: () => open--,
     })

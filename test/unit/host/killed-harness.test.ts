@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, expect, test } from 'vitest'
+import { sweepDeadWorkspaces } from '../../../src/vm/sweep.js'
 import { buildCli } from '../../support/built-cli.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { runScript } from '../../support/run-script.js'
@@ -52,6 +53,28 @@ test.each([
   },
   120_000,
 )
+
+/** Ends itself where the probe writes its guest: the file and its folder have a name for less than a millisecond. */
+const KILLED_PROBE = `
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { runProbe } from '#dist/src/host/probe.js'
+const { writeFile } = fs
+fs.writeFile = async (...args) => {
+  await writeFile(...args)
+  process.kill(process.pid, 'SIGKILL')
+}
+syncBuiltinESMExports()
+await runProbe({ qemu: { path: 'qemu-system-x86_64' }, accelerator: 'tcg', timeoutMs: 60_000 })
+`
+
+test('SIGKILL while the KVM probe writes its guest leaves no folder after the next sweep', async () => {
+  const tmpdir = ownTmpdir()
+  expect((await runScript(tmpdir, KILLED_PROBE)).signal).toBe('SIGKILL')
+  expect(readdirSync(tmpdir)).toEqual([expect.stringMatching(/^withvm-/)])
+  await sweepDeadWorkspaces(tmpdir)
+  expect(readdirSync(tmpdir)).toEqual([])
+})
 
 /** The command lines of the processes with that entry in their environment. */
 function processesWith(entry: string): string[] {

@@ -1,6 +1,17 @@
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { request } from 'node:http'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { FileServer } from '../../../src/net/file-server.js'
 import { findLinksOutside, ServedFolder } from '../../../src/net/served-folder.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
@@ -17,7 +28,7 @@ test('several trees and files become one folder, in which the later ones win', a
   const loader = makeTree({ 'pxelinux.0': 'loader', 'cfg/default': 'its own', 'sub/deep/file': 'deep' })
   symlinkSync('sub/deep', join(loader, 'link'))
   const own = makeTree({ 'cfg/default': 'of the author', linux: 'kernel' })
-  const folder = await ServedFolder.join(join(ownTmpdir(), 'served'), [loader, own])
+  const folder = await makeServedFolder([loader, own])
   await folder.put('/made/here', 'text')
   await folder.put('linux', { path: join(own, 'cfg/default') })
   await folder.put('made/here', Buffer.from('bytes'))
@@ -41,13 +52,74 @@ test('several trees and files become one folder, in which the later ones win', a
   expect(readFileSync(join(own, 'linux'), 'utf8')).toBe('kernel')
 })
 
+/** Serves a folder over HTTP on a unix socket and returns a function that requests a file. */
+async function serve(folder: ServedFolder) {
+  const socket = join(ownTmpdir(), 'http.sock')
+  const server = await FileServer.listen({
+    socket,
+    find: (path) => folder.find(path),
+    onRequest: () => {},
+    onEnd: () => {},
+  })
+  onTestFinished(() => server.close())
+  return (path: string) =>
+    new Promise<string>((resolve, reject) => {
+      request({ socketPath: socket, path, agent: false }, (response) => {
+        let text = `${response.statusCode} `
+        response.on('data', (chunk) => {
+          text += chunk
+        })
+        response.on('end', () => resolve(text)).on('error', reject)
+      })
+        .on('error', reject)
+        .end()
+    })
+}
+
+async function makeServedFolder(trees: readonly string[] = []): Promise<ServedFolder> {
+  const folder = await ServedFolder.join(join(ownTmpdir(), 'served'), trees)
+  onTestFinished(() => folder.close())
+  return folder
+}
+
+test('links that QEMU puts in the folder of the network boot are not served over HTTP', async () => {
+  const outside = makeTree({ secret: 'of root' })
+  const own = makeTree({ linux: 'kernel' })
+  const folder = await makeServedFolder([own])
+  await folder.put('boot.ipxe', 'script')
+  const get = await serve(folder)
+  for (const name of ['boot.ipxe', 'linux', 'new']) {
+    rmSync(join(folder.dir, name), { force: true })
+    symlinkSync(join(outside, 'secret'), join(folder.dir, name))
+  }
+  expect(await get('/boot.ipxe')).toBe('200 script')
+  expect(await get('/linux')).toBe('200 kernel')
+  expect(await get('/new')).toBe('404 ')
+  expect(await folder.findChange('boot.ipxe')).toBeUndefined()
+})
+
+test('a file of the network boot is not written to where a link in place of its folder leads', async () => {
+  const outside = makeTree({ 'sub/there': '' })
+  const folder = await makeServedFolder()
+  await folder.put('sub/made', 'first')
+  rmSync(join(folder.dir, 'sub'), { recursive: true })
+  symlinkSync(join(outside, 'sub'), join(folder.dir, 'sub'))
+  await expect(folder.put('sub/made', 'second')).rejects.toThrow(`'${join(folder.dir, 'sub/made')}'`)
+  renameSync(folder.dir, `${folder.dir}-moved`)
+  symlinkSync(outside, folder.dir)
+  await folder.put('made', 'third')
+  await folder.put('linked', { path: join(outside, 'sub/there') })
+  expect(readdirSync(outside, { recursive: true }).sort()).toEqual(['sub', 'sub/there'])
+  expect(existsSync(join(`${folder.dir}-moved`, 'made'))).toBe(true)
+})
+
 test('a folder that is served as it is has also what is put there later, and nothing from outside', async () => {
   const root = makeTree({ a: 'first' })
   const folder = await ServedFolder.of(root)
   writeFileSync(join(root, 'later'), 'second')
   symlinkSync('/etc/passwd', join(root, 'out'))
-  expect(await folder.find('/a')).toBe(join(root, 'a'))
-  expect(await folder.find('later')).toBe(join(root, 'later'))
+  expect(await folder.find('/a')).toEqual({ path: join(root, 'a') })
+  expect(await folder.find('later')).toEqual({ path: join(root, 'later') })
   expect(await folder.find('out')).toBeUndefined()
   expect(await folder.find('../etc/passwd')).toBeUndefined()
   expect(await folder.find('absent')).toBeUndefined()

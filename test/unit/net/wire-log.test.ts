@@ -1,4 +1,5 @@
-import { appendFileSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { DhcpLog } from '../../../src/net/dhcp.js'
@@ -240,4 +241,36 @@ test('other packets are passed over', () => {
     answer(4, 9, tftp.data(1, 5)),
   ])
   expect([requests, dhcp]).toEqual([[], []])
+})
+
+test.each([
+  ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
+  ['a link to a device', (path: string) => symlinkSync('/dev/zero', path)],
+])('%s in place of a capture is not opened, and is reported', (_, make) => {
+  const file = join(ownTmpdir(), 'wire.pcap')
+  make(file)
+  const log = new WireLog({ begin: () => {}, end: () => {} })
+  log.follow(file)
+  log.readOn()
+  expect(log.problem).toContain(file)
+  log.close()
+})
+
+test('a capture is read 16 MiB at a time, and its next part after its end', () => {
+  const dir = ownTmpdir()
+  const [first, second] = [join(dir, 'first.pcap'), join(dir, 'second.pcap')]
+  // 400,000 packets of 64 bytes that are no network boot, and after them a request.
+  const other = udpFrame([1, 2], Buffer.alloc(22))
+  const [header, packet] = [makePcap([]), makePcap([{ atUs: 0, frame: other }])]
+  const flood = Buffer.alloc((packet.length - header.length) * 400_000, packet.subarray(header.length))
+  const request = makePcap([ask(1000, 4000, tftp.read('a'))]).subarray(header.length)
+  writeFileSync(first, Buffer.concat([header, flood, request]))
+  writeFileSync(second, makePcap([ask(2000, 4001, tftp.read('b'))]))
+  const paths: string[] = []
+  const log = new WireLog({ begin: ({ path }) => paths.push(path), end: () => {} })
+  log.follow(first)
+  expect(paths).toEqual([])
+  log.continueWith(second)
+  expect(paths).toEqual(['a', 'b'])
+  log.close()
 })
