@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { statIfVisible } from '../common/files/safe-parent.js'
 import type { ProcessLock } from '../common/locks/folder-lock.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { takeProcessLock } from '../common/locks/process-lock.js'
@@ -13,6 +14,7 @@ const LOOK_MS = 3
 const PATIENCE_MS = 3000
 /** The longest path that a unix socket can have (unix(7)). */
 const SOCKET_PATH_MOST = 107
+const SOCKET_SUFFIX = '.sock'
 
 /**
  * Returns all guests of this user on this host. Each is a file whose name has all of it, in a folder that only this user can enter; one
@@ -37,16 +39,25 @@ export async function enterGuest(entry: Entry, onKnock?: () => void): Promise<Pr
   return enterName(formatEntry(entry), onKnock)
 }
 
-/** Enters a guest by the text that stands for it, as {@link formatEntry} writes it. */
+/**
+ * Enters a guest by the text that stands for it, as {@link formatEntry} writes it. Never rejects: an entry that cannot be written only
+ * means that other processes do not count this guest.
+ */
 export async function enterName(name: string, onKnock?: () => void): Promise<ProcessLock> {
   const folder = openLedger()
   if (folder === undefined) return { release: async () => {} }
-  const file = `${name}~${currentProcess()}`
+  void sweepSocketsOnce(folder)
+  const path = join(folder, `${name}~${currentProcess()}`)
   const knocks = onKnock === undefined ? undefined : await listenForKnocks(folder, name, onKnock)
-  writeFileSync(join(folder, file), '', { mode: 0o600 })
+  try {
+    writeFileSync(path, '', { mode: 0o600 })
+  } catch {
+    knocks?.close()
+    return { release: async () => {} }
+  }
   return {
     release: async () => {
-      rmSync(join(folder, file), { force: true })
+      removeFile(path)
       knocks?.close()
     },
   }
@@ -107,12 +118,51 @@ function listenForKnocks(folder: string, name: string, onKnock: () => void) {
 }
 
 function socketPath(folder: string, name: string): string {
-  return join(folder, `${digest(name).slice(0, 16)}.sock`)
+  return join(folder, `${digest(name).slice(0, 16)}${SOCKET_SUFFIX}`)
 }
 
 function removeEntry(folder: string, name: string, file: string): void {
-  rmSync(join(folder, file), { force: true })
-  rmSync(socketPath(folder, name), { force: true })
+  removeFile(join(folder, file))
+  removeFile(socketPath(folder, name))
+}
+
+function removeFile(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // The file system became read-only.
+  }
+}
+
+/** Processes create the socket just before the entry: a younger socket without an entry may be about to get one, milliseconds. */
+const SOCKET_SETTLE_MS = 60_000
+
+const swept = new Set<string>()
+
+/** Removes, once in a process, the sockets of processes that were killed before they wrote their entry. Never rejects. */
+async function sweepSocketsOnce(folder: string): Promise<void> {
+  if (swept.has(folder)) return
+  swept.add(folder)
+  const files = listFiles(folder)
+  const entered = new Set(files.map((file) => socketPath(folder, file.split('~', 1)[0] as string)))
+  const sockets = files.filter((file) => file.endsWith(SOCKET_SUFFIX)).map((file) => join(folder, file))
+  for (const path of sockets) {
+    const ageMs = Date.now() - (statIfVisible(path)?.mtimeMs ?? Number.POSITIVE_INFINITY)
+    if (entered.has(path) || ageMs < SOCKET_SETTLE_MS) continue
+    if (await isDeserted(path)) removeFile(path)
+  }
+}
+
+/** Resolves to whether nobody listens on a socket. */
+function isDeserted(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+  })
 }
 
 function listFiles(folder: string): string[] {

@@ -5,11 +5,12 @@ import { readCaches, resolveImage } from '../../images/resolve.js'
 import { nearestName } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
 import { openDisk } from '../image/backing-chain.js'
-import { listImages, pruneImages, removeImages } from '../image/image-store.js'
+import { imagesDir, listImages, pruneImages, removeImages } from '../image/image-store.js'
 import type { BaseImage } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { formatBytes } from '../spec/units.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
+import { removing } from './cache-errors.js'
 import { formatEntries, tidyEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 import { type ImageFlags, readImageSource } from './image-flags.js'
@@ -57,13 +58,17 @@ export async function inspectImage(
 
 /** `withvm images rm`. */
 export async function deleteImages(names: readonly string[]): Promise<number> {
-  await removeImages(names, readCaches())
+  const caches = readCaches()
+  await removing(imagesDir(caches), () => removeImages(names, caches))
   return EXIT_CODES.ok
 }
 
 /** `withvm images prune`: without a size, all that is not in use. */
 export async function tidyImages(options: { readonly maxSize?: string }): Promise<number> {
-  return tidyEntries(options, (mostBytes) => pruneImages(readCaches(), { mostBytes }))
+  const caches = readCaches()
+  return tidyEntries(options, (mostBytes) =>
+    removing(imagesDir(caches), () => pruneImages(caches, { mostBytes })),
+  )
 }
 
 function openImage(image: string, flags: ImageFlags): Promise<BaseImage> {

@@ -6,9 +6,18 @@ import { EXIT_CODES } from './exit-code.js'
 /** `withvm ps`: the guests that run on this host. */
 export async function listGuests(options: { readonly json: boolean }): Promise<number> {
   const guests = await findRunningGuests()
-  const text = options.json ? JSON.stringify(guests.map(toJson), undefined, 2) : formatGuests(guests)
+  const text = options.json ? formatGuestsAsJson(guests) : formatGuests(guests)
   process.stdout.write(`${text}\n`)
   return EXIT_CODES.ok
+}
+
+/** All that JSON allows unescaped, but a terminal obeys: DEL, C1, and the characters that turn the direction of writing. */
+const RAW_CONTROLS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/** Returns JSON without control characters. Outside of strings JSON has none, so each can be escaped where it is. */
+export function formatGuestsAsJson(guests: readonly RunningGuest[]): string {
+  const json = JSON.stringify(guests.map(toJson), undefined, 2)
+  return json.replace(RAW_CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 function toJson({ name, guest, pid, ageMs, ports, dir, kept }: RunningGuest) {

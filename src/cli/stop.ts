@@ -1,3 +1,4 @@
+import { showControlCharacters } from '../errors.js'
 import { removeGuest } from '../vm/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 import { findKeptGuest } from './find-guest.js'
@@ -6,6 +7,8 @@ import { findKeptGuest } from './find-guest.js'
 export async function stopGuests(names: readonly string[]): Promise<number> {
   const guests = await Promise.all(names.map(findKeptGuest))
   await Promise.all(guests.map(removeGuest))
-  for (const { name } of guests) process.stdout.write(`The guest '${name}' was thrown away.\n`)
+  for (const { name } of guests) {
+    process.stdout.write(`The guest '${showControlCharacters(name)}' was thrown away.\n`)
+  }
   return EXIT_CODES.ok
 }

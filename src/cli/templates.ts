@@ -1,4 +1,7 @@
-import { listTemplates, pruneTemplates, removeTemplates } from '../warm/template-store.js'
+import { join } from 'node:path'
+import { resolveCacheDir } from '../common/cache-dir.js'
+import { listTemplates, pruneTemplates, removeTemplates, TEMPLATES } from '../warm/template-store.js'
+import { removing } from './cache-errors.js'
 import { formatEntries, tidyEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 
@@ -13,11 +16,15 @@ export async function showTemplates(options: { readonly json: boolean }): Promis
 
 /** `withvm templates rm`. */
 export async function deleteTemplates(names: readonly string[]): Promise<number> {
-  await removeTemplates(names)
+  await removing(templatesDir(), () => removeTemplates(names))
   return EXIT_CODES.ok
 }
 
 /** `withvm templates prune`: without a size, all that is not in use. */
 export async function tidyTemplates(options: { readonly maxSize?: string }): Promise<number> {
-  return tidyEntries(options, (mostBytes) => pruneTemplates({ mostBytes }))
+  return tidyEntries(options, (mostBytes) => removing(templatesDir(), () => pruneTemplates({ mostBytes })))
+}
+
+function templatesDir(): string {
+  return join(resolveCacheDir(), TEMPLATES)
 }

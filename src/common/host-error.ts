@@ -7,6 +7,11 @@ const FILES_OF_A_CHILD = 10
 /** Files that cannot be opened because this process, or the whole host, has too many open. */
 const TOO_MANY_FILES = ['EMFILE', 'ENFILE']
 
+/** Returns whether a system error only means that too many files are open: nothing is known of the file then. */
+export function isFileLimit(error: unknown): boolean {
+  return TOO_MANY_FILES.includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
+}
+
 /** Returns the error of a limit of open files for a system error that means it, and every other error unchanged. */
 export function toHostError(error: unknown): unknown {
   const cause = error instanceof VMError ? error.cause : error

@@ -9,7 +9,7 @@ import { ConsoleRelay, type RelaySockets } from '../channel/serial/console-relay
 import { removeTree } from '../common/files/remove-tree.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { currentProcess } from '../common/locks/process-identity.js'
-import { endQemu, findQemuOf } from './qemu-of-folder.js'
+import { endQemu, findQemuOf, worksIn } from './qemu-of-folder.js'
 import { forgetHandedOver, KEEPER_FILE } from './run-folder.js'
 
 /** What the test process writes to its keeper, a line of JSON each. */
@@ -56,8 +56,31 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
 /** Waits until the guest ends by itself, its time is up, or this process is told to end. */
 async function untilOver(): Promise<void> {
   while (!stop.signal.aborted && performance.now() < (endsAt as number)) {
-    if ((await findQemuOf(folders)) === undefined) return
+    if (!(await hasQemu())) return
     await sleep(LOOK_MS)
+  }
+}
+
+let qemuPid: number | undefined
+
+/** Returns whether QEMU runs, also where too many files are open to tell. All of `/proc` is read once: a kept QEMU is never replaced. */
+async function hasQemu(): Promise<boolean> {
+  try {
+    qemuPid ??= await findQemuOf(folders)
+    return qemuPid !== undefined && (await worksIn(qemuPid, folders))
+  } catch {
+    return true
+  }
+}
+
+async function endGuest(): Promise<void> {
+  while (await hasQemu()) {
+    try {
+      if (qemuPid !== undefined) await endQemu(qemuPid, folders, endsAt === undefined ? 'at-once' : 'orderly')
+    } catch {
+      // Too many files are open.
+    }
+    await sleep(20)
   }
 }
 
@@ -69,8 +92,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 // The test process has ended, or has no guest any more.
 if (endsAt !== undefined) await untilOver()
-const pid = await findQemuOf(folders)
-if (pid !== undefined) await endQemu(pid, folders, endsAt === undefined ? 'at-once' : 'orderly')
+await endGuest()
 for (const folder of folders) {
   await removeTree(folder)
   await forgetHandedOver(folder)

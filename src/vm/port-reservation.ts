@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
 import type { ProcessLock } from '../common/locks/folder-lock.js'
 import { tryProcessLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
@@ -70,5 +72,18 @@ function noPort(forward: PortForward, cause: Error) {
 }
 
 function lockName(forward: PortForward, port: number): string {
-  return `port-${forward.protocol}-${port}`
+  return `port-${forward.protocol}-${port}-${networkScope()}`
+}
+
+/** Returns 8 hexadecimal digits for the network namespace: containers that share the folder of locks have ports of their own. */
+function networkScope(): string {
+  return createHash('sha256').update(readNetworkNamespace()).digest('hex').slice(0, 8)
+}
+
+function readNetworkNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/net')
+  } catch {
+    return '' // a system without namespaces
+  }
 }

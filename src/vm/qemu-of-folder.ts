@@ -1,13 +1,17 @@
 import { lstat, readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readSmallFile } from '../common/files/read-small-file.js'
+import { tryReadSmallFile } from '../common/files/read-small-file.js'
+import { isFileLimit, toHostError } from '../common/host-error.js'
 
 /** How long QEMU is given to close its disks, milliseconds. Measured: 5. */
 const PATIENCE_MS = 2000
 /** What a command line of ours may have: a long one of a foreign process is not read. */
 const ARGS_MOST_BYTES = 512 * 1024
 
-/** Returns the process id of the QEMU that works in one of the folders. */
+/**
+ * Returns the process id of the QEMU that works in one of the folders.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read that.
+ */
 export async function findQemuOf(folders: readonly string[]): Promise<number | undefined> {
   for (const pid of await listPids()) if (await worksIn(pid, folders)) return pid
   return undefined
@@ -47,14 +51,25 @@ export async function worksIn(
 }
 
 export async function listPids(): Promise<number[]> {
-  const names = await readdir('/proc').catch(() => [])
+  const names = await readdir('/proc').catch((error: unknown) => {
+    if (isFileLimit(error)) throw toHostError(error)
+    return []
+  })
   return names.filter((name) => /^\d+$/.test(name)).map(Number)
 }
 
-/** Returns no arguments for a process that is gone, has ended or cannot be looked at. */
+/**
+ * Returns no arguments for a process that is gone, has ended or cannot be looked at.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read them.
+ */
 export async function readArgs(pid: number): Promise<string[]> {
-  const commandLine = (await readSmallFile(`/proc/${pid}/cmdline`, ARGS_MOST_BYTES)) ?? ''
-  return commandLine.split('\0')
+  const commandLine = await tryReadSmallFile(`/proc/${pid}/cmdline`, ARGS_MOST_BYTES).catch(
+    (error: unknown) => {
+      if (isFileLimit(error)) throw toHostError(error)
+      return undefined
+    },
+  )
+  return (commandLine ?? '').split('\0')
 }
 
 /** Returns the effective user of a process. */

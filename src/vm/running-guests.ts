@@ -74,7 +74,7 @@ export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promis
   await endQemu(pid, folders, 'orderly')
   // The keeper sees that and removes the folders; one that was killed or stopped before does not.
   for (let waitedMs = 0; waitedMs < KEEPER_MS; waitedMs += 20) {
-    if ((await readKeeperLiveness(dir)) !== 'alive') break
+    if ((await readKeeperLiveness(dir)) === 'dead') break
     await sleep(20)
   }
   for (const folder of folders) {

@@ -14,7 +14,7 @@ import { watchLimits } from './guest-limits.js'
 import { GuestWatch } from './guest-watch.js'
 import { watchKvm } from './kvm-watch.js'
 import type { Machine } from './machine.js'
-import { PID_FILE } from './run-folder.js'
+import { formatQemuNote, PID_FILE } from './run-folder.js'
 import { endsWithin, stopQemu } from './teardown.js'
 
 /** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
@@ -130,7 +130,7 @@ export class Session {
         listeners.agent.accept(wait),
         listeners.resident.accept(wait),
         Promise.all(guestPorts.map(({ listener }) => listener.accept(wait))),
-        workspace.write(PID_FILE, String(qemu.pid)),
+        workspace.write(PID_FILE, formatQemuNote(qemu.pid, workspace)),
       ])
       connected.catch(() => {})
       const [qmp, serialSocket, agentSocket, residentSocket, portSockets] = await raceSignal(

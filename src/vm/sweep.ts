@@ -1,18 +1,19 @@
-import { lstat, readdir } from 'node:fs/promises'
+import { lstat, readdir, realpath } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { readSmallFile } from '../common/files/read-small-file.js'
+import { dirname, join } from 'node:path'
 import { removeTree } from '../common/files/remove-tree.js'
+import { isSafeParent, statIfVisible } from '../common/files/safe-parent.js'
 import type { HostUser } from '../common/host-user.js'
-import { type Liveness, livenessOf } from '../common/locks/process-identity.js'
+import { livenessOf } from '../common/locks/process-identity.js'
 import { ownerOfFolder } from '../common/locks/run-folder-name.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
+  forgetLostFolders,
   isHandedOver,
   isPrivateFolder,
-  PID_FILE,
   readKeeperLiveness,
+  readQemuNote,
 } from './run-folder.js'
 import { listFolderBases } from './workspace.js'
 
@@ -23,36 +24,85 @@ import { listFolderBases } from './workspace.js'
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
 
 /**
+ * How long a run of another host or container is given to touch its folder before that is removed, milliseconds. When the clock has jumped,
+ * as after a suspend, the folder of a live run looks old until the next touch.
+ */
+const SECOND_LOOK_MS = 40_000
+
+let areNotesSwept = false
+
+/**
  * Removes the folders that dead runs have left below `base`, and kills a QEMU of theirs that still runs. Only real folders of mode 0700
- * that belong to this user, to the user of `runAs`, or to a user to whom this one gave them, are touched. Never rejects: what cannot be swept must not keep a guest from starting.
+ * that belong to this user, to the user of `runAs`, or to a user to whom this one gave them, are touched, and only where no other user can
+ * put a folder in their place. Never rejects: what cannot be swept must not keep a guest from starting.
  */
 export async function sweepDeadWorkspaces(base: string = tmpdir(), user?: HostUser): Promise<void> {
   const uids = [process.geteuid?.() ?? -1, ...(user === undefined ? [] : [user.uid])]
   for (const folder of listFolderBases(base)) await sweepBase(folder, uids).catch(() => {})
+  if (areNotesSwept) return
+  areNotesSwept = true
+  await forgetLostFolders().catch(() => {})
 }
 
 async function sweepBase(base: string, uids: readonly number[]): Promise<void> {
+  if (!isSafeParent(await realpath(base))) return
   for (const name of await readdir(base)) {
     const owner = ownerOfFolder(name)
     if (owner === undefined || livenessOf(owner) === 'alive') continue
-    await sweepFolder(join(base, name), owner, uids).catch(() => {})
+    await sweepFolder(join(base, name), uids).catch(() => {})
   }
 }
 
-async function sweepFolder(dir: string, owner: string, ours: readonly number[]): Promise<void> {
-  const uids = (await isHandedOver(dir)) ? [...ours, (await lstat(dir)).uid] : ours
-  if (!(await isPrivateFolder(dir, uids))) return
-  if (!(await isOver(dir, livenessOf(owner)))) return
-  if (!(await isOver(dir, await readKeeperLiveness(dir)))) return
-  const pid = Number(await readSmallFile(join(dir, PID_FILE), 16))
-  if (Number.isSafeInteger(pid) && pid > 1 && (await worksIn(pid, [dir], uids))) {
-    await endQemu(pid, [dir], 'at-once')
-  }
-  await removeTree(dir)
-  await forgetHandedOver(dir)
+async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> {
+  const verdict = await judge(dir, ours)
+  if (verdict === 'over') return removeRun(dir, ours)
+  if (verdict === 'stale') await lookAgain(dir, ours)
 }
 
-async function isOver(dir: string, liveness: Liveness): Promise<boolean> {
-  if (liveness !== 'unknown') return liveness === 'dead'
-  return Date.now() - (await lstat(dir)).mtimeMs > FOREIGN_RUN_MS
+/** `stale`: of a run that cannot be seen from here, and that has not touched its folder for long. */
+type Verdict = 'over' | 'stale' | 'leave'
+
+async function judge(dir: string, ours: readonly number[]): Promise<Verdict> {
+  if (!(await isPrivateFolder(dir, await listOwners(dir, ours)))) return 'leave'
+  const lives = [livenessOf(ownerOfFolder(dir) ?? ''), await readKeeperLiveness(dir)]
+  if (lives.includes('alive')) return 'leave'
+  if (!lives.includes('unknown')) return 'over'
+  return Date.now() - (await lstat(dir)).mtimeMs > FOREIGN_RUN_MS ? 'stale' : 'leave'
+}
+
+async function listOwners(dir: string, ours: readonly number[]): Promise<readonly number[]> {
+  return (await isHandedOver(dir)) ? [...ours, (await lstat(dir)).uid] : ours
+}
+
+/** Kills the QEMU of a run, and removes the folders of that run. */
+async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
+  const { pid, socketDir } = (await readQemuNote(dir)) ?? { socketDir: dir }
+  const folders = socketDir !== dir && (await isOverOrGone(socketDir, ours)) ? [dir, socketDir] : [dir]
+  const uids = await listOwners(dir, ours)
+  if (pid !== undefined && (await worksIn(pid, folders, uids))) await endQemu(pid, folders, 'at-once')
+  for (const folder of folders) {
+    await removeTree(folder)
+    await forgetHandedOver(folder)
+  }
+}
+
+/** The note that names a folder for sockets may be a compromised QEMU's, and the folder that of another guest. */
+async function isOverOrGone(dir: string, ours: readonly number[]): Promise<boolean> {
+  if (!isSafeParent(await realpath(dirname(dir)))) return false
+  return statIfVisible(dir) === undefined || (await judge(dir, ours)) !== 'leave'
+}
+
+const looking = new Set<string>()
+
+/** Removes a stale folder unless its run touches it meanwhile. A process that ends earlier leaves that to a later one. */
+async function lookAgain(dir: string, ours: readonly number[]): Promise<void> {
+  if (looking.has(dir)) return
+  looking.add(dir)
+  const { mtimeMs } = await lstat(dir)
+  const look = async () => {
+    looking.delete(dir)
+    if ((await lstat(dir)).mtimeMs !== mtimeMs) return
+    if ((await judge(dir, ours)) !== 'leave') await removeRun(dir, ours)
+  }
+  setTimeout(() => void look().catch(() => {}), SECOND_LOOK_MS).unref()
 }

@@ -74,12 +74,16 @@ function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
   pool.follow(guest, { key, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
 }
 
-/** A template is in the cache, and QEMU opens its files. */
-async function findClosedCache({ user }: MachineHost): Promise<string | undefined> {
+/** Returns why the user of `runAs` cannot reach templates: a template is in the cache, and QEMU opens its files. */
+export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Promise<string | undefined> {
   if (user === undefined) return undefined
   const templates = join(resolveCacheDir(), TEMPLATES)
-  await mkdir(templates, { recursive: true, mode: 0o700 })
-  await chmod(templates, 0o711)
+  try {
+    await mkdir(templates, { recursive: true, mode: 0o700 })
+    await chmod(templates, 0o711)
+  } catch (error) {
+    return `the user '${user.name}' of \`runAs\` cannot be let into ${templates}: ${(error as Error).message}`
+  }
   const folder = await findClosedFolder(user, join(templates, 'one'))
   return folder && `the user '${user.name}' of \`runAs\` cannot go into ${folder}, on the way to templates`
 }

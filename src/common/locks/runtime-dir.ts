@@ -1,14 +1,17 @@
-import { lstatSync, mkdirSync, type Stats } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { resolveCacheDir } from '../cache-dir.js'
+import { isSafeParent, statIfVisible } from '../files/safe-parent.js'
+import { currentProcess } from './process-identity.js'
 
 const found = new Map<string, string>()
 
 /**
  * Returns a folder for locks and leases that all processes of this user on this host share, and that no other user can reach into:
  * `withvm` in `XDG_RUNTIME_DIR`, else in `/run/user/UID`, else `/tmp/withvm-UID`, else `run` in the cache directory. A folder that another
- * user made, a link, or one that others may enter is passed over. Undefined where there is none.
+ * user made, a link, or one that others may enter is passed over, and so is one on a read-only or full file system. Undefined where there
+ * is none.
  *
  * @param name the part of it that is wanted; created if missing.
  */
@@ -18,7 +21,7 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
   for (const candidate of listCandidates(env)) {
     if (candidate === cacheRunDir(env)) makeFolder(dirname(candidate))
     const dir = join(candidate, name)
-    if (!makePrivate(candidate) || !makePrivate(dir)) continue
+    if (!makePrivate(candidate) || !makePrivate(dir) || !canWriteTo(dir)) continue
     found.set(name, dir)
     return dir
   }
@@ -28,7 +31,8 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
 function listCandidates(env: NodeJS.ProcessEnv): string[] {
   const uid = process.geteuid?.()
   if (uid === undefined) return [join(tmpdir(), 'withvm-run')]
-  const runtime = env.XDG_RUNTIME_DIR ? [env.XDG_RUNTIME_DIR] : []
+  // "If an implementation encounters a relative path [...] it should consider the path invalid" (XDG Base Directory Specification).
+  const runtime = isAbsolute(env.XDG_RUNTIME_DIR ?? '') ? [env.XDG_RUNTIME_DIR as string] : []
   return [
     ...[...runtime, `/run/user/${uid}`].map((dir) => join(dir, 'withvm')),
     `/tmp/withvm-${uid}`,
@@ -58,30 +62,31 @@ function makePrivate(dir: string): boolean {
   return isPrivate(dir)
 }
 
+/** Writes what a lock writes: a full file system may have room for an empty file. */
+function canWriteTo(dir: string): boolean {
+  const file = join(dir, `.check-${currentProcess()}`)
+  try {
+    writeFileSync(file, 'held', { mode: 0o600 })
+    return true
+  } catch {
+    return false
+  } finally {
+    removeQuietly(file)
+  }
+}
+
+function removeQuietly(file: string): void {
+  try {
+    rmSync(file, { force: true })
+  } catch {
+    // Read-only: then it was not created.
+  }
+}
+
 /** Whether a path is a real folder, ours, and closed to everybody else. */
 function isPrivate(dir: string): boolean {
-  const stat = lookAt(dir)
+  const stat = statIfVisible(dir)
   const uid = process.geteuid?.()
   if (stat?.isDirectory() !== true) return false
   return uid === undefined || (stat.uid === uid && (stat.mode & 0o077) === 0)
-}
-
-/** Whether nobody else can put another folder in the place of ours. */
-function isSafeParent(dir: string): boolean {
-  const stat = lookAt(dir)
-  const uid = process.geteuid?.()
-  if (stat === undefined) return false
-  if (uid === undefined) return true
-  if (stat.isSymbolicLink() || !stat.isDirectory()) return false
-  const isOpen = (stat.mode & 0o022) !== 0
-  return [0, uid].includes(stat.uid) && (!isOpen || (stat.mode & 0o1000) !== 0)
-}
-
-/** Undefined also for what this user cannot look at: a process can change its user. */
-function lookAt(dir: string): Stats | undefined {
-  try {
-    return lstatSync(dir)
-  } catch {
-    return undefined
-  }
 }

@@ -1,9 +1,15 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, utimesSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Lease } from '../../../src/budget/lease.js'
-import { readLedger } from '../../../src/budget/ledger.js'
+import { enterName, readLedger } from '../../../src/budget/ledger.js'
 import { inOwnParty, withReserved } from '../../../src/budget/party.js'
 import { reserveRoom, takeLease, takeStandbyLease } from '../../../src/budget/take-lease.js'
+import { openRuntimeDir } from '../../../src/common/locks/runtime-dir.js'
 import { vmError } from '../../../src/errors.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownPool } from '../../support/own-pool.js'
@@ -189,4 +195,38 @@ test('what a process holds is free when it is killed', async () => {
   await expect.poll(states).toEqual(['killed starts', 'next waits'])
   holder.kill('SIGKILL')
   await (await waiting).release()
+})
+
+test('a socket that a killed process left without an entry is removed, unless somebody listens on it', async () => {
+  ownPool()
+  const { release } = await enterName('first')
+  await release()
+  const pool = createHash('sha256')
+    .update(process.env.WITHVM_POOL ?? '')
+    .digest('hex')
+    .slice(0, 8)
+  const folder = openRuntimeDir(`leases-${pool}`) as string
+  const script = `const { createServer } = require('node:net')
+    createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
+  const [left, used] = [join(folder, 'left.sock'), join(folder, 'used.sock')]
+  await execa(process.execPath, ['-e', script, left], { reject: false })
+  const server = createServer((socket) => socket.destroy())
+  await new Promise<void>((resolve) => server.listen(used, resolve))
+  onTestFinished(() => void server.close())
+  const longAgo = new Date(Date.now() - 3_600_000)
+  for (const path of [left, used]) utimesSync(path, longAgo, longAgo)
+  const child = await runScript(
+    ownTmpdir(),
+    `import { enterName } from '#dist/src/budget/ledger.js'
+     await (await enterName('second')).release()`,
+    'sockets',
+  )
+  expect(child.exitCode).toBe(0)
+  expect(readdirSync(folder)).toEqual(['used.sock'])
+})
+
+test('an entry that cannot be written fails no start', async () => {
+  ownPool()
+  const { release } = await enterName('x'.repeat(300), () => {})
+  await release()
 })

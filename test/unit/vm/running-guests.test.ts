@@ -1,8 +1,9 @@
 import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { expect, onTestFinished, test } from 'vitest'
-import { formatGuests } from '../../../src/cli/ps.js'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { formatGuests, formatGuestsAsJson } from '../../../src/cli/ps.js'
+import { stopGuests } from '../../../src/cli/stop.js'
 import { newRunFolderName } from '../../../src/common/locks/run-folder-name.js'
 import { KEPT_FILE, noteHandedOver } from '../../../src/vm/run-folder.js'
 import { findRunningGuests } from '../../../src/vm/running-guests.js'
@@ -18,10 +19,13 @@ function makeFolder(): string {
 }
 
 /** Starts a program with the arguments of a guest whose run is in the folder, and finds what is listed of it. */
-async function findLookalike(dir: string, { uid }: { readonly uid?: number } = {}) {
+async function findLookalike(
+  dir: string,
+  { uid, name = 'a\u001b[2Jb' }: { readonly uid?: number; readonly name?: string } = {},
+) {
   const before = uid === undefined ? [] : ['setpriv', '--reuid', String(uid), '--clear-groups']
   const program = [process.execPath, '-e', "console.log('up'); setInterval(() => {}, 1000)"]
-  const args = [`guest=a\u001b[2Jb`, `socket,id=qmp,path=${dir}/qmp.sock`, `file,logfile=${dir}/serial.log`]
+  const args = [`guest=${name}`, `socket,id=qmp,path=${dir}/qmp.sock`, `file,logfile=${dir}/serial.log`]
   const [file = '', ...rest] = [...before, ...program, '--', ...args]
   const child = execa(file, rest, { reject: false, cwd: '/' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -71,4 +75,20 @@ test.each<[string, (path: string) => unknown]>([
   const dir = makeFolder()
   await put(join(dir, KEPT_FILE))
   expect((await findLookalike(dir))[0]?.kept).toBeUndefined()
+})
+
+test('names with control characters are escaped by `ps --json`, and by `stop`', async () => {
+  const dir = makeFolder()
+  const record = { why: 'a\u009b31m\u007f\u202e', until: '2030-01-01T00:00:00Z' }
+  writeFileSync(join(dir, KEPT_FILE), JSON.stringify(record))
+  const guests = await findLookalike(dir, { name: 'a\u009b2Jb' })
+  const json = formatGuestsAsJson(guests)
+  expect(json).toMatch(/^[\n\x20-\x7e]*$/)
+  expect(JSON.parse(json)).toMatchObject([{ guest: 'a\u009b2Jb', kept: { why: record.why } }])
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+  onTestFinished(() => write.mockRestore())
+  await stopGuests([guests[0]?.name ?? ''])
+  expect(write.mock.calls.map(([text]) => text)).toEqual([
+    `The guest 'a\\u009b2Jb-${dir.slice(-6)}' was thrown away.\n`,
+  ])
 })

@@ -7,10 +7,13 @@ import {
   renameSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
+  writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { formatQemuNote, PID_FILE } from '../../../src/vm/run-folder.js'
 import { sweepDeadWorkspaces } from '../../../src/vm/sweep.js'
 import { openWorkspace } from '../../../src/vm/workspace.js'
 import { buildCli } from '../../support/built-cli.js'
@@ -118,4 +121,77 @@ test.each(['qemu.pid', 'keeper'])('a FIFO named %s holds up no sweep', async (na
   await execa('mkfifo', [join(dir, name)])
   await sweepDeadWorkspaces(base)
   expect(existsSync(dir)).toBe(false)
+})
+
+/** Starts a process with the argument by which QEMU names the folder of its sockets. */
+async function startLookalike(socketDir: string) {
+  const program = ['-e', "console.log('up'); setInterval(() => {}, 1000)", '--']
+  const child = execa(process.execPath, [...program, `socket,id=qmp,path=${socketDir}/qmp.sock`], {
+    reject: false,
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await new Promise((resolve) => child.stdout.once('data', resolve))
+  return { child, pid: child.pid as number } // a child is thenable
+}
+
+test('a sweep kills the QEMU of a dead run whose sockets are in a folder with a shorter path', async () => {
+  const base = join(ownTmpdir(), 'a'.repeat(100))
+  mkdirSync(base)
+  const { stdout } = await runApart(`
+    const { dir, socketDir } = await openWorkspace(${JSON.stringify(base)})
+    process.stdout.write(JSON.stringify({ dir, socketDir }), () => process.kill(process.pid, 'SIGKILL'))`)
+  const folders = JSON.parse(stdout) as { dir: string; socketDir: string }
+  const qemu = await startLookalike(folders.socketDir)
+  writeFileSync(join(folders.dir, PID_FILE), formatQemuNote(qemu.pid, folders))
+  await sweepDeadWorkspaces(base)
+  expect((await qemu.child).signal).toBe('SIGKILL')
+  expect([existsSync(folders.dir), existsSync(folders.socketDir)]).toEqual([false, false])
+})
+
+test('a note that names a folder of another run has the sweep neither kill nor remove anything there', async () => {
+  const base = ownTmpdir()
+  const [dir, other] = [await makeDead(base), await openWorkspace(ownTmpdir())]
+  const qemu = await startLookalike(other.dir)
+  writeFileSync(join(dir, PID_FILE), formatQemuNote(qemu.pid, { dir, socketDir: other.dir }))
+  await sweepDeadWorkspaces(base)
+  expect([existsSync(dir), existsSync(other.dir)]).toEqual([false, true])
+  expect(qemu.child.exitCode).toBeNull()
+  await other.dispose()
+})
+
+test.each<[string, (base: string) => void]>([
+  ['that everybody can write to', (base) => chmodSync(base, 0o777)],
+  ['of another user', (base) => chownSync(base, 12_345, 12_345)],
+])('a folder %s is not swept: a folder in it may have been put there', async (_, change) => {
+  const base = ownTmpdir()
+  const dir = await makeDead(base)
+  change(base)
+  await sweepDeadWorkspaces(base)
+  expect(existsSync(dir)).toBe(true)
+})
+
+test('an old folder of another container is removed after a second look, unless it was touched', async () => {
+  const base = ownTmpdir()
+  const [touched, left] = ['aaaaaaaa', 'bbbbbbbb'].map((scope) =>
+    join(base, `withvm-${scope}.1.1-abcdef`),
+  ) as [string, string]
+  const longAgo = new Date(Date.now() - 48 * 60 * 60_000)
+  for (const dir of [touched, left]) {
+    mkdirSync(dir, { mode: 0o700 })
+    utimesSync(dir, longAgo, longAgo)
+  }
+  const looks: Array<() => void> = []
+  const setTimeoutSpy = vi.spyOn(globalThis, 'setTimeout')
+  onTestFinished(() => setTimeoutSpy.mockRestore())
+  setTimeoutSpy.mockImplementation(((look: () => void) => {
+    looks.push(look)
+    return { unref: () => {} }
+  }) as unknown as typeof setTimeout)
+  await sweepDeadWorkspaces(base)
+  setTimeoutSpy.mockRestore()
+  await expect.poll(() => looks).toHaveLength(2)
+  expect(readdirSync(base)).toHaveLength(2)
+  utimesSync(touched, new Date(), longAgo.getTime() / 1000 + 15)
+  for (const look of looks) look()
+  await expect.poll(() => readdirSync(base)).toEqual(['withvm-aaaaaaaa.1.1-abcdef'])
 })

@@ -1,8 +1,14 @@
 import { chmodSync, chownSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { join, relative, resolve } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
 import { openRuntimeDir } from '../../../../src/common/locks/runtime-dir.js'
+import { buildCli } from '../../../support/built-cli.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const BUILT = resolve(import.meta.dirname, '../../../../dist/src')
+
+beforeAll(buildCli)
 
 let count = 0
 
@@ -47,4 +53,36 @@ test('a parent folder in which others can rename it is passed over', () => {
   const runtime = ownTmpdir()
   chmodSync(runtime, 0o777)
   expect(openIn(runtime)).not.toContain(runtime)
+})
+
+test('a relative XDG_RUNTIME_DIR is ignored', () => {
+  const runtime = ownTmpdir()
+  expect(openIn(relative(process.cwd(), runtime))).toMatch(/^\//)
+})
+
+/** Runs a program where `runtime` is a file system of its own, which is then changed by a line of the shell. */
+function runMounted(runtime: string, change: string, source: string) {
+  const script = `mount -t tmpfs -o size=64k none "$0" && mkdir -m 700 "$0/withvm"
+    mkdir -m 700 "$0/withvm/locks" "$0/withvm/leases"; ${change}; exec "$@"`
+  const program = [process.execPath, '--input-type=module', '-e', source]
+  return execa('unshare', ['--mount', 'sh', '-c', script, runtime, ...program], {
+    env: { XDG_RUNTIME_DIR: runtime, WITHVM_POOL: '' },
+  })
+}
+
+test.each([
+  ['read-only', 'mount -o remount,ro "$0"'],
+  ['full', 'dd if=/dev/zero of="$0/fill" bs=4k 2>/dev/null'],
+])('a runtime folder on a %s file system is passed over', async (_, change) => {
+  const runtime = ownTmpdir()
+  const { stdout } = await runMounted(
+    runtime,
+    change,
+    `import { openRuntimeDir } from '${BUILT}/common/locks/runtime-dir.js'
+     import { enterName } from '${BUILT}/budget/ledger.js'
+     console.log(openRuntimeDir('locks'))
+     await (await enterName('test')).release()`,
+  )
+  expect(stdout).toMatch(/^\//)
+  expect(stdout).not.toContain(runtime)
 })

@@ -1,0 +1,16 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { findClosedCache } from '../../../src/warm/start-warm.js'
+import { ownEnv } from '../../support/own-env.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+test('a cache that cannot be opened to the user of `runAs` is a reason to boot cold', async () => {
+  const cache = join(ownTmpdir(), 'cache')
+  writeFileSync(cache, '')
+  ownEnv({ WITHVM_CACHE: cache })
+  const user = { name: 'other', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
+  expect(await findClosedCache({ user })).toMatch(
+    /^the user 'other' of `runAs` cannot be let into .*\/templates: ENOTDIR/,
+  )
+})
