@@ -5,11 +5,12 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { resolveImage } from '../../../images/resolve.js'
+import { readFolder } from '../../../images/root-image.js'
 import { inTurns } from '../../../src/common/in-turns.js'
 import { openDisk } from '../../../src/image/backing-chain.js'
 import { addBootOption } from '../../../src/image/efi-variables.js'
 import { makeExt4Disk } from '../../../src/image/ext4.js'
-import { findOciManifest } from '../../../src/image/oci-layout.js'
+import { findOciManifest, readOciImage } from '../../../src/image/oci-layout.js'
 import { checkQcow2Tables, parseQcow2Header } from '../../../src/image/qcow2.js'
 import { RootTree } from '../../../src/image/root-tree.js'
 import { readTar, type TarEntry } from '../../../src/image/tar-archive.js'
@@ -109,6 +110,43 @@ test.each([
   const error = await failureOf(findOciManifest(dir))
   expect(error.code).toBe('IMAGE_INVALID')
   expect(error.message).not.toContain('root:x')
+})
+
+test('a hidden file below the folder of an image is read only if that is allowed', async () => {
+  const dir = ownTmpdir()
+  mkdirSync(join(dir, '.ssh'))
+  writeFileSync(join(dir, '.ssh', 'key'), 'k'.repeat(1024))
+  const path = join(dir, 'disk.qcow2')
+  qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '.ssh/key', path, '1M')
+  const error = await failureOf(openDisk({ path }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('reads something that is hidden')
+  expect((await openDisk({ path, backingFolders: [dir] })).chain).toHaveLength(2)
+})
+
+test('a folder with a name that is not UTF-8 is refused as a root file system', async () => {
+  const dir = ownTmpdir()
+  const bad = (name: string) => Buffer.concat([Buffer.from(join(dir, name, 'bad')), Buffer.from([0xff])])
+  for (const name of ['file', 'folder']) mkdirSync(join(dir, name))
+  writeFileSync(bad('file'), '')
+  mkdirSync(bad('folder'))
+  for (const name of ['file', 'folder']) {
+    const error = await failureOf(readFolder(join(dir, name)))
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('names in UTF-8')
+  }
+})
+
+test.each(['null', '{}', '{"digest":5}'])('an OCI manifest whose config is %s is refused', async (config) => {
+  const dir = ownTmpdir()
+  const blobs = join(dir, 'blobs', 'sha256')
+  mkdirSync(blobs, { recursive: true })
+  const manifest = `{"layers":[],"config":${config}}`
+  const hex = createHash('sha256').update(manifest).digest('hex')
+  writeFileSync(join(blobs, hex), manifest)
+  const error = await failureOf(readOciImage({ dir, manifest: `sha256:${hex}`, workDir: dir }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('Expected: a `config` with its digest')
 })
 
 test('a blob of an OCI layout that is a FIFO is not waited for', async () => {
