@@ -1,5 +1,6 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inTurns } from '../src/common/in-turns.js'
 import { VMError, vmError } from '../src/errors.js'
 import { openDisk } from '../src/image/backing-chain.js'
 import { identifyFile } from '../src/image/disk-file.js'
@@ -87,13 +88,13 @@ async function unpackArchive(
   const archive = await open(path, 'r')
   try {
     const entries: TarEntry[] = []
-    for await (const entry of readTar(archive, name)) entries.push(entry)
+    for await (const entry of readTar(archive, name, signal)) entries.push(entry)
     if (entries.some(isDescriptor)) {
       await extractOvaDisk({ archive, name, entries, to, signal })
       return false
     }
     const tree = new RootTree(name)
-    for (const entry of entries) tree.add(entry, () => readMember(archive, entry))
+    for await (const entry of inTurns(entries, signal)) tree.add(entry, () => readMember(archive, entry))
     if (tree.find(OCI_MARK) === undefined) {
       requireDescriptor(
         name,

@@ -1,9 +1,10 @@
-import { access, lstat, mkdir, readdir, readlink, rm, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { access, mkdir, readlink, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { vmError } from '../src/errors.js'
 import { hashInputs } from '../src/image/cache.js'
 import { makeExt4Disk } from '../src/image/ext4.js'
 import { followLinks } from '../src/image/follow-links.js'
+import { listFolder } from '../src/image/list-folder.js'
 import type { OciCommand } from '../src/image/oci-layout.js'
 import type { Attributes, RootTree } from '../src/image/root-tree.js'
 import { assembleSyscallProgram } from './guest-parts/syscall-program.js'
@@ -92,10 +93,7 @@ export async function readFolder(dir: string): Promise<RootContent & { readonly 
   const links = new Map<string, string>()
   const facts: unknown[] = []
   let bytes = 0
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath, entry.name)
-    const path = relative(dir, file)
-    const found = await lstat(file, { bigint: true })
+  for await (const { entry, file, path, stats: found } of listFolder(dir)) {
     // What belongs to who made the folder without being root is meant to be root's.
     const own = (id: bigint, mine: number | undefined) => (Number(id) === mine ? 0 : Number(id))
     const [uid, gid] = [own(found.uid, process.getuid?.()), own(found.gid, process.getgid?.())]

@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { digestOf, openHostCache } from './host-cache.js'
@@ -8,23 +7,51 @@ import { digestOf, openHostCache } from './host-cache.js'
 const LEAST_KHZ = 1_000
 const MOST_KHZ = 20_000_000
 
+/** Files of the host that the frequency is read from, and by which boot it is stored. */
+export interface TscSources {
+  readonly cpuinfo: string
+  readonly bootId: string
+}
+
+const HOST: TscSources = { cpuinfo: '/proc/cpuinfo', bootId: '/proc/sys/kernel/random/boot_id' }
+/** More than `/proc/cpuinfo` has about one processor; the whole of it takes milliseconds where there are hundreds. */
+const CPUINFO_BYTES = 8192
+
 /**
  * Returns the frequency of the host's time-stamp counter, which is also that of a guest under TCG (QEMU's
- * `cpu_get_host_ticks`). It is measured by an earlier guest, or reported by the hypervisor that the host itself runs on;
+ * `cpu_get_host_ticks`). It is reported by the hypervisor that the host itself runs on, or else measured by an earlier guest;
  * undefined where neither is known.
  */
-export async function readTscKhz(): Promise<number | undefined> {
-  const learned = await openCache().read(factName(), (value) => {
+export async function readTscKhz(sources: TscSources = HOST): Promise<number | undefined> {
+  const reported = readReportedTscKhz(sources)
+  const name = factName(sources)
+  if (reported !== undefined || name === undefined) return reported
+  return openCache().read(name, (value) => {
     const { khz } = value as { readonly khz?: unknown }
     return typeof khz === 'number' && isPlausible(khz) ? khz : undefined
   })
-  return learned ?? parseTscKhz(await readFile('/proc/cpuinfo', 'utf8').catch(() => ''))
 }
 
-/** Stores a measured frequency until the host is booted again. */
-export async function rememberTscKhz(khz: number): Promise<void> {
+/** Returns the frequency that the hypervisor of this host reports; undefined where none does. */
+export function readReportedTscKhz({ cpuinfo }: TscSources = HOST): number | undefined {
+  try {
+    const file = openSync(cpuinfo, 'r')
+    try {
+      const head = Buffer.alloc(CPUINFO_BYTES)
+      return parseTscKhz(head.toString('latin1', 0, readSync(file, head)))
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** Stores a measured frequency until the host is booted again; nothing where the boot of the host cannot be told. */
+export async function rememberTscKhz(khz: number, sources: TscSources = HOST): Promise<void> {
   const rounded = Math.round(khz)
-  if (isPlausible(rounded)) await openCache().write(factName(), { khz: rounded })
+  const name = factName(sources)
+  if (isPlausible(rounded) && name !== undefined) await openCache().write(name, { khz: rounded })
 }
 
 /**
@@ -43,14 +70,15 @@ function isPlausible(khz: number): boolean {
   return khz >= LEAST_KHZ && khz <= MOST_KHZ
 }
 
-/** A cache may be shared by several hosts. */
-function factName(): string {
-  return `tsc-frequency-${digestOf(cpus()[0]?.model ?? '', readBootId())}`
+/** A cache may be shared by several hosts. Undefined where the boot of this host cannot be told from others. */
+function factName({ bootId }: TscSources): string | undefined {
+  const id = readBootId(bootId)
+  return id === '' ? undefined : `tsc-frequency-${digestOf(cpus()[0]?.model ?? '', id)}`
 }
 
-function readBootId(): string {
+function readBootId(path: string): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
+    return readFileSync(path, 'utf8').trim()
   } catch {
     return ''
   }

@@ -31,10 +31,12 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       realpath(folder).catch(() => resolve(folder)),
     ),
   )
+  const areNamed = options.backingFolders !== undefined
   const probe = (file: DiskFileOptions) =>
     probeDiskFile({
       ...file,
-      checkPart: (part) => followName(name, part, { from: file.path, what: 'a part of it', folders }),
+      checkPart: (part) =>
+        followName(name, part, { from: file.path, what: 'a part of it', folders, areNamed }),
     })
   const first = await probe(options)
   const chain: ProbedFile[] = [first]
@@ -42,13 +44,14 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     for (let current = first; ; ) {
       // What QEMU itself says that it opened: the same, if our own look at the image was right.
       for (const part of current.parts)
-        await followName(name, part, { from: current.path, what: 'a part of it', folders })
+        await followName(name, part, { from: current.path, what: 'a part of it', folders, areNamed })
       if (current.backing === undefined) break
       const { backing } = current
       const path = await followName(name, backing.name, {
         from: current.path,
         what: 'its backing file',
         folders,
+        areNamed,
       })
       if (chain.some((earlier) => earlier.path === path)) throw looping(name, path)
       const format = DISK_FORMATS.find((known) => known === backing.format)
@@ -71,7 +74,14 @@ async function followName(
     from,
     what,
     folders,
-  }: { readonly from: string; readonly what: string; readonly folders: readonly string[] },
+    areNamed,
+  }: {
+    readonly from: string
+    readonly what: string
+    readonly folders: readonly string[]
+    /** Whether the author named the folders: `backingFolders`. */
+    readonly areNamed: boolean
+  },
 ): Promise<string> {
   // QEMU takes `json:`, `nbd:`, `https:` and others for ways to a disk: none of them can be checked.
   const isElsewhere = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(name)
@@ -82,6 +92,12 @@ async function followName(
   })
   if (!folders.some((folder) => contains(folder, real)))
     throw outside(image, real === path ? path : `${path} (a link to ${real})`, folders, 'in another folder')
+  // The folder of an image may be a home directory, whose hidden folders have the keys of its owner.
+  if (
+    !areNamed &&
+    !folders.some((folder) => contains(folder, real) && !/(^|\/)\./.test(relative(folder, real)))
+  )
+    throw outside(image, real, folders, 'hidden')
   // QEMU would wait for the writer of a FIFO, and a device may do anything when it is opened.
   const stats = await stat(real)
   if (!stats.isFile() && !stats.isBlockDevice()) throw outside(image, real, folders, 'no regular file')

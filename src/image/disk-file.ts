@@ -6,7 +6,7 @@ import { formatBytes } from '../spec/units.js'
 import { type Content, IDENTIFYING_BYTES, identifyContent } from './disk-format.js'
 import { type DiskInfo, readDiskInfo } from './disk-info.js'
 import { findPartitionsEnd } from './partition-table.js'
-import { findQcow2End, parseQcow2Header } from './qcow2.js'
+import { checkQcow2Tables, parseQcow2Header } from './qcow2.js'
 import { findVdiEnd } from './vdi.js'
 import { readVmdkExtents } from './vmdk.js'
 
@@ -49,7 +49,7 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
     for (const part of await listParts(name, { format, file, head, stats })) await options.checkPart?.(part)
     const info = await checkContent([
       readDiskInfo(path, format, signal),
-      checkWhole(name, format, file, head, stats),
+      checkWhole(name, { format, file, head, stats }, signal),
     ])
     checkVirtualSize(name, info.virtualBytes)
     const isEncrypted =
@@ -191,10 +191,8 @@ async function hasVpcFooter(file: FileHandle, fileBytes: number): Promise<boolea
 
 async function checkWhole(
   name: string,
-  format: DiskFormat,
-  file: FileHandle,
-  head: Buffer,
-  stats: Stats,
+  { format, file, head, stats }: OpenDisk,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   if (!stats.isFile()) return
   if (format === 'raw') checkEnd(name, stats.size, findPartitionsEnd(head), 'its partition table')
@@ -209,7 +207,10 @@ async function checkWhole(
       'Make one without encryption, or by LUKS, with: qemu-img convert.',
     )
   }
-  checkEnd(name, stats.size, await findQcow2End(file, header, stats.size), 'its cluster tables')
+  const tables = await checkQcow2Tables(file, header, stats, signal)
+  if ('problem' in tables)
+    throw invalid(name, `a qcow2 file with ${tables.problem}`, 'It is damaged: download or make it again.')
+  checkEnd(name, stats.size, tables.end, 'its cluster tables')
 }
 
 function checkEnd(name: string, bytes: number, end: number, source: string): void {

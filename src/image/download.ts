@@ -113,6 +113,10 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       const { done, value } = await reader.read().catch(lost)
       if (done) break
       timer.refresh()
+      if (totalBytes !== undefined && file.bytes + value.length > totalBytes) {
+        await file.restart()
+        throw fetchFailed(url, `more than the ${totalBytes} bytes that the server reports`, file)
+      }
       await file.append(value)
       await space.check(file.bytes, totalBytes)
       const total = totalBytes === undefined ? '' : ` of ${formatBytes(totalBytes)}`
@@ -141,6 +145,8 @@ async function takeHeaders(file: PartialFile, response: Response, url: string): 
   if (encoding !== 'identity') {
     throw fetchFailed(url, `a server that says it has packed the file on the way (${encoding})`, file)
   }
+  if (status === 206 && file.bytes === 0)
+    throw fetchFailed(url, 'HTTP 206 in answer to a request for the whole file', file)
   const isRest = status === 206 && headers.get('content-range')?.startsWith(`bytes ${file.bytes}-`)
   // A server that knows no ranges, or has another file now, sends the whole.
   if (!isRest && file.bytes > 0) await file.restart()

@@ -1,6 +1,7 @@
-import { lstat, readdir, rm, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, relative } from 'node:path'
+import { rm, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { vmError } from '../errors.js'
+import { listFolder } from './list-folder.js'
 import type { Attributes } from './root-tree.js'
 import { type HostTool, QEMU_IMG, runTool } from './run-tool.js'
 
@@ -131,17 +132,15 @@ async function buildCommands(options: Ext4Options): Promise<string> {
 async function buildOwnership(options: Ext4Options): Promise<string[]> {
   const { source, modes = {}, owners = {}, attributes } = options
   const commands: string[] = []
-  for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath, entry.name)
+  for await (const { entry, file, path, stats } of listFolder(source)) {
     // debugfs would take what comes after a line end for a command of its own.
     if (/\p{Cc}/u.test(entry.name)) throw oddName(file)
-    const found = await lstat(file)
     const wanted: Partial<Attributes> | undefined =
-      attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(relative(source, file))
+      attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(path)
     for (const field of ['uid', 'gid', 'mode'] as const) {
       const value = wanted?.[field]
-      if (value === undefined || value === found[field]) continue
-      const inside = quote(`/${relative(source, file)}`)
+      if (value === undefined || value === Number(stats[field])) continue
+      const inside = quote(`/${path}`)
       commands.push(`set_inode_field ${inside} ${field} 0${value.toString(8)}`)
     }
   }

@@ -22,7 +22,7 @@ export class SpaceWatch {
 
   /**
    * @param written how much the file has now
-   * @param total how much it will have; undefined where that is not known
+   * @param total how much it will have; undefined where that is not known; a file that is longer than that counts as one of unknown length
    * @throws {InfrastructureError} NO_SPACE when the rest does not fit.
    */
   async check(written: number, total: number | undefined): Promise<void> {
@@ -31,9 +31,10 @@ export class SpaceWatch {
     const dir = dirname(this.#path)
     const { bavail, bsize } = await statfs(dir)
     const freeBytes = bavail * bsize
-    const neededBytes = total === undefined ? LEFT_FREE_BYTES : total - written
+    const isKnown = total !== undefined && total >= written
+    const neededBytes = isKnown ? total - written : LEFT_FREE_BYTES
     if (freeBytes >= neededBytes) return
-    const needed = `${formatBytes(neededBytes)} ${total === undefined ? 'left free' : 'more'}`
+    const needed = `${formatBytes(neededBytes)} ${isKnown ? 'more' : 'left free'}`
     throw notEnough({ purpose: this.#purpose, dir, needed, free: formatBytes(freeBytes), written })
   }
 }

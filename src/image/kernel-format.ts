@@ -30,11 +30,15 @@ const ELF_MACHINES: Readonly<Record<number, readonly Family[]>> = {
 }
 
 /** Marks of a kernel of one family: the Linux sources, Documentation/arch. A mark of x86 says nothing about who else reads it. */
-const KERNEL_MARKS: ReadonlyArray<{ readonly at: number; readonly mark: string; readonly family: Family }> = [
-  { at: 0x202, mark: 'HdrS', family: 'x86' },
-  { at: 0x38, mark: 'ARM\x64', family: 'aarch64' },
-  { at: 0x38, mark: 'RSC\x05', family: 'riscv64' },
-  { at: 0x24, mark: '\x18\x28\x6f\x01', family: 'arm' },
+const KERNEL_MARKS: ReadonlyArray<{
+  readonly at: number
+  readonly mark: string
+  readonly families: readonly Family[]
+}> = [
+  { at: 0x202, mark: 'HdrS', families: ['x86'] },
+  { at: 0x38, mark: 'ARM\x64', families: ['aarch64'] },
+  { at: 0x38, mark: 'RSC\x05', families: ['riscv64'] },
+  { at: 0x24, mark: '\x18\x28\x6f\x01', families: ['arm', 'aarch64'] },
 ]
 
 /** Files that no firmware and no QEMU starts. */
@@ -87,5 +91,5 @@ function findForeignKernel(
     return families === undefined || families.includes(family) ? undefined : families.join(' or ')
   }
   const mark = KERNEL_MARKS.find(({ at, mark }) => has(at, mark))
-  return mark === undefined || mark.family === family ? undefined : mark.family
+  return mark === undefined || mark.families.includes(family) ? undefined : mark.families.join(' or ')
 }

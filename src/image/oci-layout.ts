@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inTurns } from '../common/in-turns.js'
 import { type VMError, vmError } from '../errors.js'
 import { identifyFile } from './disk-file.js'
 import { readSmallFile } from './read-small-file.js'
@@ -24,7 +25,7 @@ interface Descriptor {
 
 interface Manifest {
   readonly manifests?: readonly Descriptor[]
-  readonly config?: Descriptor
+  readonly config?: Descriptor | null
   readonly layers?: readonly Descriptor[]
 }
 
@@ -96,8 +97,10 @@ export async function readOciImage(options: {
       const archive = await open(path, 'r')
       archives.push(archive)
       if (path !== blobPath(dir, layer)) await rm(path)
-      await addLayer(tree, archive, dir)
+      await addLayer(tree, archive, dir, signal)
     }
+    if (manifest.config !== undefined && typeof manifest.config?.digest !== 'string')
+      throw invalid(dir, 'a `config` with its digest', 'something else')
     const { config } = manifest.config === undefined ? {} : await readJson<Config>(dir, manifest.config)
     const argv = [...wordsOf(dir, config?.Entrypoint), ...wordsOf(dir, config?.Cmd)]
     const [workingDir = '/'] = wordsOf(dir, [config?.WorkingDir || '/'])
@@ -113,16 +116,22 @@ export async function readOciImage(options: {
 }
 
 /** A member `.wh.NAME` takes away what a lower layer has, `.wh..wh..opq` all that its folder has of them. */
-async function addLayer(tree: RootTree, archive: FileHandle, name: string): Promise<void> {
+async function addLayer(
+  tree: RootTree,
+  archive: FileHandle,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const entries = []
-  for await (const entry of readTar(archive, name)) entries.push(entry)
+  for await (const entry of readTar(archive, name, signal)) entries.push(entry)
   const whiteouts = new Set(entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path)))
-  for (const { path } of whiteouts) {
+  for await (const { path } of inTurns(whiteouts, signal)) {
     const at = path.lastIndexOf('.wh.')
     if (path.endsWith('.wh..wh..opq')) tree.empty(path.slice(0, path.indexOf('.wh.')).replace(/\/$/, ''))
     else tree.remove(path.slice(0, at) + path.slice(at + '.wh.'.length))
   }
-  for (const entry of entries) if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
+  for await (const entry of inTurns(entries, signal))
+    if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
 }
 
 /** Gives the path of the archive: that of the layer itself, where it is not packed. */

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 
 /** The fields of a qcow2 file's header that matter here (QEMU's docs/interop/qcow2.txt). */
@@ -73,29 +74,48 @@ function readExtensions(head: Buffer, start: number): Map<number, string> {
   return found
 }
 
+/** What is wrong with the tables of a file, or else where it has to end. */
+export type Qcow2Check = { readonly end: number } | { readonly problem: string }
+
+/** A page of zeros, as the holes of a sparse file have: it is not looked at entry by entry. */
+const PAGE = Buffer.alloc(4096)
+/** How much the second tables may take that the disk has no blocks for, as in a sparse copy. */
+const MOST_HOLE_BYTES = 1024 ** 3
+
 /**
- * Where the file would have to end to have all that its tables point to: a file that is shorter was cut off,
- * and QEMU would read zeros there without a word.
+ * Finds where the file would have to end to have all that its tables point to: a file that is shorter was cut off,
+ * and QEMU would read zeros there without an error. A file can have no more tables than it has room for: they are aligned
+ * to clusters, and each is read once.
  */
-export async function findQcow2End(
+export async function checkQcow2Tables(
   file: FileHandle,
   header: Qcow2Header,
-  fileBytes: number,
-): Promise<number> {
+  { size: fileBytes, blocks }: Pick<Stats, 'size' | 'blocks'>,
+  signal?: AbortSignal,
+): Promise<Qcow2Check> {
   const l1Bytes = header.l1Entries * 8
   let end = header.l1Offset + l1Bytes
-  if (end > fileBytes) return end
   const clusterBytes = 2 ** header.clusterBits
+  if (header.l1Offset % clusterBytes !== 0)
+    return { problem: 'a first table that is not aligned to clusters' }
+  if (end > fileBytes) return { end }
   const table = await readExactly(file, header.l1Offset, l1Bytes)
-  for (const l2Offset of listL2Offsets(table)) {
-    end = Math.max(end, l2Offset + clusterBytes)
-    if (end > fileBytes) return end
+  const l2Offsets = [...listL2Offsets(table)]
+  if (l2Offsets.some((offset) => offset % clusterBytes !== 0))
+    return { problem: 'a second table that is not aligned to clusters' }
+  const lastL2 = l2Offsets.at(-1)
+  if (lastL2 !== undefined) end = Math.max(end, lastL2 + clusterBytes)
+  if (end > fileBytes) return { end }
+  if (l2Offsets.length * clusterBytes > blocks * 512 + MOST_HOLE_BYTES)
+    return { problem: 'tables that have no content' }
+  for (const l2Offset of l2Offsets) {
+    signal?.throwIfAborted()
     if (!header.hasExternalData) {
       const l2 = await readExactly(file, l2Offset, clusterBytes)
       end = Math.max(end, findClustersEnd(l2, header))
     }
   }
-  return end
+  return { end }
 }
 
 /** Each second table once, in the order of the file: a crafted first table can point to one of them a million times. */
@@ -117,6 +137,11 @@ function findClustersEnd(l2: Buffer, header: Qcow2Header): number {
   const compressedMask = (1n << BigInt(62 - (header.clusterBits - 8))) - 1n
   let last = 0n
   for (let at = 0; at + step <= l2.length; at += step) {
+    const isPage = at % PAGE.length === 0 && at + PAGE.length <= l2.length
+    if (isPage && l2.compare(PAGE, 0, PAGE.length, at, at + PAGE.length) === 0) {
+      at += PAGE.length - step
+      continue
+    }
     const entry = l2.readBigUInt64BE(at)
     if (entry === 0n) continue
     const offset = (entry & COMPRESSED) !== 0n ? entry & compressedMask : entry & OFFSET_MASK

@@ -1,9 +1,9 @@
 import { chmod, link, mkdir, symlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import { followLinks } from './follow-links.js'
 import { SparseFile } from './sparse-file.js'
-import { cleanPath, type TarEntry } from './tar-archive.js'
+import { cleanPath, MOST_PATHS_CHARACTERS, type TarEntry } from './tar-archive.js'
 
 /** Whose a file is, and who may do what with it: `mode` has the type bits too. */
 export interface Attributes {
@@ -21,6 +21,11 @@ export interface RootNode extends Attributes {
   readonly read: (() => AsyncIterable<Buffer>) | undefined
 }
 
+/** How deep a path may be. */
+const MOST_STEPS = 256
+/** Linux's own limit on one name (NAME_MAX). */
+const MOST_NAME_BYTES = 255
+
 const TYPE_BITS = { file: 0o100000, folder: 0o040000, symlink: 0o120000 } as const
 
 /**
@@ -32,6 +37,8 @@ export class RootTree {
   /** What is directly in each folder, by paths: to take a folder away, not all of the tree is looked at. */
   readonly #children = new Map<string, Set<string>>()
   readonly #name: string
+  /** Of all paths together, those of folders that no member names included. */
+  #characters = 0
 
   /** @param name as messages call what it is made of */
   constructor(name: string) {
@@ -57,6 +64,8 @@ export class RootTree {
       this.#set(path, node)
       return
     }
+    if (type === 'symlink' && !/^[^\0]+$/.test(entry.target))
+      throw unusable(this.#name, entry.path, 'a link without a target')
     const mode = TYPE_BITS[type] | (type === 'symlink' ? 0o777 : entry.mode)
     const target = type === 'symlink' ? entry.target : ''
     this.#set(path, { type, mode, uid, gid, target, read: type === 'file' ? read : undefined })
@@ -78,8 +87,22 @@ export class RootTree {
     return found !== undefined && this.#nodes.has(found) ? found : undefined
   }
 
-  /** Writes the tree into an empty folder. Links come last: nothing is written through one. */
+  /**
+   * Writes the tree into an empty folder. Links come last: nothing is written through one.
+   *
+   * @throws {UsageError} IMAGE_INVALID when a path is longer than this host supports.
+   */
   async write(dir: string, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#write(dir, signal)
+    } catch (error) {
+      const { code, path = '', dest = path } = error as NodeJS.ErrnoException & { readonly dest?: string }
+      if (code !== 'ENAMETOOLONG') throw error
+      throw unusable(this.#name, shorten(dest), 'too long for this host')
+    }
+  }
+
+  async #write(dir: string, signal?: AbortSignal): Promise<void> {
     const written = new Map<RootNode, string>()
     for (const [path, node] of this.#nodes) {
       signal?.throwIfAborted()
@@ -97,29 +120,48 @@ export class RootTree {
       if (earlier === undefined)
         await chmod(to, (node.mode & 0o777) | (node.type === 'folder' ? 0o700 : 0o400))
     }
-    for (const [path, { type, target }] of this.#nodes)
+    for (const [path, { type, target }] of this.#nodes) {
+      signal?.throwIfAborted()
       if (type === 'symlink') await symlink(target, join(dir, path))
+    }
   }
 
   /** Where a member is put: its folder may be reached by links, itself is not followed. Folders that are missing are made. */
   #place(path: string): string {
     if (path === '') return ''
-    const parent = dirname(path) === '.' ? '' : dirname(path)
+    this.#requirePossible(path)
+    const parent = parentOf(path)
+    // No path of a node has a link on its way.
+    if (this.#nodes.get(parent)?.type === 'folder') return path
     const found = this.#follow(parent)
     if (found === undefined) throw unusable(this.#name, path, 'a folder that links lead nowhere')
-    this.#makeFolders(found)
     const name = path.slice(path.lastIndexOf('/') + 1)
-    return found === '' ? name : `${found}/${name}`
+    const placed = found === '' ? name : `${found}/${name}`
+    this.#requirePossible(placed)
+    this.#makeFolders(found)
+    return placed
+  }
+
+  /** A path that is too deep, or has a name that is too long, could not be written, and takes long to be walked. */
+  #requirePossible(path: string): void {
+    const steps = path.split('/')
+    if (steps.length > MOST_STEPS)
+      throw unusable(this.#name, shorten(path), `a path of more than ${MOST_STEPS} steps`)
+    if (steps.some((step) => Buffer.byteLength(step) > MOST_NAME_BYTES))
+      throw unusable(this.#name, shorten(path), `a name of more than ${MOST_NAME_BYTES} bytes`)
   }
 
   #makeFolders(path: string): void {
-    const steps = path.split('/').filter((step) => step !== '')
-    for (let count = 1; count <= steps.length; count++) {
-      const folderPath = steps.slice(0, count).join('/')
-      if (this.#nodes.get(folderPath)?.type === 'folder') continue
-      this.#remove(folderPath, true)
-      this.#put(folderPath, { ...folder(0o755), uid: 0, gid: 0 })
-    }
+    if (this.#nodes.get(path)?.type === 'folder') return
+    for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1))
+      this.#makeFolder(path.slice(0, end))
+    this.#makeFolder(path)
+  }
+
+  #makeFolder(path: string): void {
+    if (this.#nodes.get(path)?.type === 'folder') return
+    this.#remove(path, true)
+    this.#put(path, { ...folder(0o755), uid: 0, gid: 0 })
   }
 
   #follow(path: string): string | undefined {
@@ -136,6 +178,9 @@ export class RootTree {
   }
 
   #put(path: string, node: RootNode): void {
+    if (!this.#nodes.has(path)) this.#characters += path.length
+    if (this.#characters > MOST_PATHS_CHARACTERS)
+      throw unusable(this.#name, shorten(path), 'paths that are too long together')
     this.#nodes.set(path, node)
     if (path === '') return
     const parent = parentOf(path)
@@ -149,12 +194,21 @@ export class RootTree {
     for (let below = doomed.pop(); below !== undefined; below = doomed.pop()) {
       for (const child of this.#children.get(below) ?? []) doomed.push(child)
       this.#children.delete(below)
-      this.#nodes.delete(below)
+      this.#delete(below)
     }
     if (!withItself || path === '') return
-    this.#nodes.delete(path)
+    this.#delete(path)
     this.#children.get(parentOf(path))?.delete(path)
   }
+
+  #delete(path: string): void {
+    if (this.#nodes.delete(path)) this.#characters -= path.length
+  }
+}
+
+/** A path of thousands of characters makes no message clearer. */
+function shorten(path: string): string {
+  return path.length > 100 ? `${path.slice(0, 100)}…` : path
 }
 
 function parentOf(path: string): string {

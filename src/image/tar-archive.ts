@@ -27,6 +27,8 @@ const MOST_MEMBERS = 4_000_000
 const MOST_ID = 2 ** 32 - 2
 /** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
 const MOST_PATH_CHARACTERS = 4096
+/** Of all paths and links of an archive together: a system of half a million files has about 50 Mi. */
+export const MOST_PATHS_CHARACTERS = 256 * 1024 ** 2
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
   '0': 'file',
@@ -45,13 +47,19 @@ const TYPES: Readonly<Record<string, TarType>> = {
  * @param name as messages call the archive.
  * @throws {UsageError} IMAGE_INVALID when it is damaged or cut off, or has members with `..` or of unknown kinds.
  */
-export async function* readTar(archive: FileHandle, name: string): AsyncGenerator<TarEntry> {
+export async function* readTar(
+  archive: FileHandle,
+  name: string,
+  signal?: AbortSignal,
+): AsyncGenerator<TarEntry> {
   const { size } = await archive.stat()
   let pax: ReadonlyMap<string, string> = new Map()
   let longPath: string | undefined
   let longTarget: string | undefined
   let members = 0
+  let characters = 0
   for (let at = 0; at + BLOCK_BYTES <= size; ) {
+    signal?.throwIfAborted()
     const header = await readAt(archive, at, BLOCK_BYTES)
     if (header.every((byte) => byte === 0)) return
     if (!hasRightSum(header)) throw damaged(name, `no header of a member at byte ${at}`)
@@ -77,6 +85,8 @@ export async function* readTar(archive: FileHandle, name: string): AsyncGenerato
     const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
     if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
       throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
+    characters += written.length + target.length
+    if (characters > MOST_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
     if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
     yield {
       path: cleanPath(written, name),

@@ -6,8 +6,11 @@ const SECTOR_BYTES = 512
 const SPARSE_MARK = 'KDMV'
 /** More than QEMU reads of a descriptor. */
 const MOST_DESCRIPTOR_BYTES = 2 * 1024 ** 2
-/** As QEMU reads extents (block/vmdk.c, `vmdk_parse_extents`): of a longer name it takes that much. */
-const EXTENT = /^[ \t]*RW[ \t][^"\r\n]*"([^"\r\n]{1,511})/gm
+/**
+ * As QEMU reads extents by sscanf (block/vmdk.c, `vmdk_parse_extents`): any white space, line ends included, may stand between the
+ * fields, and of a longer name it takes that much. It opens only the files of extents with `RW`.
+ */
+const EXTENT = /(?:RW|RDONLY|NOACCESS)\s+[-+]?\d+\s*[^\s\d"][^\s"]*\s*"([^"\r\n]{1,511})/g
 
 /** The files that a VMDK image says it has its content in, before anything opens them. */
 export async function readVmdkExtents(file: FileHandle, head: Buffer, fileBytes: number): Promise<string[]> {

@@ -5,7 +5,6 @@ import { CleanupStack } from '../common/cleanup-stack.js'
 import { createDeferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { UsageError, VMError, vmError } from '../errors.js'
-import { readTscKhz } from '../host/tsc-frequency.js'
 import { toDiskError } from '../image/run-tool.js'
 import { buildQemuCommand } from '../qemu/argv/build-command.js'
 import type { QemuCommand } from '../qemu/command.js'
@@ -15,6 +14,7 @@ import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { Translation } from '../spec/translation.js'
 import { addEvidence } from './diagnostics.js'
 import { describeGuestKind } from './guest-kind.js'
+import { findTscKhz } from './host-processor.js'
 import type { FrozenMachine, Machine, MachineHost, StartedFrom } from './machine.js'
 import { followNetboot } from './netboot.js'
 import { reservePorts } from './port-reservation.js'
@@ -184,14 +184,6 @@ async function startOnce(
   } finally {
     await state?.close()
   }
-}
-
-/** Returns the frequency that a kernel of the image is told. One of the author's is told nothing. */
-async function findTscKhz({ spec, host }: Machine): Promise<number | undefined> {
-  const { kernel, efiKernel, takesTscFrequency } = spec.image?.directBoot ?? {}
-  const used = spec.directBoot?.kernel
-  const isOfImage = used !== undefined && (used === kernel || used === efiKernel)
-  return isOfImage && takesTscFrequency && host.accelerator === 'tcg' ? readTscKhz() : undefined
 }
 
 function buildCommand(

@@ -37,7 +37,8 @@ export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSi
 /** Whether nothing but the system disk can be booted from. Kernels, networks, other disks and options of QEMU's may be. */
 function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
   const { arch, machine, firmware, image, systemDisk, network, furtherNetworks, devices } = spec
-  const isKnownFirmware = firmware.type === 'uefi' ? firmware.vars === undefined : isPc(arch)
+  const isKnownFirmware =
+    firmware.type === 'uefi' ? firmware.vars === undefined : firmware.file === undefined && isPc(arch)
   const isPlainDisk = ['virtio', 'scsi', 'ide', 'sata', 'usb', 'nvme'].includes(systemDisk.interface)
   const cards = [network, ...furtherNetworks]
   const hasOther =

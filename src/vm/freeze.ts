@@ -6,6 +6,7 @@ import {
   type ClockRate,
   type ClockReading,
   compareClocks,
+  correctFrequency,
   isClockRight,
   measureClockRate,
   readGuestClock,
@@ -58,12 +59,11 @@ export async function freezeGuest(
   const guestKhz = await parkGuest(machine, signal)
   const rate = await measureClockRate(machine.agent, since, wait)
   const isMeasurable = isPc(machine.spec.arch) && machine.host.accelerator === 'tcg'
-  if (isClockRight(rate) === false) {
-    const { middle } = await measureExactly(machine.agent, since, wait)
-    if (isMeasurable && guestKhz !== undefined) await rememberTscKhz(guestKhz * middle)
-    throw wrongClock(machine.spec.name, middle)
-  }
-  if (isMeasurable && guestKhz !== undefined) await rememberTscKhz(guestKhz)
+  const isWrong = isClockRight(rate) === false
+  const measured = isWrong ? await measureExactly(machine.agent, since, wait) : rate
+  const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined
+  if (khz !== undefined) await rememberTscKhz(khz)
+  if (isWrong) throw wrongClock(machine.spec.name, measured.middle)
   await saveState(machine, session, options.statePath, signal)
   await session.stop('orderly')
 }

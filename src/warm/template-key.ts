@@ -1,5 +1,5 @@
-import { cpus } from 'node:os'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import { type HostProcessor, readHostProcessor } from '../vm/host-processor.js'
 import type { MachineHost } from '../vm/machine.js'
 
 /** Count up when what a template is made of, or how a guest goes on from it, changes. */
@@ -12,6 +12,7 @@ const REVISION = 5
 export function describeTemplate(
   spec: MachineSpec<never>,
   host: MachineHost,
+  processor: HostProcessor = readHostProcessor(),
 ): Readonly<Record<string, unknown>> {
   const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth } = spec
   const { directBoot, systemDisk, network, display, devices } = spec
@@ -23,7 +24,8 @@ export function describeTemplate(
     // Its files are that user's.
     user: host.user && [host.user.uid, host.user.gid],
     // Its time-stamp counter is the host's, under TCG too: a clone on another processor would have a wrong clock.
-    hostCpu: readHostCpu(),
+    hostCpu: processor.model,
+    hostTsc: host.accelerator === 'tcg' ? roundFrequency(processor.tscKhz) : undefined,
     machine,
     cpu,
     cpuCount,
@@ -38,10 +40,7 @@ export function describeTemplate(
   }
 }
 
-let hostCpu: string | undefined
-
-/** Read once in a process: on a host of many processors it takes milliseconds. */
-function readHostCpu(): string {
-  hostCpu ??= cpus()[0]?.model ?? ''
-  return hostCpu
+/** Steps of one percent: a clone's clock may be wrong by two. */
+function roundFrequency(khz: number | undefined): number | undefined {
+  return khz === undefined ? undefined : Math.round(Math.log(khz) / Math.log(1.01))
 }

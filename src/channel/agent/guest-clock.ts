@@ -53,6 +53,16 @@ export function isClockRight({ least, most }: ClockRate): boolean | undefined {
 }
 
 /**
+ * Returns the frequency of the counter that a clock is made of, from the frequency that the guest's kernel assumes: that one where
+ * the clock is right, the corrected one where it is wrong. Undefined where the readings are too long to tell.
+ */
+export function correctFrequency(khz: number, rate: ClockRate): number | undefined {
+  const isRight = isClockRight(rate)
+  if (isRight === undefined) return undefined
+  return isRight ? khz : khz * rate.middle
+}
+
+/**
  * Measures how fast the guest's clock has run since an earlier reading. Reads it again until it is certain whether the clock is
  * right, or for ten seconds.
  */

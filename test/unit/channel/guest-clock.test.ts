@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest'
-import { type ClockReading, compareClocks, isClockRight } from '../../../src/channel/agent/guest-clock.js'
+import {
+  type ClockReading,
+  compareClocks,
+  correctFrequency,
+  isClockRight,
+} from '../../../src/channel/agent/guest-clock.js'
 
 /** A reading at a host's time that took some milliseconds. */
 const reading = (hostMs: number, guestMs: number, tookMs: number): ClockReading => ({
@@ -27,3 +32,9 @@ test.each<[string, number, number, number, boolean | undefined]>([
     expect(isClockRight(rate)).toBe(expected)
   },
 )
+
+test('a frequency is confirmed by a clock that is right, corrected by one that is wrong, and unknown by neither', () => {
+  expect(correctFrequency(2_000_000, { least: 0.999, middle: 1, most: 1.001 })).toBe(2_000_000)
+  expect(correctFrequency(2_000_000, { least: 1.4, middle: 1.5, most: 1.6 })).toBe(3_000_000)
+  expect(correctFrequency(2_000_000, { least: 0.9, middle: 1, most: 1.1 })).toBeUndefined()
+})

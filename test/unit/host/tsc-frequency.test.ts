@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseTscKhz, readTscKhz, rememberTscKhz } from '../../../src/host/tsc-frequency.js'
 import { ownEnv } from '../../support/own-env.js'
@@ -21,11 +23,34 @@ test('the absence of /proc/cpuinfo is no frequency', () => {
   expect(parseTscKhz('')).toBeUndefined()
 })
 
-test('a measured frequency is remembered; an impossible one is not', async () => {
+function sources(files: { cpuinfo?: string; bootId?: string }) {
+  const dir = ownTmpdir()
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(dir, name), content)
+  return { cpuinfo: join(dir, 'cpuinfo'), bootId: join(dir, 'bootId') }
+}
+
+test('a measured frequency is remembered until the host is booted again; an impossible one is not', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
-  await rememberTscKhz(2_298_123.4)
-  expect(await readTscKhz()).toBe(2_298_123)
-  await rememberTscKhz(Number.NaN)
-  await rememberTscKhz(-5)
-  expect(await readTscKhz()).toBe(2_298_123)
+  const host = sources({ bootId: 'first' })
+  await rememberTscKhz(2_298_123.4, host)
+  expect(await readTscKhz(host)).toBe(2_298_123)
+  await rememberTscKhz(Number.NaN, host)
+  await rememberTscKhz(-5, host)
+  expect(await readTscKhz(host)).toBe(2_298_123)
+  expect(await readTscKhz(sources({ bootId: 'second' }))).toBeUndefined()
+})
+
+test('a frequency that the hypervisor reports is used in place of a measured one', async () => {
+  ownEnv({ WITHVM_CACHE: ownTmpdir() })
+  const host = sources({ bootId: 'first', cpuinfo: cpuinfo('constant_tsc hypervisor tsc_known_freq') })
+  await rememberTscKhz(3_000_000, host)
+  expect(await readTscKhz(host)).toBe(2_096_004)
+})
+
+test('nothing is remembered where the boot of the host cannot be told', async () => {
+  ownEnv({ WITHVM_CACHE: ownTmpdir() })
+  for (const host of [sources({}), sources({ bootId: '' })]) {
+    await rememberTscKhz(2_298_123, host)
+    expect(await readTscKhz(host)).toBeUndefined()
+  }
 })

@@ -76,6 +76,26 @@ describe('downloadFile', () => {
     expect(existsSync(wanted.path)).toBe(false)
   })
 
+  test.each([
+    ['an answer with a part that was not asked for', 0, 'HTTP 206 in answer to a request for the whole file'],
+    ['more bytes than the server reports', 10, 'more than the 100 bytes that the server reports'],
+  ])('%s is not written', async (_, before, got) => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => {
+      response.writeHead(206, { 'content-range': `bytes ${before}-99/100` })
+      const send = (): void => {
+        while (!response.destroyed) if (!response.write(CONTENT)) return void response.once('drain', send)
+      }
+      send()
+    }
+    const wanted = order(server.url)
+    if (before > 0) writeFileSync(wanted.path, CONTENT.subarray(0, before))
+    const error = await failureOf(downloadFile(wanted))
+    expect(error.code).toBe('IMAGE_FETCH_FAILED')
+    expect(error.message).toContain(`Got:      ${got}`)
+    expect(readFileSync(wanted.path)).toHaveLength(0)
+  })
+
   test('goes on where a connection was cut off, as often as that brings it further', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response) =>

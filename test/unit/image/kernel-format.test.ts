@@ -31,6 +31,7 @@ test.each<[string, GuestArch, Buffer]>([
   ['an Image that is packed by gzip', 'aarch64', GZIP],
   ['an EFI zboot kernel', 'aarch64', file({ 0: 'MZ\0\0zimg', 8: 'gzip' })],
   ['a kernel of 32 bits', 'aarch64', elf(40)],
+  ['a zImage of 32 bits', 'aarch64', file({ 36: '\x18\x28\x6f\x01' })],
   ['a zImage', 'arm', file({ 36: '\x18\x28\x6f\x01' })],
   ['a uImage', 'arm', file({ 0: '\x27\x05\x19\x56' })],
   ['an Image', 'riscv64', file({ 0: 'MZ', 48: 'RISCV', 56: 'RSC\x05' })],

@@ -1,14 +1,20 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { resolveImage } from '../../../images/resolve.js'
+import { readFolder } from '../../../images/root-image.js'
+import { inTurns } from '../../../src/common/in-turns.js'
 import { openDisk } from '../../../src/image/backing-chain.js'
 import { addBootOption } from '../../../src/image/efi-variables.js'
 import { makeExt4Disk } from '../../../src/image/ext4.js'
-import { findOciManifest } from '../../../src/image/oci-layout.js'
+import { findOciManifest, readOciImage } from '../../../src/image/oci-layout.js'
+import { checkQcow2Tables, parseQcow2Header } from '../../../src/image/qcow2.js'
 import { RootTree } from '../../../src/image/root-tree.js'
+import { readTar, type TarEntry } from '../../../src/image/tar-archive.js'
+import { readVmdkExtents } from '../../../src/image/vmdk.js'
 import { makeDisk, qemuImg } from '../../support/disk-images.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
@@ -65,6 +71,18 @@ test('no part of an image that is in another folder, or that is no file, is open
   expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
 })
 
+test.each(['\n', '\r\n', '\v', '\f', '\t '])(
+  'an extent of a vmdk image is found with %j between its fields',
+  async (space) => {
+    const text = descriptor('/etc/passwd').replaceAll(' 2048 ', `${space}2048${space}`)
+    const path = join(ownTmpdir(), 'disk.vmdk')
+    writeFileSync(path, text)
+    const file = await open(path)
+    expect(await readVmdkExtents(file, Buffer.from(text), text.length)).toEqual(['/etc/passwd'])
+    await file.close()
+  },
+)
+
 test('a vmdk image may have its content in files beside it', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir, 'vmdk', ['-o', 'subformat=monolithicFlat'])
@@ -103,6 +121,43 @@ test.each([
   expect(error.message).not.toContain('root:x')
 })
 
+test('a hidden file below the folder of an image is read only if that is allowed', async () => {
+  const dir = ownTmpdir()
+  mkdirSync(join(dir, '.ssh'))
+  writeFileSync(join(dir, '.ssh', 'key'), 'k'.repeat(1024))
+  const path = join(dir, 'disk.qcow2')
+  qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '.ssh/key', path, '1M')
+  const error = await failureOf(openDisk({ path }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('reads something that is hidden')
+  expect((await openDisk({ path, backingFolders: [dir] })).chain).toHaveLength(2)
+})
+
+test('a folder with a name that is not UTF-8 is refused as a root file system', async () => {
+  const dir = ownTmpdir()
+  const bad = (name: string) => Buffer.concat([Buffer.from(join(dir, name, 'bad')), Buffer.from([0xff])])
+  for (const name of ['file', 'folder']) mkdirSync(join(dir, name))
+  writeFileSync(bad('file'), '')
+  mkdirSync(bad('folder'))
+  for (const name of ['file', 'folder']) {
+    const error = await failureOf(readFolder(join(dir, name)))
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('names in UTF-8')
+  }
+})
+
+test.each(['null', '{}', '{"digest":5}'])('an OCI manifest whose config is %s is refused', async (config) => {
+  const dir = ownTmpdir()
+  const blobs = join(dir, 'blobs', 'sha256')
+  mkdirSync(blobs, { recursive: true })
+  const manifest = `{"layers":[],"config":${config}}`
+  const hex = createHash('sha256').update(manifest).digest('hex')
+  writeFileSync(join(blobs, hex), manifest)
+  const error = await failureOf(readOciImage({ dir, manifest: `sha256:${hex}`, workDir: dir }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('Expected: a `config` with its digest')
+})
+
 test('a blob of an OCI layout that is a FIFO is not waited for', async () => {
   const dir = ownTmpdir()
   const blobs = join(dir, 'blobs', 'sha256')
@@ -127,7 +182,8 @@ test('the name of a file cannot be a command of debugfs', async () => {
 test('a qcow2 image whose first table is too large, or points to one table a million times, is read soon', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir)
-  const content = readFileSync(path)
+  const small = readFileSync(path)
+  const content = Buffer.concat([small], Math.ceil(small.length / 65_536) * 65_536)
   const many = Buffer.alloc(32 << 20)
   for (let at = 0; at < many.length; at += 8)
     content.copy(many, at, Number(content.readBigUInt64BE(40)), Number(content.readBigUInt64BE(40)) + 8)
@@ -138,6 +194,132 @@ test('a qcow2 image whose first table is too large, or points to one table a mil
   content.writeUInt32BE(many.length / 8 + 1, 36)
   writeFileSync(path, content)
   expect((await failureOf(openDisk({ path }))).code).toBe('IMAGE_INVALID')
+})
+
+/** A qcow2 file of 64 TiB with clusters of 2 MiB whose first table points to second tables that are not there: a hole. */
+function makeHollowQcow2(tables: number, distanceBytes: number): string {
+  const path = join(ownTmpdir(), 'hollow.qcow2')
+  const clusterBytes = 2 << 20
+  const header = Buffer.alloc(104)
+  header.writeUInt32BE(0x514649fb, 0)
+  header.writeUInt32BE(3, 4)
+  header.writeUInt32BE(21, 20)
+  header.writeBigUInt64BE(64n << 40n, 24)
+  header.writeUInt32BE(tables, 36)
+  header.writeBigUInt64BE(BigInt(clusterBytes), 40)
+  header.writeUInt32BE(104, 100)
+  const table = Buffer.alloc(tables * 8)
+  for (let index = 0; index < tables; index++)
+    table.writeBigUInt64BE(BigInt(2 * clusterBytes + index * distanceBytes), index * 8)
+  writeFileSync(path, header)
+  truncateSync(path, clusterBytes)
+  appendFileSync(path, table)
+  truncateSync(path, 3 * clusterBytes + tables * distanceBytes)
+  return path
+}
+
+/** Checks the tables of a file as they are checked before qemu-img opens it. */
+async function checkTables(path: string, signal?: AbortSignal) {
+  const file = await open(path)
+  try {
+    const head = Buffer.alloc(104)
+    await file.read(head, 0, 104, 0)
+    const header = parseQcow2Header(head)
+    if (header === undefined) throw new TypeError('no header')
+    return await checkQcow2Tables(file, header, await file.stat(), signal)
+  } finally {
+    await file.close()
+  }
+}
+
+test('a qcow2 image whose tables overlap, or are a hole of terabytes, is refused before they are read', async () => {
+  const overlapping = makeHollowQcow2(50_000, 512)
+  const error = await failureOf(openDisk({ path: overlapping }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('a qcow2 file with a second table that is not aligned to clusters')
+  expect(await checkTables(makeHollowQcow2(50_000, 2 << 20))).toEqual({
+    problem: 'tables that have no content',
+  })
+  const content = readFileSync(makeDisk(ownTmpdir()))
+  content.writeBigUInt64BE(content.readBigUInt64BE(40) + 8n, 40)
+  const path = join(ownTmpdir(), 'odd.qcow2')
+  writeFileSync(path, content)
+  expect((await failureOf(openDisk({ path }))).message).toContain('a first table that is not aligned')
+})
+
+test('the check of the tables of a qcow2 image ends when it is aborted', async () => {
+  const path = makeHollowQcow2(100, 2 << 20)
+  expect(await checkTables(path)).toEqual({ end: (102 * 2) << 20 })
+  await expect(checkTables(path, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+})
+
+const noContent = async function* () {}
+
+function member(path: string, type: TarEntry['type'] = 'file', target = ''): TarEntry {
+  return { path, type, mode: 0o755, uid: 0, gid: 0, bytes: 0, offset: 0, target }
+}
+
+test.each<[string, TarEntry[], string]>([
+  ['2,048 folders deep', [member(`${'a/'.repeat(2047)}f`)], 'a path of more than 256 steps'],
+  [
+    '300 folders deep by a link',
+    [member('link', 'symlink', 'a/'.repeat(200)), member(`link/${'b/'.repeat(100)}f`)],
+    'a path of more than 256 steps',
+  ],
+  [
+    '10,000 steps long by its links',
+    [
+      ...Array.from({ length: 10 }, (_, at) => member(`l${at}`, 'symlink', `${'./'.repeat(1000)}l${at + 1}`)),
+      member('l0/f'),
+    ],
+    'a folder that links lead nowhere',
+  ],
+  ['with a name of 256 bytes', [member('é'.repeat(128))], 'a name of more than 255 bytes'],
+  ['with a link without a target', [member('link', 'symlink')], 'a link without a target'],
+])('a root file system with a member %s is refused', (_, members, got) => {
+  const tree = new RootTree('hostile')
+  const addAll = () => {
+    for (const entry of members) tree.add(entry, noContent)
+  }
+  expect(addAll).toThrow(got)
+})
+
+test('a root file system whose paths have more than 256 Mi characters is refused', () => {
+  const tree = new RootTree('hostile')
+  const long = `/${'n'.repeat(250)}`.repeat(16)
+  const addAll = () => {
+    for (let count = 0; count < 10_000; count++) tree.add(member(`${count}${long}`), noContent)
+  }
+  expect(addAll).toThrow('paths that are too long together')
+  tree.empty('')
+  tree.add(member(`0${long}`), noContent)
+})
+
+test('a path that this host cannot write is IMAGE_INVALID', async () => {
+  const tree = new RootTree('hostile')
+  tree.add(member(Array(16).fill('n'.repeat(250)).join('/')), noContent)
+  const dir = join(ownTmpdir(), 'd'.repeat(200))
+  mkdirSync(dir)
+  const error = await failureOf(tree.write(dir))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('too long for this host')
+})
+
+test('an import of an archive with many members ends when it is aborted, also while they are put together', async () => {
+  const turns: string[] = []
+  const controller = new AbortController()
+  setTimeout(() => controller.abort(new Error('enough')))
+  const work = async () => {
+    for await (const item of inTurns(Array.from({ length: 10_000_000 }).keys(), controller.signal))
+      turns[0] = String(item)
+  }
+  await expect(work()).rejects.toThrow('enough')
+  const path = join(ownTmpdir(), 'root.tar')
+  writeFileSync(path, makePaxArchive({ path: 'bin/sh' }))
+  const signal = AbortSignal.abort(new Error('enough'))
+  const archive = await open(path)
+  await expect(readTar(archive, path, signal).next()).rejects.toThrow('enough')
+  await archive.close()
 })
 
 test('an archive with paths or links that no system has is refused', async () => {
@@ -153,11 +335,7 @@ test('an archive with paths or links that no system has is refused', async () =>
 
 test('folders that are replaced by files again and again take no time that grows with the tree', () => {
   const tree = new RootTree('hostile')
-  const add = (path: string, type: 'file' | 'folder') =>
-    tree.add(
-      { path, type, mode: 0o755, uid: 0, gid: 0, bytes: 0, offset: 0, target: '' },
-      async function* () {},
-    )
+  const add = (path: string, type: 'file' | 'folder') => tree.add(member(path, type), noContent)
   for (let count = 0; count < 50_000; count++) add(`folder/file-${count}`, 'file')
   for (let count = 0; count < 20_000; count++) {
     add('flips/below', 'file')

@@ -93,6 +93,7 @@ test.each<[string, VMOptions]>([
   ['another boot order', { boot: 'n' }],
   ['a boot menu', { bootMenu: true }],
   ['UEFI with a table of partitions', { firmware: 'uefi' }],
+  ['firmware of your own', { firmware: { type: 'bios', file: 'other.bin' } }],
   ['options of QEMU', { qemuArgs: ['-bios', 'other.bin'] }],
   ['devices that can be plugged in', { hotplug: true }],
   ["`ready: 'none'`", { ready: 'none' }],

@@ -71,3 +71,14 @@ test('another content of the image, another QEMU and another accelerator are oth
   expect(new Set(keys).size).toBe(4)
   expect(key({}, image, { ...host, timeFactor: 20 })).toBe(key({}))
 })
+
+test('under TCG, a host whose counter has another frequency makes another template', () => {
+  const on = (tscKhz: number | undefined, accelerator: 'tcg' | 'kvm' = 'tcg') =>
+    JSON.stringify(
+      describeTemplate(resolveSpec({}, image), { ...host, accelerator }, { model: 'EPYC', tscKhz }),
+    )
+  expect(on(2_500_000)).not.toBe(on(2_100_000))
+  expect(on(2_100_300)).toBe(on(2_100_000))
+  expect(on(undefined)).toBe(on(undefined))
+  expect(on(2_500_000, 'kvm')).toBe(on(2_100_000, 'kvm'))
+})
