@@ -18,6 +18,7 @@ const guestAt = (last: number) => `10.0.2.${last}:80`
 
 /** Valid options which together have every option that takes a text, but for those that are {@link LEFT_OUT}. */
 const SAMPLES: readonly VMOptions[] = [
+  { firmware: { type: 'bios', file: '/f' } },
   {
     name: 'a',
     qemu: '/q',
