@@ -54,6 +54,8 @@ export async function bootstrap(plan: BootstrapPlan, dir: string, signal?: Abort
     args: buildArguments(plan, { mode, target, sources, files, settings }),
     purpose: `installing ${plan.suite.codename} with ${plan.packages.length} packages`,
     timeoutMs: BOOTSTRAP_MS,
+    // It mounts /proc, /sys and parts of /dev: one that was killed would leave them, and what removes its folder would enter them.
+    hasOwnMounts: mode === 'root',
     env: {
       DEBIAN_FRONTEND: 'noninteractive',
       // There is a RAM disk of ours: the kernel's package is to make none (initramfs-tools' own switch).

@@ -30,6 +30,8 @@ export interface ToolRun {
   readonly user?: HostUser | undefined
   /** If false, a tool that parses images can write to no file. @default true */
   readonly writes?: boolean | undefined
+  /** If true, what the tool mounts is seen by it alone, and gone when it ends in whatever way. For root. @default false */
+  readonly hasOwnMounts?: boolean | undefined
   /** If false, the tool is not killed together with this process: for one that ends by itself within milliseconds. @default true */
   readonly endsWithUs?: boolean | undefined
   readonly timeoutMs: number
@@ -115,8 +117,23 @@ async function buildProgram(run: ToolRun): Promise<Program> {
   if (path === undefined) throw toolMissing(run)
   const program = { file: path, args }
   const limited = tool.parsesImages ? await limitTool(program, { timeoutMs, writes }) : program
-  const owned = user === undefined ? limited : asUser(user, limited)
+  const apart = run.hasOwnMounts ? await withOwnMounts(limited) : limited
+  const owned = user === undefined ? apart : asUser(user, apart)
   return isGuarded(run) ? guardGroup(owned) : owned
+}
+
+let canHaveOwnMounts: Promise<boolean> | undefined
+
+/** In a mount namespace of its own (unshare(1)); a container may forbid that, and with it all mounts. */
+async function withOwnMounts(program: Program): Promise<Program> {
+  const unshare = await findProgram('unshare', { PATH: toolPath() })
+  if (unshare === undefined) return program
+  canHaveOwnMounts ??= import('execa').then(async ({ execa }) => {
+    const { failed } = await execa(unshare, ['--mount', 'true'], { reject: false })
+    return !failed
+  })
+  if (!(await canHaveOwnMounts)) return program
+  return { file: unshare, args: ['--mount', '--', program.file, ...program.args] }
 }
 
 function isGuarded({ endsWithUs = true }: Pick<ToolRun, 'endsWithUs'>): boolean {

@@ -117,3 +117,13 @@ test('a tool that is aborted, or ends by itself, leaves nothing that it has star
   await outputOf(SHELL, `sh -c 'sleep 1000; :' ${mark} >/dev/null 2>&1 & :`)
   await expect.poll(() => processesWith(mark)).toEqual([])
 })
+
+test.runIf(process.geteuid?.() === 0)(
+  'what a tool with mounts of its own mounts is seen by it alone',
+  async () => {
+    const dir = ownTmpdir()
+    const script = `mount -t tmpfs none ${dir} && touch ${dir}/inside && grep -c ${dir} /proc/mounts`
+    expect(await outputOf(SHELL, script, { hasOwnMounts: true })).toBe('1\n')
+    expect(readdirSync(dir)).toEqual([])
+  },
+)
