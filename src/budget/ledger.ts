@@ -46,7 +46,7 @@ export async function enterGuest(entry: Entry, onKnock?: () => void): Promise<Pr
 export async function enterName(name: string, onKnock?: () => void): Promise<ProcessLock> {
   const folder = openLedger()
   if (folder === undefined) return { release: async () => {} }
-  void sweepSocketsOnce(folder)
+  sweepSocketsOnce(folder).catch(() => {}) // the next process tries again
   const path = join(folder, `${name}~${currentProcess()}`)
   const knocks = onKnock === undefined ? undefined : await listenForKnocks(folder, name, onKnock)
   try {

@@ -3,8 +3,8 @@ import { dirname } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import { formatBytes } from '../spec/units.js'
 
-/** How much a file of unknown length leaves of a disk for others, bytes. */
-const LEFT_FREE_BYTES = 256 * 1024 ** 2
+/** How much a file of unknown length leaves of a disk for others: this many bytes, and of a disk that has no more this share. */
+const LEFT_FREE = { bytes: 256 * 1024 ** 2, share: 1 / 16 }
 /** How much is written between two looks at the disk, bytes. */
 const LOOK_BYTES = 16 * 1024 ** 2
 
@@ -29,10 +29,12 @@ export class SpaceWatch {
     if (written < this.#lookAtBytes) return
     this.#lookAtBytes = written + LOOK_BYTES
     const dir = dirname(this.#path)
-    const { bavail, bsize } = await statfs(dir)
+    const { bavail, blocks, bsize } = await statfs(dir)
     const freeBytes = bavail * bsize
     const isKnown = total !== undefined && total >= written
-    const neededBytes = isKnown ? total - written : LEFT_FREE_BYTES
+    const diskBytes = blocks * bsize
+    const leftBytes = diskBytes > LEFT_FREE.bytes ? LEFT_FREE.bytes : diskBytes * LEFT_FREE.share
+    const neededBytes = isKnown ? total - written : leftBytes
     if (freeBytes >= neededBytes) return
     const needed = `${formatBytes(neededBytes)} ${isKnown ? 'more' : 'left free'}`
     throw notEnough({ purpose: this.#purpose, dir, needed, free: formatBytes(freeBytes), written })

@@ -22,7 +22,7 @@ export function readOption(option: string): [key: string, value: string][] {
 /** The options of QEMU's command line that have no argument. */
 const WITHOUT_ARGUMENT = ['-nodefaults', '-no-user-config', '-S']
 /** The options whose argument is one value, whatever is in it. */
-const ONE_VALUE = ['-append', '-kernel', '-initrd', '-dtb', '-D', '-d', '-cpu']
+const ONE_VALUE = ['-append', '-kernel', '-initrd', '-dtb', '-bios', '-D', '-d', '-cpu']
 
 /**
  * Returns a command line without its values: the options, and the keys in the argument of each. QEMU takes an argument

@@ -253,7 +253,7 @@ describe('a flood', () => {
     const waits = [/never here (\d+)/, 'never this', /never\s+over lines/].map((pattern) =>
       serial.waitFor(pattern, { timeout: '60s' }).catch((error) => error.message),
     )
-    const found = serial.waitFor('needle')
+    const found = serial.waitFor('needle', { timeout: '55s' })
     const line = `${'x'.repeat(98)}\r\n`
     // Whatever else this process has to do has its turn in between, whether the host is fast or slow.
     let turns = 0
