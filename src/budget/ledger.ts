@@ -9,7 +9,7 @@ import { takeProcessLock } from '../common/locks/process-lock.js'
 import { openRuntimeDir } from '../common/locks/runtime-dir.js'
 import { type Entry, formatEntry, parseEntries } from './entry.js'
 
-/** How often a process looks whether the ledger is free, and the longest time that a process which runs can keep it, milliseconds. */
+/** Interval at which a waiting process polls the ledger, and the longest wait for it, milliseconds. */
 const LOOK_MS = 3
 const PATIENCE_MS = 3000
 /** The longest path that a unix socket can have (unix(7)). */

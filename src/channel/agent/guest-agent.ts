@@ -24,7 +24,7 @@ interface AgentMessage {
 }
 
 interface Pending {
-  /** How long the line of the answer may be. */
+  /** Longest line that the answer can have. */
   readonly maxChars: number
   readonly onMessage: (message: AgentMessage) => void
   readonly reject: (error: unknown) => void

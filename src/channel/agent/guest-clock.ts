@@ -8,14 +8,14 @@ export interface ClockReading {
   readonly afterMs: number
 }
 
-/** How fast the guest's clock runs: 1 is the host's speed. The true value is between `least` and `most`. */
+/** Speed of the guest's clock: 1 is the host's. The true value is between `least` and `most`. */
 export interface ClockRate {
   readonly least: number
   readonly middle: number
   readonly most: number
 }
 
-/** How much faster or slower than the host's clock a guest's may run. */
+/** Largest accepted difference between the speeds of the guest's and the host's clock. */
 const TOLERANCE = 0.02
 /** A pause between two readings, and how long readings are repeated while they do not tell right from wrong, milliseconds. */
 const PAUSE_MS = 100
