@@ -2,8 +2,9 @@ import { mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll } from 'vitest'
 import { launchVM } from 'withvm'
+import { expect, test } from 'withvm/vitest'
 import { decodePng } from '../../../src/vm/display/picture.js'
 import { writeDisplayDisk } from '../../support/display-disk.js'
 
@@ -22,7 +23,8 @@ test.each([
   ['qxl', 0x1b36, 0x0100],
   ['virtio', 0x1af4, 0x1050],
 ] as const)('a guest is seen on its card of the model %s', async (vga, vendor, device) => {
-  await using vm = await launchVM({ hda, vga, memory: '64M', ssh: false, ready: /Choose/, log: () => {} })
+  await using vm = await launchVM({ hda, vga, memory: '64M', ssh: false, log: () => {} })
+  await expect(vm).toShowText('Choose')
   const [bus] = (await vm.qmp.execute('query-pci')) as unknown as readonly PciBus[]
   expect(bus?.devices.map(({ id }) => id)).toContainEqual(expect.objectContaining({ vendor, device }))
   // VGA's text of 80 x 25, in two colours.

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -15,7 +15,7 @@ import { startXServer, type XServer } from '../../support/x-server.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'withvm-windows-'))
 const TEXT = 'Choose a language'
-const bare = { memory: '32M', ssh: false, ready: new RegExp(TEXT), log: () => {} } as const
+const bare = { memory: '32M', ssh: false, log: () => {} } as const
 let hda: string
 
 beforeAll(async () => {
@@ -58,21 +58,30 @@ test('a window is an error where there is no screen for it', async () => {
 test('a text screen is drawn on the terminal of the script', async () => {
   const main = resolve(import.meta.dirname, '../../../dist/fixtures/index.js')
   const options = { memory: '32M', ssh: false, hda, display: 'curses' }
+  const shown = join(folder, 'shown')
   const program = `
     import { launchVM } from ${JSON.stringify(main)}
     import { setTimeout as sleep } from 'node:timers/promises'
-    const vm = await launchVM({ ...${JSON.stringify(options)}, ready: /${TEXT}/ })
+    import { existsSync } from 'node:fs'
+    const vm = await launchVM(${JSON.stringify(options)})
+    while (!existsSync(${JSON.stringify(shown)})) await sleep(100)
     await vm.type('English', { layout: 'us' })
     await sleep(2000)
     await vm.dispose()`
   const words = [process.execPath, '--input-type=module', '-e', program].map(
     (word) => `'${word.replaceAll("'", "'\\''")}'`,
   )
-  const { stdout } = await execa('script', ['-qec', words.join(' '), '/dev/null'], {
+  const script = execa('script', ['-qec', words.join(' '), '/dev/null'], {
     timeout: 60_000,
     reject: false,
     env: { TERM: 'xterm' },
   })
+  let drawn = ''
+  script.stdout.on('data', (chunk: Buffer) => {
+    drawn += chunk.toString()
+    if (drawn.includes(TEXT)) writeFileSync(shown, '')
+  })
+  const { stdout } = await script
   expect(stdout).toContain(TEXT)
   expect(stdout).toMatch(/E.*n.*g.*l.*i.*s.*h/)
 })
