@@ -23,9 +23,7 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   if (session !== undefined) evidence.push({ label: 'Guest', text: describeGuest(machine, session) })
   evidence.push({
     label: 'Serial console, last lines',
-    text:
-      serial ||
-      `(nothing was printed; a Linux guest prints with console=${describeArch(machine.spec.arch).console} in its kernel arguments)`,
+    text: serial || describeEmptyConsole(machine.spec),
   })
   if (machine.netboot !== undefined)
     evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
@@ -34,6 +32,14 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   evidence.push({ label: 'To start it by hand', text: commandLineByHand(machine) })
   const redaction = new Redaction(machine)
   return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
+}
+
+/** Says who prints on the serial console: with a display card, firmware and boot loaders don't. */
+function describeEmptyConsole({ arch, display }: Machine['spec']): string {
+  const linux = `a Linux guest prints with console=${describeArch(arch).console} in its kernel arguments`
+  return display.vga === undefined
+    ? `(nothing was printed; ${linux})`
+    : `(nothing was printed: with a display card, firmware and boot loaders print on the display, for \`expect(vm).toShowText()\`; ${linux})`
 }
 
 /** Which stages it came to and when, what runs it, and how QEMU ended. */

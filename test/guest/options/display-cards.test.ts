@@ -7,6 +7,7 @@ import { launchVM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 import { decodePng } from '../../../src/vm/display/picture.js'
 import { writeDisplayDisk } from '../../support/display-disk.js'
+import { failureOf } from '../../support/failure-of.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'withvm-cards-'))
 const hda = await writeDisplayDisk(join(folder, 'disk.img'), 'Choose a language')
@@ -32,4 +33,18 @@ test.each([
   expect([width, height]).toEqual([720, 400])
   const colours = new Set(Array.from({ length: data.length / 4 }, (_, pixel) => data.readUInt32BE(pixel * 4)))
   expect(colours.size).toBe(2)
+})
+
+test('a start that waits for the console says that the firmware prints on the display', async () => {
+  const start = {
+    hda,
+    vga: 'std',
+    memory: '64M',
+    ssh: false,
+    ready: /Choose/,
+    timeout: '2s',
+    log: () => {},
+  } as const
+  const { message } = await failureOf(launchVM(start))
+  expect(message).toContain('with a display card, firmware and boot loaders print on the display')
 })
