@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs'
-import { lstat, readdir, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { lstat, open, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { OpenFolder } from '../common/files/open-folder.js'
 import type { NetbootContent } from '../spec/netboot.js'
@@ -61,7 +61,7 @@ export class ServedFolder {
     await this.#write(name, async (target) => {
       const whole = `${target}.new`
       await rm(whole, { force: true })
-      await writeFile(whole, bytes, { flag: 'wx' }) // never to where a link leads
+      await writeNew(whole, bytes)
       await rename(whole, target)
     })
     this.#files.set(name, bytes)
@@ -156,4 +156,14 @@ async function listTree(root: string, below = '', depth = 0): Promise<string[]> 
     if (found?.isDirectory() && !isLoop) names.push(...(await listTree(root, path, depth + 1)))
   }
   return names
+}
+
+/**
+ * Writes a new file, never to where a link leads. QEMU reads it, as the user of `runAs` where there is one, so the umask of this process
+ * has no say; who may enter the folder decides who can read it.
+ */
+async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
+  await using file = await open(path, 'wx')
+  await file.writeFile(bytes)
+  await file.chmod(0o644)
 }

@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -50,6 +51,14 @@ test('several trees and files become one folder, in which the later ones win', a
     'deep',
   ])
   expect(readFileSync(join(own, 'linux'), 'utf8')).toBe('kernel')
+})
+
+test('a file that is put there can be read by the user of QEMU, whatever the umask', async () => {
+  const umask = process.umask(0o077)
+  onTestFinished(() => void process.umask(umask))
+  const folder = await makeServedFolder([])
+  await folder.put('menu', 'text')
+  expect(statSync(join(folder.dir, 'menu')).mode & 0o777).toBe(0o644)
 })
 
 /** Serves a folder over HTTP on a unix socket and returns a function that requests a file. */
