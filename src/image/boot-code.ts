@@ -1,6 +1,7 @@
-import { constants, mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import { constants, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { newRunFolderName } from '../common/locks/run-folder-name.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { QEMU_IMG, runTool } from './run-tool.js'
 
@@ -20,7 +21,9 @@ export async function readDiskHead(
   signal?: AbortSignal,
 ): Promise<Buffer> {
   if (format === 'raw') return readStart(path)
-  const dir = await mkdtemp(join(tmpdir(), 'boot-sector-'))
+  // Named as a run's folder is: a later run removes it if this process is killed.
+  const dir = join(tmpdir(), newRunFolderName())
+  await mkdir(dir, { mode: 0o700 })
   try {
     const to = join(dir, 'head')
     await runTool({
