@@ -8,6 +8,7 @@ import { openDisk } from '../src/image/backing-chain.js'
 import { readEntryIdentity } from '../src/image/cache.js'
 import { identifyFile } from '../src/image/disk-file.js'
 import { downloadFile } from '../src/image/download.js'
+import { describeLockWait } from '../src/image/entry-lock.js'
 import { digestFile } from '../src/image/file-digest.js'
 import {
   type ImageCaches,
@@ -212,7 +213,7 @@ export async function openStored(
       ...readCaches(options),
       ...entry,
       build: (building, partial) => entry.build(building, partial, report),
-      onWait: () => report('waiting for another process that makes it'),
+      onWait: (holder) => report(describeLockWait(holder)),
       signal,
     })
     result = 'done'

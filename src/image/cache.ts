@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LockWait } from '../common/locks/folder-lock.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { vmError } from '../errors.js'
 import { newBuildPath, sweepBuilds, takeEntryLock } from './entry-lock.js'
@@ -23,7 +24,7 @@ export interface CacheEntryOptions {
   readonly build: (dir: string) => Promise<void>
   readonly signal?: AbortSignal | undefined
   /** Called once if another process is building this entry. */
-  readonly onWait?: () => void
+  readonly onWait?: LockWait['onWait']
 }
 
 /**

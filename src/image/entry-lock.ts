@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  type LockHolder,
   type LockWait,
   type ProcessLock,
   sweepClaims,
@@ -30,6 +31,13 @@ export async function tryEntryLock(root: string, entry: string): Promise<Process
 /** Waits for the lock of an entry. */
 export async function takeEntryLock(root: string, entry: string, wait: LockWait): Promise<ProcessLock> {
   return takeFolderLock(await openLocks(root), entry, wait)
+}
+
+/** Says, for a progress line, who builds the entry that is waited for. */
+export function describeLockWait(holder: LockHolder): string {
+  return holder === 'local'
+    ? 'waiting for another process that makes it'
+    : 'waiting for another container or host that makes it; one that was killed is waited for 6 min'
 }
 
 async function openLocks(root: string): Promise<string> {

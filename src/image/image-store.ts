@@ -1,5 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { LockWait } from '../common/locks/folder-lock.js'
 import { processScope } from '../common/locks/process-identity.js'
 import { nearestNames } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
@@ -34,7 +35,7 @@ export interface StoredImageOptions extends ImageCaches {
   readonly origin: string
   /** @param partial a file beside the entry for what comes slowly: it is there still when a build is begun again. */
   readonly build: (dir: string, partial: string) => Promise<void>
-  readonly onWait: () => void
+  readonly onWait: LockWait['onWait']
   readonly signal?: AbortSignal | undefined
 }
 

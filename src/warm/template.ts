@@ -7,6 +7,7 @@ import { giveTo } from '../common/host-user.js'
 import { withWaitLimit } from '../common/wait-limit.js'
 import { VMError } from '../errors.js'
 import { nameEntry, openCacheEntry } from '../image/cache.js'
+import { describeLockWait } from '../image/entry-lock.js'
 import { hashFile } from '../image/entry-manifest.js'
 import { discardEntry } from '../image/entry-store.js'
 import { createOverlay, flattenOverlay } from '../image/overlay.js'
@@ -96,8 +97,8 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
         })
         buildMs = performance.now() - startedAt
       },
-      onWait: () => {
-        progress.report('waiting for another process that does it')
+      onWait: (holder) => {
+        progress.report(describeLockWait(holder))
         // That one may itself wait for the room of guests that wait here.
         heldUp = enterHeldUp(spec.name)
       },

@@ -10,10 +10,13 @@ export interface ProcessLock {
   release(): Promise<void>
 }
 
+/** Who has a lock: a process that this one can see, or one of another container or host, whose death shows only after minutes. */
+export type LockHolder = 'local' | 'foreign'
+
 export interface LockWait {
   readonly signal?: AbortSignal | undefined
   /** Called once if another process has the lock. */
-  readonly onWait?: (() => void) | undefined
+  readonly onWait?: ((holder: LockHolder) => void) | undefined
   /** @default 50 */
   readonly intervalMs?: number
 }
@@ -64,7 +67,7 @@ export async function takeFolderLock(
   const claim = await Claim.make(folder, name)
   try {
     if (!(await claim.isFirst())) {
-      onWait?.()
+      onWait?.(claim.rival)
       await pollUntil(async () => (await claim.isFirst()) || undefined, { intervalMs, signal })
     }
     return { release: async () => claim.remove() }
@@ -98,6 +101,9 @@ class Claim {
   readonly #heartbeat: { readonly stop: () => void }
   /** Since when claims of other hosts and containers, and processes that number theirs, have been seen as they are. */
   readonly #seen = new Map<string, { readonly state: string; readonly since: number }>()
+
+  /** Who was before this claim when {@link isFirst} last looked. */
+  rival: LockHolder = 'local'
 
   private constructor(folder: string, name: string, number: number, file: string) {
     this.#folder = folder
@@ -136,7 +142,11 @@ class Claim {
         ...listClaims(this.#folder, this.#name),
       ])
       const rivals = [...files].filter((file) => file !== this.#file && !this.#isOver(file))
-      if (rivals.some((file) => !isChoosing(file) && this.#isBefore(file))) return false
+      const first = rivals.find((file) => !isChoosing(file) && this.#isBefore(file))
+      if (first !== undefined) {
+        this.rival = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
+        return false
+      }
       if (!rivals.some((file) => isChoosing(file) && !this.#isUnchangedFor(file, 2 * NUMBERING_MS)))
         return true
       await sleep(1)

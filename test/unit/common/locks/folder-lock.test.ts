@@ -97,15 +97,15 @@ test('those that wait get the lock in the order in which they came', async () =>
   const order: number[] = []
   const waiting: Promise<void>[] = []
   for (const number of [1, 2, 3]) {
-    let isWaiting = false
-    const wait = takeFolderLock(folder, 'x', { intervalMs: 5, onWait: () => (isWaiting = true) })
+    let holder: string | undefined
+    const wait = takeFolderLock(folder, 'x', { intervalMs: 5, onWait: (who) => (holder = who) })
     waiting.push(
       wait.then(async (lock) => {
         order.push(number)
         await lock.release()
       }),
     )
-    await expect.poll(() => isWaiting).toBe(true)
+    await expect.poll(() => holder).toBe('local')
   }
   expect(await tryFolderLock(folder, 'x')).toBeUndefined()
   await first.release()
@@ -185,7 +185,9 @@ test('a lock of another container is taken only when its holder has not touched 
   utimesSync(join(folder, claim), longAgo, longAgo)
   // One look is not enough: right after a jump of the clock all look so.
   expect(await tryFolderLock(folder, 'x')).toBeUndefined()
-  const lock = await takeFolderLock(folder, 'x')
+  const holders: string[] = []
+  const lock = await takeFolderLock(folder, 'x', { onWait: (who) => holders.push(who) })
+  expect(holders).toEqual(['foreign'])
   // Nor does that container take ours.
   const second = takeElsewhere(folder, container)
   expect(await second.outcome).toBe('taken')
