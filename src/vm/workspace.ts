@@ -78,15 +78,17 @@ async function openFolder(base: string): Promise<Folder> {
 
 function workspace(main: Folder, sockets: Folder): Workspace {
   const folders = main === sockets ? [main] : [main, sockets]
+  // A start that was given up may be writing still: a file that is created while the folder is removed would keep it.
+  const writes = new Set<Promise<void>>()
   return {
     dir: main.dir,
     socketDir: sockets.dir,
     path: (name) => join(main.dir, name),
     socket: (name) => join(sockets.dir, name),
-    write: async (name, content) => {
-      const path = join(main.dir, name)
-      await rm(path, { force: true })
-      await writeFile(path, content, { mode: 0o600, flag: 'wx' })
+    write: (name, content) => {
+      const writing = replaceFile(join(main.dir, name), content).finally(() => writes.delete(writing))
+      writes.add(writing)
+      return writing
     },
     handOver: async (user) => {
       for (const { dir } of folders) {
@@ -100,12 +102,19 @@ function workspace(main: Folder, sockets: Folder): Workspace {
       for (const { dir } of folders) removeTreeSync(dir)
     },
     dispose: async () => {
+      await Promise.allSettled(writes)
       await Promise.all(folders.map((folder) => folder.dispose()))
     },
     leave: async () => {
       await Promise.all(folders.map((folder) => folder.leave()))
     },
   }
+}
+
+/** Writes a new file in place of what is there, never to where a link leads. */
+async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  await rm(path, { force: true })
+  await writeFile(path, content, { mode: 0o600, flag: 'wx' })
 }
 
 /** A folder whose path is short on every system, for sockets alone. */

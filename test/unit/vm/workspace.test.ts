@@ -60,6 +60,17 @@ test.each([
   expect(existsSync(workspace.dir)).toBe(false)
 })
 
+test('a file that is being written does not keep the folder', async () => {
+  const base = ownTmpdir()
+  for (let round = 0; round < 50; round++) {
+    const workspace = await openWorkspace(base)
+    const writing = workspace.write('qemu.pid', '1')
+    await workspace.dispose()
+    await writing
+  }
+  expect(readdirSync(base)).toEqual([])
+})
+
 test('a sweep under another release of Node.js leaves a live run alone, in both directions', async () => {
   const base = ownTmpdir()
   const other = await findOtherNode()
