@@ -6,6 +6,8 @@ import { digestOf, openHostCache } from './host-cache.js'
 /** No processor's counter is outside of this range. */
 const LEAST_KHZ = 1_000
 const MOST_KHZ = 20_000_000
+/** A measured frequency that differs by more than this share contradicts a reported one: guests' clocks are compared to the same share. */
+const TOLERANCE = 0.02
 
 /** Files of the host that the frequency is read from, and by which boot it is stored. */
 export interface TscSources {
@@ -19,17 +21,19 @@ const CPUINFO_BYTES = 8192
 
 /**
  * Returns the frequency of the host's time-stamp counter, which is also that of a guest under TCG (QEMU's
- * `cpu_get_host_ticks`). It is reported by the hypervisor that the host itself runs on, or else measured by an earlier guest;
- * undefined where neither is known.
+ * `cpu_get_host_ticks`). It is what the hypervisor that the host itself runs on reports, unless an earlier guest measured another;
+ * without a hypervisor, what an earlier guest measured. Undefined where neither is known.
  */
 export async function readTscKhz(sources: TscSources = HOST): Promise<number | undefined> {
   const reported = readReportedTscKhz(sources)
   const name = factName(sources)
-  if (reported !== undefined || name === undefined) return reported
-  return openCache().read(name, (value) => {
+  if (name === undefined) return reported
+  const measured = await openCache().read(name, (value) => {
     const { khz } = value as { readonly khz?: unknown }
     return typeof khz === 'number' && isPlausible(khz) ? khz : undefined
   })
+  if (reported === undefined || measured === undefined) return reported ?? measured
+  return Math.abs(measured / reported - 1) > TOLERANCE ? measured : reported
 }
 
 /** Returns the frequency that the hypervisor of this host reports; undefined where none does. */

@@ -40,11 +40,14 @@ test('a measured frequency is remembered until the host is booted again; an impo
   expect(await readTscKhz(sources({ bootId: 'second' }))).toBeUndefined()
 })
 
-test('a frequency that the hypervisor reports is used in place of a measured one', async () => {
+test('a frequency that the hypervisor reports is used unless a guest measured another', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
   const host = sources({ bootId: 'first', cpuinfo: cpuinfo('constant_tsc hypervisor tsc_known_freq') })
-  await rememberTscKhz(3_000_000, host)
   expect(await readTscKhz(host)).toBe(2_096_004)
+  await rememberTscKhz(2_100_000, host) // as exact as a measurement is
+  expect(await readTscKhz(host)).toBe(2_096_004)
+  await rememberTscKhz(3_000_000, host)
+  expect(await readTscKhz(host)).toBe(3_000_000)
 })
 
 test('nothing is remembered where the boot of the host cannot be told', async () => {
