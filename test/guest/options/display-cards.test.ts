@@ -42,7 +42,7 @@ test('a start that waits for the console says that the firmware prints on the di
     memory: '64M',
     ssh: false,
     ready: /Choose/,
-    timeout: '2s',
+    timeouts: { start: '2s' },
     log: () => {},
   } as const
   const { message } = await failureOf(launchVM(start))
