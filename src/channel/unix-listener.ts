@@ -28,8 +28,10 @@ const MOST_CONNECTIONS = 8
 /**
  * Listens on a unix socket. The listener alone does not keep the process alive, and no byte is lost that
  * QEMU writes before its connection is taken.
+ *
+ * @param options.boundAt path by which the socket is made, and removed when the listener closes. @default `path`
  */
-export async function listenUnix(path: string): Promise<UnixListener> {
+export async function listenUnix(path: string, { boundAt = path } = {}): Promise<UnixListener> {
   const queue: Socket[] = []
   const waiting: Array<Deferred<Socket>> = []
   const server = createServer((socket) => {
@@ -42,7 +44,9 @@ export async function listenUnix(path: string): Promise<UnixListener> {
   server.maxConnections = MOST_CONNECTIONS
   server.unref()
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw cannotListen(path, 'the path is too long')
-  await listen(server, path)
+  await listen(server, boundAt).catch((cause: Error) => {
+    throw cannotListen(path, cause.message.replaceAll(boundAt, path), cause)
+  })
 
   const discard = async () => {
     await new Promise(setImmediate) // one turn, so that what waits in the kernel is in the queue too
@@ -75,8 +79,7 @@ export async function listenUnix(path: string): Promise<UnixListener> {
 
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => reject(cannotListen(path, cause.message, cause)))
-    server.listen(path, resolve)
+    server.once('error', reject).listen(path, resolve)
   })
 }
 

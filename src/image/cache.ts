@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { OpenFolder } from '../common/files/open-folder.js'
 import type { LockWait } from '../common/locks/folder-lock.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { vmError } from '../errors.js'
@@ -113,18 +114,30 @@ async function buildEntry(root: string, entry: string, options: CacheEntryOption
   const { folder = 'images', build, signal, origin } = options
   const building = newBuildPath(root, entry)
   await mkdir(building, { mode: folder === 'templates' ? 0o700 : 0o777 })
-  const heartbeat = keepTouched(building)
   try {
-    await build(building)
-    signal?.throwIfAborted()
-    await writeManifest(building, folder, origin)
-    await publish({ root, entry, building, folder })
+    await whileTouched(building, async () => {
+      await build(building)
+      signal?.throwIfAborted()
+      await writeManifest(building, folder, origin)
+      await publish({ root, entry, building, folder })
+    })
   } catch (error) {
     // Another host or container may have been faster after all: its entry is as good.
     if (!(await isWhole(join(root, entry), folder, root))) throw error
   } finally {
-    heartbeat.stop()
     await rm(building, { recursive: true, force: true })
+  }
+}
+
+/** Others remove a build that is not touched. */
+async function whileTouched(building: string, work: () => Promise<void>): Promise<void> {
+  const folder = OpenFolder.open(building)
+  const heartbeat = keepTouched(() => folder.touch())
+  try {
+    await work()
+  } finally {
+    heartbeat.stop()
+    await folder.close()
   }
 }
 

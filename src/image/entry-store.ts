@@ -1,6 +1,6 @@
-import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { keepTouched } from '../common/locks/heartbeat.js'
+import { type Heartbeat, keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { newBuildPath, sweepBuilds } from './entry-lock.js'
 
@@ -17,7 +17,8 @@ export interface EntryInfo {
   readonly isInUse: boolean
 }
 
-const used = new Set<string>()
+/** By the path of the marker. */
+const used = new Map<string, Heartbeat>()
 
 /**
  * Notes that this process uses an entry of the folder `root`, until it ends: nobody removes it meanwhile. Call it before
@@ -31,9 +32,9 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
     await utimes(folder, now, now)
     const marker = join(folder, currentProcess())
     if (used.has(marker) && (await exists(marker))) return
-    await writeFile(marker, '')
-    if (!used.has(marker)) keepTouched(marker)
-    used.add(marker)
+    used.get(marker)?.stop() // it holds the marker that was removed
+    used.delete(marker)
+    used.set(marker, keepFileTouched(marker))
   } catch {
     // A cache that cannot be written to is not tidied up either.
   }

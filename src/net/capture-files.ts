@@ -1,5 +1,6 @@
-import { rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { OpenFolder } from '../common/files/open-folder.js'
 
 /** Enough for the network boot of any installer: 128 MiB have the beginnings of 200,000 packets. */
 const MOST_BYTES = 128 * 1024 ** 2
@@ -13,7 +14,7 @@ export function captureLimit(diskBytes: number): number {
 
 /** The files with what passed on a guest's wire. A new one is begun where one is full, and the oldest go: all take no more than a limit. */
 export class CaptureFiles {
-  readonly #dir: string
+  readonly #folder: OpenFolder
   readonly #limitBytes: number
   /** The oldest first; the last is written to. */
   readonly #files: string[] = []
@@ -21,8 +22,8 @@ export class CaptureFiles {
   #powerOn = 0
   #part = 0
 
-  constructor(dir: string, limitBytes: number) {
-    this.#dir = dir
+  constructor(folder: OpenFolder, limitBytes: number) {
+    this.#folder = folder
     this.#limitBytes = limitBytes
   }
 
@@ -42,7 +43,7 @@ export class CaptureFiles {
     this.#part = why === 'power-on' ? 1 : this.#part + 1
     const name = this.#part === 1 ? `network-${this.#powerOn}` : `network-${this.#powerOn}-${this.#part}`
     this.#removeOldest()
-    const path = join(this.#dir, `${name}.pcap`)
+    const path = join(this.#folder.path, `${name}.pcap`)
     this.#files.push(path)
     return path
   }
@@ -51,7 +52,8 @@ export class CaptureFiles {
   #removeOldest(): void {
     const total = () => this.#files.reduce((sum, file) => sum + sizeOf(file), 0)
     while (this.#files.length > 1 && total() > this.#limitBytes / 2) {
-      rmSync(this.#files.shift() as string, { force: true })
+      const oldest = basename(this.#files.shift() as string)
+      void this.#folder.remove(oldest).catch(() => {}) // QEMU can put a folder in its place
       this.#dropped++
     }
   }

@@ -1,5 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { OpenFolder } from '../common/files/open-folder.js'
 import type { GuestForwardSpec } from '../spec/guest-forward.js'
 import { connectorCommand } from './connector.js'
 
@@ -15,7 +16,7 @@ interface RunningCommand {
 
 export interface ForwardsOptions {
   /** Where sockets are made: their paths must be short. */
-  readonly socketDir: string
+  readonly sockets: OpenFolder
   /** Where programs that QEMU starts are made. */
   readonly programDir: string
   /** Starts a command with the connection as its standard streams. */
@@ -59,7 +60,7 @@ export class GuestForwards {
     const commands = new Map<GuestForwardSpec, string>()
     const answers = new GuestForwards(commands, { servers, open, running })
     for (const [index, forward] of forwards.entries()) {
-      const socket = join(options.socketDir, `fwd${index}.sock`)
+      const socket = `fwd${index}.sock`
       const isCommand = 'command' in forward.answer
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: isCommand }, (connection) => {
         open.add(connection)
@@ -72,11 +73,11 @@ export class GuestForwards {
         tell(options, `the guest has more than ${MOST_CONNECTIONS} connections to ${at}: others are refused`)
       })
       await new Promise<void>((resolve, reject) => {
-        server.once('error', reject).listen(socket, resolve)
+        server.once('error', reject).listen(options.sockets.entry(socket), resolve)
       })
       servers.push(server.unref())
       const program = join(options.programDir, `forward-${index}`)
-      commands.set(forward, await connectorCommand({ socket, program }))
+      commands.set(forward, await connectorCommand({ socket: join(options.sockets.path, socket), program }))
     }
     return answers
   }

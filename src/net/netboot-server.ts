@@ -1,4 +1,5 @@
 import { basename, join } from 'node:path'
+import type { OpenFolder } from '../common/files/open-folder.js'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
 import { CAPTURE, type NetbootSpec } from '../spec/netboot-spec.js'
@@ -59,6 +60,8 @@ interface Monitor {
 /** How often the wire is looked at where a function waits for the guest's question, and else, milliseconds. */
 const LOOK_MS = { functions: 20, else: 250 } as const
 
+const HTTP_SOCKET = 'http.sock'
+
 /** No boot needs more requests; one that floods the server gets no more of this process's memory. */
 const MOST_REQUESTS = 10_000
 
@@ -66,7 +69,7 @@ const MOST_REQUESTS = 10_000
 export class NetbootServer implements Netboot {
   readonly folder: ServedFolder
   readonly spec: NetbootSpec
-  readonly #runDir: string
+  readonly #runFolder: OpenFolder
   readonly #captures: CaptureFiles
   /** The name of the object that writes the capture, at QEMU's monitor. */
   #captureId: string = CAPTURE.id
@@ -89,12 +92,12 @@ export class NetbootServer implements Netboot {
 
   private constructor(
     spec: NetbootSpec,
-    { runDir, captureBytes }: { readonly runDir: string; readonly captureBytes: number },
+    { runFolder, captureBytes }: { readonly runFolder: OpenFolder; readonly captureBytes: number },
     folder: ServedFolder,
   ) {
     this.spec = spec
-    this.#runDir = runDir
-    this.#captures = new CaptureFiles(runDir, captureBytes)
+    this.#runFolder = runFolder
+    this.#captures = new CaptureFiles(runFolder, captureBytes)
     this.folder = folder
     this.#functions = Object.entries(spec.files).flatMap(([path, file]) =>
       typeof file === 'function' ? [[path, file] as const] : [],
@@ -114,21 +117,22 @@ export class NetbootServer implements Netboot {
   static async start(options: {
     readonly spec: NetbootSpec
     readonly trees: readonly string[]
-    readonly runDir: string
-    readonly socket: string
+    readonly runFolder: OpenFolder
+    /** The folder of the socket for HTTP. */
+    readonly sockets: OpenFolder
     readonly captureBytes: number
   }): Promise<NetbootServer> {
-    const { spec, trees, runDir, socket } = options
+    const { spec, trees, runFolder, sockets } = options
     const isAsItIs = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
     const folder = isAsItIs
       ? await ServedFolder.of(spec.root as string)
-      : await ServedFolder.join(join(runDir, 'netboot'), trees)
+      : await ServedFolder.join(join(runFolder.path, 'netboot'), trees)
     const server = new NetbootServer(spec, options, folder)
     try {
       for (const [path, file] of Object.entries(spec.files)) {
         if (typeof file !== 'function') await folder.put(path, file)
       }
-      if (spec.http !== undefined) await server.#serveHttp(socket, spec.http.faults)
+      if (spec.http !== undefined) await server.#serveHttp(sockets, spec.http.faults)
       return server
     } catch (error) {
       await server.close()
@@ -244,9 +248,9 @@ export class NetbootServer implements Netboot {
     this.#failure = undefined
   }
 
-  async #serveHttp(socket: string, faults: Readonly<Record<string, HttpFault>>): Promise<void> {
+  async #serveHttp(sockets: OpenFolder, faults: Readonly<Record<string, HttpFault>>): Promise<void> {
     this.#http = await FileServer.listen({
-      socket,
+      socket: sockets.entry(HTTP_SOCKET),
       find: (path) => this.#findContent(path),
       onRequest: (request) => {
         this.#wire.readOn() // what came before it stands before it
@@ -255,7 +259,10 @@ export class NetbootServer implements Netboot {
       onEnd: (request) => this.#noteChange(request.path),
     })
     for (const [path, fault] of Object.entries(faults)) this.#http.setFault(path, fault)
-    this.#relayCommand = await connectorCommand({ socket, program: join(this.#runDir, 'forward-http') })
+    this.#relayCommand = await connectorCommand({
+      socket: join(sockets.path, HTTP_SOCKET),
+      program: join(this.#runFolder.path, 'forward-http'),
+    })
   }
 
   async #findContent(path: string): Promise<ServedContent | undefined> {

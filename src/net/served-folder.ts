@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs'
-import { lstat, open, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises'
+import { lstat, open, readdir, realpath, rename, stat, symlink } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { OpenFolder } from '../common/files/open-folder.js'
+import { removeFile } from '../common/files/remove-file.js'
 import type { NetbootContent } from '../spec/netboot.js'
 import type { ServedContent } from './file-server.js'
 import { normalisePath } from './netboot-request.js'
@@ -60,7 +61,7 @@ export class ServedFolder {
     const bytes = typeof content === 'string' ? Buffer.from(content) : content
     await this.#write(name, async (target) => {
       const whole = `${target}.new`
-      await rm(whole, { force: true })
+      await removeFile(whole)
       await writeNew(whole, bytes)
       await rename(whole, target)
     })
@@ -102,7 +103,7 @@ export class ServedFolder {
 
   async #link(name: string, path: string): Promise<void> {
     await this.#write(name, async (target) => {
-      await rm(target, { force: true })
+      await removeFile(target)
       await symlink(path, target)
     })
     await this.#note(name, path)

@@ -1,5 +1,7 @@
-import { access, rm } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { OpenFolder } from '../common/files/open-folder.js'
 import { requireFiles } from '../common/host-error.js'
 import { type Privileges, setPrivileges, tieHelper } from '../common/set-privileges.js'
 import { vmError } from '../errors.js'
@@ -9,6 +11,8 @@ import { pickQemuEnvironment } from './environment.js'
 const START_MS = 20_000
 const LOOK_MS = 10
 
+const SOCKET = 'tpm.sock'
+
 /** As whom it runs. Where it goes on when this process ends, it ends with the QEMU that it serves. */
 export interface TpmSettings extends Privileges {
   /** The program swtpm. */
@@ -16,7 +20,8 @@ export interface TpmSettings extends Privileges {
   readonly version: '1.2' | '2.0'
   /** The folder with what the TPM keeps: the same for all power-ons of a machine. */
   readonly stateDir: string
-  readonly socket: string
+  /** The folder of its socket. */
+  readonly sockets: OpenFolder
 }
 
 /** A TPM in a process of its own, which serves one QEMU after the other. It ends with the QEMU that it serves. */
@@ -29,7 +34,7 @@ export class TpmEmulator {
   }
 
   get socket(): string {
-    return this.#settings.socket
+    return join(this.#settings.sockets.path, SOCKET)
   }
 
   /**
@@ -39,8 +44,9 @@ export class TpmEmulator {
   async start(): Promise<void> {
     await this.stop()
     const { execa } = await import('execa')
-    const { program, version, stateDir, socket, endsWithUs, user } = this.#settings
-    await rm(socket, { force: true })
+    const { program, version, stateDir, sockets, endsWithUs, user } = this.#settings
+    const { socket } = this
+    await sockets.remove(SOCKET)
     const args = [
       'socket',
       ...(version === '2.0' ? ['--tpm2'] : []),

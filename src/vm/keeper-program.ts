@@ -1,11 +1,10 @@
 // The program that outlives a test process: started by `keeper.ts`, in a session of its own.
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { enterName } from '../budget/ledger.js'
 import { ConsoleLogFile } from '../channel/serial/console-log-file.js'
 import { ConsoleRelay, type RelaySockets } from '../channel/serial/console-relay.js'
+import { OpenFolder } from '../common/files/open-folder.js'
 import { removeTree } from '../common/files/remove-tree.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { currentProcess } from '../common/locks/process-identity.js'
@@ -40,15 +39,16 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
   if ('watch' in order) {
     folders = order.watch
     // As long as this process lives, a sweep leaves the folders alone.
-    for (const folder of folders) {
-      await writeFile(join(folder, KEEPER_FILE), currentProcess(), { flag: 'wx', mode: 0o600 })
+    for (const path of folders) {
+      const folder = OpenFolder.open(path)
+      await folder.write(KEEPER_FILE, currentProcess())
+      keepTouched(() => folder.touch())
     }
     relay = await ConsoleRelay.listen(order.console)
     return 'watching'
   }
   relay?.start(ConsoleLogFile.continue(LOG_FD, order.logBytes))
   await enterName(order.place)
-  for (const folder of folders) keepTouched(folder)
   endsAt = performance.now() + order.keepMs
   return 'kept'
 }

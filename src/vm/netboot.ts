@@ -19,8 +19,8 @@ export async function serveNetboot(
   return NetbootServer.start({
     spec: netboot,
     trees: [...made, ...(netboot.root === undefined ? [] : [netboot.root])],
-    runDir: workspace.dir,
-    socket: workspace.socket('http.sock'),
+    runFolder: workspace.folder,
+    sockets: workspace.sockets,
     captureBytes: captureLimit(limits.diskBytes),
   })
 }

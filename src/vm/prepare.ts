@@ -96,7 +96,10 @@ export async function prepareMachine(
     cleanup.defer(() => release(acquired))
     return acquired
   }
-  const listen = (name: string) => acquire(listenUnix(workspace.socket(name)), (listener) => listener.close())
+  const listen = (name: string) => {
+    const listening = listenUnix(workspace.socket(name), { boundAt: workspace.sockets.entry(name) })
+    return acquire(listening, (listener) => listener.close())
+  }
   const identity = makeIdentity(spec)
   const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
   const waitLimit = () => machine.waitLimit()
@@ -342,7 +345,7 @@ function serveForwards(
 ): Promise<GuestForwards> {
   const forwards = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
   return GuestForwards.listen(forwards, {
-    socketDir: workspace.socketDir,
+    sockets: workspace.sockets,
     programDir: workspace.dir,
     startCommand: (line, connection) => ForwardCommand.start(line, connection, { cwd: workspace.dir, user }),
     log,
@@ -377,8 +380,8 @@ async function planTpm(
   const { version } = tpm
   const stateDir = workspace.path('tpm')
   await mkdir(stateDir, { mode: 0o700 })
-  const socket = workspace.socket('tpm.sock')
-  return new TpmEmulator({ program, version, stateDir, socket, endsWithUs, user })
+  const { sockets } = workspace
+  return new TpmEmulator({ program, version, stateDir, sockets, endsWithUs, user })
 }
 
 /** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */

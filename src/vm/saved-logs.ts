@@ -1,15 +1,16 @@
 import { createWriteStream } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { CommandResult } from '../channel/command-result.js'
+import { OpenFolder } from '../common/files/open-folder.js'
 import { streamWrittenFile } from '../common/files/written-file.js'
 import { describeNetboot } from '../net/netboot-text.js'
 import { commandLineByHand } from './command-line.js'
 import { describeGuest } from './diagnostics.js'
 import type { Machine } from './machine.js'
 import { Redaction } from './redaction.js'
-import { dumpMemory, MOST_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
+import { dumpMemory, type FileIn, MOST_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 import type { Session } from './session.js'
 import { ensureFolder } from './workspace.js'
 
@@ -56,14 +57,14 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     await haveWritten(machine, folder, {
       name: 'screenshot.png',
       mostBytes: MOST_PICTURE_BYTES,
-      write: (path) => takeScreenshot(qmp, path),
+      write: (file) => takeScreenshot(qmp, file),
     })
     if (sources.memory !== true) return
     const { memoryBytes } = machine.spec
     await haveWritten(machine, folder, {
       name: 'memory.elf',
       mostBytes: 2 * memoryBytes + MOST_OTHER_BYTES,
-      write: (path) => dumpMemory(qmp, path, memoryBytes),
+      write: (file) => dumpMemory(qmp, file, memoryBytes),
     })
   }
   await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
@@ -86,7 +87,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
 interface WrittenFile {
   readonly name: string
   readonly mostBytes: number
-  readonly write: (path: string) => Promise<void>
+  readonly write: (file: FileIn) => Promise<void>
 }
 
 /** Has QEMU write a file to the folder. A QEMU of another user cannot reach the folder: it writes to its own, from which the file is copied. */
@@ -95,15 +96,18 @@ async function haveWritten(
   folder: string,
   { name, mostBytes, write }: WrittenFile,
 ): Promise<void> {
-  if (host.user === undefined) return write(join(folder, name))
+  if (host.user === undefined) {
+    const own = await OpenFolder.make(folder)
+    return write({ folder: own, name }).finally(() => own.close())
+  }
   try {
-    await write(workspace.path(name))
+    await write({ folder: workspace.folder, name })
     const written = await streamWrittenFile(workspace.path(name), mostBytes)
     await pipeline(written, createWriteStream(join(folder, name), { mode: 0o600 }))
   } catch {
     // It was not written, as by a guest without a display.
   } finally {
-    await rm(workspace.path(name), { force: true })
+    await workspace.folder.remove(name)
   }
 }
 

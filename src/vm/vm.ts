@@ -462,8 +462,9 @@ export class VM {
    */
   async screenshot(): Promise<Buffer> {
     const { qmp } = this.#power.requireRunning()
-    const path = this.#machine.workspace.path(`screen-${++this.#screenshots}.png`)
-    return readScreenshot(qmp, path, this.timeFactor)
+    const { folder } = this.#machine.workspace
+    const file = { folder, name: `screen-${++this.#screenshots}.png` }
+    return readScreenshot(qmp, file, this.timeFactor)
   }
 
   /**

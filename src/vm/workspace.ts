@@ -1,8 +1,10 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { rmdirSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { OpenFolder } from '../common/files/open-folder.js'
 import { removeTree, removeTreeSync } from '../common/files/remove-tree.js'
-import { giveTo, type HostUser } from '../common/host-user.js'
+import type { HostUser } from '../common/host-user.js'
 import { keepTouched } from '../common/locks/heartbeat.js'
 import { LONGEST_FOLDER_NAME, newRunFolderName } from '../common/locks/run-folder-name.js'
 import { vmError } from '../errors.js'
@@ -12,11 +14,18 @@ import { forgetHandedOver, noteHandedOver } from './run-folder.js'
 const SOCKET_PATH_MOST = 107
 const LONGEST_SOCKET_NAME = '/serial.sock'
 
-/** A private folder for one guest: overlay, logs, sockets, keys. Nobody else may read it. */
+/**
+ * A private folder for one guest: overlay, logs, sockets, keys. Nobody else may read it. The user of `runAs`, to whom it is given, can put a
+ * link in its place: from then on this process writes and removes in the open folders alone.
+ */
 export interface Workspace {
   readonly dir: string
   /** Where sockets live: `dir`, or a folder with a shorter path. */
   readonly socketDir: string
+  /** `dir`, open. */
+  readonly folder: OpenFolder
+  /** `socketDir`, open. */
+  readonly sockets: OpenFolder
   path(name: string): string
   socket(name: string): string
   /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
@@ -37,7 +46,7 @@ export interface Workspace {
  */
 export async function openWorkspace(base: string = tmpdir()): Promise<Workspace> {
   const main = await openFolder(base)
-  if (holdsSockets(main.dir)) return workspace(main, main)
+  if (holdsSockets(main.open.path)) return workspace(main, main)
   try {
     return workspace(main, await openFolder(shortFolder()))
   } catch (error) {
@@ -51,7 +60,7 @@ function holdsSockets(dir: string): boolean {
 }
 
 interface Folder {
-  readonly dir: string
+  readonly open: OpenFolder
   dispose(): Promise<void>
   leave(): Promise<void>
 }
@@ -61,60 +70,63 @@ async function openFolder(base: string): Promise<Folder> {
   try {
     // At once: a process that exits while a folder is being made would leave it.
     const { name: dir } = dirSync({ tmpdir: base, name: newRunFolderName(), mode: 0o700 })
-    const heartbeat = keepTouched(dir)
+    const open = openNew(dir)
+    const heartbeat = keepTouched(() => open.touch())
+    const leave = () => {
+      heartbeat.stop()
+      return open.close()
+    }
     return {
-      dir,
+      open,
+      leave,
       dispose: async () => {
-        heartbeat.stop()
+        await leave() // a file that is created while the folder is removed would keep it
         await removeTree(dir)
         await forgetHandedOver(dir)
       },
-      leave: async () => heartbeat.stop(),
     }
   } catch (error) {
     throw folderError(base, error)
   }
 }
 
-function workspace(main: Folder, sockets: Folder): Workspace {
-  const folders = main === sockets ? [main] : [main, sockets]
-  // A start that was given up may be writing still: a file that is created while the folder is removed would keep it.
-  const writes = new Set<Promise<void>>()
-  return {
-    dir: main.dir,
-    socketDir: sockets.dir,
-    path: (name) => join(main.dir, name),
-    socket: (name) => join(sockets.dir, name),
-    write: (name, content) => {
-      const writing = replaceFile(join(main.dir, name), content).finally(() => writes.delete(writing))
-      writes.add(writing)
-      return writing
-    },
-    handOver: async (user) => {
-      for (const { dir } of folders) {
-        await noteHandedOver(dir)
-        const names = await readdir(dir, { recursive: true })
-        await Promise.all(names.map((name) => giveTo(user, join(dir, name))))
-        await giveTo(user, dir) // last: until then nobody else is in it
-      }
-    },
-    removeSync: () => {
-      for (const { dir } of folders) removeTreeSync(dir)
-    },
-    dispose: async () => {
-      await Promise.allSettled(writes)
-      await Promise.all(folders.map((folder) => folder.dispose()))
-    },
-    leave: async () => {
-      await Promise.all(folders.map((folder) => folder.leave()))
-    },
+function openNew(dir: string): OpenFolder {
+  try {
+    return OpenFolder.open(dir)
+  } catch (error) {
+    rmdirSync(dir)
+    throw error
   }
 }
 
-/** Writes a new file in place of what is there, never to where a link leads. */
-async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
-  await rm(path, { force: true })
-  await writeFile(path, content, { mode: 0o600, flag: 'wx' })
+function workspace(main: Folder, short: Folder): Workspace {
+  const folders = main === short ? [main] : [main, short]
+  const { open: folder } = main
+  const { open: sockets } = short
+  return {
+    dir: folder.path,
+    socketDir: sockets.path,
+    folder,
+    sockets,
+    path: (name) => join(folder.path, name),
+    socket: (name) => join(sockets.path, name),
+    write: (name, content) => folder.write(name, content),
+    handOver: async (user) => {
+      for (const { open } of folders) {
+        await noteHandedOver(open.path)
+        await open.giveTo(user)
+      }
+    },
+    removeSync: () => {
+      for (const { open } of folders) removeTreeSync(open.path)
+    },
+    dispose: async () => {
+      await Promise.all(folders.map((one) => one.dispose()))
+    },
+    leave: async () => {
+      await Promise.all(folders.map((one) => one.leave()))
+    },
+  }
 }
 
 /** A folder whose path is short on every system, for sockets alone. */

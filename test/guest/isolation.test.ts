@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { launchVM, withVM } from 'withvm'
 import { rejection } from '../support/messages.js'
+import { listUnixSockets } from '../support/unix-sockets.js'
 
 const sha256 = async (path: string) =>
   createHash('sha256')
@@ -11,8 +12,8 @@ const sha256 = async (path: string) =>
     .digest('hex')
 
 /** The abstract sockets and the socket files of withvm that are open on this host and name `text`. */
-async function openSockets(text: string): Promise<string[]> {
-  return (await readFile('/proc/net/unix', 'utf8')).split('\n').filter((line) => line.includes(text))
+function openSockets(text: string): string[] {
+  return listUnixSockets().filter((path) => path.includes(text))
 }
 
 test('two guests at once have ports, disks and keys of their own, and leave nothing behind', async () => {
@@ -36,16 +37,16 @@ test('two guests at once have ports, disks and keys of their own, and leave noth
   expect((await one.ssh`cat ${readKey}`).stdout).not.toBe((await two.ssh`cat ${readKey}`).stdout)
 
   const runs = [one, two].map(({ pid, runFolder }) => ({ pid, runFolder }))
-  for (const { runFolder } of runs) expect(await openSockets(runFolder)).not.toEqual([])
+  for (const { runFolder } of runs) expect(openSockets(runFolder)).not.toEqual([])
   await one.dispose()
   expect((await two.ssh`cat /root/mine`).stdout).toBe('of two')
   await Promise.all([two.dispose(), two.dispose()])
   for (const { pid, runFolder } of runs) {
     expect(existsSync(`/proc/${pid}`)).toBe(false)
     expect(existsSync(runFolder)).toBe(false)
-    expect(await openSockets(runFolder.slice(runFolder.lastIndexOf('/') + 1))).toEqual([])
+    expect(openSockets(runFolder.slice(runFolder.lastIndexOf('/') + 1))).toEqual([])
   }
-  for (const port of ports) expect(await openSockets(`withvm-port-tcp-${port}`)).toEqual([])
+  for (const port of ports) expect(openSockets(`withvm-port-tcp-${port}`)).toEqual([])
   expect(await sha256(base)).toBe(before)
 
   for (const use of [() => one.ssh`true`, () => one.exec('true'), () => one.start(), () => one.shutdown()]) {

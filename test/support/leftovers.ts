@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { ownerOfFolder } from '../../src/common/locks/run-folder-name.js'
+import { listUnixSockets } from './unix-sockets.js'
 
 /** What guests leave on a host while they live: folders, QEMU processes, locks and listening sockets. */
 export interface Leftovers {
@@ -12,10 +13,9 @@ export interface Leftovers {
 /** Finds all that belongs to runs below `base`, of whichever process. */
 export function findLeftovers(base: string = tmpdir()): Leftovers {
   const folders = readdirSync(base).filter((name) => ownerOfFolder(name) !== undefined)
-  const sockets = readFileSync('/proc/net/unix', 'utf8')
-    .split('\n')
-    .map((line) => line.split(/\s+/)[7] ?? '')
-    .filter((path) => folders.some((name) => path.includes(name)) || path.startsWith(`${base}/withvm-`))
+  const sockets = listUnixSockets().filter(
+    (path) => folders.some((name) => path.includes(name)) || path.startsWith(`${base}/withvm-`),
+  )
   return { folders, processes: findQemus(base), sockets }
 }
 

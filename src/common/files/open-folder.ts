@@ -1,7 +1,9 @@
-import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { closeSync, constants, openSync } from 'node:fs'
+import { chown, type FileHandle, mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { giveTo, type HostUser } from '../host-user.js'
 import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile } from './descriptor-path.js'
+import { removeFile } from './remove-file.js'
 
 const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
@@ -10,53 +12,113 @@ const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
  * is reached from that descriptor, folder by folder: whatever takes the place of its path, or of a folder in it, is not entered.
  */
 export class OpenFolder {
-  readonly #path: string
+  readonly path: string
   /** Undefined on other systems, which have no other user for QEMU. */
-  readonly #folder: FileHandle | undefined
+  readonly #descriptor: number | undefined
+  readonly #running = new Set<Promise<unknown>>()
+  #closed: Promise<void> | undefined
 
-  private constructor(path: string, folder: FileHandle | undefined) {
-    this.#path = path
-    this.#folder = folder
+  private constructor(path: string) {
+    this.path = path
+    this.#descriptor = HAS_DESCRIPTOR_PATHS ? openSync(path, FLAGS) : undefined
   }
 
   /** Makes the folder, if there is none, and opens it. */
   static async make(path: string): Promise<OpenFolder> {
     await mkdir(path, { recursive: true })
-    return new OpenFolder(path, HAS_DESCRIPTOR_PATHS ? await open(path, FLAGS) : undefined)
+    return new OpenFolder(path)
+  }
+
+  /** Opens a folder that this process has just made. */
+  static open(path: string): OpenFolder {
+    return new OpenFolder(path)
+  }
+
+  /** Returns a path by the descriptor, for a socket of this process. It must not be used after {@link close}. */
+  entry(name: string): string {
+    return join(this.#root, name)
   }
 
   /**
    * Calls `work` with a path of the file by that name, whose folders are made. The file itself may be anything: `work` may not follow a link.
    *
-   * @throws {Error} when a folder on the way is a link or no folder.
+   * @throws {Error} when a folder on the way is a link or no folder, or this folder was closed.
    */
-  async within<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
+  within<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
+    return this.#run(name, () => this.#reach(name, work))
+  }
+
+  /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
+  write(name: string, content: string | Uint8Array): Promise<void> {
+    return this.within(name, async (path) => {
+      await removeFile(path)
+      await writeFile(path, content, { mode: 0o600, flag: 'wx' })
+    })
+  }
+
+  /** Removes a file, or a link itself, if there is one. */
+  async remove(name: string): Promise<void> {
+    if (this.#closed === undefined) await this.within(name, removeFile)
+  }
+
+  /** Makes everything in the folder that user's, and last the folder: until then nobody else is in it. */
+  giveTo(user: HostUser): Promise<void> {
+    return this.#run('', async () => {
+      const names = await readdir(this.#root, { recursive: true })
+      await Promise.all(names.map((name) => giveTo(user, this.entry(name))))
+      await chown(this.#root, user.uid, user.gid)
+    })
+  }
+
+  /** Sets the modification time of the folder to this host's time. */
+  touch(): Promise<void> {
+    const now = new Date()
+    return this.#run('', () => utimes(this.#root, now, now))
+  }
+
+  /** Waits for what is being written, and closes the folder. It may be called again. */
+  close(): Promise<void> {
+    this.#closed ??= Promise.allSettled(this.#running).then(() => {
+      if (this.#descriptor !== undefined) closeSync(this.#descriptor)
+    })
+    return this.#closed
+  }
+
+  get #root(): string {
+    return this.#descriptor === undefined ? this.path : descriptorPath(this.#descriptor)
+  }
+
+  /** The descriptor stays open until `work` has ended: another folder may have its number then. */
+  async #run<T>(name: string, work: () => Promise<T>): Promise<T> {
+    if (this.#closed !== undefined) throw new Error(`the folder ${this.path} was closed`)
+    const running = work().catch((error: NodeJS.ErrnoException) => {
+      throw nameFile(error, join(this.path, name))
+    })
+    this.#running.add(running)
+    return running.finally(() => this.#running.delete(running))
+  }
+
+  async #reach<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     const folders = name.split('/')
     if (folders.some((folder) => ['', '.', '..'].includes(folder)))
       throw new Error(`no file can be named ${name}`)
     const last = folders.pop() as string
     const opened: FileHandle[] = []
-    let at = this.#folder === undefined ? this.#path : descriptorPath(this.#folder.fd)
+    let at = this.#root
     try {
       for (const folder of folders) {
         at = join(at, folder)
         await mkdir(at).catch((error: NodeJS.ErrnoException) => {
           if (error.code !== 'EEXIST') throw error
         })
-        if (this.#folder === undefined) continue
+        if (this.#descriptor === undefined) continue
         const next = await open(at, FLAGS)
         opened.push(next)
         at = descriptorPath(next.fd)
       }
       return await work(join(at, last))
-    } catch (error) {
-      throw nameFile(error as NodeJS.ErrnoException, join(this.#path, name))
     } finally {
       for (const folder of opened) await folder.close()
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#folder?.close()
   }
 }

@@ -2,7 +2,7 @@ import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pollUntil } from '../poll.js'
-import { keepTouched } from './heartbeat.js'
+import { type Heartbeat, keepFileTouched } from './heartbeat.js'
 import { currentProcess, livenessOf } from './process-identity.js'
 
 /** A lock that this process holds until it is released, or until the process ends in whatever way. */
@@ -93,24 +93,31 @@ process.on('exit', () => {
   for (const claim of held) claim.remove()
 })
 
+/** The file of a claim, which this process touches. */
+interface NumberedFile {
+  readonly number: number
+  readonly file: string
+  readonly heartbeat: Heartbeat
+}
+
 class Claim {
   readonly #folder: string
   readonly #name: string
   readonly #file: string
   readonly #number: number
-  readonly #heartbeat: { readonly stop: () => void }
+  readonly #heartbeat: Heartbeat
   /** Since when claims of other hosts and containers, and processes that number theirs, have been seen as they are. */
   readonly #seen = new Map<string, { readonly state: string; readonly since: number }>()
 
   /** Who was before this claim when {@link isFirst} last looked. */
   rival: LockHolder = 'local'
 
-  private constructor(folder: string, name: string, number: number, file: string) {
+  private constructor(folder: string, name: string, { number, file, heartbeat }: NumberedFile) {
     this.#folder = folder
     this.#name = name
     this.#number = number
     this.#file = file
-    this.#heartbeat = keepTouched(join(folder, file))
+    this.#heartbeat = heartbeat
     held.add(this)
   }
 
@@ -121,11 +128,13 @@ class Claim {
       for (;;) {
         const startedAt = performance.now()
         writeFileSync(choosing, '', { mode: 0o600 })
-        const highest = Math.max(0, ...listClaims(folder, name).map(numberOf))
-        const file = `${name}~${highest + 1}~${own}`
-        writeFileSync(join(folder, file), '', { flag: 'wx', mode: 0o600 })
+        const number = Math.max(0, ...listClaims(folder, name).map(numberOf)) + 1
+        const file = `${name}~${number}~${own}`
+        const heartbeat = keepFileTouched(join(folder, file), { isNew: true })
         // Others may have stopped waiting for a process that was stopped in between, and its number may be too low.
-        if (performance.now() - startedAt < NUMBERING_MS) return new Claim(folder, name, highest + 1, file)
+        if (performance.now() - startedAt < NUMBERING_MS)
+          return new Claim(folder, name, { number, file, heartbeat })
+        heartbeat.stop()
         rmSync(join(folder, file), { force: true })
       }
     } finally {

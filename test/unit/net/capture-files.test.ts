@@ -1,12 +1,14 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { expect, test } from 'vitest'
+import { OpenFolder } from '../../../src/common/files/open-folder.js'
 import { CaptureFiles, captureLimit } from '../../../src/net/capture-files.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-test('captures take no more than their limit: the oldest go, and the newest of before is kept', () => {
+test('captures take no more than their limit: the oldest go, and the newest of before is kept', async () => {
   const dir = ownTmpdir()
-  const captures = new CaptureFiles(dir, 1000)
+  const folder = OpenFolder.open(dir)
+  const captures = new CaptureFiles(folder, 1000)
   const fill = (why: 'power-on' | 'full', bytes: number) => {
     const file = captures.next(why)
     expect(existsSync(file)).toBe(false)
@@ -19,6 +21,7 @@ test('captures take no more than their limit: the oldest go, and the newest of b
   expect(captures.isFull).toBe(true)
   expect(fill('full', 500)).toBe('network-2-2.pcap')
   expect(fill('full', 100)).toBe('network-2-3.pcap')
+  await folder.close()
   expect(readdirSync(dir).sort()).toEqual(['network-2-2.pcap', 'network-2-3.pcap'])
   expect(captures.dropped).toBe(2)
 })

@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test } from 'vitest'
 import { QmpClient } from '../../../src/channel/qmp/qmp-client.js'
 import { listenUnix } from '../../../src/channel/unix-listener.js'
-import { dumpMemory, readScreenshot } from '../../../src/vm/screenshot.js'
+import { OpenFolder } from '../../../src/common/files/open-folder.js'
+import { dumpMemory, type FileIn, readScreenshot } from '../../../src/vm/screenshot.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const GREETING = {
@@ -32,6 +33,12 @@ async function connectPeer(write: (command: string, args: { filename?: string; p
   return QmpClient.negotiate(await listener.accept({ timeoutMs: 10_000 }), { timeoutMs: 10_000 })
 }
 
+async function fileAt(path: string): Promise<FileIn> {
+  const folder = await OpenFolder.make(dirname(path))
+  onTestFinished(() => folder.close())
+  return { folder, name: basename(path) }
+}
+
 test.each([
   ['a link', (path: string, secret: string) => symlinkSync(secret, path)],
   ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
@@ -43,7 +50,7 @@ test.each([
   const qmp = await connectPeer((command, { filename }) => {
     if (command === 'screendump') make(filename as string, secret)
   })
-  await expect(readScreenshot(qmp, path, 1)).rejects.toThrow(path)
+  await expect(readScreenshot(qmp, await fileAt(path), 1)).rejects.toThrow(path)
   expect(existsSync(path)).toBe(false)
 })
 
@@ -58,7 +65,7 @@ test('the mode of a file to which a link in place of a memory dump leads stays a
     rmSync(path, { force: true })
     symlinkSync(other, (protocol as string).slice('file:'.length))
   })
-  await dumpMemory(qmp, path, 1024)
+  await dumpMemory(qmp, await fileAt(path), 1024)
   expect(statSync(other).mode & 0o777).toBe(0o640)
   expect(existsSync(path)).toBe(false)
 })
