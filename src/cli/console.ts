@@ -1,7 +1,6 @@
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { basename, join } from 'node:path'
+import { openWrittenFile } from '../common/files/written-file.js'
 import { tryProcessLock } from '../common/locks/process-lock.js'
 import { vmError } from '../errors.js'
 import { TTY_SOCKET } from '../vm/running-guests.js'
@@ -26,7 +25,11 @@ export async function openConsole(name: string): Promise<number> {
   process.stderr.write(
     `withvm: the serial console of '${guest.name}'; Ctrl-] leaves it, and the guest runs on.\n`,
   )
-  process.stdout.write(await readTail(join(guest.dir, 'serial.log')))
+  const tail = await readTail(join(guest.dir, 'serial.log')).catch((error: Error) => {
+    process.stderr.write(`withvm: what it printed before cannot be shown: ${error.message}\n`)
+    return ''
+  })
+  process.stdout.write(tail)
   const socket = connect(join(guest.socketDir, TTY_SOCKET))
   const ended = new Promise<void>((resolve) => {
     socket.on('error', () => {}) // 'close' follows
@@ -40,7 +43,7 @@ export async function openConsole(name: string): Promise<number> {
 }
 
 async function readTail(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const file = await openWrittenFile(path)
   try {
     const { size } = await file.stat()
     const from = Math.max(0, size - SHOWN_BYTES)

@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -187,6 +188,22 @@ test('nothing is kept when nothing fails, and nothing is left of a process that 
   child.kill('SIGKILL')
   await child
   await untilGone(tmpdir)
+})
+
+test('the console of a kept guest is served without what it printed before, where its log is a FIFO or a link', async () => {
+  const tmpdir = ownTmpdir()
+  const { name, runFolder } = await keepOne(tmpdir)
+  const log = join(runFolder, 'serial.log')
+  const replacements = [() => execFileSync('mkfifo', [log]), () => symlinkSync('/etc/passwd', log)]
+  for (const replace of replacements) {
+    rmSync(log)
+    replace()
+    const leave = { input: '\x1d', reject: false, timeout: 30_000 } as const
+    const { stdout, stderr, exitCode } = await execa(process.execPath, [MAIN, 'console', name], leave)
+    expect(stderr).toContain('withvm: what it printed before cannot be shown: ')
+    expect(stderr).toContain(log)
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 0 })
+  }
 })
 
 test('a guest that does not start is kept as it is, and its console with it', async () => {
