@@ -10,6 +10,7 @@ import type { BaseImage } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { formatBytes } from '../spec/units.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
+import { awaitStaleUsers } from './await-users.js'
 import { removing } from './cache-errors.js'
 import { formatEntries, tidyEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -59,6 +60,7 @@ export async function inspectImage(
 /** `withvm images rm`. */
 export async function deleteImages(names: readonly string[]): Promise<number> {
   const caches = readCaches()
+  await awaitStaleUsers(imagesDir(caches), names)
   await removing(imagesDir(caches), () => removeImages(names, caches))
   return EXIT_CODES.ok
 }
@@ -66,9 +68,10 @@ export async function deleteImages(names: readonly string[]): Promise<number> {
 /** `withvm images prune`: without a size, all that is not in use. */
 export async function tidyImages(options: { readonly maxSize?: string }): Promise<number> {
   const caches = readCaches()
-  return tidyEntries(options, (mostBytes) =>
-    removing(imagesDir(caches), () => pruneImages(caches, { mostBytes })),
-  )
+  return tidyEntries(options, async (mostBytes) => {
+    await awaitStaleUsers(imagesDir(caches))
+    return removing(imagesDir(caches), () => pruneImages(caches, { mostBytes }))
+  })
 }
 
 function openImage(image: string, flags: ImageFlags): Promise<BaseImage> {

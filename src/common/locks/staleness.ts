@@ -6,12 +6,12 @@ import { statIfVisible } from '../files/safe-parent.js'
  */
 
 /** `stale`: not touched for too long, but not yet observed for long enough. */
-type Staleness = 'fresh' | 'stale' | 'abandoned'
+export type Staleness = 'fresh' | 'stale' | 'abandoned'
 
 /** For how long this process must have seen a path unchanged before the path counts as abandoned, milliseconds. */
 const OBSERVED_MS = 40_000
 /** When to look again, milliseconds: later than is needed, because timers may fire early. */
-const SECOND_LOOK_MS = 41_000
+export const SECOND_LOOK_MS = 41_000
 
 const observed = new Map<string, { readonly mtimeMs: number; readonly since: number }>()
 

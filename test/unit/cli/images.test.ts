@@ -121,6 +121,21 @@ test('what was not used for longest makes room, but not what a running process u
   expect((await runCli(['images', 'rm', inUse], env)).exitCode).toBe(0)
 })
 
+test('a command waits until it is known that the container which used an image is gone', async () => {
+  const { cacheDir, sources } = await serveDisks(1)
+  const env = { WITHVM_CACHE: cacheDir }
+  const { url, sha256 } = sources[0] as { url: string; sha256: string }
+  const pulled = await runCli(['images', 'pull', url, '--sha256', sha256], env)
+  const name = /is in the cache as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
+  const marker = join(cacheDir, 'images', '.users', name, '00000000.1.1')
+  writeFileSync(marker, '')
+  const longAgo = new Date(Date.now() - 2 * 60 * 60_000)
+  utimesSync(marker, longAgo, longAgo)
+  const removal = await runCli(['images', 'rm', name], env)
+  expect(removal).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('waiting 41 s') })
+  expect(existsSync(join(cacheDir, 'images', name))).toBe(false)
+}, 150_000)
+
 test('a download that was given up is kept for a week, or until all is to be removed', async () => {
   const { cacheDir, sources, server } = await serveDisks(1)
   server.answer = (_, response) => {
