@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { RECIPES } from '../../images/recipes.js'
 import { readCaches, resolveImage } from '../../images/resolve.js'
+import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { nearestName } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
 import { openDisk } from '../image/backing-chain.js'
@@ -60,6 +62,7 @@ export async function inspectImage(
 /** `withvm images rm`. */
 export async function deleteImages(names: readonly string[]): Promise<number> {
   const caches = readCaches()
+  warnOfReaders(imagesDir(caches))
   await awaitStaleUsers(imagesDir(caches), names)
   await removing(imagesDir(caches), () => removeImages(names, caches))
   return EXIT_CODES.ok
@@ -69,9 +72,17 @@ export async function deleteImages(names: readonly string[]): Promise<number> {
 export async function tidyImages(options: { readonly maxSize?: string }): Promise<number> {
   const caches = readCaches()
   return tidyEntries(options, async (mostBytes) => {
+    warnOfReaders(imagesDir(caches))
     await awaitStaleUsers(imagesDir(caches))
     return removing(imagesDir(caches), () => pruneImages(caches, { mostBytes }))
   })
+}
+
+function warnOfReaders(images: string): void {
+  if (!existsSync(images) || !isOpenToOthers(images)) return
+  process.stderr.write(
+    `withvm: other users can read ${images}; an image that only their guests use does not count as in use.\n`,
+  )
 }
 
 function openImage(image: string, flags: ImageFlags): Promise<BaseImage> {
