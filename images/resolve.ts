@@ -214,6 +214,7 @@ export async function openStored(
       ...entry,
       build: (building, partial) => entry.build(building, partial, report),
       onWait: (holder) => report(describeLockWait(holder)),
+      onExcess: (text) => void process.stderr.write(`withvm: ${text}.\n`),
       signal,
     })
     result = 'done'

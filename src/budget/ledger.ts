@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { statIfVisible } from '../common/files/safe-parent.js'
-import type { ProcessLock } from '../common/locks/folder-lock.js'
+import { type ProcessLock, sweepClaims } from '../common/locks/folder-lock.js'
+import { keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { takeProcessLock } from '../common/locks/process-lock.js'
 import { openRuntimeDir } from '../common/locks/runtime-dir.js'
@@ -46,20 +47,21 @@ export async function enterGuest(entry: Entry, onKnock?: () => void): Promise<Pr
 export async function enterName(name: string, onKnock?: () => void): Promise<ProcessLock> {
   const folder = openLedger()
   if (folder === undefined) return { release: async () => {} }
-  sweepSocketsOnce(folder).catch(() => {}) // the next process tries again
+  sweepOnce(folder).catch(() => {}) // the next process tries again
   const path = join(folder, `${name}~${currentProcess()}`)
   const knocks = onKnock === undefined ? undefined : await listenForKnocks(folder, name, onKnock)
   try {
-    writeFileSync(path, '', { mode: 0o600 })
+    const heartbeat = keepFileTouched(path)
+    return {
+      release: async () => {
+        heartbeat.stop()
+        removeFile(path)
+        knocks?.close()
+      },
+    }
   } catch {
     knocks?.close()
     return { release: async () => {} }
-  }
-  return {
-    release: async () => {
-      removeFile(path)
-      knocks?.close()
-    },
   }
 }
 
@@ -139,10 +141,11 @@ const SOCKET_SETTLE_MS = 60_000
 
 const swept = new Set<string>()
 
-/** Removes, once in a process, the sockets of processes that were killed before they wrote their entry. Never rejects. */
-async function sweepSocketsOnce(folder: string): Promise<void> {
+/** Removes, once in a process, the entries and sockets of processes that were killed, also of earlier boots and other containers. */
+async function sweepOnce(folder: string): Promise<void> {
   if (swept.has(folder)) return
   swept.add(folder)
+  sweepClaims(folder)
   const files = listFiles(folder)
   const entered = new Set(files.map((file) => socketPath(folder, file.split('~', 1)[0] as string)))
   const sockets = files.filter((file) => file.endsWith(SOCKET_SUFFIX)).map((file) => join(folder, file))

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { RECIPES } from '../../images/recipes.js'
 import { readCaches, resolveImage } from '../../images/resolve.js'
+import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { nearestName } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
 import { openDisk } from '../image/backing-chain.js'
@@ -10,6 +12,7 @@ import type { BaseImage } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { formatBytes } from '../spec/units.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
+import { awaitStaleUsers } from './await-users.js'
 import { removing } from './cache-errors.js'
 import { formatEntries, tidyEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -59,6 +62,8 @@ export async function inspectImage(
 /** `withvm images rm`. */
 export async function deleteImages(names: readonly string[]): Promise<number> {
   const caches = readCaches()
+  warnOfReaders(imagesDir(caches))
+  await awaitStaleUsers(imagesDir(caches), names)
   await removing(imagesDir(caches), () => removeImages(names, caches))
   return EXIT_CODES.ok
 }
@@ -66,8 +71,17 @@ export async function deleteImages(names: readonly string[]): Promise<number> {
 /** `withvm images prune`: without a size, all that is not in use. */
 export async function tidyImages(options: { readonly maxSize?: string }): Promise<number> {
   const caches = readCaches()
-  return tidyEntries(options, (mostBytes) =>
-    removing(imagesDir(caches), () => pruneImages(caches, { mostBytes })),
+  return tidyEntries(options, async (mostBytes) => {
+    warnOfReaders(imagesDir(caches))
+    await awaitStaleUsers(imagesDir(caches))
+    return removing(imagesDir(caches), () => pruneImages(caches, { mostBytes }))
+  })
+}
+
+function warnOfReaders(images: string): void {
+  if (!existsSync(images) || !isOpenToOthers(images)) return
+  process.stderr.write(
+    `withvm: other users can read ${images}; an image that only their guests use does not count as in use.\n`,
   )
 }
 

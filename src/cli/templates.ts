@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { listTemplates, pruneTemplates, removeTemplates, TEMPLATES } from '../warm/template-store.js'
+import { awaitStaleUsers } from './await-users.js'
 import { removing } from './cache-errors.js'
 import { formatEntries, tidyEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -16,13 +17,17 @@ export async function showTemplates(options: { readonly json: boolean }): Promis
 
 /** `withvm templates rm`. */
 export async function deleteTemplates(names: readonly string[]): Promise<number> {
+  await awaitStaleUsers(templatesDir(), names)
   await removing(templatesDir(), () => removeTemplates(names))
   return EXIT_CODES.ok
 }
 
 /** `withvm templates prune`: without a size, all that is not in use. */
 export async function tidyTemplates(options: { readonly maxSize?: string }): Promise<number> {
-  return tidyEntries(options, (mostBytes) => removing(templatesDir(), () => pruneTemplates({ mostBytes })))
+  return tidyEntries(options, async (mostBytes) => {
+    await awaitStaleUsers(templatesDir())
+    return removing(templatesDir(), () => pruneTemplates({ mostBytes }))
+  })
 }
 
 function templatesDir(): string {

@@ -69,7 +69,7 @@ const swept = new Set<string>()
 function sweepOnce(root: string): void {
   if (swept.has(root)) return
   swept.add(root)
-  sweepBuilds(root).catch(() => {}) // a cache that is not there yet, or cannot be written to
+  void sweepBuilds(root)
 }
 
 /** Templates have the RAM of guests, and with it their secrets. */

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, readdir, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import {
   type LockHolder,
   type LockWait,
@@ -11,6 +10,7 @@ import {
   tryFolderLock,
 } from '../common/locks/folder-lock.js'
 import { currentProcess, IDENTITY_PATTERN, livenessOf } from '../common/locks/process-identity.js'
+import { lookAgain, readStaleness } from '../common/locks/staleness.js'
 
 /** Next to the entries of a folder of the cache: a claim for each entry that is being built. */
 const LOCKS = '.locks'
@@ -51,21 +51,19 @@ export function newBuildPath(root: string, entry: string): string {
   return join(root, `${BUILD}${currentProcess()}-${entry}-${randomBytes(4).toString('hex')}`)
 }
 
-/** Removes what dead builders left: what they were building, and their claims. */
+/**
+ * Removes what dead builders left: what they were building, and their claims. Never rejects: what another user left must not keep an entry
+ * from being built.
+ */
 export async function sweepBuilds(root: string): Promise<void> {
-  const locks = join(root, LOCKS)
-  if (existsSync(locks)) sweepClaims(locks)
-  for (const file of await readdir(root)) {
-    if (!file.startsWith(BUILD)) continue
-    const liveness = livenessOf(BUILD_NAME.exec(file)?.[1] ?? '')
-    const path = join(root, file)
-    if (liveness === 'dead' || (liveness === 'unknown' && (await isOld(path)))) {
-      await rm(path, { recursive: true, force: true })
-    }
-  }
+  sweepClaims(join(root, LOCKS))
+  const files = await readdir(root).catch(() => [])
+  for (const file of files) if (file.startsWith(BUILD)) await sweepBuild(join(root, file)).catch(() => {})
 }
 
-async function isOld(path: string): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-  return Date.now() - mtimeMs > FOREIGN_BUILD_MS
+async function sweepBuild(path: string): Promise<void> {
+  const liveness = livenessOf(BUILD_NAME.exec(basename(path))?.[1] ?? '')
+  const staleness = liveness === 'unknown' ? readStaleness(path, FOREIGN_BUILD_MS) : 'fresh'
+  if (staleness === 'stale') lookAgain(path, () => sweepBuild(path))
+  if (liveness === 'dead' || staleness === 'abandoned') await rm(path, { recursive: true, force: true })
 }

@@ -2,6 +2,7 @@ import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs
 import { join } from 'node:path'
 import { type Heartbeat, keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
+import { readStaleness, type Staleness } from '../common/locks/staleness.js'
 import { newBuildPath, sweepBuilds } from './entry-lock.js'
 
 /** Beside the entries of a folder of the cache: for each a folder with a file for each process that uses it. */
@@ -61,6 +62,20 @@ export async function listEntries(root: string): Promise<EntryInfo[]> {
     .sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime())
 }
 
+/**
+ * Returns whether an entry counts as in use only because one look at a marker of another container or host is not enough, and begins to
+ * observe these markers: {@link SECOND_LOOK_MS} later it is known whether their processes are alive.
+ */
+export async function hasStaleUsers(root: string, names?: readonly string[]): Promise<boolean> {
+  let found = false
+  for (const name of names ?? (await readdir(join(root, USERS)).catch(() => []))) {
+    const folder = join(root, USERS, name)
+    const markers = await readdir(folder).catch(() => [])
+    found = markers.map((marker) => readMarker(folder, marker)).includes('stale') || found
+  }
+  return found
+}
+
 /** Removes entries that there are. Gives the names of those that stayed, for a running process uses them. */
 export async function removeEntries(root: string, names: readonly string[]): Promise<string[]> {
   const kept: string[] = []
@@ -77,7 +92,7 @@ export async function pruneEntries(
   root: string,
   { mostBytes, keep }: { readonly mostBytes: number; readonly keep?: string | undefined },
 ): Promise<string[]> {
-  await sweepBuilds(root).catch(() => {}) // a cache that is not there, or cannot be written to
+  await sweepBuilds(root)
   const entries = await listEntries(root)
   let bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
   const removed: string[] = []
@@ -137,15 +152,14 @@ async function hasUsers(root: string, name: string, except?: string): Promise<bo
   let found = false
   for (const marker of await readdir(folder).catch(() => [])) {
     if (marker === except) continue
-    if (await isAlive(join(folder, marker), marker)) found = true
-    else await rm(join(folder, marker), { force: true })
+    if (readMarker(folder, marker) === 'abandoned') await rm(join(folder, marker), { force: true })
+    else found = true
   }
   return found
 }
 
-async function isAlive(path: string, identity: string): Promise<boolean> {
-  const liveness = livenessOf(identity)
-  if (liveness !== 'unknown') return liveness === 'alive'
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }))
-  return mtimeMs > Date.now() - FOREIGN_USER_MS
+function readMarker(folder: string, marker: string): Staleness {
+  const liveness = livenessOf(marker)
+  if (liveness === 'unknown') return readStaleness(join(folder, marker), FOREIGN_USER_MS)
+  return liveness === 'alive' ? 'fresh' : 'abandoned'
 }

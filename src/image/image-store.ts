@@ -1,10 +1,11 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isOpenToOthers } from '../common/files/open-to-others.js'
 import type { LockWait } from '../common/locks/folder-lock.js'
 import { processScope } from '../common/locks/process-identity.js'
 import { nearestNames } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
-import { parseMemorySize } from '../spec/units.js'
+import { formatBytes, parseMemorySize } from '../spec/units.js'
 import { nameEntry, openCacheEntry } from './cache.js'
 import { tryEntryLock } from './entry-lock.js'
 import { readEntryOrigin } from './entry-manifest.js'
@@ -36,6 +37,8 @@ export interface StoredImageOptions extends ImageCaches {
   /** @param partial a file beside the entry for what comes slowly: it is there still when a build is begun again. */
   readonly build: (dir: string, partial: string) => Promise<void>
   readonly onWait: LockWait['onWait']
+  /** Receives a sentence when the images take more than they may and none is removed. */
+  readonly onExcess: (text: string) => void
   readonly signal?: AbortSignal | undefined
 }
 
@@ -45,7 +48,7 @@ export function imagesDir({ cacheDir }: Pick<ImageCaches, 'cacheDir'>): string {
 
 /**
  * Gives the directory of an image of the cache, made first if there is none. It stays as long as this process runs; others
- * make room for a new one.
+ * make room for a new one, unless other users can read the cache: nobody sees which images their guests run from.
  *
  * @throws what {@link openCacheEntry} throws.
  */
@@ -62,8 +65,23 @@ export async function openStoredImage(options: StoredImageOptions): Promise<stri
       isNew = true
     },
   })
-  if (isNew) await pruneImages(options, { keep: entry })
+  if (isNew) await makeRoom(options, entry)
   return dir
+}
+
+async function makeRoom(options: StoredImageOptions, keep: string): Promise<void> {
+  const images = imagesDir(options)
+  if (!isOpenToOthers(images)) {
+    await pruneImages(options, { keep }).catch(() => {}) // an image that another user left
+    return
+  }
+  const entries = await listEntries(images)
+  const bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
+  if (bytes > readMostBytes()) {
+    options.onExcess(
+      `${images} has ${formatBytes(bytes)} of images, more than ${formatBytes(readMostBytes())}. Other users can read it, so none is removed before \`withvm images prune\``,
+    )
+  }
 }
 
 /** All images of the cache that is written to, the one that was used last first. */

@@ -6,6 +6,7 @@ import { isSafeParent, statIfVisible } from '../common/files/safe-parent.js'
 import type { HostUser } from '../common/host-user.js'
 import { livenessOf } from '../common/locks/process-identity.js'
 import { ownerOfFolder } from '../common/locks/run-folder-name.js'
+import { lookAgain, readStaleness } from '../common/locks/staleness.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
@@ -22,12 +23,6 @@ import { listFolderBases } from './workspace.js'
  * every 15 s; after a boot of this host its earlier runs are such runs too.
  */
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
-
-/**
- * How long a run of another host or container is given to touch its folder before that is removed, milliseconds. When the clock has jumped,
- * as after a suspend, the folder of a live run looks old until the next touch.
- */
-const SECOND_LOOK_MS = 40_000
 
 let areNotesSwept = false
 
@@ -56,7 +51,7 @@ async function sweepBase(base: string, uids: readonly number[]): Promise<void> {
 async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> {
   const verdict = await judge(dir, ours)
   if (verdict === 'over') return removeRun(dir, ours)
-  if (verdict === 'stale') await lookAgain(dir, ours)
+  if (verdict === 'stale') lookAgain(dir, () => sweepFolder(dir, ours))
 }
 
 /** `stale`: of a run that cannot be seen from here, and that has not touched its folder for long. */
@@ -67,7 +62,7 @@ async function judge(dir: string, ours: readonly number[]): Promise<Verdict> {
   const lives = [livenessOf(ownerOfFolder(dir) ?? ''), await readKeeperLiveness(dir)]
   if (lives.includes('alive')) return 'leave'
   if (!lives.includes('unknown')) return 'over'
-  return Date.now() - (await lstat(dir)).mtimeMs > FOREIGN_RUN_MS ? 'stale' : 'leave'
+  return ({ fresh: 'leave', stale: 'stale', abandoned: 'over' } as const)[readStaleness(dir, FOREIGN_RUN_MS)]
 }
 
 async function listOwners(dir: string, ours: readonly number[]): Promise<readonly number[]> {
@@ -90,19 +85,4 @@ async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
 async function isOverOrGone(dir: string, ours: readonly number[]): Promise<boolean> {
   if (!isSafeParent(await realpath(dirname(dir)))) return false
   return statIfVisible(dir) === undefined || (await judge(dir, ours)) !== 'leave'
-}
-
-const looking = new Set<string>()
-
-/** Removes a stale folder unless its run touches it meanwhile. A process that ends earlier leaves that to a later one. */
-async function lookAgain(dir: string, ours: readonly number[]): Promise<void> {
-  if (looking.has(dir)) return
-  looking.add(dir)
-  const { mtimeMs } = await lstat(dir)
-  const look = async () => {
-    looking.delete(dir)
-    if ((await lstat(dir)).mtimeMs !== mtimeMs) return
-    if ((await judge(dir, ours)) !== 'leave') await removeRun(dir, ours)
-  }
-  setTimeout(() => void look().catch(() => {}), SECOND_LOOK_MS).unref()
 }

@@ -116,6 +116,7 @@ async function store(
     origin: 'the tests',
     inputs: { REVISION, build: String(build), LEAN, ADD_TESTER },
     onWait: () => log(`another process makes the image '${name}' of the tests`),
+    onExcess: log,
     build: async (dir) => {
       await setUpHost({ needs, log })
       log(`making the image '${name}' of the tests: a minute or two`)

@@ -1,9 +1,11 @@
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { statIfVisible } from '../files/safe-parent.js'
 import { pollUntil } from '../poll.js'
 import { type Heartbeat, keepFileTouched } from './heartbeat.js'
 import { currentProcess, livenessOf } from './process-identity.js'
+import { isUnchangedFor, lookAgain, readStaleness } from './staleness.js'
 
 /** A lock that this process holds until it is released, or until the process ends in whatever way. */
 export interface ProcessLock {
@@ -28,10 +30,9 @@ export interface LockWait {
 export const FOREIGN_CLAIM_MS = 5 * 60_000
 /** A process that takes longer to number its claim starts again, and others wait twice as long for it, milliseconds. It takes less than one. */
 const NUMBERING_MS = 1000
-/** For how long a claim that looks abandoned must not have changed, milliseconds: a jump of the clock makes all look so for 15 s. */
-const OBSERVED_MS = 40_000
 /** In place of the number of a claim that is being numbered. */
 const CHOOSING = 'x'
+const NAME = /^[^/~\0]{1,150}$/
 
 /**
  * Takes the lock `name` in a folder, or returns undefined when another process has it or waits for it.
@@ -43,6 +44,7 @@ const CHOOSING = 'x'
  *
  * @param folder a folder in which nobody but this user can create files.
  * @param name 1 to 150 characters, no `/`, `~` or NUL.
+ * @throws {TypeError} for another name.
  * @throws {NodeJS.ErrnoException} when no file can be created in the folder.
  */
 export async function tryFolderLock(folder: string, name: string): Promise<ProcessLock | undefined> {
@@ -77,11 +79,18 @@ export async function takeFolderLock(
   }
 }
 
-/** Removes the claims of dead processes on all locks of a folder. */
+/**
+ * Removes the files of dead processes from a folder: their claims on all locks, and whatever else is named `…~IDENTITY` and touched. Files
+ * of other containers and hosts are removed when this process has seen them untouched twice. Never throws.
+ */
 export function sweepClaims(folder: string): void {
-  for (const file of readdirSync(folder)) {
-    if (file.includes('~') && livenessOf(holderOf(file)) === 'dead')
-      rmSync(join(folder, file), { force: true })
+  for (const file of listFiles(folder)) {
+    if (!file.includes('~')) continue
+    const path = join(folder, file)
+    const liveness = livenessOf(holderOf(file))
+    const staleness = liveness === 'unknown' ? readStaleness(path, FOREIGN_CLAIM_MS) : 'fresh'
+    if (liveness === 'dead' || staleness === 'abandoned') removeClaim(path)
+    if (staleness === 'stale') lookAgain(folder, async () => sweepClaims(folder))
   }
 }
 
@@ -106,8 +115,6 @@ class Claim {
   readonly #file: string
   readonly #number: number
   readonly #heartbeat: Heartbeat
-  /** Since when claims of other hosts and containers, and processes that number theirs, have been seen as they are. */
-  readonly #seen = new Map<string, { readonly state: string; readonly since: number }>()
 
   /** Who was before this claim when {@link isFirst} last looked. */
   rival: LockHolder = 'local'
@@ -122,6 +129,7 @@ class Claim {
   }
 
   static async make(folder: string, name: string): Promise<Claim> {
+    if (!NAME.test(name)) throw new TypeError(`'${name}' cannot be the name of a lock`)
     const own = `${++count}~${currentProcess()}`
     const choosing = join(folder, `${name}~${CHOOSING}~${own}`)
     try {
@@ -156,8 +164,8 @@ class Claim {
         this.rival = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
         return false
       }
-      if (!rivals.some((file) => isChoosing(file) && !this.#isUnchangedFor(file, 2 * NUMBERING_MS)))
-        return true
+      const isOverdue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_MS)
+      if (rivals.every((file) => !isChoosing(file) || isOverdue(file))) return true
       await sleep(1)
     }
   }
@@ -177,24 +185,31 @@ class Claim {
   #isOver(file: string): boolean {
     const liveness = livenessOf(holderOf(file))
     const isOver = liveness === 'dead' || (liveness === 'unknown' && this.#isAbandoned(file))
-    if (isOver) rmSync(join(this.#folder, file), { force: true })
+    if (isOver) removeClaim(join(this.#folder, file))
     return isOver
   }
 
   #isAbandoned(file: string): boolean {
     // Both are stamped by the file system, which may be another host's.
-    const [theirs, ours] = [readMtimeMs(this.#folder, file), readMtimeMs(this.#folder, this.#file)]
-    if (theirs === undefined || ours === undefined) return false
-    const isOld = ours - theirs > FOREIGN_CLAIM_MS
-    return this.#isUnchangedFor(file, OBSERVED_MS) && isOld
+    const now = statIfVisible(join(this.#folder, this.#file))?.mtimeMs
+    return readStaleness(join(this.#folder, file), FOREIGN_CLAIM_MS, now) === 'abandoned'
   }
+}
 
-  #isUnchangedFor(file: string, ms: number): boolean {
-    const state = String(readMtimeMs(this.#folder, file))
-    const known = this.#seen.get(file)
-    if (known?.state === state) return performance.now() - known.since > ms
-    this.#seen.set(file, { state, since: performance.now() })
-    return false
+/** In a folder of several users, a claim of another may have to stay: it no longer counts either way. */
+function removeClaim(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Its owner, or root, can.
+  }
+}
+
+function listFiles(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
   }
 }
 
@@ -213,8 +228,4 @@ function numberOf(file: string): number {
 
 function isChoosing(file: string): boolean {
   return file.split('~')[1] === CHOOSING
-}
-
-function readMtimeMs(folder: string, file: string): number | undefined {
-  return statSync(join(folder, file), { throwIfNoEntry: false })?.mtimeMs
 }

@@ -19,7 +19,6 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
   const known = found.get(name)
   if (known !== undefined && isPrivate(known)) return known
   for (const candidate of listCandidates(env)) {
-    if (candidate === cacheRunDir(env)) makeFolder(dirname(candidate))
     const dir = join(candidate, name)
     if (!makePrivate(candidate) || !makePrivate(dir) || !canWriteTo(dir)) continue
     found.set(name, dir)
@@ -28,20 +27,18 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
   return undefined
 }
 
-function listCandidates(env: NodeJS.ProcessEnv): string[] {
+/** The cache is looked for last of all: its directory may not be found, which is an error. */
+function* listCandidates(env: NodeJS.ProcessEnv): Generator<string> {
   const uid = process.geteuid?.()
-  if (uid === undefined) return [join(tmpdir(), 'withvm-run')]
+  if (uid === undefined) return yield join(tmpdir(), 'withvm-run')
   // "If an implementation encounters a relative path [...] it should consider the path invalid" (XDG Base Directory Specification).
-  const runtime = isAbsolute(env.XDG_RUNTIME_DIR ?? '') ? [env.XDG_RUNTIME_DIR as string] : []
-  return [
-    ...[...runtime, `/run/user/${uid}`].map((dir) => join(dir, 'withvm')),
-    `/tmp/withvm-${uid}`,
-    cacheRunDir(env),
-  ]
-}
-
-function cacheRunDir(env: NodeJS.ProcessEnv): string {
-  return join(resolveCacheDir(env), 'run')
+  const runtime = env.XDG_RUNTIME_DIR ?? ''
+  if (isAbsolute(runtime)) yield join(runtime, 'withvm')
+  yield `/run/user/${uid}/withvm`
+  yield `/tmp/withvm-${uid}`
+  const cacheDir = resolveCacheDir(env)
+  makeFolder(cacheDir)
+  yield join(cacheDir, 'run')
 }
 
 function makeFolder(dir: string): void {

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
 import { resolveImage } from '../../../images/resolve.js'
@@ -120,6 +120,45 @@ test('what was not used for longest makes room, but not what a running process u
   await user
   expect((await runCli(['images', 'rm', inUse], env)).exitCode).toBe(0)
 })
+
+test('images of a cache that other users can read are removed by command alone', async () => {
+  const { cacheDir, sources } = await serveDisks(3)
+  const env = { WITHVM_CACHE: cacheDir, WITHVM_IMAGES_SIZE: '2M' }
+  const pull = ({ url, sha256 } = { url: '', sha256: '' }) =>
+    runCli(['images', 'pull', url, '--sha256', sha256], env)
+  const names = () => readdirSync(join(cacheDir, 'images')).filter((name) => name.startsWith('download-'))
+  const images = join(cacheDir, 'images')
+  chmodSync(dirname(cacheDir), 0o755)
+  await pull(sources[0])
+  const { stderr } = await pull(sources[1])
+  expect(stderr.replaceAll(/\d\.\d MiB/g, 'N MiB')).toContain(
+    `withvm: ${images} has N MiB of images, more than 2 MiB. Other users can read it, so none is removed before \`withvm images prune\`.`,
+  )
+  expect(names()).toHaveLength(2)
+  const pruned = await runCli(['images', 'prune', '--max-size', '2M'], env)
+  expect(pruned).toMatchObject({
+    stderr: `withvm: other users can read ${images}; an image that only their guests use does not count as in use.`,
+    stdout: expect.stringMatching(/^Removed download-/),
+  })
+  chmodSync(dirname(cacheDir), 0o700)
+  expect((await pull(sources[2])).stderr).not.toContain('Other users')
+  expect(names()).toHaveLength(1)
+})
+
+test('a command waits until it is known that the container which used an image is gone', async () => {
+  const { cacheDir, sources } = await serveDisks(1)
+  const env = { WITHVM_CACHE: cacheDir }
+  const { url, sha256 } = sources[0] as { url: string; sha256: string }
+  const pulled = await runCli(['images', 'pull', url, '--sha256', sha256], env)
+  const name = /is in the cache as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
+  const marker = join(cacheDir, 'images', '.users', name, '00000000.1.1')
+  writeFileSync(marker, '')
+  const longAgo = new Date(Date.now() - 2 * 60 * 60_000)
+  utimesSync(marker, longAgo, longAgo)
+  const removal = await runCli(['images', 'rm', name], env)
+  expect(removal).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('waiting 41 s') })
+  expect(existsSync(join(cacheDir, 'images', name))).toBe(false)
+}, 150_000)
 
 test('a download that was given up is kept for a week, or until all is to be removed', async () => {
   const { cacheDir, sources, server } = await serveDisks(1)

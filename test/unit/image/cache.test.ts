@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import {
+  chownSync,
   cpSync,
   mkdirSync,
   readdirSync,
@@ -14,10 +15,12 @@ import {
 import { basename, join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { processScope } from '../../../src/common/locks/process-identity.js'
 import { openCacheEntry } from '../../../src/image/cache.js'
 import { buildCli } from '../../support/built-cli.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { passTime } from '../../support/pass-time.js'
 
 const CACHE_MODULE = new URL('../../../dist/src/image/cache.js', import.meta.url).href
 
@@ -73,16 +76,36 @@ describe('openCacheEntry', () => {
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 2, build: buildHere })).not.toBe(one)
   })
 
-  test('removes the remains of a build of another container only when it is older than any build takes', async () => {
+  test('the remains of a build of another container are removed after a second look, unless they were touched', async () => {
+    const pass = passTime()
     const cacheDir = ownTmpdir()
     const images = join(cacheDir, 'images')
-    const [fresh, old] = ['.build-00000000.h.1-x-17', '.build-00000000.i.1-x-18']
-    for (const name of [fresh, old]) mkdirSync(join(images, name), { recursive: true })
+    const [fresh, touched, old] = ['h', 'i', 'j'].map((id) => `.build-00000000.${id}.1-x-17`) as [
+      string,
+      string,
+      string,
+    ]
+    for (const name of [fresh, touched, old]) mkdirSync(join(images, name), { recursive: true })
     const longAgo = new Date(Date.now() - 2 * 60 * 60 * 1000)
-    utimesSync(join(images, old), longAgo, longAgo)
+    for (const name of [touched, old]) utimesSync(join(images, name), longAgo, longAgo)
     await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
-    expect(entriesIn(cacheDir)).toContain(fresh)
-    expect(entriesIn(cacheDir)).not.toContain(old)
+    expect(entriesIn(cacheDir)).toEqual([fresh, touched, old, expect.stringMatching(/^x-/)])
+    // The clock of the other host may be hours behind: only that it changes counts.
+    utimesSync(join(images, touched), longAgo, longAgo.getTime() / 1000 + 15)
+    pass(41_000)
+    await expect.poll(() => entriesIn(cacheDir)).toEqual([fresh, touched, expect.stringMatching(/^x-/)])
+  })
+
+  test('a build that another user left keeps no entry from being built', async () => {
+    const cacheDir = ownTmpdir()
+    const left = join(cacheDir, 'images', `.build-${processScope()}.zzzzzz.1-y-17`)
+    mkdirSync(left, { recursive: true })
+    writeFileSync(join(left, 'disk'), 'half')
+    for (const dir of [cacheDir, join(cacheDir, 'images')]) chownSync(dir, 12_345, 12_345)
+    const user = ['setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups']
+    const { stderr } = await openElsewhere(cacheDir, 0, user)
+    expect(stderr).toBe('')
+    expect(entriesIn(cacheDir)).toEqual([basename(left), expect.stringMatching(/^x-/)])
   })
 
   test('never replaces an entry that another container has put there meanwhile', async () => {

@@ -19,6 +19,7 @@ import { openWorkspace } from '../../../src/vm/workspace.js'
 import { buildCli } from '../../support/built-cli.js'
 import { findOtherNode } from '../../support/other-node.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { passTime } from '../../support/pass-time.js'
 
 const BUILT = resolve(import.meta.dirname, '../../../dist/src/vm')
 
@@ -191,18 +192,11 @@ test('an old folder of another container is removed after a second look, unless 
     mkdirSync(dir, { mode: 0o700 })
     utimesSync(dir, longAgo, longAgo)
   }
-  const looks: Array<() => void> = []
-  const setTimeoutSpy = vi.spyOn(globalThis, 'setTimeout')
-  onTestFinished(() => setTimeoutSpy.mockRestore())
-  setTimeoutSpy.mockImplementation(((look: () => void) => {
-    looks.push(look)
-    return { unref: () => {} }
-  }) as unknown as typeof setTimeout)
+  const pass = passTime()
   await sweepDeadWorkspaces(base)
-  setTimeoutSpy.mockRestore()
-  await expect.poll(() => looks).toHaveLength(2)
   expect(readdirSync(base)).toHaveLength(2)
   utimesSync(touched, new Date(), longAgo.getTime() / 1000 + 15)
-  for (const look of looks) look()
+  pass(41_000)
+  vi.useRealTimers()
   await expect.poll(() => readdirSync(base)).toEqual(['withvm-aaaaaaaa.1.1-abcdef'])
 })

@@ -12,6 +12,7 @@ import {
 import { buildCli } from '../../../support/built-cli.js'
 import { findOtherNode } from '../../../support/other-node.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
+import { passTime } from '../../../support/pass-time.js'
 
 const MODULE = new URL('../../../../dist/src/common/locks/folder-lock.js', import.meta.url).href
 
@@ -194,6 +195,48 @@ test('a lock of another container is taken only when its holder has not touched 
   second.holder.kill('SIGKILL')
   await lock.release()
 }, 120_000)
+
+/** A claim on the lock 'x' by a process of another host, which was last touched an hour ago. */
+function leaveForeignClaim(folder: string, file = 'x~1~1~00000000.1.1'): string {
+  const path = join(folder, file)
+  writeFileSync(path, '')
+  const longAgo = new Date(Date.now() - 60 * 60_000)
+  utimesSync(path, longAgo, longAgo)
+  return path
+}
+
+test('a second attempt of the same process takes the lock of a container that left it untouched meanwhile', async () => {
+  const pass = passTime()
+  const folder = ownTmpdir()
+  leaveForeignClaim(folder)
+  expect(await tryFolderLock(folder, 'x')).toBeUndefined()
+  pass(30_000)
+  expect(await tryFolderLock(folder, 'x')).toBeUndefined()
+  pass(10_000)
+  const lock = await tryFolderLock(folder, 'x')
+  expect(lock).toBeDefined()
+  await lock?.release()
+})
+
+test('an old claim of another container is swept after a second look, unless it was touched', async () => {
+  const pass = passTime()
+  const folder = ownTmpdir()
+  const touched = leaveForeignClaim(folder, 'x~1~1~aaaaaaaa.1.1')
+  leaveForeignClaim(folder, 'x~2~1~bbbbbbbb.1.1')
+  leaveForeignClaim(folder, 'x~x~1~bbbbbbbb.1.1')
+  sweepClaims(folder)
+  expect(readdirSync(folder)).toHaveLength(3)
+  utimesSync(touched, new Date(), new Date(Date.now() - 59 * 60_000))
+  pass(41_000)
+  expect(readdirSync(folder)).toEqual(['x~1~1~aaaaaaaa.1.1'])
+})
+
+test.each(['', 'a~b', 'a/b', 'a\0b', 'a'.repeat(151)])(
+  '%j is refused as the name of a lock',
+  async (name) => {
+    await expect(tryFolderLock(ownTmpdir(), name)).rejects.toThrow('cannot be the name of a lock')
+  },
+)
 
 test('a folder that nothing can be created in is an error, and no lock', async () => {
   const file = join(ownTmpdir(), 'file')

@@ -86,3 +86,15 @@ test.each([
   expect(stdout).toMatch(/^\//)
   expect(stdout).not.toContain(runtime)
 })
+
+test('a folder in XDG_RUNTIME_DIR is used where no cache directory can be made', async () => {
+  const runtime = ownTmpdir()
+  chownSync(runtime, 12_345, 12_345)
+  const source = `import { openRuntimeDir } from '${BUILT}/common/locks/runtime-dir.js'
+    console.log(openRuntimeDir('locks'))`
+  const user = ['--reuid', '12345', '--regid', '12345', '--clear-groups', process.execPath]
+  const env = { PATH: process.env.PATH, XDG_RUNTIME_DIR: runtime, HOME: '/nowhere', TMPDIR: '/nowhere' }
+  const program = [...user, '--input-type=module', '-e', source]
+  const { stdout } = await execa('setpriv', program, { env, extendEnv: false })
+  expect(stdout).toBe(`${runtime}/withvm/locks`)
+})
