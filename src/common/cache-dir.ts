@@ -29,7 +29,7 @@ export function resolveCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   const usual = home === undefined ? undefined : join(home, '.cache', 'withvm')
   const known = chosen.get(usual)
   if (known !== undefined) return known.dir
-  const reason = usual === undefined ? 'this user has no home directory' : findReason(usual)
+  const reason = usual === undefined ? 'this user has no home directory' : createUsual(usual)
   const cache: Partial<TemporaryCache> & { readonly dir: string } =
     usual !== undefined && reason === undefined ? { dir: usual } : { dir: openTemporaryCache(), reason }
   chosen.set(usual, cache)
@@ -47,13 +47,15 @@ export function findTemporaryCache(env: NodeJS.ProcessEnv = process.env): Tempor
 /** The cache of this process for each place in a home directory: looked for once, as warm starts ask several times. */
 const chosen = new Map<string | undefined, { readonly dir: string; readonly reason?: string | undefined }>()
 
-/** Why a cache cannot be made there. One that exists is used, even if it can only be read. */
-function findReason(usual: string): string | undefined {
+/** Creates the cache if there is none. Returns why it cannot be created. One that exists is used, even if it can only be read. */
+function createUsual(usual: string): string | undefined {
   let existing = usual
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing)
   if (existing === usual) return undefined
   try {
     accessSync(existing, constants.W_OK | constants.X_OK)
+    // Closed to other users: images of a cache that others can read are never pruned automatically.
+    mkdirSync(usual, { recursive: true, mode: 0o700 })
     return undefined
   } catch {
     return `${usual} cannot be created`

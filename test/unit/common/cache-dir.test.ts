@@ -22,6 +22,7 @@ test('the cache directory is in the home directory when nothing else is set', ()
   const env = { HOME, WITHVM_CACHE: '', XDG_CACHE_HOME: '' }
   expect(resolveCacheDir(env)).toBe(join(HOME, '.cache/withvm'))
   expect(findTemporaryCache(env)).toBeUndefined()
+  expect(lstatSync(join(HOME, '.cache/withvm')).mode & 0o777).toBe(0o700)
   expect(resolveCacheDir({})).toBe(join(homedir(), '.cache/withvm'))
 })
 
