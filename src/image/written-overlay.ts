@@ -1,4 +1,5 @@
-import { constants, copyFile, open, rm } from 'node:fs/promises'
+import { copyFile, open, rm } from 'node:fs/promises'
+import { openWrittenFile } from '../common/files/written-file.js'
 import { type VMError, vmError } from '../errors.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { IDENTIFYING_BYTES } from './disk-format.js'
@@ -36,19 +37,18 @@ export async function copyWrittenOverlay(options: {
 }
 
 /**
- * Copies a file that QEMU as another user has written to, and never what a link leads to: the user may not be allowed to read that.
+ * Copies a file that QEMU as another user has written to. Neither the file nor its folder is entered through a link: QEMU can replace both,
+ * and the user may not be allowed to read what a link leads to.
  *
  * @throws {UsageError} IMAGE_INVALID when it is no regular file.
  */
 export async function copyWrittenFile(from: string, to: string, signal?: AbortSignal): Promise<void> {
   // Only Linux has other users for QEMU, and files by their descriptors.
   if (process.platform !== 'linux') return copyFile(from, to)
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-  const file = await open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'ELOOP' ? changed(from, 'a regular file', 'a symbolic link') : error
+  const file = await openWrittenFile(from).catch((error: Error) => {
+    throw changed(from, 'a regular file, in a folder that is no link', error.message)
   })
   try {
-    if (!(await file.stat()).isFile()) throw changed(from, 'a regular file', 'something else')
     await copySparse(`/proc/${process.pid}/fd/${file.fd}`, to, signal)
   } finally {
     await file.close()

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createOverlay } from '../../../src/image/overlay.js'
 import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../../../src/image/written-overlay.js'
@@ -51,10 +51,19 @@ test('a symbolic link or a FIFO in place of a file that QEMU writes is neither f
   const { base, from, to } = await makeOverlay()
   unlinkSync(from)
   symlinkSync('/etc/passwd', from)
-  expect((await failureOf(copyWrittenFile(from, to))).message).toContain('Got:      a symbolic link')
+  expect((await failureOf(copyWrittenFile(from, to))).message).toContain('Got:      ELOOP')
   unlinkSync(from)
   execFileSync('mkfifo', [from])
   expect((await failureOf(copyWrittenOverlay({ from, to, base }))).code).toBe('IMAGE_INVALID')
+  expect(existsSync(to)).toBe(false)
+})
+
+test('a symbolic link in place of the folder of a file that QEMU writes is not followed', async () => {
+  const { dir, from, to } = await makeOverlay()
+  const link = join(ownTmpdir(), 'run')
+  symlinkSync(dir, link)
+  const error = await failureOf(copyWrittenFile(join(link, basename(from)), to))
+  expect(error.code).toBe('IMAGE_INVALID')
   expect(existsSync(to)).toBe(false)
 })
 
