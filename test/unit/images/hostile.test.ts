@@ -27,12 +27,12 @@ function makeFifo(dir: string, name = 'fifo'): string {
 }
 
 /** A tar archive with one symbolic link, whose attributes come before it in the form of pax. */
-function makePaxArchive(fields: Readonly<Record<string, string>>): Buffer {
-  const record = Object.entries(fields).map(([key, value]) => {
+function makePaxArchive(fields: Readonly<Record<string, string>> | string): Buffer {
+  const records = Object.entries(fields).map(([key, value]) => {
     const length = key.length + value.length + 3
     return `${length + String(length + 6).length} ${key}=${value}\n`
   })
-  const text = Buffer.from(record.join(''))
+  const text = Buffer.from(typeof fields === 'string' ? fields : records.join(''))
   const block = (flag: string, bytes: number) => {
     const header = Buffer.alloc(512)
     header.write('name')
@@ -331,6 +331,41 @@ test('an archive with paths or links that no system has is refused', async () =>
     const error = await failureOf(resolveImage(path, { cacheDir: join(dir, 'cache') }))
     expect(error.message).toContain('a path of more than 4096 characters')
   }
+})
+
+test.each([
+  ['that is 1, by a hundred thousand digits', () => `${'0'.repeat(2 ** 17 - 2)}1 `],
+  ['of a hundred thousand digits', () => '1'.repeat(2 ** 17)],
+  ['that ends behind the record', () => '14 path=bin/sh\n'],
+  ['that ends behind the attributes', () => '9999999999 path=bin/sh\n'],
+  ['of its own digits alone', () => '2 path=bin/sh\n'],
+])(
+  'attributes of a member with a length %s are refused at once',
+  async (_, makeText) => {
+    const path = join(ownTmpdir(), 'root.tar')
+    writeFileSync(path, makePaxArchive(makeText()))
+    const archive = await open(path)
+    const error = await failureOf(readTar(archive, path).next())
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('attributes of a member that are damaged at byte 0')
+    await archive.close()
+  },
+  10_000,
+)
+
+test('a member whose size is no whole number of bytes is refused', async () => {
+  const path = join(ownTmpdir(), 'root.tar')
+  const header = Buffer.from(makePaxArchive({ size: '0.5' }))
+  // The link becomes a file: a link has no content.
+  const at = header.length - 1024 - 512
+  header.write('0', at + 156)
+  header.fill(' ', at + 148, at + 156)
+  const sum = header.subarray(at, at + 512).reduce((total, byte) => total + byte, 0)
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1')
+  writeFileSync(path, header)
+  const archive = await open(path)
+  expect((await failureOf(readTar(archive, path).next())).message).toContain('a member that ends behind byte')
+  await archive.close()
 })
 
 test('folders that are replaced by files again and again take no time that grows with the tree', () => {
