@@ -31,29 +31,23 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       realpath(folder).catch(() => resolve(folder)),
     ),
   )
-  const areNamed = options.backingFolders !== undefined
-  const probe = (file: DiskFileOptions) =>
-    probeDiskFile({
-      ...file,
-      checkPart: (part) =>
-        followName(name, part, { from: file.path, what: 'a part of it', folders, areNamed }),
-    })
+  const scope = { folders, areNamed: options.backingFolders !== undefined }
+  const checkPart = (part: string) => checkFile(name, part, { ...scope, what: 'a part of it' })
+  const probe = (file: DiskFileOptions) => probeDiskFile({ ...file, checkPart })
   const first = await probe(options)
   const chain: ProbedFile[] = [first]
+  const visited = new Set([await realpath(first.path)])
   try {
     for (let current = first; ; ) {
       // What QEMU itself says that it opened: the same, if our own look at the image was right.
-      for (const part of current.parts)
-        await followName(name, part, { from: current.path, what: 'a part of it', folders, areNamed })
+      for (const part of current.parts) await checkPart(part)
       if (current.backing === undefined) break
       const { backing } = current
-      const path = await followName(name, backing.name, {
-        from: current.path,
-        what: 'its backing file',
-        folders,
-        areNamed,
-      })
-      if (chain.some((earlier) => earlier.path === path)) throw looping(name, path)
+      // QEMU takes a name from the folder of the path that it opened, not from where a link there leads: so does the next round.
+      const path = locateBacking(current.path, backing.name)
+      const real = await checkFile(name, path, { ...scope, what: 'its backing file' })
+      if (visited.has(real)) throw looping(name, real)
+      visited.add(real)
       const format = DISK_FORMATS.find((known) => known === backing.format)
       if (format === undefined) throw withoutFormat(name, current.path, backing)
       current = await probe({ path, format, signal: options.signal })
@@ -66,32 +60,44 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   return { ...first, chain: chain.map(({ path, format }) => ({ path, format })) }
 }
 
-/** Where a file is that is named in an image, and may be read. */
-async function followName(
+/** As QEMU tells a protocol from a path (block.c, `path_has_protocol`). */
+const PROTOCOL = /^[^/:]*:/
+
+/** The path that QEMU opens for a backing file. Steps of `..` stay: behind a link they lead elsewhere than by the text. */
+function locateBacking(from: string, name: string): string {
+  const path = name.replace(/^file:(?=\/)/, '')
+  return isAbsolute(path) || PROTOCOL.test(path) ? path : `${dirname(from)}/${path}`
+}
+
+/** Makes sure that a file which an image needs may be read. Returns where it is, behind all links. */
+async function checkFile(
   image: string,
   name: string,
   {
-    from,
     what,
     folders,
     areNamed,
   }: {
-    readonly from: string
     readonly what: string
     readonly folders: readonly string[]
     /** Whether the author named the folders: `backingFolders`. */
     readonly areNamed: boolean
   },
 ): Promise<string> {
+  const path = name.replace(/^file:/, '')
   // QEMU takes `json:`, `nbd:`, `https:` and others for ways to a disk: none of them can be checked.
-  const isElsewhere = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(name)
-  if (isElsewhere) throw outside(image, name, folders, 'not a file')
-  const path = resolve(dirname(from), name.replace(/^file:/, ''))
+  if (PROTOCOL.test(path)) throw outside(image, name, folders, 'not a file')
+  if (!isAbsolute(path)) throw relativePath(image, name)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
     throw missing(image, path, what, error)
   })
   if (!folders.some((folder) => contains(folder, real)))
-    throw outside(image, real === path ? path : `${path} (a link to ${real})`, folders, 'in another folder')
+    throw outside(
+      image,
+      resolve(path) === real ? real : `${path} (a link to ${real})`,
+      folders,
+      'in another folder',
+    )
   // The folder of an image may be a home directory, whose hidden folders have the keys of its owner.
   if (
     !areNamed &&
@@ -131,6 +137,15 @@ function looping(image: string, path: string): VMError {
     expected: 'a chain of backing files that ends',
     got: `${path} for the second time`,
     hint: 'One of them names the wrong file. Put it right with: qemu-img rebase -u -F FORMAT -b RIGHT IMAGE',
+  })
+}
+
+function relativePath(image: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The image ${image} needs a file that QEMU would look for in its own working directory.`,
+    expected: 'an absolute path of an external data file, or behind `file:`',
+    got,
+    hint: 'In the folder of the image, run: qemu-img amend -f qcow2 -o data_file="$PWD/FILE" IMAGE (for a backing file: qemu-img rebase -u -F FORMAT -b FILE IMAGE).',
   })
 }
 

@@ -1,5 +1,6 @@
 import { constants, type Stats } from 'node:fs'
 import { access, type FileHandle, open, stat } from 'node:fs/promises'
+import { dirname, isAbsolute } from 'node:path'
 import { type VMError, vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 import { formatBytes } from '../spec/units.js'
@@ -46,11 +47,9 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
   const { path, name = path, signal } = options
   return withHead(path, name, async (file, head, stats) => {
     const format = await chooseFormat(name, options.format, file, head, stats.size)
-    for (const part of await listParts(name, { format, file, head, stats })) await options.checkPart?.(part)
-    const info = await checkContent([
-      readDiskInfo(path, format, signal),
-      checkWhole(name, { format, file, head, stats }, signal),
-    ])
+    const disk = { path, format, file, head, stats }
+    for (const part of await listParts(name, disk)) await options.checkPart?.(part)
+    const info = await checkContent([readDiskInfo(path, format, signal), checkWhole(name, disk, signal)])
     checkVirtualSize(name, info.virtualBytes)
     const isEncrypted =
       format === 'luks' || (format === 'qcow2' && parseQcow2Header(head)?.encryption === 'luks')
@@ -130,6 +129,7 @@ async function openForReading(path: string, name: string): Promise<FileHandle> {
 }
 
 interface OpenDisk {
+  readonly path: string
   readonly format: DiskFormat
   readonly file: FileHandle
   readonly head: Buffer
@@ -137,8 +137,12 @@ interface OpenDisk {
 }
 
 /** The further files that qemu-img would open with the image, even to look at it. */
-async function listParts(name: string, { format, file, head, stats }: OpenDisk): Promise<string[]> {
-  if (format === 'vmdk') return readVmdkExtents(file, head, stats.size)
+async function listParts(name: string, { path, format, file, head, stats }: OpenDisk): Promise<string[]> {
+  // QEMU looks up each of them in the folder of the image, also one that looks like a protocol (block/vmdk.c).
+  if (format === 'vmdk') {
+    const extents = await readVmdkExtents(file, head, stats.size)
+    return extents.map((extent) => (isAbsolute(extent) ? extent : `${dirname(path)}/${extent}`))
+  }
   const header = format === 'qcow2' ? parseQcow2Header(head) : undefined
   if (header?.hasExternalData !== true) return []
   if (header.dataFile !== undefined) return [header.dataFile]

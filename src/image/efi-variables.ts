@@ -106,7 +106,7 @@ function readVariables(flash: Buffer, { start, end }: { readonly start: number; 
     if (dataEnd > end) throw notVariables(`a variable that ends behind byte ${end}`)
     const isGlobal = flash.subarray(at + VARIABLE.guidAt, nameAt).equals(GLOBAL_GUID)
     if (flash[at + 2] === STATE.added && isGlobal) {
-      const name = flash.toString('utf16le', nameAt, dataAt).replace(/\0+$/, '')
+      const [name = ''] = flash.toString('utf16le', nameAt, dataAt).split('\0', 1)
       found.push({ at, name, data: flash.subarray(dataAt, dataEnd) })
     }
     at = aligned(dataEnd)

@@ -101,25 +101,23 @@ async function findDisk(descriptor: string, name: string): Promise<string> {
   }
   const references = findElements(root, 'Disk').map((disk) => findAttribute(disk, 'fileRef'))
   const wanted = references.filter((reference) => reference !== undefined)
-  const files = findElements(root, 'File')
-  const fileOf = (id: string | undefined) => files.find((file) => findAttribute(file, 'id') === id)
+  const files = new Map(
+    findElements(root, 'File').map((file) => [
+      findAttribute(file, 'id'),
+      { href: findAttribute(file, 'href'), chunkSize: findAttribute(file, 'chunkSize') },
+    ]),
+  )
   if (wanted.length === 0) throw invalid(name, 'a disk', 'none')
   if (wanted.length > 1) {
     throw severalDisks(
       name,
-      wanted.map((id) => hrefOf(fileOf(id)) ?? id),
+      wanted.map((id) => files.get(id)?.href ?? id),
     )
   }
-  const file = fileOf(wanted[0])
-  const href = hrefOf(file)
-  if (file === undefined || href === undefined)
-    throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
-  if (findAttribute(file, 'chunkSize') === undefined) return href
+  const { href, chunkSize } = files.get(wanted[0]) ?? {}
+  if (href === undefined) throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
+  if (chunkSize === undefined) return href
   throw invalid(name, 'a disk in one piece', `${href} in several`)
-
-  function hrefOf(of: (typeof files)[number] | undefined): string | undefined {
-    return of && findAttribute(of, 'href')
-  }
 }
 
 /** What the archive itself says of a file: lines such as `SHA256(disk.vmdk)= 01ab…`. */

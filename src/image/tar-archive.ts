@@ -20,9 +20,10 @@ export interface TarEntry {
 }
 
 const BLOCK_BYTES = 512
+const LINE_END = 10
 /** What a member with a long name or with attributes may take. */
 const MOST_META_BYTES = 1024 ** 2
-/** A desktop system has about half a million files. */
+/** A desktop system has about half a million files. What precedes a member, its long name or attributes, counts too. */
 const MOST_MEMBERS = 4_000_000
 const MOST_ID = 2 ** 32 - 2
 /** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
@@ -66,12 +67,15 @@ export async function* readTar(
     const flag = header.toString('latin1', 156, 157)
     const bytes = flag === '1' || flag === '2' ? 0 : Number(pax.get('size') ?? readNumber(header, 124, 12))
     const offset = at + BLOCK_BYTES
-    if (!(bytes >= 0) || offset + bytes > size) throw damaged(name, `a member that ends behind byte ${size}`)
+    if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size)
+      throw damaged(name, `a member that ends behind byte ${size}`)
     at = offset + Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES
+    members += 1
+    if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
     if ('xgLK'.includes(flag)) {
       if (bytes > MOST_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
       const text = await readAt(archive, offset, bytes)
-      if (flag === 'x') pax = parsePax(text)
+      if (flag === 'x') pax = parsePax(text, name)
       if (flag === 'L') longPath = readText(text, 0, bytes)
       if (flag === 'K') longTarget = readText(text, 0, bytes)
       continue
@@ -81,13 +85,11 @@ export async function* readTar(
     if (type === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse'))) {
       throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
-    members += 1
     const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
     if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
       throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
     characters += written.length + target.length
     if (characters > MOST_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
-    if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
     yield {
       path: cleanPath(written, name),
       type: type === 'file' && written.endsWith('/') ? 'folder' : type,
@@ -164,17 +166,21 @@ function readPath(header: Buffer): string {
   return prefix === '' ? name : `${prefix}/${name}`
 }
 
-/** Records of the form `LENGTH KEY=VALUE\n`. */
-function parsePax(text: Buffer): Map<string, string> {
+/**
+ * Records of the form `LENGTH KEY=VALUE\n`, where the length counts its own digits too. One that is shorter than that would have the
+ * same bytes read again and again.
+ */
+function parsePax(text: Buffer, name: string): Map<string, string> {
   const records = new Map<string, string>()
   for (let at = 0; at < text.length; ) {
-    const space = text.indexOf(32, at)
-    const length = Number(text.toString('latin1', at, space))
-    if (space === -1 || !(length > 0)) break
-    const record = text.toString('utf8', space + 1, at + length - 1)
+    const [digits = ''] = /^[1-9]\d{0,9} /.exec(text.toString('latin1', at, at + 11)) ?? []
+    const end = at + Number(digits)
+    const record = text.toString('utf8', at + digits.length, end - 1)
     const equals = record.indexOf('=')
+    if (end > text.length || text[end - 1] !== LINE_END || equals < 1)
+      throw damaged(name, `attributes of a member that are damaged at byte ${at} of ${text.length}`)
     records.set(record.slice(0, equals), record.slice(equals + 1))
-    at += length
+    at = end
   }
   return records
 }

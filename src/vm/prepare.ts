@@ -31,7 +31,7 @@ import { guardExit } from './exit-guard.js'
 import { makeDisks, writeSecret } from './further-disks.js'
 import { encodeHostKey } from './host-key.js'
 import { Keeper } from './keeper.js'
-import { DiskUse, sizeOf } from './limits/disk-use.js'
+import { DiskUse, useOf } from './limits/disk-use.js'
 import type {
   FrozenMachine,
   Machine,
@@ -229,8 +229,8 @@ function watchedDisks(
   for (const [index, file] of disks.entries()) {
     const disk = specs[index]
     if (file === undefined || disk === undefined || disk.isReadonly) continue
-    const baseBytes = disk.isWrittenThrough ? sizeOf(file.path) : 0
-    diskUse.add({ path: file.path, node: diskFileNode(index + 1), baseBytes })
+    const base = disk.isWrittenThrough ? useOf(file.path) : undefined
+    diskUse.add({ path: file.path, node: diskFileNode(index + 1), base })
   }
   return diskUse
 }

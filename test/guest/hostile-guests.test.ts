@@ -1,3 +1,5 @@
+import { statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { buildCli } from '../support/built-cli.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
@@ -100,6 +102,18 @@ describe('a guest that', () => {
        await vm.ssh\`dd if=/dev/urandom of=/dev/vdc bs=1M count=40 conv=fsync; sleep 1000\``,
     )
     expect(code).toBe('DISK_LIMIT_PASSED')
+  })
+
+  test('fills the holes of a disk that is written through is stopped at the limit', async () => {
+    const path = join(ownTmpdir(), 'sparse.raw')
+    writeFileSync(path, '')
+    truncateSync(path, 1024 ** 3)
+    const { code } = await attack(
+      `limits: { disk: '16M' }, disks: [{ image: '${path}', format: 'raw', snapshot: false }]`,
+      'await vm.ssh`dd if=/dev/urandom of=/dev/vdb bs=1M count=200 conv=fsync; sleep 1000`',
+    )
+    expect(code).toBe('DISK_LIMIT_PASSED')
+    expect(statSync(path).blocks * 512).toBeLessThan(128 * 1024 ** 2)
   })
 
   test('floods its network while that is captured takes no more of the disk than the captures may', async () => {

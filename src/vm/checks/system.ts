@@ -57,7 +57,7 @@ export function parseProcesses(text: string): GuestProcess[] {
     if (match === null) continue
     const [, pid, kind, content = ''] = match
     if (kind === 'cmdline') {
-      commandLines.set(Number(pid), content.replace(/\n+$/, '').replaceAll('\0', ' ').trim())
+      commandLines.set(Number(pid), content.replaceAll('\0', ' ').trim())
     } else {
       // The name may hold anything, parentheses too: it ends at the last one.
       const stat = /^\d+ \(([\s\S]*)\) ([A-Za-z]) /.exec(content)
@@ -117,7 +117,7 @@ export function parseMounts(text: string): Mount[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => {
-      const [source, path, type, options] = line.split(' ').map(decode)
+      const [source, path, type, options] = line.split(' ', 4).map(decode)
       return { source: source ?? '', path: path ?? '', type: type ?? '', options: options ?? '' }
     })
 }

@@ -9,6 +9,7 @@ const PROPERTIES = [
   ...['LoadState', 'ActiveState', 'SubState', 'Result', 'ExecMainPID', 'ExecMainStatus', 'LoadError'],
   ...COMMANDS,
 ]
+const ARGUMENTS = 'argv[]='
 const NO_SYSTEMD = 'the guest has no systemd that answers'
 
 /**
@@ -67,12 +68,8 @@ export function readUnit(name: string, text: string): CheckOutcome {
 function describeFailure(properties: string): string[] {
   for (const name of COMMANDS) {
     for (const [, command = ''] of properties.matchAll(new RegExp(`^${name}=\\{ (.*) \\}$`, 'gm'))) {
-      const [, words = '', isIgnored, code, status = ''] =
-        COMMAND.exec(command.slice(0, MAX_COMMAND_CHARS)) ?? []
-      if (isIgnored === 'yes' || code === undefined || (code === 'exited' && status === '0')) continue
-      const how =
-        code === 'exited' ? `exit status ${status}` : `${code} by ${status.replace(/^\d+\//, 'SIG')}`
-      return [`${name}=${words}: ${how}`]
+      const how = describeCommand(command)
+      if (how !== undefined) return [`${name}=${how}`]
     }
   }
   const hasRun = !/^ExecMainPID=0$/m.test(properties)
@@ -80,11 +77,24 @@ function describeFailure(properties: string): string[] {
   return hasRun && status !== undefined ? [`exit status ${status}`] : []
 }
 
-/** The pattern takes time by the square of a hostile command. */
-const MAX_COMMAND_CHARS = 4096
-/** As `systemctl show` prints a command that has ended. */
-const COMMAND =
-  /argv\[\]=(.*?) ; (?:ignore_errors=(yes|no)|flags=\S*) ; .*; code=(exited|killed|dumped) ; status=(\S+)$/
+/**
+ * The words of a command that failed, and how it ended; undefined for any other. `systemctl show` prints fields with ` ; ` between them,
+ * which the words may have too. A guest prints lines of any length, for which a pattern over all fields takes time by their cube.
+ */
+function describeCommand(command: string): string | undefined {
+  const fields = command.split(' ; ')
+  const start = fields.findIndex((field) => field.startsWith(ARGUMENTS))
+  const end = fields.findIndex(
+    (field, index) => index > start && /^(ignore_errors=(yes|no)|flags=\S*)$/.test(field),
+  )
+  const [, code] = /^code=(exited|killed|dumped)$/.exec(fields.at(-2) ?? '') ?? []
+  const [, status] = /^status=(\S+)$/.exec(fields.at(-1) ?? '') ?? []
+  if (start === -1 || end === -1 || code === undefined || status === undefined) return undefined
+  if (fields[end] === 'ignore_errors=yes' || (code === 'exited' && status === '0')) return undefined
+  const words = fields.slice(start, end).join(' ; ').slice(ARGUMENTS.length)
+  const how = code === 'exited' ? `exit status ${status}` : `${code} by ${status.replace(/^\d+\//, 'SIG')}`
+  return `${words}: ${how}`
+}
 
 function isIdle(jobs: string): boolean {
   return jobs.trim() === '' || /^No jobs/.test(jobs.trim())

@@ -21,11 +21,12 @@ export function decodePpm(ppm: Buffer): Picture {
 /** More pixels than any screen has: a picture takes four bytes for each, whatever the length of its file. */
 const MAX_PIXELS = 64 * 1024 * 1024
 
-/** Reads PNG, in any of its forms. @throws {Error} for what is none. */
+/** libpng writes 8 KiB of compressed pixels in a chunk. */
+const MAX_CHUNKS = 100_000
+
+/** Reads PNG of at most 8 bits a channel that is not interlaced. @throws {Error} for what is none. */
 export async function decodePng(png: Buffer): Promise<Picture> {
-  const size = readPngSize(png)
-  if (size.width * size.height > MAX_PIXELS)
-    throw new TypeError(`a PNG of ${size.width} x ${size.height} pixels`)
+  requireBounded(png)
   const { PNG } = await loadPng()
   const { width, height, data } = PNG.sync.read(png)
   return { width, height, data }
@@ -35,6 +36,29 @@ export async function decodePng(png: Buffer): Promise<Picture> {
 export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
   if (png.length < 24 || png.toString('latin1', 12, 16) !== 'IHDR') throw new TypeError('not a PNG')
   return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
+}
+
+/**
+ * Refuses a PNG for which pngjs takes time or memory that the number of its pixels does not bound: it inflates interlaced pixels without
+ * a limit, takes the last of several headers, and keeps each entry of each palette. Neither QEMU nor {@link encodePng} writes such a file.
+ */
+function requireBounded(png: Buffer): void {
+  const { width, height } = readPngSize(png)
+  const pixels = width * height
+  if (pixels === 0 || pixels > MAX_PIXELS) throw new TypeError(`a PNG of ${width} x ${height} pixels`)
+  const [depth = 0, , , , interlace] = png.subarray(24, 29)
+  if (depth > 8) throw new TypeError(`a PNG of ${depth} bits a channel`)
+  if (interlace !== 0) throw new TypeError('an interlaced PNG')
+  const found = { IHDR: 0, PLTE: 0 }
+  let chunks = 0
+  for (let at = 8; at + 8 <= png.length; at += 12 + png.readUInt32BE(at)) {
+    const type = png.toString('latin1', at + 4, at + 8)
+    if (type === 'PLTE' && png.readUInt32BE(at) > 256 * 3)
+      throw new TypeError('a PNG with a palette that is too large')
+    if ((type === 'IHDR' || type === 'PLTE') && ++found[type] > 1)
+      throw new TypeError(`a PNG with several chunks ${type}`)
+    if (++chunks > MAX_CHUNKS) throw new TypeError(`a PNG of more than ${MAX_CHUNKS} chunks`)
+  }
 }
 
 /** Writes a picture as PNG, without its opacity. */

@@ -218,6 +218,21 @@ test.each([
   expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(why)
 })
 
+test('a descriptor of an .ova with thousands of disks and files takes no time by their product', async () => {
+  const dir = ownTmpdir()
+  const files = Array.from({ length: 4990 }, (_, index) => `<File id="f${index}" href="x"/>`)
+  const timeOf = async (file: string) => {
+    const disks = `<Disk fileRef="${file}"/>`.repeat(4990)
+    const path = makeDescriptor(dir, `<Envelope>${disks}${files.join('')}</Envelope>`)
+    const startedAt = performance.now()
+    expect(await refusalOf(path, dir)).toContain('has several disks')
+    return performance.now() - startedAt
+  }
+  // The first file is found at once, and one that is not there after a look at all.
+  const soonMs = Math.max(await timeOf('f0'), await timeOf('f0'))
+  expect(await timeOf('none')).toBeLessThan(4 * soonMs)
+})
+
 test('the descriptor of an .ova may use any prefix, and escaped characters', async () => {
   const dir = ownTmpdir()
   const text = `<o:Envelope xmlns:o="urn:a" xmlns:p="urn:b"><o:References><o:File p:id='f' p:href="a &amp; b.vmdk"/></o:References>

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -27,12 +27,12 @@ function makeFifo(dir: string, name = 'fifo'): string {
 }
 
 /** A tar archive with one symbolic link, whose attributes come before it in the form of pax. */
-function makePaxArchive(fields: Readonly<Record<string, string>>): Buffer {
-  const record = Object.entries(fields).map(([key, value]) => {
+function makePaxArchive(fields: Readonly<Record<string, string>> | string): Buffer {
+  const records = Object.entries(fields).map(([key, value]) => {
     const length = key.length + value.length + 3
     return `${length + String(length + 6).length} ${key}=${value}\n`
   })
-  const text = Buffer.from(record.join(''))
+  const text = Buffer.from(typeof fields === 'string' ? fields : records.join(''))
   const block = (flag: string, bytes: number) => {
     const header = Buffer.alloc(512)
     header.write('name')
@@ -59,8 +59,11 @@ test('no part of an image that is in another folder, or that is no file, is open
   expect((await failureOf(openDisk({ path }))).message).toContain('Got:      /etc/passwd')
   writeFileSync(path, descriptor('fifo'))
   expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
-  writeFileSync(path, descriptor('nbd://host/export'))
-  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is not a file')
+  // QEMU takes these for names in the folder of the image.
+  for (const name of ['nbd://host/export', 'file:/etc/passwd']) {
+    writeFileSync(path, descriptor(name))
+    expect((await failureOf(openDisk({ path }))).message).toContain(`a part of it ${join(dir, '/')}${name}`)
+  }
   // A sparse extent without a capacity has its extents in the descriptor too.
   const sparse = Buffer.alloc(4096)
   sparse.write('KDMV')
@@ -97,6 +100,70 @@ test('an external data file of a qcow2 image is looked at before qemu-img opens 
   execFileSync('rm', [join(dir, 'data.raw')])
   makeFifo(dir, 'data.raw')
   expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+})
+
+test.each([
+  ['data_file', 'secret'],
+  ['backing file', 'file:secret'],
+])('a %s %s, which QEMU would look for in the folder of the run, is refused', async (kind, name) => {
+  const dir = ownTmpdir()
+  const path = join(dir, 'disk.qcow2')
+  writeFileSync(join(dir, 'secret'), 'decoy'.repeat(1024))
+  const named =
+    kind === 'data_file' ? ['-o', `data_file=${name},data_file_raw=on`] : ['-u', '-F', 'raw', '-b', name]
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...named, path, '4096'], { cwd: dir })
+  const error = await failureOf(openDisk({ path }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('that QEMU would look for in its own working directory')
+  expect(error.message).toContain(`Got:      ${name}`)
+})
+
+test('a backing file and a data file that are named by absolute paths, with `file:` or without, are read', async () => {
+  const dir = ownTmpdir()
+  const base = makeDisk(dir)
+  for (const name of [base, `file:${base}`]) {
+    const path = join(dir, 'overlay.qcow2')
+    qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', name, path)
+    expect((await openDisk({ path })).chain.map((file) => file.path)).toEqual([path, base])
+  }
+  const path = join(dir, 'data.qcow2')
+  qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${join(dir, 'data.raw')}`, path, '1M')
+  expect((await openDisk({ path })).format).toBe('qcow2')
+})
+
+/** A folder of images, in which a link leads out of it, and a secret beside it that is to stay there. */
+function makeFolderWithLink() {
+  const dir = ownTmpdir()
+  const images = join(dir, 'images')
+  for (const folder of ['images/sub', 'outside/deep']) mkdirSync(join(dir, folder), { recursive: true })
+  writeFileSync(join(dir, 'outside', 'secret'), 'S'.repeat(4096))
+  const make = (name: string, format: string, backing: string) => {
+    const path = join(images, name)
+    qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', format, '-b', backing, path, '4096')
+    return path
+  }
+  return { images, make, secret: '../outside/secret' }
+}
+
+test('a backing file behind a link is looked for where QEMU looks for it, by the folder of the link', async () => {
+  const { images, make, secret } = makeFolderWithLink()
+  make('sub/middle.qcow2', 'raw', 'base')
+  writeFileSync(join(images, 'sub', 'base'), 'decoy'.repeat(1024))
+  symlinkSync('sub/middle.qcow2', join(images, 'link.qcow2'))
+  symlinkSync(secret, join(images, 'base'))
+  const path = make('disk.qcow2', 'qcow2', 'link.qcow2')
+  const error = await failureOf(openDisk({ path }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('reads something that is in another folder')
+})
+
+test('a path with `..` behind a link leads where the kernel follows it, not where its text does', async () => {
+  const { images, make } = makeFolderWithLink()
+  symlinkSync('../outside/deep', join(images, 'way'))
+  writeFileSync(join(images, 'secret'), 'decoy'.repeat(1024))
+  const error = await failureOf(openDisk({ path: make('disk.qcow2', 'raw', 'way/../secret') }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toContain('reads something that is in another folder')
 })
 
 test('a FIFO as an image, and as the index of an OCI layout, is not waited for', async () => {
@@ -331,6 +398,41 @@ test('an archive with paths or links that no system has is refused', async () =>
     const error = await failureOf(resolveImage(path, { cacheDir: join(dir, 'cache') }))
     expect(error.message).toContain('a path of more than 4096 characters')
   }
+})
+
+test.each([
+  ['that is 1, by a hundred thousand digits', () => `${'0'.repeat(2 ** 17 - 2)}1 `],
+  ['of a hundred thousand digits', () => '1'.repeat(2 ** 17)],
+  ['that ends behind the record', () => '14 path=bin/sh\n'],
+  ['that ends behind the attributes', () => '9999999999 path=bin/sh\n'],
+  ['of its own digits alone', () => '2 path=bin/sh\n'],
+])(
+  'attributes of a member with a length %s are refused at once',
+  async (_, makeText) => {
+    const path = join(ownTmpdir(), 'root.tar')
+    writeFileSync(path, makePaxArchive(makeText()))
+    const archive = await open(path)
+    const error = await failureOf(readTar(archive, path).next())
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('attributes of a member that are damaged at byte 0')
+    await archive.close()
+  },
+  10_000,
+)
+
+test('a member whose size is no whole number of bytes is refused', async () => {
+  const path = join(ownTmpdir(), 'root.tar')
+  const header = Buffer.from(makePaxArchive({ size: '0.5' }))
+  // The link becomes a file: a link has no content.
+  const at = header.length - 1024 - 512
+  header.write('0', at + 156)
+  header.fill(' ', at + 148, at + 156)
+  const sum = header.subarray(at, at + 512).reduce((total, byte) => total + byte, 0)
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1')
+  writeFileSync(path, header)
+  const archive = await open(path)
+  expect((await failureOf(readTar(archive, path).next())).message).toContain('a member that ends behind byte')
+  await archive.close()
 })
 
 test('folders that are replaced by files again and again take no time that grows with the tree', () => {

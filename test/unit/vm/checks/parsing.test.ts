@@ -158,6 +158,19 @@ describe('a unit of systemd', () => {
       },
     ],
     [
+      // systemd 252, with `ExecStartPre=/bin/sh -c "echo a ; exit 4"`
+      [
+        'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainPID=0\nExecMainStatus=0',
+        'ExecStartPre={ path=/bin/sh ; argv[]=/bin/sh -c echo a ; exit 4 ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=612 ; code=exited ; status=4 }',
+      ].join('\n'),
+      '',
+      {
+        isMet: false,
+        received: 'failed (failed), result exit-code, ExecStartPre=/bin/sh -c echo a ; exit 4: exit status 4',
+        never: 'the unit demo.service failed',
+      },
+    ],
+    [
       [
         'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=timeout\nExecMainPID=0\nExecMainStatus=0',
         'ExecStartPre={ path=/bin/sleep ; argv[]=/bin/sleep 99 ; ignore_errors=no ; start_time=[Sun 2026-11-29 19:00:00 UTC] ; stop_time=[Sun 2026-11-29 19:00:09 UTC] ; pid=612 ; code=killed ; status=15/TERM }',
@@ -216,3 +229,32 @@ test('a call log puts alike looks together and shows the last', () => {
     'after 0 ms: a (2 times)\nended after 100 ms',
   )
 })
+
+/** Each takes minutes for a pattern whose time grows by the square of the answer, or of a line in it. */
+test.each<[string, (text: string) => unknown, () => string]>([
+  ['of processes, with line ends', parseProcesses, () => `==> /proc/1/cmdline <==\n${'\n'.repeat(2 ** 18)}x`],
+  ['of processes, with names', parseProcesses, () => `==> /proc/1/stat <==\n1 (${') '.repeat(2 ** 18)}`],
+  ['of mounts, with blanks', parseMounts, () => ' '.repeat(2 ** 18)],
+  ['of a file', parseFileFacts, () => `1 2 3 4 5 ${'6'.repeat(2 ** 18)}\n${'a'.repeat(2 ** 18)}`],
+  ['of ports', (text) => parseListeningPorts(text, 'tcp'), () => ' '.repeat(2 ** 18)],
+  ['of addresses', parseAddresses, () => 'inet '.repeat(2 ** 18)],
+  ['of the journal', (text) => readJournal(text, []), () => `-- ${' --'.repeat(2 ** 18)}x`],
+  [
+    'of a unit, with many commands',
+    (text) => readUnit('x', text),
+    () =>
+      `---\nActiveState=failed\n${`ExecStartPre={ ${'argv[]='.repeat(280)}${' ; flags= ;'.repeat(180)} }\n`.repeat(500)}`,
+  ],
+  [
+    'of a unit, with a long command',
+    (text) => readUnit('x', text),
+    () =>
+      `---\nActiveState=failed\nExecStartPre={ ${'argv[]='.repeat(2 ** 16)}${' ; flags= ;'.repeat(2 ** 16)} }\n`,
+  ],
+])(
+  'a hostile answer %s does not block the process',
+  (_, parse, make) => {
+    parse(make())
+  },
+  10_000,
+)

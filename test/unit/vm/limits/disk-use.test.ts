@@ -1,7 +1,8 @@
-import { truncateSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { DiskUse } from '../../../../src/vm/limits/disk-use.js'
+import { DiskUse, useOf } from '../../../../src/vm/limits/disk-use.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const MIB = 1024 ** 2
@@ -24,17 +25,19 @@ function monitorOf(files: Readonly<Record<string, string>>) {
     on: (_: string, listener: typeof report) => {
       report = listener
     },
+    announce,
     write: (node: string, end: number) => {
-      const threshold = thresholds.get(node) ?? Number.POSITIVE_INFINITY
-      if (end > threshold) {
-        thresholds.delete(node)
-        reports++
-        report({
-          data: { 'node-name': node, 'write-threshold': threshold, 'amount-exceeded': end - threshold },
-        })
-      }
+      announce(node, end)
       truncateSync(files[node] as string, end)
     },
+  }
+
+  function announce(node: string, end: number): void {
+    const threshold = thresholds.get(node) ?? Number.POSITIVE_INFINITY
+    if (end <= threshold) return
+    thresholds.delete(node)
+    reports++
+    report({ data: { 'node-name': node, 'write-threshold': threshold, 'amount-exceeded': end - threshold } })
   }
 }
 
@@ -80,6 +83,41 @@ test.each([{ 'node-name': { toString: 0 } }, { 'write-threshold': { valueOf: 0, 
     expect(isExceeded()).toBe(true)
   },
 )
+
+/** Writes into a file that is all hole, from its beginning, as a guest does; QEMU reports a write beyond the threshold. */
+async function fillHole(limitBytes: number, atOnceBytes: number, mostBytes: number) {
+  const path = join(ownTmpdir(), 'sparse')
+  writeFileSync(path, '')
+  truncateSync(path, 1024 * MIB)
+  const monitor = monitorOf({ sparse: path })
+  const use = new DiskUse(limitBytes)
+  use.add({ path, node: 'sparse', base: useOf(path) })
+  let isExceeded = false
+  use.watch(monitor as unknown as Parameters<DiskUse['watch']>[0], () => {
+    isExceeded = true
+  })
+  const file = openSync(path, 'r+')
+  const piece = Buffer.alloc(atOnceBytes, 1)
+  let at = 0
+  for (; at < mostBytes && !isExceeded; at += piece.length) {
+    monitor.announce('sparse', at + piece.length)
+    writeSync(file, piece, 0, piece.length, at)
+    await sleep(10)
+  }
+  await sleep(200)
+  closeSync(file)
+  return { isExceeded, bytes: at }
+}
+
+test('what fills the holes of a disk that is written through counts', async () => {
+  const { isExceeded, bytes } = await fillHole(8 * MIB, MIB / 4, 64 * MIB)
+  expect(isExceeded).toBe(true)
+  expect(bytes).toBeGreaterThan(8 * MIB)
+  expect(bytes).toBeLessThan(32 * MIB)
+  // All in one write, after which QEMU has nothing to report.
+  expect(await fillHole(8 * MIB, 16 * MIB, 16 * MIB)).toEqual({ isExceeded: true, bytes: 16 * MIB })
+  expect(await fillHole(8 * MIB, 4 * MIB, 4 * MIB)).toEqual({ isExceeded: false, bytes: 4 * MIB })
+})
 
 test('a disk that is plugged in counts from then on, also after it was unplugged', () => {
   const { use, monitor, files, dir, isExceeded } = watch(10 * MIB, { a: 0 })
