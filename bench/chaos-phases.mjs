@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { openCacheEntry } from '../dist/src/image/cache.js'
+import { openCacheEntry } from '../dist/src/cache/cache.js'
 
 const CLI = new URL('../dist/src/cli/main.js', import.meta.url).pathname
 const MIB = 1024 ** 2

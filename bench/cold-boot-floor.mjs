@@ -13,9 +13,9 @@ import { join } from 'node:path'
 import ssh2 from 'ssh2'
 
 const DIST = process.env.WITHVM_BENCH_DIST ?? new URL('../dist', import.meta.url).pathname
-const { resolveImage } = await import(join(DIST, 'images/resolve.js'))
-const { createOverlay } = await import(join(DIST, 'src/image/overlay.js'))
-const { buildSmbiosStrings } = await import(join(DIST, 'src/image/credentials.js'))
+const { resolveImage } = await import(join(DIST, 'src/image/resolve-image.js'))
+const { createOverlay } = await import(join(DIST, 'src/disk/overlay.js'))
+const { buildSmbiosStrings } = await import(join(DIST, 'src/provisioning/credentials.js'))
 
 const image = await resolveImage('tiny')
 const dir = mkdtempSync(join(tmpdir(), 'withvm-floor-'))

@@ -98,7 +98,7 @@ async function fetchRaw({ qemuPath, accelerator }, dir) {
 
 /** A kernel with that initrd: by the network, and handed over by QEMU, from the start of QEMU to the kernel's first line. */
 async function measureDirect(rounds) {
-  const { resolveImage } = await import('../dist/images/resolve.js')
+  const { resolveImage } = await import('../dist/src/image/resolve-image.js')
   const { directBoot } = await resolveImage('debian-netboot')
   const { kernel, initrd } = directBoot
   const append = 'console=ttyS0 earlyprintk=ttyS0'

@@ -57,7 +57,7 @@ export async function measureStandby({ rounds }, more = {}, pauseMs = 1500) {
       const startedAt = performance.now()
       const vm = await launchVM({ ...silent, standby: true, ...way.options, ...more })
       await way.first(vm)
-      if (vm.startedFrom.kind === 'stand-by') times.push(performance.now() - startedAt)
+      if (vm.startedFrom.kind === 'standby') times.push(performance.now() - startedAt)
       await previous.dispose()
       previous = vm
     }

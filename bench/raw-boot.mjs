@@ -5,12 +5,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ssh2 from 'ssh2'
-import { resolveImage } from '../dist/images/resolve.js'
 import { generateSshKeyPair, toDropbearHostKey } from '../dist/src/channel/ssh/keys.js'
-import { buildSmbiosStrings } from '../dist/src/image/credentials.js'
-import { createOverlay } from '../dist/src/image/overlay.js'
+import { createOverlay } from '../dist/src/disk/overlay.js'
+import { resolveImage } from '../dist/src/image/resolve-image.js'
+import { buildSmbiosStrings } from '../dist/src/provisioning/credentials.js'
 import { buildQemuCommand } from '../dist/src/qemu/argv/build-command.js'
-import { resolveSpec } from '../dist/src/spec/resolve-spec.js'
+import { resolveSpec } from '../dist/src/spec/resolve/resolve-spec.js'
 
 /** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */
 export async function prepare(
@@ -33,8 +33,8 @@ export async function prepare(
     return path(`smbios-${index}`)
   })
   const port = await freePort()
-  const names = ['qmp', 'serial', 'agent', 'resident']
-  const [qmp, serial, agent, resident] = await Promise.all(names.map((name) => listen(path(name))))
+  const names = ['qmp', 'serial', 'agent', 'identity']
+  const [qmp, serial, agent, identityAgent] = await Promise.all(names.map((name) => listen(path(name))))
   const mac = '52:54:00:12:34:56'
   const command = buildQemuCommand(spec, {
     qemuPath,
@@ -45,14 +45,14 @@ export async function prepare(
     serialSocket: path('serial'),
     serialLog: path('serial.log'),
     agentSocket: path('agent'),
-    residentSocket: path('resident'),
+    identityAgentSocket: path('identity'),
     mac,
     smbiosFiles,
     hostPorts: [port],
     ...wiring,
   })
   const dispose = () => {
-    for (const server of [qmp, serial, agent, resident]) server.close()
+    for (const server of [qmp, serial, agent, identityAgent]) server.close()
     rmSync(dir, { recursive: true })
   }
   const overlay = path('disk.qcow2')

@@ -3,7 +3,7 @@ import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
-import { resolveImage } from '../images/resolve.js'
+import { resolveImage } from '../src/image/resolve-image.js'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
 /** A domain as `virt-install --print-xml` writes it, with what it names in a folder. */

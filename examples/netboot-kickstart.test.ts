@@ -1,6 +1,6 @@
 import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
-import { resolveImage } from '../images/resolve.js'
+import { resolveImage } from '../src/image/resolve-image.js'
 
 /** What boots in an installer's place: it gets its kernel, and the address of its answers, from the network. */
 const { directBoot } = await resolveImage('tiny')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
-import { resolveImage } from '../images/resolve.js'
+import { resolveImage } from '../src/image/resolve-image.js'
 
 test('a disk image of your own', async () => {
   const { disk, directBoot } = await resolveImage('tiny')

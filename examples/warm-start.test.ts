@@ -4,7 +4,7 @@ import { image, launchVM, withVM } from 'withvm'
 test('a guest is there where another had come to', async () => {
   // #region started
   await withVM({ image: 'tiny' }, async (vm) => {
-    const { kind } = vm.startedFrom // 'template', 'stand-by' or 'cold'
+    const { kind } = vm.startedFrom // 'template', 'standby' or 'cold'
     expect(kind).not.toBe('cold')
   })
   await withVM({ image: 'tiny', start: 'cold' }, async (vm) => {

@@ -1,4 +1,4 @@
-import type { Distribution } from '../src/image/distribution.js'
+import type { Distribution } from '../src/packages/distribution.js'
 import type { GuestArch } from '../src/spec/architectures.js'
 
 /** What Debian, and Ubuntu after it, call an architecture. */

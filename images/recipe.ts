@@ -1,4 +1,4 @@
-import type { HostTool } from '../src/image/run-tool.js'
+import type { HostTool } from '../src/common/process/run-tool.js'
 import type { GuestArch } from '../src/spec/architectures.js'
 import type { BaseImage } from '../src/spec/base-image.js'
 

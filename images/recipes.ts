@@ -1,5 +1,5 @@
-import type { HostTool } from '../src/image/run-tool.js'
-import { UNPACK_TOOLS } from '../src/image/unpack.js'
+import type { HostTool } from '../src/common/process/run-tool.js'
+import { UNPACK_TOOLS } from '../src/disk/packing.js'
 import { debian } from './debian/recipe.js'
 import { debianNetboot } from './netboot/debian-netboot.js'
 import type { Recipe } from './recipe.js'

@@ -57,7 +57,7 @@ export const ERROR_CODES = {
   QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },
   QEMU_DIED: { kind: 'infrastructure', meaning: 'the QEMU process went away while it was in use' },
   QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU refused or did not answer a QMP command' },
-  FREEZE_REFUSED: {
+  SAVE_UNSUPPORTED: {
     kind: 'usage',
     meaning: 'QEMU cannot save the state of this machine, so that it cannot be started warm',
   },
@@ -106,7 +106,7 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the guest agent answered that it cannot do what it was asked for',
   },
-  RESIDENT_SILENT: {
+  IDENTITY_AGENT_SILENT: {
     kind: 'guest',
     meaning: 'the program in the guest that sets its clock and its names did not answer',
   },

@@ -4,58 +4,180 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** Which rooms a room may import from, beside itself. `docs/architecture.md` draws it. */
+/** Modules that a module may import from, beside itself. Each has only modules above it. `docs/architecture.md` shows this table. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'src/errors': [],
   'src/common': ['src/errors'],
   'src/spec': ['src/errors', 'src/common'],
+  'src/cache': ['src/errors', 'src/common'],
+  'src/packages': ['src/errors', 'src/common'],
+  'src/disk': ['src/errors', 'src/common', 'src/spec'],
+  'src/archive': ['src/errors', 'src/common', 'src/disk'],
+  'src/kernel': ['src/common', 'src/spec', 'src/disk'],
+  'src/provisioning': ['src/spec', 'src/disk', 'src/archive'],
+  images: [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/cache',
+    'src/disk',
+    'src/archive',
+    'src/packages',
+    'src/kernel',
+    'src/provisioning',
+  ],
+  'src/image': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/cache',
+    'src/disk',
+    'src/archive',
+    'src/packages',
+    'images',
+  ],
   'src/host': ['src/errors', 'src/common', 'src/spec'],
-  'src/budget': ['src/errors', 'src/common', 'src/spec', 'src/host'],
-  'src/image': ['src/errors', 'src/common', 'src/spec'],
-  images: ['src/errors', 'src/common', 'src/spec', 'src/image'],
+  'src/budget': ['src/errors', 'src/common', 'src/host'],
   'src/qemu': ['src/errors', 'src/common', 'src/spec'],
   'src/channel': ['src/errors', 'src/common'],
   'src/net': ['src/errors', 'src/common', 'src/spec'],
-  'src/vm': [
+  'src/vm/workspace': ['src/errors', 'src/common', 'src/budget', 'src/channel'],
+  'src/vm/watch': ['src/errors', 'src/common', 'src/spec', 'src/channel'],
+  'src/vm/machine': [
     'src/errors',
     'src/common',
     'src/spec',
+    'src/disk',
+    'src/image',
+    'src/provisioning',
     'src/host',
     'src/budget',
-    'src/image',
-    'images',
     'src/qemu',
     'src/channel',
     'src/net',
+    'src/vm/workspace',
   ],
-  'src/warm': ['src/errors', 'src/common', 'src/spec', 'src/budget', 'src/image', 'src/vm'],
-  'src/libvirt': ['src/errors', 'src/common', 'src/spec'],
-  'src/launch': [
-    'src/command-line',
-    'src/libvirt',
+  'src/vm/session': [
     'src/errors',
     'src/common',
     'src/spec',
     'src/host',
-    'src/budget',
-    'images',
-    'src/vm',
-    'src/warm',
+    'src/qemu',
+    'src/channel',
+    'src/vm/workspace',
+    'src/vm/watch',
+    'src/vm/machine',
   ],
-  'src/command-line': ['src/errors', 'src/common', 'src/spec'],
+  'src/vm/evidence': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/host',
+    'src/qemu',
+    'src/channel',
+    'src/net',
+    'src/vm/workspace',
+    'src/vm/watch',
+    'src/vm/machine',
+    'src/vm/session',
+  ],
+  'src/vm/power': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/provisioning',
+    'src/host',
+    'src/budget',
+    'src/qemu',
+    'src/channel',
+    'src/vm/workspace',
+    'src/vm/watch',
+    'src/vm/machine',
+    'src/vm/session',
+    'src/vm/evidence',
+  ],
+  'src/vm/guest': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/disk',
+    'src/image',
+    'src/host',
+    'src/qemu',
+    'src/channel',
+    'src/net',
+    'src/vm/watch',
+    'src/vm/machine',
+    'src/vm/session',
+    'src/vm/evidence',
+    'src/vm/power',
+  ],
+  'src/vm/boot': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/disk',
+    'src/image',
+    'src/budget',
+    'src/qemu',
+    'src/vm/machine',
+    'src/vm/session',
+    'src/vm/evidence',
+    'src/vm/power',
+    'src/vm/guest',
+  ],
+  'src/warm': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/cache',
+    'src/disk',
+    'src/provisioning',
+    'src/budget',
+    'src/vm/workspace',
+    'src/vm/machine',
+    'src/vm/power',
+    'src/vm/guest',
+    'src/vm/boot',
+  ],
+  'src/import/command-line': ['src/common', 'src/spec'],
+  'src/import/libvirt': ['src/errors', 'src/common', 'src/spec'],
+  'src/launch': [
+    'src/errors',
+    'src/common',
+    'src/spec',
+    'src/kernel',
+    'src/image',
+    'images',
+    'src/host',
+    'src/budget',
+    'src/channel',
+    'src/net',
+    'src/vm/workspace',
+    'src/vm/machine',
+    'src/vm/power',
+    'src/vm/guest',
+    'src/vm/boot',
+    'src/warm',
+    'src/import/command-line',
+    'src/import/libvirt',
+  ],
   'src/cli': [
     'src/errors',
     'src/common',
     'src/spec',
-    'src/host',
+    'src/cache',
+    'src/disk',
+    'src/packages',
     'src/image',
-    'src/qemu',
-    'src/channel',
-    'src/vm',
-    'src/warm',
-    'src/launch',
-    'src/libvirt',
     'images',
+    'src/host',
+    'src/channel',
+    'src/vm/workspace',
+    'src/vm/guest',
+    'src/warm',
+    'src/import/libvirt',
+    'src/launch',
   ],
   fixtures: [
     'src/errors',
@@ -64,7 +186,12 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/budget',
     'src/channel',
     'src/net',
-    'src/vm',
+    'src/vm/watch',
+    'src/vm/machine',
+    'src/vm/session',
+    'src/vm/evidence',
+    'src/vm/power',
+    'src/vm/guest',
     'src/launch',
   ],
 }
@@ -75,15 +202,18 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   '@xterm/headless': ['src/channel/serial'],
   vitest: ['fixtures'],
   pixelmatch: ['fixtures/matchers'],
-  pngjs: ['src/vm/display'],
+  pngjs: ['src/vm/evidence'],
   zod: ['src/spec'],
   yaml: ['src/spec'],
   '@xmldom/xmldom': ['src/common/xml.ts'],
-  'tmp-promise': ['src/vm/workspace.ts'],
-  'get-port': ['src/vm/port-reservation.ts'],
+  'tmp-promise': ['src/vm/workspace'],
+  'get-port': ['src/vm/machine'],
   commander: ['src/cli'],
-  execa: ['src/host', 'src/image', 'src/qemu', 'images'],
+  execa: ['src/common/process', 'src/host', 'src/qemu', 'src/packages', 'images'],
 }
+
+/** The most files that one folder may have: more are two subjects. */
+const MOST_FILES = 24
 
 const files = ['src', 'fixtures', 'images'].flatMap((room) =>
   readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
@@ -96,24 +226,74 @@ function importsOf(file: string): string[] {
   return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1] as string)
 }
 
-function roomOf(file: string): string {
-  const [top, second] = file.split('/')
-  return top === 'src' ? `src/${second?.replace(/\.[jt]s$/, '')}` : (top as string)
+/** Returns the files of this project that a file imports, also those of which it uses only types. */
+function ownImportsOf(file: string): string[] {
+  return importsOf(file)
+    .filter((name) => name.startsWith('.'))
+    .map((name) => relative(ROOT, resolve(ROOT, dirname(file), name)).replace(/\.js$/, '.ts'))
 }
 
-test('rooms import in one direction only', () => {
+/** Returns the module of a file: the longest entry of {@link ALLOWED} that its path begins with. */
+function moduleOf(file: string): string {
+  const path = file.replace(/\.ts$/, '')
+  const found = MODULES.find((name) => path === name || path.startsWith(`${name}/`))
+  if (found === undefined) throw new Error(`${file} is in no module of the table`)
+  return found
+}
+
+const MODULES = Object.keys(ALLOWED)
+
+test('modules import in one direction only', () => {
   const wrong = files.flatMap((file) => {
-    const room = roomOf(file)
-    return importsOf(file)
-      .filter((name) => name.startsWith('.'))
-      .map((name) => roomOf(relative(ROOT, resolve(ROOT, dirname(file), name))))
-      .filter((target) => target !== room && !ALLOWED[room]?.includes(target))
+    const from = moduleOf(file)
+    return ownImportsOf(file)
+      .map(moduleOf)
+      .filter((target) => target !== from && !ALLOWED[from]?.includes(target))
       .map(
         (target) =>
-          `${file} imports from ${target}; ${room} may import from: ${ALLOWED[room]?.join(', ') || 'nothing'}`,
+          `${file} imports from ${target}; ${from} may import from: ${ALLOWED[from]?.join(', ') || 'nothing'}`,
       )
   })
   expect(wrong).toEqual([])
+})
+
+test('the table of modules has no cycle, and nothing that is not used', () => {
+  const above = (name: string) => MODULES.slice(0, MODULES.indexOf(name))
+  const downward = MODULES.flatMap((name) =>
+    (ALLOWED[name] ?? [])
+      .filter((target) => !above(name).includes(target))
+      .map((target) => `${name} > ${target}`),
+  )
+  expect(downward).toEqual([])
+  const used = new Set(
+    files.flatMap((file) => ownImportsOf(file).map((target) => `${moduleOf(file)} > ${moduleOf(target)}`)),
+  )
+  const unused = MODULES.flatMap((name) =>
+    (ALLOWED[name] ?? []).map((target) => `${name} > ${target}`),
+  ).filter((edge) => !used.has(edge))
+  expect(unused).toEqual([])
+})
+
+test('files import each other in no cycle, not even for types', () => {
+  const finished = new Set<string>()
+  const path: string[] = []
+  const cycles: string[] = []
+  const visit = (file: string): void => {
+    if (finished.has(file)) return
+    if (path.includes(file)) return void cycles.push([...path.slice(path.indexOf(file)), file].join(' > '))
+    path.push(file)
+    for (const target of ownImportsOf(file)) visit(target)
+    path.pop()
+    finished.add(file)
+  }
+  for (const file of files) visit(file)
+  expect(cycles).toEqual([])
+})
+
+test(`no folder has more than ${MOST_FILES} files`, () => {
+  const folders = new Map<string, number>()
+  for (const file of files) folders.set(dirname(file), (folders.get(dirname(file)) ?? 0) + 1)
+  expect([...folders].filter(([, count]) => count > MOST_FILES)).toEqual([])
 })
 
 test('each dependency has one home', () => {
@@ -123,9 +303,4 @@ test('each dependency has one home', () => {
       .map((name) => `${file} imports ${name}; its home is ${HOMES[name]?.join(', ')}`),
   )
   expect(wrong).toEqual([])
-})
-
-test('every room of the table exists, so that the table does not go stale', () => {
-  const rooms = new Set(files.map(roomOf))
-  expect(Object.keys(ALLOWED).filter((room) => !rooms.has(room))).toEqual([])
 })

@@ -27,14 +27,27 @@ const FILL = {
     if (name === 'ARCHITECTURES') return architecturesTable(architectures)
     const rows = Object.entries(readObject(read(path), path, name))
     const cells = (values) => values.map((value) => `\`${value}\``).join(', ') || 'nothing'
+    // The cells of modules are too long for a table.
+    if (name === 'ALLOWED')
+      return rows.map(([key, values]) => wrapItem(`\`${key}\`: ${cells(values)}`)).join('\n')
     return table(
-      TABLE_HEADS[name],
+      ['Package', 'is imported in'],
       rows.map(([key, values]) => [`\`${key}\``, cells(values)]),
     )
   },
 }
 
-const TABLE_HEADS = { ALLOWED: ['Room', 'may import from'], HOMES: ['Package', 'is imported in'] }
+const LINE_CHARS = 100
+
+/** Returns an item of a list, wrapped. */
+function wrapItem(text) {
+  const lines = ['-']
+  for (const word of text.split(' ')) {
+    if (`${lines.at(-1)} ${word}`.length > LINE_CHARS) lines.push(' ')
+    lines[lines.length - 1] += ` ${word}`
+  }
+  return lines.join('\n')
+}
 
 /** The lines between `// #region name` and `// #endregion`, moved to the left. */
 function cutRegion(text, path, region) {

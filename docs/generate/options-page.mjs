@@ -23,13 +23,13 @@ const IMAGE_OBJECTS = { FileImage: 'image, of this host', UrlImage: 'image, down
 
 /** What a call takes: its title, and the file and interface that say so. */
 const CALLS = [
-  ['`vm.ssh(command, …)`', 'src/vm/ssh-function.ts', 'SshCommandOptions'],
+  ['`vm.ssh(command, …)`', 'src/vm/guest/ssh-function.ts', 'SshCommandOptions'],
   ['', 'src/channel/ssh/ssh-client.ts', 'SshExecOptions'],
   ['`vm.exec(command, …)`', 'src/channel/command-result.ts', 'CommandOptions'],
   ['`vm.download(guestPath, localPath, …)`', 'src/channel/ssh/transfer-limits.ts', 'DownloadLimits'],
   ['`vm.serial.waitFor(pattern, …)`', 'src/channel/serial/serial-console.ts', 'SerialWait'],
-  ['`vm.start(…)`', 'src/vm/power.ts', 'StartOptions'],
-  ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power.ts', 'StopOptions'],
+  ['`vm.start(…)`', 'src/vm/power/power.ts', 'StartOptions'],
+  ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power/power.ts', 'StopOptions'],
 ]
 
 /** What is the same for every call, and so is not said at each. */
@@ -46,7 +46,7 @@ const ALIASES = [
   IMAGES,
   NETBOOT,
   'src/common/duration.ts',
-  'src/spec/units.ts',
+  'src/common/units.ts',
 ]
 
 export async function optionsPage({ read, load }) {

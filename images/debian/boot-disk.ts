@@ -1,7 +1,7 @@
 import { open, rm } from 'node:fs/promises'
-import { type Ext4Options, makeExt4 } from '../../src/image/ext4.js'
-import { buildGpt, PARTITION_TYPES, type Partition, SECTOR_BYTES } from '../../src/image/gpt.js'
-import { QEMU_IMG, runTool } from '../../src/image/run-tool.js'
+import { type Ext4Options, makeExt4 } from '../../src/archive/ext4.js'
+import { QEMU_IMG, runTool } from '../../src/common/process/run-tool.js'
+import { buildGpt, PARTITION_TYPES, type Partition, SECTOR_BYTES } from '../../src/disk/gpt.js'
 import { EFI_SYSTEM_MIB, placeBootSector, placeCore } from './grub.js'
 
 const MIB = 1024 ** 2

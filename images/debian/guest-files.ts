@@ -1,10 +1,10 @@
-import { IDENTITY } from '../../src/image/guest-identity.js'
+import { IDENTITY } from '../../src/provisioning/guest-identity.js'
 import {
-  assembleClockResident,
-  assembleIdentityResident,
-  RESIDENT_PATHS,
-  THAWED_FIFO,
-} from '../guest-parts/resident.js'
+  assembleClockAgent,
+  assembleIdentityAgent,
+  IDENTITY_AGENT_PATHS,
+  RESTORED_FIFO,
+} from '../guest-parts/identity-agent.js'
 import { assembleSyscallProgram, KEPT } from '../guest-parts/syscall-program.js'
 import type { GuestFile } from '../recipe.js'
 import { AUTHORIZED_KEYS, HOST_KEY, LIBRARY, RUN_FOLDER, UNITS } from './units.js'
@@ -35,13 +35,13 @@ exec systemctl restart --no-block withvm-park.service
 `
 
 const PARK_NOW = `#!/bin/sh
-# Leaves the guest as each of its clones begins: nobody is logged in, and the resident waits for the identity of the clone.
+# Leaves the guest as each of its clones begins: nobody is logged in, and the identity agent waits for the identity of the clone.
 umask 022
 systemctl is-system-running --wait >/dev/null
 for session in $(pgrep -f '^sshd: [a-z]'); do kill "$session"; done
 umount /run/credentials/@system
-rm -f ${THAWED_FIFO}
-mkfifo -m 600 ${THAWED_FIFO}
+rm -f ${RESTORED_FIFO}
+mkfifo -m 600 ${RESTORED_FIFO}
 printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >${AUTHORIZED_KEYS}
 printf '%${IDENTITY.hostKey.bytes}s' '' | tr ' ' '\\n' >${HOST_KEY}
 ip route flush default
@@ -51,17 +51,17 @@ read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6
 echo 1 >ipv6/conf/eth0/disable_ipv6
 cd /
 read -r id </etc/machine-id
-${LIBRARY}/thawed "$without_ipv6" "$id" &
+${LIBRARY}/restored "$without_ipv6" "$id" &
 journalctl --sync
 # It is at its waiting point when it waits for nothing but the one who tells it.
-while ! [ -e ${RUN_FOLDER}/thawed.ready ]; do sleep 0.1; done
-rm ${RUN_FOLDER}/thawed.ready
+while ! [ -e ${RUN_FOLDER}/restored.ready ]; do sleep 0.1; done
+rm ${RUN_FOLDER}/restored.ready
 sync
-exec ${RESIDENT_PATHS.identity}
+exec ${IDENTITY_AGENT_PATHS.identity}
 `
 
 /** What a clone is given is there before this begins; what follows is not to be in the way of the first test. */
-const THAWED = `#!/bin/sh
+const RESTORED = `#!/bin/sh
 # Waits for the clone to begin. What depends on its identity and is not needed at once follows then.
 renice -n 19 $$ >/dev/null
 # The address that it has is the one that it will be given: nothing is to be without it meanwhile.
@@ -69,8 +69,8 @@ mkdir -p /run/systemd/network/80-ethernet.network.d /run/systemd/system/systemd-
 printf '[Network]\\nKeepConfiguration=static\\n' >/run/systemd/network/80-ethernet.network.d/keep.conf
 printf '[Service]\\nNice=19\\n' >/run/systemd/system/systemd-networkd.service.d/late.conf
 systemctl daemon-reload
-: >${RUN_FOLDER}/thawed.ready
-read -r what <${THAWED_FIFO}
+: >${RUN_FOLDER}/restored.ready
+read -r what <${RESTORED_FIFO}
 sleep ${LEASE_AFTER_S}
 read -r name </proc/sys/kernel/hostname
 echo "$name" >/etc/hostname
@@ -119,7 +119,7 @@ session required pam_env.so envfile=/etc/default/locale
 @include common-password
 `
 
-const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.resident.0", TAG+="systemd", ENV{SYSTEMD_WANTS}="withvm-resident.service"
+const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.identity-agent.0", TAG+="systemd", ENV{SYSTEMD_WANTS}="withvm-identity-agent.service"
 `
 
 const SYS = { write: 1, open: 2, exit: 60 } as const
@@ -143,11 +143,11 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   [`${LIBRARY}/identity`]: program(TAKE_IDENTITY),
   [`${LIBRARY}/park`]: program(PARK),
   [`${LIBRARY}/park-now`]: program(PARK_NOW),
-  [`${LIBRARY}/thawed`]: program(THAWED),
+  [`${LIBRARY}/restored`]: program(RESTORED),
   [`${LIBRARY}/announce`]: program(assembleAnnouncement()),
-  [RESIDENT_PATHS.clock]: program(assembleClockResident()),
-  [RESIDENT_PATHS.identity]: program(
-    assembleIdentityResident({
+  [IDENTITY_AGENT_PATHS.clock]: program(assembleClockAgent()),
+  [IDENTITY_AGENT_PATHS.identity]: program(
+    assembleIdentityAgent({
       machineId: '/etc/machine-id',
       authorizedKeys: AUTHORIZED_KEYS,
       hostKey: HOST_KEY,

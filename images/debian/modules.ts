@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
-import { findElfEnd, hideElfSection } from '../../src/image/elf.js'
-import { unpackModule } from '../../src/image/kernel-image.js'
-import { normalizeModuleName } from '../../src/image/kernel-modules.js'
+import { findElfEnd, hideElfSection } from '../../src/kernel/elf.js'
+import { unpackModule } from '../../src/kernel/kernel-image.js'
+import { normalizeModuleName } from '../../src/kernel/kernel-modules.js'
 import type { BootModule } from '../guest-parts/initrd.js'
 
 /**

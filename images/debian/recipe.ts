@@ -1,14 +1,14 @@
 import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { EXT4_TOOLS } from '../../src/archive/ext4.js'
+import { RootTree } from '../../src/archive/root-tree.js'
+import { readMember, readTar } from '../../src/archive/tar-archive.js'
+import { hashInputs } from '../../src/cache/cache.js'
+import { QEMU_IMG } from '../../src/common/process/run-tool.js'
 import { vmError } from '../../src/errors.js'
-import { APT_TOOLS } from '../../src/image/apt.js'
-import { formatDeb822Sources } from '../../src/image/apt-sources.js'
-import { hashInputs } from '../../src/image/cache.js'
-import { EXT4_TOOLS } from '../../src/image/ext4.js'
-import { extractVmlinux } from '../../src/image/kernel-image.js'
-import { RootTree } from '../../src/image/root-tree.js'
-import { QEMU_IMG } from '../../src/image/run-tool.js'
-import { readMember, readTar } from '../../src/image/tar-archive.js'
+import { extractVmlinux } from '../../src/kernel/kernel-image.js'
+import { APT_TOOLS } from '../../src/packages/apt.js'
+import { formatDeb822Sources } from '../../src/packages/apt-sources.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 import { packInitrd } from '../guest-parts/syscall-initrd.js'
 import type { BuildContext, GuestFile, Recipe } from '../recipe.js'
@@ -206,7 +206,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       mayHaveCloudInit: false,
       hostKeyFormat: 'openssh',
       hasAgent: true,
-      hasResident: true,
+      hasIdentityAgent: true,
       watchdog: 'ib700',
       startEffort: 1,
       sshReadyPattern: /withvm: sshd/,

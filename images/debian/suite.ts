@@ -1,8 +1,8 @@
 import { access } from 'node:fs/promises'
 import { vmError } from '../../src/errors.js'
-import { readDistributionSources, warnOfUncheckedSources } from '../../src/image/apt.js'
-import { type AptSource, moveSource } from '../../src/image/apt-sources.js'
-import { readDistribution } from '../../src/image/distribution.js'
+import { readDistributionSources, warnOfUncheckedSources } from '../../src/packages/apt.js'
+import { type AptSource, moveSource } from '../../src/packages/apt-sources.js'
+import { readDistribution } from '../../src/packages/distribution.js'
 
 /** What a host that is no Debian itself gets: the newest that this recipe was tried with. */
 const DEFAULT_SUITE = 'bookworm'

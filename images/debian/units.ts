@@ -25,20 +25,20 @@ TTYPath=/dev/console
 WantedBy=sysinit.target
 `
 
-const RESIDENT = `[Unit]
+const IDENTITY_AGENT = `[Unit]
 Description=Clock and random numbers of a guest that stood still
 
 [Service]
-ExecStart=${LIBRARY}/resident-clock
+ExecStart=${LIBRARY}/clock-agent
 StandardInput=null
 Restart=on-failure
 `
 
-/** It goes on as the resident, so it is not to end with what asked for it. */
+/** It goes on as the identity agent, so it is not to end with what asked for it. */
 const PARK = `[Unit]
 Description=Rest, until a clone of this guest begins
-Conflicts=withvm-resident.service
-After=withvm-resident.service
+Conflicts=withvm-identity-agent.service
+After=withvm-identity-agent.service
 
 [Service]
 Type=exec
@@ -99,7 +99,7 @@ const SYSTEM = '/etc/systemd/system'
 /** By path. */
 export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/withvm-identity.service`]: IDENTITY,
-  [`${SYSTEM}/withvm-resident.service`]: RESIDENT,
+  [`${SYSTEM}/withvm-identity-agent.service`]: IDENTITY_AGENT,
   [`${SYSTEM}/withvm-park.service`]: PARK,
   [`${SYSTEM}/withvm-template-network.service`]: TEMPLATE_NETWORK,
   [`${SYSTEM}/systemd-networkd.service.d/withvm.conf`]: UNLESS_TEMPLATE,

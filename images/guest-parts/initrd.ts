@@ -1,4 +1,4 @@
-import { type CpioEntry, packCpio } from '../../src/image/cpio.js'
+import { type CpioEntry, packCpio } from '../../src/archive/cpio.js'
 import type { InitStep } from './init-steps.js'
 
 /** A module of the RAM disk: in the order in which it is loaded. */

@@ -1,5 +1,5 @@
-import { quoteWord } from '../../src/common/shell-quote.js'
-import { CREDENTIALS_FOLDER } from '../../src/image/initrd-credentials.js'
+import { quoteWord } from '../../src/common/process/shell-quote.js'
+import { CREDENTIALS_FOLDER } from '../../src/provisioning/initrd-credentials.js'
 import type { InitStep } from './init-steps.js'
 import { INIT_TEXTS, type InitrdPlan, packInit } from './initrd.js'
 

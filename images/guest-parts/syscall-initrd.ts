@@ -1,4 +1,4 @@
-import { buildAddress, buildDefaultRoute, buildFlags } from '../../src/image/network-requests.js'
+import { buildAddress, buildDefaultRoute, buildFlags } from '../../src/provisioning/network-requests.js'
 import type { InitStep, MountStep, NetworkStep } from './init-steps.js'
 import { INIT_TEXTS, type InitrdPlan, packInit } from './initrd.js'
 import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'

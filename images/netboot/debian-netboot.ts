@@ -1,8 +1,8 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { vmError } from '../../src/errors.js'
-import { APT_TOOLS } from '../../src/image/apt.js'
-import { type Distribution, readDistribution } from '../../src/image/distribution.js'
+import { APT_TOOLS } from '../../src/packages/apt.js'
+import { type Distribution, readDistribution } from '../../src/packages/distribution.js'
 import { describeArch, type GuestArch } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 import { debianArchitecture } from '../debian-architectures.js'
@@ -54,7 +54,7 @@ export const debianNetboot: Recipe = {
         credentials: 'none',
         mayHaveCloudInit: false,
         hasAgent: false,
-        hasResident: false,
+        hasIdentityAgent: false,
         startEffort: 1,
       },
       defaults: { memoryBytes: 512 * MIB, cpus: 1 },

@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createAptRoot, extractPackage } from '../../src/image/apt.js'
-import { readDistribution } from '../../src/image/distribution.js'
+import { createAptRoot, extractPackage } from '../../src/packages/apt.js'
+import { readDistribution } from '../../src/packages/distribution.js'
 import type { BuildContext } from '../recipe.js'
 
 export interface UnpackOptions extends BuildContext {

@@ -1,8 +1,10 @@
 import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { runTool } from '../../src/common/process/run-tool.js'
+import { DECOMPRESSORS } from '../../src/disk/packing.js'
 import { vmError } from '../../src/errors.js'
-import { findElfEnd, hideElfSection } from '../../src/image/elf.js'
-import { DECOMPRESSORS, extractVmlinux } from '../../src/image/kernel-image.js'
+import { findElfEnd, hideElfSection } from '../../src/kernel/elf.js'
+import { extractVmlinux } from '../../src/kernel/kernel-image.js'
 import {
   formatModulesAlias,
   formatModulesDep,
@@ -10,8 +12,7 @@ import {
   type ModuleInfo,
   orderModules,
   parseModuleInfo,
-} from '../../src/image/kernel-modules.js'
-import { runTool } from '../../src/image/run-tool.js'
+} from '../../src/kernel/kernel-modules.js'
 import type { BootModule } from '../guest-parts/initrd.js'
 
 const UNPACKERS = {

@@ -1,4 +1,4 @@
-import type { Distribution } from '../../src/image/distribution.js'
+import type { Distribution } from '../../src/packages/distribution.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 
 /** The virtual machines' flavour, where there is one: the least hardware drivers, so the least to start. */

@@ -1,11 +1,11 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/image/apt.js'
-import { hashInputs } from '../../src/image/cache.js'
-import { readDistribution } from '../../src/image/distribution.js'
-import { EXT4_TOOLS, makeExt4Disk } from '../../src/image/ext4.js'
-import { DECOMPRESSORS } from '../../src/image/kernel-image.js'
-import { QEMU_IMG } from '../../src/image/run-tool.js'
+import { EXT4_TOOLS, makeExt4Disk } from '../../src/archive/ext4.js'
+import { hashInputs } from '../../src/cache/cache.js'
+import { QEMU_IMG } from '../../src/common/process/run-tool.js'
+import { DECOMPRESSORS } from '../../src/disk/packing.js'
+import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/packages/apt.js'
+import { readDistribution } from '../../src/packages/distribution.js'
 import { describeArch, type GuestArch, isPc } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 import { DEBIAN_ARCHITECTURES, debianArchitecture, releaseWith } from '../debian-architectures.js'
@@ -119,7 +119,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       hostKeyFormat: 'dropbear',
       hasAgent: true,
       mayHaveCloudInit: false,
-      hasResident: arch === 'x86_64',
+      hasIdentityAgent: arch === 'x86_64',
       watchdog: 'ib700',
       startEffort: isPc(arch) ? 0.1 : FOREIGN_EFFORT,
       sshReadyPattern: /withvm: sshd/,

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readdir, readFile, realpath, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { vmError } from '../../src/errors.js'
-import { readElfSection, readNeededLibraries } from '../../src/image/elf.js'
+import { readElfSection, readNeededLibraries } from '../../src/kernel/elf.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 import { debianArchitecture } from '../debian-architectures.js'
 import { PROGRAMS } from './packages.js'

@@ -1,11 +1,11 @@
-import { IDENTITY } from '../../src/image/guest-identity.js'
+import { IDENTITY } from '../../src/provisioning/guest-identity.js'
 import { describeArch, type GuestArch } from '../../src/spec/architectures.js'
 import {
-  assembleClockResident,
-  assembleIdentityResident,
-  RESIDENT_PATHS,
-  THAWED_FIFO,
-} from '../guest-parts/resident.js'
+  assembleClockAgent,
+  assembleIdentityAgent,
+  IDENTITY_AGENT_PATHS,
+  RESTORED_FIFO,
+} from '../guest-parts/identity-agent.js'
 import type { GuestFile } from '../recipe.js'
 
 /** The SSH server of a clone reads its host key here for each connection: it was started without one. */
@@ -92,9 +92,9 @@ ${console === 'hvc0' ? '' : '[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console 
   mkdir -p /dev/virtio-ports
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
-if [ -x ${RESIDENT_PATHS.clock} ] && [ -e /dev/virtio-ports/org.withvm.resident.0 ]; then
-  ${RESIDENT_PATHS.clock} &
-  echo $! >/run/withvm/resident.pid
+if [ -x ${IDENTITY_AGENT_PATHS.clock} ] && [ -e /dev/virtio-ports/org.withvm.identity-agent.0 ]; then
+  ${IDENTITY_AGENT_PATHS.clock} &
+  echo $! >/run/withvm/identity-agent.pid
   renice 0 $! >/dev/null
 fi
 [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
@@ -186,16 +186,16 @@ exec busybox "$action"
 
 const PARK = `#!/bin/sh
 # Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server has no
-# host key, and the resident waits for the identity of the clone.
+# host key, and the identity agent waits for the identity of the clone.
 export PATH=${PATH} HOME=/root
 umask 022
 cd /
 renice 0 $$ >/dev/null
-read -r resident </run/withvm/resident.pid && kill "$resident"
-echo $$ >/run/withvm/resident.pid
+read -r pid </run/withvm/identity-agent.pid && kill "$pid"
+echo $$ >/run/withvm/identity-agent.pid
 killall -9 dropbear
-rm -f ${HOST_KEY} ${THAWED_FIFO} /run/credentials/@system/*
-mkfifo -m 600 ${THAWED_FIFO}
+rm -f ${HOST_KEY} ${RESTORED_FIFO} /run/credentials/@system/*
+mkfifo -m 600 ${RESTORED_FIFO}
 printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >/root/.ssh/authorized_keys
 ln -sf ${HOST_KEY} /etc/dropbear/dropbear_ed25519_host_key
 while route del default 2>/dev/null; do :; done
@@ -204,19 +204,19 @@ echo 1 >ipv4/conf/eth0/arp_notify
 read -r without_ipv6 <ipv6/conf/eth0/disable_ipv6
 echo 1 >ipv6/conf/eth0/disable_ipv6
 cd /
-(/usr/lib/withvm/thawed "$without_ipv6" &)
+(/usr/lib/withvm/restored "$without_ipv6" &)
 chmod 755 ${SERVER}
 # It seeds its random numbers anew for each connection.
 ${SERVER} -s -R -p 22 -P /run/dropbear.pid -W 262144
 chmod 644 ${SERVER}
 sync
-exec ${RESIDENT_PATHS.identity}
+exec ${IDENTITY_AGENT_PATHS.identity}
 `
 
-const THAWED = `#!/bin/sh
+const RESTORED = `#!/bin/sh
 # Waits for the clone to begin. What depends on the address of its card and is not needed at once follows then.
 renice 19 $$ >/dev/null
-read -r what <${THAWED_FIFO}
+read -r what <${RESTORED_FIFO}
 echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 [ "$what" = lease ] && exec /usr/lib/withvm/lease
 `
@@ -293,10 +293,10 @@ const COMMON_FILES: Readonly<Record<string, GuestFile>> = {
 /** What a guest is frozen and cloned by: programs of x86-64. */
 const CLONE_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/park': program(PARK),
-  '/usr/lib/withvm/thawed': program(THAWED),
-  [RESIDENT_PATHS.clock]: program(assembleClockResident()),
-  [RESIDENT_PATHS.identity]: program(
-    assembleIdentityResident({
+  '/usr/lib/withvm/restored': program(RESTORED),
+  [IDENTITY_AGENT_PATHS.clock]: program(assembleClockAgent()),
+  [IDENTITY_AGENT_PATHS.identity]: program(
+    assembleIdentityAgent({
       machineId: '/run/machine-id',
       authorizedKeys: '/root/.ssh/authorized_keys',
       hostKey: HOST_KEY,

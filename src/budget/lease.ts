@@ -1,13 +1,13 @@
 import type { ProcessLock } from '../common/locks/folder-lock.js'
 import { type Entry, formatEntry } from './entry.js'
-import { enterGuest } from './ledger.js'
+import { writeLease } from './lease-files.js'
 import { type GuestKind, learnUsage } from './usage.js'
 
 interface LeaseUses {
   /** Of which kind its guest is, to know better of the next. */
   readonly kind?: GuestKind | undefined
   /** Called when a guest that stands by is to make room. */
-  readonly giveWay?: (() => void) | undefined
+  readonly onEvict?: (() => void) | undefined
   readonly onRelease?: (() => Promise<void>) | undefined
 }
 
@@ -49,9 +49,9 @@ export class Lease {
     void this.change(({ state }) => (state === 'starts' ? { state: 'runs' } : {})).catch(() => {})
   }
 
-  /** A guest that stood by is used from now on, by `party`. */
-  async take(party: string): Promise<void> {
-    await this.change(() => ({ state: 'runs', party }))
+  /** A guest that stood by is used from now on, by `holder`. */
+  async take(holder: string): Promise<void> {
+    await this.change(() => ({ state: 'runs', holder }))
   }
 
   /** Notes what it takes, which tells what to think of the next such guest. For right before its end. */
@@ -67,7 +67,7 @@ export class Lease {
       const entry = { ...this.#entry, ...next(this.#entry) }
       if (this.#isReleased || formatEntry(entry) === formatEntry(this.#entry)) return
       const before = this.#lock
-      this.#lock = await enterGuest(entry, entry.state === 'stands-by' ? this.#uses.giveWay : undefined)
+      this.#lock = await writeLease(entry, entry.state === 'standby' ? this.#uses.onEvict : undefined)
       this.#entry = entry
       await before.release()
     })
@@ -80,7 +80,7 @@ export class Lease {
     if (this.#isReleased) return
     this.#isReleased = true
     // What still knows of it finds nothing left in it.
-    this.#entry = { ...this.#entry, claimMiB: 0, mostMiB: 0 }
+    this.#entry = { ...this.#entry, expectedMiB: 0, maxMiB: 0 }
     await this.#lock.release()
     await this.#uses.onRelease?.()
   }

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
+import { parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
 import { readCgroupLimits } from '../host/cgroup.js'
 import { readTotalMemory } from '../host/memory.js'
-import { parseMemorySize } from '../spec/units.js'
 
 /** What all guests of this user may take together. */
 export interface Limits {

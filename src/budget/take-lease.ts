@@ -1,13 +1,13 @@
 import { drawTicket } from '../common/locks/ticket.js'
+import { findCapacity } from './capacity.js'
 import { type Entry, formatEntry } from './entry.js'
+import { currentHolder } from './holder.js'
 import { Lease } from './lease.js'
-import { enterGuest, readLedger, withLedger } from './ledger.js'
+import { readLeases, withLeaseLock, writeLease } from './lease-files.js'
 import { readLimits } from './limits.js'
-import { currentParty } from './party.js'
-import { findRoom } from './room.js'
-import { type Claim, type GuestKind, readClaim } from './usage.js'
-import { waitForRoom } from './wait-for-room.js'
-import { hostTooSmall } from './words.js'
+import { hostTooSmall } from './messages.js'
+import { estimateMemory, type GuestKind, type MemoryEstimate } from './usage.js'
+import { waitForCapacity } from './wait-for-capacity.js'
 
 export interface LeaseOrder {
   readonly name: string
@@ -19,7 +19,7 @@ export interface LeaseWait {
   readonly log: (line: string) => void
 }
 
-const NOTHING: Claim = { claimMiB: 0, mostMiB: 0 }
+const NOTHING: MemoryEstimate = { expectedMiB: 0, maxMiB: 0 }
 
 /**
  * Takes a place in the budget for a guest that is to be started: at once where there is room, else when it is its turn and
@@ -31,8 +31,8 @@ const NOTHING: Claim = { claimMiB: 0, mostMiB: 0 }
 export async function takeLease({ name, kind }: LeaseOrder, wait: LeaseWait): Promise<Lease> {
   const limits = readLimits()
   if (kind.memoryBytes > limits.memoryBytes) throw hostTooSmall([name], kind.memoryBytes, limits)
-  const entry = newEntry('starts', name, await readClaim(kind))
-  return waitForRoom(entry, { ...wait, limits, kind, reserved: currentParty().reserved })
+  const entry = newEntry('starts', name, await estimateMemory(kind))
+  return waitForCapacity(entry, { ...wait, limits, kind, reserved: currentHolder().reserved })
 }
 
 /**
@@ -41,54 +41,54 @@ export async function takeLease({ name, kind }: LeaseOrder, wait: LeaseWait): Pr
  *
  * @throws as {@link takeLease}.
  */
-export async function reserveRoom(orders: readonly LeaseOrder[], wait: LeaseWait): Promise<Lease> {
+export async function reserveCapacity(orders: readonly LeaseOrder[], wait: LeaseWait): Promise<Lease> {
   const limits = readLimits()
   const names = orders.map(({ name }) => name)
   const memoryBytes = orders.reduce((bytes, { kind }) => bytes + kind.memoryBytes, 0)
   if (memoryBytes > limits.memoryBytes) throw hostTooSmall(names, memoryBytes, limits)
-  const claims = await Promise.all(orders.map(({ kind }) => readClaim(kind)))
-  const claimMiB = claims.reduce((sum, claim) => sum + claim.claimMiB, 0)
-  const entry = newEntry('runs', names.join('+'), { claimMiB, mostMiB: claimMiB })
-  return waitForRoom(entry, { ...wait, limits })
+  const claims = await Promise.all(orders.map(({ kind }) => estimateMemory(kind)))
+  const expectedMiB = claims.reduce((sum, claim) => sum + claim.expectedMiB, 0)
+  const entry = newEntry('runs', names.join('+'), { expectedMiB, maxMiB: expectedMiB })
+  return waitForCapacity(entry, { ...wait, limits })
 }
 
 /**
  * Takes a place for a guest that is to stand by, if there is room beside all others and those that wait. Undefined where there
  * is none.
- * @param giveWay called when the room is wanted for a guest that is to be used.
+ * @param onEvict called when the room is wanted for a guest that is to be used.
  */
 export async function takeStandbyLease(
   { name, kind }: LeaseOrder,
-  giveWay: () => void,
+  onEvict: () => void,
   signal: AbortSignal | undefined,
 ): Promise<Lease | undefined> {
   const limits = readLimits()
-  const claim = await readClaim(kind)
-  return withLedger(async () => {
-    const entries = readLedger()
-    const count = entries.filter(({ state }) => state === 'stands-by').length
+  const claim = await estimateMemory(kind)
+  return withLeaseLock(async () => {
+    const entries = readLeases()
+    const count = entries.filter(({ state }) => state === 'standby').length
     if (count >= limits.standbys) return undefined
     const all = entries.map((entry) =>
       entry.state === 'waits' ? { ...entry, state: 'runs' as const } : entry,
     )
-    const { fits } = await findRoom(all, { ...claim, for: 'stand-by' }, limits)
+    const { fits } = await findCapacity(all, { ...claim, for: 'standby' }, limits)
     if (!fits) return undefined
-    const entry = newEntry('stands-by', name, claim)
-    return new Lease(entry, await enterGuest(entry, giveWay), { kind, giveWay })
+    const entry = newEntry('standby', name, claim)
+    return new Lease(entry, await writeLease(entry, onEvict), { kind, onEvict })
   }, signal)
 }
 
 /** Lets others know, until it is released, that what is started here waits for another process. */
-export async function enterHeldUp(name: string): Promise<Lease> {
-  const entry = newEntry('held-up', name, NOTHING)
-  return new Lease(entry, await enterGuest(entry))
+export async function enterBlocked(name: string): Promise<Lease> {
+  const entry = newEntry('blocked', name, NOTHING)
+  return new Lease(entry, await writeLease(entry))
 }
 
 /** Returns the text with which another process, to which the guest is left, can enter it in the ledger ({@link enterName}). */
-export function namePlaceKept({ entry }: Lease): string {
+export function nameKeptLease({ entry }: Lease): string {
   return formatEntry({ ...entry, ticket: drawTicket(), state: 'kept' })
 }
 
-function newEntry(state: Entry['state'], name: string, claim: Claim): Entry {
-  return { ticket: drawTicket(), state, party: currentParty().name, ...claim, qemuPid: undefined, name }
+function newEntry(state: Entry['state'], name: string, claim: MemoryEstimate): Entry {
+  return { ticket: drawTicket(), state, holder: currentHolder().name, ...claim, qemuPid: undefined, name }
 }

@@ -11,9 +11,9 @@ const KEPT = 0.9
 const QEMU_MIB = 128
 
 /** What memory such a guest takes: usually, by those that were measured; and at most. */
-export interface Claim {
-  readonly claimMiB: number
-  readonly mostMiB: number
+export interface MemoryEstimate {
+  readonly expectedMiB: number
+  readonly maxMiB: number
 }
 
 /** What a guest is like, as far as it tells what memory it takes. */
@@ -26,14 +26,14 @@ export interface GuestKind {
 }
 
 /** What guests of that kind took. One of which nothing is known is thought to take all that it can. */
-export async function readClaim(kind: GuestKind): Promise<Claim> {
+export async function estimateMemory(kind: GuestKind): Promise<MemoryEstimate> {
   const { memoryBytes, mostBytes = memoryBytes } = kind
-  const mostMiB = Math.ceil(mostBytes / MIB) + QEMU_MIB
+  const maxMiB = Math.ceil(mostBytes / MIB) + QEMU_MIB
   const wholeMiB = Math.ceil(memoryBytes / MIB) + QEMU_MIB
   const seenMiB = await readSeen(kind)
   return {
-    claimMiB: seenMiB === undefined ? wholeMiB : Math.min(mostMiB, Math.ceil(seenMiB * MARGIN)),
-    mostMiB,
+    expectedMiB: seenMiB === undefined ? wholeMiB : Math.min(maxMiB, Math.ceil(seenMiB * MARGIN)),
+    maxMiB,
   }
 }
 

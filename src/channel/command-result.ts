@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import { type Duration, formatDuration } from '../common/duration.js'
-import { quoteWord } from '../common/shell-quote.js'
+import { quoteWord } from '../common/process/shell-quote.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
 /** What a command in the guest left behind. With `encoding: 'buffer'` both streams are Buffers. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { hasStaleUsers } from '../cache/entry-store.js'
 import { SECOND_LOOK_MS } from '../common/locks/staleness.js'
-import { hasStaleUsers } from '../image/entry-store.js'
 
 /**
  * Waits until it is known whether containers and other hosts that have not touched their marker for an hour still use entries of a folder

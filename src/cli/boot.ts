@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { launchVM } from '../launch/launch.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from '../vm/guest/vm.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
 import { attachKeys, attachShell, readTerminal } from './terminal.js'
 

@@ -1,8 +1,8 @@
 import { IMAGE_TOOLS } from '../../images/recipes.js'
-import { type HostCheck, type HostReport, inspectHost } from '../host/inspect.js'
+import { type HostCheck, type HostReport, inspectHost } from '../host/setup/inspect.js'
 import { selectNeeds } from '../host/tools.js'
-import { readDistribution } from '../image/distribution.js'
-import { describeUncheckedSource, listUncheckedSources } from '../image/unchecked-sources.js'
+import { readDistribution } from '../packages/distribution.js'
+import { describeUncheckedSource, listUncheckedSources } from '../packages/unchecked-sources.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** `withvm doctor`: what this host can do. Ends with 0 when guests can run here, else with 69. */

@@ -1,4 +1,4 @@
-import { formatBytes, parseMemorySize } from '../spec/units.js'
+import { formatBytes, parseMemorySize } from '../common/units.js'
 import { EXIT_CODES } from './exit-code.js'
 
 interface Row {

@@ -1,6 +1,6 @@
 import { nearestNames } from '../common/nearest-name.js'
 import { vmError } from '../errors.js'
-import { findRunningGuests, type KeptRecord, type RunningGuest } from '../vm/running-guests.js'
+import { findRunningGuests, type KeptRecord, type RunningGuest } from '../vm/workspace/running-guests.js'
 
 export interface KeptGuest extends RunningGuest {
   readonly kept: KeptRecord

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { VMOptions } from '../spec/options.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from '../vm/guest/vm.js'
 import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.js'
 
 /** What the command line of `withvm run` and `withvm boot` can say of a guest, as commander gives it. */

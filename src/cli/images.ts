@@ -2,15 +2,15 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { RECIPES } from '../../images/recipes.js'
-import { readCaches, resolveImage } from '../../images/resolve.js'
+import { imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
 import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { nearestName } from '../common/nearest-name.js'
+import { formatBytes } from '../common/units.js'
+import { openDisk } from '../disk/backing-chain.js'
 import { vmError } from '../errors.js'
-import { openDisk } from '../image/backing-chain.js'
-import { imagesDir, listImages, pruneImages, removeImages } from '../image/image-store.js'
+import { readCaches, resolveImage } from '../image/resolve-image.js'
 import type { BaseImage } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
-import { formatBytes } from '../spec/units.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { awaitStaleUsers } from './await-users.js'
 import { removing } from './cache-errors.js'
@@ -121,7 +121,7 @@ async function describe({ name, disk, directBoot, traits, defaults }: BaseImage)
     user: traits.sshUser,
     takesKey: traits.credentials !== 'none',
     hasAgent: traits.hasAgent,
-    startsWarm: traits.hasResident,
+    startsWarm: traits.hasIdentityAgent,
     memoryBytes: defaults.memoryBytes,
     cpus: defaults.cpus,
   }

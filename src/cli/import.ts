@@ -1,5 +1,5 @@
-import { formatAsTest } from '../libvirt/format-options.js'
-import { readDomain } from '../libvirt/read-domain.js'
+import { formatAsTest } from '../import/libvirt/format-options.js'
+import { readDomain } from '../import/libvirt/read-domain.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** `withvm import`: what is made of a domain of libvirt. Its disks need not be there. */

@@ -1,6 +1,6 @@
 import { formatDuration } from '../common/duration.js'
 import { showControlCharacters } from '../errors.js'
-import { findRunningGuests, type RunningGuest } from '../vm/running-guests.js'
+import { findRunningGuests, type RunningGuest } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 
 /** `withvm ps`: the guests that run on this host. */

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { CommandOptions, CommandResult } from '../channel/command-result.js'
-import { renderCommand } from '../common/shell-quote.js'
+import { renderCommand } from '../common/process/shell-quote.js'
 
 /**
  * Runs a command in a guest with this process's streams, and gives its exit code: 128 and the number of the signal

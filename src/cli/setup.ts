@@ -1,6 +1,6 @@
 import { IMAGE_TOOLS } from '../../images/recipes.js'
 import { VMError } from '../errors.js'
-import { setUpHost } from '../host/setup.js'
+import { setUpHost } from '../host/setup/setup.js'
 import { selectNeeds } from '../host/tools.js'
 import { EXIT_CODES } from './exit-code.js'
 

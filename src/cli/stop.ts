@@ -1,5 +1,5 @@
 import { showControlCharacters } from '../errors.js'
-import { removeGuest } from '../vm/running-guests.js'
+import { removeGuest } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 import { findKeptGuest } from './find-guest.js'
 

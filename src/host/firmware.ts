@@ -17,7 +17,7 @@ export interface UefiFiles {
   readonly vars: FirmwareFile
 }
 
-export interface FirmwareWish {
+export interface FirmwareRequest {
   readonly arch: string
   /** As `-machine` names it: `pc`, `q35`, or one with a version. */
   readonly machine: string
@@ -36,7 +36,7 @@ export interface FirmwareOptions {
  *
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND when no firmware of this host fits.
  */
-export async function findUefi(wish: FirmwareWish, options: FirmwareOptions = {}): Promise<UefiFiles> {
+export async function findUefi(wish: FirmwareRequest, options: FirmwareOptions = {}): Promise<UefiFiles> {
   const folders = options.folders ?? descriptorFolders()
   const descriptors = await readDescriptors(folders)
   for (const descriptor of descriptors) {
@@ -54,7 +54,7 @@ export async function findUefi(wish: FirmwareWish, options: FirmwareOptions = {}
 /** The machines that EDK2 supports: no package has firmware for others. */
 const UEFI_MACHINES = /^(pc|q35|virt|microvm)(-|$)/
 
-function hintFor({ arch, machine }: FirmwareWish, { osReleasePath }: FirmwareOptions): string {
+function hintFor({ arch, machine }: FirmwareRequest, { osReleasePath }: FirmwareOptions): string {
   if (!UEFI_MACHINES.test(machine))
     return `Set \`firmware: { type: 'bios', file }\` to firmware for '${machine}', or boot a \`kernel\`.`
   const { name, packageManager } = readDistribution(osReleasePath)
@@ -122,7 +122,7 @@ function readFiles({ mapping }: Descriptor): UefiFiles | undefined {
 /** With secure boot, only firmware that has keys already refuses what nobody has signed. */
 function fits(
   { 'interface-types': types = [], targets = [], features = [] }: Descriptor,
-  { arch, machine, secureBoot }: FirmwareWish,
+  { arch, machine, secureBoot }: FirmwareRequest,
 ): boolean {
   if (!types.includes('uefi')) return false
   if (features.some((feature) => CONFIDENTIAL_ONLY.test(feature))) return false

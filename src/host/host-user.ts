@@ -1,4 +1,4 @@
-import type { HostUser } from '../common/host-user.js'
+import type { HostUser } from '../common/process/host-user.js'
 import { requireTool, type ToolNeed } from './tools.js'
 import { mayUse } from './user-access.js'
 

@@ -1,5 +1,5 @@
 import { requireFiles, toHostError } from '../common/host-error.js'
-import { tieHelper } from '../common/set-privileges.js'
+import { tieHelper } from '../common/process/set-privileges.js'
 
 export interface ProgramResult {
   readonly stdout: string

@@ -1,7 +1,7 @@
 import { open, realpath, stat } from 'node:fs/promises'
 import { basename, delimiter, resolve } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { findProgram } from '../common/find-program.js'
+import { findProgram } from '../common/process/find-program.js'
 import { vmError } from '../errors.js'
 import { type GuestArch, hostArch, isNative } from '../spec/architectures.js'
 import { installCommand, qemuPackage, readDistribution } from './distribution.js'

@@ -1,4 +1,4 @@
-import { pickToolEnvironment } from '../common/environment.js'
+import { pickToolEnvironment } from '../common/process/environment.js'
 import { Turns } from '../common/turns.js'
 import { vmError } from '../errors.js'
 import { runProgram } from './program.js'

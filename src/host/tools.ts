@@ -1,4 +1,4 @@
-import { findProgram } from '../common/find-program.js'
+import { findProgram } from '../common/process/find-program.js'
 import { VMError, vmError } from '../errors.js'
 import { installCommand, type PackageManager, readDistribution } from './distribution.js'
 import { type FindQemuOptions, findQemu } from './qemu-binary.js'

@@ -1,5 +1,5 @@
 import { requireFiles } from '../common/host-error.js'
-import { asUser, type HostUser } from '../common/host-user.js'
+import { asUser, type HostUser } from '../common/process/host-user.js'
 
 /** What is to be done with a file: `r`, `w` and `x`, as in access(2); of a folder `x` is to go through it. */
 export type Access = 'r' | 'w' | 'x' | 'rw' | 'rx' | 'wx'

@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { SpaceWatch } from '../common/files/free-space.js'
+import { type Checksum, PartialFile } from '../common/files/partial-file.js'
+import { toDiskError } from '../common/process/run-tool.js'
+import { formatBytes } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
-import { formatBytes } from '../spec/units.js'
-import { SpaceWatch } from './free-space.js'
-import { type Checksum, PartialFile } from './partial-file.js'
-import { toDiskError } from './run-tool.js'
 
 export interface DownloadOptions {
   readonly url: string

@@ -1,13 +1,13 @@
-import type { HostUser } from '../common/host-user.js'
+import type { HostUser } from '../common/process/host-user.js'
 import { findHostUser } from '../host/host-user.js'
 import { findQemu, type QemuBinary } from '../host/qemu-binary.js'
 import { type GuestArch, resolveArch } from '../spec/architectures.js'
 import { optionSchema } from '../spec/option-schema.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import { findFileProblems, findQemuProblems } from '../vm/host-problems.js'
-import { findResourceProblems, viewHost } from '../vm/host-resources.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from '../vm/guest/vm.js'
+import { findFileProblems, findQemuProblems } from './host-problems.js'
+import { findResourceProblems, viewHost } from './host-resources.js'
 
 /** That of the host where another cannot be made out: what is wrong with the option is told first. */
 function findArch(arch: unknown): GuestArch {

@@ -1,7 +1,7 @@
 import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from '../vm/guest/vm.js'
 
 /** Options without `libvirtXML`: what it says is among them, where nothing beside it says otherwise. */
 export interface MergedOptions {
@@ -19,7 +19,7 @@ export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions
   }
   const problems = findOptionProblems(options)
   if (problems.length > 0) throw optionError(problems)
-  const { readDomain } = await import('../libvirt/read-domain.js')
+  const { readDomain } = await import('../import/libvirt/read-domain.js')
   const { libvirtXML, ...beside } = options
   const { options: imported, notCarriedOver } = await readDomain(libvirtXML, beside as VMOptions)
   // A system disk is connected as the domain says where it is the domain's.

@@ -1,36 +1,36 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { resolveImage } from '../../images/resolve.js'
-import { withReserved } from '../budget/party.js'
-import { reserveRoom } from '../budget/take-lease.js'
+import { withReservation } from '../budget/holder.js'
+import { reserveCapacity } from '../budget/take-lease.js'
 import { findTemporaryCache } from '../common/cache-dir.js'
 import { requireProc, toHostError } from '../common/host-error.js'
-import type { HostUser } from '../common/host-user.js'
+import type { HostUser } from '../common/process/host-user.js'
 import { VMError } from '../errors.js'
-import { chooseAccelerator, forgetKvm } from '../host/accelerator.js'
 import { openHostCache } from '../host/host-cache.js'
+import { chooseAccelerator, forgetKvm } from '../host/kvm/accelerator.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
+import { resolveImage } from '../image/resolve-image.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEFAULTS } from '../spec/defaults.js'
 import type { ImageDefinition } from '../spec/image-definition.js'
+import { PreparedImage } from '../spec/image-definition.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { readSystemDisk } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { MICROVM } from '../spec/microvm.js'
 import type { AccelOption } from '../spec/options/machine.js'
 import type { VMOptions } from '../spec/options.js'
-import { PreparedImage } from '../spec/prepared-image.js'
-import { isKeyFile, resolveSpec } from '../spec/resolve-spec.js'
+import { isKeyFile, resolveSpec } from '../spec/resolve/resolve-spec.js'
 import { optionError } from '../spec/validate-options.js'
-import { bootMachine } from '../vm/boot.js'
-import { requireBootable } from '../vm/bootable.js'
-import { describeGuestKind } from '../vm/guest-kind.js'
-import { resolveKeepMs } from '../vm/keep.js'
-import { makeLayerBy } from '../vm/layer.js'
-import type { MachineHost } from '../vm/machine.js'
-import { listNeeds, requireReach } from '../vm/reach.js'
-import { sweepDeadWorkspaces } from '../vm/sweep.js'
-import type { VM } from '../vm/vm.js'
+import { bootMachine } from '../vm/boot/boot.js'
+import { makeLayerBy } from '../vm/boot/layer.js'
+import type { VM } from '../vm/guest/vm.js'
+import { requireBootable } from '../vm/machine/bootable.js'
+import { describeGuestKind } from '../vm/machine/guest-kind.js'
+import type { MachineHost } from '../vm/machine/machine.js'
+import { listNeeds, requireReach } from '../vm/machine/reach.js'
+import { resolveKeepMs } from '../vm/power/keep.js'
+import { sweepDeadWorkspaces } from '../vm/workspace/sweep.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { type GuestOrder, startWarm } from '../warm/start-warm.js'
 import { checkOptions, type Runner } from './check-options.js'
@@ -94,10 +94,10 @@ async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
     const isWarm = findColdReason(spec, list[index] as VMOptions<VM>) === undefined
     return { name: spec.name, kind: describeGuestKind(spec as MachineSpec, host, { isClone: isWarm }) }
   })
-  const reserved = await reserveRoom(wishes, { signal: AbortSignal.any(signals), log })
+  const reserved = await reserveCapacity(wishes, { signal: AbortSignal.any(signals), log })
   try {
     const starts = orders.map((order, index) =>
-      withReserved(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),
+      withReservation(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),
     )
     for (const start of starts) start.catch((error: unknown) => failure.abort(error))
     const results = await Promise.allSettled(starts)

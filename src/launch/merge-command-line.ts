@@ -2,7 +2,7 @@ import { RECIPES } from '../../images/recipes.js'
 import type { ImageSource } from '../spec/image-source.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
-import type { VM } from '../vm/vm.js'
+import type { VM } from '../vm/guest/vm.js'
 
 /** Options without `commandLine`: what it says is among them, where nothing beside it says otherwise. */
 export interface MergedCommandLine {
@@ -16,7 +16,7 @@ export interface MergedCommandLine {
  */
 export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCommandLine> {
   if (typeof options?.commandLine !== 'string') return { options, translated: [] }
-  const { parseCommandLine } = await import('../command-line/parse-command-line.js')
+  const { parseCommandLine } = await import('../import/command-line/parse-command-line.js')
   const { commandLine, ...given } = options
   const said = Object.entries(given).filter(([, value]) => value !== undefined)
   const beside: VMOptions<VM> = Object.fromEntries(said)

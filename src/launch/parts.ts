@@ -1,15 +1,15 @@
-import { resolveImage } from '../../images/resolve.js'
 import { vmError } from '../errors.js'
 import { findUefi } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { requireTool, type ToolNeed } from '../host/tools.js'
+import { resolveImage } from '../image/resolve-image.js'
 import { isPc, resolveArch } from '../spec/architectures.js'
 import { listDisks, readDiskSource } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { VMOptions } from '../spec/options.js'
-import type { DiskFiles } from '../spec/resolve-disks.js'
-import type { MachineHost } from '../vm/machine.js'
-import type { VM } from '../vm/vm.js'
+import type { DiskFiles } from '../spec/resolve/resolve-disks.js'
+import type { VM } from '../vm/guest/vm.js'
+import type { MachineHost } from '../vm/machine/machine.js'
 
 const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'gives a guest a folder' }
 const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { access, writeFile } from 'node:fs/promises'
-import { relayCommand } from '../common/relay-command.js'
-import { quoteWord } from '../common/shell-quote.js'
+import { relayCommand } from '../common/process/relay-command.js'
+import { quoteWord } from '../common/process/shell-quote.js'
 import { buildConnector } from './connector-program.js'
 
 /**

@@ -57,7 +57,7 @@ export interface Wiring {
   /** Log of the serial console. QEMU only names it: its folder is the run's. */
   readonly serialLog: string
   readonly agentSocket: string
-  readonly residentSocket: string
+  readonly identityAgentSocket: string
   /** Where we listen for each of the spec's ports, in their order. */
   readonly portSockets?: readonly string[]
   /** The address of the card by which the guest is reached. */

@@ -1,5 +1,5 @@
-import { pickBaseEnvironment } from '../common/environment.js'
-import type { HostUser } from '../common/host-user.js'
+import { pickBaseEnvironment } from '../common/process/environment.js'
+import type { HostUser } from '../common/process/host-user.js'
 
 /** What QEMU needs of this process's environment beside what every tool needs: for a text screen, and for a window. */
 const SCREEN_NAMES = ['TERM', 'TERMINFO', 'XDG_RUNTIME_DIR', 'DISPLAY', 'WAYLAND_DISPLAY', 'XAUTHORITY']

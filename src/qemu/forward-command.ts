@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { requireFiles } from '../common/host-error.js'
-import { asUser, type HostUser } from '../common/host-user.js'
-import { guardGroup, killGroup } from '../common/process-group.js'
-import { splitWords } from '../common/split-words.js'
+import { asUser, type HostUser } from '../common/process/host-user.js'
+import { guardGroup, killGroup } from '../common/process/process-group.js'
+import { splitWords } from '../common/process/split-words.js'
 import { pickQemuEnvironment } from './environment.js'
 
 /** A command of `guestfwd` that serves one connection of a guest, in a process group of its own. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OpenFolder } from '../common/files/open-folder.js'
 import { requireFiles } from '../common/host-error.js'
-import { type Privileges, setPrivileges, tieHelper } from '../common/set-privileges.js'
+import { type Privileges, setPrivileges, tieHelper } from '../common/process/set-privileges.js'
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
 

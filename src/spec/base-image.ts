@@ -13,10 +13,10 @@ export interface GuestTraits {
   /** The form in which the guest takes the SSH host key of this run; without one it has a host key of its own. */
   readonly hostKeyFormat?: 'openssh' | 'dropbear'
   /**
-   * Whether a resident of ours answers on the virtio-serial port `org.withvm.resident.0`: a guest that has one can be
+   * Whether an identity agent of ours answers on the virtio-serial port `org.withvm.identity-agent.0`: a guest that has one can be
    * frozen, and each of its clones made a machine of its own.
    */
-  readonly hasResident: boolean
+  readonly hasIdentityAgent: boolean
   /** Whether a guest agent answers on the virtio-serial port `org.qemu.guest_agent.0`. */
   readonly hasAgent: boolean
   /** Whether there may be a cloud-init on its disk, which wants a disk with its data. */

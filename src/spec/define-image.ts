@@ -1,7 +1,6 @@
 import { vmError } from '../errors.js'
 import { definitionSchema } from './definition-schema.js'
-import { ImageDefinition, type ImageOptions } from './image-definition.js'
-import { PreparedImage } from './prepared-image.js'
+import { ImageDefinition, type ImageOptions, PreparedImage } from './image-definition.js'
 import { findShapeProblems, formatValue, type OptionProblem } from './validate-options.js'
 
 /** The recipe that takes `packages` and `suite`. */

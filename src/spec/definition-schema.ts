@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PreparedImage } from './prepared-image.js'
+import { PreparedImage } from './image-definition.js'
 import { imageSource } from './schema/image.js'
 import { count, duration, flag, isText, memorySize, rule, texts } from './schema/rules.js'
 

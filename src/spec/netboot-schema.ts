@@ -5,7 +5,7 @@ import { hasBootIndex } from './boot-index.js'
 import { type HttpFault, NETBOOT_TREES, type NetbootFile, type NetbootOptions } from './netboot.js'
 import type { NetworkOptions } from './options/network.js'
 import type { VMOptions } from './options.js'
-import { resolveFirmware } from './resolve-devices.js'
+import { resolveFirmware } from './resolve/resolve-devices.js'
 
 type Report = (path: string, got: string, expected: string) => void
 

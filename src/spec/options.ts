@@ -1,4 +1,5 @@
 import type { Duration } from '../common/duration.js'
+import type { MemorySize } from '../common/units.js'
 import type { DebugOptionGroup } from './options/debug.js'
 import type { DeviceOptionGroup } from './options/devices.js'
 import type { DiskOptionGroup } from './options/disks.js'
@@ -6,7 +7,6 @@ import type { DisplayOptionGroup } from './options/display.js'
 import type { BootOptionGroup } from './options/firmware.js'
 import type { MachineOptions } from './options/machine.js'
 import type { NetworkOptionGroup } from './options/network.js'
-import type { MemorySize } from './units.js'
 
 /** A private key: its text, or the file that it is in. */
 export type PrivateKey = string | Buffer | { readonly file: string }

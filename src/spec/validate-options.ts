@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os'
 import type { z } from 'zod'
 import { nearestNames } from '../common/nearest-name.js'
+import { formatBytes, parseMemorySize } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 import { findArchitectureConflicts } from './conflicts/architecture.js'
 import { findDiskConflicts } from './conflicts/disks.js'
@@ -12,8 +13,7 @@ import { findNetbootConflicts } from './netboot-schema.js'
 import { optionSchema } from './option-schema.js'
 import type { PortOptions } from './options/devices.js'
 import type { VMOptions } from './options.js'
-import { readMemory } from './resolve-machine.js'
-import { formatBytes, parseMemorySize } from './units.js'
+import { readMemory } from './resolve/resolve-machine.js'
 
 /** One thing that is wrong with the options. */
 export interface OptionProblem {

@@ -15,7 +15,7 @@ const ROWS: readonly Row<never>[] = [
   },
   { applies: ({ image }) => image === undefined, reason: 'there is no image' },
   {
-    applies: ({ image }) => image?.traits.hasResident !== true || image.identity === undefined,
+    applies: ({ image }) => image?.traits.hasIdentityAgent !== true || image.identity === undefined,
     reason: 'nothing in this image can make each of its clones a machine of its own',
   },
   {

@@ -1,6 +1,6 @@
-import { buildClockMessage } from '../image/guest-identity.js'
-import type { BootedGuest } from '../vm/boot.js'
-import { stageDeadlineMs } from '../vm/readiness.js'
+import { buildClockMessage } from '../provisioning/guest-identity.js'
+import type { BootedGuest } from '../vm/boot/boot.js'
+import { stageDeadlineMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
 
 /**
@@ -26,7 +26,7 @@ export async function continueGuest(
   try {
     await Promise.all([
       session.qmp.execute('cont', {}, wait),
-      machine.resident.tell(buildClockMessage(), wait),
+      machine.identityAgent.tell(buildClockMessage(), wait),
     ])
     return true
   } catch {

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
-import { currentParty } from '../budget/party.js'
+import { currentHolder } from '../budget/holder.js'
 import { raceSignal } from '../common/deadline.js'
-import type { BootedGuest } from '../vm/boot.js'
-import { isInRunner } from '../vm/exit-guard.js'
+import type { BootedGuest } from '../vm/boot/boot.js'
+import { isInRunner } from '../vm/workspace/exit-guard.js'
 import { continueGuest, pauseGuest } from './pause.js'
 import { canRaise, setNiceness } from './priority.js'
 
@@ -34,7 +34,7 @@ export interface StandbyMaking {
   /** Gets its process as soon as there is one. */
   readonly onProcess: (pid: number) => void
   /** Called when its room is wanted for a guest that is to be used, by whichever process. */
-  readonly giveWay: () => void
+  readonly onEvict: () => void
   readonly signal: AbortSignal
 }
 
@@ -139,7 +139,7 @@ export class StandbyPool {
         if (isPutLast && !hurried.signal.aborted) setNiceness(found, 19)
       },
       // One that was taken meanwhile is in use itself.
-      giveWay: () => this.#standbys.includes(standby) && void this.#discard(standby),
+      onEvict: () => this.#standbys.includes(standby) && void this.#discard(standby),
       signal: givenUp.signal,
     })
     const standby: Standby = {
@@ -204,7 +204,7 @@ export class StandbyPool {
 async function useGuest(guest: BootedGuest, signal: AbortSignal | undefined): Promise<boolean> {
   const [isThere] = await Promise.all([
     continueGuest(guest, signal),
-    guest.lease.take(currentParty().name).catch(() => {}),
+    guest.lease.take(currentHolder().name).catch(() => {}),
   ])
   return isThere
 }

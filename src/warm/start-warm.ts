@@ -1,19 +1,25 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { hashInputs } from '../cache/cache.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { formatDuration } from '../common/duration.js'
 import { currentWaitLimit } from '../common/wait-limit.js'
 import { VMError } from '../errors.js'
-import { hashInputs } from '../image/cache.js'
+import type { Preparation } from '../spec/image-definition.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import type { Preparation } from '../spec/prepared-image.js'
-import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot.js'
-import type { MachineHost } from '../vm/machine.js'
-import { findClosedFolder } from '../vm/reach.js'
-import type { VM } from '../vm/vm.js'
+import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot/boot.js'
+import type { VM } from '../vm/guest/vm.js'
+import type { MachineHost } from '../vm/machine/machine.js'
+import { findClosedFolder } from '../vm/machine/reach.js'
 import { TemplateRefusals } from './refusals.js'
 import { type StandbyMaking, StandbyPool } from './standby.js'
-import { discardTemplate, FreezeFailure, noteTemplateUse, openTemplate, type Template } from './template.js'
+import {
+  discardTemplate,
+  noteTemplateUse,
+  openTemplate,
+  type Template,
+  TemplateSaveError,
+} from './template.js'
 import { TEMPLATES } from './template-store.js'
 
 /** A guest that is to be started. */
@@ -22,7 +28,7 @@ export interface GuestOrder {
   readonly host: MachineHost
   /** What was done in the guest that it goes on from. */
   readonly steps: readonly Preparation<VM>[]
-  readonly settings: Omit<BootOptions, 'startedFrom' | 'frozen' | 'memoryFile' | 'onProcess' | 'giveWay'>
+  readonly settings: Omit<BootOptions, 'startedFrom' | 'snapshot' | 'memoryFile' | 'onProcess' | 'onEvict'>
   /** Whether the next is made ready meanwhile; undefined: where it is likely to be wanted. */
   readonly standby: boolean | undefined
 }
@@ -55,7 +61,7 @@ export async function startWarm(order: GuestOrder): Promise<WarmStart> {
     ready.machine.translated = order.settings.translated ?? []
     ready.machine.notCarriedOver = order.settings.notCarriedOver ?? []
     if (startedFrom.kind !== 'cold')
-      ready.machine.startedFrom = { kind: 'stand-by', template: startedFrom.template }
+      ready.machine.startedFrom = { kind: 'standby', template: startedFrom.template }
     follow(ready, order, key)
     return { guest: ready }
   }
@@ -69,7 +75,7 @@ function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
     // It outlives whoever asks for it, and tells nobody of what it does.
     const settings = { ...order.settings, signal, artifacts: undefined, log: () => {} }
     const template = await openTemplate({ ...order, settings })
-    return thaw({ ...order, settings }, template, making)
+    return startClone({ ...order, settings }, template, making)
   }
   pool.follow(guest, { key, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
 }
@@ -96,7 +102,7 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
 async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
   const closed = await findClosedCache(order.host)
   if (closed !== undefined) return { coldReason: closed }
-  const key = hashInputs([order.spec.image?.identity, templateWish(order)])
+  const key = hashInputs([order.spec.image?.identity, describeTemplateRequest(order)])
   const known = refusals.find(key)
   if (known !== undefined) return { coldReason: known }
   const { log, signal } = order.settings
@@ -106,7 +112,7 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
     let template: Template | undefined
     try {
       template = await openTemplate(order)
-      const guest = await thaw(order, template)
+      const guest = await startClone(order, template)
       refusals.forget(key)
       return { guest }
     } catch (error) {
@@ -132,16 +138,16 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
   }
 }
 
-async function thaw(
+async function startClone(
   { spec, host, settings }: GuestOrder,
-  { name, frozen, buildMs }: Template,
-  making: Pick<BootOptions, 'onProcess' | 'giveWay'> = {},
+  { name, snapshot, buildMs }: Template,
+  making: Pick<BootOptions, 'onProcess' | 'onEvict'> = {},
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
   // From before its QEMU opens the files: a template that another guest finds unusable meanwhile must stay.
   const endUse = noteTemplateUse(name)
   try {
-    const guest = await bootMachine(spec, host, { ...settings, ...making, frozen, startedFrom })
+    const guest = await bootMachine(spec, host, { ...settings, ...making, snapshot, startedFrom })
     void guest.disposed.then(endUse)
     return guest
   } catch (error) {
@@ -152,14 +158,14 @@ async function thaw(
 
 /** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */
 function isTemplatesFault(error: unknown, template: Template | undefined): boolean {
-  if (error instanceof FreezeFailure) return true
+  if (error instanceof TemplateSaveError) return true
   if (!(error instanceof VMError)) return template !== undefined && isMissing(error, template)
   if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY'].includes(error.code)
   return [
     'QMP_FAILED',
     'QEMU_FAILED',
     'QEMU_DIED',
-    'RESIDENT_SILENT',
+    'IDENTITY_AGENT_SILENT',
     'BOOT_TIMEOUT',
     'GUEST_PANICKED',
   ].includes(error.code)
@@ -173,17 +179,17 @@ function isMissing(error: unknown, { dir }: Template): boolean {
 
 /** A guest that did not do something in time, as all guests of a busy host may. */
 function isSlow(error: unknown): boolean {
-  return error instanceof VMError && ['RESIDENT_SILENT', 'BOOT_TIMEOUT'].includes(error.code)
+  return error instanceof VMError && ['IDENTITY_AGENT_SILENT', 'BOOT_TIMEOUT'].includes(error.code)
 }
 
 /** QEMU answers the same however often it is asked. All else may be due to the load of the host. */
 function isLasting(error: unknown): boolean {
   const cause = causeOf(error)
-  return cause instanceof VMError && cause.code === 'FREEZE_REFUSED'
+  return cause instanceof VMError && cause.code === 'SAVE_UNSUPPORTED'
 }
 
 function causeOf(error: unknown): unknown {
-  return error instanceof FreezeFailure ? error.cause : error
+  return error instanceof TemplateSaveError ? error.cause : error
 }
 
 function summaryOf(error: unknown): string {
@@ -206,10 +212,17 @@ function describeRetry(delayMs: number): string {
 /** Guests are alike where they have the same machine, the same names and ports, and the same folder for their files. */
 function standbyKey(order: GuestOrder): string {
   const { name, forwards, network, timeouts } = order.spec
-  return hashInputs([templateWish(order), name, forwards, network, timeouts, order.settings.tmpdir])
+  return hashInputs([
+    describeTemplateRequest(order),
+    name,
+    forwards,
+    network,
+    timeouts,
+    order.settings.tmpdir,
+  ])
 }
 
-function templateWish({ spec, host, steps }: GuestOrder): unknown {
+function describeTemplateRequest({ spec, host, steps }: GuestOrder): unknown {
   const { image: _, name: _name, forwards: _forwards, ready, ...machine } = spec
   return [
     machine,

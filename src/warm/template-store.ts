@@ -1,15 +1,15 @@
 import { join } from 'node:path'
-import { resolveCacheDir } from '../common/cache-dir.js'
-import { nearestNames } from '../common/nearest-name.js'
-import { vmError } from '../errors.js'
 import {
   type EntryInfo,
   listEntries,
   markEntryUsed,
   pruneEntries,
   removeEntries,
-} from '../image/entry-store.js'
-import { parseMemorySize } from '../spec/units.js'
+} from '../cache/entry-store.js'
+import { resolveCacheDir } from '../common/cache-dir.js'
+import { nearestNames } from '../common/nearest-name.js'
+import { parseMemorySize } from '../common/units.js'
+import { vmError } from '../errors.js'
 
 export const TEMPLATES = 'templates'
 /** What all templates of this user may take on the disk, unless `WITHVM_TEMPLATES_SIZE` says otherwise. */

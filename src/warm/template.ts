@@ -1,36 +1,36 @@
 import { appendFile, chmod, copyFile, rm, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
-import { enterHeldUp } from '../budget/take-lease.js'
+import { enterBlocked } from '../budget/take-lease.js'
+import { nameEntry, openCacheEntry } from '../cache/cache.js'
+import { describeLockWait } from '../cache/entry-lock.js'
+import { hashFile } from '../cache/entry-manifest.js'
+import { discardEntry } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { giveTo } from '../common/host-user.js'
+import { copySparse } from '../common/files/sparse-copy.js'
+import { giveTo } from '../common/process/host-user.js'
+import { noSpaceError } from '../common/process/run-tool.js'
+import { createProgress } from '../common/progress.js'
+import { formatBytes } from '../common/units.js'
 import { withWaitLimit } from '../common/wait-limit.js'
+import { createOverlay, flattenOverlay } from '../disk/overlay.js'
+import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
 import { VMError } from '../errors.js'
-import { nameEntry, openCacheEntry } from '../image/cache.js'
-import { describeLockWait } from '../image/entry-lock.js'
-import { hashFile } from '../image/entry-manifest.js'
-import { discardEntry } from '../image/entry-store.js'
-import { createOverlay, flattenOverlay } from '../image/overlay.js'
-import { createProgress } from '../image/progress.js'
-import { noSpaceError } from '../image/run-tool.js'
-import { copySparse } from '../image/sparse-copy.js'
-import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../image/written-overlay.js'
+import type { Preparation } from '../spec/image-definition.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import type { Preparation } from '../spec/prepared-image.js'
-import { formatBytes } from '../spec/units.js'
-import { type BootOptions, bootMachine } from '../vm/boot.js'
-import { freezeGuest } from '../vm/freeze.js'
-import type { FrozenMachine, MachineHost } from '../vm/machine.js'
-import type { VM } from '../vm/vm.js'
-import { describeTemplate } from './template-key.js'
+import { type BootOptions, bootMachine } from '../vm/boot/boot.js'
+import type { VM } from '../vm/guest/vm.js'
+import type { MachineHost, MachineSnapshot } from '../vm/machine/machine.js'
+import { saveGuest } from '../vm/power/save-state.js'
+import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
 
-/** A guest that was booted once and frozen: others go on from where it had come to. */
+/** A guest that was booted once and snapshot: others go on from where it had come to. */
 export interface Template {
   /** Its name among all: the image's, and a digest of all that it depends on. */
   readonly name: string
   readonly dir: string
-  readonly frozen: FrozenMachine
+  readonly snapshot: MachineSnapshot
   /** What it took to boot and freeze it, milliseconds; undefined where it was there already. */
   readonly buildMs: number | undefined
 }
@@ -45,8 +45,8 @@ const FILES = {
   log: 'serial.log',
 }
 
-/** A guest that booted could not be frozen: its boot was not at fault. */
-export class FreezeFailure extends Error {}
+/** A guest that booted could not be snapshot: its boot was not at fault. */
+export class TemplateSaveError extends Error {}
 
 /** What a template is made of: a machine, and what is done in it. */
 export interface TemplatePlan {
@@ -61,7 +61,7 @@ export interface TemplatePlan {
  * goes on from that of the steps before.
  *
  * @throws what a boot of the guest throws, and what a step throws.
- * @throws {FreezeFailure} when QEMU cannot save the state of this machine, or the guest does not come to rest.
+ * @throws {TemplateSaveError} when QEMU cannot save the state of this machine, or the guest does not come to rest.
  * @throws {InfrastructureError} NO_SPACE when the disk is full.
  */
 export async function openTemplate(plan: TemplatePlan): Promise<Template> {
@@ -100,21 +100,21 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
       onWait: (holder) => {
         progress.report(describeLockWait(holder))
         // That one may itself wait for the room of guests that wait here.
-        heldUp = enterHeldUp(spec.name)
+        heldUp = enterBlocked(spec.name)
       },
       signal: settings.signal,
     })
     if (buildMs !== undefined) await pruneTemplates({ cacheDir, keep: entry })
-    return { name: entry, dir, frozen: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
+    return { name: entry, dir, snapshot: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
   } finally {
     await (await heldUp)?.release()
     progress.end(buildMs === undefined ? undefined : 'done')
   }
 }
 
-function hasWrongClock(error: unknown): error is FreezeFailure {
+function hasWrongClock(error: unknown): error is TemplateSaveError {
   return (
-    error instanceof FreezeFailure &&
+    error instanceof TemplateSaveError &&
     error.cause instanceof VMError &&
     error.cause.code === 'GUEST_CLOCK_WRONG'
   )
@@ -161,7 +161,7 @@ async function buildTemplate(
   const { signal } = settings
   await checkSpace(building, spec.memoryBytes)
   const memoryFile = join(building, FILES.memory)
-  if (parent !== undefined) await copySparse(parent.frozen.memory, memoryFile, signal)
+  if (parent !== undefined) await copySparse(parent.snapshot.memory, memoryFile, signal)
   const { user } = host
   if (user !== undefined) {
     await chmod(building, 0o711)
@@ -177,24 +177,31 @@ async function buildTemplate(
         network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
       },
       host,
-      { ...settings, keepMs: undefined, memoryFile, frozen: parent?.frozen, startedFrom: { kind: 'cold' } },
+      {
+        ...settings,
+        keepMs: undefined,
+        memoryFile,
+        snapshot: parent?.snapshot,
+        startedFrom: { kind: 'cold' },
+      },
     )
   // It is no test's guest: the signal of who waits for it ends it.
   const guest = await withWaitLimit(() => Number.POSITIVE_INFINITY, boot)
   await using vm = guest.vm
   if (parent !== undefined) await steps.at(-1)?.run(vm)
   try {
-    await freezeGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
+    await saveGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
   } catch (error) {
     signal?.throwIfAborted()
-    throw new FreezeFailure('the guest cannot be frozen', { cause: error })
+    throw new TemplateSaveError('the guest cannot be frozen', { cause: error })
   }
   // What another user's QEMU has written may be a link to what that user may not read.
   const copy = user === undefined ? copyFile : copyWrittenFile
   await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
   if (guest.machine.overlay === undefined || spec.image?.disk === undefined) return
   const disk = join(building, FILES.disk)
-  const base = parent?.frozen.overlay === undefined ? undefined : await readOverlayBase(parent.frozen.overlay)
+  const base =
+    parent?.snapshot.overlay === undefined ? undefined : await readOverlayBase(parent.snapshot.overlay)
   const { virtualBytes } = await copyWrittenOverlay({
     from: guest.machine.overlay,
     to: disk,
@@ -219,7 +226,7 @@ async function checkSpace(dir: string, memoryBytes: number): Promise<void> {
   }
 }
 
-function describeFiles(dir: string, spec: MachineSpec<VM>): FrozenMachine {
+function describeFiles(dir: string, spec: MachineSpec<VM>): MachineSnapshot {
   return {
     memory: join(dir, FILES.memory),
     state: join(dir, FILES.state),

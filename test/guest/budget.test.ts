@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, expect, test } from 'vitest'
 import { launchVMs, withVM } from 'withvm'
-import { readLedger } from '../../src/budget/ledger.js'
+import { readLeases } from '../../src/budget/lease-files.js'
 import { buildCli } from '../support/built-cli.js'
 import { failureOf } from '../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
@@ -47,7 +47,7 @@ test('twelve guests of four processes share 512 MiB, and never take more', async
   expect(peakMiB).toBeGreaterThan(50)
   expect(peakMiB).toBeLessThanOrEqual(512)
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
-  expect(readLedger()).toEqual([])
+  expect(readLeases()).toEqual([])
 }, 200_000)
 
 test('guests that are launched together are all there, are thrown away together, or none is there', async () => {
@@ -61,7 +61,7 @@ test('guests that are launched together are all there, are thrown away together,
     ])
     const names = await Promise.all(vms.map((vm) => vm.ssh`hostname`))
     expect(names.map(({ stdout }) => stdout)).toEqual(['server', 'client'])
-    expect(readLedger().map(({ state }) => state)).toEqual(['runs', 'runs'])
+    expect(readLeases().map(({ state }) => state)).toEqual(['runs', 'runs'])
   }
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   const error = await failureOf(
@@ -72,7 +72,7 @@ test('guests that are launched together are all there, are thrown away together,
   )
   expect(error.code).toBe('QEMU_FAILED')
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
-  expect(readLedger()).toEqual([])
+  expect(readLeases()).toEqual([])
 }, 120_000)
 
 test('a guest with more memory than all guests may take is refused before it is booted', async () => {

@@ -27,7 +27,7 @@ test('run keeps the arguments of a program as they are, and 128 and the signal w
 })
 
 test('run goes on from a guest that was booted before, unless it is to boot one', async () => {
-  const wasFrozen = 'test -p /run/withvm/thawed && echo yes || echo no'
+  const wasFrozen = 'test -p /run/withvm/restored && echo yes || echo no'
   expect((await runCli(['run', '-q', 'tiny', '--', wasFrozen])).stdout).toBe('yes')
   expect((await runCli(['run', '-q', '--cold', 'tiny', '--', wasFrozen])).stdout).toBe('no')
 })

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
-import { resolveImage } from '../../images/resolve.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 import { makeOva, qemuImg } from '../support/disk-images.js'
 import { ownCache } from '../support/own-cache.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'

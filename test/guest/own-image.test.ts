@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
-import { resolveImage } from '../../images/resolve.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 import { failureOf } from '../support/failure-of.js'
 
 /** The guest tiny, as a person would give a system of their own: withvm does not know what is on the disk. */

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assembleSyscallProgram, type Syscall } from '../../images/guest-parts/syscall-program.js'
-import { resolveImage } from '../../images/resolve.js'
-import { type CpioEntry, packCpio } from '../../src/image/cpio.js'
+import { type CpioEntry, packCpio } from '../../src/archive/cpio.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 
 /** x86-64 numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
 const SYS = { write: 1, pause: 34, reboot: 169 } as const

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { resolveImage } from '../../images/resolve.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 import { ownTmpdir } from './own-tmpdir.js'
 import { askDisk, writeFiles } from './root-files.js'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readApplets } from '../../images/tiny/rootfs.js'
-import type { CpioEntry } from '../../src/image/cpio.js'
+import type { CpioEntry } from '../../src/archive/cpio.js'
 import { unpackOnce } from './packages.js'
 
 const SCRIPTS = 'usr/share/initramfs-tools'

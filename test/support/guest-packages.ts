@@ -1,10 +1,10 @@
 import { access } from 'node:fs/promises'
-import { findProgram } from '../../src/common/find-program.js'
 import { takeProcessLock } from '../../src/common/locks/process-lock.js'
-import { findPrivilege, installPackages } from '../../src/host/apt-install.js'
+import { findProgram } from '../../src/common/process/find-program.js'
 import { readDistribution } from '../../src/host/distribution.js'
 import { findUefi } from '../../src/host/firmware.js'
 import { runProgram } from '../../src/host/program.js'
+import { findPrivilege, installPackages } from '../../src/host/setup/apt-install.js'
 import { findClockLibrary } from './fake-clock.js'
 
 type Needs = Readonly<Record<string, () => Promise<unknown>>>

@@ -1,4 +1,4 @@
-import { resolveImage } from '../../images/resolve.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 import { installGuestPackages } from './guest-packages.js'
 import { watchListeners } from './loopback-watch.js'
 

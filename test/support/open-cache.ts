@@ -1,8 +1,8 @@
 import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { resolveImage } from '../../images/resolve.js'
 import { resolveCacheDir } from '../../src/common/cache-dir.js'
+import { resolveImage } from '../../src/image/resolve-image.js'
 
 /** A folder for temporary files that other users may go through. Whoever asks for it removes it. */
 export function makeOpenFolder(): string {

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { createAptRoot, extractPackage } from '../../src/image/apt.js'
-import { readDistribution } from '../../src/image/distribution.js'
+import { createAptRoot, extractPackage } from '../../src/packages/apt.js'
+import { readDistribution } from '../../src/packages/distribution.js'
 
 const KEPT = resolve(import.meta.dirname, '../../node_modules/.withvm-tests')
 

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { decodePpm, encodePng } from '../../src/vm/display/picture.js'
+import { decodePpm, encodePng } from '../../src/vm/evidence/picture.js'
 
 /** An X server whose screen is a file. */
 export interface XServer extends AsyncDisposable {

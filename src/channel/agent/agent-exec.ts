@@ -14,7 +14,6 @@ import {
 } from '../command-result.js'
 import { killTreeOf } from '../kill-tree.js'
 import { type ExecStatus, readExecStatus, readPid } from './exec-answers.js'
-import type { GuestAgent } from './guest-agent.js'
 import { signalName } from './linux-signals.js'
 
 /** The agent collects 16 MiB of each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
@@ -24,9 +23,16 @@ const LAST_POLL_MS = 100
 /** An agent that has begun a command is there; it answers late in a guest that is out of memory. */
 const STATUS_TIMEOUT_MS = 60_000
 
+/** What runs commands of the agent's protocol: `GuestAgent`. */
+interface AgentCommands {
+  /** Aborts when the guest is reset. */
+  readonly boot: AbortSignal
+  execute(command: string, args?: object, options?: { readonly timeoutMs?: number }): Promise<unknown>
+}
+
 /** Runs a shell command by way of `guest-exec` and waits for its end. */
 export async function runByAgent(
-  agent: GuestAgent,
+  agent: AgentCommands,
   command: string,
   options: CommandOptions,
 ): Promise<RawOutcome> {
@@ -75,7 +81,7 @@ export async function runByAgent(
   }
 }
 
-async function waitForExit(agent: GuestAgent, pid: number, signal: AbortSignal): Promise<ExecStatus> {
+async function waitForExit(agent: AgentCommands, pid: number, signal: AbortSignal): Promise<ExecStatus> {
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, LAST_POLL_MS)) {
     await sleep(pollMs, undefined, { signal })
     const asked = agent.execute('guest-exec-status', { pid }, { timeoutMs: STATUS_TIMEOUT_MS })
@@ -109,7 +115,7 @@ function settle(
   return raw
 }
 
-function killProcess(agent: GuestAgent, pid: number): void {
+function killProcess(agent: AgentCommands, pid: number): void {
   agent.execute('guest-exec', { path: '/bin/sh', arg: ['-c', killTreeOf(pid)] }).catch(() => {})
 }
 

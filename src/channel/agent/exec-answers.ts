@@ -1,4 +1,4 @@
-import { malformed } from './guest-agent.js'
+import { malformed } from './agent-errors.js'
 
 /** What `guest-exec-status` returns (QEMU's qga/qapi-schema.json). */
 export interface ExecStatus {

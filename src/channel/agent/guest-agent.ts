@@ -9,6 +9,7 @@ import { Turns } from '../../common/turns.js'
 import { vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, settleCommand } from '../command-result.js'
 import { MAX_LINE_CHARS, MAX_OUTPUT_LINE_CHARS, parseObject, readLines } from '../json-lines.js'
+import { malformed } from './agent-errors.js'
 import { runByAgent } from './agent-exec.js'
 
 export interface AgentWait {
@@ -252,15 +253,6 @@ function unavailable(got: string): Error {
     summary: 'the guest agent does not answer',
     got,
     hint: 'Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed).',
-  })
-}
-
-/** What answers in the guest is no guest agent, or means no good. */
-export function malformed(got: string): Error {
-  return vmError('AGENT_FAILED', {
-    summary: 'the guest agent sent what is not of its protocol',
-    got,
-    hint: 'See what runs as the guest agent in the guest: it should be qemu-guest-agent.',
   })
 }
 

@@ -1,6 +1,6 @@
 import type { ClientChannel, ExecOptions, SFTPWrapper } from 'ssh2'
 import { createDeferred } from '../../common/deferred.js'
-import { quoteWord } from '../../common/shell-quote.js'
+import { quoteWord } from '../../common/process/shell-quote.js'
 import { VMError, vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, prefixEnv, settleCommand } from '../command-result.js'
 import { killTreeOfSibling } from '../kill-tree.js'

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { chown, type FileHandle, mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { giveTo, type HostUser } from '../host-user.js'
+import { giveTo, type HostUser } from '../process/host-user.js'
 import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile } from './descriptor-path.js'
 import { removeFile } from './remove-file.js'
 

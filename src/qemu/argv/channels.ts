@@ -22,7 +22,7 @@ export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
     '-chardev',
     joinOption('socket', { id: 'agent', path: wiring.agentSocket }),
     '-chardev',
-    joinOption('socket', { id: 'resident', path: wiring.residentSocket }),
+    joinOption('socket', { id: 'identity', path: wiring.identityAgentSocket }),
     ...virtioPortArgs(arch),
     ...wiring.smbiosFiles.flatMap((path) => ['-smbios', joinOption('type=11', { path })]),
   ]
@@ -37,7 +37,7 @@ function virtioPortArgs(arch: GuestArch): string[] {
     '-device',
     'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
     '-device',
-    'virtserialport,chardev=resident,name=org.withvm.resident.0',
+    'virtserialport,chardev=identity,name=org.withvm.identity-agent.0',
   ]
 }
 

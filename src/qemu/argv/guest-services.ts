@@ -1,4 +1,4 @@
-import { relayCommand } from '../../common/relay-command.js'
+import { relayCommand } from '../../common/process/relay-command.js'
 import type { GuestForwardSpec } from '../../spec/guest-forward.js'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'

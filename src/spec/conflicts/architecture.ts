@@ -9,24 +9,27 @@ import {
 } from '../architectures.js'
 import { listDisks, readSystemDisk } from '../list-disks.js'
 import type { VMOptions } from '../options.js'
-import { bringsFirmware } from '../resolve-devices.js'
-import { listNetworks } from '../resolve-network.js'
+import { bringsFirmware } from '../resolve/resolve-devices.js'
+import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
 /** An option that not each architecture has. */
 interface Row {
   readonly option: keyof VMOptions
-  readonly isHad: (row: ArchitectureRow, arch: GuestArch) => boolean
+  readonly isSupported: (row: ArchitectureRow, arch: GuestArch) => boolean
   /** Who has it, as the end of "…, which … have". */
-  readonly whose: string
+  readonly supportedBy: string
   /** What to do in its place. */
   readonly instead?: string
 }
 
-const ofPcs = { isHad: (_: ArchitectureRow, arch: GuestArch) => isPc(arch), whose: 'PCs alone' } as const
+const ofPcs = {
+  isSupported: (_: ArchitectureRow, arch: GuestArch) => isPc(arch),
+  supportedBy: 'PCs alone',
+} as const
 const withVirtio = {
-  isHad: ({ virtio }: ArchitectureRow) => virtio !== undefined,
-  whose: 'machines with virtio',
+  isSupported: ({ virtio }: ArchitectureRow) => virtio !== undefined,
+  supportedBy: 'machines with virtio',
 } as const
 
 const ROWS: readonly Row[] = [
@@ -42,8 +45,8 @@ const ROWS: readonly Row[] = [
   { option: 'tablet', ...ofPcs },
   {
     option: 'usb',
-    isHad: ({ disks }) => disks.includes('usb'),
-    whose: 'machines with PCI',
+    isSupported: ({ disks }) => disks.includes('usb'),
+    supportedBy: 'machines with PCI',
   },
   { option: 'rng', ...withVirtio },
   { option: 'balloon', ...withVirtio },
@@ -51,8 +54,8 @@ const ROWS: readonly Row[] = [
   ...(['boot', 'bootOnce'] as const).map(
     (option): Row => ({
       option,
-      isHad: ({ readsBootOrder }) => readsBootOrder,
-      whose: 'machines whose firmware reads it',
+      isSupported: ({ readsBootOrder }) => readsBootOrder,
+      supportedBy: 'machines whose firmware reads it',
       instead: '`bootIndex` of a disk or a card',
     }),
   ),
@@ -71,13 +74,13 @@ export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Re
   }
   for (const {
     option,
-    isHad,
-    whose,
+    isSupported,
+    supportedBy,
     instead = 'nothing: `devices` and `qemuArgs` take what QEMU itself has',
   } of ROWS) {
     const value = options[option as keyof VMOptions<VM>]
-    if (value === undefined || value === false || value === 'none' || isHad(row, arch)) continue
-    report(option, `it for ${arch} guests, and ${whose} have it`, instead)
+    if (value === undefined || value === false || value === 'none' || isSupported(row, arch)) continue
+    report(option, `it for ${arch} guests, and ${supportedBy} have it`, instead)
   }
   checkFirmware(options, arch, report)
   checkDisks(options, arch, report)
@@ -134,8 +137,8 @@ function checkDisks<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report)
 function checkPorts<VM>({ ports = [] }: VMOptions<VM>, arch: GuestArch, report: Report): void {
   const { virtio } = describeArch(arch)
   ports.forEach(({ type = 'virtio' }, index) => {
-    const isHad = type === 'virtio' ? virtio !== undefined : isPc(arch)
-    if (isHad) return
+    const isSupported = type === 'virtio' ? virtio !== undefined : isPc(arch)
+    if (isSupported) return
     const others = virtio === undefined ? 'none: the machine has its console alone' : "'virtio'"
     report(`ports[${index}].type`, `'${type}' for ${arch} guests`, others)
   })

@@ -1,7 +1,7 @@
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from '../list-disks.js'
 import type { DiskConnection, DiskInterface, DiskOptions } from '../options/disks.js'
 import type { VMOptions } from '../options.js'
-import { listNetworks } from '../resolve-network.js'
+import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
 /** Where a CD drive can be. */

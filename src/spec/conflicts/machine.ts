@@ -1,8 +1,8 @@
+import { formatBytes, parseMemorySize } from '../../common/units.js'
 import { isPc, resolveArch } from '../architectures.js'
 import type { CpuTopology } from '../options/machine.js'
 import type { VMOptions } from '../options.js'
-import { countArranged, readMemory, resolveCpus } from '../resolve-machine.js'
-import { formatBytes, parseMemorySize } from '../units.js'
+import { countArranged, readMemory, resolveCpus } from '../resolve/resolve-machine.js'
 import type { Report } from './report.js'
 
 /** What of the CPUs, the memory and the firmware cannot be together. */

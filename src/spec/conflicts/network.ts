@@ -2,7 +2,7 @@ import { BlockList } from 'node:net'
 import { FORWARD_ANSWERS, splitAddress } from '../guest-forward.js'
 import type { NetworkOptions } from '../options/network.js'
 import type { VMOptions } from '../options.js'
-import { listNetworks } from '../resolve-network.js'
+import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
 /** Where QEMU's user network is, where nobody says otherwise. */

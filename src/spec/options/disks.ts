@@ -1,7 +1,7 @@
+import type { MemorySize } from '../../common/units.js'
 import type { DiskFormat } from '../base-image.js'
+import type { PreparedImage } from '../image-definition.js'
 import type { ImageSource } from '../image-source.js'
-import type { PreparedImage } from '../prepared-image.js'
-import type { MemorySize } from '../units.js'
 
 /** What a disk is connected to. `ide` on a `q35` machine is its SATA controller. */
 export type DiskInterface = 'virtio' | 'scsi' | 'ide' | 'sata' | 'usb' | 'nvme' | 'sd' | 'floppy' | 'pflash'

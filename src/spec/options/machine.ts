@@ -1,4 +1,4 @@
-import type { MemorySize } from '../units.js'
+import type { MemorySize } from '../../common/units.js'
 
 /** An architecture of guests: QEMU's name, or Debian's where that is another. */
 export type ArchOption =

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { DISK_FORMATS } from '../base-image.js'
-import { PreparedImage } from '../prepared-image.js'
+import { PreparedImage } from '../image-definition.js'
 import { isFile, isText, oneOf, rule, texts } from './rules.js'
 
 const hexadecimal = (what: string, digits: number) =>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { parseDuration } from '../../common/duration.js'
-import { parseMemorySize } from '../units.js'
+import { parseMemorySize } from '../../common/units.js'
 
 /**
  * One option's rule: what is expected, in words for the error message, and the check.

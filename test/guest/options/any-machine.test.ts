@@ -7,14 +7,14 @@ import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { VMOptions } from 'withvm'
-import { resolveImage } from '../../../images/resolve.js'
 import { findQemu } from '../../../src/host/qemu-binary.js'
+import { resolveImage } from '../../../src/image/resolve-image.js'
 import { openDisks } from '../../../src/launch/parts.js'
 import { buildCommandByHand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
 import type { QemuCommand, Wiring } from '../../../src/qemu/command.js'
 import { readSystemDisk } from '../../../src/spec/list-disks.js'
 import type { MachineSpec } from '../../../src/spec/machine-spec.js'
-import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
 import { anyMachine } from '../../support/any-machine.js'
 import { qemuImg } from '../../support/disk-images.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
@@ -65,7 +65,7 @@ function wire(spec: MachineSpec, qemuPath: string, folder: string): Wiring {
     serialSocket: socket,
     serialLog: join(folder, 'serial.log'),
     agentSocket: socket,
-    residentSocket: socket,
+    identityAgentSocket: socket,
     mac: '52:54:00:00:00:01',
     furtherMacs: spec.furtherNetworks.map((_, index) => `52:54:00:00:01:0${index}`),
     smbiosFiles: [],

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import { launchVM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
-import { decodePng } from '../../../src/vm/display/picture.js'
+import { decodePng } from '../../../src/vm/evidence/picture.js'
 import { writeDisplayDisk } from '../../support/display-disk.js'
 import { failureOf } from '../../support/failure-of.js'
 

@@ -2,7 +2,7 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { launchVM, type VM } from 'withvm'
-import { resolveImage } from '../../../images/resolve.js'
+import { resolveImage } from '../../../src/image/resolve-image.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { unpackOnce } from '../../support/packages.js'
 

@@ -33,7 +33,7 @@ test('while a guest is used the next is made ready, which is a machine of its ow
   const seen: string[] = []
   for (let run = 0; run < 3; run++) {
     await using vm = await launchVM({ ...options, name })
-    expect(vm.startedFrom.kind).toBe(run === 0 ? 'template' : 'stand-by')
+    expect(vm.startedFrom.kind).toBe(run === 0 ? 'template' : 'standby')
     const { stdout } = await vm.ssh(`${identify}; date +%s`)
     expect(Math.abs(Number(stdout.split('\n').at(-1)) * 1000 - Date.now())).toBeLessThan(3000)
     seen.push(...stdout.split('\n').slice(0, 3))
@@ -70,7 +70,7 @@ test('none is made with standby: false, and nothing is left of any when a progra
   // The first that stands by is there as soon as this host has had the time to start it.
   const source = `
     const kinds = []
-    while (kinds.length < 3 || (kinds.at(-1) !== 'stand-by' && kinds.length < MOST)) {
+    while (kinds.length < 3 || (kinds.at(-1) !== 'standby' && kinds.length < MOST)) {
       await withVM({ log: () => {}, standby: STANDBY }, async (vm) => {
         kinds.push(vm.startedFrom.kind)
         await new Promise((resolve) => setTimeout(resolve, 300))
@@ -81,7 +81,7 @@ test('none is made with standby: false, and nothing is left of any when a progra
     process.on('exit', () => console.log(Math.round(performance.now() - started)))`
   const { stdout } = await runScript(tmpdir, source.replace('MOST', '20').replace('STANDBY', 'true'))
   const [kinds = '', endedAfterMs] = String(stdout).split('\n')
-  expect(kinds).toMatch(/^template (.* )?stand-by$/)
+  expect(kinds).toMatch(/^template (.* )?standby$/)
   // The program ends soon, though guests were standing by.
   expect(Number(endedAfterMs)).toBeLessThan(5000)
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { launchVM, type VM, withVM } from 'withvm'
-import { hashFile } from '../../../src/image/entry-manifest.js'
+import { hashFile } from '../../../src/cache/entry-manifest.js'
 import { ownTemplates, templatesIn } from '../../support/own-templates.js'
 
 const log = () => {}

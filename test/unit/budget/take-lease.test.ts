@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
+import { runAsOwnHolder, withReservation } from '../../../src/budget/holder.js'
 import type { Lease } from '../../../src/budget/lease.js'
-import { enterName, readLedger } from '../../../src/budget/ledger.js'
-import { inOwnParty, withReserved } from '../../../src/budget/party.js'
-import { reserveRoom, takeLease, takeStandbyLease } from '../../../src/budget/take-lease.js'
+import { readLeases, writeLeaseNamed } from '../../../src/budget/lease-files.js'
+import { reserveCapacity, takeLease, takeStandbyLease } from '../../../src/budget/take-lease.js'
 import { openRuntimeDir } from '../../../src/common/locks/runtime-dir.js'
 import { vmError } from '../../../src/errors.js'
 import { failureOf } from '../../support/failure-of.js'
@@ -35,7 +35,7 @@ async function takeReady(name: string): Promise<Lease> {
 }
 
 function states(): string[] {
-  return readLedger().map(({ name, state }) => `${name} ${state}`)
+  return readLeases().map(({ name, state }) => `${name} ${state}`)
 }
 
 test('guests wait in the order in which they came, and no longer than until there is room', async () => {
@@ -45,7 +45,7 @@ test('guests wait in the order in which they came, and no longer than until ther
   const waiting: Promise<void>[] = []
   for (const name of ['second', 'third']) {
     waiting.push(
-      inOwnParty(() => take(name)).then(async (lease) => {
+      runAsOwnHolder(() => take(name)).then(async (lease) => {
         order.push(name)
         await lease.release()
       }),
@@ -64,7 +64,7 @@ test('one that waits says for whom and how much there is, also when it gives up'
   await takeReady('web')
   const giveUp = new AbortController()
   said.length = 0
-  const waiting = failureOf(inOwnParty(() => take('database', { signal: giveUp.signal })))
+  const waiting = failureOf(runAsOwnHolder(() => take('database', { signal: giveUp.signal })))
   const words =
     "'database' waits for memory: it takes about 384 MiB, and 116 MiB of 500 MiB (WITHVM_MEMORY) is free beside 'web'."
   await expect.poll(() => said, { timeout: 10_000 }).toEqual([words])
@@ -90,7 +90,7 @@ Fix: give it less \`memory\`, or allow for more by WITHVM_MEMORY.`,
 test('several that are taken together are refused together', async () => {
   ownPool({ WITHVM_MEMORY: '500M' })
   const wishes = ['a', 'b'].map((name) => ({ name, kind }))
-  expect((await failureOf(reserveRoom(wishes, quiet))).message).toBe(
+  expect((await failureOf(reserveCapacity(wishes, quiet))).message).toBe(
     `The guests 'a', 'b' can never be started here: together they have more memory than all guests may take.
   Expected: no more than 500 MiB (WITHVM_MEMORY)
   Got:      512 MiB (\`memory\`)
@@ -113,7 +113,7 @@ Fix: correct it, or leave it out.`,
 test('no more are started at a time than is said', async () => {
   ownPool({ WITHVM_STARTS: '1' })
   const first = await take('first')
-  const second = inOwnParty(() => take('second'))
+  const second = runAsOwnHolder(() => take('second'))
   await expect.poll(states).toEqual(['first starts', 'second waits'])
   first.noteReady()
   await (await second).release()
@@ -124,7 +124,7 @@ test('one that stands by makes room for one that is to be used, and for no other
   ownPool({ WITHVM_MEMORY: '1000M' })
   const used = await takeReady('used')
   const standby = await takeStandbyLease({ name: 'idle', kind }, () => void standby?.release(), undefined)
-  expect(states()).toEqual(['used runs', 'idle stands-by'])
+  expect(states()).toEqual(['used runs', 'idle standby'])
   expect(await takeStandbyLease({ name: 'more', kind }, () => {}, undefined)).toBeUndefined()
   await takeReady('wanted')
   expect(states()).toEqual(['used runs', 'wanted runs'])
@@ -149,7 +149,7 @@ test('two tests that each have a guest and want another do not wait for each oth
   ownPool({ WITHVM_MEMORY: '900M' })
   said.length = 0
   const both = (name: string) =>
-    inOwnParty(async () => {
+    runAsOwnHolder(async () => {
       const first = await take(`${name}-1`)
       first.noteReady()
       await expect.poll(() => states().length).toBeGreaterThan(1)
@@ -166,17 +166,17 @@ test('two tests that each have a guest and want another do not wait for each oth
 
 test('those that were given room together are started with it, though others wait', async () => {
   ownPool({ WITHVM_MEMORY: '1000M' })
-  const reserved = await reserveRoom(
+  const reserved = await reserveCapacity(
     ['a', 'b'].map((name) => ({ name, kind })),
     quiet,
   )
-  const other = inOwnParty(() => take('other'))
+  const other = runAsOwnHolder(() => take('other'))
   await expect.poll(states).toEqual(['a+b runs', 'other waits'])
-  const [a, b] = await withReserved(reserved, () => Promise.all([take('a'), take('b')]))
-  expect(readLedger().map(({ claimMiB }) => claimMiB)).toEqual([0, 384, 384, 384])
+  const [a, b] = await withReservation(reserved, () => Promise.all([take('a'), take('b')]))
+  expect(readLeases().map(({ expectedMiB }) => expectedMiB)).toEqual([0, 384, 384, 384])
   // What is given back before all are there is for the rest of them.
   await b.release()
-  expect(reserved.entry.claimMiB).toBe(384)
+  expect(reserved.entry.expectedMiB).toBe(384)
   await reserved.release()
   await a.release()
   await (await other).release()
@@ -191,7 +191,7 @@ test('what a process holds is free when it is killed', async () => {
     setInterval(() => {}, 1000)`
   const holder = runScript(folder, source, 'holder', env)
   await expect.poll(states, { timeout: 20_000 }).toEqual(['killed starts'])
-  const waiting = inOwnParty(() => take('next'))
+  const waiting = runAsOwnHolder(() => take('next'))
   await expect.poll(states).toEqual(['killed starts', 'next waits'])
   holder.kill('SIGKILL')
   await (await waiting).release()
@@ -199,7 +199,7 @@ test('what a process holds is free when it is killed', async () => {
 
 test('a socket that a killed process left without an entry is removed, unless somebody listens on it', async () => {
   ownPool()
-  const { release } = await enterName('first')
+  const { release } = await writeLeaseNamed('first')
   await release()
   const pool = createHash('sha256')
     .update(process.env.WITHVM_POOL ?? '')
@@ -217,8 +217,8 @@ test('a socket that a killed process left without an entry is removed, unless so
   for (const path of [left, used]) utimesSync(path, longAgo, longAgo)
   const child = await runScript(
     ownTmpdir(),
-    `import { enterName } from '#dist/src/budget/ledger.js'
-     await (await enterName('second')).release()`,
+    `import { writeLeaseNamed } from '#dist/src/budget/lease-files.js'
+     await (await writeLeaseNamed('second')).release()`,
     'sockets',
   )
   expect(child.exitCode).toBe(0)
@@ -227,6 +227,6 @@ test('a socket that a killed process left without an entry is removed, unless so
 
 test('an entry that cannot be written fails no start', async () => {
   ownPool()
-  const { release } = await enterName('x'.repeat(300), () => {})
+  const { release } = await writeLeaseNamed('x'.repeat(300), () => {})
   await release()
 })

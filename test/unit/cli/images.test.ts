@@ -2,15 +2,15 @@ import { chmodSync, existsSync, readdirSync, readFileSync, utimesSync, writeFile
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
-import { resolveImage } from '../../../images/resolve.js'
-import { pruneImages } from '../../../src/image/image-store.js'
+import { pruneImages } from '../../../src/cache/image-store.js'
+import { resolveImage } from '../../../src/image/resolve-image.js'
 import { buildCli, runCli } from '../../support/built-cli.js'
 import { digestOf, makeDisk, qemuImg } from '../../support/disk-images.js'
 import { failureOf } from '../../support/failure-of.js'
 import { sendFile, startFileServer } from '../../support/file-server.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-const MODULE = new URL('../../../dist/images/resolve.js', import.meta.url).href
+const MODULE = new URL('../../../dist/src/image/resolve-image.js', import.meta.url).href
 
 beforeAll(buildCli)
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { exitCodeOf, formatError } from '../../../src/cli/exit-code.js'
 import { vmError } from '../../../src/errors.js'
-import type { HostReport } from '../../../src/host/inspect.js'
+import type { HostReport } from '../../../src/host/setup/inspect.js'
 import { buildCli, runCli } from '../../support/built-cli.js'
 import { makePath, makeTemporaryDir, writeProgram } from '../host/fake-program.js'
 

@@ -3,11 +3,11 @@ import type { Socket } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readExecStatus, readPid } from '../../../src/channel/agent/exec-answers.js'
+import { IdentityAgent } from '../../../src/channel/identity-agent/identity-agent.js'
 import { parseObject, readLines } from '../../../src/channel/json-lines.js'
-import { Resident } from '../../../src/channel/resident/resident.js'
 import { isFileName } from '../../../src/channel/ssh/transfer.js'
-import { parseStatus } from '../../../src/vm/cloud-init.js'
-import { decodePpm } from '../../../src/vm/display/picture.js'
+import { decodePpm } from '../../../src/vm/evidence/picture.js'
+import { parseStatus } from '../../../src/vm/power/cloud-init.js'
 import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
 import { FakeSocket } from '../../support/fake-socket.js'
 
@@ -78,20 +78,20 @@ test(
     )
     await fuzz(0.25, fuzzer, async (bytes) => {
       const socket = FakeSocket.create()
-      const resident = new Resident()
-      resident.attach(socket)
-      const told = resident.tell(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
+      const identityAgent = new IdentityAgent()
+      identityAgent.attach(socket)
+      const told = identityAgent.tell(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
         () => 'answered',
         (error: unknown) => error,
       )
       socket.receive(fuzzer.split(bytes))
-      resident.close()
+      identityAgent.close()
       const isAnswered = Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
         bytes.subarray(index * 8, index * 8 + 8),
       ).some((frame) => frame.equals(nonce))
       const outcome = await told
       if (isAnswered) expect(outcome).toBe('answered')
-      else expect(outcome).toMatchObject({ code: 'RESIDENT_SILENT' })
+      else expect(outcome).toMatchObject({ code: 'IDENTITY_AGENT_SILENT' })
     })
   },
   TIMEOUT_MS,

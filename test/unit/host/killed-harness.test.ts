@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, expect, test } from 'vitest'
-import { sweepDeadWorkspaces } from '../../../src/vm/sweep.js'
+import { sweepDeadWorkspaces } from '../../../src/vm/workspace/sweep.js'
 import { buildCli } from '../../support/built-cli.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { runScript } from '../../support/run-script.js'
@@ -19,7 +19,7 @@ const STUCK_QEMU = '#!/bin/sh\nexec qemu-system-x86_64 -S "$@"\n'
 
 const PROBE = `
 import { findQemu } from '#dist/src/host/qemu-binary.js'
-import { runProbe } from '#dist/src/host/probe.js'
+import { runProbe } from '#dist/src/host/kvm/probe.js'
 const qemu = await findQemu({ qemu: process.env.STUCK_QEMU })
 process.stdout.write('probing\\n')
 for (;;) await runProbe({ qemu, accelerator: 'tcg', timeoutMs: 60_000 })
@@ -58,7 +58,7 @@ test.each([
 const KILLED_PROBE = `
 import fs from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
-import { runProbe } from '#dist/src/host/probe.js'
+import { runProbe } from '#dist/src/host/kvm/probe.js'
 const { writeFile } = fs
 fs.writeFile = async (...args) => {
   await writeFile(...args)

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { findProgram } from '../../../src/common/find-program.js'
+import { findProgram } from '../../../src/common/process/find-program.js'
 import { qemuPackage } from '../../../src/host/distribution.js'
 import { findQemu, parseVersion } from '../../../src/host/qemu-binary.js'
 import { makePath, makeTemporaryDir, writeProgram } from './fake-program.js'

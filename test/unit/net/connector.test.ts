@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { splitWords } from '../../../src/common/split-words.js'
+import { splitWords } from '../../../src/common/process/split-words.js'
 import { connectorCommand } from '../../../src/net/connector.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 

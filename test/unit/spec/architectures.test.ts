@@ -8,7 +8,7 @@ import {
   resolveArch,
 } from '../../../src/spec/architectures.js'
 import type { VMOptions } from '../../../src/spec/options.js'
-import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
 import { findOptionProblems } from '../../../src/spec/validate-options.js'
 
 const problems = (options: VMOptions) =>

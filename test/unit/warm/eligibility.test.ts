@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { BaseImage } from '../../../src/spec/base-image.js'
 import type { VMOptions } from '../../../src/spec/options.js'
-import { resolveSpec } from '../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
 import { findColdReason } from '../../../src/warm/eligibility.js'
 import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
@@ -35,7 +35,7 @@ test.each<[VMOptions, string]>([
 })
 
 test('an image in which nothing can make clones differ is booted, and so is a kernel alone', () => {
-  const plain = { ...image, traits: { ...image.traits, hasResident: false } }
+  const plain = { ...image, traits: { ...image.traits, hasIdentityAgent: false } }
   expect(reason({}, plain)).toBe('nothing in this image can make each of its clones a machine of its own')
   expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined), {})).toBe(
     'there is no image, only a kernel',

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { BootedGuest } from '../../../src/vm/boot.js'
+import type { BootedGuest } from '../../../src/vm/boot/boot.js'
 import { StandbyPool } from '../../../src/warm/standby.js'
 
 const MINUTE_MS = 60_000

@@ -12,7 +12,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { type Heartbeat, keepFileTouched } from '../../../../src/common/locks/heartbeat.js'
-import { openWorkspace } from '../../../../src/vm/workspace.js'
+import { openWorkspace } from '../../../../src/vm/workspace/workspace.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const BEAT_MS = 15_000

@@ -79,9 +79,9 @@ test.each([
     runtime,
     change,
     `import { openRuntimeDir } from '${BUILT}/common/locks/runtime-dir.js'
-     import { enterName } from '${BUILT}/budget/ledger.js'
+     import { writeLeaseNamed } from '${BUILT}/budget/lease-files.js'
      console.log(openRuntimeDir('locks'))
-     await (await enterName('test')).release()`,
+     await (await writeLeaseNamed('test')).release()`,
   )
   expect(stdout).toMatch(/^\//)
   expect(stdout).not.toContain(runtime)

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseParameters } from '../../../../src/command-line/parameters.js'
-import { parseCommandLine } from '../../../../src/command-line/parse-command-line.js'
-import { quoteWord } from '../../../../src/common/shell-quote.js'
+import { quoteWord } from '../../../../src/common/process/shell-quote.js'
+import { parseParameters } from '../../../../src/import/command-line/parameters.js'
+import { parseCommandLine } from '../../../../src/import/command-line/parse-command-line.js'
 import { buildCommandByHand } from '../../../../src/qemu/argv/build-command.js'
 import type { BaseImage } from '../../../../src/spec/base-image.js'
 import { listDisks, readDiskSource, readSystemDisk } from '../../../../src/spec/list-disks.js'
 import type { DiskConnection } from '../../../../src/spec/options/disks.js'
 import type { VMOptions } from '../../../../src/spec/options.js'
-import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../../src/spec/resolve/resolve-spec.js'
 import { anyMachine } from '../../../support/any-machine.js'
 
 const machines = anyMachine({
@@ -22,7 +22,7 @@ const TRAITS = {
   sshUser: 'root',
   credentials: 'none',
   hasAgent: false,
-  hasResident: false,
+  hasIdentityAgent: false,
   mayHaveCloudInit: false,
   startEffort: 1,
 } as const

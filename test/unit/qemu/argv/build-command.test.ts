@@ -4,7 +4,7 @@ import { joinOption } from '../../../../src/qemu/argv/join-option.js'
 import type { Wiring } from '../../../../src/qemu/command.js'
 import type { BaseImage } from '../../../../src/spec/base-image.js'
 import type { VMOptions } from '../../../../src/spec/options.js'
-import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../../src/spec/resolve/resolve-spec.js'
 import { SAMPLE_IMAGE as image, SAMPLE_WIRING as wiring } from '../../../support/sample-machine.js'
 
 const build = (options: VMOptions, overrides: Partial<Wiring> = {}, base: BaseImage | undefined = image) =>
@@ -59,13 +59,13 @@ test('the whole command line of the default guest', () => {
         "-chardev",
         "socket,id=agent,path=/run/agent.sock",
         "-chardev",
-        "socket,id=resident,path=/run/resident.sock",
+        "socket,id=identity,path=/run/identity.sock",
         "-device",
         "virtio-serial-pci",
         "-device",
         "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
         "-device",
-        "virtserialport,chardev=resident,name=org.withvm.resident.0",
+        "virtserialport,chardev=identity,name=org.withvm.identity-agent.0",
         "-smbios",
         "type=11,path=/run/smbios-0",
         "-display",

@@ -3,7 +3,7 @@ import { buildCommandByHand, buildQemuCommand } from '../../../../src/qemu/argv/
 import type { NetbootWiring } from '../../../../src/qemu/command.js'
 import type { NetbootOptions } from '../../../../src/spec/netboot.js'
 import type { VMOptions } from '../../../../src/spec/options.js'
-import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../../src/spec/resolve/resolve-spec.js'
 
 const host = {
   qemuPath: 'qemu',
@@ -21,7 +21,7 @@ function build(netboot: NetbootOptions, run: Partial<NetbootWiring> = {}, more: 
     serialSocket: 'serial',
     serialLog: 'log',
     agentSocket: 'agent',
-    residentSocket: 'resident',
+    identityAgentSocket: 'identity',
     smbiosFiles: [],
     netboot: {
       folder: '/run/netboot,1',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
 import { buildWatchdogTable } from '../../../../src/qemu/argv/watchdog.js'
-import { resolveSpec } from '../../../../src/spec/resolve-spec.js'
+import { resolveSpec } from '../../../../src/spec/resolve/resolve-spec.js'
 import { SAMPLE_IMAGE, SAMPLE_WIRING } from '../../../support/sample-machine.js'
 
 const image = { ...SAMPLE_IMAGE, traits: { ...SAMPLE_IMAGE.traits, watchdog: 'ib700' } } as const

@@ -1,0 +1,207 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { inTurns } from '../common/in-turns.js'
+import { identifyFile } from '../disk/disk-file.js'
+import { type VMError, vmError } from '../errors.js'
+import { readSmallFile } from './read-layout-file.js'
+import { RootTree } from './root-tree.js'
+import { readMember, readTar } from './tar-archive.js'
+import { unpackFile } from './unpack.js'
+
+/** What an image of containers is to run (OCI Image Configuration). */
+export interface OciCommand {
+  readonly argv: readonly string[]
+  readonly env: readonly string[]
+  readonly workingDir: string
+}
+
+interface Descriptor {
+  readonly mediaType?: string
+  readonly digest: string
+  readonly platform?: { readonly os?: string; readonly architecture?: string }
+}
+
+interface Manifest {
+  readonly manifests?: readonly Descriptor[]
+  readonly config?: Descriptor | null
+  readonly layers?: readonly Descriptor[]
+}
+
+interface Config {
+  readonly config?: {
+    readonly Entrypoint?: readonly string[] | null
+    readonly Cmd?: readonly string[] | null
+    readonly Env?: readonly string[] | null
+    readonly WorkingDir?: string
+  }
+}
+
+/** The file that makes a folder an OCI image layout (OCI Image Layout Specification 1.0). */
+export const OCI_MARK = 'oci-layout'
+
+const ARCHITECTURE = 'amd64'
+/** Docker itself stops at 127. */
+const MOST_LAYERS = 500
+
+/**
+ * Finds the manifest for this architecture, and gives its digest: it changes with all that is in the image.
+ *
+ * @throws {UsageError} IMAGE_INVALID when the layout has none, or is damaged.
+ */
+export async function findOciManifest(dir: string): Promise<string> {
+  const text = await readSmallFile(join(dir, 'index.json')).catch(() => Buffer.from('{}'))
+  let index = parseJson<Manifest>(dir, 'index.json', text)
+  // An index may name an index, which has the manifests of all architectures.
+  for (let depth = 0; depth < 3; depth++) {
+    const all = listOf(dir, index.manifests)
+    const fitting = all.find(
+      ({ platform }) => platform?.architecture === ARCHITECTURE && platform.os === 'linux',
+    )
+    const chosen = fitting ?? (all.length === 1 ? all[0] : undefined)
+    if (chosen === undefined) {
+      const found = all.map(({ platform }) => `${platform?.os ?? '?'}/${platform?.architecture ?? '?'}`)
+      throw invalid(dir, `one image, or one for linux/${ARCHITECTURE}`, found.join(', ') || 'none')
+    }
+    index = await readJson<Manifest>(dir, chosen)
+    if (index.layers !== undefined) return chosen.digest
+  }
+  throw invalid(dir, 'an index that comes to a manifest', 'indexes of indexes')
+}
+
+/**
+ * Puts the layers of an image on each other. What they are unpacked to lies in `workDir` until `close` is called.
+ *
+ * @throws {UsageError} IMAGE_INVALID when a part is missing, damaged or not what its digest says.
+ */
+export async function readOciImage(options: {
+  readonly dir: string
+  readonly manifest: string
+  readonly workDir: string
+  readonly signal?: AbortSignal | undefined
+}): Promise<{ tree: RootTree; command: OciCommand | undefined; close: () => Promise<void> }> {
+  const { dir, workDir, signal } = options
+  const manifest = await readJson<Manifest>(dir, { digest: options.manifest })
+  const tree = new RootTree(dir)
+  const archives: FileHandle[] = []
+  const close = async () => {
+    for (const archive of archives) await archive.close()
+  }
+  try {
+    const layers = listOf(dir, manifest.layers)
+    if (layers.length > MOST_LAYERS)
+      throw invalid(dir, `at most ${MOST_LAYERS} layers`, String(layers.length))
+    for (const [index, layer] of layers.entries()) {
+      const path = await unpackLayer(dir, layer, join(workDir, `layer-${index}.tar`), signal)
+      const archive = await open(path, 'r')
+      archives.push(archive)
+      if (path !== blobPath(dir, layer)) await rm(path)
+      await addLayer(tree, archive, dir, signal)
+    }
+    if (manifest.config !== undefined && typeof manifest.config?.digest !== 'string')
+      throw invalid(dir, 'a `config` with its digest', 'something else')
+    const { config } = manifest.config === undefined ? {} : await readJson<Config>(dir, manifest.config)
+    const argv = [...wordsOf(dir, config?.Entrypoint), ...wordsOf(dir, config?.Cmd)]
+    const [workingDir = '/'] = wordsOf(dir, [config?.WorkingDir || '/'])
+    return {
+      tree,
+      command: argv.length === 0 ? undefined : { argv, env: wordsOf(dir, config?.Env), workingDir },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** A member `.wh.NAME` takes away what a lower layer has, `.wh..wh..opq` all that its folder has of them. */
+async function addLayer(
+  tree: RootTree,
+  archive: FileHandle,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const entries = []
+  for await (const entry of readTar(archive, name, signal)) entries.push(entry)
+  const whiteouts = new Set(entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path)))
+  for await (const { path } of inTurns(whiteouts, signal)) {
+    const at = path.lastIndexOf('.wh.')
+    if (path.endsWith('.wh..wh..opq')) tree.empty(path.slice(0, path.indexOf('.wh.')).replace(/\/$/, ''))
+    else tree.remove(path.slice(0, at) + path.slice(at + '.wh.'.length))
+  }
+  for await (const entry of inTurns(entries, signal))
+    if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
+}
+
+/** Gives the path of the archive: that of the layer itself, where it is not packed. */
+async function unpackLayer(
+  dir: string,
+  layer: Descriptor,
+  to: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const from = blobPath(dir, layer)
+  const hash = createHash('sha256')
+  await identifyFile(from).catch((error: Error) => {
+    throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? error.message)
+  })
+  try {
+    for await (const piece of createReadStream(from, { highWaterMark: 1 << 20, signal }))
+      hash.update(piece as Buffer)
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? String(error))
+  }
+  const digest = `sha256:${hash.digest('hex')}`
+  if (digest !== layer.digest) throw invalid(dir, `a layer ${layer.digest}`, digest)
+  const content = await identifyFile(from)
+  if (content.kind !== 'packed') return from
+  await unpackFile({ from, to, packing: content.packing, signal })
+  return to
+}
+
+async function readJson<T>(dir: string, { digest }: Pick<Descriptor, 'digest'>): Promise<T> {
+  const bytes = await readSmallFile(blobPath(dir, { digest })).catch((error: NodeJS.ErrnoException) => {
+    throw invalid(dir, `the part ${digest}`, error.code ?? String(error))
+  })
+  const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  if (found !== digest) throw invalid(dir, `a part ${digest}`, found)
+  return parseJson<T>(dir, digest, bytes)
+}
+
+/** The parser's own message would have a piece of the file in it, which may be any file of the host. */
+function parseJson<T>(dir: string, part: string, bytes: Buffer): T {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
+  } catch {}
+  throw invalid(dir, `an object of JSON in ${part}`, 'something else')
+}
+
+function listOf(dir: string, list: readonly Descriptor[] | undefined): readonly Descriptor[] {
+  const isDescriptor = (item: Descriptor | null) => typeof item?.digest === 'string'
+  if (list === undefined || (Array.isArray(list) && list.every(isDescriptor))) return list ?? []
+  throw invalid(dir, 'lists of parts with their digests', 'something else')
+}
+
+function wordsOf(dir: string, list: readonly string[] | null | undefined): readonly string[] {
+  const isWord = (word: unknown) => typeof word === 'string'
+  if (list === undefined || list === null || (Array.isArray(list) && list.every(isWord))) return list ?? []
+  throw invalid(dir, 'a command and an environment of texts', 'something else')
+}
+
+function blobPath(dir: string, { digest }: Pick<Descriptor, 'digest'>): string {
+  const hex = /^sha256:([0-9a-f]{64})$/.exec(digest)?.[1]
+  if (hex === undefined) throw invalid(dir, 'parts that are named by their SHA-256', digest)
+  return join(dir, 'blobs', 'sha256', hex)
+}
+
+function invalid(dir: string, expected: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The OCI image layout ${dir} cannot be used.`,
+    expected,
+    got,
+    hint: 'Make it again, for instance with: skopeo copy docker-daemon:NAME oci:FOLDER:latest',
+  })
+}

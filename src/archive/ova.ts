@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
+import { SparseFile } from '../common/files/sparse-file.js'
+import { formatBytes } from '../common/units.js'
+import { type VMError, vmError } from '../errors.js'
+import { readMember, type TarEntry } from './tar-archive.js'
+
+/** What a descriptor or a list of digests may take. */
+const MOST_TEXT_BYTES = 1024 ** 2
+/** Names of files that are disks, as appliances have them. */
+const DISK_NAME = /\.(vmdk|vdi|vhdx?|qcow2|img|raw)$/i
+
+/**
+ * Takes the disk out of an `.ova`: a tar archive with a descriptor (OVF, DSP0243 of the DMTF), disks, and a list of their
+ * digests, as VirtualBox and VMware export it.
+ *
+ * @throws {UsageError} IMAGE_INVALID when it has no disk or several, the disk is missing or split, or has another digest than the
+ *   archive says.
+ */
+export async function extractOvaDisk(options: {
+  readonly archive: FileHandle
+  readonly name: string
+  readonly entries: readonly TarEntry[]
+  readonly to: string
+  readonly signal?: AbortSignal | undefined
+}): Promise<void> {
+  const { archive, name, entries, to, signal } = options
+  const descriptor = entries.find(isDescriptor)
+  if (descriptor === undefined) throw invalid(name, 'a descriptor, a file *.ovf', 'none')
+  const href = await findDisk(await readText(archive, descriptor, name), name)
+  const disk = entries.find(({ path }) => path === href)
+  if (disk === undefined)
+    throw invalid(name, `the disk ${href}, which its descriptor names`, 'no such file in it')
+  const wanted = await findDigest(archive, { name, entries, file: href })
+  const hash = createHash(wanted?.algorithm ?? 'sha256')
+  const file = await SparseFile.create(to)
+  try {
+    for await (const piece of readMember(archive, disk)) {
+      signal?.throwIfAborted()
+      hash.update(piece)
+      await file.append(piece)
+    }
+    await file.end()
+  } catch (error) {
+    await file.close().catch(() => {})
+    throw error
+  }
+  const digest = hash.digest('hex')
+  if (wanted === undefined || digest === wanted.hex) return
+  throw invalid(
+    name,
+    `${wanted.algorithm} ${wanted.hex} of ${href}, by its list of digests`,
+    `${wanted.algorithm} ${digest}`,
+  )
+}
+
+/** What only the archive of a virtual machine has, as its first member. */
+export function isDescriptor({ path, type }: TarEntry): boolean {
+  return type === 'file' && /^[^/]+\.ovf$/i.test(path)
+}
+
+/**
+ * Throws where an archive without a descriptor is an appliance by its name or its content, and not a root file system.
+ *
+ * @param isRoot whether it has the folders of one.
+ * @throws {UsageError} IMAGE_INVALID
+ */
+export function requireDescriptor(name: string, entries: readonly TarEntry[], isRoot: boolean): void {
+  const disks = entries.filter(({ path, type }) => type === 'file' && DISK_NAME.test(path))
+  if (isRoot || (disks.length === 0 && !/\.ova$/i.test(name))) return
+  const found = disks.map(({ path }) => path).slice(0, 5)
+  throw vmError('IMAGE_INVALID', {
+    summary: `The archive ${name} has no descriptor of an appliance.`,
+    expected: 'a file *.ovf at its top, beside the disks',
+    got: found.length === 0 ? 'none, and no disk either' : `only disks: ${found.join(', ')}`,
+    hint: 'Unpack it with `tar -xf`, and give the path of the disk in it; or export the appliance again.',
+  })
+}
+
+async function readText(
+  archive: FileHandle,
+  { path, offset, bytes }: TarEntry,
+  name: string,
+): Promise<string> {
+  if (bytes > MOST_TEXT_BYTES) {
+    throw invalid(name, `a file ${path} of at most ${formatBytes(MOST_TEXT_BYTES)}`, formatBytes(bytes))
+  }
+  const pieces: Buffer[] = []
+  for await (const piece of readMember(archive, { offset, bytes })) pieces.push(piece)
+  return Buffer.concat(pieces).toString('utf8')
+}
+
+/** The file of the one disk that has content: disks without a file are empty ones. */
+async function findDisk(descriptor: string, name: string): Promise<string> {
+  const { parseXml, findElements, findAttribute } = await import('../common/xml.js')
+  let root: ReturnType<typeof parseXml>
+  try {
+    root = parseXml(descriptor)
+  } catch (error) {
+    throw invalid(name, 'a descriptor in XML (OVF)', `one that cannot be read: ${(error as Error).message}`)
+  }
+  const references = findElements(root, 'Disk').map((disk) => findAttribute(disk, 'fileRef'))
+  const wanted = references.filter((reference) => reference !== undefined)
+  const files = new Map(
+    findElements(root, 'File').map((file) => [
+      findAttribute(file, 'id'),
+      { href: findAttribute(file, 'href'), chunkSize: findAttribute(file, 'chunkSize') },
+    ]),
+  )
+  if (wanted.length === 0) throw invalid(name, 'a disk', 'none')
+  if (wanted.length > 1) {
+    throw severalDisks(
+      name,
+      wanted.map((id) => files.get(id)?.href ?? id),
+    )
+  }
+  const { href, chunkSize } = files.get(wanted[0]) ?? {}
+  if (href === undefined) throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
+  if (chunkSize === undefined) return href
+  throw invalid(name, 'a disk in one piece', `${href} in several`)
+}
+
+/** What the archive itself says of a file: lines such as `SHA256(disk.vmdk)= 01ab…`. */
+async function findDigest(
+  archive: FileHandle,
+  {
+    name,
+    entries,
+    file,
+  }: { readonly name: string; readonly entries: readonly TarEntry[]; readonly file: string },
+) {
+  const list = entries.find(({ path }) => /^[^/]+\.mf$/i.test(path))
+  if (list === undefined) return undefined
+  for (const line of (await readText(archive, list, name)).split('\n')) {
+    const [, algorithm = '', path, hex = ''] =
+      /^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i.exec(line) ?? []
+    if (path === file) return { algorithm: algorithm.toLowerCase(), hex: hex.toLowerCase() }
+  }
+  return undefined
+}
+
+function invalid(name: string, expected: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The appliance ${name} has no disk that can be used.`,
+    expected,
+    got,
+    hint: 'Export it again, as an OVA with all files in it. A disk of it can be given by itself too: unpack it with `tar -xf`, and give the path of the disk.',
+  })
+}
+
+function severalDisks(name: string, disks: readonly string[]): VMError {
+  const [first = '', ...others] = disks
+  const further = others.map((disk) => `{ image: '${disk}' }`).join(', ')
+  return vmError('IMAGE_INVALID', {
+    summary: `The appliance ${name} has several disks.`,
+    expected: 'an appliance with one disk',
+    got: `${disks.length}: ${disks.join(', ')}`,
+    hint: `Unpack it with \`tar -xf\`, and give its disks one by one: image: '${first}', disks: [${further}].`,
+  })
+}

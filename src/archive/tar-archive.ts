@@ -1,0 +1,195 @@
+import type { FileHandle } from 'node:fs/promises'
+import { type VMError, vmError } from '../errors.js'
+
+export type TarType = 'file' | 'folder' | 'symlink' | 'hardlink' | 'character' | 'block' | 'fifo'
+
+/** A member of a tar archive. */
+export interface TarEntry {
+  /** Without `/` or `../image/` at its beginning; empty for the root itself. */
+  readonly path: string
+  readonly type: TarType
+  /** The permissions, without the type. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** How long its content is, and where it begins in the archive. */
+  readonly bytes: number
+  readonly offset: number
+  /** Of links: as it is written in the archive. */
+  readonly target: string
+}
+
+const BLOCK_BYTES = 512
+const LINE_END = 10
+/** What a member with a long name or with attributes may take. */
+const MOST_META_BYTES = 1024 ** 2
+/** A desktop system has about half a million files. What precedes a member, its long name or attributes, counts too. */
+const MOST_MEMBERS = 4_000_000
+const MOST_ID = 2 ** 32 - 2
+/** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
+const MOST_PATH_CHARACTERS = 4096
+/** Of all paths and links of an archive together: a system of half a million files has about 50 Mi. */
+export const MOST_PATHS_CHARACTERS = 256 * 1024 ** 2
+const TYPES: Readonly<Record<string, TarType>> = {
+  '\0': 'file',
+  '0': 'file',
+  '7': 'file',
+  '1': 'hardlink',
+  '2': 'symlink',
+  '3': 'character',
+  '4': 'block',
+  '5': 'folder',
+  '6': 'fifo',
+}
+
+/**
+ * Reads the members of an archive in the forms that are in use: ustar, pax and GNU (tar(5)).
+ *
+ * @param name as messages call the archive.
+ * @throws {UsageError} IMAGE_INVALID when it is damaged or cut off, or has members with `..` or of unknown kinds.
+ */
+export async function* readTar(
+  archive: FileHandle,
+  name: string,
+  signal?: AbortSignal,
+): AsyncGenerator<TarEntry> {
+  const { size } = await archive.stat()
+  let pax: ReadonlyMap<string, string> = new Map()
+  let longPath: string | undefined
+  let longTarget: string | undefined
+  let members = 0
+  let characters = 0
+  for (let at = 0; at + BLOCK_BYTES <= size; ) {
+    signal?.throwIfAborted()
+    const header = await readAt(archive, at, BLOCK_BYTES)
+    if (header.every((byte) => byte === 0)) return
+    if (!hasRightSum(header)) throw damaged(name, `no header of a member at byte ${at}`)
+    const flag = header.toString('latin1', 156, 157)
+    const bytes = flag === '1' || flag === '2' ? 0 : Number(pax.get('size') ?? readNumber(header, 124, 12))
+    const offset = at + BLOCK_BYTES
+    if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size)
+      throw damaged(name, `a member that ends behind byte ${size}`)
+    at = offset + Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES
+    members += 1
+    if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
+    if ('xgLK'.includes(flag)) {
+      if (bytes > MOST_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
+      const text = await readAt(archive, offset, bytes)
+      if (flag === 'x') pax = parsePax(text, name)
+      if (flag === 'L') longPath = readText(text, 0, bytes)
+      if (flag === 'K') longTarget = readText(text, 0, bytes)
+      continue
+    }
+    const type = TYPES[flag]
+    const written = pax.get('path') ?? longPath ?? readPath(header)
+    if (type === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse'))) {
+      throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
+    }
+    const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
+    if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
+      throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
+    characters += written.length + target.length
+    if (characters > MOST_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
+    yield {
+      path: cleanPath(written, name),
+      type: type === 'file' && written.endsWith('/') ? 'folder' : type,
+      mode: readNumber(header, 100, 8) & 0o7777,
+      uid: checkId(Number(pax.get('uid') ?? readNumber(header, 108, 8)), name),
+      gid: checkId(Number(pax.get('gid') ?? readNumber(header, 116, 8)), name),
+      bytes,
+      offset,
+      target,
+    }
+    pax = new Map()
+    longPath = undefined
+    longTarget = undefined
+  }
+}
+
+function checkId(id: number, archive: string): number {
+  if (Number.isInteger(id) && id >= 0 && id <= MOST_ID) return id
+  throw damaged(archive, `a member of the user or group ${id}`)
+}
+
+/** The path of a member, from the root of the archive on. @throws {UsageError} IMAGE_INVALID when it leads out of it. */
+export function cleanPath(path: string, archive: string): string {
+  const steps = path.split('/').filter((step) => step !== '' && step !== '.')
+  if (steps.includes('..')) throw damaged(archive, `a member that leads out of it, ${path}`)
+  return steps.join('/')
+}
+
+/** Gives the content of a member, piece by piece. */
+export async function* readMember(
+  archive: FileHandle,
+  { offset, bytes }: Pick<TarEntry, 'offset' | 'bytes'>,
+): AsyncGenerator<Buffer> {
+  const pieceBytes = 1 << 20
+  for (let at = 0; at < bytes; at += pieceBytes) {
+    yield await readAt(archive, offset + at, Math.min(pieceBytes, bytes - at))
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length)
+  for (let read = 0; read < length; ) {
+    const { bytesRead } = await file.read(buffer, read, length - read, position + read)
+    if (bytesRead === 0) break
+    read += bytesRead
+  }
+  return buffer
+}
+
+/** The sum of all bytes, with spaces in place of the sum itself. */
+function hasRightSum(header: Buffer): boolean {
+  const sum = header.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 32 : byte), 0)
+  return sum === readNumber(header, 148, 8)
+}
+
+/** Octal digits; or, where the first bit is set, the number itself. */
+function readNumber(header: Buffer, at: number, length: number): number {
+  const field = header.subarray(at, at + length)
+  if (((field[0] ?? 0) & 0x80) === 0) return Number.parseInt(field.toString('latin1').trim() || '0', 8)
+  return field.subarray(1).reduce((value, byte) => value * 256 + byte, (field[0] ?? 0) & 0x7f)
+}
+
+function readText(bytes: Buffer, at: number, length: number): string {
+  const field = bytes.subarray(at, at + length)
+  const end = field.indexOf(0)
+  return field.toString('utf8', 0, end === -1 ? length : end)
+}
+
+/** The prefix of ustar is something else in GNU's own form. */
+function readPath(header: Buffer): string {
+  const isUstar = header.toString('latin1', 257, 263) === 'ustar\0'
+  const prefix = isUstar ? readText(header, 345, 155) : ''
+  const name = readText(header, 0, 100)
+  return prefix === '' ? name : `${prefix}/${name}`
+}
+
+/**
+ * Records of the form `LENGTH KEY=VALUE\n`, where the length counts its own digits too. One that is shorter than that would have the
+ * same bytes read again and again.
+ */
+function parsePax(text: Buffer, name: string): Map<string, string> {
+  const records = new Map<string, string>()
+  for (let at = 0; at < text.length; ) {
+    const [digits = ''] = /^[1-9]\d{0,9} /.exec(text.toString('latin1', at, at + 11)) ?? []
+    const end = at + Number(digits)
+    const record = text.toString('utf8', at + digits.length, end - 1)
+    const equals = record.indexOf('=')
+    if (end > text.length || text[end - 1] !== LINE_END || equals < 1)
+      throw damaged(name, `attributes of a member that are damaged at byte ${at} of ${text.length}`)
+    records.set(record.slice(0, equals), record.slice(equals + 1))
+    at = end
+  }
+  return records
+}
+
+function damaged(name: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The archive ${name} cannot be read.`,
+    expected: 'a whole tar archive (ustar, pax or GNU)',
+    got,
+    hint: 'It is damaged, or its download or copy has stopped half-way: make it again.',
+  })
+}

@@ -1,0 +1,150 @@
+import { constants, existsSync, readFileSync } from 'node:fs'
+import { open, stat } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { currentUserName } from '../../common/process/current-user.js'
+import type { HostUser } from '../../common/process/host-user.js'
+import { digestOf, type HostCache } from '../host-cache.js'
+import { mayUse } from '../user-access.js'
+
+/** Why something cannot be used, and what to do about it: both whole sentences without a full stop at the end of the reason. */
+export interface Obstacle {
+  readonly reason: string
+  readonly fix: string
+}
+
+export interface KvmDeviceOptions {
+  /** @default '/dev/kvm' */
+  readonly devicePath?: string
+  readonly cache: HostCache
+  /** Who is to open it. @default who runs this process */
+  readonly user?: HostUser | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** While it starts, udev resets the permissions of devices and gives them back some hundred milliseconds later. */
+const UDEV_RESET_MS = 300
+
+/** Says why KVM's device cannot be opened by the user, or undefined when it can. Takes well under a millisecond. */
+export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstacle | undefined> {
+  if (process.platform !== 'linux') {
+    return { reason: `KVM is a part of Linux, and this is ${process.platform}`, fix: 'Use a Linux host.' }
+  }
+  if (process.arch !== 'x64') {
+    return {
+      reason: `KVM runs guests of the host's own architecture only, and this host is ${process.arch}`,
+      fix: 'Use an x86_64 host.',
+    }
+  }
+  const path = options.devicePath ?? '/dev/kvm'
+  const error = await tryOpen(path)
+  if (error === undefined) {
+    const { user } = options
+    if (user === undefined || (await mayUse(user, path, 'rw'))) return undefined
+    return describeRefused(path, user.name, 'EACCES')
+  }
+  if (error.code === 'EACCES' || error.code === 'EPERM') return describeDenied(path, error.code, options)
+  if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO')
+    return describeMissing(path)
+  return {
+    reason: `${path} does not open (${error.code})`,
+    fix: 'Look into `dmesg` for what KVM says about it.',
+  }
+}
+
+async function tryOpen(path: string): Promise<NodeJS.ErrnoException | undefined> {
+  try {
+    const device = await open(path, constants.O_RDWR)
+    await device.close()
+    return undefined
+  } catch (error) {
+    return error as NodeJS.ErrnoException
+  }
+}
+
+/** Waits once for udev, and remembers that it did for as long as nobody touches the device's permissions. */
+async function describeDenied(
+  path: string,
+  code: 'EACCES' | 'EPERM',
+  options: KvmDeviceOptions,
+): Promise<Obstacle | undefined> {
+  const { ctimeMs, gid, mode } = await stat(path)
+  const groups = process.getgroups?.() ?? []
+  const fact = `kvm-denied-${digestOf(path, ctimeMs, gid, mode, process.geteuid?.() ?? 0, groups.join())}`
+  const denied = await options.cache.read(fact, (value) => (value === true ? value : undefined))
+  if (denied === undefined) {
+    await sleep(UDEV_RESET_MS, undefined, { signal: options.signal }).catch(() => {})
+    options.signal?.throwIfAborted()
+    if ((await tryOpen(path)) === undefined) return undefined
+    await options.cache.write(fact, true)
+  }
+  if (code === 'EPERM' || isContainer()) {
+    return {
+      reason: `this container may not use ${path} (${code})`,
+      fix: 'Start the container with `--device /dev/kvm`.',
+    }
+  }
+  return describeRefused(path, currentUserName(), code)
+}
+
+async function describeRefused(path: string, user: string, code: string): Promise<Obstacle> {
+  const { gid, mode } = await stat(path)
+  const group = groupName(gid)
+  return {
+    reason: `the user ${user} may not open ${path} (${code})`,
+    fix:
+      (mode & 0o060) === 0o060 && gid !== 0
+        ? `Run \`sudo usermod -aG ${group} ${user}\`, then log in again.`
+        : `Let a group open it, for example with \`sudo chgrp kvm ${path} && sudo chmod 660 ${path}\`, and join that group.`,
+  }
+}
+
+function describeMissing(path: string): Obstacle {
+  if (isContainer()) {
+    return {
+      reason: `there is no ${path} in this container`,
+      fix: 'Start the container with `--device /dev/kvm`, on a host that has it.',
+    }
+  }
+  const flags = readCpuFlags()
+  const brand = flags.has('vmx') ? 'kvm_intel' : flags.has('svm') ? 'kvm_amd' : undefined
+  if (brand !== undefined) {
+    return {
+      reason: `there is no ${path}, although the processor can: the module ${brand} is not loaded`,
+      fix: `Run \`sudo modprobe ${brand}\`; if it refuses, switch on virtualisation in the firmware set-up.`,
+    }
+  }
+  if (flags.has('hypervisor')) {
+    return {
+      reason: `there is no ${path}: this host is a virtual machine without nested virtualisation`,
+      fix: 'Switch on nested virtualisation for this machine in its hypervisor, or use another kind of machine.',
+    }
+  }
+  return {
+    reason: `there is no ${path}, and the processor does not show that it can virtualise`,
+    fix: 'Switch on virtualisation (VT-x or AMD-V) in the firmware set-up.',
+  }
+}
+
+function isContainer(): boolean {
+  return existsSync('/.dockerenv') || existsSync('/run/.containerenv')
+}
+
+function readCpuFlags(): Set<string> {
+  const line = /^flags\s*:(.*)$/m.exec(readText('/proc/cpuinfo'))?.[1] ?? ''
+  return new Set(line.trim().split(' '))
+}
+
+function groupName(gid: number): string {
+  const line = readText('/etc/group')
+    .split('\n')
+    .find((entry) => entry.split(':')[2] === String(gid))
+  return line?.split(':')[0] ?? String(gid)
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,145 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { debian } from '../../images/debian/recipe.js'
+import type { GuestFile, Recipe } from '../../images/recipe.js'
+import { hashInputs } from '../cache/cache.js'
+import { digestFile } from '../cache/file-digest.js'
+import { openDisk } from '../disk/backing-chain.js'
+import { vmError } from '../errors.js'
+import type { BaseImage } from '../spec/base-image.js'
+import { DEBIAN } from '../spec/define-image.js'
+import type { ImageDefinition, ImageFile, ImageOptions } from '../spec/image-definition.js'
+import { type Preparation, PreparedImage } from '../spec/image-definition.js'
+import type { ImageSource } from '../spec/image-source.js'
+import { describeFunction, ownRecipe } from './own-recipe.js'
+
+/** Count up when what is done in the guest of a layer, or how its disk is kept, changes. */
+const REVISION = 1
+const LAYER_DISK = 'disk.qcow2'
+
+/** What is done in a guest, whose disk is kept as a layer on that of the image. */
+export interface GuestWork {
+  readonly name: string
+  /** What was to be done in each guest of the image that this one is made from: comes first. */
+  readonly steps: readonly Preparation<unknown>[]
+  readonly files: Readonly<Record<string, GuestFile>>
+  readonly run: readonly string[]
+  /** Comes last. */
+  readonly prepare: Preparation<unknown> | undefined
+  readonly guest: ImageOptions<unknown>['guest']
+}
+
+/** Starts a guest of `base`, does the work, powers it off, and leaves its disk, an overlay, at `to`. */
+export type MakeLayer = (
+  work: GuestWork,
+  options: {
+    readonly base: BaseImage
+    readonly to: string
+    readonly report: (step: string) => void
+    readonly signal: AbortSignal | undefined
+  },
+) => Promise<void>
+
+/** How an image that was defined is made. */
+export interface DefinitionPlan {
+  /** What it is made from: a recipe, or what is resolved like any other image. */
+  readonly base: Recipe | ImageSource | ImageDefinition<unknown>
+  /** Undefined where nothing takes a guest. */
+  readonly work: GuestWork | undefined
+}
+
+/** Decides what is done while the image is built, and what in a guest of it. */
+export async function planDefinition({ options }: ImageDefinition<unknown>): Promise<DefinitionPlan> {
+  const { name, build, prepare, dependsOn, guest, from = DEBIAN } = options
+  const files = await readFiles(name, options.files ?? {})
+  const last = prepare && { ...dependsOn, run: prepare }
+  const plan = (base: DefinitionPlan['base'], work: Pick<GuestWork, 'files' | 'run' | 'steps'>) => {
+    const count = Object.keys(work.files).length + work.run.length + work.steps.length
+    const isNothing = count === 0 && last === undefined
+    return { base, work: isNothing ? undefined : { name, guest, prepare: last, ...work } }
+  }
+  const run = options.run ?? []
+  if (build !== undefined) return plan(ownRecipe(name, build, dependsOn), { files, run, steps: [] })
+  if (from === DEBIAN) {
+    const { suite, packages = [] } = options
+    const isPlain = suite === undefined && packages.length + run.length + Object.keys(files).length === 0
+    const base = isPlain ? DEBIAN : debian(name, { suite, packages, files, run })
+    return plan(base, { files: {}, run: [], steps: [] })
+  }
+  if (from instanceof PreparedImage) {
+    return plan(from.source, { files, run, steps: from.steps })
+  }
+  return plan(from, { files, run, steps: [] })
+}
+
+/** Everything that the disk of a layer depends on. */
+export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: string): Promise<unknown> {
+  return {
+    revision: REVISION,
+    base: await identify(work.name, base, imagesDir),
+    steps: await Promise.all(work.steps.map((step) => describeFunction(step.run, step))),
+    files: Object.entries(work.files).map(([path, { content, mode }]) => [
+      path,
+      mode,
+      hashInputs(Buffer.from(content).toString('base64')),
+    ]),
+    run: work.run,
+    prepare: work.prepare && (await describeFunction(work.prepare.run, work.prepare)),
+    guest: work.guest,
+  }
+}
+
+/** Where the layer of an entry is. */
+export function layerPath(dir: string): string {
+  return join(dir, LAYER_DISK)
+}
+
+/** The image with the layer as its disk. */
+export function describeLayered(base: BaseImage, name: string, dir: string): BaseImage {
+  return { ...base, name, disk: { path: layerPath(dir), format: 'qcow2' } }
+}
+
+/** What is at a path is its files: those that its disk is an overlay of too. */
+async function identify(name: string, { identity, disk }: BaseImage, imagesDir: string): Promise<unknown> {
+  if (disk?.encryption !== undefined) {
+    throw vmError('IMAGE_INVALID', {
+      summary: `The image ${name} is made from one that is encrypted: what is done in a guest would be kept in clear.`,
+      expected: 'an image that is not encrypted',
+      got: disk.path,
+      hint: 'Do it in each guest: image(…).prepare(…).',
+    })
+  }
+  if (identity !== undefined || disk === undefined) return identity
+  const { chain } = await openDisk({ ...disk, backingFolders: ['/'] })
+  return Promise.all(chain.map(({ path }) => digestFile(path, imagesDir)))
+}
+
+async function readFiles(
+  name: string,
+  files: Readonly<Record<string, ImageFile>>,
+): Promise<Readonly<Record<string, GuestFile>>> {
+  const read = Object.entries(files).map(async ([path, file]) => [
+    path,
+    await readImageFile(name, path, file),
+  ])
+  return Object.fromEntries(await Promise.all(read))
+}
+
+const DEFAULT_MODE = 0o644
+
+async function readImageFile(name: string, path: string, file: ImageFile): Promise<GuestFile> {
+  if (typeof file === 'string' || file instanceof Uint8Array) return { content: file, mode: DEFAULT_MODE }
+  if ('content' in file) return { content: file.content, mode: file.mode ?? DEFAULT_MODE }
+  try {
+    const mode = file.mode ?? (await stat(file.path)).mode & 0o777
+    return { content: await readFile(file.path), mode }
+  } catch (error) {
+    throw vmError('INVALID_OPTIONS', {
+      summary: `defineImage(): the file ${path} of the image ${name} cannot be read on this host.`,
+      expected: 'a file that can be read',
+      got: (error as Error).message,
+      hint: 'Check the path; a relative one starts at the working directory.',
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,134 @@
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { findOciManifest, OCI_MARK, readOciImage } from '../archive/oci-layout.js'
+import { extractOvaDisk, isDescriptor, requireDescriptor } from '../archive/ova.js'
+import { RootTree } from '../archive/root-tree.js'
+import { readMember, readTar, type TarEntry } from '../archive/tar-archive.js'
+import { unpackFile } from '../archive/unpack.js'
+import { copySparse } from '../common/files/sparse-copy.js'
+import { inTurns } from '../common/in-turns.js'
+import { openDisk } from '../disk/backing-chain.js'
+import { identifyFile } from '../disk/disk-file.js'
+import { VMError, vmError } from '../errors.js'
+import type { DiskFormat } from '../spec/base-image.js'
+import { makeDiskOfTree, ROOT_FILES } from './root-image.js'
+
+/** A disk in a packed archive that is packed itself: more is a riddle. */
+const MOST_LAYERS = 4
+/** Any of these is in every root file system. */
+const ROOT_FOLDERS = ['bin', 'sbin', 'usr', 'etc']
+
+export interface ImportOptions {
+  readonly path: string
+  /** As messages call it. */
+  readonly name: string
+  /** The folder that gets the disk. */
+  readonly dir: string
+  /** What the author says the disk is; archives are not looked into then. */
+  readonly format?: DiskFormat | undefined
+  /** Whether `path` is a file of ours: it goes away. */
+  readonly isOurs: boolean
+  readonly report: (step: string, amount?: string) => void
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Unpacks a file until it is a disk, or a root file system, of which a disk is made: that becomes `ROOT_FILES.disk` in `dir`.
+ *
+ * @throws {UsageError} IMAGE_INVALID when it comes to none, or to one that is not whole; a file of ours is removed then.
+ * @throws {InfrastructureError} NO_SPACE, TOOL_NOT_FOUND.
+ */
+export async function importFile(options: ImportOptions): Promise<void> {
+  try {
+    await unpackLayers(options)
+  } catch (error) {
+    const isUseless = error instanceof VMError && error.code === 'IMAGE_INVALID'
+    if (options.isOurs && isUseless) await rm(options.path, { force: true })
+    throw error
+  }
+}
+
+async function unpackLayers(options: ImportOptions): Promise<void> {
+  const { name, dir, format, report, signal } = options
+  const onAmount = (amount: string) => report('unpacking', amount)
+  let { path, isOurs } = options
+  for (let layer = 0; layer < MOST_LAYERS; layer++) {
+    const content = await identifyFile(path, name)
+    const isArchive = content.kind === 'tar' && format === undefined
+    if (content.kind !== 'packed' && !isArchive) {
+      // It stands alone: nothing beside it in the cache is meant for it.
+      await openDisk({ path, name, format, backingFolders: [dir], signal })
+      const disk = join(dir, ROOT_FILES.disk)
+      return isOurs ? await rename(path, disk) : await copySparse(path, disk, signal)
+    }
+    report('unpacking')
+    const to = join(dir, `layer-${layer}`)
+    if (content.kind === 'packed') {
+      await unpackFile({ from: path, to, packing: content.packing, onAmount, signal })
+    }
+    const isRoot = content.kind === 'tar' && (await unpackArchive({ path, name, dir, to, report, signal }))
+    if (isOurs) await rm(path)
+    if (isRoot) return
+    path = to
+    isOurs = true
+  }
+  throw vmError('IMAGE_INVALID', {
+    summary: `The image ${name} is packed again and again.`,
+    expected: `a disk image, packed no more than ${MOST_LAYERS - 1} times`,
+    got: 'one that is packed more often',
+    hint: 'Unpack it, and give the path of what was in it.',
+  })
+}
+
+/** Writes the disk of an appliance to `to`; or makes a disk of a root file system, which is the end of it: true. */
+async function unpackArchive(
+  options: Pick<ImportOptions, 'path' | 'name' | 'dir' | 'report' | 'signal'> & { readonly to: string },
+): Promise<boolean> {
+  const { path, name, dir, to, report, signal } = options
+  const archive = await open(path, 'r')
+  try {
+    const entries: TarEntry[] = []
+    for await (const entry of readTar(archive, name, signal)) entries.push(entry)
+    if (entries.some(isDescriptor)) {
+      await extractOvaDisk({ archive, name, entries, to, signal })
+      return false
+    }
+    const tree = new RootTree(name)
+    for await (const entry of inTurns(entries, signal)) tree.add(entry, () => readMember(archive, entry))
+    if (tree.find(OCI_MARK) === undefined) {
+      requireDescriptor(
+        name,
+        entries,
+        ROOT_FOLDERS.some((folder) => tree.find(folder) !== undefined),
+      )
+      report('making the disk')
+      await makeDiskOfTree({ name, tree, command: undefined, dir, signal })
+      return true
+    }
+    await mkdir(to)
+    await tree.write(to, signal)
+    await importOciLayout({ layout: to, name, manifest: await findOciManifest(to), dir, report, signal })
+    await rm(to, { recursive: true })
+    return true
+  } finally {
+    await archive.close()
+  }
+}
+
+/** Makes the disk of an image of containers, with its command as what is started. */
+export async function importOciLayout(
+  options: Pick<ImportOptions, 'name' | 'dir' | 'report' | 'signal'> & {
+    readonly layout: string
+    readonly manifest: string
+  },
+): Promise<void> {
+  const { layout, manifest, name, dir, report, signal } = options
+  report('unpacking')
+  const { tree, command, close } = await readOciImage({ dir: layout, manifest, workDir: dir, signal })
+  try {
+    report('making the disk')
+    await makeDiskOfTree({ name, tree, command, dir, signal })
+  } finally {
+    await close()
+  }
+}

@@ -1,0 +1,152 @@
+import { access, mkdir, readlink, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { assembleSyscallProgram } from '../../images/guest-parts/syscall-program.js'
+import { makeExt4Disk } from '../archive/ext4.js'
+import { followLinks } from '../archive/follow-links.js'
+import { listFolder } from '../archive/list-folder.js'
+import type { OciCommand } from '../archive/oci-layout.js'
+import type { Attributes, RootTree } from '../archive/root-tree.js'
+import { hashInputs } from '../cache/cache.js'
+import { vmError } from '../errors.js'
+
+/** The files of an entry of the cache that is a root file system: without the second it is a disk that boots by itself. */
+export const ROOT_FILES = { disk: 'disk', mark: 'root.json' } as const
+
+const MIB = 1024 ** 2
+/** What a guest may write beside what the root file system has. */
+const SPARE_BYTES = 2048 * MIB
+/** Where what the initrd mounts is put. */
+const MOUNT_POINTS = ['dev', 'proc', 'sys', 'run', 'tmp']
+/** What Linux itself would look for after its own `init=` (init/main.c). */
+const INITS = ['sbin/init', 'etc/init', 'bin/init', 'bin/sh']
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+/** Numbers of x86-64 system calls. */
+const SYS = { execve: 59, chdir: 80 } as const
+
+/** What is known of a root file system without reading its files. */
+export interface RootContent {
+  readonly nodes: ReadonlyMap<string, Attributes>
+  /** Where a path leads to, links followed; undefined where that is not there. */
+  readonly find: (path: string) => string | undefined
+  /** What all files have together. */
+  readonly bytes: number
+}
+
+/**
+ * Makes the disk of a root file system, which the kernel of `tiny` boots.
+ *
+ * @param options.source the folder with its files
+ * @throws {UsageError} IMAGE_INVALID when there is nothing in it that could be started.
+ * @throws {InfrastructureError} IMAGE_BUILD_FAILED, NO_SPACE, TOOL_NOT_FOUND.
+ */
+export async function makeRootDisk(options: {
+  readonly name: string
+  readonly source: string
+  readonly content: RootContent
+  readonly command: OciCommand | undefined
+  readonly dir: string
+  readonly signal?: AbortSignal | undefined
+}): Promise<void> {
+  const { name, source, content, command, dir, signal } = options
+  const started = command === undefined ? findInit(name, content) : findCommand(name, command, content)
+  const isInit = content.find('sbin/init') === content.find(started.argv[0] as string)
+  const folders = MOUNT_POINTS.filter((path) => content.find(path) === undefined)
+  const sbin = content.find('sbin')
+  await makeExt4Disk({
+    source,
+    path: join(dir, ROOT_FILES.disk),
+    virtualBytes: content.bytes * 2 + SPARE_BYTES,
+    label: 'root',
+    attributes: content.nodes,
+    folders: [...folders, ...(sbin === undefined ? ['sbin'] : [])].map((path) => `/${path}`),
+    program: isInit ? undefined : { path: `/${sbin ?? 'sbin'}/init`, content: assembleInit(started) },
+    inodes: Math.max(131_072, content.nodes.size * 2),
+    signal,
+  })
+  await writeFile(join(dir, ROOT_FILES.mark), `${JSON.stringify({ starts: started.argv })}\n`)
+}
+
+export async function isRootImage(dir: string): Promise<boolean> {
+  return access(join(dir, ROOT_FILES.mark)).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Writes a tree to a folder in `dir`, makes the disk of it, and removes the folder. */
+export async function makeDiskOfTree(
+  options: Omit<Parameters<typeof makeRootDisk>[0], 'source' | 'content'> & { readonly tree: RootTree },
+): Promise<void> {
+  const { tree, dir, signal } = options
+  const source = join(dir, 'root')
+  await mkdir(source)
+  await tree.write(source, signal)
+  const { bytes } = await readFolder(source)
+  const content = { nodes: tree.nodes, find: (path: string) => tree.find(path), bytes }
+  await makeRootDisk({ ...options, source, content })
+  await rm(source, { recursive: true })
+}
+
+/** Reads what is in a folder, and what changes with it. */
+export async function readFolder(dir: string): Promise<RootContent & { readonly identity: string }> {
+  const nodes = new Map<string, Attributes>()
+  const links = new Map<string, string>()
+  const facts: unknown[] = []
+  let bytes = 0
+  for await (const { entry, file, path, stats: found } of listFolder(dir)) {
+    // What belongs to who made the folder without being root is meant to be root's.
+    const own = (id: bigint, mine: number | undefined) => (Number(id) === mine ? 0 : Number(id))
+    const [uid, gid] = [own(found.uid, process.getuid?.()), own(found.gid, process.getgid?.())]
+    nodes.set(path, { mode: Number(found.mode), uid, gid })
+    if (entry.isSymbolicLink()) links.set(path, await readlink(file))
+    if (entry.isFile()) bytes += Number(found.size)
+    facts.push([path, uid, gid, ...[found.mode, found.size, found.ctimeNs, found.ino].map(String)])
+  }
+  const find = (path: string) => {
+    const reached = followLinks(path, (at) => links.get(at))
+    return reached !== undefined && nodes.has(reached) ? reached : undefined
+  }
+  return { nodes, find, bytes, identity: hashInputs(facts) }
+}
+
+function findInit(name: string, content: RootContent): OciCommand {
+  const init = INITS.find((path) => content.find(path) !== undefined)
+  if (init !== undefined) return { argv: [`/${init}`], env: [], workingDir: '/' }
+  throw vmError('IMAGE_INVALID', {
+    summary: `The root file system ${name} has nothing that could be started.`,
+    expected: INITS.map((path) => `/${path}`)
+      .join(', ')
+      .replace(/, ([^,]*)$/, ' or $1'),
+    got: `${[...content.nodes.keys()].filter((path) => path !== '').length} files, none of them there`,
+    hint: 'For a disk image, give the path of the file itself. For a root file system, give the folder that has `sbin` and `etc` in it, or a tarball of what that has.',
+  })
+}
+
+/** The command with the path of its program, as execvp(3) would find it. */
+function findCommand(name: string, { argv, env, workingDir }: OciCommand, content: RootContent): OciCommand {
+  const [program = '', ...rest] = argv
+  const path = env.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
+  const candidates = program.includes('/')
+    ? [program.startsWith('/') ? program : join(workingDir, program)]
+    : path.split(':').map((folder) => join('/', folder, program))
+  const found = candidates.find((candidate) => content.find(candidate) !== undefined)
+  if (found !== undefined) return { argv: [found, ...rest], env, workingDir }
+  throw vmError('IMAGE_INVALID', {
+    summary: `The OCI image ${name} has no program ${program}, which it is to run.`,
+    expected: candidates.join(' or '),
+    got: 'no such file in its layers',
+    hint: 'Check its Entrypoint and Cmd with: skopeo inspect --config oci:FOLDER',
+  })
+}
+
+/** A program that becomes the one that is to be started, as process 1. */
+function assembleInit({ argv, env, workingDir }: OciCommand): Buffer {
+  const names = env.map((entry) => entry.split('=', 1)[0])
+  const defaults = [`PATH=${DEFAULT_PATH}`, 'HOME=/root', 'TERM=linux']
+  const strings = [...env, ...defaults.filter((entry) => !names.includes(entry.split('=', 1)[0]))]
+  const failure = `withvm: ${argv[0]} cannot be started`
+  return assembleSyscallProgram([
+    { number: SYS.chdir, args: [workingDir] },
+    { number: SYS.execve, args: [argv[0] as string, { strings: argv }, { strings }], failure },
+  ])
+}

@@ -1,0 +1,192 @@
+import type { CpuTopology, HostNodes, NumaNode } from '../../spec/options/machine.js'
+import type { VMOptions } from '../../spec/options.js'
+import type { Draft, ParsedOption } from './draft.js'
+import { formatParameters, lastValue, type Parameters, parseParameters } from './parameters.js'
+import type { Readers } from './readers.js'
+
+type Accel = NonNullable<VMOptions['accel']>
+
+const ACCELS: Readonly<Record<string, Accel>> = { kvm: 'kvm', tcg: 'tcg', 'kvm:tcg': 'auto' }
+/** What withvm says of the machine by itself. */
+const OWN_PROPERTIES = [
+  'graphics=off',
+  'dump-guest-core=off',
+  'usb=off',
+  'vmport=off',
+  'smbus=off',
+  'smm=on',
+  'memory-backend=ram',
+]
+
+function readMachine(draft: Draft, given: ParsedOption): void {
+  const rest: Array<readonly [string, string]> = []
+  for (const [key, value] of parseParameters(given.value, 'type')) {
+    if (key === 'type') draft.options.machine = value
+    else if (key === 'accel') readAccel(draft, given, value)
+    else if (!OWN_PROPERTIES.includes(`${key}=${value}`)) rest.push([key, value])
+  }
+  if (rest.length > 0) draft.keep({ flag: 'machine', value: formatParameters(rest) })
+}
+
+function readAccel(draft: Draft, given: ParsedOption, name: string): void {
+  const accel = ACCELS[name]
+  draft.options.accel = accel ?? 'auto'
+  if (accel === undefined) {
+    draft.translate(
+      given,
+      "accel: 'auto'",
+      'withvm knows KVM and QEMU’s own TCG, and takes the one that works',
+    )
+  }
+}
+
+function readAccelOption(draft: Draft, given: ParsedOption): void {
+  const [[, name] = ['', ''], ...rest] = parseParameters(given.value, 'accel')
+  readAccel(draft, given, name)
+  if (rest.length > 0) {
+    draft.translate(
+      given,
+      `accel: '${draft.options.accel}'`,
+      'withvm sets the accelerator by itself, without properties',
+    )
+  }
+}
+
+const TOPOLOGY = ['maxcpus', 'sockets', 'dies', 'cores', 'threads'] as const
+
+function readSmp(draft: Draft, given: ParsedOption): void {
+  const parameters = parseParameters(given.value, 'cpus')
+  if (parameters.some(([key]) => key !== 'cpus' && !TOPOLOGY.includes(key as never)))
+    return void draft.keep(given)
+  const number = (key: string) => {
+    const value = lastValue(parameters, key)
+    return value === undefined ? {} : { [key === 'cpus' ? 'count' : key]: Number(value) }
+  }
+  const cpus: CpuTopology = Object.assign({}, ...['cpus', ...TOPOLOGY].map(number))
+  draft.options.cpus = Object.keys(cpus).join() === 'count' ? (cpus.count as number) : cpus
+}
+
+function readMemory(draft: Draft, given: ParsedOption): void {
+  const parameters = parseParameters(given.value, 'size')
+  const size = lastValue(parameters, 'size')
+  const max = lastValue(parameters, 'maxmem')
+  const slots = lastValue(parameters, 'slots')
+  if (max === undefined && slots === undefined) {
+    if (size !== undefined) draft.options.memory = toSize(size)
+    return
+  }
+  draft.options.memory = {
+    ...(size === undefined ? {} : { size: toSize(size) }),
+    ...(max === undefined ? {} : { max: toSize(max, 'B') }),
+    ...(slots === undefined ? {} : { slots: Number(slots) }),
+  }
+}
+
+/** A number alone is MiB for `-m`, and bytes elsewhere. What is none is left to the check of the options. */
+function toSize(text: string, unit: 'M' | 'B' = 'M'): string {
+  if (/^\d+$/.test(text)) return unit === 'M' ? `${text}M` : `${Number(text) / 1024}K`
+  return text.replace(/[kmgtb]$/, (letter) => letter.toUpperCase())
+}
+
+function readRtc(draft: Draft, given: ParsedOption): void {
+  const rest: Array<readonly [string, string]> = []
+  for (const [key, value] of parseParameters(given.value)) {
+    if (key === 'base' || key === 'clock') draft.options.rtc = { ...draft.options.rtc, [key]: value }
+    else rest.push([key, value])
+  }
+  if (rest.length > 0) draft.keep({ flag: 'rtc', value: formatParameters(rest) })
+}
+
+function readStart(draft: Draft, given: ParsedOption, base: string): void {
+  draft.options.rtc = { ...draft.options.rtc, base }
+  draft.translate(given, `rtc: { base: '${base}' }`, 'QEMU has it as `-rtc base=` now')
+}
+
+const setsMachine = (property: string) => (draft: Draft, given: ParsedOption) => {
+  draft.keep({ flag: 'machine', value: property })
+  draft.translate(given, `-machine ${property}`, 'QEMU has it as a property of the machine now')
+}
+
+const accelerates = (accel: Accel) => (draft: Draft, given: ParsedOption) => {
+  draft.options.accel = accel
+  if (given.flag !== 'enable-kvm')
+    draft.translate(given, `accel: '${accel}'`, 'QEMU has no such option any more')
+}
+
+/** Machine, CPU, memory and clock. */
+export const machineReaders: Readers = {
+  M: readMachine,
+  machine: readMachine,
+  accel: readAccelOption,
+  cpu: (draft, { value }) => {
+    draft.options.cpu = value
+  },
+  smp: readSmp,
+  m: readMemory,
+  rtc: readRtc,
+  localtime: (draft, given) => readStart(draft, given, 'localtime'),
+  startdate: (draft, given) => readStart(draft, given, given.value === 'now' ? 'utc' : given.value),
+  'rtc-td-hack': (draft, given) => {
+    draft.keep({ flag: 'rtc', value: 'driftfix=slew' })
+    draft.translate(given, '-rtc driftfix=slew', 'QEMU has no such option any more')
+  },
+  'enable-kvm': accelerates('kvm'),
+  'no-kvm': accelerates('tcg'),
+  'no-kqemu': accelerates('tcg'),
+  'kernel-kqemu': accelerates('auto'),
+  'enable-hax': accelerates('auto'),
+  'no-acpi': setsMachine('acpi=off'),
+  'no-hpet': setsMachine('hpet=off'),
+  'no-kvm-irqchip': setsMachine('kernel_irqchip=off'),
+}
+
+/**
+ * NUMA nodes are options where each says how much memory it has, by itself or by an object that says no more; else they are kept,
+ * with their objects.
+ */
+export function readNuma(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
+  const nodes = given.filter(({ flag }) => flag === 'numa')
+  if (nodes.length === 0) return given
+  const objects = given.flatMap((one) => {
+    const parameters = one.flag === 'object' ? parseParameters(one.value, 'qom-type') : []
+    const isPlain = parameters.every(([key]) =>
+      ['qom-type', 'id', 'size', 'host-nodes', 'policy'].includes(key),
+    )
+    return lastValue(parameters, 'qom-type') === 'memory-backend-ram' && isPlain ? [{ one, parameters }] : []
+  })
+  const used: ParsedOption[] = []
+  const read = nodes.map(({ value }): NumaNode | undefined => {
+    const parameters = parseParameters(value, 'type')
+    const named = objects.find(({ parameters: object }) => {
+      return (
+        lastValue(object, 'id') !== undefined && lastValue(object, 'id') === lastValue(parameters, 'memdev')
+      )
+    })
+    const mem = lastValue(parameters, 'mem')
+    const size =
+      named === undefined ? mem && toSize(mem) : toSize(lastValue(named.parameters, 'size') ?? '', 'B')
+    const isKnown = parameters.every(([key]) => ['type', 'nodeid', 'mem', 'memdev', 'cpus'].includes(key))
+    if (size === undefined || lastValue(parameters, 'type') !== 'node' || !isKnown) return undefined
+    if (named !== undefined) used.push(named.one)
+    return { memory: size, cpus: listNumbers(parameters, 'cpus'), ...readHostNodes(named?.parameters ?? []) }
+  })
+  if (read.includes(undefined)) return given
+  draft.options.numa = read as NumaNode[]
+  return given.filter((one) => !nodes.includes(one) && !used.includes(one))
+}
+
+/** QEMU's own policy says nothing of nodes. */
+function readHostNodes(object: Parameters): HostNodes {
+  const hostNodes = listNumbers(object, 'host-nodes')
+  const policy = lastValue(object, 'policy') as HostNodes['policy']
+  return { ...(hostNodes.length === 0 ? {} : { hostNodes }), ...(policy === undefined ? {} : { policy }) }
+}
+
+/** A list is the same key again, each with a number or a range. */
+function listNumbers(parameters: Parameters, wanted: string): number[] {
+  return parameters.flatMap(([key, value]) => {
+    if (key !== wanted) return []
+    const [first = 0, last = first] = value.split('-').map(Number)
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index)
+  })
+}

@@ -1,0 +1,269 @@
+import type { HostForward, NetworkOptions } from '../../spec/options/network.js'
+import type { Draft, ParsedOption } from './draft.js'
+import { formatParameters, lastValue, type Parameters, parseParameters } from './parameters.js'
+import { readForward, readUserNetwork } from './user-network.js'
+
+/** A card, and what is behind it, as the line has them. */
+interface Card {
+  readonly given: ParsedOption
+  readonly model: string
+  readonly parameters: Parameters
+}
+
+interface Backend {
+  readonly given: ParsedOption
+  readonly kind: string
+  readonly parameters: Parameters
+}
+
+/** What was on one `vlan`, which QEMU had until 2.12: each card reaches each back end. */
+interface Vlan {
+  readonly cards: Card[]
+  readonly backends: Backend[]
+}
+
+/** The card that `-net nic` is where it names none, on the machines of a PC. */
+const UNNAMED_MODEL = 'e1000'
+const MODELS: Readonly<Record<string, string>> = { virtio: 'virtio-net-pci', 'virtio-net': 'virtio-net-pci' }
+
+/** Reads all that is a network, and gives the rest of the options back. */
+export function readNetworks(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
+  const used = new Set<ParsedOption>()
+  const vlans = new Map<string, Vlan>()
+  const pairs: Array<{ readonly card: Card | undefined; readonly backend: Backend | undefined }> = []
+  const vlan = (name: string): Vlan => {
+    const found = vlans.get(name) ?? { cards: [], backends: [] }
+    vlans.set(name, found)
+    return found
+  }
+  const served: Array<readonly [string, string]> = []
+  let isNone = false
+  for (const one of given) {
+    const { flag, value } = one
+    if (flag === 'net' || flag === 'nic') {
+      used.add(one)
+      const [[, kind] = ['', ''], ...parameters] = parseParameters(value, 'type')
+      if (kind === 'none') isNone = true
+      else if (flag === 'nic') pairs.push(splitNic(one, kind, parameters))
+      else if (kind === 'nic') vlan(lastValue(parameters, 'vlan') ?? '0').cards.push(readNic(one, parameters))
+      else {
+        vlan(lastValue(parameters, 'vlan') ?? '0').backends.push({
+          given: one,
+          kind,
+          parameters: without(parameters, 'vlan'),
+        })
+      }
+    } else if (flag === 'netdev') {
+      used.add(one)
+      const [[, kind] = ['', ''], ...parameters] = parseParameters(value, 'type')
+      const card = findCard(given, lastValue(parameters, 'id'))
+      if (card !== undefined) used.add(card.given)
+      pairs.push({ card, backend: { given: one, kind, parameters } })
+    } else if (flag === 'tftp' || flag === 'bootp' || flag === 'smb') {
+      used.add(one)
+      served.push([flag === 'bootp' ? 'bootfile' : flag, value])
+      draft.translate(
+        one,
+        `-netdev user,${flag === 'bootp' ? 'bootfile' : flag}=`,
+        'QEMU has it at the network now',
+      )
+    } else if (flag === 'redir') {
+      used.add(one)
+      readRedirection(draft, one)
+    }
+  }
+  for (const [name, { cards, backends }] of vlans) {
+    const [card] = cards
+    const [backend] = backends
+    if (cards.length <= 1 && backends.length <= 1) {
+      if (name !== '0')
+        for (const { given } of [...cards, ...backends])
+          draft.translate(given, 'a network of its own', 'QEMU has no `vlan` any more')
+      pairs.push({ card, backend })
+    } else keepHub(draft, name, { cards, backends })
+  }
+  connect(draft, pairs, served)
+  if (isNone) {
+    draft.options.network = { internet: false }
+    draft.translate(
+      { flag: 'net', value: 'none' },
+      'network: { internet: false }',
+      'by this card withvm reaches the guest; the guest reaches nothing by it',
+    )
+  }
+  return given.filter((one) => !used.has(one))
+}
+
+function connect(
+  draft: Draft,
+  pairs: ReadonlyArray<{ readonly card: Card | undefined; readonly backend: Backend | undefined }>,
+  served: Parameters,
+): void {
+  const networks: NetworkOptions[] = []
+  const forwards: HostForward[] = []
+  for (const { card, backend } of pairs) {
+    const own = card === undefined ? {} : readCard(card)
+    const isFirst = networks.length === 0
+    const user =
+      backend === undefined || backend.kind === 'user'
+        ? readUserNetwork([...(backend?.parameters ?? []), ...(isFirst ? served : [])])
+        : undefined
+    if (own === undefined || user === undefined || (!isFirst && user.forwards.length > 0)) {
+      keepPair(draft, card, backend)
+      continue
+    }
+    const isOpen = backend !== undefined && user.network.internet !== false
+    networks.push({ ...own, ...user.network, ...(isOpen ? { internet: true } : {}) })
+    forwards.push(...user.forwards)
+    if (card === undefined && backend !== undefined) {
+      draft.translate(
+        backend.given,
+        `network: { model: 'virtio-net-pci' }`,
+        'the line names no card for this network, so it has the default one',
+      )
+    }
+    if (backend === undefined && card !== undefined) {
+      draft.translate(
+        card.given,
+        'network: { internet: false }',
+        'the line has nothing behind this card: it has a closed network, by which withvm reaches the guest',
+      )
+    }
+  }
+  if (networks.length > 0) draft.options.network = networks.length === 1 ? networks[0] : networks
+  if (forwards.length > 0) draft.options.hostfwd = [...(draft.options.hostfwd ?? []), ...forwards]
+  if (networks.length === 0 && pairs.length > 0) {
+    const [{ card, backend } = { card: undefined, backend: undefined }] = pairs
+    const one = backend?.given ?? card?.given
+    if (one !== undefined)
+      draft.translate(one, 'the same, and one card more', 'by a card of its own withvm reaches the guest')
+  }
+}
+
+function without(parameters: Parameters, ...keys: readonly string[]): Parameters {
+  return parameters.filter(([key]) => !keys.includes(key))
+}
+
+function readNic(given: ParsedOption, parameters: Parameters): Card {
+  return {
+    given,
+    model: lastValue(parameters, 'model') ?? UNNAMED_MODEL,
+    parameters: without(parameters, 'vlan', 'model').map(([key, value]) =>
+      key === 'macaddr' ? ['mac', value] : key === 'name' ? ['id', value] : [key, value],
+    ),
+  }
+}
+
+const NIC_KEYS = ['model', 'mac', 'addr', 'vectors']
+
+function splitNic(
+  given: ParsedOption,
+  kind: string,
+  parameters: Parameters,
+): { card: Card; backend: Backend } {
+  return {
+    card: readNic(
+      given,
+      parameters.filter(([key]) => NIC_KEYS.includes(key)),
+    ),
+    backend: { given, kind, parameters: without(parameters, ...NIC_KEYS) },
+  }
+}
+
+function findCard(given: readonly ParsedOption[], netdev: string | undefined): Card | undefined {
+  for (const one of given) {
+    if (one.flag !== 'device') continue
+    const [[, model] = ['', ''], ...parameters] = parseParameters(one.value, 'driver')
+    if (netdev !== undefined && lastValue(parameters, 'netdev') === netdev)
+      return { given: one, model, parameters }
+  }
+  return undefined
+}
+
+/** A card in the words of the options; undefined where they have none for it. */
+function readCard({ model, parameters }: Card): NetworkOptions | undefined {
+  const own: Record<string, string | number> = { model: MODELS[model] ?? model }
+  for (const [key, value] of parameters) {
+    if (key === 'mac') own.mac = value
+    else if (key === 'id') own.id = value
+    else if (key === 'addr') own.address = value
+    else if (key === 'vectors') own.vectors = Number(value)
+    else if (key === 'bootindex') own.bootIndex = Number(value)
+    else if (key !== 'netdev' && !(key === 'romfile' && value === '')) return undefined
+  }
+  return own as NetworkOptions
+}
+
+/** What has no place in the options: as it is where QEMU still takes it, else by its names of today. */
+function keepPair(draft: Draft, card: Card | undefined, backend: Backend | undefined): void {
+  const isNew = (given: ParsedOption | undefined) => given?.flag === 'netdev' || given?.flag === 'device'
+  if (backend !== undefined && isNew(backend.given)) {
+    draft.keep(backend.given)
+    if (card !== undefined) draft.keep(card.given)
+    return
+  }
+  const id = `line${draft.kept.length}`
+  if (backend !== undefined) {
+    draft.keep({
+      flag: 'netdev',
+      value:
+        `${backend.kind},id=${id},${formatParameters(without(backend.parameters, 'id', 'name'))}`.replace(
+          /,$/,
+          '',
+        ),
+    })
+  }
+  if (card !== undefined || backend !== undefined) keepCard(draft, card, id)
+}
+
+function keepCard(draft: Draft, card: Card | undefined, netdev: string): void {
+  const model = card?.model ?? UNNAMED_MODEL
+  const parameters: Parameters = [
+    ['netdev', netdev],
+    ...(card === undefined ? [] : without(card.parameters, 'netdev')),
+  ]
+  draft.keep({ flag: 'device', value: `${MODELS[model] ?? model},${formatParameters(parameters)}` })
+}
+
+/** Cards and back ends that one `vlan` joined are at the ports of a hub now. */
+function keepHub(draft: Draft, name: string, { cards, backends }: Vlan): void {
+  const hubid = Number(name) || 0
+  let count = 0
+  const addPort = (netdev?: string) => {
+    const id = `hub${hubid}port${count++}`
+    draft.keep({
+      flag: 'netdev',
+      value: `hubport,id=${id},hubid=${hubid}${netdev === undefined ? '' : `,netdev=${netdev}`}`,
+    })
+    return id
+  }
+  backends.forEach(({ kind, parameters, given }, index) => {
+    const id = `hub${hubid}end${index}`
+    const rest = formatParameters(without(parameters, 'id', 'name'))
+    draft.keep({ flag: 'netdev', value: `${kind},id=${id}${rest === '' ? '' : `,${rest}`}` })
+    draft.translate(
+      given,
+      `-netdev ${kind},id=${id} at a hub`,
+      'QEMU has hubs in place of `vlan`, which joined several',
+    )
+    addPort(id)
+  })
+  for (const card of cards) {
+    keepCard(draft, card, addPort())
+    draft.translate(
+      card.given,
+      `-device ${card.model} at a hub`,
+      'QEMU has hubs in place of `vlan`, which joined several',
+    )
+  }
+}
+
+function readRedirection(draft: Draft, one: ParsedOption): void {
+  const [, protocol = 'tcp', host = '', address = '', guest = ''] =
+    /^(?:(tcp|udp):)?(\d+):([\d.]*):(\d+)$/.exec(one.value) ?? []
+  const forward = readForward(`${protocol}::${host}-${address}:${guest}`)
+  if (forward === undefined) return void draft.refuse(one, 'a form such as `-redir tcp:8080::80`')
+  const { options } = draft
+  options.hostfwd = [...(options.hostfwd ?? []), forward]
+  draft.translate(one, `hostfwd: [${JSON.stringify(forward)}]`, 'QEMU has no such option any more')
+}

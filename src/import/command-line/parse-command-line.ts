@@ -1,0 +1,173 @@
+import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
+import { nearestNames } from '../../common/nearest-name.js'
+import { ShellSyntaxError, splitWords } from '../../common/process/split-words.js'
+import { hasTerminal as isOnTerminal } from '../../common/terminal.js'
+import { ARCHITECTURES, type GuestArch, hostArch } from '../../spec/architectures.js'
+import type { VMOptions } from '../../spec/options.js'
+import type { Translation } from '../../spec/translation.js'
+import { optionError } from '../../spec/validate-options.js'
+import { bootReaders } from './boot.js'
+import { channelReaders, readTerminals } from './channels.js'
+import { debugReaders } from './debug.js'
+import { deviceReaders, finishDevices, readSilentSound } from './devices.js'
+import { readDisks } from './disks.js'
+import { displayReaders, readWindows } from './display.js'
+import { Draft, formatGiven, type ParsedOption } from './draft.js'
+import { readFirmware, splitPreface } from './firmware.js'
+import { FLAGS, takesValue } from './flags.js'
+import { machineReaders, readNuma } from './machine.js'
+import { readNetworks } from './network.js'
+import { renameClashes } from './own-names.js'
+import type { Readers } from './readers.js'
+
+/** What was made of a command line. */
+export interface ParsedCommandLine {
+  readonly options: VMOptions
+  readonly translated: readonly Translation[]
+}
+
+/** What a line may mean depends on. @default as this process finds it */
+interface HostFacts {
+  readonly isFile?: (path: string) => boolean
+  readonly hasTerminal?: boolean
+}
+
+const READERS: Readers = {
+  ...machineReaders,
+  ...bootReaders,
+  ...deviceReaders,
+  ...channelReaders,
+  ...displayReaders,
+  ...debugReaders,
+}
+const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
+
+/**
+ * Reads a command line of QEMU: what there is an option for becomes that option, the rest stays as it is, in `qemuArgs`. What today's
+ * QEMU has dropped, and what withvm does in a way of its own, is in `translated`.
+ *
+ * @throws {UsageError} INVALID_OPTIONS, with all that is wrong with the line.
+ * @example parseCommandLine('qemu -m 512 -hda linux.img').options // { memory: '512M', hda: 'linux.img' }
+ */
+export function parseCommandLine(
+  line: string,
+  { isFile = existsSync, hasTerminal = isOnTerminal() }: HostFacts = {},
+): ParsedCommandLine {
+  const draft = new Draft({ isFile, hasTerminal })
+  const { line: own, version } = splitPreface(line)
+  const given = readGiven(draft, readWords(draft, own))
+  const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')
+  for (const one of machine) machineReaders.machine?.(draft, one)
+  let rest: readonly ParsedOption[] = given.filter((one) => !machine.includes(one))
+  for (const read of [
+    readNuma,
+    readFirmware,
+    readDisks,
+    readNetworks,
+    readTerminals,
+    readWindows,
+    readSilentSound,
+  ])
+    rest = read(draft, rest)
+  for (const one of rest) {
+    const reader = Object.hasOwn(READERS, one.flag) ? READERS[one.flag] : undefined
+    if (reader === undefined) draft.keep(one)
+    else reader(draft, one)
+  }
+  finishDevices(draft)
+  const { tpm } = draft.options
+  if (version !== undefined && typeof tpm === 'object') draft.options.tpm = { ...tpm, version }
+  if (draft.problems.length > 0) throw optionError(draft.problems)
+  for (const [from, to] of renameClashes(draft.kept)) {
+    draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm has something of that name' })
+  }
+  const order = given.map(formatGiven)
+  const place = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
+  draft.translated.sort((a, b) => place(a) - place(b))
+  if (draft.kept.length > 0) draft.options.qemuArgs = draft.kept
+  return { options: draft.options, translated: draft.translated }
+}
+
+function readWords(draft: Draft, line: string): string[] {
+  try {
+    return splitWords(line)
+  } catch (error) {
+    if (!(error instanceof ShellSyntaxError)) throw error
+    draft.problems.push({ path: 'commandLine', got: error.got, expected: error.expected })
+    return []
+  }
+}
+
+/** The program, then options, each with its value; QEMU takes two dashes for one. */
+function readGiven(draft: Draft, words: readonly string[]): ParsedOption[] {
+  if (draft.problems.length > 0) return []
+  const [program = '', ...rest] = words[0] === 'sudo' || words[0] === 'exec' ? words.slice(1) : words
+  const { problems, options } = draft
+  if (!PROGRAM.test(basename(program))) {
+    const got = program === '' ? 'nothing' : `\`${program}\` as the program`
+    problems.push({ path: 'commandLine', got, expected: '`qemu`, `kvm`, `qemu-kvm` or `qemu-system-…`' })
+    return []
+  }
+  const arch = /^qemu-system-(\w+)$/.exec(basename(program))?.[1]
+  if (arch !== undefined && Object.hasOwn(ARCHITECTURES, arch)) {
+    if (arch !== hostArch()) options.arch = arch as GuestArch
+  } else if (arch !== undefined) {
+    const known = Object.keys(ARCHITECTURES).join(', ')
+    problems.push({
+      path: 'commandLine',
+      got: `\`${program}\` as the program`,
+      expected: `qemu-system-… of one of ${known}`,
+    })
+  }
+  if (program !== basename(program) || /^qemu-system-\w+-/.test(program)) options.qemu = program
+  const given: ParsedOption[] = []
+  for (let at = 0; at < rest.length; at++) {
+    const word = rest[at] as string
+    if (!word.startsWith('-') || word === '-') {
+      given.push({ flag: 'hda', value: word })
+      continue
+    }
+    const flag = word.replace(/^--?/, '')
+    const hasValue = takesValue(flag)
+    if (hasValue === undefined) {
+      const near = nearestNames(word, FLAGS)
+      const such = near.length > 0 ? `, such as ${near.join(', ')}` : ''
+      problems.push({ path: 'commandLine', got: `\`${word}\``, expected: `an option of QEMU${such}` })
+      // What may be its value is no disk image.
+      if (rest[at + 1]?.startsWith('-') === false) at++
+    } else if (hasValue) {
+      const value = rest[++at]
+      if (value === undefined)
+        problems.push({ path: 'commandLine', got: `\`${word}\` at the end`, expected: 'its value behind it' })
+      else given.push({ flag, value })
+    } else given.push({ flag, value: '' })
+  }
+  for (const one of given) refuseQuestion(draft, one)
+  return given
+}
+
+/** What `withvm list` calls what QEMU lists for a flag. */
+const LISTS: Readonly<Record<string, string>> = {
+  M: 'machines',
+  machine: 'machines',
+  cpu: 'cpus',
+  device: 'devices',
+}
+
+/** QEMU prints a list and ends. A comma that is doubled is of the value before. */
+function refuseQuestion(draft: Draft, one: ParsedOption): void {
+  const question = /^(|.*[^,](,,)*,)(\?|help)$/.exec(one.value)
+  if (question === null || one.flag === 'append') return
+  const subject = question[1]?.slice(0, -1) || undefined
+  const list = subject === undefined || one.flag === 'device' ? LISTS[one.flag] : undefined
+  const { arch } = draft.options
+  const command =
+    list === undefined
+      ? formatGiven(one)
+      : ['withvm list', list, subject, arch && `--arch ${arch}`].filter(Boolean).join(' ')
+  draft.refuse(
+    one,
+    `a value: what there is, \`${command}\` tells${list === undefined ? ' without withvm' : ''}`,
+  )
+}

@@ -1,0 +1,121 @@
+import type { NumaNode } from '../../spec/options/machine.js'
+import type { VMOptions } from '../../spec/options.js'
+import type { Note } from './note.js'
+import type { XmlElement } from './xml-element.js'
+
+/** The CPUs: how many, how they are arranged, and which. */
+export function readCpu(domain: XmlElement, note: Note): VMOptions {
+  const vcpu = domain.child('vcpu')
+  const most = count(vcpu?.text)
+  const current = count(vcpu?.attribute('current'))
+  const cpu = domain.child('cpu')
+  const topology = cpu?.child('topology')
+  const arranged = Object.fromEntries(
+    (['sockets', 'dies', 'cores', 'threads'] as const).flatMap((part) => {
+      const number = count(topology?.attribute(part))
+      return number === undefined || (part === 'dies' && number === 1) ? [] : [[part, number]]
+    }),
+  )
+  const isPlain = Object.keys(arranged).length === 0 && (current === undefined || current === most)
+  const cpus = isPlain
+    ? most
+    : { count: current ?? most, ...arranged, ...(current === undefined ? {} : { maxcpus: most }) }
+  return { cpus, cpu: cpu && readModel(cpu, note) } as VMOptions
+}
+
+/** A CPU that is as the host's is what there is by default. */
+function readModel(cpu: XmlElement, note: Note): string | undefined {
+  const mode = cpu.attribute('mode') ?? 'custom'
+  const model = cpu.child('model')
+  const features = cpu.children('feature').flatMap((feature) => {
+    const name = feature.attribute('name')
+    const policy = feature.attribute('policy') ?? 'require'
+    if (name === undefined) return []
+    return [`${policy === 'disable' || policy === 'forbid' ? '-' : '+'}${name}`]
+  })
+  if (mode === 'custom' && model !== undefined) return [model.text, ...features].join(',')
+  if (features.length > 0) {
+    note(
+      `<cpu mode="${mode}"> with ${features.join(', ')}`,
+      'cpu/feature',
+      "name a model in `cpu`, as 'max,-vmx': the default depends on the accelerator",
+    )
+  }
+  return undefined
+}
+
+/** RAM in KiB unless a unit is given, and how much may be plugged in. */
+export function readMemory(domain: XmlElement, note: Note): VMOptions {
+  const kib = readAmount(domain.child('memory'))
+  const currentKib = readAmount(domain.child('currentMemory'))
+  if (currentKib !== undefined && currentKib !== kib) {
+    note(
+      `<currentMemory>${currentKib}</currentMemory>`,
+      'currentMemory',
+      'all of its memory is there from the start',
+    )
+  }
+  const most = domain.child('maxMemory')
+  const mostKib = readAmount(most)
+  if (kib === undefined) return {}
+  if (mostKib === undefined || mostKib <= kib) return { memory: toText(kib) }
+  const slots = count(most?.attribute('slots'))
+  return { memory: { size: toText(kib), max: toText(mostKib), ...(slots === undefined ? {} : { slots }) } }
+}
+
+export function readNuma(domain: XmlElement): VMOptions {
+  const cells = domain.child('cpu/numa')?.children('cell') ?? []
+  if (cells.length === 0) return {}
+  const nodes = cells.map((cell, index) => {
+    const cpus = parseCpus(cell.attribute('cpus') ?? '')
+    const kib = readAmount(cell, cell.attribute('memory')) ?? 0
+    const node: NumaNode = { memory: toText(kib), ...(cpus.length === 0 ? {} : { cpus }) }
+    return { id: count(cell.attribute('id')) ?? index, node }
+  })
+  return { numa: nodes.sort((a, b) => a.id - b.id).map(({ node }) => node) }
+}
+
+/** Factors to KiB of the units that libvirt knows. */
+const UNITS: Readonly<Record<string, number>> = {
+  b: 1 / 1024,
+  bytes: 1 / 1024,
+  KB: 1000 / 1024,
+  k: 1,
+  KiB: 1,
+  MB: 1000 ** 2 / 1024,
+  M: 1024,
+  MiB: 1024,
+  GB: 1000 ** 3 / 1024,
+  G: 1024 ** 2,
+  GiB: 1024 ** 2,
+  TB: 1000 ** 4 / 1024,
+  T: 1024 ** 3,
+  TiB: 1024 ** 3,
+}
+
+function readAmount(element: XmlElement | undefined, value = element?.text): number | undefined {
+  const amount = Number(value)
+  const factor = UNITS[element?.attribute('unit') ?? 'KiB']
+  return value === undefined || value === '' || Number.isNaN(amount) || factor === undefined
+    ? undefined
+    : Math.ceil(amount * factor)
+}
+
+function toText(kib: number): string {
+  if (kib % 1024 ** 2 === 0) return `${kib / 1024 ** 2}G`
+  return kib % 1024 === 0 ? `${kib / 1024}M` : `${kib}K`
+}
+
+/** `0-2,^1,7`: what is behind a `^` is taken out. */
+function parseCpus(text: string): number[] {
+  const cpus = new Set<number>()
+  for (const part of text.split(',').filter((word) => word !== '')) {
+    const [first = 0, last = first] = part.replace('^', '').split('-').map(Number)
+    for (let cpu = first; cpu <= last; cpu++) part.startsWith('^') ? cpus.delete(cpu) : cpus.add(cpu)
+  }
+  return [...cpus]
+}
+
+export function count(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined
+}

@@ -1,0 +1,158 @@
+import type { DiskFormat } from '../../spec/base-image.js'
+import { DISK_FORMATS } from '../../spec/base-image.js'
+import type { DiskCache, DiskConnection, DiskInterface, DiskOptions } from '../../spec/options/disks.js'
+import type { VMOptions } from '../../spec/options.js'
+import { count } from './cpu.js'
+import type { Note } from './note.js'
+import type { XmlElement } from './xml-element.js'
+
+const BUSES: Readonly<Record<string, DiskInterface>> = {
+  virtio: 'virtio',
+  ide: 'ide',
+  sata: 'sata',
+  scsi: 'scsi',
+  usb: 'usb',
+  sd: 'sd',
+  fdc: 'floppy',
+}
+const CACHES: readonly string[] = ['none', 'writeback', 'writethrough', 'directsync', 'unsafe']
+/** Buses on which the name of a disk is its place. */
+const PLACED: readonly DiskInterface[] = ['ide', 'sata', 'floppy']
+
+interface ReadDisk {
+  readonly disk: DiskOptions
+  readonly path: string | undefined
+  readonly device: string
+}
+
+/** The disks; the one that is booted from, or else the first one, is the system's. */
+export function readDisks(domain: XmlElement, note: Note): VMOptions {
+  const os = domain.child('os')
+  const order = (os?.children('boot') ?? []).map((boot) => boot.attribute('dev') ?? '')
+  const hasKernel = os?.child('kernel') !== undefined
+  const all = (domain.child('devices')?.children('disk') ?? []).flatMap((element) => readDisk(element, note))
+  const placed = hasKernel ? all : givePlaces(all, order)
+  const candidates = placed.filter(({ device, path }) => device === 'disk' && path !== undefined)
+  const system = candidates.reduce<ReadDisk | undefined>(
+    (best, one) => (best === undefined || rank(one) < rank(best) ? one : best),
+    undefined,
+  )
+  const disks = placed.filter((one) => one !== system).map(({ disk }) => disk)
+  return {
+    image: system === undefined ? (hasKernel ? undefined : false) : readImage(system),
+    systemDisk: system && connectionOf(system.disk, placed.length > 1),
+    disks: disks.length === 0 ? undefined : disks,
+  } as VMOptions
+}
+
+const rank = ({ disk }: ReadDisk) => disk.bootIndex ?? Number.POSITIVE_INFINITY
+
+/** What `<boot dev>` says of kinds of disks is said of each, as libvirt itself does for QEMU. */
+function givePlaces(all: readonly ReadDisk[], order: readonly string[]): readonly ReadDisk[] {
+  if (order.length === 0 || all.some(({ disk }) => disk.bootIndex !== undefined)) return all
+  const kinds: Readonly<Record<string, string>> = { disk: 'hd', lun: 'hd', cdrom: 'cdrom', floppy: 'fd' }
+  const seen = new Set<string>()
+  return all.map((one) => {
+    const kind = kinds[one.device] ?? ''
+    const place = order.indexOf(kind)
+    if (place < 0 || seen.has(kind) || one.disk.interface === 'sd') return one
+    seen.add(kind)
+    return { ...one, disk: { ...one.disk, bootIndex: place + 1 } }
+  })
+}
+
+function readImage({ disk, path }: ReadDisk) {
+  return disk.format === undefined ? path : { path, format: disk.format }
+}
+
+/** A place in the boot order is of use where there is more than one thing to boot from. */
+function connectionOf(disk: DiskOptions, isOneOfMany: boolean): DiskConnection | undefined {
+  const { interface: kind, index, serial, cache, discard, bootIndex } = disk
+  const said = {
+    interface: kind === 'virtio' ? undefined : kind,
+    index,
+    serial,
+    cache,
+    discard,
+    bootIndex: isOneOfMany ? bootIndex : undefined,
+  }
+  const entries = Object.entries(said).filter(([, value]) => value !== undefined)
+  return entries.length === 0 ? undefined : (Object.fromEntries(entries) as DiskConnection)
+}
+
+function readDisk(element: XmlElement, note: Note): ReadDisk[] {
+  const type = element.attribute('type') ?? 'file'
+  const device = element.attribute('device') ?? 'disk'
+  const target = element.child('target')
+  const name = target?.attribute('dev') ?? ''
+  const what = `<disk type="${type}" device="${device}"> (${name})`
+  const bus = BUSES[target?.attribute('bus') ?? guessBus(name)]
+  const source = element.child('source')
+  if (!['file', 'block'].includes(type) && source !== undefined) {
+    note(
+      what,
+      'devices/disk',
+      'what is on it is not a file of this host: download it, and give it in `disks`',
+    )
+    return []
+  }
+  if (bus === undefined) {
+    note(what, 'devices/disk', 'QEMU has no such bus for disks')
+    return []
+  }
+  const path = source?.attribute('file') ?? source?.attribute('dev')
+  const isCd = device === 'cdrom'
+  const isFloppy = device === 'floppy'
+  if (path === undefined && !isCd && !isFloppy) {
+    note(what, 'devices/disk', 'there is nothing on it')
+    return []
+  }
+  const isReadonly = element.child('readonly') !== undefined
+  const disk = {
+    image: path,
+    format: isCd || isFloppy ? undefined : readFormat(element, note),
+    media: isCd ? 'cdrom' : undefined,
+    interface: bus,
+    index: PLACED.includes(bus) ? letterOf(name) : undefined,
+    serial: element.child('serial')?.text || undefined,
+    ...readDriver(element, note),
+    readonly: isReadonly && !isCd && !['ide', 'sata'].includes(bus) ? true : undefined,
+    bootIndex: count(element.child('boot')?.attribute('order')),
+  }
+  const said = Object.fromEntries(Object.entries(disk).filter(([, value]) => value !== undefined))
+  return [{ disk: said as DiskOptions, path, device }]
+}
+
+function readFormat(element: XmlElement, note: Note): DiskFormat | undefined {
+  const driver = element.child('driver')
+  driver?.attribute('name')
+  const type = driver?.attribute('type')
+  if (type === undefined || DISK_FORMATS.includes(type as DiskFormat)) return type as DiskFormat | undefined
+  note(`<driver type="${type}">`, 'devices/disk/driver@type', 'the format is found out by the content')
+  return undefined
+}
+
+function readDriver(element: XmlElement, note: Note): Pick<DiskOptions, 'cache' | 'discard'> {
+  const driver = element.child('driver')
+  driver?.attribute('name')
+  driver?.attribute('type')
+  const cache = driver?.attribute('cache')
+  const discard = driver?.attribute('discard')
+  const isKnown = cache !== undefined && CACHES.includes(cache)
+  if (cache !== undefined && cache !== 'default' && !isKnown)
+    note(`<driver cache="${cache}">`, 'devices/disk/driver@cache', 'QEMU has no such mode')
+  return {
+    ...(isKnown ? { cache: cache as DiskCache } : {}),
+    ...(discard === 'ignore' ? { discard } : {}),
+  }
+}
+
+/** As libvirt guesses it of the name. */
+function guessBus(name: string): string {
+  return { vd: 'virtio', hd: 'ide', sd: 'scsi', fd: 'fdc', ub: 'usb' }[name.slice(0, 2)] ?? ''
+}
+
+function letterOf(name: string): number | undefined {
+  const letter = /^[hsf]d([a-z])$/.exec(name)?.[1]
+  return letter === undefined ? undefined : letter.charCodeAt(0) - 'a'.charCodeAt(0)
+}

@@ -1,0 +1,87 @@
+import { UsageError, vmError } from '../../errors.js'
+import type { NotCarriedOver } from '../../spec/not-carried-over.js'
+import type { VMOptions } from '../../spec/options.js'
+import { readBoot, readClock } from './boot.js'
+import { readCpu, readMemory, readNuma } from './cpu.js'
+import { readDevices } from './devices.js'
+import { readDisks } from './disks.js'
+import { readInterfaces } from './interfaces.js'
+import { explainLeftovers } from './leftover-reasons.js'
+import type { Note } from './note.js'
+import { XmlElement } from './xml-element.js'
+
+/** What was made of a domain. */
+export interface ImportedDomain {
+  readonly options: VMOptions
+  readonly notCarriedOver: readonly NotCarriedOver[]
+}
+
+/**
+ * Turns a domain of libvirt into options. Whatever the options do not have is in `notCarriedOver`, with the reason. Pure: whether
+ * files are there is not looked at.
+ *
+ * @throws {UsageError} INVALID_OPTIONS when the text is no domain, or one of another architecture.
+ */
+export function importDomain(xml: string): ImportedDomain {
+  const domain = parse(xml)
+  const notes: NotCarriedOver[] = []
+  const note: Note = (what, path, reason) => notes.push({ what, path, reason })
+  const options = withoutUndefined({
+    name: cleanName(domain.child('name')?.text, note),
+    ...readAccelerator(domain, note),
+    ...readBoot(domain, note),
+    ...readCpu(domain, note),
+    ...readMemory(domain, note),
+    ...readNuma(domain),
+    ...readClock(domain, note),
+    ...readDisks(domain, note),
+    ...readInterfaces(domain, note),
+    ...readDevices(domain, note),
+  }) as VMOptions
+  return { options, notCarriedOver: [...notes, ...explainLeftovers(domain.leftovers())] }
+}
+
+function parse(xml: string): XmlElement {
+  try {
+    const root = XmlElement.parse(xml)
+    if (root.name !== 'domain') throw notADomain(`<${root.name}>`)
+    return root
+  } catch (error) {
+    throw error instanceof UsageError ? error : notADomain((error as Error).message, error)
+  }
+}
+
+function notADomain(got: string, cause?: unknown) {
+  return vmError('INVALID_OPTIONS', {
+    summary: 'The option libvirtXML is no domain of libvirt.',
+    expected: 'the path of a file with a <domain>, or its text, as `virsh dumpxml` prints it',
+    got,
+    hint: 'check what is there with: virt-xml-validate FILE domain',
+    cause,
+  })
+}
+
+/** Names of domains may have what a host name may not. */
+function cleanName(name: string | undefined, note: Note): string | undefined {
+  if (name === undefined || name === '') return undefined
+  const clean = name
+    .replace(/[^\w.-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 60)
+  if (clean !== name)
+    note(`<name>${name}</name>`, 'name', `it is also the host name, so it became '${clean}'`)
+  return clean === '' ? undefined : clean
+}
+
+function readAccelerator(domain: XmlElement, note: Note): VMOptions {
+  const type = domain.attribute('type')
+  domain.attribute('id')
+  if (type === 'qemu') return { accel: 'tcg' }
+  if (type !== undefined && type !== 'kvm')
+    note(`<domain type="${type}">`, '@type', 'the guest is run by QEMU')
+  return {}
+}
+
+function withoutUndefined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,2 @@
+/** Takes what is said otherwise in the options. */
+export type Note = (what: string, path: string, reason: string) => void

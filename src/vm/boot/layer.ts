@@ -1,0 +1,47 @@
+import { join } from 'node:path'
+import { renderCommand } from '../../common/process/shell-quote.js'
+import { copyWrittenOverlay } from '../../disk/written-overlay.js'
+import type { GuestWork, MakeLayer } from '../../image/defined-image.js'
+import type { BaseImage } from '../../spec/base-image.js'
+import type { VMOptions } from '../../spec/options.js'
+import type { VM } from '../guest/vm.js'
+
+/** Starts a guest of an image that lies ready, from its power button. */
+type Boot = (image: BaseImage, options: VMOptions<VM>) => Promise<VM>
+
+/** Gives the way in which an image is made in a guest: its disk is kept once the guest has powered off in good order. */
+export function makeLayerBy(boot: Boot): MakeLayer {
+  return async (work, { base, to, report, signal }) => {
+    report('starting a guest')
+    const vm = await boot(base, { ...work.guest, name: work.name, signal, log: () => {} })
+    try {
+      await doWork(vm, work, report)
+      report('powering off')
+      await vm.shutdown()
+      report('keeping its disk')
+      if (base.disk === undefined) throw new TypeError('an image without a disk has no layer')
+      await copyWrittenOverlay({ from: join(vm.runFolder, 'disk.qcow2'), to, base: base.disk, signal })
+    } finally {
+      await vm.dispose()
+    }
+  }
+}
+
+async function doWork(vm: VM, work: GuestWork, report: (step: string) => void): Promise<void> {
+  const { files, run, steps, prepare } = work
+  for (const step of steps) await step.run(vm)
+  for (const [path, { content, mode }] of Object.entries(files)) {
+    report(`writing ${path}`)
+    const folder = path.slice(0, path.lastIndexOf('/')) || '/'
+    const command = renderCommand`umask 022 && mkdir -p ${folder} && cat >${path} && chmod ${mode.toString(8)} ${path}`
+    await vm.ssh(command, { stdin: Buffer.from(content) })
+  }
+  for (const command of run) {
+    report(`running ${command.split('\n', 1)[0]?.slice(0, 60)}`)
+    await vm.ssh`/bin/sh -c ${command}`
+  }
+  if (prepare !== undefined) {
+    report('preparing')
+    await prepare.run(vm)
+  }
+}

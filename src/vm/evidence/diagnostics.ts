@@ -1,0 +1,106 @@
+import { formatDuration } from '../../common/duration.js'
+import { type Evidence, VMError, vmError } from '../../errors.js'
+import { describeHostLoad } from '../../host/load.js'
+import { describeNetboot } from '../../net/netboot-text.js'
+import { describeExit } from '../../qemu/start-failure.js'
+import { describeArch } from '../../spec/architectures.js'
+import type { Machine } from '../machine/machine.js'
+import type { Session } from '../session/session.js'
+import type { BootClue } from '../watch/boot-clues.js'
+import { commandLineByHand } from './manual-command.js'
+import { findNetworkClue } from './network-clue.js'
+import { Redaction } from './redaction.js'
+
+const SERIAL_LINES = 40
+
+/** Errors whose cause the guest itself has told. */
+const TOLD_BY_GUEST: ReadonlySet<string> = new Set(['CLOUD_INIT_FAILED', 'KEY_NOT_INSTALLED', 'LOGIN_FAILED'])
+
+/** What a person wants to see of a guest that failed: an error is printed, so that it has no keys and passwords. */
+export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
+  const serial = machine.serial.tail(SERIAL_LINES).join('\n')
+  const evidence: Evidence[] = []
+  if (session !== undefined) evidence.push({ label: 'Guest', text: describeGuest(machine, session) })
+  evidence.push({
+    label: 'Serial console, last lines',
+    text: serial || describeEmptyConsole(machine.spec),
+  })
+  if (machine.netboot !== undefined)
+    evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
+  const stderr = machine.process?.stderr ?? ''
+  if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
+  evidence.push({ label: 'To start it by hand', text: commandLineByHand(machine) })
+  const redaction = new Redaction(machine)
+  return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
+}
+
+/** Says who prints on the serial console: with a display card, firmware and boot loaders don't. */
+function describeEmptyConsole({ arch, display }: Machine['spec']): string {
+  const linux = `a Linux guest prints with console=${describeArch(arch).console} in its kernel arguments`
+  return display.vga === undefined
+    ? `(nothing was printed; ${linux})`
+    : `(nothing was printed: with a display card, firmware and boot loaders print on the display, for \`expect(vm).toShowText()\`; ${linux})`
+}
+
+/** Which stages it came to and when, what runs it, and how QEMU ended. */
+export function describeGuest(machine: Machine, session: Session): string {
+  const { spec, host } = machine
+  const { watch } = session
+  const exit = session.process.exit
+  const lines = [
+    `${spec.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}, ${describeSilence(machine)}`,
+    `stages: ${watch.timeline.map(({ stage, atMs }) => `${stage} ${formatDuration(atMs)}`).join(', ')}`,
+    `accelerator: ${host.accelerator}${host.timeFactor > 1.05 ? `, times stretched ${host.timeFactor.toFixed(1)} x` : ''}`,
+    `host: ${describeHostLoad()}`,
+  ]
+  if (exit !== undefined) lines.push(`QEMU ended with ${describeExit(exit)}`)
+  return lines.join('\n')
+}
+
+function describeSilence({ serial: { silentMs } }: Machine): string {
+  return silentMs === undefined
+    ? 'not one byte on its console'
+    : `the last byte on its console ${formatDuration(silentMs)} ago`
+}
+
+/**
+ * Puts the evidence behind an error of a start, and before its hint the likelier one that the console, or a look at the
+ * network from outside, gives.
+ */
+export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
+  if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
+  const { netboot } = machine
+  if (netboot !== undefined && error.code !== 'NETBOOT_FAILED') {
+    const trouble =
+      netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findTrouble() : undefined
+    if (trouble !== undefined) {
+      const failure = vmError('NETBOOT_FAILED', {
+        summary: `The guest '${machine.spec.name}' did not boot from the network. ${trouble.text}.`,
+        got: error.details.summary,
+        hint: trouble.hint,
+        cause: error,
+      })
+      return addEvidence(failure, machine, session)
+    }
+  }
+  const { clue } = session.watch
+  if (clue !== undefined && explains(clue, error)) {
+    const told = error.withHint(clue.hint)
+    const isNew = error.details.got?.includes(clue.line) !== true
+    const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []
+    return addEvidence(told.withEvidence(evidence), machine, session)
+  }
+  const ofNetwork = error.code === 'BOOT_TIMEOUT' ? await findNetworkClue(machine, session) : undefined
+  return addEvidence(ofNetwork === undefined ? error : error.withHint(ofNetwork), machine, session)
+}
+
+/** What may pass explains a start that takes too long, but not a failure that the guest itself names. */
+function explains(clue: BootClue, { code }: VMError): boolean {
+  const isNamed = code === 'GUEST_PANICKED' || code === 'GUEST_FAILED'
+  return !TOLD_BY_GUEST.has(code) && !(clue.isPassing && isNamed)
+}
+
+/** Puts the evidence behind an error of ours; another's is given back as it is. */
+export function addEvidence(error: unknown, machine: Machine, session: Session | undefined): unknown {
+  return error instanceof VMError ? error.withEvidence(collectEvidence(machine, session)) : error
+}

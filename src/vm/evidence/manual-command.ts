@@ -1,0 +1,38 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { quoteWord } from '../../common/process/shell-quote.js'
+import { buildCommandByHand } from '../../qemu/argv/build-command.js'
+import type { Machine } from '../machine/machine.js'
+
+/**
+ * The command that boots the same machine in a terminal: console and monitor on the terminal, no overlay
+ * (`snapshot=on` does that), the same ports. Keys are not in it: log in on the console.
+ */
+export function commandLineByHand(machine: Machine): string {
+  const { spec, host } = machine
+  const tpmFolder = spec.tpm === undefined ? undefined : join(tmpdir(), `withvm-tpm-${machine.id}`)
+  const { file, args } = buildCommandByHand(spec, {
+    qemuPath: host.qemu.path,
+    accelerator: host.accelerator,
+    hostPorts: machine.ports.hostPorts,
+    mac: machine.identity.mac,
+    furtherMacs: machine.identity.furtherMacs,
+    firmware: host.firmware,
+    tpmSocket: tpmFolder && join(tpmFolder, 'sock'),
+  })
+  const qemu = joinWords([file, ...args])
+  if (tpmFolder === undefined) return qemu
+  return `${startTpm(tpmFolder, spec.tpm?.version)} && ${qemu}`
+}
+
+/** The TPM of the guest is gone by then: this one is new, and ends with the QEMU that it serves. */
+function startTpm(folder: string, version: '1.2' | '2.0' | undefined): string {
+  const state = ['--tpmstate', `dir=${folder},mode=0600`]
+  const socket = ['--ctrl', `type=unixio,path=${join(folder, 'sock')},mode=0600`]
+  const program = ['swtpm', 'socket', ...(version === '2.0' ? ['--tpm2'] : []), ...state, ...socket]
+  return `${joinWords(['mkdir', '-p', folder])} && ${joinWords([...program, '--terminate', '--daemon'])}`
+}
+
+function joinWords(words: readonly string[]): string {
+  return words.map((word) => quoteWord(word)).join(' ')
+}

@@ -1,0 +1,55 @@
+import type { VM } from '../vm.js'
+import type { Check as CheckOf } from './check.js'
+import {
+  allOf,
+  anyOf,
+  type CheckFunction as CheckFunctionOf,
+  type CheckLike as CheckLikeOf,
+} from './combined.js'
+import { commandFailsWith, commandPrints, commandSucceeds } from './command.js'
+import { displayShows } from './display.js'
+import { fileExists } from './file.js'
+import { hasFetched, hasFetchedInOrder, hasLease } from './netboot.js'
+import { interfaceIsUp, portListens } from './network.js'
+import { serialShows } from './serial.js'
+import { hasPanicked, hasRebooted, isPoweredOff, isRunning } from './state.js'
+import { isMounted, moduleIsLoaded, processRuns } from './system.js'
+import { journalIsClean, unitIsActive } from './systemd.js'
+import { urlAnswers } from './url.js'
+
+/**
+ * What can be waited for with `vm.waitFor.check()`, `all()` and `any()`, and held with `vm.always()`.
+ * @example await vm.waitFor.all([checks.portListens(80), checks.fileExists('/run/ready')])
+ */
+export const checks = {
+  unitIsActive,
+  journalIsClean,
+  fileExists,
+  portListens,
+  interfaceIsUp,
+  urlAnswers,
+  processRuns,
+  isMounted,
+  moduleIsLoaded,
+  commandSucceeds,
+  commandPrints,
+  commandFailsWith,
+  serialShows,
+  displayShows,
+  isPoweredOff,
+  isRunning,
+  hasPanicked,
+  hasRebooted,
+  hasFetched,
+  hasFetchedInOrder,
+  hasLease,
+  allOf: allOf<VM>,
+  anyOf: anyOf<VM>,
+} as const
+
+/** Something that should become true of a guest. */
+export type Check<T = unknown> = CheckOf<T, VM>
+/** A check of the author's own: met unless it gives (or resolves to) `false`, or throws. */
+export type CheckFunction = CheckFunctionOf<VM>
+/** What may be given where a check is wanted. */
+export type CheckLike<T = unknown> = CheckLikeOf<T, VM>

@@ -1,0 +1,50 @@
+import type { CommandResult } from '../../../channel/command-result.js'
+import type { GuestHandle } from '../guest-handle.js'
+import type { Check } from './check.js'
+import { matchText, showText } from './match-text.js'
+
+/** A command ends with exit code 0. */
+export function commandSucceeds(command: string): Check<CommandResult> {
+  return commandFailsWith(command, 0)
+}
+
+/** A command ends with this exit code. */
+export function commandFailsWith(command: string, exitCode: number): Check<CommandResult> {
+  return {
+    expected: `\`${command}\` to ${exitCode === 0 ? 'succeed' : `fail with exit code ${exitCode}`}`,
+    run: async (vm, signal) => {
+      const value = await runCommand(vm, command, signal)
+      return { isMet: value.exitCode === exitCode, received: describeResult(value), value }
+    },
+  }
+}
+
+/** A command succeeds (or ends with that exit code), and its standard output holds a text, or matches. */
+export function commandPrints(
+  command: string,
+  expected: string | RegExp,
+  { exitCode = 0 }: { readonly exitCode?: number } = {},
+): Check<CommandResult> {
+  return {
+    expected: `\`${command}\` to print ${showText(expected)}${exitCode === 0 ? '' : `, and to end with exit code ${exitCode}`}`,
+    run: async (vm, signal) => {
+      const value = await runCommand(vm, command, signal)
+      const isMet = value.exitCode === exitCode && matchText(value.stdout, expected)
+      const received =
+        value.exitCode === exitCode
+          ? showText(value.stdout)
+          : `${describeResult(value)}, stdout ${showText(value.stdout)}`
+      return { isMet, received, value }
+    },
+  }
+}
+
+function runCommand(vm: GuestHandle, command: string, signal: AbortSignal): Promise<CommandResult> {
+  const options = { reject: false, signal }
+  return vm.commandChannel === 'ssh' ? vm.ssh(command, options) : vm.exec(command, options)
+}
+
+function describeResult({ exitCode, signal, stderr }: CommandResult): string {
+  const end = exitCode === undefined ? `signal ${signal}` : `exit code ${exitCode}`
+  return stderr === '' ? end : `${end}, stderr ${showText(stderr)}`
+}

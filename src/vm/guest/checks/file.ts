@@ -1,0 +1,137 @@
+import { quoteWord } from '../../../common/process/shell-quote.js'
+import { vmError } from '../../../errors.js'
+import type { Check, CheckOutcome } from './check.js'
+import { runProbe, runScript } from './guest-script.js'
+
+export interface FileExpectation {
+  /** The whole content, one final line end aside; or a pattern in it. Files above 1 MiB are not read. */
+  readonly content?: string | RegExp
+  /** Permission bits, as `0o644` or `'0644'`. */
+  readonly mode?: number | string
+  /** A user or `user:group`, by name or number. */
+  readonly owner?: string | number
+  /** Of the content, in hexadecimal digits. */
+  readonly sha256?: string
+}
+
+const MOST_BYTES = 1024 * 1024
+const SHOWN_CHARS = 400
+const SHOWN_NAMES = 20
+
+/** What was read of a file. */
+export interface FileFacts {
+  readonly mode: string
+  readonly user: string
+  readonly group: string
+  readonly uid: string
+  readonly gid: string
+  readonly bytes: number
+  readonly content?: string
+  readonly sha256?: string
+}
+
+/** A file, a folder or whatever else has a name there; with what is expected of it. */
+export function fileExists(path: string, expected: FileExpectation = {}): Check {
+  checkPath(path)
+  const parts = describeParts(expected)
+  const words = `the file ${path} to exist${parts.length > 0 ? ` with ${parts.join(', ')}` : ''}`
+  const quoted = quoteWord(path)
+  if (parts.length === 0) {
+    const parent = quoteWord(parentOf(path))
+    const others = `echo 'no such file; its folder holds' $(ls -A ${parent} | head -n ${SHOWN_NAMES})`
+    const probe = {
+      look: `[ -e ${quoted} ] || [ -L ${quoted} ]`,
+      tell: `ls -ld ${quoted} 2>/dev/null || if [ -d ${parent} ]; then ${others}; else echo 'no such folder'; fi`,
+    }
+    return { expected: words, run: (vm, signal, patience) => runProbe(vm, probe, signal, patience) }
+  }
+  const script = [
+    `[ -e ${quoted} ] || { echo 'no such file'; exit 0; }`,
+    `stat -L -c '%a %U %G %u %g %s' ${quoted} || exit 1`,
+    expected.sha256 === undefined ? 'echo' : `sha256sum <${quoted} || exit 1`,
+    expected.content === undefined ? '' : `head -c ${MOST_BYTES + 1} ${quoted}`,
+  ].join('\n')
+  return {
+    expected: words,
+    run: async (vm, signal) => {
+      const { stdout, stderr, exitCode } = await runScript(vm, script, signal)
+      if (exitCode !== 0 || stderr !== '')
+        return { isMet: false, received: stderr || `exit code ${exitCode}` }
+      const facts = parseFileFacts(stdout)
+      return facts === undefined ? { isMet: false, received: 'no such file' } : compareFile(facts, expected)
+    },
+  }
+}
+
+/** Reads what the script printed: a line of `stat`, one of `sha256sum`, the content. */
+export function parseFileFacts(text: string): FileFacts | undefined {
+  const match = /^(\d+) (\S+) (\S+) (\d+) (\d+) (\d+)\n?([0-9a-f]*)[^\n]*\n?/.exec(text)
+  if (match === null) return undefined
+  const [whole, mode = '', user = '', group = '', uid = '', gid = '', bytes = '', sha256 = ''] = match
+  return { mode, user, group, uid, gid, bytes: Number(bytes), sha256, content: text.slice(whole.length) }
+}
+
+export function compareFile(facts: FileFacts, expected: FileExpectation): CheckOutcome {
+  const found: string[] = []
+  let isMet = true
+  const compare = (isAlike: boolean, received: string) => {
+    isMet &&= isAlike
+    found.push(received)
+  }
+  const { mode, owner, sha256, content } = expected
+  if (mode !== undefined) compare(facts.mode === writeMode(mode), `mode ${facts.mode}`)
+  if (owner !== undefined) compare(isOwner(facts, String(owner)), `owner ${facts.user}:${facts.group}`)
+  if (sha256 !== undefined) compare(facts.sha256 === sha256.toLowerCase(), `sha256 ${facts.sha256}`)
+  if (content !== undefined) {
+    const text = facts.content ?? ''
+    const isWhole = facts.bytes <= MOST_BYTES
+    const received = isWhole ? `content ${quoteText(text)}` : `${facts.bytes} bytes, too many to read`
+    compare(isWhole && hasContent(text, content), received)
+  }
+  return { isMet, received: found.join(', ') }
+}
+
+function hasContent(text: string, expected: string | RegExp): boolean {
+  if (typeof expected === 'string') return text.replace(/\n$/, '') === expected.replace(/\n$/, '')
+  return new RegExp(expected.source, expected.flags.replace(/[gy]/g, '')).test(text)
+}
+
+function isOwner({ user, group, uid, gid }: FileFacts, expected: string): boolean {
+  const [wantedUser, wantedGroup] = expected.split(':')
+  const isUser = wantedUser === '' || wantedUser === user || wantedUser === uid
+  return isUser && (wantedGroup === undefined || wantedGroup === group || wantedGroup === gid)
+}
+
+function writeMode(mode: number | string): string {
+  return typeof mode === 'number' ? mode.toString(8) : mode.replace(/^0o?(?=.)/, '')
+}
+
+function describeParts({ content, mode, owner, sha256 }: FileExpectation): string[] {
+  const parts: string[] = []
+  if (mode !== undefined) parts.push(`mode ${writeMode(mode)}`)
+  if (owner !== undefined) parts.push(`owner ${owner}`)
+  if (sha256 !== undefined) parts.push(`sha256 ${sha256.toLowerCase()}`)
+  if (content !== undefined)
+    parts.push(`content ${typeof content === 'string' ? quoteText(content) : String(content)}`)
+  return parts
+}
+
+function quoteText(text: string): string {
+  return text.length <= SHOWN_CHARS
+    ? JSON.stringify(text)
+    : `${JSON.stringify(text.slice(0, SHOWN_CHARS))}… (${text.length} characters)`
+}
+
+function parentOf(path: string): string {
+  return path.replace(/\/+[^/]*\/*$/, '') || '/'
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path === 'string' && path.startsWith('/') && !path.includes('\0')) return
+  throw vmError('INVALID_OPTIONS', {
+    summary: 'A check for a file got a path that it cannot use.',
+    expected: 'a path in the guest that begins with `/`',
+    got: JSON.stringify(path) ?? String(path),
+    hint: 'write the whole path.',
+  })
+}

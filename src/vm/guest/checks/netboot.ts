@@ -1,0 +1,89 @@
+import type { DhcpExchange } from '../../../net/dhcp.js'
+import { type NetbootRequest, normalisePath } from '../../../net/netboot-request.js'
+import type { GuestHandle } from '../guest-handle.js'
+import type { Check, CheckOutcome } from './check.js'
+
+export interface FetchExpectation {
+  /** @default either */
+  readonly protocol?: 'tftp' | 'http'
+  /** How often, at least. @default 1 */
+  readonly times?: number
+}
+
+/** What is expected of a lease: what is left out does not matter. */
+export type LeaseExpectation = Partial<
+  Pick<DhcpExchange, 'mac' | 'address' | 'bootfile' | 'firmware' | 'userClass' | 'uuid'>
+>
+
+/** The guest fetched a file, whole, by TFTP or HTTP. */
+export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectation = {}): Check {
+  const how = `${protocol === undefined ? '' : ` by ${protocol.toUpperCase()}`}${times === 1 ? '' : `, ${times} times`}`
+  return {
+    expected: `the guest to have fetched ${path}${how}`,
+    needsGuest: false,
+    run: async (vm) => {
+      const asked = vm.netboot.requests.filter(
+        (request) => isFor(request, path) && (protocol === undefined || request.protocol === protocol),
+      )
+      const whole = asked.filter(({ status }) => status === 'complete')
+      const received =
+        asked.length === 0
+          ? 'it was not asked for'
+          : whole.length > 0
+            ? `it was fetched ${whole.length === 1 ? 'once' : `${whole.length} times`}`
+            : `it was asked for: ${asked.at(-1)?.status}`
+      return outcome(vm, whole.length >= times, received)
+    },
+  }
+}
+
+/** The guest fetched these files, whole, one behind the other; others may come in between. */
+export function hasFetchedInOrder(paths: readonly string[]): Check {
+  return {
+    expected: `the guest to have fetched ${paths.join(', then ')}`,
+    needsGuest: false,
+    run: async (vm) => {
+      let next = 0
+      for (const request of vm.netboot.requests) {
+        const wanted = paths[next]
+        if (wanted !== undefined && request.status === 'complete' && isFor(request, wanted)) next++
+      }
+      const received =
+        next === paths.length
+          ? 'all of them'
+          : `${paths.slice(0, next).join(', ') || 'none'}, but then not ${paths[next]}`
+      return outcome(vm, next === paths.length, received)
+    },
+  }
+}
+
+/** The guest got an address by DHCP, such as is expected. */
+export function hasLease(expectation: LeaseExpectation = {}): Check {
+  const wanted = Object.entries(expectation)
+  return {
+    expected: `the guest to have got a lease${wanted.length === 0 ? '' : ` with ${wanted.map(([name, value]) => `${name} ${value}`).join(', ')}`}`,
+    needsGuest: false,
+    run: async (vm) => {
+      const leases = vm.netboot.dhcp.filter(({ isGranted }) => isGranted)
+      const isMet = leases.some((lease) =>
+        wanted.every(([name, value]) => lease[name as keyof LeaseExpectation] === value),
+      )
+      const last = leases.at(-1) as Record<string, unknown> | undefined
+      const shown = wanted.map(([name]) => `${name} ${last?.[name]}`).join(', ')
+      return outcome(vm, isMet, last === undefined ? 'no lease' : shown || `a lease of ${last.address}`)
+    },
+  }
+}
+
+function isFor(request: NetbootRequest, path: string): boolean {
+  return normalisePath(request.path) === normalisePath(path)
+}
+
+function outcome(vm: GuestHandle, isMet: boolean, received: string): CheckOutcome {
+  const { trouble } = vm.netboot
+  return {
+    isMet,
+    received: isMet || trouble === undefined ? received : `${received}. ${trouble}`,
+    never: vm.lost.aborted ? 'the guest is lost' : undefined,
+  }
+}

@@ -1,0 +1,136 @@
+import { quoteWord } from '../../../common/process/shell-quote.js'
+import type { Check } from './check.js'
+import { MARKER, runProbe, runScript, SLEEPS } from './guest-script.js'
+
+export interface GuestProcess {
+  readonly pid: number
+  /** What the kernel calls it: the file's name, its first 15 characters. */
+  readonly name: string
+  /** Its words, put together with spaces; empty for a thread of the kernel. */
+  readonly commandLine: string
+}
+
+const COMM_CHARS = 15
+const SHOWN_PROCESSES = 60
+
+/** A process runs: of this name (as `ps -o comm` and `pgrep -x` know it), or whose command line matches. */
+export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
+  // One program reads them all; the first path marks it, and is not there. Command lines come first: exec(2) has set the name by the time
+  // that the new command line is there, so that what is found by that has its own name.
+  const script = `head -c 4096 /proc/${MARKER} /proc/[0-9]*/cmdline /proc/[0-9]*/stat 2>/dev/null; true`
+  const list = async (vm: Parameters<Check['run']>[0], signal: AbortSignal) =>
+    parseProcesses((await runScript(vm, script, signal)).stdout)
+  return {
+    expected: `a process ${typeof wanted === 'string' ? `of the name ${wanted}` : `that matches ${wanted}`} to run`,
+    run: async (vm, signal) => {
+      const all = await list(vm, signal)
+      const found = all.filter((process) => isProcess(process, wanted))
+      const received =
+        found.length === 0
+          ? `none among ${all.length} processes`
+          : found.map(({ pid, name, commandLine }) => `${pid} ${commandLine || name}`).join('\n')
+      return { isMet: found.length > 0, received, value: found }
+    },
+    explain: async (vm, signal) => {
+      const users = (await list(vm, signal)).filter(({ commandLine }) => commandLine !== '')
+      const lines = users.slice(-SHOWN_PROCESSES).map(({ pid, commandLine }) => `${pid} ${commandLine}`)
+      return [{ label: 'Processes of the guest', text: lines.join('\n') }]
+    },
+  }
+}
+
+function isProcess({ name, commandLine }: GuestProcess, wanted: string | RegExp): boolean {
+  if (wanted instanceof RegExp) {
+    return new RegExp(wanted.source, wanted.flags.replace(/[gy]/g, '')).test(commandLine || name)
+  }
+  if (wanted.length <= COMM_CHARS) return name === wanted
+  const file = commandLine.split(' ', 1)[0] ?? ''
+  return name === wanted.slice(0, COMM_CHARS) && file.endsWith(wanted)
+}
+
+/** Reads what `head` prints of the `stat` and `cmdline` of all processes. Zombies and checks are left out. */
+export function parseProcesses(text: string): GuestProcess[] {
+  const names = new Map<number, string>()
+  const commandLines = new Map<number, string>()
+  for (const piece of text.split(/^==> /m)) {
+    const match = /^\/proc\/(\d+)\/(stat|cmdline) <==\n([\s\S]*)$/.exec(piece)
+    if (match === null) continue
+    const [, pid, kind, content = ''] = match
+    if (kind === 'cmdline') {
+      commandLines.set(Number(pid), content.replaceAll('\0', ' ').trim())
+    } else {
+      // The name may hold anything, parentheses too: it ends at the last one.
+      const stat = /^\d+ \(([\s\S]*)\) ([A-Za-z]) /.exec(content)
+      if (stat !== null && !/[ZX]/.test(stat[2] as string)) names.set(Number(pid), stat[1] as string)
+    }
+  }
+  return [...names]
+    .map(([pid, name]) => ({ pid, name, commandLine: commandLines.get(pid) ?? '' }))
+    .filter(({ commandLine }) => !isOurs(commandLine))
+    .sort((a, b) => a.pid - b.pid)
+}
+
+function isOurs(commandLine: string): boolean {
+  return [MARKER, SLEEPS.first, SLEEPS.later].some((mark) => commandLine.includes(mark))
+}
+
+export interface MountExpectation {
+  /** The file system, as `ext4`. */
+  readonly type?: string
+  /** The device, as `/dev/vdb`. */
+  readonly source?: string
+}
+
+export interface Mount {
+  readonly source: string
+  readonly path: string
+  readonly type: string
+  readonly options: string
+}
+
+/** Something is mounted on a folder. */
+export function isMounted(path: string, { type, source }: MountExpectation = {}): Check<Mount> {
+  const parts = [
+    ...(source === undefined ? [] : [`from ${source}`]),
+    ...(type === undefined ? [] : [`as ${type}`]),
+  ]
+  return {
+    expected: `${path} to be mounted${parts.length > 0 ? ` ${parts.join(' ')}` : ''}`,
+    run: async (vm, signal) => {
+      const mounts = parseMounts((await runScript(vm, 'cat /proc/mounts', signal)).stdout)
+      // The last one on a folder hides those before it.
+      const found = mounts.filter((mount) => mount.path === path).at(-1)
+      if (found === undefined) {
+        return { isMet: false, received: `mounts on ${mounts.map((mount) => mount.path).join(', ')}` }
+      }
+      const isMet = (type ?? found.type) === found.type && (source ?? found.source) === found.source
+      return { isMet, received: `mounted from ${found.source} as ${found.type}`, value: found }
+    },
+  }
+}
+
+/** Reads `/proc/mounts`, where blanks are written as octal numbers (proc(5)). */
+export function parseMounts(text: string): Mount[] {
+  const decode = (word = '') =>
+    word.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [source, path, type, options] = line.split(' ', 4).map(decode)
+      return { source: source ?? '', path: path ?? '', type: type ?? '', options: options ?? '' }
+    })
+}
+
+/** A module is loaded, or built into the kernel. */
+export function moduleIsLoaded(name: string): Check {
+  const quoted = quoteWord(name.replaceAll('-', '_'))
+  const probe = {
+    look: `[ -d /sys/module/${quoted} ]`,
+    tell: `grep '^'${quoted}' ' /proc/modules || { [ -d /sys/module/${quoted} ] && echo 'built in'; } || { echo 'not among:'; cut -d ' ' -f 1 /proc/modules | sort | tr '\\n' ' '; }`,
+  }
+  return {
+    expected: `the kernel module ${name} to be loaded`,
+    run: (vm, signal, patience) => runProbe(vm, probe, signal, patience),
+  }
+}

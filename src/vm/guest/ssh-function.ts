@@ -1,0 +1,70 @@
+import type { CommandOptions, CommandResult } from '../../channel/command-result.js'
+import type { ShellOptions, ShellSession } from '../../channel/ssh/shell-session.js'
+import type { SshClient, SshExecOptions } from '../../channel/ssh/ssh-client.js'
+import { type CommandArgument, renderCommand } from '../../common/process/shell-quote.js'
+import { vmError } from '../../errors.js'
+
+export interface SshCommandOptions extends SshExecOptions {
+  /** Logs in as this user, with the same key or password. @default the guest's user */
+  readonly user?: string
+}
+
+/** `vm.ssh`: a template tag whose arguments are quoted, and a function that takes options. */
+export interface Ssh {
+  (strings: TemplateStringsArray, ...args: readonly CommandArgument[]): Promise<CommandResult>
+  (
+    command: string,
+    options: SshCommandOptions & { readonly encoding: 'buffer' },
+  ): Promise<CommandResult<Buffer>>
+  (command: string, options?: SshCommandOptions): Promise<CommandResult>
+  /** Opens an interactive shell on a terminal of the guest. */
+  shell(options?: ShellOptions & { readonly user?: string }): Promise<ShellSession>
+}
+
+/** What is done with an open connection; the signal aborts when the guest is lost or the caller gives up. */
+export type UseClient<T> = (client: SshClient, signal: AbortSignal) => Promise<T>
+
+type WithClient = <T>(
+  use: UseClient<T>,
+  user: string | undefined,
+  signal: AbortSignal | undefined,
+  /** What is run, where it is a command. */
+  command?: string,
+) => Promise<T>
+
+interface SshSettings {
+  readonly timeoutMs: number | undefined
+  /** Is told of each command that is run. */
+  readonly note: (command: Promise<CommandResult<string | Buffer>>) => unknown
+}
+
+/** Makes `vm.ssh`. */
+export function createSsh(withClient: WithClient, { timeoutMs, note }: SshSettings): Ssh {
+  const run = (command: string, { user, signal, ...options }: SshCommandOptions = {}) => {
+    const timeout: Pick<CommandOptions, 'timeout'> = timeoutMs === undefined ? {} : { timeout: timeoutMs }
+    return withClient(
+      (client, either) => client.exec(command, { ...timeout, ...options, signal: either }),
+      user,
+      signal,
+      command,
+    )
+  }
+  const start = async (first: TemplateStringsArray | string, ...rest: readonly unknown[]) => {
+    if (typeof first === 'string') return run(first, rest[0] as SshCommandOptions | undefined)
+    if (Array.isArray(first)) return run(renderCommand(first, ...(rest as CommandArgument[])))
+    throw vmError('INVALID_OPTIONS', {
+      summary: 'vm.ssh was called without a command.',
+      expected: 'a template, or a text and options behind it',
+      got: first === null ? 'null' : `a value of type ${typeof first}`,
+      hint: 'write the command as a template behind vm.ssh, or call vm.ssh(command, options).',
+    })
+  }
+  const call = (...args: Parameters<typeof start>) => {
+    const running = start(...args)
+    note(running)
+    return running
+  }
+  const shell: Ssh['shell'] = ({ user, signal, ...options } = {}) =>
+    withClient((client, either) => client.shell({ ...options, signal: either }), user, signal)
+  return Object.assign(call, { shell }) as Ssh
+}

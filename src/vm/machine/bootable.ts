@@ -1,0 +1,71 @@
+import { findBootProblem, readDiskHead } from '../../disk/boot-code.js'
+import { type VMError, vmError } from '../../errors.js'
+import { isPc } from '../../spec/architectures.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import { MICROVM } from '../../spec/microvm.js'
+
+/**
+ * Makes sure that the system disk can be booted, where it is all that the guest can boot from and the guest has to come up. Where
+ * anything else may be meant, the guest is booted.
+ *
+ * @throws {UsageError} IMAGE_INVALID where the firmware certainly finds nothing to boot.
+ */
+export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSignal): Promise<void> {
+  const { image, firmware } = spec
+  if (image?.disk === undefined || !bootsFromSystemDisk(spec) || !hasToComeUp(spec)) return
+  // What cannot be read here is QEMU's to judge.
+  const head = await readDiskHead(image.disk, signal).catch((error: VMError) => {
+    if (error.code === 'IMAGE_INVALID') return undefined
+    throw error
+  })
+  const problem = head && findBootProblem(head, firmware.type)
+  if (problem === undefined) return
+  const isCd = problem.startsWith('a CD')
+  const isGpt = problem.includes('GPT')
+  throw vmError('IMAGE_INVALID', {
+    summary: `The image ${image.name} cannot be booted by ${firmware.type === 'uefi' ? 'UEFI' : 'a BIOS'}: it has no boot loader.`,
+    expected: firmware.type === 'uefi' ? 'a disk with an EFI system partition' : 'a disk with boot code',
+    got: problem,
+    hint: isCd
+      ? `Insert it into a CD drive: image: false, cdrom: '${image.name}'.`
+      : isGpt
+        ? "Set `firmware: 'uefi'`, if the disk has an EFI system partition."
+        : "Give the `kernel` to boot as well, if this is a file system or a data disk; set `ready: 'none'` to boot it all the same.",
+  })
+}
+
+/** Whether nothing but the system disk can be booted from. Kernels, networks, other disks and options of QEMU's may be. */
+function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
+  const { arch, machine, firmware, image, systemDisk, network, furtherNetworks, devices } = spec
+  const isKnownFirmware =
+    firmware.type === 'uefi' ? firmware.vars === undefined : firmware.file === undefined && isPc(arch)
+  const isPlainDisk = ['virtio', 'scsi', 'ide', 'sata', 'usb', 'nvme'].includes(systemDisk.interface)
+  const cards = [network, ...furtherNetworks]
+  const hasOther =
+    spec.directBoot !== undefined ||
+    spec.netboot !== undefined ||
+    cards.some((card) => card.tftp !== undefined || card.bootfile !== undefined || card.link !== undefined) ||
+    cards.some(({ bootIndex }) => bootIndex !== undefined) ||
+    spec.disks.length > 0 ||
+    devices.others.length > 0 ||
+    devices.hotplug ||
+    spec.qemuArgs.length > 0
+  const hasOrder = spec.bootOrder !== undefined || spec.bootOnce !== undefined || spec.bootMenu
+  const isDebugged = spec.debug.paused === true || spec.debug.gdb !== undefined
+  const isReadable = image?.disk?.encryption === undefined && image?.disk?.format !== 'luks'
+  return (
+    isKnownFirmware &&
+    machine !== MICROVM &&
+    isPlainDisk &&
+    isReadable &&
+    !hasOther &&
+    !hasOrder &&
+    !isDebugged &&
+    image?.traits.hasIdentityAgent !== true
+  )
+}
+
+/** Whether only a system of the disk can make the guest ready: a pattern or a function may be about the firmware. */
+function hasToComeUp({ ready }: MachineSpec<never>): boolean {
+  return typeof ready === 'string' && ready !== 'none'
+}

@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises'
+import { createEmptyDisk, createOverlay } from '../../disk/overlay.js'
+import type { DiskFile } from '../../qemu/command.js'
+import type { BaseImage } from '../../spec/base-image.js'
+import type { DiskSpec } from '../../spec/disk-spec.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { Workspace } from '../workspace/workspace.js'
+
+/** Makes what the disks beside the system's are on: an overlay, a new file, or the file itself where it is only read. */
+export async function makeDisks(
+  workspace: Workspace,
+  { disks }: MachineSpec,
+): Promise<Array<DiskFile | undefined>> {
+  return Promise.all(disks.map((disk, index) => makeDisk(workspace, disk, index + 1)))
+}
+
+async function makeDisk(
+  workspace: Workspace,
+  { content, isReadonly, isWrittenThrough }: DiskSpec,
+  number: number,
+): Promise<DiskFile | undefined> {
+  const path = workspace.path(`disk-${number}.qcow2`)
+  if (content.kind === 'empty') return undefined
+  if (content.kind === 'new') {
+    await createEmptyDisk(path, content.bytes)
+    return { path, format: 'qcow2' }
+  }
+  const { file: base } = content
+  const secretFile = await writeSecret(workspace, base, `disk-${number}-secret`)
+  if (isReadonly || isWrittenThrough) return { path: base.path, format: base.format, secretFile }
+  await createOverlay({ base, path })
+  return { path, format: 'qcow2', secretFile }
+}
+
+/** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
+export async function writeSecret(
+  workspace: Workspace,
+  disk: BaseImage['disk'],
+  name: string,
+): Promise<string | undefined> {
+  const secret = disk?.encryption?.secret
+  if (secret === undefined) return undefined
+  await workspace.write(name, typeof secret === 'string' ? secret : await readFile(secret.file))
+  return workspace.path(name)
+}

@@ -1,0 +1,27 @@
+import type { GuestKind } from '../../budget/usage.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { MachineHost } from './machine.js'
+
+/** What of a guest tells how much memory it will take: what it boots, and whether it shares its RAM with others. */
+export function describeGuestKind(
+  { image, directBoot, memoryBytes, memoryGrowth, cpus }: MachineSpec,
+  { accelerator, qemu }: MachineHost,
+  { isClone, becomesTemplate = false }: { readonly isClone: boolean; readonly becomesTemplate?: boolean },
+): GuestKind {
+  const way = isClone ? 'clone' : 'boots'
+  const what = image?.identity ?? image?.name ?? 'no image'
+  const kernel = directBoot?.kernel ?? 'its own kernel'
+  return {
+    memoryBytes,
+    mostBytes: memoryGrowth?.mostBytes,
+    traits: [
+      what,
+      kernel,
+      cpus,
+      accelerator,
+      qemu.identity,
+      way,
+      becomesTemplate ? 'becomes a template' : '',
+    ],
+  }
+}

@@ -1,0 +1,70 @@
+import { resolveCacheDir } from '../../common/cache-dir.js'
+import { digestOf, openHostCache } from '../../host/host-cache.js'
+import { readLoadFactor } from '../../host/load.js'
+import { describeGuestKind } from '../machine/guest-kind.js'
+import type { Machine } from '../machine/machine.js'
+import { STAGES, type Stage } from '../watch/boot-stages.js'
+import type { StageTime } from '../watch/guest-watch.js'
+
+/** A boot that takes so many times longer than those before it is not one of them. */
+const PATIENCE = 4
+/** What differs by less is not worth a write. */
+const TOLERANCE = 0.25
+
+/** How long a guest was in each stage of its start, milliseconds, on a host without other load. */
+type StageTimes = Partial<Record<Stage, number>>
+
+/** How long guests of this machine took for each stage when they were started on this host before. */
+export class BootHistory {
+  readonly #name: string
+  #known: StageTimes
+
+  private constructor(name: string, known: StageTimes) {
+    this.#name = name
+    this.#known = known
+  }
+
+  static async open({ spec, host }: Pick<Machine, 'spec' | 'host'>): Promise<BootHistory> {
+    const { memoryBytes, traits } = describeGuestKind(spec, host, { isClone: false })
+    const name = `boot-times-${digestOf(memoryBytes, ...traits)}`
+    return new BootHistory(name, (await openCache().read(name, parseTimes)) ?? {})
+  }
+
+  /** How long a stage may take by what is known of it, under the present load, milliseconds; 0 where nothing is. */
+  patienceMs(stage: Stage): number {
+    return (this.#known[stage] ?? 0) * PATIENCE * readLoadFactor()
+  }
+
+  /** Notes how a start went that came to its end. The longest counts, and less so with each that was faster. */
+  async learn(timeline: readonly StageTime[]): Promise<void> {
+    const load = readLoadFactor()
+    const times: StageTimes = { ...this.#known }
+    for (const [index, { stage, atMs }] of timeline.entries()) {
+      const next = timeline[index + 1]
+      if (stage === 'ready' || next === undefined) continue
+      const tookMs = Math.round((next.atMs - atMs) / load)
+      const known = this.#known[stage]
+      times[stage] = known === undefined ? tookMs : Math.max(tookMs, Math.round((known + tookMs) / 2))
+    }
+    if (!differs(times, this.#known)) return
+    this.#known = times
+    await openCache().write(this.#name, times)
+  }
+}
+
+function differs(times: StageTimes, known: StageTimes): boolean {
+  return STAGES.some((stage) => {
+    const [now, before] = [times[stage] ?? 0, known[stage] ?? 0]
+    return Math.abs(now - before) > Math.max(100, before * TOLERANCE)
+  })
+}
+
+function parseTimes(value: unknown): StageTimes | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const isTime = ([, ms]: [string, unknown]) => typeof ms === 'number' && ms >= 0
+  return Object.fromEntries(Object.entries(value).filter(isTime)) as StageTimes
+}
+
+function openCache() {
+  return openHostCache(resolveCacheDir())
+}

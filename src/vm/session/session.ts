@@ -1,0 +1,249 @@
+import { QmpClient, type QmpLog } from '../../channel/qmp/qmp-client.js'
+import type { SerialMark } from '../../channel/serial/serial-console.js'
+import { CleanupStack } from '../../common/cleanup-stack.js'
+import { raceSignal } from '../../common/deadline.js'
+import { createDeferred } from '../../common/deferred.js'
+import { type VMError, vmError } from '../../errors.js'
+import { explainKill, readOomKills } from '../../host/oom-kills.js'
+import type { QemuCommand } from '../../qemu/command.js'
+import { type QemuExit, QemuProcess } from '../../qemu/process.js'
+import { describeExit, explainStartFailure, memoryFileFailed } from '../../qemu/start-failure.js'
+import { describeArch } from '../../spec/architectures.js'
+import type { Machine } from '../machine/machine.js'
+import { STAGE_ROWS } from '../watch/boot-stages.js'
+import { GuestWatch } from '../watch/guest-watch.js'
+import { formatQemuNote, PID_FILE } from '../workspace/run-folder.js'
+import { endsWithin, stopQemu } from './teardown.js'
+
+/** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
+export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
+
+/**
+ * A guest that resets itself writes to several ports in turn, and QEMU tells of each: what comes within this time is one reset. On a
+ * busy host that takes longer, but nothing is printed in between.
+ */
+const ONE_RESET_MS = { printing: 250, silent: 1000 } as const
+/** How long the rest of the console may take to arrive after QEMU has ended, milliseconds: a busy host may hold this process up. */
+const CONSOLE_REST_MS = 5000
+/** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
+const END_NOTICED_MS = 500
+
+/** One power-on of a machine: from the start of a QEMU to its end. */
+export class Session {
+  readonly process: QemuProcess
+  readonly qmp: QmpClient
+  readonly watch: GuestWatch
+  /** Settles, never rejects, when this power-on is over. */
+  readonly ended: Promise<{ readonly reason: PowerOffReason; readonly exit: QemuExit }>
+  /** Where on the console the newest boot begins. */
+  bootMark: SerialMark
+  /** Resets by the guest itself since the start. */
+  guestResets = 0
+  /** Undefined until this power-on is over. */
+  endReason: PowerOffReason | undefined
+  readonly #endsWithoutEvent: boolean
+  #guestShutdown = false
+  #isStopping = false
+  #isShutdownAsked = false
+  #resetAt = Number.NEGATIVE_INFINITY
+  readonly #resetListeners = new Set<() => void>()
+
+  private constructor(
+    process: QemuProcess,
+    qmp: QmpClient,
+    watch: GuestWatch,
+    { serial, spec }: Pick<Machine, 'serial' | 'spec'>,
+  ) {
+    this.process = process
+    this.bootMark = serial.mark()
+    this.qmp = qmp
+    this.watch = watch
+    this.#endsWithoutEvent = describeArch(spec.arch).endsWithoutEvent === true
+    qmp.on('SHUTDOWN', (event) => {
+      this.#guestShutdown ||= event.data.guest === true
+    })
+    qmp.on('RESET', (event) => {
+      this.bootMark = serial.mark()
+      // A firmware that resets at once again and again is a loop too: the time runs from the reset that counted.
+      const sinceMs = performance.now() - this.#resetAt
+      const hasPrinted = (serial.silentMs ?? Number.POSITIVE_INFINITY) < sinceMs
+      if (sinceMs < (hasPrinted ? ONE_RESET_MS.printing : ONE_RESET_MS.silent)) return
+      this.#resetAt = performance.now()
+      if (event.data.guest === true) this.guestResets++
+      for (const listener of this.#resetListeners) listener()
+    })
+    qmp.on('BLOCK_IO_ERROR', (event) => {
+      // QEMU stops a guest whose disk cannot grow; without this it would hang.
+      if (event.data.nospace === true) watch.fail(overlayFull())
+    })
+    const killsBefore = readOomKills()
+    // Events count in their order: what the guest printed, it printed before its QEMU ended.
+    this.ended = process.exited.then(async (exit) => {
+      await serial.drain(CONSOLE_REST_MS)
+      const isKilled = exit.signal === 'SIGKILL' && !this.#isStopping
+      // Before anybody is told of the end, so that all get the same error.
+      const killer = isKilled ? explainKill(await killsBefore, await readOomKills()) : undefined
+      return this.#end(exit, killer)
+    })
+  }
+
+  /**
+   * Starts QEMU and connects its channels.
+   *
+   * @throws {VMError} as `explainStartFailure` when QEMU ends, QEMU_FAILED when it does not answer in time.
+   */
+  static async start(
+    machine: Machine,
+    command: QemuCommand,
+    signal: AbortSignal | undefined,
+  ): Promise<Session> {
+    signal?.throwIfAborted()
+    const { listeners, guestPorts, serial, agent, identityAgent, workspace } = machine
+    const cleanup = new CleanupStack()
+    const watch = new GuestWatch()
+    try {
+      const all = [...Object.values(listeners), ...guestPorts.map(({ listener }) => listener)]
+      await Promise.all(all.map((listener) => listener.discard()))
+      const qemu = await QemuProcess.start(command, workspace.dir, {
+        endsWithUs: machine.keeper === undefined,
+        user: machine.host.user,
+      })
+      machine.setProcess(qemu)
+      cleanup.defer(() => stopQemu(qemu))
+      const failed = createDeferred<never>()
+      failed.promise.catch(() => {})
+      void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))
+      // What still waits for this QEMU must not take the connections of the next.
+      const over = new AbortController()
+      cleanup.defer(() => over.abort())
+      const wait = {
+        timeoutMs: STAGE_ROWS.qemu.deadlineMs * machine.host.timeFactor,
+        signal: signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]),
+      }
+      const log: QmpLog = (direction, line) =>
+        machine.transcripts.qmp.add(`${direction === 'sent' ? '->' : '<-'} ${line}`)
+      const connected = Promise.all([
+        listeners.qmp.accept(wait).then((socket) => QmpClient.negotiate(socket, { ...wait, log })),
+        listeners.serial.accept(wait),
+        listeners.agent.accept(wait),
+        listeners.identityAgent.accept(wait),
+        Promise.all(guestPorts.map(({ listener }) => listener.accept(wait))),
+        workspace.write(PID_FILE, formatQemuNote(qemu.pid, workspace)),
+      ])
+      connected.catch(() => {})
+      const [qmp, serialSocket, agentSocket, identityAgentSocket, portSockets] = await raceSignal(
+        Promise.race([connected, failed.promise]),
+        signal,
+      ).catch(async (error: unknown) => {
+        // A QEMU that ends closes its sockets a little before it can be seen to have ended.
+        throw signal?.aborted || !(await endsWithin(qemu, END_NOTICED_MS)) ? error : await failed.promise
+      })
+      cleanup.defer(() => qmp.close())
+      const session = new Session(qemu, qmp, watch, machine)
+      watch.follow(serial)
+      void qemu.exited.then(() => machine.forwards.endCommands())
+      serial.attach(serialSocket)
+      agent.attach(agentSocket)
+      identityAgent.attach(identityAgentSocket)
+      for (const [index, socket] of portSockets.entries()) guestPorts[index]?.port.attach(socket)
+      session.onReset(() => agent.restart())
+      return session
+    } catch (error) {
+      await cleanup.dispose()
+      throw error
+    }
+  }
+
+  /** Calls `listener` after each reset of the machine, whoever asked for it. */
+  onReset(listener: () => void): () => void {
+    this.#resetListeners.add(listener)
+    return () => void this.#resetListeners.delete(listener)
+  }
+
+  /** The guest is lost, and runs no more: what it does must not go on. */
+  halt(error: VMError): void {
+    this.watch.fail(error)
+    this.qmp.execute('stop').catch(() => {}) // it is gone
+  }
+
+  /** The guest is asked to power off: it will not be a surprise. */
+  expectShutdown(): void {
+    this.#isShutdownAsked = true
+  }
+
+  /** Ends QEMU: `orderly` closes its disks, else it is as if the power had failed. */
+  async stop(how: 'orderly' | 'power-cut'): Promise<void> {
+    this.#isStopping = true
+    if (how === 'power-cut') this.process.kill('SIGKILL')
+    await stopQemu(this.process, this.qmp)
+    this.qmp.close()
+    await this.ended
+  }
+
+  /** Lets go of a QEMU that is to go on without this process. */
+  leave(): void {
+    this.#isStopping = true
+    this.qmp.close()
+    this.process.leave()
+    this.watch.fail(switchedOff())
+  }
+
+  #end(exit: QemuExit, killer: string | undefined): { reason: PowerOffReason; exit: QemuExit } {
+    this.qmp.close('QEMU has ended')
+    const reason = this.#isStopping
+      ? 'stopped'
+      : (this.#guestShutdown || this.#endsWithoutEvent) && exit.exitCode === 0
+        ? 'guest-shutdown'
+        : 'qemu-died'
+    this.endReason = reason
+    this.watch.finish()
+    const isExpected = reason === 'guest-shutdown' && this.#isShutdownAsked
+    this.watch.fail(this.#endError(isExpected ? 'stopped' : reason, exit, killer))
+    return { reason, exit }
+  }
+
+  #endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined): VMError {
+    if (reason === 'guest-shutdown') return this.watch.isReady ? poweredOff() : poweredOffEarly()
+    return reason === 'stopped' ? switchedOff() : qemuDied(exit, killer)
+  }
+}
+
+function overlayFull() {
+  return vmError('NO_SPACE', {
+    summary:
+      'The disk of this host is full: what the guest wrote could not be kept, so QEMU stopped the guest.',
+    hint: 'free some space, or point `tmpdir` (or TMPDIR) at a folder with more.',
+  })
+}
+
+function poweredOff() {
+  return vmError('GUEST_STOPPED', {
+    summary: 'The guest powered itself off.',
+    hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
+  })
+}
+
+/** The caller has no `vm` yet: the hint may not speak of one. */
+function poweredOffEarly() {
+  return vmError('GUEST_STOPPED', {
+    summary: 'The guest powered itself off before it was ready.',
+    hint: 'See on the serial console why it did. If that is what the test expects, let the option `ready` match what it prints before that.',
+  })
+}
+
+/** @param killer who killed QEMU, where a signal did that no process can handle */
+function qemuDied(exit: QemuExit, killer: string | undefined) {
+  if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
+  return vmError('QEMU_DIED', {
+    summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
+    evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
+    hint: killer ?? "Read QEMU's own words above.",
+  })
+}
+
+function switchedOff() {
+  return vmError('VM_NOT_RUNNING', {
+    summary: 'The guest was switched off.',
+    hint: '`vm.start()` switches it on again, unless it was disposed of.',
+  })
+}

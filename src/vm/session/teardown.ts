@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { QmpClient } from '../../channel/qmp/qmp-client.js'
+import type { QemuProcess } from '../../qemu/process.js'
+
+/** How long each way of ending QEMU is given before the next, milliseconds. Measured: `quit` takes 5. */
+const PATIENCE_MS = 2000
+
+/** Ends QEMU for certain: asked by QMP, then SIGTERM, then SIGKILL, each with a deadline. */
+export async function stopQemu(qemu: QemuProcess, qmp?: QmpClient): Promise<void> {
+  if (qmp !== undefined && !qmp.isClosed && qemu.exit === undefined) {
+    qmp.execute('quit', {}, { timeoutMs: PATIENCE_MS }).catch(() => {})
+    if (await endsWithin(qemu, PATIENCE_MS)) return
+  }
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    qemu.kill(signal)
+    if (await endsWithin(qemu, PATIENCE_MS)) return
+  }
+  await qemu.exited
+}
+
+/** Whether QEMU has ended, or ends within that time. */
+export async function endsWithin(qemu: QemuProcess, ms: number): Promise<boolean> {
+  if (qemu.exit !== undefined) return true
+  const timer = new AbortController()
+  try {
+    return await Promise.race([
+      qemu.exited.then(() => true),
+      sleep(ms, false, { signal: timer.signal }).catch(() => false),
+    ])
+  } finally {
+    timer.abort()
+  }
+}

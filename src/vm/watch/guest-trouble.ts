@@ -1,0 +1,53 @@
+import { stripVTControlCharacters } from 'node:util'
+import { ConsoleLines } from '../../channel/serial/console-lines.js'
+import type { SerialConsole } from '../../channel/serial/serial-console.js'
+import { findGuestFailure } from './guest-failures.js'
+
+/** Ends what waits for something of a guest that it will hardly do any more. */
+export interface TroubleWatch {
+  /** Aborts, with the error as its reason. */
+  readonly signal: AbortSignal
+  stop(): void
+}
+
+export interface TroubleOptions {
+  /** Aborts when the guest is lost: `vm.lost`. */
+  readonly lost?: AbortSignal
+  /** How long after it the signal aborts, milliseconds. @default 0 */
+  readonly graceMs?: number | undefined
+}
+
+/**
+ * Watches a guest during a wait. What costs the guest its life (a panic, the end of QEMU) counts whenever it
+ * came; what may be meant by a test (an oops, an OOM kill, an emergency shell) only from now on.
+ */
+export function watchTrouble(
+  serial: SerialConsole,
+  { lost, graceMs = 0 }: TroubleOptions = {},
+): TroubleWatch {
+  const seen = new AbortController()
+  const printed = new ConsoleLines()
+  let timer: NodeJS.Timeout | undefined
+  const abort = (reason: unknown) => {
+    if (graceMs === 0) seen.abort(reason)
+    else timer ??= setTimeout(() => seen.abort(reason), graceMs)
+  }
+  const onLost = () => abort(lost?.reason)
+  if (lost?.aborted) onLost()
+  lost?.addEventListener('abort', onLost, { once: true })
+  const stopReading = serial.onText((text) => {
+    const lines = printed.push(text)
+    if (printed.partial.startsWith('(initramfs)')) lines.push(printed.partial) // a prompt has no line end
+    for (const line of lines) {
+      const failure = findGuestFailure(stripVTControlCharacters(line), 'wait')
+      // Those that cost the guest its life come by `vm.lost`, with the rest of their trace.
+      if (failure?.code === 'GUEST_FAILED') abort(failure)
+    }
+  })
+  const stop = () => {
+    clearTimeout(timer)
+    lost?.removeEventListener('abort', onLost)
+    stopReading()
+  }
+  return { signal: seen.signal, stop }
+}

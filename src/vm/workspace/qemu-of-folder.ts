@@ -1,0 +1,93 @@
+import { lstat, readdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { tryReadSmallFile } from '../../common/files/read-small-file.js'
+import { isFileLimit, toHostError } from '../../common/host-error.js'
+
+/** How long QEMU is given to close its disks, milliseconds. Measured: 5. */
+const PATIENCE_MS = 2000
+/** What a command line of ours may have: a long one of a foreign process is not read. */
+const ARGS_MOST_BYTES = 512 * 1024
+
+/**
+ * Returns the process id of the QEMU that works in one of the folders.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read that.
+ */
+export async function findQemuOf(folders: readonly string[]): Promise<number | undefined> {
+  for (const pid of await listPids()) if (await worksIn(pid, folders)) return pid
+  return undefined
+}
+
+/** Ends QEMU: `orderly` closes its disks first. */
+export async function endQemu(
+  pid: number,
+  folders: readonly string[],
+  how: 'orderly' | 'at-once',
+): Promise<void> {
+  if (how === 'orderly') {
+    sendSignal(pid, 'SIGTERM')
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
+      if (!(await worksIn(pid, folders))) return
+      await sleep(20)
+    }
+  }
+  while (await worksIn(pid, folders)) {
+    sendSignal(pid, 'SIGKILL')
+    await sleep(20)
+  }
+}
+
+/**
+ * Returns whether a process is the QEMU of one of the folders. A process id is used again, so this is asked each time: only QEMU itself
+ * names the monitor's socket.
+ * @param uids users of whom the process may be. @default any
+ */
+export async function worksIn(
+  pid: number,
+  folders: readonly string[],
+  uids?: readonly number[],
+): Promise<boolean> {
+  if (uids !== undefined && !uids.includes((await readUid(pid)) ?? -1)) return false
+  return (await readArgs(pid)).some((arg) => folders.some((folder) => monitorSocketDir(arg) === folder))
+}
+
+export async function listPids(): Promise<number[]> {
+  const names = await readdir('/proc').catch((error: unknown) => {
+    if (isFileLimit(error)) throw toHostError(error)
+    return []
+  })
+  return names.filter((name) => /^\d+$/.test(name)).map(Number)
+}
+
+/**
+ * Returns no arguments for a process that is gone, has ended or cannot be looked at.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read them.
+ */
+export async function readArgs(pid: number): Promise<string[]> {
+  const commandLine = await tryReadSmallFile(`/proc/${pid}/cmdline`, ARGS_MOST_BYTES).catch(
+    (error: unknown) => {
+      if (isFileLimit(error)) throw toHostError(error)
+      return undefined
+    },
+  )
+  return (commandLine ?? '').split('\0')
+}
+
+/** Returns the effective user of a process. */
+export async function readUid(pid: number): Promise<number | undefined> {
+  const stat = await lstat(`/proc/${pid}`).catch(() => undefined)
+  return stat?.uid
+}
+
+/** Returns the folder in which the monitor's socket of QEMU lies, if this is the argument that names it. */
+export function monitorSocketDir(arg: string): string | undefined {
+  const match = /^socket,id=qmp,path=((?:[^,]|,,)*)\/qmp\.sock(?:,|$)/.exec(arg)
+  return match?.[1]?.replaceAll(',,', ',')
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It ended in between.
+  }
+}

@@ -1,0 +1,86 @@
+import { readFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { addBootOption } from '../../../src/disk/efi-variables.js'
+import { failureOf } from '../../support/failure-of.js'
+
+const OPTION = { description: 'test', uri: 'http://10.0.2.80/loader.efi', once: false }
+const STORE_AT = 72
+const STATE_AT = 2
+
+/** A chip with a store of that many bytes in which nothing is yet, as `OVMF_VARS.fd` has it. */
+function emptyFlash(storeBytes = 4096): Buffer {
+  const flash = Buffer.alloc(8192, 0xff)
+  flash.fill(0, 0, STORE_AT)
+  flash.write('_FVH', 40, 'latin1')
+  flash.writeUInt16LE(STORE_AT, 48)
+  Buffer.from('782cf3aa7b949a43a1802e144ec37792', 'hex').copy(flash, STORE_AT)
+  flash.writeUInt32LE(storeBytes, STORE_AT + 16)
+  return flash
+}
+
+/** The variables that count, by name. */
+function read(flash: Buffer): Record<string, Buffer> {
+  const found: Record<string, Buffer> = {}
+  for (let at = STORE_AT + 28; flash.readUInt16LE(at) === 0x55aa; ) {
+    const dataAt = at + 60 + flash.readUInt32LE(at + 36)
+    const end = dataAt + flash.readUInt32LE(at + 40)
+    const name = flash.toString('utf16le', at + 60, dataAt - 2)
+    if (flash[at + STATE_AT] === 0x3f) found[name] = flash.subarray(dataAt, end)
+    at = Math.ceil(end / 4) * 4
+  }
+  return found
+}
+
+test('a boot option is what is booted next, and first', () => {
+  const variables = read(addBootOption(emptyFlash(), OPTION))
+  expect(Object.keys(variables)).toEqual(['Boot0000', 'BootNext', 'BootOrder'])
+  expect(variables.BootOrder?.toString('hex')).toBe('0000')
+  const option = variables.Boot0000 as Buffer
+  expect(option.readUInt32LE()).toBe(1)
+  expect(option.toString('utf16le', 6, 14)).toBe('test')
+  // One node, which is a URI, and the end of the path.
+  const path = option.subarray(16)
+  expect(path.length).toBe(option.readUInt16LE(4))
+  expect(path.subarray(0, 4).toString('hex')).toBe('03181f00')
+  expect(path.toString('latin1', 4, path.length - 4)).toBe(OPTION.uri)
+})
+
+test('one that is for once is in no order', () => {
+  const variables = read(addBootOption(emptyFlash(), { ...OPTION, once: true }))
+  expect(Object.keys(variables)).toEqual(['Boot0000', 'BootNext'])
+})
+
+test('it comes before those that are there, under a number of its own, and the old order counts no more', () => {
+  const first = addBootOption(emptyFlash(), OPTION)
+  const variables = read(addBootOption(first, { ...OPTION, uri: 'http://10.0.2.80/other.efi' }))
+  expect(Object.keys(variables).sort()).toEqual(['Boot0000', 'Boot0001', 'BootNext', 'BootOrder'])
+  expect(variables.BootOrder?.toString('hex')).toBe('01000000')
+  expect(variables.BootNext?.toString('hex')).toBe('0100')
+})
+
+test('a blank chip, as firmware for ARM comes with it, is made ready', () => {
+  const flash = addBootOption(Buffer.alloc(0x100000), OPTION)
+  expect(Object.keys(read(flash))).toEqual(['Boot0000', 'BootNext', 'BootOrder'])
+  expect(flash.readUInt32LE(STORE_AT + 16)).toBe(0x40000 - STORE_AT)
+  // The header of a volume adds up to zero.
+  const words = Array.from({ length: STORE_AT / 2 }, (_, index) => flash.readUInt16LE(2 * index))
+  expect(words.reduce((sum, word) => sum + word, 0) & 0xffff).toBe(0)
+  // What follows the volume is left as it was.
+  expect(flash[0xbffff]).toBe(0xff)
+  expect(flash[0xc0000]).toBe(0)
+})
+
+test.each([
+  ['what is no chip of variables', Buffer.alloc(512, 'x'), 'got: no volume'],
+  ['a store without room', emptyFlash(128), 'a store without room for one more'],
+  ['a store that goes beyond the chip', emptyFlash(100_000), 'a store that ends behind byte 8192'],
+])('%s is refused', async (_, flash, got) => {
+  const error = await failureOf(Promise.resolve().then(() => addBootOption(flash, OPTION)))
+  expect(error.code).toBe('FIRMWARE_INVALID')
+  expect(error.details.got).toContain(got.replace('got: ', ''))
+})
+
+test("the variables of this host's firmware take one", async () => {
+  const flash = await readFile('/usr/share/OVMF/OVMF_VARS_4M.fd')
+  expect(Object.keys(read(addBootOption(flash, OPTION)))).toContain('Boot0000')
+})

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest'
+import { buildSeedDisk } from '../../../src/provisioning/cloud-init-seed.js'
+import { resolveCloudInit } from '../../../src/spec/cloud-init.js'
+import type { CloudInitOptions } from '../../../src/spec/options.js'
+
+const identity = {
+  hostName: 'web-1',
+  instanceId: 'id',
+  keys: { client: 'ssh-ed25519 CLIENT', host: { privateKey: 'PRIVATE', publicKey: 'ssh-ed25519 HOST' } },
+}
+
+const contentOf = (options: CloudInitOptions | undefined) =>
+  buildSeedDisk(resolveCloudInit(options), identity).subarray(512).toString('latin1')
+
+test('an image that may have cloud-init is told its name, the key and the host key, and that root may log in', () => {
+  const content = contentOf(undefined)
+  for (const piece of [
+    '"instance-id": "id"',
+    '"local-hostname": "web-1"',
+    '"public-keys": [\n    "ssh-ed25519 CLIENT"\n  ]',
+    '#cloud-config\n{\n  "disable_root": false,\n  "ssh_keys": {\n    "ed25519_private": "PRIVATE",\n    "ed25519_public": "ssh-ed25519 HOST\\n"',
+  ])
+    expect(content).toContain(piece)
+})
+
+test.each(['one', ['one'], { first: 'one' }, { first: ['one'] }])(
+  'the key is beside the keys %j of the meta data',
+  (given) => {
+    const metaData = { 'public-keys': given, 'instance-id': 'chosen' }
+    const content = contentOf({ metaData })
+    expect(content).toContain('"public-keys": [\n    "one",\n    "ssh-ed25519 CLIENT"\n  ]')
+    expect(content).toContain('"instance-id": "chosen"')
+  },
+)
+
+test('text goes as it is, an object as cloud-config; without keys of the run none are in it', () => {
+  const userData = '#!/bin/sh\necho hello\n'
+  expect(contentOf({ userData, networkConfig: 'version: 2\n' })).toContain(userData)
+  expect(contentOf({ userData: { packages: ['a'] } })).toContain('#cloud-config\n{\n  "packages": [')
+  const content = buildSeedDisk(resolveCloudInit({}), { ...identity, keys: undefined }).toString('latin1')
+  expect(content).not.toContain('ssh_keys')
+  expect(content).not.toContain('public-keys')
+})

@@ -1,0 +1,43 @@
+import { resolve } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { reservePorts } from '../../../../src/vm/machine/port-reservation.js'
+import { buildCli } from '../../../support/built-cli.js'
+
+const BUILT = resolve(import.meta.dirname, '../../../../dist/src')
+const FORWARD = { protocol: 'tcp', bind: '127.0.0.1', host: 18_917, guest: 80 } as const
+
+beforeAll(buildCli)
+
+/** Reserves the port in a process of its own, behind another program if there is one. */
+async function reserveApart(before: readonly string[] = []): Promise<string> {
+  return (await runApart('await reservation.release?.()', before)).stdout
+}
+
+function runApart(then: string, before: readonly string[] = []) {
+  const source = `
+    import { reservePorts } from '${BUILT}/vm/machine/port-reservation.js'
+    const reservation = await reservePorts([${JSON.stringify(FORWARD)}]).catch(({ code }) => code)
+    console.log(reservation.hostPorts ?? reservation)
+    ${then}`
+  const [file = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', source]
+  return execa(file, args, { reject: false })
+}
+
+test('a port is reserved in one network namespace, and free in others', async () => {
+  const reservation = await reservePorts([FORWARD])
+  expect(await reserveApart()).toBe('PORT_UNAVAILABLE')
+  expect(await reserveApart(['unshare', '--net'])).toBe('[ 18917 ]')
+  await reservation.release()
+})
+
+test('a port of a container that was killed is free at once, in its next life and outside of it', async () => {
+  const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
+  const killed = runApart('setInterval(() => {}, 1000)', container)
+  onTestFinished(() => void killed.kill('SIGKILL'))
+  await new Promise((resolve) => killed.stdout.once('data', resolve))
+  killed.kill('SIGKILL')
+  expect((await killed).stdout).toBe('[ 18917 ]')
+  expect(await reserveApart(container)).toBe('[ 18917 ]')
+  expect(await reserveApart()).toBe('[ 18917 ]')
+})

@@ -1,0 +1,100 @@
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { listenUnix } from '../../../../src/channel/unix-listener.js'
+import { CaptureFiles } from '../../../../src/net/capture-files.js'
+import { TpmEmulator } from '../../../../src/qemu/tpm-emulator.js'
+import { openWorkspace, type Workspace } from '../../../../src/vm/workspace/workspace.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const TPM = { program: 'false', version: '2.0', stateDir: '/', endsWithUs: false, user: undefined } as const
+const USER = { name: '12345', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
+const FILES = ['known_hosts', 'network-1.pcap', 'qemu.pid', 'qmp.sock', 'screen.png', 'tpm.sock']
+
+let victim: string
+let moved: string
+let workspace: Workspace
+
+beforeEach(async () => {
+  victim = join(ownTmpdir(), 'victim')
+  mkdirSync(victim, { mode: 0o700 })
+  for (const name of FILES) writeFileSync(join(victim, name), name.repeat(1000))
+  workspace = await openWorkspace(ownTmpdir())
+  moved = `${workspace.dir}-moved`
+  onTestFinished(() => workspace.dispose())
+})
+
+/** What QEMU can do to the folder of its run: the folder is its user's. */
+function replaceFolder(make: (path: string) => void): void {
+  renameSync(workspace.dir, moved)
+  make(workspace.dir)
+}
+
+const isLinux = process.platform === 'linux'
+
+test.runIf(isLinux)(
+  'what is written to the folder of a run goes not to where a link in its place leads',
+  async () => {
+    await workspace.handOver(USER)
+    replaceFolder((path) => symlinkSync(victim, path))
+    await workspace.write('qemu.pid', '4711')
+    await workspace.write('known_hosts', '* ssh-ed25519 AAAA')
+    expect(readFileSync(join(moved, 'qemu.pid'), 'utf8')).toBe('4711')
+    expect(readdirSync(moved).sort()).toEqual(['known_hosts', 'qemu.pid'])
+    for (const name of FILES) expect(readFileSync(join(victim, name), 'utf8')).toBe(name.repeat(1000))
+  },
+)
+
+test.runIf(isLinux)('nothing is removed where a link in place of the folder of a run leads', async () => {
+  const { sockets } = workspace
+  const listener = await listenUnix(workspace.socket('qmp.sock'), { boundAt: sockets.entry('qmp.sock') })
+  const captures = new CaptureFiles(workspace.folder, 1000)
+  captures.next('power-on')
+  captures.next('power-on')
+  replaceFolder((path) => symlinkSync(victim, path))
+  for (const name of ['network-1.pcap', 'screen.png', 'tpm.sock']) writeFileSync(join(moved, name), '')
+  await listener.close()
+  await workspace.folder.remove('screen.png')
+  captures.next('power-on')
+  await new TpmEmulator({ ...TPM, sockets }).start().catch(() => {}) // whatever becomes of the program
+  await workspace.dispose()
+  expect(readdirSync(moved)).toEqual([])
+  expect(readdirSync(victim).sort()).toEqual(FILES)
+})
+
+test.runIf(isLinux)(
+  'nothing is given to the user of `runAs` where a link in place of the folder leads',
+  async () => {
+    await workspace.write('secret', '')
+    replaceFolder((path) => symlinkSync(victim, path))
+    await workspace.handOver(USER)
+    const ownersOf = (dir: string) =>
+      [dir, ...readdirSync(dir).map((name) => join(dir, name))].map((path) => statSync(path).uid)
+    expect(ownersOf(moved)).toEqual([USER.uid, USER.uid])
+    expect(new Set(ownersOf(victim))).toEqual(new Set([process.getuid?.()]))
+  },
+)
+
+test('a closed folder of a run is written to no more, as another may have its descriptor', async () => {
+  await workspace.dispose()
+  const { folder } = await openWorkspace(ownTmpdir())
+  onTestFinished(() => folder.close())
+  await expect(workspace.write('qemu.pid', '1')).rejects.toThrow(`the folder ${workspace.dir} was closed`)
+  await workspace.folder.remove('qemu.pid')
+  expect(readdirSync(folder.path)).toEqual([])
+})
+
+test('a workspace that was disposed of leaves no descriptor open', async () => {
+  const countDescriptors = () => readdirSync('/proc/self/fd').length
+  const before = countDescriptors()
+  for (let round = 0; round < 20; round++) await (await openWorkspace(ownTmpdir())).dispose()
+  expect(countDescriptors()).toBeLessThanOrEqual(before)
+})

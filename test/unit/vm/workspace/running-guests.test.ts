@@ -1,0 +1,94 @@
+import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { formatGuests, formatGuestsAsJson } from '../../../../src/cli/ps.js'
+import { stopGuests } from '../../../../src/cli/stop.js'
+import { newRunFolderName } from '../../../../src/common/locks/run-folder-name.js'
+import { KEPT_FILE, noteHandedOver } from '../../../../src/vm/workspace/run-folder.js'
+import { findRunningGuests } from '../../../../src/vm/workspace/running-guests.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const OTHER = 12_345
+
+/** Makes a folder as that of a run. */
+function makeFolder(): string {
+  const dir = join(ownTmpdir(), newRunFolderName())
+  mkdirSync(dir, { mode: 0o700 })
+  return dir
+}
+
+/** Starts a program with the arguments of a guest whose run is in the folder, and finds what is listed of it. */
+async function findLookalike(
+  dir: string,
+  { uid, name = 'a\u001b[2Jb' }: { readonly uid?: number; readonly name?: string } = {},
+) {
+  const before = uid === undefined ? [] : ['setpriv', '--reuid', String(uid), '--clear-groups']
+  const program = [process.execPath, '-e', "console.log('up'); setInterval(() => {}, 1000)"]
+  const args = [`guest=${name}`, `socket,id=qmp,path=${dir}/qmp.sock`, `file,logfile=${dir}/serial.log`]
+  const [file = '', ...rest] = [...before, ...program, '--', ...args]
+  const child = execa(file, rest, { reject: false, cwd: '/' })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await new Promise((resolve) => child.stdout.once('data', resolve))
+  return (await findRunningGuests()).filter((guest) => guest.dir === dir)
+}
+
+test('a process with the arguments of a guest, in a folder of its own run, is listed', async () => {
+  const dir = makeFolder()
+  writeFileSync(
+    join(dir, KEPT_FILE),
+    JSON.stringify({ why: 'a\u001b[31mfailure\n2', until: '2030-01-01T00:00:00Z' }),
+  )
+  const guests = await findLookalike(dir)
+  expect(guests).toHaveLength(1)
+  const text = formatGuests(guests)
+  expect(text).toContain('a\\u001b[2Jb')
+  expect(text).toContain('a\\u001b[31mfailure 2')
+  expect(text.split('\n')).toHaveLength(2)
+})
+
+test.each<[string, (dir: string) => void, { uid?: number }]>([
+  ["of another user's, in a folder of that user's", (dir) => chownSync(dir, OTHER, OTHER), { uid: OTHER }],
+  ['of this user, in a folder of another user', (dir) => chownSync(dir, OTHER, OTHER), {}],
+])('a process that looks like a guest, %s, is not listed', async (_, change, options) => {
+  const dir = makeFolder()
+  change(dir)
+  expect(await findLookalike(dir, options)).toEqual([])
+})
+
+test('a process of the user of `runAs` is listed where root gave that user the folder', async () => {
+  const dir = makeFolder()
+  await noteHandedOver(dir)
+  chownSync(dir, OTHER, OTHER)
+  expect(await findLookalike(dir, { uid: OTHER })).toHaveLength(1)
+})
+
+test.each<[string, (path: string) => unknown]>([
+  ['a FIFO', (path) => execa('mkfifo', [path])],
+  ['a link', (path) => symlinkSync('/etc/passwd', path)],
+  [
+    'a large file',
+    (path) => writeFileSync(path, JSON.stringify({ why: 'x'.repeat(1e6), until: '2030-01-01' })),
+  ],
+  ['a file of another form', (path) => writeFileSync(path, '{"why": {"toString": 1}, "until": "never"}')],
+])('%s in place of the record of a kept guest counts as none', async (_, put) => {
+  const dir = makeFolder()
+  await put(join(dir, KEPT_FILE))
+  expect((await findLookalike(dir))[0]?.kept).toBeUndefined()
+})
+
+test('names with control characters are escaped by `ps --json`, and by `stop`', async () => {
+  const dir = makeFolder()
+  const record = { why: 'a\u009b31m\u007f\u202e', until: '2030-01-01T00:00:00Z' }
+  writeFileSync(join(dir, KEPT_FILE), JSON.stringify(record))
+  const guests = await findLookalike(dir, { name: 'a\u009b2Jb' })
+  const json = formatGuestsAsJson(guests)
+  expect(json).toMatch(/^[\n\x20-\x7e]*$/)
+  expect(JSON.parse(json)).toMatchObject([{ guest: 'a\u009b2Jb', kept: { why: record.why } }])
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+  onTestFinished(() => write.mockRestore())
+  await stopGuests([guests[0]?.name ?? ''])
+  expect(write.mock.calls.map(([text]) => text)).toEqual([
+    `The guest 'a\\u009b2Jb-${dir.slice(-6)}' was thrown away.\n`,
+  ])
+})
