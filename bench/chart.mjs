@@ -9,8 +9,8 @@ export function drawChart({ accelerator, boot, warm, standby, ten }) {
     boot && { label: 'cold boot, first SSH result', ours: boot.result.oursMs, raw: boot.result.rawMs },
     warm && { label: 'warm start, first SSH result', ours: warm.ssh.oursMs, raw: warm.ssh.rawMs },
     warm && { label: 'warm start, first agent result', ours: warm.agent.oursMs, raw: warm.agent.rawMs },
-    standby && { label: 'stand-by, first SSH result', ours: standby.ssh.oursMs },
-    standby && { label: 'stand-by, first agent result', ours: standby.agent.oursMs },
+    standby && { label: 'standby, first SSH result', ours: standby.ssh.oursMs },
+    standby && { label: 'standby, first agent result', ours: standby.agent.oursMs },
     ten && { label: 'a test of ten, cold', ours: ten[1].coldMs / 10 },
     ten && { label: 'a test of ten, warm', ours: ten[1].warmMs / 10 },
   ].filter(Boolean)

@@ -1,5 +1,5 @@
-// `npm run docs`: makes the reference pages, and fills the tested examples into the others. With `--check` it changes
-// nothing and ends with 1 when a page is not as it would be made. It reads the built package, so build first.
+// `npm run docs` generates the reference pages and fills the tested examples into the other pages. With `--check` it
+// changes nothing and exits with 1 if a page is stale. It reads the built package, so build first.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { cliPage } from './generate/cli-page.mjs'
@@ -40,5 +40,5 @@ for (const page of ['README.md', ...new Set(inDocs.map((name) => `docs/${name}`)
 }
 
 for (const path of stale)
-  console.log(isCheck ? `${path} is stale: run \`npm run docs\`.` : `${path} was made again.`)
+  console.log(isCheck ? `${path} is stale: run \`npm run docs\`.` : `${path} was updated.`)
 if (isCheck && stale.length > 0) process.exitCode = 1

@@ -4,7 +4,7 @@ import { test } from 'withvm/vitest'
 
 const MINUTES = 60_000
 
-test('bytes are in the other order on a mainframe', { timeout: 10 * MINUTES }, async () => {
+test('an s390x guest boots and is big-endian', { timeout: 10 * MINUTES }, async () => {
   // #region tiny
   await using vm = await launchVM({ arch: 's390x' })
   const { stdout } = await vm.ssh`uname -m; printf '\\001\\000' | od -An -d`
@@ -12,7 +12,7 @@ test('bytes are in the other order on a mainframe', { timeout: 10 * MINUTES }, a
   // #endregion
 })
 
-test('the firmware of a SPARCstation calculates', { timeout: 2 * MINUTES }, async () => {
+test('a sparc guest runs Forth at its firmware prompt', { timeout: 2 * MINUTES }, async () => {
   // #region firmware
   await using vm = await launchVM({ arch: 'sparc', image: false, ssh: false })
   await vm.serial.waitFor(/Welcome to OpenBIOS[\s\S]*0 > /)

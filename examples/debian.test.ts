@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
 
-test('a service survives a power cut', async () => {
+test('an enabled systemd service starts again after a power cut', async () => {
   // #region debian
   await using vm = await launchVM({ image: 'debian' })
   await vm.ssh`printf '[Service]\\nExecStart=sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/demo.service`

@@ -23,12 +23,12 @@ const openShop = defineImage({ name: 'open-shop', from: shop, files: { '/srv/sho
 // #region own
 const copied = defineImage({
   name: 'copied',
-  // Whatever this function needs and is not in its source belongs into `dependsOn`.
+  // Values that the function uses and that are not in its source belong in `dependsOn`.
   dependsOn: { inputs: { size: '64M' } },
   async build({ dir, report, signal }) {
     const { execFile } = await import('node:child_process')
     const { promisify } = await import('node:util')
-    report('making an empty disk')
+    report('creating an empty disk')
     await promisify(execFile)('qemu-img', ['create', '-f', 'qcow2', 'disk.qcow2', '64M'], {
       cwd: dir,
       signal,
@@ -38,7 +38,7 @@ const copied = defineImage({
 })
 // #endregion
 
-test('an image of your own is made once, and each guest begins from it', async () => {
+test('a guest boots from an image that is layered on another `defineImage()` image', async () => {
   // #region use
   await using vm = await launchVM({ image: openShop })
   expect((await vm.ssh`cat /srv/shop/stock /srv/shop/log /srv/shop/open`).stdout).toBe(
@@ -47,7 +47,7 @@ test('an image of your own is made once, and each guest begins from it', async (
   // #endregion
 })
 
-test('a recipe of your own makes the disk', async () => {
+test('the `build` function of a custom recipe creates the disk', async () => {
   await using vm = await launchVM({ image: copied, ready: 'none', ssh: false })
   expect(vm.baseDisk).toMatch(/copied-[0-9a-f]{16}\/disk\.qcow2$/)
 })

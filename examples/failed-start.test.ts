@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest'
 import { launchVM, VMError } from 'withvm'
 
-test('a start that fails says what was seen of the guest', async () => {
+test('a guest without a boot loader fails with the evidence of its start', async () => {
   // #region failed
   const error = await launchVM({ image: 'tiny', boot: 'c' }).catch((error: unknown) => error)
   expect(error).toBeInstanceOf(VMError)
   expect(error).toMatchObject({ code: 'GUEST_FAILED', kind: 'guest' })
   // #endregion
-  await expect(`${leaveOutHost((error as Error).message)}\n`).toMatchFileSnapshot('output/failed-start.txt')
+  await expect(`${maskHost((error as Error).message)}\n`).toMatchFileSnapshot('output/failed-start.txt')
 })
 
-/** What differs from host to host becomes `…`. */
-function leaveOutHost(message: string): string {
+/** Replaces values that differ between hosts with `…`. */
+function maskHost(message: string): string {
   return message
     .replace(/[\d.]+ (?:ms|s|min)\b/g, '…')
     .replace(/accelerator: .*/, 'accelerator: …')

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { withVM } from 'withvm'
 
-test('what was synced survives a power cut', async () => {
+test('a synced file survives a power cut', async () => {
   await withVM({ image: 'tiny' }, async (vm) => {
     await vm.ssh`echo ${"it's here"} > /root/note && sync`
     await vm.powerCut()

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { withVM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 
-test('the guest talks to a server of the test, and to nothing else', async () => {
+test('a guest in a closed network reaches an HTTP server of the test through `guestfwd`', async () => {
   // #region guestfwd
   const updates = createServer((request, response) => response.end(`nothing new at ${request.url}\n`))
   const handler = (connection: object) => updates.emit('connection', connection)

@@ -11,7 +11,7 @@ import { encrypt } from '../test/support/disk-images.js'
 import { ownCache } from '../test/support/own-cache.js'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
-/** A server as a distribution has one for its images. */
+/** Starts an HTTP server for one image and returns the URL of the image. */
 async function serve(path: string): Promise<string> {
   const server = createServer((_, response) => response.end(readFileSync(path))).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -19,7 +19,7 @@ async function serve(path: string): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/system.qcow2`
 }
 
-test('an image that is downloaded', async () => {
+test('a guest boots from a downloaded image', async () => {
   const { disk, directBoot } = await resolveImage('tiny')
   const path = disk?.path as string
   const { kernel, initrd, append } = directBoot ?? {}
@@ -28,8 +28,8 @@ test('an image that is downloaded', async () => {
   ownCache()
   // #region url
   await using vm = await launchVM({
-    image: { url, sha256 }, // or `sha512`: as the publisher of the image says
-    kernel, // these three where the disk has no boot loader
+    image: { url, sha256 }, // or `sha512`: the checksum from the publisher
+    kernel, // `kernel`, `initrd` and `append`: only for a disk without a boot loader
     initrd,
     append,
   })
@@ -37,13 +37,13 @@ test('an image that is downloaded', async () => {
   // #endregion
 })
 
-test('a root file system that was just built', async () => {
+test('a guest boots from the folder of a root file system', async () => {
   const rootfs = await makeBusyboxRoot('#!/bin/sh\necho "demo: $(uname -s) is up"\nexec sh\n')
   ownCache()
   // #region root
   await using vm = await launchVM({
-    image: rootfs, // a folder, or a tarball of it: './rootfs.tar.gz'
-    ssh: false, // it has no SSH server
+    image: rootfs, // a folder, or a tarball such as './rootfs.tar.gz'
+    ssh: false, // the image has no SSH server
     ready: /^demo: Linux is up/m,
   })
   await vm.serial.write('echo $((6 * 7))\n')
@@ -51,7 +51,7 @@ test('a root file system that was just built', async () => {
   // #endregion
 })
 
-test('an encrypted image', async () => {
+test('a guest boots from a LUKS-encrypted image', async () => {
   const { directBoot } = await resolveImage('tiny')
   const { kernel, initrd, append } = directBoot ?? {}
   const [dir, passphrase] = [ownTmpdir(), 'open sesame']

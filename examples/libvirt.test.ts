@@ -6,7 +6,7 @@ import { launchVM } from 'withvm'
 import { resolveImage } from '../src/image/resolve-image.js'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
-/** A domain as `virt-install --print-xml` writes it, with what it names in a folder. */
+/** Writes the XML of a domain, and the files that it names, to a folder; returns the path of the XML. */
 async function writeDomain(folder: string): Promise<string> {
   const { disk, directBoot } = await resolveImage('tiny')
   await copyFile(disk?.path ?? '', join(folder, 'tiny.qcow2'))
@@ -21,16 +21,16 @@ async function writeDomain(folder: string): Promise<string> {
   return path
 }
 
-test('a domain of libvirt, and disks beside the image', async () => {
+test('a guest starts from the XML of a libvirt domain, with options that override it', async () => {
   const domain = await writeDomain(ownTmpdir())
   // #region domain
   await using vm = await launchVM({
-    libvirtXML: domain, // as `virsh dumpxml web > domain.xml` writes it
-    memory: '512M', // what is said beside it counts
+    libvirtXML: domain, // the output of `virsh dumpxml web > domain.xml`
+    memory: '512M', // options override the XML
     disks: [{ size: '1G', serial: 'SCRATCH' }],
   })
   expect((await vm.ssh`cat /sys/block/vdb/serial`).stdout).toBe('SCRATCH')
-  // What it has that no option says, as [{ what: '<emulator>…', path: 'devices/emulator', reason: '…' }, …]
+  // Settings without an option: [{ what: '<emulator>…', path: 'devices/emulator', reason: '…' }, …]
   expect(vm.notCarriedOver.length).toBeGreaterThan(0)
   // #endregion
   expect(vm.notCarriedOver.map(({ path }) => path)).toContain('devices/emulator')

@@ -2,20 +2,20 @@ import { expect, test } from 'withvm/vitest'
 
 test.override({ vmScope: 'file', vmOptions: { hostfwd: [{ guest: 80 }] } })
 
-test('the console', async ({ vm }) => {
+test('matchers for the serial console', async ({ vm }) => {
   // #region serial
   await expect(vm.serial).toSee('withvm: sshd')
   await expect(vm.serial).toSeeInOrder(['SeaBIOS', /withvm: sshd/, 'withvm: network'])
   await expect(vm.serial).not.toSee(/Oops|BUG:/)
 
-  const mark = vm.serial.mark() // what was printed before it does not count
+  const mark = vm.serial.mark() // output before the mark is ignored
   await vm.ssh`(sleep 1; echo tick; echo tick) >/dev/ttyS0 2>&1 &`
   await expect(vm.serial).toSee('tick', { after: mark, times: 2, timeout: '20s' })
   await expect(vm.serial).toStayQuiet('200ms')
   // #endregion
 })
 
-test('the screen', async ({ vm }) => {
+test('matchers for the screen of the serial console', async ({ vm }) => {
   await expect(vm.serial).toSee('withvm: network')
   // #region screen
   await vm.ssh`printf '\\033[2J\\033[5;10HChoose a disk:' >/dev/ttyS0`
@@ -25,7 +25,7 @@ test('the screen', async ({ vm }) => {
   // #endregion
 })
 
-test('snapshots', async ({ vm }) => {
+test('snapshots of a screen and of a command', async ({ vm }) => {
   // #region snapshots
   await vm.ssh`printf '\\033[2J\\033[2;4HInstaller, 12:30:01\\033[4;4H512 MiB free' >/dev/ttyS0`
   await expect(vm.serial).toShow('MiB free')
@@ -34,7 +34,7 @@ test('snapshots', async ({ vm }) => {
   // #endregion
 })
 
-test('commands', async ({ vm }) => {
+test('matchers for commands', async ({ vm }) => {
   // #region commands
   await expect(vm.ssh`test -d /etc`).toSucceed()
   await expect(vm.ssh`test -d /no/such/folder`).toFailWith(1)
@@ -47,7 +47,7 @@ test('commands', async ({ vm }) => {
   // #endregion
 })
 
-test('the guest', async ({ vm }) => {
+test('matchers for the state of the guest', async ({ vm }) => {
   await vm.ssh`mkdir -p /srv && echo hello >/srv/index.html && httpd -h /srv`
   // #region guest
   await expect(vm).toHaveFile('/srv/index.html', { content: 'hello', mode: 0o644, owner: 'root' })
@@ -61,7 +61,7 @@ test('the guest', async ({ vm }) => {
   // #endregion
 })
 
-test('power', async ({ launch }) => {
+test('matchers for reboot and power-off', async ({ launch }) => {
   // #region power
   const vm = await launch()
   const since = vm.bootCount
@@ -75,7 +75,7 @@ test('power', async ({ launch }) => {
   // #endregion
 })
 
-test('a failure', async ({ vm }) => {
+test('a failed matcher reports the expected and the received value', async ({ vm }) => {
   // #region failing
   await vm.ssh`echo debug = on >/etc/demo.conf`
   const failing = expect(vm).toHaveFile('/etc/demo.conf', { content: 'debug = off', timeout: '2s' })

@@ -1,23 +1,25 @@
 import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 
-/** An installer asks for what it can do without on a machine with little memory. */
+/** With less memory the installer starts in a low-memory mode, which asks other questions. */
 const memory = '1G'
 const MINUTES = 60_000
 
-test("Debian's installer is gone through by its dialogs", { timeout: 12 * MINUTES }, async () => {
+test("keys operate the dialogs of Debian's installer on the serial console", {
+  timeout: 12 * MINUTES,
+}, async () => {
   // #region dialogs
   await using vm = await launchVM({ netboot: netboot.debianInstaller(), memory })
   const { serial } = vm
   const limit = { timeout: '4m' } as const
 
-  // The menu of the package, whose entry is changed by keys: let the kernel write to the console.
+  // Edit the menu entry so that the kernel writes to the serial console.
   await expect(serial).toShow('TAB to edit a menu entry')
   await serial.press('Tab')
   await expect(serial).toShow(/-- quiet/)
   await serial.type(' console=ttyS0', { delay: '60ms' })
   await serial.press('Enter')
-  await expect(serial).toShow('<SPACE> to continue', limit) // the kernel misses the display
+  await expect(serial).toShow('<SPACE> to continue', limit) // the video mode of the entry needs a display
   await serial.press('Space')
 
   await expect(serial).toShow('Choose the language', limit)
@@ -26,7 +28,7 @@ test("Debian's installer is gone through by its dialogs", { timeout: 12 * MINUTE
   await serial.press('Enter')
   await expect(serial).toShow('Keymap to use', limit)
   await serial.press('Enter')
-  await expect(serial).toShow('Name server addresses', limit) // QEMU's closed network has none
+  await expect(serial).toShow('Name server addresses', limit) // the closed network has no name server
   await serial.press('Enter')
   await expect(serial).toShow('Please enter the hostname for this system', limit)
   await serial.press('Ctrl-U')
@@ -42,7 +44,9 @@ test("Debian's installer is gone through by its dialogs", { timeout: 12 * MINUTE
   ])
 })
 
-test('a preseeded installer comes as far without a key', { timeout: 12 * MINUTES }, async () => {
+test('a preseeded Debian installer reaches the choice of a mirror without keys', {
+  timeout: 12 * MINUTES,
+}, async () => {
   // #region preseed
   await using vm = await launchVM({
     memory,

@@ -2,13 +2,13 @@ import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 import { resolveImage } from '../src/image/resolve-image.js'
 
-/** What boots in an installer's place: it gets its kernel, and the address of its answers, from the network. */
+/** `tiny` stands in for an installer: its kernel and the URL of its kickstart file come from the network. */
 const { directBoot } = await resolveImage('tiny')
 const kernel = directBoot?.efiKernel ?? ''
 const initrd = directBoot?.initrd ?? ''
 const append = directBoot?.append.join(' ') ?? ''
 
-test('a kernel of the network finds the kickstart file of its machine', async () => {
+test('a guest that boots from the network fetches a kickstart file made for its MAC address', async () => {
   // #region kickstart
   const boot = netboot.kernel({
     kernel,

@@ -4,7 +4,7 @@ import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
-test('a guest boots from the network', async () => {
+test('a guest boots an iPXE script from the network', async () => {
   // #region netboot
   await using vm = await launchVM({
     network: { mac: '52:54:00:aa:bb:cc' },
@@ -27,7 +27,7 @@ test('a guest boots from the network', async () => {
   // #endregion
 })
 
-test('the folder of a boot loader is made', () => {
+test('the `netboot` builders return the files and the boot file of each boot loader', () => {
   const folder = ownTmpdir()
   for (const name of ['vmlinuz', 'initrd.img', 'rescue.img']) writeFileSync(join(folder, name), '')
   const [kernel, initrd, rescue] = ['vmlinuz', 'initrd.img', 'rescue.img'].map((name) =>
@@ -35,7 +35,7 @@ test('the folder of a boot loader is made', () => {
   ) as [string, string, string]
   // #region builders
   const pxelinux = netboot.pxelinux({
-    menu: 'What to boot',
+    menu: 'Choose a system',
     entries: [
       { label: 'system', kernel, initrd, append: 'console=ttyS0' },
       { label: 'rescue', kernel, initrd: rescue, append: 'console=ttyS0 single' },
@@ -45,7 +45,7 @@ test('the folder of a boot loader is made', () => {
   const fast = netboot.kernel({ kernel, initrd, append: 'console=ttyS0', via: 'http' })
   const grub = netboot.grub({ kernel, initrd, append: 'console=ttyS0', firmware: 'uefi' })
   const script = netboot.ipxe('#!ipxe\nkernel vmlinuz console=ttyS0\nboot\n')
-  const both = { ...script, root: folder, once: true } // more of the options of `netboot`
+  const both = { ...script, root: folder, once: true } // add other options of `netboot`
   // #endregion
   expect(Object.keys(pxelinux.files ?? {})).toEqual([
     'system/linux',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { withVM } from 'withvm'
 
-test('a guest is restarted, switches itself off, and is switched on and off', async () => {
+test('a guest reboots, powers itself off, starts again and shuts down', async () => {
   await withVM({ image: 'tiny' }, async (vm) => {
     // #region power
     await vm.ssh`touch /root/on-disk /run/in-memory`

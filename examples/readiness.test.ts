@@ -3,7 +3,7 @@ import { launchVM, withVM } from 'withvm'
 import { brokenGuest, print, sleepForEver } from '../test/support/broken-guest.js'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
-test('ready is what a function waits for', async () => {
+test('a guest is ready when its `ready` function resolves', async () => {
   // #region function
   await using vm = await launchVM({
     image: 'tiny',
@@ -18,7 +18,7 @@ test('ready is what a function waits for', async () => {
   expect(await (await fetch(vm.url(80, '/hostname'))).text()).toBe('tiny\n')
 })
 
-test('a guest without SSH is ready when its agent answers', async () => {
+test('a guest without SSH is ready when its guest agent answers', async () => {
   // #region agent
   await withVM({ image: 'tiny', ssh: false, ready: 'agent' }, async (vm) => {
     expect((await vm.exec('id -un')).stdout).toBe('root')
@@ -26,11 +26,11 @@ test('a guest without SSH is ready when its agent answers', async () => {
   // #endregion
 })
 
-test('a kernel and an initrd of your own are ready when the console says so', async () => {
+test('a custom kernel and initrd are ready when the console matches a pattern', async () => {
   const { kernel, initrd } = await brokenGuest(ownTmpdir(), [print('init: all is well'), sleepForEver])
   // #region kernel
   await using vm = await launchVM({
-    kernel, // a path, as 'arch/x86/boot/bzImage'
+    kernel, // a path such as 'arch/x86/boot/bzImage'
     initrd,
     append: 'console=ttyS0 panic=0',
     memory: '128M',

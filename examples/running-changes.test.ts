@@ -1,7 +1,7 @@
 import { withVM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 
-test('devices come and go, and the keyboard is pressed, while the guest runs', async () => {
+test('devices are plugged and unplugged, and keys are pressed, while the guest runs', async () => {
   await withVM({ image: 'tiny', hotplug: true, vga: 'std' }, async (vm) => {
     // #region plug
     const disk = await vm.plug.disk({ size: '64M', serial: 'extra' })
@@ -22,7 +22,7 @@ test('devices come and go, and the keyboard is pressed, while the guest runs', a
     expect(png.subarray(1, 4).toString()).toBe('PNG')
 
     // #region shown
-    await expect(vm).toShowText(/Booting from \w+/) // as tesseract reads it
+    await expect(vm).toShowText(/Booting from \w+/) // OCR by tesseract
     await expect(vm).toMatchScreenshot('firmware', { mask: [{ x: 0, y: 0, width: 720, height: 32 }] })
     // #endregion
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { launchVMs } from 'withvm'
 
-test('one guest reaches a server in another', async () => {
+test('a guest reaches a server in another guest through a forwarded port', async () => {
   // #region guests
   await using vms = await launchVMs([
     { name: 'server', hostfwd: [{ guest: 80 }] },
@@ -9,7 +9,7 @@ test('one guest reaches a server in another', async () => {
   ])
   const [server, client] = vms
   await server.ssh`httpd -h /etc`
-  // To a guest 10.0.2.2 is this host, a port of which leads to the server.
+  // 10.0.2.2 is the host; its forwarded port leads to the server.
   const { stdout } = await client.ssh`wget -qO- http://10.0.2.2:${server.hostPort(80)}/hostname`
   expect(stdout).toBe('tiny')
   // #endregion

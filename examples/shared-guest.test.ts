@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => vm?.dispose())
 // #endregion
 
-test('a command is a template whose arguments are quoted', async () => {
+test('the arguments of a `vm.ssh` template are quoted', async () => {
   // #region commands
   const path = '/tmp/a file'
   await vm.ssh`echo hello > ${path}`
@@ -28,7 +28,7 @@ test('a command is a template whose arguments are quoted', async () => {
   // #endregion
 })
 
-test('a command with options', async () => {
+test('`vm.ssh()` takes stdin, environment variables and streams as options', async () => {
   const output: string[] = []
   // #region options
   const result = await vm.ssh('tr a-z A-Z; echo $PLACE; exit 3', {
@@ -43,7 +43,7 @@ test('a command with options', async () => {
   expect(output.join('')).toBe('FROM THE HOST\nguest\n')
 })
 
-test('a command that fails rejects with both of its streams', async () => {
+test('a failed command rejects with a `CommandError`', async () => {
   // #region failing
   const error = await vm.ssh`cat /no/such/file`.catch((error: unknown) => error)
   expect(error).toBeInstanceOf(CommandError)
@@ -53,20 +53,20 @@ test('a command that fails rejects with both of its streams', async () => {
   await expect(`${message}\n`).toMatchFileSnapshot('output/command-failed.txt')
 })
 
-test('files and folders go in and come out', async () => {
+test('files are uploaded to and downloaded from the guest', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'example-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const config = join(folder, 'demo.conf')
-  writeFileSync(config, 'colour = blue\n')
+  writeFileSync(config, 'color = blue\n')
   // #region files
   await vm.upload(config, '/etc/demo.conf')
   await vm.ssh`sed -i s/blue/green/ /etc/demo.conf`
   await vm.download('/etc/demo.conf', config)
-  expect(readFileSync(config, 'utf8')).toBe('colour = green\n')
+  expect(readFileSync(config, 'utf8')).toBe('color = green\n')
   // #endregion
 })
 
-test('the serial console is read from its first byte, and typed on', async () => {
+test('text is written to and read from the serial console', async () => {
   // #region serial
   const mark = vm.serial.mark()
   await vm.serial.write('echo answer=$((6 * 7))\n')
@@ -83,7 +83,7 @@ test('the guest agent runs commands without a network', async () => {
   // #endregion
 })
 
-test('a server in the guest is reached through a port of this host', async () => {
+test('a server in the guest is reached through a forwarded port', async () => {
   // #region ports
   await vm.ssh`mkdir -p /srv && echo from the guest > /srv/index.html && httpd -h /srv`
   const response = await fetch(vm.url(80, '/index.html'))
@@ -91,7 +91,7 @@ test('a server in the guest is reached through a port of this host', async () =>
   // #endregion
 })
 
-test('QEMU is driven by its own protocol', async () => {
+test('`vm.qmp` executes QMP commands and waits for events', async () => {
   // #region qmp
   const { status } = await vm.qmp.execute('query-status')
   expect(status).toBe('running')
@@ -100,5 +100,5 @@ test('QEMU is driven by its own protocol', async () => {
   await stopped
   await vm.qmp.execute('cont')
   // #endregion
-  expect((await vm.ssh`echo goes on`).stdout).toBe('goes on')
+  expect((await vm.ssh`echo resumed`).stdout).toBe('resumed')
 })

@@ -12,16 +12,16 @@ beforeAll(async () => {
 }, LONG_MS)
 
 test(
-  'an image with cloud-init',
+  'cloud-init of a stock image applies user data and the key of the run',
   async () => {
     const { image, kernel, initrd, append } = cloud
     // #region cloud-init
     await using vm = await launchVM({
-      image, // as './debian-12-generic-amd64.qcow2'; here an .ova
-      kernel, // these three where the disk has no boot loader
+      image, // such as './debian-12-generic-amd64.qcow2'; an .ova here
+      kernel, // `kernel`, `initrd` and `append`: only for a disk without a boot loader
       initrd,
       append,
-      name: 'web-1', // its host name
+      name: 'web-1', // the host name
       cloudInit: {
         userData: {
           write_files: [{ path: '/etc/demo', content: 'by cloud-init\n' }],
@@ -30,31 +30,31 @@ test(
         metaData: { 'instance-id': 'chosen', 'public-keys': [OTHER_KEY] },
       },
     })
-    // cloud-init has done all of that by now, or the start would have failed with its log.
+    // The guest is ready when cloud-init has finished; a failed module fails the start.
     expect((await vm.ssh`id -un; hostname; cat /run/demo`).stdout).toBe('root\nweb-1\nby cloud-init')
     // #endregion
 
-    // The key of the run is beside the others, for root and for the default user of the image.
+    // The key of the run is added to the other keys, for root and for the default user of the image.
     expect((await vm.ssh('id -un', { user: 'debian' })).stdout).toBe('debian')
     expect((await vm.ssh`wc -l < /root/.ssh/authorized_keys`).stdout).toBe('2')
     expect((await vm.ssh`cat /var/lib/cloud/data/instance-id`).stdout).toBe('chosen')
 
-    // It has the host key of the run and no other, which a person who logs in by `ssh` trusts.
+    // The guest has only the host key of the run, which is in the `known_hosts` file for `ssh`.
     const { stdout: hostKeys } = await vm.ssh`cat /etc/ssh/*_key.pub`
     expect(await readFile(`${vm.runFolder}/known_hosts`, 'utf8')).toBe(`* ${hostKeys}\n`)
 
-    // The disk for cloud-init is the last one.
+    // The cloud-init seed is the last disk.
     const { stdout: disks } = await vm.ssh`lsblk -dno NAME,LABEL,RO; cat /sys/block/vdb/serial`
     expect(disks).toMatch(/^vda +0\nvdb +CIDATA +1\ncidata$/)
 
-    // A module that fails is told, with the log of it.
+    // A failed module is reported with its log.
     const script = '/var/lib/cloud/scripts/per-boot/bad'
     await vm.ssh`mkdir -p /var/lib/cloud/scripts/per-boot; printf '#!/bin/sh\nexit 3\n' > ${script}; chmod +x ${script}`
     await vm.ssh('cloud-init modules --mode final', { reject: false })
     const error = await failureOf(vm.waitUntilReady())
     expect(error.code).toBe('CLOUD_INIT_FAILED')
     expect(error.message).toContain(
-      "cloud-init in the guest 'web-1' did not do all that it was told.\n  Got:      ('scripts-per-boot', ",
+      "Guest 'web-1': cloud-init reported errors.\n  Got:      ('scripts-per-boot', ",
     )
     expect(error.message).toMatch(/cloud-init's logs:\n(.*\n)*.*Failed to run module scripts-per-boot/)
   },
@@ -64,10 +64,10 @@ test(
 const OTHER_KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIuJp7xqG0nqxmFRvHXGJCmTrp9DTRnzjqVtXf1tTDR7 another'
 
 test(
-  'an image that takes no key is reached by its serial console',
+  '`login` installs the key of the run over the serial console',
   async () => {
     const { kernel, initrd, vmdk: image } = debvm
-    // Else systemd would take the key, as in any Debian 12.
+    // Without this, systemd imports the key from the SMBIOS credentials.
     const append = `${debvm.append} systemd.import_credentials=no`
     const { user, password } = TESTER
     // #region login
@@ -77,14 +77,14 @@ test(
       initrd,
       append,
       cloudInit: false,
-      login: { user, password }, // who can log in on the serial console
-      ssh: { user: 'root' }, // whom the key is installed for, by sudo; else it is the same user
+      login: { user, password }, // a user who can log in on the serial console
+      ssh: { user: 'root' }, // install the key for this user, with sudo; default: `login.user`
     })
     expect((await vm.ssh`id -un`).stdout).toBe('root')
     // #endregion
     expect((await vm.ssh`stat -c %a /root/.ssh /root/.ssh/authorized_keys`).stdout).toBe('700\n600')
 
-    // The console is logged out, and can be logged in to at any time.
+    // The console is logged out; `vm.serial.login()` logs in at any time.
     const error = await failureOf(vm.serial.login({ user, password: 'wrong' }))
     expect(error.code).toBe('LOGIN_FAILED')
     // #region serial

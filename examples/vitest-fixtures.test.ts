@@ -1,7 +1,7 @@
 // #region first
 import { expect, test } from 'withvm/vitest'
 
-test('a server starts', async ({ vm }) => {
+test('the server listens on port 80', async ({ vm }) => {
   await vm.ssh`mkdir -p /srv && httpd -h /srv`
   await expect(vm).toListenOn(80)
   await expect(vm).toHaveProcess('httpd')
@@ -9,7 +9,7 @@ test('a server starts', async ({ vm }) => {
 // #endregion
 
 // #region serial-and-ssh
-test('the guest says what it does', async ({ serial, ssh }) => {
+test('the script prints ready on the console', async ({ serial, ssh }) => {
   const mark = serial.mark()
   await ssh`echo ready >/dev/ttyS0`
   await expect(serial).toSee('ready', { after: mark })
@@ -17,10 +17,10 @@ test('the guest says what it does', async ({ serial, ssh }) => {
 // #endregion
 
 // #region launch
-test('two guests', async ({ launch }) => {
-  const [one, other] = await Promise.all([launch(), launch({ memory: '192M' })])
-  await expect(one.ssh`hostname`).toPrint('tiny')
-  await expect(other).toBeRunning()
+test('two guests run at the same time', async ({ launch }) => {
+  const [first, second] = await Promise.all([launch(), launch({ memory: '192M' })])
+  await expect(first.ssh`hostname`).toPrint('tiny')
+  await expect(second).toBeRunning()
 })
 // #endregion
 
@@ -28,45 +28,45 @@ test('two guests', async ({ launch }) => {
 test.describe('with more memory', () => {
   test.override({ vmOptions: { memory: '512M' } })
 
-  test('there is room', async ({ vm }) => {
+  test('the guest has 512 MiB of RAM', async ({ vm }) => {
     await expect(vm.ssh`grep MemTotal /proc/meminfo`).toPrint(/MemTotal: +4\d{5} kB/)
   })
 })
 // #endregion
 
 // #region scope
-test.describe('tests that share a guest', () => {
+test.describe('one guest for all tests', () => {
   test.override({ vmScope: 'file' })
 
-  test('the first one starts it', async ({ vm }) => {
+  test('the first test starts the guest', async ({ vm }) => {
     await vm.ssh`touch /root/mine`
   })
 
-  test('the next one finds it as it was at first', async ({ vm }) => {
+  test('the next test gets the guest as it was before the first test', async ({ vm }) => {
     await expect(vm).not.toHaveFile('/root/mine')
   })
 })
 // #endregion
 
 // #region no-reset
-test.describe('tests that go on from each other', () => {
+test.describe('tests that depend on each other', () => {
   test.override({ vmScope: 'file', vmReset: false, vmOptions: { name: 'steps' } })
 
-  test('the first one installs', async ({ vm }) => {
+  test('the first test installs the package', async ({ vm }) => {
     await vm.ssh`touch /root/installed`
   })
 
-  test('the next one finds it as it was left', async ({ vm }) => {
+  test('the next test uses the installed package', async ({ vm }) => {
     await expect(vm).toHaveFile('/root/installed')
   })
 })
 // #endregion
 
 // #region evidence
-test.describe('the installer', () => {
+test.describe('installer', () => {
   test.override({ vmEvidence: 'always', vmOptions: { qemuArgs: ['-device', 'VGA'] } })
 
-  test('begins with a menu', async ({ vm }) => {
+  test('the installer boots', async ({ vm }) => {
     await expect(vm).toBeRunning()
   })
 })
@@ -82,7 +82,7 @@ const webTest = test.extend<{ server: string }>({
   },
 })
 
-webTest('a fixture of your own', async ({ server }) => {
+webTest('the server returns its index page', async ({ server }) => {
   expect(await (await fetch(server)).text()).toBe('hello\n')
 })
 // #endregion

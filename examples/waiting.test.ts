@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { checks, withVM } from 'withvm'
 
-test('what a service does is waited for, and held', async () => {
+test('`vm.waitFor` waits for conditions and `vm.always` checks an invariant', async () => {
   await withVM({ image: 'tiny', hostfwd: [{ guest: 80 }] }, async (vm) => {
     // #region waiting
     await vm.ssh`mkdir /srv; echo hello >/srv/index.html; (sleep 1; httpd -h /srv) >/dev/null 2>&1 &`

@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest'
 import { image, launchVM, withVM } from 'withvm'
 
-test('a guest is there where another had come to', async () => {
+test("a guest starts warm by default and boots cold with `start: 'cold'`", async () => {
   // #region started
   await withVM({ image: 'tiny' }, async (vm) => {
     const { kind } = vm.startedFrom // 'template', 'standby' or 'cold'
     expect(kind).not.toBe('cold')
   })
   await withVM({ image: 'tiny', start: 'cold' }, async (vm) => {
-    await expect.poll(() => vm.serial.text).toContain('withvm: init') // it was booted for this test
+    await expect.poll(() => vm.serial.text).toContain('withvm: init') // booted for this test
   })
   // #endregion
 })
@@ -21,15 +21,15 @@ const site = image('tiny').prepare(async (vm) => {
 })
 // #endregion
 
-test('what takes long is done once, in RAM and on disk', async () => {
+test('a prepared image starts with the running server of its preparation', async () => {
   // #region use
   await using vm = await launchVM({ image: site, hostfwd: [{ guest: 80 }] })
   const answer = await fetch(vm.url(80))
-  expect(await answer.text()).toBe('hello\n') // the server runs since the preparation
+  expect(await answer.text()).toBe('hello\n') // the server has been running since the template was saved
   // #endregion
 })
 
-test('a test goes back to where it was', async () => {
+test('`vm.restore()` returns to a checkpoint of the same guest', async () => {
   await using vm = await launchVM({ image: 'tiny' })
   // #region checkpoint
   await vm.ssh`echo 1 >/root/version`

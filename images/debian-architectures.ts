@@ -1,17 +1,17 @@
 import type { Distribution } from '../src/packages/distribution.js'
 import type { GuestArch } from '../src/spec/architectures.js'
 
-/** What Debian, and Ubuntu after it, call an architecture. */
+/** Names that Debian and Ubuntu use for an architecture. */
 interface DebianArchitecture {
-  /** As packages have it. */
+  /** Architecture of packages. */
   readonly name: string
-  /** The folder of its libraries below `/usr/lib` (Debian's multiarch tuples). */
+  /** Folder of its libraries below `/usr/lib` (Debian's multiarch tuples). */
   readonly libraries: string
-  /** The first release with it, by its codename, where that is no older than what withvm runs on. */
+  /** Codename of the first release with the architecture, and of older supported releases without it. */
   readonly since?: { readonly codename: string; readonly after: readonly string[] }
 }
 
-/** The architectures that Debian is released for. */
+/** Architectures that Debian is released for. */
 export const DEBIAN_ARCHITECTURES: Partial<Record<GuestArch, DebianArchitecture>> = {
   x86_64: { name: 'amd64', libraries: 'x86_64-linux-gnu' },
   i386: { name: 'i386', libraries: 'i386-linux-gnu' },
@@ -26,15 +26,18 @@ export const DEBIAN_ARCHITECTURES: Partial<Record<GuestArch, DebianArchitecture>
   s390x: { name: 's390x', libraries: 's390x-linux-gnu' },
 }
 
-/** The release of this host's distribution that has an architecture: its own, or the first with it. */
+/**
+ * Returns a release of the host's distribution that supports an architecture: its own, or the first
+ * one that does.
+ */
 export function releaseWith(arch: GuestArch, { id, codename }: Distribution): string {
   const { since } = debianArchitecture(arch)
   return id === 'debian' && since?.after.includes(codename) ? since.codename : codename
 }
 
-/** That of one that a recipe is made for. */
+/** Returns the names of a supported architecture. */
 export function debianArchitecture(arch: GuestArch): DebianArchitecture {
   const found = DEBIAN_ARCHITECTURES[arch]
-  if (found === undefined) throw new TypeError(`Debian has no packages for ${arch}`)
+  if (found === undefined) throw new TypeError(`Debian has no packages for ${arch}.`)
   return found
 }

@@ -2,18 +2,18 @@ import type { HostTool } from '../src/common/process/run-tool.js'
 import type { GuestArch } from '../src/spec/architectures.js'
 import type { BaseImage } from '../src/spec/base-image.js'
 
-/** How an image is made from what this host can download, and how the result is used. */
+/** Builds an image from downloads and describes the result. */
 export interface Recipe {
   readonly name: string
-  /** What guests it can be made for. */
+  /** Supported guest architectures. */
   readonly architectures: readonly GuestArch[]
-  /** The programs of the host that a build runs, for the set-up step. */
+  /** Host programs that a build runs, for `withvm setup`. */
   readonly tools: readonly HostTool[]
-  /** Everything that the result depends on: another value makes another image. */
+  /** Returns everything that the result depends on. Different inputs are different images. */
   readInputs(arch: GuestArch): Promise<unknown>
   /** Fills `dir` with the image's files. */
   build(context: BuildContext): Promise<void>
-  /** Describes the image whose files lie in `dir`. */
+  /** Describes the image with its files in `dir`. */
   open(dir: string, arch: GuestArch): Promise<BaseImage>
 }
 
@@ -21,11 +21,11 @@ export interface BuildContext {
   readonly dir: string
   readonly arch: GuestArch
   readonly signal?: AbortSignal | undefined
-  /** Says in a few words what is being done now. */
+  /** Reports the current step in a few words. */
   readonly report: (step: string) => void
 }
 
-/** A file that an image has beside those of its packages. */
+/** File of an image that is not from a package. */
 export interface GuestFile {
   readonly content: string | Uint8Array
   readonly mode: number

@@ -5,14 +5,14 @@ import { debianNetboot } from './netboot/debian-netboot.js'
 import type { Recipe } from './recipe.js'
 import { tiny } from './tiny/recipe.js'
 
-/** The images that have a name. */
+/** Built-in images by name. */
 export const RECIPES: Readonly<Record<string, Recipe>> = {
   tiny,
   debian: debian('debian'),
   'debian-netboot': debianNetboot,
 }
 
-/** The programs of the host that images need: those that are built, and those that come packed. */
+/** Host programs for building images and for unpacking compressed ones. */
 export const IMAGE_TOOLS: readonly HostTool[] = [
   ...Object.values(RECIPES).flatMap(({ tools }) => tools),
   ...UNPACK_TOOLS,

@@ -1,89 +1,97 @@
-/** Whose fault a failure is: what the author wrote, this host, the guest, or a command run in it. */
+/** Cause of a failure: invalid usage, the host, the guest, or a command in the guest. */
 export type ErrorKind = 'usage' | 'infrastructure' | 'guest' | 'command'
 
-/** Every code a {@link VMError} can carry, with its kind and what it means. `docs/errors.md` is made from this table. */
+/**
+ * All codes of a {@link VMError}, with kind and meaning. `docs/errors.md` is generated from this
+ * table.
+ */
 export const ERROR_CODES = {
-  INVALID_OPTIONS: { kind: 'usage', meaning: 'one or more options are unknown, malformed or conflict' },
-  IMAGE_NOT_FOUND: { kind: 'usage', meaning: 'no recipe and no file has the name of the image' },
+  INVALID_OPTIONS: { kind: 'usage', meaning: 'one or more options are unknown, malformed or in conflict' },
+  IMAGE_NOT_FOUND: { kind: 'usage', meaning: 'no recipe or file has the name of the image' },
   IMAGE_INVALID: {
     kind: 'usage',
-    meaning:
-      'the image (or kernel) is empty, truncated, a directory, unreadable or of another format than named',
+    meaning: 'the image (or kernel) is empty, truncated, a directory, unreadable or not of the given format',
   },
   IMAGE_LOCKED: { kind: 'infrastructure', meaning: 'another process has the image open for writing' },
   IMAGE_FETCH_FAILED: { kind: 'infrastructure', meaning: 'an image could not be downloaded' },
   IMAGE_CHECKSUM_WRONG: {
     kind: 'usage',
-    meaning: 'what was downloaded is not what its checksum says',
+    meaning: 'the downloaded file does not match its checksum',
   },
   IMAGE_IN_USE: {
     kind: 'infrastructure',
-    meaning: 'an image of the cache was to be removed while a running process uses it',
+    meaning: 'a cached image cannot be removed because a running process uses it',
   },
-  CACHE_READ_ONLY: { kind: 'infrastructure', meaning: 'nothing can be written to the cache' },
+  CACHE_READ_ONLY: { kind: 'infrastructure', meaning: 'the cache is not writable' },
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
-  QEMU_TOO_OLD: { kind: 'infrastructure', meaning: 'the QEMU binary is older than the least tested version' },
+  QEMU_TOO_OLD: {
+    kind: 'infrastructure',
+    meaning: 'the QEMU binary is older than the oldest supported version',
+  },
   FIRMWARE_NOT_FOUND: {
     kind: 'infrastructure',
-    meaning: 'no firmware of this host fits the machine that was asked for',
+    meaning: 'the host has no firmware for the requested machine',
   },
   FIRMWARE_INVALID: {
     kind: 'usage',
-    meaning: 'the variables that were given for the firmware are none, or have no room for one more',
+    meaning: 'the given file is not a UEFI variable store, or has no space for another variable',
   },
-  TOOL_NOT_FOUND: { kind: 'infrastructure', meaning: 'a program that is needed is not installed' },
-  SETUP_FAILED: { kind: 'infrastructure', meaning: 'installing the packages that are needed failed' },
+  TOOL_NOT_FOUND: { kind: 'infrastructure', meaning: 'a required program is not installed' },
+  SETUP_FAILED: { kind: 'infrastructure', meaning: 'installing the required packages failed' },
   MACHINE_UNSUPPORTED: {
     kind: 'usage',
-    meaning: "this host's QEMU does not know the machine, CPU or device that was asked for",
+    meaning: "the host's QEMU does not support the requested machine, CPU or device",
   },
   ACCELERATOR_UNAVAILABLE: {
     kind: 'infrastructure',
-    meaning: "accel: 'kvm' was asked for, but KVM cannot run a guest here",
+    meaning: "`accel: 'kvm'` is set, but KVM cannot run a guest on this host",
   },
-  ACCELERATOR_FAILED: { kind: 'infrastructure', meaning: 'the accelerator failed while the guest ran' },
+  ACCELERATOR_FAILED: {
+    kind: 'infrastructure',
+    meaning: 'the accelerator failed while the guest was running',
+  },
   NO_SPACE: { kind: 'infrastructure', meaning: 'a disk or the temporary directory is full' },
   HOST_TOO_SMALL: {
     kind: 'infrastructure',
-    meaning: 'a guest has more memory than all guests of this host may take together',
+    meaning: 'a guest needs more memory than the host allows for all guests together',
   },
   HOST_UNSUITABLE: {
     kind: 'infrastructure',
-    meaning: 'this host lacks what every guest needs: /proc is not mounted, or no more files can be opened',
+    meaning: 'the host cannot run any guest: /proc is not mounted, or no more files can be opened',
   },
-  WORKSPACE_FAILED: { kind: 'infrastructure', meaning: 'the private run directory could not be made' },
-  PORT_UNAVAILABLE: { kind: 'infrastructure', meaning: 'a host port that was asked for is taken' },
-  QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or ended by itself with an error' },
-  QEMU_DIED: { kind: 'infrastructure', meaning: 'the QEMU process went away while it was in use' },
-  QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU refused or did not answer a QMP command' },
+  WORKSPACE_FAILED: { kind: 'infrastructure', meaning: 'the private folder of the run could not be created' },
+  PORT_UNAVAILABLE: { kind: 'infrastructure', meaning: 'a requested host port is in use' },
+  QEMU_FAILED: { kind: 'infrastructure', meaning: 'QEMU did not start, or exited with an error' },
+  QEMU_DIED: { kind: 'infrastructure', meaning: 'the QEMU process ended while the guest was in use' },
+  QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU rejected a QMP command or did not respond to it' },
   SAVE_UNSUPPORTED: {
     kind: 'usage',
-    meaning: 'QEMU cannot save the state of this machine, so that it cannot be started warm',
+    meaning: 'QEMU cannot save the state of this machine, so warm start is not supported',
   },
   OCR_FAILED: { kind: 'infrastructure', meaning: 'the text of a screenshot could not be read' },
   CHECKPOINT_FAILED: {
     kind: 'infrastructure',
-    meaning: 'a checkpoint of a running guest could not be made, or gone back to',
+    meaning: 'a checkpoint of a running guest could not be created or restored',
   },
   TEMPLATE_IN_USE: {
     kind: 'infrastructure',
-    meaning: 'a template was to be removed while a running process has guests of it',
+    meaning: 'a template cannot be removed because a running process has clones of it',
   },
-  BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest stayed in one stage of its start for too long' },
+  BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest exceeded the time limit of a stage of its start' },
   GUEST_PANICKED: { kind: 'guest', meaning: "the guest's kernel panicked" },
   GUEST_FAILED: {
     kind: 'guest',
-    meaning: 'the guest dropped to an emergency or initramfs shell, or found nothing to boot',
+    meaning: 'the guest entered an emergency or initramfs shell, or found no bootable device',
   },
   GUEST_STOPPED: {
     kind: 'guest',
-    meaning: 'the guest halted or powered off before it was ready or while in use',
+    meaning: 'the guest halted or powered off before it was ready, or while it was in use',
   },
-  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset itself again and again' },
+  GUEST_REBOOT_LOOP: { kind: 'guest', meaning: 'the guest reset itself repeatedly' },
   NETBOOT_FAILED: {
     kind: 'guest',
-    meaning: 'a guest that boots from the network was not given what it asked for, or turns in circles',
+    meaning: 'a network boot failed: a requested file was not served, or the boot loader loops',
   },
   DISK_LIMIT_PASSED: {
     kind: 'guest',
@@ -91,99 +99,99 @@ export const ERROR_CODES = {
   },
   CONSOLE_LIMIT_PASSED: {
     kind: 'guest',
-    meaning: 'the guest wrote more on its serial console than `limits.console` allows',
+    meaning: 'the guest wrote more to its serial console than `limits.console` allows',
   },
-  SSH_REFUSED: { kind: 'guest', meaning: 'nothing in the guest answers as an SSH server' },
-  SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server refused the key or the password' },
+  SSH_REFUSED: { kind: 'guest', meaning: 'no SSH server responds in the guest' },
+  SSH_AUTH_FAILED: { kind: 'guest', meaning: 'the SSH server rejected the key or the password' },
   SSH_HOST_KEY_CHANGED: {
     kind: 'guest',
-    meaning: 'the SSH server showed another host key than the pinned one',
+    meaning: 'the host key of the SSH server differs from the pinned one',
   },
-  SSH_CLOSED: { kind: 'guest', meaning: 'the SSH connection was lost while in use' },
+  SSH_CLOSED: { kind: 'guest', meaning: 'the SSH connection was lost while it was in use' },
   TRANSFER_FAILED: { kind: 'guest', meaning: 'a file could not be copied to or from the guest' },
-  AGENT_UNAVAILABLE: { kind: 'guest', meaning: 'the guest agent did not answer' },
+  AGENT_UNAVAILABLE: { kind: 'guest', meaning: 'the guest agent did not respond' },
   AGENT_FAILED: {
     kind: 'guest',
-    meaning: 'the guest agent answered that it cannot do what it was asked for',
+    meaning: 'the guest agent reported an error',
   },
   IDENTITY_AGENT_SILENT: {
     kind: 'guest',
-    meaning: 'the program in the guest that sets its clock and its names did not answer',
+    meaning: 'the identity agent, which gives a clone its own identity, did not respond',
   },
   GUEST_CLOCK_WRONG: {
     kind: 'guest',
     meaning:
-      "the guest's clock does not run at the speed of the host's, so that the guest was not saved as a template",
+      "the guest's clock runs faster or slower than the host's, so the guest was not saved as a template",
   },
   DISPLAY_UNAVAILABLE: {
     kind: 'usage',
-    meaning: 'the guest has no display, pointer or screen server of the kind that was used',
+    meaning: 'the guest does not have the display, pointer or display server that was used',
   },
   DEVICE_REFUSED: {
     kind: 'usage',
-    meaning: 'a device could not be plugged in or changed while the guest runs',
+    meaning: 'a device could not be plugged in or changed while the guest was running',
   },
   UNPLUG_FAILED: {
     kind: 'guest',
-    meaning: 'the guest did not give back a device that was to be unplugged, or memory that was to be taken',
+    meaning: 'the guest did not release a device to be unplugged, or memory to be reclaimed',
   },
-  SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not come on the serial console in time' },
-  LOGIN_FAILED: { kind: 'guest', meaning: 'the guest did not let the user in on its serial console' },
+  SERIAL_TIMEOUT: { kind: 'guest', meaning: 'the pattern did not appear on the serial console in time' },
+  LOGIN_FAILED: { kind: 'guest', meaning: 'the login on the serial console failed' },
   KEY_NOT_INSTALLED: {
     kind: 'guest',
-    meaning: 'the serial console let the user in, but the key of the run could not be installed there',
+    meaning: 'the login on the serial console succeeded, but the key of the run could not be installed',
   },
   CLOUD_INIT_FAILED: {
     kind: 'guest',
-    meaning: 'cloud-init in the guest failed, did not run, or is not there',
+    meaning: 'cloud-init in the guest failed, did not run or is not installed',
   },
   STATE_TIMEOUT: { kind: 'guest', meaning: 'the guest did not shut down or reboot in time' },
-  WAIT_TIMEOUT: { kind: 'guest', meaning: 'what was waited for did not come in time' },
+  WAIT_TIMEOUT: { kind: 'guest', meaning: 'the awaited condition was not met in time' },
   WAIT_FAILED: {
     kind: 'guest',
-    meaning: 'what was waited for cannot come any more: a unit failed, a journal has errors',
+    meaning: 'the awaited condition can no longer be met: a unit failed, the journal contains errors, …',
   },
-  INVARIANT_BROKEN: { kind: 'guest', meaning: 'what `vm.always()` was to hold does not hold any more' },
+  INVARIANT_BROKEN: { kind: 'guest', meaning: 'an invariant set with `vm.always()` was violated' },
   COMMAND_FAILED: {
     kind: 'command',
-    meaning: 'a command in the guest ended with a non-zero exit code or a signal',
+    meaning: 'a command in the guest exited with a non-zero code or was killed by a signal',
   },
-  COMMAND_TIMEOUT: { kind: 'command', meaning: 'a command in the guest ran for longer than it was given' },
-  BODY_TIMEOUT: { kind: 'usage', meaning: 'the body of withVM() ran for longer than it was given' },
+  COMMAND_TIMEOUT: { kind: 'command', meaning: 'a command in the guest exceeded its timeout' },
+  BODY_TIMEOUT: { kind: 'usage', meaning: 'the body of `withVM()` exceeded its timeout' },
   GUEST_NOT_FOUND: { kind: 'usage', meaning: 'no guest of that name runs on this host' },
   GUEST_IN_USE: {
     kind: 'usage',
     meaning: 'the guest, or its console, is in use by another process',
   },
-  VM_RUNNING: { kind: 'usage', meaning: 'the guest was to be started while it was running' },
+  VM_RUNNING: { kind: 'usage', meaning: 'the guest cannot be started because it is running' },
   VM_NOT_RUNNING: {
     kind: 'usage',
-    meaning: 'the guest was used while it was switched off or after it was disposed of',
+    meaning: 'the guest was used while it was powered off or after it was disposed of',
   },
 } as const satisfies Record<string, { readonly kind: ErrorKind; readonly meaning: string }>
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
-/** A piece of evidence of a failure: a heading and the text below it. */
+/** One section of evidence for a failure: a label and its text. */
 export interface Evidence {
   readonly label: string
   readonly text: string
 }
 
 export interface ErrorDetails {
-  /** What failed, and after how long. */
+  /** One sentence about the failure, with a duration if relevant. */
   readonly summary: string
   readonly expected?: string
   readonly got?: string
   readonly evidence?: readonly Evidence[]
-  /** What to do about it: whole sentences. */
+  /** How to fix the failure: full sentences in the imperative. */
   readonly hint: string
   readonly cause?: unknown
 }
 
 /**
- * The base of every error that withvm throws. The message says in order what failed, what was expected and
- * what came, the evidence, and how to fix it.
+ * The base class of all errors that withvm throws. The message contains, in this order, the
+ * failure, the expected and the actual value, the evidence, and a hint how to fix it.
  */
 export class VMError extends Error {
   override readonly name: string = 'VMError'
@@ -194,7 +202,7 @@ export class VMError extends Error {
   readonly details: ErrorDetails
 
   constructor(code: ErrorCode, raw: ErrorDetails) {
-    const details = showControls(raw)
+    const details = escapeDetails(raw)
     super(formatMessage(details), details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.kind = ERROR_CODES[code].kind
@@ -203,14 +211,17 @@ export class VMError extends Error {
     this.details = details
   }
 
-  /** The same failure with more evidence behind what it has. */
+  /**
+   * Returns a copy of the error with more evidence appended. Labels that are already present are
+   * skipped.
+   */
   withEvidence(more: readonly Evidence[]): VMError {
     const known = new Set(this.evidence.map((piece) => piece.label))
     const added = more.filter((piece) => piece.text !== '' && !known.has(piece.label))
     return added.length === 0 ? this : this.#with({ evidence: [...this.evidence, ...added] })
   }
 
-  /** The same failure with a likelier way to mend it before the one that it has. */
+  /** Returns a copy of the error with a more likely hint in front of the present one. */
   withHint(hint: string): VMError {
     return this.#with({ hint: `${hint} ${this.hint.charAt(0).toUpperCase()}${this.hint.slice(1)}` })
   }
@@ -223,34 +234,37 @@ export class VMError extends Error {
   }
 }
 
-/** This host cannot do it (no QEMU, no space, a broken accelerator): a CI may retry it elsewhere. */
+/**
+ * The host is unable to run the guest (no QEMU, no space, a broken accelerator). CI may retry on
+ * another host.
+ */
 export class InfrastructureError extends VMError {
   override readonly name: string = 'InfrastructureError'
 }
 
-/** What the author wrote cannot be meant: nothing was booted. */
+/** Invalid usage: the test must be fixed, retrying does not help. */
 export class UsageError extends VMError {
   override readonly name: string = 'UsageError'
 }
 
-/** The guest did not do what it should. */
+/** The guest failed or did not behave as expected. */
 export class GuestError extends VMError {
   override readonly name: string = 'GuestError'
 }
 
-/** What a command in the guest left behind. */
+/** Result of a command in the guest. */
 export interface CommandOutcome {
   readonly command: string
   readonly stdout: string
   readonly stderr: string
-  /** Undefined when a signal ended the command, or when it did not end. */
+  /** Undefined if a signal killed the command, or if it did not end. */
   readonly exitCode: number | undefined
-  /** The name of the signal that ended the command, as `SIGTERM`. */
+  /** Name of the signal that killed the command, such as `SIGTERM`. */
   readonly signal: string | undefined
   readonly durationMs: number
 }
 
-/** A command in the guest failed or ran out of time. Carries both streams and the exit code. */
+/** A command in the guest failed or timed out. Has both output streams and the exit code. */
 export class CommandError extends VMError implements CommandOutcome {
   override readonly name: string = 'CommandError'
   readonly command: string
@@ -277,7 +291,7 @@ export class CommandError extends VMError implements CommandOutcome {
 
 const CLASSES = { usage: UsageError, infrastructure: InfrastructureError, guest: GuestError } as const
 
-/** Makes the error of the class that the code's kind names. */
+/** Creates an error of the class for the code's kind. */
 export function vmError(
   code: Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'>,
   details: ErrorDetails,
@@ -297,35 +311,41 @@ function formatMessage(details: ErrorDetails): string {
   return parts.join('\n')
 }
 
-/** All but tab and line feed: C0 and C1, with which a text drives a terminal, and what turns the direction of writing. */
+/**
+ * C0 and C1 controls, which can drive a terminal, and bidirectional format characters; not tab and
+ * line feed.
+ */
 const CONTROLS = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
 
 const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'gu')
 
-/** Writes out control characters as JSON would: what a guest has said is printed, and must not drive the reader's terminal. */
-export function showControlCharacters(text: string): string {
+/**
+ * Escapes control characters as JSON does, so that a guest's output in a message cannot drive the
+ * reader's terminal.
+ */
+export function escapeControlCharacters(text: string): string {
   return text
     .replaceAll('\r\n', '\n')
-    .replace(REPEATED, (run) => `${writeOut(run.charAt(0))} (${run.length} times)`)
-    .replace(CONTROLS, writeOut)
+    .replace(REPEATED, (run) => `${escapeCharacter(run.charAt(0))} (${run.length} times)`)
+    .replace(CONTROLS, escapeCharacter)
 }
 
-function writeOut(character: string): string {
+function escapeCharacter(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
-function showControls(details: ErrorDetails): ErrorDetails {
+function escapeDetails(details: ErrorDetails): ErrorDetails {
   const { summary, expected, got, hint, evidence } = details
   return {
     ...details,
-    summary: showControlCharacters(summary),
-    hint: showControlCharacters(hint),
-    ...(expected !== undefined && { expected: showControlCharacters(expected) }),
-    ...(got !== undefined && { got: showControlCharacters(got) }),
+    summary: escapeControlCharacters(summary),
+    hint: escapeControlCharacters(hint),
+    ...(expected !== undefined && { expected: escapeControlCharacters(expected) }),
+    ...(got !== undefined && { got: escapeControlCharacters(got) }),
     ...(evidence !== undefined && {
       evidence: evidence.map(({ label, text }) => ({
-        label: showControlCharacters(label),
-        text: showControlCharacters(text),
+        label: escapeControlCharacters(label),
+        text: escapeControlCharacters(text),
       })),
     }),
   }

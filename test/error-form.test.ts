@@ -4,9 +4,9 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** The texts of errors that have one form, each with the form of its first and last character. */
+/** The form of the first and of the last characters of each text. A summary may start with the function that the user called. */
 const FORMS = {
-  summary: { first: /^(?:[A-Z`'"“]|\$\{)/, last: /(?:[.!?]|\})$/ },
+  summary: { first: /^(?:[A-Z`'"]|\$\{|[a-z][\w.]*\(\))/, last: /(?:[.!?]|\})$/ },
   hint: { first: /^(?:[A-Z`]|\$\{)/, last: /(?:[.!?]|\})$/ },
 } as const
 

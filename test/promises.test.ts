@@ -10,18 +10,19 @@ const ROOT = resolve(import.meta.dirname, '..')
  */
 const CANNOT_REJECT: Readonly<Record<string, string>> = {
   'src/budget/lease-files.ts: void server.close() }))': '`Server.close()` returns no promise',
+  'src/cache/cache.ts: void sweepBuilds(root)': '`sweepBuilds()` catches all',
   'src/common/turns.ts: void before.then(() => turn.resolve())': 'a turn is a deferred that is only resolved',
   'src/vm/session/guest-limits.ts: void session.ended.then(stop)': '`Session.ended` never rejects',
   'src/vm/session/kvm-watch.ts: void session.process.exited.then(() => clearTimeout(timer))':
     '`QemuProcess.exited` never rejects',
-  "src/vm/power/power.ts: void session.ended.then(() => this.access.close('the guest was switched off'))":
+  "src/vm/power/power.ts: void session.ended.then(() => this.access.close('the guest was powered off'))":
     '`Session.ended` never rejects',
   'src/vm/session/session.ts: void qemu.exited.then(() => machine.forwards.endCommands())':
     '`QemuProcess.exited` and `ForwardCommand.ended` never reject',
   'src/vm/session/session.ts: void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))':
     '`QemuProcess.exited` never rejects',
-  'src/vm/watch/stage-clock.ts: void this.#look(), Math.max(1, Math.min(this.#rules.lookMs, this.#leftMs)))':
-    'a look reads files of /proc, and takes what cannot be read for unknown',
+  'src/vm/watch/stage-clock.ts: void this.#poll(), Math.max(1, Math.min(this.#rules.pollMs, this.#leftMs)))':
+    'a poll reads files of /proc, and treats unreadable files as unknown',
   'src/warm/start-warm.ts: void guest.disposed.then(endUse)': '`disposed` is only resolved',
   'src/warm/standby.ts: void guest.disposed.then(() => this.#onDisposed())': '`disposed` is only resolved',
   'src/warm/standby.ts: void this.#discard(other)': '`#discard()` catches all',

@@ -1,17 +1,17 @@
 import { code, table } from './markdown.mjs'
 
-/** What machines of each architecture are like by default, from the one table that resolves it. */
+/** Renders the defaults of each architecture from the table that resolves them. */
 export function architecturesTable({ ARCHITECTURES, DEBIAN_NAMES, qemuPackage, RECIPES }) {
   const head = [
     '`arch`',
     'machine',
-    'boots',
+    'boots with',
     'console',
-    'card',
-    'disks',
+    'network card',
+    'disk interfaces',
     'CPU under TCG',
     'images',
-    'package of QEMU',
+    'QEMU package',
   ]
   const rows = Object.entries(ARCHITECTURES).map(([arch, row]) => {
     const other = Object.entries(DEBIAN_NAMES).find(([, name]) => name === arch)?.[0]
@@ -22,9 +22,9 @@ export function architecturesTable({ ARCHITECTURES, DEBIAN_NAMES, qemuPackage, R
       code(row.machine),
       ways.map((way) => (way.startsWith("'") ? code(way) : way)).join(', '),
       code(row.console),
-      `${code(row.card.model)}${row.card.isOnBoard ? ', on the board' : ''}`,
+      `${code(row.card.model)}${row.card.isOnBoard ? ' (on-board)' : ''}`,
       row.disks.map(code).join(', '),
-      row.cpu.tcg === undefined ? "the machine's own" : code(row.cpu.tcg),
+      row.cpu.tcg === undefined ? 'machine default' : code(row.cpu.tcg),
       images.map(({ name }) => code(name)).join(', ') || 'none',
       code(qemuPackage(arch, 'apt')),
     ]

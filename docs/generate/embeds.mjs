@@ -4,7 +4,7 @@ import { fence, table } from './markdown.mjs'
 
 const MARKED = /(<!-- (example|output|table): (\S+) -->\n)[\s\S]*?(<!-- \/\2 -->)/g
 
-/** Fills in what stands between marks: parts of files that the tests run, what they printed, and tables of rules. */
+/** Fills the regions between marks: parts of tested files, their output, and tables of rules. */
 export function fillEmbeds(page, tools) {
   return page.replaceAll(MARKED, (_, start, kind, source, end) => {
     return `${start}${FILL[kind](source, tools)}\n${end}`
@@ -49,7 +49,7 @@ function wrapItem(text) {
   return lines.join('\n')
 }
 
-/** The lines between `// #region name` and `// #endregion`, moved to the left. */
+/** Returns the lines between `// #region name` and `// #endregion`, without their common indentation. */
 function cutRegion(text, path, region) {
   const lines = text.split('\n')
   const start = lines.findIndex((line) => line.trim() === `// #region ${region}`)
@@ -60,7 +60,7 @@ function cutRegion(text, path, region) {
   return body.map((line) => line.slice(indent)).join('\n')
 }
 
-/** The value of a top-level constant that is an object of lists of texts. */
+/** Parses a top-level constant: an object of string arrays. */
 function readObject(text, path, name) {
   const literal = new RegExp(`^const ${name}\\b[^=]*= (\\{[\\s\\S]*?^\\})`, 'm').exec(text)?.[1]
   if (literal === undefined) throw new Error(`docs/generate: ${path} has no constant ${name}`)

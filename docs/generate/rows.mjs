@@ -14,7 +14,10 @@ const line = (title) => ['test/guest/command-line/command-line.test.ts', title]
 
 const architectures = (file, title) => [`test/guest/architectures/${file}.test.ts`, title]
 
-const LISTED = ['test/unit/cli/main.test.ts', "what this host's QEMU has is listed, and nothing is made up"]
+const LISTED = [
+  'test/unit/cli/main.test.ts',
+  '`withvm list` prints what QEMU supports and rejects unknown devices and architectures',
+]
 const SYSTEM_DISK = disks('the firmware boots from a system disk at %s, %j')
 const FITTED = machine('the guest has the processors, nodes and memory that were asked for')
 const CARDS = machine('its cards are on networks of their own, with the addresses that were said')
@@ -178,7 +181,7 @@ export const ROWS = [
     options: ['network'],
     tests: [
       host('a card is a TAP interface of the host'),
-      host('a TAP interface that is not there is an error before boot'),
+      host('a missing TAP interface is an error before boot'),
     ],
   },
   {
@@ -243,7 +246,7 @@ export const ROWS = [
     tests: [
       [
         'test/guest/warm/checkpoint.test.ts',
-        'a guest goes back to a checkpoint, RAM and disk, and its clock does not',
+        'restoring a checkpoint restores RAM and disk, and keeps the clock correct',
       ],
     ],
   },

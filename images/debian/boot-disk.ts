@@ -8,15 +8,18 @@ const MIB = 1024 ** 2
 const SECTORS_PER_MIB = MIB / SECTOR_BYTES
 const EFI_AT_MIB = 2
 const ROOT_AT_MIB = EFI_AT_MIB + EFI_SYSTEM_MIB
-/** Behind the root: the second copy of the partition table. */
+/** Space after the root for the backup partition table. */
 const END_MIB = 1
 
-/** The numbers that Debian's own images have: the root is first, so that it is last on the disk and can grow. */
+/**
+ * Partition numbers of Debian's own images. The root is number 1 and last on the disk, so it can
+ * grow.
+ */
 const BIOS_BOOT = partition(14, PARTITION_TYPES.biosBoot, 'bios', 1, EFI_AT_MIB)
 const EFI_SYSTEM = partition(15, PARTITION_TYPES.efiSystem, 'esp', EFI_AT_MIB, ROOT_AT_MIB)
 
 export interface BootDiskOptions {
-  /** The qcow2 file to write. */
+  /** Path of the qcow2 file to write. */
   readonly path: string
   readonly virtualBytes: number
   readonly loader: { readonly bootSector: Buffer; readonly core: Buffer; readonly efiSystem: Buffer }
@@ -24,7 +27,7 @@ export interface BootDiskOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Makes a disk with a partition table that a BIOS and UEFI boot from: without being root. */
+/** Creates a partitioned disk that boots with BIOS and UEFI. Needs no privileges. */
 export async function makeBootDisk(options: BootDiskOptions): Promise<void> {
   const { path, virtualBytes, loader, root, signal } = options
   const raw = `${path}.raw`
@@ -61,7 +64,7 @@ export async function makeBootDisk(options: BootDiskOptions): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
     args: ['convert', '-f', 'raw', '-O', 'qcow2', raw, path],
-    purpose: 'making the disk',
+    purpose: 'creating the disk',
     timeoutMs: 600_000,
     signal,
   })

@@ -15,31 +15,32 @@ export const BOOTSTRAP_TOOLS = {
   bootstrap: {
     program: 'mmdebstrap',
     aptPackage: 'mmdebstrap',
-    why: 'makes a Debian system out of packages, without root where the host allows it',
+    why: 'installs a Debian system from packages, without root if the host allows it',
     usesNetwork: true,
   },
-  tar: { program: 'tar', aptPackage: 'tar', why: 'packs the files that are put into an image' },
+  tar: { program: 'tar', aptPackage: 'tar', why: 'packs the files added to an image' },
 } as const satisfies Record<string, HostTool>
 
-/** Downloads of a slow mirror and the scripts of many packages, on a host that has other things to do. */
-const BOOTSTRAP_MS = 1_800_000
+/** Time limit, milliseconds: enough for a slow mirror and many package scripts on a busy host. */
+const BOOTSTRAP_TIMEOUT_MS = 1_800_000
 
 export interface BootstrapPlan {
   readonly suite: Suite
   readonly arch: string
   readonly packages: readonly string[]
-  /** By absolute path. */
+  /** Files by absolute path. */
   readonly files: Readonly<Record<string, GuestFile>>
-  /** Shell commands that are run in the system when all is installed. */
+  /** Shell commands that run in the system after all packages are installed. */
   readonly run: readonly string[]
 }
 
 /**
- * Makes a system of packages, and packs it.
+ * Installs a system from packages and packs it.
  *
- * @param dir a folder for what is needed meanwhile
+ * @param dir folder for temporary files
  * @returns the path of the tarball
- * @throws {InfrastructureError} IMAGE_BUILD_FAILED with what mmdebstrap printed last; TOOL_NOT_FOUND; NO_SPACE.
+ * @throws {InfrastructureError} IMAGE_BUILD_FAILED with the last output of mmdebstrap;
+ *   TOOL_NOT_FOUND; NO_SPACE.
  */
 export async function bootstrap(plan: BootstrapPlan, dir: string, signal?: AbortSignal): Promise<string> {
   const mode = await chooseMode()
@@ -53,23 +54,25 @@ export async function bootstrap(plan: BootstrapPlan, dir: string, signal?: Abort
     tool: BOOTSTRAP_TOOLS.bootstrap,
     args: buildArguments(plan, { mode, target, sources, files, settings }),
     purpose: `installing ${plan.suite.codename} with ${plan.packages.length} packages`,
-    timeoutMs: BOOTSTRAP_MS,
-    // It mounts /proc, /sys and parts of /dev: one that was killed would leave them, and what removes its folder would enter them.
+    timeoutMs: BOOTSTRAP_TIMEOUT_MS,
+    // mmdebstrap mounts /proc, /sys and parts of /dev. If it were killed, the mounts would remain,
+    // and a removal of its folder would enter them.
     hasOwnMounts: mode === 'root',
     env: {
       DEBIAN_FRONTEND: 'noninteractive',
-      // There is a RAM disk of ours: the kernel's package is to make none (initramfs-tools' own switch).
+      // The image has its own initrd, so the kernel package must not build one (a switch of
+      // initramfs-tools).
       INITRD: 'No',
-      // What is left by a build that was killed lies where it is swept; another user could not get in there.
+      // Remains of a killed build are then swept. Another user could not enter this folder.
       ...(mode === 'root' ? { TMPDIR: dir } : {}),
     },
-    hint: 'Read what it printed last: a package that is not in this release, a mirror that cannot be reached, a command of `run` that failed.',
+    hint: 'Read its last output: usual causes are a package missing from this release, an unreachable mirror, or a failed command of `run`.',
     signal,
   })
   return target
 }
 
-/** The arguments of mmdebstrap(1). Pure. */
+/** Builds the arguments of mmdebstrap(1). Pure. */
 export function buildArguments(
   plan: BootstrapPlan,
   host: {
@@ -86,7 +89,7 @@ export function buildArguments(
     '--variant=minbase',
     `--architectures=${plan.arch}`,
     '--format=tar',
-    // Foreign architectures and emulation are no matter here.
+    // Foreign architectures and emulation are not needed.
     '--skip=check/qemu',
     `--include=${plan.packages.join(',')}`,
     ...host.settings.map((line) => `--aptopt=${line}`),
@@ -100,13 +103,14 @@ export function buildArguments(
   ]
 }
 
-/** Root makes it as it is; others in a user namespace, if they may have one. */
+/** Selects the mode: root builds directly, other users in a user namespace if they may create one. */
 async function chooseMode(): Promise<'root' | 'unshare'> {
   if (process.geteuid?.() === 0) return 'root'
   const problem = await findNamespaceProblem()
   if (problem === undefined) return 'unshare'
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: 'A Debian system cannot be made by this user: it takes a user namespace with ids of its own.',
+    summary:
+      'A Debian system cannot be built by this user: the build needs a user namespace with subordinate ids.',
     expected: 'newuidmap, ids in /etc/subuid, and a kernel that allows user namespaces',
     got: problem.got,
     hint: problem.hint,
@@ -128,9 +132,9 @@ const RESTRICTIONS = [
 ] as const
 
 async function findNamespaceProblem(): Promise<{ got: string; hint: string } | undefined> {
-  const orRoot = 'Or build it as root once, into a cache that this user reads (WITHVM_SHARED_CACHE).'
+  const orRoot = 'Or build it once as root into a cache that this user can read (WITHVM_SHARED_CACHE).'
   if ((await findProgram('newuidmap')) === undefined) {
-    return { got: 'no newuidmap', hint: `Install it with: apt install uidmap. ${orRoot}` }
+    return { got: 'no newuidmap', hint: `Install it: \`apt install uidmap\`. ${orRoot}` }
   }
   const [username, uid] = [currentUserName(), process.geteuid?.() ?? -1]
   const subuids = await readFile('/etc/subuid', 'utf8').catch(() => '')
@@ -140,18 +144,21 @@ async function findNamespaceProblem(): Promise<{ got: string; hint: string } | u
   if (!isListed) {
     return {
       got: `no line for ${username} in /etc/subuid`,
-      hint: `Give this user ids, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${username}. ${orRoot}`,
+      hint: `Assign ids to this user as root: \`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${username}\`. ${orRoot}`,
     }
   }
   for (const { path, refuses, allow } of RESTRICTIONS) {
     const value = (await readFile(path, 'utf8').catch(() => '')).trim()
     if (value === refuses)
-      return { got: `${path} is ${value}`, hint: `Allow it, as root: sysctl ${allow}. ${orRoot}` }
+      return {
+        got: `${path} is ${value}`,
+        hint: `Allow user namespaces as root: \`sysctl ${allow}\`. ${orRoot}`,
+      }
   }
   return undefined
 }
 
-/** Packs files so that they belong to root, whoever makes them. */
+/** Packs files as files of root, whichever user runs this. */
 async function packFiles(
   files: Readonly<Record<string, GuestFile>>,
   options: { readonly dir: string; readonly to: string; readonly signal?: AbortSignal | undefined },
@@ -165,7 +172,7 @@ async function packFiles(
   }
   await runTool({
     tool: BOOTSTRAP_TOOLS.tar,
-    // Folders of the system keep what they are.
+    // Only files are packed, so existing folders keep their owners and modes.
     args: [
       '-C',
       dir,

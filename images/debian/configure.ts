@@ -7,7 +7,7 @@ import {
   UNASKED_MODULES,
 } from './units.js'
 
-/** Run in the system when its packages and our files are there. */
+/** Script that runs in the system after packages and files are installed. */
 export const CONFIGURE = `set -e
 systemctl -q disable ${DISABLED_UNITS.join(' ')}
 systemctl -q enable ${ENABLED_UNITS.join(' ')}

@@ -1,9 +1,9 @@
-/** The boot loader: GRUB, for a BIOS in a partition of its own, for UEFI in the EFI system partition. */
+/** Boot loader GRUB: for BIOS in its own partition, for UEFI in the EFI system partition. */
 import { LOADER_PACKAGES } from './packages.js'
 
-/** By this the boot loader finds the root file system, whatever the disk is called. */
+/** UUID by which the boot loader finds the root file system, whatever the name of the disk. */
 export const ROOT_UUID = '7f0c6a54-4d4e-4b0f-9d0a-77697468766d'
-/** Where the build leaves what the disk needs outside of the root file system. */
+/** Files that the build leaves in the system for the disk outside of the root file system. */
 export const LOADER_FILES = {
   bootSector: 'boot/loader/boot.img',
   core: 'boot/loader/core.img',
@@ -14,7 +14,10 @@ export const EFI_SYSTEM_MIB = 16
 
 const MODULES = 'part_gpt ext2 normal configfile linux search_fs_uuid serial terminal test echo halt reboot'
 
-/** Run in the system while it is built: its own GRUB is taken, and leaves nothing but the three files. */
+/**
+ * Script that runs in the system during the build. It uses Debian's own GRUB and leaves only the
+ * three files.
+ */
 export const MAKE_LOADER = `set -e
 mkdir -p /${LOADER_FOLDER}/work
 cd /${LOADER_FOLDER}/work
@@ -36,7 +39,10 @@ cd ..
 rm -r work
 `
 
-/** Goes by the links that Debian's kernels keep up to date: one that is installed later is booted then. */
+/**
+ * Builds the GRUB configuration. It uses the links maintained by Debian's kernel packages, so a
+ * kernel that is installed later is booted.
+ */
 export function buildGrubConfig(kernelArguments: readonly string[]): string {
   return `# The serial console is where the harness looks.
 serial --unit=0 --speed=115200
@@ -52,16 +58,20 @@ menuentry 'Debian GNU/Linux' {
 
 const SECTOR_BYTES = 512
 
-/** The boot sector that loads the core from that sector on. The place of the partition table is left out of it. */
+/**
+ * Returns the boot code that loads the core from that sector, without the bytes of the partition
+ * table.
+ */
 export function placeBootSector(bootImage: Buffer, coreSector: number): Buffer {
   const code = Buffer.from(bootImage.subarray(0, 440))
-  // As grub-bios-setup does it (util/setup.c): where the core is; and to go by the drive number of the BIOS.
+  // Same changes as by grub-bios-setup (util/setup.c): the sector of the core, and use of the BIOS
+  // drive number.
   code.writeBigUInt64LE(BigInt(coreSector), 0x5c)
   code.set([0x90, 0x90], 0x66)
   return code
 }
 
-/** The core's first sector loads the rest of it: its list of blocks is at its end. */
+/** Sets the list of blocks at the end of the core's first sector, which loads the rest. */
 export function placeCore(core: Buffer, coreSector: number): Buffer {
   const placed = Buffer.from(core)
   placed.writeBigUInt64LE(BigInt(coreSector + 1), SECTOR_BYTES - 12)

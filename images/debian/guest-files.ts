@@ -9,7 +9,10 @@ import { assembleSyscallProgram, KEPT } from '../guest-parts/syscall-program.js'
 import type { GuestFile } from '../recipe.js'
 import { AUTHORIZED_KEYS, HOST_KEY, LIBRARY, RUN_FOLDER, UNITS } from './units.js'
 
-/** Takes what the run gives by SMBIOS; systemd has put it into files. The shell does all by itself: each program costs. */
+/**
+ * Installs the credentials of the run, which systemd copied from SMBIOS into files. Uses only shell
+ * builtins, because each program costs time.
+ */
 const TAKE_IDENTITY = `#!/bin/sh
 umask 022
 mkdir -p ${RUN_FOLDER}
@@ -26,10 +29,10 @@ key=$(take withvm.ssh_host_ed25519_key) && echo "$key" >${HOST_KEY}
 [ -s ${HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -f ${HOST_KEY}
 `
 
-/** How long a clone is left to its test before it asks for its lease, seconds. */
+/** Delay before a clone requests its DHCP lease, seconds, so the test starts first. */
 const LEASE_AFTER_S = 1
 
-/** Called by the harness through the guest agent, which is not to wait for it. */
+/** Called by the harness through the guest agent, which must not wait for it. */
 const PARK = `#!/bin/sh
 exec systemctl restart --no-block withvm-park.service
 `
@@ -60,7 +63,10 @@ sync
 exec ${IDENTITY_AGENT_PATHS.identity}
 `
 
-/** What a clone is given is there before this begins; what follows is not to be in the way of the first test. */
+/**
+ * The identity of a clone is installed before this starts; its remaining work must not delay the
+ * first test.
+ */
 const RESTORED = `#!/bin/sh
 # Waits for the clone to begin. What depends on its identity and is not needed at once follows then.
 renice -n 19 $$ >/dev/null
@@ -124,7 +130,10 @@ const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.identity-agent.
 
 const SYS = { write: 1, open: 2, exit: 60 } as const
 
-/** Says on the console that the SSH server listens: a shell would take ten times as long for it. */
+/**
+ * Assembles a program that announces the SSH server on the console: a shell would take ten times as
+ * long.
+ */
 function assembleAnnouncement(): Buffer {
   const line = Buffer.from('withvm: sshd\r\n')
   return assembleSyscallProgram([
@@ -137,7 +146,7 @@ function assembleAnnouncement(): Buffer {
 const program = (content: string | Uint8Array): GuestFile => ({ content, mode: 0o755 })
 const text = (content: string): GuestFile => ({ content, mode: 0o644 })
 
-/** The files of ours in the guest, by path. */
+/** Files of withvm in the guest, by path. */
 export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   ...Object.fromEntries(Object.entries(UNITS).map(([path, content]) => [path, text(content)])),
   [`${LIBRARY}/identity`]: program(TAKE_IDENTITY),
@@ -161,11 +170,11 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   '/etc/hosts': text('127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'),
 }
 
-/** What the building itself has of its own until it ends. */
+/** Files that are replaced after the build, because the build needs its own versions. */
 export const LAST_FILES: Readonly<Record<string, GuestFile>> = {
   '/etc/hostname': text('debian\n'),
   '/etc/resolv.conf': text('nameserver 10.0.2.3\n'),
-  // Filled at the first start.
+  // Set at the first boot.
   '/etc/machine-id': { content: '', mode: 0o444 },
   '/etc/fstab': text('# The root file system is mounted by the initial RAM disk.\n'),
 }

@@ -5,8 +5,8 @@ import { normalizeModuleName } from '../../src/kernel/kernel-modules.js'
 import type { BootModule } from '../guest-parts/initrd.js'
 
 /**
- * Reads the modules of an installed kernel that are to be loaded first, each behind those that it needs. What the kernel has
- * built in is left out.
+ * Reads the modules of an installed kernel to load first, each after its dependencies. Modules
+ * built into the kernel are skipped.
  *
  * @param read reads a file of the system
  */
@@ -21,15 +21,15 @@ export async function readBootModules(
   for (const name of names) {
     const found = [...needs].find(([path]) => normalizeModuleName(path) === name)
     if (found === undefined) continue
-    // The nearest comes first there.
+    // modules.dep lists the nearest dependency first.
     for (const path of [...found[1]].reverse()) ordered.add(path)
     ordered.add(found[0])
   }
   return Promise.all(
     [...ordered].map(async (path): Promise<BootModule> => {
       const content = await unpackModule(path, await read(`${folder}/${path}`))
-      // Without its signature, which the kernel would check with slow arithmetic, and without its type information, for
-      // which the kernel would first read all of its own.
+      // Removes the signature, whose verification is slow, and the type information, which would
+      // make the kernel first parse its own.
       const unsigned = content.subarray(0, findElfEnd(content))
       return {
         fileName: basename(path).replace(/\.(xz|zst)$/, ''),
@@ -39,7 +39,7 @@ export async function readBootModules(
   )
 }
 
-/** Each module's path, with those that it needs. */
+/** Parses modules.dep into the path of each module and its dependencies. */
 function parseModulesDep(text: string): Map<string, string[]> {
   const lines = text.split('\n').filter((line) => line.includes(':'))
   return new Map(

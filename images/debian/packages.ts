@@ -1,4 +1,4 @@
-/** What a machine for tests is expected to have, beside what Debian calls required. */
+/** Packages expected in a test guest, in addition to those that Debian requires. */
 export const PACKAGES: readonly string[] = [
   'linux-image-cloud-amd64',
   'systemd-sysv',
@@ -21,7 +21,7 @@ export const PACKAGES: readonly string[] = [
   'less',
 ]
 
-/** Programs that make the boot loader: they are unpacked while the image is built, and not in it. */
+/** Packages that build the boot loader. They are unpacked during the build and not installed. */
 export const LOADER_PACKAGES: readonly string[] = [
   'grub-common',
   'grub-pc-bin',
@@ -30,7 +30,7 @@ export const LOADER_PACKAGES: readonly string[] = [
   'mtools',
 ]
 
-/** Drivers for the root disk, the network and the ports of the harness: loaded before anything else. */
+/** Drivers for the root disk, the network and the ports of the harness, loaded first. */
 export const BOOT_MODULES: readonly string[] = [
   'virtio_pci',
   'virtio_blk',
@@ -39,7 +39,7 @@ export const BOOT_MODULES: readonly string[] = [
   'virtio_rng',
 ]
 
-/** What of packages is documentation or speaks other languages: nobody reads it in a guest for tests. */
+/** Documentation and translations, which a test guest does not need. */
 export const LEFT_OUT: readonly string[] = [
   'path-exclude=/usr/share/man/*',
   'path-exclude=/usr/share/info/*',

@@ -21,24 +21,30 @@ import { readBootModules } from './modules.js'
 import { BOOT_MODULES, LEFT_OUT, PACKAGES } from './packages.js'
 import { findSuite, warnOfUnchecked } from './suite.js'
 
-/** Count up when the code of this recipe changes what it builds: files, packages and commands count by themselves. */
+/**
+ * Increase when the code of this recipe changes its result. Changes of files, packages and commands
+ * are detected.
+ */
 const REVISION = 1
 const MIB = 1024 ** 2
 const GIB = 1024 ** 3
 const ROOT_DEVICE = '/dev/vda1'
 
 export interface DebianOptions {
-  /** The release, by its codename. @default the host's, where that is a Debian; else `bookworm` */
+  /** Codename of the release. @default that of the host if it runs Debian, else `bookworm` */
   readonly suite?: string | undefined
-  /** Packages that are installed beside those of the image. @default none */
+  /** Packages to install in addition to those of the image. @default none */
   readonly packages?: readonly string[] | undefined
-  /** Files that are put into it, by absolute path. @default none */
+  /** Files to add, by absolute path. @default none */
   readonly files?: Readonly<Record<string, GuestFile>> | undefined
-  /** Shell commands that are run in it when all is installed, as root; no service runs then. @default none */
+  /**
+   * Shell commands that run as root after all packages are installed; no services run then.
+   * @default none
+   */
   readonly run?: readonly string[] | undefined
 }
 
-/** A Debian with systemd, OpenSSH and the guest agent. */
+/** Returns the recipe of a Debian system with systemd, OpenSSH and the guest agent. */
 export function debian(name: string, options: DebianOptions = {}): Recipe {
   return {
     name,
@@ -100,7 +106,7 @@ async function build(options: DebianOptions, { dir, signal, report }: BuildConte
   await warnOfUnchecked()
   report(`installing Debian ${plan.suite.codename}`)
   const tarball = await bootstrap(plan, work, signal)
-  report('putting the system together')
+  report('assembling the system')
   const archive = await open(tarball, 'r')
   try {
     const tree = new RootTree('debian')
@@ -121,7 +127,7 @@ async function build(options: DebianOptions, { dir, signal, report }: BuildConte
     await tree.write(source, signal)
     await writeFile(join(dir, 'kernel'), (await extractVmlinux(kernel.image, signal)) ?? kernel.image)
     await writeFile(join(dir, 'initrd'), initrd)
-    report('making the disk')
+    report('creating the disk')
     await makeBootDisk({
       path: join(dir, 'disk.qcow2'),
       virtualBytes: 10 * GIB,
@@ -154,10 +160,10 @@ async function findKernel(tree: RootTree) {
     .at(-1)
   if (path === undefined) {
     throw vmError('IMAGE_BUILD_FAILED', {
-      summary: 'The system was made without a kernel.',
+      summary: 'The built system contains no kernel.',
       expected: `/${prefix}VERSION`,
       got: 'no such file',
-      hint: 'A command of `run` may have removed it.',
+      hint: 'Check whether a command of `run` has removed it.',
     })
   }
   return { version: path.slice(prefix.length), image: await readNode(tree, path) }
@@ -168,8 +174,8 @@ async function readNode(tree: RootTree, path: string): Promise<Buffer> {
   const node = found === undefined ? undefined : tree.nodes.get(found)
   if (node?.read === undefined) {
     throw vmError('IMAGE_BUILD_FAILED', {
-      summary: `The system was made without the file /${path}.`,
-      hint: 'A command of `run` may have removed it.',
+      summary: `The built system does not contain the file /${path}.`,
+      hint: 'Check whether a command of `run` has removed it.',
     })
   }
   const pieces: Buffer[] = []
@@ -218,13 +224,13 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
 const KERNEL_ARGUMENTS: readonly string[] = [
   'console=ttyS0',
   'quiet',
-  // A card is called eth0, whatever its place.
+  // The network card is always named eth0.
   'net.ifnames=0',
-  // A panic stays on the console until the harness has seen it.
+  // The guest stays up after a panic until the harness has read the console.
   'panic=0',
   'cryptomgr.notests',
   'no_timer_check',
-  // What the kernel shuffles to be harder to attack, a guest for tests need not.
+  // A test guest needs no address randomization.
   'nokaslr',
   'tsc=reliable',
 ]

@@ -4,23 +4,24 @@ import { readDistributionSources, warnOfUncheckedSources } from '../../src/packa
 import { type AptSource, moveSource } from '../../src/packages/apt-sources.js'
 import { readDistribution } from '../../src/packages/distribution.js'
 
-/** What a host that is no Debian itself gets: the newest that this recipe was tried with. */
+/** Release for hosts that do not run Debian: the newest one tested with this recipe. */
 const DEFAULT_SUITE = 'bookworm'
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const MIRROR = 'http://deb.debian.org'
 
-/** A release of Debian, and where its packages come from. */
+/** Release of Debian with its package sources. */
 export interface Suite {
   readonly codename: string
   readonly sources: readonly AptSource[]
 }
 
 /**
- * Finds the sources of a release: the host's own where it is of the same distribution, with the release exchanged; else those of
- * Debian itself.
+ * Returns the sources of a release: those of the host with the release replaced if the host runs
+ * Debian, else those of Debian.
  *
- * @param wanted the codename. @default the host's, where that is a Debian
- * @throws {InfrastructureError} IMAGE_BUILD_FAILED where there is nothing by which Debian's packages could be verified.
+ * @param wanted the codename. @default that of the host if it runs Debian
+ * @throws {InfrastructureError} IMAGE_BUILD_FAILED when the host has no keys to verify Debian's
+ *   packages.
  */
 export async function findSuite(wanted: string | undefined): Promise<Suite> {
   const host = await readDistribution()
@@ -48,22 +49,22 @@ export async function findSuite(wanted: string | undefined): Promise<Suite> {
   }
 }
 
-/** Warns where the host's own sources, which are used on a Debian, have packages taken without a check. */
+/** Warns if the host's sources, which are used on Debian, disable signature checks. */
 export async function warnOfUnchecked(): Promise<void> {
   const host = await readDistribution()
   if (host.id === 'debian') await warnOfUncheckedSources(host)
 }
 
 async function checkKeyring(system: string): Promise<void> {
-  const isThere = await access(KEYRING).then(
+  const exists = await access(KEYRING).then(
     () => true,
     () => false,
   )
-  if (isThere) return
+  if (exists) return
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: `The image debian is made from Debian's packages, and ${system} has no keys to verify them by.`,
+    summary: `The image debian cannot be built: ${system} has no keys to verify Debian's packages.`,
     expected: `the file ${KEYRING}`,
     got: 'no such file',
-    hint: 'Install them with: apt install debian-archive-keyring',
+    hint: 'Install the keys: `apt install debian-archive-keyring`.',
   })
 }

@@ -1,12 +1,12 @@
-/** What systemd starts of ours, and how it starts what is Debian's. */
+/** systemd units of withvm, and changes of Debian's units. */
 
-/** Where the run's own is kept while the guest runs. */
+/** Folder for data of the run while the guest runs. */
 export const RUN_FOLDER = '/run/withvm'
 export const LIBRARY = '/usr/lib/withvm'
 export const AUTHORIZED_KEYS = `${RUN_FOLDER}/authorized_keys`
 export const HOST_KEY = '/etc/ssh/ssh_host_ed25519_key'
 
-/** Before the journal is opened, which is kept under the name of the machine. */
+/** Runs before the journal is opened, whose folder is named after the machine id. */
 const IDENTITY = `[Unit]
 Description=Names and keys of this run
 DefaultDependencies=no
@@ -34,7 +34,7 @@ StandardInput=null
 Restart=on-failure
 `
 
-/** It goes on as the identity agent, so it is not to end with what asked for it. */
+/** Becomes the identity agent, so it must not end with its caller. */
 const PARK = `[Unit]
 Description=Rest, until a clone of this guest begins
 Conflicts=withvm-identity-agent.service
@@ -48,8 +48,8 @@ StandardInput=null
 `
 
 /**
- * A guest that is to be frozen asks for no address: QEMU's DHCP server would keep it for a card that is no more. It is given
- * what that server gives the first guest that asks.
+ * A guest that becomes a template requests no lease: QEMU's DHCP server would keep it for a card
+ * that no longer exists. It gets the address that this server gives to the first client.
  */
 const TEMPLATE_NETWORK = `[Unit]
 Description=Address of a guest that is to be frozen
@@ -74,7 +74,7 @@ const UNLESS_TEMPLATE = `[Unit]
 ConditionCredential=!withvm.template
 `
 
-/** Its own check of the configuration costs as much as its start. */
+/** Skips sshd's check of the configuration, which costs as much as its start. */
 const SSH_START = `[Unit]
 After=withvm-identity.service
 
@@ -83,12 +83,12 @@ ExecStartPre=
 ExecStartPost=${LIBRARY}/announce
 `
 
-/** The agent tells the journal of each command, and of each look whether it has ended. */
+/** The agent would log each command and each query of its status. */
 const QUIET_AGENT = `[Service]
 LogLevelMax=notice
 `
 
-/** Whoever holds the serial console holds the machine: a test can do without a password. */
+/** Access to the serial console is full access to the guest, so no password is required. */
 const CONSOLE_LOGIN = `[Service]
 ExecStart=
 ExecStart=-/sbin/agetty -o '-p -f -- \\\\u' --autologin root --noclear --keep-baud 115200,57600,38400,9600 - $TERM
@@ -96,7 +96,7 @@ ExecStart=-/sbin/agetty -o '-p -f -- \\\\u' --autologin root --noclear --keep-ba
 
 const SYSTEM = '/etc/systemd/system'
 
-/** By path. */
+/** Units by path. */
 export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/withvm-identity.service`]: IDENTITY,
   [`${SYSTEM}/withvm-identity-agent.service`]: IDENTITY_AGENT,
@@ -110,7 +110,7 @@ export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/serial-getty@ttyS0.service.d/withvm.conf`]: CONSOLE_LOGIN,
 }
 
-/** What a machine is for that lives for weeks. */
+/** Units for machines that run for weeks. */
 export const DISABLED_UNITS: readonly string[] = [
   'apt-daily.timer',
   'apt-daily-upgrade.timer',
@@ -128,17 +128,23 @@ export const ENABLED_UNITS: readonly string[] = [
   'withvm-template-network.service',
 ]
 
-/** Of no use on this disk and these devices: what they load comes by itself where it is asked for. */
+/** Units that are useless with these devices. Modules they load are loaded on demand. */
 export const MASKED_UNITS: readonly string[] = [
   'systemd-repart.service',
   'modprobe@drm.service',
   'sys-fs-fuse-connections.mount',
 ]
 
-/** Drivers that a look at the processor would load at each start, for hypervisors within and for clocks that nothing sets. */
+/**
+ * Modules that would be loaded at each boot for the processor: nested virtualization and CPU
+ * frequency.
+ */
 export const UNASKED_MODULES: readonly string[] = ['kvm_amd', 'kvm_intel', 'powernow_k8', 'acpi_cpufreq']
 
-/** Each is a process at every start, and looks for what this machine has not: encrypted disks, hibernation, old scripts. */
+/**
+ * Generators that cost a process at every boot and look for absent features: encrypted disks,
+ * hibernation, old scripts.
+ */
 export const MASKED_GENERATORS: readonly string[] = [
   'systemd-cryptsetup-generator',
   'systemd-gpt-auto-generator',

@@ -8,9 +8,9 @@ import {
 } from '../../src/provisioning/guest-identity.js'
 import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'
 
-/** The virtio-serial port by which the harness talks to the identityAgent. */
+/** Virtio-serial port through which the harness talks to the identity agent. */
 const PORT = '/dev/virtio-ports/org.withvm.identity-agent.0'
-/** By this a script that waits for the clone to begin is told what it is to do. */
+/** FIFO through which a waiting script learns that the clone has resumed, and what to do. */
 export const RESTORED_FIFO = '/run/withvm/restored'
 export const IDENTITY_AGENT_PATHS = {
   clock: '/usr/lib/withvm/clock-agent',
@@ -44,15 +44,18 @@ const IOCTL = {
 const AF_INET = 2
 const SOCK_DGRAM = 2
 const CLOCK_REALTIME = 0
-/** Where the port and the random device are open. */
+/** Descriptors of the port and the random device. */
 const FD = { port: 10, random: 11 } as const
-/** Between two tries to read a port that nobody is at. */
+/** Delay between attempts to read a port without a peer. */
 const PAUSE = timespec(20_000_000)
 
-/** Sets the clock and stirs the random pool whenever it is told to: after the guest has stood still. */
+/**
+ * Assembles the clock agent, which sets the clock and seeds the random pool on request, after the
+ * guest was paused.
+ */
 export function assembleClockAgent(): Buffer {
   return assembleSyscallProgram(
-    // Where the other identityAgent has become this one, both are open already.
+    // If the identity agent has become this program, both are already open.
     [...openAs(FD.port, PORT, O_RDWR), ...openAs(FD.random, '/dev/urandom', O_RDWR)],
     [
       { number: SYS.nanosleep, args: [PAUSE, 0] },
@@ -67,18 +70,18 @@ export function assembleClockAgent(): Buffer {
   )
 }
 
-/** Where a guest keeps what each of its clones has of its own. */
+/** Files of a guest that differ between clones. */
 export interface IdentityFiles {
   readonly machineId: string
   readonly authorizedKeys: string
-  /** The SSH server of a clone reads it for each connection. */
+  /** Host key; the SSH server of a clone reads it for each connection. */
   readonly hostKey: string
   readonly hostKeyFormat: HostKeyFormat
 }
 
 /**
- * Waits, in a guest that is to be frozen, for the identity that each of its clones is given, and goes on as the clock's
- * identityAgent.
+ * Assembles the identity agent. It waits in a template for the identity of a clone, installs it,
+ * and becomes the clock agent.
  */
 export function assembleIdentityAgent(files: IdentityFiles): Buffer {
   const { hostname, address, defaultRoute, machineId, authorizedKeys, hostKey, afterwards, nonce } = IDENTITY
@@ -95,7 +98,7 @@ export function assembleIdentityAgent(files: IdentityFiles): Buffer {
     { number: SYS.ioctl, args: [KEPT, IOCTL.setHardwareAddress, { bufferAt: address.at }] },
     { number: SYS.ioctl, args: [KEPT, IOCTL.addRoute, { bufferAt: defaultRoute.at }] },
     { number: SYS.close, args: [KEPT] },
-    // They have this length already: writing over them is all in memory.
+    // The files already have this length, so overwriting them needs no disk access.
     ...writeFile(files.machineId, machineId, 0o444),
     ...writeFile(files.authorizedKeys, authorizedKeys, 0o600),
     ...writeFile(files.hostKey, { at: hostKey.at, bytes: hostKeyBytes }, 0o600),
@@ -142,7 +145,7 @@ function writeFile(
   ]
 }
 
-/** `struct timespec` of less than a second. */
+/** Encodes a `struct timespec` of less than a second. */
 function timespec(nanoseconds: number): Buffer {
   const value = Buffer.alloc(16)
   value.writeBigInt64LE(BigInt(nanoseconds), 8)

@@ -1,4 +1,7 @@
-/** What the program of an initial RAM disk does to a root file system: as data, which is made a program or a script. */
+/**
+ * Step of an initrd's init program on a root file system, as data that is compiled to a program or
+ * a script.
+ */
 export type InitStep = MountStep | DirectoryStep | NetworkStep
 
 export interface MountStep {
@@ -16,7 +19,7 @@ export interface DirectoryStep {
   readonly mode: number
 }
 
-/** Raises the loopback, and gives the first card an address. */
+/** Brings up the loopback interface and sets the address of the first network card. */
 export interface NetworkStep {
   readonly does: 'set up the network'
   readonly address: string

@@ -1,29 +1,32 @@
 import { type CpioEntry, packCpio } from '../../src/archive/cpio.js'
 import type { InitStep } from './init-steps.js'
 
-/** A module of the RAM disk: in the order in which it is loaded. */
+/** Module in the initrd. Modules are loaded in order. */
 export interface BootModule {
   readonly fileName: string
   readonly content: Buffer
 }
 
-/** What an initial RAM disk does, by whichever program. */
+/** Content of an initrd, independent of its init program. */
 export interface InitrdPlan {
   readonly modules: readonly BootModule[]
-  /** The device that has the root file system, an ext4, as `/dev/vda`. */
+  /** Device of the root file system (ext4), for example `/dev/vda`. */
   readonly rootDevice: string
-  /** What is done once that is mounted on `/root`, and devices are in `/root/dev`. @default nothing */
+  /** Steps after the root is mounted on `/root` and devices are in `/root/dev`. @default none */
   readonly prepareRoot?: readonly InitStep[]
 }
 
-/** What is said first, and when the root cannot be gone on with. */
+/** Console messages at the start, and if the root file system is unusable. */
 export const INIT_TEXTS = {
   greeting: 'withvm: init',
   noRoot: (device: string) => `withvm: the root file system on ${device} cannot be mounted`,
   noInit: (device: string) => `withvm: /sbin/init on ${device} cannot be started`,
 } as const
 
-/** Packs `/init` with the modules, in `/m`. It is not compressed: unpacking costs an emulated processor more than reading. */
+/**
+ * Packs `/init` and the modules in `/m`. The archive is not compressed: an emulated processor
+ * spends more time on decompression than on reading.
+ */
 export function packInit(
   init: Uint8Array,
   modules: readonly BootModule[],

@@ -4,18 +4,21 @@ import type { InitStep } from './init-steps.js'
 import { INIT_TEXTS, type InitrdPlan, packInit } from './initrd.js'
 
 export interface ShellInitrdPlan extends InitrdPlan {
-  /** A static busybox of the guest's architecture. */
+  /** Static busybox for the guest's architecture. */
   readonly busybox: Uint8Array
-  /** Where what the run gives to the guest goes, once the root is mounted on `/root`. */
+  /** Target folder of the run's credentials, after the root is mounted on `/root`. */
   readonly credentialsTo: string
 }
 
-/** Tries, a twentieth of a second apart: some buses tell of their disks a while after their drivers were loaded. */
+/**
+ * Maximum number of checks for the disk, 50 ms apart: some buses report disks some time after their
+ * drivers are loaded.
+ */
 const DISK_TRIES = 200
 
 /**
- * Packs a RAM disk that does what that of system calls does, as a script: the same for each architecture. What a run has put
- * behind it for the guest, the script hands on.
+ * Packs an initrd with a script that does the same as the system call program, for any
+ * architecture. It also copies the credentials appended by the run.
  */
 export function packShellInitrd(plan: ShellInitrdPlan): Buffer {
   return packInit(Buffer.from(buildScript(plan)), plan.modules, [
@@ -24,7 +27,10 @@ export function packShellInitrd(plan: ShellInitrdPlan): Buffer {
   ])
 }
 
-/** Each line starts a process at most: that is what costs an emulated processor time. */
+/**
+ * Builds the script. Each line starts at most one process, because processes are slow on an
+ * emulated processor.
+ */
 function buildScript({ modules, rootDevice, prepareRoot = [], credentialsTo }: ShellInitrdPlan): string {
   return `#!/bin/busybox sh
 export PATH=/bin

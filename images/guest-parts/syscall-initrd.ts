@@ -26,8 +26,9 @@ const AF_INET = 2
 const SOCK_DGRAM = 2
 
 /**
- * Packs a RAM disk whose program loads the modules that the root disk and the network need, mounts the root and hands over to
- * `/sbin/init` on it. It is made of system calls, which start no process: x86-64 only.
+ * Packs an initrd whose program loads the modules for root disk and network, mounts the root and
+ * executes its `/sbin/init`. The program consists of system calls and starts no process. x86-64
+ * only.
  */
 export function packInitrd(plan: InitrdPlan): Buffer {
   return packInit(assembleSyscallProgram(buildInit(plan)), plan.modules)
@@ -73,7 +74,10 @@ function mountCall(source: string, target: string, type: string, flags: number, 
   return { number: SYS.mount, args: [source, target, type, flags, data] }
 }
 
-/** A module that cannot be loaded is not reported here: what needs it says so, as the mount of the root. */
+/**
+ * Failures are not reported here: a later step that needs the module fails, such as the mount of
+ * the root.
+ */
 function loadModule(path: string): Syscall[] {
   return [
     { number: SYS.open, args: [path, 0, 0], keep: true },

@@ -1,12 +1,14 @@
 import { buildStaticElf, ELF_ADDRESS } from '../../src/common/static-elf.js'
 
 /**
- * A program that is nothing but a list of system calls, for the initial RAM disk: where a shell would start
- * a process per module and per mount, which under emulation costs milliseconds each, this starts none.
- * x86-64 only.
+ * Programs that consist of a list of system calls, for the initrd. A shell would start a process
+ * per module and mount, which costs milliseconds each under emulation. x86-64 only.
  */
 
-/** An argument: a number, a NUL-terminated string, raw bytes, a list of strings, a place in the {@link BUFFER_BYTES buffer}, or a value of {@link KEPT} and {@link ENVIRONMENT}. */
+/**
+ * Argument of a call: a number, a NUL-terminated string, raw bytes, a list of strings, an offset in
+ * the {@link BUFFER_BYTES buffer}, or the value of {@link KEPT} or {@link ENVIRONMENT}.
+ */
 export type SyscallArgument =
   | number
   | string
@@ -16,22 +18,22 @@ export type SyscallArgument =
   | typeof KEPT
   | typeof ENVIRONMENT
 
-/** Stands for the result of the last call that was marked with `keep`. */
+/** Result of the last call that was marked with `keep`. */
 export const KEPT = Symbol('kept result')
-/** Stands for the environment that the program itself was started with. */
+/** Environment that the program itself was started with. */
 export const ENVIRONMENT = Symbol('environment')
 
-/** What the program may read into: zeros until then. */
+/** Size of the program's buffer, initially zeros. */
 export const BUFFER_BYTES = 4096
 
 export interface Syscall {
   readonly number: number
   readonly args: readonly SyscallArgument[]
-  /** The result becomes {@link KEPT}. */
+  /** If true, the result becomes {@link KEPT}. */
   readonly keep?: boolean
-  /** What is written to the console if the call fails; the program then ends, and the kernel panics. */
+  /** Message on the console if the call fails. The program then exits, and the kernel panics. */
   readonly failure?: string
-  /** Among calls that are repeated: they begin again unless this is the result. */
+  /** In repeated calls: restarts the sequence unless the result equals this value. */
   readonly expected?: number
 }
 
@@ -47,7 +49,7 @@ const LOAD_ARGUMENT = [
   [0x49, 0xb8],
   [0x49, 0xb9],
 ] as const
-/** `mov REG, r12` for the same registers: r12 holds the kept result. */
+/** `mov REG, r12` for the same registers: r12 contains the kept result. */
 const LOAD_KEPT = [
   [0x4c, 0x89, 0xe7],
   [0x4c, 0x89, 0xe6],
@@ -56,7 +58,7 @@ const LOAD_KEPT = [
   [0x4d, 0x89, 0xe0],
   [0x4d, 0x89, 0xe1],
 ] as const
-/** `mov REG, r13` for the same registers: r13 holds the environment. */
+/** `mov REG, r13` for the same registers: r13 contains the environment. */
 const LOAD_ENVIRONMENT = [
   [0x4c, 0x89, 0xef],
   [0x4c, 0x89, 0xee],
@@ -69,8 +71,8 @@ const LOAD_ENVIRONMENT = [
 const PROLOGUE = [0x48, 0x8b, 0x04, 0x24, 0x4c, 0x8d, 0x6c, 0xc4, 0x10] as const
 
 /**
- * Makes the static ELF program that runs the calls of `once` one after the other, and then those of `repeated` again and
- * again; without any of those it exits with 1.
+ * Assembles a static ELF program that runs the calls of `once` in order, then repeats those of
+ * `repeated` forever. Without repeated calls it exits with 1.
  */
 export function assembleSyscallProgram(once: readonly Syscall[], repeated: readonly Syscall[] = []): Buffer {
   // Addresses do not change the length of the code, so a first pass measures it.
@@ -124,7 +126,7 @@ function assemble(once: readonly Syscall[], repeated: readonly Syscall[], data: 
   return Buffer.concat([code, jumpTo(first.length, code.length, [0xe9])]) // jmp rel32
 }
 
-/** A jump that stands at `from`; its distance counts from its end. */
+/** Assembles a jump at `from`; its distance is relative to its end. */
 function jumpTo(target: number, from: number, opcode: readonly number[]): Buffer {
   const distance = Buffer.alloc(4)
   distance.writeInt32LE(target - (from + opcode.length + 4))

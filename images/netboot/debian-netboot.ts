@@ -11,13 +11,13 @@ import { withPackages } from './packages.js'
 
 const REVISION = 1
 const MIB = 1024 ** 2
-/** The releases that have the installer's tree as a package, by their code names. */
+/** Releases with a package of the installer's tree, by codename. */
 const RELEASES: Readonly<Record<string, number>> = { bullseye: 11, bookworm: 12, trixie: 13, forky: 14 }
 const TREE = 'tree'
 
 /**
- * Debian's installer: the tree for network boots that its package has, for PCs with PXELINUX, with GRUB for UEFI, and their menus. As
- * an image it is the installer, whose kernel QEMU loads by itself.
+ * Debian's installer: the network boot tree from its package, for PCs with PXELINUX, with GRUB for
+ * UEFI, and menus. As an image, it boots the installer's kernel directly.
  */
 export const debianNetboot: Recipe = {
   name: 'debian-netboot',
@@ -35,7 +35,7 @@ export const debianNetboot: Recipe = {
         root,
         `usr/lib/debian-installer/images/${release}/${debianArchitecture(context.arch).name}/text`,
       )
-      // Its links lead from one place of it to another.
+      // Its links are relative to each other.
       await cp(text, join(context.dir, TREE), { recursive: true, verbatimSymlinks: true })
     })
   },
@@ -62,7 +62,7 @@ export const debianNetboot: Recipe = {
   },
 }
 
-/** The folder of the tree in the folder of the recipe. */
+/** Returns the folder of the tree in the recipe's folder. */
 export function debianTree(dir: string): string {
   return join(dir, TREE)
 }
@@ -72,9 +72,9 @@ function packageOf(distribution: Distribution, arch: GuestArch): string {
   if (release !== undefined) return `debian-installer-${release}-netboot-${debianArchitecture(arch).name}`
   throw vmError('IMAGE_BUILD_FAILED', {
     summary:
-      "Debian's installer is made from a package of Debian, and this host's distribution has none such.",
+      "Debian's installer needs a package of Debian, which the distribution of this host does not have.",
     expected: `Debian ${Object.keys(RELEASES).join(', ')}`,
     got: distribution.name,
-    hint: 'fetch its netboot.tar.gz, and give the folder with what is in it as `netboot.root`.',
+    hint: "Download the installer's netboot.tar.gz, unpack it, and set `netboot.root` to that folder.",
   })
 }

@@ -6,11 +6,11 @@ import type { BuildContext } from '../recipe.js'
 
 export interface UnpackOptions extends BuildContext {
   readonly packages: readonly string[]
-  /** What of the packages that those depend on is wanted too. @default nothing */
+  /** Selects dependencies to unpack as well. @default none */
   readonly keep?: (packageName: string) => boolean
 }
 
-/** Unpacks packages of this host's distribution into a folder, gives that to `use`, and removes it. */
+/** Unpacks packages of this host's distribution into a folder, passes it to `use`, and removes it. */
 export async function withPackages(
   { dir, packages, keep = () => false, signal, report }: UnpackOptions,
   use: (root: string) => Promise<void>,
@@ -29,7 +29,7 @@ export async function withPackages(
   await rm(work, { recursive: true, force: true })
 }
 
-/** Copies the files of a folder whose names fit. */
+/** Copies the files of a folder whose names match. */
 export async function copyFiles(from: string, to: string, wanted: RegExp): Promise<void> {
   await mkdir(to, { recursive: true })
   const names = (await readdir(from)).filter((name) => wanted.test(name))

@@ -6,7 +6,7 @@ import { packInitrd } from '../guest-parts/syscall-initrd.js'
 const ROOT_DEVICE = '/dev/vda'
 const CREDENTIALS = '/root/run/credentials/@system'
 
-/** All that a system expects to be mounted, and the network. */
+/** Mounts that a system expects, and the network. */
 const PREPARE_ROOT: readonly InitStep[] = [
   mount('proc', '/root/proc', 'proc', ['nosuid', 'nodev']),
   mount('sysfs', '/root/sys', 'sysfs', ['nosuid', 'nodev']),
@@ -18,15 +18,16 @@ const PREPARE_ROOT: readonly InitStep[] = [
   mount('tmpfs', '/root/dev/shm', 'tmpfs', ['nosuid', 'nodev'], 'mode=1777'),
   makeDir('/root/run/credentials', 0o700),
   makeDir(CREDENTIALS, 0o700),
-  // What the DHCP server of QEMU's user network gives the first guest that asks. DHCP follows once the SSH server
-  // listens, and corrects this where it says otherwise.
+  // The values that QEMU's DHCP server gives to the first client. DHCP runs after the SSH server
+  // listens, and corrects them if necessary.
   { does: 'set up the network', address: '10.0.2.15', netmask: '255.255.255.0', gateway: '10.0.2.2' },
 ]
 
 /**
- * Packs the RAM disk.
+ * Packs the initrd.
  *
- * @param shell a busybox of the guest, where its architecture is not x86_64: the faster program of system calls is that one's.
+ * @param shell busybox of the guest, for architectures other than x86_64; x86_64 uses the faster
+ *   program of system calls.
  */
 export function buildInitrd(modules: readonly BootModule[], shell: Buffer | undefined): Buffer {
   const plan = { modules, rootDevice: ROOT_DEVICE, prepareRoot: PREPARE_ROOT }

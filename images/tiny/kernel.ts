@@ -21,14 +21,17 @@ const UNPACKERS = {
 } as const
 
 export interface InstalledKernel {
-  /** The kernel in the form that starts fastest: for x86-64 the ELF file inside the bzImage where it can be had. */
+  /**
+   * Kernel in the form that boots fastest: for x86-64 the ELF file inside the bzImage, if it can be
+   * extracted.
+   */
   readonly image: Buffer
-  /** As it is in its package: what UEFI firmware starts as a program, where the architecture has it. */
+  /** Kernel as packaged, which UEFI firmware can start on some architectures. */
   readonly packaged: Buffer
   readonly bootModules: readonly BootModule[]
 }
 
-/** Puts all modules of the packages' kernel into `root`, with the tables by which `modprobe` finds them. */
+/** Installs all modules of the packaged kernel into `root`, with the tables for `modprobe`. */
 export async function installKernel(options: {
   readonly packages: string
   readonly root: string
@@ -48,8 +51,8 @@ export async function installKernel(options: {
   const packaged = await readFile(image)
   const bootModules = orderModules(modules, options.bootModules).map(async (path): Promise<BootModule> => {
     const content = await readFile(join(target, path))
-    // Without its signature, which the kernel would check with slow arithmetic, and without its type
-    // information, for which the kernel would first read all of its own.
+    // Removes the signature, whose verification is slow, and the type information, which would make
+    // the kernel first parse its own.
     const unsigned = content.subarray(0, findElfEnd(content))
     return { fileName: basename(path), content: hideElfSection(unsigned, '.BTF') }
   })
@@ -63,7 +66,7 @@ export async function installKernel(options: {
 async function findKernel(packages: string) {
   const boot = join(packages, 'boot')
   const names = await readdir(boot).catch(() => [])
-  // POWER's kernel is the ELF file itself.
+  // The kernel for POWER is an ELF file (vmlinux).
   const file = names.find((name) => /^vmlinu[zx]-/.test(name))
   const version = file?.slice('vmlinuz-'.length)
   for (const lib of ['usr/lib', 'lib']) {
@@ -74,10 +77,10 @@ async function findKernel(packages: string) {
     return { version, image: join(boot, file), modulesDir }
   }
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: 'The kernel package of this distribution has no kernel with modules where they are expected.',
+    summary: 'The kernel package of this distribution has an unexpected layout.',
     expected: '/boot/vmlinuz-VERSION and lib/modules/VERSION',
     got: version === undefined ? 'no /boot/vmlinuz-*' : `no lib/modules/${version}`,
-    hint: 'This release of the distribution is not supported as a source of tiny: give the path of a disk image instead.',
+    hint: 'Specify the path of a disk image: this release of the distribution is not supported as a source of tiny.',
   })
 }
 
@@ -101,7 +104,7 @@ async function readModules(dir: string): Promise<ModuleInfo[]> {
   return modules
 }
 
-/** The files below `dir`, relative to it. */
+/** Returns the files below `dir`, relative to it. */
 async function listFiles(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true })
   return entries

@@ -1,7 +1,7 @@
 import type { Distribution } from '../../src/packages/distribution.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 
-/** The virtual machines' flavour, where there is one: the least hardware drivers, so the least to start. */
+/** Kernels for virtual machines if available: they have the fewest hardware drivers and boot fastest. */
 const DEBIAN_KERNELS: Partial<Record<GuestArch, string>> = {
   x86_64: 'linux-image-cloud-amd64',
   i386: 'linux-image-686',
@@ -12,15 +12,15 @@ const DEBIAN_KERNELS: Partial<Record<GuestArch, string>> = {
   s390x: 'linux-image-s390x',
 }
 
-/** The packages whose files the guest gets, by what they are for. */
+/** Returns the packages whose files are installed in the guest. */
 export function listPackages(distribution: Distribution, arch: GuestArch): string[] {
   const kernel = (distribution.id === 'debian' ? DEBIAN_KERNELS[arch] : undefined) ?? 'linux-image-virtual'
   return [kernel, 'busybox-static', 'dropbear-bin', 'openssh-sftp-server', 'qemu-guest-agent']
 }
 
 /**
- * Of what those depend on, only the kernel behind its meta-package and shared libraries are wanted: not what
- * installing them on a real system would need.
+ * Returns whether a dependency is needed: only the kernel of a meta-package and shared libraries
+ * are, not packages for an installation on a real system.
  */
 export function isWantedDependency(packageName: string): boolean {
   return (
@@ -29,7 +29,7 @@ export function isWantedDependency(packageName: string): boolean {
   )
 }
 
-/** Programs of the packages, with the place where the guest expects them. */
+/** Programs of the packages, with their paths in the guest. */
 export const PROGRAMS: Readonly<Record<string, string>> = {
   dropbear: '/usr/sbin/dropbear',
   dropbearkey: '/usr/bin/dropbearkey',
@@ -37,5 +37,8 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-ga': '/usr/sbin/qemu-ga',
 }
 
-/** Drivers for the root disk, its file system with its checksums, and the network: loaded before anything else. What a kernel has built in is left out. */
+/**
+ * Drivers for root disk, file system with checksums, and network, loaded first. Those built into
+ * the kernel are skipped.
+ */
 export const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'crc32c_generic', 'ext4']

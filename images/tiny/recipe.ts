@@ -16,13 +16,22 @@ import { BOOT_MODULES, isWantedDependency, listPackages } from './packages.js'
 import { assembleRoot, BUSYBOX, openDirectories, ROOT_MODES } from './rootfs.js'
 import { guestFiles } from './scripts.js'
 
-/** Count up when the code of this recipe changes what it builds: scripts, packages and the RAM disk count by themselves. */
+/**
+ * Increase when the code of this recipe changes its result. Changes of scripts, packages and the
+ * initrd are detected.
+ */
 const REVISION = 4
-/** What the kernels of other machines take, with drivers for all their hardware, as a share of what a distribution takes there. */
+/**
+ * Start effort on other architectures, whose kernels contain drivers for all their hardware,
+ * relative to a full distribution.
+ */
 const FOREIGN_EFFORT = 0.5
 const MIB = 1024 ** 2
 
-/** The default guest: a distribution's kernel for virtual machines, busybox, an SSH server and the guest agent. */
+/**
+ * Recipe of the default guest: a distribution's kernel for virtual machines, busybox, an SSH server
+ * and the guest agent.
+ */
 export const tiny: Recipe = {
   name: 'tiny',
   architectures: Object.keys(DEBIAN_ARCHITECTURES) as GuestArch[],
@@ -73,7 +82,7 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
   const debs = await apt.download({ packages: listPackages(distribution, arch), keep: isWantedDependency })
   report(`unpacking ${debs.length} packages`)
   for (const deb of debs) await extractPackage(deb, packages, signal)
-  report('putting the system together')
+  report('assembling the system')
   await assembleRoot(packages, root, arch)
   const kernel = await installKernel({ packages, root, bootModules: BOOT_MODULES, signal })
   await openDirectories(root)
@@ -84,7 +93,7 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
     join(dir, 'initrd'),
     buildInitrd(kernel.bootModules, arch === 'x86_64' ? undefined : busybox),
   )
-  report('making the disk')
+  report('creating the disk')
   await makeExt4Disk({
     source: root,
     path: join(dir, 'disk.qcow2'),
@@ -129,9 +138,9 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
 }
 
 /**
- * Parts of the kernel that an emulated processor spends a fifth of its start in, and that a guest for tests
- * of other software does without: the files of tracefs with the tables behind them, and the check of all type
- * information for functions that BPF programs may call. TCP has `reno` then, as `cubic` is among those.
+ * Kernel initcalls that take a fifth of the boot time on an emulated processor and that test guests
+ * do not need: the files and tables of tracefs, and the check of all type information for functions
+ * callable from BPF. TCP uses `reno` then, because `cubic` is one of those.
  */
 const SKIPPED_INITCALLS = [
   'tracer_init_tracefs',
@@ -146,22 +155,25 @@ const SKIPPED_INITCALLS = [
   'bpf_rstat_kfunc_init',
 ]
 
-/** Each was measured with `bench/cold-boot-floor.mjs`; words are explained in the kernel's kernel-parameters.txt. */
+/**
+ * Each was measured with `bench/cold-boot-floor.mjs`; the kernel's kernel-parameters.txt explains
+ * them.
+ */
 const KERNEL_ARGUMENTS = [
   'quiet',
-  // A panic stays on the console until the harness has seen it.
+  // The guest stays up after a panic until the harness has read the console.
   'panic=0',
   'cryptomgr.notests',
-  // What the kernel shuffles to be harder to attack, a guest for tests need not.
+  // A test guest needs no address randomization.
   'nokaslr',
   `initcall_blacklist=${SKIPPED_INITCALLS.join(',')}`,
 ]
 
-/** Of what a PC's kernel measures at its start. */
+/** Arguments that skip measurements of a PC kernel at boot. */
 const PC_ARGUMENTS = ['no_timer_check', 'tsc=reliable']
 
 /**
- * Setting up each device's interrupt by ACPI's own code takes 130 ms under TCG. Power-off stays with ACPI. The kernel
- * then reads no table of processors either: it sees the first alone.
+ * Setting up device interrupts through ACPI takes 130 ms under TCG. Power-off still uses ACPI.
+ * Without it the kernel reads no processor table and detects only the first processor.
  */
 const ONE_CPU_ARGUMENTS = ['pci=noacpi']

@@ -7,7 +7,7 @@ import { debianArchitecture } from '../debian-architectures.js'
 import { PROGRAMS } from './packages.js'
 import { guestFiles } from './scripts.js'
 
-/** Where it is, below the root. */
+/** Path of busybox below the root. */
 export const BUSYBOX = '/usr/bin/busybox'
 
 const DIRECTORIES: Readonly<Record<string, number>> = {
@@ -42,15 +42,18 @@ const LINKS: Readonly<Record<string, string>> = {
   '/etc/machine-id': '../run/machine-id',
   '/etc/mtab': '../proc/self/mounts',
   '/etc/resolv.conf': '../run/resolv.conf',
-  // Where SSH servers of other make look for it.
+  // Paths at which other SSH servers look for sftp-server.
   '/usr/lib/sftp-server': 'openssh/sftp-server',
   '/usr/libexec/sftp-server': '../lib/openssh/sftp-server',
 }
 
-/** Modes that copying as an ordinary user or mke2fs would not give. */
+/** Modes that cannot be set by copying as an ordinary user or by mke2fs. */
 export const ROOT_MODES: Readonly<Record<string, number>> = { '/tmp': 0o041777, '/var/tmp': 0o041777 }
 
-/** Puts the guest's files together in `root` from packages unpacked in `packages`. Modules are not among them. */
+/**
+ * Assembles the guest's files in `root` from packages unpacked in `packages`, without kernel
+ * modules.
+ */
 export async function assembleRoot(packages: string, root: string, arch: GuestArch): Promise<void> {
   const { libraries } = debianArchitecture(arch)
   const own = guestFiles(arch)
@@ -82,7 +85,10 @@ export async function assembleRoot(packages: string, root: string, arch: GuestAr
   }
 }
 
-/** Lets every user of the guest into the directories that have no mode of their own, whatever the builder's umask. */
+/**
+ * Opens directories without a specified mode to all users of the guest, regardless of the builder's
+ * umask.
+ */
 export async function openDirectories(root: string): Promise<void> {
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name)
@@ -91,10 +97,13 @@ export async function openDirectories(root: string): Promise<void> {
   await chmod(root, 0o755)
 }
 
-/** The names of busybox' applets, which its file has as one list of NUL-terminated names that begins with `[`. */
+/**
+ * Returns the names of busybox applets, which its file contains as one list of NUL-terminated names
+ * starting with `[`.
+ */
 export function readApplets(busybox: Buffer): string[] {
   const start = busybox.indexOf('[\0[[\0', 0, 'latin1')
-  if (start === -1) throw new TypeError('no list of applets was found in busybox')
+  if (start === -1) throw new TypeError('The list of applets was not found in busybox.')
   const end = busybox.indexOf('\0\0', start, 'latin1')
   return busybox.toString('latin1', start, end).split('\0')
 }
@@ -121,7 +130,7 @@ async function copyWithLibraries(
   }
 }
 
-/** What a program says is to load it and its libraries: `/lib64/ld-linux-x86-64.so.2`. */
+/** Returns the dynamic loader of a program, for example `/lib64/ld-linux-x86-64.so.2`. */
 function readLoader(program: Buffer): string | undefined {
   return readElfSection(program, '.interp')?.toString('latin1').replace(/\0+$/, '')
 }
@@ -138,7 +147,10 @@ async function install(
   await chmod(path, mode)
 }
 
-/** Programs and libraries of the packages by file name: distributions differ in where they put them. */
+/**
+ * Returns programs and libraries of the packages by file name, because their folders differ between
+ * distributions.
+ */
 async function indexFiles(packages: string, libraries: string): Promise<Map<string, string>> {
   const files = new Map<string, string>()
   const folders = ['bin', 'sbin', 'lib64', 'openssh', libraries]
@@ -157,7 +169,7 @@ function findFile(files: ReadonlyMap<string, string>, name: string): string {
   const path = files.get(name)
   if (path !== undefined) return path
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: `The packages of this distribution do not have the file ${name}, which the guest tiny needs.`,
-    hint: 'Run `apt-get update` and try again; if it stays, this release of the distribution is not supported as a source of tiny: give the path of a disk image instead.',
+    summary: `The packages of this distribution lack the file ${name}, which the guest tiny needs.`,
+    hint: 'Run `apt-get update` and retry. If that fails, specify the path of a disk image: this release of the distribution is not supported as a source of tiny.',
   })
 }

@@ -8,17 +8,17 @@ import {
 } from '../guest-parts/identity-agent.js'
 import type { GuestFile } from '../recipe.js'
 
-/** The SSH server of a clone reads its host key here for each connection: it was started without one. */
+/** Host key that the SSH server of a clone, started without one, reads for each connection. */
 const HOST_KEY = '/run/withvm/host-key'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** The SSH server, in a place where it may be made one that cannot be started again. */
+/** Copy of the SSH server whose execute permission can be removed, so it cannot start itself again. */
 const SERVER = '/run/dropbear'
 
 /**
- * Process 1 until the SSH server listens; then busybox' init. Each program that is started here costs
- * milliseconds of every boot, so what the shell can do by itself it does by itself.
+ * Process 1 until the SSH server listens, then busybox init. Each program costs milliseconds of
+ * every boot, so builtins of the shell are used wherever possible.
  */
 const INIT = `#!/bin/sh
 export PATH=${PATH} HOME=/root
@@ -73,7 +73,7 @@ ${SERVER} -s -p 22 -P /run/dropbear.pid -W 262144 "$@" && echo 'withvm: sshd' &&
 exec /usr/bin/busybox init
 `
 
-/** What can wait until somebody could be logged in: at the lowest priority, so that it does not delay a test. */
+/** Work that can wait until logins are possible, at the lowest priority so it does not delay a test. */
 const late = (console: string) => `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
@@ -290,7 +290,7 @@ const COMMON_FILES: Readonly<Record<string, GuestFile>> = {
   '/root/.ssh/authorized_keys': text('', 0o600),
 }
 
-/** What a guest is frozen and cloned by: programs of x86-64. */
+/** Programs for templates and clones, x86-64 only. */
 const CLONE_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/park': program(PARK),
   '/usr/lib/withvm/restored': program(RESTORED),
@@ -305,7 +305,7 @@ const CLONE_FILES: Readonly<Record<string, GuestFile>> = {
   ),
 }
 
-/** Every file of the guest that is not taken from a package. */
+/** Returns all files of the guest that are not from a package. */
 export function guestFiles(arch: GuestArch): Readonly<Record<string, GuestFile>> {
   const { console } = describeArch(arch)
   return {

@@ -1,16 +1,17 @@
-/** A file of an initial RAM disk. */
+/** Entry of a cpio archive. */
 export interface CpioEntry {
   readonly path: string
-  /** With the type bits, as `0o100755` for a program. */
+  /** Mode including the type bits, for example `0o100755` for a program. */
   readonly mode: number
   readonly content?: Uint8Array
-  /** Of a device node: its numbers. */
+  /** Numbers of a device node. */
   readonly device?: { readonly major: number; readonly minor: number }
 }
 
 /**
- * Packs a cpio archive in the "newc" form that the kernel unpacks (Documentation/driver-api/early-userspace/
- * buffer-format.rst). Everything belongs to root. Directories have to come before what is in them.
+ * Packs a cpio archive in the "newc" format of the kernel
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). All entries belong to root.
+ * Directories must precede their content.
  */
 export function packCpio(entries: readonly CpioEntry[]): Buffer {
   const parts: Buffer[] = []

@@ -9,44 +9,56 @@ export const EXT4_TOOLS = {
   make: {
     program: 'mke2fs',
     aptPackage: 'e2fsprogs',
-    why: 'makes the file system of an image',
+    why: 'creates the file system of an image',
     parsesImages: true,
   },
   edit: {
     program: 'debugfs',
     aptPackage: 'e2fsprogs',
-    why: 'gives the files of an image to root',
+    why: 'sets the owners of the files of an image',
     parsesImages: true,
   },
 } as const satisfies Record<string, HostTool>
 
 export interface Ext4Options {
-  /** The directory whose content becomes the file system's. */
+  /** Directory whose content is copied into the file system. */
   readonly source: string
-  /** The file to write. */
+  /** File to write. */
   readonly path: string
   readonly virtualBytes: number
   readonly label: string
-  /** Of the file system. @default a new one */
+  /** UUID of the file system. @default a random one */
   readonly uuid?: string
-  /** Modes by absolute path, for those that an unprivileged builder cannot give (as setuid) or that differ. */
+  /**
+   * Modes by absolute path, for files whose mode an unprivileged builder cannot set (for example
+   * setuid) or that differ from the source.
+   */
   readonly modes?: Readonly<Record<string, number>>
-  /** User and group by absolute path, for what is not root's. */
+  /** User and group id by absolute path, for files that do not belong to root. */
   readonly owners?: Readonly<Record<string, number>>
-  /** What each file is to be, by its path from `source` on. @default root's, with the mode that it has */
+  /**
+   * Owner and mode of each file, by its path relative to `source`. @default root and the mode of
+   * the source file
+   */
   readonly attributes?: ReadonlyMap<string, Attributes>
-  /** Folders that are to be there, by absolute path, where the source does not have them. @default none */
+  /** Absolute paths of folders to create if the source lacks them. @default none */
   readonly folders?: readonly string[]
-  /** A program in place of whatever is there, and its absolute path, in which no folder is a link. @default none */
+  /**
+   * Program to write, replacing an existing file, with its absolute path. No folder of the path may
+   * be a link. @default none
+   */
   readonly program?: { readonly path: string; readonly content: Uint8Array } | undefined
-  /** How many files it can hold. @default 131072 */
+  /** Maximum number of files. @default 131072 */
   readonly inodes?: number
   readonly signal?: AbortSignal | undefined
 }
 
-const BUILD_MS = 600_000
+const BUILD_TIMEOUT_MS = 600_000
 
-/** Makes a qcow2 disk that is one ext4 file system with a journal, owned by root, without being root. */
+/**
+ * Creates a qcow2 disk that contains one ext4 file system with a journal, with files owned by root.
+ * Needs no privileges.
+ */
 export async function makeExt4Disk(options: Ext4Options): Promise<void> {
   const { path, signal } = options
   const raw = `${path}.raw`
@@ -54,22 +66,22 @@ export async function makeExt4Disk(options: Ext4Options): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
     args: ['convert', '-f', 'raw', '-O', 'qcow2', raw, path],
-    purpose: 'making the disk',
-    timeoutMs: BUILD_MS,
+    purpose: 'creating the disk',
+    timeoutMs: BUILD_TIMEOUT_MS,
     signal,
   })
   await rm(raw)
 }
 
-/** Makes the file system in a raw file, without being root. */
+/** Creates the file system in a raw file. Needs no privileges. */
 export async function makeExt4(
   options: Ext4Options & {
-    /** Where in the file it begins: what is before it stays. @default 0 */
+    /** Offset of the file system in the file. Data before it is preserved. @default 0 */
     readonly offsetBytes?: number
   },
 ): Promise<void> {
   const { source, path, signal, offsetBytes = 0, uuid } = options
-  const common = { timeoutMs: BUILD_MS, signal }
+  const common = { timeoutMs: BUILD_TIMEOUT_MS, signal }
   const features = [
     '-O',
     '^resize_inode',
@@ -81,7 +93,8 @@ export async function makeExt4(
     '0',
   ]
   const extended = [
-    // Tables that the guest's kernel would write in the background after each first mount are written here.
+    // Initializes tables that the guest's kernel would otherwise write in the background after each
+    // first mount.
     'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0',
     ...(offsetBytes === 0 ? [] : [`offset=${offsetBytes}`]),
   ].join(',')
@@ -94,7 +107,7 @@ export async function makeExt4(
       ...features,
       ...['-E', extended, '-d', source, path, size],
     ],
-    purpose: 'making the file system',
+    purpose: 'creating the file system',
   })
   if (options.program !== undefined) await writeFile(`${path}.program`, options.program.content)
   await writeFile(`${path}.commands`, await buildCommands(options))
@@ -103,23 +116,23 @@ export async function makeExt4(
     tool: EXT4_TOOLS.edit,
     args: [
       ...['-w', '-f', `${path}.commands`],
-      // As libext2fs takes it: part of the name.
+      // libext2fs takes the offset as part of the name.
       offsetBytes === 0 ? path : `${path}?offset=${offsetBytes}`,
     ],
-    purpose: 'giving the files to root',
+    purpose: 'setting the owners of the files',
   })
   await rm(`${path}.commands`)
   await rm(`${path}.program`, { force: true })
 }
 
-/** What debugfs is to do: a command on each line. */
+/** Returns the commands of debugfs, one a line. */
 async function buildCommands(options: Ext4Options): Promise<string> {
   const { folders = [], program } = options
   const commands = [...(await buildOwnership(options)), 'set_inode_field <2> mode 040755']
   for (const folder of folders) commands.push(`mkdir ${quote(folder)}`)
   if (program !== undefined) {
     const { path } = program
-    // Debugfs writes a file of the folder that it is in.
+    // debugfs writes a file to its current folder.
     commands.push(`cd ${quote(dirname(path))}`, `rm ${quote(path)}`)
     commands.push(`write ${quote(`${options.path}.program`)} ${quote(basename(path))}`)
     commands.push(
@@ -133,8 +146,8 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
   const { source, modes = {}, owners = {}, attributes } = options
   const commands: string[] = []
   for await (const { entry, file, path, stats } of listFolder(source)) {
-    // debugfs would take what comes after a line end for a command of its own.
-    if (/\p{Cc}/u.test(entry.name)) throw oddName(file)
+    // debugfs would interpret text after a newline as another command.
+    if (/\p{Cc}/u.test(entry.name)) throw invalidName(file)
     const wanted: Partial<Attributes> | undefined =
       attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(path)
     for (const field of ['uid', 'gid', 'mode'] as const) {
@@ -156,16 +169,16 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
   return commands
 }
 
-function oddName(file: string) {
+function invalidName(file: string) {
   return vmError('IMAGE_INVALID', {
-    summary: 'A file of the root file system has a name that cannot be written.',
+    summary: 'The root file system has a file whose name contains control characters.',
     expected: 'names without control characters',
     got: JSON.stringify(file),
-    hint: 'Rename the file, or leave it out.',
+    hint: 'Rename or remove the file.',
   })
 }
 
-/** As debugfs reads words: a quotation mark in one is doubled. */
+/** Quotes a word for debugfs: a quotation mark is doubled. */
 function quote(word: string): string {
   return `"${word.replaceAll('"', '""')}"`
 }

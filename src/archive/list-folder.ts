@@ -3,19 +3,20 @@ import { lstat, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { vmError } from '../errors.js'
 
-/** A file below a folder. */
+/** Entry below a folder. */
 export interface ListedFile {
   readonly entry: Dirent
-  /** Path from the folder on. */
+  /** Path relative to the folder. */
   readonly path: string
   readonly file: string
   readonly stats: BigIntStats
 }
 
 /**
- * Yields all that is below a folder; links are not followed.
+ * Yields all entries below a folder without following links.
  *
- * @throws {UsageError} IMAGE_INVALID when a name is not UTF-8: this process could not open that file.
+ * @throws {UsageError} IMAGE_INVALID when a name is not UTF-8: this process could not open that
+ *   file.
  */
 export async function* listFolder(dir: string): AsyncGenerator<ListedFile> {
   try {
@@ -25,13 +26,14 @@ export async function* listFolder(dir: string): AsyncGenerator<ListedFile> {
     }
   } catch (error) {
     const { code, path = '' } = error as NodeJS.ErrnoException
-    // Node.js replaces bytes that are not UTF-8 by this character; a file of that name is then not there.
+    // Node.js replaces bytes that are not UTF-8 with this character, and then does not find the
+    // file.
     if (code !== 'ENOENT' || !path.includes('\ufffd')) throw error
     throw vmError('IMAGE_INVALID', {
-      summary: 'A file of the root file system has a name that cannot be read.',
+      summary: 'The root file system has a file whose name is not UTF-8.',
       expected: 'names in UTF-8',
       got: JSON.stringify(path),
-      hint: 'Rename the file, or leave it out.',
+      hint: 'Rename or remove the file.',
       cause: error,
     })
   }

@@ -10,7 +10,7 @@ import { RootTree } from './root-tree.js'
 import { readMember, readTar } from './tar-archive.js'
 import { unpackFile } from './unpack.js'
 
-/** What an image of containers is to run (OCI Image Configuration). */
+/** Command of an OCI image (OCI Image Configuration). */
 export interface OciCommand {
   readonly argv: readonly string[]
   readonly env: readonly string[]
@@ -38,28 +38,29 @@ interface Config {
   }
 }
 
-/** The file that makes a folder an OCI image layout (OCI Image Layout Specification 1.0). */
+/** File that marks a folder as an OCI image layout (OCI Image Layout Specification 1.0). */
 export const OCI_MARK = 'oci-layout'
 
 const ARCHITECTURE = 'amd64'
-/** Docker itself stops at 127. */
-const MOST_LAYERS = 500
+/** Docker supports at most 127. */
+const MAX_LAYERS = 500
 
 /**
- * Finds the manifest for this architecture, and gives its digest: it changes with all that is in the image.
+ * Returns the digest of the manifest for this architecture. The digest changes with any part of the
+ * image.
  *
- * @throws {UsageError} IMAGE_INVALID when the layout has none, or is damaged.
+ * @throws {UsageError} IMAGE_INVALID when the layout has no such manifest or is damaged.
  */
 export async function findOciManifest(dir: string): Promise<string> {
   const text = await readSmallFile(join(dir, 'index.json')).catch(() => Buffer.from('{}'))
   let index = parseJson<Manifest>(dir, 'index.json', text)
-  // An index may name an index, which has the manifests of all architectures.
+  // An index may refer to another index with the manifests of all architectures.
   for (let depth = 0; depth < 3; depth++) {
     const all = listOf(dir, index.manifests)
-    const fitting = all.find(
+    const matching = all.find(
       ({ platform }) => platform?.architecture === ARCHITECTURE && platform.os === 'linux',
     )
-    const chosen = fitting ?? (all.length === 1 ? all[0] : undefined)
+    const chosen = matching ?? (all.length === 1 ? all[0] : undefined)
     if (chosen === undefined) {
       const found = all.map(({ platform }) => `${platform?.os ?? '?'}/${platform?.architecture ?? '?'}`)
       throw invalid(dir, `one image, or one for linux/${ARCHITECTURE}`, found.join(', ') || 'none')
@@ -67,13 +68,13 @@ export async function findOciManifest(dir: string): Promise<string> {
     index = await readJson<Manifest>(dir, chosen)
     if (index.layers !== undefined) return chosen.digest
   }
-  throw invalid(dir, 'an index that comes to a manifest', 'indexes of indexes')
+  throw invalid(dir, 'an index that leads to a manifest', 'nested indexes')
 }
 
 /**
- * Puts the layers of an image on each other. What they are unpacked to lies in `workDir` until `close` is called.
+ * Merges the layers of an image. Unpacked layers stay in `workDir` until `close` is called.
  *
- * @throws {UsageError} IMAGE_INVALID when a part is missing, damaged or not what its digest says.
+ * @throws {UsageError} IMAGE_INVALID when a part is missing, damaged or does not match its digest.
  */
 export async function readOciImage(options: {
   readonly dir: string
@@ -90,8 +91,7 @@ export async function readOciImage(options: {
   }
   try {
     const layers = listOf(dir, manifest.layers)
-    if (layers.length > MOST_LAYERS)
-      throw invalid(dir, `at most ${MOST_LAYERS} layers`, String(layers.length))
+    if (layers.length > MAX_LAYERS) throw invalid(dir, `at most ${MAX_LAYERS} layers`, String(layers.length))
     for (const [index, layer] of layers.entries()) {
       const path = await unpackLayer(dir, layer, join(workDir, `layer-${index}.tar`), signal)
       const archive = await open(path, 'r')
@@ -100,7 +100,7 @@ export async function readOciImage(options: {
       await addLayer(tree, archive, dir, signal)
     }
     if (manifest.config !== undefined && typeof manifest.config?.digest !== 'string')
-      throw invalid(dir, 'a `config` with its digest', 'something else')
+      throw invalid(dir, 'a `config` with a digest', 'an invalid one')
     const { config } = manifest.config === undefined ? {} : await readJson<Config>(dir, manifest.config)
     const argv = [...wordsOf(dir, config?.Entrypoint), ...wordsOf(dir, config?.Cmd)]
     const [workingDir = '/'] = wordsOf(dir, [config?.WorkingDir || '/'])
@@ -115,7 +115,10 @@ export async function readOciImage(options: {
   }
 }
 
-/** A member `.wh.NAME` takes away what a lower layer has, `.wh..wh..opq` all that its folder has of them. */
+/**
+ * Adds a layer. A member `.wh.NAME` removes a file of lower layers, and `.wh..wh..opq` removes all
+ * their files in its folder.
+ */
 async function addLayer(
   tree: RootTree,
   archive: FileHandle,
@@ -134,7 +137,7 @@ async function addLayer(
     if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
 }
 
-/** Gives the path of the archive: that of the layer itself, where it is not packed. */
+/** Returns the path of the layer's archive, which is the layer itself if it is not compressed. */
 async function unpackLayer(
   dir: string,
   layer: Descriptor,
@@ -170,38 +173,41 @@ async function readJson<T>(dir: string, { digest }: Pick<Descriptor, 'digest'>):
   return parseJson<T>(dir, digest, bytes)
 }
 
-/** The parser's own message would have a piece of the file in it, which may be any file of the host. */
+/**
+ * The message of the parser is not used, because it quotes content, which may come from any file of
+ * the host.
+ */
 function parseJson<T>(dir: string, part: string, bytes: Buffer): T {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'))
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
   } catch {}
-  throw invalid(dir, `an object of JSON in ${part}`, 'something else')
+  throw invalid(dir, `a JSON object in ${part}`, 'invalid content')
 }
 
 function listOf(dir: string, list: readonly Descriptor[] | undefined): readonly Descriptor[] {
   const isDescriptor = (item: Descriptor | null) => typeof item?.digest === 'string'
   if (list === undefined || (Array.isArray(list) && list.every(isDescriptor))) return list ?? []
-  throw invalid(dir, 'lists of parts with their digests', 'something else')
+  throw invalid(dir, 'lists of parts with digests', 'an invalid list')
 }
 
 function wordsOf(dir: string, list: readonly string[] | null | undefined): readonly string[] {
   const isWord = (word: unknown) => typeof word === 'string'
   if (list === undefined || list === null || (Array.isArray(list) && list.every(isWord))) return list ?? []
-  throw invalid(dir, 'a command and an environment of texts', 'something else')
+  throw invalid(dir, 'strings in the command and environment', 'other values')
 }
 
 function blobPath(dir: string, { digest }: Pick<Descriptor, 'digest'>): string {
   const hex = /^sha256:([0-9a-f]{64})$/.exec(digest)?.[1]
-  if (hex === undefined) throw invalid(dir, 'parts that are named by their SHA-256', digest)
+  if (hex === undefined) throw invalid(dir, 'parts named by their SHA-256', digest)
   return join(dir, 'blobs', 'sha256', hex)
 }
 
 function invalid(dir: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The OCI image layout ${dir} cannot be used.`,
+    summary: `The OCI image layout ${dir} is invalid.`,
     expected,
     got,
-    hint: 'Make it again, for instance with: skopeo copy docker-daemon:NAME oci:FOLDER:latest',
+    hint: 'Create it again, for example with `skopeo copy docker-daemon:NAME oci:FOLDER:latest`.',
   })
 }

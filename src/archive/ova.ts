@@ -5,17 +5,17 @@ import { formatBytes } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 import { readMember, type TarEntry } from './tar-archive.js'
 
-/** What a descriptor or a list of digests may take. */
-const MOST_TEXT_BYTES = 1024 ** 2
-/** Names of files that are disks, as appliances have them. */
+/** Maximum size of a descriptor or a list of digests. */
+const MAX_TEXT_BYTES = 1024 ** 2
+/** Names of disk files in appliances. */
 const DISK_NAME = /\.(vmdk|vdi|vhdx?|qcow2|img|raw)$/i
 
 /**
- * Takes the disk out of an `.ova`: a tar archive with a descriptor (OVF, DSP0243 of the DMTF), disks, and a list of their
- * digests, as VirtualBox and VMware export it.
+ * Extracts the disk of an `.ova`, as exported by VirtualBox and VMware: a tar archive with a
+ * descriptor (OVF, DSP0243 of the DMTF), disks, and a list of their digests.
  *
- * @throws {UsageError} IMAGE_INVALID when it has no disk or several, the disk is missing or split, or has another digest than the
- *   archive says.
+ * @throws {UsageError} IMAGE_INVALID when it has no disk or several, or the disk is missing, split,
+ *   or does not match its digest.
  */
 export async function extractOvaDisk(options: {
   readonly archive: FileHandle
@@ -26,11 +26,11 @@ export async function extractOvaDisk(options: {
 }): Promise<void> {
   const { archive, name, entries, to, signal } = options
   const descriptor = entries.find(isDescriptor)
-  if (descriptor === undefined) throw invalid(name, 'a descriptor, a file *.ovf', 'none')
+  if (descriptor === undefined) throw invalid(name, 'a descriptor (*.ovf)', 'none')
   const href = await findDisk(await readText(archive, descriptor, name), name)
   const disk = entries.find(({ path }) => path === href)
   if (disk === undefined)
-    throw invalid(name, `the disk ${href}, which its descriptor names`, 'no such file in it')
+    throw invalid(name, `the disk ${href} named in its descriptor`, 'no such file in the archive')
   const wanted = await findDigest(archive, { name, entries, file: href })
   const hash = createHash(wanted?.algorithm ?? 'sha256')
   const file = await SparseFile.create(to)
@@ -49,20 +49,21 @@ export async function extractOvaDisk(options: {
   if (wanted === undefined || digest === wanted.hex) return
   throw invalid(
     name,
-    `${wanted.algorithm} ${wanted.hex} of ${href}, by its list of digests`,
+    `${wanted.algorithm} ${wanted.hex} of ${href}, from its list of digests`,
     `${wanted.algorithm} ${digest}`,
   )
 }
 
-/** What only the archive of a virtual machine has, as its first member. */
+/** Returns whether an entry is an OVF descriptor, which only appliances contain. */
 export function isDescriptor({ path, type }: TarEntry): boolean {
   return type === 'file' && /^[^/]+\.ovf$/i.test(path)
 }
 
 /**
- * Throws where an archive without a descriptor is an appliance by its name or its content, and not a root file system.
+ * Throws if an archive without a descriptor looks like an appliance by its name or content, and not
+ * like a root file system.
  *
- * @param isRoot whether it has the folders of one.
+ * @param isRoot true if it has the folders of a root file system.
  * @throws {UsageError} IMAGE_INVALID
  */
 export function requireDescriptor(name: string, entries: readonly TarEntry[], isRoot: boolean): void {
@@ -70,10 +71,10 @@ export function requireDescriptor(name: string, entries: readonly TarEntry[], is
   if (isRoot || (disks.length === 0 && !/\.ova$/i.test(name))) return
   const found = disks.map(({ path }) => path).slice(0, 5)
   throw vmError('IMAGE_INVALID', {
-    summary: `The archive ${name} has no descriptor of an appliance.`,
-    expected: 'a file *.ovf at its top, beside the disks',
-    got: found.length === 0 ? 'none, and no disk either' : `only disks: ${found.join(', ')}`,
-    hint: 'Unpack it with `tar -xf`, and give the path of the disk in it; or export the appliance again.',
+    summary: `The archive ${name} has no appliance descriptor.`,
+    expected: 'a file *.ovf at the top level, next to the disks',
+    got: found.length === 0 ? 'neither a descriptor nor a disk' : `only disks: ${found.join(', ')}`,
+    hint: 'Unpack it with `tar -xf` and specify the path of its disk, or export the appliance again.',
   })
 }
 
@@ -82,22 +83,22 @@ async function readText(
   { path, offset, bytes }: TarEntry,
   name: string,
 ): Promise<string> {
-  if (bytes > MOST_TEXT_BYTES) {
-    throw invalid(name, `a file ${path} of at most ${formatBytes(MOST_TEXT_BYTES)}`, formatBytes(bytes))
+  if (bytes > MAX_TEXT_BYTES) {
+    throw invalid(name, `a file ${path} of at most ${formatBytes(MAX_TEXT_BYTES)}`, formatBytes(bytes))
   }
   const pieces: Buffer[] = []
   for await (const piece of readMember(archive, { offset, bytes })) pieces.push(piece)
   return Buffer.concat(pieces).toString('utf8')
 }
 
-/** The file of the one disk that has content: disks without a file are empty ones. */
+/** Returns the file of the only disk with content. Disks without a file are empty. */
 async function findDisk(descriptor: string, name: string): Promise<string> {
   const { parseXml, findElements, findAttribute } = await import('../common/xml.js')
   let root: ReturnType<typeof parseXml>
   try {
     root = parseXml(descriptor)
   } catch (error) {
-    throw invalid(name, 'a descriptor in XML (OVF)', `one that cannot be read: ${(error as Error).message}`)
+    throw invalid(name, 'a descriptor in XML (OVF)', `invalid XML: ${(error as Error).message}`)
   }
   const references = findElements(root, 'Disk').map((disk) => findAttribute(disk, 'fileRef'))
   const wanted = references.filter((reference) => reference !== undefined)
@@ -115,12 +116,15 @@ async function findDisk(descriptor: string, name: string): Promise<string> {
     )
   }
   const { href, chunkSize } = files.get(wanted[0]) ?? {}
-  if (href === undefined) throw invalid(name, `the file '${wanted[0]}', which its disk is in`, 'no such file')
+  if (href === undefined) throw invalid(name, `the file '${wanted[0]}' of its disk`, 'no such file')
   if (chunkSize === undefined) return href
-  throw invalid(name, 'a disk in one piece', `${href} in several`)
+  throw invalid(name, 'a disk in one file', `${href} split into several`)
 }
 
-/** What the archive itself says of a file: lines such as `SHA256(disk.vmdk)= 01ab…`. */
+/**
+ * Returns the digest of a file from the archive's list, whose lines look like `SHA256(disk.vmdk)=
+ * 01ab…`.
+ */
 async function findDigest(
   archive: FileHandle,
   {
@@ -141,10 +145,10 @@ async function findDigest(
 
 function invalid(name: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The appliance ${name} has no disk that can be used.`,
+    summary: `The appliance ${name} has no usable disk.`,
     expected,
     got,
-    hint: 'Export it again, as an OVA with all files in it. A disk of it can be given by itself too: unpack it with `tar -xf`, and give the path of the disk.',
+    hint: 'Export it again as an OVA with all files, or unpack it with `tar -xf` and specify the path of its disk.',
   })
 }
 
@@ -155,6 +159,6 @@ function severalDisks(name: string, disks: readonly string[]): VMError {
     summary: `The appliance ${name} has several disks.`,
     expected: 'an appliance with one disk',
     got: `${disks.length}: ${disks.join(', ')}`,
-    hint: `Unpack it with \`tar -xf\`, and give its disks one by one: image: '${first}', disks: [${further}].`,
+    hint: `Unpack it with \`tar -xf\` and specify its disks: \`image: '${first}', disks: [${further}]\`.`,
   })
 }

@@ -1,20 +1,20 @@
 import { constants, open } from 'node:fs/promises'
 
-/** Manifests, indexes and descriptors have a few kilobytes. */
-const MOST_BYTES = 4 * 1024 ** 2
+/** Maximum size of a manifest, index or descriptor, which usually have a few kilobytes. */
+const MAX_BYTES = 4 * 1024 ** 2
 
 /**
- * Reads a small file that may be anything: a FIFO or a device is not waited for, and of a large file nothing is read.
+ * Reads a small file of unknown origin: does not block on a FIFO or a device, and reads nothing of
+ * a large file.
  *
- * @throws {Error} when it cannot be read, is no regular file, or has more than 4 MiB.
+ * @throws {Error} when it cannot be read, is no regular file, or exceeds 4 MiB.
  */
 export async function readSmallFile(path: string): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = await file.stat()
-    if (!stats.isFile()) throw new Error('it is no regular file')
-    if (stats.size > MOST_BYTES)
-      throw new Error(`it has ${stats.size} bytes, and at most ${MOST_BYTES} are read`)
+    if (!stats.isFile()) throw new Error('no regular file')
+    if (stats.size > MAX_BYTES) throw new Error(`${stats.size} bytes, more than ${MAX_BYTES}`)
     return await file.readFile()
   } finally {
     await file.close()

@@ -5,42 +5,42 @@ import { type VMError, vmError } from '../errors.js'
 import { followLinks } from './follow-links.js'
 import { cleanPath, MOST_PATHS_CHARACTERS, type TarEntry } from './tar-archive.js'
 
-/** Whose a file is, and who may do what with it: `mode` has the type bits too. */
+/** Owner and mode of a file. `mode` includes the type bits. */
 export interface Attributes {
   readonly mode: number
   readonly uid: number
   readonly gid: number
 }
 
-/** A file, a folder or a link of a root file system. Hard links are paths with the same node. */
+/** File, folder or link of a root file system. Hard links are paths with the same node. */
 export interface RootNode extends Attributes {
   readonly type: 'file' | 'folder' | 'symlink'
-  /** Of symbolic links. */
+  /** Target of a symbolic link. */
   readonly target: string
-  /** Gives the content of a file. */
+  /** Reads the content of a file. */
   readonly read: (() => AsyncIterable<Buffer>) | undefined
 }
 
-/** How deep a path may be. */
-const MOST_STEPS = 256
-/** Linux's own limit on one name (NAME_MAX). */
-const MOST_NAME_BYTES = 255
+/** Maximum depth of a path. */
+const MAX_STEPS = 256
+/** Limit of Linux for one name (NAME_MAX). */
+const MAX_NAME_BYTES = 255
 
 const TYPE_BITS = { file: 0o100000, folder: 0o040000, symlink: 0o120000 } as const
 
 /**
- * A root file system that is put together in mind, layer by layer, before any of it is written: so that no link of one
- * archive leads another out of the folder that is written to.
+ * Root file system that is assembled in memory, layer by layer, before anything is written. So no
+ * link of one archive can lead another out of the target folder.
  */
 export class RootTree {
   readonly #nodes = new Map<string, RootNode>()
-  /** What is directly in each folder, by paths: to take a folder away, not all of the tree is looked at. */
+  /** Direct children of each folder: removing a folder does not search the whole tree. */
   readonly #children = new Map<string, Set<string>>()
   readonly #name: string
-  /** Of all paths together, those of folders that no member names included. */
+  /** Total length of all paths, including implicit folders. */
   #characters = 0
 
-  /** @param name as messages call what it is made of */
+  /** @param name name of the archive in messages */
   constructor(name: string) {
     this.#name = name
     this.#nodes.set('', { ...folder(0o755), uid: 0, gid: 0 })
@@ -50,17 +50,21 @@ export class RootTree {
     return this.#nodes
   }
 
-  /** Adds a member of an archive, in place of what is there. Device nodes are left out: the kernel makes those of `/dev`. */
+  /**
+   * Adds a member of an archive, replacing an existing path. Device nodes are left out: the kernel
+   * creates those of `/dev`.
+   */
   add(entry: TarEntry, read: () => AsyncIterable<Buffer>): void {
     const { type, uid, gid } = entry
     if (type === 'character' || type === 'block' || type === 'fifo') return
-    // A line end in a name would be the end of a command of debugfs.
-    if (/\p{Cc}/u.test(entry.path)) throw unusable(this.#name, JSON.stringify(entry.path), 'an odd name')
+    // A newline in a name would end a command of debugfs.
+    if (/\p{Cc}/u.test(entry.path))
+      throw unusable(this.#name, JSON.stringify(entry.path), 'control characters in its name')
     const path = this.#place(entry.path)
     if (type === 'hardlink') {
       const node = this.#nodes.get(this.#place(cleanPath(entry.target, this.#name)))
       if (node === undefined)
-        throw unusable(this.#name, entry.path, `a link to ${entry.target}, which is not there`)
+        throw unusable(this.#name, entry.path, `a link to ${entry.target}, which does not exist`)
       this.#set(path, node)
       return
     }
@@ -71,24 +75,25 @@ export class RootTree {
     this.#set(path, { type, mode, uid, gid, target, read: type === 'file' ? read : undefined })
   }
 
-  /** Takes a path away, with all that is below it. */
+  /** Removes a path and everything below it. */
   remove(path: string): void {
     this.#remove(this.#place(path), true)
   }
 
-  /** Takes away all that is below a path. */
+  /** Removes everything below a path. */
   empty(path: string): void {
     this.#remove(this.#place(path), false)
   }
 
-  /** Where a path leads to from the root of the tree; undefined where that is not there. */
+  /** Resolves a path from the root of the tree; undefined if it does not exist. */
   find(path: string): string | undefined {
     const found = this.#follow(path)
     return found !== undefined && this.#nodes.has(found) ? found : undefined
   }
 
   /**
-   * Writes the tree into an empty folder. Links come last: nothing is written through one.
+   * Writes the tree into an empty folder. Links are written last, so nothing is written through a
+   * link.
    *
    * @throws {UsageError} IMAGE_INVALID when a path is longer than this host supports.
    */
@@ -116,7 +121,8 @@ export class RootTree {
         await writeContent(to, node)
         written.set(node, to)
       }
-      // This process has to read what mke2fs copies, whatever its user in the guest may do.
+      // This process must be able to read the files that mke2fs copies, whatever their mode in the
+      // guest.
       if (earlier === undefined)
         await chmod(to, (node.mode & 0o777) | (node.type === 'folder' ? 0o700 : 0o400))
     }
@@ -126,29 +132,35 @@ export class RootTree {
     }
   }
 
-  /** Where a member is put: its folder may be reached by links, itself is not followed. Folders that are missing are made. */
+  /**
+   * Resolves the path of a new member: links in its parent folders are followed, the member itself
+   * is not. Missing folders are created.
+   */
   #place(path: string): string {
     if (path === '') return ''
-    this.#requirePossible(path)
+    this.#requireValidPath(path)
     const parent = parentOf(path)
-    // No path of a node has a link on its way.
+    // Paths of nodes never contain a link.
     if (this.#nodes.get(parent)?.type === 'folder') return path
     const found = this.#follow(parent)
-    if (found === undefined) throw unusable(this.#name, path, 'a folder that links lead nowhere')
+    if (found === undefined) throw unusable(this.#name, path, 'circular or too many links in its path')
     const name = path.slice(path.lastIndexOf('/') + 1)
     const placed = found === '' ? name : `${found}/${name}`
-    this.#requirePossible(placed)
+    this.#requireValidPath(placed)
     this.#makeFolders(found)
     return placed
   }
 
-  /** A path that is too deep, or has a name that is too long, could not be written, and takes long to be walked. */
-  #requirePossible(path: string): void {
+  /**
+   * Rejects a path that is too deep or has a too long name: it could not be written, and walking it
+   * would take long.
+   */
+  #requireValidPath(path: string): void {
     const steps = path.split('/')
-    if (steps.length > MOST_STEPS)
-      throw unusable(this.#name, shorten(path), `a path of more than ${MOST_STEPS} steps`)
-    if (steps.some((step) => Buffer.byteLength(step) > MOST_NAME_BYTES))
-      throw unusable(this.#name, shorten(path), `a name of more than ${MOST_NAME_BYTES} bytes`)
+    if (steps.length > MAX_STEPS)
+      throw unusable(this.#name, shorten(path), `a path with more than ${MAX_STEPS} components`)
+    if (steps.some((step) => Buffer.byteLength(step) > MAX_NAME_BYTES))
+      throw unusable(this.#name, shorten(path), `a name with more than ${MAX_NAME_BYTES} bytes`)
   }
 
   #makeFolders(path: string): void {
@@ -180,7 +192,7 @@ export class RootTree {
   #put(path: string, node: RootNode): void {
     if (!this.#nodes.has(path)) this.#characters += path.length
     if (this.#characters > MOST_PATHS_CHARACTERS)
-      throw unusable(this.#name, shorten(path), 'paths that are too long together')
+      throw unusable(this.#name, shorten(path), 'total length of all paths exceeded')
     this.#nodes.set(path, node)
     if (path === '') return
     const parent = parentOf(path)
@@ -189,10 +201,10 @@ export class RootTree {
   }
 
   #remove(path: string, withItself: boolean): void {
-    const doomed = [...(this.#children.get(path) ?? [])]
+    const pending = [...(this.#children.get(path) ?? [])]
     this.#children.delete(path)
-    for (let below = doomed.pop(); below !== undefined; below = doomed.pop()) {
-      for (const child of this.#children.get(below) ?? []) doomed.push(child)
+    for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
+      for (const child of this.#children.get(below) ?? []) pending.push(child)
       this.#children.delete(below)
       this.#delete(below)
     }
@@ -206,7 +218,7 @@ export class RootTree {
   }
 }
 
-/** A path of thousands of characters makes no message clearer. */
+/** Shortens a path for a message. */
 function shorten(path: string): string {
   return path.length > 100 ? `${path.slice(0, 100)}…` : path
 }
@@ -232,9 +244,9 @@ async function writeContent(path: string, node: RootNode): Promise<void> {
 
 function unusable(name: string, path: string, why: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The root file system ${name} has a member that cannot be written.`,
+    summary: `The root file system ${name} has an unsupported member.`,
     expected: 'files, folders and links',
     got: `${path}: ${why}`,
-    hint: 'Make the archive again, with GNU tar for instance.',
+    hint: 'Create the archive again, for example with GNU tar.',
   })
 }

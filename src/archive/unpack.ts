@@ -7,12 +7,12 @@ import { formatBytes } from '../common/units.js'
 import type { Packing } from '../disk/packing.js'
 import { vmError } from '../errors.js'
 
-const UNPACK_MS = 60 * 60 * 1000
+const UNPACK_TIMEOUT_MS = 60 * 60 * 1000
 
 /**
- * Unpacks a file into a new one, with holes for what is empty. It is stopped before the disk is full.
+ * Unpacks a file into a new sparse file. Stops before the disk is full.
  *
- * @throws {UsageError} IMAGE_INVALID when it is damaged or was cut off.
+ * @throws {UsageError} IMAGE_INVALID when it is damaged or truncated.
  * @throws {InfrastructureError} TOOL_NOT_FOUND, NO_SPACE.
  */
 export async function unpackFile(options: {
@@ -43,7 +43,7 @@ export async function unpackFile(options: {
           writes: false,
           code: 'IMAGE_INVALID',
           hint: DAMAGED,
-          timeoutMs: UNPACK_MS,
+          timeoutMs: UNPACK_TIMEOUT_MS,
           signal,
         },
         consume,
@@ -56,7 +56,7 @@ export async function unpackFile(options: {
   }
 }
 
-const DAMAGED = 'The file is damaged, or its download or copy has stopped half-way: make it again.'
+const DAMAGED = 'Download or copy the file again: it is damaged or truncated.'
 
 async function gunzip(
   path: string,
@@ -65,7 +65,7 @@ async function gunzip(
 ): Promise<void> {
   const source = createReadStream(path)
   const unpacked = source.pipe(createGunzip({ chunkSize: 1 << 18 }))
-  // A pipe hands errors of its source to nobody.
+  // `pipe()` does not forward errors of the source.
   source.once('error', (error) => unpacked.destroy(error))
   try {
     for await (const piece of unpacked) {
@@ -84,7 +84,7 @@ async function gunzip(
 function damaged(path: string, got: string) {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${path} cannot be unpacked.`,
-    expected: 'a whole gzip file',
+    expected: 'a complete gzip file',
     got,
     hint: DAMAGED,
   })

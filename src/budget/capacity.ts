@@ -4,8 +4,8 @@ import type { Limits } from './limits.js'
 import { type MemoryEstimate, readPssMiB } from './usage.js'
 
 const MIB = 1024 ** 2
-/** What is to stay free of the host's memory beside a guest that is used, and beside one that stands by. */
-const SPARE_MIB = { guest: 256, standby: 512 }
+/** Host memory that stays free after a guest starts, and after a standby starts, MiB. */
+const RESERVE_MIB = { guest: 256, standby: 512 }
 
 export interface CapacityRequest extends MemoryEstimate {
   readonly for: 'start' | 'reservation' | 'standby'
@@ -13,53 +13,61 @@ export interface CapacityRequest extends MemoryEstimate {
 
 export interface Capacity {
   readonly fits: boolean
-  /** What it lacks: that others before it go on, that others have started, memory. */
-  readonly lacks: 'turn' | 'starts' | 'memory' | undefined
-  /** How much more all guests may take, MiB. */
+  /** Reason for `fits: false`: earlier requests in the queue, the limit of concurrent starts, or memory. */
+  readonly blockedBy: 'queue' | 'starts' | 'memory' | undefined
+  /** Memory that is free for further guests, MiB. */
   readonly freeMiB: number
 }
 
 export function holdsCapacity({ state }: Entry): boolean {
-  return state !== 'waits' && state !== 'blocked'
+  return state !== 'waiting' && state !== 'blocked'
 }
 
 /**
- * Finds out whether there is room for one more guest beside those that are there: by what is known of such guests and by
- * what those that run take at this moment, whichever is more.
+ * Computes whether one more guest fits next to the guests in `entries`. Each guest counts with its expected memory or its
+ * measured memory, whichever is larger.
  */
 export async function findCapacity(
   entries: readonly Entry[],
-  wish: CapacityRequest,
+  request: CapacityRequest,
   limits: Limits,
 ): Promise<Capacity> {
   const holders = entries.filter(holdsCapacity)
   const limitMiB = Math.floor(limits.memoryBytes / MIB)
-  const spareMiB = wish.for === 'standby' ? SPARE_MIB.standby : SPARE_MIB.guest
-  const hostMiB = Math.floor(readFreeMemory() / MIB) - spareMiB
-  const starting = holders.filter(({ state }) => state === 'starts').length
-  if (wish.for === 'start' && starting >= limits.starts) return { fits: false, lacks: 'starts', freeMiB: 0 }
+  const reserveMiB = request.for === 'standby' ? RESERVE_MIB.standby : RESERVE_MIB.guest
+  const hostMiB = Math.floor(readFreeMemory() / MIB) - reserveMiB
+  const starting = holders.filter(({ state }) => state === 'starting').length
+  if (request.for === 'start' && starting >= limits.starts)
+    return { fits: false, blockedBy: 'starts', freeMiB: 0 }
   const maxMiB = sum(holders.map((entry) => entry.maxMiB))
-  // Where all may take all that they can, there is nothing to measure.
-  const surelyMiB = Math.min(limitMiB, hostMiB) - maxMiB
-  if (wish.maxMiB <= surelyMiB) return { fits: true, lacks: undefined, freeMiB: surelyMiB }
+  // If the maximum of every guest fits, no measurement is needed.
+  const guaranteedMiB = Math.min(limitMiB, hostMiB) - maxMiB
+  if (request.maxMiB <= guaranteedMiB) return { fits: true, blockedBy: undefined, freeMiB: guaranteedMiB }
   const measured = await Promise.all(
     holders.map(async (entry) => {
-      const nowMiB = entry.qemuPid === undefined ? 0 : ((await readPssMiB(entry.qemuPid)) ?? 0)
-      const takesMiB = Math.max(entry.expectedMiB, nowMiB)
-      return { takesMiB, toComeMiB: takesMiB - nowMiB, mayGrowMiB: Math.max(0, entry.maxMiB - takesMiB) }
+      const residentMiB = entry.qemuPid === undefined ? 0 : ((await readPssMiB(entry.qemuPid)) ?? 0)
+      const countedMiB = Math.max(entry.expectedMiB, residentMiB)
+      return {
+        countedMiB,
+        unusedMiB: countedMiB - residentMiB,
+        growthMiB: Math.max(0, entry.maxMiB - countedMiB),
+      }
     }),
   )
-  const takenMiB = sum(measured.map(({ takesMiB }) => takesMiB))
-  // Any one of them may take more than is usual, up to all that it can: room for that stays free.
-  const growthMiB = Math.max(wish.maxMiB - wish.expectedMiB, ...measured.map(({ mayGrowMiB }) => mayGrowMiB))
+  const countedMiB = sum(measured.map((guest) => guest.countedMiB))
+  // Any single guest may grow from its expected to its maximum memory, so the largest such growth stays free.
+  const growthMiB = Math.max(
+    request.maxMiB - request.expectedMiB,
+    ...measured.map((guest) => guest.growthMiB),
+  )
   const freeMiB = Math.max(
     0,
-    Math.min(limitMiB - takenMiB - growthMiB, hostMiB - sum(measured.map(({ toComeMiB }) => toComeMiB))),
+    Math.min(limitMiB - countedMiB - growthMiB, hostMiB - sum(measured.map(({ unusedMiB }) => unusedMiB))),
   )
-  // The first is let in: there is nobody to wait for. So is what has its room already.
-  const isLetIn = wish.for !== 'standby' && (holders.length === 0 || wish.expectedMiB === 0)
-  const fits = wish.expectedMiB <= freeMiB || isLetIn
-  return { fits, lacks: fits ? undefined : 'memory', freeMiB }
+  // The first guest always starts: no other guest could free memory. So does a guest whose memory is already reserved.
+  const isExempt = request.for !== 'standby' && (holders.length === 0 || request.expectedMiB === 0)
+  const fits = request.expectedMiB <= freeMiB || isExempt
+  return { fits, blockedBy: fits ? undefined : 'memory', freeMiB }
 }
 
 function sum(numbers: readonly number[]): number {

@@ -1,43 +1,43 @@
 import type { Entry } from './entry.js'
-import { processHolderOf } from './holder.js'
+import { getProcessHolder } from './holder.js'
 
-/** How long nothing may change before those that wait for each other are told from those that are about to go on, milliseconds. */
+/** Time without a change after which holders that wait for each other count as deadlocked, milliseconds. */
 const DEADLOCK_MS = 3000
-/** The same where one is being started: it goes on, unless it is its start that wants another guest. */
+/** The same while a guest is starting. That start makes progress by itself, unless it needs another guest. */
 const WHILE_STARTING_MS = 120_000
 
-/** Finds out whether those that have guests all wait for more, so that none will ever give one back. */
+/** Detects that every holder of guests is waiting for another guest, so that no guest will be released. */
 export class DeadlockWatch {
-  #seen = ''
+  #deadlocked = ''
   #since = 0
 
   /**
-   * Whether it is the turn of `ticket`, out of turn: nobody who has guests will give one back before it gets another, and so it
-   * has been for a while. Of those that have some already it is the first.
+   * Returns true if the entry `ticket` may start to break a deadlock: the deadlock has lasted for {@link DEADLOCK_MS}, and the
+   * entry is the first in the queue whose holder already has guests.
    */
-  isTurnOf(ticket: string, entries: readonly Entry[], now = performance.now()): boolean {
-    const users = entries.filter(({ state }) => state === 'starts' || state === 'runs')
-    const kept = new Set(
-      entries.filter(({ state }) => state === 'waits' || state === 'blocked').map(({ holder }) => holder),
+  mayBreak(ticket: string, entries: readonly Entry[], now = performance.now()): boolean {
+    const users = entries.filter(({ state }) => state === 'starting' || state === 'running')
+    const waitingHolders = new Set(
+      entries.filter(({ state }) => state === 'waiting' || state === 'blocked').map(({ holder }) => holder),
     )
-    const isStalemate = users.length > 0 && users.every(({ holder }) => isWaiting(holder, kept))
-    const seen = isStalemate ? users.map((user) => user.ticket).join() : ''
-    if (seen !== this.#seen) {
-      this.#seen = seen
+    const isDeadlock = users.length > 0 && users.every(({ holder }) => isWaiting(holder, waitingHolders))
+    const tickets = isDeadlock ? users.map((user) => user.ticket).join() : ''
+    if (tickets !== this.#deadlocked) {
+      this.#deadlocked = tickets
       this.#since = now
     }
-    const isStarting = users.some(({ state }) => state === 'starts')
-    if (!isStalemate || now - this.#since < (isStarting ? WHILE_STARTING_MS : DEADLOCK_MS)) return false
+    const isStarting = users.some(({ state }) => state === 'starting')
+    if (!isDeadlock || now - this.#since < (isStarting ? WHILE_STARTING_MS : DEADLOCK_MS)) return false
     const holders = new Set(users.map(({ holder }) => holder))
-    const waiting = entries.filter(({ state }) => state === 'waits')
+    const waiting = entries.filter(({ state }) => state === 'waiting')
     const first = waiting.find(({ holder }) => holders.has(holder)) ?? waiting[0]
     return first?.ticket === ticket
   }
 }
 
-/** Whether one who has guests waits for more. What is the process's may be for any of those in it. */
+/** Returns true if a holder of guests is waiting for another. The holder of a process stands for every holder in it. */
 function isWaiting(holder: string, waiting: ReadonlySet<string>): boolean {
-  const ofProcess = processHolderOf(holder)
-  if (waiting.has(holder) || waiting.has(ofProcess)) return true
-  return holder === ofProcess && [...waiting].some((other) => processHolderOf(other) === holder)
+  const processHolder = getProcessHolder(holder)
+  if (waiting.has(holder) || waiting.has(processHolder)) return true
+  return holder === processHolder && [...waiting].some((other) => getProcessHolder(other) === holder)
 }

@@ -1,32 +1,32 @@
 /**
- * What a guest is to the budget: it waits for room, is started, is used, stands by, was left running for a person; or what
- * starts it waits for something else.
+ * State of a guest in the budget. `blocked`: the process that starts the guest is waiting for another process. `kept`: left
+ * running after a failure, for a person to inspect.
  */
-export type EntryState = 'waits' | 'starts' | 'runs' | 'standby' | 'kept' | 'blocked'
+export type EntryState = 'waiting' | 'starting' | 'running' | 'standby' | 'kept' | 'blocked'
 
-/** What all processes of this user may know of a guest. */
+/** Budget entry of a guest, visible to all processes of this user. */
 export interface Entry {
-  /** Who came first: microseconds of the host's monotonic clock, and a few random digits. */
+  /** Position in the queue: microseconds of the host's monotonic clock, followed by a few random digits. */
   readonly ticket: string
   readonly state: EntryState
-  /** Who wants it. What wants a guest may have others, and has to be given it before it gives those back. */
+  /** Holder that requests the guest. It may hold other guests, and releases none of them before it gets this one. */
   readonly holder: string
-  /** What such a guest usually takes, MiB. */
+  /** Memory that such a guest usually uses, MiB. */
   readonly expectedMiB: number
-  /** What it takes at most, MiB. */
+  /** Maximum memory of the guest, MiB. */
   readonly maxMiB: number
-  /** The process of its QEMU, once there is one. */
+  /** PID of QEMU; undefined before QEMU is started. */
   readonly qemuPid: number | undefined
   readonly name: string
 }
 
-const LETTERS = { waits: 'w', starts: 's', runs: 'r', standby: 'b', kept: 'k', blocked: 'h' } as const
-/** A guest is seen in two states while it goes from one to the next: the later one counts. */
-const ORDER: readonly EntryState[] = ['blocked', 'waits', 'standby', 'starts', 'runs', 'kept']
-/** So that the name of an entry's file stays readable. */
-const LONGEST_NAME = 20
+const LETTERS = { waiting: 'w', starting: 's', running: 'r', standby: 'b', kept: 'k', blocked: 'h' } as const
+/** Order of the states. During a transition a guest has two entries, and the later state counts. */
+const ORDER: readonly EntryState[] = ['blocked', 'waiting', 'standby', 'starting', 'running', 'kept']
+/** Limit that keeps the file names of entries readable, characters. */
+const MAX_NAME_LENGTH = 20
 
-/** Returns the name of the file that stands for the guest while it is in that state: all that others know of it. */
+/** Formats an entry as the file name that represents it. The name contains the whole entry. */
 export function formatEntry(entry: Entry): string {
   const { ticket, state, holder, expectedMiB, maxMiB, qemuPid = 0, name } = entry
   return [
@@ -36,11 +36,11 @@ export function formatEntry(entry: Entry): string {
     expectedMiB,
     maxMiB,
     qemuPid,
-    name.slice(0, LONGEST_NAME).replaceAll(/[/~\0]/g, '_'),
+    name.slice(0, MAX_NAME_LENGTH).replaceAll(/[/~\0]/g, '_'),
   ].join('-')
 }
 
-/** Gives the guests that the names tell of, whoever came first first. */
+/** Parses file names to entries, sorted by ticket. */
 export function parseEntries(names: readonly string[]): Entry[] {
   const entries = new Map<string, Entry>()
   for (const text of names) {
@@ -55,10 +55,10 @@ export function parseEntries(names: readonly string[]): Entry[] {
 function parseEntry(text: string): Entry | undefined {
   const match = /^([0-9a-z]{14})-([wsrbkh])-([0-9.]+)-(\d+)-(\d+)-(\d+)-(.*)$/.exec(text)
   if (match === null) return undefined
-  const [, ticket = '', letter, holder = '', claim, most, pid, name = ''] = match
+  const [, ticket = '', letter, holder = '', expected, max, pid, name = ''] = match
   const state = ORDER.find((one) => LETTERS[one] === letter) as EntryState
   const qemuPid = Number(pid) || undefined
-  return { ticket, state, holder, expectedMiB: Number(claim), maxMiB: Number(most), qemuPid, name }
+  return { ticket, state, holder, expectedMiB: Number(expected), maxMiB: Number(max), qemuPid, name }
 }
 
 function isNewer(one: Entry, other: Entry): boolean {

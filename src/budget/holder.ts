@@ -2,42 +2,42 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import type { Lease } from './lease.js'
 
-/** Who wants guests: what has some and wants one more gives none back before it has that one. */
+/** Holder of guests, such as a test. A holder that waits for another guest releases none before it gets that guest. */
 export interface LeaseHolder {
   readonly name: string
-  /** Room that was taken for guests that are started together. */
+  /** Capacity reserved for guests that are started together. */
   readonly reserved?: Lease | undefined
 }
 
 const current = new AsyncLocalStorage<LeaseHolder>()
 const PROCESS_HOLDER: LeaseHolder = { name: `${process.pid}.${threadId}.0` }
-const named = new WeakMap<object, LeaseHolder>()
+const holderOf = new WeakMap<object, LeaseHolder>()
 let count = 0
 
-/** The one in which this is called: that of this process, unless it is known better. */
+/** Returns the holder of the current async context, or the holder of this process outside of one. */
 export function currentHolder(): LeaseHolder {
   return current.getStore() ?? PROCESS_HOLDER
 }
 
-/** Runs `work` for a test (or whatever `owner` stands for): the guests that it starts are the owner's. */
+/** Runs `work` with the holder of `owner`, such as a test. Guests that `work` starts belong to that holder. */
 export function runAsHolder<T>(owner: object, work: () => T): T {
-  const holder = named.get(owner) ?? newHolder()
-  named.set(owner, holder)
+  const holder = holderOf.get(owner) ?? newHolder()
+  holderOf.set(owner, holder)
   return current.run(holder, work)
 }
 
-/** Runs `work` for itself, unless it is part of something that has guests already. */
+/** Runs `work` with a new holder, unless the current async context already has one. */
 export function runAsOwnHolder<T>(work: () => T): T {
   return current.run(current.getStore() ?? newHolder(), work)
 }
 
-/** Runs `work` with room that was taken for it. */
+/** Runs `work` with capacity that was reserved for it. */
 export function withReservation<T>(reserved: Lease, work: () => T): T {
   return current.run({ name: currentHolder().name, reserved }, work)
 }
 
-/** The holder whose guests may be anybody's in the same process. */
-export function processHolderOf(holder: string): string {
+/** Returns the holder of the process of `holder`, whose guests may belong to any holder in that process. */
+export function getProcessHolder(holder: string): string {
   return holder.replace(/\d+$/, '0')
 }
 

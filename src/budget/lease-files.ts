@@ -10,16 +10,18 @@ import { takeProcessLock } from '../common/locks/process-lock.js'
 import { openRuntimeDir } from '../common/locks/runtime-dir.js'
 import { type Entry, formatEntry, parseEntries } from './entry.js'
 
-/** Interval at which a waiting process polls the ledger, and the longest wait for it, milliseconds. */
+/** Poll interval and timeout of the lock of the budget, milliseconds. */
 const POLL_MS = 3
-const LOCK_WAIT_MS = 3000
-/** The longest path that a unix socket can have (unix(7)). */
-const SOCKET_PATH_MOST = 107
+const LOCK_TIMEOUT_MS = 3000
+/** Maximum length of the path of a Unix socket, bytes (unix(7)). */
+const MAX_SOCKET_PATH = 107
 const SOCKET_SUFFIX = '.sock'
 
 /**
- * Returns all guests of this user on this host. Each is a file whose name has all of it, in a folder that only this user can enter; one
- * whose process has ended is removed. Empty where this user has no such folder: then the host's free memory is all there is to go by.
+ * Returns the entries of all guests of this user on this host, and removes entries of processes that have ended.
+ *
+ * Each entry is a file, named by {@link formatEntry}, in a folder that only this user can access. Returns an empty list if that
+ * folder is unavailable; the budget then depends on the free memory of the host alone.
  */
 export function readLeases(): Entry[] {
   const folder = openLeaseDir()
@@ -35,37 +37,37 @@ export function readLeases(): Entry[] {
   return parseEntries(names)
 }
 
-/** Enters a guest. `onKnock` is called when another process needs its memory. */
-export async function writeLease(entry: Entry, onKnock?: () => void): Promise<ProcessLock> {
-  return writeLeaseNamed(formatEntry(entry), onKnock)
+/** Writes the entry of a guest. `onEvict` is called when another process needs the memory of the guest. */
+export async function writeLease(entry: Entry, onEvict?: () => void): Promise<ProcessLock> {
+  return writeLeaseNamed(formatEntry(entry), onEvict)
 }
 
 /**
- * Enters a guest by the text that stands for it, as {@link formatEntry} writes it. Never rejects: an entry that cannot be written only
- * means that other processes do not count this guest.
+ * Writes the entry of a guest, given as text of {@link formatEntry}. Never rejects: if the entry cannot be written, other
+ * processes do not count this guest.
  */
-export async function writeLeaseNamed(name: string, onKnock?: () => void): Promise<ProcessLock> {
+export async function writeLeaseNamed(name: string, onEvict?: () => void): Promise<ProcessLock> {
   const folder = openLeaseDir()
   if (folder === undefined) return { release: async () => {} }
-  sweepOnce(folder).catch(() => {}) // the next process tries again
+  sweepOnce(folder).catch(() => {}) // the next process retries
   const path = join(folder, `${name}~${currentProcess()}`)
-  const knocks = onKnock === undefined ? undefined : await listenForEviction(folder, name, onKnock)
+  const listener = onEvict === undefined ? undefined : await listenForEviction(folder, name, onEvict)
   try {
     const heartbeat = keepFileTouched(path)
     return {
       release: async () => {
         heartbeat.stop()
         removeFile(path)
-        knocks?.close()
+        listener?.close()
       },
     }
   } catch {
-    knocks?.close()
+    listener?.close()
     return { release: async () => {} }
   }
 }
 
-/** Asks a standby to give up its memory. */
+/** Requests that a standby is discarded to free its memory. */
 export function requestEviction(entry: Entry): Promise<void> {
   const folder = openLeaseDir()
   return new Promise((resolve) => {
@@ -77,12 +79,12 @@ export function requestEviction(entry: Entry): Promise<void> {
 }
 
 /**
- * Runs `work` while no other process changes the ledger. A process that was stopped in the middle of it must not hold up
- * all others: after some seconds it is not waited for.
+ * Runs `work` while no other process changes the entries. If the lock is not available within {@link LOCK_TIMEOUT_MS}, runs
+ * `work` without it, because a stopped process (SIGSTOP) must not block all others.
  */
 export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  const patience = AbortSignal.timeout(LOCK_WAIT_MS)
-  const either = signal === undefined ? patience : AbortSignal.any([patience, signal])
+  const timeout = AbortSignal.timeout(LOCK_TIMEOUT_MS)
+  const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
   const lock = await takeProcessLock(`ledger${poolSuffix()}`, { signal: either, intervalMs: POLL_MS }).catch(
     () => undefined,
   )
@@ -94,7 +96,7 @@ export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSign
   }
 }
 
-/** Processes with the same `WITHVM_POOL` share a ledger; without one, all processes of this user do. */
+/** Processes with the same `WITHVM_POOL` share a budget; without it, all processes of this user share one. */
 function openLeaseDir(): string | undefined {
   return openRuntimeDir(`leases${poolSuffix()}`)
 }
@@ -104,14 +106,14 @@ function poolSuffix(): string {
   return pool === '' ? '' : `-${digest(pool).slice(0, 8)}`
 }
 
-/** Resolves to undefined where the path of the socket would be too long: then this guest is not asked. */
-function listenForEviction(folder: string, name: string, onKnock: () => void) {
+/** Listens for eviction requests. Resolves to undefined if the path of the socket is too long; the guest is then never evicted. */
+function listenForEviction(folder: string, name: string, onEvict: () => void) {
   return new Promise<{ close: () => void } | undefined>((resolve) => {
     const path = socketPath(folder, name)
-    if (Buffer.byteLength(path) > SOCKET_PATH_MOST) return resolve(undefined)
+    if (Buffer.byteLength(path) > MAX_SOCKET_PATH) return resolve(undefined)
     const server = createServer((socket) => {
       socket.destroy()
-      onKnock()
+      onEvict()
     })
     server.unref()
     server.once('error', () => resolve(undefined))
@@ -136,28 +138,28 @@ function removeFile(path: string): void {
   }
 }
 
-/** Processes create the socket just before the entry: a younger socket without an entry may be about to get one, milliseconds. */
-const SOCKET_SETTLE_MS = 60_000
+/** Minimum age of a stale socket, milliseconds. The entry of a younger socket may not be written yet. */
+const STALE_SOCKET_MS = 60_000
 
 const swept = new Set<string>()
 
-/** Removes, once in a process, the entries and sockets of processes that were killed, also of earlier boots and other containers. */
+/** Removes, once in a process, the entries and sockets of killed processes, including earlier boots and other containers. */
 async function sweepOnce(folder: string): Promise<void> {
   if (swept.has(folder)) return
   swept.add(folder)
   sweepClaims(folder)
   const files = listFiles(folder)
-  const entered = new Set(files.map((file) => socketPath(folder, file.split('~', 1)[0] as string)))
+  const expected = new Set(files.map((file) => socketPath(folder, file.split('~', 1)[0] as string)))
   const sockets = files.filter((file) => file.endsWith(SOCKET_SUFFIX)).map((file) => join(folder, file))
   for (const path of sockets) {
     const ageMs = Date.now() - (statIfVisible(path)?.mtimeMs ?? Number.POSITIVE_INFINITY)
-    if (entered.has(path) || ageMs < SOCKET_SETTLE_MS) continue
-    if (await isDeserted(path)) removeFile(path)
+    if (expected.has(path) || ageMs < STALE_SOCKET_MS) continue
+    if (await isStale(path)) removeFile(path)
   }
 }
 
-/** Resolves to whether nobody listens on a socket. */
-function isDeserted(path: string): Promise<boolean> {
+/** Resolves to true if no process listens on the socket. */
+function isStale(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path)
     socket.once('connect', () => {

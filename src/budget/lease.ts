@@ -1,77 +1,77 @@
 import type { ProcessLock } from '../common/locks/folder-lock.js'
 import { type Entry, formatEntry } from './entry.js'
 import { writeLease } from './lease-files.js'
-import { type GuestKind, learnUsage } from './usage.js'
+import { type GuestKind, recordMemory } from './usage.js'
 
-interface LeaseUses {
-  /** Of which kind its guest is, to know better of the next. */
+interface LeaseOptions {
+  /** Configuration of the guest, for which the used memory is recorded. */
   readonly kind?: GuestKind | undefined
-  /** Called when a guest that stands by is to make room. */
+  /** Called when a standby is to be discarded to free memory. */
   readonly onEvict?: (() => void) | undefined
   readonly onRelease?: (() => Promise<void>) | undefined
 }
 
-/** A guest's place in the budget, until it is released or its process ends. */
+/** Lease of a guest on the budget. It ends when it is released or when its process ends. */
 export class Lease {
   #waited: { readonly ms: number; readonly text: string } | undefined
   #entry: Entry
   #lock: ProcessLock
-  readonly #uses: LeaseUses
+  readonly #options: LeaseOptions
   #changes: Promise<void> = Promise.resolve()
   #isReleased = false
 
-  constructor(entry: Entry, lock: ProcessLock, uses: LeaseUses = {}) {
+  constructor(entry: Entry, lock: ProcessLock, options: LeaseOptions = {}) {
     this.#entry = entry
     this.#lock = lock
-    this.#uses = uses
+    this.#options = options
   }
 
   get entry(): Entry {
     return this.#entry
   }
 
-  /** How long its guest had to wait for room, and for what; undefined where it had not. */
+  /** Time that the guest waited for capacity, and the reason. Undefined if it did not wait. */
   get waited(): { readonly ms: number; readonly text: string } | undefined {
     return this.#waited
   }
 
-  noteWait(ms: number, text: string): void {
+  recordWait(ms: number, text: string): void {
     this.#waited = { ms, text }
   }
 
-  /** Its QEMU runs: what it takes is measured from now on. */
-  noteProcess(qemuPid: number): void {
+  /** Sets the PID of QEMU. The memory of that process is measured from now on. */
+  recordProcess(qemuPid: number): void {
     void this.change(() => ({ qemuPid })).catch(() => {})
   }
 
-  /** It is started, or was taken from those that stand by: others may be started. */
-  noteReady(): void {
-    void this.change(({ state }) => (state === 'starts' ? { state: 'runs' } : {})).catch(() => {})
+  /** Changes the state from `starting` to `running`, so that another guest may start. */
+  recordReady(): void {
+    void this.change(({ state }) => (state === 'starting' ? { state: 'running' } : {})).catch(() => {})
   }
 
-  /** A guest that stood by is used from now on, by `holder`. */
+  /** Transfers a standby to `holder`, which uses it from now on. */
   async take(holder: string): Promise<void> {
-    await this.change(() => ({ state: 'runs', holder }))
+    await this.change(() => ({ state: 'running', holder }))
   }
 
-  /** Notes what it takes, which tells what to think of the next such guest. For right before its end. */
-  noteUsage(): void {
+  /** Records the used memory as an estimate for later guests of this configuration. Call right before the guest ends. */
+  recordUsage(): void {
     const { qemuPid } = this.#entry
-    if (this.#uses.kind !== undefined && qemuPid !== undefined)
-      void learnUsage(this.#uses.kind, qemuPid).catch(() => {})
+    if (this.#options.kind !== undefined && qemuPid !== undefined)
+      void recordMemory(this.#options.kind, qemuPid).catch(() => {})
   }
 
-  /** Changes what others know of it: the new is there before the old is gone. */
+  /** Changes the entry. The new entry is written before the old one is removed. */
   change(next: (entry: Entry) => Partial<Entry>): Promise<void> {
     const changing = this.#changes.then(async () => {
       const entry = { ...this.#entry, ...next(this.#entry) }
       if (this.#isReleased || formatEntry(entry) === formatEntry(this.#entry)) return
       const before = this.#lock
-      this.#lock = await writeLease(entry, entry.state === 'standby' ? this.#uses.onEvict : undefined)
+      this.#lock = await writeLease(entry, entry.state === 'standby' ? this.#options.onEvict : undefined)
       this.#entry = entry
       await before.release()
     })
-    this.#changes = changing.catch(() => {}) // then others know of it what they knew before
+    this.#changes = changing.catch(() => {}) // other processes keep seeing the old entry
     return changing
   }
 
@@ -79,9 +79,9 @@ export class Lease {
     await this.#changes
     if (this.#isReleased) return
     this.#isReleased = true
-    // What still knows of it finds nothing left in it.
+    // Code that still refers to this lease must not count its memory.
     this.#entry = { ...this.#entry, expectedMiB: 0, maxMiB: 0 }
     await this.#lock.release()
-    await this.#uses.onRelease?.()
+    await this.#options.onRelease?.()
   }
 }

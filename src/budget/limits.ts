@@ -4,40 +4,41 @@ import { vmError } from '../errors.js'
 import { readCgroupLimits } from '../host/cgroup.js'
 import { readTotalMemory } from '../host/memory.js'
 
-/** What all guests of this user may take together. */
+/** Limits for all guests of this user together. */
 export interface Limits {
   readonly memoryBytes: number
-  /** Where the memory's limit comes from, in words. */
+  /** Source of the memory limit, for messages. */
   readonly origin: string
-  /** How many may be started at a time. */
+  /** Maximum number of concurrent starts. */
   readonly starts: number
-  /** How many may stand by. */
+  /** Maximum number of standbys. */
   readonly standbys: number
 }
 
-/** Stand-bys take memory alone: each worker of a test run may have one, and there are hardly more than twice as many as processors. */
+/** Standbys use memory but no CPU. Each worker of a test run may have one, and few runs have more workers per processor. */
 const STANDBYS_PER_PROCESSOR = 2
 
 /**
- * Reads the limits: `WITHVM_MEMORY` and `WITHVM_STARTS`, else what this host (or its container) has.
+ * Reads the limits from `WITHVM_MEMORY` and `WITHVM_STARTS`. Unset variables default to the limits of this host or container.
  *
- * @throws {UsageError} INVALID_OPTIONS when one of them says something that cannot be meant.
+ * @throws {UsageError} INVALID_OPTIONS when one of the variables is invalid.
  */
 export function readLimits(env: NodeJS.ProcessEnv = process.env): Limits {
   const total = readTotalMemory()
-  const asked = readSetting(env, 'WITHVM_MEMORY', "an amount of memory, as '2G'", parseMemorySize)
-  const isAsked = asked !== undefined && asked < total
+  const configured = readSetting(env, 'WITHVM_MEMORY', "an amount of memory, such as '2G'", parseMemorySize)
+  const isLower = configured !== undefined && configured < total
   const processors = countProcessors()
   return {
-    memoryBytes: isAsked ? asked : total,
-    origin: isAsked ? 'WITHVM_MEMORY' : 'what this host has',
-    // Measured under TCG: more than one for each processor gain nothing. Nor do they under KVM, but for what waits for a disk.
-    starts: readSetting(env, 'WITHVM_STARTS', 'a number from 1 on', parseCount) ?? Math.max(2, processors),
+    memoryBytes: isLower ? configured : total,
+    origin: isLower ? 'WITHVM_MEMORY' : 'memory of this host',
+    // Measured: more than one start per processor is not faster, neither with TCG nor with KVM, except while waiting for disks.
+    starts:
+      readSetting(env, 'WITHVM_STARTS', 'an integer from 1 to 9999', parseCount) ?? Math.max(2, processors),
     standbys: STANDBYS_PER_PROCESSOR * processors,
   }
 }
 
-/** What this process may use at a time; a container's quota may allow for less than its host has. */
+/** Counts the processors available to this process. The CPU quota of a container may be lower than the count of its host. */
 function countProcessors(): number {
   const allowed = readCgroupLimits().processors ?? Number.POSITIVE_INFINITY
   return Math.max(1, Math.min(availableParallelism(), Math.ceil(allowed)))
@@ -54,10 +55,10 @@ function readSetting<T>(
   const value = parse(text)
   if (value !== undefined) return value
   throw vmError('INVALID_OPTIONS', {
-    summary: `The environment variable ${name} cannot be used.`,
+    summary: `The environment variable ${name} is invalid.`,
     expected,
     got: JSON.stringify(text),
-    hint: 'correct it, or leave it out.',
+    hint: `Correct or unset ${name}.`,
   })
 }
 

@@ -6,10 +6,10 @@ import type { Entry } from './entry.js'
 import type { Limits } from './limits.js'
 
 const MIB = 1024 ** 2
-/** More names than these tell nobody more. */
-const NAMES_SHOWN = 4
+/** Maximum number of guest names in a message. */
+const MAX_NAMES = 4
 
-/** For whom a guest waits, what there is and what it wants. */
+/** Describes why a guest is waiting: the needed and free capacity, and the guests that use it. */
 export function describeWait(
   { name, expectedMiB, ticket }: Entry,
   {
@@ -18,48 +18,49 @@ export function describeWait(
     limits,
   }: { readonly entries: readonly Entry[]; readonly capacity: Capacity; readonly limits: Limits },
 ): string {
-  const waiting = entries.filter((other) => other.state === 'waits' && other.ticket < ticket)
-  if (capacity.lacks === 'turn') return `'${name}' waits for its turn, behind ${listNames(waiting)}.`
-  if (capacity.lacks === 'starts') {
-    const starting = entries.filter(({ state }) => state === 'starts')
-    return `'${name}' waits until others have started, as no more than ${limits.starts} do at a time: ${listNames(starting)}.`
+  const waiting = entries.filter((other) => other.state === 'waiting' && other.ticket < ticket)
+  if (capacity.blockedBy === 'queue')
+    return `'${name}' is waiting in the queue; before it: ${listNames(waiting)}.`
+  if (capacity.blockedBy === 'starts') {
+    const starting = entries.filter(({ state }) => state === 'starting')
+    return `'${name}' is waiting to start: limit of ${limits.starts} concurrent starts; starting: ${listNames(starting)}.`
   }
-  const needs = `it takes about ${formatMiB(expectedMiB)}, and ${formatMiB(capacity.freeMiB)} of ${formatBytes(limits.memoryBytes)} (${limits.origin}) is free`
-  return `'${name}' waits for memory: ${needs} beside ${listNames(entries.filter(holdsCapacity))}.`
+  const memory = `needs about ${formatMiB(expectedMiB)}, ${formatMiB(capacity.freeMiB)} of ${formatBytes(limits.memoryBytes)} (${limits.origin}) free`
+  return `'${name}' is waiting for memory: ${memory}; running: ${listNames(entries.filter(holdsCapacity))}.`
 }
 
 export function describeWaited({ name }: Entry, waitedMs: number): string {
-  return `'${name}' has waited for ${formatDuration(waitedMs)}, and is started now.`
+  return `'${name}' waited ${formatDuration(waitedMs)} and is starting now.`
 }
 
 export function describeDeadlock({ name }: Entry, capacity: Capacity, limits: Limits): string {
   const limit =
-    capacity.lacks === 'starts' ? `${limits.starts} starts at a time` : formatBytes(limits.memoryBytes)
-  const how = capacity.lacks === 'turn' ? 'before its turn' : `beyond the limit of ${limit}`
-  return `'${name}' is started ${how}: all who have guests wait for one more, and none would get it. Guests that are started together, by launchVMs(), have no need of that.`
+    capacity.blockedBy === 'starts' ? `${limits.starts} concurrent starts` : formatBytes(limits.memoryBytes)
+  const how = capacity.blockedBy === 'queue' ? 'ahead of the queue' : `above the limit of ${limit}`
+  return `'${name}' is starting ${how} to break a deadlock: every holder is waiting for another guest. Start such guests together with launchVMs() to avoid this.`
 }
 
 export function hostTooSmall(names: readonly string[], memoryBytes: number, limits: Limits): VMError {
   const isOne = names.length === 1
-  const who = isOne ? `The guest '${names[0]}'` : `The guests ${names.map((name) => `'${name}'`).join(', ')}`
+  const guests = isOne
+    ? `The guest '${names[0]}'`
+    : `The guests ${names.map((name) => `'${name}'`).join(', ')}`
   return vmError('HOST_TOO_SMALL', {
-    summary: `${who} can never be started here: ${isOne ? 'it has' : 'together they have'} more memory than all guests may take.`,
-    expected: `no more than ${formatBytes(limits.memoryBytes)} (${limits.origin})`,
+    summary: `${guests} cannot start on this host: ${isOne ? 'its' : 'their total'} memory exceeds the limit for all guests.`,
+    expected: `at most ${formatBytes(limits.memoryBytes)} (${limits.origin})`,
     got: `${formatBytes(memoryBytes)} (\`memory\`)`,
     hint:
       limits.origin === 'WITHVM_MEMORY'
-        ? `give ${isOne ? 'it' : 'them'} less \`memory\`, or allow for more by WITHVM_MEMORY.`
-        : `give ${isOne ? 'it' : 'them'} less \`memory\`, or run on a host (or in a container) that has more.`,
+        ? `Reduce \`memory\`, or increase WITHVM_MEMORY.`
+        : `Reduce \`memory\`, or use a host (or container) with more memory.`,
   })
 }
 
 function listNames(entries: readonly Entry[]): string {
-  const names = entries.map(({ name, state }) =>
-    state === 'standby' ? `'${name}' (stands by)` : `'${name}'`,
-  )
-  if (names.length === 0) return 'what else runs on this host'
-  const shown = names.slice(0, NAMES_SHOWN).join(', ')
-  return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown
+  const names = entries.map(({ name, state }) => (state === 'standby' ? `'${name}' (standby)` : `'${name}'`))
+  if (names.length === 0) return 'other processes of this host'
+  const shown = names.slice(0, MAX_NAMES).join(', ')
+  return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown
 }
 
 function formatMiB(mib: number): string {

@@ -3,53 +3,55 @@ import { resolveCacheDir } from '../common/cache-dir.js'
 import { digestOf, openHostCache } from '../host/host-cache.js'
 
 const MIB = 1024 ** 2
-/** A guest may do a little more than those before it. */
+/** Safety factor on the recorded memory: a guest may use more than earlier ones. */
 const MARGIN = 1.25
-/** How much of the most that was seen is kept when a guest takes less. */
-const KEPT = 0.9
-/** What QEMU takes beside its guest's RAM: its code, its caches of translated code under TCG. Measured: 60 to 110 MiB. */
+/** Weight of the recorded memory when a guest used less. */
+const DECAY = 0.9
+/** Memory of QEMU besides the guest's RAM: code, and translated code under TCG, MiB. Measured: 60 to 110 MiB. */
 const QEMU_MIB = 128
 
-/** What memory such a guest takes: usually, by those that were measured; and at most. */
+/** Memory of a guest: the expected use, from measurements of earlier guests, and the maximum. */
 export interface MemoryEstimate {
   readonly expectedMiB: number
   readonly maxMiB: number
 }
 
-/** What a guest is like, as far as it tells what memory it takes. */
+/** Properties of a guest that determine its memory use. */
 export interface GuestKind {
   readonly memoryBytes: number
-  /** What its memory may be grown to. @default memoryBytes */
+  /** Maximum memory after hot-plug. @default memoryBytes */
   readonly mostBytes?: number | undefined
-  /** All else. */
+  /** All other properties. */
   readonly traits: ReadonlyArray<string | number>
 }
 
-/** What guests of that kind took. One of which nothing is known is thought to take all that it can. */
+/** Estimates the memory of a guest from earlier guests of its kind. Without a measurement, expects the maximum. */
 export async function estimateMemory(kind: GuestKind): Promise<MemoryEstimate> {
   const { memoryBytes, mostBytes = memoryBytes } = kind
   const maxMiB = Math.ceil(mostBytes / MIB) + QEMU_MIB
-  const wholeMiB = Math.ceil(memoryBytes / MIB) + QEMU_MIB
-  const seenMiB = await readSeen(kind)
+  const bootMiB = Math.ceil(memoryBytes / MIB) + QEMU_MIB
+  const recordedMiB = await readRecorded(kind)
   return {
-    expectedMiB: seenMiB === undefined ? wholeMiB : Math.min(maxMiB, Math.ceil(seenMiB * MARGIN)),
+    expectedMiB: recordedMiB === undefined ? bootMiB : Math.min(maxMiB, Math.ceil(recordedMiB * MARGIN)),
     maxMiB,
   }
 }
 
-/** Notes what a guest takes at its end. */
-export async function learnUsage(kind: GuestKind, pid: number): Promise<void> {
-  const tookMiB = await readPssMiB(pid)
-  if (tookMiB === undefined) return
-  const seenMiB = await readSeen(kind)
+/** Records the memory of a guest that is about to end. */
+export async function recordMemory(kind: GuestKind, pid: number): Promise<void> {
+  const usedMiB = await readPssMiB(pid)
+  if (usedMiB === undefined) return
+  const recordedMiB = await readRecorded(kind)
   const next =
-    seenMiB === undefined ? tookMiB : Math.max(tookMiB, Math.round(seenMiB * KEPT + tookMiB * (1 - KEPT)))
-  if (next !== seenMiB) await openCache().write(factName(kind), { mib: next })
+    recordedMiB === undefined
+      ? usedMiB
+      : Math.max(usedMiB, Math.round(recordedMiB * DECAY + usedMiB * (1 - DECAY)))
+  if (next !== recordedMiB) await openCache().write(factName(kind), { mib: next })
 }
 
 /**
- * The memory of a process, what it shares with others in equal parts, MiB (proc(5), `smaps_rollup`). Undefined where
- * nobody tells, or it has ended.
+ * Reads the proportional set size of a process, MiB (proc(5), `smaps_rollup`). Undefined if it is not readable or the process
+ * has ended.
  */
 export async function readPssMiB(pid: number): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
@@ -57,7 +59,7 @@ export async function readPssMiB(pid: number): Promise<number | undefined> {
   return kib === undefined ? undefined : Math.ceil(Number(kib) / 1024)
 }
 
-function readSeen(kind: GuestKind): Promise<number | undefined> {
+function readRecorded(kind: GuestKind): Promise<number | undefined> {
   return openCache().read(factName(kind), (value) => {
     const { mib } = value as { readonly mib?: unknown }
     return typeof mib === 'number' && mib > 0 ? mib : undefined

@@ -9,9 +9,9 @@ import type { Limits } from './limits.js'
 import { describeDeadlock, describeWait, describeWaited } from './messages.js'
 import type { GuestKind } from './usage.js'
 
-/** How often those that wait look, milliseconds. */
+/** Poll interval of a waiting guest, milliseconds. */
 const POLL_MS = 40
-/** A wait that is shorter is not worth a word: guests end when their tests do, starts end by themselves. */
+/** Minimum duration of a wait before it is logged, milliseconds. Starts end by themselves, so their limit is higher. */
 const REPORT_AFTER_MS = { memory: 2000, starts: 20_000 }
 
 export interface CapacityWait {
@@ -19,18 +19,18 @@ export interface CapacityWait {
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly kind?: GuestKind | undefined
-  /** Room that was taken for it and others before. */
+  /** Capacity that was reserved for this guest and others. */
   readonly reserved?: Lease | undefined
 }
 
-interface Verdict {
+interface Decision {
   readonly mayStart: boolean
-  /** Though others are before it, or there is no capacity. */
-  readonly isOutOfTurn: boolean
+  /** If true, the guest starts to break a deadlock, without capacity or ahead of the queue. */
+  readonly breaksDeadlock: boolean
   readonly capacity: Capacity
 }
 
-/** Waits until there is room for what `entry` says and it is its turn, and enters it. */
+/** Waits until `entry` is first in the queue and its capacity is free, then takes its lease. */
 export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise<Lease> {
   const { limits, signal, log, kind, reserved } = wait
   const reservedMiB = Math.min(entry.expectedMiB, reserved?.entry.expectedMiB ?? 0)
@@ -39,89 +39,89 @@ export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise
     if (hasCapacity) await growBy(reserved, reservedMiB)
   }
   const startedAt = performance.now()
-  const stalemate = new DeadlockWatch()
+  const deadlock = new DeadlockWatch()
   let lease: Lease | undefined
-  let words = ''
-  let hasSpoken = false
+  let waitMessage = ''
+  let hasReported = false
 
-  const look = async (): Promise<Lease | undefined> => {
+  const tryAcquire = async (): Promise<Lease | undefined> => {
     const entries = readLeases()
-    const verdict = await judge(entry, entries, { limits, reservedMiB, stalemate })
-    const entered = verdict.mayStart ? await withLeaseLock(() => enter(verdict), signal) : undefined
+    const decision = await decide(entry, entries, { limits, reservedMiB, deadlock })
+    const acquired = decision.mayStart ? await withLeaseLock(() => acquire(decision), signal) : undefined
     const waitedMs = performance.now() - startedAt
-    if (entered !== undefined) {
+    if (acquired !== undefined) {
       hasCapacity = true
       await growBy(reserved, -reservedMiB)
-      if (verdict.isOutOfTurn) log(describeDeadlock(entry, verdict.capacity, limits))
-      if (hasSpoken) log(describeWaited(entry, waitedMs))
-      if (lease !== undefined) entered.noteWait(waitedMs, words)
-      return entered
+      if (decision.breaksDeadlock) log(describeDeadlock(entry, decision.capacity, limits))
+      if (hasReported) log(describeWaited(entry, waitedMs))
+      if (lease !== undefined) acquired.recordWait(waitedMs, waitMessage)
+      return acquired
     }
     if (lease === undefined) {
-      const waiting = { ...entry, state: 'waits', expectedMiB: entry.expectedMiB - reservedMiB } as const
+      const waiting = { ...entry, state: 'waiting', expectedMiB: entry.expectedMiB - reservedMiB } as const
       lease = new Lease(waiting, await writeLease(waiting), { kind, onRelease })
     }
-    words = describeWait(entry, { entries, capacity: verdict.capacity, limits })
-    const { lacks } = verdict.capacity
-    if (!hasSpoken && waitedMs > REPORT_AFTER_MS[lacks === 'memory' ? 'memory' : 'starts']) {
-      hasSpoken = true
-      log(words)
+    waitMessage = describeWait(entry, { entries, capacity: decision.capacity, limits })
+    const { blockedBy } = decision.capacity
+    if (!hasReported && waitedMs > REPORT_AFTER_MS[blockedBy === 'memory' ? 'memory' : 'starts']) {
+      hasReported = true
+      log(waitMessage)
     }
-    if (lacks === 'memory') {
-      await evictStandbys(entries, entry.expectedMiB - verdict.capacity.freeMiB)
+    if (blockedBy === 'memory') {
+      await evictStandbys(entries, entry.expectedMiB - decision.capacity.freeMiB)
     }
     return undefined
   }
 
-  /** What others do at this moment may have changed what was found. */
-  const enter = async (found: Verdict): Promise<Lease | undefined> => {
-    const verdict = found.isOutOfTurn
+  /** Checks again under the lock, because other processes may have changed the entries. */
+  const acquire = async (found: Decision): Promise<Lease | undefined> => {
+    const decision = found.breaksDeadlock
       ? found
-      : await judge(entry, readLeases(), { limits, reservedMiB, stalemate: undefined })
-    if (!verdict.mayStart) return undefined
+      : await decide(entry, readLeases(), { limits, reservedMiB, deadlock: undefined })
+    if (!decision.mayStart) return undefined
     if (lease === undefined) return new Lease(entry, await writeLease(entry), { kind, onRelease })
     await lease.change(() => ({ state: entry.state, expectedMiB: entry.expectedMiB }))
     return lease
   }
 
   try {
-    return await pollUntil(look, { intervalMs: POLL_MS, signal })
+    return await pollUntil(tryAcquire, { intervalMs: POLL_MS, signal })
   } catch (error) {
     const isWaiting = lease !== undefined
     await (lease as Lease | undefined)?.release()
     if (!isWaiting || !(error instanceof VMError)) throw error
-    throw error.withEvidence([{ label: 'It was waiting for room', text: words }])
+    throw error.withEvidence([{ label: 'Waiting for capacity', text: waitMessage }])
   }
 }
 
-async function judge(
+async function decide(
   entry: Entry,
   entries: readonly Entry[],
   {
     limits,
     reservedMiB,
-    stalemate,
-  }: { limits: Limits; reservedMiB: number; stalemate: DeadlockWatch | undefined },
-): Promise<Verdict> {
+    deadlock,
+  }: { limits: Limits; reservedMiB: number; deadlock: DeadlockWatch | undefined },
+): Promise<Decision> {
   const expectedMiB = entry.expectedMiB - reservedMiB
   const others = entries.filter(({ ticket }) => ticket !== entry.ticket)
-  const isBehind = others.some(({ state, ticket }) => state === 'waits' && ticket < entry.ticket)
-  // What has its room already is in nobody's way.
+  const isBehind = others.some(({ state, ticket }) => state === 'waiting' && ticket < entry.ticket)
+  // A guest whose memory is fully reserved does not wait in the queue.
   const isFirst = expectedMiB === 0 || !isBehind
-  const wish = {
+  const request = {
     expectedMiB,
     maxMiB: Math.max(expectedMiB, entry.maxMiB - reservedMiB),
-    for: entry.state === 'starts' ? 'start' : 'reservation',
+    for: entry.state === 'starting' ? 'start' : 'reservation',
   } as const
   const capacity: Capacity = isFirst
-    ? await findCapacity(others, wish, limits)
-    : { fits: false, lacks: 'turn', freeMiB: 0 }
-  const isInTurn = isFirst && capacity.fits
-  const isOutOfTurn = !isInTurn && (stalemate?.isTurnOf(entry.ticket, entries) ?? false)
-  return { mayStart: isInTurn || isOutOfTurn, isOutOfTurn, capacity }
+    ? await findCapacity(others, request, limits)
+    : { fits: false, blockedBy: 'queue', freeMiB: 0 }
+  const isNext = isFirst && capacity.fits
+  const breaksDeadlock = !isNext && (deadlock?.mayBreak(entry.ticket, entries) ?? false)
+  return { mayStart: isNext || breaksDeadlock, breaksDeadlock, capacity }
 }
 
-/** Those that have stood by for longest go first, and no more of them than are needed. */
+/** Evicts the oldest standbys until enough memory is requested. */
 async function evictStandbys(entries: readonly Entry[], neededMiB: number): Promise<void> {
   let missingMiB = neededMiB
   for (const standby of entries.filter(({ state }) => state === 'standby')) {

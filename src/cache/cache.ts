@@ -7,21 +7,27 @@ import { keepTouched } from '../common/locks/heartbeat.js'
 import { toDiskError } from '../common/process/run-tool.js'
 import { vmError } from '../errors.js'
 import { newBuildPath, sweepBuilds, takeEntryLock } from './entry-lock.js'
-import { type CacheFolder, isWhole, readEntrySums, renameFlushed, writeManifest } from './entry-manifest.js'
+import {
+  type CacheFolder,
+  isComplete,
+  readEntrySums,
+  renameFlushed,
+  writeManifest,
+} from './entry-manifest.js'
 
 export interface CacheEntryOptions {
   readonly cacheDir: string
-  /** The folder of the cache that the entry is in. @default 'images' */
+  /** Folder of the cache that contains the entry. @default 'images' */
   readonly folder?: CacheFolder
-  /** The first part of the entry's name, as `tiny`. */
+  /** First part of the entry's name, for example `tiny`. */
   readonly name: string
-  /** Everything that the content depends on, as JSON can write it: another value is another entry. */
+  /** Everything that the content depends on, as JSON. Different inputs are different entries. */
   readonly inputs: unknown
-  /** Where the content comes from, for people. @default the name */
+  /** Origin of the content, for users. @default the name */
   readonly origin?: string | undefined
-  /** Another cache, which is only read: an entry that is whole there is taken from there. @default none */
+  /** Read-only cache that is searched first for a complete entry. @default none */
   readonly sharedCacheDir?: string | undefined
-  /** Fills the directory. It is thrown away if this rejects or the process dies. */
+  /** Fills the directory. The directory is removed if this rejects or the process dies. */
   readonly build: (dir: string) => Promise<void>
   readonly signal?: AbortSignal | undefined
   /** Called once if another process is building this entry. */
@@ -29,12 +35,13 @@ export interface CacheEntryOptions {
 }
 
 /**
- * Returns the directory of a finished entry, and builds it first if there is none or one of its files is not as it was built. One
- * builder works at a time, also among the containers and hosts that share the cache; the remains of a killed builder are removed by the next.
- * An entry that is whole is never replaced: guests may use it.
+ * Returns the directory of a complete entry. Builds the entry first if it is missing or one of its
+ * files was changed. One builder works at a time, also among containers and hosts that share the
+ * cache. The remains of a killed builder are removed by the next. A complete entry is never
+ * replaced, because guests may use it.
  *
- * @throws {InfrastructureError} NO_SPACE when the disk is full; CACHE_READ_ONLY when nothing can be written to the cache; and whatever
- *   `build` throws.
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; CACHE_READ_ONLY when the cache is
+ *   not writable; and errors of `build`.
  */
 export async function openCacheEntry(options: CacheEntryOptions): Promise<string> {
   const { cacheDir, sharedCacheDir, name, inputs, folder = 'images', signal, onWait } = options
@@ -44,14 +51,14 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   sweepOnce(root)
   if (sharedCacheDir !== undefined) {
     const shared = join(sharedCacheDir, folder, entry)
-    if (await isWhole(shared, folder, root)) return shared
+    if (await isComplete(shared, folder, root)) return shared
   }
-  if (await isWhole(dir, folder, root)) return dir
+  if (await isComplete(dir, folder, root)) return dir
   try {
     await makeRoot(root, folder)
     const lock = await takeEntryLock(root, entry, { signal, onWait })
     try {
-      if (await isWhole(dir, folder, root)) return dir
+      if (await isComplete(dir, folder, root)) return dir
       await sweepBuilds(root)
       await buildEntry(root, entry, options)
       return dir
@@ -65,19 +72,25 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
 
 const swept = new Set<string>()
 
-/** Removes what dead builders left, once in a process: a template that was being saved has the RAM of a guest. */
+/**
+ * Removes the remains of dead builders, once in a process: an unfinished template contains the RAM
+ * of a guest.
+ */
 function sweepOnce(root: string): void {
   if (swept.has(root)) return
   swept.add(root)
   void sweepBuilds(root)
 }
 
-/** Templates have the RAM of guests, and with it their secrets. */
+/**
+ * Creates the folder. Templates contain the RAM of guests and therefore their secrets, so their
+ * folder is private.
+ */
 async function makeRoot(root: string, folder: CacheFolder): Promise<void> {
   await mkdir(root, { recursive: true, mode: folder === 'templates' ? 0o700 : 0o777 })
   if (folder !== 'templates') return
   const { mode, uid } = await stat(root)
-  // Another user's QEMU has to pass through.
+  // The QEMU of another user must be able to enter it.
   if (uid === process.geteuid?.() && (mode & 0o066) !== 0) await chmod(root, mode & 0o711)
 }
 
@@ -88,24 +101,24 @@ function toCacheError(error: unknown, name: string, root: string): unknown {
     return toDiskError(error, `building ${name} in ${root}`)
   }
   return vmError('CACHE_READ_ONLY', {
-    summary: `'${name}' cannot be stored: nothing can be written to ${root}.`,
+    summary: `'${name}' cannot be stored: ${root} is not writable.`,
     got: message,
-    hint: 'Point WITHVM_CACHE at a folder that this user may write to.',
+    hint: 'Set WITHVM_CACHE to a folder that this user can write to.',
     cause: error,
   })
 }
 
-/** Changes with the content of a finished entry of `images`. */
+/** Returns a digest that changes with the content of a complete entry of `images`. */
 export async function readEntryIdentity(dir: string): Promise<string> {
   return hashInputs(await readEntrySums(dir))
 }
 
-/** The name of the entry's directory. */
+/** Returns the name of the entry's directory. */
 export function nameEntry(name: string, inputs: unknown): string {
   return `${name}-${hashInputs(inputs)}`
 }
 
-/** The first 16 hexadecimal digits of the sha256 of the inputs. */
+/** Returns the first 16 hexadecimal digits of the SHA-256 of the inputs. */
 export function hashInputs(inputs: unknown): string {
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
 }
@@ -122,14 +135,14 @@ async function buildEntry(root: string, entry: string, options: CacheEntryOption
       await publish({ root, entry, building, folder })
     })
   } catch (error) {
-    // Another host or container may have been faster after all: its entry is as good.
-    if (!(await isWhole(join(root, entry), folder, root))) throw error
+    // Another host or container may have been faster: its entry is equivalent.
+    if (!(await isComplete(join(root, entry), folder, root))) throw error
   } finally {
     await rm(building, { recursive: true, force: true })
   }
 }
 
-/** Others remove a build that is not touched. */
+/** Touches a build while it runs, because other processes remove an untouched build. */
 async function whileTouched(building: string, work: () => Promise<void>): Promise<void> {
   const folder = OpenFolder.open(building)
   const heartbeat = keepTouched(() => folder.touch())
@@ -148,11 +161,14 @@ interface Build {
   readonly folder: CacheFolder
 }
 
-/** Brings what was built to its place, unless another builder has put a whole entry there: guests may use it already. */
+/**
+ * Renames a finished build to its entry, unless another builder has published a complete entry:
+ * guests may already use it.
+ */
 async function publish({ root, entry, building, folder }: Build): Promise<void> {
   const dir = join(root, entry)
   for (;;) {
-    if (await isWhole(dir, folder, root)) return
+    if (await isComplete(dir, folder, root)) return
     try {
       return await renameFlushed(building, dir)
     } catch (error) {
@@ -162,7 +178,10 @@ async function publish({ root, entry, building, folder }: Build): Promise<void> 
   }
 }
 
-/** Removes an entry that is not whole. It is looked at once more where nobody finds it: it may have become whole in between. */
+/**
+ * Removes an incomplete entry. The renamed entry is checked once more, because it may have become
+ * complete in between.
+ */
 async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Promise<void> {
   const [dir, aside] = [join(root, entry), newBuildPath(root, entry)]
   try {
@@ -170,14 +189,14 @@ async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Prom
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return
-    // A folder of a lower layer of overlayfs, as of a container's image, cannot be renamed.
+    // overlayfs cannot rename a folder of a lower layer, as in a container's image.
     if (code !== 'EXDEV') throw error
     return await rm(dir, { recursive: true, force: true })
   }
-  if (await isWhole(aside, folder, root)) {
+  if (await isComplete(aside, folder, root)) {
     const isBack = await rename(aside, dir).then(
       () => true,
-      () => false, // then another has come
+      () => false, // another entry has taken the name
     )
     if (isBack) return
   }

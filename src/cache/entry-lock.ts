@@ -10,19 +10,23 @@ import {
   tryFolderLock,
 } from '../common/locks/folder-lock.js'
 import { currentProcess, IDENTITY_PATTERN, livenessOf } from '../common/locks/process-identity.js'
-import { lookAgain, readStaleness } from '../common/locks/staleness.js'
+import { readStaleness, recheckLater } from '../common/locks/staleness.js'
 
-/** Next to the entries of a folder of the cache: a claim for each entry that is being built. */
+/** Folder next to the entries with a claim for each entry that is being built. */
 const LOCKS = '.locks'
 const BUILD = '.build-'
 const BUILD_NAME = new RegExp(`^\\${BUILD}(${IDENTITY_PATTERN})-`)
-/** For how long the remains of a build by another host or container are left alone after they were last touched, milliseconds. */
+/**
+ * Time without a touch after which a build of another host or container counts as dead,
+ * milliseconds.
+ */
 const FOREIGN_BUILD_MS = 60 * 60_000
 
 /**
- * Takes the lock of an entry of the folder `root` of a cache, or returns undefined while another process has it. The lock is in the cache
- * itself, so that containers and hosts which share the cache exclude each other.
- * @throws {NodeJS.ErrnoException} when nothing can be written to the cache.
+ * Takes the lock of an entry of the folder `root` of a cache; returns undefined while another
+ * process holds it. The lock is in the cache itself, so containers and hosts that share the cache
+ * exclude each other.
+ * @throws {NodeJS.ErrnoException} when the cache is not writable.
  */
 export async function tryEntryLock(root: string, entry: string): Promise<ProcessLock | undefined> {
   return tryFolderLock(await openLocks(root), entry)
@@ -33,11 +37,11 @@ export async function takeEntryLock(root: string, entry: string, wait: LockWait)
   return takeFolderLock(await openLocks(root), entry, wait)
 }
 
-/** Says, for a progress line, who builds the entry that is waited for. */
+/** Describes for a progress line which process builds the entry. */
 export function describeLockWait(holder: LockHolder): string {
   return holder === 'local'
-    ? 'waiting for another process that makes it'
-    : 'waiting for another container or host that makes it; one that was killed is waited for 6 min'
+    ? 'waiting for another process that builds it'
+    : 'waiting for another container or host that builds it; at most 6 min if it was killed'
 }
 
 async function openLocks(root: string): Promise<string> {
@@ -46,14 +50,17 @@ async function openLocks(root: string): Promise<string> {
   return folder
 }
 
-/** Returns a new path next to the entries, for what is being built or is on its way out. The next builder removes it if this process dies. */
+/**
+ * Returns a new path next to the entries, for a build or for an entry that is being removed. If
+ * this process dies, the next builder removes it.
+ */
 export function newBuildPath(root: string, entry: string): string {
   return join(root, `${BUILD}${currentProcess()}-${entry}-${randomBytes(4).toString('hex')}`)
 }
 
 /**
- * Removes what dead builders left: what they were building, and their claims. Never rejects: what another user left must not keep an entry
- * from being built.
+ * Removes unfinished builds and claims of dead builders. Never rejects: remains of another user
+ * must not prevent a build.
  */
 export async function sweepBuilds(root: string): Promise<void> {
   sweepClaims(join(root, LOCKS))
@@ -64,6 +71,6 @@ export async function sweepBuilds(root: string): Promise<void> {
 async function sweepBuild(path: string): Promise<void> {
   const liveness = livenessOf(BUILD_NAME.exec(basename(path))?.[1] ?? '')
   const staleness = liveness === 'unknown' ? readStaleness(path, FOREIGN_BUILD_MS) : 'fresh'
-  if (staleness === 'stale') lookAgain(path, () => sweepBuild(path))
+  if (staleness === 'stale') recheckLater(path, () => sweepBuild(path))
   if (liveness === 'dead' || staleness === 'abandoned') await rm(path, { recursive: true, force: true })
 }

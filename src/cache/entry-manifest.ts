@@ -7,9 +7,9 @@ export type CacheFolder = 'images' | 'templates'
 
 interface FileRecord {
   readonly bytes: number
-  /** Of each file of an image, and of the small files of a template, which are read whole within a moment. */
+  /** SHA-256 of each file of an image and of the small files of a template, which are read quickly. */
   readonly sha256?: string | undefined
-  /** When the file was last changed, by the file system's own account: nothing that writes to it can hide that. */
+  /** Change time of the file (ctime), which no write can hide. */
   readonly changedNs: string
 }
 
@@ -19,24 +19,28 @@ interface Manifest {
 }
 
 const MANIFEST = 'manifest.json'
-/** Next to the entries: of which entries the sums were found right after their files had been copied. */
+/**
+ * Folder next to the entries that records entries whose checksums were verified after they had been
+ * copied.
+ */
 const VERIFIED = '.verified'
-/** Reading a file of this size each time that a template is opened takes a few milliseconds. */
+/** Maximum size of small files: hashing one each time a template is opened takes a few milliseconds. */
 const SMALL_BYTES = 4 * 1024 ** 2
 
-/** Returns where a finished entry comes from, as noted when it was made. Undefined where nothing was noted. */
+/** Returns the origin of a complete entry; undefined if it was not recorded. */
 export async function readEntryOrigin(dir: string): Promise<string | undefined> {
   return (await readManifest(dir)).origin
 }
 
-/** Returns the sums of the files of a finished image, by their names. */
+/** Returns the checksums of the files of a complete image, by name. */
 export async function readEntrySums(dir: string): Promise<Array<[string, string | undefined]>> {
   return Object.entries((await readManifest(dir)).files).map(([file, { sha256 }]) => [file, sha256])
 }
 
 /**
- * Notes what the files of an entry are, and flushes them: a power cut must not leave an entry whose sizes are right and whose blocks are not.
- * From then on the files of an image are read-only, and those of a template, which has the guest's RAM, for their owner alone.
+ * Writes the manifest of an entry and flushes all files: a power cut must not leave an entry with
+ * the right sizes and wrong content. Files of an image become read-only, those of a template, which
+ * contain the guest's RAM, private to their owner.
  */
 export async function writeManifest(
   dir: string,
@@ -62,7 +66,7 @@ export async function writeManifest(
   await flush(dir)
 }
 
-/** A file that the QEMU of another user has to open belongs to that user already, and to nobody else. */
+/** A file for the QEMU of another user already belongs to that user and is private. */
 async function restrictAccess(file: string, folder: CacheFolder): Promise<void> {
   const { mode, uid } = await lstat(file)
   if (uid !== process.geteuid?.()) return
@@ -70,51 +74,51 @@ async function restrictAccess(file: string, folder: CacheFolder): Promise<void> 
 }
 
 /**
- * Returns whether an entry has all of its files as they were built. A file that was changed since is looked at more closely: a copy
- * of a cache has other times, so an image whose sums are still right counts, once they were computed. A template does not.
- * @param verifiedDir the folder of the own cache in which that is noted.
+ * Returns whether all files of an entry are unchanged since the build. A copied cache has other
+ * change times, so an image is accepted after its checksums were verified once. A template is not.
+ * @param verifiedDir folder of this user's cache that records the verification.
  */
-export async function isWhole(dir: string, folder: CacheFolder, verifiedDir: string): Promise<boolean> {
+export async function isComplete(dir: string, folder: CacheFolder, verifiedDir: string): Promise<boolean> {
   try {
     const records = Object.entries((await readManifest(dir)).files)
     const stats = await Promise.all(records.map(([file]) => lstat(join(dir, file), { bigint: true })))
-    const isAsBuilt = (index: number) => String(stats[index]?.ctimeNs) === records[index]?.[1].changedNs
+    const isUnchanged = (index: number) => String(stats[index]?.ctimeNs) === records[index]?.[1].changedNs
     for (const [index, [, record]] of records.entries()) {
       const found = stats[index]
       if (found?.isFile() !== true || Number(found.size) !== record.bytes) return false
-      if (folder === 'templates' && (!isAsBuilt(index) || (found.mode & 0o077n) !== 0n)) return false
+      if (folder === 'templates' && (!isUnchanged(index) || (found.mode & 0o077n) !== 0n)) return false
     }
     if (folder === 'templates')
-      return await haveSums(
+      return await matchChecksums(
         dir,
         records.filter(([, { bytes }]) => bytes <= SMALL_BYTES),
       )
-    const changed = records.filter((_, index) => !isAsBuilt(index))
+    const changed = records.filter((_, index) => !isUnchanged(index))
     if (changed.length === 0) return true
     const state = JSON.stringify([dir, ...stats.map(({ ino, ctimeNs }) => `${ino}.${ctimeNs}`)])
-    return await isVerified(state, verifiedDir, () => haveSums(dir, changed))
+    return await isVerified(state, verifiedDir, () => matchChecksums(dir, changed))
   } catch {
     return false
   }
 }
 
-async function haveSums(dir: string, records: ReadonlyArray<[string, FileRecord]>): Promise<boolean> {
+async function matchChecksums(dir: string, records: ReadonlyArray<[string, FileRecord]>): Promise<boolean> {
   const sums = await Promise.all(records.map(([file]) => hashFile(join(dir, file))))
   return sums.every((sum, index) => sum === records[index]?.[1].sha256)
 }
 
 const verified = new Set<string>()
 
-/** Computes the sums once for each state of the files. */
+/** Verifies the checksums once for each state of the files. */
 async function isVerified(state: string, dir: string, verify: () => Promise<boolean>): Promise<boolean> {
   const name = createHash('sha256').update(state).digest('hex')
-  const note = join(dir, VERIFIED, name)
-  if (verified.has(name) || (await lstat(note).catch(() => undefined)) !== undefined) return true
+  const marker = join(dir, VERIFIED, name)
+  if (verified.has(name) || (await lstat(marker).catch(() => undefined)) !== undefined) return true
   if (!(await verify())) return false
   verified.add(name)
-  await mkdir(dirname(note), { recursive: true })
-    .then(() => writeFile(note, ''))
-    .catch(() => {}) // a cache that is only read: the next process computes them again
+  await mkdir(dirname(marker), { recursive: true })
+    .then(() => writeFile(marker, ''))
+    .catch(() => {}) // read-only cache: the next process verifies again
   return true
 }
 
@@ -122,7 +126,7 @@ async function readManifest(dir: string): Promise<Manifest> {
   return JSON.parse(await readFile(join(dir, MANIFEST), 'utf8')) as Manifest
 }
 
-/** Moves an entry to its place for good. */
+/** Renames an entry and flushes the folder. */
 export async function renameFlushed(from: string, to: string): Promise<void> {
   await rename(from, to)
   await flush(dirname(to))
@@ -145,7 +149,7 @@ async function listFiles(dir: string): Promise<string[]> {
     .sort()
 }
 
-/** The sha256 of a file, in hexadecimal. */
+/** Returns the SHA-256 of a file, in hexadecimal. */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)

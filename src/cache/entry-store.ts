@@ -5,25 +5,29 @@ import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { readStaleness, type Staleness } from '../common/locks/staleness.js'
 import { newBuildPath, sweepBuilds } from './entry-lock.js'
 
-/** Beside the entries of a folder of the cache: for each a folder with a file for each process that uses it. */
+/**
+ * Folder next to the entries with a subfolder for each entry and a marker file for each process
+ * that uses it.
+ */
 const USERS = '.users'
 
-/** An entry of a folder of the cache. */
+/** Entry of a folder of the cache. */
 export interface EntryInfo {
   readonly name: string
-  /** What it takes on the disk: its files may have holes. */
+  /** Space on the disk; files may be sparse. */
   readonly bytes: number
   readonly lastUsed: Date
-  /** Whether a process that runs has guests of it, or had. */
+  /** True if a running process has used the entry since it started. */
   readonly isInUse: boolean
 }
 
-/** By the path of the marker. */
+/** Heartbeats by the path of the marker. */
 const used = new Map<string, Heartbeat>()
 
 /**
- * Notes that this process uses an entry of the folder `root`, until it ends: nobody removes it meanwhile. Call it before
- * looking for the entry: what is removed then is removed before it is found.
+ * Marks an entry of the folder `root` as used by this process until the process ends, which
+ * protects it from removal. Call it before looking up the entry: an entry that is removed at that
+ * moment is then not found.
  */
 export async function markEntryUsed(root: string, name: string): Promise<void> {
   const folder = join(root, USERS, name)
@@ -33,15 +37,15 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
     await utimes(folder, now, now)
     const marker = join(folder, currentProcess())
     if (used.has(marker) && (await exists(marker))) return
-    used.get(marker)?.stop() // it holds the marker that was removed
+    used.get(marker)?.stop() // its marker was removed
     used.delete(marker)
     used.set(marker, keepFileTouched(marker))
   } catch {
-    // A cache that cannot be written to is not tidied up either.
+    // In a read-only cache nothing is removed either.
   }
 }
 
-/** Removes an entry that cannot be used, unless another process uses it. Returns whether it is gone. */
+/** Removes an unusable entry unless another process uses it. Returns whether it was removed. */
 export function discardEntry(root: string, name: string): Promise<boolean> {
   return remove(root, name, currentProcess())
 }
@@ -53,7 +57,7 @@ function exists(path: string): Promise<boolean> {
   )
 }
 
-/** All entries of a folder, the one that was used last first. */
+/** Returns all entries of a folder, the most recently used first. */
 export async function listEntries(root: string): Promise<EntryInfo[]> {
   const names = (await readdir(root).catch(() => [])).filter((name) => !name.startsWith('.'))
   const infos = await Promise.all(names.map((name) => inspect(root, name).catch(() => undefined)))
@@ -63,8 +67,9 @@ export async function listEntries(root: string): Promise<EntryInfo[]> {
 }
 
 /**
- * Returns whether an entry counts as in use only because one look at a marker of another container or host is not enough, and begins to
- * observe these markers: {@link SECOND_LOOK_MS} later it is known whether their processes are alive.
+ * Returns whether an entry counts as in use only because a marker of another container or host must
+ * be observed twice. Starts to observe these markers: {@link SECOND_LOOK_MS} later it is known
+ * whether their processes are alive.
  */
 export async function hasStaleUsers(root: string, names?: readonly string[]): Promise<boolean> {
   let found = false
@@ -76,7 +81,7 @@ export async function hasStaleUsers(root: string, names?: readonly string[]): Pr
   return found
 }
 
-/** Removes entries that there are. Gives the names of those that stayed, for a running process uses them. */
+/** Removes existing entries. Returns the names of those that running processes use, which are kept. */
 export async function removeEntries(root: string, names: readonly string[]): Promise<string[]> {
   const kept: string[] = []
   for (const name of names) if (!(await remove(root, name))) kept.push(name)
@@ -84,20 +89,20 @@ export async function removeEntries(root: string, names: readonly string[]): Pro
 }
 
 /**
- * Removes those that were not used for longest, until the others take no more than `mostBytes`. Those in use stay, and
- * the one that is named by `keep`.
- * @returns the names of those that were removed.
+ * Removes the least recently used entries until the others take no more than `maxBytes`. Entries
+ * in use and the entry `keep` are kept.
+ * @returns the names of the removed entries.
  */
 export async function pruneEntries(
   root: string,
-  { mostBytes, keep }: { readonly mostBytes: number; readonly keep?: string | undefined },
+  { maxBytes, keep }: { readonly maxBytes: number; readonly keep?: string | undefined },
 ): Promise<string[]> {
   await sweepBuilds(root)
   const entries = await listEntries(root)
   let bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
   const removed: string[] = []
   for (const entry of entries.reverse()) {
-    if (bytes <= mostBytes) break
+    if (bytes <= maxBytes) break
     if (entry.isInUse || entry.name === keep || !(await remove(root, entry.name))) continue
     bytes -= entry.bytes
     removed.push(entry.name)
@@ -118,7 +123,10 @@ async function inspect(root: string, name: string): Promise<EntryInfo> {
   }
 }
 
-/** Moves it out of sight first: who looks for it then makes it anew, and who has marked it before gets it back. */
+/**
+ * Removes an entry by renaming it first: a process that looks for it then builds it again, and a
+ * process that has marked it before gets it back.
+ */
 async function remove(root: string, name: string, except?: string): Promise<boolean> {
   if (await hasUsers(root, name, except)) return false
   const away = newBuildPath(root, name)
@@ -126,9 +134,9 @@ async function remove(root: string, name: string, except?: string): Promise<bool
     await rename(join(root, name), away)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    // Another process that tidies up was faster.
+    // Another process has removed it.
     if (code === 'ENOENT') return true
-    // A folder of a lower layer of overlayfs, as of a container's image, cannot be renamed.
+    // overlayfs cannot rename a folder of a lower layer, as in a container's image.
     if (code !== 'EXDEV') throw error
     await rm(join(root, name), { recursive: true, force: true })
     return true
@@ -138,15 +146,21 @@ async function remove(root: string, name: string, except?: string): Promise<bool
     return false
   }
   await rm(away, { recursive: true, force: true })
-  // Not with its content: a process may have marked the entry meanwhile, to make it anew.
+  // Not recursively: a process may have marked the entry in the meantime, to build it again.
   await rmdir(join(root, USERS, name)).catch(() => {})
   return true
 }
 
-/** For how long a process of another host or container counts as alive without touching its marker, milliseconds. */
+/**
+ * Time without a touch after which the marker of a process of another host or container counts as
+ * stale, milliseconds.
+ */
 const FOREIGN_USER_MS = 60 * 60_000
 
-/** Whether a process that is alive, but not `except`, uses an entry. The markers of dead processes are removed. */
+/**
+ * Returns whether a live process other than `except` uses an entry. Markers of dead processes are
+ * removed.
+ */
 async function hasUsers(root: string, name: string, except?: string): Promise<boolean> {
   const folder = join(root, USERS, name)
   let found = false

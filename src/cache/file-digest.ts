@@ -3,20 +3,21 @@ import { join } from 'node:path'
 import { hashInputs } from './cache.js'
 import { hashFile } from './entry-manifest.js'
 
-/** Beside the images: a file for each whose digest is known. */
+/** Folder next to the images with a file for each known digest. */
 const DIGESTS = '.digests'
 
 /**
- * The sha256 of a file, in hexadecimal. A file that has not changed since, by the file system's own account, is not read again.
+ * Returns the SHA-256 of a file, in hexadecimal. A file whose change time (ctime) is unchanged is
+ * not read again.
  */
 export async function digestFile(path: string, images: string): Promise<string> {
   const memo = join(images, DIGESTS, hashInputs(path))
-  const key = await identify(path)
+  const state = await identify(path)
   const known = await readMemo(memo)
-  if (known?.key === key) return known.sha256
+  if (known?.key === state) return known.sha256
   const sha256 = await hashFile(path)
-  // One that changed meanwhile has no digest.
-  if ((await identify(path)) === key) await writeMemo(memo, { key, sha256 })
+  // A file that changed during the computation has no valid digest.
+  if ((await identify(path)) === state) await writeMemo(memo, { key: state, sha256 })
   return sha256
 }
 
@@ -38,7 +39,7 @@ async function readMemo(path: string): Promise<Memo | undefined> {
   }
 }
 
-/** What cannot be noted is found out again. */
+/** Stores a digest. If that fails, it is computed again next time. */
 async function writeMemo(path: string, memo: Memo): Promise<void> {
   try {
     await mkdir(join(path, '..'), { recursive: true })

@@ -11,22 +11,22 @@ import { tryEntryLock } from './entry-lock.js'
 import { readEntryOrigin } from './entry-manifest.js'
 import { type EntryInfo, listEntries, markEntryUsed, pruneEntries, removeEntries } from './entry-store.js'
 
-/** What all images of this user's cache may take on the disk, unless `WITHVM_IMAGES_SIZE` says otherwise. */
-const DEFAULT_MOST_BYTES = 32 * 1024 ** 3
-/** How long a download that was given up is kept for somebody to go on with it. */
-const PARTIAL_MS = 7 * 24 * 60 * 60 * 1000
+/** Maximum size of all images of this user's cache, unless `WITHVM_IMAGES_SIZE` is set. */
+const DEFAULT_MAX_BYTES = 32 * 1024 ** 3
+/** Time for which an unfinished download is kept to be continued. */
+const PARTIAL_TTL_MS = 7 * 24 * 60 * 60 * 1000
 const PARTIAL = '.partial-'
 
-/** An image of the cache. */
+/** Image in the cache. */
 export interface ImageInfo extends EntryInfo {
-  /** Where it comes from: a recipe's name, a URL, a path. */
+  /** Origin: name of a recipe, URL or path. */
   readonly origin: string
 }
 
-/** The caches of a process. */
+/** Caches of a process. */
 export interface ImageCaches {
   readonly cacheDir: string
-  /** Only read, and looked at first. */
+  /** Read-only cache that is searched first. */
   readonly sharedCacheDir: string | undefined
 }
 
@@ -34,10 +34,10 @@ export interface StoredImageOptions extends ImageCaches {
   readonly name: string
   readonly inputs: unknown
   readonly origin: string
-  /** @param partial a file beside the entry for what comes slowly: it is there still when a build is begun again. */
+  /** @param partial file next to the entry for a slow download; it survives a failed build. */
   readonly build: (dir: string, partial: string) => Promise<void>
   readonly onWait: LockWait['onWait']
-  /** Receives a sentence when the images take more than they may and none is removed. */
+  /** Receives a message when the images exceed their limit and none is removed. */
   readonly onExcess: (text: string) => void
   readonly signal?: AbortSignal | undefined
 }
@@ -47,10 +47,11 @@ export function imagesDir({ cacheDir }: Pick<ImageCaches, 'cacheDir'>): string {
 }
 
 /**
- * Gives the directory of an image of the cache, made first if there is none. It stays as long as this process runs; others
- * make room for a new one, unless other users can read the cache: nobody sees which images their guests run from.
+ * Returns the directory of an image of the cache, building it first if necessary. The image stays
+ * as long as this process runs. Others are evicted for a new one, unless other users can read the
+ * cache: their use of images is not visible.
  *
- * @throws what {@link openCacheEntry} throws.
+ * @throws errors of {@link openCacheEntry}.
  */
 export async function openStoredImage(options: StoredImageOptions): Promise<string> {
   const { name, inputs, build } = options
@@ -65,26 +66,26 @@ export async function openStoredImage(options: StoredImageOptions): Promise<stri
       isNew = true
     },
   })
-  if (isNew) await makeRoom(options, entry)
+  if (isNew) await evictOthers(options, entry)
   return dir
 }
 
-async function makeRoom(options: StoredImageOptions, keep: string): Promise<void> {
+async function evictOthers(options: StoredImageOptions, keep: string): Promise<void> {
   const images = imagesDir(options)
   if (!isOpenToOthers(images)) {
-    await pruneImages(options, { keep }).catch(() => {}) // an image that another user left
+    await pruneImages(options, { keep }).catch(() => {}) // an image of another user
     return
   }
   const entries = await listEntries(images)
   const bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
-  if (bytes > readMostBytes()) {
+  if (bytes > readMaxBytes()) {
     options.onExcess(
-      `${images} has ${formatBytes(bytes)} of images, more than ${formatBytes(readMostBytes())}. Other users can read it, so none is removed before \`withvm images prune\``,
+      `${images} contains ${formatBytes(bytes)} of images, more than ${formatBytes(readMaxBytes())}. Other users can read it, so images are removed only by \`withvm images prune\``,
     )
   }
 }
 
-/** All images of the cache that is written to, the one that was used last first. */
+/** Returns all images of this user's cache, the most recently used first. */
 export async function listImages(caches: ImageCaches): Promise<ImageInfo[]> {
   const images = imagesDir(caches)
   const entries = await listEntries(images)
@@ -99,8 +100,9 @@ export async function listImages(caches: ImageCaches): Promise<ImageInfo[]> {
 /**
  * Removes images.
  *
- * @throws {UsageError} IMAGE_NOT_FOUND when there is none of a name; nothing is removed then.
- * @throws {InfrastructureError} IMAGE_IN_USE when a running process uses one; the others are removed.
+ * @throws {UsageError} IMAGE_NOT_FOUND when a name is unknown; nothing is removed then.
+ * @throws {InfrastructureError} IMAGE_IN_USE when a running process uses an image; the others are
+ *   removed.
  */
 export async function removeImages(names: readonly string[], caches: ImageCaches): Promise<void> {
   const images = imagesDir(caches)
@@ -111,32 +113,32 @@ export async function removeImages(names: readonly string[], caches: ImageCaches
 }
 
 /**
- * Removes the images that were not used for longest, until the others take no more than `mostBytes`, and downloads that
- * nobody went on with for a week; with `mostBytes: 0` all that is not in use.
- * @returns the names of the images that were removed.
+ * Removes the least recently used images until the others take no more than `maxBytes`, and
+ * downloads unfinished for a week. `maxBytes: 0` removes everything not in use.
+ * @returns the names of the removed images.
  */
 export async function pruneImages(
   caches: ImageCaches,
-  { mostBytes = readMostBytes(), keep }: { readonly mostBytes?: number; readonly keep?: string } = {},
+  { maxBytes = readMaxBytes(), keep }: { readonly maxBytes?: number; readonly keep?: string } = {},
 ): Promise<string[]> {
   const images = imagesDir(caches)
-  await sweepPartials(images, mostBytes === 0 ? 0 : PARTIAL_MS)
-  return pruneEntries(images, { mostBytes, keep })
+  await sweepPartials(images, maxBytes === 0 ? 0 : PARTIAL_TTL_MS)
+  return pruneEntries(images, { maxBytes, keep })
 }
 
-function readMostBytes(): number {
-  return parseMemorySize(process.env.WITHVM_IMAGES_SIZE) ?? DEFAULT_MOST_BYTES
+function readMaxBytes(): number {
+  return parseMemorySize(process.env.WITHVM_IMAGES_SIZE) ?? DEFAULT_MAX_BYTES
 }
 
-/** A download of another host or container is left alone for a week. */
-async function sweepPartials(images: string, leastAgeMs: number): Promise<void> {
+/** Removes unfinished downloads. Those of another host or container are kept for a week. */
+async function sweepPartials(images: string, minAgeMs: number): Promise<void> {
   for (const file of await readdir(images).catch(() => [])) {
     if (!file.startsWith(PARTIAL)) continue
     const [scope = '', ...rest] = file.slice(PARTIAL.length).split('-')
     const path = join(images, file)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    const isOurs = scope === processScope()
-    if (Date.now() - mtimeMs < (isOurs ? leastAgeMs : PARTIAL_MS)) continue
+    const isLocal = scope === processScope()
+    if (Date.now() - mtimeMs < (isLocal ? minAgeMs : PARTIAL_TTL_MS)) continue
     const lock = await tryEntryLock(images, rest.join('-'))
     if (lock === undefined) continue
     await rm(path, { force: true })
@@ -147,16 +149,16 @@ async function sweepPartials(images: string, leastAgeMs: number): Promise<void> 
 function unknown(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('IMAGE_NOT_FOUND', {
-    summary: `There is no image '${name}' in the cache.`,
-    expected: (near.length > 0 ? near : known).join(' or ') || '(there is none)',
+    summary: `The cache has no image '${name}'.`,
+    expected: (near.length > 0 ? near : known).join(' or ') || 'an image, but the cache has none',
     got: `'${name}'`,
-    hint: '`withvm images ls` shows those that are there.',
+    hint: 'Run `withvm images ls` to list the images.',
   })
 }
 
 function inUse(names: readonly string[]) {
   return vmError('IMAGE_IN_USE', {
-    summary: `A process that is running uses ${names.map((name) => `'${name}'`).join(', ')}.`,
-    hint: 'wait until it has ended, and try again; `withvm ps` shows the guests that run.',
+    summary: `Images in use by a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
+    hint: 'Wait until that process has ended, then retry (`withvm ps` lists running guests).',
   })
 }

@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 
-/** Collects one stream of a command up to a limit, and passes it on while it comes. */
+/** Collects one output stream of a command up to a limit, and forwards it to a sink. */
 export class CommandOutput {
   readonly #sink: Writable | ((text: string) => void) | undefined
   readonly #maxBytes: number
@@ -16,11 +16,11 @@ export class CommandOutput {
     this.#isCollected = isCollected
   }
 
-  /** False once there was more than the limit; the excess is dropped. */
+  /** Adds output. Returns false if it exceeds the limit; the excess is dropped. */
   push(chunk: Buffer): boolean {
     const room = this.#maxBytes - this.#bytes
     const kept = chunk.length > room ? chunk.subarray(0, room) : chunk
-    // A copy: a piece of what was read would keep all of it.
+    // Copy: a view would keep the complete read buffer in memory.
     if (this.#isCollected && kept.length > 0) this.#chunks.push(Buffer.from(kept))
     this.#bytes += kept.length
     if (typeof this.#sink === 'function') {
@@ -32,13 +32,13 @@ export class CommandOutput {
     return kept === chunk
   }
 
-  /** Passes on what an incomplete character left. */
+  /** Flushes an incomplete character to the sink. */
   end(): void {
     const rest = this.#decoder.end()
     if (typeof this.#sink === 'function' && rest !== '') this.#sink(rest)
   }
 
-  /** Resolves when the receiver can take more; undefined when it can now. */
+  /** Resolves when the sink accepts more data; undefined if it does now. */
   get drained(): Promise<void> | undefined {
     const sink = this.#sink
     if (sink === undefined || typeof sink === 'function' || !sink.writableNeedDrain) return undefined

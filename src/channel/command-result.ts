@@ -3,42 +3,47 @@ import { type Duration, formatDuration } from '../common/duration.js'
 import { quoteWord } from '../common/process/shell-quote.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
-/** What a command in the guest left behind. With `encoding: 'buffer'` both streams are Buffers. */
+/** Result of a command in the guest. With `encoding: 'buffer'`, both streams are Buffers. */
 export interface CommandResult<Output extends string | Buffer = string> {
   readonly command: string
-  /** As text: UTF-8, without one final line end. */
+  /** Standard output. Text is decoded as UTF-8, without one final line end. */
   readonly stdout: Output
+  /** Standard error, in the same form as `stdout`. */
   readonly stderr: Output
-  /** Undefined when a signal ended the command. */
+  /** Exit code; undefined if a signal ended the command. */
   readonly exitCode: number | undefined
-  /** The name of the signal that ended the command, as `SIGTERM`. */
+  /** Name of the signal that ended the command, such as `SIGTERM`. */
   readonly signal: string | undefined
   readonly durationMs: number
 }
 
 export interface CommandOptions {
-  /** What the command reads. @default nothing: it meets the end of the file at once */
+  /** Standard input of the command. @default empty: the command reads the end of file at once */
   readonly stdin?: string | Uint8Array | Readable | undefined
-  /** How long the command may run. @default no limit */
+  /** Maximum run time. The command is killed when it is exceeded. @default no limit */
   readonly timeout?: Duration | undefined
+  /** Kills the command when aborted. */
   readonly signal?: AbortSignal | undefined
-  /** Variables for the command, on top of those that a login gives. */
+  /** Environment variables of the command, in addition to those of the login environment. */
   readonly env?: Readonly<Record<string, string>> | undefined
-  /** False gives the result of a command that failed instead of throwing. @default true */
+  /** If false, a command that fails returns its result instead of throwing. @default true */
   readonly reject?: boolean | undefined
-  /** Gets the output as it comes, besides its being collected. */
+  /** Receives the standard output while the command runs, in addition to the result. */
   readonly stdout?: Writable | ((text: string) => void) | undefined
-  /** Gets the error output as it comes, besides its being collected. */
+  /** Receives the standard error while the command runs, in addition to the result. */
   readonly stderr?: Writable | ((text: string) => void) | undefined
-  /** The most bytes that are collected of each stream; a command that writes more is killed. @default 16 MiB */
+  /** Maximum number of bytes collected of each stream. A command that writes more is killed. @default 16 MiB */
   readonly maxBuffer?: number | undefined
-  /** False only passes the streams on to `stdout` and `stderr`, however long they get; the result's are empty. @default true */
+  /**
+   * If false, the streams are only passed to `stdout` and `stderr`, without a limit, and are empty in the result.
+   * @default true
+   */
   readonly collect?: boolean | undefined
-  /** @default 'utf8' */
+  /** Encoding of the streams in the result. @default 'utf8' */
   readonly encoding?: 'utf8' | 'buffer' | undefined
 }
 
-/** How a command ended, with its streams as bytes. */
+/** Outcome of a command, with undecoded streams. */
 export interface RawOutcome {
   readonly command: string
   readonly stdout: Buffer
@@ -49,21 +54,21 @@ export interface RawOutcome {
 }
 
 const MAX_EVIDENCE_CHARS = 4000
-/** Of what was too much, the error carries as much of each stream: as text it would be twice as large once more. */
+/** Part of each stream that an overflow error carries, because decoded text takes twice the memory. */
 const MAX_OVERFLOW_BYTES = 256 * 1024
 
-/** Gives the result of a command that ended, or throws COMMAND_FAILED as its options say. */
+/** Returns the result of a command, or throws COMMAND_FAILED unless `reject` is false. */
 export function settleCommand(raw: RawOutcome, options: CommandOptions): CommandResult<string | Buffer> {
   if (options.reject !== false && raw.exitCode !== 0) throw failCommand(decodeOutcome(raw))
   return options.encoding === 'buffer' ? { ...raw } : decodeOutcome(raw)
 }
 
-/** The error of a command that ended badly. */
+/** Builds the error of a command that failed. */
 export function failCommand(outcome: CommandOutcome): CommandError {
   const got = outcome.signal === undefined ? `exit code ${outcome.exitCode}` : `signal ${outcome.signal}`
   return new CommandError('COMMAND_FAILED', {
     outcome,
-    summary: `the command ${nameCommand(outcome.command)} failed after ${formatDuration(outcome.durationMs)}`,
+    summary: `The command ${nameCommand(outcome.command)} failed after ${formatDuration(outcome.durationMs)}.`,
     expected: 'exit code 0',
     got,
     evidence: describeOutput(outcome),
@@ -71,7 +76,7 @@ export function failCommand(outcome: CommandOutcome): CommandError {
   })
 }
 
-/** The error of a command that was ended because its time was up, or because its caller gave up. */
+/** Builds the error of a command that timed out or was aborted. */
 export function timeOutCommand(
   raw: RawOutcome,
   cause: { timeoutMs: number } | { aborted: unknown },
@@ -80,16 +85,16 @@ export function timeOutCommand(
   const isTimeout = 'timeoutMs' in cause
   return new CommandError('COMMAND_TIMEOUT', {
     outcome,
-    summary: `the command ${nameCommand(outcome.command)} ${isTimeout ? `did not end within ${formatDuration(cause.timeoutMs)}` : `was aborted after ${formatDuration(outcome.durationMs)}`}`,
+    summary: `The command ${nameCommand(outcome.command)} ${isTimeout ? `did not end within ${formatDuration(cause.timeoutMs)}` : `was aborted after ${formatDuration(outcome.durationMs)}`}.`,
     evidence: describeOutput(outcome),
     hint: isTimeout
-      ? 'Give it a longer `timeout`, or see in its output so far what it waits for.'
-      : 'Its AbortSignal was aborted: see the cause.',
+      ? 'Raise `timeout`, or check the output above for the reason.'
+      : 'See the cause of this error: the AbortSignal of the command was aborted.',
     cause: isTimeout ? undefined : cause.aborted,
   })
 }
 
-/** The error of a command that wrote more than is collected. */
+/** Builds the error of a command whose output exceeds the limit. */
 export function overflowCommand(raw: RawOutcome, stream: string, maxBytes: number): CommandError {
   const outcome = decodeOutcome({
     ...raw,
@@ -98,14 +103,14 @@ export function overflowCommand(raw: RawOutcome, stream: string, maxBytes: numbe
   })
   return new CommandError('COMMAND_FAILED', {
     outcome,
-    summary: `the command ${nameCommand(outcome.command)} was killed: it wrote too much to ${stream}`,
+    summary: `The command ${nameCommand(outcome.command)} was killed: it wrote too much to ${stream}.`,
     expected: `at most ${maxBytes} bytes`,
     evidence: describeOutput(outcome),
-    hint: 'Raise `maxBuffer`, or write to a file in the guest and download it.',
+    hint: 'Raise `maxBuffer`, or write the output to a file in the guest and download it.',
   })
 }
 
-/** Both streams, the last part of each, as evidence. */
+/** Returns the last part of each stream as evidence. */
 export function describeOutput(outcome: CommandOutcome): readonly Evidence[] {
   return [
     { label: 'Command', text: outcome.command.includes('\n') ? outcome.command : '' },
@@ -118,15 +123,15 @@ export function decodeOutcome(raw: RawOutcome): CommandResult {
   return { ...raw, stdout: decodeText(raw.stdout), stderr: decodeText(raw.stderr) }
 }
 
-/** Puts the variables in front of a command: SSH servers refuse most of those that a client sends. */
+/** Prefixes a command with its environment variables: SSH servers reject most variables that a client sends. */
 export function prefixEnv(command: string, env: Readonly<Record<string, string>> | undefined): string {
   const names = Object.keys(env ?? {})
   if (env === undefined || names.length === 0) return command
   for (const name of names) {
     if (/^[A-Za-z_]\w*$/.test(name) && typeof env[name] === 'string') continue
     throw vmError('INVALID_OPTIONS', {
-      summary: `the variable ${JSON.stringify(name)} cannot be given to a command`,
-      expected: 'a name of letters, digits and `_`, and a string as its value',
+      summary: `The environment variable ${JSON.stringify(name)} is invalid.`,
+      expected: 'a name of letters, digits and `_`, with a string as its value',
       got: `${name}=${String(env[name])}`,
       hint: 'Correct the option `env`.',
     })
@@ -140,7 +145,7 @@ function decodeText(bytes: Buffer): string {
   return bytes.toString('utf8', 0, end)
 }
 
-/** A command for a message: its first line, cut where it is long. */
+/** Formats a command for a message: its first line, truncated. */
 export function nameCommand(command: string): string {
   const line = command.trim().split('\n', 1)[0] ?? ''
   return `\`${line.length > 120 || line !== command.trim() ? `${line.slice(0, 119)}…` : line}\``
@@ -156,13 +161,13 @@ const NO_NETWORK =
 
 function hintForFailure({ exitCode, signal, stderr }: CommandOutcome): string {
   if (NO_NETWORK.test(stderr)) {
-    return 'A guest has no network to the outside unless asked for: set `network: { internet: true }`.'
+    return 'Set `network: { internet: true }`: by default, a guest cannot reach the internet.'
   }
   if (exitCode === 127)
-    return "The guest's shell did not find the program: install it in the image, or give its path."
-  if (exitCode === 126) return 'The program was found but cannot be run: check its mode and its architecture.'
+    return 'Install the program in the image, or specify its path: the shell of the guest did not find it.'
+  if (exitCode === 126) return 'Check the mode and the architecture of the program: it cannot be executed.'
   if (signal === 'SIGKILL' || exitCode === 137) {
-    return "The guest's kernel kills what uses up its memory: look for `Out of memory` on the serial console, and give it more `memory`."
+    return 'Look for `Out of memory` on the serial console, and raise `memory`: the kernel may have killed the command.'
   }
-  return 'See its output. Use `reject: false` to get the result of a command that may fail.'
+  return 'Check the output of the command. Use `reject: false` if the command may fail.'
 }

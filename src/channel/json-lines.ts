@@ -1,15 +1,17 @@
 import type { Socket } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 
-/** Deeper than any answer of QEMU or its guest agent; QEMU's own parser stops at 1024. */
+/** Deeper than any response of QEMU or its guest agent. QEMU's own parser stops at 1024. */
 const MAX_DEPTH = 256
-/** More brackets, commas, colons and quotes than any answer has: `query-qmp-schema`, the longest, has 72,000 in QEMU 7.2. */
+/**
+ * Maximum number of brackets, commas, colons and quotes. `query-qmp-schema`, the longest response, has 72,000
+ * (QEMU 7.2).
+ */
 const MAX_TOKENS = 500_000
 
 /**
- * Parses a line with a JSON object. Gives undefined for a line with anything else, or one that is nested deeper or has more
- * values than any answer: parsing those takes seconds and hundreds of megabytes, and a deep object overflows the stack of
- * whoever walks through it.
+ * Parses a line with a JSON object. Returns undefined for any other line, and for objects that exceed the limits of
+ * depth and size: parsing those takes seconds and hundreds of megabytes, and walking a deep object overflows the stack.
  */
 export function parseObject<T extends object>(line: string): T | undefined {
   if (!isParsable(line)) return undefined
@@ -21,7 +23,7 @@ export function parseObject<T extends object>(line: string): T | undefined {
   }
 }
 
-/** What stands between the values of JSON, by its character code: how much deeper it goes. */
+/** Change of the nesting depth by each punctuation character of JSON. */
 const STEPS = new Map([
   [0x7b, 1], // {
   [0x5b, 1], // [
@@ -47,7 +49,7 @@ function isParsable(line: string): boolean {
     do {
       tokens++
       at = line.indexOf(QUOTE, at + 1)
-      if (at < 0) return true // not JSON: that costs the parser nothing
+      if (at < 0) return true // not JSON: the parser fails fast
     } while (isEscaped(line, at) && tokens <= MAX_TOKENS)
   }
   return tokens <= MAX_TOKENS && depth <= MAX_DEPTH
@@ -59,24 +61,27 @@ function isEscaped(line: string, quoteAt: number): boolean {
   return (quoteAt - at) % 2 === 0
 }
 
-/** What a line of a peer that is not waited for may hold: no answer but the output of a command is longer. */
+/** Maximum length of a line, except for the output of a command. */
 export const MAX_LINE_CHARS = 1024 * 1024
-/** The longest line: that of qemu-ga with 16 MiB of output in each stream, in base64, is 43 Mi characters. */
+/**
+ * Maximum length of a line with output. 16 MiB of each stream, in the base64 of qemu-ga, take 43 Mi
+ * characters.
+ */
 export const MAX_OUTPUT_LINE_CHARS = 48 * 1024 * 1024
 
 export interface LineHandlers {
   /** Receives each line that is not empty. */
   readonly onLine: (line: string) => void
   /**
-   * Called when a line exceeds the limit, and again for each as long a part of the rest, so that a command that is sent
-   * meanwhile fails too. The line is dropped, and nothing of it is held.
+   * Called when a line exceeds the limit, and again for each further part of that length, so that a command that is
+   * sent in the meantime fails too. The line is dropped.
    */
   readonly onTooLong: () => void
-  /** How long a line may be at this moment. @default 1 Mi characters */
+  /** Returns the current maximum length of a line. @default 1 Mi characters */
   readonly maxChars?: () => number
 }
 
-/** Reads the lines that a peer sends. A long line costs no more than its length. */
+/** Reads lines from a socket. Takes time linear in the length of a line. */
 export function readLines(socket: Socket, { onLine, onTooLong, maxChars }: LineHandlers): void {
   const decoder = new StringDecoder('utf8')
   let parts: string[] = []

@@ -1,17 +1,17 @@
-/** Shell lines that end a process of a Linux guest with all that it has started, which a signal to it alone leaves running. */
+/** Returns a shell script that kills a process of a Linux guest and all its descendants. */
 export function killTreeOf(pid: number): string {
   return `roots=${pid}\n${KILL_ROOTS}`
 }
 
 /**
- * As {@link killTreeOf}, for a command that a server runs by `sh -c`, and that comes on stdin: the one of that
- * number, from 0, among those of the same words that the same server process has started.
+ * Returns a script like {@link killTreeOf} for a command that the same server process runs with `sh -c`. The script
+ * reads the command line from stdin. `index` selects one of several equal commands, counted from the oldest.
  */
 export function killTreeOfSibling(index: number): string {
   return `${FIND_SIBLINGS}\nroots=$(printf '%s\\n' $found | sort -n | sed -n ${index + 1}p)\n${KILL_ROOTS}`
 }
 
-/** Reads proc_pid_stat(5): `pid (name) state ppid …`, where the name may hold anything. */
+/** Parses proc_pid_stat(5): `pid (name) state ppid …`. The name may contain any character. */
 const FIND_SIBLINGS = `
 wanted=$(cat)
 found=
@@ -27,7 +27,7 @@ $wanted") found="$found $pid" ;;
   esac
 done`
 
-/** The whole tree is known before any of it ends: an orphan's parent is process 1. */
+/** Collects the complete tree before it kills any process: the parent of an orphan is process 1. */
 const KILL_ROOTS = `
 [ -n "$roots" ] || exit 1
 all=$roots

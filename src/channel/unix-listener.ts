@@ -4,44 +4,47 @@ import { createDeferred, type Deferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
 
-/** A unix socket on which the harness listens before QEMU starts. Each start of QEMU connects to it once. */
+/** Unix socket on which this process listens before QEMU starts. Each QEMU process connects to it once. */
 export interface UnixListener {
   readonly path: string
   /**
-   * Gives the oldest connection that nobody has taken, or waits for the next.
+   * Returns the oldest connection that has not been accepted, or waits for the next one.
    *
-   * @throws {InfrastructureError} QEMU_FAILED when none comes in time.
+   * @throws {InfrastructureError} QEMU_FAILED when QEMU does not connect in time.
    */
   accept(options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined }): Promise<Socket>
-  /** Drops the connections that nobody has taken: what a QEMU that ended early left, before the next starts. */
+  /** Closes connections that have not been accepted: those of a QEMU that ended early, before the next start. */
   discard(): Promise<void>
-  /** Stops listening and removes the socket. Connections that were accepted stay. */
+  /** Stops listening and removes the socket. Accepted connections stay open. */
   close(): Promise<void>
 }
 
-/** What `sun_path` holds beside its final NUL (unix(7); 104 bytes on macOS). Node 20 cuts a longer path silently. */
+/**
+ * Size of `sun_path` without the final NUL (unix(7); 104 bytes on macOS). Node.js 20 truncates longer paths
+ * silently.
+ */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
-/** QEMU opens one at each start. What else connects is refused. */
-const MOST_CONNECTIONS = 8
+/** QEMU opens one connection at each start. Further connections are refused. */
+const MAX_CONNECTIONS = 8
 
 /**
- * Listens on a unix socket. The listener alone does not keep the process alive, and no byte is lost that
- * QEMU writes before its connection is taken.
+ * Listens on a unix socket. The listener does not keep the process alive. Bytes that QEMU sends before its connection
+ * is accepted are kept.
  *
- * @param options.boundAt path by which the socket is made, and removed when the listener closes. @default `path`
+ * @param options.boundAt path that is bound, and removed when the listener closes. @default `path`
  */
 export async function listenUnix(path: string, { boundAt = path } = {}): Promise<UnixListener> {
   const queue: Socket[] = []
   const waiting: Array<Deferred<Socket>> = []
   const server = createServer((socket) => {
-    socket.on('error', () => {}) // a peer that was killed must not end this process
+    socket.on('error', () => {}) // the death of the peer must not end this process
     const waiter = waiting.shift()
     if (waiter !== undefined) return waiter.resolve(socket)
     socket.unref()
     queue.push(socket)
   })
-  server.maxConnections = MOST_CONNECTIONS
+  server.maxConnections = MAX_CONNECTIONS
   server.unref()
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw cannotListen(path, 'the path is too long')
   await listen(server, boundAt).catch((cause: Error) => {
@@ -49,7 +52,7 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
   })
 
   const discard = async () => {
-    await new Promise(setImmediate) // one turn, so that what waits in the kernel is in the queue too
+    await new Promise(setImmediate) // lets connections that are pending in the kernel enter the queue
     for (const socket of queue.splice(0)) socket.destroy()
   }
   return {
@@ -72,7 +75,7 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
         waiter.reject(closed(path))
       }
       for (const socket of queue.splice(0)) socket.destroy()
-      if (server.listening) server.close() // its callback would wait for the accepted sockets as well
+      if (server.listening) server.close() // not awaited: the callback also waits for accepted sockets
     },
   }
 }
@@ -85,26 +88,26 @@ function listen(server: Server, path: string): Promise<void> {
 
 function cannotListen(path: string, reason: string, cause?: Error): Error {
   return vmError('WORKSPACE_FAILED', {
-    summary: `cannot listen on the unix socket ${path}`,
-    expected: `a path of at most ${MAX_PATH_BYTES} bytes in a folder that is writable`,
+    summary: `Cannot listen on the unix socket ${path}.`,
+    expected: `a path of at most ${MAX_PATH_BYTES} bytes in a writable folder`,
     got: `${reason} (${Buffer.byteLength(path)} bytes)`,
-    hint: 'Point TMPDIR at a directory that is writable and has a short path.',
+    hint: 'Set TMPDIR to a writable folder with a short path.',
     cause,
   })
 }
 
 function notConnected(path: string, timeoutMs: number): Error {
   return vmError('QEMU_FAILED', {
-    summary: `QEMU did not connect within ${formatDuration(timeoutMs)}`,
+    summary: `QEMU did not connect within ${formatDuration(timeoutMs)}.`,
     expected: `a connection to ${path}`,
-    got: 'none',
-    hint: "See QEMU's own output; on a very busy host give it more time.",
+    got: 'no connection',
+    hint: 'Read the output of QEMU. On a very busy host, raise the timeout.',
   })
 }
 
 function closed(path: string): Error {
   return vmError('VM_NOT_RUNNING', {
-    summary: `the socket ${path} was closed while it waited for QEMU`,
-    hint: 'Do not dispose of the guest while it starts.',
+    summary: `The socket ${path} was closed while withvm waited for QEMU.`,
+    hint: 'Do not dispose the guest while it starts.',
   })
 }

@@ -8,19 +8,19 @@ export interface BootFlags extends GuestFlags {
   readonly console?: boolean
 }
 
-/** Boots a guest and gives its terminal to the person: a shell over SSH, or the serial console. */
+/** Boots a guest and attaches the user's terminal to a shell over SSH, or to the serial console. */
 export async function bootInteractive(image: string | undefined, flags: BootFlags): Promise<number> {
   const options = readGuestFlags(image, flags, (path) => readFileSync(path, 'utf8'))
-  const say = flags.quiet === true ? () => {} : (line: string) => process.stderr.write(`withvm: ${line}\n`)
+  const log = flags.quiet === true ? () => {} : (line: string) => process.stderr.write(`withvm: ${line}\n`)
   if (flags.console === true) {
     await using vm = await launchVM({ ...options, ssh: false, ready: 'none' })
-    say(`the serial console of '${vm.name}'; Ctrl-] ends it and throws the guest away.`)
+    log(`serial console of '${vm.name}'. Press Ctrl-] to exit and discard the guest.`)
     await attachConsole(vm)
     return 0
   }
   await using vm = await launchVM(options)
-  say(
-    `a shell in '${vm.name}'; the guest is thrown away when it ends. Another one: ${vm.sshCommandLine ?? 'not with this key'}`,
+  log(
+    `shell in '${vm.name}'. The guest is discarded when the shell exits. Command for another shell: ${vm.sshCommandLine ?? 'not available with this key'}`,
   )
   return await attachShell(await vm.ssh.shell(readTerminal()), vm.wait())
 }

@@ -3,21 +3,21 @@ import { vmError } from '../errors.js'
 const REFUSALS = ['EROFS', 'EACCES', 'EPERM']
 
 /**
- * Runs what removes entries of a folder of the cache.
+ * Runs `remove`, which removes entries from a folder of the cache, and explains permission errors.
  *
- * @throws {InfrastructureError} CACHE_READ_ONLY when the folder cannot be changed; and whatever `work` throws.
+ * @throws {InfrastructureError} CACHE_READ_ONLY when the folder is not writable. Other errors of `remove` are rethrown.
  */
-export async function removing<T>(folder: string, work: () => Promise<T>): Promise<T> {
+export async function explainReadOnly<T>(folder: string, remove: () => Promise<T>): Promise<T> {
   try {
-    return await work()
+    return await remove()
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (!REFUSALS.includes(code ?? '')) throw error
     throw vmError('CACHE_READ_ONLY', {
-      summary: `Nothing can be removed from ${folder}.`,
-      expected: 'a cache that this user may write to',
+      summary: `Entries of ${folder} cannot be removed.`,
+      expected: 'a cache that is writable for this user',
       got: message,
-      hint: 'Run this as the user to whom the cache belongs, or remount its file system read-write.',
+      hint: 'Run the command as the owner of the cache, or remount its file system read-write.',
       cause: error,
     })
   }

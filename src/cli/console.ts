@@ -8,25 +8,25 @@ import { EXIT_CODES } from './exit-code.js'
 import { findKeptGuest } from './find-guest.js'
 import { attachKeys } from './terminal.js'
 
-/** Some screens of what was printed before. */
+/** Size of the earlier output that is printed on attach: a few screens. */
 const SHOWN_BYTES = 8192
 
-/** `withvm console`: the serial console of a guest that was left running, until Ctrl-]. The guest stays. */
+/** Runs `withvm console`: attaches to the serial console of a kept guest until Ctrl-]. The guest keeps running. */
 export async function openConsole(name: string): Promise<number> {
   const guest = await findKeptGuest(name)
-  // QEMU serves one at a time, and lets a second wait without a word.
+  // QEMU serves one client at a time; a second client would wait without any message.
   const lock = await tryProcessLock(`console-${basename(guest.dir)}`)
   if (lock === undefined) {
     throw vmError('GUEST_IN_USE', {
       summary: `The serial console of the guest '${guest.name}' is open in another terminal.`,
-      hint: `end that by Ctrl-], or open a shell: \`withvm ssh ${guest.name}\`.`,
+      hint: `Press Ctrl-] in that terminal, or open a shell: \`withvm ssh ${guest.name}\`.`,
     })
   }
   process.stderr.write(
-    `withvm: the serial console of '${guest.name}'; Ctrl-] leaves it, and the guest runs on.\n`,
+    `withvm: serial console of '${guest.name}'. Press Ctrl-] to detach; the guest keeps running.\n`,
   )
   const tail = await readTail(join(guest.dir, 'serial.log')).catch((error: Error) => {
-    process.stderr.write(`withvm: what it printed before cannot be shown: ${error.message}\n`)
+    process.stderr.write(`withvm: earlier output is not available: ${error.message}\n`)
     return ''
   })
   process.stdout.write(tail)

@@ -5,7 +5,7 @@ import { readDistribution } from '../packages/distribution.js'
 import { describeUncheckedSource, listUncheckedSources } from '../packages/unchecked-sources.js'
 import { EXIT_CODES } from './exit-code.js'
 
-/** `withvm doctor`: what this host can do. Ends with 0 when guests can run here, else with 69. */
+/** Runs `withvm doctor`: reports what this host supports. Returns 0 when guests can run here, otherwise 69. */
 export async function runDoctor(options: {
   readonly json: boolean
   readonly fresh: boolean
@@ -18,9 +18,8 @@ export async function runDoctor(options: {
 }
 
 /**
- * Whether apt checks the packages that images are made of. On a host without apt there is nothing to check.
- *
- * @param places where the host describes itself, and where apt's sources are
+ * Checks that apt verifies the signatures of the packages that images are built from. Returns no checks on a host without
+ * apt. Tests pass other paths of os-release(5) and of the configuration of apt.
  */
 export async function inspectSources({
   osReleasePath = '/etc/os-release',
@@ -35,15 +34,15 @@ export async function inspectSources({
       id: 'sources',
       label: 'Package sources',
       state: 'note',
-      found: `apt does not check the signatures of packages that images are made of: ${unchecked.map(describeUncheckedSource).join(', ')}`,
-      fix: 'Remove that option, and name the key of the repository with `signed-by` instead.',
+      found: `apt does not verify the signatures of packages that images are built from: ${unchecked.map(describeUncheckedSource).join(', ')}`,
+      fix: 'Remove that option, and set the key of the repository with `signed-by` instead.',
     },
   ]
 }
 
 const MARKS = { ok: 'ok', note: 'note', problem: 'PROBLEM' } as const
 
-/** A row for each check; below it, what to do. */
+/** Formats one row for each check, followed by its fix. */
 export function formatReport(report: HostReport): string {
   const labelWidth = Math.max(...report.checks.map(({ label }) => label.length))
   const markWidth = Math.max(...report.checks.map(({ state }) => MARKS[state].length))

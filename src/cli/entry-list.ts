@@ -10,7 +10,7 @@ interface Row {
   readonly origin?: string
 }
 
-/** A row for each entry of a cache, and how much they take together. */
+/** Formats one row for each cache entry, and the total size. */
 export function formatEntries(entries: readonly Row[], plural: string): string {
   const width = Math.max(...entries.map(({ name }) => name.length))
   const rows = entries.map(({ name, bytes, lastUsed, isInUse, origin }) => {
@@ -23,17 +23,22 @@ export function formatEntries(entries: readonly Row[], plural: string): string {
   return [...rows, '', `${entries.length} ${noun}, ${formatBytes(total)}`].join('\n')
 }
 
-/** Runs what removes entries until no more than `maxSize` is taken, and says which. Without a size nothing is to be kept. */
-export async function tidyEntries(
+/**
+ * Calls `prune` to remove entries until the total size is at most `maxSize`, and prints the removed entries. Without
+ * `maxSize`, removes all entries that are not in use.
+ */
+export async function pruneEntries(
   { maxSize }: { readonly maxSize?: string },
   prune: (mostBytes: number) => Promise<string[]>,
 ): Promise<number> {
   const mostBytes = maxSize === undefined ? 0 : parseMemorySize(maxSize)
   if (mostBytes === undefined) {
-    process.stderr.write(`withvm: --max-size takes a size such as '2G', not '${maxSize}'.\n`)
+    process.stderr.write(`withvm: --max-size requires a size such as '2G', got '${maxSize}'.\n`)
     return EXIT_CODES.usage
   }
   const removed = await prune(mostBytes)
-  process.stdout.write(removed.length === 0 ? 'Nothing was removed.\n' : `Removed ${removed.join(', ')}.\n`)
+  process.stdout.write(
+    removed.length === 0 ? 'No entries were removed.\n' : `Removed ${removed.join(', ')}.\n`,
+  )
   return EXIT_CODES.ok
 }

@@ -1,18 +1,15 @@
 import { VMError } from '../errors.js'
 
-/**
- * What the exit code of `withvm` says. `withvm run` ends with the exit code of the command in the guest instead, when
- * that ran.
- */
+/** Exit codes of `withvm`. `withvm run` returns the exit code of the command in the guest instead, once that has run. */
 export const EXIT_CODES = {
   ok: 0,
-  /** A guest or a command in it failed, or `withvm setup` could not set this host up. */
+  /** A guest or a command in a guest failed, or `withvm setup` could not set up this host. */
   failed: 1,
-  /** The command line or an option is wrong; nothing was started. */
+  /** The command line or an option is invalid; no guest was started. */
   usage: 2,
-  /** This host cannot do it (EX_UNAVAILABLE of sysexits.h): trying elsewhere or later may help. */
+  /** A problem of this host (EX_UNAVAILABLE of sysexits.h). Retrying later or on another host may help. */
   infrastructure: 69,
-  /** A fault in withvm itself (EX_SOFTWARE of sysexits.h). */
+  /** An internal error of withvm (EX_SOFTWARE of sysexits.h). */
   internal: 70,
 } as const
 
@@ -22,7 +19,7 @@ export function exitCodeOf(error: unknown): number {
   return error.kind === 'infrastructure' ? EXIT_CODES.infrastructure : EXIT_CODES.failed
 }
 
-/** An error as a person at a terminal wants it: the message; the stack only of what nobody foresaw, or on request. */
+/** Formats an error for a terminal: the message, plus the stack if the error is unexpected or `verbose` is true. */
 export function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return `withvm: ${String(error)}`
   if (error instanceof VMError && !verbose) return `withvm: ${error.message}`

@@ -7,8 +7,9 @@ export interface KeptGuest extends RunningGuest {
 }
 
 /**
- * The guest of that name: as `withvm ps` shows it, or the author's own name for it where only one guest has that.
- * @throws {UsageError} GUEST_NOT_FOUND
+ * Finds a running guest by the name that `withvm ps` shows, or by its `name` option if only one guest has that name.
+ *
+ * @throws {UsageError} GUEST_NOT_FOUND when no guest, or more than one, matches.
  */
 export async function findGuest(name: string): Promise<RunningGuest> {
   const guests = await findRunningGuests()
@@ -21,20 +22,24 @@ export async function findGuest(name: string): Promise<RunningGuest> {
   throw vmError('GUEST_NOT_FOUND', {
     summary:
       namesakes.length > 1
-        ? `${namesakes.length} guests are called '${name}'.`
-        : `No guest called '${name}' runs on this host.`,
+        ? `The name '${name}' is ambiguous: ${namesakes.length} guests have it.`
+        : `No guest named '${name}' is running on this host.`,
     ...(near.length > 0 ? { expected: near.map((other) => `'${other}'`).join(' or ') } : {}),
     got: `'${name}'`,
-    hint: '`withvm ps` lists the guests that run. One that was left running is thrown away when its time is up.',
+    hint: 'Run `withvm ps` to list the running guests. A kept guest is removed when its time limit expires.',
   })
 }
 
-/** @throws {UsageError} GUEST_NOT_FOUND; GUEST_IN_USE when it was not left running. */
+/**
+ * Finds a kept guest by name.
+ *
+ * @throws {UsageError} GUEST_NOT_FOUND; GUEST_IN_USE when the process that started the guest still uses it.
+ */
 export async function findKeptGuest(name: string): Promise<KeptGuest> {
   const guest = await findGuest(name)
   if (guest.kept !== undefined) return guest as KeptGuest
   throw vmError('GUEST_IN_USE', {
     summary: `The guest '${guest.name}' is in use by the process that started it.`,
-    hint: 'wait until it was left running: that happens where its test fails with WITHVM_KEEP=1.',
+    hint: 'Wait until the guest is kept, which happens when its test fails with WITHVM_KEEP=1.',
   })
 }

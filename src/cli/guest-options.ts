@@ -3,7 +3,7 @@ import type { VMOptions } from '../spec/options.js'
 import type { VM } from '../vm/guest/vm.js'
 import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.js'
 
-/** What the command line of `withvm run` and `withvm boot` can say of a guest, as commander gives it. */
+/** Guest flags of `withvm run` and `withvm boot`, as parsed by commander. */
 export interface GuestFlags extends ImageFlags {
   readonly from?: string
   readonly arch?: string
@@ -22,41 +22,38 @@ export interface GuestFlags extends ImageFlags {
   readonly quiet?: boolean
 }
 
-/** Gives a command the options that describe a guest. */
+/** Adds the guest flags to a command. */
 export function addGuestFlags(command: Command): Command {
   return addImageFlags(command)
     .option(
       '--from <line>',
-      "what to boot, as a command line of QEMU: 'qemu-kvm -m 512 -hda linux.img'; in place of an image",
+      "QEMU command line to boot instead of an image: 'qemu-kvm -m 512 -hda linux.img'",
     )
-    .option('--arch <name>', "the architecture, as 'aarch64' or 's390x'")
-    .option('-m, --memory <size>', "RAM: MiB, or with a unit, as '1G'")
-    .option('--cpus <number>', 'how many CPUs')
-    .option('--cpu <model>', 'the CPU model')
-    .option('-M, --machine <type>', 'the machine type')
-    .option('--accel <name>', "'auto', 'kvm' or 'tcg'")
-    .option(
-      '--run-as <user>',
-      "run QEMU as this user of the host, where root starts it: a name, or 'uid:gid'",
-    )
+    .option('--arch <name>', "guest architecture, such as 'aarch64' or 's390x'")
+    .option('-m, --memory <size>', "RAM in MiB, or with a unit, such as '1G'")
+    .option('--cpus <number>', 'number of CPUs')
+    .option('--cpu <model>', 'CPU model')
+    .option('-M, --machine <type>', 'machine type')
+    .option('--accel <name>', "accelerator: 'auto', 'kvm' or 'tcg'")
+    .option('--run-as <user>', "host user that runs QEMU when root starts it: a name, or 'uid:gid'")
     .option(
       '-p, --hostfwd <[host:]guest[/udp]>',
-      'forward a port of this host to one of the guest; may be repeated',
+      'forward a port of this host to a port of the guest; repeatable',
       collect,
     )
-    .option('--internet', 'let the guest reach the network of this host')
-    .option('--append <arguments>', 'more arguments for the kernel')
-    .option('--cold', 'boot it, also where it could go on from one that was booted before')
+    .option('--internet', 'allow the guest to access the network of this host')
+    .option('--append <arguments>', 'additional kernel arguments')
+    .option('--cold', 'boot from power-on, even if a template exists')
     .option('-l, --user <name>', 'log in as this user')
     .option('-i, --identity <file>', 'log in with this private key')
-    .option('-q, --quiet', 'say nothing but what the guest says')
+    .option('-q, --quiet', 'suppress progress messages; print only the output of the guest')
 }
 
 function collect(value: string, earlier: readonly string[] = []): string[] {
   return [...earlier, value]
 }
 
-/** Turns flags into options; their values are checked with all others, by what starts the guest. */
+/** Converts flags to options. launchVM() validates their values with all other options. */
 export function readGuestFlags(
   image: string | undefined,
   flags: GuestFlags,
@@ -67,7 +64,7 @@ export function readGuestFlags(
     ...(flags.identity === undefined ? {} : { privateKey: readKey(flags.identity) }),
   }
   return {
-    // A command and a shell are both reached by SSH.
+    // Both a command and a shell need SSH.
     ...(flags.from === undefined ? {} : { commandLine: flags.from, ready: 'ssh' }),
     ...(flags.from === undefined && image !== undefined ? { image: readImageSource(image, flags) } : {}),
     ...(flags.arch === undefined ? {} : { arch: flags.arch as VMOptions['arch'] & string }),
@@ -86,7 +83,7 @@ export function readGuestFlags(
   }
 }
 
-/** Reads `80`, `8080:80` and `5353:53/udp`. What is no number comes through as one that the check refuses. */
+/** Parses `80`, `8080:80` and `5353:53/udp`. Text that is not a number becomes NaN, which the validation rejects. */
 function readForward(text: string) {
   const [ports = '', protocol] = text.split('/')
   const parts = ports.split(':').map(Number)

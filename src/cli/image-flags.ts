@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { DiskFormat } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 
-/** What a command line can say of an image beside its name, path or URL. */
+/** Image flags of the command line, besides the name, path or URL of the image. */
 export interface ImageFlags {
   readonly format?: string
   readonly sha256?: string
@@ -10,18 +10,18 @@ export interface ImageFlags {
   readonly secretFile?: string
 }
 
-export const IMAGE_HELP = "an image: a recipe's name, a path, or a URL with its checksum"
+export const IMAGE_HELP = 'image: name of a recipe, path, or URL with its checksum'
 
-/** Gives a command the options that describe an image. */
+/** Adds the image flags to a command. */
 export function addImageFlags(command: Command): Command {
   return command
-    .option('--format <name>', "the format of the disk, as 'raw' or 'qcow2'; else it is found by the content")
-    .option('--sha256 <digits>', 'the checksum of what is at a URL')
-    .option('--sha512 <digits>', 'the same, by another algorithm')
-    .option('--secret-file <path>', 'a file with what opens an encrypted image, and nothing else')
+    .option('--format <name>', "disk format, such as 'raw' or 'qcow2' (default: detected from the content)")
+    .option('--sha256 <digits>', 'SHA-256 checksum of the file at the URL')
+    .option('--sha512 <digits>', 'SHA-512 checksum of the file at the URL')
+    .option('--secret-file <path>', 'file that contains only the passphrase of an encrypted image')
 }
 
-/** Turns flags into an image; what cannot be meant is found by the check of all options. */
+/** Converts flags to an image source. The validation of the options rejects invalid combinations. */
 export function readImageSource(
   image: string,
   { format, sha256, sha512, secretFile }: ImageFlags,
@@ -30,11 +30,11 @@ export function readImageSource(
     ...(sha256 === undefined ? {} : { sha256 }),
     ...(sha512 === undefined ? {} : { sha512 }),
   }
-  const said = {
+  const options = {
     ...(format === undefined ? {} : { format: format as DiskFormat }),
     ...(secretFile === undefined ? {} : { secret: { file: secretFile } }),
   }
-  if (/^https?:/i.test(image)) return { url: image, ...checksums, ...said }
-  const more = { ...checksums, ...said }
+  if (/^https?:/i.test(image)) return { url: image, ...checksums, ...options }
+  const more = { ...checksums, ...options }
   return Object.keys(more).length === 0 ? image : { path: image, ...more }
 }

@@ -13,75 +13,75 @@ import type { BaseImage } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { awaitStaleUsers } from './await-users.js'
-import { removing } from './cache-errors.js'
-import { formatEntries, tidyEntries } from './entry-list.js'
+import { explainReadOnly } from './cache-errors.js'
+import { formatEntries, pruneEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 import { type ImageFlags, readImageSource } from './image-flags.js'
 
-/** `withvm images ls`: what the cache has. */
+/** Runs `withvm images ls`: lists the cached images. */
 export async function showImages(options: { readonly json: boolean }): Promise<number> {
   const images = await listImages(readCaches())
-  const none = 'There is no image in the cache: the first use of one brings it there.'
+  const none = 'No images are cached: an image is added on first use.'
   const table = images.length === 0 ? none : formatEntries(images, 'images')
-  say(options.json ? JSON.stringify(images, undefined, 2) : table)
+  print(options.json ? JSON.stringify(images, undefined, 2) : table)
   return EXIT_CODES.ok
 }
 
-/** `withvm images build`: makes a recipe's image, if it is not there. */
+/** Runs `withvm images build`: builds the image of a recipe unless it is cached. */
 export async function buildImage(name: string): Promise<number> {
   if (!Object.hasOwn(RECIPES, name)) throw noRecipe(name)
-  return sayWhereItIs(await resolveImage(name))
+  return printCacheEntry(await resolveImage(name))
 }
 
-/** `withvm images pull`: downloads an image, if it is not there. */
+/** Runs `withvm images pull`: downloads an image unless it is cached. */
 export async function pullImage(url: string, flags: ImageFlags): Promise<number> {
   if (!/^https?:/i.test(url)) {
-    process.stderr.write(`withvm: pull takes a URL that begins with http: or https:, not '${url}'.\n`)
+    process.stderr.write(`withvm: \`withvm images pull\` requires an http: or https: URL, got '${url}'.\n`)
     return EXIT_CODES.usage
   }
-  return sayWhereItIs(await openImage(url, flags))
+  return printCacheEntry(await openImage(url, flags))
 }
 
-/** `withvm images path`: where the disk of an image lies; made or downloaded first, if it is not there. */
+/** Runs `withvm images path`: prints the path of the disk of an image, built or downloaded first if needed. */
 export async function printPath(image: string, flags: ImageFlags): Promise<number> {
   const { disk, directBoot } = await openImage(image, flags)
-  say(disk?.path ?? directBoot?.kernel ?? '')
+  print(disk?.path ?? directBoot?.kernel ?? '')
   return EXIT_CODES.ok
 }
 
-/** `withvm images inspect`: what an image is, and how its guest is reached. */
+/** Runs `withvm images inspect`: prints the disk, kernel, login and defaults of an image. */
 export async function inspectImage(
   image: string,
   flags: ImageFlags & { readonly json?: boolean },
 ): Promise<number> {
   const report = await describe(await openImage(image, flags))
-  say(flags.json === true ? JSON.stringify(report, undefined, 2) : formatReport(report))
+  print(flags.json === true ? JSON.stringify(report, undefined, 2) : formatReport(report))
   return EXIT_CODES.ok
 }
 
-/** `withvm images rm`. */
+/** Runs `withvm images rm`. */
 export async function deleteImages(names: readonly string[]): Promise<number> {
   const caches = readCaches()
-  warnOfReaders(imagesDir(caches))
+  warnAboutReaders(imagesDir(caches))
   await awaitStaleUsers(imagesDir(caches), names)
-  await removing(imagesDir(caches), () => removeImages(names, caches))
+  await explainReadOnly(imagesDir(caches), () => removeImages(names, caches))
   return EXIT_CODES.ok
 }
 
-/** `withvm images prune`: without a size, all that is not in use. */
-export async function tidyImages(options: { readonly maxSize?: string }): Promise<number> {
+/** Runs `withvm images prune`. Without a size, removes all images that are not in use. */
+export async function pruneCachedImages(options: { readonly maxSize?: string }): Promise<number> {
   const caches = readCaches()
-  return tidyEntries(options, async (mostBytes) => {
-    warnOfReaders(imagesDir(caches))
+  return pruneEntries(options, async (maxBytes) => {
+    warnAboutReaders(imagesDir(caches))
     await awaitStaleUsers(imagesDir(caches))
-    return removing(imagesDir(caches), () => pruneImages(caches, { mostBytes }))
+    return explainReadOnly(imagesDir(caches), () => pruneImages(caches, { maxBytes }))
   })
 }
 
-function warnOfReaders(images: string): void {
+function warnAboutReaders(images: string): void {
   if (!existsSync(images) || !isOpenToOthers(images)) return
   process.stderr.write(
-    `withvm: other users can read ${images}; an image that only their guests use does not count as in use.\n`,
+    `withvm: ${images} is readable for other users; images that only their guests use do not count as in use.\n`,
   )
 }
 
@@ -92,16 +92,16 @@ function openImage(image: string, flags: ImageFlags): Promise<BaseImage> {
   return resolveImage(source)
 }
 
-function sayWhereItIs({ name, disk }: BaseImage): number {
+function printCacheEntry({ name, disk }: BaseImage): number {
   const entry = disk === undefined ? '' : ` as ${basename(dirname(disk.path))}`
-  say(`${name} is in the cache${entry}.`)
+  print(`${name} is cached${entry}.`)
   return EXIT_CODES.ok
 }
 
 type ImageReport = Awaited<ReturnType<typeof describe>>
 
 async function describe({ name, disk, directBoot, traits, defaults }: BaseImage) {
-  // Where its backing files may lie was looked at when it was resolved.
+  // resolveImage() has already checked the folders of the backing files.
   const opened = disk && (await openDisk({ ...disk, backingFolders: ['/'] }))
   return {
     name,
@@ -133,18 +133,15 @@ function formatReport(report: ImageReport): string {
     ['image', report.name],
     ['disk', disk?.path ?? null],
     ['format', disk?.format ?? null],
-    [
-      'size',
-      disk && `${formatBytes(disk.virtualBytes)}, of which ${formatBytes(disk.bytes)} are on this disk`,
-    ],
+    ['size', disk && `${formatBytes(disk.virtualBytes)} virtual, ${formatBytes(disk.bytes)} allocated`],
     ...(disk?.chain ?? [])
       .slice(1)
       .map(({ path, format }): [string, string] => ['backed by', `${path} (${format})`]),
     ['kernel', kernel],
     ['initrd', initrd],
     ['append', append],
-    ['login', report.takesKey ? `${report.user}, by a key that is given at boot` : report.user],
-    ['agent', report.hasAgent ? 'yes' : 'not known'],
+    ['login', report.takesKey ? `${report.user}, with a key injected at boot` : report.user],
+    ['agent', report.hasAgent ? 'yes' : 'unknown'],
     ['start', report.startsWarm ? 'warm' : 'cold'],
     ['defaults', `${formatBytes(report.memoryBytes)} of memory, ${report.cpus} CPU`],
   ]
@@ -158,13 +155,13 @@ function noRecipe(name: string) {
   const known = Object.keys(RECIPES)
   const near = nearestName(name, known)
   return vmError('IMAGE_NOT_FOUND', {
-    summary: `There is no recipe '${name}'.`,
-    expected: known.join(' or '),
+    summary: `Recipe '${name}' does not exist.`,
+    expected: known.map((other) => `'${other}'`).join(' or '),
     got: `'${name}'`,
-    hint: `${near === undefined ? '' : `Did you mean '${near}'? `}What is at a path needs no building; what is at a URL is fetched by \`withvm images pull\`.`,
+    hint: `Specify ${near === undefined ? 'the name of a recipe' : `'${near}'`}. Image files need no build; download images from a URL with \`withvm images pull\`.`,
   })
 }
 
-function say(text: string): void {
+function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }

@@ -6,10 +6,13 @@ import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilit
 import { resolveArch } from '../spec/architectures.js'
 import { EXIT_CODES } from './exit-code.js'
 
-/** What can be listed. */
+/** Kinds of hardware that `withvm list` supports. */
 export type ListName = 'machines' | 'cpus' | 'devices'
 
-/** `withvm list`: what this host's QEMU for an architecture has, a name a line; of one device, its properties with their types. */
+/**
+ * Runs `withvm list`: prints the machine types, CPU models or devices that QEMU supports for an architecture, one per
+ * line. With `device`, prints the properties of that device and their types.
+ */
 export async function listHardware(
   what: ListName,
   device: string | undefined,
@@ -26,8 +29,11 @@ export async function listHardware(
   if (properties === undefined) {
     const near = nearestNames(device, devices)
     throw vmError('MACHINE_UNSUPPORTED', {
-      summary: `QEMU ${qemu.version.text} has no device '${device}'.`,
-      hint: near.length > 0 ? `did you mean ${near.join(' or ')}?` : '`withvm list devices` lists them.',
+      summary: `The device '${device}' is not supported by QEMU ${qemu.version.text}.`,
+      hint:
+        near.length > 0
+          ? `Specify ${near.map((name) => `'${name}'`).join(' or ')}.`
+          : 'Run `withvm list devices` to list the supported devices.',
     })
   }
   print(properties.map(({ name, type }) => `${name}=<${type}>`))
@@ -39,8 +45,8 @@ function describe(what: ListName, capabilities: QemuCapabilities, qemu: QemuBina
   const names = capabilities[what]
   if (names === undefined)
     throw vmError('MACHINE_UNSUPPORTED', {
-      summary: `This QEMU does not tell which ${what} it has by its machine protocol.`,
-      hint: `\`${qemu.path} -cpu help\` lists them.`,
+      summary: `QEMU ${qemu.version.text} does not report its ${what} over QMP.`,
+      hint: `Run \`${qemu.path} -cpu help\` to list them.`,
     })
   const mark = (name: string) =>
     what === 'machines' && deprecatedMachines.includes(name) ? `${name} (deprecated)` : name

@@ -10,20 +10,20 @@ import { IMAGE_HELP } from './image-flags.js'
 import type { ListName } from './list.js'
 import type { SshFlags } from './ssh.js'
 
-/** Each command's code is loaded when it is called: `withvm setup` must not wait for an SSH client. */
+/** Builds the commands. The code of each is loaded when it runs: `withvm setup` must not load an SSH client. */
 function buildProgram(): Command {
   const program = new Command('withvm')
     .description('Real virtual machines for tests.')
     .version(readVersion())
-    .option('--verbose', 'show where in the code an error comes from')
+    .option('--verbose', 'print the stack trace of an error')
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText('after', EXIT_CODE_HELP)
 
   program
     .command('setup')
-    .description('install what guests need and is missing: QEMU, and the tools that build images')
-    .option('--check', 'only say what is missing')
+    .description('install missing host packages: QEMU and the tools that build images')
+    .option('--check', 'report missing packages without installing them')
     .action(async (options: { check?: boolean }) => {
       const { runSetup } = await import('./setup.js')
       process.exitCode = await runSetup({ checkOnly: options.check === true })
@@ -31,9 +31,9 @@ function buildProgram(): Command {
 
   program
     .command('doctor')
-    .description('show what this host can do, and what to do about each gap')
+    .description('report what this host supports, and a fix for each problem')
     .option('--json', 'print the report as JSON')
-    .option('--fresh', 'try KVM again instead of showing what is remembered')
+    .option('--fresh', 'probe KVM again instead of using the cached result')
     .action(async (options: { json?: boolean; fresh?: boolean }) => {
       const { runDoctor } = await import('./doctor.js')
       process.exitCode = await runDoctor({ json: options.json === true, fresh: options.fresh === true })
@@ -41,13 +41,11 @@ function buildProgram(): Command {
 
   program
     .command('list')
-    .description("list what this host's QEMU has, as names for the options: the machines, CPUs or devices")
+    .description('list the machine types, CPU models or devices that QEMU on this host supports')
     .addArgument(new Argument('<what>').choices(LISTS))
-    .argument('[device]', 'with `devices`: list the properties of this one')
+    .argument('[device]', 'with `devices`: list the properties of this device')
     .addOption(
-      new Option('--arch <name>', "of the QEMU for this architecture; without it, the host's").choices(
-        ARCH_NAMES,
-      ),
+      new Option('--arch <name>', 'guest architecture (default: that of the host)').choices(ARCH_NAMES),
     )
     .action(async (what: ListName, device: string | undefined, flags: { arch?: string }, self: Command) => {
       if (device !== undefined && what !== 'devices') self.error('error: only a device has properties')
@@ -56,15 +54,15 @@ function buildProgram(): Command {
     })
 
   addGuestFlags(program.command('run'))
-    .description('run one command in a fresh guest, and end with its exit code')
+    .description('run one command in a new guest and exit with its exit code')
     .argument('[image]', IMAGE_HELP)
     .argument(
       '[command...]',
-      'after `--`: one word is a line for the shell, several are a program and its arguments',
+      'after `--`: a single word is a shell command line; several words are a program and its arguments',
     )
     .action(async (image: string | undefined, command: string[], flags: GuestFlags, self: Command) => {
       const { runCommand } = await import('./run.js')
-      // With `--from` there is no image, so the first word is the command's.
+      // With `--from` no image is given, so the first word belongs to the command.
       const words = [...(flags.from === undefined || image === undefined ? [] : [image]), ...command]
       if (image === undefined && flags.from === undefined)
         self.error("error: missing required argument 'image'")
@@ -73,9 +71,9 @@ function buildProgram(): Command {
     })
 
   addGuestFlags(program.command('boot'))
-    .description('boot a guest and open a shell in it; it is thrown away at the end')
+    .description('boot a guest and open a shell in it; the guest is discarded when the shell exits')
     .argument('[image]', IMAGE_HELP)
-    .option('-c, --console', 'the serial console, from the first byte on, in place of a shell over SSH')
+    .option('-c, --console', 'open the serial console, from the first byte on, instead of a shell over SSH')
     .action(async (image: string | undefined, flags: BootFlags, self: Command) => {
       if (image === undefined && flags.from === undefined)
         self.error("error: missing required argument 'image'")
@@ -85,9 +83,9 @@ function buildProgram(): Command {
 
   program
     .command('import')
-    .description('print what is made of a domain of libvirt, as a test to paste')
-    .argument('<domain.xml>', 'a file, as `virsh dumpxml` or `virt-install --print-xml` write it')
-    .option('--json', 'print the options, and what was left out, as JSON')
+    .description('convert a libvirt domain to a test, and print the test')
+    .argument('<domain.xml>', 'domain file, as written by `virsh dumpxml` or `virt-install --print-xml`')
+    .option('--json', 'print the options, and the settings that were not imported, as JSON')
     .action(async (path: string, flags: { json?: boolean }) => {
       const { importLibvirt } = await import('./import.js')
       process.exitCode = await importLibvirt(path, { json: flags.json === true })
@@ -95,7 +93,7 @@ function buildProgram(): Command {
 
   program
     .command('ps')
-    .description('list the guests that run on this host: those of tests, and those that were left running')
+    .description('list the running guests on this host, including kept guests of failed tests')
     .option('--json', 'print the list as JSON')
     .action(async (options: { json?: boolean }) => {
       const { listGuests } = await import('./ps.js')
@@ -104,9 +102,9 @@ function buildProgram(): Command {
 
   program
     .command('ssh')
-    .description('open a shell in a guest that runs, or run one command in it and end with its exit code')
+    .description('open a shell in a running guest, or run one command and exit with its exit code')
     .argument('<name>', NAME_HELP)
-    .argument('[command...]', 'after `--`, as with `withvm run`')
+    .argument('[command...]', 'after `--`, as in `withvm run`')
     .option('-l, --user <name>', 'log in as this user')
     .option('-i, --identity <file>', 'log in with this private key')
     .action(async (name: string, command: string[], flags: SshFlags) => {
@@ -116,7 +114,7 @@ function buildProgram(): Command {
 
   program
     .command('console')
-    .description('open the serial console of a guest that was left running; Ctrl-] leaves it')
+    .description('open the serial console of a kept guest; Ctrl-] detaches')
     .argument('<name>', NAME_HELP)
     .action(async (name: string) => {
       const { openConsole } = await import('./console.js')
@@ -125,7 +123,7 @@ function buildProgram(): Command {
 
   program
     .command('stop')
-    .description('throw guests away that were left running')
+    .description('stop and remove kept guests')
     .argument('<name...>', NAME_HELP)
     .action(async (names: string[]) => {
       const { stopGuests } = await import('./stop.js')
@@ -137,10 +135,10 @@ function buildProgram(): Command {
 
 const LISTS: readonly ListName[] = ['machines', 'cpus', 'devices']
 
-const NAME_HELP = "a guest's name, as `withvm ps` shows it"
+const NAME_HELP = 'name of a guest, as shown by `withvm ps`'
 
 const EXIT_CODE_HELP = `
-Exit codes: 0 done; 1 a guest or a command failed; 2 wrong usage; 69 this host cannot do it; 70 a fault in withvm.`
+Exit codes: 0 success; 1 a guest or a command failed; 2 invalid usage; 69 problem of this host; 70 internal error.`
 
 async function main(): Promise<void> {
   const program = buildProgram()
@@ -148,7 +146,7 @@ async function main(): Promise<void> {
     await program.parseAsync()
   } catch (error) {
     if (error instanceof CommanderError) {
-      // Commander has printed it: help and version end with 0, all else is a wrong command line.
+      // Commander has already printed the message. Help and version exit with 0; other errors are invalid usage.
       process.exitCode = error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage
       return
     }
@@ -161,7 +159,7 @@ function readVersion(): string {
   return (createRequire(import.meta.url)('withvm/package.json') as { version: string }).version
 }
 
-// `withvm doctor | head -1` closes the pipe early; that is no fault.
+// `withvm doctor | head -1` closes the pipe early, which is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   process.exit()

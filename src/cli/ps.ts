@@ -1,9 +1,9 @@
 import { formatDuration } from '../common/duration.js'
-import { showControlCharacters } from '../errors.js'
+import { escapeControlCharacters } from '../errors.js'
 import { findRunningGuests, type RunningGuest } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 
-/** `withvm ps`: the guests that run on this host. */
+/** Runs `withvm ps`: lists the running guests on this host. */
 export async function listGuests(options: { readonly json: boolean }): Promise<number> {
   const guests = await findRunningGuests()
   const text = options.json ? formatGuestsAsJson(guests) : formatGuests(guests)
@@ -11,10 +11,13 @@ export async function listGuests(options: { readonly json: boolean }): Promise<n
   return EXIT_CODES.ok
 }
 
-/** All that JSON allows unescaped, but a terminal obeys: DEL, C1, and the characters that turn the direction of writing. */
+/**
+ * Characters that JSON allows unescaped and a terminal interprets: DEL, C1 controls, and characters that change the
+ * writing direction.
+ */
 const RAW_CONTROLS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
-/** Returns JSON without control characters. Outside of strings JSON has none, so each can be escaped where it is. */
+/** Returns JSON without control characters. They occur only in strings, so each can be replaced with its escape. */
 export function formatGuestsAsJson(guests: readonly RunningGuest[]): string {
   const json = JSON.stringify(guests.map(toJson), undefined, 2)
   return json.replace(RAW_CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
@@ -36,9 +39,9 @@ function toJson({ name, guest, pid, ageMs, ports, dir, kept }: RunningGuest) {
 
 const HEAD = ['NAME', 'PID', 'AGE', 'IMAGE', 'PORTS', 'KEPT']
 
-/** A row for each guest, in columns. */
+/** Formats a table with one row for each guest. */
 export function formatGuests(guests: readonly RunningGuest[]): string {
-  if (guests.length === 0) return 'No guest runs on this host.'
+  if (guests.length === 0) return 'No guests are running on this host.'
   const rows = guests.map((guest) =>
     [
       guest.name,
@@ -48,7 +51,7 @@ export function formatGuests(guests: readonly RunningGuest[]): string {
       guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') ||
         '-',
       guest.kept === undefined
-        ? 'no: in use by what started it'
+        ? 'no: in use by the process that started it'
         : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
     ].map(showCell),
   )
@@ -63,16 +66,16 @@ export function formatGuests(guests: readonly RunningGuest[]): string {
     .join('\n')
 }
 
-/** A cell is one line of plain text: names and reasons are the author's and the guest's. */
+/** Escapes a cell to one line of plain text: names and reasons come from the test author and from the guest. */
 function showCell(text: string): string {
-  return showControlCharacters(text).replaceAll(/[\t\n]+/g, ' ')
+  return escapeControlCharacters(text).replaceAll(/[\t\n]+/g, ' ')
 }
 
 function formatPort(protocol: string, host: number, guest: number): string {
   return `${host}:${guest}${protocol === 'tcp' ? '' : `/${protocol}`}`
 }
 
-/** As a clock of this place shows it. */
+/** Returns the local time as `HH:MM`. */
 function clockTime(iso: string): string {
   return new Date(iso).toTimeString().slice(0, 5)
 }

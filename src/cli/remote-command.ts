@@ -3,8 +3,8 @@ import type { CommandOptions, CommandResult } from '../channel/command-result.js
 import { renderCommand } from '../common/process/shell-quote.js'
 
 /**
- * Runs a command in a guest with this process's streams, and gives its exit code: 128 and the number of the signal
- * if one ended it, as shells have it.
+ * Runs a command in a guest with the streams of this process. Returns its exit code, or 128 plus the signal number if a
+ * signal terminated it, as in a shell.
  */
 export async function passThrough(
   run: (command: string, options: CommandOptions) => Promise<CommandResult>,
@@ -21,7 +21,7 @@ export async function passThrough(
   return 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)
 }
 
-/** One word is a line for the guest's shell; several are a program and its arguments, each kept as it is. */
+/** Returns a single word as a command line for the guest's shell, and several words as a quoted program with arguments. */
 function commandText(command: readonly string[]): string {
   return command.length === 1 ? (command[0] as string) : renderCommand(['', ''], command)
 }

@@ -3,7 +3,7 @@ import { launchVM } from '../launch/launch.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
 import { passThrough } from './remote-command.js'
 
-/** Runs one command in a fresh guest with this process's streams, and gives its exit code. */
+/** Runs one command in a new guest with the streams of this process. Returns its exit code. */
 export async function runCommand(
   image: string | undefined,
   command: readonly string[],

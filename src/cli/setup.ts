@@ -4,7 +4,7 @@ import { setUpHost } from '../host/setup/setup.js'
 import { selectNeeds } from '../host/tools.js'
 import { EXIT_CODES } from './exit-code.js'
 
-/** `withvm setup`: installs what is missing, or says how to. */
+/** Runs `withvm setup`: installs missing packages, or prints the command that installs them. */
 export async function runSetup(options: { readonly checkOnly: boolean }): Promise<number> {
   const log = (line: string) => void process.stdout.write(`${line}\n`)
   try {
@@ -13,7 +13,7 @@ export async function runSetup(options: { readonly checkOnly: boolean }): Promis
       checkOnly: options.checkOnly,
       log,
     })
-    log(`withvm: all ${tools.length} programs that guests need are installed.`)
+    log(`withvm: all ${tools.length} required programs are installed.`)
     return EXIT_CODES.ok
   } catch (error) {
     if (!(error instanceof VMError) || error.code !== 'TOOL_NOT_FOUND') throw error

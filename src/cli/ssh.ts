@@ -13,12 +13,12 @@ export interface SshFlags {
   readonly identity?: string
 }
 
-/** How long a guest that runs may take to let somebody in, milliseconds: also under emulation, on a busy host. */
+/** Timeout of a login to a running guest, milliseconds. Allows for emulation on a busy host. */
 const LOGIN_MS = 30_000
 const SSH_PORT = 22
-const KEY_MOST_BYTES = 64 * 1024
+const MAX_KEY_BYTES = 64 * 1024
 
-/** `withvm ssh`: a shell in a guest that runs, or one command. Gives its exit code. */
+/** Runs `withvm ssh`: opens a shell in a running guest, or runs one command. Returns its exit code. */
 export async function openSsh(name: string, command: readonly string[], flags: SshFlags): Promise<number> {
   const guest = await findGuest(name)
   const client = await SshClient.connect({
@@ -30,7 +30,7 @@ export async function openSsh(name: string, command: readonly string[], flags: S
   })
   try {
     if (command.length > 0) return await passThrough((text, options) => client.exec(text, options), command)
-    // As with ssh: what is not typed by a person is a script.
+    // As with ssh(1): if stdin is not a terminal, it is a script.
     if (!process.stdin.isTTY) return await passThrough((text, options) => client.exec(text, options), ['sh'])
     return await attachShell(await client.shell(readTerminal()))
   } finally {
@@ -42,30 +42,30 @@ function sshPort({ name, kept, ports }: RunningGuest): number {
   const port = kept === undefined ? ports.find(({ guest }) => guest === SSH_PORT)?.host : kept.sshPort
   if (port !== undefined) return port
   throw vmError('SSH_REFUSED', {
-    summary: `No port of this host leads to an SSH server in the guest '${name}'.`,
-    hint: `\`withvm console ${name}\` opens its serial console.`,
+    summary: `The guest '${name}' has no port forward to an SSH server.`,
+    hint: `Open its serial console: \`withvm console ${name}\`.`,
   })
 }
 
 async function readKey(guest: RunningGuest, { identity }: SshFlags): Promise<Buffer> {
   try {
     if (identity !== undefined) return await readFile(identity)
-    const key = await readSmallFile(join(guest.dir, 'id_ed25519'), KEY_MOST_BYTES)
+    const key = await readSmallFile(join(guest.dir, 'id_ed25519'), MAX_KEY_BYTES)
     if (key === undefined) throw new Error(`no key in ${guest.dir}`)
     return Buffer.from(key)
   } catch (cause) {
     throw vmError('SSH_AUTH_FAILED', {
-      summary: `The guest '${guest.name}' cannot be logged in to: ${identity === undefined ? 'its run made no key' : 'the key cannot be read'}.`,
+      summary: `The login to the guest '${guest.name}' failed: ${identity === undefined ? 'the guest was started without a generated key' : 'the key cannot be read'}.`,
       got: (cause as Error).message,
-      hint: `give the key by \`--identity\`; with a password, \`ssh -p ${sshPort(guest)} ${guest.kept?.user ?? 'root'}@127.0.0.1\` asks for it.`,
+      hint: `Specify the key with \`--identity\`, or log in with a password: \`ssh -p ${sshPort(guest)} ${guest.kept?.user ?? 'root'}@127.0.0.1\`.`,
       cause,
     })
   }
 }
 
-/** The key that the run gave to the guest; undefined for a guest that made its own. */
+/** Reads the host key that withvm passed to the guest. Undefined for a guest that generated its own. */
 async function readHostKey({ dir }: RunningGuest): Promise<Buffer | undefined> {
-  const line = await readSmallFile(join(dir, 'known_hosts'), KEY_MOST_BYTES)
+  const line = await readSmallFile(join(dir, 'known_hosts'), MAX_KEY_BYTES)
   const blob = line?.trim().split(' ')[2]
   return blob === undefined ? undefined : Buffer.from(blob, 'base64')
 }

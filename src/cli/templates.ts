@@ -2,31 +2,31 @@ import { join } from 'node:path'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { listTemplates, pruneTemplates, removeTemplates, TEMPLATES } from '../warm/template-store.js'
 import { awaitStaleUsers } from './await-users.js'
-import { removing } from './cache-errors.js'
-import { formatEntries, tidyEntries } from './entry-list.js'
+import { explainReadOnly } from './cache-errors.js'
+import { formatEntries, pruneEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 
-/** `withvm templates ls`: the frozen guests that others go on from. */
+/** Runs `withvm templates ls`: lists the templates. */
 export async function showTemplates(options: { readonly json: boolean }): Promise<number> {
   const templates = await listTemplates()
-  const none = 'There is no template: the first guest of a kind makes one.'
+  const none = 'No templates are cached: the first warm start of a guest configuration builds one.'
   const table = templates.length === 0 ? none : formatEntries(templates, 'templates')
   process.stdout.write(`${options.json ? JSON.stringify(templates, undefined, 2) : table}\n`)
   return EXIT_CODES.ok
 }
 
-/** `withvm templates rm`. */
+/** Runs `withvm templates rm`. */
 export async function deleteTemplates(names: readonly string[]): Promise<number> {
   await awaitStaleUsers(templatesDir(), names)
-  await removing(templatesDir(), () => removeTemplates(names))
+  await explainReadOnly(templatesDir(), () => removeTemplates(names))
   return EXIT_CODES.ok
 }
 
-/** `withvm templates prune`: without a size, all that is not in use. */
-export async function tidyTemplates(options: { readonly maxSize?: string }): Promise<number> {
-  return tidyEntries(options, async (mostBytes) => {
+/** Runs `withvm templates prune`. Without a size, removes all templates that are not in use. */
+export async function pruneCachedTemplates(options: { readonly maxSize?: string }): Promise<number> {
+  return pruneEntries(options, async (mostBytes) => {
     await awaitStaleUsers(templatesDir())
-    return removing(templatesDir(), () => pruneTemplates({ mostBytes }))
+    return explainReadOnly(templatesDir(), () => pruneTemplates({ maxBytes: mostBytes }))
   })
 }
 

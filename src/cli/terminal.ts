@@ -1,20 +1,20 @@
 import type { ShellSession } from '../channel/ssh/shell-session.js'
 
-/** Ctrl-] as in telnet and `virsh console`: no program in a guest has a use for it. */
+/** Ctrl-], as in telnet and `virsh console`. Guest programs rarely use it. */
 const ESCAPE = 0x1d
 
-/** The size and the kind of the person's terminal. One that does not know its size says 0. */
+/** Returns the size and type of the user's terminal. A terminal of unknown size reports 0 columns and rows. */
 export function readTerminal() {
   const { stdout } = process
   return { columns: stdout.columns || 80, rows: stdout.rows || 24, term: process.env.TERM }
 }
 
-/** Gives the person's terminal to a shell in a guest, until that or the guest ends. Gives the shell's exit code. */
+/** Attaches the user's terminal to a shell in a guest until the shell or the guest ends. Returns the shell's exit code. */
 export async function attachShell(shell: ShellSession, guestEnded?: Promise<unknown>): Promise<number> {
   const { stdin, stdout } = process
   const onResize = () => shell.resize(readTerminal().columns, readTerminal().rows)
   stdout.on('resize', onResize)
-  const restore = rawMode()
+  const restore = enableRawMode()
   stdin.pipe(shell.stream)
   shell.stream.pipe(stdout, { end: false })
   try {
@@ -31,13 +31,13 @@ export async function attachShell(shell: ShellSession, guestEnded?: Promise<unkn
   }
 }
 
-/** Sends what the person types, until Ctrl-] or the end of the input or of the guest. */
+/** Passes typed bytes to `write` until Ctrl-], the end of the input or the end of the guest. */
 export async function attachKeys(
   write: (bytes: Buffer) => unknown,
   guestEnded: Promise<unknown>,
 ): Promise<void> {
   const { stdin } = process
-  const restore = rawMode()
+  const restore = enableRawMode()
   const escaped = new Promise<void>((resolve) => {
     stdin.on('data', (bytes: Buffer) => {
       const at = bytes.indexOf(ESCAPE)
@@ -54,8 +54,8 @@ export async function attachKeys(
   }
 }
 
-/** Gives every key to the guest, Ctrl-C too. Gives what takes that back. */
-function rawMode(): () => void {
+/** Switches the terminal to raw mode, so that the guest receives every key, including Ctrl-C. Returns the undo function. */
+function enableRawMode(): () => void {
   const { stdin } = process
   if (stdin.isTTY) stdin.setRawMode(true)
   stdin.resume()

@@ -4,22 +4,24 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { vmError } from '../errors.js'
 import { findHomeDir } from './home-dir.js'
 
-/** A cache in the temporary directory, which is used where the user has no home directory of its own. */
+/** Cache in the temporary directory, used if the user has no usable home directory. */
 export interface TemporaryCache {
   readonly dir: string
-  /** Why there is no cache in the home directory, as the end of a sentence. */
+  /** Reason why the home directory has no cache, as the end of a sentence. */
   readonly reason: string
 }
 
 /**
- * Returns the directory where withvm keeps what is slow to make: built images, facts about this host.
- * Everything in it can be deleted at any time; it is made again.
+ * Returns the directory for data that is slow to create: built images, facts about this host.
+ * Everything in it can be deleted at any time and is created again.
  *
- * `WITHVM_CACHE` names it; else it is `withvm` in `XDG_CACHE_HOME`, else `~/.cache/withvm`. As the XDG Base
- * Directory Specification requires, a relative `XDG_CACHE_HOME` is ignored. A user without a home directory that it
- * may write to, as in many containers, gets a private folder in the temporary directory.
+ * The directory is `WITHVM_CACHE`, else `withvm` in `XDG_CACHE_HOME`, else `~/.cache/withvm`. As
+ * the XDG Base Directory Specification requires, a relative `XDG_CACHE_HOME` is ignored. A user
+ * without a writable home directory, as in many containers, gets a private folder in the temporary
+ * directory.
  *
- * @throws {InfrastructureError} WORKSPACE_FAILED when that folder belongs to somebody else or is open to others.
+ * @throws {InfrastructureError} WORKSPACE_FAILED when that folder belongs to another user or is
+ *   open to others.
  */
 export function resolveCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   if (env.WITHVM_CACHE) return resolve(env.WITHVM_CACHE)
@@ -44,10 +46,13 @@ export function findTemporaryCache(env: NodeJS.ProcessEnv = process.env): Tempor
   return undefined
 }
 
-/** The cache of this process for each place in a home directory: looked for once, as warm starts ask several times. */
+/** Cached result for each home directory, because a warm start needs it several times. */
 const chosen = new Map<string | undefined, { readonly dir: string; readonly reason?: string | undefined }>()
 
-/** Creates the cache if there is none. Returns why it cannot be created. One that exists is used, even if it can only be read. */
+/**
+ * Creates the cache if it does not exist. Returns why it cannot be created. An existing cache is
+ * used even if it is read-only.
+ */
 function createUsual(usual: string): string | undefined {
   let existing = usual
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing)
@@ -62,7 +67,10 @@ function createUsual(usual: string): string | undefined {
   }
 }
 
-/** Creates the folder, or verifies that the one that exists is a real directory of this user, closed to all others. */
+/**
+ * Creates the folder, or verifies that an existing one is a real directory of this user, closed to
+ * all others.
+ */
 function openTemporaryCache(): string {
   const uid = process.geteuid?.()
   const dir = join(tmpdir(), `withvm-cache-${uid ?? 'user'}`)
@@ -82,7 +90,7 @@ function openTemporaryCache(): string {
 
 function temporaryCacheError(dir: string, got: string): Error {
   return vmError('WORKSPACE_FAILED', {
-    summary: `The cache ${dir} cannot be used.`,
+    summary: `The temporary cache ${dir} is unsafe.`,
     expected: 'a directory of this user, with mode 700',
     got,
     hint: 'Set WITHVM_CACHE to a directory of this user.',
@@ -90,8 +98,8 @@ function temporaryCacheError(dir: string, got: string): Error {
 }
 
 /**
- * A cache of all users of this host, from which images are only read: `WITHVM_SHARED_CACHE`. Undefined without one.
- * It is filled by whoever may write to it, with `WITHVM_CACHE` pointing at it.
+ * Returns the read-only cache shared by all users of this host: `WITHVM_SHARED_CACHE`. Undefined if
+ * not set. A user with write access fills it by setting `WITHVM_CACHE` to it.
  */
 export function resolveSharedCacheDir(env: NodeJS.ProcessEnv = process.env): string | undefined {
   return env.WITHVM_SHARED_CACHE ? resolve(env.WITHVM_SHARED_CACHE) : undefined

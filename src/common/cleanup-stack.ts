@@ -1,16 +1,16 @@
-/** Releases, in the reverse order, what was acquired. Every release runs, even when an earlier one throws. */
+/** Runs releases in reverse order of registration. Every release runs, even if an earlier one throws. */
 export class CleanupStack {
   readonly #releases: Array<() => unknown> = []
   #disposing: Promise<void> | undefined
   #isEmpty = false
 
   /**
-   * Registers a release. Call it right after the acquisition, before the next one. What was acquired while the
-   * stack was disposed of is released at once.
+   * Registers a release. Call it right after the acquisition, before the next one. A release
+   * registered after disposal runs immediately.
    */
   defer(release: () => unknown): void {
     if (this.#isEmpty) {
-      // Nobody is left who could be told.
+      // No caller is left to receive the error.
       Promise.resolve()
         .then(release)
         .catch(() => {})
@@ -34,6 +34,6 @@ export class CleanupStack {
     }
     this.#isEmpty = true
     if (errors.length === 1) throw errors[0]
-    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} releases failed`)
+    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} releases failed.`)
   }
 }

@@ -3,14 +3,14 @@ import { createDeferred } from './deferred.js'
 
 export interface DeadlineOptions {
   readonly timeoutMs: number
-  /** Ends the wait early; its reason is what the wait rejects with. */
+  /** Aborts the wait, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
-  /** Makes the error of a wait whose time is up. */
+  /** Returns the error of a wait that times out. */
   readonly onTimeout: () => Error
 }
 
 /**
- * Runs `work` with a signal that aborts when the time is up or the caller's signal does, and does not wait
+ * Runs `work` with a signal that aborts at the deadline or with the caller's signal. Does not wait
  * for work that ignores its signal.
  */
 export async function withDeadline<T>(
@@ -38,7 +38,7 @@ export async function withDeadline<T>(
   }
 }
 
-/** Rejects with the signal's reason as soon as it aborts, else settles as `promise` does. */
+/** Rejects with the signal's reason as soon as it aborts, else settles like `promise`. */
 export async function raceSignal<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   promise.catch(() => {})
@@ -53,7 +53,7 @@ export async function raceSignal<T>(promise: Promise<T>, signal: AbortSignal | u
   }
 }
 
-/** Whether the signal aborts, or has aborted, within that time. */
+/** Returns whether the signal has aborted or aborts within that time. */
 export function abortsWithin(signal: AbortSignal, ms: number): Promise<boolean> {
   if (signal.aborted) return Promise.resolve(true)
   return new Promise((resolve) => {
@@ -67,7 +67,10 @@ export function abortsWithin(signal: AbortSignal, ms: number): Promise<boolean> 
   })
 }
 
-/** One signal may end any number of waits: more than the ten from which Node.js on thinks of a leak. */
+/**
+ * One signal may abort any number of waits, more than the ten listeners after which Node.js warns
+ * about a leak.
+ */
 function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {}
   setMaxListeners(0, signal)

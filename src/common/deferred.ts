@@ -1,4 +1,4 @@
-/** A promise with its two ends outside. (`Promise.withResolvers` comes with Node 22.) */
+/** Promise that can be settled from outside (`Promise.withResolvers` requires Node.js 22). */
 export interface Deferred<T> {
   readonly promise: Promise<T>
   resolve(value: T | PromiseLike<T>): void

@@ -1,19 +1,22 @@
-/** A length of time: a number of milliseconds, or a number with a unit, as `'500ms'`, `'30s'`, `'2m'`, `'1h'`. */
+/** Duration: a number of milliseconds, or a number with a unit: `'500ms'`, `'30s'`, `'2m'`, `'1h'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h'}`
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
-/** The longest time that a timer takes, 24.8 days; one that is longer would be over at once (Node.js: setTimeout). */
-const LONGEST_MS = 2 ** 31 - 1
+/**
+ * Longest duration of a timer, 24.8 days. A longer timer would fire immediately (Node.js:
+ * setTimeout).
+ */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
- * Gives milliseconds, or undefined for what is not a positive duration. `Infinity` is one, and what is longer
- * than a timer can be is given as such.
+ * Returns milliseconds, or undefined if the value is not a positive duration. `Infinity` is valid,
+ * and durations longer than a timer supports become `Infinity`.
  */
 export function parseDuration(duration: unknown): number | undefined {
   const ms = toMilliseconds(duration)
   if (ms === undefined || !(ms > 0)) return undefined
-  return ms > LONGEST_MS ? Number.POSITIVE_INFINITY : ms
+  return ms > MAX_TIMER_MS ? Number.POSITIVE_INFINITY : ms
 }
 
 function toMilliseconds(duration: unknown): number | undefined {
@@ -24,7 +27,7 @@ function toMilliseconds(duration: unknown): number | undefined {
   return Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]
 }
 
-/** Writes milliseconds as a person would: `850 ms`, `2.4 s`, `3 min 20 s`. */
+/** Formats milliseconds for readers: `850 ms`, `2.4 s`, `3 min 20 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
   if (ms < 60_000) return `${(ms / 1000).toFixed(1).replace(/\.0$/, '')} s`

@@ -1,9 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** How many items are handled in one turn of the event loop. */
+/** Number of items in one turn of the event loop. */
 const ITEMS_PER_TURN = 256
 
-/** Yields the items of a long list, and lets the event loop run in between. Throws the reason of a signal that is aborted. */
+/**
+ * Yields the items of a long list and lets the event loop run in between. Throws the reason of an
+ * aborted signal.
+ */
 export async function* inTurns<T>(items: Iterable<T>, signal?: AbortSignal): AsyncGenerator<T> {
   let count = 0
   for (const item of items) {

@@ -1,6 +1,6 @@
 /**
- * The candidates that a person most likely meant by `name`, nearest first, at most `limit`: those that differ by
- * letters' case or few typing mistakes, and those that begin with what was written. Empty when nothing is near.
+ * Returns the candidates most similar to `name`, nearest first, at most `limit`: those that differ
+ * in case or by few typing errors, and those that start with `name`. Empty if none is similar.
  */
 export function nearestNames(name: string, candidates: Iterable<string>, limit = 3): string[] {
   const wanted = name.toLowerCase()
@@ -16,14 +16,14 @@ export function nearestNames(name: string, candidates: Iterable<string>, limit =
   return near.slice(0, limit).map(({ candidate }) => candidate)
 }
 
-/** The one candidate that `name` most likely stands for, or undefined. */
+/** Returns the candidate most similar to `name`, or undefined. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
   return nearestNames(name, candidates, 1)[0]
 }
 
 /**
- * How many letters must be inserted, deleted, changed or swapped with their neighbour to turn `a` into `b`
- * (Damerau-Levenshtein, in the form in which no piece is edited twice).
+ * Returns the number of letters to insert, delete, replace or swap with a neighbor to turn `a` into
+ * `b` (Damerau-Levenshtein, optimal string alignment).
  */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []

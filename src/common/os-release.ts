@@ -1,4 +1,4 @@
-/** Reads the text of an `os-release` file into its fields (os-release(5)). Lines that are none are passed over. */
+/** Parses an `os-release` file (os-release(5)). Invalid lines are skipped. */
 export function parseOsRelease(text: string): Map<string, string> {
   const fields = new Map<string, string>()
   for (const line of text.split('\n')) {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Calls `check` until it gives something else than undefined. The signal ends it. */
+/** Calls `check` until it returns a value other than undefined. The signal aborts the wait. */
 export async function pollUntil<T>(
   check: () => Promise<T | undefined> | T | undefined,
   options: { readonly intervalMs: number; readonly signal?: AbortSignal | undefined },

@@ -1,18 +1,18 @@
 import { formatDuration } from './duration.js'
 
-/** Tells the person at the terminal what takes so long. */
+/** Shows the progress of a slow operation. */
 export interface Progress {
-  /** @param amount how far the step has come, as `120 MiB of 1 GiB`: shown on a terminal only */
+  /** @param amount progress of the step, for example `120 MiB of 1 GiB`; shown only on a terminal */
   report(step: string, amount?: string): void
-  /** Ends the line. `result` is shown only if anything was. */
+  /** Ends the line. `result` is shown only if something was shown before. */
   end(result?: string): void
 }
 
-const QUIET_MS = 1000
+const DELAY_MS = 1000
 
 /**
- * Shows the steps of something slow: on a terminal one line that is rewritten, elsewhere a line per step.
- * Nothing is shown of what takes less than a second.
+ * Shows the steps of a slow operation: on a terminal in one line that is rewritten, elsewhere one
+ * line per step. Shows nothing during the first second.
  */
 export function createProgress(
   subject: string,
@@ -27,7 +27,7 @@ export function createProgress(
     const line = `withvm: ${subject}: ${latest}`
     output.write(output.isTTY ? `\r\x1b[2K${line}${latestAmount} …` : `${line}\n`)
   }
-  const timer = setTimeout(show, QUIET_MS)
+  const timer = setTimeout(show, DELAY_MS)
   timer.unref()
   return {
     report(step, amount) {
@@ -39,8 +39,8 @@ export function createProgress(
     end(result) {
       clearTimeout(timer)
       if (!shown) return
-      const taken = formatDuration(performance.now() - startedAt)
-      const line = result === undefined ? '' : `withvm: ${subject}: ${result} (${taken})`
+      const duration = formatDuration(performance.now() - startedAt)
+      const line = result === undefined ? '' : `withvm: ${subject}: ${result} (${duration})`
       if (output.isTTY) output.write(`\r\x1b[2K${line === '' ? '' : `${line}\n`}`)
       else if (line !== '') output.write(`${line}\n`)
     },

@@ -1,6 +1,6 @@
 /**
- * Waits for all, then gives their values or throws the first failure: unlike `Promise.all`, nothing is still
- * being acquired when the failure is seen.
+ * Waits for all promises, then returns their values or throws the first failure. Unlike with
+ * `Promise.all`, no acquisition is still pending when the failure is thrown.
  */
 export async function settleAll<const Work extends readonly unknown[]>(
   work: Work,

@@ -1,18 +1,24 @@
 const HEADER_BYTES = 64 + 2 * 56
 const BASE = 0x400000
 
-/** What a program of x86-64 Linux is made of: its code, with its constants behind it, and memory that is zero at its start. */
+/**
+ * Parts of an x86-64 Linux program: its code followed by constants, and memory that is zero at the
+ * start.
+ */
 export interface StaticElf {
   readonly code: Buffer
   readonly memoryBytes: number
-  /** Whether the program may write to its code and execute its memory. @default false */
+  /** If true, the program can write to its code and execute its memory. @default false */
   readonly isWritable?: boolean
 }
 
-/** Where code and memory of such a program begin in its address space. */
+/** Addresses at which code and memory of such a program start. */
 export const ELF_ADDRESS = { code: BASE + HEADER_BYTES, memory: 0x800000 } as const
 
-/** Builds a static ELF program for x86-64 (System V ABI, chapters 4 and 5). It starts with its first byte of code. */
+/**
+ * Builds a static ELF program for x86-64 (System V ABI, chapters 4 and 5). Execution starts at the
+ * first byte of code.
+ */
 export function buildStaticElf({ code, memoryBytes, isWritable = false }: StaticElf): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   const fileBytes = HEADER_BYTES + code.length
@@ -32,7 +38,7 @@ export function buildStaticElf({ code, memoryBytes, isWritable = false }: Static
   return Buffer.concat([header, code])
 }
 
-/** Of PF_X 1, PF_W 2 and PF_R 4. */
+/** Segment flags: PF_X 1, PF_W 2, PF_R 4. */
 const RX = 5
 const RW = 6
 const RWX = 7

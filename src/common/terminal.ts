@@ -1,4 +1,4 @@
-/** Whether a person reads what this process writes, and can type for it. */
+/** Returns whether standard input and output are terminals. */
 export function hasTerminal(): boolean {
   return process.stdin.isTTY === true && process.stdout.isTTY === true
 }

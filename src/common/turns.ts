@@ -1,11 +1,11 @@
 import { raceSignal } from './deadline.js'
 import { createDeferred } from './deferred.js'
 
-/** Lets one at a time through, in the order in which they came. */
+/** Grants turns one at a time, in order of arrival. */
 export class Turns {
   #last: Promise<void> = Promise.resolve()
 
-  /** Waits for its turn and gives the function that ends it. A wait that is aborted leaves the queue. */
+  /** Waits for a turn and returns the function that ends it. An aborted wait leaves the queue. */
   async take(signal?: AbortSignal): Promise<() => void> {
     const before = this.#last
     const turn = createDeferred<void>()
@@ -13,7 +13,7 @@ export class Turns {
     try {
       await raceSignal(before, signal)
     } catch (error) {
-      void before.then(() => turn.resolve()) // whoever comes next must not overtake whoever is before
+      void before.then(() => turn.resolve()) // the next in the queue must not overtake those before
       throw error
     }
     return () => turn.resolve()

@@ -1,9 +1,9 @@
-/** An amount of memory: a number of MiB, as with QEMU's `-m`, or a number with a unit: `'512M'`, `'2G'`. */
+/** Amount of memory: a number of MiB, as with QEMU's `-m`, or a number with a unit: `'512M'`, `'2G'`. */
 export type MemorySize = number | string
 
 const UNIT_BYTES = { K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 } as const
 
-/** Gives bytes, or undefined for what is not a positive amount of memory. */
+/** Returns bytes, or undefined if the value is not a positive amount of memory. */
 export function parseMemorySize(size: unknown): number | undefined {
   if (typeof size === 'number') return Number.isFinite(size) && size > 0 ? size * UNIT_BYTES.M : undefined
   if (typeof size !== 'string') return undefined
@@ -14,7 +14,7 @@ export function parseMemorySize(size: unknown): number | undefined {
   return bytes > 0 ? bytes : undefined
 }
 
-/** Writes bytes as a person would: `512 MiB`, `1.5 GiB`. */
+/** Formats bytes for readers: `512 MiB`, `1.5 GiB`. */
 export function formatBytes(bytes: number): string {
   for (const [unit, size] of [
     ['TiB', UNIT_BYTES.T],

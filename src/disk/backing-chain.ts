@@ -126,17 +126,17 @@ function missing(image: string, path: string, what: string, cause: NodeJS.ErrnoE
     summary: `The image ${image} needs another file, which cannot be read.`,
     expected: `${what} ${path}`,
     got: cause.code ?? String(cause),
-    hint: 'Put that file back, or make an image that stands alone where it still is, with: qemu-img convert -O qcow2 IMAGE NEW',
+    hint: 'Restore that file, or flatten the image where the file still exists: `qemu-img convert -O qcow2 IMAGE NEW`.',
     cause,
   })
 }
 
 function looping(image: string, path: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} is an overlay of itself, by way of others.`,
-    expected: 'a chain of backing files that ends',
+    summary: `The image ${image} is part of its own backing chain.`,
+    expected: 'a backing chain without a loop',
     got: `${path} for the second time`,
-    hint: 'One of them names the wrong file. Put it right with: qemu-img rebase -u -F FORMAT -b RIGHT IMAGE',
+    hint: 'Correct the backing file of the wrong image: `qemu-img rebase -u -F FORMAT -b RIGHT IMAGE`.',
   })
 }
 
@@ -154,24 +154,24 @@ function outside(image: string, got: string, folders: readonly string[], where: 
     summary: `The image ${image} reads something that is ${where}, which might not be meant for the guest.`,
     expected: `files in ${folders.map((folder) => join(folder, '/')).join(' or ')}`,
     got,
-    hint: 'If it is meant, say where: image: { path, backingFolders: [FOLDER, …] }. An image that stands alone is made with: qemu-img convert -O qcow2 IMAGE NEW',
+    hint: 'Allow the folder with `image: { path, backingFolders: [FOLDER, …] }`, or flatten the image: `qemu-img convert -O qcow2 IMAGE NEW`.',
   })
 }
 
 function encryptedBacking(image: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} is an overlay of an encrypted one.`,
+    summary: `The image ${image} has an encrypted backing file.`,
     expected: 'backing files that are not encrypted: `secret` opens the image itself',
     got,
-    hint: 'Make an image that stands alone, with: qemu-img convert (its option --object secret,… opens it).',
+    hint: 'Flatten the image with `qemu-img convert`, whose option `--object secret,…` unlocks it.',
   })
 }
 
 function withoutFormat(image: string, path: string, { name, format }: Backing): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} does not say of what format its backing file is.`,
+    summary: `The image ${image} does not state the format of its backing file.`,
     expected: 'a stated format: what a guest wrote to a raw disk could pass for another one',
     got: format === undefined ? `only the name ${name}` : `'${format}', which is none of a disk image`,
-    hint: `State it, with: qemu-img rebase -u -F FORMAT -b ${name} ${path}`,
+    hint: `State the format: \`qemu-img rebase -u -F FORMAT -b ${name} ${path}\`.`,
   })
 }

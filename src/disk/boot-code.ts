@@ -5,23 +5,23 @@ import { newRunFolderName } from '../common/locks/run-folder-name.js'
 import { QEMU_IMG, runTool } from '../common/process/run-tool.js'
 import type { BaseImage } from '../spec/base-image.js'
 
-/** How much of a disk is looked at: as far as a CD's first descriptor, which is after 32 KiB. */
+/** Size of the disk head that is checked: up to the first descriptor of a CD, which is after 32 KiB. */
 const HEAD_BYTES = 68 * 1024
 const BLOCK_BYTES = 2048
 const SECTOR_BYTES = 512
-/** The code of a boot record: after it come the signature of the disk and the partition table. */
+/** Size of the code in a boot record, before the disk signature and the partition table. */
 const CODE_BYTES = 440
 const BOOT_SIGNATURE = 0xaa55
 
 export type BootFirmware = 'bios' | 'uefi'
 
-/** Reads the beginning of a disk as its guest sees it, whatever its format is. */
+/** Reads the beginning of a disk as the guest sees it, in any format. */
 export async function readDiskHead(
   { path, format }: NonNullable<BaseImage['disk']>,
   signal?: AbortSignal,
 ): Promise<Buffer> {
   if (format === 'raw') return readStart(path)
-  // Named as a run's folder is: a later run removes it if this process is killed.
+  // Named like a run's folder, so a later run removes it if this process is killed.
   const dir = join(tmpdir(), newRunFolderName())
   await mkdir(dir, { mode: 0o700 })
   try {
@@ -50,9 +50,10 @@ async function readStart(path: string): Promise<Buffer> {
 }
 
 /**
- * Returns what is there instead where a firmware certainly cannot boot from a disk that begins so; undefined where it may. A BIOS
- * reads the first sector alone (SeaBIOS, src/boot.c: `boot_disk`): there a disk needs the signature, and code before it. UEFI reads
- * partition tables and file systems, and each of those that it knows begins within these bytes. Pure.
+ * Returns a description of a disk head that the firmware certainly cannot boot from; undefined if
+ * it may be bootable. A BIOS reads only the first sector (SeaBIOS, src/boot.c: `boot_disk`), which
+ * needs the signature and code before it. UEFI reads partition tables and file systems, and all
+ * those it knows start within these bytes. Pure.
  */
 export function findBootProblem(head: Buffer, firmware: BootFirmware): string | undefined {
   if (head.every((byte) => byte === 0)) return 'a disk that begins with zeros'

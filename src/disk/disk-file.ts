@@ -12,18 +12,18 @@ import { findVdiEnd } from './vdi.js'
 import { readVmdkExtents } from './vmdk.js'
 
 export interface DiskFileOptions {
-  /** Where it really is: behind all symbolic links. */
+  /** Real path, with all symbolic links resolved. */
   readonly path: string
-  /** As messages call it. @default the path */
+  /** Name in messages. @default the path */
   readonly name?: string | undefined
-  /** What the author says it is. @default what its content says */
+  /** Format specified by the user. @default detected from the content */
   readonly format?: DiskFormat | undefined
-  /** Called with each further file that the image has its content in, before anything opens that. @default nothing is checked */
+  /** Called with each additional data file of the image before it is opened. @default no check */
   readonly checkPart?: ((name: string) => Promise<unknown>) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** A disk image that was found whole by itself; what it may be an overlay of has not been looked at. */
+/** Disk image that was verified as complete. Its backing files have not been checked. */
 export interface ProbedFile extends DiskInfo {
   readonly path: string
   readonly format: DiskFormat
@@ -31,16 +31,16 @@ export interface ProbedFile extends DiskInfo {
 }
 
 /**
- * The biggest disks that clouds rent out have 64 TiB (AWS `io2`, Azure Ultra, Google Hyperdisk): a header that says
- * more is damaged, or made to exhaust who opens it.
+ * Largest virtual size, that of the largest cloud disks (AWS `io2`, Azure Ultra, Google Hyperdisk).
+ * A header with a larger size is damaged or crafted to exhaust resources.
  */
-const MOST_VIRTUAL_BYTES = 64 * 1024 ** 4
+const MAX_VIRTUAL_BYTES = 64 * 1024 ** 4
 
 /**
- * Makes sure that a file is a whole disk image that can be read now.
+ * Verifies that a file is a complete, readable disk image.
  *
  * @throws {UsageError} IMAGE_INVALID when it is a directory, empty, unreadable, truncated, corrupt,
- *   of an impossible size, not a disk, or of another format than `format`.
+ *   of an impossible size, not a disk, or not of the given `format`.
  * @throws {InfrastructureError} IMAGE_LOCKED when another process has it open for writing.
  */
 export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFile> {
@@ -49,7 +49,7 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
     const format = await chooseFormat(name, options.format, file, head, stats.size)
     const disk = { path, format, file, head, stats }
     for (const part of await listParts(name, disk)) await options.checkPart?.(part)
-    const info = await checkContent([readDiskInfo(path, format, signal), checkWhole(name, disk, signal)])
+    const info = await checkContent([readDiskInfo(path, format, signal), checkComplete(name, disk, signal)])
     checkVirtualSize(name, info.virtualBytes)
     const isEncrypted =
       format === 'luks' || (format === 'qcow2' && parseQcow2Header(head)?.encryption === 'luks')
@@ -58,7 +58,7 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
 }
 
 /**
- * Tells by its first bytes what a file is.
+ * Identifies a file from its first bytes.
  *
  * @throws {UsageError} IMAGE_INVALID when it is neither a file nor a disk, empty, or unreadable.
  */
@@ -85,8 +85,8 @@ async function withHead<T>(
 }
 
 /**
- * Throws what says most: that somebody writes to the image explains all that is wrong with its content, and our own
- * look at its tables says what is missing where QEMU's says that it cannot be opened.
+ * Throws the most useful error: a lock explains all problems with the content, and our own check of
+ * the tables is more specific than QEMU's error.
  */
 async function checkContent([opening, tables]: readonly [
   Promise<DiskInfo>,
@@ -101,28 +101,28 @@ async function checkContent([opening, tables]: readonly [
 
 function checkKind(name: string, stats: Stats): void {
   if (stats.isDirectory()) {
-    throw invalid(name, 'a directory', 'Give the path of the disk image itself: a file in that directory.')
+    throw invalid(name, 'a directory', 'Specify the path of the disk image itself, a file in that directory.')
   }
   if (!stats.isFile() && !stats.isBlockDevice()) {
-    throw invalid(name, 'neither a file nor a block device', 'Give the path of a disk image.')
+    throw invalid(name, 'neither a file nor a block device', 'Specify the path of a disk image.')
   }
   if (stats.isFile() && stats.size === 0) {
-    throw invalid(name, 'an empty file', 'Its download or copy has probably failed: make it again.')
+    throw invalid(name, 'an empty file', 'Download or copy it again: the last attempt has probably failed.')
   }
 }
 
 async function openForReading(path: string, name: string): Promise<FileHandle> {
   try {
     await access(path, constants.R_OK)
-    // It may have become a FIFO since it was looked at.
+    // It may have been replaced with a FIFO since the check.
     return await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw vmError('IMAGE_INVALID', {
       summary: `The image ${name} cannot be read.`,
-      expected: 'a file that this user may read',
+      expected: 'a file that this user can read',
       got: code ?? String(error),
-      hint: `Give yourself the right to read it, as with: chmod u+r ${path}`,
+      hint: `Make it readable, for example with \`chmod u+r ${path}\`.`,
       cause: error,
     })
   }
@@ -136,7 +136,7 @@ interface OpenDisk {
   readonly stats: Stats
 }
 
-/** The further files that qemu-img would open with the image, even to look at it. */
+/** Returns the additional files that qemu-img would open with the image, even for inspection. */
 async function listParts(name: string, { path, format, file, head, stats }: OpenDisk): Promise<string[]> {
   // QEMU looks up each of them in the folder of the image, also one that looks like a protocol (block/vmdk.c).
   if (format === 'vmdk') {
@@ -146,7 +146,7 @@ async function listParts(name: string, { path, format, file, head, stats }: Open
   const header = format === 'qcow2' ? parseQcow2Header(head) : undefined
   if (header?.hasExternalData !== true) return []
   if (header.dataFile !== undefined) return [header.dataFile]
-  throw invalid(name, 'a qcow2 file with an external data file that it does not name', 'Make it again.')
+  throw invalid(name, 'a qcow2 file with an unnamed external data file', 'Create it again.')
 }
 
 async function chooseFormat(
@@ -156,8 +156,8 @@ async function chooseFormat(
   head: Buffer,
   fileBytes: number,
 ): Promise<DiskFormat> {
-  // Whoever can write to a raw disk, as its guest can, can make it look like something else, with files of the host
-  // behind it: what is said to be raw is not looked at.
+  // A guest can write a header of another format, which refers to host files, to its raw disk. So a
+  // disk declared as raw is not examined.
   if (named === 'raw') return 'raw'
   const content = identifyContent(head)
   if (content.kind !== 'disk') {
@@ -167,25 +167,31 @@ async function chooseFormat(
   const found = content.format === 'raw' && (await hasVpcFooter(file, fileBytes)) ? 'vpc' : content.format
   if (named === undefined || named === found) return found
   throw vmError('IMAGE_INVALID', {
-    summary: `The image ${name} is of another format than the option says.`,
+    summary: `The image ${name} does not have the specified format.`,
     expected: named,
     got: found,
-    hint: `Say format: '${found}', or leave the option away: the format is found by the content.`,
+    hint: `Set \`format: '${found}'\`, or remove the option to detect the format from the content.`,
   })
 }
 
 function describeOther(content: Exclude<Content, { readonly kind: 'disk' }>) {
   if (content.kind === 'other') return content
   if (content.kind === 'packed') {
-    return { what: `a ${content.packing.name} file`, hint: 'Unpack it, and give the path of what was in it.' }
+    return {
+      what: `a ${content.packing.name} file`,
+      hint: 'Unpack it and specify the path of the disk image.',
+    }
   }
   return {
     what: 'a tar archive',
-    hint: 'Leave `format` away for an .ova or a root file system; else unpack it, and give the path of the disk in it.',
+    hint: 'Remove `format` for an .ova or a root file system, or unpack the archive and specify the path of the disk.',
   }
 }
 
-/** A virtual PC disk of fixed size is a raw disk with a sector at its end. */
+/**
+ * Returns whether the file ends with the footer of a Virtual PC disk: a fixed-size one is a raw
+ * disk plus this sector.
+ */
 async function hasVpcFooter(file: FileHandle, fileBytes: number): Promise<boolean> {
   if (fileBytes < 1024) return false
   const footer = Buffer.alloc(8)
@@ -193,7 +199,7 @@ async function hasVpcFooter(file: FileHandle, fileBytes: number): Promise<boolea
   return footer.toString('latin1') === 'conectix'
 }
 
-async function checkWhole(
+async function checkComplete(
   name: string,
   { format, file, head, stats }: OpenDisk,
   signal: AbortSignal | undefined,
@@ -203,39 +209,40 @@ async function checkWhole(
   if (format === 'vdi') checkEnd(name, stats.size, findVdiEnd(head), 'its header')
   if (format !== 'qcow2') return
   const header = parseQcow2Header(head)
-  if (header === undefined) throw truncated(name, stats.size, 'a whole qcow2 header')
+  if (header === undefined) throw truncated(name, stats.size, 'a complete qcow2 header')
   if (header.encryption === 'aes' || header.encryption === 'unknown') {
     throw invalid(
       name,
-      `an image that is encrypted in another way than by LUKS ('${header.encryption}')`,
-      'Make one without encryption, or by LUKS, with: qemu-img convert.',
+      `an image with encryption other than LUKS ('${header.encryption}')`,
+      'Convert it with `qemu-img convert` to an image without encryption or with LUKS.',
     )
   }
   const tables = await checkQcow2Tables(file, header, stats, signal)
   if ('problem' in tables)
-    throw invalid(name, `a qcow2 file with ${tables.problem}`, 'It is damaged: download or make it again.')
+    throw invalid(name, `a qcow2 file with ${tables.problem}`, 'Download or create it again: it is damaged.')
   checkEnd(name, stats.size, tables.end, 'its cluster tables')
 }
 
 function checkEnd(name: string, bytes: number, end: number, source: string): void {
-  if (end > bytes) throw truncated(name, bytes, `at least ${end} bytes (${formatBytes(end)}), by ${source}`)
+  if (end > bytes)
+    throw truncated(name, bytes, `at least ${end} bytes (${formatBytes(end)}), according to ${source}`)
 }
 
 function checkVirtualSize(name: string, bytes: number): void {
-  if (bytes === 0) throw invalid(name, 'a disk of no size at all', 'Make it again, with a size.')
-  if (bytes <= MOST_VIRTUAL_BYTES) return
+  if (bytes === 0) throw invalid(name, 'a disk of size 0', 'Create it again with a size.')
+  if (bytes <= MAX_VIRTUAL_BYTES) return
   throw vmError('IMAGE_INVALID', {
-    summary: `The image ${name} says that it is a disk of ${formatBytes(bytes)}.`,
-    expected: `no more than ${formatBytes(MOST_VIRTUAL_BYTES)}, the most that a disk of any cloud has`,
+    summary: `The image ${name} has an impossible size of ${formatBytes(bytes)}.`,
+    expected: `at most ${formatBytes(MAX_VIRTUAL_BYTES)}, the size of the largest cloud disks`,
     got: `${bytes} bytes`,
-    hint: 'Its header is probably damaged: download or make it again.',
+    hint: 'Download or create it again: its header is probably damaged.',
   })
 }
 
 function invalid(name: string, got: string, hint: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${name} is not a disk image.`,
-    expected: 'a raw, qcow2, vmdk, vdi, vhdx or vpc disk image, packed or not, or an .ova',
+    expected: 'a raw, qcow2, vmdk, vdi, vhdx or vpc disk image, compressed or not, or an .ova',
     got,
     hint,
   })
@@ -246,6 +253,6 @@ function truncated(name: string, bytes: number, expected: string): VMError {
     summary: `The image ${name} is truncated.`,
     expected,
     got: `${bytes} bytes (${formatBytes(bytes)})`,
-    hint: 'Its download or copy has probably stopped half-way: make it again.',
+    hint: 'Download or copy it again: the last attempt has probably stopped half-way.',
   })
 }

@@ -1,14 +1,17 @@
 import type { DiskFormat } from '../spec/base-image.js'
 import { findPacking, type Packing } from './packing.js'
 
-/** What the first bytes of a file say it is: a disk of a format, what may have one in it, or something else. */
+/**
+ * Content of a file according to its first bytes: a disk, a container that may include one, or
+ * something else.
+ */
 export type Content =
   | { readonly kind: 'disk'; readonly format: DiskFormat }
   | { readonly kind: 'packed'; readonly packing: Packing }
   | { readonly kind: 'tar' }
   | { readonly kind: 'other'; readonly what: string; readonly hint: string }
 
-/** How many bytes {@link identifyContent} looks at: as many as a qcow2 file's header may have. */
+/** Number of bytes that {@link identifyContent} needs: the maximum size of a qcow2 header. */
 export const IDENTIFYING_BYTES = 4096
 
 const MAGICS: ReadonlyArray<{ readonly at: number; readonly bytes: string; readonly format: DiskFormat }> = [
@@ -27,16 +30,16 @@ const OTHERS: ReadonlyArray<{
   readonly what: string
   readonly hint: string
 }> = [
-  { bytes: '504b0304', what: 'a zip archive', hint: 'Unpack it first, with: unzip FILE' },
-  { bytes: '377abcaf271c', what: 'a 7z archive', hint: 'Unpack it first, with: 7z x FILE' },
+  { bytes: '504b0304', what: 'a zip archive', hint: 'Unpack it first: `unzip FILE`.' },
+  { bytes: '377abcaf271c', what: 'a 7z archive', hint: 'Unpack it first: `7z x FILE`.' },
   {
     bytes: '7f454c46',
     what: 'an ELF file (a program or a kernel)',
-    hint: 'A kernel goes into the option `kernel`.',
+    hint: 'Use the option `kernel` for a kernel.',
   },
 ]
 
-/** Tells the format by the content alone. What has no mark of a format is a raw disk. */
+/** Identifies content from its first bytes alone. Content without a known signature is a raw disk. */
 export function identifyContent(head: Buffer): Content {
   const has = (at: number, bytes: string) => head.toString('hex', at, at + bytes.length / 2) === bytes
   const magic = MAGICS.find(({ at, bytes }) => has(at, bytes))
@@ -47,13 +50,13 @@ export function identifyContent(head: Buffer): Content {
   const other = OTHERS.find(({ at, bytes }) => has(at ?? 0, bytes))
   if (other !== undefined) return { kind: 'other', what: other.what, hint: other.hint }
   if (head.toString('latin1', 0x202, 0x206) === 'HdrS') {
-    return { kind: 'other', what: 'a Linux kernel', hint: 'A kernel goes into the option `kernel`.' }
+    return { kind: 'other', what: 'a Linux kernel', hint: 'Use the option `kernel` for a kernel.' }
   }
   if (/^\s*(<!doctype html|<html)/i.test(head.toString('latin1', 0, 200))) {
     return {
       kind: 'other',
       what: 'an HTML page',
-      hint: 'A download has probably ended at an error page: download the image again.',
+      hint: 'Download the image again: the file is probably an error page of a server.',
     }
   }
   return { kind: 'disk', format: 'raw' }

@@ -2,12 +2,12 @@ import { QEMU_IMG, runTool } from '../common/process/run-tool.js'
 import { vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 
-/** What QEMU says of a disk image. */
+/** Properties of a disk image as reported by QEMU. */
 export interface DiskInfo {
   readonly virtualBytes: number
-  /** The image that it is an overlay of, as it is written in the file, and its format if that is written too. */
+  /** Backing file as named in the image, with its format if that is stored. */
   readonly backing: { readonly name: string; readonly format: string | undefined } | undefined
-  /** Other files with parts of its content, as they are written in the file. */
+  /** Additional data files as named in the image. */
   readonly parts: readonly string[]
 }
 
@@ -26,8 +26,8 @@ interface QemuImgInfo {
 const TIMEOUT_MS = 30_000
 
 /**
- * Has QEMU's own code open an image, but nothing that it is an overlay of: it sees corruption, features that it does not
- * know, and other writers' locks.
+ * Opens an image, without its backing files, with QEMU's own code, which detects corruption,
+ * unsupported features and locks of other writers.
  *
  * @throws {UsageError} IMAGE_INVALID when QEMU cannot open it.
  * @throws {InfrastructureError} IMAGE_LOCKED when another process has it open for writing.
@@ -41,7 +41,7 @@ export async function readDiskInfo(
   const info = JSON.parse(text) as QemuImgInfo
   const { 'data-file': dataFile, extents = [] } = info['format-specific']?.data ?? {}
   const name = info['backing-filename']
-  // A VMDK file that was cut off opens all the same: only a look at all of its tables tells.
+  // A truncated VMDK file can be opened: only a check of all its tables detects that.
   if (format === 'vmdk' && name === undefined) await runQemuImg(['check', '-q'], path, format, signal)
   return {
     virtualBytes: info['virtual-size'],
@@ -64,7 +64,7 @@ async function runQemuImg(
       args: [...command, '-f', format, path],
       purpose: `opening the image ${path} as ${format}`,
       code: 'IMAGE_INVALID',
-      hint: `Look at it with: qemu-img check -f ${format} ${path}. It is probably damaged, cut off or not of the format ${format}: download or make it again.`,
+      hint: `Download or create it again: it is probably damaged, truncated or not ${format}. Check it with \`qemu-img check -f ${format} ${path}\`.`,
       writes: false,
       timeoutMs: TIMEOUT_MS,
       signal,
@@ -74,9 +74,9 @@ async function runQemuImg(
     if (!/Failed to get .*lock/.test((error as Error).message)) throw error
     throw vmError('IMAGE_LOCKED', {
       summary: `The image ${path} is open for writing in another process.`,
-      expected: 'an image that nobody writes to while guests read it',
-      got: 'the lock of a QEMU or qemu-img that writes to it',
-      hint: `Stop that process (find it with: fuser ${path}), or give it and withvm a copy each.`,
+      expected: 'an image that no process writes to while guests read it',
+      got: 'a write lock of QEMU or qemu-img',
+      hint: `Stop that process (\`fuser ${path}\` finds it), or use a copy of the image.`,
       cause: error,
     })
   }

@@ -1,28 +1,30 @@
 import { vmError } from '../errors.js'
 
 /**
- * The variables of UEFI firmware as they lie in flash: a volume with one store, in which each variable has a header, its name and
- * its value (EDK II, MdeModulePkg/Include/Guid/VariableFormat.h; the volume: UEFI Platform Initialization, volume 3).
+ * Layout of UEFI variables in flash: a volume with one store, in which each variable has a header,
+ * a name and a value (EDK II, MdeModulePkg/Include/Guid/VariableFormat.h; the volume: UEFI Platform
+ * Initialization, volume 3).
  */
 const VOLUME = { signature: '_FVH', signatureAt: 40, headerBytesAt: 48 } as const
-/** gEfiAuthenticatedVariableGuid, as it lies in memory. */
+/** gEfiAuthenticatedVariableGuid in memory layout. */
 const STORE_GUID = '782cf3aa7b949a43a1802e144ec37792'
 const STORE = { headerBytes: 28, sizeAt: 16 } as const
 const VARIABLE = { start: 0x55aa, headerBytes: 60, nameBytesAt: 36, dataBytesAt: 40, guidAt: 44 } as const
-/** Bits are cleared as a variable goes through its life: in flash that takes no erasing. */
+/** States of a variable. Each state clears more bits, which needs no erasing of the flash. */
 const STATE = { added: 0x3f, deletedBit: 0x02 } as const
-/** Kept over a power cut, and there for boot services and the running system. */
+/** Non-volatile, with access by boot services and at runtime. */
 const ATTRIBUTES = 0x7
 /** EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c. */
 const GLOBAL_GUID = Buffer.from('61dfe48bca93d211aa0d00e098032b8c', 'hex')
-/** Device paths (UEFI specification 2.10, 10.3): of messaging devices the URI, and the end. */
+/** Nodes of device paths (UEFI specification 2.10, 10.3): the URI messaging node and the end node. */
 const URI_NODE = [3, 24] as const
 const END_NODE = Buffer.from([0x7f, 0xff, 4, 0])
 const LOAD_OPTION_ACTIVE = 1
 
 /**
- * What the firmware for ARM makes of a chip that is blank, as its package has it: a volume of three parts of 256 KiB, of which the
- * first is the store (EDK II, ArmVirtPkg and Platform/ARM's NorFlashDxe; taken from a chip that it had made ready).
+ * Initial content that ARM firmware writes to a blank flash chip, as shipped in its package: a
+ * volume of three parts of 256 KiB, of which the first is the store (EDK II, ArmVirtPkg and
+ * Platform/ARM's NorFlashDxe; copied from an initialized chip).
  */
 const BLANK = {
   volumeBytes: 0xc0000,
@@ -40,35 +42,36 @@ interface Variable {
 }
 
 export interface UriBootOption {
-  /** What the firmware's menu calls it. */
+  /** Description in the firmware's boot menu. */
   readonly description: string
-  /** What it fetches by HTTP. Whichever card can do that is used. */
+  /** URI that the firmware boots over HTTP, through any capable card. */
   readonly uri: string
-  /** Whether it is for the next boot alone; else it is also the first of all later ones. */
+  /** If true, the option is used only for the next boot; else it is also first in the boot order. */
   readonly once: boolean
 }
 
 /**
- * Gives the variables with one more boot option, which is what the firmware boots next.
+ * Returns the variables with an additional boot option, which the firmware boots next.
  *
- * @param flash the whole chip, as `OVMF_VARS.fd` has it
- * @throws {UsageError} FIRMWARE_INVALID where these are no such variables, or have no room for one more.
+ * @param flash content of the whole chip, as in `OVMF_VARS.fd`
+ * @throws {UsageError} FIRMWARE_INVALID when the content is not a variable store, or the store is
+ *   full.
  */
 export function addBootOption(flash: Buffer, { description, uri, once }: UriBootOption): Buffer {
-  const made = isBlank(flash) ? format(flash) : Buffer.from(flash)
-  const store = findStore(made)
-  const known = readVariables(made, store)
+  const result = isBlank(flash) ? format(flash) : Buffer.from(flash)
+  const store = findStore(result)
+  const known = readVariables(result, store)
   const number = firstFree(known)
   const name = `Boot${number.toString(16).toUpperCase().padStart(4, '0')}`
   const order = known.find((variable) => variable.name === 'BootOrder')
   const place = { at: known.end, end: store.end }
-  const write = (of: string, data: Buffer) => writeVariable(made, place, of, data)
+  const write = (of: string, data: Buffer) => writeVariable(result, place, of, data)
   write(name, loadOption(description, uri))
   write('BootNext', uint16(number))
-  if (once) return made
-  if (order !== undefined) made[order.at + 2] = STATE.added & ~STATE.deletedBit
+  if (once) return result
+  if (order !== undefined) result[order.at + 2] = STATE.added & ~STATE.deletedBit
   write('BootOrder', Buffer.concat([uint16(number), order?.data ?? Buffer.alloc(0)]))
-  return made
+  return result
 }
 
 function isBlank(flash: Buffer): boolean {
@@ -86,16 +89,16 @@ function findStore(flash: Buffer): { readonly start: number; readonly end: numbe
   const { signature, signatureAt, headerBytesAt } = VOLUME
   if (flash.length < headerBytesAt + 2) throw notVariables(`${flash.length} bytes`)
   if (flash.toString('latin1', signatureAt, signatureAt + signature.length) !== signature)
-    throw notVariables('no volume of firmware files at its beginning')
+    throw notVariables('no firmware volume at the beginning')
   const start = flash.readUInt16LE(headerBytesAt)
   if (start + STORE.headerBytes > flash.length || flash.toString('hex', start, start + 16) !== STORE_GUID)
-    throw notVariables('a volume that is no store of variables')
+    throw notVariables('a firmware volume without a variable store')
   const end = start + flash.readUInt32LE(start + STORE.sizeAt)
-  if (end > flash.length) throw notVariables(`a store that ends behind byte ${flash.length}`)
+  if (end > flash.length) throw notVariables(`a store that ends after byte ${flash.length}`)
   return { start: start + STORE.headerBytes, end }
 }
 
-/** Those that are there, and where the next one goes. */
+/** Returns the existing variables and the offset of the next one. */
 function readVariables(flash: Buffer, { start, end }: { readonly start: number; readonly end: number }) {
   const found: Variable[] = []
   let at = start
@@ -103,7 +106,7 @@ function readVariables(flash: Buffer, { start, end }: { readonly start: number; 
     const nameAt = at + VARIABLE.headerBytes
     const dataAt = nameAt + flash.readUInt32LE(at + VARIABLE.nameBytesAt)
     const dataEnd = dataAt + flash.readUInt32LE(at + VARIABLE.dataBytesAt)
-    if (dataEnd > end) throw notVariables(`a variable that ends behind byte ${end}`)
+    if (dataEnd > end) throw notVariables(`a variable that ends after byte ${end}`)
     const isGlobal = flash.subarray(at + VARIABLE.guidAt, nameAt).equals(GLOBAL_GUID)
     if (flash[at + 2] === STATE.added && isGlobal) {
       const [name = ''] = flash.toString('utf16le', nameAt, dataAt).split('\0', 1)
@@ -136,12 +139,12 @@ function writeVariable(
   header.writeUInt32LE(data.length, VARIABLE.dataBytesAt)
   GLOBAL_GUID.copy(header, VARIABLE.guidAt)
   const variable = Buffer.concat([header, text, data])
-  if (place.at + variable.length > place.end) throw notVariables('a store without room for one more')
+  if (place.at + variable.length > place.end) throw notVariables('a full store')
   variable.copy(flash, place.at)
   place.at = aligned(place.at + variable.length)
 }
 
-/** EFI_LOAD_OPTION: attributes, how long the path is, a description, and the path. */
+/** Builds an EFI_LOAD_OPTION: attributes, length of the path, description, and path. */
 function loadOption(description: string, uri: string): Buffer {
   const address = Buffer.from(uri, 'latin1')
   const path = Buffer.concat([Buffer.from(URI_NODE), uint16(4 + address.length), address, END_NODE])
@@ -163,9 +166,9 @@ function aligned(at: number): number {
 
 function notVariables(got: string) {
   return vmError('FIRMWARE_INVALID', {
-    summary: 'The boot option for HTTP cannot be written among the variables of the firmware.',
-    expected: 'the variables of UEFI firmware by EDK II, as its package has them, with room for one more',
+    summary: 'The boot option for HTTP cannot be added to the UEFI variables.',
+    expected: 'a UEFI variable store of EDK II, as shipped in its package, with free space',
     got,
-    hint: 'leave `firmware.vars` to the package of the firmware, or make the file from the one that it has.',
+    hint: 'Remove `firmware.vars` to use the variables of the firmware package, or create the file from a copy of them.',
   })
 }

@@ -1,13 +1,16 @@
-/** The file system's unit, bytes: that of every disk which QEMU shows. */
+/** Sector size, bytes, as on every disk that QEMU emulates. */
 const SECTOR = 512
-/** More clusters than this would make it a FAT16 (Microsoft's "FAT File System Specification", 2005, page 15). */
-const MOST_CLUSTERS = 4084
+/**
+ * With more clusters, the file system would be a FAT16 (Microsoft's "FAT File System
+ * Specification", 2005, page 15).
+ */
+const MAX_CLUSTERS = 4084
 const ROOT_ENTRIES = 64
 const ENTRY = 32
-/** Characters of a long name in one directory entry, and where they lie in it. */
+/** Offsets of the characters of a long name in a directory entry. */
 const LONG_CHARS = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30]
 const ATTRIBUTE = { volumeLabel: 0x08, archive: 0x20, longName: 0x0f } as const
-/** 1 January 1980, the first day that a FAT knows. */
+/** 1 January 1980, the first date that FAT can store. */
 const FIRST_DAY = 0x21
 const LAST_CLUSTER = 0xfff
 
@@ -18,8 +21,9 @@ interface Layout {
 }
 
 /**
- * Builds a disk that is one FAT12 file system without a partition table, as a floppy disk has it, with a few files in its
- * root folder. Every kernel that boots from UEFI can read it. Pure: the same files give the same bytes.
+ * Builds a disk that contains one FAT12 file system without a partition table, like a floppy disk,
+ * with a few files in the root folder. Every kernel that boots from UEFI can read it. Pure: the
+ * same files produce the same bytes.
  *
  * @param label up to 11 ASCII capitals and digits
  */
@@ -52,8 +56,8 @@ export function buildFatDisk(label: string, files: Readonly<Record<string, Uint8
 function planLayout(sizes: readonly number[]): Layout {
   let sectorsPerCluster = 1
   const needed = () => sizes.reduce((sum, size) => sum + Math.ceil(size / (sectorsPerCluster * SECTOR)), 0)
-  while (needed() > MOST_CLUSTERS && sectorsPerCluster < 128) sectorsPerCluster *= 2
-  // Some tools take a file system of a few clusters for a damaged one.
+  while (needed() > MAX_CLUSTERS && sectorsPerCluster < 128) sectorsPerCluster *= 2
+  // Some tools consider a file system of a few clusters damaged.
   const clusters = Math.max(64, needed())
   return { sectorsPerCluster, clusters, sectorsPerFat: Math.ceil(((clusters + 2) * 1.5) / SECTOR) }
 }
@@ -69,20 +73,20 @@ function writeBootSector(disk: Buffer, label: string, layout: Layout): void {
   disk.writeUInt16LE(ROOT_ENTRIES, 17)
   if (sectors < 0x10000) disk.writeUInt16LE(sectors, 19)
   else disk.writeUInt32LE(sectors, 32)
-  disk[21] = 0xf8 // no floppy disk
+  disk[21] = 0xf8 // media type: fixed disk
   disk.writeUInt16LE(layout.sectorsPerFat, 22)
   disk.writeUInt16LE(32, 24) // sectors of a track
   disk.writeUInt16LE(64, 26) // heads
   disk[36] = 0x80 // the drive's number
-  disk[38] = 0x29 // the next three are there
+  disk[38] = 0x29 // the next three fields are valid
   disk.write('WTVM', 39, 'latin1')
   disk.write(label.padEnd(11), 43, 'latin1')
   disk.write('FAT12   ', 54, 'latin1')
-  disk.set([0xcd, 0x18], 62) // a BIOS that starts it is sent on to the next disk: int 0x18
+  disk.set([0xcd, 0x18], 62) // int 0x18: a BIOS that boots it continues with the next disk
   disk.set([0x55, 0xaa], 510)
 }
 
-/** Two numbers of 12 bits share three bytes. */
+/** Packs two numbers of 12 bits into three bytes. */
 function packFat(fat: readonly number[]): Buffer {
   const packed = Buffer.alloc(Math.ceil(fat.length / 2) * 3)
   fat.forEach((next, index) => {
@@ -103,7 +107,7 @@ function buildEntry(shortName: string, attribute: number, cluster = 0, bytes = 0
   return entry
 }
 
-/** A name that is not of 8 and 3 capitals lies in entries of its own before the short one, the last piece first. */
+/** Builds the entries of a long name, which precede the short entry, the last piece first. */
 function buildLongName(name: string, shortName: string): Buffer[] {
   const sum = [...shortName].reduce((s, c) => (((s & 1) << 7) + (s >> 1) + c.charCodeAt(0)) & 0xff, 0)
   const size = LONG_CHARS.length

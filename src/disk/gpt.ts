@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-/** What a partition is for (UEFI specification, 5.3.3; Discoverable Partitions Specification). */
+/** Partition types (UEFI specification, 5.3.3; Discoverable Partitions Specification). */
 export const PARTITION_TYPES = {
   biosBoot: '21686148-6449-6e6f-744e-656564454649',
   efiSystem: 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b',
@@ -9,7 +9,7 @@ export const PARTITION_TYPES = {
 } as const
 
 export interface Partition {
-  /** Its number, 1 to 128. */
+  /** Partition number, 1 to 128. */
   readonly number: number
   readonly type: string
   readonly label: string
@@ -21,14 +21,14 @@ export const SECTOR_BYTES = 512
 const ENTRY_BYTES = 128
 const ENTRIES = 128
 const TABLE_SECTORS = (ENTRY_BYTES * ENTRIES) / SECTOR_BYTES
-/** What the table itself takes at the beginning of a disk, and one less at its end. */
+/** Number of sectors used by the table at the beginning of a disk; one less at its end. */
 export const GPT_SECTORS = 2 + TABLE_SECTORS
 
-/** A GUID partition table: what has to be written at the beginning of a disk, and at its end. */
+/** GUID partition table, as written to the beginning and the end of a disk. */
 export interface PartitionTable {
-  /** The first sectors, with a boot sector that says that the table is of this kind. */
+  /** First sectors, including the protective boot record. */
   readonly head: Buffer
-  /** The last sectors. */
+  /** Last sectors, with the backup table. */
   readonly tail: Buffer
 }
 
@@ -81,7 +81,10 @@ function buildHeader(header: {
   return sector
 }
 
-/** A boot record whose only partition is the whole disk, of a type that old programs leave alone. */
+/**
+ * Builds the protective MBR: its only partition covers the disk, with a type that old programs
+ * ignore.
+ */
 function buildProtectiveRecord(sectors: number): Buffer {
   const sector = Buffer.alloc(SECTOR_BYTES)
   sector.set([0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff], 446)
@@ -91,7 +94,7 @@ function buildProtectiveRecord(sectors: number): Buffer {
   return sector
 }
 
-/** The first three parts of a GUID are little-endian. */
+/** Encodes a GUID: its first three parts are little-endian. */
 function encodeGuid(guid: string): Buffer {
   const bytes = Buffer.from(guid.replaceAll('-', ''), 'hex')
   bytes.subarray(0, 4).reverse()

@@ -6,19 +6,22 @@ import type { BaseImage } from '../spec/base-image.js'
 interface OverlayOptions {
   readonly base: NonNullable<BaseImage['disk']>
   readonly path: string
-  /** How large the disk is. If set, the base is not opened, and need not be there yet. @default the size of the base */
+  /**
+   * Size of the disk. If set, the base is not opened and need not exist yet. @default the size of
+   * the base
+   */
   readonly virtualBytes?: number | undefined
-  /** Who makes it, and whose it is. @default who runs this process */
+  /** User that creates and owns the file. @default the user of this process */
   readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Makes a qcow2 file that takes a guest's writes and reads the rest from `base`, which stays as it is.
+ * Creates a qcow2 overlay on top of `base`, which is not modified.
  *
- * @throws {InfrastructureError} NO_SPACE when the disk is full; WORKSPACE_FAILED when `path` cannot be made;
- *   TOOL_NOT_FOUND without qemu-img.
- * @throws {UsageError} IMAGE_INVALID when qemu-img refuses the base.
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; WORKSPACE_FAILED when `path` cannot
+ *   be created; TOOL_NOT_FOUND without qemu-img.
+ * @throws {UsageError} IMAGE_INVALID when qemu-img rejects the base.
  */
 export async function createOverlay({
   base,
@@ -27,7 +30,7 @@ export async function createOverlay({
   user,
   signal,
 }: OverlayOptions): Promise<void> {
-  // The size of an encrypted base is known: to open it takes its secret and a second.
+  // The size of an encrypted base is known, and opening it would need its secret and a second.
   const bytes = virtualBytes ?? base.encryption?.virtualBytes
   try {
     await runTool({
@@ -36,11 +39,11 @@ export async function createOverlay({
         ...['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path],
         ...(bytes === undefined ? [path] : ['-u', path, String(bytes)]),
       ],
-      purpose: `making an overlay of ${base.path}`,
+      purpose: `creating an overlay of ${base.path}`,
       code: 'IMAGE_INVALID',
-      hint: `Check the image with: qemu-img check ${base.path}`,
+      hint: `Check the image: \`qemu-img check ${base.path}\`.`,
       timeoutMs: 30_000,
-      endsWithUs: false, // each start makes one
+      endsWithUs: false, // keeps each start fast
       user,
       signal,
     })
@@ -48,25 +51,25 @@ export async function createOverlay({
     const isOwn = error instanceof VMError && error.code === 'IMAGE_INVALID'
     if (!isOwn || !error.message.includes(`${path}: Could not create`)) throw error
     throw vmError('WORKSPACE_FAILED', {
-      summary: `The overlay ${path} could not be made.`,
+      summary: `The overlay ${path} could not be created.`,
       evidence: error.evidence,
-      hint: 'Check that its directory is there and that this user may write to it.',
+      hint: 'Check that its directory exists and that this user can write to it.',
       cause: error,
     })
   }
 }
 
 /**
- * Makes a qcow2 file of a size with nothing on it.
+ * Creates an empty qcow2 file of the given size.
  *
- * @param user who makes it, and whose it is. @default who runs this process
+ * @param user user that creates and owns the file. @default the user of this process
  * @throws {InfrastructureError} NO_SPACE when the disk is full; TOOL_NOT_FOUND without qemu-img.
  */
 export async function createEmptyDisk(path: string, bytes: number, user?: HostUser): Promise<void> {
   await runTool({
     tool: QEMU_IMG,
     args: ['create', '-q', '-f', 'qcow2', path, String(bytes)],
-    purpose: 'making a new disk',
+    purpose: 'creating a new disk',
     code: 'WORKSPACE_FAILED',
     timeoutMs: 30_000,
     user,
@@ -74,9 +77,11 @@ export async function createEmptyDisk(path: string, bytes: number, user?: HostUs
 }
 
 /**
- * Copies into an overlay what is between it and `base`, so that it needs nothing else.
+ * Copies the data of the layers between an overlay and `base` into the overlay, so it depends only
+ * on `base`.
  *
- * @param options.user who opens the overlay and all that its header names. @default who runs this process
+ * @param options.user user that opens the overlay and all files named in its header. @default the
+ *   user of this process
  */
 export async function flattenOverlay({
   base,
@@ -87,7 +92,7 @@ export async function flattenOverlay({
   await runTool({
     tool: QEMU_IMG,
     args: ['rebase', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, path],
-    purpose: `putting the overlay ${path} on ${base.path}`,
+    purpose: `rebasing the overlay ${path} onto ${base.path}`,
     timeoutMs: 300_000,
     user,
     signal,

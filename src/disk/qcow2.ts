@@ -1,37 +1,37 @@
 import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 
-/** The fields of a qcow2 file's header that matter here (QEMU's docs/interop/qcow2.txt). */
+/** Fields of a qcow2 header that are used here (QEMU's docs/interop/qcow2.txt). */
 export interface Qcow2Header {
   readonly virtualBytes: number
   readonly clusterBits: number
   readonly l1Entries: number
   readonly l1Offset: number
   readonly encryption: 'none' | 'aes' | 'luks' | 'unknown'
-  /** Bits of {@link INCOMPATIBLE}, and others that are not known here. */
+  /** Bits of {@link INCOMPATIBLE} and unknown bits. */
   readonly incompatibleFeatures: bigint
   readonly hasExternalData: boolean
   readonly hasExtendedL2: boolean
-  /** As it is written in the file. */
+  /** Name of the backing file as stored in the header. */
   readonly backingFile: string | undefined
   readonly backingFormat: string | undefined
-  /** The external data file, as it is written in the file. */
+  /** Name of the external data file as stored in the header. */
   readonly dataFile: string | undefined
 }
 
-/** Bits of the header without whose meaning a file cannot be opened. */
+/** Incompatible feature bits: a file cannot be opened without support for them. */
 export const INCOMPATIBLE = { dirty: 1n << 0n, externalData: 1n << 2n, extendedL2: 1n << 4n } as const
 
 const MAGIC = 0x514649fb
 const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n
 const COMPRESSED = 1n << 62n
 const ENCRYPTIONS = ['none', 'aes', 'luks'] as const
-/** Types of the extensions behind the header. */
+/** Types of the header extensions. */
 const EXTENSION = { end: 0, backingFormat: 0xe2792aca, dataFile: 0x44415441 } as const
-/** QEMU's own limit on the first table of a file (qcow2.h: QCOW_MAX_L1_SIZE). */
-const MOST_L1_BYTES = 32 * 1024 ** 2
+/** QEMU's limit for the L1 table (qcow2.h: QCOW_MAX_L1_SIZE). */
+const MAX_L1_BYTES = 32 * 1024 ** 2
 
-/** Undefined when the header is cut off or makes no sense. */
+/** Parses the header of a qcow2 file. Returns undefined if it is truncated or invalid. */
 export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   if (head.length < 72 || head.readUInt32BE(0) !== MAGIC) return undefined
   const version = head.readUInt32BE(4)
@@ -43,7 +43,7 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   const backingBytes = head.readUInt32BE(16)
   if (backingOffset + backingBytes > head.length) return undefined
   const l1Entries = head.readUInt32BE(36)
-  if (l1Entries * 8 > MOST_L1_BYTES) return undefined
+  if (l1Entries * 8 > MAX_L1_BYTES) return undefined
   const extensions = readExtensions(head, version > 2 ? head.readUInt32BE(100) : 72)
   return {
     virtualBytes: Number(head.readBigUInt64BE(24)),
@@ -61,7 +61,7 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   }
 }
 
-/** The extensions behind the header, by their types, as far as `head` has them: each has a type, a length, and its data. */
+/** Returns the header extensions in `head` by type. Each has a type, a length and data. */
 function readExtensions(head: Buffer, start: number): Map<number, string> {
   const found = new Map<number, string>()
   for (let at = start; at + 8 <= head.length; ) {
@@ -74,18 +74,18 @@ function readExtensions(head: Buffer, start: number): Map<number, string> {
   return found
 }
 
-/** What is wrong with the tables of a file, or else where it has to end. */
+/** Result of a check: the minimum size of the file, or a problem with its tables. */
 export type Qcow2Check = { readonly end: number } | { readonly problem: string }
 
-/** A page of zeros, as the holes of a sparse file have: it is not looked at entry by entry. */
+/** Page of zeros, as in holes of a sparse file. Such pages are skipped. */
 const PAGE = Buffer.alloc(4096)
-/** How much the second tables may take that the disk has no blocks for, as in a sparse copy. */
-const MOST_HOLE_BYTES = 1024 ** 3
+/** Maximum size of L2 tables in holes of the file, as in a sparse copy. */
+const MAX_HOLE_BYTES = 1024 ** 3
 
 /**
- * Finds where the file would have to end to have all that its tables point to: a file that is shorter was cut off,
- * and QEMU would read zeros there without an error. A file can have no more tables than it has room for: they are aligned
- * to clusters, and each is read once.
+ * Determines the minimum size of a qcow2 file from its tables: QEMU reads zeros from a truncated
+ * file without an error. The work is bounded by the file size: tables must be aligned to clusters,
+ * and each is read once.
  */
 export async function checkQcow2Tables(
   file: FileHandle,
@@ -96,18 +96,17 @@ export async function checkQcow2Tables(
   const l1Bytes = header.l1Entries * 8
   let end = header.l1Offset + l1Bytes
   const clusterBytes = 2 ** header.clusterBits
-  if (header.l1Offset % clusterBytes !== 0)
-    return { problem: 'a first table that is not aligned to clusters' }
+  if (header.l1Offset % clusterBytes !== 0) return { problem: 'an L1 table that is not aligned to clusters' }
   if (end > fileBytes) return { end }
   const table = await readExactly(file, header.l1Offset, l1Bytes)
   const l2Offsets = [...listL2Offsets(table)]
   if (l2Offsets.some((offset) => offset % clusterBytes !== 0))
-    return { problem: 'a second table that is not aligned to clusters' }
+    return { problem: 'an L2 table that is not aligned to clusters' }
   const lastL2 = l2Offsets.at(-1)
   if (lastL2 !== undefined) end = Math.max(end, lastL2 + clusterBytes)
   if (end > fileBytes) return { end }
-  if (l2Offsets.length * clusterBytes > blocks * 512 + MOST_HOLE_BYTES)
-    return { problem: 'tables that have no content' }
+  if (l2Offsets.length * clusterBytes > blocks * 512 + MAX_HOLE_BYTES)
+    return { problem: 'L2 tables without content' }
   for (const l2Offset of l2Offsets) {
     signal?.throwIfAborted()
     if (!header.hasExternalData) {
@@ -118,7 +117,10 @@ export async function checkQcow2Tables(
   return { end }
 }
 
-/** Each second table once, in the order of the file: a crafted first table can point to one of them a million times. */
+/**
+ * Yields the offset of each L2 table once, in ascending order: a crafted L1 table can point to the
+ * same table a million times.
+ */
 function* listL2Offsets(table: Buffer): Generator<number> {
   const offsets = new Float64Array(table.length / 8)
   for (const index of offsets.keys()) offsets[index] = Number(table.readBigUInt64BE(index * 8) & OFFSET_MASK)
@@ -130,10 +132,14 @@ function* listL2Offsets(table: Buffer): Generator<number> {
   }
 }
 
-/** The end of the last cluster; the last one of a file may be shorter, so it counts with one byte only. */
+/**
+ * Returns the end of the last cluster. The last cluster of a file may be shorter, so only its first
+ * byte counts.
+ */
 function findClustersEnd(l2: Buffer, header: Qcow2Header): number {
   const step = header.hasExtendedL2 ? 16 : 8
-  // A compressed cluster's entry has the offset in fewer bits: those above are its size.
+  // The entry of a compressed cluster stores the offset in fewer bits; the upper bits contain its
+  // size.
   const compressedMask = (1n << BigInt(62 - (header.clusterBits - 8))) - 1n
   let last = 0n
   for (let at = 0; at + step <= l2.length; at += step) {

@@ -8,15 +8,16 @@ import { INCOMPATIBLE, parseQcow2Header, type Qcow2Header } from './qcow2.js'
 
 type Base = Pick<NonNullable<BaseImage['disk']>, 'path' | 'format'>
 
-/** What QEMU sets by itself in an overlay of ours: it is dirty until QEMU has closed it. */
+/** Feature bits that QEMU sets in an overlay: it is dirty until QEMU closes it. */
 const EXPECTED_FEATURES = INCOMPATIBLE.dirty
 
 /**
- * Copies an overlay that a guest's QEMU has written to, and makes sure that the copy is still an overlay of `base` and nothing else.
- * Otherwise a QEMU that its guest has taken over could name other files of the host in it, which qemu-img would then open.
+ * Copies an overlay that QEMU has written to, and checks that the copy refers to `base` and to no
+ * other file. A compromised QEMU could otherwise name host files that qemu-img would open.
  *
- * @returns the size of the disk that the guest sees
- * @throws {UsageError} IMAGE_INVALID when it is something else; nothing is left at `to` then.
+ * @returns the virtual size of the disk
+ * @throws {UsageError} IMAGE_INVALID when the overlay refers to anything else; `to` is removed
+ *   then.
  */
 export async function copyWrittenOverlay(options: {
   readonly from: string
@@ -37,13 +38,13 @@ export async function copyWrittenOverlay(options: {
 }
 
 /**
- * Copies a file that QEMU as another user has written to. Neither the file nor its folder is entered through a link: QEMU can replace both,
- * and the user may not be allowed to read what a link leads to.
+ * Copies a file written by a QEMU that runs as another user. Follows no link in place of the file or
+ * of its folder, which could lead to a file that this user cannot read.
  *
  * @throws {UsageError} IMAGE_INVALID when it is no regular file.
  */
 export async function copyWrittenFile(from: string, to: string, signal?: AbortSignal): Promise<void> {
-  // Only Linux has other users for QEMU, and files by their descriptors.
+  // `runAs` and descriptor paths in `/proc` exist only on Linux.
   if (process.platform !== 'linux') return copyFile(from, to)
   const file = await openWrittenFile(from).catch((error: Error) => {
     throw changed(from, 'a regular file, in a folder that is no link', error.message)
@@ -55,7 +56,7 @@ export async function copyWrittenFile(from: string, to: string, signal?: AbortSi
   }
 }
 
-/** Reads the base of an overlay of ours, which only this user can write to. */
+/** Returns the base of an overlay that only this user can write to. */
 export async function readOverlayBase(path: string): Promise<Base> {
   const { backingFile, backingFormat } = await readHeader(path)
   return { path: backingFile ?? '', format: (backingFormat ?? 'qcow2') as Base['format'] }
@@ -66,7 +67,7 @@ async function readHeader(path: string): Promise<Qcow2Header> {
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(IDENTIFYING_BYTES), 0, IDENTIFYING_BYTES, 0)
     const header = parseQcow2Header(buffer.subarray(0, bytesRead))
-    if (header === undefined) throw changed(path, 'a qcow2 file', 'no header of one')
+    if (header === undefined) throw changed(path, 'a qcow2 file', 'no qcow2 header')
     return header
   } finally {
     await file.close()
@@ -81,16 +82,20 @@ function requireOverlayOf(base: Base, header: Qcow2Header, name: string): void {
   }
   const others = incompatibleFeatures & ~EXPECTED_FEATURES
   if (others !== 0n) {
-    throw changed(name, 'no external data file and no other feature', `features 0x${others.toString(16)}`)
+    throw changed(
+      name,
+      'neither an external data file nor another feature',
+      `features 0x${others.toString(16)}`,
+    )
   }
   if (encryption !== 'none') throw changed(name, 'no encryption', encryption)
 }
 
 function changed(path: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `QEMU has changed what the file ${path} is, so it is not used.`,
+    summary: `The file ${path} was changed by QEMU in an unexpected way and is not used.`,
     expected,
     got,
-    hint: 'Look for what took over QEMU: neither a guest nor withvm does this. Report it if you find nothing.',
+    hint: 'Check whether QEMU was compromised: neither a guest nor withvm makes such a change. Report it if you find no cause.',
   })
 }

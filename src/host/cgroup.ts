@@ -1,19 +1,20 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** What the control groups of this process allow it, below what the host has. */
+/** Limits of the control groups of this process. */
 export interface CgroupLimits {
-  /** What it and all others in the group may have, bytes. */
+  /** Memory limit of all processes in the group, bytes. */
   readonly memoryBytes?: number
-  /** What is left of that, bytes: what the kernel could take back from its caches counts as left. */
+  /** Free memory below that limit, bytes. Reclaimable page cache counts as free. */
   readonly freeBytes?: number
-  /** How many processors' time it may use. */
+  /** CPU quota, in processors. */
   readonly processors?: number
 }
 
 /**
- * Reads the limits of the groups of this process and of all groups around them, of version 2 and 1 alike
- * (cgroups(7)). The tightest counts. Where there are none, or they cannot be read, nothing is given.
+ * Reads the limits of the control groups of this process and of their ancestors, for cgroup v2 and v1 (cgroups(7)). The
+ * tightest limit applies. A limit that is not set or not readable is left out.
+ *
  * @param root replaces `/` in tests
  */
 export function readCgroupLimits(root = '/'): CgroupLimits {
@@ -30,7 +31,7 @@ export function readCgroupLimits(root = '/'): CgroupLimits {
   }
 }
 
-/** The folders of a controller's groups, from that of this process outwards. */
+/** Lists the folders of a controller's groups, from the group of this process to the root. */
 export function* listGroups(controller: string, root: string): Generator<string> {
   for (const line of read(join(root, 'proc/self/cgroup')).split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
@@ -38,7 +39,7 @@ export function* listGroups(controller: string, root: string): Generator<string>
     const isUnified = controllers === ''
     if (!isUnified && !controllers?.split(',').includes(controller)) continue
     const base = join(root, 'sys/fs/cgroup', isUnified ? '' : (controllers as string))
-    // In a container the path may be that of the host, and only its root is there.
+    // In a container the path may be that of the host, of which only the root is mounted.
     for (let group = path; ; group = dirname(group)) {
       yield join(base, group)
       if (dirname(group) === group) break
@@ -48,14 +49,14 @@ export function* listGroups(controller: string, root: string): Generator<string>
 
 function readMemory(group: string): { limit: number; free: number } | undefined {
   const limit = readNumber(group, 'memory.max') ?? readNumber(group, 'memory.limit_in_bytes')
-  // What says "no limit" in version 1 is more than any machine has.
+  // cgroup v1 represents "no limit" as a number above any real memory size.
   if (limit === undefined || limit > 2 ** 60) return undefined
   const used = readNumber(group, 'memory.current') ?? readNumber(group, 'memory.usage_in_bytes') ?? 0
   const cached = readCached(read(join(group, 'memory.stat')))
   return { limit, free: Math.max(0, limit - used + cached) }
 }
 
-/** What the kernel gives up first. In version 1 what begins so has that of the groups within too. */
+/** Returns the inactive page cache, which the kernel reclaims first. In v1 only the `total_` counters include child groups. */
 function readCached(stat: string): number {
   const find = (name: string) => new RegExp(`^${name} (\\d+)$`, 'm').exec(stat)?.[1]
   return Number(find('total_inactive_file') ?? find('inactive_file') ?? 0)
@@ -67,7 +68,7 @@ function readProcessors(group: string): number | undefined {
     period === undefined
       ? (readNumber(group, 'cpu.cfs_quota_us') ?? -1) / (readNumber(group, 'cpu.cfs_period_us') ?? 100_000)
       : Number(quota) / Number(period)
-  return share > 0 ? share : undefined // `max`, and -1, are no limit
+  return share > 0 ? share : undefined // `max` and -1 mean no limit
 }
 
 function readNumber(group: string, file: string): number | undefined {

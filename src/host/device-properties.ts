@@ -4,18 +4,18 @@ import { digestOf, openHostCache } from './host-cache.js'
 import type { QemuBinary } from './qemu-binary.js'
 import type { CapabilityOptions } from './qemu-capabilities.js'
 
-/** A property of a device, as QEMU tells of it. */
+/** Property of a device, as reported by QEMU. */
 export interface DeviceProperty {
   readonly name: string
-  /** As QEMU writes types: `uint32`, `bool`, `str`, `OnOffAuto`, … */
+  /** Type name of QEMU: `uint32`, `bool`, `str`, `OnOffAuto`, … */
   readonly type: string
 }
 
 /**
- * Asks a QEMU binary once for the properties of devices that it has; the answers are remembered as long as the binary does not change.
+ * Queries the properties of devices. The result is cached until the QEMU binary changes.
  *
- * @returns by the names of the devices; without what is no device that can be added.
- * @throws {InfrastructureError} QEMU_FAILED when it does not answer.
+ * @returns the properties by device name, without names that are not user-creatable devices.
+ * @throws {InfrastructureError} QEMU_FAILED when QEMU does not respond.
  */
 export async function queryDeviceProperties(
   qemu: QemuBinary,
@@ -31,17 +31,17 @@ export async function queryDeviceProperties(
   }
   const unknown = [...new Set(devices)].filter((device) => !known.has(device))
   if (unknown.length === 0) return known
-  const questions = unknown.map((device) => {
+  const commands = unknown.map((device) => {
     return { id: device, execute: 'device-list-properties', arguments: { typename: device } }
   })
-  const answers = await askQemu(
+  const responses = await askQemu(
     qemu,
-    questions,
+    commands,
     (found) => (unknown.every((device) => found.has(device)) ? found : undefined),
     options.signal,
   )
   for (const device of unknown) {
-    const properties = parseProperties(answers.get(device)?.return)
+    const properties = parseProperties(responses.get(device)?.return)
     if (properties === undefined) continue
     known.set(device, properties)
     await cache.write(fact(device), properties)

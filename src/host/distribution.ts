@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import { parseOsRelease } from '../common/os-release.js'
 import type { GuestArch } from '../spec/architectures.js'
 
-/** The package managers for which withvm knows the names of packages. */
+/** Package managers whose package names withvm knows. */
 export type PackageManager = 'apt' | 'dnf' | 'pacman' | 'zypper' | 'brew'
 
 export interface Distribution {
-  /** As the system names itself: `Debian GNU/Linux 12 (bookworm)`. */
+  /** Display name, such as `Debian GNU/Linux 12 (bookworm)`. */
   readonly name: string
   readonly packageManager: PackageManager | undefined
 }
@@ -22,7 +22,7 @@ const MANAGER_OF: Readonly<Record<string, PackageManager>> = {
   opensuse: 'zypper',
 }
 
-/** Reads os-release(5): `ID`, then each of `ID_LIKE`, decides on the package manager. */
+/** Reads os-release(5). The package manager depends on `ID`, then on each word of `ID_LIKE`. */
 export function readDistribution(
   osReleasePath = '/etc/os-release',
   platform: NodeJS.Platform = process.platform,
@@ -45,7 +45,7 @@ const INSTALL: Readonly<Record<PackageManager, string>> = {
   brew: 'brew install',
 }
 
-/** Only names that differ from Debian's. */
+/** Package names that differ from those of Debian. */
 const PACKAGE_NAMES: Readonly<Record<string, Partial<Record<PackageManager, string>>>> = {
   'qemu-system-x86': { dnf: 'qemu-kvm', pacman: 'qemu-base', zypper: 'qemu-x86', brew: 'qemu' },
   'qemu-utils': { dnf: 'qemu-img', pacman: 'qemu-img', zypper: 'qemu-img', brew: 'qemu' },
@@ -59,7 +59,7 @@ const PACKAGE_NAMES: Readonly<Record<string, Partial<Record<PackageManager, stri
   'xz-utils': { dnf: 'xz', pacman: 'xz', zypper: 'xz', brew: 'xz' },
 }
 
-/** The package of the QEMU that runs guests of an architecture. */
+/** Returns the package that contains QEMU for an architecture. */
 export function qemuPackage(arch: GuestArch, packageManager: PackageManager | undefined): string {
   const [debian, split, suse] = QEMU_PACKAGES[arch]
   if (packageManager === 'dnf' || packageManager === 'pacman') return split ?? debian
@@ -67,7 +67,7 @@ export function qemuPackage(arch: GuestArch, packageManager: PackageManager | un
   return packageManager === 'brew' ? 'qemu' : debian
 }
 
-/** On Debian 12; where each architecture has a package of its own (Fedora, Arch); on openSUSE. That of PCs is named above. */
+/** QEMU packages: on Debian 12; on Fedora and Arch, with one package per architecture; on openSUSE. `PACKAGE_NAMES` lists x86. */
 const QEMU_PACKAGES: Readonly<Record<GuestArch, readonly [string, string?, string?]>> = {
   x86_64: ['qemu-system-x86'],
   i386: ['qemu-system-x86'],
@@ -81,7 +81,7 @@ const QEMU_PACKAGES: Readonly<Record<GuestArch, readonly [string, string?, strin
   sparc64: ['qemu-system-sparc', 'qemu-system-sparc', 'qemu-extra'],
 }
 
-/** The command that installs Debian's packages of these names, by the names that they have on that system. */
+/** Returns the command that installs the given Debian packages, with the package names of that package manager. */
 export function installCommand(
   aptPackages: readonly string[],
   packageManager: PackageManager | undefined,

@@ -4,54 +4,54 @@ import { findHomeDir } from '../common/home-dir.js'
 import { vmError } from '../errors.js'
 import { installCommand, readDistribution } from './distribution.js'
 
-/** A file of the firmware's. */
+/** Firmware file. */
 interface FirmwareFile {
   readonly path: string
   readonly format: string
 }
 
-/** UEFI firmware of this host, in two files. */
+/** UEFI firmware of this host: code and a template of its variables. */
 export interface UefiFiles {
   readonly code: FirmwareFile
-  /** What a guest's own variables begin with. */
+  /** Template of the variable store of a guest. */
   readonly vars: FirmwareFile
 }
 
 export interface FirmwareRequest {
   readonly arch: string
-  /** As `-machine` names it: `pc`, `q35`, or one with a version. */
+  /** Machine type as in `-machine`: `pc`, `q35`, or a versioned type. */
   readonly machine: string
   readonly secureBoot: boolean
 }
 
 export interface FirmwareOptions {
-  /** Where descriptors are, the most important first. @default the user's, the administrator's, the distribution's */
+  /** Folders of descriptors, in order of precedence. @default the folders of the user, administrator and distribution */
   readonly folders?: readonly string[]
   readonly osReleasePath?: string | undefined
 }
 
 /**
- * Finds UEFI firmware by the descriptors that packages of firmware install (QEMU's docs/interop/firmware.json): a file in
- * a more important folder hides those of its name in others, and of what fits, the first by name counts.
+ * Finds UEFI firmware through the descriptors of firmware packages (QEMU's docs/interop/firmware.json). A descriptor hides
+ * files of the same name in folders of lower precedence. The first match, sorted by file name, is used.
  *
- * @throws {InfrastructureError} FIRMWARE_NOT_FOUND when no firmware of this host fits.
+ * @throws {InfrastructureError} FIRMWARE_NOT_FOUND when no firmware of this host matches.
  */
-export async function findUefi(wish: FirmwareRequest, options: FirmwareOptions = {}): Promise<UefiFiles> {
+export async function findUefi(request: FirmwareRequest, options: FirmwareOptions = {}): Promise<UefiFiles> {
   const folders = options.folders ?? descriptorFolders()
   const descriptors = await readDescriptors(folders)
   for (const descriptor of descriptors) {
     const files = readFiles(descriptor)
-    if (files !== undefined && fits(descriptor, wish) && (await areThere(files))) return files
+    if (files !== undefined && fits(descriptor, request) && (await exist(files))) return files
   }
   throw vmError('FIRMWARE_NOT_FOUND', {
-    summary: `No UEFI firmware${wish.secureBoot ? ' with secure boot' : ''} for ${wish.arch} guests with the machine '${wish.machine}' was found.`,
-    expected: `a descriptor of one in ${folders.join(', ')}`,
-    got: descriptors.length === 0 ? 'no descriptor' : `${descriptors.length} of other firmware`,
-    hint: hintFor(wish, options),
+    summary: `No UEFI firmware${request.secureBoot ? ' with secure boot' : ''} for ${request.arch} guests with the machine '${request.machine}' was found.`,
+    expected: `a matching firmware descriptor in ${folders.join(', ')}`,
+    got: descriptors.length === 0 ? 'no descriptors' : `${descriptors.length} descriptors of other firmware`,
+    hint: hintFor(request, options),
   })
 }
 
-/** The machines that EDK2 supports: no package has firmware for others. */
+/** Machine types that EDK2 supports. No package contains firmware for others. */
 const UEFI_MACHINES = /^(pc|q35|virt|microvm)(-|$)/
 
 function hintFor({ arch, machine }: FirmwareRequest, { osReleasePath }: FirmwareOptions): string {
@@ -61,14 +61,14 @@ function hintFor({ arch, machine }: FirmwareRequest, { osReleasePath }: Firmware
   const debian = UEFI_PACKAGES[arch] ?? 'ovmf'
   const command = installCommand([debian], packageManager)
   return command === undefined
-    ? `install UEFI firmware (EDK2, on Debian the package \`${debian}\`) with the package manager of ${name}.`
-    : `run \`${command}\`.`
+    ? `Install UEFI firmware (EDK2, on Debian the package \`${debian}\`) with the package manager of ${name}.`
+    : `Run \`${command}\`.`
 }
 
-/** Debian 12 describes firmware for aarch64 that its package does not have. */
-async function areThere({ code, vars }: UefiFiles): Promise<boolean> {
-  const looks = [code, vars].map(({ path }) => access(path, constants.R_OK))
-  return (await Promise.allSettled(looks)).every(({ status }) => status === 'fulfilled')
+/** Checks that the files exist: the descriptors of Debian 12 list aarch64 firmware that its package does not contain. */
+async function exist({ code, vars }: UefiFiles): Promise<boolean> {
+  const checks = [code, vars].map(({ path }) => access(path, constants.R_OK))
+  return (await Promise.allSettled(checks)).every(({ status }) => status === 'fulfilled')
 }
 
 function descriptorFolders(env: NodeJS.ProcessEnv = process.env): string[] {
@@ -99,7 +99,7 @@ async function readDescriptors(folders: readonly string[]): Promise<Descriptor[]
   }
   const sorted = [...paths].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path)
   const texts = await Promise.all(sorted.map((path) => readFile(path, 'utf8').catch(() => '')))
-  // An empty file hides one of its name, as the format has it.
+  // An empty file hides a descriptor of the same name, as the format specifies.
   return texts.flatMap((text) => {
     try {
       return [JSON.parse(text) as Descriptor]
@@ -119,7 +119,7 @@ function readFiles({ mapping }: Descriptor): UefiFiles | undefined {
   }
 }
 
-/** With secure boot, only firmware that has keys already refuses what nobody has signed. */
+/** Checks a descriptor against a request. Secure boot needs firmware with enrolled keys; without keys it boots unsigned code. */
 function fits(
   { 'interface-types': types = [], targets = [], features = [] }: Descriptor,
   { arch, machine, secureBoot }: FirmwareRequest,
@@ -144,9 +144,9 @@ const UEFI_PACKAGES: Readonly<Record<string, string>> = {
   riscv64: 'qemu-efi-riscv64',
 }
 
-/** What is for confidential computing alone. */
+/** Features of firmware that supports only confidential computing. */
 const CONFIDENTIAL_ONLY = /^(amd-sev-snp|intel-tdx)$/
-/** Descriptors name machines with a version. */
+/** Versioned names of machine types, as in the patterns of descriptors. */
 const LONG_NAMES: Readonly<Record<string, readonly string[]>> = {
   pc: ['pc-i440fx-0'],
   q35: ['pc-q35-0'],

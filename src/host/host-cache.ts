@@ -5,12 +5,11 @@ import { dirname, join } from 'node:path'
 const DAY_MS = 86_400_000
 
 /**
- * Facts about this host that cost time to find out, each a small JSON file in `host/` of the cache directory.
- * A fact that cannot be read or makes no sense counts as unknown; one that cannot be written (a full disk, a
- * read-only home) is remembered until the process ends.
+ * Cache of facts about this host that are slow to determine. Each fact is a small JSON file in `host/` of the cache directory.
+ * An unreadable or invalid fact counts as unknown. A fact that cannot be written (full disk, read-only home) is kept in memory.
  */
 export class HostCache {
-  /** The cache directory itself. */
+  /** Cache directory. */
   readonly dir: string
   readonly #unwritten = new Map<string, unknown>()
 
@@ -18,7 +17,7 @@ export class HostCache {
     this.dir = cacheDir
   }
 
-  /** @param parse gives the fact, or undefined for what is not one. */
+  /** @param parse returns the fact, or undefined if the value is invalid. */
   async read<T>(name: string, parse: (value: unknown) => T | undefined): Promise<T | undefined> {
     if (this.#unwritten.has(name)) return parse(this.#unwritten.get(name))
     try {
@@ -42,7 +41,7 @@ export class HostCache {
     }
   }
 
-  /** Returns true if the message was not reported for a day: a run of many processes reports it once. */
+  /** Returns true if the message was not reported within a day. A run of many processes reports it once. */
   async isNews(name: string, message: string): Promise<boolean> {
     const last = await this.read(name, (value) => value as { reason?: unknown; at?: unknown })
     const now = Date.now()
@@ -58,7 +57,7 @@ export class HostCache {
 
 const opened = new Map<string, HostCache>()
 
-/** The one cache of this process for that directory. */
+/** Returns the cache of a directory; one instance per process. */
 export function openHostCache(cacheDir: string): HostCache {
   const known = opened.get(cacheDir)
   if (known !== undefined) return known
@@ -67,7 +66,7 @@ export function openHostCache(cacheDir: string): HostCache {
   return cache
 }
 
-/** A short name for everything that a fact depends on. */
+/** Returns a short digest of the inputs that a fact depends on. */
 export function digestOf(...parts: ReadonlyArray<string | number>): string {
   return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16)
 }

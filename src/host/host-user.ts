@@ -8,44 +8,46 @@ const SETPRIV: ToolNeed = {
   why: 'runs QEMU as another user',
 }
 
-/** As QEMU's `-runas` has it: a user's name, or numbers. */
-const NUMBERS = /^(\d+)(?::(\d+))?$/
+/** Numeric form of a user, `uid` or `uid:gid`, as in `-runas` of QEMU. */
+const NUMERIC = /^(\d+)(?::(\d+))?$/
 
-/** Why nothing can be run as a user, as a problem with an option is told. */
+/** Reason why QEMU cannot run as a user, in the form of an option problem. */
 export interface UserProblem {
   readonly got: string
   readonly expected: string
 }
 
 /**
- * Finds the user as whom root is to run QEMU, and makes sure that a program can be.
+ * Finds the user that QEMU runs as when root starts it, and checks that programs can run as that user.
  *
- * @param wanted a user's name, or `uid` or `uid:gid`. With a gid the user has no other group.
- * @throws {InfrastructureError} TOOL_NOT_FOUND without setpriv.
+ * @param wanted user name, `uid` or `uid:gid`. With a gid the user has no supplementary groups.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND when setpriv is not installed.
  */
 export async function findHostUser(wanted: string): Promise<HostUser | UserProblem> {
   const got = `"${wanted}"`
   if (process.platform !== 'linux')
-    return { got: `${got} on ${process.platform}`, expected: 'a host with Linux, or no `runAs`' }
+    return { got: `${got} on ${process.platform}`, expected: 'a Linux host, or no `runAs`' }
   if (process.geteuid?.() !== 0) {
-    const expected = 'it where root starts the guest: QEMU runs as this user already, so leave `runAs` out'
-    return { got: `${got} in a process that is not root's`, expected }
+    const expected = 'a process of root, or no `runAs`: QEMU already runs as the current user'
+    return { got: `${got} in a process of another user than root`, expected }
   }
   const found = await readUser(wanted)
   if (found === undefined) {
-    const expected = NUMBERS.test(wanted) ? '`uid:gid`, or a uid that this host knows' : 'a user of this host'
-    return { got: `${got}, whom this host does not know`, expected }
+    const expected = NUMERIC.test(wanted)
+      ? '`uid:gid`, or the uid of an existing user'
+      : 'an existing user of this host'
+    return { got: `${got}, which does not exist on this host`, expected }
   }
-  if (found.uid === 0) return { got: `${got}, who is root`, expected: 'another user than root' }
+  if (found.uid === 0) return { got: `${got}, which is root`, expected: 'a user other than root' }
   const user = { ...found, name: wanted, setpriv: await requireTool(SETPRIV) }
-  const refusal = await tryAs(user)
-  if (refusal === undefined) return user
-  const expected = 'CAP_SETUID and CAP_SETGID, which this container has taken from root'
-  return { got: `${got}, as whom nothing can be run (${refusal})`, expected }
+  const failure = await tryAs(user)
+  if (failure === undefined) return user
+  const expected = 'a process with CAP_SETUID and CAP_SETGID, which this container drops'
+  return { got: `${got}, but programs cannot run as that user (${failure})`, expected }
 }
 
 async function readUser(wanted: string): Promise<Omit<HostUser, 'name' | 'setpriv'> | undefined> {
-  const [, uid, gid] = NUMBERS.exec(wanted) ?? []
+  const [, uid, gid] = NUMERIC.exec(wanted) ?? []
   const entry = await readEntry(uid ?? wanted)
   const home = entry?.home || '/'
   if (uid !== undefined && gid !== undefined)
@@ -53,7 +55,7 @@ async function readUser(wanted: string): Promise<Omit<HostUser, 'name' | 'setpri
   return entry && { uid: entry.uid, gid: entry.gid, hasGroups: true, home }
 }
 
-/** What this host has of a user, from wherever it has its users (getent(1)). */
+/** Looks up a user in the name services of this host (getent(1)). */
 async function readEntry(user: string) {
   const { execa } = await import('execa')
   const { stdout, failed } = await execa('getent', ['passwd', '--', user], { reject: false })
@@ -61,7 +63,7 @@ async function readEntry(user: string) {
   return uid === undefined ? undefined : { uid: Number(uid), gid: Number(gid), home }
 }
 
-/** Runs a program of no matter. Gives why it could not be run. */
+/** Runs a trivial program as the user. Returns the error message if it fails. */
 async function tryAs(user: HostUser): Promise<string | undefined> {
   return mayUse(user, '/', 'x').then(
     () => undefined,

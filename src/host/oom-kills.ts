@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { listGroups } from './cgroup.js'
 
-/** How many processes the kernel's out-of-memory killer has killed. Undefined where the kernel does not tell. */
+/** Numbers of processes that the kernel's out-of-memory killer has killed. Undefined if the kernel does not report them. */
 export interface OomKills {
   /** On the whole host (Linux 4.13). */
   readonly host: number | undefined
@@ -12,6 +12,7 @@ export interface OomKills {
 
 /**
  * Reads the counters of the out-of-memory killer: `/proc/vmstat`, and `memory.events` (cgroup v2) or `memory.oom_control` (v1).
+ *
  * @param root replaces `/` in tests
  */
 export async function readOomKills(root = '/'): Promise<OomKills> {
@@ -19,20 +20,20 @@ export async function readOomKills(root = '/'): Promise<OomKills> {
     readText(join(root, 'proc/vmstat')),
     ...[...listGroups('memory', root)].map(readGroup),
   ])
-  // A group counts its own processes. In a container its path may be that of the host, and only its root is there.
+  // In a container the path may be that of the host, of which only the root is mounted.
   return { host: parseCounter(vmstat), cgroup: groups.find((kills) => kills !== undefined) }
 }
 
-/** Who killed a process, by the counters before and after: as a hint of an error. Pure. */
+/** Returns an error hint about the cause of a kill, from the counters before and after. Pure. */
 export function explainKill(before: OomKills | undefined, after: OomKills | undefined): string {
   const [ofGroup, ofHost] = [increase(before?.cgroup, after?.cgroup), increase(before?.host, after?.host)]
   if (ofGroup !== undefined && ofGroup > 0)
-    return "Give the container or the control group more memory, or run fewer guests at a time: the kernel's out-of-memory killer killed a process of this group meanwhile."
+    return "Give the container or the control group more memory, or run fewer guests concurrently: the kernel's out-of-memory killer killed a process of this group."
   if (ofHost !== undefined && ofHost > 0)
-    return "Run fewer guests at a time: the kernel's out-of-memory killer killed a process of this host meanwhile (`dmesg` names it)."
+    return "Run fewer guests concurrently: the kernel's out-of-memory killer killed a process of this host (see `dmesg`)."
   if (ofHost === undefined)
-    return 'Find out what killed QEMU: this kernel does not tell whether it ran out of memory (`dmesg` may).'
-  return "Find out what killed QEMU: it was another program or a person, as the kernel's out-of-memory killer killed no process meanwhile. Programs such as systemd-oomd and earlyoom log what they kill."
+    return 'Check `dmesg` for the cause of the kill: this kernel does not report out-of-memory kills.'
+  return "Check the logs of systemd-oomd, earlyoom and similar programs: another program or a user killed QEMU, because the kernel's out-of-memory killer killed no process."
 }
 
 function increase(before: number | undefined, after: number | undefined): number | undefined {

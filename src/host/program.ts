@@ -4,16 +4,16 @@ import { tieHelper } from '../common/process/set-privileges.js'
 export interface ProgramResult {
   readonly stdout: string
   readonly stderr: string
-  /** Undefined when the program could not be started, or when a signal ended it. */
+  /** Undefined if the program could not be started or was terminated by a signal. */
   readonly exitCode: number | undefined
-  /** Why there is no exit code. */
+  /** Reason for a missing exit code. */
   readonly problem: string | undefined
 }
 
 /**
- * Runs a small program to its end, with no input, and never rejects for what the program does.
+ * Runs a program to its end. A failure of the program does not reject.
  *
- * @throws {InfrastructureError} TOOL_NOT_FOUND without setpriv, where `endsWithUs` needs it.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND when `endsWithUs` needs setpriv, which is not installed.
  * @throws {InfrastructureError} HOST_UNSUITABLE when no more files can be opened.
  */
 export async function runProgram(
@@ -24,7 +24,7 @@ export async function runProgram(
     readonly signal?: AbortSignal | undefined
     readonly env?: NodeJS.ProcessEnv | undefined
     readonly input?: string | Uint8Array
-    /** If true, the program is killed when this process ends, also by SIGKILL. @default false */
+    /** If true, the program is killed when this process ends, even by SIGKILL. @default false */
     readonly endsWithUs?: boolean
   },
 ): Promise<ProgramResult> {
@@ -58,8 +58,8 @@ function describeProblem(
   },
   timeoutMs: number,
 ): string | undefined {
-  if (result.timedOut) return `it did not end within ${timeoutMs / 1000} s`
+  if (result.timedOut) return `a timeout after ${timeoutMs / 1000} s`
   if (result.exitCode !== undefined) return undefined
-  if (result.signal !== undefined) return `it was ended by ${result.signal}`
-  return result.originalMessage ?? 'it could not be started'
+  if (result.signal !== undefined) return `termination by ${result.signal}`
+  return result.originalMessage ?? 'a program that could not be started'
 }

@@ -12,26 +12,26 @@ export interface QemuVersion {
   readonly major: number
   readonly minor: number
   readonly micro: number
-  /** As QEMU writes it, with the distribution's own part: `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)`. */
+  /** Version text of QEMU, including the distribution's suffix: `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)`. */
   readonly text: string
 }
 
 export interface QemuBinary {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string
   readonly version: QemuVersion
   readonly arch: GuestArch
-  /** Changes when the binary does: what was found out about it is kept under this name. */
+  /** Digest of the binary. Cached facts about the binary depend on it. */
   readonly identity: string
 }
 
-/** The oldest version with which withvm is tested. */
-const LEAST_QEMU = { major: 7, minor: 2 } as const
+/** Oldest version that withvm is tested with. */
+const MIN_QEMU = { major: 7, minor: 2 } as const
 
 export interface FindQemuOptions {
-  /** @default this host's */
+  /** Guest architecture. @default the architecture of this host */
   readonly arch?: GuestArch | undefined
-  /** The path of a QEMU binary, or its name on PATH. */
+  /** Path of a QEMU binary, or its name on PATH. */
   readonly qemu?: string | undefined
   readonly env?: NodeJS.ProcessEnv | undefined
   readonly cacheDir?: string | undefined
@@ -43,17 +43,16 @@ export interface FindQemuOptions {
 const VERSION_TIMEOUT_MS = 10_000
 
 /**
- * Finds the QEMU that runs guests: the option `qemu`, else `WITHVM_QEMU`, else `qemu-system-<arch>` on PATH, else
- * what distributions call it: `qemu-kvm`, `/usr/libexec/qemu-kvm`, `kvm`. Its version is remembered as long as the
- * file does not change.
+ * Finds the QEMU binary for guests of an architecture. In order: the option `qemu`, `WITHVM_QEMU`, `qemu-system-<arch>` on PATH,
+ * and the names of distributions: `qemu-kvm`, `/usr/libexec/qemu-kvm`, `kvm`. The version is cached until the file changes.
  *
- * @throws {InfrastructureError} QEMU_NOT_FOUND when there is none, or the one that was named is not a QEMU.
- * @throws {InfrastructureError} QEMU_TOO_OLD when it is older than 7.2, the least version that is tested.
+ * @throws {InfrastructureError} QEMU_NOT_FOUND when no QEMU is found, or the specified program is not QEMU.
+ * @throws {InfrastructureError} QEMU_TOO_OLD when it is older than 7.2, the oldest version that is tested.
  */
 export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinary> {
   const { arch = hostArch(), env = process.env } = options
   const named = options.qemu ?? (env.WITHVM_QEMU || undefined)
-  const source = options.qemu === undefined ? 'WITHVM_QEMU' : 'The option qemu'
+  const source = options.qemu === undefined ? 'WITHVM_QEMU' : 'The option `qemu`'
   const names = named === undefined ? distributionNames(arch) : [named]
   for (const name of names) {
     const path = await findProgram(name, env)
@@ -68,60 +67,60 @@ export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinar
 function describeNone(arch: GuestArch, names: readonly string[], env: NodeJS.ProcessEnv) {
   return {
     summary: `No QEMU for ${arch} guests was found.`,
-    expected: names.join(', or '),
-    got: `none of them in ${listPath(env)}`,
+    expected: `one of ${names.join(', ')}`,
+    got: `none of these programs in ${listPath(env)}`,
   }
 }
 
 function describeNamed(named: string, source: string, env: NodeJS.ProcessEnv) {
   return {
-    summary: `${source} names ${named}, which is not a program that can be run here.`,
+    summary: `${source} is set to ${named}, which is not an executable program.`,
     expected: 'an executable file',
-    got: named.includes('/') ? `nothing executable at ${resolve(named)}` : `no ${named} in ${listPath(env)}`,
+    got: named.includes('/') ? `no executable file at ${resolve(named)}` : `no ${named} in ${listPath(env)}`,
   }
 }
 
 function listPath(env: NodeJS.ProcessEnv): string {
-  return env.PATH ? env.PATH.split(delimiter).join(', ') : 'PATH, which is empty'
+  return env.PATH ? env.PATH.split(delimiter).join(', ') : 'an empty PATH'
 }
 
-/** Those without an architecture in their name run what the host's processors run. */
+/** Returns the names of QEMU. Names without an architecture are used only for guests of the host's architecture. */
 function distributionNames(arch: GuestArch): string[] {
-  const names = programs(arch).map((name) => `qemu-system-${name}`)
+  const names = qemuArchs(arch).map((name) => `qemu-system-${name}`)
   return isNative(arch) ? [...names, 'qemu-kvm', '/usr/libexec/qemu-kvm', 'kvm'] : names
 }
 
-/** The architectures whose QEMU runs such guests. That of newer PCs runs older ones, under the KVM that was proved with it. */
-function programs(arch: GuestArch): readonly GuestArch[] {
+/** Returns the architectures whose QEMU runs guests of `arch`. QEMU for x86_64 also runs i386, under the KVM that the probe tested. */
+function qemuArchs(arch: GuestArch): readonly GuestArch[] {
   return arch === 'i386' ? ['x86_64', 'i386'] : [arch]
 }
 
 async function inspect(path: string, arch: GuestArch, options: FindQemuOptions): Promise<QemuBinary> {
   const real = await realpath(path)
   const other = /^qemu-system-(\w+)$/.exec(basename(real))?.[1]
-  if (other !== undefined && !(programs(arch) as readonly string[]).includes(other)) {
+  if (other !== undefined && !(qemuArchs(arch) as readonly string[]).includes(other)) {
     throw vmError('QEMU_NOT_FOUND', {
-      summary: `${path} is a QEMU for other guests.`,
-      expected: programs(arch)
+      summary: `${path} is QEMU for another guest architecture.`,
+      expected: qemuArchs(arch)
         .map((name) => `qemu-system-${name}`)
         .join(' or '),
       got: `qemu-system-${other}`,
-      hint: `${installHint(arch, options)} \`arch\` says for which guests.`,
+      hint: `${installHint(arch, options)} The option \`arch\` sets the guest architecture.`,
     })
   }
   const { size, mtimeMs } = await stat(real)
   const file = digestOf(real, size, mtimeMs)
   const version = await readVersion(path, real, file, arch, options)
   if (
-    version.major < LEAST_QEMU.major ||
-    (version.major === LEAST_QEMU.major && version.minor < LEAST_QEMU.minor)
+    version.major < MIN_QEMU.major ||
+    (version.major === MIN_QEMU.major && version.minor < MIN_QEMU.minor)
   ) {
-    const least = `${LEAST_QEMU.major}.${LEAST_QEMU.minor}`
+    const minimum = `${MIN_QEMU.major}.${MIN_QEMU.minor}`
     throw vmError('QEMU_TOO_OLD', {
-      summary: `${path} is too old: ${least} is the least version that withvm is tested with.`,
-      expected: `QEMU ${least} or newer`,
+      summary: `${path} is too old: withvm requires QEMU ${minimum}.`,
+      expected: `QEMU ${minimum} or newer`,
       got: `QEMU ${version.text}`,
-      hint: `Install a newer QEMU, or name one with the option qemu or with WITHVM_QEMU=/path/to/qemu-system-${arch}.`,
+      hint: `Install a newer QEMU, or specify one with the option \`qemu\` or with WITHVM_QEMU=/path/to/qemu-system-${arch}.`,
     })
   }
   return { path, version, arch, identity: digestOf(file, version.text) }
@@ -150,11 +149,11 @@ async function readVersion(
   if (version === undefined) {
     throw vmError('QEMU_NOT_FOUND', {
       summary: `${path} is not QEMU.`,
-      expected: '`--version` to print "QEMU emulator version …"',
+      expected: 'the output "QEMU emulator version …" of `--version`',
       got:
         result.problem ??
         (result.stdout.trim() ? JSON.stringify(result.stdout.slice(0, 200)) : `exit code ${result.exitCode}`),
-      evidence: [{ label: 'What it wrote on stderr', text: result.stderr.slice(0, 2000) }],
+      evidence: [{ label: 'stderr', text: result.stderr.slice(0, 2000) }],
       hint: installHint(arch, options),
     })
   }
@@ -162,7 +161,7 @@ async function readVersion(
   return version
 }
 
-/** Reads what `qemu-system-… --version` prints. */
+/** Parses the output of `qemu-system-… --version`. */
 export function parseVersion(text: string): QemuVersion | undefined {
   const match = /^QEMU emulator version ((\d+)\.(\d+)(?:\.(\d+))?.*)$/m.exec(text)
   if (match === null) return undefined
@@ -170,7 +169,7 @@ export function parseVersion(text: string): QemuVersion | undefined {
   return { major: Number(major), minor: Number(minor), micro: Number(micro), text: full.trim() }
 }
 
-/** A wrapper script stays the same while the QEMU that it starts is replaced, so it is asked each time. */
+/** Detects wrapper scripts. Their version is not cached, because the QEMU that they start can change while the script does not. */
 async function isScript(path: string): Promise<boolean> {
   const file = await open(path)
   try {
@@ -184,10 +183,10 @@ async function isScript(path: string): Promise<boolean> {
 function installHint(arch: GuestArch, options: FindQemuOptions): string {
   const { name, packageManager } = readDistribution(options.osReleasePath)
   const command = installCommand([qemuPackage(arch, packageManager), 'qemu-utils'], packageManager)
-  const orNamed = 'or name a binary with the option qemu or with WITHVM_QEMU.'
+  const orSpecify = 'or specify a binary with the option `qemu` or with WITHVM_QEMU.'
   if (command === undefined)
-    return `Install QEMU for ${arch} guests with the package manager of ${name}, ${orNamed}`
-  // What is set up is what every host needs.
+    return `Install QEMU for ${arch} guests with the package manager of ${name}, ${orSpecify}`
+  // `withvm setup` installs QEMU for the architecture of the host only.
   const setup = arch === hostArch() ? '`npx withvm setup`, or ' : ''
-  return `Run ${setup}\`${command}\`, ${orNamed}`
+  return `Run ${setup}\`${command}\`, ${orSpecify}`
 }

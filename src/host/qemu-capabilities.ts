@@ -3,22 +3,22 @@ import { askQemu, isText, type Json, listOf } from './ask-qemu.js'
 import { openHostCache } from './host-cache.js'
 import type { QemuBinary } from './qemu-binary.js'
 
-/** What a QEMU binary is built with, by its own account. */
+/** Capabilities of a QEMU binary, as reported over QMP. */
 export interface QemuCapabilities {
-  /** Machines, and the other names that they have: `pc` for the newest `pc-i440fx-…`. */
+  /** Machine types and their aliases, such as `pc` for the newest `pc-i440fx-…`. */
   readonly machines: readonly string[]
-  /** Machines that QEMU will drop. */
+  /** Deprecated machine types. */
   readonly deprecatedMachines: readonly string[]
-  /** Undefined where this QEMU does not tell, as that for RISC-V or SPARC. */
+  /** CPU models. Undefined if QEMU does not report them, such as for RISC-V and SPARC. */
   readonly cpus: readonly string[] | undefined
   readonly devices: readonly string[]
-  /** `tcg`, `kvm`, and whatever else there is. */
+  /** `tcg`, `kvm` and other accelerators. */
   readonly accelerators: readonly string[]
-  /** `-netdev user`: without it guests have no network. */
+  /** Support for `-netdev user`, which guests need for networking. */
   readonly hasUserNetwork: boolean
-  /** `-sandbox`. */
+  /** Support for `-sandbox`. */
   readonly hasSandbox: boolean
-  /** `-run-with exit-with-parent=on`, from QEMU 10.2. */
+  /** Support for `-run-with exit-with-parent=on` (QEMU 10.2). */
   readonly canExitWithParent: boolean
 }
 
@@ -37,9 +37,9 @@ const QUERIES = [
 ] as const
 
 /**
- * Asks a QEMU binary once what it is built with; the answer is remembered as long as the binary does not change.
+ * Queries the capabilities of a QEMU binary. The result is cached until the binary changes.
  *
- * @throws {InfrastructureError} QEMU_FAILED when it does not answer.
+ * @throws {InfrastructureError} QEMU_FAILED when QEMU does not respond.
  */
 export async function queryCapabilities(
   qemu: QemuBinary,
@@ -49,19 +49,19 @@ export async function queryCapabilities(
   const fact = `qemu-capabilities-1-${qemu.identity}`
   const known = await cache.read(fact, parseCapabilities)
   if (known !== undefined) return known
-  const capabilities = await askQemu(qemu, QUERIES, readAnswers, options.signal)
+  const capabilities = await askQemu(qemu, QUERIES, parseResponses, options.signal)
   await cache.write(fact, capabilities)
   return capabilities
 }
 
-function readAnswers(answers: ReadonlyMap<string, Json>): QemuCapabilities | undefined {
+function parseResponses(responses: ReadonlyMap<string, Json>): QemuCapabilities | undefined {
   const [machines, cpus, devices, accelerators, options] = [
     'machines',
     'cpus',
     'devices',
     'accelerators',
     'options',
-  ].map((id) => listOf(answers.get(id)?.return))
+  ].map((id) => listOf(responses.get(id)?.return))
   if (!machines || !devices || !accelerators || !options) return undefined
   const runWith = options.find(({ option }) => option === 'run-with')
   return {
@@ -75,7 +75,7 @@ function readAnswers(answers: ReadonlyMap<string, Json>): QemuCapabilities | und
       .map(({ name }) => /^(.+)-accel$/.exec(String(name))?.[1])
       .filter(isText)
       .sort(),
-    hasUserNetwork: answers.get('network')?.return !== undefined,
+    hasUserNetwork: responses.get('network')?.return !== undefined,
     hasSandbox: options.some(({ option }) => option === 'sandbox'),
     canExitWithParent: (listOf(runWith?.parameters) ?? []).some(({ name }) => name === 'exit-with-parent'),
   }
@@ -91,8 +91,8 @@ function parseCapabilities(value: unknown): QemuCapabilities | undefined {
     fact?.accelerators,
   ]
   const flags = [fact?.hasUserNetwork, fact?.hasSandbox, fact?.canExitWithParent]
-  const isGood =
+  const isValid =
     lists.every((list) => Array.isArray(list) && list.every(isText)) &&
     flags.every((flag) => typeof flag === 'boolean')
-  return isGood ? (fact as QemuCapabilities) : undefined
+  return isValid ? (fact as QemuCapabilities) : undefined
 }

@@ -3,19 +3,19 @@ import { type PackageManager, readDistribution } from './distribution.js'
 import { runProgram } from './program.js'
 import type { QemuBinary } from './qemu-binary.js'
 
-/** Something of the display that this QEMU lacks. */
+/** Display option that QEMU does not support. */
 export interface MissingScreen {
   readonly option: 'display' | 'vga' | 'spice'
   readonly got: string
-  /** What to do about it, or use in its place. */
+  /** Package to install, or option to use instead. */
   readonly expected: string
 }
 
 type Wanted = Pick<DisplayOptionGroup, 'display' | 'vga' | 'spice'>
 
-const HELP_MS = 15_000
+const HELP_TIMEOUT_MS = 15_000
 
-/** The packages that distributions keep these modules of QEMU in. */
+/** Packages that contain the display modules of QEMU. */
 const PACKAGES: Readonly<Record<string, Partial<Record<PackageManager, string>>>> = {
   gtk: { apt: 'qemu-system-gui', dnf: 'qemu-ui-gtk' },
   sdl: { apt: 'qemu-system-gui', dnf: 'qemu-ui-sdl' },
@@ -26,40 +26,40 @@ const PACKAGES: Readonly<Record<string, Partial<Record<PackageManager, string>>>
 }
 
 /**
- * Asks QEMU for what of the display it can load at this moment: these modules come in packages of their own, so that what
- * was true of a binary a day ago need not be so now.
+ * Finds the display options that QEMU does not support. The result is not cached: display modules come in separate packages,
+ * which can be installed without a change of the binary.
  */
 export async function findMissingScreens(
   qemu: QemuBinary,
   { display = 'none', vga = 'none', spice = false }: Wanted,
   packageManager: PackageManager | undefined = readDistribution().packageManager,
 ): Promise<MissingScreen[]> {
-  const ask = async (option: string) => {
+  const queryHelp = async (option: string) => {
     const { stdout, stderr } = await runProgram(qemu.path, [`-${option}`, 'help'], {
       endsWithUs: true,
-      timeoutMs: HELP_MS,
+      timeoutMs: HELP_TIMEOUT_MS,
     })
     return { text: `${stdout}\n${stderr}`, words: stdout.split(/\s+/) }
   }
   const missing: MissingScreen[] = []
-  const tell = (option: MissingScreen['option'], name: string, others: string) => {
+  const report = (option: MissingScreen['option'], name: string, others: string) => {
     const known = packageManager === undefined ? undefined : PACKAGES[name]?.[packageManager]
     const got =
       option === 'spice' ? 'SPICE, which this QEMU cannot load' : `'${name}', which this QEMU cannot load`
-    const expected = `${known === undefined ? `QEMU's module for ${name}` : `the package ${known}`} to be installed, or ${others}`
+    const expected = `${known === undefined ? `QEMU with the module for ${name}` : `QEMU with the package ${known}`}, or ${others}`
     missing.push({ option, got, expected })
   }
   if (display !== 'none') {
-    const { words } = await ask('display')
-    if (!words.includes(display)) tell('display', display, "display: 'none' with `vnc: true`")
+    const { words } = await queryHelp('display')
+    if (!words.includes(display)) report('display', display, "display: 'none' with `vnc: true`")
   }
   if (vga !== 'none' && vga !== 'std') {
-    const { words } = await ask('vga')
-    if (!words.includes(vga)) tell('vga', vga, "vga: 'std'")
+    const { words } = await queryHelp('vga')
+    if (!words.includes(vga)) report('vga', vga, "vga: 'std'")
   }
   if (spice !== false) {
-    const { text } = await ask('spice')
-    if (!/spice options/i.test(text)) tell('spice', 'spice', '`vnc: true`')
+    const { text } = await queryHelp('spice')
+    if (!/spice options/i.test(text)) report('spice', 'spice', '`vnc: true`')
   }
   return missing
 }

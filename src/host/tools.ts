@@ -3,16 +3,16 @@ import { VMError, vmError } from '../errors.js'
 import { installCommand, type PackageManager, readDistribution } from './distribution.js'
 import { type FindQemuOptions, findQemu } from './qemu-binary.js'
 
-/** A program that something here needs, and the package that has it on Debian and Ubuntu. */
+/** Required program, and the package that contains it on Debian and Ubuntu. */
 export interface ToolNeed {
   readonly program: string
   readonly aptPackage: string
-  /** What it is for, as the end of "it …" and of "the program, which …". */
+  /** Purpose, as a phrase that follows "the program, which …". */
   readonly why: string
 }
 
 export interface ToolState extends ToolNeed {
-  /** Undefined when it is not installed. */
+  /** Path of the program; undefined if it is not installed. */
   readonly path: string | undefined
 }
 
@@ -24,14 +24,14 @@ export const QEMU_NEED: ToolNeed = {
 
 const GUEST_NEEDS: readonly ToolNeed[] = [
   QEMU_NEED,
-  { program: 'qemu-img', aptPackage: 'qemu-utils', why: 'makes and inspects disk images' },
+  { program: 'qemu-img', aptPackage: 'qemu-utils', why: 'creates and inspects disk images' },
 ]
 
 const LINUX_NEEDS: readonly ToolNeed[] = [
   {
     program: 'setpriv',
     aptPackage: 'util-linux',
-    why: 'ends QEMU together with the process that started it',
+    why: 'terminates QEMU when the process that started it ends',
   },
   {
     program: 'prlimit',
@@ -41,9 +41,9 @@ const LINUX_NEEDS: readonly ToolNeed[] = [
 ]
 
 /**
- * What this system needs: for every guest, and for images that are made here.
+ * Returns the programs that this system needs for guests and for building images.
  *
- * @param recipeNeeds what recipes run; they can only be used where the packages of Debian or Ubuntu can be had by apt.
+ * @param recipeNeeds programs of the recipes, which require a host with apt (Debian or Ubuntu).
  */
 export function selectNeeds(
   recipeNeeds: readonly ToolNeed[],
@@ -58,9 +58,9 @@ export function selectNeeds(
 }
 
 /**
- * Looks for each program once, in the order given, as those who run them do.
+ * Finds each program with the same rules as the code that runs it. Keeps the order of `needs`, without duplicates.
  *
- * @throws {InfrastructureError} QEMU_TOO_OLD, or QEMU_NOT_FOUND when WITHVM_QEMU names something else than a QEMU.
+ * @throws {InfrastructureError} QEMU_TOO_OLD; QEMU_NOT_FOUND when WITHVM_QEMU is not QEMU.
  */
 export async function findTools(
   needs: readonly ToolNeed[],
@@ -83,14 +83,14 @@ async function findInstalledQemu(options: FindQemuOptions): Promise<string | und
   try {
     return (await findQemu(options)).path
   } catch (error) {
-    const isNamed = options.qemu !== undefined || Boolean((options.env ?? process.env).WITHVM_QEMU)
-    if (error instanceof VMError && error.code === 'QEMU_NOT_FOUND' && !isNamed) return undefined
+    const isSpecified = options.qemu !== undefined || Boolean((options.env ?? process.env).WITHVM_QEMU)
+    if (error instanceof VMError && error.code === 'QEMU_NOT_FOUND' && !isSpecified) return undefined
     throw error
   }
 }
 
 /**
- * Finds a program that only some guests need.
+ * Finds a program that some guests need.
  *
  * @throws {InfrastructureError} TOOL_NOT_FOUND with the command that installs its package.
  */
@@ -105,11 +105,11 @@ export async function requireTool(
   throw vmError('TOOL_NOT_FOUND', {
     summary: `The program ${program}, which ${why}, was not found.`,
     expected: `${program} on PATH, from the package ${aptPackage}`,
-    hint: command === undefined ? `install it with the package manager of ${name}.` : `run \`${command}\`.`,
+    hint: command === undefined ? `Install it with the package manager of ${name}.` : `Run \`${command}\`.`,
   })
 }
 
-/** A user's PATH often lacks the sbin folders, where mke2fs and debugfs are. */
+/** Adds the sbin folders, which contain mke2fs and debugfs and are often not on the PATH of a user. */
 function withSystemFolders(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return env.PATH === undefined ? env : { ...env, PATH: `${env.PATH}:${SYSTEM_FOLDERS.join(':')}` }
 }

@@ -3,26 +3,26 @@ import { cpus } from 'node:os'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { digestOf, openHostCache } from './host-cache.js'
 
-/** No processor's counter is outside of this range. */
-const LEAST_KHZ = 1_000
-const MOST_KHZ = 20_000_000
-/** A measured frequency that differs by more than this share contradicts a reported one: guests' clocks are compared to the same share. */
+/** Range of plausible frequencies. */
+const MIN_KHZ = 1_000
+const MAX_KHZ = 20_000_000
+/** Relative difference above which a measured frequency replaces a reported one. Guest clocks are compared with the same tolerance. */
 const TOLERANCE = 0.02
 
-/** Files of the host that the frequency is read from, and by which boot it is stored. */
+/** Files of the host that contain the frequency and the ID of the current boot. */
 export interface TscSources {
   readonly cpuinfo: string
   readonly bootId: string
 }
 
 const HOST: TscSources = { cpuinfo: '/proc/cpuinfo', bootId: '/proc/sys/kernel/random/boot_id' }
-/** More than `/proc/cpuinfo` has about one processor; the whole of it takes milliseconds where there are hundreds. */
+/** Size that covers the first processor in `/proc/cpuinfo`. The whole file takes milliseconds to read with hundreds of processors. */
 const CPUINFO_BYTES = 8192
 
 /**
- * Returns the frequency of the host's time-stamp counter, which is also that of a guest under TCG (QEMU's
- * `cpu_get_host_ticks`). It is what the hypervisor that the host itself runs on reports, unless an earlier guest measured another;
- * without a hypervisor, what an earlier guest measured. Undefined where neither is known.
+ * Returns the frequency of the host's time-stamp counter, which is also that of a guest under TCG (`cpu_get_host_ticks()` of
+ * QEMU). A measurement of an earlier guest takes precedence over the frequency that the hypervisor of the host reports, if the
+ * two differ. Undefined if neither is known.
  */
 export async function readTscKhz(sources: TscSources = HOST): Promise<number | undefined> {
   const reported = readReportedTscKhz(sources)
@@ -36,7 +36,7 @@ export async function readTscKhz(sources: TscSources = HOST): Promise<number | u
   return Math.abs(measured / reported - 1) > TOLERANCE ? measured : reported
 }
 
-/** Returns the frequency that the hypervisor of this host reports; undefined where none does. */
+/** Returns the frequency that the hypervisor of this host reports. Undefined without one. */
 export function readReportedTscKhz({ cpuinfo }: TscSources = HOST): number | undefined {
   try {
     const file = openSync(cpuinfo, 'r')
@@ -51,7 +51,7 @@ export function readReportedTscKhz({ cpuinfo }: TscSources = HOST): number | und
   }
 }
 
-/** Stores a measured frequency until the host is booted again; nothing where the boot of the host cannot be told. */
+/** Stores a measured frequency until the next boot of the host. Does nothing if the boot ID is not readable. */
 export async function rememberTscKhz(khz: number, sources: TscSources = HOST): Promise<void> {
   const rounded = Math.round(khz)
   const name = factName(sources)
@@ -59,8 +59,8 @@ export async function rememberTscKhz(khz: number, sources: TscSources = HOST): P
 }
 
 /**
- * Reads the frequency from `/proc/cpuinfo`. Its `cpu MHz` is the frequency of the counter only where a hypervisor reported it
- * (`tsc_known_freq`) and the kernel does not measure the present speed of the processor (`aperfmperf`).
+ * Parses the frequency from `/proc/cpuinfo`. Its `cpu MHz` is the TSC frequency only if a hypervisor reports it
+ * (`tsc_known_freq`) and the kernel does not measure the current CPU frequency (`aperfmperf`).
  */
 export function parseTscKhz(cpuinfo: string): number | undefined {
   const flags = new Set(/^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim().split(' '))
@@ -71,10 +71,10 @@ export function parseTscKhz(cpuinfo: string): number | undefined {
 }
 
 function isPlausible(khz: number): boolean {
-  return khz >= LEAST_KHZ && khz <= MOST_KHZ
+  return khz >= MIN_KHZ && khz <= MAX_KHZ
 }
 
-/** A cache may be shared by several hosts. Undefined where the boot of this host cannot be told from others. */
+/** Returns the name of the fact, which includes the boot ID because several hosts may share a cache. Undefined without a boot ID. */
 function factName({ bootId }: TscSources): string | undefined {
   const id = readBootId(bootId)
   return id === '' ? undefined : `tsc-frequency-${digestOf(cpus()[0]?.model ?? '', id)}`

@@ -1,18 +1,18 @@
 import { requireFiles } from '../common/host-error.js'
 import { asUser, type HostUser } from '../common/process/host-user.js'
 
-/** What is to be done with a file: `r`, `w` and `x`, as in access(2); of a folder `x` is to go through it. */
+/** Access modes as in access(2): read, write, and execute (for folders: traverse). */
 export type Access = 'r' | 'w' | 'x' | 'rw' | 'rx' | 'wx'
 
-/** Whether a user may do that, found out by that user's own try: whatever decides of it on this host has its say. */
+/** Returns true if a user has access to a path. Tests it as that user, so that ACLs and security modules apply. */
 export async function mayUse(user: HostUser, path: string, access: Access): Promise<boolean> {
   const { execa } = await import('execa')
   const tests = [...access].flatMap((one, index) => [...(index === 0 ? [] : ['-a']), `-${one}`, path])
   const { file, args } = asUser(user, { file: 'test', args: tests })
-  // What is in this process's environment is none of that user's business.
+  // The environment of this process may contain secrets, so the other user does not receive it.
   const env = { PATH: process.env.PATH }
   requireFiles()
   const { exitCode, stderr } = await execa(file, args, { reject: false, env, extendEnv: false })
-  if (exitCode !== 0 && exitCode !== 1) throw new Error(`no program runs as ${user.name}: ${stderr}`)
+  if (exitCode !== 0 && exitCode !== 1) throw new Error(`programs cannot run as ${user.name}: ${stderr}`)
   return exitCode === 0
 }

@@ -13,23 +13,23 @@ import { type Preparation, PreparedImage } from '../spec/image-definition.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { describeFunction, ownRecipe } from './own-recipe.js'
 
-/** Count up when what is done in the guest of a layer, or how its disk is kept, changes. */
+/** Increase when the work in the guest of a layer, or the way its disk is kept, changes. */
 const REVISION = 1
 const LAYER_DISK = 'disk.qcow2'
 
-/** What is done in a guest, whose disk is kept as a layer on that of the image. */
+/** Work that runs in a guest, whose disk is kept as a layer on top of the base image. */
 export interface GuestWork {
   readonly name: string
-  /** What was to be done in each guest of the image that this one is made from: comes first. */
+  /** Preparations of the prepared image that this one is made from. They run first. */
   readonly steps: readonly Preparation<unknown>[]
   readonly files: Readonly<Record<string, GuestFile>>
   readonly run: readonly string[]
-  /** Comes last. */
+  /** Runs last. */
   readonly prepare: Preparation<unknown> | undefined
   readonly guest: ImageOptions<unknown>['guest']
 }
 
-/** Starts a guest of `base`, does the work, powers it off, and leaves its disk, an overlay, at `to`. */
+/** Starts a guest of `base`, runs the work, powers the guest off, and leaves its overlay at `to`. */
 export type MakeLayer = (
   work: GuestWork,
   options: {
@@ -40,15 +40,15 @@ export type MakeLayer = (
   },
 ) => Promise<void>
 
-/** How an image that was defined is made. */
+/** Plan for building a defined image. */
 export interface DefinitionPlan {
-  /** What it is made from: a recipe, or what is resolved like any other image. */
+  /** Base: a recipe, or an image source. */
   readonly base: Recipe | ImageSource | ImageDefinition<unknown>
-  /** Undefined where nothing takes a guest. */
+  /** Undefined if no work needs a guest. */
   readonly work: GuestWork | undefined
 }
 
-/** Decides what is done while the image is built, and what in a guest of it. */
+/** Decides which work is done while the image is built, and which in a guest of it. */
 export async function planDefinition({ options }: ImageDefinition<unknown>): Promise<DefinitionPlan> {
   const { name, build, prepare, dependsOn, guest, from = DEBIAN } = options
   const files = await readFiles(name, options.files ?? {})
@@ -72,7 +72,7 @@ export async function planDefinition({ options }: ImageDefinition<unknown>): Pro
   return plan(from, { files, run, steps: [] })
 }
 
-/** Everything that the disk of a layer depends on. */
+/** Returns everything that the disk of a layer depends on. */
 export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: string): Promise<unknown> {
   return {
     revision: REVISION,
@@ -89,24 +89,27 @@ export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: 
   }
 }
 
-/** Where the layer of an entry is. */
+/** Returns the path of the layer in a cache entry. */
 export function layerPath(dir: string): string {
   return join(dir, LAYER_DISK)
 }
 
-/** The image with the layer as its disk. */
+/** Returns the image with the layer as its disk. */
 export function describeLayered(base: BaseImage, name: string, dir: string): BaseImage {
   return { ...base, name, disk: { path: layerPath(dir), format: 'qcow2' } }
 }
 
-/** What is at a path is its files: those that its disk is an overlay of too. */
+/**
+ * Returns the identity of a base image. That of an image at a path is the digest of its file and
+ * backing files.
+ */
 async function identify(name: string, { identity, disk }: BaseImage, imagesDir: string): Promise<unknown> {
   if (disk?.encryption !== undefined) {
     throw vmError('IMAGE_INVALID', {
-      summary: `The image ${name} is made from one that is encrypted: what is done in a guest would be kept in clear.`,
-      expected: 'an image that is not encrypted',
+      summary: `The image ${name} has an encrypted base image: changes made in a guest would be stored unencrypted.`,
+      expected: 'an unencrypted base image',
       got: disk.path,
-      hint: 'Do it in each guest: image(…).prepare(…).',
+      hint: 'Prepare each guest instead: `image(…).prepare(…)`.',
     })
   }
   if (identity !== undefined || disk === undefined) return identity
@@ -135,10 +138,10 @@ async function readImageFile(name: string, path: string, file: ImageFile): Promi
     return { content: await readFile(file.path), mode }
   } catch (error) {
     throw vmError('INVALID_OPTIONS', {
-      summary: `defineImage(): the file ${path} of the image ${name} cannot be read on this host.`,
-      expected: 'a file that can be read',
+      summary: `defineImage(): the host file for ${path} of the image ${name} cannot be read.`,
+      expected: 'a readable file',
       got: (error as Error).message,
-      hint: 'Check the path; a relative one starts at the working directory.',
+      hint: 'Check the path; relative paths start at the working directory.',
       cause: error,
     })
   }

@@ -9,31 +9,31 @@ import { type VMError, vmError } from '../errors.js'
 export interface DownloadOptions {
   readonly url: string
   readonly checksum: Checksum
-  /** The file to write. What is in it already is gone on from. */
+  /** File to write. A partial download in it is continued. */
   readonly path: string
-  /** Called with how far it has come, as `120 MiB of 1 GiB`. */
+  /** Called with the progress, for example `120 MiB of 1 GiB`. */
   readonly onAmount?: ((amount: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
-  /** How long to wait before the second try, milliseconds; doubled before each further one. @default 500 */
+  /** Delay before the second attempt, milliseconds; doubled before each further one. @default 500 */
   readonly retryMs?: number | undefined
-  /** After how long without a byte a connection counts as lost, milliseconds. @default 30000 */
+  /** Time without a byte after which a connection counts as lost, milliseconds. @default 30000 */
   readonly stallMs?: number | undefined
 }
 
-/** How many tries in a row may bring next to nothing. */
-const FRUITLESS_TRIES = 5
-/** What a try has to bring to count. */
-const FRUITFUL_BYTES = 1024 ** 2
-/** Statuses that another try may change (RFC 9110; 429 is of RFC 6585). */
-const PASSING_STATUSES = [408, 425, 429, 500, 502, 503, 504]
+/** Maximum number of successive attempts without progress. */
+const MAX_FRUITLESS_ATTEMPTS = 5
+/** Number of bytes that count as progress. */
+const PROGRESS_BYTES = 1024 ** 2
+/** Statuses that may be temporary (RFC 9110; 429: RFC 6585). */
+const TEMPORARY_STATUSES = [408, 425, 429, 500, 502, 503, 504]
 
 /**
- * Downloads a file and checks it while it comes. A connection that is lost is gone on from where it was, also by a later
- * process; a file that changes meanwhile is begun anew.
+ * Downloads a file and verifies its checksum. A lost connection is continued at the last byte, also
+ * by a later process. A file that changes during the download is downloaded again from the start.
  *
- * @throws {InfrastructureError} IMAGE_FETCH_FAILED when it cannot be had; what has come is kept. NO_SPACE when the disk is
- *   full, or too small for the length that the server reports; nothing is kept.
- * @throws {UsageError} IMAGE_CHECKSUM_WRONG when it is another file than `checksum` says; nothing is kept.
+ * @throws {InfrastructureError} IMAGE_FETCH_FAILED when the download fails; the received part is
+ *   kept. NO_SPACE when the disk is full or too small for the reported length; nothing is kept.
+ * @throws {UsageError} IMAGE_CHECKSUM_WRONG when the checksum does not match; nothing is kept.
  */
 export async function downloadFile(options: DownloadOptions): Promise<void> {
   const { url, checksum, path } = options
@@ -41,7 +41,7 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
   try {
     await fetchRest(file, options)
     if (file.digest() !== checksum.hex && file.pieces > 1) {
-      // Pieces that do not belong together: the file has changed between them.
+      // The pieces do not belong together: the file changed between them.
       await file.restart()
       await fetchRest(file, options)
     }
@@ -57,9 +57,9 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
   }
 }
 
-/** A connection that could not be made or was lost: another try may do better. */
+/** A connection failed or was lost: a retry may succeed. */
 class LostConnection extends Error {
-  /** How long the server wants to be left alone, milliseconds. */
+  /** Delay requested by the server, milliseconds. */
   readonly waitMs: number
 
   constructor(message: string, waitMs = 0) {
@@ -77,22 +77,22 @@ async function fetchRest(file: PartialFile, options: DownloadOptions): Promise<v
     } catch (error) {
       signal?.throwIfAborted()
       if (!(error instanceof LostConnection)) throw error
-      fruitless = file.bytes - before >= FRUITFUL_BYTES ? 0 : fruitless + 1
-      if (fruitless === FRUITLESS_TRIES) throw fetchFailed(url, error.message, file)
+      fruitless = file.bytes - before >= PROGRESS_BYTES ? 0 : fruitless + 1
+      if (fruitless === MAX_FRUITLESS_ATTEMPTS) throw fetchFailed(url, error.message, file)
       const waitMs = Math.max(error.waitMs, retryMs * 2 ** Math.max(0, fruitless - 1))
       await sleep(waitMs, undefined, { signal }).catch(() => signal?.throwIfAborted())
     }
   }
 }
 
-/** One request: resolves when the file has come to its end. */
+/** Sends one request; resolves at the end of the file. */
 async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<void> {
   const { url, signal, stallMs = 30_000 } = options
   const stall = new AbortController()
   const timer = setTimeout(() => stall.abort(), stallMs)
   const signals = signal === undefined ? [stall.signal] : [signal, stall.signal]
   const lost = (error: unknown): never => {
-    throw new LostConnection(stall.signal.aborted ? `no byte for ${stallMs / 1000} s` : describe(error))
+    throw new LostConnection(stall.signal.aborted ? `no data for ${stallMs / 1000} s` : describe(error))
   }
   try {
     const headers: Record<string, string> = { 'accept-encoding': 'identity' }
@@ -129,34 +129,34 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
   }
 }
 
-/** Makes the file ready for what comes. False when nothing more is to come. */
+/** Prepares the file for the response. Returns false if the file is already complete. */
 async function takeHeaders(file: PartialFile, response: Response, url: string): Promise<boolean> {
   const { status, headers } = response
-  if (PASSING_STATUSES.includes(status)) {
+  if (TEMPORARY_STATUSES.includes(status)) {
     throw new LostConnection(`HTTP ${status} ${response.statusText}`, readRetryAfterMs(headers))
   }
   if (status === 416) {
     if (headers.get('content-range') === `bytes */${file.bytes}`) return false
     await file.restart()
-    throw new LostConnection('the file is shorter than what has come of it')
+    throw new LostConnection('the file is now shorter than the received part')
   }
   if (status !== 200 && status !== 206) throw fetchFailed(url, `HTTP ${status} ${response.statusText}`, file)
   const encoding = headers.get('content-encoding') ?? 'identity'
   if (encoding !== 'identity') {
-    throw fetchFailed(url, `a server that says it has packed the file on the way (${encoding})`, file)
+    throw fetchFailed(url, `a response with Content-Encoding ${encoding}`, file)
   }
   if (status === 206 && file.bytes === 0)
-    throw fetchFailed(url, 'HTTP 206 in answer to a request for the whole file', file)
+    throw fetchFailed(url, 'HTTP 206 for a request of the whole file', file)
   const isRest = status === 206 && headers.get('content-range')?.startsWith(`bytes ${file.bytes}-`)
-  // A server that knows no ranges, or has another file now, sends the whole.
+  // A server that does not support ranges, or has a new file, sends the whole file.
   if (!isRest && file.bytes > 0) await file.restart()
-  if (!isRest && status === 206) throw new LostConnection('another part than was asked for')
+  if (!isRest && status === 206) throw new LostConnection('a different range than requested')
   const strong = headers.get('etag')
   file.begin(strong?.startsWith('"') ? strong : (headers.get('last-modified') ?? undefined))
   return true
 }
 
-/** How long the whole file is, as far as the server says. */
+/** Returns the size of the whole file, if the server reports it. */
 function readTotalBytes({ status, headers }: Response): number | undefined {
   const text =
     status === 206
@@ -165,7 +165,7 @@ function readTotalBytes({ status, headers }: Response): number | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined
 }
 
-/** A server that asks for patience gets it, up to a minute. */
+/** Returns the delay of a Retry-After header, at most a minute. */
 function readRetryAfterMs(headers: Headers): number {
   const seconds = Number(headers.get('retry-after') ?? 0)
   return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), 60) * 1000 : 0
@@ -179,19 +179,20 @@ function describe(error: unknown): string {
 }
 
 function fetchFailed(url: string, got: string, file: PartialFile): VMError {
-  const kept = file.bytes === 0 ? '' : ` What has come (${formatBytes(file.bytes)}) is kept, to go on from.`
+  const kept =
+    file.bytes === 0 ? '' : ` The received part (${formatBytes(file.bytes)}) is kept and continued.`
   return vmError('IMAGE_FETCH_FAILED', {
     summary: `The image ${url} could not be downloaded.`,
     got,
-    hint: `Check that \`curl -IL ${url}\` finds it on this host, then run it again.${kept}`,
+    hint: `Check that \`curl -IL ${url}\` succeeds on this host, then retry.${kept}`,
   })
 }
 
 function wrongChecksum(url: string, { algorithm, hex }: Checksum, file: PartialFile): VMError {
   return vmError('IMAGE_CHECKSUM_WRONG', {
-    summary: `The image ${url} is not the file that its checksum says.`,
+    summary: `The image ${url} does not match its checksum.`,
     expected: `${algorithm} ${hex}`,
     got: `${algorithm} ${file.digest()} of ${file.bytes} bytes (${formatBytes(file.bytes)})`,
-    hint: 'Take the checksum from where the image is published: a URL of a `latest` image changes its content, so name a dated one. A download that was cut off or changed on its way has another checksum too.',
+    hint: 'Copy the checksum from the publisher of the image, and use a URL with a date or version: the content of a `latest` URL changes. A truncated or modified download has another checksum too.',
   })
 }

@@ -13,29 +13,34 @@ import { VMError, vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 import { makeDiskOfTree, ROOT_FILES } from './root-image.js'
 
-/** A disk in a packed archive that is packed itself: more is a riddle. */
-const MOST_LAYERS = 4
-/** Any of these is in every root file system. */
+/**
+ * Maximum nesting of compression and archives: a disk in a compressed archive that is compressed
+ * again.
+ */
+const MAX_LAYERS = 4
+/** Folders of which every root file system contains at least one. */
 const ROOT_FOLDERS = ['bin', 'sbin', 'usr', 'etc']
 
 export interface ImportOptions {
   readonly path: string
-  /** As messages call it. */
+  /** Name used in messages. */
   readonly name: string
-  /** The folder that gets the disk. */
+  /** Folder to which the disk is written. */
   readonly dir: string
-  /** What the author says the disk is; archives are not looked into then. */
+  /** Format specified by the test; archives are not unpacked then. */
   readonly format?: DiskFormat | undefined
-  /** Whether `path` is a file of ours: it goes away. */
-  readonly isOurs: boolean
+  /** If true, `path` is a temporary file and is removed. */
+  readonly isTemporary: boolean
   readonly report: (step: string, amount?: string) => void
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Unpacks a file until it is a disk, or a root file system, of which a disk is made: that becomes `ROOT_FILES.disk` in `dir`.
+ * Unpacks a file until it is a disk or a root file system, which is converted to a disk. The result
+ * is `ROOT_FILES.disk` in `dir`.
  *
- * @throws {UsageError} IMAGE_INVALID when it comes to none, or to one that is not whole; a file of ours is removed then.
+ * @throws {UsageError} IMAGE_INVALID when the file contains no disk or a truncated one; a temporary
+ *   file is removed then.
  * @throws {InfrastructureError} NO_SPACE, TOOL_NOT_FOUND.
  */
 export async function importFile(options: ImportOptions): Promise<void> {
@@ -43,7 +48,7 @@ export async function importFile(options: ImportOptions): Promise<void> {
     await unpackLayers(options)
   } catch (error) {
     const isUseless = error instanceof VMError && error.code === 'IMAGE_INVALID'
-    if (options.isOurs && isUseless) await rm(options.path, { force: true })
+    if (options.isTemporary && isUseless) await rm(options.path, { force: true })
     throw error
   }
 }
@@ -51,15 +56,15 @@ export async function importFile(options: ImportOptions): Promise<void> {
 async function unpackLayers(options: ImportOptions): Promise<void> {
   const { name, dir, format, report, signal } = options
   const onAmount = (amount: string) => report('unpacking', amount)
-  let { path, isOurs } = options
-  for (let layer = 0; layer < MOST_LAYERS; layer++) {
+  let { path, isTemporary } = options
+  for (let layer = 0; layer < MAX_LAYERS; layer++) {
     const content = await identifyFile(path, name)
     const isArchive = content.kind === 'tar' && format === undefined
     if (content.kind !== 'packed' && !isArchive) {
-      // It stands alone: nothing beside it in the cache is meant for it.
+      // Backing files next to it in the cache never belong to it.
       await openDisk({ path, name, format, backingFolders: [dir], signal })
       const disk = join(dir, ROOT_FILES.disk)
-      return isOurs ? await rename(path, disk) : await copySparse(path, disk, signal)
+      return isTemporary ? await rename(path, disk) : await copySparse(path, disk, signal)
     }
     report('unpacking')
     const to = join(dir, `layer-${layer}`)
@@ -67,20 +72,23 @@ async function unpackLayers(options: ImportOptions): Promise<void> {
       await unpackFile({ from: path, to, packing: content.packing, onAmount, signal })
     }
     const isRoot = content.kind === 'tar' && (await unpackArchive({ path, name, dir, to, report, signal }))
-    if (isOurs) await rm(path)
+    if (isTemporary) await rm(path)
     if (isRoot) return
     path = to
-    isOurs = true
+    isTemporary = true
   }
   throw vmError('IMAGE_INVALID', {
-    summary: `The image ${name} is packed again and again.`,
-    expected: `a disk image, packed no more than ${MOST_LAYERS - 1} times`,
-    got: 'one that is packed more often',
-    hint: 'Unpack it, and give the path of what was in it.',
+    summary: `The image ${name} is compressed or archived too many times.`,
+    expected: `a disk image, packed at most ${MAX_LAYERS - 1} times`,
+    got: 'more layers',
+    hint: 'Unpack it and specify the path of the disk image.',
   })
 }
 
-/** Writes the disk of an appliance to `to`; or makes a disk of a root file system, which is the end of it: true. */
+/**
+ * Writes the disk of an appliance to `to` and returns false, or creates the disk of a root file
+ * system and returns true.
+ */
 async function unpackArchive(
   options: Pick<ImportOptions, 'path' | 'name' | 'dir' | 'report' | 'signal'> & { readonly to: string },
 ): Promise<boolean> {
@@ -101,7 +109,7 @@ async function unpackArchive(
         entries,
         ROOT_FOLDERS.some((folder) => tree.find(folder) !== undefined),
       )
-      report('making the disk')
+      report('creating the disk')
       await makeDiskOfTree({ name, tree, command: undefined, dir, signal })
       return true
     }
@@ -115,7 +123,7 @@ async function unpackArchive(
   }
 }
 
-/** Makes the disk of an image of containers, with its command as what is started. */
+/** Creates the disk of an OCI image that starts the command of the image. */
 export async function importOciLayout(
   options: Pick<ImportOptions, 'name' | 'dir' | 'report' | 'signal'> & {
     readonly layout: string
@@ -126,7 +134,7 @@ export async function importOciLayout(
   report('unpacking')
   const { tree, command, close } = await readOciImage({ dir: layout, manifest, workDir: dir, signal })
   try {
-    report('making the disk')
+    report('creating the disk')
     await makeDiskOfTree({ name, tree, command, dir, signal })
   } finally {
     await close()

@@ -9,11 +9,11 @@ import type { GuestArch } from '../spec/architectures.js'
 import type { NetbootTree } from '../spec/netboot.js'
 import { openStored, type ResolveImageOptions, requireArch } from './resolve-image.js'
 
-/** Count up when the code here changes what it builds. */
+/** Increase when this code changes its output. */
 const REVISION = 1
 
 interface TreeRecipe extends Pick<UnpackOptions, 'packages' | 'keep'> {
-  /** Fills `dir` from the packages that are unpacked in `root`. */
+  /** Fills `dir` from the packages unpacked in `root`. */
   fill(root: string, context: BuildContext): Promise<void>
 }
 
@@ -52,7 +52,7 @@ const RECIPES: Readonly<Record<Exclude<NetbootTree, 'debian-netboot'>, TreeRecip
 }
 
 /**
- * Gives the folder of a tree for network boots: from the cache, made there first if need be.
+ * Returns the folder of a network boot tree, building it in the cache first if necessary.
  *
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED, NO_SPACE, TOOL_NOT_FOUND.
  */
@@ -90,7 +90,10 @@ export async function openNetbootTree(
   return join(dir, 'tree')
 }
 
-/** What a core has in it, so that it gets to its configuration and to a kernel without fetching more. */
+/**
+ * Modules embedded in a GRUB core, enough to load its configuration and a kernel without fetching
+ * more.
+ */
 const GRUB_MODULES = [
   'tftp',
   'http',
@@ -112,18 +115,21 @@ const GRUB_CORES = [
   { platform: 'x86_64-efi', format: 'x86_64-efi', core: 'core.efi', modules: ['efinet'] },
 ] as const
 
-/** A core for each kind of firmware, which reads `grub/grub.cfg`, with all modules beside it. */
+/**
+ * Builds a GRUB core for each kind of firmware, which reads `grub/grub.cfg`, with all modules next
+ * to it.
+ */
 async function buildGrub(root: string, { dir, signal }: BuildContext): Promise<void> {
   const tool: HostTool = {
     program: join(root, 'usr/bin/grub-mkimage'),
     aptPackage: 'grub-common',
-    why: 'puts GRUB together for network boots',
+    why: 'builds GRUB for network boots',
   }
   const libraries = ['usr/lib', 'lib'].map((lib) => join(root, lib, 'x86_64-linux-gnu'))
   for (const { platform, format, core, modules } of GRUB_CORES) {
     const target = join(dir, 'grub', platform)
     await copyFiles(join(root, 'usr/lib/grub', platform), target, /\.(mod|lst)$/)
-    const made = join(dir, core)
+    const output = join(dir, core)
     await runTool({
       tool,
       args: [
@@ -134,15 +140,15 @@ async function buildGrub(root: string, { dir, signal }: BuildContext): Promise<v
         '-p',
         '/grub',
         '-o',
-        made,
+        output,
         ...GRUB_MODULES,
         ...modules,
       ],
-      purpose: `putting GRUB together for ${platform}`,
+      purpose: `building GRUB for ${platform}`,
       env: { LD_LIBRARY_PATH: libraries.join(':') },
       timeoutMs: 60_000,
       signal,
     })
-    await rename(made, join(target, core))
+    await rename(output, join(target, core))
   }
 }

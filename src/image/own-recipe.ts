@@ -9,18 +9,18 @@ import { ARCHITECTURES, describeArch, type GuestArch } from '../spec/architectur
 import type { BaseImage, DiskFormat } from '../spec/base-image.js'
 import type { BuiltImage, ImageOptions, PreparationInputs } from '../spec/image-definition.js'
 
-/** Count up when what is kept of an author's recipe changes. */
+/** Increase when the stored description of an author's recipe changes. */
 const REVISION = 1
 const DESCRIPTION = 'image.json'
 const GIB = 1024 ** 3
 
-/** What is kept of what the author's function gave. */
+/** Stored result of the author's `build` function. */
 interface Description extends Omit<BuiltImage, 'sshReady'> {
   readonly format: DiskFormat
   readonly sshReady?: { readonly source: string; readonly flags: string } | undefined
 }
 
-/** The recipe of an author, by the function that makes the disk. */
+/** Returns a recipe that runs the author's `build` function. */
 export function ownRecipe(
   name: string,
   build: NonNullable<ImageOptions<never>['build']>,
@@ -28,7 +28,7 @@ export function ownRecipe(
 ): Recipe {
   return {
     name,
-    // What its author makes is the author's.
+    // The author decides which architectures the disk supports.
     architectures: Object.keys(ARCHITECTURES) as GuestArch[],
     tools: [],
     readInputs: async () => ({ revision: REVISION, ...(await describeFunction(build, dependsOn)) }),
@@ -37,7 +37,7 @@ export function ownRecipe(
   }
 }
 
-/** All that what a function does depends on, as its author says. */
+/** Returns everything that the result of a function depends on, as declared by its author. */
 export async function describeFunction(
   run: (...args: never[]) => unknown,
   { inputs, files = [] }: PreparationInputs = {},
@@ -57,16 +57,16 @@ async function runBuild(
   const { dir, signal } = context
   const built = await build(context)
   const files = [built?.disk, built?.kernel, built?.initrd].filter((file) => file !== undefined)
-  if (typeof built?.disk !== 'string') throw badResult(name, 'nothing that names a disk')
+  if (typeof built?.disk !== 'string') throw badResult(name, 'no `disk`')
   for (const file of files) {
     const isInside = !relative(dir, resolve(dir, file)).startsWith('..')
-    const isThere =
+    const exists =
       isInside &&
       (await stat(join(dir, file)).then(
         (found) => found.isFile(),
         () => false,
       ))
-    if (!isThere) throw badResult(name, `'${file}', and there is no such file in its folder`)
+    if (!exists) throw badResult(name, `'${file}', which is no file in its folder`)
   }
   const { format } = await openDisk({ path: join(dir, built.disk), name, backingFolders: [dir], signal })
   const { sshReady, ...rest } = built
@@ -94,7 +94,7 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
     traits: {
       sshUser: built.user ?? 'root',
       credentials: describeArch(arch).hasSmbios ? 'smbios' : 'none',
-      // What its author made is unknown here.
+      // The content of the author's disk is unknown here.
       mayHaveCloudInit: true,
       ...(hostKeyFormat !== undefined && { hostKeyFormat }),
       hasAgent: built.hasAgent ?? false,
@@ -108,9 +108,9 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
 
 function badResult(name: string, got: string) {
   return vmError('IMAGE_BUILD_FAILED', {
-    summary: `The function that builds the image ${name} gave something that is no image.`,
-    expected: "{ disk: 'FILE' }, and perhaps kernel and initrd: files of the folder that it is given",
+    summary: `The \`build\` function of the image ${name} returned an invalid result.`,
+    expected: "{ disk: 'FILE' }, optionally with kernel and initrd: names of files in `dir`",
     got,
-    hint: 'Give what it has made: paths relative to `dir`. docs/images.md has an example.',
+    hint: 'Return the created files as paths relative to `dir`. See the example in docs/images.md.',
   })
 }

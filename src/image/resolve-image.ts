@@ -29,34 +29,36 @@ import { importFile, importOciLayout } from './import-file.js'
 import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
 
 export interface ResolveImageOptions {
-  /** What guest it is for. @default this host's own architecture */
+  /** Architecture of the guest. @default the host's architecture */
   readonly arch?: GuestArch | undefined
   /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
   readonly cacheDir?: string | undefined
-  /** A cache that is only read, and looked at first. @default `WITHVM_SHARED_CACHE` */
+  /** Read-only cache that is searched first. @default `WITHVM_SHARED_CACHE` */
   readonly sharedCacheDir?: string | undefined
   readonly signal?: AbortSignal | undefined
-  /** Called with each step of what takes long. @default a progress line on stderr, if it takes more than a second */
+  /** Called with each step of a long operation. @default a progress line on stderr after one second */
   readonly onProgress?: Report | undefined
-  /** Does what takes a guest. Without it, images that were defined with such work cannot be made. */
+  /** Runs work that needs a guest. Required for images defined with such work. */
   readonly makeLayer?: MakeLayer | undefined
 }
 
 type Report = (step: string, amount?: string) => void
 
 const GIB = 1024 ** 3
-/** Their first program is one of x86-64's system calls. */
+/** Root file systems: their init program uses x86-64 system calls. */
 const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
-/** Count up when what is made of a file that is imported changes. */
+/** Increase when the result of an import changes. */
 const IMPORT_REVISION = 1
 
 /**
- * Gives an image that lies ready on this host's disk: a recipe's, built if it is not in the cache; the file at a path,
- * examined, and unpacked into the cache if it is packed; or what is at a URL, downloaded into the cache. A name is a
- * recipe's if there is one, else a path.
+ * Resolves an image to files on this host: a recipe, built if it is not in the cache; a path,
+ * verified, and unpacked into the cache if it is compressed; or a URL, downloaded into the cache. A
+ * name is a recipe if one of that name exists, else a path.
  *
- * @throws {UsageError} IMAGE_NOT_FOUND when there is none; IMAGE_INVALID when it is no whole disk image; IMAGE_CHECKSUM_WRONG.
- * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE, TOOL_NOT_FOUND.
+ * @throws {UsageError} IMAGE_NOT_FOUND when no such image exists; IMAGE_INVALID when it is no
+ *   complete disk image; IMAGE_CHECKSUM_WRONG.
+ * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE,
+ *   TOOL_NOT_FOUND.
  */
 export async function resolveImage(
   source: ImageSource | ImageDefinition<unknown>,
@@ -87,21 +89,24 @@ async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise
   return { ...(await recipe.open(dir, arch)), identity: await readEntryIdentity(dir) }
 }
 
-/** @throws {UsageError} IMAGE_NOT_FOUND when the recipe cannot be made for such guests. */
+/**
+ * Checks that a recipe supports an architecture.
+ * @throws {UsageError} IMAGE_NOT_FOUND when it does not.
+ */
 export function requireArch(
   { name, architectures }: Pick<Recipe, 'name' | 'architectures'>,
   arch: GuestArch,
 ): void {
   if (architectures.includes(arch)) return
   throw vmError('IMAGE_NOT_FOUND', {
-    summary: `There is no image ${name} for ${arch} guests.`,
+    summary: `The image ${name} is not available for ${arch} guests.`,
     expected: `arch: ${architectures.map((known) => `'${known}'`).join(', ')}`,
     got: `arch: '${arch}'`,
-    hint: 'Give the path of a disk image, or `kernel` and `initrd`, or image: false for a machine with nothing but its firmware.',
+    hint: 'Specify the path of a disk image, or `kernel` and `initrd`, or `image: false` for a machine without a system disk.',
   })
 }
 
-/** What takes a guest is done in one, on top of what the image is made from. */
+/** Opens a defined image. Work that needs a guest runs in one, on top of the base image. */
 async function openDefinition(
   definition: ImageDefinition<unknown>,
   options: ResolveImageOptions,
@@ -113,8 +118,8 @@ async function openDefinition(
   if (work === undefined) return { ...base, name }
   const { makeLayer, signal } = options
   if (makeLayer === undefined)
-    throw new TypeError('this image is made in a guest, and there is no way to start one')
-  const dir = await openStored(`making the image ${name}`, options, {
+    throw new TypeError('This image needs work in a guest, and `makeLayer` is not set.')
+  const dir = await openStored(`building the image ${name}`, options, {
     name,
     origin: name,
     inputs: await describeWork(work, base, imagesDir(readCaches(options))),
@@ -137,7 +142,7 @@ async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<
       report('downloading')
       const onAmount = (amount: string) => report('downloading', amount)
       await downloadFile({ url, checksum, path: partial, onAmount, signal })
-      await importFile({ path: partial, name: url, dir: building, format, isOurs: true, report, signal })
+      await importFile({ path: partial, name: url, dir: building, format, isTemporary: true, report, signal })
     },
   })
   return describeImport(dir, url, source, options)
@@ -161,7 +166,7 @@ async function openPath(
       origin: path,
       inputs: { revision: IMPORT_REVISION, sha256, isDisk: format !== undefined },
       build: (building, _partial, report) =>
-        importFile({ path, name, dir: building, format, isOurs: false, report, signal }),
+        importFile({ path, name, dir: building, format, isTemporary: false, report, signal }),
     })
     return describeImport(dir, source.path, source, options)
   }
@@ -173,7 +178,7 @@ async function openPath(
   )
 }
 
-/** An OCI image layout, or a root file system. */
+/** Opens a folder: an OCI image layout or a root file system. */
 async function openFolder(source: FileImage, path: string, options: ResolveImageOptions): Promise<BaseImage> {
   const { signal } = options
   const name = source.path
@@ -188,7 +193,7 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
       if (manifest !== undefined) {
         await importOciLayout({ layout: path, name, manifest, dir: building, report, signal })
       } else if (content !== undefined) {
-        report('making the disk')
+        report('creating the disk')
         await makeRootDisk({ name, source: path, content, command: undefined, dir: building, signal })
       }
     },
@@ -196,7 +201,7 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
   return describeImport(dir, source.path, source, options)
 }
 
-/** Opens an entry of the cache, and tells of it while it is made. */
+/** Opens an entry of the cache, and reports progress while it is built. */
 export async function openStored(
   subject: string,
   options: ResolveImageOptions,
@@ -224,7 +229,7 @@ export async function openStored(
   }
 }
 
-/** The caches of this process, as its environment names them where the options do not. */
+/** Returns the caches of this process: from the options, else from the environment. */
 export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {}): ImageCaches {
   return {
     cacheDir: cacheDir ?? resolveCacheDir(),
@@ -232,7 +237,10 @@ export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {
   }
 }
 
-/** What was imported is a disk that boots by itself, or a root file system, which the kernel of `tiny` boots. */
+/**
+ * Describes an imported image: a disk that boots by itself, or a root file system booted by the
+ * kernel of `tiny`.
+ */
 async function describeImport(
   dir: string,
   name: string,
@@ -250,7 +258,7 @@ async function describeImport(
   const { directBoot } = await resolveImage('tiny', options)
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
   if (directBoot === undefined) return image
-  // What cloud-init would need to read its disk is a module of the kernel that such a guest does not have.
+  // The kernel of `tiny` lacks the module with which cloud-init reads its disk.
   return { ...image, directBoot, traits: { ...image.traits, mayHaveCloudInit: false } }
 }
 
@@ -265,7 +273,7 @@ async function describeDisk(
   return {
     name,
     disk: { path, format, encryption: secret === undefined ? undefined : { secret, virtualBytes } },
-    // What is in it is unknown. One of systemd's guests takes its keys from SMBIOS; others do not mind.
+    // The content is unknown. A guest with systemd reads keys from SMBIOS; others ignore them.
     traits: {
       sshUser: 'root',
       credentials: describeArch(arch).hasSmbios ? 'smbios' : 'none',
@@ -281,23 +289,26 @@ async function describeDisk(
 function secretMismatch(name: string, isEncrypted: boolean): VMError {
   return vmError('IMAGE_INVALID', {
     summary: isEncrypted
-      ? `The image ${name} is encrypted, and nothing was given to open it.`
-      : `The image ${name} is not encrypted, and something was given to open it.`,
-    expected: isEncrypted ? '`secret` beside its path or URL' : 'no `secret`, or another image',
-    got: isEncrypted ? 'none' : 'an image that everybody can read',
+      ? `The image ${name} is encrypted, and no \`secret\` is set.`
+      : `The image ${name} is not encrypted, but \`secret\` is set.`,
+    expected: isEncrypted ? '`secret` next to its path or URL' : 'no `secret`, or an encrypted image',
+    got: isEncrypted ? 'no `secret`' : 'an unencrypted image',
     hint: isEncrypted
-      ? "Give it: image: { path, secret: { file } }. Where the guest itself opens the disk, say format: 'raw'."
-      : 'Leave `secret` away if that is as it should be.',
+      ? "Set `image: { path, secret: { file } }`, or `format: 'raw'` if the guest itself opens the disk."
+      : 'Remove `secret` if the image need not be encrypted.',
   })
 }
 
-/** Where a path leads to, and what messages call it: both, where it is a symbolic link. */
+/**
+ * Returns the real path of an image and its name in messages, which shows both paths of a symbolic
+ * link.
+ */
 async function locate(given: string, recipes: readonly string[]) {
   const path = given.startsWith('file:') ? readFileUrl(given) : resolve(given)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
     throw notFound(given, path, recipes, error)
   })
-  // Of a folder above that is a link, nobody needs to be told.
+  // Links in parent folders are not shown.
   const isLink = basename(real) !== basename(path)
   return { path: real, name: isLink ? `${path} (a link to ${real})` : path }
 }
@@ -307,10 +318,10 @@ function readFileUrl(url: string): string {
     return fileURLToPath(url)
   } catch (error) {
     throw vmError('IMAGE_NOT_FOUND', {
-      summary: `There is no image ${url}.`,
-      expected: 'a URL of this host, such as file:///srv/disk.qcow2',
+      summary: `The image ${url} was not found.`,
+      expected: 'a local file URL, for example file:///srv/disk.qcow2',
       got: (error as Error).message,
-      hint: 'Give the path itself.',
+      hint: 'Specify the path of the file.',
       cause: error,
     })
   }
@@ -328,12 +339,12 @@ function notFound(
   const hints = [
     ...(near === undefined ? [] : [`Did you mean '${near}'?`]),
     isName
-      ? `Give one of the images that have a name (${recipes.join(', ')}) or the path of a disk image.`
-      : 'Check the path; a relative one starts at the working directory.',
+      ? `Use a built-in image (${recipes.join(', ')}) or the path of a disk image.`
+      : 'Check the path; relative paths start at the working directory.',
   ]
   return vmError('IMAGE_NOT_FOUND', {
-    summary: `There is no image ${name}.`,
-    expected: isName ? `the name of an image (${recipes.join(', ')}) or the path of a file` : 'a file',
+    summary: `The image ${name} was not found.`,
+    expected: isName ? `a built-in image (${recipes.join(', ')}) or the path of a file` : 'a file',
     got,
     hint: hints.join(' '),
     cause,

@@ -9,34 +9,37 @@ import type { Attributes, RootTree } from '../archive/root-tree.js'
 import { hashInputs } from '../cache/cache.js'
 import { vmError } from '../errors.js'
 
-/** The files of an entry of the cache that is a root file system: without the second it is a disk that boots by itself. */
+/**
+ * Files of a cache entry. An entry without `mark` is a disk that boots by itself, else a root file
+ * system.
+ */
 export const ROOT_FILES = { disk: 'disk', mark: 'root.json' } as const
 
 const MIB = 1024 ** 2
-/** What a guest may write beside what the root file system has. */
+/** Free space for the guest's writes. */
 const SPARE_BYTES = 2048 * MIB
-/** Where what the initrd mounts is put. */
+/** Mount points used by the initrd. */
 const MOUNT_POINTS = ['dev', 'proc', 'sys', 'run', 'tmp']
-/** What Linux itself would look for after its own `init=` (init/main.c). */
+/** Programs that Linux tries as init, in order (init/main.c). */
 const INITS = ['sbin/init', 'etc/init', 'bin/init', 'bin/sh']
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /** Numbers of x86-64 system calls. */
 const SYS = { execve: 59, chdir: 80 } as const
 
-/** What is known of a root file system without reading its files. */
+/** Metadata of a root file system. */
 export interface RootContent {
   readonly nodes: ReadonlyMap<string, Attributes>
-  /** Where a path leads to, links followed; undefined where that is not there. */
+  /** Resolves a path including links; undefined if it does not exist. */
   readonly find: (path: string) => string | undefined
-  /** What all files have together. */
+  /** Total size of all files. */
   readonly bytes: number
 }
 
 /**
- * Makes the disk of a root file system, which the kernel of `tiny` boots.
+ * Creates the disk of a root file system, which is booted by the kernel of `tiny`.
  *
  * @param options.source the folder with its files
- * @throws {UsageError} IMAGE_INVALID when there is nothing in it that could be started.
+ * @throws {UsageError} IMAGE_INVALID when it contains no program to start.
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED, NO_SPACE, TOOL_NOT_FOUND.
  */
 export async function makeRootDisk(options: {
@@ -73,7 +76,7 @@ export async function isRootImage(dir: string): Promise<boolean> {
   )
 }
 
-/** Writes a tree to a folder in `dir`, makes the disk of it, and removes the folder. */
+/** Writes a tree to a folder in `dir`, creates its disk, and removes the folder. */
 export async function makeDiskOfTree(
   options: Omit<Parameters<typeof makeRootDisk>[0], 'source' | 'content'> & { readonly tree: RootTree },
 ): Promise<void> {
@@ -87,16 +90,16 @@ export async function makeDiskOfTree(
   await rm(source, { recursive: true })
 }
 
-/** Reads what is in a folder, and what changes with it. */
+/** Reads the metadata of a folder, and an identity that changes with its content. */
 export async function readFolder(dir: string): Promise<RootContent & { readonly identity: string }> {
   const nodes = new Map<string, Attributes>()
   const links = new Map<string, string>()
   const facts: unknown[] = []
   let bytes = 0
   for await (const { entry, file, path, stats: found } of listFolder(dir)) {
-    // What belongs to who made the folder without being root is meant to be root's.
-    const own = (id: bigint, mine: number | undefined) => (Number(id) === mine ? 0 : Number(id))
-    const [uid, gid] = [own(found.uid, process.getuid?.()), own(found.gid, process.getgid?.())]
+    // Files of a non-root user who created the folder are meant to belong to root.
+    const mapOwner = (id: bigint, current: number | undefined) => (Number(id) === current ? 0 : Number(id))
+    const [uid, gid] = [mapOwner(found.uid, process.getuid?.()), mapOwner(found.gid, process.getgid?.())]
     nodes.set(path, { mode: Number(found.mode), uid, gid })
     if (entry.isSymbolicLink()) links.set(path, await readlink(file))
     if (entry.isFile()) bytes += Number(found.size)
@@ -113,16 +116,16 @@ function findInit(name: string, content: RootContent): OciCommand {
   const init = INITS.find((path) => content.find(path) !== undefined)
   if (init !== undefined) return { argv: [`/${init}`], env: [], workingDir: '/' }
   throw vmError('IMAGE_INVALID', {
-    summary: `The root file system ${name} has nothing that could be started.`,
+    summary: `The root file system ${name} contains no init program.`,
     expected: INITS.map((path) => `/${path}`)
       .join(', ')
       .replace(/, ([^,]*)$/, ' or $1'),
-    got: `${[...content.nodes.keys()].filter((path) => path !== '').length} files, none of them there`,
-    hint: 'For a disk image, give the path of the file itself. For a root file system, give the folder that has `sbin` and `etc` in it, or a tarball of what that has.',
+    got: `${[...content.nodes.keys()].filter((path) => path !== '').length} files, none of them at these paths`,
+    hint: 'Specify the folder that contains `sbin` and `etc`, or a tarball of its content. For a disk image, specify the path of the file itself.',
   })
 }
 
-/** The command with the path of its program, as execvp(3) would find it. */
+/** Resolves the program of a command as execvp(3) does. */
 function findCommand(name: string, { argv, env, workingDir }: OciCommand, content: RootContent): OciCommand {
   const [program = '', ...rest] = argv
   const path = env.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
@@ -132,14 +135,14 @@ function findCommand(name: string, { argv, env, workingDir }: OciCommand, conten
   const found = candidates.find((candidate) => content.find(candidate) !== undefined)
   if (found !== undefined) return { argv: [found, ...rest], env, workingDir }
   throw vmError('IMAGE_INVALID', {
-    summary: `The OCI image ${name} has no program ${program}, which it is to run.`,
+    summary: `The OCI image ${name} does not contain ${program}, the program of its command.`,
     expected: candidates.join(' or '),
     got: 'no such file in its layers',
-    hint: 'Check its Entrypoint and Cmd with: skopeo inspect --config oci:FOLDER',
+    hint: 'Check its Entrypoint and Cmd: `skopeo inspect --config oci:FOLDER`.',
   })
 }
 
-/** A program that becomes the one that is to be started, as process 1. */
+/** Assembles the program that runs as process 1 and executes the command. */
 function assembleInit({ argv, env, workingDir }: OciCommand): Buffer {
   const names = env.map((entry) => entry.split('=', 1)[0])
   const defaults = [`PATH=${DEFAULT_PATH}`, 'HOME=/root', 'TERM=linux']

@@ -1,4 +1,4 @@
-/** What little this project needs to know of an ELF file, of either class and byte order. */
+/** Minimal ELF reader for both classes and byte orders. */
 
 interface Section {
   readonly name: string
@@ -12,7 +12,7 @@ const SHT_NOBITS = 8
 const SHT_DYNAMIC = 6
 const DT_NEEDED = 1
 
-/** Whether the bytes begin as an ELF file of 64 bits, little-endian, does. */
+/** Returns whether the bytes are a little-endian 64-bit ELF file. */
 export function isElf64(bytes: Buffer): boolean {
   return isElf(bytes) && bytes[4] === 2 && bytes[5] === 1
 }
@@ -21,7 +21,10 @@ function isElf(bytes: Buffer): boolean {
   return bytes.length >= 64 && bytes.readUInt32BE(0) === 0x7f454c46
 }
 
-/** Reads numbers as a file of that class (32 or 64 bits) and byte order has them (System V ABI, chapter 4). */
+/**
+ * Creates a reader for numbers in the class (32 or 64 bits) and byte order of the file (System V
+ * ABI, chapter 4).
+ */
 function createReader(bytes: Buffer) {
   const is64 = bytes[4] === 2
   const isLittle = bytes[5] === 1
@@ -31,13 +34,13 @@ function createReader(bytes: Buffer) {
   return { is64, half, word, address: is64 ? xword : word, addressBytes: is64 ? 8 : 4 }
 }
 
-/** The content of a section, or undefined when there is none of that name. */
+/** Returns the content of a section; undefined if it does not exist. */
 export function readElfSection(bytes: Buffer, name: string): Buffer | undefined {
   const section = readSections(bytes).find((candidate) => candidate.name === name)
   return section && contentOf(bytes, section)
 }
 
-/** The names of the shared libraries that a program or library asks for. */
+/** Returns the names of the shared libraries that a program or library needs. */
 export function readNeededLibraries(bytes: Buffer): string[] {
   const sections = readSections(bytes)
   const dynamic = sections.find(({ type }) => type === SHT_DYNAMIC)
@@ -54,7 +57,7 @@ export function readNeededLibraries(bytes: Buffer): string[] {
   return needed
 }
 
-/** Where the ELF file proper ends: what kernel modules have behind it is their signature. */
+/** Returns the end of the ELF data. The signature of a kernel module follows it. */
 export function findElfEnd(bytes: Buffer): number {
   const { offset, count, entryBytes } = sectionTable(bytes)
   return readSections(bytes).reduce(
@@ -63,7 +66,7 @@ export function findElfEnd(bytes: Buffer): number {
   )
 }
 
-/** A copy in which the section has another name, so that who looks for it finds none. */
+/** Returns a copy in which the section is renamed, so it is not found by its name. */
 export function hideElfSection(bytes: Buffer, name: string): Buffer {
   const copy = Buffer.from(bytes)
   const names = readSections(copy)[sectionTable(copy).namesIndex]
@@ -89,7 +92,8 @@ function readSections(bytes: Buffer): Section[] {
   const { word, address, addressBytes } = createReader(bytes)
   const headers = Array.from({ length: table.count }, (_, index) => {
     const at = table.offset + index * table.entryBytes
-    // Name and type are words; flags, address, offset and size have the width of the class; then link is a word.
+    // Name and type are words; flags, address, offset and size have the width of the class; link is
+    // a word.
     const field = (number: number) => at + 8 + number * addressBytes
     return {
       nameAt: word(at),

@@ -1,10 +1,10 @@
 import { identifyContent } from '../disk/disk-format.js'
 import type { GuestArch } from '../spec/architectures.js'
 
-/** How many bytes {@link findKernelProblem} looks at. */
+/** Number of bytes that {@link findKernelProblem} needs. */
 export const KERNEL_HEAD_BYTES = 4096
 
-/** A family of guests that start the same kernels. */
+/** Architectures that boot the same kernels. */
 type Family = 'x86' | 'arm' | 'aarch64' | 'riscv64' | 'ppc64' | 's390x'
 
 const FAMILIES: Partial<Record<GuestArch, Family>> = {
@@ -17,7 +17,10 @@ const FAMILIES: Partial<Record<GuestArch, Family>> = {
   s390x: 's390x',
 }
 
-/** Machines of ELF files (`e_machine`), by the guests that run them: a guest of 64 bits may start a program of 32. */
+/**
+ * ELF machines (`e_machine`) and the families that can run them: a 64-bit guest may start a 32-bit
+ * program.
+ */
 const ELF_MACHINES: Readonly<Record<number, readonly Family[]>> = {
   3: ['x86'],
   62: ['x86'],
@@ -29,7 +32,10 @@ const ELF_MACHINES: Readonly<Record<number, readonly Family[]>> = {
   22: ['s390x'],
 }
 
-/** Marks of a kernel of one family: the Linux sources, Documentation/arch. A mark of x86 says nothing about who else reads it. */
+/**
+ * Magic numbers of kernels of one family (Linux sources, Documentation/arch). An x86 kernel may
+ * still be readable by other loaders.
+ */
 const KERNEL_MARKS: ReadonlyArray<{
   readonly at: number
   readonly mark: string
@@ -41,7 +47,7 @@ const KERNEL_MARKS: ReadonlyArray<{
   { at: 0x24, mark: '\x18\x28\x6f\x01', families: ['arm', 'aarch64'] },
 ]
 
-/** Files that no firmware and no QEMU starts. */
+/** File formats that neither firmware nor QEMU can boot. */
 const OTHERS: ReadonlyArray<{ readonly at: number; readonly mark: string; readonly what: string }> = [
   { at: 0, mark: '070701', what: 'an initial RAM file system (cpio), which goes into `initrd`' },
   { at: 0, mark: '070702', what: 'an initial RAM file system (cpio), which goes into `initrd`' },
@@ -50,13 +56,17 @@ const OTHERS: ReadonlyArray<{ readonly at: number; readonly mark: string; readon
   { at: 0, mark: '\x02\x21\x4c\x18', what: 'an lz4 file' },
 ]
 
-/** Who unpacks gzip by itself: QEMU does so for arm64, and whether other boot loaders do is not certain. */
+/**
+ * Families that certainly cannot boot a gzip file. QEMU unpacks it for arm64; other boot loaders
+ * may.
+ */
 const KNOWN_WITHOUT_GZIP: readonly Family[] = ['x86', 'arm', 's390x', 'ppc64']
 
 /**
- * Returns what a file is where a guest of that architecture certainly cannot start it as its kernel; undefined where it may. Pure.
+ * Returns a description of a file that certainly cannot be booted as a kernel on that architecture;
+ * undefined if it may be bootable. Pure.
  *
- * @param head the first {@link KERNEL_HEAD_BYTES} of the file, or all of a shorter one
+ * @param head the first {@link KERNEL_HEAD_BYTES} bytes of the file, or all of a shorter one
  */
 export function findKernelProblem(head: Buffer, arch: GuestArch): string | undefined {
   if (head.length === 0) return 'which is empty'
@@ -73,9 +83,9 @@ export function findKernelProblem(head: Buffer, arch: GuestArch): string | undef
   if (content.kind === 'packed') {
     const { name } = content.packing
     const isCertain = name !== 'gzip' || (family !== undefined && KNOWN_WITHOUT_GZIP.includes(family))
-    return isCertain ? `which is packed by ${name}: unpack it first` : undefined
+    return isCertain ? `which is compressed with ${name}: unpack it first` : undefined
   }
-  // An ELF file of this architecture, and a kernel of x86 for such a guest, are what is wanted here.
+  // ELF files of this architecture and matching x86 kernels are valid here.
   return /ELF|kernel/.test(content.what) ? undefined : `which is ${content.what}`
 }
 

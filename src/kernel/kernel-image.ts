@@ -16,9 +16,10 @@ const GZIP = [0x1f, 0x8b, 0x08]
 const LZ4_LEGACY = [0x02, 0x21, 0x4c, 0x18]
 
 /**
- * Gives the ELF kernel inside an x86 bzImage, which QEMU can start without the kernel's own decompressor
- * (Documentation/x86/boot.rst: `payload_offset` and `payload_length`, relative to the protected-mode code).
- * Undefined when the file is no bzImage or its compression is not one of gzip, xz, zstd, lz4.
+ * Returns the ELF kernel inside an x86 bzImage, which QEMU can boot without the kernel's own
+ * decompressor (Documentation/x86/boot.rst: `payload_offset` and `payload_length`, relative to the
+ * protected-mode code). Returns undefined if the file is no bzImage or is not compressed with gzip,
+ * xz, zstd or lz4.
  */
 export async function extractVmlinux(bzImage: Buffer, signal?: AbortSignal): Promise<Buffer | undefined> {
   const payload = findPayload(bzImage)
@@ -27,7 +28,7 @@ export async function extractVmlinux(bzImage: Buffer, signal?: AbortSignal): Pro
   return kernel !== undefined && isElf64(kernel) ? kernel : undefined
 }
 
-/** Unpacks a module's file, by the end of its name. */
+/** Unpacks a kernel module according to the suffix of its name. */
 export async function unpackModule(path: string, content: Buffer, signal?: AbortSignal): Promise<Buffer> {
   const row = PACKED.find(({ suffix }) => path.endsWith(suffix))
   if (row === undefined) return content
@@ -40,7 +41,7 @@ function findPayload(bzImage: Buffer): Buffer | undefined {
   if (bzImage.length < 0x260 || bzImage.toString('latin1', 0x202, 0x206) !== 'HdrS') return undefined
   const setupSectors = bzImage[0x1f1] || 4
   const start = (setupSectors + 1) * 512 + bzImage.readUInt32LE(0x248)
-  // The last four bytes of the payload are its uncompressed size, put there by the kernel's build.
+  // The last four bytes of the payload are its uncompressed size, appended by the kernel build.
   return bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c))
 }
 
@@ -57,7 +58,7 @@ async function decompress(payload: Buffer, signal: AbortSignal | undefined): Pro
   return undefined
 }
 
-/** The legacy frame of lz4 (`lz4 -l`): a magic number, then blocks with their size in front. */
+/** Decompresses the legacy lz4 frame (`lz4 -l`): a magic number, then blocks preceded by their size. */
 export function decompressLz4Legacy(frame: Buffer, outputBytes: number): Buffer {
   const output = Buffer.alloc(outputBytes)
   let at = 4
@@ -76,7 +77,7 @@ export function decompressLz4Legacy(frame: Buffer, outputBytes: number): Buffer 
       at += 2
       let length = (token & 15) + 4
       if (length === 19) for (let more = 255; more === 255; length += more) more = frame[at++] ?? 0
-      // A match may overlap what it writes, so that it is copied byte by byte.
+      // A match may overlap its own output, so it is copied byte by byte.
       for (let from = written - distance; length > 0; length--) output[written++] = output[from++] ?? 0
     }
   }

@@ -1,17 +1,17 @@
 import { readElfSection } from './elf.js'
 
-/** What a kernel module says of itself in its section `.modinfo`. */
+/** Metadata in the `.modinfo` section of a kernel module. */
 export interface ModuleInfo {
-  /** With underscores, as the kernel writes it. */
+  /** Name with underscores, as used by the kernel. */
   readonly name: string
-  /** Relative to `/lib/modules/VERSION`. */
+  /** Path relative to `/lib/modules/VERSION`. */
   readonly path: string
   readonly depends: readonly string[]
   readonly aliases: readonly string[]
   readonly softdeps: readonly string[]
 }
 
-/** Reads a module's file. A module without `.modinfo` depends on nothing. */
+/** Parses the file of a module. A module without `.modinfo` has no dependencies. */
 export function parseModuleInfo(path: string, bytes: Buffer): ModuleInfo {
   const fields = readFields(readElfSection(bytes, '.modinfo') ?? Buffer.alloc(0))
   return {
@@ -23,7 +23,7 @@ export function parseModuleInfo(path: string, bytes: Buffer): ModuleInfo {
   }
 }
 
-/** `kernel/net/vmw-x.ko.xz` and `vmw-x` are both the module `vmw_x`. */
+/** Returns the module name of a file: both `kernel/net/vmw-x.ko.xz` and `vmw-x` are `vmw_x`. */
 export function normalizeModuleName(file: string): string {
   return file
     .slice(file.lastIndexOf('/') + 1)
@@ -32,8 +32,8 @@ export function normalizeModuleName(file: string): string {
 }
 
 /**
- * The paths of the modules to load for `names`, each behind those that it needs. A name that is no module is
- * left out: such a driver is built into the kernel.
+ * Returns the paths of the modules to load for `names`, each after its dependencies. Unknown names
+ * are skipped: such drivers are built into the kernel.
  */
 export function orderModules(modules: readonly ModuleInfo[], names: readonly string[]): string[] {
   const byName = new Map(modules.map((module) => [module.name, module]))
@@ -48,7 +48,7 @@ export function orderModules(modules: readonly ModuleInfo[], names: readonly str
   return [...ordered]
 }
 
-/** Writes `modules.dep`: each module's path, a colon, and all that it needs, the nearest first. */
+/** Formats `modules.dep`: the path of each module, a colon, and its dependencies, the nearest first. */
 export function formatModulesDep(modules: readonly ModuleInfo[]): string {
   return modules
     .map((module) => {
@@ -61,12 +61,12 @@ export function formatModulesDep(modules: readonly ModuleInfo[]): string {
     .join('')
 }
 
-/** Writes `modules.alias`, by which the kernel asks for a driver that it needs. */
+/** Formats `modules.alias`, which the kernel uses to request drivers. */
 export function formatModulesAlias(modules: readonly ModuleInfo[]): string {
   return modules.flatMap(({ name, aliases }) => aliases.map((alias) => `alias ${alias} ${name}\n`)).join('')
 }
 
-/** Writes `modules.softdep`. */
+/** Formats `modules.softdep`. */
 export function formatModulesSoftdep(modules: readonly ModuleInfo[]): string {
   return modules
     .flatMap(({ name, softdeps }) => softdeps.map((softdep) => `softdep ${name} ${softdep}\n`))

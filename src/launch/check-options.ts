@@ -9,20 +9,24 @@ import type { VM } from '../vm/guest/vm.js'
 import { findFileProblems, findQemuProblems } from './host-problems.js'
 import { findResourceProblems, viewHost } from './host-resources.js'
 
-/** That of the host where another cannot be made out: what is wrong with the option is told first. */
+/** Returns the architecture of the host if the option is invalid: the validation reports that problem first. */
 function findArch(arch: unknown): GuestArch {
   const isKnown = typeof arch === 'string' && optionSchema.shape.arch.safeParse(arch).success
   return resolveArch(isKnown ? arch : undefined)
 }
 
-/** What runs the guest, and as whom. */
+/** QEMU binary and host user of a guest. */
 export interface Runner {
   readonly qemu: QemuBinary
-  /** Undefined: as who runs this process. */
+  /** Host user that runs QEMU. @default the user of this process */
   readonly user?: HostUser | undefined
 }
 
-/** Finds all that is wrong with the options before anything is acquired. Gives what they are for. */
+/**
+ * Validates the options against their schema and against this host, before any resource is acquired.
+ *
+ * @throws {UsageError} INVALID_OPTIONS with all problems at once.
+ */
 export async function checkOptions(options: VMOptions<VM>): Promise<Runner> {
   const problems = findOptionProblems(options)
   const isObject = typeof options === 'object' && options !== null
@@ -30,23 +34,23 @@ export async function checkOptions(options: VMOptions<VM>): Promise<Runner> {
     qemu: typeof options?.qemu === 'string' ? options.qemu : undefined,
     arch: findArch(options?.arch),
   })
-  finding.catch(() => {}) // what is wrong with the options comes first
-  const wanted = problems.some(({ path }) => path === 'runAs') ? undefined : options?.runAs
-  const found = wanted === undefined ? undefined : await findHostUser(wanted)
+  finding.catch(() => {}) // problems of the options are reported first
+  const runAs = problems.some(({ path }) => path === 'runAs') ? undefined : options?.runAs
+  const found = runAs === undefined ? undefined : await findHostUser(runAs)
   const user = found !== undefined && 'uid' in found ? found : undefined
   if (found !== undefined && !('uid' in found)) problems.push({ path: 'runAs', ...found })
-  const ofHost = isObject
+  const hostChecks = isObject
     ? [
         findFileProblems(options),
         findResourceProblems(options, viewHost(user)),
         finding.then((qemu) => findQemuProblems(options, qemu)),
       ]
     : []
-  const looks = await Promise.allSettled(ofHost)
+  const results = await Promise.allSettled(hostChecks)
   const known = new Set(problems.map(({ path }) => path))
-  const more = looks.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
+  const more = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
   const all = [...problems, ...more.filter(({ path }) => !known.has(path))]
   if (all.length > 0) throw optionError(all)
-  for (const result of looks) if (result.status === 'rejected') throw result.reason
+  for (const result of results) if (result.status === 'rejected') throw result.reason
   return { qemu: await finding, user }
 }

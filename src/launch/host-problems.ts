@@ -16,7 +16,7 @@ import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import type { OptionProblem } from '../spec/validate-options.js'
 
-/** What of the options this host's files do not bear out. Values of a wrong type are passed over. */
+/** Finds options that refer to missing or unsuitable files of this host. Skips values of a wrong type. */
 export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkKernel(options.kernel, options.arch),
@@ -40,7 +40,7 @@ function checkFirmware(firmware: VMOptions['firmware']): Promise<OptionProblem[]
     : [checkPath('firmware.vars', firmware.vars, 'file')]
 }
 
-/** What of the options this host's QEMU does not have. Values of a wrong type are passed over. */
+/** Finds options that QEMU on this host does not support. Skips values of a wrong type. */
 export async function findQemuProblems<VM>(
   options: VMOptions<VM>,
   qemu: QemuBinary,
@@ -57,7 +57,7 @@ export async function findQemuProblems<VM>(
     what: string,
   ): OptionProblem[] => {
     if (typeof got !== 'string' || known === undefined || known.includes(got)) return []
-    const expected = `${what} that QEMU ${qemu.version.text} has${suchAs(got, known)}`
+    const expected = `${what} supported by QEMU ${qemu.version.text}${suchAs(got, known)}`
     return [{ path, got: `"${got}"`, expected }]
   }
   const cpu = typeof options.cpu === 'string' ? options.cpu.split(',', 1)[0] : undefined
@@ -83,14 +83,14 @@ function suchAs(name: string, known: readonly string[]): string {
   return near.length > 0 ? `, such as ${near.map((one) => `'${one}'`).join(', ')}` : ''
 }
 
-/** A text screen is drawn on the terminal of this process. */
+/** Checks `display: 'curses'`, which draws on the terminal of this process. */
 function checkTerminal(display: unknown): OptionProblem[] {
   if (display !== 'curses' || hasTerminal()) return []
-  const expected = 'a script that is run in a terminal, or `vnc: true`'
+  const expected = 'a process with a terminal, or `vnc: true`'
   return [{ path: 'display', got: "'curses' in a process without a terminal", expected }]
 }
 
-/** The cards that are objects at all, and where they are. */
+/** Returns the network cards that are objects, with their option paths. */
 function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: NetworkOptions }> {
   const isList = Array.isArray(network)
   const all: readonly unknown[] = isList ? network : [network]
@@ -114,10 +114,10 @@ function drivers<VM>({ devices }: VMOptions<VM>): Driver[] {
   })
 }
 
-/** What every device takes: they are of `-device` itself. */
-const OF_ALL_DEVICES = ['id', 'bus']
+/** Properties of every device: options of `-device` itself. */
+const COMMON_PROPERTIES = ['id', 'bus']
 
-/** Properties of devices that QEMU has, but not with those. */
+/** Finds unknown properties of known devices. */
 async function findUnknownProperties(
   wanted: readonly Driver[],
   devices: readonly string[],
@@ -136,20 +136,20 @@ async function findUnknownProperties(
   return named.flatMap(({ path, driver, properties }) => {
     const all = known.get(driver)?.map(({ name }) => name)
     if (all === undefined) return []
-    const names = [...OF_ALL_DEVICES, ...all]
-    // `a[0]` is an item of a list whose length is `len-a`.
+    const names = [...COMMON_PROPERTIES, ...all]
+    // `a[0]` is an item of an array property, whose length is the property `len-a`.
     const isKnown = (name: string) =>
       names.includes(name) || names.includes(`len-${name.replace(/\[\d+\]$/, '')}`)
     return properties
       .filter((name) => !isKnown(name))
       .map((name) => {
-        const expected = `a property of '${driver}' of QEMU ${qemu.version.text}${suchAs(name, names)}`
-        return { path: `${path}.${name}`, got: 'a property that it does not have', expected }
+        const expected = `a property of '${driver}' in QEMU ${qemu.version.text}${suchAs(name, names)}`
+        return { path: `${path}.${name}`, got: 'an unknown property', expected }
       })
   })
 }
 
-/** The device that `-vga` stands for: some builds of QEMU have it in a package of its own. */
+/** Returns the device that `-vga` selects. Some distributions ship it in a separate package. */
 function vgaDevice(vga: VMOptions['vga']): string | undefined {
   const names = {
     none: undefined,
@@ -173,8 +173,8 @@ async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
   if (key === '' || !(typeof key === 'string' || Buffer.isBuffer(key))) return []
   const problem = await findKeyProblem(key, typeof passphrase === 'string' ? passphrase : undefined)
   if (problem === undefined) return []
-  const expected = `a private key (OpenSSH or PEM)${passphrase === undefined ? ", with 'ssh.passphrase' beside it if it is encrypted" : " that 'ssh.passphrase' opens"}`
-  return [{ path: 'ssh.privateKey', got: `one that cannot be used: ${problem}`, expected }]
+  const expected = `a private key (OpenSSH or PEM)${passphrase === undefined ? ', and `ssh.passphrase` if the key is encrypted' : ' that `ssh.passphrase` decrypts'}`
+  return [{ path: 'ssh.privateKey', got: `an unusable key: ${problem}`, expected }]
 }
 
 function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
@@ -187,23 +187,23 @@ function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
 async function checkPath(option: string, path: unknown, kind: 'file' | 'folder'): Promise<OptionProblem[]> {
   if (typeof path !== 'string') return []
   const problem = (why: string) => [
-    { path: option, got: `"${path}", ${why}`, expected: `a ${kind} that can be read` },
+    { path: option, got: `"${path}", ${why}`, expected: `a readable ${kind}` },
   ]
   try {
     const found = await stat(path)
     if (kind === 'file' && found.isDirectory()) return problem('which is a folder')
     if (kind === 'file' && (found.isFIFO() || found.isSocket() || found.isCharacterDevice()))
-      return problem('which is no regular file')
-    if (kind === 'folder' && !found.isDirectory()) return problem('which is no folder')
+      return problem('which is not a regular file')
+    if (kind === 'folder' && !found.isDirectory()) return problem('which is not a folder')
     await access(path, constants.R_OK)
     return []
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return problem(code === 'ENOENT' ? 'which does not exist' : `which cannot be read (${code})`)
+    return problem(code === 'ENOENT' ? 'which does not exist' : `which is not readable (${code})`)
   }
 }
 
-/** A kernel that certainly cannot be started would run into the limit of a stage, without a line on the console. */
+/** Checks the format of the kernel. QEMU starts an invalid kernel without an error, and the boot would only time out. */
 async function checkKernel(path: unknown, given: unknown): Promise<OptionProblem[]> {
   const problems = await checkPath('kernel', path, 'file')
   const arch = resolveArch(typeof given === 'string' ? given : undefined)
@@ -215,31 +215,31 @@ async function checkKernel(path: unknown, given: unknown): Promise<OptionProblem
   return [{ path: 'kernel', got: `"${path}", ${why}`, expected: `a kernel for ${arch} guests` }]
 }
 
-/** A folder for the guest: with the file that is to boot, and without a way out of it. */
+/** Checks a folder that is served to the guest: it contains the boot file, and no link leads out of it. */
 async function checkServed(option: string, root: unknown, bootfile: unknown): Promise<OptionProblem[]> {
   const problems = await checkPath(option, root, 'folder')
   if (problems.length > 0 || typeof root !== 'string') return problems
   const outside = await findLinksOutside(root)
   if (outside.length > 0) {
-    const got = `"${root}", from which links lead outside: ${outside.slice(0, 5).join(', ')}`
+    const got = `"${root}", which contains links that lead outside: ${outside.slice(0, 5).join(', ')}`
     problems.push({
       path: option,
       got,
-      expected: 'a folder whose links stay within it: copy those files into it',
+      expected: 'a folder without links to files outside (copy these files into it)',
     })
   }
   if (typeof bootfile !== 'string' || /^\w+:/.test(bootfile)) return problems
   const found = await stat(join(root, bootfile)).catch(() => undefined)
   if (found?.isFile()) return problems
   const path = option.replace(/\.\w+$/, '.bootfile')
-  const such = suchAs(bootfile, await readdir(root))
+  const suggestion = suchAs(bootfile, await readdir(root))
   return [
     ...problems,
-    { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file below it${such}` },
+    { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file in that folder${suggestion}` },
   ]
 }
 
-/** What comes from elsewhere may be what is to boot. */
+/** Returns the boot file that must be in the folder. With `trees` or `files`, the boot file may come from there instead. */
 function servedBootfile(netboot: NetbootOptions | undefined): string | undefined {
   return netboot?.trees === undefined && netboot?.files === undefined ? netboot?.bootfile : undefined
 }

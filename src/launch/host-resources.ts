@@ -8,13 +8,13 @@ import type { VMOptions } from '../spec/options.js'
 import { readMemory } from '../spec/resolve/resolve-machine.js'
 import type { OptionProblem } from '../spec/validate-options.js'
 
-/** Where the kernel tells of itself, and who asks. */
+/** Access to procfs and sysfs, and the user that QEMU runs as. */
 export interface HostView {
   readonly read: (path: string) => Promise<string | undefined>
   readonly user: { readonly uid: number; readonly name: string }
 }
 
-/** This host, as that user sees it; without one, as who runs this process. */
+/** Returns the view of a user on this host. @default the user of this process */
 export function viewHost(user: HostUser | undefined): HostView {
   return {
     read: (path) => readFile(path, 'utf8').catch(() => undefined),
@@ -24,7 +24,7 @@ export function viewHost(user: HostUser | undefined): HostView {
   }
 }
 
-/** What of the options needs of this host's kernel what it does not give. Values of a wrong type are passed over. */
+/** Finds options that need resources which the kernel of this host does not provide. Skips values of a wrong type. */
 export async function findResourceProblems<VM>(
   options: VMOptions<VM>,
   host: HostView,
@@ -48,52 +48,52 @@ async function checkHugePages<VM>(options: VMOptions<VM>, { read }: HostView): P
   const pageBytes = hugePages === '1G' ? 1024 ** 3 : 2 * 1024 ** 2
   const bytes = parseMemorySize(size)
   if (bytes !== undefined && bytes % pageBytes !== 0) {
-    const expected = `a multiple of ${formatBytes(pageBytes)}, as much as a huge page has`
+    const expected = `a multiple of the huge page size, ${formatBytes(pageBytes)}`
     return [{ path: 'memory.size', got: formatBytes(bytes), expected }]
   }
   const needed = bytes === undefined ? 1 : bytes / pageBytes
   const folder = `/sys/kernel/mm/hugepages/hugepages-${pageBytes / 1024}kB`
   const free = Number(await read(`${folder}/free_hugepages`)) || 0
   if (free >= needed) return []
-  const got = `${free} huge pages of ${formatBytes(pageBytes)} that are free on this host`
-  const expected = `at least ${needed}: \`echo ${needed} | sudo tee ${folder}/nr_hugepages\` gets some`
+  const got = `${free} free huge pages of ${formatBytes(pageBytes)} on this host`
+  const expected = `at least ${needed}: run \`echo ${needed} | sudo tee ${folder}/nr_hugepages\``
   return [{ path: 'memory.hugePages', got, expected }]
 }
 
-/** What is bound to a node that the host has not is an error of QEMU's that names nothing. */
+/** Checks `hostNodes`. The error of QEMU for an unknown NUMA node does not name the node. */
 async function checkHostNodes<VM>(options: VMOptions<VM>, { read }: HostView): Promise<OptionProblem[]> {
   const nodes: readonly unknown[] = Array.isArray(options.numa) ? options.numa : []
-  const places = [
+  const bindings = [
     { path: 'memory.hostNodes', wanted: readMemory(options.memory).hostNodes },
     ...nodes.map((node, index) => {
       return { path: `numa[${index}].hostNodes`, wanted: (node as HostNodes | null)?.hostNodes }
     }),
-  ].filter((place): place is { path: string; wanted: readonly number[] } => Array.isArray(place.wanted))
-  if (places.length === 0) return []
+  ].filter((binding): binding is { path: string; wanted: readonly number[] } => Array.isArray(binding.wanted))
+  if (bindings.length === 0) return []
   const online = (await read('/sys/devices/system/node/has_memory'))?.trim() ?? ''
   const has = (wanted: number) =>
     online.split(',').some((range) => {
       const [first, last = first] = range.split('-')
       return range !== '' && wanted >= Number(first) && wanted <= Number(last)
     })
-  return places.flatMap(({ path, wanted }) => {
+  return bindings.flatMap(({ path, wanted }) => {
     const missing = wanted.filter((node) => !has(node))
-    const got = `${missing.join(', ')}, which this host has no memory at`
-    const expected = online === '' ? 'a kernel with NUMA' : `nodes of this host: ${online}`
+    const got = `${missing.join(', ')}, without memory on this host`
+    const expected = online === '' ? 'a kernel with NUMA support' : `NUMA nodes of this host: ${online}`
     return missing.length === 0 ? [] : [{ path, got, expected }]
   })
 }
 
-/** Whoever is not root may lock as much as `ulimit -l` says. */
+/** Checks `memory.lock`. Users other than root may lock at most `ulimit -l`. */
 async function checkLock<VM>(options: VMOptions<VM>, { read, user }: HostView): Promise<OptionProblem[]> {
   const { lock, size } = readMemory(options.memory)
   if (lock !== true || user.uid === 0) return []
   const limits = (await read('/proc/self/limits')) ?? ''
   const [, limit = 'unlimited'] = /^Max locked memory\s+(\S+)/m.exec(limits) ?? []
   const needed = parseMemorySize(size) ?? 0
-  // QEMU locks what it uses itself too.
+  // QEMU locks its own memory too.
   if (limit === 'unlimited' || Number(limit) > needed * 1.5) return []
-  const expected = `more memory that may be locked than the guest has: \`ulimit -l\`, or memlock in /etc/security/limits.conf`
+  const expected = `a limit above the memory of the guest: raise \`ulimit -l\`, or memlock in /etc/security/limits.conf`
   return [{ path: 'memory.lock', got: `a limit of ${formatBytes(Number(limit))}`, expected }]
 }
 
@@ -104,8 +104,8 @@ async function checkTap(path: string, tap: string, { read, user }: HostView): Pr
     return [
       {
         path,
-        got: `"${tap}", which is no TAP interface of this host`,
-        expected: `one that is there: ${add} adds it`,
+        got: `"${tap}", which is not a TAP interface of this host`,
+        expected: `an existing TAP interface: create it with ${add}`,
       },
     ]
   const owner = Number(await read(`/sys/class/net/${tap}/owner`))
@@ -113,8 +113,8 @@ async function checkTap(path: string, tap: string, { read, user }: HostView): Pr
   return [
     {
       path,
-      got: `"${tap}", which this user may not open`,
-      expected: `one of ${user.name}'s own: ${add} makes one`,
+      got: `"${tap}", which ${user.name} may not open`,
+      expected: `a TAP interface owned by ${user.name}: create it with ${add}`,
     },
   ]
 }

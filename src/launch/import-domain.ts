@@ -3,14 +3,15 @@ import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import type { VM } from '../vm/guest/vm.js'
 
-/** Options without `libvirtXML`: what it says is among them, where nothing beside it says otherwise. */
+/** Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options take precedence. */
 export interface MergedOptions {
   readonly options: VMOptions<VM>
   readonly notCarriedOver: readonly NotCarriedOver[]
 }
 
 /**
- * Reads the domain that the options name.
+ * Merges the settings of the libvirt domain in `libvirtXML` into the options.
+ *
  * @throws {UsageError} INVALID_OPTIONS, IMAGE_NOT_FOUND.
  */
 export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions> {
@@ -20,13 +21,13 @@ export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions
   const problems = findOptionProblems(options)
   if (problems.length > 0) throw optionError(problems)
   const { readDomain } = await import('../import/libvirt/read-domain.js')
-  const { libvirtXML, ...beside } = options
-  const { options: imported, notCarriedOver } = await readDomain(libvirtXML, beside as VMOptions)
-  // A system disk is connected as the domain says where it is the domain's.
-  const isOther = beside.image !== undefined || beside.hda !== undefined
+  const { libvirtXML, ...explicit } = options
+  const { options: imported, notCarriedOver } = await readDomain(libvirtXML, explicit as VMOptions)
+  // The `systemDisk` of the domain applies only to the image of the domain.
+  const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
   const { image, systemDisk, ...rest } = imported
-  const disk = isOther ? {} : { image, systemDisk }
-  const merged = { ...rest, ...disk, ...beside }
-  const said = Object.entries(merged).filter(([, value]) => value !== undefined)
-  return { options: Object.fromEntries(said) as VMOptions<VM>, notCarriedOver }
+  const disk = hasOwnImage ? {} : { image, systemDisk }
+  const merged = { ...rest, ...disk, ...explicit }
+  const defined = Object.entries(merged).filter(([, value]) => value !== undefined)
+  return { options: Object.fromEntries(defined) as VMOptions<VM>, notCarriedOver }
 }

@@ -23,12 +23,12 @@ import type { VMOptions } from '../spec/options.js'
 import { isKeyFile, resolveSpec } from '../spec/resolve/resolve-spec.js'
 import { optionError } from '../spec/validate-options.js'
 import { bootMachine } from '../vm/boot/boot.js'
-import { makeLayerBy } from '../vm/boot/layer.js'
+import { createLayerBuilder } from '../vm/boot/layer.js'
 import type { VM } from '../vm/guest/vm.js'
 import { requireBootable } from '../vm/machine/bootable.js'
 import { describeGuestKind } from '../vm/machine/guest-kind.js'
 import type { MachineHost } from '../vm/machine/machine.js'
-import { listNeeds, requireReach } from '../vm/machine/reach.js'
+import { listFileAccesses, requireFileAccess } from '../vm/machine/reach.js'
 import { resolveKeepMs } from '../vm/power/keep.js'
 import { sweepDeadWorkspaces } from '../vm/workspace/sweep.js'
 import { findColdReason } from '../warm/eligibility.js'
@@ -39,8 +39,8 @@ import { mergeCommandLine } from './merge-command-line.js'
 import { findParts, openDisks } from './parts.js'
 
 /**
- * Starts a guest: validate, find QEMU and the accelerator, make the image ready, then go on from a guest that was
- * booted before, or boot. Whatever fails on the way, nothing is left behind.
+ * Starts a guest: validates the options, finds QEMU and the accelerator, prepares the image, then restores the guest from a
+ * template or boots it. If any step fails, all resources are released.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID, MACHINE_UNSUPPORTED.
  * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE, NO_SPACE, PORT_UNAVAILABLE, …
@@ -58,7 +58,7 @@ export async function launchVM(given: VMOptions<VM> = {}): Promise<VM> {
   })
 }
 
-/** Runs a launch with what it needs of the host, whose limits are errors of their own. */
+/** Runs a launch, and converts errors about host limits, such as too many open files, to `InfrastructureError`. */
 async function onHost<T>(launch: () => Promise<T>): Promise<T> {
   requireProc()
   try {
@@ -69,10 +69,10 @@ async function onHost<T>(launch: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Starts several guests at the same time: room is taken for all of them before the first is started. All are there, or none
- * is: when one fails, the others are thrown away.
+ * Starts several guests concurrently. Capacity for all of them is reserved before the first one starts. If one guest fails, the
+ * others are disposed of.
  *
- * @throws what launchVM throws for any of them; of several failures the first.
+ * @throws the errors of {@link launchVM}; the first one if several guests fail.
  */
 export async function launchVMs(given: readonly VMOptions<VM>[]): Promise<VM[]> {
   return given.length === 0 ? [] : onHost(() => launchTogether(given))
@@ -90,11 +90,11 @@ async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
     settings: { ...order.settings, signal: signals[index] as AbortSignal },
   }))
   const { log } = (orders[0] as GuestOrder).settings
-  const wishes = orders.map(({ spec, host }, index) => {
+  const requests = orders.map(({ spec, host }, index) => {
     const isWarm = findColdReason(spec, list[index] as VMOptions<VM>) === undefined
     return { name: spec.name, kind: describeGuestKind(spec as MachineSpec, host, { isClone: isWarm }) }
   })
-  const reserved = await reserveCapacity(wishes, { signal: AbortSignal.any(signals), log })
+  const reserved = await reserveCapacity(requests, { signal: AbortSignal.any(signals), log })
   try {
     const starts = orders.map((order, index) =>
       withReservation(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),
@@ -113,9 +113,9 @@ async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
 
 interface LaunchPlan {
   readonly order: GuestOrder
-  /** Those that were given, with what else is known. */
+  /** Options with `commandLine` and `libvirtXML` merged in. */
   readonly options: VMOptions<VM>
-  /** What dead runs have left is removed meanwhile. */
+  /** Settles when the files of dead runs are removed. */
   readonly swept: Promise<unknown>
 }
 
@@ -123,16 +123,17 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const { options: read, translated } = await mergeCommandLine(given)
   const { options, notCarriedOver } = await mergeDomain(read)
   const runner = await checkOptions(options)
-  const keepMs = resolveKeepMs(options) // a WITHVM_KEEP that is wrong is told before anything is made
+  const keepMs = resolveKeepMs(options) // reports an invalid WITHVM_KEEP before resources are acquired
   options.signal?.throwIfAborted()
   const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
   await reportTemporaryCache(log)
-  for (const { from, to, reason } of translated) log(`${from} became ${to}: ${reason}.`)
+  for (const { from, to, reason } of translated) log(`${from} was translated to ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir, runner.user)
   const { spec, host } = await planMachine(options, runner, log)
   if (notCarriedOver.length > 0) {
+    const settings = notCarriedOver.length === 1 ? '1 setting was' : `${notCarriedOver.length} settings were`
     log(
-      `'${spec.name}' is not all of its domain: ${notCarriedOver.length} things were left out, see vm.notCarriedOver or \`withvm import\`.`,
+      `${settings} not imported from the libvirt domain of '${spec.name}': see vm.notCarriedOver, or run \`withvm import\`.`,
     )
   }
   const settings = {
@@ -146,7 +147,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
     notCarriedOver,
   }
   const steps = options.image instanceof PreparedImage ? options.image.steps : []
-  // One that is to outlive this process is not made before it is wanted.
+  // A guest that may be kept outlives this process, so none is prepared in advance.
   const standby = keepMs === undefined ? options.standby : false
   return { order: { spec, host, steps, settings, standby }, options, swept }
 }
@@ -156,17 +157,17 @@ async function startPlanned(order: GuestOrder, options: VMOptions<VM>): Promise<
   try {
     return await startGuest(order, options)
   } catch (error) {
-    if (!isLostKvm(error, spec, host)) throw error
+    if (!isKvmFailure(error, spec, host)) throw error
     await forgetKvm((error as VMError).details.summary, { qemu: host.qemu })
     settings.log(
-      `KVM failed while the guest ran (${(error as VMError).details.summary}); it is started again under TCG.`,
+      `KVM failed while the guest was running (${(error as VMError).details.summary}); the guest is started again with TCG.`,
     )
     const other = { ...host, ...(await chooseHost('tcg', host, host, settings.log)) }
     return await startGuest({ ...order, host: other }, options)
   }
 }
 
-/** Warm where nothing speaks against it. */
+/** Starts the guest warm if it is eligible, otherwise cold. */
 async function startGuest(order: GuestOrder, options: VMOptions<VM>): Promise<VM> {
   const { spec, settings } = order
   const coldReason = findColdReason(spec, options)
@@ -178,7 +179,7 @@ async function startGuest(order: GuestOrder, options: VMOptions<VM>): Promise<VM
   return startCold(order, coldReason)
 }
 
-/** What others would go on from is done in this guest itself. */
+/** Boots the guest and runs the preparation steps, which a warm start would have in its template, in the guest itself. */
 async function startCold({ spec, host, steps, settings }: GuestOrder, reason: string): Promise<VM> {
   const { vm } = await bootMachine(spec, host, { ...settings, startedFrom: { kind: 'cold', reason } })
   try {
@@ -190,9 +191,9 @@ async function startCold({ spec, host, steps, settings }: GuestOrder, reason: st
   }
 }
 
-/** How images are made that take a guest: as the same user. */
+/** Returns the builder of image layers, which boots guests as the same host user. */
 const makeLayerAs = (user: HostUser | undefined) =>
-  makeLayerBy(async (image, options) => {
+  createLayerBuilder(async (image, options) => {
     const log = options.log ?? (() => {})
     const { qemu } = await checkOptions(options)
     const { spec, host } = await describeMachine({ ...options, start: 'cold' }, image, { qemu, user }, log)
@@ -203,23 +204,23 @@ const makeLayerAs = (user: HostUser | undefined) =>
       signal: options.signal,
       log,
     }
-    return startCold({ spec, host, steps: [], settings, standby: false }, 'it is prepared, to be an image')
+    return startCold({ spec, host, steps: [], settings, standby: false }, 'the guest builds an image')
   })
 
-/** A cache in the temporary directory is lost with it, and everything in it is then made again. */
+/** Logs, once per reason, that the cache is in the temporary directory, where it may be deleted and rebuilt. */
 async function reportTemporaryCache(log: (line: string) => void): Promise<void> {
   const cache = findTemporaryCache()
   if (cache === undefined) return
   const { dir, reason } = cache
   if (await openHostCache(dir).isNews('temporary-cache-announced', reason))
-    log(`images are kept in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a directory that is kept.`)
+    log(`images are cached in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a persistent directory.`)
 }
 
 const swept = new Map<string, Promise<unknown>>()
-/** A start waits no longer than this for the sweep, which then goes on by itself, milliseconds. */
+/** Maximum time that a start waits for the sweep, milliseconds. The sweep then continues in the background. */
 const SWEEP_MS = 2000
 
-/** Removes what dead runs have left, once in a process for each folder and user. */
+/** Removes the files of dead runs, once in a process for each folder and user. */
 function sweepOnce(tmpdir: string | undefined, user: HostUser | undefined): Promise<unknown> {
   const key = `${tmpdir} ${user?.uid}`
   const known = swept.get(key)
@@ -238,9 +239,9 @@ async function planMachine(
   log: (line: string) => void,
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const { qemu, user } = runner
-  const isAlone = options.kernel === undefined && options.netboot === undefined
-  const name = readSystemDisk(options).image ?? (isAlone ? DEFAULTS.image : false)
-  // The guest that it is given is one of `makeLayerAs`, here above.
+  const bootsDefaultImage = options.kernel === undefined && options.netboot === undefined
+  const name = readSystemDisk(options).image ?? (bootsDefaultImage ? DEFAULTS.image : false)
+  // The guest that a definition receives comes from `makeLayerAs` above.
   const source = (name instanceof PreparedImage ? name.source : name) as
     | ImageSource
     | ImageDefinition<unknown>
@@ -260,50 +261,50 @@ async function describeMachine(
 ): Promise<{ spec: MachineSpec<VM>; host: MachineHost }> {
   const { qemu } = runner
   const capabilities = await queryCapabilities(qemu, { signal: options.signal })
-  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw noCloudInit(image.name)
+  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw cloudInitUnsupported(image.name)
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
-  if (spec.machine === MICROVM && !canLogIn(spec)) throw noWayIn(spec.name)
+  if (spec.machine === MICROVM && !canLogInWithoutSmbios(spec)) throw loginImpossible(spec.name)
   await requireBootable(spec as MachineSpec<never>, options.signal)
-  for (const { content, isWrittenThrough } of spec.disks) {
-    if (isWrittenThrough && content.kind === 'image')
-      log(`'${spec.name}' writes to ${content.file.path} itself: snapshot is false.`)
+  for (const { content, isWrittenDirectly } of spec.disks) {
+    if (isWrittenDirectly && content.kind === 'image')
+      log(`'${spec.name}' writes directly to ${content.file.path}: snapshot is false.`)
   }
   const chosen = await chooseHost(spec.accel, runner, capabilities, log)
   const host = { ...chosen, ...(await findParts(spec, qemu)) }
   if (host.user !== undefined)
-    await requireReach(host.user, await listNeeds(spec as MachineSpec, host, options.tmpdir))
+    await requireFileAccess(host.user, await listFileAccesses(spec as MachineSpec, host, options.tmpdir))
   return { spec, host }
 }
 
-/** The options with the private key itself, where they name a file. It was found readable. */
+/** Replaces a private key file with its content. The validation has checked that the file is readable. */
 async function readKeyFile(options: VMOptions<VM>): Promise<VMOptions<VM>> {
   const { ssh } = options
   if (!ssh || !isKeyFile(ssh.privateKey)) return options
   return { ...options, ssh: { ...ssh, privateKey: await readFile(ssh.privateKey.file) } }
 }
 
-/** Whether the guest is told the key of the run by something else than SMBIOS. */
-function canLogIn({ ssh, login, cloudInit }: MachineSpec<VM>): boolean {
+/** Returns true if the SSH login does not depend on a key that is passed through SMBIOS. */
+function canLogInWithoutSmbios({ ssh, login, cloudInit }: MachineSpec<VM>): boolean {
   return ssh === undefined || ssh.login !== undefined || login !== undefined || cloudInit !== undefined
 }
 
-function noWayIn(name: string): VMError {
+function loginImpossible(name: string): VMError {
   return optionError([
     {
       path: 'machine',
-      got: `'${MICROVM}' for ${name}`,
+      got: `'${MICROVM}' for '${name}'`,
       expected:
-        "`login: { user: 'root' }` beside it, `ssh: false`, or another machine: this one has no SMBIOS, by which the guest would be told the key of the run",
+        "another machine type, or `login: { user: 'root' }` or `ssh: false`: this machine type has no SMBIOS to pass the SSH key to the guest",
     },
   ])
 }
 
-function noCloudInit(image: string): VMError {
+function cloudInitUnsupported(image: string): VMError {
   return optionError([
     {
       path: 'cloudInit',
-      got: `it for ${image}`,
-      expected: "a disk image with cloud-init in it, or no 'cloudInit': in this one nothing could read it",
+      got: `the image ${image}, which does not include cloud-init`,
+      expected: 'a disk image that includes cloud-init',
     },
   ])
 }
@@ -318,7 +319,7 @@ async function chooseHost(
   return { qemu, user, hasSandbox, accelerator: name, timeFactor }
 }
 
-function isLostKvm(error: unknown, spec: MachineSpec<VM>, host: MachineHost): boolean {
+function isKvmFailure(error: unknown, spec: MachineSpec<VM>, host: MachineHost): boolean {
   return (
     spec.accel === 'auto' &&
     host.accelerator === 'kvm' &&

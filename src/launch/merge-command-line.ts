@@ -4,37 +4,39 @@ import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
 import type { VM } from '../vm/guest/vm.js'
 
-/** Options without `commandLine`: what it says is among them, where nothing beside it says otherwise. */
+/** Options with those of the command line merged in, and without `commandLine`. Explicit options take precedence. */
 export interface MergedCommandLine {
   readonly options: VMOptions<VM>
   readonly translated: readonly Translation[]
 }
 
 /**
- * Reads the command line that the options have. What is beside it counts in place of what it says; `qemuArgs` come behind its own.
- * @throws {UsageError} INVALID_OPTIONS with all that is wrong with the line.
+ * Merges the QEMU command line in `commandLine` into the options. Explicit options take precedence; explicit `qemuArgs` are
+ * appended to those of the command line.
+ *
+ * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
  */
 export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCommandLine> {
   if (typeof options?.commandLine !== 'string') return { options, translated: [] }
   const { parseCommandLine } = await import('../import/command-line/parse-command-line.js')
   const { commandLine, ...given } = options
-  const said = Object.entries(given).filter(([, value]) => value !== undefined)
-  const beside: VMOptions<VM> = Object.fromEntries(said)
+  const defined = Object.entries(given).filter(([, value]) => value !== undefined)
+  const explicit: VMOptions<VM> = Object.fromEntries(defined)
   const { options: read, translated } = parseCommandLine(commandLine)
   const { image, hda, systemDisk, qemuArgs = [], ...rest } = read as VMOptions<VM>
-  // A disk is connected as the line says where it is the line's.
-  const isOther = beside.image !== undefined || beside.hda !== undefined
-  const disk = isOther ? {} : pickSaid({ image, hda, systemDisk })
-  const args = [...qemuArgs, ...(beside.qemuArgs ?? [])]
+  // The `systemDisk` of the command line applies only to the image of the command line.
+  const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
+  const disk = hasOwnImage ? {} : pickDefined({ image, hda, systemDisk })
+  const args = [...qemuArgs, ...(explicit.qemuArgs ?? [])]
   const merged = {
     ...rest,
     ...disk,
-    ...(isOther || isRecipe(hda ?? image) ? {} : { ready: 'none' as const }),
-    ...beside,
+    ...(hasOwnImage || isRecipe(hda ?? image) ? {} : { ready: 'none' as const }),
+    ...explicit,
     ...(args.length > 0 ? { qemuArgs: args } : {}),
   }
-  // Who says how to log in waits for it; of a guest that nobody says anything of, no more is known than that it runs.
-  if (beside.ready === undefined && beside.ssh !== undefined) delete merged.ready
+  // With an explicit `ssh` option the guest is ready once the login works. Otherwise its login is unknown: `ready: 'none'`.
+  if (explicit.ready === undefined && explicit.ssh !== undefined) delete merged.ready
   return { options: merged, translated }
 }
 
@@ -42,6 +44,6 @@ function isRecipe(image: VMOptions<VM>['image'] | ImageSource): boolean {
   return typeof image === 'string' && Object.hasOwn(RECIPES, image)
 }
 
-function pickSaid<T extends object>(values: T): Partial<T> {
+function pickDefined<T extends object>(values: T): Partial<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>
 }

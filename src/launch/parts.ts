@@ -11,10 +11,10 @@ import type { DiskFiles } from '../spec/resolve/resolve-disks.js'
 import type { VM } from '../vm/guest/vm.js'
 import type { MachineHost } from '../vm/machine/machine.js'
 
-const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'gives a guest a folder' }
+const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'shares a folder with a guest' }
 const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }
 
-/** Finds the images of the disks beside the system's, in their order. */
+/** Opens the images of the disks besides the system disk, in order. */
 export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
   const { signal } = options
   const arch = resolveArch(options.arch)
@@ -24,25 +24,25 @@ export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
     const image = await resolveImage(source, { arch, signal })
     if (image.disk !== undefined) return image.disk
     throw vmError('IMAGE_INVALID', {
-      summary: `The image ${image.name} of ${path} has no disk.`,
-      hint: 'give the path of a disk image.',
+      summary: `The image '${image.name}' of \`${path}\` has no disk.`,
+      hint: 'Specify the path of a disk image.',
     })
   })
   return Promise.all(opening)
 }
 
 /**
- * Finds what a machine needs of this host beside QEMU.
+ * Finds the firmware and programs that a machine needs on this host, besides QEMU.
  *
- * @throws {UsageError} MACHINE_UNSUPPORTED when QEMU cannot have it all at once.
- * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that has it.
+ * @throws {UsageError} MACHINE_UNSUPPORTED when QEMU does not support the combination.
+ * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that provides it.
  */
 export async function findParts(
   { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec<VM>,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
   if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined)
-    throw tpmInTheWay()
+    throw tpmUnsupported()
   if ([network, ...furtherNetworks].some(({ sharedFolder }) => sharedFolder !== undefined))
     await requireTool(SMBD)
   return {
@@ -55,15 +55,15 @@ export async function findParts(
 }
 
 /**
- * QEMU (7.2) leaves 160 KiB between an initial RAM file system and the end of RAM for the tables of ACPI, which the log of a
- * TPM makes longer: the guest would find no table at all. UEFI firmware places both by itself.
+ * QEMU 7.2 reserves 160 KiB between the initrd and the end of RAM for the ACPI tables. The event log of a TPM makes the tables
+ * larger, so they would overlap the initrd and the guest would find no tables. UEFI firmware places both itself.
  */
-function tpmInTheWay() {
+function tpmUnsupported() {
   return vmError('MACHINE_UNSUPPORTED', {
     summary:
-      'QEMU cannot give a guest a TPM and load its initial RAM file system by itself: it would write over the tables of ACPI.',
-    expected: "firmware: 'uefi' beside `tpm`, or an image that boots by itself",
-    got: "`tpm` with QEMU's own BIOS and an `initrd`, as `tiny` has one",
-    hint: "add firmware: 'uefi'.",
+      'QEMU does not support a TPM with a directly booted initrd under BIOS: the initrd would overwrite the ACPI tables.',
+    expected: "`firmware: 'uefi'` with `tpm`, or an image with its own boot loader",
+    got: '`tpm` with BIOS and an `initrd` (such as that of `tiny`)',
+    hint: "Set `firmware: 'uefi'`.",
   })
 }

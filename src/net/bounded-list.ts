@@ -1,10 +1,13 @@
-/** A list that keeps its newest entries, and counts those that it dropped. */
+/** List that keeps its newest entries and counts the dropped ones. */
 export class BoundedList<T> {
   readonly #limit: number
   readonly #entries: T[] = []
   #dropped = 0
 
-  /** @param limit how many entries are always kept. A tenth more may be there for a while, so that one is not moved for each. */
+  /**
+   * @param limit number of entries that are always kept. Up to a tenth more are kept to drop entries in
+   * batches.
+   */
   constructor(limit: number) {
     this.#limit = limit
   }
@@ -17,7 +20,7 @@ export class BoundedList<T> {
     return this.#dropped
   }
 
-  /** How many entries were ever added. */
+  /** Total number of entries added. */
   get total(): number {
     return this.#dropped + this.#entries.length
   }
@@ -29,7 +32,7 @@ export class BoundedList<T> {
     }
   }
 
-  /** Returns the entries that were added after `total` had this value, as far as they are kept. */
+  /** Returns the kept entries that were added after `total` had this value. */
   since(total: number): readonly T[] {
     return this.#entries.slice(Math.max(0, total - this.#dropped))
   }

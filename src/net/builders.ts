@@ -2,58 +2,64 @@ import type { NetbootFile, NetbootOptions } from '../spec/netboot.js'
 import type { BootEntry, BootMenu } from './loader-configs.js'
 import { formatGrubConfig, formatIpxeScript, formatPxelinuxConfig } from './loader-configs.js'
 
-/** What of the network the kernel and the initrd come by. HTTP is faster for large files. */
+/** Protocol for downloading kernel and initrd. HTTP is faster for large files. */
 type Via = 'tftp' | 'http'
 
-/** A kernel of this host, for a boot loader to start. */
+/** Kernel on the host that a boot loader starts. */
 export interface KernelOptions {
-  /** The path of a kernel on this host. */
+  /** Path of the kernel on the host. */
   readonly kernel: string
-  /** The path of its initrd on this host. @default none */
+  /** Path of the initrd on the host. @default none */
   readonly initrd?: string
-  /** Its arguments. @default none */
+  /** Kernel arguments. @default none */
   readonly append?: string
-  /** How they are fetched. @default 'tftp' */
+  /** Protocol for downloading kernel and initrd. HTTP is faster for large files. @default 'tftp' */
   readonly via?: Via
 }
 
-/** Several kernels, or one, or a configuration of the author's own. */
+/** Configuration of a boot loader: one kernel, a menu of several, or your own configuration file. */
 export interface LoaderOptions extends Partial<KernelOptions> {
-  /** The entries of a menu. @default one, of `kernel`, `initrd` and `append` */
+  /** Menu entries. @default one entry with `kernel`, `initrd` and `append` */
   readonly entries?: ReadonlyArray<Omit<KernelOptions, 'via'> & { readonly label: string }>
-  /** Shows a menu with this title, and waits for a key. @default where there are several entries, without a title */
+  /**
+   * Title of a menu that waits for a key.
+   * @default a menu without a title if there are several entries, else no menu
+   */
   readonly menu?: string
-  /** After how many seconds without a key the first entry is started. @default never where there is a menu */
+  /** Seconds without a key after which the menu starts the first entry. @default no limit */
   readonly menuSeconds?: number
-  /** The configuration, in place of one that is made of the above. @default none */
+  /** Configuration file of the loader, instead of a generated one. @default generated from the options above */
   readonly config?: NetbootFile
-  /** Configurations for machines with these addresses of their cards, in place of the one for all. @default none */
+  /** Configuration files for guests with these MAC addresses, instead of the common one. @default none */
   readonly byMac?: Readonly<Record<string, NetbootFile>>
-  /** Configurations for machines with these UUIDs. @default none */
+  /** Configuration files for guests with these UUIDs, instead of the common one. @default none */
   readonly byUuid?: Readonly<Record<string, NetbootFile>>
-  /** More files. @default none */
+  /** Additional files to serve. @default none */
   readonly files?: Readonly<Record<string, NetbootFile>>
 }
 
 export interface GrubOptions extends LoaderOptions {
-  /** Which GRUB the DHCP server names. @default 'bios' */
+  /** Firmware for which the DHCP server names a GRUB image. @default 'bios' */
   readonly firmware?: 'bios' | 'uefi'
 }
 
 export interface DebianInstallerOptions {
-  /** What machine it is for, as the guest's own `arch` says: a PC, or `'aarch64'`, which boots it by UEFI. @default 'x86_64' */
+  /** Architecture of the installer, equal to the guest's `arch`. `'aarch64'` requires UEFI. @default 'x86_64' */
   readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64'
-  /** Kernel arguments such as `console=ttyS0`, with which the installer starts without a menu. @default the menu of the package */
+  /**
+   * Kernel arguments such as `console=ttyS0`. The installer then starts without a menu.
+   * @default none: the menu of the package is shown
+   */
   readonly append?: string
-  /** Answers to the installer's questions, which it gets by HTTP once its network is up. @default none */
+  /** Preseed file with answers for the installer, which downloads it over HTTP. @default none */
   readonly preseed?: NetbootFile
-  /** How kernel and initrd are fetched. @default 'tftp' */
+  /** Protocol for downloading kernel and initrd. HTTP is faster for large files. @default 'tftp' */
   readonly via?: Via
-  /** More files. @default none */
+  /** Additional files to serve. @default none */
   readonly files?: Readonly<Record<string, NetbootFile>>
 }
 
-/** What Debian calls the machines for which it has an installer that boots from the network here. */
+/** Debian's names of the supported architectures of its netboot installer. */
 const INSTALLERS = {
   x86_64: 'amd64',
   amd64: 'amd64',
@@ -62,13 +68,16 @@ const INSTALLERS = {
   arm64: 'arm64',
 } as const
 
-/** Where the loaders find the server for HTTP, unless the author moves it. */
+/** Default URL of the HTTP server in the guest's network. */
 const HTTP_URL = 'http://10.0.2.80'
 
-/** Makes what `netboot` is to be: a plain object, to which more can be added by `{ ...netboot.pxelinux(…), once: true }`. */
+/**
+ * Builds values of the option `netboot`. They are plain objects and can be extended: `{
+ * ...netboot.pxelinux(…), once: true }`.
+ */
 export const netboot = {
   /**
-   * PXELINUX, for BIOS.
+   * Boots with PXELINUX. Requires BIOS firmware.
    * @example netboot: netboot.pxelinux({ kernel, initrd, append: 'console=ttyS0' })
    */
   pxelinux(options: LoaderOptions): NetbootOptions {
@@ -76,7 +85,7 @@ export const netboot = {
     const { menu, files } = collectEntries(options)
     return {
       trees: ['pxelinux'],
-      // Only this one knows HTTP.
+      // pxelinux.0 does not support HTTP.
       bootfile: via === 'http' ? 'lpxelinux.0' : 'pxelinux.0',
       ...httpIf(via === 'http'),
       files: {
@@ -89,7 +98,7 @@ export const netboot = {
   },
 
   /**
-   * A script for iPXE, which is in the boot ROMs of QEMU's cards, for BIOS and UEFI.
+   * Boots with an iPXE script, on BIOS and UEFI. iPXE is in the boot ROMs of QEMU's network cards.
    * @example netboot: netboot.ipxe('#!ipxe\nkernel linux console=ttyS0\nboot')
    */
   ipxe(
@@ -105,7 +114,7 @@ export const netboot = {
   },
 
   /**
-   * A kernel without a loader of its own: the firmware's iPXE starts it.
+   * Boots a kernel directly with the iPXE of the firmware, without another boot loader.
    * @example netboot: netboot.kernel({ kernel, initrd, append: 'console=ttyS0', via: 'http' })
    */
   kernel({ kernel, initrd, append, via = 'tftp' }: KernelOptions): NetbootOptions {
@@ -122,7 +131,7 @@ export const netboot = {
   },
 
   /**
-   * GRUB, for BIOS or UEFI.
+   * Boots with GRUB, on BIOS or UEFI.
    * @example netboot: netboot.grub({ config: 'menuentry demo { linux /linux console=ttyS0 }', firmware: 'uefi' })
    */
   grub(options: GrubOptions): NetbootOptions {
@@ -142,7 +151,7 @@ export const netboot = {
   },
 
   /**
-   * Debian's installer, with the menu of its package, or with `append` at once.
+   * Boots Debian's installer: with the menu of its package, or at once if `append` or `preseed` is set.
    * @example netboot: netboot.debianInstaller({ append: 'console=ttyS0', preseed: 'd-i …' })
    */
   debianInstaller(options: DebianInstallerOptions = {}): NetbootOptions {
@@ -162,15 +171,15 @@ export const netboot = {
     const config: Readonly<Record<string, NetbootFile>> = isArm
       ? { [`${below}/grub/grub.cfg`]: formatGrubConfig(menu, grubPrefixOf(via)) }
       : { 'pxelinux.cfg/default': formatPxelinuxConfig(menu, prefixOf(via)) }
-    // PXELINUX fetches all else from where it came, so the menu of the package serves for both ways. GRUB's names its server.
-    const isOwn = !isMenu || (isArm && isHttp)
+    // The menu of the package works with both protocols in PXELINUX, which loads files relative to itself. GRUB needs URLs.
+    const isGenerated = !isMenu || (isArm && isHttp)
     const pxelinux = isHttp ? `${isMenu ? `${HTTP_URL}/` : ''}lpxelinux.0` : 'pxelinux.0'
     return {
       trees: isHttp && !isArm ? ['debian-netboot', 'pxelinux'] : ['debian-netboot'],
       bootfile: isArm ? `${below}/bootnetaa64.efi` : pxelinux,
       ...httpIf(isHttp || preseed !== undefined),
       files: {
-        ...(isOwn ? config : {}),
+        ...(isGenerated ? config : {}),
         ...(preseed === undefined ? {} : { 'preseed.cfg': preseed }),
         ...files,
       },
@@ -178,7 +187,7 @@ export const netboot = {
   },
 } as const
 
-/** The entries that the menus of the installer's package have. */
+/** Menu entries of the installer package. */
 function installerMenu(entry: BootEntry): BootEntry[] {
   return [
     { ...entry, label: 'Install', append: '--- quiet' },
@@ -188,8 +197,8 @@ function installerMenu(entry: BootEntry): BootEntry[] {
   ]
 }
 
-function httpIf(isWanted: boolean): Pick<NetbootOptions, 'http'> {
-  return isWanted ? { http: true } : {}
+function httpIf(isHttp: boolean): Pick<NetbootOptions, 'http'> {
+  return isHttp ? { http: true } : {}
 }
 
 function grubPrefixOf(via: Via): string {
@@ -200,7 +209,7 @@ function prefixOf(via: Via): string {
   return via === 'http' ? `${HTTP_URL}/` : ''
 }
 
-/** The entries by the names under which their files are served, and those files. */
+/** Returns the menu with server paths, and the files to serve at these paths. */
 function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: LoaderOptions): {
   readonly menu: BootMenu
   readonly files: Readonly<Record<string, NetbootFile>>
@@ -208,13 +217,13 @@ function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: 
   const single = kernel === undefined ? [] : [{ label: 'linux', kernel, initrd, append }]
   const files: Record<string, NetbootFile> = {}
   const named = (entries ?? single).map((entry): BootEntry => {
-    const place = entries === undefined ? '' : `${entry.label}/`
-    files[`${place}linux`] = { path: entry.kernel }
-    if (entry.initrd !== undefined) files[`${place}initrd`] = { path: entry.initrd }
+    const folder = entries === undefined ? '' : `${entry.label}/`
+    files[`${folder}linux`] = { path: entry.kernel }
+    if (entry.initrd !== undefined) files[`${folder}initrd`] = { path: entry.initrd }
     return {
       label: entry.label,
-      kernel: `${place}linux`,
-      initrd: entry.initrd && `${place}initrd`,
+      kernel: `${folder}linux`,
+      initrd: entry.initrd && `${folder}initrd`,
       append: entry.append,
     }
   })
@@ -222,7 +231,10 @@ function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: 
   return { menu: { entries: named, title, seconds: menuSeconds }, files }
 }
 
-/** Both loaders look first for the machine's UUID, and for its card behind the number of Ethernet. */
+/**
+ * Returns configuration files by client. Loaders look for the UUID and for the MAC address with the prefix
+ * `01-` (Ethernet).
+ */
 function byClient(prefix: string, { byMac = {}, byUuid = {} }: LoaderOptions): Record<string, NetbootFile> {
   const macs = Object.entries(byMac).map(
     ([mac, config]) => [`01-${mac.replaceAll(':', '-')}`, config] as const,

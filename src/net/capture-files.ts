@@ -2,21 +2,24 @@ import { statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { OpenFolder } from '../common/files/open-folder.js'
 
-/** Enough for the network boot of any installer: 128 MiB have the beginnings of 200,000 packets. */
-const MOST_BYTES = 128 * 1024 ** 2
-/** The guest's disks have the rest. */
+/** Enough for the network boot of any installer: the headers of 200,000 packets. */
+const MAX_BYTES = 128 * 1024 ** 2
+/** Part of `limits.disk` for captures; the disks of the guest use the rest. */
 const SHARE_OF_DISK = 1 / 8
 
-/** Returns how much of `limits.disk` the captures of a guest may take. */
+/** Returns the part of `limits.disk` that the captures of a guest may use. */
 export function captureLimit(diskBytes: number): number {
-  return Math.min(MOST_BYTES, Math.floor(diskBytes * SHARE_OF_DISK))
+  return Math.min(MAX_BYTES, Math.floor(diskBytes * SHARE_OF_DISK))
 }
 
-/** The files with what passed on a guest's wire. A new one is begun where one is full, and the oldest go: all take no more than a limit. */
+/**
+ * Capture files of a guest's network traffic. Rotates full files and removes the oldest to stay below a total
+ * size.
+ */
 export class CaptureFiles {
   readonly #folder: OpenFolder
   readonly #limitBytes: number
-  /** The oldest first; the last is written to. */
+  /** Paths, oldest first. QEMU writes to the last one. */
   readonly #files: string[] = []
   #dropped = 0
   #powerOn = 0
@@ -27,17 +30,20 @@ export class CaptureFiles {
     this.#limitBytes = limitBytes
   }
 
-  /** How many files were removed. */
+  /** Number of removed files. */
   get dropped(): number {
     return this.#dropped
   }
 
-  /** Whether the newest file is as long as one may be. */
+  /** True if the newest file has reached its maximum size. */
   get isFull(): boolean {
     return sizeOf(this.#files.at(-1)) >= this.#limitBytes / 2
   }
 
-  /** Returns the path of the next file, which is not made: `network-1.pcap` for the first power-on, `network-1-2.pcap` for its second part. */
+  /**
+   * Returns the path of the next file without creating it: `network-1.pcap` for the first power-on, `network-1-2.pcap`
+   * for its second part.
+   */
   next(why: 'power-on' | 'full'): string {
     this.#powerOn += why === 'power-on' ? 1 : 0
     this.#part = why === 'power-on' ? 1 : this.#part + 1
@@ -48,7 +54,7 @@ export class CaptureFiles {
     return path
   }
 
-  /** Makes room for one more file: the newest of those that are there is always kept. */
+  /** Removes old files so that one more fits. The newest is always kept. */
   #removeOldest(): void {
     const total = () => this.#files.reduce((sum, file) => sum + sizeOf(file), 0)
     while (this.#files.length > 1 && total() > this.#limitBytes / 2) {

@@ -1,18 +1,19 @@
 import { buildStaticElf, ELF_ADDRESS } from '../common/static-elf.js'
 
 const CHUNK_BYTES = 65_536
-/** The memory begins with the `struct pollfd`. */
+/** Offset of the buffer, after a `struct pollfd`. */
 const CHUNK_AT = ELF_ADDRESS.memory + 16
 const AF_UNIX = 1
 /** `struct sockaddr_un` (unix(7)). */
 const ADDRESS_BYTES = 110
 
 /**
- * Builds a static program for x86-64 Linux that joins its standard input and output, which are one socket, with a unix socket.
+ * Builds a static x86-64 Linux program that forwards its standard input and output, which are one socket, to a unix
+ * socket.
  *
- * QEMU starts a process for each connection of a guest (`guestfwd=…-cmd:`). A Node.js as that process takes about 10 MiB; this
- * one takes two processes of a few pages, one for each direction. It ends when either socket is closed by its peer: neither a
- * QEMU nor a harness that was killed leaves one.
+ * QEMU starts a process for each connection of a guest (`guestfwd=…-cmd:`). Node.js would take about 10 MiB; this
+ * program consists of two processes of a few pages, one for each direction. It exits when the peer of either socket
+ * closes it, so none remains after QEMU or this process is killed.
  */
 export function buildConnector(socketPath: string): Buffer {
   const address = Buffer.alloc(ADDRESS_BYTES)
@@ -25,7 +26,10 @@ export function buildConnector(socketPath: string): Buffer {
   })
 }
 
-/** Numbers of system calls: arch/x86/entry/syscalls/syscall_64.tbl. Jumps are relative to the next instruction. */
+/**
+ * Returns the machine code. Syscall numbers: arch/x86/entry/syscalls/syscall_64.tbl. Jumps are relative to the
+ * next instruction.
+ */
 function assemble(addressAt: number): Buffer {
   const at = (address: number): string => {
     const bytes = Buffer.alloc(4)
@@ -48,7 +52,7 @@ function assemble(addressAt: number): Buffer {
     'b8 2a000000 0f05', //     mov  eax, 42; syscall
     '85c0', //                 test eax, eax
     '0f85 8f000000', //        jne  exit
-    // fork(): the parent passes on what the guest sends (r13 = 0, r14 = r12), the child the answer (r13 = r12, r14 = 0).
+    // fork(): the parent forwards the guest's data (r13 = 0, r14 = r12), the child the responses (r13 = r12, r14 = 0).
     'b8 39000000 0f05', //     mov  eax, 57; syscall
     '85c0', //                 test eax, eax
     '0f88 80000000', //        js   exit
@@ -78,17 +82,17 @@ function assemble(addressAt: number): Buffer {
     '29c3', //                 sub  ebx, eax
     '75e6', //                 jne  write
     'ebc7', //                 jmp  read
-    // shutdown(r14, SHUT_WR): the other side learns that no more comes.
+    // shutdown(r14, SHUT_WR): signals the end of data to the other side.
     '4489f7', //        end:   mov  edi, r14d
     'be 01000000', //          mov  esi, 1
     'b8 30000000 0f05', //     mov  eax, 48; syscall
-    // poll({ r13, 0 }, 1, -1), until the peer has closed it for both directions
+    // poll({ r13, 0 }, 1, -1): waits until the peer has closed both directions.
     `bf ${at(ELF_ADDRESS.memory)}`, // mov edi, pollfd
     '44892f', //               mov  [rdi], r13d
     'be 01000000', //          mov  esi, 1
     'ba ffffffff', //          mov  edx, -1
     'b8 07000000 0f05', //     mov  eax, 7; syscall
-    // shutdown(r14, SHUT_RDWR): ends the other process, too.
+    // shutdown(r14, SHUT_RDWR): ends the other process.
     '4489f7', //               mov  edi, r14d
     'be 02000000', //          mov  esi, 2
     'b8 30000000 0f05', //     mov  eax, 48; syscall

@@ -5,9 +5,9 @@ import { quoteWord } from '../common/process/shell-quote.js'
 import { buildConnector } from './connector-program.js'
 
 /**
- * Returns the command that joins one connection of a guest with a unix socket, for QEMU's `guestfwd=…-cmd:`. Where it can run, it is a
- * program of a few hundred bytes, which is written to `program`; on other processors than x86-64, and where the file system is mounted
- * with `noexec`, it is a Node.js.
+ * Returns the command that forwards one connection of a guest to a unix socket, for QEMU's `guestfwd=…-cmd:`. It is a
+ * program of a few hundred bytes that is written to `program`. On processors other than x86-64, and on file systems
+ * mounted with `noexec`, Node.js is used instead.
  */
 export async function connectorCommand({
   socket,

@@ -3,40 +3,42 @@ import { BoundedList } from './bounded-list.js'
 import type { Datagram } from './datagram.js'
 import { MALFORMED } from './malformed.js'
 
-/** One exchange of DHCP: what the guest asked for, and what it got. */
+/** DHCP exchange between a guest and the server. */
 export interface DhcpExchange {
-  /** The address of its card, as `52:54:00:12:34:56`. */
+  /** MAC address of the client, such as `52:54:00:12:34:56`. */
   readonly mac: string
-  /** The messages in their order, as `DISCOVER`: the first 32. */
+  /** Message types in order, such as `DISCOVER`: the first 32. */
   readonly messages: readonly string[]
-  /** Whether the guest has the address: the server acknowledged it. */
+  /** True if the server has acknowledged the address. */
   readonly isGranted: boolean
-  /** The address that was offered. */
+  /** Offered IP address. */
   readonly address: string | undefined
-  /** The file that the server names. */
+  /** Boot file named by the server. */
   readonly bootfile: string | undefined
-  /** What asks: the vendor's class, as `PXEClient:Arch:00000:UNDI:002001`, and the user's, as `iPXE`. */
+  /** Vendor class of the client, such as `PXEClient:Arch:00000:UNDI:002001`. */
   readonly vendorClass: string | undefined
+  /** User class of the client, such as `iPXE`. */
   readonly userClass: string | undefined
+  /** Firmware of the client, by the architecture that it reports. */
   readonly firmware: NetbootClient['firmware']
-  /** The machine's UUID, where it says so. */
+  /** UUID of the client, if it reports one. */
   readonly uuid: string | undefined
   readonly startedAt: Date
-  /** By the guest's clock; undefined until it is granted. */
+  /** Duration by the guest's clock; undefined until the address is granted. */
   readonly durationMs: number | undefined
 }
 
 /** Ports of RFC 2131. */
 const SERVER_PORT = 67
 const CLIENT_PORT = 68
-/** Where the fixed part of a message ends, and the options begin behind their mark (RFC 2131, 2.). */
+/** Offsets of the options and of the magic cookie before them (RFC 2131, 2.). */
 const OPTIONS_AT = 240
 const MAGIC_AT = 236
 const MAGIC = 0x63825363
 const TYPES = ['', 'DISCOVER', 'OFFER', 'REQUEST', 'DECLINE', 'ACK', 'NAK', 'RELEASE', 'INFORM']
-/** No guest needs more to boot; one that floods the wire gets no more of this process's memory. */
-const MOST_EXCHANGES = 1000
-const MOST_MESSAGES = 32
+/** Limits the memory used for a guest that floods the network. No boot needs more. */
+const MAX_EXCHANGES = 1000
+const MAX_MESSAGES = 32
 const OPTION = { type: 53, vendorClass: 60, bootfile: 67, userClass: 77, arch: 93, uuid: 97 } as const
 /** RFC 4578 and IANA's list "Processor Architecture Types". */
 const FIRMWARES: Readonly<Record<number, NetbootClient['firmware']>> = {
@@ -52,22 +54,22 @@ const FIRMWARES: Readonly<Record<number, NetbootClient['firmware']>> = {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** Follows the exchanges of DHCP on a wire. */
+/** Records DHCP exchanges from captured datagrams. */
 export class DhcpLog {
-  readonly #exchanges = new BoundedList<DhcpExchange>(MOST_EXCHANGES)
-  /** Those that may get further messages, the oldest first. */
+  readonly #exchanges = new BoundedList<DhcpExchange>(MAX_EXCHANGES)
+  /** Exchanges that may receive further messages, oldest first. */
   readonly #byId = new Map<string, Writable<DhcpExchange> & { messages: string[] }>()
 
   get exchanges(): BoundedList<DhcpExchange> {
     return this.#exchanges
   }
 
-  /** Takes in a datagram, unless it is not DHCP. Returns {@link MALFORMED} for a message that contradicts RFC 2131. */
+  /** Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates RFC 2131. */
   add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort, atMs } = datagram
-    const isAsked = destinationPort === SERVER_PORT && sourcePort === CLIENT_PORT
-    const isAnswer = destinationPort === CLIENT_PORT && sourcePort === SERVER_PORT
-    if (!isAsked && !isAnswer) return undefined
+    const isRequest = destinationPort === SERVER_PORT && sourcePort === CLIENT_PORT
+    const isReply = destinationPort === CLIENT_PORT && sourcePort === SERVER_PORT
+    if (!isRequest && !isReply) return undefined
     const message = parseMessage(datagram)
     if (message === undefined) return MALFORMED
     const { options, type } = message
@@ -75,12 +77,12 @@ export class DhcpLog {
     const id = `${payload.toString('hex', 4, 8)} ${mac}`
     let exchange = this.#byId.get(id)
     if (exchange === undefined) {
-      if (isAnswer) return undefined
+      if (isReply) return undefined
       exchange = { ...describeClient(mac, options), ...UNANSWERED, messages: [], startedAt: new Date(atMs) }
       this.#remember(id, exchange)
     }
-    if (exchange.messages.length < MOST_MESSAGES) exchange.messages.push(type)
-    if (isAsked) return undefined
+    if (exchange.messages.length < MAX_MESSAGES) exchange.messages.push(type)
+    if (isRequest) return undefined
     exchange.address = [...payload.subarray(16, 20)].join('.')
     exchange.bootfile =
       readText(options.get(OPTION.bootfile)) ?? readText(payload.subarray(108, 236)) ?? exchange.bootfile
@@ -92,7 +94,7 @@ export class DhcpLog {
 
   #remember(id: string, exchange: Writable<DhcpExchange> & { messages: string[] }): void {
     const [oldest] = this.#byId.keys()
-    if (oldest !== undefined && this.#byId.size >= MOST_EXCHANGES) this.#byId.delete(oldest)
+    if (oldest !== undefined && this.#byId.size >= MAX_EXCHANGES) this.#byId.delete(oldest)
     this.#byId.set(id, exchange)
     this.#exchanges.push(exchange)
   }
@@ -110,15 +112,15 @@ interface DhcpMessage {
   readonly options: ReadonlyMap<number, Buffer>
 }
 
-/** Returns undefined for a message that contradicts RFC 2131, or RFC 4578 where it names an architecture. */
+/** Returns undefined for a message that violates RFC 2131, or whose architecture violates RFC 4578. */
 function parseMessage({ payload, length }: Datagram): DhcpMessage | undefined {
   if (payload.length < OPTIONS_AT || payload.readUInt32BE(MAGIC_AT) !== MAGIC) return undefined
   const options = readOptions(payload.subarray(OPTIONS_AT), { isCut: payload.length < length })
   const kind = options?.get(OPTION.type)
   const type = kind?.length === 1 ? TYPES[kind[0] as number] : undefined
   const arch = options?.get(OPTION.arch)
-  const isArchWhole = arch === undefined || (arch.length >= 2 && arch.length % 2 === 0)
-  return options === undefined || !type || !isArchWhole ? undefined : { type, options }
+  const isArchValid = arch === undefined || (arch.length >= 2 && arch.length % 2 === 0)
+  return options === undefined || !type || !isArchValid ? undefined : { type, options }
 }
 
 function describeClient(mac: string, options: ReadonlyMap<number, Buffer>) {
@@ -129,12 +131,12 @@ function describeClient(mac: string, options: ReadonlyMap<number, Buffer>) {
     vendorClass: readText(options.get(OPTION.vendorClass)),
     userClass: readText(options.get(OPTION.userClass)),
     firmware: (arch === undefined ? undefined : FIRMWARES[arch.readUInt16BE(0)]) ?? 'unknown',
-    // A machine without one says so by zeros.
+    // A client without a UUID sends zeros.
     uuid: uuid?.length === 17 && uuid.some((byte) => byte !== 0) ? formatUuid(uuid.subarray(1)) : undefined,
   } as const
 }
 
-/** Returns undefined where an option reaches beyond the message. Where the capture cut the message, that option is left out. */
+/** Returns undefined if an option extends beyond the message. In a truncated capture, that option is omitted. */
 function readOptions(bytes: Buffer, { isCut }: { readonly isCut: boolean }): Map<number, Buffer> | undefined {
   const options = new Map<number, Buffer>()
   for (let at = 0; at < bytes.length && bytes[at] !== 255; ) {
@@ -156,7 +158,10 @@ function readText(bytes: Buffer | undefined): string | undefined {
   return text === '' ? undefined : text
 }
 
-/** Firmware sends the first three fields in the byte order of its processor (RFC 4578, 2.3): as they were set, they read so. */
+/**
+ * Formats a UUID. Firmware sends the first three fields in the byte order of SMBIOS, so no swap is needed (RFC
+ * 4578, 2.3).
+ */
 function formatUuid(bytes: Buffer): string {
   const hex = bytes.toString('hex')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')

@@ -6,27 +6,27 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseDuration } from '../common/duration.js'
 import type { HttpFault } from '../spec/netboot.js'
-import { type NetbootRequest, normalisePath } from './netboot-request.js'
+import { type NetbootRequest, normalizePath } from './netboot-request.js'
 
-/** Content behind a path: a regular file of the author, or bytes. */
+/** Content of a path: a regular file on the host, or bytes. */
 export type ServedContent = { readonly path: string } | Uint8Array
 
 type Mutable = { -readonly [K in keyof NetbootRequest]: NetbootRequest[K] }
 
 export interface FileServerOptions {
-  /** The unix socket to listen on. */
+  /** Unix socket to listen on. */
   readonly socket: string
   readonly find: (path: string) => Promise<ServedContent | undefined>
   readonly onRequest: (request: NetbootRequest) => void
   readonly onEnd: (request: NetbootRequest) => void
 }
 
-/** How many connections a guest may have open at once. Loaders have one; a system that boots, a few. */
-const MOST_CONNECTIONS = 64
-/** Longer than any path that can exist: PATH_MAX of Linux' limits.h. */
-const LONGEST_PATH = 4096
+/** Maximum number of open connections. Boot loaders use one, a booting system a few. */
+const MAX_CONNECTIONS = 64
+/** PATH_MAX of Linux's limits.h. */
+const MAX_PATH_CHARS = 4096
 
-/** An HTTP server for a guest that boots: files, ranges of them, and what can go wrong. */
+/** HTTP server for network boot: serves files and byte ranges, and injects faults. */
 export class FileServer {
   readonly #server: Server
   readonly #options: FileServerOptions
@@ -39,7 +39,7 @@ export class FileServer {
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch(() => response.destroy())
     })
-    this.#server.maxConnections = MOST_CONNECTIONS
+    this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.on('drop', () => this.#refused++)
     this.#server.on('clientError', (_, socket) => {
       this.#malformed++
@@ -48,12 +48,12 @@ export class FileServer {
     })
   }
 
-  /** How many requests were dropped as they are not HTTP. */
+  /** Number of requests dropped because they are not valid HTTP. */
   get malformed(): number {
     return this.#malformed
   }
 
-  /** How many connections were refused as too many were open. */
+  /** Number of connections refused because too many were open. */
   get refused(): number {
     return this.#refused
   }
@@ -67,9 +67,9 @@ export class FileServer {
     return server
   }
 
-  /** From now on this goes wrong with a file; without a fault nothing more. */
+  /** Sets the fault of a file, or removes it if `fault` is undefined. */
   setFault(path: string, fault?: HttpFault): void {
-    const name = normalisePath(path)
+    const name = normalizePath(path)
     if (fault === undefined) this.#faults.delete(name)
     else this.#faults.set(name, { fault, left: fault.times ?? Number.POSITIVE_INFINITY })
   }
@@ -83,7 +83,7 @@ export class FileServer {
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = new Date()
     const sinceMs = performance.now()
-    const path = copyText(decodePath(incoming.url ?? '/').slice(0, LONGEST_PATH))
+    const path = copyText(decodePath(incoming.url ?? '/').slice(0, MAX_PATH_CHARS))
     const request: Mutable = {
       protocol: 'http',
       path,
@@ -141,23 +141,23 @@ export class FileServer {
         response.end()
         return end('complete')
       }
-      const most = Math.min(last - start + 1, fault.cutAfter ?? Number.POSITIVE_INFINITY)
-      const isWhole = most === last - start + 1 && fault.contentLength === undefined
-      if (isWhole) expected = most
+      const sentBytes = Math.min(last - start + 1, fault.cutAfter ?? Number.POSITIVE_INFINITY)
+      const isComplete = sentBytes === last - start + 1 && fault.contentLength === undefined
+      if (isComplete) expected = sentBytes
       await pipeline(
-        most <= 0 ? Readable.from([]) : read(source, start, start + most - 1),
+        sentBytes <= 0 ? Readable.from([]) : read(source, start, start + sentBytes - 1),
         pace(fault.bytesPerSecond, (bytes) => {
           request.bytes += bytes
         }),
         response,
         { end: false },
       )
-      // A server that breaks off closes its connection.
-      if (isWhole) response.end()
+      // An incomplete response closes the connection.
+      if (isComplete) response.end()
       else response.end(() => response.socket?.destroySoon())
-      end(isWhole ? 'complete' : 'failed')
+      end(isComplete ? 'complete' : 'failed')
     } catch (error) {
-      // A guest closes the connection as soon as it has all that it was told to expect.
+      // Guests close the connection as soon as they have received the announced length.
       if (request.bytes === expected) return end('complete')
       end((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? 'aborted' : 'failed')
       throw error
@@ -167,14 +167,14 @@ export class FileServer {
   }
 
   #takeFault(path: string): HttpFault {
-    const entry = this.#faults.get(normalisePath(path))
+    const entry = this.#faults.get(normalizePath(path))
     if (entry === undefined || entry.left <= 0) return {}
     entry.left--
     return entry.fault
   }
 }
 
-/** A part of a string keeps all of it in memory; a copy does not. */
+/** Copies a string: a substring would keep the complete string in memory. */
 function copyText(text: string): string {
   return Buffer.from(text).toString()
 }
@@ -188,7 +188,7 @@ function decodePath(url: string): string {
   }
 }
 
-/** Opens a file of the author, who may have named it through a link. A FIFO or device is not waited for. */
+/** Opens a file of the author. Follows links. `O_NONBLOCK`: a FIFO or device must not block. */
 async function openFile(path: string): Promise<FileHandle> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   if ((await file.stat()).isFile()) return file
@@ -202,7 +202,7 @@ function read(content: FileHandle | Uint8Array, start: number, end: number): Rea
   return Readable.from([Buffer.from(content.buffer, content.byteOffset + start, end - start + 1)])
 }
 
-/** Counts what passes, and holds it back where it is to be slow. */
+/** Counts bytes, and limits their rate if one is set. */
 function pace(bytesPerSecond: number | undefined, count: (bytes: number) => void): Transform {
   return new Transform({
     transform(chunk: Buffer, _, done) {
@@ -213,7 +213,10 @@ function pace(bytesPerSecond: number | undefined, count: (bytes: number) => void
   })
 }
 
-/** One range of bytes (RFC 9110, 14.1.2); `none` where the file has none such, undefined for the whole file. */
+/**
+ * Parses a header with one range of bytes (RFC 9110, 14.1.2). Returns `none` for an unsatisfiable range,
+ * undefined for the complete file.
+ */
 function parseRange(
   header: string | undefined,
   size: number,

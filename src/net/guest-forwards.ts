@@ -4,33 +4,33 @@ import type { OpenFolder } from '../common/files/open-folder.js'
 import type { GuestForwardSpec } from '../spec/guest-forward.js'
 import { connectorCommand } from './connector.js'
 
-/** How many connections a guest may have open at one address. One that opens more is refused those. */
-const MOST_CONNECTIONS = 64
+/** Maximum number of open connections to one address. Further connections are refused. */
+const MAX_CONNECTIONS = 64
 
-/** A command that serves one connection. */
+/** Command that serves one connection. */
 interface RunningCommand {
   readonly ended: Promise<void>
-  /** Ends it with all that it has started. */
+  /** Kills the command and all processes that it has started. */
   kill(): void
 }
 
 export interface ForwardsOptions {
-  /** Where sockets are made: their paths must be short. */
+  /** Folder for sockets. Its path must be short. */
   readonly sockets: OpenFolder
-  /** Where programs that QEMU starts are made. */
+  /** Folder for programs that QEMU starts. */
   readonly programDir: string
   /** Starts a command with the connection as its standard streams. */
   readonly startCommand: (line: string, connection: Socket) => RunningCommand
-  /** Receives a line about each answer that fails. */
+  /** Receives a message about each handler, server or command that fails. */
   readonly log: (line: string) => void
 }
 
 /**
- * Answers what a guest connects to at the addresses of `guestfwd`. QEMU starts a small program for each connection, which joins it
- * with a unix socket of this process; so this process bounds how many there are, and ends them.
+ * Serves connections of a guest to the addresses of `guestfwd`. QEMU starts a small program for each connection, which
+ * forwards it to a unix socket of this process. So this process limits the number of connections and ends them.
  */
 export class GuestForwards {
-  /** What QEMU starts for each connection to an address. */
+  /** Command that QEMU starts for each connection to an address. */
   readonly commands: ReadonlyMap<GuestForwardSpec, string>
   readonly #servers: readonly Server[]
   readonly #open: ReadonlySet<Socket>
@@ -61,16 +61,19 @@ export class GuestForwards {
     const answers = new GuestForwards(commands, { servers, open, running })
     for (const [index, forward] of forwards.entries()) {
       const socket = `fwd${index}.sock`
-      const isCommand = 'command' in forward.answer
+      const isCommand = 'command' in forward.service
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: isCommand }, (connection) => {
         open.add(connection)
         connection.on('error', () => {}).on('close', () => open.delete(connection))
         answer(forward, connection, { ...options, running })
       })
-      server.maxConnections = MOST_CONNECTIONS
+      server.maxConnections = MAX_CONNECTIONS
       server.once('drop', () => {
         const at = `${forward.address}:${forward.port}`
-        tell(options, `the guest has more than ${MOST_CONNECTIONS} connections to ${at}: others are refused`)
+        report(
+          options,
+          `the guest has ${MAX_CONNECTIONS} connections to ${at}: further connections are refused`,
+        )
       })
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject).listen(options.sockets.entry(socket), resolve)
@@ -82,7 +85,7 @@ export class GuestForwards {
     return answers
   }
 
-  /** Ends the commands that still run, with all that they have started. */
+  /** Kills running commands and all processes that they have started. */
   async endCommands(): Promise<void> {
     const running = [...this.#running]
     for (const command of running) command.kill()
@@ -97,7 +100,7 @@ export class GuestForwards {
 }
 
 function answer(
-  { answer: how }: GuestForwardSpec,
+  { service: how }: GuestForwardSpec,
   connection: Socket,
   options: ForwardsOptions & { readonly running: Set<RunningCommand> },
 ): void {
@@ -105,7 +108,7 @@ function answer(
     const answering = (async () => how.handler(connection))()
     answering.catch((error: unknown) => {
       connection.destroy()
-      tell(options, `a function of \`guestfwd\` failed: ${(error as Error)?.message ?? error}`)
+      report(options, `a function of \`guestfwd\` failed: ${(error as Error)?.message ?? error}`)
     })
   } else if ('server' in how) {
     joinSockets(connection, connect({ ...how.server, allowHalfOpen: true }))
@@ -126,7 +129,7 @@ function start(line: string, connection: Socket, options: ForwardsOptions): Runn
     return options.startCommand(line, connection)
   } catch (error) {
     connection.destroy()
-    tell(options, `the command ${line} of \`guestfwd\` was not started: ${(error as Error).message}`)
+    report(options, `the command ${line} of \`guestfwd\` could not be started: ${(error as Error).message}`)
     return undefined
   }
 }
@@ -141,11 +144,9 @@ function joinSockets(guest: Socket, server: Socket): void {
   }
 }
 
-/** A `log` of the author's that throws must not end a connection's handler. */
-function tell({ log }: ForwardsOptions, line: string): void {
+/** Logs a message. Ignores errors of the author's `log`: they must not end the handler of a connection. */
+function report({ log }: ForwardsOptions, line: string): void {
   try {
     log(line)
-  } catch {
-    // It is the author's.
-  }
+  } catch {}
 }

@@ -1,4 +1,4 @@
-/** A kernel as a boot loader finds it: paths on the server. */
+/** Kernel of a boot loader, with paths on the server. */
 export interface BootEntry {
   readonly label: string
   readonly kernel: string
@@ -8,13 +8,13 @@ export interface BootEntry {
 
 export interface BootMenu {
   readonly entries: readonly BootEntry[]
-  /** Shows a menu; an empty one has no title. Undefined: the first entry is started at once. */
+  /** Title of the menu; may be empty. If undefined, the first entry starts without a menu. */
   readonly title?: string | undefined
-  /** After how many seconds the first entry is started. Undefined: never. */
+  /** Seconds after which the first entry starts. If undefined, the menu waits indefinitely. */
   readonly seconds?: number | undefined
 }
 
-/** @param prefix what comes before each path, as `http://10.0.2.80/`. */
+/** @param prefix prefix of each path, such as `http://10.0.2.80/`. */
 export function formatPxelinuxConfig({ entries, title, seconds }: BootMenu, prefix: string): string {
   const menu =
     title === undefined
@@ -22,7 +22,7 @@ export function formatPxelinuxConfig({ entries, title, seconds }: BootMenu, pref
       : [
           'ui menu.c32',
           ...(title === '' ? [] : [`menu title ${title}`]),
-          // In tenths of a second; 0 is for ever.
+          // In tenths of a second; 0 disables the timeout.
           `timeout ${Math.round((seconds ?? 0) * 10)}`,
         ]
   const labels = entries.map(({ label, kernel, initrd, append }) =>
@@ -36,9 +36,9 @@ export function formatPxelinuxConfig({ entries, title, seconds }: BootMenu, pref
   return [...menu, ...labels, ''].join('\n')
 }
 
-/** A script that starts one kernel. */
+/** Returns a script that starts one kernel. */
 export function formatIpxeScript({ kernel, initrd, append }: BootEntry, prefix: string): string {
-  // A kernel that UEFI starts finds its initrd by name.
+  // Under UEFI, the kernel finds its initrd by name.
   const words = [prefix + kernel, ...(initrd === undefined ? [] : [`initrd=${initrd}`]), append]
   return [
     '#!ipxe',

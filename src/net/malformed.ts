@@ -1,2 +1,2 @@
-/** What a parser returns for bytes that contradict their protocol: they are counted and dropped. */
+/** Result of a parser for bytes that violate their protocol. They are counted and dropped. */
 export const MALFORMED = Symbol('malformed')

@@ -1,26 +1,30 @@
-/** One file that a guest asked for while it booted from the network. */
+/** File request of a guest during network boot. */
 export interface NetbootRequest {
   readonly protocol: 'tftp' | 'http'
-  /** The path as the guest wrote it. */
+  /** Path as sent by the guest. */
   readonly path: string
   /**
-   * `complete`: it has the whole file. `not found`: there is none. `failed`: the server refused, or broke off. `aborted`: the
-   * guest gave up, as loaders do that only want to know a file's size. `pending`: it is under way.
+   * Status of the transfer:
+   * - `pending`: in progress
+   * - `complete`: the complete file was sent
+   * - `not found`: the file does not exist
+   * - `failed`: the server refused the request or ended the transfer early
+   * - `aborted`: the guest ended the transfer, as loaders do that only query the size of a file
    */
   readonly status: 'pending' | 'complete' | 'not found' | 'failed' | 'aborted'
-  /** The status of HTTP, or the code of an error of TFTP. */
+  /** HTTP status code, or TFTP error code. */
   readonly code: number | undefined
-  /** How much of the file was sent. */
+  /** Number of bytes sent. */
   readonly bytes: number
-  /** How much a block of TFTP has; undefined for HTTP. */
+  /** Block size of TFTP; undefined for HTTP. */
   readonly blksize: number | undefined
   readonly startedAt: Date
-  /** Undefined while it is under way. Of TFTP by the guest's clock. */
+  /** Duration, for TFTP by the guest's clock. Undefined while the transfer is pending. */
   readonly durationMs: number | undefined
 }
 
-/** A path without what loaders write in front of it: `/pxelinux.0`, `./pxelinux.0` and `//pxelinux.0` are one file. */
-export function normalisePath(path: string): string {
+/** Normalizes a requested path: `/pxelinux.0`, `./pxelinux.0` and `//pxelinux.0` are the same file. */
+export function normalizePath(path: string): string {
   return path
     .replaceAll('\\', '/')
     .split('/')

@@ -2,91 +2,97 @@ import { basename, join } from 'node:path'
 import type { OpenFolder } from '../common/files/open-folder.js'
 import { type VMError, vmError } from '../errors.js'
 import type { HttpFault, NetbootClient, NetbootFile } from '../spec/netboot.js'
-import { CAPTURE, type NetbootSpec } from '../spec/netboot-spec.js'
+import { CAPTURE_FILTER, type NetbootSpec } from '../spec/netboot-spec.js'
 import { urlOf } from '../spec/resolve/resolve-netboot.js'
 import { BoundedList } from './bounded-list.js'
 import { CaptureFiles } from './capture-files.js'
 import { connectorCommand } from './connector.js'
 import type { DhcpExchange } from './dhcp.js'
 import { FileServer, type ServedContent } from './file-server.js'
-import { type NetbootRequest, normalisePath } from './netboot-request.js'
+import { type NetbootRequest, normalizePath } from './netboot-request.js'
 import { findLoop, findTrouble, type NetbootTrouble } from './netboot-trouble.js'
 import { ServedFolder } from './served-folder.js'
 import { WireLog } from './wire-log.js'
 
-/** What a guest that boots from the network asked for, and was given. */
+/** Network boot of a guest: its requests and the files served to it. */
 export interface Netboot {
-  /** Files that the guest requested by TFTP and HTTP, over all power-ons, in their order: the newest 10,000 at least. */
+  /** File requests over TFTP and HTTP in order, over all power-ons: at least the newest 10,000. */
   readonly requests: readonly NetbootRequest[]
-  /** DHCP exchanges, over all power-ons, in their order: the newest 1,000 at least. */
+  /** DHCP exchanges in order, over all power-ons: at least the newest 1,000. */
   readonly dhcp: readonly DhcpExchange[]
-  /** Counts of what the guest sent and these lists do not have. */
+  /** Numbers of packets, connections and entries that are not in these lists. */
   readonly dropped: NetbootDropped
-  /** What is wrong, as far as can be told: a file that is missing or was changed, a loop of loaders, no answer by DHCP. */
+  /**
+   * Detected problem: a missing or changed file, a loop of boot loaders, no DHCP reply. Undefined if none is
+   * detected.
+   */
   readonly trouble: string | undefined
-  /** The names of the files that the guest can ask for. */
+  /** Names of the served files. */
   readonly files: readonly string[]
-  /** Where the guest finds the files by HTTP; undefined without `http`. */
+  /** URL of the files in the guest's network; undefined without `http`. */
   readonly url: string | undefined
   /**
-   * From now on this goes wrong with a file by HTTP; without a fault nothing more.
-   * @throws {UsageError} INVALID_OPTIONS without `http`.
+   * Injects a fault into HTTP responses of a file, or removes it if `fault` is undefined.
+   * @throws {UsageError} INVALID_OPTIONS when `netboot.http` is not enabled.
    * @example vm.netboot.setFault('initrd.gz', { cutAfter: 1024, times: 1 })
    */
   setFault(path: string, fault?: HttpFault): void
 }
 
-/** What was dropped of what a guest sent, over all power-ons. */
+/** Numbers of dropped packets, connections and entries, over all power-ons. */
 export interface NetbootDropped {
-  /** Packets and HTTP requests that contradict their protocol. */
+  /** Packets and HTTP requests that violate their protocol. */
   readonly malformed: number
-  /** HTTP connections above the 64 that a guest may have open at once. */
+  /** HTTP connections beyond the limit of 64 open ones. */
   readonly connections: number
-  /** The oldest entries of `requests`. */
+  /** Oldest entries of `requests`. */
   readonly requests: number
-  /** The oldest entries of `dhcp`. */
+  /** Oldest entries of `dhcp`. */
   readonly dhcp: number
-  /** The oldest files of the capture: the others are in `vm.runFolder`. */
+  /** Oldest capture files. The other files are in `vm.runFolder`. */
   readonly captures: number
 }
 
-/** What of the machine's monitor is needed. */
+/** Part of the QMP client that is used here. */
 interface Monitor {
   execute(command: 'stop' | 'cont'): Promise<unknown>
   execute(command: 'object-add' | 'object-del', args: object): Promise<unknown>
   on(event: 'RESET', listener: () => void): unknown
 }
 
-/** How often the wire is looked at where a function waits for the guest's question, and else, milliseconds. */
-const LOOK_MS = { functions: 20, else: 250 } as const
+/**
+ * Poll interval of the capture. Files that are functions must be created as soon as the guest sends its first
+ * request.
+ */
+const POLL_MS = { withFunctions: 20, otherwise: 250 } as const
 
 const HTTP_SOCKET = 'http.sock'
 
-/** No boot needs more requests; one that floods the server gets no more of this process's memory. */
-const MOST_REQUESTS = 10_000
+/** Limits the memory used for a guest that floods the server. No boot needs more. */
+const MAX_REQUESTS = 10_000
 
-/** Serves a guest that boots from the network, and follows what it asks for. */
+/** Serves the files of a network boot and records the requests of the guest. */
 export class NetbootServer implements Netboot {
   readonly folder: ServedFolder
   readonly spec: NetbootSpec
   readonly #runFolder: OpenFolder
   readonly #captures: CaptureFiles
-  /** The name of the object that writes the capture, at QEMU's monitor. */
-  #captureId: string = CAPTURE.id
+  /** QOM id of the object that writes the capture. */
+  #captureId: string = CAPTURE_FILTER.id
   readonly #wire: WireLog
-  readonly #requests = new BoundedList<NetbootRequest>(MOST_REQUESTS)
+  readonly #requests = new BoundedList<NetbootRequest>(MAX_REQUESTS)
   readonly #functions: ReadonlyArray<readonly [string, Extract<NetbootFile, (...args: never[]) => unknown>]>
   readonly #changes = new Map<string, string>()
   #http: FileServer | undefined
   #relayCommand: string | undefined
   #powerOns = 0
-  /** Whether the firmware looks at the network first, this time. */
+  /** True if the network is first in the boot order of this boot. */
   #isFirst = false
   #onTrouble: ((error: VMError, stage: NetbootTrouble['stage']) => void) | undefined
   #monitor: Monitor | undefined
   #timer: NodeJS.Timeout | undefined
   #seenExchanges = 0
-  /** Where the newest boot begins in the lists. */
+  /** Start of the newest boot in the lists. */
   #bootFrom = { requests: 0, dhcp: 0 }
   #failure: string | undefined
 
@@ -110,21 +116,21 @@ export class NetbootServer implements Netboot {
   }
 
   /**
-   * Makes the folder, and the server for HTTP where it is wanted.
-   * @param options.trees folders whose files are served, a later one's in place of an earlier one's.
-   * @param options.captureBytes how much of the host's disk the captures may take.
+   * Creates the served folder, and starts the HTTP server if it is enabled.
+   * @param options.trees folders whose files are served. Files of later folders override those of earlier ones.
+   * @param options.captureBytes maximum size of the captures on the host's disk.
    */
   static async start(options: {
     readonly spec: NetbootSpec
     readonly trees: readonly string[]
     readonly runFolder: OpenFolder
-    /** The folder of the socket for HTTP. */
+    /** Folder for the HTTP socket. */
     readonly sockets: OpenFolder
     readonly captureBytes: number
   }): Promise<NetbootServer> {
     const { spec, trees, runFolder, sockets } = options
-    const isAsItIs = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
-    const folder = isAsItIs
+    const isUnchanged = trees.length === 1 && trees[0] === spec.root && Object.keys(spec.files).length === 0
+    const folder = isUnchanged
       ? await ServedFolder.of(spec.root as string)
       : await ServedFolder.join(join(runFolder.path, 'netboot'), trees)
     const server = new NetbootServer(spec, options, folder)
@@ -161,14 +167,14 @@ export class NetbootServer implements Netboot {
     }
   }
 
-  /** Why the capture could not be read the last time; undefined where it could. */
+  /** Error of the last attempt to read the capture; undefined if it succeeded. */
   get captureProblem(): string | undefined {
     return this.#wire.problem
   }
 
   get files(): readonly string[] {
     return [
-      ...new Set([...this.folder.names, ...this.#functions.map(([path]) => normalisePath(path))]),
+      ...new Set([...this.folder.names, ...this.#functions.map(([path]) => normalizePath(path))]),
     ].sort()
   }
 
@@ -181,7 +187,7 @@ export class NetbootServer implements Netboot {
     return this.findTrouble()?.text
   }
 
-  /** What is wrong with the newest boot. */
+  /** Returns the problem of the newest boot; undefined if none is detected. */
   findTrouble(): NetbootTrouble | undefined {
     this.#wire.readOn()
     return findTrouble({
@@ -198,17 +204,17 @@ export class NetbootServer implements Netboot {
   setFault(path: string, fault?: HttpFault): void {
     if (this.#http === undefined)
       throw vmError('INVALID_OPTIONS', {
-        summary: 'vm.netboot.setFault() is for files that the guest gets by HTTP, and it has no HTTP.',
-        hint: 'say netboot: { http: true }.',
+        summary: 'vm.netboot.setFault() requires HTTP, which is not enabled for this guest.',
+        hint: 'Set `netboot: { http: true }`.',
       })
     this.#http.setFault(path, fault)
   }
 
-  /** What of QEMU's arguments belongs to one power-on: called for each, as each has a capture of its own. */
+  /** Begins a power-on with its own capture file. Returns the values for the arguments of QEMU. */
   beginPowerOn() {
     this.#powerOns++
     const captureFile = this.#captures.next('power-on')
-    this.#captureId = CAPTURE.id
+    this.#captureId = CAPTURE_FILTER.id
     this.#wire.follow(captureFile)
     this.#beginBoot()
     const { isFirst, once } = this.spec
@@ -221,7 +227,7 @@ export class NetbootServer implements Netboot {
     }
   }
 
-  /** Follows a guest that was started. @param onTrouble called with what its boot cannot get over. */
+  /** Monitors a started guest. @param onTrouble called with a problem that prevents the boot. */
   follow(monitor: Monitor, onTrouble: (error: VMError, stage: NetbootTrouble['stage']) => void): void {
     this.#monitor = monitor
     this.#onTrouble = onTrouble
@@ -253,7 +259,7 @@ export class NetbootServer implements Netboot {
       socket: sockets.entry(HTTP_SOCKET),
       find: (path) => this.#findContent(path),
       onRequest: (request) => {
-        this.#wire.readOn() // what came before it stands before it
+        this.#wire.readOn() // keeps the order: earlier requests over TFTP are added first
         this.#requests.push(request)
       },
       onEnd: (request) => this.#noteChange(request.path),
@@ -266,8 +272,8 @@ export class NetbootServer implements Netboot {
   }
 
   async #findContent(path: string): Promise<ServedContent | undefined> {
-    const name = normalisePath(path)
-    const made = this.#functions.find(([of]) => normalisePath(of) === name)?.[1]
+    const name = normalizePath(path)
+    const made = this.#functions.find(([of]) => normalizePath(of) === name)?.[1]
     if (made === undefined) return this.folder.find(path)
     const content = await made(this.#client() ?? UNKNOWN_CLIENT)
     return typeof content === 'string' ? Buffer.from(content) : content
@@ -279,15 +285,15 @@ export class NetbootServer implements Netboot {
   }
 
   #schedule(): void {
-    const everyMs = this.#functions.length > 0 ? LOOK_MS.functions : LOOK_MS.else
+    const pollMs = this.#functions.length > 0 ? POLL_MS.withFunctions : POLL_MS.otherwise
     this.#timer = setTimeout(() => {
       const next = () => this.#monitor !== undefined && this.#schedule()
-      this.#look().then(next, next) // a function that fails was reported
-    }, everyMs).unref()
+      this.#poll().then(next, next) // a function that fails was reported
+    }, pollMs).unref()
   }
 
-  /** Makes the files of a guest that asks for its address, and looks for a boot that turns in circles. */
-  async #look(): Promise<void> {
+  /** Reads the capture, creates files when a guest requests its address, and detects loops of boot loaders. */
+  async #poll(): Promise<void> {
     this.#wire.readOn()
     if (this.#captures.isFull) await this.#beginCapture()
     const { total } = this.#wire.exchanges
@@ -299,23 +305,29 @@ export class NetbootServer implements Netboot {
     if (loop !== undefined) this.#fail(loop)
   }
 
-  /** Has QEMU write to a new file. Both orders are sent at once, so that next to nothing is in both files, and nothing in none. */
+  /**
+   * Makes QEMU write to a new capture file. Both commands are sent together: no packet is lost, few are in
+   * both files.
+   */
   async #beginCapture(): Promise<void> {
     const monitor = this.#monitor
     if (monitor === undefined) return
     const file = this.#captures.next('full')
     const [before, id] = [this.#captureId, basename(file, '.pcap')]
     this.#captureId = id
-    const { type, netdev, maxlen } = CAPTURE
-    const orders = [
+    const { type, netdev, maxlen } = CAPTURE_FILTER
+    const commands = [
       monitor.execute('object-add', { 'qom-type': type, id, netdev, file, maxlen }),
       monitor.execute('object-del', { id: before }),
     ]
-    await Promise.all(orders).catch(() => {}) // the guest was switched off
+    await Promise.all(commands).catch(() => {}) // the guest was powered off
     if (this.#captureId === id) this.#wire.continueWith(file)
   }
 
-  /** The guest stands still meanwhile: it asks for the first file a moment after it has its address. */
+  /**
+   * Creates the files that are functions. The guest is paused: it requests the first file soon after its
+   * address.
+   */
   async #makeFiles(): Promise<void> {
     const client = this.#client() ?? UNKNOWN_CLIENT
     const monitor = this.#monitor
@@ -326,7 +338,7 @@ export class NetbootServer implements Netboot {
           await this.folder.put(path, await make(client))
         } catch (error) {
           this.#failure = `The function for ${path} failed: ${(error as Error)?.message ?? error}`
-          const hint = 'correct the function: it is called with the guest that asks for its address.'
+          const hint = 'Correct the function. It is called with the client that requests an address.'
           this.#fail({ stage: 'files', text: this.#failure, hint })
         }
       }
@@ -343,7 +355,7 @@ export class NetbootServer implements Netboot {
   #noteChange(path: string): void {
     this.folder.findChange(path).then(
       (change) => change !== undefined && this.#changes.set(path, change),
-      () => {}, // only a hint would have come of it
+      () => {}, // only used for a hint
     )
   }
 }

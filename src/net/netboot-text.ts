@@ -2,15 +2,17 @@ import type { NetbootRequest } from './netboot-request.js'
 import type { Netboot } from './netboot-server.js'
 import { stageOf } from './netboot-trouble.js'
 
-/** How many of the newest requests are told. */
+/** Number of the newest requests and exchanges that are listed. */
 const SHOWN_REQUESTS = 12
 const SHOWN_LEASES = 12
 
-type Told = Pick<Netboot, 'dhcp' | 'requests' | 'dropped'> & { readonly captureProblem?: string | undefined }
+type NetbootRecord = Pick<Netboot, 'dhcp' | 'requests' | 'dropped'> & {
+  readonly captureProblem?: string | undefined
+}
 
-/** Lists what was requested, newest last, a line each, and counts what is not in the list. */
+/** Lists DHCP exchanges and requests, one per line, newest last. Counts the entries that are not listed. */
 export function describeNetboot(
-  { dhcp, requests, dropped, captureProblem }: Told,
+  { dhcp, requests, dropped, captureProblem }: NetbootRecord,
   { all = false }: { readonly all?: boolean } = {},
 ): string {
   const leases = (all ? dhcp : dhcp.slice(-SHOWN_LEASES)).map(
@@ -21,13 +23,13 @@ export function describeNetboot(
   const leftLeases = dropped.dhcp + dhcp.length - leases.length
   const left = dropped.requests + requests.length - shown.length
   return [
-    ...(leftLeases > 0 ? [`(${leftLeases} DHCP exchanges before)`] : []),
+    ...(leftLeases > 0 ? [`(${leftLeases} earlier DHCP exchanges)`] : []),
     ...leases,
-    ...(left > 0 ? [`(${left} requests before)`] : []),
+    ...(left > 0 ? [`(${left} earlier requests)`] : []),
     ...shown.map(describeRequest),
-    ...(dhcp.length === 0 && requests.length === 0 ? ['nothing was asked for'] : []),
+    ...(dhcp.length === 0 && requests.length === 0 ? ['no requests'] : []),
     ...(dropped.malformed > 0 ? [`(${dropped.malformed} malformed packets and requests were dropped)`] : []),
-    ...(dropped.connections > 0 ? [`(${dropped.connections} connections too many were refused)`] : []),
+    ...(dropped.connections > 0 ? [`(${dropped.connections} connections above the limit were refused)`] : []),
     ...(captureProblem === undefined ? [] : [`(the capture could not be read: ${captureProblem})`]),
   ].join('\n')
 }

@@ -1,39 +1,39 @@
 import { dirname } from 'node:path'
 import type { DhcpExchange } from './dhcp.js'
-import { type NetbootRequest, normalisePath } from './netboot-request.js'
+import { type NetbootRequest, normalizePath } from './netboot-request.js'
 
-/** Why a boot from the network does not go on. */
+/** Problem of a network boot. */
 export interface NetbootTrouble {
   readonly stage: 'DHCP' | 'TFTP' | 'HTTP' | 'files'
-  /** The stage, the file, and what is wrong with it. */
+  /** Stage, file and problem. */
   readonly text: string
   readonly hint: string
 }
 
 export interface NetbootFacts {
-  /** What was asked for since the guest began to boot. */
+  /** Requests since the guest began to boot. */
   readonly requests: readonly NetbootRequest[]
   readonly dhcp: readonly DhcpExchange[]
   readonly files: readonly string[]
-  /** Files that are not what they were when the guest was started, and how they differ. */
+  /** Files that have changed since the guest was started, with a description of the change. */
   readonly changes: ReadonlyMap<string, string>
   readonly failure: string | undefined
   readonly bootfile: string | undefined
-  /** Whether the firmware was to boot from the network this time. */
+  /** True if the network was first in the boot order of this boot. */
   readonly isFirst: boolean
 }
 
-/** A file that is fetched this often in one boot is fetched for ever: a menu that is left and entered again fetches its own a few times. */
-const LOOP_TIMES = 8
-/** How many names of a folder are told. */
+/** Number of downloads of one file that counts as a loop. A menu that is reopened loads its files a few times. */
+const LOOP_DOWNLOADS = 8
+/** Number of file names shown of a folder. */
 const SHOWN_NAMES = 12
 const FILES_HINT =
-  "'netboot' says what is served: a name has to be what the loader asks for, upper and lower case too."
+  'Check the files of `netboot`: their names must equal those that the loader requests, including case.'
 
-/** What is wrong, the first cause first; undefined where everything that was asked for came. */
+/** Returns the earliest problem of a boot; undefined if all requests succeeded. */
 export function findTrouble(facts: NetbootFacts): NetbootTrouble | undefined {
   const { requests, failure } = facts
-  if (failure !== undefined) return { stage: 'files', text: failure, hint: 'correct the function.' }
+  if (failure !== undefined) return { stage: 'files', text: failure, hint: 'Correct the function.' }
   return (
     findDhcpTrouble(facts) ??
     findLoop(requests) ??
@@ -43,18 +43,18 @@ export function findTrouble(facts: NetbootFacts): NetbootTrouble | undefined {
   )
 }
 
-/** A loader that loads itself, or another that loads it. */
+/** Detects a boot loader that loads itself, directly or through another. */
 export function findLoop(requests: readonly NetbootRequest[]): NetbootTrouble | undefined {
-  const times = new Map<string, number>()
+  const counts = new Map<string, number>()
   for (const { path, protocol, status } of requests) {
     if (status !== 'complete') continue
-    const count = (times.get(path) ?? 0) + 1
-    times.set(path, count)
-    if (count < LOOP_TIMES) continue
+    const count = (counts.get(path) ?? 0) + 1
+    counts.set(path, count)
+    if (count < LOOP_DOWNLOADS) continue
     return {
       stage: stageOf(protocol),
-      text: `${stageOf(protocol)}: ${path} was fetched ${count} times in one boot: a loader loads itself again and again`,
-      hint: 'see what the loader or its script does last: the boot file is what it gets again when it asks by DHCP. A script for iPXE has to be told from iPXE itself.',
+      text: `${stageOf(protocol)}: ${path} was downloaded ${count} times in one boot: a boot loader loads itself in a loop`,
+      hint: 'Check the last step of the loader or its script: a new DHCP request returns the same boot file. With iPXE, serve a script as the boot file, not iPXE itself.',
     }
   }
   return undefined
@@ -66,32 +66,32 @@ function findDhcpTrouble({ dhcp, requests, bootfile, isFirst }: NetbootFacts): N
   if (last === undefined) {
     return {
       stage: 'DHCP',
-      text: 'DHCP: the guest did not ask for an address',
-      hint: 'does its firmware boot from the network, and does the card (`network.model`) have a boot ROM? Debian has them in the package ipxe-qemu.',
+      text: 'DHCP: the guest did not request an address',
+      hint: 'Check that the firmware boots from the network and that the card (`network.model`) has a boot ROM. On Debian, install ipxe-qemu.',
     }
   }
   if (!last.isGranted) {
-    const asked = last.messages.join(', ')
+    const messages = last.messages.join(', ')
     const isOffered = last.address !== undefined
     return {
       stage: 'DHCP',
       text: isOffered
-        ? `DHCP: the guest ${last.mac} did not take the address that it was offered (${asked})`
-        : `DHCP: the guest ${last.mac} asked for an address, and got no answer (${asked})`,
-      hint: 'QEMU answers by itself: does something in `qemuArgs` stand between the card and its network?',
+        ? `DHCP: the guest ${last.mac} did not accept the offered address (${messages})`
+        : `DHCP: the guest ${last.mac} requested an address and received no reply (${messages})`,
+      hint: 'Check `qemuArgs`: an option there may separate the card from the user-mode network, whose DHCP server always replies.',
     }
   }
   if (bootfile === undefined) {
     return {
       stage: 'DHCP',
-      text: `DHCP: the guest got the address ${last.address}, but no boot file was named to it`,
-      hint: 'say netboot: { bootfile }.',
+      text: `DHCP: the guest received the address ${last.address}, but no boot file`,
+      hint: 'Set `netboot: { bootfile }`.',
     }
   }
   return {
     stage: 'DHCP',
-    text: `DHCP: the guest got the address ${last.address} and the boot file ${bootfile}, but asked for no file`,
-    hint: 'does its firmware know that address? A URL in `bootfile` is for iPXE alone; `httpBoot` is what UEFI firmware fetches by itself.',
+    text: `DHCP: the guest received the address ${last.address} and the boot file ${bootfile}, but requested no file`,
+    hint: 'Check that the firmware supports this boot file: only iPXE supports a URL in `bootfile`. For HTTP boot of UEFI firmware, use `httpBoot`.',
   }
 }
 
@@ -102,32 +102,35 @@ function findChange({ requests, changes }: NetbootFacts): NetbootTrouble | undef
   return {
     stage: stageOf(protocol),
     text: `${stageOf(protocol)}: ${path}: the file was changed while the guest booted: ${changes.get(path)}`,
-    hint: 'let what builds the file end before the guest is started, or put a new file in its place only afterwards.',
+    hint: 'Finish building the file before starting the guest, and do not replace it during the boot.',
   }
 }
 
-/** PXELINUX looks for its configuration by the machine's UUID, its card, its address, and at last as `default`. */
+/**
+ * Detects a missing configuration. PXELINUX tries names with the UUID, MAC address and IP address, then
+ * `default`.
+ */
 function findConfigurationTrouble({ requests, files }: NetbootFacts): NetbootTrouble | undefined {
-  const asked = requests.filter(({ path }) => /(^|\/)pxelinux\.cfg\/[^/]+$/.test(path))
-  if (asked.length === 0 || asked.some(({ status }) => status !== 'not found')) return undefined
-  const path = asked.at(-1)?.path as string
+  const tried = requests.filter(({ path }) => /(^|\/)pxelinux\.cfg\/[^/]+$/.test(path))
+  if (tried.length === 0 || tried.some(({ status }) => status !== 'not found')) return undefined
+  const path = tried.at(-1)?.path as string
   return {
     stage: 'TFTP',
-    text: `TFTP: ${path}: file not found, nor any other of the ${asked.length} names under which PXELINUX looks for its configuration; ${describeFolder(files, path)}`,
-    hint: 'put its configuration at pxelinux.cfg/default, beside pxelinux.0.',
+    text: `TFTP: ${path}: file not found, nor any other of the ${tried.length} names that PXELINUX tries for its configuration; ${describeFolder(files, path)}`,
+    hint: 'Put the configuration at pxelinux.cfg/default, next to pxelinux.0.',
   }
 }
 
-/** What came last tells: loaders ask for much that need not be there. */
+/** Checks only the last request: loaders request many optional files. */
 function findFileTrouble({ requests, files }: NetbootFacts): NetbootTrouble | undefined {
   const request = requests.at(-1)
   if (request === undefined || request.status === 'complete') return undefined
   const { path, protocol, status, code, bytes } = request
   const stage = stageOf(protocol)
   if (status === 'not found') {
-    const isListed = files.includes(normalisePath(path))
+    const isListed = files.includes(normalizePath(path))
     const text = isListed
-      ? `${stage}: ${path}: the server did not find it, though the folder has it: can it be read?`
+      ? `${stage}: ${path}: the server did not find the file, although the folder contains it: it may be unreadable`
       : `${stage}: ${path}: file not found; ${describeFolder(files, path)}`
     return { stage, text, hint: FILES_HINT }
   }
@@ -135,31 +138,31 @@ function findFileTrouble({ requests, files }: NetbootFacts): NetbootTrouble | un
   if (status === 'pending') {
     return {
       stage,
-      text: `${stage}: ${path} was still under way, ${bytes} bytes of it had been sent`,
+      text: `${stage}: ${path} was still being transferred after ${bytes} bytes`,
       hint:
         bytes === 0 && protocol === 'tftp'
-          ? 'a question by IPv6 QEMU answers in an open network alone: network: { internet: true }.'
-          : 'give the start longer with `timeouts: { start: … }`; docs/netboot.md has the fast ways for large files.',
+          ? 'Set `network: { internet: true }` if the guest uses IPv6: QEMU replies to TFTP over IPv6 only in an open network.'
+          : 'Raise `timeouts: { start: … }`, or use a faster transfer for large files: see docs/netboot.md.',
     }
   }
   const why = path.split('/').includes('..')
-    ? 'it is outside the folder, which is refused'
-    : 'the server refused it'
+    ? 'refused because the path is outside of the folder'
+    : 'refused by the server'
   return {
     stage,
-    text: `${stage}: ${path}: ${protocol === 'http' ? `answered with status ${code}, and ${bytes} bytes` : why}`,
-    hint: protocol === 'http' ? 'see `http.faults`, or what the server was asked for.' : FILES_HINT,
+    text: `${stage}: ${path}: ${protocol === 'http' ? `the server responded with status ${code} and ${bytes} bytes` : why}`,
+    hint: protocol === 'http' ? 'Check `http.faults` and the request of the guest.' : FILES_HINT,
   }
 }
 
-/** Those beside what was asked for come first, and then those that lie less deep. */
-function describeFolder(files: readonly string[], asked: string): string {
+/** Lists files of the folder: first those next to the requested one, then by depth. */
+function describeFolder(files: readonly string[], requested: string): string {
   if (files.length === 0) return 'the folder is empty'
-  const folder = dirname(normalisePath(asked))
+  const folder = dirname(normalizePath(requested))
   const rank = (name: string) => (dirname(name) === folder ? 0 : name.split('/').length)
   const sorted = files.toSorted((a, b) => rank(a) - rank(b))
   const more = sorted.length - SHOWN_NAMES
-  return `the folder has ${sorted.slice(0, SHOWN_NAMES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  return `the folder contains ${sorted.slice(0, SHOWN_NAMES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
 export function stageOf(protocol: NetbootRequest['protocol']): 'TFTP' | 'HTTP' {

@@ -1,32 +1,32 @@
-/** One packet of a capture. */
+/** Packet of a capture. */
 export interface CapturedPacket {
-  /** When it passed, milliseconds since 1970 by the clock of the capture. */
+  /** Time in milliseconds since 1970, by the clock of the capture. */
   readonly atMs: number
-  /** What was kept of it: its beginning, where it was cut. */
+  /** Captured bytes, possibly truncated. */
   readonly bytes: Buffer
-  /** How long it was on the wire. */
+  /** Original length of the packet. */
   readonly length: number
 }
 
 const FILE_HEADER = 24
 const PACKET_HEADER = 16
-/** The byte order is the writer's: the magic number tells which (libpcap's file format). */
+/** Magic number in the byte order of the writer (libpcap's file format). */
 const MAGIC = 0xa1b2c3d4
-/** No packet is longer: libpcap's own limit (MAXIMUM_SNAPLEN of pcap-common.c). */
-const MOST_PACKET_BYTES = 262_144
+/** Maximum packet length of libpcap (MAXIMUM_SNAPLEN of pcap-common.c). */
+const MAX_PACKET_BYTES = 262_144
 
-/** Reads a capture in libpcap's format piece by piece, as it is written. */
+/** Incremental reader for captures in libpcap's format. */
 export class PcapReader {
   #rest: Buffer = Buffer.alloc(0)
   #isLittleEndian: boolean | undefined
   #isMalformed = false
 
-  /** Whether the capture is no capture, or has a packet longer than any. What follows cannot be told apart, and is dropped. */
+  /** True if the file is not a capture or a packet length is invalid. The rest of the file is dropped. */
   get isMalformed(): boolean {
     return this.#isMalformed
   }
 
-  /** Returns the packets that are complete by now. */
+  /** Adds bytes and returns the packets that they complete. */
   push(chunk: Buffer): CapturedPacket[] {
     if (this.#isMalformed) return []
     let buffer = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
@@ -45,7 +45,7 @@ export class PcapReader {
     while (at + PACKET_HEADER <= buffer.length) {
       const kept = read(at + 8)
       const length = read(at + 12)
-      if (kept > MOST_PACKET_BYTES || kept > length) return this.#giveUp(packets)
+      if (kept > MAX_PACKET_BYTES || kept > length) return this.#giveUp(packets)
       const end = at + PACKET_HEADER + kept
       if (end > buffer.length) break
       packets.push({

@@ -5,24 +5,25 @@ import { OpenFolder } from '../common/files/open-folder.js'
 import { removeFile } from '../common/files/remove-file.js'
 import type { NetbootContent } from '../spec/netboot.js'
 import type { ServedContent } from './file-server.js'
-import { normalisePath } from './netboot-request.js'
+import { normalizePath } from './netboot-request.js'
 
-/** A file of the author that the guest can ask for. */
+/** Served file of the author. */
 interface AuthorsFile {
-  /** Where it is on this host: never in a folder of withvm. */
+  /** Path on the host, never in a folder of withvm. */
   readonly path: string
-  /** What it was when it was put in the folder. */
+  /** Metadata when the file was added. */
   readonly stats: Stats
 }
 
 /**
- * The folder that QEMU's TFTP server reads, with what its files were when they were put there. A folder of withvm may belong to the user of
- * QEMU (`runAs`), who can replace anything in it: this process never reads it back, and writes to it without following links.
+ * Folder that QEMU's TFTP server reads, with the metadata of its files. A folder created by withvm may belong to the
+ * user of QEMU (`runAs`), who can replace anything in it. So this process never reads it back, and writes to it without
+ * following links.
  */
 export class ServedFolder {
   readonly dir: string
   readonly #files = new Map<string, AuthorsFile | Uint8Array>()
-  /** Undefined for an author's folder, to which nothing is written. */
+  /** Undefined for a folder of the author, which is read-only. */
   readonly #own: OpenFolder | undefined
 
   private constructor(dir: string, own: OpenFolder | undefined) {
@@ -30,14 +31,17 @@ export class ServedFolder {
     this.#own = own
   }
 
-  /** Serves an author's folder as it is. */
+  /** Serves a folder of the author unchanged. */
   static async of(root: string): Promise<ServedFolder> {
     const folder = new ServedFolder(root, undefined)
     for (const path of await listTree(root)) await folder.#note(path, join(root, path))
     return folder
   }
 
-  /** Makes a folder of links to what is in several trees: a later one's file takes an earlier one's place. */
+  /**
+   * Creates a folder of links to the files of several trees. Files of later trees override those of earlier
+   * ones.
+   */
   static async join(dir: string, trees: readonly string[]): Promise<ServedFolder> {
     const folder = new ServedFolder(dir, await OpenFolder.make(dir))
     try {
@@ -51,31 +55,31 @@ export class ServedFolder {
     }
   }
 
-  /** Puts a file in the folder, whole at once; one of that name goes. */
+  /** Adds a file atomically. Replaces an existing file of that name. */
   async put(path: string, content: NetbootContent): Promise<void> {
-    const name = normalisePath(path)
+    const name = normalizePath(path)
     if (isLink(content)) {
       await this.#link(name, resolve(content.path))
       return
     }
     const bytes = typeof content === 'string' ? Buffer.from(content) : content
     await this.#write(name, async (target) => {
-      const whole = `${target}.new`
-      await removeFile(whole)
-      await writeNew(whole, bytes)
-      await rename(whole, target)
+      const temporary = `${target}.new`
+      await removeFile(temporary)
+      await writeNew(temporary, bytes)
+      await rename(temporary, target)
     })
     this.#files.set(name, bytes)
   }
 
-  /** All names, in order. */
+  /** Sorted names of all files. */
   get names(): string[] {
     return [...this.#files.keys()].sort()
   }
 
-  /** Returns what a file has that the guest asks for. An author's folder may have got new files since. */
+  /** Returns the content of a requested file. A folder of the author may contain files that were added later. */
   async find(path: string): Promise<ServedContent | undefined> {
-    const name = normalisePath(path)
+    const name = normalizePath(path)
     if (name.split('/').includes('..')) return undefined
     const known = this.#files.get(name)
     if (known !== undefined) return known instanceof Uint8Array ? known : { path: known.path }
@@ -85,15 +89,14 @@ export class ServedFolder {
     return isFile && (await isInside(found, this.dir)) ? { path: found } : undefined
   }
 
-  /** Returns how a file of the author differs from what it was when the guest was started, in words; undefined where it does not. */
+  /** Describes how a file of the author has changed since the guest was started; undefined if it has not. */
   async findChange(path: string): Promise<string | undefined> {
-    const file = this.#files.get(normalisePath(path))
+    const file = this.#files.get(normalizePath(path))
     if (file === undefined || file instanceof Uint8Array) return undefined
     const now = await stat(file.path).catch(() => undefined)
     if (now === undefined) return 'it was removed'
-    if (now.size !== file.stats.size) return `it had ${file.stats.size} bytes, and has ${now.size} now`
-    if (now.mtimeMs !== file.stats.mtimeMs || now.ino !== file.stats.ino)
-      return 'it was written to, or replaced'
+    if (now.size !== file.stats.size) return `its size changed from ${file.stats.size} to ${now.size} bytes`
+    if (now.mtimeMs !== file.stats.mtimeMs || now.ino !== file.stats.ino) return 'it was modified or replaced'
     return undefined
   }
 
@@ -110,7 +113,7 @@ export class ServedFolder {
   }
 
   async #write(name: string, work: (target: string) => Promise<void>): Promise<void> {
-    if (this.#own === undefined) throw new Error(`${this.dir} is served as it is`)
+    if (this.#own === undefined) throw new Error(`${this.dir} is served unchanged and cannot be written to`)
     await this.#own.within(name, work)
   }
 
@@ -119,7 +122,10 @@ export class ServedFolder {
   }
 }
 
-/** Links in a folder that lead out of it, each with where to: what is there, a guest would be given. */
+/**
+ * Returns the links in a folder whose targets are outside of it, as `name -> target`: they would be served to
+ * the guest.
+ */
 export async function findLinksOutside(root: string): Promise<string[]> {
   const real = await realpath(root)
   const outside: string[] = []
@@ -145,14 +151,14 @@ function isLink(content: NetbootContent): content is { readonly path: string } {
   return typeof content === 'object' && !(content instanceof Uint8Array)
 }
 
-/** The files below a folder, also behind links, each once for each name. */
+/** Lists the files below a folder. Follows links. */
 async function listTree(root: string, below = '', depth = 0): Promise<string[]> {
   const names: string[] = []
   for (const name of await readdir(join(root, below))) {
     const path = join(below, name)
     const found = await stat(join(root, path)).catch(() => undefined)
     if (found?.isFile()) names.push(path)
-    // A link to a folder above it would go on for ever.
+    // A link to a parent folder would cause infinite recursion.
     const isLoop = depth > 8 && (await lstat(join(root, path))).isSymbolicLink()
     if (found?.isDirectory() && !isLoop) names.push(...(await listTree(root, path, depth + 1)))
   }
@@ -160,8 +166,8 @@ async function listTree(root: string, below = '', depth = 0): Promise<string[]> 
 }
 
 /**
- * Writes a new file, never to where a link leads. QEMU reads it, as the user of `runAs` where there is one, so the umask of this process
- * has no say; who may enter the folder decides who can read it.
+ * Writes a new file without following links. The mode is set regardless of the umask, because QEMU may read the file as
+ * the user of `runAs`. The mode of the folder restricts access.
  */
 async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
   await using file = await open(path, 'wx')

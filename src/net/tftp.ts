@@ -7,22 +7,26 @@ const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, optionsAck: 6 } a
 const DEFAULT_BLOCK = 512
 /** Limits of RFC 2348. */
 const BLOCK = { least: 8, most: 65_464 } as const
-/** What a server may answer (RFC 1350, 5.; RFC 2347). */
+/** Error code "File not found" (RFC 1350, 5.). */
 const NOT_FOUND = 1
-/** QEMU's server has 20 (TFTP_SESSIONS_MAX of libslirp); a guest that opens more than this has given up the oldest. */
-const MOST_TRANSFERS = 256
+/**
+ * Maximum number of open transfers; older ones count as aborted. QEMU's server supports 20 (TFTP_SESSIONS_MAX
+ * of libslirp).
+ */
+const MAX_TRANSFERS = 256
 
 interface Transfer {
   readonly request: Mutable
   readonly atMs: number
-  /** The block that came last, and how often the number, which has 16 bits, began again. */
+  /** Number of the last block, which has 16 bits. */
   lastBlock: number
+  /** Number of times that the block number has wrapped around. */
   wraps: number
 }
 
 type Mutable = { -readonly [K in keyof NetbootRequest]: NetbootRequest[K] }
 
-/** Follows the transfers of a TFTP server, as they pass on a wire. */
+/** Records TFTP transfers from captured datagrams. */
 export class TftpLog {
   readonly #transfers = new Map<number, Transfer>()
   readonly #begin: (request: NetbootRequest) => void
@@ -33,7 +37,7 @@ export class TftpLog {
     this.#end = on.end
   }
 
-  /** Takes in a datagram, unless it is not TFTP. Returns {@link MALFORMED} for a message that contradicts its RFCs. */
+  /** Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates the RFCs. */
   add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort } = datagram
     if (destinationPort !== SERVER_PORT && sourcePort !== SERVER_PORT) return undefined
@@ -45,7 +49,7 @@ export class TftpLog {
     return undefined
   }
 
-  /** The guest was reset: what it was in the middle of will not be finished. */
+  /** Marks open transfers as aborted after a reset of the guest. */
   abandon(): void {
     for (const transfer of this.#transfers.values()) transfer.request.status = 'aborted'
     this.#transfers.clear()
@@ -53,11 +57,11 @@ export class TftpLog {
 
   #open({ payload, length, sourcePort: port, atMs }: Datagram, opcode: number): typeof MALFORMED | undefined {
     const end = payload.indexOf(0, 2)
-    // A request of TFTP has at most 512 bytes (RFC 2347): the capture has all of it.
+    // A request has at most 512 bytes (RFC 2347), so the capture contains all of it.
     if (end <= 2 || length > payload.length) return MALFORMED
     const path = payload.toString('utf8', 2, end)
     const known = this.#transfers.get(port)
-    // What is asked again, as its answer was lost or late, is the same request.
+    // A retransmission belongs to the same request.
     if (known?.request.path === path && known.request.bytes === 0) return undefined
     const request: Mutable = {
       protocol: 'tftp',
@@ -71,7 +75,7 @@ export class TftpLog {
     }
     if (opcode === OPCODE.write) request.status = 'failed'
     const [oldest] = this.#transfers.keys()
-    if (oldest !== undefined && this.#transfers.size >= MOST_TRANSFERS) this.#close(oldest, 'aborted', atMs)
+    if (oldest !== undefined && this.#transfers.size >= MAX_TRANSFERS) this.#close(oldest, 'aborted', atMs)
     this.#transfers.set(port, { request, atMs, lastBlock: 0, wraps: 0 })
     this.#begin(request)
     return undefined
@@ -104,13 +108,15 @@ export class TftpLog {
       const size = length - 4
       const number = transfer.wraps * 0x10000 + block
       request.bytes = Math.max(request.bytes, (number - 1) * (request.blksize ?? DEFAULT_BLOCK) + size)
-      // The last block is shorter than the others, and may be empty.
+      // The last block is shorter than the block size, and may be empty.
       if (size < (request.blksize ?? DEFAULT_BLOCK)) this.#close(port, 'complete', atMs)
     }
     return undefined
   }
 
-  /** A loader that only wants to know how large a file is gives up behind the answer. */
+  /**
+   * Handles an error sent by the guest: loaders abort a transfer after they have learned the size of the file.
+   */
   #fromGuest(port: number, opcode: number, { payload, atMs }: Datagram): void {
     if (opcode !== OPCODE.error || !this.#transfers.has(port)) return
     const transfer = this.#transfers.get(port) as Transfer

@@ -7,22 +7,22 @@ import { PcapReader } from './pcap.js'
 import { TftpLog } from './tftp.js'
 
 const CHUNK = 1024 ** 2
-/** No more is read at a time, so that a capture that grows without end does not keep this process busy. */
-const MOST_BYTES_AT_ONCE = 16 * CHUNK
+/** Maximum number of bytes per read, so that a fast-growing capture does not block this process. */
+const MAX_BYTES_PER_READ = 16 * CHUNK
 
-/** A file that the capture continues with. */
+/** File with which the capture continues. */
 interface NextFile {
   readonly path: string
-  /** Whether it is the first of a power-on, which ends all transfers. */
+  /** True for the first file of a power-on, which ends all transfers. */
   readonly isPowerOn: boolean
 }
 
-/** Reads along what passes on a guest's wire, from the file to which QEMU writes it. */
+/** Follows the network traffic of a guest by reading the capture that QEMU writes. */
 export class WireLog {
   readonly #dhcp = new DhcpLog()
   readonly #tftp: TftpLog
   #file: string | undefined
-  /** What follows once the file has been read to its end. */
+  /** Files to read after the current one. */
   #next: NextFile[] = []
   #fd: number | undefined
   #reader = new PcapReader()
@@ -38,35 +38,38 @@ export class WireLog {
     return this.#dhcp.exchanges
   }
 
-  /** How many packets were dropped as they contradict their protocol. A capture that is none counts as one. */
+  /** Number of packets dropped because they violate their protocol. A malformed capture counts as one. */
   get malformed(): number {
     return this.#malformed
   }
 
-  /** Why the capture could not be read the last time; undefined where it could. */
+  /** Error of the last attempt to read the capture; undefined if it succeeded. */
   get problem(): string | undefined {
     return this.#problem
   }
 
-  /** Continues with a new file, which need not be there yet. */
+  /** Continues with the file of a new power-on, which may not exist yet. */
   follow(file: string): void {
     this.#continueWith({ path: file, isPowerOn: true })
   }
 
-  /** Continues with a new part of the same capture, once the old one has no more. Transfers go on. */
+  /** Continues with the next part of the same capture after the end of the current one. Transfers continue. */
   continueWith(file: string): void {
     this.#continueWith({ path: file, isPowerOn: false })
   }
 
-  /** Whatever was under way ended with a reset of the guest. */
+  /** Marks open transfers as aborted after a reset of the guest. */
   abandon(): void {
     this.readOn()
     this.#tftp.abandon()
   }
 
-  /** Reads what was captured since, at most 16 MiB at a time, before it returns: the lists are then up to date. A file that cannot be read is tried again the next time. */
+  /**
+   * Synchronously reads new packets, at most 16 MiB, and updates the lists. A failed read is retried by the
+   * next call.
+   */
   readOn(): void {
-    let left = MOST_BYTES_AT_ONCE
+    let left = MAX_BYTES_PER_READ
     while (this.#file !== undefined && left > 0) {
       left -= this.#readFile(this.#file, left)
       if (left <= 0) return
@@ -98,13 +101,13 @@ export class WireLog {
     if (isPowerOn) this.#tftp.abandon()
   }
 
-  /** Reads a file to its end, or `most` bytes of it. Returns how many were read. */
-  #readFile(path: string, most: number): number {
+  /** Reads a file to its end, or `maxBytes` of it. Returns the number of bytes read. */
+  #readFile(path: string, maxBytes: number): number {
     let total = 0
     try {
       this.#fd ??= openWrittenFileSync(path)
       const chunk = Buffer.allocUnsafe(CHUNK)
-      while (total < most) {
+      while (total < maxBytes) {
         const size = readSync(this.#fd, chunk, 0, CHUNK, null)
         if (size === 0) break
         total += size
@@ -113,7 +116,7 @@ export class WireLog {
       this.#problem = undefined
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
-      // Not there yet, or gone with the folder of the run.
+      // ENOENT: not created yet, or removed with the folder of the run.
       this.#problem = code === 'ENOENT' ? undefined : message
     }
     return total
@@ -122,7 +125,7 @@ export class WireLog {
   #take(chunk: Buffer): void {
     const wasMalformed = this.#reader.isMalformed
     for (const packet of this.#reader.push(chunk)) {
-      // The capture's clock is the guest's, which stands still with it and begins at a whole second.
+      // The capture uses the guest's clock, which stops with the guest and starts at a full second.
       this.#clockOffsetMs ??= Date.now() - packet.atMs
       const atMs = packet.atMs + this.#clockOffsetMs
       const datagram = parseDatagram({ ...packet, atMs })

@@ -1,15 +1,15 @@
-/** One repository line of apt, whatever way it was written in. */
+/** Repository of apt, independent of the file format. */
 export interface AptSource {
   readonly uri: string
   readonly suite: string
   readonly components: readonly string[]
-  /** The keyring's path or name, or an inline key, as `Signed-By` has it. */
+  /** Path or name of the keyring, or an inline key, as in `Signed-By`. */
   readonly signedBy?: string
-  /** Further options that change how a repository is trusted or read, as `trusted=yes`. */
+  /** Other options of the repository, for example `trusted=yes`. */
   readonly options: Readonly<Record<string, string>>
 }
 
-/** Options that say which parts the host wants: another architecture's root needs its own answer. */
+/** Options that select parts for the host. They do not apply to a root of another architecture. */
 const HOST_ONLY = new Set([
   'arch',
   'architectures',
@@ -21,7 +21,7 @@ const HOST_ONLY = new Set([
   'by-hash',
 ])
 
-/** Reads the one-line form, as in `sources.list`. Only `deb` lines count. */
+/** Parses the one-line format of `sources.list`. Only `deb` lines are used. */
 export function parseOneLineSources(text: string): AptSource[] {
   const sources: AptSource[] = []
   for (const line of text.split('\n')) {
@@ -42,7 +42,7 @@ export function parseOneLineSources(text: string): AptSource[] {
   return sources
 }
 
-/** Reads the deb822 form, as in `debian.sources`. */
+/** Parses the deb822 format of `debian.sources`. */
 export function parseDeb822Sources(text: string): AptSource[] {
   const sources: AptSource[] = []
   for (const stanza of text.split(/\n(?:[ \t]*\n)+/)) {
@@ -58,7 +58,10 @@ export function parseDeb822Sources(text: string): AptSource[] {
   return sources
 }
 
-/** The distribution's own repositories: their suites start with its codename. Others are no part of an image. */
+/**
+ * Returns the repositories of the distribution: their suites start with its codename. Other
+ * repositories are not used for images.
+ */
 export function selectDistributionSources(sources: readonly AptSource[], codename: string): AptSource[] {
   return sources.filter(
     ({ suite }) =>
@@ -67,12 +70,12 @@ export function selectDistributionSources(sources: readonly AptSource[], codenam
   )
 }
 
-/** The same repository, of another release. */
+/** Returns the same repository for another release. */
 export function moveSource(source: AptSource, from: string, to: string): AptSource {
   return { ...source, suite: source.suite.replace(from, to) }
 }
 
-/** Writes the sources in deb822 form. */
+/** Formats the sources as deb822. */
 export function formatDeb822Sources(sources: readonly AptSource[]): string {
   return sources
     .map((source) =>
@@ -95,7 +98,7 @@ function parseStanza(stanza: string): Record<string, string> {
   for (const line of stanza.split('\n')) {
     if (line.startsWith('#')) continue
     if (/^[ \t]/.test(line)) {
-      // An inline key goes on over lines: its form has to stay.
+      // An inline key spans several lines, whose form must be preserved.
       if (last !== undefined) fields[last] += `\n${line.trimEnd()}`
       continue
     }

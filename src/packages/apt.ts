@@ -35,39 +35,46 @@ const NETWORK_HINT =
   "withvm reads the distribution's own repositories from /etc/apt and its proxy settings. " +
   'Check that `apt-get update` works on this host, then run it again.'
 
-/** A private apt installation that needs no privileges and touches nothing of the host's. */
+/** Private apt root that needs no privileges and does not touch the apt of the host. */
 export interface AptRoot {
-  /** Downloads the packages that `keep` picks from the dependency closure of `packages`, and gives their paths. */
+  /**
+   * Downloads `packages` and those packages of their dependency closure that `keep` accepts.
+   * Returns the paths of the files.
+   */
   download(options: {
     readonly packages: readonly string[]
-    /** @default all of the closure */
+    /** @default accepts all */
     readonly keep?: (packageName: string) => boolean
   }): Promise<string[]>
 }
 
 export interface AptRootOptions {
   readonly dir: string
-  /** This host's. */
+  /** Distribution of this host. */
   readonly distribution: Distribution
-  /** Another release of it, by its codename. @default the host's */
+  /** Codename of another release of the distribution. @default that of the host */
   readonly codename?: string | undefined
-  /** Debian's name of the architecture, as `amd64`. */
+  /** Architecture as named by Debian, for example `amd64`. */
   readonly arch: string
-  /** Told where some of the repositories could not be read, and others can. @default nobody */
+  /** Called if some repositories are unreadable and the others are used alone. @default no report */
   readonly report?: ((step: string) => void) | undefined
-  /** Gets the warning about sources whose packages apt does not check. @default a line on stderr, once in a process */
+  /**
+   * Receives the warning about sources whose packages apt does not verify. @default prints it on
+   * stderr once in a process
+   */
   readonly warn?: ((line: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
-  /** Where the host keeps its apt configuration. @default '/etc/apt' */
+  /** Folder of the host's apt configuration. @default '/etc/apt' */
   readonly hostAptDir?: string
 }
 
 /**
- * Makes the root in `dir` and fetches the package lists. Updates that cannot be had now are gone on without: a mirror is
- * in between two states for minutes to hours, and with some architectures more often.
+ * Creates the root in `dir` and fetches the package lists. If the lists of updates cannot be read,
+ * only the release is used: a mirror can be inconsistent for hours while it synchronizes.
  *
- * @throws {InfrastructureError} IMAGE_BUILD_FAILED when the host has no repositories of its distribution, or
- *   they cannot be reached, or have nothing for that architecture. TOOL_NOT_FOUND without apt.
+ * @throws {InfrastructureError} IMAGE_BUILD_FAILED when the host has no repositories of its
+ *   distribution, or they are unreachable or have no packages for the architecture. TOOL_NOT_FOUND
+ *   without apt.
  */
 export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
   const { dir, distribution, arch, report, signal } = options
@@ -102,7 +109,7 @@ export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
     const release = sources.filter(({ suite }) => suite === codename)
     if (release.length === 0 || release.length === sources.length || signal?.aborted) throw error
     await update(release)
-    report?.(`without the updates of ${codename}, whose lists for ${arch} cannot be read now`)
+    report?.(`continuing without the updates of ${codename}: their lists for ${arch} cannot be read now`)
   }
   if (!(await hasLists(dir, arch))) throw noPackages(distribution, arch)
 
@@ -111,7 +118,7 @@ export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
       const listing = await runTool({
         tool: APT_TOOLS.get,
         args: ['-qq', 'install', '--print-uris', '--yes', ...packages],
-        purpose: `finding what ${packages.join(', ')} depend on`,
+        purpose: `resolving the dependencies of ${packages.join(', ')}`,
         timeoutMs: UPDATE_TIMEOUT_MS,
         env,
         signal,
@@ -141,14 +148,14 @@ async function hasLists(dir: string, arch: string): Promise<boolean> {
 
 function noPackages({ name, codename }: Distribution, arch: string) {
   return vmError('IMAGE_BUILD_FAILED', {
-    summary: `${name} has no packages for ${arch}, of which the image would be made.`,
-    expected: `lists of packages for ${arch} in the repositories of ${codename}`,
+    summary: `${name} has no packages for ${arch}, from which the image would be built.`,
+    expected: `package lists for ${arch} in the repositories of ${codename}`,
     got: 'none',
-    hint: 'Build it on a host whose distribution has the architecture, or give the path of a disk image, or `kernel` and `initrd`.',
+    hint: 'Build the image on a host whose distribution supports the architecture, or specify the path of a disk image, or `kernel` and `initrd`.',
   })
 }
 
-/** Unpacks a package's files, without its scripts. */
+/** Unpacks the files of a package without running its scripts. */
 export async function extractPackage(deb: string, dir: string, signal?: AbortSignal): Promise<void> {
   await runTool({
     tool: APT_TOOLS.deb,
@@ -159,7 +166,7 @@ export async function extractPackage(deb: string, dir: string, signal?: AbortSig
   })
 }
 
-/** Reads what `apt-get --print-uris` prints: `'URI' file_name size hash`. */
+/** Parses the output of `apt-get --print-uris`: `'URI' file_name size hash`. */
 export function parsePrintedUris(text: string): Array<{ name: string; version: string }> {
   return text.split('\n').flatMap((line) => {
     const file = /^'[^']+' (\S+)_([^_\s]+)_[^_\s]+\.deb /.exec(line)
@@ -168,7 +175,10 @@ export function parsePrintedUris(text: string): Array<{ name: string; version: s
   })
 }
 
-/** The repositories of its own distribution that this host uses. @throws {InfrastructureError} IMAGE_BUILD_FAILED when it has none. */
+/**
+ * Returns the apt sources of this host that belong to its distribution. @throws
+ * {InfrastructureError} IMAGE_BUILD_FAILED when it has none.
+ */
 export async function readDistributionSources(
   aptDir: string,
   distribution: Distribution,
@@ -182,16 +192,16 @@ export async function readDistributionSources(
   const own = selectDistributionSources(all, distribution.codename)
   if (own.length > 0) return own
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: `This host's apt has no repository of ${distribution.name}, from which the image is made.`,
+    summary: `The apt configuration of this host has no repository of ${distribution.name}, from which the image is built.`,
     expected: `a deb source in ${aptDir} with the suite ${distribution.codename}`,
     got: all.length === 0 ? 'no deb source at all' : `only ${all.map(({ suite }) => suite).join(', ')}`,
-    hint: `Add the repository of ${distribution.codename} to ${aptDir}/sources.list, or give the path of a disk image instead.`,
+    hint: `Add the repository of ${distribution.codename} to ${aptDir}/sources.list, or specify the path of a disk image.`,
   })
 }
 
 let hasWarned = false
 
-/** Reports options of the host's sources by which packages of an image are not checked. */
+/** Warns about options of the host's sources that disable signature checks for packages of an image. */
 export async function warnOfUncheckedSources(
   { codename, name }: Distribution,
   {
@@ -201,14 +211,14 @@ export async function warnOfUncheckedSources(
 ): Promise<void> {
   const found = await listUncheckedSources(hostAptDir, codename)
   if (found.length === 0 || (hasWarned && warn === undefined)) return
-  const places = found.map(describeUncheckedSource).join(', ')
-  const line = `the image is made of packages of ${name} whose signatures apt does not check: ${places}`
+  const locations = found.map(describeUncheckedSource).join(', ')
+  const line = `the image is built from packages of ${name} whose signatures apt does not verify: ${locations}`
   if (warn !== undefined) return warn(line)
   hasWarned = true
   process.stderr.write(`withvm: warning: ${line}.\n`)
 }
 
-/** Ubuntu keeps the packages of its less common architectures on other servers. */
+/** Ubuntu serves the packages of its less common architectures from other servers. */
 function adaptMirrors(sources: readonly AptSource[], distribution: Distribution, arch: string): AptSource[] {
   if (distribution.id !== 'ubuntu' || arch === 'amd64' || arch === 'i386') return [...sources]
   return sources.map((source) => ({
@@ -220,7 +230,7 @@ function adaptMirrors(sources: readonly AptSource[], distribution: Distribution,
   }))
 }
 
-/** Proxy, retries and certificates as the host has them; its hooks stay out. */
+/** Returns the proxy, retry and certificate settings of the host. Its hooks are left out. */
 export async function readAcquireSettings(signal: AbortSignal | undefined): Promise<string> {
   const dump = await runTool({
     tool: APT_TOOLS.config,
@@ -251,7 +261,7 @@ function buildConfig(dir: string, arch: string): string {
     'APT::Architecture': arch,
     'APT::Install-Recommends': 'false',
     'APT::Get::Assume-Yes': 'true',
-    // Root's apt would drop its rights to a user that cannot read a private directory.
+    // As root, apt would switch to a user that cannot read a private directory.
     'APT::Sandbox::User': 'root',
     'Acquire::Languages': 'none',
     'Acquire::Retries': '3',

@@ -2,19 +2,19 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseDeb822Sources, parseOneLineSources, selectDistributionSources } from './apt-sources.js'
 
-/** A line of apt's sources that switches off the check of signatures, for packages that an image would be made of. */
+/** Line of apt's sources that disables signature checks for packages of an image. */
 export interface UncheckedSource {
   readonly file: string
   readonly line: number
-  /** As it is written there: `trusted=yes`. */
+  /** Option as written in the file, for example `trusted=yes`. */
   readonly option: string
 }
 
-/** Options by which apt takes packages whose signatures are missing, wrong or weak (sources.list(5)). */
+/** Options that make apt accept packages with missing, wrong or weak signatures (sources.list(5)). */
 const OPTION =
   /\b(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)\s*[=:]\s*(yes|true|with|on|enable|1)\b/i
 
-/** Finds such options in the text of a file, among the sources of a release. Pure. */
+/** Returns such options in the text of a file, for the sources of a release. Pure. */
 export function findUncheckedSources(file: string, text: string, codename: string): UncheckedSource[] {
   const isOneLine = file.endsWith('.list')
   const parse = isOneLine ? parseOneLineSources : parseDeb822Sources
@@ -27,7 +27,7 @@ export function findUncheckedSources(file: string, text: string, codename: strin
   })
 }
 
-/** Finds them in the files that apt reads. Files that cannot be read have none. */
+/** Returns such options in the files that apt reads. Unreadable files count as empty. */
 export async function listUncheckedSources(aptDir: string, codename: string): Promise<UncheckedSource[]> {
   const found = await Promise.all(
     (await listSourceFiles(aptDir)).map(async (file) =>
@@ -37,7 +37,7 @@ export async function listUncheckedSources(aptDir: string, codename: string): Pr
   return found.flat()
 }
 
-/** The files of apt's sources, in the order in which apt reads them. */
+/** Returns the source files of apt, in the order in which apt reads them. */
 export async function listSourceFiles(aptDir: string): Promise<string[]> {
   const parts = join(aptDir, 'sources.list.d')
   const names = (await readdir(parts).catch(() => [])).filter((name) => /\.(list|sources)$/.test(name))

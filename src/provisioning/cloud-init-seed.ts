@@ -1,12 +1,12 @@
 import { buildFatDisk } from '../disk/fat-disk.js'
 import type { CloudInitSpec } from '../spec/cloud-init.js'
 
-/** What a run tells its guest beside what the author does. */
+/** Identity that a run adds to the author's cloud-init data. */
 export interface SeedIdentity {
   readonly hostName: string
-  /** Another one is another machine, for which cloud-init does all that it does once. */
+  /** A new value makes cloud-init run its once-per-instance modules. */
   readonly instanceId: string
-  /** As in public key files. Undefined where the author says how to log in. */
+  /** Keys in the form of public key files. Undefined if the test specifies its own login. */
   readonly keys:
     | {
         readonly client: string
@@ -16,9 +16,10 @@ export interface SeedIdentity {
 }
 
 /**
- * Builds the disk that cloud-init's data source NoCloud looks for (its documentation, "NoCloud"). The author's user data goes as
- * it is. What is ours is in `vendor-data`, which user data goes before, and the key in `meta-data`, where clouds have it: so it
- * is added to those that user data names, for the image's default user and for root.
+ * Builds the disk for cloud-init's data source NoCloud (see "NoCloud" in its documentation). The
+ * author's user data is passed unchanged. Settings of withvm are in `vendor-data`, which user data
+ * overrides. The key is in `meta-data`, as on clouds, so cloud-init adds it to the keys of the user
+ * data, for the image's default user and for root.
  */
 export function buildSeedDisk(spec: CloudInitSpec, { hostName, instanceId, keys }: SeedIdentity): Buffer {
   const { userData, networkConfig, metaData } = spec
@@ -45,7 +46,7 @@ export function buildSeedDisk(spec: CloudInitSpec, { hostName, instanceId, keys 
   return buildFatDisk('CIDATA', Object.fromEntries(contents))
 }
 
-/** In each of the forms that cloud-init knows: a text with lines, a list, a mapping. */
+/** Accepts all forms that cloud-init accepts: a string with lines, a list, a mapping. */
 function listKeys(given: unknown): string[] {
   if (typeof given === 'string') return given.split('\n').filter((line) => line.trim() !== '')
   if (Array.isArray(given)) return given.map(String)

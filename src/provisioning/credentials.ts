@@ -1,9 +1,9 @@
 /**
- * Gives the SMBIOS type 11 strings by which systemd (from version 252) and the guest `tiny` receive
- * credentials (systemd's CREDENTIALS.md). Each goes into a file of its own and to QEMU as
- * `-smbios type=11,path=FILE`, for a secret on a command line can be read by every user of the host.
+ * Returns the SMBIOS type 11 strings through which systemd (version 252 or newer) and the guest
+ * `tiny` receive credentials (systemd's CREDENTIALS.md). Each string is passed to QEMU in a file,
+ * as `-smbios type=11,path=FILE`, because every user of the host can read command lines.
  *
- * A value that is one line of printable ASCII goes as it is, which spares the guest decoding it.
+ * A value that is one line of printable ASCII is not encoded, which spares the guest the decoding.
  */
 export function buildSmbiosStrings(credentials: Readonly<Record<string, Uint8Array>>): string[] {
   return Object.entries(credentials).map(([name, value]) => {

@@ -1,11 +1,11 @@
 import { type CpioEntry, packCpio } from '../archive/cpio.js'
 
-/** Where in the RAM disk its program finds what the run gives to the guest. */
+/** Folder in the initrd from which its init program reads the credentials. */
 export const CREDENTIALS_FOLDER = '/credentials'
 
 /**
- * Puts credentials behind an initial RAM disk: the kernel unpacks both archives, one over the other
- * (Documentation/driver-api/early-userspace/buffer-format.rst). For machines that can be told nothing by SMBIOS.
+ * Appends credentials to an initrd: the kernel unpacks concatenated archives on top of each other
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). For machines without SMBIOS.
  */
 export function addCredentials(initrd: Buffer, credentials: Readonly<Record<string, Uint8Array>>): Buffer {
   const folder = CREDENTIALS_FOLDER.slice(1)

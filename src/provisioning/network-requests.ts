@@ -1,10 +1,10 @@
-/** What the network calls of a Linux guest take (netdevice(7)), little-endian. */
+/** Binary arguments of Linux network ioctls (netdevice(7)), little-endian. */
 
 const AF_INET = 2
 const RTF_UP_GATEWAY = 3
 export const ROUTE_BYTES = 120
 
-/** `struct ifreq`: 16 bytes of name, then the flags. */
+/** Builds a `struct ifreq`: 16 bytes of name, then the flags. */
 export function buildFlags(name: string, flags: number): Buffer {
   const request = Buffer.alloc(40)
   request.write(name)
@@ -12,7 +12,7 @@ export function buildFlags(name: string, flags: number): Buffer {
   return request
 }
 
-/** `struct ifreq`: 16 bytes of name, then a socket address. */
+/** Builds a `struct ifreq`: 16 bytes of name, then a socket address. */
 export function buildAddress(name: string, address: readonly number[]): Buffer {
   const request = Buffer.alloc(40)
   request.write(name)
@@ -20,7 +20,10 @@ export function buildAddress(name: string, address: readonly number[]): Buffer {
   return request
 }
 
-/** `struct rtentry`: 8 bytes, then the destination, the gateway and the mask as socket addresses, then flags. */
+/**
+ * Builds a `struct rtentry`: 8 bytes, then destination, gateway and mask as socket addresses, then
+ * flags.
+ */
 export function buildDefaultRoute(gateway: readonly number[]): Buffer {
   const route = Buffer.alloc(ROUTE_BYTES)
   writeSocketAddress(route, 8, [0, 0, 0, 0])

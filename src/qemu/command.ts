@@ -1,85 +1,92 @@
 import type { GuestForwardSpec } from '../spec/guest-forward.js'
 
-/** A program and its arguments, as they are given to the kernel: no shell in between. */
+/** Program and arguments, which are executed without a shell. */
 export interface QemuCommand {
   readonly file: string
   readonly args: readonly string[]
-  /** An open file that the program is given as its standard input. @default none */
+  /** File descriptor for the standard input. @default none */
   readonly stdin?: number
-  /** Whether it draws on the terminal that this process has. @default false */
+  /** If true, the program draws on the terminal of this process. @default false */
   readonly usesTerminal?: boolean
 }
 
-/** A file that QEMU opens as a disk. */
+/** File that QEMU opens as a disk. */
 export interface DiskFile {
   readonly path: string
   readonly format: string
-  /** A file with what opens it, or what is below it, where that is encrypted. */
+  /** File with the secret of the disk or its backing file, if encrypted. */
   readonly secretFile?: string | undefined
 }
 
-/** What of a network boot only a run knows. */
+/** Values of a network boot that are specific to a run. */
 export interface NetbootWiring {
-  /** The folder that QEMU's TFTP server reads. */
+  /** Folder of QEMU's TFTP server. */
   readonly folder: string
-  /** The file to which all is written that passes on the guest's wire. */
+  /** File for the capture of the guest's network traffic. */
   readonly captureFile: string
-  /** The command to which each connection to the HTTP server is given. */
+  /** Command that QEMU starts for each connection to the HTTP server. */
   readonly relayCommand: string | undefined
-  /** Whether the firmware looks at the network first, this time. */
+  /** True if the network is first in the boot order of this power-on. */
   readonly isFirst: boolean
 }
 
-/** What only a run knows: the accelerator, the sockets, the overlay, the ports. */
+/** Values that are specific to a run: accelerator, sockets, overlay, ports. */
 export interface Wiring {
   readonly qemuPath: string
   readonly accelerator: 'kvm' | 'tcg'
   readonly sandbox: boolean
   readonly overlay: string | undefined
-  /** A file with what opens the image below the overlay, where that is encrypted. */
+  /** File with the secret of the image below the overlay, if encrypted. */
   readonly diskSecretFile?: string | undefined
-  /** For each of the spec's disks, in their order: the file that QEMU opens; undefined for an empty drive. */
+  /** File of each disk of the spec, in order; undefined for an empty drive. */
   readonly disks?: ReadonlyArray<DiskFile | undefined>
-  /** Where the firmware lies, and the guest's own copy of its variables. */
+  /** Firmware code, and the guest's own copy of the firmware variables. */
   readonly firmware?: { readonly code: DiskFile; readonly vars: DiskFile } | undefined
-  /** Where a TPM answers. */
+  /** Control socket of the TPM emulator. */
   readonly tpmSocket?: string | undefined
-  /** A disk with what cloud-init reads. */
+  /** Seed disk for cloud-init. */
   readonly seedDisk?: string | undefined
-  /** Files with what VNC and SPICE clients have to know. */
+  /** File with the password of VNC clients. */
   readonly vncSecretFile?: string | undefined
+  /** File with the password of SPICE clients. */
   readonly spiceSecretFile?: string | undefined
   readonly spiceSocket?: string | undefined
-  /** Where QEMU listens for a GDB that comes by no port. */
+  /** Socket of QEMU's GDB server, if it uses no port. */
   readonly gdbSocket?: string | undefined
   readonly qmpSocket: string
   readonly serialSocket: string
-  /** Log of the serial console. QEMU only names it: its folder is the run's. */
+  /**
+   * Log of the serial console. Not written by QEMU: its path in the command line identifies the folder of the
+   * run.
+   */
   readonly serialLog: string
   readonly agentSocket: string
   readonly identityAgentSocket: string
-  /** Where we listen for each of the spec's ports, in their order. */
+  /** Socket on which this process listens for each port of the spec, in order. */
   readonly portSockets?: readonly string[]
-  /** The address of the card by which the guest is reached. */
+  /** MAC address of the first card, through which the guest is reached. */
   readonly mac: string
-  /** The addresses of the other cards, in their order. */
+  /** MAC addresses of the other cards, in order. */
   readonly furtherMacs?: readonly string[]
-  /** Files, each with one SMBIOS OEM string: their content is secret and must not stand in the command line. */
+  /** Files with one SMBIOS OEM string each: their content is secret and must not be in the command line. */
   readonly smbiosFiles: readonly string[]
-  /** The initial RAM disk with what this run gives to the guest, in place of the spec's. */
+  /** Initrd with the data of this run, instead of the spec's. */
   readonly initrd?: string | undefined
-  /** The ACPI table that describes the watchdog, in QEMU's working directory. */
+  /** ACPI table that describes the watchdog, relative to QEMU's working directory. */
   readonly watchdogTable?: string | undefined
-  /** The frequency of the guest's time-stamp counter, for a kernel of the image's; undefined where the kernel measures it. */
+  /**
+   * Frequency of the guest's time-stamp counter, for a kernel of the image; undefined if the kernel measures
+   * it.
+   */
   readonly tscKhz?: number | undefined
-  /** The host port of each of the spec's forwards, in their order. */
+  /** Host port of each port forward of the spec, in order. */
   readonly hostPorts: readonly number[]
-  /** The command that QEMU starts for each connection to an address of the spec's `guestfwd`. */
+  /** Command that QEMU starts for each connection to an address of the spec's `guestfwd`. */
   readonly forwardCommands?: ReadonlyMap<GuestForwardSpec, string>
-  /** How the guest is given files by the network. */
+  /** Values of the network boot. */
   readonly netboot?: NetbootWiring | undefined
-  /** The file that the guest's RAM is in, and whether what the guest writes goes to it. */
+  /** File of the guest's RAM. If `isWritten`, the guest's writes go to the file. */
   readonly memoryFile?: { readonly path: string; readonly isWritten: boolean } | undefined
-  /** The guest's devices and RAM are those of another, which comes by QMP's `migrate-incoming`. */
+  /** If true, device state and RAM are restored by QMP's `migrate-incoming`. */
   readonly isIncoming?: boolean
 }

@@ -6,9 +6,9 @@ import { guardGroup, killGroup } from '../common/process/process-group.js'
 import { splitWords } from '../common/process/split-words.js'
 import { pickQemuEnvironment } from './environment.js'
 
-/** A command of `guestfwd` that serves one connection of a guest, in a process group of its own. */
+/** Command of `guestfwd` that serves one connection of a guest, in its own process group. */
 export class ForwardCommand {
-  /** Settles, never rejects, when the command has ended. What else is in its process group is killed then. */
+  /** Resolves when the command has ended; never rejects. The rest of its process group is killed at that time. */
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   #hasEnded = false
@@ -16,20 +16,20 @@ export class ForwardCommand {
   private constructor(child: ChildProcess) {
     this.#child = child
     this.ended = new Promise((resolve) => {
-      child.once('error', () => resolve()) // it could not be started
+      child.once('error', () => resolve()) // the command could not be started
       child.once('exit', () => {
         this.kill()
-        this.#hasEnded = true // from now on the number may be another group's
+        this.#hasEnded = true // the id of the group may be reused from now on
         resolve()
       })
     })
   }
 
   /**
-   * Starts the command with the connection as its standard streams, without a shell in between that would read its words.
+   * Starts the command with the connection as its standard streams, without a shell.
    *
-   * @throws {InfrastructureError} HOST_UNSUITABLE when this process may open no more files.
-   * @param options.user as whom it runs. @default who runs this process
+   * @throws {InfrastructureError} HOST_UNSUITABLE when this process cannot open more files.
+   * @param options.user user that runs the command. @default the user of this process
    */
   static start(
     line: string,
@@ -47,9 +47,8 @@ export class ForwardCommand {
       stdio: [connection, connection, connection, 'pipe'],
       env: { ...pickQemuEnvironment(process.env, user), TMPDIR: cwd },
     })
-    // It does not keep this process waiting.
-    child.unref()
-    // Without files, Node.js returns a child without streams, and emits 'error' later.
+    child.unref() // does not keep this process alive
+    // If no file descriptor is left, Node.js returns a child without streams and emits 'error' later.
     const command = new ForwardCommand(child)
     const pipe = child.stdio?.[3] as Socket | null | undefined
     pipe?.on('error', () => {})
@@ -57,7 +56,7 @@ export class ForwardCommand {
     return command
   }
 
-  /** Kills the command and all that it has started, unless that left the process group. */
+  /** Kills the process group of the command. */
   kill(): void {
     const { pid } = this.#child
     if (pid === undefined || this.#hasEnded) return

@@ -7,14 +7,14 @@ import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
 import { pickQemuEnvironment } from './environment.js'
 
-/** How a QEMU process ended. */
+/** Exit of a QEMU process. */
 export interface QemuExit {
   readonly exitCode: number | undefined
   readonly signal: string | undefined
   readonly stderr: string
 }
 
-/** As much of what QEMU says as an error message can use; the newest is kept. */
+/** Number of the newest characters of stderr that are kept, for error messages. */
 const STDERR_KEPT = 16 * 1024
 
 interface QemuState {
@@ -23,11 +23,11 @@ interface QemuState {
   readonly listeners: Set<(stderr: string) => void>
 }
 
-/** A running QEMU. Unless it was started otherwise, it dies with this process, even with one that is killed. */
+/** QEMU process. By default it dies with this process, even if this process is killed. */
 export class QemuProcess {
   readonly pid: number
   readonly command: QemuCommand
-  /** Settles, never rejects, when the process has ended. */
+  /** Resolves when the process has ended; never rejects. */
   readonly exited: Promise<QemuExit>
   readonly #state: QemuState
   readonly #unref: () => void
@@ -49,10 +49,11 @@ export class QemuProcess {
   /**
    * Starts QEMU without a shell.
    *
-   * @param options.endsWithUs false: it goes on when this process ends, in a session of its own; somebody else must
-   *   end it. @default true
-   * @param options.user as whom it runs. @default who runs this process
-   * @throws {InfrastructureError} QEMU_NOT_FOUND when the program cannot be started.
+   * @param options.endsWithUs if false, QEMU outlives this process in its own session, and another process must end
+   *   it. @default true
+   * @param options.user user that runs QEMU. @default the user of this process
+   * @throws {InfrastructureError} QEMU_NOT_FOUND when QEMU cannot be started, HOST_UNSUITABLE when this process cannot
+   *   open more files.
    */
   static async start(
     command: QemuCommand,
@@ -66,14 +67,14 @@ export class QemuProcess {
     requireFiles()
     const child = execa(file, args, {
       cwd,
-      stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types know no open file but 3 to 9
+      stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types allow only descriptors 3 to 9
       stdout: usesTerminal ? 'inherit' : 'pipe',
       stderr: 'pipe',
       buffer: false,
       reject: false,
       cleanup: endsWithUs,
       detached: !endsWithUs,
-      // What it writes for a while, as the settings of samba, is gone with its folder, also where it is killed.
+      // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is killed.
       env: { ...pickQemuEnvironment(process.env, user), TMPDIR: cwd },
       extendEnv: false,
     })
@@ -85,8 +86,11 @@ export class QemuProcess {
     child.stderr.on('data', keep)
     child.stdout?.on('data', keep)
     const ended = createDeferred<QemuExit>()
-    const end = (how: { readonly exitCode?: number | undefined; readonly signal?: string | undefined }) => {
-      state.exit = { exitCode: how.exitCode, signal: how.signal, stderr: state.stderr }
+    const end = (result: {
+      readonly exitCode?: number | undefined
+      readonly signal?: string | undefined
+    }) => {
+      state.exit = { exitCode: result.exitCode, signal: result.signal, stderr: state.stderr }
       ended.resolve(state.exit)
     }
     child.then(end, () => end({}))
@@ -95,8 +99,8 @@ export class QemuProcess {
       const limit = toHostError(cause)
       if (limit !== cause) throw limit
       throw vmError('QEMU_NOT_FOUND', {
-        summary: `QEMU could not be started: ${cause instanceof Error ? cause.message : 'no process was made'}.`,
-        hint: `check that ${command.file} exists and can be run.`,
+        summary: `QEMU could not be started: ${cause instanceof Error ? cause.message : 'no process was created'}.`,
+        hint: `Check that ${command.file} exists and is executable.`,
         cause,
       })
     }
@@ -116,17 +120,17 @@ export class QemuProcess {
     return this.#state.exit
   }
 
-  /** Calls `listener` with all of what QEMU has said whenever there is more. */
+  /** Calls `listener` with the complete output whenever QEMU prints more. */
   onStderr(listener: (text: string) => void): void {
     this.#state.listeners.add(listener)
   }
 
-  /** Does not keep this process waiting for its end any more. */
+  /** Lets this process exit while QEMU runs. */
   leave(): void {
     this.#unref()
   }
 
-  /** Sends a signal; gives false when the process has ended already. */
+  /** Sends a signal. Returns false if the process has already ended. */
   kill(signal: NodeJS.Signals): boolean {
     if (this.exit !== undefined) return false
     try {

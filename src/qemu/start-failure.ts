@@ -6,119 +6,118 @@ type FailureCode = Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'>
 interface KnownFailure {
   readonly pattern: RegExp
   readonly code: FailureCode
-  readonly summary: string
+  readonly reason: string
   readonly hint: string
 }
 
-/** What QEMU says when it ends by itself, and what it means. The first that matches counts. */
+/** Known messages of a QEMU that ends during its start. The first match is used. */
 const KNOWN_FAILURES: readonly KnownFailure[] = [
   {
     pattern: /Could not set up host forwarding rule|Address already in use/,
     code: 'PORT_UNAVAILABLE',
-    summary: 'a host port that is to lead to the guest is taken',
-    hint: 'leave out `host` to get a free port, or end what listens on it.',
+    reason: 'the host port of a port forward is in use',
+    hint: 'Omit `host` to use a free port, or stop the program that listens on it.',
   },
   {
     pattern: /Failed to get "?(shared )?"?\w+"? lock|Failed to lock byte/,
     code: 'IMAGE_LOCKED',
-    summary: 'another process has the image open for writing',
-    hint: 'end the QEMU (or qemu-img) that has it open, or copy the image.',
+    reason: 'another process has opened the image for writing',
+    hint: 'Stop the QEMU or qemu-img process that uses the image, or copy the image.',
   },
   {
     pattern: /Invalid password, cannot unlock any keyslot/,
     code: 'IMAGE_INVALID',
-    summary: 'the secret does not open the encrypted image',
-    hint: 'check `secret`. Of a file all bytes count: a line end that an editor or `echo` puts at its end too (`printf %s` puts none).',
+    reason: 'the secret does not unlock the encrypted image',
+    hint: 'Check `secret`. All bytes of a secret file count, including a trailing line end: write it with `printf %s`.',
   },
   {
     pattern: /No space left on device/,
     code: 'NO_SPACE',
-    summary: 'the disk is full',
-    hint: 'free some space, or point `tmpdir` at a folder with more.',
+    reason: 'the disk is full',
+    hint: 'Free some space, or set `tmpdir` to a folder with more space.',
   },
   {
     pattern:
       /invalid kernel header|without PVH ELF Note|could not load kernel|could not open kernel file|linux kernel too old/i,
     code: 'IMAGE_INVALID',
-    summary: 'the kernel cannot be loaded',
-    hint: 'give a bzImage, or a vmlinux with a PVH entry.',
+    reason: 'the kernel cannot be loaded',
+    hint: 'Use a bzImage, or a vmlinux with a PVH entry point.',
   },
   {
     pattern: /could not load initrd|error reading initrd/i,
     code: 'IMAGE_INVALID',
-    summary: 'the initrd cannot be loaded',
-    hint: 'give the path of a readable initrd (a cpio archive, packed or not).',
+    reason: 'the initrd cannot be loaded',
+    hint: 'Specify a readable initrd: a cpio archive, compressed or not.',
   },
   {
     pattern: /Could not find ROM image|could not load (PC )?BIOS|Unable to find the \S+ firmware/i,
     code: 'FIRMWARE_NOT_FOUND',
-    summary: 'QEMU cannot load the firmware file',
-    hint: "Set `firmware: { type: 'bios', file }` to the path of firmware for this machine, of a size that its ROM takes.",
+    reason: 'QEMU cannot load the firmware file',
+    hint: "Set `firmware: { type: 'bios', file }` to firmware for this machine type, of a size that its ROM supports.",
   },
   {
     pattern:
       /unsupported machine type|unable to find CPU model|is not a valid device model name|Property .* not found/i,
     code: 'MACHINE_UNSUPPORTED',
-    summary: 'this QEMU does not know a machine, CPU, device or property that was asked for',
-    hint: 'choose one that QEMU lists by `-M help`, `-cpu help` or `-device help`.',
+    reason: 'this QEMU does not support a specified machine, CPU, device or property',
+    hint: 'Choose one from the lists of `-M help`, `-cpu help` or `-device help`.',
   },
   {
     pattern: /[Cc]annot set up guest memory|cannot allocate memory/i,
     code: 'QEMU_FAILED',
-    summary: "the host has not enough memory for the guest's RAM",
-    hint: 'give the guest less `memory`, or run fewer guests at a time.',
+    reason: "the host does not have enough memory for the guest's RAM",
+    hint: 'Lower `memory`, or run fewer guests at a time.',
   },
   {
     pattern:
       /Could not access KVM|failed to initialize kvm|failed to set MSR|kvm_\w+: Assertion|KVM_\w+\)? failed/i,
     code: 'ACCELERATOR_FAILED',
-    summary: 'QEMU could not use KVM',
-    hint: "use accel: 'tcg', or `withvm doctor` to see what KVM needs.",
+    reason: 'QEMU could not use KVM',
+    hint: "Use `accel: 'tcg'`, or run `withvm doctor` to find the problem of KVM.",
   },
   {
     pattern: /gtk initialization failed|Could not initialize SDL|cannot open display|Error opening terminal/i,
     code: 'QEMU_FAILED',
-    summary: 'it found no screen to show the guest on',
-    hint: 'start it where DISPLAY or WAYLAND_DISPLAY names a screen (TERM for a text screen), or use `vnc: true`.',
+    reason: 'it found no screen for the display of the guest',
+    hint: 'Set DISPLAY or WAYLAND_DISPLAY (TERM for a text screen), or use `vnc: true`.',
   },
   {
     pattern: /invalid option|Invalid parameter|drive with bus|requires an argument/i,
     code: 'QEMU_FAILED',
-    summary: 'QEMU does not take its command line',
-    hint: "check `qemuArgs`; QEMU's own words are above.",
+    reason: 'it does not accept its command line',
+    hint: 'Check `qemuArgs`, and the message of QEMU above.',
   },
 ]
 
-/** Whether QEMU ended because another program had a port by the time it wanted it. */
+/** Returns true if QEMU ended because another program has taken a port in the meantime. */
 export function isPortTaken(stderr: string): boolean {
   return KNOWN_FAILURES[0]?.pattern.test(stderr) ?? false
 }
 
-/** The error of a QEMU that ended before it answered. */
+/** Builds the error of a QEMU that ended during its start. */
 export function explainStartFailure(exit: QemuExit): VMError {
   if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   const known = KNOWN_FAILURES.find(({ pattern }) => pattern.test(exit.stderr))
   return vmError(known?.code ?? 'QEMU_FAILED', {
-    summary: `QEMU did not start: ${known?.summary ?? `it ended with ${describeExit(exit)}`}.`,
+    summary: `QEMU did not start: ${known?.reason ?? `it ended with ${describeExit(exit)}`}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
     hint:
       known?.hint ??
       (exit.signal === 'SIGSYS'
         ? SANDBOXED
-        : "Read QEMU's own words above; the command line above starts it by hand."),
+        : 'Read the message of QEMU above. Run the command line above to reproduce the failure.'),
   })
 }
 
 const SANDBOXED =
-  'it did what its sandbox forbids: what `qemuArgs` ask for may need to start programs. An option of withvm for it lets it.'
+  'Replace `qemuArgs` with options of withvm where they exist: a feature in `qemuArgs` may start programs, which the sandbox forbids.'
 
-/** The error of a QEMU that found no page of a file behind an address of the guest's RAM. */
+/** Builds the error of a SIGBUS: the file of the guest's RAM has no page for an address. */
 export function memoryFileFailed(exit: QemuExit): VMError {
   return vmError('NO_SPACE', {
-    summary:
-      "QEMU could not go on: the disk with the file of the guest's RAM is full, or the file was cut off.",
+    summary: "QEMU was killed: the disk with the file of the guest's RAM is full, or the file was truncated.",
     got: describeExit(exit),
-    hint: 'free some space in the cache (`withvm templates prune`), or point WITHVM_CACHE at a folder with more.',
+    hint: 'Free some space in the cache (`withvm templates prune`), or set WITHVM_CACHE to a folder with more space.',
   })
 }
 

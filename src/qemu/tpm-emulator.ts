@@ -7,24 +7,24 @@ import { type Privileges, setPrivileges, tieHelper } from '../common/process/set
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
 
-/** swtpm listens within some tens of milliseconds; a busy host takes seconds. */
-const START_MS = 20_000
-const LOOK_MS = 10
+/** swtpm listens within tens of milliseconds, on a busy host within seconds. */
+const START_TIMEOUT_MS = 20_000
+const POLL_MS = 10
 
 const SOCKET = 'tpm.sock'
 
-/** As whom it runs. Where it goes on when this process ends, it ends with the QEMU that it serves. */
+/** Settings of swtpm. If it outlives this process, it ends with the QEMU that it serves. */
 export interface TpmSettings extends Privileges {
-  /** The program swtpm. */
+  /** Path of swtpm. */
   readonly program: string
   readonly version: '1.2' | '2.0'
-  /** The folder with what the TPM keeps: the same for all power-ons of a machine. */
+  /** Folder for the state of the TPM, shared by all power-ons of a guest. */
   readonly stateDir: string
-  /** The folder of its socket. */
+  /** Folder for its socket. */
   readonly sockets: OpenFolder
 }
 
-/** A TPM in a process of its own, which serves one QEMU after the other. It ends with the QEMU that it serves. */
+/** TPM emulator. Each QEMU is served by a new swtpm process, which ends with that QEMU. */
 export class TpmEmulator {
   readonly #settings: TpmSettings
   #running: { readonly ended: Promise<unknown>; kill(): void; leave(): void } | undefined
@@ -38,8 +38,8 @@ export class TpmEmulator {
   }
 
   /**
-   * Starts it for the next QEMU.
-   * @throws {InfrastructureError} QEMU_FAILED when swtpm does not come to listen.
+   * Starts swtpm for the next QEMU.
+   * @throws {InfrastructureError} QEMU_FAILED when swtpm does not listen in time.
    */
   async start(): Promise<void> {
     await this.stop()
@@ -70,7 +70,7 @@ export class TpmEmulator {
     })
     let failure: string | undefined
     const ended = child.then(({ all, exitCode, signal }) => {
-      failure = `${all || '(nothing was said)'}\n(exit code ${exitCode ?? signal})`
+      failure = `${all || '(no output)'}\n(${signal === undefined ? `exit code ${exitCode}` : `signal ${signal}`})`
     })
     this.#running = {
       ended,
@@ -79,28 +79,28 @@ export class TpmEmulator {
         child.unref()
       },
     }
-    const until = performance.now() + START_MS
+    const deadline = performance.now() + START_TIMEOUT_MS
     while (!(await exists(socket))) {
-      if (failure !== undefined || performance.now() > until) {
+      if (failure !== undefined || performance.now() > deadline) {
         await this.stop()
         throw vmError('QEMU_FAILED', {
-          summary: 'The TPM did not start: swtpm does not listen.',
-          evidence: [{ label: 'What swtpm said', text: failure ?? '(it still runs)' }],
-          hint: `see whether it starts by hand: ${[program, ...args].join(' ')}`,
+          summary: 'The TPM emulator did not start: swtpm does not listen.',
+          evidence: [{ label: 'Output of swtpm', text: failure ?? '(swtpm is still running)' }],
+          hint: `Run swtpm manually to find the problem: ${[program, ...args].join(' ')}`,
         })
       }
-      await sleep(LOOK_MS)
+      await sleep(POLL_MS)
     }
   }
 
-  /** Ends it; one that has ended with its QEMU is waited for. */
+  /** Kills swtpm and waits for its end. */
   async stop(): Promise<void> {
     this.#running?.kill()
     await this.#running?.ended
     this.#running = undefined
   }
 
-  /** Lets go of one that is to go on without this process. */
+  /** Detaches a process that outlives this one. */
   leave(): void {
     this.#running?.leave()
     this.#running = undefined

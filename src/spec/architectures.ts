@@ -1,42 +1,45 @@
 import type { DiskInterface } from './options/disks.js'
 
-/** What machines of an architecture are like by default. */
+/** Default machine of an architecture. */
 export interface ArchitectureRow {
-  /** The machine type. */
+  /** Machine type. */
   readonly machine: string
-  /** What is said of that machine beside its name. */
+  /** Properties of the machine type. */
   readonly machineProperties?: Readonly<Record<string, string>>
-  /** The CPU, by the accelerator; without one, the machine's own. */
+  /** CPU model for each accelerator. Undefined: the machine's default. */
   readonly cpu: { readonly kvm: string; readonly tcg: string | undefined }
-  /** What virtio devices are connected to, as their names end; undefined: the machine takes none. */
+  /** Bus of virtio devices, the suffix of their names. Undefined: virtio is not supported. */
   readonly virtio: 'pci' | 'ccw' | undefined
-  /** The network card; one that is on the board cannot be plugged anywhere else. */
+  /** Network card. An onboard card cannot be replaced or added. */
   readonly card: { readonly model: string; readonly isOnBoard?: true }
-  /** What Linux calls the machine's first serial port. */
+  /** Linux device name of the first serial port. */
   readonly console: string
-  /** Where disks can be; the first is the default. */
+  /** Supported disk interfaces; the first is the default. */
   readonly disks: readonly DiskInterface[]
-  /** Where a CD drive is by default. */
+  /** Default interface of a CD drive. */
   readonly cd: DiskInterface
-  /** Whether something runs on the machine that is given neither UEFI nor a kernel. */
+  /** If true, the machine has built-in firmware, so it boots without UEFI or a kernel. */
   readonly hasOwnFirmware: boolean
-  /** Whether that, or UEFI in its place, looks at the order that is said for the whole machine (QEMU: `-boot order=`). */
+  /** If true, the firmware honors the boot order of the machine (QEMU: `-boot order=`). */
   readonly readsBootOrder: boolean
-  /** Whether there is UEFI firmware for it. */
+  /** If true, UEFI firmware is available. */
   readonly hasUefi: boolean
-  /** Whether a guest can be told things by SMBIOS. */
+  /** If true, SMBIOS is supported. */
   readonly hasSmbios: boolean
-  /** A guest that powers off ends QEMU with exit code 0, and no event before that tells of it. */
+  /** If true, QEMU exits with code 0 when the guest powers off, without a QMP event before. */
   readonly endsWithoutEvent?: true
 }
 
 const PC: ArchitectureRow = {
-  /** QEMU's i440fx machine: it has no chipset devices to probe beyond what a guest needs, so it boots fastest. */
+  /** i440FX boots fastest, because it has the fewest chipset devices to probe. */
   machine: 'pc',
-  /** All that the accelerator can do; with RDRAND, without which a guest waits for entropy before its first SSH key exchange. */
+  /**
+   * All features of the accelerator. Without RDRAND, a guest waits for entropy before its first SSH
+   * key exchange.
+   */
   cpu: { kvm: 'host', tcg: 'max' },
   virtio: 'pci',
-  /** Paravirtual: no emulated registers, the fastest card, in every Linux kernel since 2008. */
+  /** Paravirtual, so the fastest card; supported by every Linux kernel since 2008. */
   card: { model: 'virtio-net-pci' },
   console: 'ttyS0',
   disks: ['virtio', 'scsi', 'ide', 'sata', 'usb', 'nvme', 'sd', 'floppy', 'pflash'],
@@ -47,7 +50,7 @@ const PC: ArchitectureRow = {
   hasSmbios: true,
 }
 
-/** QEMU's board without a model in hardware: what Linux and UEFI find by themselves, and nothing else. */
+/** QEMU's `virt` board: no hardware model, only devices that Linux and UEFI discover. */
 const VIRT: ArchitectureRow = {
   ...PC,
   machine: 'virt',
@@ -58,7 +61,7 @@ const VIRT: ArchitectureRow = {
   readsBootOrder: false,
 }
 
-/** A machine for which QEMU has no virtio, or none that it could be plugged into without saying where. */
+/** A machine without virtio, or without a default bus for it. */
 const WORKSTATION = {
   virtio: undefined,
   hasOwnFirmware: true,
@@ -68,8 +71,8 @@ const WORKSTATION = {
 } as const
 
 /**
- * The architectures, by the names that QEMU gives its programs. Machines and consoles were taken from QEMU's system emulator
- * guide (docs/system/targets), and tried.
+ * Architectures, by the suffix of QEMU's program names. Machines and consoles are from QEMU's
+ * system emulator guide (docs/system/targets) and tested.
  */
 export const ARCHITECTURES = {
   x86_64: PC,
@@ -77,12 +80,12 @@ export const ARCHITECTURES = {
   i386: { ...PC, cpu: { kvm: 'host,lm=off', tcg: 'max,lm=off' } },
   aarch64: {
     ...VIRT,
-    // The architecture's own way to sign pointers takes an emulated processor most of its time.
+    // The architected pointer authentication algorithm takes most of the time of an emulated CPU.
     cpu: { kvm: 'host', tcg: 'max,pauth-impdef=on' },
   },
   arm: {
     ...VIRT,
-    // What is above 4 GiB, a kernel without LPAE cannot reach: PCI would be there.
+    // By default, PCI is above 4 GiB, where a kernel without LPAE cannot access it.
     machineProperties: { highmem: 'off' },
     cpu: { kvm: 'host', tcg: 'cortex-a15' },
   },
@@ -90,13 +93,13 @@ export const ARCHITECTURES = {
     ...VIRT,
     console: 'ttyS0',
     cpu: { kvm: 'host', tcg: undefined },
-    // Its device for power calls exit() (QEMU 7.2, hw/misc/sifive_test.c).
+    // The power-off device calls exit() (QEMU 7.2, hw/misc/sifive_test.c).
     endsWithoutEvent: true,
-    // OpenSBI, which goes on to a kernel or a boot loader where it is given one.
+    // OpenSBI, which starts a kernel or boot loader if one is given.
     hasOwnFirmware: true,
     hasSmbios: false,
   },
-  /** IBM's POWER, of either byte order. */
+  /** IBM POWER, either byte order. */
   ppc64: {
     ...PC,
     machine: 'pseries',
@@ -121,7 +124,7 @@ export const ARCHITECTURES = {
   },
   sparc: {
     ...WORKSTATION,
-    // The SPARCstation 20 takes more memory than QEMU's own default, the 5, whose most are 256 MiB.
+    // The SPARCstation 20 supports more than the 256 MiB of QEMU's default, the SPARCstation 5.
     machine: 'SS-20',
     cpu: { kvm: 'host', tcg: undefined },
     card: { model: 'lance', isOnBoard: true },
@@ -151,10 +154,10 @@ export const ARCHITECTURES = {
   },
 } as const satisfies Readonly<Record<string, ArchitectureRow>>
 
-/** An architecture of guests, by the name that QEMU gives its program. */
+/** Architecture of a guest, by the suffix of QEMU's program name. */
 export type GuestArch = keyof typeof ARCHITECTURES
 
-/** What other names of architectures stand for: Debian's, as far as they are not QEMU's. */
+/** Debian's architecture names that differ from QEMU's. */
 export const DEBIAN_NAMES = {
   amd64: 'x86_64',
   arm64: 'aarch64',
@@ -162,11 +165,11 @@ export const DEBIAN_NAMES = {
   ppc64el: 'ppc64',
 } as const satisfies Readonly<Record<string, GuestArch>>
 
-/** All names that an architecture can be asked for by. */
+/** All accepted names of architectures. */
 export const ARCH_NAMES = [...Object.keys(ARCHITECTURES), ...Object.keys(DEBIAN_NAMES)]
 
-/** What this host's processors run by themselves, by the names of Node's `process.arch`. */
-const OF_HOSTS: Partial<Record<NodeJS.Architecture, GuestArch>> = {
+/** Native architecture of the host, by Node.js's `process.arch`. */
+const NATIVE_ARCHS: Partial<Record<NodeJS.Architecture, GuestArch>> = {
   x64: 'x86_64',
   ia32: 'i386',
   arm64: 'aarch64',
@@ -177,10 +180,10 @@ const OF_HOSTS: Partial<Record<NodeJS.Architecture, GuestArch>> = {
 }
 
 export function hostArch(arch: NodeJS.Architecture = process.arch): GuestArch {
-  return OF_HOSTS[arch] ?? 'x86_64'
+  return NATIVE_ARCHS[arch] ?? 'x86_64'
 }
 
-/** The architecture that was asked for, by whichever of its names; without one, the host's. */
+/** Resolves QEMU's or Debian's name of an architecture; undefined is the host's. */
 export function resolveArch(name: string | undefined): GuestArch {
   if (name === undefined) return hostArch()
   return Object.hasOwn(DEBIAN_NAMES, name)
@@ -188,22 +191,22 @@ export function resolveArch(name: string | undefined): GuestArch {
     : (name as GuestArch)
 }
 
-/** What machines of that architecture are like. */
+/** Returns the defaults of the architecture. */
 export function describeArch(arch: GuestArch): ArchitectureRow {
   return ARCHITECTURES[arch]
 }
 
-/** Whether KVM of this host can run guests of that architecture: a PC runs older PCs. */
+/** Returns true if KVM on the host can run guests of the architecture: x86_64 hosts also run i386. */
 export function isNative(arch: GuestArch, host: GuestArch = hostArch()): boolean {
   return arch === host || (host === 'x86_64' && arch === 'i386')
 }
 
-/** Whether machines of that architecture are PCs. */
+/** Returns true for the PC architectures x86_64 and i386. */
 export function isPc(arch: GuestArch): boolean {
   return arch === 'x86_64' || arch === 'i386'
 }
 
-/** The name of a virtio device as such a machine takes it: `virtio-blk-pci`. */
+/** Returns the name of a virtio device for the architecture's bus, such as `virtio-blk-pci`. */
 export function virtioDevice(kind: string, arch: GuestArch): string {
   return `virtio-${kind}-${describeArch(arch).virtio ?? 'pci'}`
 }

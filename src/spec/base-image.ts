@@ -1,59 +1,70 @@
-/** The disk formats that can be the base of an overlay. */
+/** Disk formats that can be the base of an overlay. */
 export const DISK_FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc', 'luks'] as const
 export type DiskFormat = (typeof DISK_FORMATS)[number]
 
-/** What opens an encrypted image: the bytes themselves, or a file that has them and nothing else. */
+/** Passphrase of an encrypted image: its text, or a file that contains exactly the passphrase. */
 export type DiskSecret = string | { readonly file: string }
 
-/** How an image's guest is reached, and what its serial console says on the way. */
+/** Properties of an image's guests: logins, agents and console messages. */
 export interface GuestTraits {
   readonly sshUser: string
-  /** How keys get into the guest at boot: systemd-style credentials in SMBIOS OEM strings, files of its initial RAM disk, or not by us. */
+  /**
+   * Channel for SSH keys at boot: systemd credentials in SMBIOS OEM strings, files in the initial
+   * RAM disk, or none.
+   */
   readonly credentials: 'smbios' | 'initrd' | 'none'
-  /** The form in which the guest takes the SSH host key of this run; without one it has a host key of its own. */
+  /**
+   * Format in which the guest accepts the run's SSH host key. Undefined: the guest has its own host
+   * key.
+   */
   readonly hostKeyFormat?: 'openssh' | 'dropbear'
   /**
-   * Whether an identity agent of ours answers on the virtio-serial port `org.withvm.identity-agent.0`: a guest that has one can be
-   * frozen, and each of its clones made a machine of its own.
+   * If true, withvm's identity agent listens on the virtio-serial port
+   * `org.withvm.identity-agent.0`. Such a guest can be saved as a template, because each clone
+   * receives its own identity.
    */
   readonly hasIdentityAgent: boolean
-  /** Whether a guest agent answers on the virtio-serial port `org.qemu.guest_agent.0`. */
+  /** If true, the QEMU guest agent listens on the virtio-serial port `org.qemu.guest_agent.0`. */
   readonly hasAgent: boolean
-  /** Whether there may be a cloud-init on its disk, which wants a disk with its data. */
+  /** If true, the disk may contain cloud-init, so a disk with its configuration is attached. */
   readonly mayHaveCloudInit: boolean
-  /** The watchdog for which its kernel has a driver. @default 'i6300esb' */
+  /** Watchdog for which the image's kernel has a driver. @default 'i6300esb' */
   readonly watchdog?: 'i6300esb' | 'ib700'
-  /** How long its start takes, as a share of what a general-purpose distribution takes: scales the deadlines. */
+  /** Boot time relative to a general-purpose distribution; scales the deadlines. */
   readonly startEffort: number
-  /** What the guest prints on its serial console once its SSH server listens. */
+  /** Pattern on the serial console that shows that the SSH server listens. */
   readonly sshReadyPattern?: RegExp
 }
 
-/** A base image that lies ready on this host's disk and is never written to. */
+/** A base image on the host's disk, ready for use and never written to. */
 export interface BaseImage {
-  /** As messages name it: `tiny`, or the path. */
+  /** Name in messages: `tiny`, or the path. */
   readonly name: string
-  /** Changes with the content: what was made of the image is kept under this. Undefined where nothing is. */
+  /**
+   * Identifier of the content, part of the fingerprint of templates. Undefined if templates are not
+   * supported.
+   */
   readonly identity?: string
   readonly disk?: {
     readonly path: string
     readonly format: DiskFormat
-    /** Of an encrypted image. */
+    /** Set for an encrypted image. */
     readonly encryption?: { readonly secret: DiskSecret; readonly virtualBytes: number } | undefined
   }
-  /** The kernel that QEMU loads by itself, with the arguments that this image needs. */
+  /** Kernel that QEMU loads directly, with the arguments that the image requires. */
   readonly directBoot?: {
     readonly kernel: string
-    /** The same kernel in the form that UEFI firmware starts. */
+    /** The same kernel as an EFI executable. */
     readonly efiKernel?: string | undefined
     readonly initrd?: string
     readonly append: readonly string[]
     /**
-     * If true, the kernel is told the frequency of its time-stamp counter under TCG (`tsc_early_khz=`). It would measure it, and
-     * on a busy host wrongly. @default false
+     * If true, the TSC frequency is passed to the kernel under TCG (`tsc_early_khz=`), because the
+     * kernel's own measurement is wrong on a busy host.
+     * @default false
      */
     readonly takesTscFrequency?: boolean
-    /** Further arguments, which a guest with more than one CPU cannot have. */
+    /** Additional arguments that only a guest with one CPU supports. */
     readonly appendForOneCpu?: readonly string[]
   }
   readonly traits: GuestTraits

@@ -1,18 +1,21 @@
 import { parseDocument } from 'yaml'
 import type { CloudInitOptions } from './options.js'
 
-/** What cloud-init is given by its data source NoCloud, beside what the run adds. */
+/** Data for cloud-init's data source NoCloud, without the data that the run adds. */
 export interface CloudInitSpec {
-  /** Whether the author asked for it: else it is there for an image that may have cloud-init. */
-  readonly isGiven: boolean
-  /** As cloud-init reads them: whole texts. */
+  /**
+   * True if the option `cloudInit` is set. False: the disk is attached because the image may
+   * contain cloud-init.
+   */
+  readonly isExplicit: boolean
+  /** Complete file, as cloud-init reads it. */
   readonly userData: string | Buffer | undefined
   readonly networkConfig: string | undefined
   readonly metaData: Readonly<Record<string, unknown>>
 }
 
-/** How text begins that cloud-init knows what to do with (its documentation, "User-data formats"). */
-const HEADS = [
+/** Headers of user data that cloud-init recognizes (its documentation, "User-data formats"). */
+const HEADERS = [
   '#cloud-config',
   '#!',
   '#include',
@@ -26,29 +29,29 @@ const HEADS = [
 ]
 const GZIP = Buffer.from([0x1f, 0x8b])
 
-/** Gives what cloud-init reads of options that were found valid. */
+/** Converts validated options to the files that cloud-init reads. */
 export function resolveCloudInit(options: CloudInitOptions | undefined): CloudInitSpec {
   const { userData, metaData, networkConfig } = options ?? {}
   return {
-    isGiven: options !== undefined,
+    isExplicit: options !== undefined,
     userData: isMapping(userData) ? `#cloud-config\n${toYaml(userData)}` : userData,
     networkConfig: isMapping(networkConfig) ? toYaml(networkConfig) : networkConfig,
     metaData: typeof metaData === 'string' ? (parseYaml(metaData) ?? {}) : (metaData ?? {}),
   }
 }
 
-/** Says what is wrong with user data; undefined if nothing can be told. */
+/** Returns the problem with user data, or undefined if none is found. */
 export function findUserDataProblem(userData: unknown): string | undefined {
   if (isMapping(userData)) return undefined
   if (Buffer.isBuffer(userData) && userData.subarray(0, 2).equals(GZIP)) return undefined
   const text = Buffer.isBuffer(userData) ? userData.toString() : userData
-  if (typeof text !== 'string') return 'no text and no object'
-  const head = HEADS.find((known) => text.toLowerCase().startsWith(known.toLowerCase()))
-  if (head === undefined) return `text that begins with ${JSON.stringify(text.slice(0, 30))}`
+  if (typeof text !== 'string') return 'neither text nor an object'
+  const header = HEADERS.find((known) => text.toLowerCase().startsWith(known.toLowerCase()))
+  if (header === undefined) return `text that starts with ${JSON.stringify(text.slice(0, 30))}`
   return /^#cloud-config\s*\n/.test(text) ? findYamlProblem(text) : undefined
 }
 
-/** Says what is wrong with text that has to be a mapping in YAML; undefined if it is one, or has nothing in it. */
+/** Returns the problem with text that must be a YAML mapping, or undefined if it is one or empty. */
 export function findYamlProblem(text: string): string | undefined {
   const document = parseDocument(text, { logLevel: 'silent' })
   const error = document.errors[0]
@@ -61,7 +64,7 @@ function parseYaml(text: string): Record<string, unknown> | undefined {
   return parseDocument(text, { logLevel: 'silent' }).toJS() ?? undefined
 }
 
-/** JSON is YAML, and cloud-init reads it as that. */
+/** Returns JSON, which is valid YAML. */
 function toYaml(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`
 }

@@ -1,22 +1,28 @@
-/** Each default once, with its reason. Those of each architecture are in `architectures.ts`; options in neither default to "not there". */
+/**
+ * Defaults with their reasons. Defaults of architectures are in `architectures.ts`; other options
+ * are unset by default.
+ */
 export const DEFAULTS = {
   image: 'tiny',
   accel: 'auto',
-  /** The chipset that has the system management mode by which firmware keeps its variables from the guest. */
+  /** The only PC with system management mode, which protects UEFI variables from the guest. */
   secureBootMachine: 'q35',
-  /** What a guest does not need any more takes no room in the overlay. */
+  /** Discarded blocks take no space in the overlay. */
   diskDiscard: 'unmap',
-  /** The one that QEMU's own documents use; a PCI device, in every Linux kernel since 2002. */
+  /** The model in QEMU's documentation: a PCI device, supported by every Linux kernel since 2002. */
   watchdog: { model: 'i6300esb', action: 'reset' },
-  /** TIS is what every firmware and system knows. */
+  /** TIS is supported by all firmware and operating systems. */
   tpm: { version: '2.0', model: 'tis' },
   sshGuestPort: 22,
-  /** Nothing outside this host reaches a forwarded port. */
+  /** Other hosts cannot connect to a forwarded port. */
   bind: '127.0.0.1',
-  /** More than a test of an upgrade or a build writes, and less than a host can do without. */
+  /** More than a test of an upgrade or a build writes, and less than the usual free space of a host. */
   diskLimitBytes: 16 * 1024 ** 3,
-  /** Six hours of a real line of 115,200 baud. */
+  /** Six hours on a 115,200 baud line. */
   consoleLimitBytes: 256 * 1024 ** 2,
-  /** What a guest of a distribution needs at most on a host with KVM; stretched by the host's measured factor. */
+  /**
+   * The longest shutdown of a distribution on a host with KVM; scaled by the host's measured
+   * factor.
+   */
   shutdownMs: 20_000,
 } as const

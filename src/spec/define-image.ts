@@ -1,15 +1,15 @@
 import { vmError } from '../errors.js'
 import { definitionSchema } from './definition-schema.js'
 import { ImageDefinition, type ImageOptions, PreparedImage } from './image-definition.js'
-import { findShapeProblems, formatValue, type OptionProblem } from './validate-options.js'
+import { countInvalid, findShapeProblems, formatValue, type OptionProblem } from './validate-options.js'
 
-/** The recipe that takes `packages` and `suite`. */
+/** The only recipe that supports {@link DEBIAN_OPTIONS}. */
 export const DEBIAN = 'debian'
-const FOR_DEBIAN = ['suite', 'arch', 'packages'] as const
+const DEBIAN_OPTIONS = ['suite', 'arch', 'packages'] as const
 
 /**
- * Defines an image of the author's own. It is made at its first use and kept, as long as all that it is made from stays the
- * same; guests of it, and other images, start from it.
+ * Defines a custom image, which guests and other images can start from. It is built on first use
+ * and cached until one of its inputs changes.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems at once.
  */
@@ -26,14 +26,14 @@ function findConflicts<VM>(options: ImageOptions<VM>): OptionProblem[] {
   if (from !== undefined && build !== undefined) {
     problems.push({
       path: 'build',
-      got: 'a function beside `from`',
-      expected: 'one of them: what the image is made from',
+      got: 'both',
+      expected: 'only one of `build` and `from`',
     })
   }
   const isDebian = build === undefined && (from ?? DEBIAN) === DEBIAN
-  for (const name of FOR_DEBIAN) {
+  for (const name of DEBIAN_OPTIONS) {
     if (isDebian || options[name] === undefined) continue
-    const expected = `from: '${DEBIAN}' beside it; in a guest of another image, install them by \`run\` or \`prepare\``
+    const expected = `\`from: '${DEBIAN}'\` (install packages for other images in \`run\` or \`prepare\`)`
     problems.push({ path: name, got: formatValue(options[name]), expected })
   }
   return problems
@@ -41,9 +41,8 @@ function findConflicts<VM>(options: ImageOptions<VM>): OptionProblem[] {
 
 function definitionError(problems: readonly OptionProblem[]) {
   const lines = problems.map(({ path, got, expected }) => `  - ${path}: expected ${expected}, got ${got}`)
-  const what = problems.length === 1 ? 'an option is wrong' : `${problems.length} options are wrong`
   return vmError('INVALID_OPTIONS', {
-    summary: `defineImage(): ${what}.\n${lines.join('\n')}`,
-    hint: 'change what is listed above. docs/images.md has every option.',
+    summary: `defineImage(): ${countInvalid(problems)}.\n${lines.join('\n')}`,
+    hint: 'Change the options listed above. docs/images.md describes all options.',
   })
 }

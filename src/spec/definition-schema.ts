@@ -9,7 +9,7 @@ const isMode = (value: unknown) =>
   value === undefined || (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0o7777)
 
 const files = rule<object>(
-  "files by absolute path, each a text, bytes, { content, mode: 0o755 } or { path, mode: 0o755 }, as { '/etc/motd': 'hello' }",
+  "files by absolute path, each a string, bytes, { content, mode: 0o755 } or { path, mode: 0o755 }, such as { '/etc/motd': 'hello' }",
   (value) =>
     typeof value === 'object' &&
     value !== null &&
@@ -21,16 +21,16 @@ function isFile(file: unknown): boolean {
   if (isContent(file)) return true
   if (typeof file !== 'object' || file === null) return false
   const { content, path, mode, ...rest } = file as Record<string, unknown>
-  const isOne = (content === undefined) !== (path === undefined)
+  const hasOneSource = (content === undefined) !== (path === undefined)
   return (
-    isOne &&
+    hasOneSource &&
     Object.keys(rest).length === 0 &&
     isMode(mode) &&
     (content === undefined ? isText(path) : isContent(content))
   )
 }
 
-const aFunction = (what: string) => rule<unknown>(what, (value) => typeof value === 'function')
+const functionRule = (what: string) => rule<unknown>(what, (value) => typeof value === 'function')
 
 const guest = z.strictObject({
   memory: memorySize(),
@@ -39,9 +39,9 @@ const guest = z.strictObject({
   timeouts: z.strictObject({ start: duration(), command: duration(), shutdown: duration() }).optional(),
 })
 
-const dependsOn = z.strictObject({ inputs: z.unknown().optional(), files: texts('files of this host') })
+const dependsOn = z.strictObject({ inputs: z.unknown().optional(), files: texts('paths of host files') })
 
-/** The shape of {@link ImageOptions}. Unknown names are errors at every level. */
+/** Schema of {@link ImageOptions}. Unknown options are errors at every level. */
 export const definitionSchema = z.strictObject({
   name: z.custom<string>((value) => typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value), {
     error: "a name of letters, digits, '.', '_' and '-', up to 60 of them",
@@ -50,16 +50,16 @@ export const definitionSchema = z.strictObject({
   suite: rule<string>("the codename of a release, such as 'bookworm'", (value) => {
     return typeof value === 'string' && /^[a-z]+$/.test(value)
   }),
-  arch: rule<string>("'amd64', the only architecture so far", (value) => value === 'amd64'),
-  packages: rule<readonly string[]>("a list of packages, as ['nginx-light', 'curl']", (value) => {
+  arch: rule<string>("'amd64', the only supported architecture", (value) => value === 'amd64'),
+  packages: rule<readonly string[]>("a list of packages such as ['nginx-light', 'curl']", (value) => {
     return (
       Array.isArray(value) && value.every((name) => isText(name) && /^[a-z0-9][a-z0-9.+:~=-]*$/i.test(name))
     )
   }),
   files,
   run: texts('shell commands'),
-  prepare: aFunction('a function that is given the guest'),
+  prepare: functionRule('a function that receives the guest'),
   guest: guest.optional(),
-  build: aFunction('a function that makes the disk'),
+  build: functionRule('a function that builds the disk'),
   dependsOn: dependsOn.optional(),
 })

@@ -1,7 +1,7 @@
 import type { BaseImage } from './base-image.js'
 import type { DiskCache, DiskInterface } from './options/disks.js'
 
-/** How a disk is connected. */
+/** Connection of a disk. */
 export interface SystemDiskSpec {
   readonly interface: DiskInterface
   readonly index: number | undefined
@@ -11,17 +11,17 @@ export interface SystemDiskSpec {
   readonly discard: 'unmap' | 'ignore'
 }
 
-/** What is on a disk: what lies in a file, or nothing yet; an empty drive has neither. */
+/** Content of a disk: an image file, a new empty disk, or an empty drive without a medium. */
 export type DiskContent =
   | { readonly kind: 'image'; readonly file: NonNullable<BaseImage['disk']> }
   | { readonly kind: 'new'; readonly bytes: number }
   | { readonly kind: 'empty' }
 
-/** A disk beside the system's. */
+/** An additional disk. */
 export interface DiskSpec extends SystemDiskSpec {
   readonly content: DiskContent
   readonly media: 'disk' | 'cdrom'
   readonly isReadonly: boolean
-  /** What the guest writes goes to the file itself. */
-  readonly isWrittenThrough: boolean
+  /** If true, the guest writes to the file itself, without an overlay. */
+  readonly isWrittenDirectly: boolean
 }

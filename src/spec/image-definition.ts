@@ -4,102 +4,125 @@ import type { GuestTraits } from './base-image.js'
 import type { ImageSource } from './image-source.js'
 import type { NetworkOptions } from './options/network.js'
 
-/** A file of an image: its content, or where on this host it is, and who may do what with it. */
+/** A file to put into an image: its content or its path on the host, with optional permissions. */
 export type ImageFile =
   | string
   | Uint8Array
   | {
-      /** The content itself. */
+      /** Content of the file. */
       readonly content: string | Uint8Array
-      /** The permissions, as chmod(1) takes them. @default 0o644 */
+      /** Permissions, as a number for chmod(2). @default 0o644 */
       readonly mode?: number
     }
   | {
-      /** A file of this host. */
+      /** Path of the file on the host. */
       readonly path: string
-      /** The permissions, as chmod(1) takes them. @default those that it has */
+      /** Permissions, as a number for chmod(2). @default those of the host file */
       readonly mode?: number
     }
 
-/** The guest in which an image is prepared. */
+/** Settings of the guest in which an image is prepared. */
 export interface PreparingGuest {
   /** RAM: MiB, or with a unit. @default the image's */
   readonly memory?: MemorySize
-  /** How many CPUs. @default the image's */
+  /** Number of CPUs. @default the image's */
   readonly cpus?: number
-  /** The network; packages come from the internet. @default closed */
+  /** Network of the guest. Downloads require `internet: true`. @default restricted */
   readonly network?: Pick<NetworkOptions, 'internet'>
-  /** How long it may take to start, and each command by SSH. @default as for any guest */
+  /** Limits of the start, of each command over SSH and of the shutdown. @default those of any guest */
   readonly timeouts?: { readonly start?: Duration; readonly command?: Duration; readonly shutdown?: Duration }
 }
 
-/** An image of the author's own: what it is made from, and what is done to it. */
+/** A custom image: its base and the changes to it. */
 export interface ImageOptions<VM> {
-  /** What it is called: letters, digits, `.`, `_`, `-`. Names its guests too. */
+  /**
+   * Name of the image, and default name of its guests: letters, digits, `.`, `_`, `-`, at most 60
+   * characters.
+   */
   readonly name: string
-  /** What it is made from: the name of a recipe, a path, a URL with its checksum, another image. @default 'debian'; nothing with `build` */
+  /**
+   * Base of the image: the name of a recipe, a path, a URL with its checksum, or another image.
+   * @default 'debian'; none with `build`
+   */
   readonly from?: ImageSource | PreparedImage<VM>
-  /** The release of Debian, by its codename, for `from: 'debian'`. @default this host's, where that is a Debian; else 'bookworm' */
+  /**
+   * Codename of the Debian release, for `from: 'debian'`.
+   * @default the host's release if it runs Debian, else 'bookworm'
+   */
   readonly suite?: string
-  /** The architecture, for `from: 'debian'`: there is one so far. @default 'amd64' */
+  /** Architecture, for `from: 'debian'`. Only amd64 is supported. @default 'amd64' */
   readonly arch?: 'amd64'
   /** Packages to install, for `from: 'debian'`. @default none */
   readonly packages?: readonly string[]
-  /** Files to put into it, owned by root, by absolute path. @default none */
+  /** Files to put into the image, owned by root, by absolute path. @default none */
   readonly files?: Readonly<Record<string, ImageFile>>
   /**
-   * Shell commands to run in it as root, after `files`, each with `/bin/sh -c`. For `from: 'debian'` they are run while it is built:
-   * there is the internet, and no service runs. Else they are run in a guest of it. @default none
+   * Shell commands to run in the image as root, after `files`, each with `/bin/sh -c`. For `from:
+   * 'debian'`, they run during the build, with internet access and without running services. For
+   * other images, they run in a guest of the image.
+   * @default none
    */
   readonly run?: readonly string[]
   /**
-   * What is done in a guest of it, last. Its disk is kept when the guest has powered off in good order: what runs in it is not,
-   * for that see `.prepare()` of what `defineImage` gives. @default nothing
+   * Function that changes a running guest of the image, as the last step. After an orderly
+   * shutdown, the guest's disk becomes the image. Running processes are not kept; for these, use
+   * `PreparedImage.prepare()`.
+   * @default none
    */
   readonly prepare?: (vm: VM) => unknown
-  /** The guest for `prepare`, and for `files` and `run` where they need one. */
+  /** Settings of the guest for `prepare`, and for `files` and `run` if they require a guest. */
   readonly guest?: PreparingGuest
-  /** Makes the disk, in place of `from`: a recipe of the author's own. @default none */
+  /** Custom recipe that builds the disk; replaces `from`. @default none */
   readonly build?: (context: ImageBuild) => Promise<BuiltImage> | BuiltImage
-  /** What `build` and `prepare` depend on beside their own source: else they are not run again. @default nothing */
+  /**
+   * Inputs of `build` and `prepare` besides their source code. A change of an input rebuilds the
+   * image.
+   * @default none
+   */
   readonly dependsOn?: PreparationInputs
 }
 
-/** What a recipe is given. */
+/** Context of a recipe's `build` function. */
 export interface ImageBuild {
-  /** An empty folder: what is in it at the end is the image. Nothing is left of it after a failure. */
+  /** Empty folder for the files of the image. It is removed if the build fails. */
   readonly dir: string
-  /** Aborts when nobody waits any more. */
+  /** Aborts when no caller waits for the image any longer. */
   readonly signal?: AbortSignal | undefined
-  /** Says in a few words what is being done now. */
+  /** Reports the current step of the build in a few words. */
   readonly report: (step: string) => void
 }
 
-/** What a recipe has made: files of its folder, and how a guest of them is reached. */
+/** Result of a recipe: files in its folder, and properties of their guests. */
 export interface BuiltImage {
-  /** The disk, raw or qcow2 and so on, by its path within the folder. */
+  /** Path of the disk within the folder, in any supported format such as raw or qcow2. */
   readonly disk: string
-  /** A kernel that QEMU loads by itself. @default none: the disk's boot loader */
+  /** Path of a kernel that QEMU loads directly. @default none: the disk's boot loader */
   readonly kernel?: string
-  /** The initial RAM file system of the kernel. @default none */
+  /** Path of the initial RAM file system for `kernel`. @default none */
   readonly initrd?: string
-  /** The arguments of the kernel. @default none */
+  /** Kernel arguments. @default none */
   readonly append?: readonly string[]
-  /** The user to log in as. @default 'root' */
+  /** User to log in as. @default 'root' */
   readonly user?: string
-  /** Whether a guest agent runs in it. @default false */
+  /** If true, the image runs the QEMU guest agent. @default false */
   readonly hasAgent?: boolean
-  /** How it takes the run's SSH host key. @default it has its own */
+  /**
+   * Format in which the guest accepts the run's SSH host key.
+   * @default none: the guest has its own host key
+   */
   readonly hostKeyFormat?: GuestTraits['hostKeyFormat']
-  /** What it prints on the serial console when its SSH server listens. @default nothing known */
+  /**
+   * Pattern on the serial console that shows that the SSH server listens.
+   * @default none: the port is polled
+   */
   readonly sshReady?: RegExp
-  /** RAM of its guests: MiB, or with a unit. @default 1 GiB */
+  /** RAM of the guests: MiB, or with a unit. @default 1 GiB */
   readonly memory?: MemorySize
-  /** How many CPUs its guests have. @default 1 */
+  /** Number of CPUs of the guests. @default 1 */
   readonly cpus?: number
 }
 
-/** An image that was defined by its author. */
+/** A custom image, as defined by `defineImage()`. */
 export class ImageDefinition<VM> {
   readonly options: ImageOptions<VM>
 
@@ -108,22 +131,23 @@ export class ImageDefinition<VM> {
   }
 }
 
-/** What a preparation depends on beside its own source. */
+/** Inputs of a preparation besides its source code. */
 export interface PreparationInputs {
-  /** Values that the function uses from outside of itself, as JSON can write them. @default none */
+  /** Values from outside of the function that it uses, serializable as JSON. @default none */
   readonly inputs?: unknown
-  /** Files of this host that it reads: by their content. @default none */
+  /** Paths of host files that the function reads, compared by content. @default none */
   readonly files?: readonly string[]
 }
 
-/** One step that is run in a guest, once, for all guests to go on from. */
+/** A preparation step: runs once in a guest, and clones start from the result. */
 export interface Preparation<VM> extends PreparationInputs {
   readonly run: (vm: VM) => unknown
 }
 
 /**
- * An image with what was done in a guest of it: guests of it begin where that had ended. It is done once, and kept under the
- * source of the functions and what they say that they depend on.
+ * An image with preparation steps. The steps run once in a guest of the image, and guests start
+ * from the state after the last step. The result is cached by the source code of the functions and
+ * their declared inputs.
  */
 export class PreparedImage<VM> {
   readonly source: ImageSource | ImageDefinition<VM>
@@ -135,11 +159,12 @@ export class PreparedImage<VM> {
   }
 
   /**
-   * The same image with one more step.
+   * Returns the image with one more preparation step.
    *
-   * @param run is given a guest that is ready. It must not depend on anything but its own source and `dependsOn`: where
-   *   those stay the same, it is not run again.
-   * @example const web = image('tiny').prepare(async (vm) => { await vm.upload('./site', '/srv') }, { files: ['./site/index.html'] })
+   * @param run Receives a guest that is ready. It must depend only on its own source code and
+   *   `dependsOn`: if these are unchanged,   it does not run again.
+   * @example const web = image('tiny').prepare(async (vm) => { await vm.upload('./site', '/srv') },
+   *   { files: ['./site/index.html'] })
    */
   prepare(run: (vm: VM) => unknown, dependsOn: PreparationInputs = {}): PreparedImage<VM> {
     return new PreparedImage(this.source, [...this.steps, { ...dependsOn, run }])

@@ -1,37 +1,50 @@
 import type { DiskFormat, DiskSecret } from './base-image.js'
 
-/** A disk image of this host. */
+/** A disk image on the host. */
 export interface FileImage {
-  /** The path of a disk image, packed or not, of an `.ova`, or of a root file system or an OCI image layout: a folder or a tarball. */
+  /**
+   * Path of a disk image (compressed or not), an `.ova`, or a root file system or OCI image layout
+   * as a folder or tarball.
+   */
   readonly path: string
-  /** The format of the disk. Say it where a guest may have written to the disk. @default found out by the content */
+  /**
+   * Format of the disk. Set it if a guest may have written to the disk.
+   * @default detected from the content
+   */
   readonly format?: DiskFormat
-  /** Folders in which files that the image needs (backing files, data files) may lie. @default the image's own folder */
+  /**
+   * Folders that may contain files the image depends on (backing files, data files).
+   * @default the image's own folder
+   */
   readonly backingFolders?: readonly string[]
   /**
-   * What opens an encrypted image (LUKS 1, in a qcow2 or by itself), or a file that has it: all bytes of it, a line end too.
-   * QEMU gets it by a file of the run's private folder.
+   * Passphrase of an encrypted image (LUKS 1, plain or inside a qcow2), or a file that contains
+   * exactly the passphrase: a trailing line feed is part of it. It is passed to QEMU through a file
+   * in the run's private folder.
    * @default none
    */
   readonly secret?: DiskSecret
 }
 
-/** An image that is downloaded once and kept. One of the checksums has to be there. */
+/** An image that is downloaded once and cached. Requires exactly one checksum. */
 export interface UrlImage {
-  /** Where it is: `http:` or `https:`. */
+  /** URL of the image: `http:` or `https:`, without user and password. */
   readonly url: string
-  /** The SHA-256 of the file at that place, in hexadecimal. */
+  /** SHA-256 of the downloaded file, in hexadecimal. */
   readonly sha256?: string
-  /** The SHA-512 of the file at that place, in hexadecimal. */
+  /** SHA-512 of the downloaded file, in hexadecimal. */
   readonly sha512?: string
-  /** The format of the disk. @default found out by the content */
+  /** Format of the disk. @default detected from the content */
   readonly format?: DiskFormat
-  /** What opens an encrypted image, as with a file. @default none */
+  /**
+   * Passphrase of an encrypted image, or a file that contains it, as for a local image.
+   * @default none
+   */
   readonly secret?: DiskSecret
 }
 
 /**
- * A base image: a recipe's name (`'tiny'`), a path, a `file:` URL, or one of the objects that say more. What is at a path
- * is found out by its content.
+ * A base image: the name of a recipe (`'tiny'`), a path, a `file:` URL, or an object with more
+ * settings. The type of a file is detected from its content.
  */
 export type ImageSource = string | FileImage | UrlImage

@@ -2,16 +2,16 @@ import type { ImageSource } from './image-source.js'
 import type { DiskConnection, DiskInterface, DiskOptions } from './options/disks.js'
 import type { VMOptions } from './options.js'
 
-/** A disk that was asked for, and where: `disks[0]`, `cdrom`. */
+/** A requested disk with the path of its option: `disks[0]`, `cdrom`. */
 export interface ListedDisk {
   readonly path: string
   readonly disk: DiskOptions
 }
 
-type Letter = 'hdb' | 'hdc' | 'hdd' | 'cdrom' | 'fda' | 'fdb'
+type LetteredOption = 'hdb' | 'hdc' | 'hdd' | 'cdrom' | 'fda' | 'fdb'
 
-/** What the options with a letter stand for. */
-const LETTERS: Readonly<Record<Letter, Omit<DiskOptions, 'image'>>> = {
+/** Connections of the options `hdb` to `fdb`. */
+const LETTERED_OPTIONS: Readonly<Record<LetteredOption, Omit<DiskOptions, 'image'>>> = {
   hdb: { interface: 'ide', index: 1 },
   hdc: { interface: 'ide', index: 2 },
   hdd: { interface: 'ide', index: 3 },
@@ -20,17 +20,17 @@ const LETTERS: Readonly<Record<Letter, Omit<DiskOptions, 'image'>>> = {
   fdb: { interface: 'floppy', index: 1 },
 }
 
-/** All disks beside the system's: those of `disks`, and those that have a letter. */
-export function listDisks(options: Pick<VMOptions, 'disks' | Letter>): ListedDisk[] {
+/** Returns all additional disks: `disks`, and the options `hdb` to `fdb`. */
+export function listDisks(options: Pick<VMOptions, 'disks' | LetteredOption>): ListedDisk[] {
   const numbered = (options.disks ?? []).map((disk, index) => ({ path: `disks[${index}]`, disk }))
-  const lettered = (Object.keys(LETTERS) as Letter[]).flatMap((letter) => {
+  const lettered = (Object.keys(LETTERED_OPTIONS) as LetteredOption[]).flatMap((letter) => {
     const image = options[letter]
-    return image === undefined ? [] : [{ path: letter, disk: { image, ...LETTERS[letter] } }]
+    return image === undefined ? [] : [{ path: letter, disk: { image, ...LETTERED_OPTIONS[letter] } }]
   })
   return [...numbered, ...lettered]
 }
 
-/** What the system's disk is made of, and how it is connected; undefined where the options do not say. */
+/** Returns image and connection of the system disk as far as the options specify them. */
 export function readSystemDisk<VM>(options: VMOptions<VM>): {
   readonly image: VMOptions<VM>['image']
   readonly connection: DiskConnection
@@ -40,7 +40,7 @@ export function readSystemDisk<VM>(options: VMOptions<VM>): {
   return { image: hda, connection: { ...systemDisk, interface: 'ide', index: 0 } }
 }
 
-/** An image as it is to be opened: CDs, floppy disks and flash have no format. */
+/** Returns the image of a disk with its format: raw by default for CDs, floppy disks and flash. */
 export function readDiskSource({
   image,
   format,
@@ -55,5 +55,5 @@ export function readDiskSource({
   return image.format === undefined ? { ...image, format: known } : image
 }
 
-/** What QEMU cannot give a place in the firmware's boot order (`bootindex`). */
+/** Interfaces for which QEMU does not support `bootindex`. */
 export const WITHOUT_BOOT_INDEX: readonly DiskInterface[] = ['sd', 'pflash']

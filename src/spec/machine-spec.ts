@@ -16,7 +16,7 @@ import type {
 } from './options/machine.js'
 import type { LoginOptions, ReadyOption } from './options.js'
 
-/** One forwarded port. `host` is undefined where any free port will do. */
+/** A port forward. If `host` is undefined, a free port is used. */
 export interface PortForward {
   readonly protocol: 'tcp' | 'udp'
   readonly bind: string
@@ -24,23 +24,26 @@ export interface PortForward {
   readonly guest: number
 }
 
-/** How this machine is logged in to. */
+/** SSH login of the guest. */
 export interface SshSpec {
   readonly user: string
   readonly guestPort: number
-  /** What the author gave; undefined where the run makes a key and gives it to the guest at boot. */
+  /**
+   * Login given in the options. Undefined: the run generates a key and passes it to the guest at
+   * boot.
+   */
   readonly login: SshLogin | undefined
 }
 
-/** A key or a password of the author's. */
+/** Key or password given in the options. */
 export interface SshLogin {
-  /** Where the author named a file, its content. */
+  /** The key itself; content of the file if the options name one. */
   readonly privateKey?: string | Buffer | undefined
   readonly passphrase?: string | undefined
   readonly password?: string | undefined
 }
 
-/** How long the run waits, milliseconds, as given by the author: not to be stretched. */
+/** Time limits given in the options, in milliseconds. They are not scaled. */
 export interface TimeoutSpec {
   readonly startMs: number | undefined
   readonly bodyMs: number | undefined
@@ -48,7 +51,7 @@ export interface TimeoutSpec {
   readonly shutdownMs: number | undefined
 }
 
-/** A network card, and the user-mode network behind it. */
+/** A network card and its network. */
 export interface NetworkSpec {
   readonly model: string
   readonly id: string | undefined
@@ -56,16 +59,16 @@ export interface NetworkSpec {
   readonly vectors: number | undefined
   readonly mac: string | undefined
   readonly bootIndex: number | undefined
-  /** What is behind the card; undefined for a user-mode network of its own. */
+  /** TAP interface or LAN that the card is attached to. Undefined: its own user-mode network. */
   readonly link: { readonly tap: string } | { readonly hub: string } | undefined
   readonly internet: boolean
-  /** What answers the guest at addresses of its network. */
+  /** Host services at addresses of the guest's network. */
   readonly guestForwards: readonly GuestForwardSpec[]
-  /** A folder that the guest mounts by SMB. */
+  /** Folder that the guest can mount over SMB. */
   readonly sharedFolder: string | undefined
   readonly tftp: string | undefined
   readonly bootfile: string | undefined
-  /** The network's addresses, undefined where they are QEMU's own. */
+  /** Addresses of the user-mode network. Undefined: QEMU's defaults. */
   readonly addresses: {
     readonly net?: string | undefined
     readonly host?: string | undefined
@@ -77,16 +80,16 @@ export interface NetworkSpec {
   }
 }
 
-/** What runs before the guest's system. */
+/** Firmware of the machine. */
 export type FirmwareSpec =
   | {
       readonly type: 'bios'
-      /** Undefined: QEMU's own, or what the disks and `qemuArgs` bring. */
+      /** Undefined: QEMU's default, or firmware given in `disks` or `qemuArgs`. */
       readonly file: string | undefined
     }
   | { readonly type: 'uefi'; readonly secureBoot: boolean; readonly vars: string | undefined }
 
-/** The display, and who sees it. */
+/** The display and its servers. */
 export interface DisplaySpec {
   readonly window: 'gtk' | 'sdl' | 'curses' | undefined
   readonly grab: 'ctrl-alt-shift' | 'right-ctrl' | undefined
@@ -107,11 +110,11 @@ export interface DisplaySpec {
   readonly tablet: 'virtio' | 'usb' | undefined
 }
 
-/** What else the machine has. Nothing of it is there by default. */
+/** Optional devices. None is present by default. */
 export interface DeviceSpec {
   readonly sound: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb' | undefined
   readonly usb: boolean
-  /** Devices may be plugged in while the guest runs. */
+  /** If true, the machine is prepared for hot-plug. */
   readonly hotplug: boolean
   readonly rng: boolean
   readonly balloon: boolean
@@ -119,21 +122,21 @@ export interface DeviceSpec {
   readonly others: readonly DeviceOptions[]
 }
 
-/** A whole, valid description of one machine: nothing optional is left to decide but what only a run can know. */
+/** Complete, validated description of one machine. Only facts known at run time are left undefined. */
 export interface MachineSpec<VM = unknown> {
   readonly name: string
   readonly accel: AccelOption
   readonly qemu: string | undefined
   readonly arch: GuestArch
   readonly machine: string
-  /** Undefined: the architecture's, for whichever accelerator is chosen. */
+  /** Undefined: the default of the architecture for the selected accelerator. */
   readonly cpu: string | undefined
   readonly cpus: number
   readonly topology: Omit<CpuTopology, 'count'>
   readonly memoryBytes: number
-  /** What may be plugged in later. */
+  /** Room for hot-plugged memory. */
   readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
-  /** How the host keeps the guest's RAM. */
+  /** Backing of the guest's RAM on the host. */
   readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
   readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] } & HostNodes>
   readonly smbios: SmbiosOptions
@@ -153,28 +156,28 @@ export interface MachineSpec<VM = unknown> {
     | undefined
   readonly image: BaseImage | undefined
   readonly systemDisk: SystemDiskSpec
-  /** The disks beside the system's. */
+  /** Additional disks. */
   readonly disks: readonly DiskSpec[]
-  /** The card by which the guest is reached. */
+  /** First card, which connects the guest to the host. */
   readonly network: NetworkSpec
   readonly furtherNetworks: readonly NetworkSpec[]
   readonly display: DisplaySpec
   readonly devices: DeviceSpec
-  /** Character devices beside the console. */
+  /** Character devices in addition to the console. */
   readonly ports: ReadonlyArray<Required<PortOptions>>
   readonly debug: DebugOptions
-  /** What the guest is given by TFTP and HTTP; undefined where nothing is. */
+  /** Files served over TFTP and HTTP. Undefined: none. */
   readonly netboot: NetbootSpec | undefined
-  /** All forwarded ports; the one for SSH first, where there is SSH. */
+  /** All port forwards. The forward for SSH, if any, is the first. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined
-  /** What the disk for cloud-init has; undefined where there is none. */
+  /** Content of the cloud-init disk. Undefined: no such disk. */
   readonly cloudInit: CloudInitSpec | undefined
-  /** Who logs in on the serial console. */
+  /** Login on the serial console. */
   readonly login: LoginOptions | undefined
   readonly ready: ReadyOption<VM>
   readonly timeouts: TimeoutSpec
-  /** What a guest may use up of this host. */
+  /** Limits on the host resources the guest may use. */
   readonly limits: { readonly diskBytes: number; readonly consoleBytes: number }
   readonly qemuArgs: readonly string[]
 }

@@ -1,13 +1,14 @@
 import type { BaseImage } from './base-image.js'
 
-/** QEMU's machine without the devices of a PC. */
+/** QEMU's minimal x86 machine type without legacy PC devices. */
 export const MICROVM = 'microvm'
 
 /**
- * What of an image such a machine can have. It has no tables of SMBIOS (QEMU 7.2, hw/i386/microvm.c), so nothing that the image takes
- * from there; and its PCI is found by ACPI, which a guest of one CPU would do without.
+ * Removes image settings that a microvm does not support. It has no SMBIOS tables (QEMU 7.2,
+ * hw/i386/microvm.c), so no credentials. Its PCI bus is found through ACPI, so the arguments for
+ * one CPU (`pci=noacpi`) are removed.
  */
-export function forMicrovm(image: BaseImage | undefined): BaseImage | undefined {
+export function adaptToMicrovm(image: BaseImage | undefined): BaseImage | undefined {
   if (image === undefined) return undefined
   const { hostKeyFormat: _, ...traits } = image.traits
   const { directBoot } = image

@@ -9,8 +9,11 @@ import { resolveFirmware } from './resolve/resolve-devices.js'
 
 type Report = (path: string, got: string, expected: string) => void
 
-/** QEMU's own addresses in the guest's network: the host, its name server, and the guest. */
-const TAKEN_ADDRESSES = ['10.0.2.0', '10.0.2.2', '10.0.2.3', '10.0.2.15', '10.0.2.255']
+/**
+ * Addresses in use in the guest's network: the host, the DNS server, the guest, network and
+ * broadcast.
+ */
+const RESERVED_ADDRESSES = ['10.0.2.0', '10.0.2.2', '10.0.2.3', '10.0.2.15', '10.0.2.255']
 
 function rule<T>(expected: string, isValid: (value: unknown) => boolean) {
   return z.custom<T>((value) => value === undefined || isValid(value), { error: expected }).optional()
@@ -29,7 +32,7 @@ const FAULT_CHECKS: Readonly<Record<keyof HttpFault, (value: unknown) => boolean
 }
 
 const faults = rule<Readonly<Record<string, HttpFault>>>(
-  'for each path { status: 400 to 599, delay: a time, bytesPerSecond, cutAfter, contentLength, times }, all but the first two whole numbers',
+  'faults by path: { status: 400 to 599, delay: a duration, bytesPerSecond, cutAfter, contentLength, times: whole numbers }',
   (value) =>
     isRecord(value) &&
     Object.values(value).every(
@@ -44,7 +47,7 @@ const faults = rule<Readonly<Record<string, HttpFault>>>(
 const http = z.strictObject({
   address: rule<string>(
     "an address of the guest's network that QEMU does not use itself, such as 10.0.2.80",
-    (value) => typeof value === 'string' && isIPv4(value) && !TAKEN_ADDRESSES.includes(value),
+    (value) => typeof value === 'string' && isIPv4(value) && !RESERVED_ADDRESSES.includes(value),
   ),
   port: rule<number>(
     'a port, 1 to 65535',
@@ -53,7 +56,7 @@ const http = z.strictObject({
   faults,
 })
 
-/** The shape of the option `netboot`. */
+/** Schema of the option `netboot`. */
 export const netbootSchema = z.strictObject({
   root: rule<string>('the path of a folder', isText),
   trees: rule<readonly string[]>(
@@ -62,15 +65,15 @@ export const netbootSchema = z.strictObject({
       Array.isArray(value) && value.every((name) => (NETBOOT_TREES as readonly unknown[]).includes(name)),
   ),
   files: rule<Readonly<Record<string, NetbootFile>>>(
-    'for each path below the folder a text, bytes, { path } or a function',
+    'files by path below the folder: a string, bytes, { path } or a function each',
     (value) =>
       isRecord(value) && Object.entries(value).every(([path, file]) => isInside(path) && isFile(file)),
   ),
   bootfile: rule<string>('a path below the folder, or a URL', (value) => {
-    // It has 128 bytes in the message (RFC 2131).
+    // The field of the DHCP message has 128 bytes (RFC 2131).
     return isText(value) && Buffer.byteLength(value as string) < 128
   }),
-  httpBoot: rule<string>('a path below the folder, or a URL with http:', (value) => {
+  httpBoot: rule<string>('a path below the folder, or an http: URL', (value) => {
     return isText(value) && /^(http:\/\/[\x21-\x7e]+|(?![a-z]+:)[\x21-\x7e]+)$/.test(value as string)
   }),
   tftpServerName: rule<string>('a name', isText),
@@ -78,7 +81,7 @@ export const netbootSchema = z.strictObject({
   once: rule<boolean>('true or false', (value) => typeof value === 'boolean'),
 })
 
-/** What of the options for network boots does not go together. */
+/** Reports network boot options that conflict. */
 export function findNetbootConflicts(options: VMOptions, report: Report): void {
   const { netboot } = options
   const network = isRecord(options.network) ? (options.network as NetworkOptions) : undefined
@@ -88,7 +91,7 @@ export function findNetbootConflicts(options: VMOptions, report: Report): void {
     const given = network?.[name]
     if (given === undefined) continue
     const own = name === 'tftp' ? 'netboot.root' : 'netboot.bootfile'
-    report(`network.${name}`, `"${given}" beside \`netboot\``, `\`${own}\` in its place`)
+    report(`network.${name}`, `"${given}" together with \`netboot\``, `\`${own}\` instead`)
   }
   if (netboot.root === undefined && netboot.trees === undefined && netboot.files === undefined) {
     report('netboot', 'nothing to serve', '`root`, `trees` or `files`')
@@ -96,29 +99,44 @@ export function findNetbootConflicts(options: VMOptions, report: Report): void {
   for (const name of ['bootfile', 'httpBoot'] as const) {
     const path = netboot[name]
     if (typeof path === 'string' && path.split('/').includes('..'))
-      report(`netboot.${name}`, `"${path}", which leads out of the folder`, 'a path below it')
+      report(`netboot.${name}`, `"${path}", which is outside of the folder`, 'a path below the folder')
   }
   checkHttpBoot(options, netboot, report)
   if (typeof bootfile === 'string' && /^https?:\/\/10\.0\.2\./.test(bootfile) && !netboot.http) {
-    report('netboot.bootfile', `"${bootfile}"`, '`netboot.http` beside it')
+    report('netboot.bootfile', `"${bootfile}"`, '`netboot.http` to be set too')
   }
 }
 
-/** It is an entry of the firmware's own order, which all orders that QEMU is told come before. */
+/**
+ * `httpBoot` is an entry of the firmware's boot order, and every boot order given to QEMU takes
+ * precedence over that.
+ */
 function checkHttpBoot(options: VMOptions, netboot: NetbootOptions, report: Report): void {
   const { httpBoot, http, once } = netboot
   if (typeof httpBoot !== 'string') return
   const got = `"${httpBoot}"`
   if (resolveFirmware(options, false).type !== 'uefi')
-    report('netboot.httpBoot', `${got} without UEFI firmware`, "`firmware: 'uefi'` beside it")
+    report('netboot.httpBoot', `${got} without UEFI firmware`, "`firmware: 'uefi'` to be set too")
   if (options.kernel !== undefined)
-    report('netboot.httpBoot', `${got} beside \`kernel\``, 'one of both: QEMU hands a kernel over itself')
+    report(
+      'netboot.httpBoot',
+      'both',
+      'only one of `netboot.httpBoot` and `kernel` (QEMU loads a kernel directly)',
+    )
   if (options.boot !== undefined || options.bootOnce !== undefined)
-    report('netboot.httpBoot', `${got} beside \`boot\``, 'one of both: it is what is booted first')
+    report(
+      'netboot.httpBoot',
+      'both',
+      'only one of `netboot.httpBoot` and `boot` or `bootOnce` (`httpBoot` is booted first)',
+    )
   if (http === false && !/^http:/.test(httpBoot))
-    report('netboot.httpBoot', `${got}, and no \`http\` that serves it`, '`http: true`, or a URL')
+    report('netboot.httpBoot', `${got} together with \`http: false\``, '`http: true`, or a URL')
   if (!once && hasBootIndex(options))
-    report('netboot.httpBoot', `${got} beside a \`bootIndex\``, '`once: true` beside it, or no `bootIndex`')
+    report(
+      'netboot.httpBoot',
+      `${got} together with a \`bootIndex\``,
+      '`once: true` to be set too, or no `bootIndex`',
+    )
 }
 
 function isFile(file: unknown): boolean {

@@ -1,6 +1,6 @@
 import type { HttpFault, NetbootFile, NetbootTree } from './netboot.js'
 
-/** What a guest that boots from the network is given, with nothing left to decide. */
+/** Network boot with all defaults filled in. */
 export interface NetbootSpec {
   readonly root: string | undefined
   readonly trees: readonly NetbootTree[]
@@ -14,15 +14,15 @@ export interface NetbootSpec {
         readonly faults: Readonly<Record<string, HttpFault>>
       }
     | undefined
-  /** The URL that UEFI firmware fetches by itself. */
+  /** URL that UEFI firmware boots over HTTP. */
   readonly httpBoot: string | undefined
   readonly once: boolean
-  /** Whether the firmware looks at the network before anything else. */
+  /** If true, the firmware tries the network before any other device. */
   readonly isFirst: boolean
 }
 
 /**
- * The object of QEMU that writes what passes on the guest's wire. It keeps enough of each packet for what is read from it: a DHCP
- * answer of QEMU has 590 bytes with its headers, a request of TFTP 558 at most.
+ * The QEMU object that captures the guest's network traffic. `maxlen` covers every packet that is
+ * evaluated: a DHCP reply of QEMU has 590 bytes with headers, a TFTP request at most 558.
  */
-export const CAPTURE = { type: 'filter-dump', id: 'wire', netdev: 'net0', maxlen: 640 } as const
+export const CAPTURE_FILTER = { type: 'filter-dump', id: 'wire', netdev: 'net0', maxlen: 640 } as const

@@ -1,8 +1,8 @@
-/** Something of a domain of libvirt that has no place in the options. */
+/** A setting of a libvirt domain that was not imported. */
 export interface NotCarriedOver {
-  /** What the XML says, as `<graphics type="spice">`. */
+  /** The XML element, such as `<graphics type="spice">`. */
   readonly what: string
-  /** Where, below `<domain>`: `devices/graphics`. */
+  /** Path of the element below `<domain>`: `devices/graphics`. */
   readonly path: string
   readonly reason: string
 }

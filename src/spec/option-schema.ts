@@ -24,7 +24,7 @@ const size = () =>
 
 const limits = z.strictObject({ disk: size(), console: size() })
 
-/** The shape of {@link VMOptions}. Unknown names are errors at every level. */
+/** Schema of {@link VMOptions}. Unknown options are errors at every level. */
 export const optionSchema = z.strictObject({
   ...diskRules,
   ...machineRules,
@@ -36,10 +36,10 @@ export const optionSchema = z.strictObject({
   name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
     return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
   }),
-  commandLine: text('a command line of QEMU'),
-  libvirtXML: text('a domain of libvirt, or the path of its XML'),
+  commandLine: text('a QEMU command line'),
+  libvirtXML: text('the XML of a libvirt domain, or its path,'),
   qemu: path('a QEMU program'),
-  runAs: rule<string>("a user's name, or numbers as '1000:1000'", (value) => {
+  runAs: rule<string>("a user name, or ids such as '1000:1000'", (value) => {
     return isText(value) && /^(\d{1,9}(:\d{1,9})?|(?!\d*$)[^\s:/-][^\s:/]{0,255})$/.test(value)
   }),
   cloudInit: z.union([z.literal(false), cloudInit]).optional(),
@@ -66,9 +66,9 @@ export const optionSchema = z.strictObject({
     (value) => value === false || isText(value),
   ),
   memoryDump: flag(),
-  keepOnFailure: rule<boolean | number | string>("true, false, or for how long, as '30m'", (value) => {
+  keepOnFailure: rule<boolean | number | string>("true, false, or a duration such as '30m'", (value) => {
     return typeof value === 'boolean' || Number.isFinite(parseDuration(value))
   }),
   qemuArgs: texts('arguments for QEMU'),
-  log: rule<VMOptions['log']>('a function that takes a line', (value) => typeof value === 'function'),
+  log: rule<VMOptions['log']>('a function that receives a line', (value) => typeof value === 'function'),
 })

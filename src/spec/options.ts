@@ -8,76 +8,104 @@ import type { BootOptionGroup } from './options/firmware.js'
 import type { MachineOptions } from './options/machine.js'
 import type { NetworkOptionGroup } from './options/network.js'
 
-/** A private key: its text, or the file that it is in. */
+/** A private key: its text, or the file that contains it. */
 export type PrivateKey = string | Buffer | { readonly file: string }
 
-/** How to log in by SSH where an image was not made for withvm. */
+/** SSH login for an image that was not built by withvm. */
 export interface SshOptions {
-  /** The user to log in as. @default that of `login`, else the image's: `root` */
+  /** User to log in as. @default the user of `login`, else the image's: `root` */
   readonly user?: string
-  /** A private key as text (OpenSSH or PEM), or the file that it is in. @default a key made for this run and given to the guest at boot */
+  /**
+   * Private key as text (OpenSSH or PEM), or the file that contains it.
+   * @default a key generated for this run and passed to the guest at boot
+   */
   readonly privateKey?: PrivateKey
-  /** What opens `privateKey`, where it is encrypted. @default none */
+  /** Passphrase of an encrypted `privateKey`. @default none */
   readonly passphrase?: string
-  /** The user's password. @default none: keys only */
+  /** Password of the user. @default none: keys only */
   readonly password?: string
-  /** The port on which the guest's SSH server listens. @default 22 */
+  /** Port of the guest's SSH server. @default 22 */
   readonly port?: number
-  /** The port of this host that leads to it. @default a free one */
+  /** Host port that is forwarded to the SSH server. @default a free port */
   readonly hostPort?: number
 }
 
 /**
- * What cloud-init in the guest is given, by a disk with the label `CIDATA` (its data source NoCloud). The key of the run, the
- * host key and the host name need not be in it: they come by `vendor-data` and `meta-data`, which user data goes before.
+ * Configuration for cloud-init in the guest, passed on a disk with the label `CIDATA` (data source
+ * NoCloud). The run's SSH key, the host key and the host name are added through `meta-data` and
+ * `vendor-data`; user data takes precedence over both.
  */
 export interface CloudInitOptions {
   /**
-   * The user data: an object is written as `#cloud-config`; text goes as it is and has to begin with `#cloud-config`, `#!` or
-   * another of cloud-init's heads; bytes may be packed by gzip.
+   * User data: an object is written as `#cloud-config`. Text is passed unchanged and must start
+   * with `#cloud-config`, `#!` or another header of cloud-init. Bytes may be compressed by gzip.
    * @default none
    */
   readonly userData?: string | Buffer | Readonly<Record<string, unknown>>
-  /** More meta data, or other than ours: an object, or YAML. @default `instance-id`, `local-hostname` and `public-keys` of this run */
+  /**
+   * Meta data, as an object or YAML. It adds to withvm's meta data or overrides it.
+   * @default `instance-id`, `local-hostname` and `public-keys` of this run
+   */
   readonly metaData?: string | Readonly<Record<string, unknown>>
-  /** The network configuration, version 1 or 2: an object, or YAML. @default none: cloud-init's own, DHCP on the first card */
+  /**
+   * Network configuration, version 1 or 2, as an object or YAML.
+   * @default none: cloud-init uses DHCP on the first card
+   */
   readonly networkConfig?: string | Readonly<Record<string, unknown>>
 }
 
-/** A user who logs in on the guest's serial console. */
+/** Login on the guest's serial console. */
 export interface LoginOptions {
-  /** The user's name. */
+  /** User name. */
   readonly user: string
-  /** The user's password; `sudo` is told it too. @default none: a user who has none */
+  /** Password of the user, also entered for `sudo`. @default none: a user without a password */
   readonly password?: string
-  /** How the last line looks when the shell waits for a command. @default /[#$%>] ?$/ */
+  /** Pattern of the shell prompt, matched against the last line. @default /[#$%>] ?$/ */
   readonly prompt?: RegExp
 }
 
-/** How long things may take. What is not given is for a host with KVM and stretched where the host is slower. */
+/**
+ * Time limits. Default limits assume a host with KVM and are scaled up on slower hosts; given
+ * limits are used unchanged.
+ */
 export interface TimeoutOptions {
-  /** The whole start, until ready. @default none: each stage of the start has its own */
+  /**
+   * Limit of the whole start, until the guest is ready.
+   * @default none: each stage of the start has its own limit
+   */
   readonly start?: Duration
-  /** The body of `withVM()`. @default none */
+  /** Limit of the body of `withVM()`. @default none */
   readonly body?: Duration
-  /** One command in the guest. @default none */
+  /** Limit of each command in the guest. @default none */
   readonly command?: Duration
-  /** An orderly power-off or reboot. @default 20 s, stretched */
+  /** Limit of an orderly shutdown or reboot. @default '20s', scaled up on slower hosts */
   readonly shutdown?: Duration
 }
 
-/** How much of this host a guest may use up. One that passes a limit is stopped, and the test fails with an error that says so. */
+/**
+ * Limits on the host resources a guest may use. A guest that exceeds a limit is stopped, and the
+ * test fails with an error that names the limit.
+ */
 export interface LimitOptions {
-  /** How much it changes on all of its disks in sum, with its checkpoints and the capture of a network boot: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`). @default 16 GiB */
+  /**
+   * Total size of changes to all disks, including checkpoints and the packet capture of a network
+   * boot: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`).
+   * @default '16G'
+   */
   readonly disk?: MemorySize
-  /** What it prints on its serial console, in all. 256 MiB are six hours of a real line of 115,200 baud. @default 256 MiB */
+  /**
+   * Total output on the serial console: MiB, or with a unit: `'64M'`. The default equals six hours
+   * on a 115,200 baud line.
+   * @default '256M'
+   */
   readonly console?: MemorySize
 }
 
 /**
- * When a guest counts as ready: an SSH command works, cloud-init has done all without an error (and an SSH command works), its
- * agent answers, a user is logged in on the serial console (see the option `login`), a pattern was seen there, at once (`none`),
- * or when a function of yours resolves.
+ * Condition for a guest to be ready: an SSH command succeeds (`ssh`), cloud-init has finished
+ * without an error and an SSH command succeeds (`cloud-init`), the guest agent responds (`agent`),
+ * a user is logged in on the serial console (`login`, see the option `login`), the console output
+ * matches a RegExp, a function resolves, or no condition (`none`).
  */
 export type ReadyOption<VM = unknown> =
   | 'ssh'
@@ -88,86 +116,118 @@ export type ReadyOption<VM = unknown> =
   | RegExp
   | ((vm: VM) => unknown)
 
-/** How a guest is started, used and thrown away. */
+/** Start, readiness, limits and artifacts of a guest. */
 export interface RunOptions<VM = unknown> {
   /**
-   * A command line of QEMU, as a shell takes it: `'qemu-kvm -m 512 -hda linux.img'`. It is turned into options, and what has no option
-   * into `qemuArgs`; options beside it count in place of what it says, and what neither says is as everywhere in withvm. What became of
-   * flags that QEMU dropped is in `vm.translated`. A guest of an image of your own counts as ready once QEMU runs, unless `ssh` or `ready` is
-   * given. @default none
+   * QEMU command line in shell syntax: `'qemu-kvm -m 512 -hda linux.img'`. It is converted to
+   * options, and arguments without a corresponding option to `qemuArgs`. Other options override it.
+   * `vm.translated` lists replaced arguments, for example flags that QEMU no longer supports. A
+   * guest of a custom image is ready as soon as QEMU runs, unless `ssh` or `ready` is set.
+   * @default none
    */
   readonly commandLine?: string
   /**
-   * A domain of libvirt: the path of its XML, or the text itself. It is turned into options; those beside it count in place of what it
-   * says. What has no place in them is in `vm.notCarriedOver`. @default none
+   * libvirt domain: the path of its XML, or the XML itself. It is converted to options; other
+   * options override it. `vm.notCarriedOver` lists settings that were not imported.
+   * @default none
    */
   readonly libvirtXML?: string
-  /** The guest's name in messages and as its host name: letters, digits, `.`, `_`, `-` (QEMU: `-name`). @default the image's name */
+  /**
+   * Name of the guest in messages, and its host name: letters, digits, `.`, `_`, `-`, at most 60
+   * characters (QEMU: `-name`).
+   * @default the image's name
+   */
   readonly name?: string
-  /** The QEMU program, a path or a name. @default `WITHVM_QEMU`, then `qemu-system-x86_64`, then what distributions call it */
+  /**
+   * QEMU program: a path or a name.
+   * @default `WITHVM_QEMU`, else `qemu-system-x86_64`, else the names that distributions use
+   */
   readonly qemu?: string
   /**
-   * As whom QEMU and what helps it run, where root starts the guest: a user's name, `uid`, or `uid:gid` (QEMU: `-runas`). That user has to
-   * reach the images, kernels and folders of the guest: a cache below `/root` is closed to others, WITHVM_CACHE names another.
-   * @default who runs the test
+   * User that runs QEMU and its helper processes if root starts the guest: a user name, `uid` or
+   * `uid:gid` (QEMU: `-runas`). The user must have access to the images, kernels and folders of the
+   * guest. A cache below `/root` is not accessible to other users: set `WITHVM_CACHE` to another
+   * folder.
+   * @default the user who runs the test
    */
   readonly runAs?: string
   /**
-   * What cloud-init in the guest is given (QEMU: a read-only `-drive` behind all others). `false`: no such disk.
-   * @default for a disk image of yours, the key of the run and a host name; for a recipe and a root file system, nothing
+   * Configuration for cloud-init in the guest (QEMU: a read-only `-drive` after all others).
+   * `false` attaches no such disk.
+   * @default the run's key and a host name for a custom disk image; none for a recipe or a root
+   *   file system
    */
   readonly cloudInit?: CloudInitOptions | false
   /**
-   * Logs in on the serial console, for an image that takes no key in any other way: the key of the run is installed for the user
-   * of `ssh`, the guest's host key is read, and all goes on by SSH. With `ssh: false` the console stays logged in.
+   * Logs in on the serial console, for an image that accepts a key in no other way. The login
+   * installs the run's key for the user of `ssh` and reads the guest's host key; after that, SSH is
+   * used. With `ssh: false`, the console stays logged in.
    * @default none
    */
   readonly login?: LoginOptions
-  /** How to log in by SSH. `false`: the guest has no SSH server. @default as the image says, by a key made for this run */
+  /**
+   * SSH login. `false` for a guest without an SSH server.
+   * @default the image's user, with a key generated for this run
+   */
   readonly ssh?: SshOptions | false
   /**
-   * `warm`: goes on from a guest that was booted once, as if it were that moment, but with names, keys, random numbers and a
-   * clock of its own. `cold`: boots from its power button, for tests about booting. Where `warm` cannot be, it is `cold`,
-   * and `vm.startedFrom` says why. @default 'warm' where the image can, as `tiny`
+   * `warm` restores the guest from a template, with its own names, keys, random numbers and clock.
+   * `cold` boots from power-on, for tests of booting. If a warm start is not possible, the guest
+   * boots cold and `vm.startedFrom` gives the reason.
+   * @default 'warm' if the image supports it, as `tiny` does
    */
   readonly start?: 'warm' | 'cold'
   /**
-   * Whether the next guest like this one is made ready while this one is used, so that it is there at once: with the
-   * processor time that is left over, and where there is memory for it. @default true in Vitest, and elsewhere from the second on; false where `tmpdir` is given, and in threads
+   * If true, keeps a standby for the next guest with the same options, which then starts
+   * immediately. A standby is prepared with idle CPU time, and only if enough memory is free.
+   * @default true in Vitest, elsewhere from the second such guest on; false with `tmpdir` and in
+   *   worker threads
    */
   readonly standby?: boolean
   /**
-   * When the guest counts as ready.
-   * @default 'ssh'; 'cloud-init' where `cloudInit` is given; where `ssh` is false 'login' with a `login`, else 'none'; 'none' too with `netboot` and no `image` or `ssh`
+   * Condition for the guest to be ready.
+   * @default 'ssh'; 'cloud-init' with `cloudInit`; with `ssh: false`, 'login' with a `login`, else
+   *   'none'; 'none' with `netboot` and no `image` or `ssh`
    */
   readonly ready?: ReadyOption<VM>
-  /** How long things may take. @default each stage of a start has its own limit */
+  /** Time limits. @default each stage of a start has its own limit */
   readonly timeouts?: TimeoutOptions
-  /** How much of this host the guest may use up. @default 16 GiB of disk, 256 MiB of console */
+  /** Limits on the host resources the guest may use. @default '16G' of disk, '256M' of console */
   readonly limits?: LimitOptions
-  /** Ends the start or the body, and throws the guest away. @default none */
+  /** Signal that aborts the start or the body and discards the guest. @default none */
   readonly signal?: AbortSignal
-  /** The folder for the run's own folder (overlay, logs, sockets). @default the system's folder for temporary files */
+  /**
+   * Parent folder of the run's folder (overlay, logs, sockets).
+   * @default the system's temporary folder
+   */
   readonly tmpdir?: string
   /**
-   * The folder in which the logs of a guest that failed are kept; false: nowhere.
-   * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else nowhere
+   * Folder for the artifacts (logs) of a guest that failed. `false` keeps none.
+   * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else none
    */
   readonly artifacts?: string | false
-  /** Whether those logs come with the guest's memory, as `memory.elf`: as big as its RAM, with all secrets of the guest (QMP: `dump-guest-memory`). @default false */
+  /**
+   * If true, the artifacts include the guest's memory as `memory.elf`. It is as large as the RAM
+   * and contains all secrets of the guest (QMP: `dump-guest-memory`).
+   * @default false
+   */
   readonly memoryDump?: boolean
   /**
-   * Whether a guest that fails is left running, for an hour or as long as is said, for a person to get into it by
-   * `withvm ssh` and `withvm console`. Nothing is left after Ctrl-C. @default `WITHVM_KEEP`, else false
+   * If true, a guest that fails keeps running for one hour, or for the given time, so that `withvm
+   * ssh` and `withvm console` can connect to it. After Ctrl-C, no guest keeps running.
+   * @default `WITHVM_KEEP`, else false
    */
   readonly keepOnFailure?: boolean | Duration
-  /** Arguments for QEMU, put last and as they are; a relative path in them starts at the run's folder. @default none */
+  /**
+   * Additional QEMU arguments, appended unchanged. Relative paths are resolved in the run's folder.
+   * @default none
+   */
   readonly qemuArgs?: readonly string[]
-  /** Gets the few lines that are said while a guest starts. @default standard error */
+  /** Receives progress messages while a guest starts. @default standard error */
   readonly log?: (line: string) => void
 }
 
-/** What to boot. Everything has a default: `{}` is the `tiny` guest. */
+/** Options of a guest. All have defaults: `{}` boots the image `tiny`. */
 export interface VMOptions<VM = unknown>
   extends DiskOptionGroup<VM>,
     MachineOptions,

@@ -1,8 +1,11 @@
-/** What a part of a command line became that this QEMU does not take, or that withvm does in a way of its own. */
+/**
+ * A part of a QEMU command line that was replaced, because QEMU no longer supports it or withvm
+ * implements it differently.
+ */
 export interface Translation {
-  /** What the command line says: `-redir tcp:8080::80`. */
+  /** Original arguments: `-redir tcp:8080::80`. */
   readonly from: string
-  /** What it became: `hostfwd: [{ guest: 80, host: 8080 }]`. */
+  /** Replacement: `hostfwd: [{ guest: 80, host: 8080 }]`. */
   readonly to: string
   readonly reason: string
 }

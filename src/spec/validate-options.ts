@@ -15,34 +15,38 @@ import type { PortOptions } from './options/devices.js'
 import type { VMOptions } from './options.js'
 import { readMemory } from './resolve/resolve-machine.js'
 
-/** One thing that is wrong with the options. */
+/** One problem with the options. */
 export interface OptionProblem {
-  /** Where, as a person writes it: `hostfwd[0].guest`. */
+  /** Path of the option: `hostfwd[0].guest`. */
   readonly path: string
   readonly got: string
   readonly expected: string
 }
 
-/** All that is wrong with the options by themselves, without a look at the host's QEMU. */
+/** Returns all problems that can be found without the host's QEMU. */
 export function findOptionProblems(options: unknown): OptionProblem[] {
   const shape = findShapeProblems(optionSchema, options)
   return [...shape, ...findConflicts(options as VMOptions, shape.length === 0)]
 }
 
-/** All in which a value differs from a shape. */
+/** Returns all deviations of a value from a schema. */
 export function findShapeProblems(schema: z.ZodType, value: unknown): OptionProblem[] {
   const parsed = schema.safeParse(value)
   return parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, value, schema))
 }
 
-/** The error that names every problem at once. */
+/** Creates one error that lists all problems. */
 export function optionError(problems: readonly OptionProblem[]): VMError {
   const lines = problems.map(({ path, got, expected }) => `${path}: expected ${expected}, got ${got}`)
-  const what = problems.length === 1 ? 'an option is wrong' : `${problems.length} options are wrong`
   return vmError('INVALID_OPTIONS', {
-    summary: `withVM(): ${what}, nothing was booted.\n${lines.map((line) => `  - ${line}`).join('\n')}`,
-    hint: 'change what is listed above. docs/options.md has every option.',
+    summary: `${countInvalid(problems)}; no guest was started.\n${lines.map((line) => `  - ${line}`).join('\n')}`,
+    hint: 'Change the options listed above. docs/options.md describes all options.',
   })
+}
+
+/** Returns the number of problems in words: `2 options are invalid`. */
+export function countInvalid(problems: readonly OptionProblem[]): string {
+  return problems.length === 1 ? '1 option is invalid' : `${problems.length} options are invalid`
 }
 
 function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodType): OptionProblem[] {
@@ -52,7 +56,7 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodT
       const near = nearestNames(key, known)
       return {
         path: formatPath([...issue.path, key]),
-        got: 'an option that does not exist',
+        got: 'an unknown option',
         expected:
           near.length > 0 ? near.map((name) => `'${name}'`).join(' or ') : `one of ${known.join(', ')}`,
       }
@@ -60,7 +64,7 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodT
   }
   if (issue.code === 'invalid_union') {
     const value = valueAt(options, issue.path)
-    // Of several shapes of an object, that which was meant has the least wrong with it.
+    // The intended alternative of a union is the one with the fewest problems.
     const branch = issue.errors
       .filter((errors) => errors.some((error) => error.path.length > 0 || error.code === 'unrecognized_keys'))
       .sort((a, b) => countProblems(a) - countProblems(b))[0]
@@ -69,7 +73,7 @@ function describeIssue(issue: z.core.$ZodIssue, options: unknown, schema: z.ZodT
         describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, options, schema),
       )
     }
-    // A union by `type` has no errors of its branches where no branch has that type.
+    // A union discriminated by `type` reports no errors of its branches if no branch matches.
     const otherwise = issue.errors.length === 0 ? issue.message : 'false or an object'
     const message = issue.errors.flat().find((error) => error.code === 'custom')?.message ?? otherwise
     return [{ path: formatPath(issue.path), got: formatValue(value), expected: message }]
@@ -89,24 +93,32 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   const { size } = readMemory(options.memory)
   const memoryBytes = parseMemorySize(size)
   if (memoryBytes !== undefined && memoryBytes > totalmem()) {
-    report('memory', formatValue(size), `no more than this host has, ${formatBytes(totalmem())}`)
+    report('memory', formatValue(size), `at most the host's RAM, ${formatBytes(totalmem())}`)
   }
   if (options.initrd !== undefined && options.kernel === undefined) {
-    report('initrd', formatValue(options.initrd), "'kernel' beside it: an initrd is loaded with a kernel")
+    report(
+      'initrd',
+      formatValue(options.initrd),
+      '`kernel` to be set too (an initrd is loaded with a kernel)',
+    )
   }
   if (options.dtb !== undefined && options.kernel === undefined) {
-    report('dtb', formatValue(options.dtb), "'kernel' beside it: a device tree is loaded with a kernel")
+    report('dtb', formatValue(options.dtb), '`kernel` to be set too (a device tree is loaded with a kernel)')
   }
   if (Array.isArray(options.ports)) reportPorts(options.ports, report)
   if (options.debug?.paused === true && options.ready !== undefined && options.ready !== 'none') {
     report(
       'ready',
-      `${formatValue(options.ready)} together with debug: { paused: true }`,
-      "'none': the processors wait",
+      `${formatValue(options.ready)} together with \`debug.paused\``,
+      "'none' (the vCPUs are paused)",
     )
   }
   if (options.debug?.logFile !== undefined && options.debug.log === undefined) {
-    report('debug.logFile', formatValue(options.debug.logFile), '`debug.log` beside it: what is logged')
+    report(
+      'debug.logFile',
+      formatValue(options.debug.logFile),
+      '`debug.log` to be set too (the items to log)',
+    )
   }
   reportReady(options, report)
   if (
@@ -114,11 +126,11 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
     options.ssh?.passphrase !== undefined &&
     options.ssh.privateKey === undefined
   ) {
-    report('ssh.passphrase', 'a passphrase', "'ssh.privateKey' beside it: the key that it opens")
+    report('ssh.passphrase', 'a passphrase', '`ssh.privateKey` to be set too (the key to decrypt)')
   }
   findNetbootConflicts(options, report)
   reportClosedUdp(options, report)
-  reportDoublePorts(options, report)
+  reportDuplicatePorts(options, report)
   if (isWellFormed) {
     findArchitectureConflicts(options, report)
     findDiskConflicts(options, report)
@@ -129,34 +141,38 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   return problems
 }
 
-/** A PC has four serial ports, one of them the console, and three parallel ones. */
-const MOST_PORTS = { serial: 3, parallel: 3, virtio: 28 } as const
+/** A PC has four serial ports, one of which is the console, and three parallel ports. */
+const MAX_PORTS = { serial: 3, parallel: 3, virtio: 28 } as const
 
 function reportPorts(ports: readonly PortOptions[], report: Report): void {
   const names = new Set<string>()
   const counts = { serial: 0, parallel: 0, virtio: 0 }
   ports.forEach((port, index) => {
     const { name, type = 'virtio' } = port ?? {}
-    if (names.has(name)) report(`ports[${index}].name`, `"${name}"`, 'another name than those before it')
+    if (names.has(name)) report(`ports[${index}].name`, `"${name}"`, 'a unique name')
     names.add(name)
-    if (!(type in counts) || ++counts[type] <= MOST_PORTS[type]) return
-    report(
-      `ports[${index}].type`,
-      `${counts[type]} ports of the type '${type}'`,
-      `no more than ${MOST_PORTS[type]}`,
-    )
+    if (!(type in counts) || ++counts[type] <= MAX_PORTS[type]) return
+    report(`ports[${index}].type`, `${counts[type]} ports of type '${type}'`, `at most ${MAX_PORTS[type]}`)
   })
 }
 
 function reportReady({ ready, ssh, login, cloudInit }: VMOptions, report: Report): void {
   if ((ready === 'ssh' || ready === 'cloud-init') && ssh === false) {
-    report('ready', `'${ready}' together with ssh: false`, "'agent', 'none', a RegExp or a function")
+    report('ready', `'${ready}' together with \`ssh: false\``, "'agent', 'none', a RegExp or a function")
   }
   if (ready === 'cloud-init' && cloudInit === false) {
-    report('ready', "'cloud-init' together with cloudInit: false", 'another, or no cloudInit: false')
+    report(
+      'ready',
+      "'cloud-init' together with `cloudInit: false`",
+      'another condition, or no `cloudInit: false`',
+    )
   }
   if (ready === 'login' && (login === undefined || ssh !== false)) {
-    report('ready', "'login'", '`login` and ssh: false beside it: the serial console then stays logged in')
+    report(
+      'ready',
+      "'login'",
+      '`login` and `ssh: false` to be set too (the serial console then stays logged in)',
+    )
   }
   const isByLogin = ready === undefined || ready === 'ssh' || ready === 'cloud-init' || ready === 'login'
   if (login !== undefined && !isByLogin) {
@@ -164,7 +180,7 @@ function reportReady({ ready, ssh, login, cloudInit }: VMOptions, report: Report
   }
 }
 
-/** QEMU 7.2 (libslirp 4.7) takes a datagram into a restricted guest and drops the answer. */
+/** QEMU 7.2 (libslirp 4.7) forwards a datagram into a restricted network, but drops the reply. */
 function reportClosedUdp({ hostfwd, network }: VMOptions, report: Report): void {
   const [first] = Array.isArray(network) ? network : [network]
   if (!Array.isArray(hostfwd) || first?.internet === true) return
@@ -172,29 +188,29 @@ function reportClosedUdp({ hostfwd, network }: VMOptions, report: Report): void 
     if (forward?.protocol !== 'udp') return
     report(
       `hostfwd[${index}].protocol`,
-      "'udp' in a closed network",
-      "'tcp', or network: { internet: true } beside it: QEMU drops what a guest in a closed network answers by UDP",
+      "'udp' on a restricted network",
+      "'tcp', or `network: { internet: true }` (QEMU drops UDP replies from a restricted network)",
     )
   })
 }
 
-function reportDoublePorts(options: VMOptions, report: Report): void {
+function reportDuplicatePorts(options: VMOptions, report: Report): void {
   if (!Array.isArray(options.hostfwd)) return
-  const taken = new Map<string, string>()
+  const used = new Map<string, string>()
   const ssh = options.ssh === false ? undefined : options.ssh?.hostPort
-  if (typeof ssh === 'number') taken.set(`tcp ${ssh}`, 'ssh.hostPort')
+  if (typeof ssh === 'number') used.set(`tcp ${ssh}`, 'ssh.hostPort')
   options.hostfwd.forEach((forward, index) => {
-    // Values of a wrong type are problems by themselves.
+    // Values of a wrong type are reported by the schema.
     if (typeof forward?.host !== 'number' || !['tcp', 'udp', undefined].includes(forward.protocol)) return
     const key = `${forward.protocol ?? 'tcp'} ${forward.host}`
-    const other = taken.get(key)
+    const other = used.get(key)
     if (other !== undefined)
-      report(`hostfwd[${index}].host`, `${forward.host}`, `another port than that of ${other}`)
-    taken.set(key, `hostfwd[${index}].host`)
+      report(`hostfwd[${index}].host`, `${forward.host}`, `a port other than that of ${other}`)
+    used.set(key, `hostfwd[${index}].host`)
   })
 }
 
-/** The names that a level of the options has; found in the schema, so that there is one list. */
+/** Returns the valid names at a path of the schema. */
 function knownKeys(whole: z.ZodType, path: readonly PropertyKey[]): string[] {
   let schema: unknown = whole
   for (const step of path) schema = stepInto(unwrap(schema), step)
@@ -253,7 +269,7 @@ export function formatValue(value: unknown): string {
   return json === undefined ? typeof value : json.length > 60 ? `${json.slice(0, 57)}…` : json
 }
 
-/** Undefined for what has no JSON: a symbol, or an object that leads back to itself. */
+/** Returns undefined for values without JSON: a symbol, or an object with a cycle. */
 function writeJson(value: unknown): string | undefined {
   try {
     return JSON.stringify(value)

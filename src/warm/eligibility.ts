@@ -6,45 +6,45 @@ interface Row<VM> {
   readonly reason: string
 }
 
-/** What speaks against going on from a guest that was booted before. The first that applies counts. */
+/** Reasons against a warm start. The first one that applies is reported. */
 const ROWS: readonly Row<never>[] = [
   { applies: (_, { start }) => start === 'cold', reason: "start: 'cold'" },
   {
     applies: ({ image, directBoot }) => image === undefined && directBoot !== undefined,
-    reason: 'there is no image, only a kernel',
+    reason: 'the guest has no image, only a kernel',
   },
-  { applies: ({ image }) => image === undefined, reason: 'there is no image' },
+  { applies: ({ image }) => image === undefined, reason: 'the guest has no image' },
   {
     applies: ({ image }) => image?.traits.hasIdentityAgent !== true || image.identity === undefined,
-    reason: 'nothing in this image can make each of its clones a machine of its own',
+    reason: 'the image has no identity agent, which clones need for their own identity',
   },
   {
     applies: ({ ready }) => ready === 'none',
-    reason: "with ready: 'none' the test is to see the guest boot",
+    reason: "with `ready: 'none'` the test observes the boot",
   },
   {
     applies: ({ ready }) => typeof ready === 'function' || ready instanceof RegExp,
-    reason: 'with a `ready` of its own the test is to see the guest boot',
+    reason: 'with its own `ready` check the test observes the boot',
   },
   {
     applies: ({ bootOrder, bootOnce, bootMenu, netboot }) =>
       bootOrder !== undefined || bootOnce !== undefined || bootMenu || netboot !== undefined,
-    reason: 'a boot order and network boots are about booting',
+    reason: 'boot order and network boot take effect only in a cold boot',
   },
   {
     applies: ({ systemDisk, disks, network, furtherNetworks }) =>
       [systemDisk, ...disks, network, ...furtherNetworks].some(({ bootIndex }) => bootIndex !== undefined),
-    reason: 'a place in the boot order is about booting',
+    reason: '`bootIndex` takes effect only in a cold boot',
   },
-  { applies: ({ firmware }) => firmware.type === 'uefi', reason: 'UEFI firmware has variables of its own' },
+  { applies: ({ firmware }) => firmware.type === 'uefi', reason: 'UEFI variables belong to one guest' },
   {
     applies: ({ firmware }) => firmware.type === 'bios' && firmware.file !== undefined,
-    reason: 'firmware of its own is about booting',
+    reason: 'a firmware file takes effect only in a cold boot',
   },
-  { applies: ({ tpm }) => tpm !== undefined, reason: 'a TPM has keys of its own' },
+  { applies: ({ tpm }) => tpm !== undefined, reason: 'the keys of a TPM belong to one guest' },
   {
     applies: ({ disks }) => disks.length > 0,
-    reason: 'only the system disk is frozen, and there are others',
+    reason: 'a template contains only the system disk, and this guest has more disks',
   },
   {
     applies: ({ network, furtherNetworks }) =>
@@ -53,42 +53,47 @@ const ROWS: readonly Row<never>[] = [
       network.address !== undefined ||
       network.vectors !== undefined ||
       Object.values(network.addresses).some((value) => value !== undefined),
-    reason: 'a clone is given the default address of one card',
+    reason: 'a clone has one network card with the default address',
   },
   {
-    applies: ({ network }) => network.guestForwards.some(({ answer }) => 'handler' in answer),
-    reason: 'a function that answers a guest is of one test alone',
+    applies: ({ network }) => network.guestForwards.some(({ service }) => 'handler' in service),
+    reason: 'a `guestfwd` handler is a function of one test',
   },
   {
     applies: ({ display: { window, vnc, spice } }) =>
       [window, vnc, spice].some((shown) => shown !== undefined),
-    reason: 'who looks at the display is to see the guest boot',
+    reason: 'a window, VNC or SPICE shows the boot',
   },
-  { applies: ({ numa }) => numa.length > 0, reason: 'the memory of NUMA nodes is in several pieces' },
-  { applies: ({ smbios }) => Object.keys(smbios).length > 0, reason: 'what `smbios` says is read at boot' },
-  { applies: ({ rtc }) => Object.keys(rtc).length > 0, reason: 'a clone is given the time of the host' },
+  {
+    applies: ({ numa }) => numa.length > 0,
+    reason: 'a template has one memory file, and NUMA nodes have several',
+  },
+  { applies: ({ smbios }) => Object.keys(smbios).length > 0, reason: '`smbios` is read at boot' },
+  {
+    applies: ({ rtc }) => Object.keys(rtc).length > 0,
+    reason: '`rtc` is set, and a clone gets the time of the host',
+  },
   {
     applies: ({ debug }) => Object.keys(debug).length > 0,
-    reason: '`debug` is about what happens from the power button on',
+    reason: '`debug` observes a guest from power-on',
   },
-  { applies: ({ ports }) => ports.length > 0, reason: 'what crosses `ports` is of one guest alone' },
+  { applies: ({ ports }) => ports.length > 0, reason: '`ports` connect to one guest' },
   {
     applies: ({ memoryBacking }) => Object.keys(memoryBacking).length > 0,
-    reason: 'the memory of a clone is a file that others share',
+    reason: '`memoryBacking` is set, and the RAM of a clone is a file shared with other guests',
   },
   {
     applies: ({ devices }) => devices.others.length > 0,
-    reason: '`devices` may have some that cannot be frozen',
+    reason: '`devices` may contain devices whose state cannot be saved',
   },
-  { applies: (_, { kernel }) => kernel !== undefined, reason: 'a kernel of its own is about booting' },
+  { applies: (_, { kernel }) => kernel !== undefined, reason: '`kernel` takes effect only in a cold boot' },
   {
     applies: ({ ssh }) => ssh === undefined || ssh.login !== undefined,
-    reason: 'a clone is given the keys of its run, and `ssh` says something else',
+    reason: 'a clone accepts only the key of its run, and `ssh` specifies another login or none',
   },
   {
     applies: ({ login }) => login !== undefined,
-    reason:
-      'a login on the serial console is for images that take no keys, and a clone is given those of its run',
+    reason: '`login` is for images without an identity agent',
   },
   {
     applies: ({ qemuArgs }) => qemuArgs.length > 0,
@@ -96,7 +101,7 @@ const ROWS: readonly Row<never>[] = [
   },
 ]
 
-/** Why this guest is to be booted from its power button; undefined where it can go on from one that was booted before. */
+/** Returns why this guest needs a cold boot; undefined if it can start from a template. */
 export function findColdReason<VM>(spec: MachineSpec<VM>, options: VMOptions<VM>): string | undefined {
   const rows = ROWS as readonly unknown[] as readonly Row<VM>[]
   return rows.find(({ applies }) => applies(spec, options))?.reason

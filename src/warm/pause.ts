@@ -4,9 +4,9 @@ import { stageDeadlineMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
 
 /**
- * Makes the guest ready to the last: with its connections open, the code that they need translated, and what it does by
- * itself at its start done. Then stops it.
- * @param hurry ends the wait for what the guest does by itself.
+ * Prepares a guest to be used immediately, then pauses it: connections are open, the code they need
+ * is translated, and background work after the boot is done.
+ * @param hurry ends the wait for background work.
  */
 export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: AbortSignal): Promise<void> {
   await Promise.all([vm.ssh`true`, vm.exec('true')])
@@ -15,7 +15,7 @@ export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: A
   machine.transcripts.commands.clear()
 }
 
-/** Lets a guest that was stopped go on, and sets its clock. Gives whether it is there. */
+/** Resumes a paused guest and sets its clock. Returns false if the guest does not respond. */
 export async function continueGuest(
   { machine, session }: BootedGuest,
   signal: AbortSignal | undefined,
@@ -26,7 +26,7 @@ export async function continueGuest(
   try {
     await Promise.all([
       session.qmp.execute('cont', {}, wait),
-      machine.identityAgent.tell(buildClockMessage(), wait),
+      machine.identityAgent.send(buildClockMessage(), wait),
     ])
     return true
   } catch {

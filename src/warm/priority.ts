@@ -4,11 +4,11 @@ import { setPriority } from 'node:os'
 /** CAP_SYS_NICE (capabilities(7)). */
 const SYS_NICE = 1n << 23n
 
-/** Whether a process that was put last can be put first again: else it is left where it is. */
+/** Returns whether the niceness of a process can be lowered again. If not, it must not be raised. */
 export function canRaise(): boolean {
   try {
     const held = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
-    // Within a user namespace the capability is held, and does not count.
+    // Within a user namespace the capability has no effect on niceness.
     const isInitialNamespace = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'))
     return isInitialNamespace && (BigInt(`0x${held}`) & SYS_NICE) !== 0n
   } catch {
@@ -16,11 +16,14 @@ export function canRaise(): boolean {
   }
 }
 
-/** Sets the niceness of a process, -20 to 19: of each of its threads, as Linux has one for each. */
+/**
+ * Sets the niceness of a process, -20 to 19. Linux has one niceness for each thread, so all threads
+ * are set.
+ */
 export function setNiceness(pid: number, niceness: number): void {
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), niceness)
   } catch {
-    // It has ended, or a thread of it has.
+    // The process or one of its threads has ended.
   }
 }

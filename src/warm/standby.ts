@@ -7,78 +7,90 @@ import { isInRunner } from '../vm/workspace/exit-guard.js'
 import { continueGuest, pauseGuest } from './pause.js'
 import { canRaise, setNiceness } from './priority.js'
 
-/** A guest that nobody takes for this long is thrown away: its memory may be of more use elsewhere. */
+/**
+ * Time after which an unused standby is disposed of, milliseconds: its memory may be needed
+ * elsewhere.
+ */
 const IDLE_MS = 50_000
 /**
- * How long making a standby may take, milliseconds. It runs at the lowest priority, so on a busy host it may take for ever, and
- * hold its memory meanwhile.
+ * Time limit for making a standby, milliseconds. It runs at the lowest priority, so on a busy host
+ * it could hold its memory without end.
  */
-const MAKING_MS = 60_000
-/** How long after its last guest a program that is no test runner may come to want another, milliseconds. */
+const BUILD_TIMEOUT_MS = 60_000
+/**
+ * Time after the last guest of a process during which standbys are kept, milliseconds, unless the
+ * process is a worker of Vitest.
+ */
 const GRACE_MS = 250
-/** How long a guest is used before the next one is begun, milliseconds: a command takes less. */
+/**
+ * Delay before the next standby is started, milliseconds: longer than the first command of the new
+ * guest takes.
+ */
 const REFILL_AFTER_MS = 30
 
-/** How a guest is made that can stand by. */
-export interface StandbyOrder {
-  /** Which guests are alike: one of them will do for any of them. */
-  readonly key: string
-  /** Its files are in a folder of the author's, who may remove it. */
+/** Describes how to start a standby. */
+export interface StandbyRequest {
+  /** Standbys with equal fingerprints are interchangeable. */
+  readonly fingerprint: string
+  /** If true, the files of the guest are in a folder that the user chose and may remove. */
   readonly isTemporary: boolean
-  /** Starts one, if there is room for it beside all others. */
-  readonly start: (making: StandbyMaking) => Promise<BootedGuest>
+  /** Starts the guest if the host has capacity left. */
+  readonly start: (callbacks: StandbyCallbacks) => Promise<BootedGuest>
 }
 
-/** What is to be known of a guest while it is made, and asked of it. */
-export interface StandbyMaking {
-  /** Gets its process as soon as there is one. */
+/** Callbacks and signal for a standby that is being started. */
+export interface StandbyCallbacks {
+  /** Called with the process id of QEMU as soon as it runs. */
   readonly onProcess: (pid: number) => void
-  /** Called when its room is wanted for a guest that is to be used, by whichever process. */
+  /** Called when the capacity of the standby is needed for a guest of a test, in any process. */
   readonly onEvict: () => void
   readonly signal: AbortSignal
 }
 
 interface Standby {
-  readonly key: string
-  /** Settles when the guest is ready to be resumed; rejects as soon as making it is given up. */
+  readonly fingerprint: string
+  /** Resolves when the guest can be resumed; rejects as soon as the attempt is given up. */
   readonly guest: Promise<BootedGuest>
-  /** Settles when the guest has booted, or nothing is left of it. */
+  /** Resolves when the guest has booted; rejects after everything is released. */
   readonly started: Promise<BootedGuest>
   isReady: boolean
-  /** Lets it go on at full speed. */
+  /** Restores normal priority and ends the wait for background work. */
   hurry(): void
-  /** Stops making it and disposes of its guest. */
+  /** Stops the attempt and disposes of the guest. */
   giveUp(reason: string): void
 }
 
 /**
- * Guests that were made ready while a test ran, and stopped: the next test has only to let one go on. They are made with
- * what processor time the tests leave over, and are gone with this process.
+ * Paused guests that were started while a test ran, so the next test only resumes one. They use CPU
+ * time that the tests leave over, and end with this process.
  */
 export class StandbyPool {
   readonly #standbys: Standby[] = []
   readonly #timers = new Map<Standby, NodeJS.Timeout>()
-  /** How many times guests of a key were asked for. */
-  readonly #asked = new Map<string, number>()
-  /** How many are to stand by: more where tests come faster than guests. */
-  #wanted = 1
+  /** Number of requests for guests with each fingerprint. */
+  readonly #requests = new Map<string, number>()
+  /** Number of standbys to hold: more if tests take them before they are ready. */
+  #target = 1
   #inUse = 0
   #grace: NodeJS.Timeout | undefined
   #refilling: NodeJS.Timeout | undefined
-  /** A worker of Vitest lives as long as its test files, and is ended. */
+  /** A worker of Vitest lives as long as its test files and is then ended. */
   readonly #isInRunner = isInRunner()
 
-  /** Gives one that stands by, or is being made ready; undefined where there is none that could be used. */
-  async take(key: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {
-    this.#asked.set(key, (this.#asked.get(key) ?? 0) + 1)
+  /**
+   * Takes a standby, waiting for it if it is still being started. Returns undefined if none is
+   * usable.
+   */
+  async take(fingerprint: string, signal: AbortSignal | undefined): Promise<BootedGuest | undefined> {
+    this.#requests.set(fingerprint, (this.#requests.get(fingerprint) ?? 0) + 1)
     clearTimeout(this.#grace)
     for (;;) {
       const standby =
-        this.#standbys.find((one) => one.key === key && one.isReady) ??
-        this.#standbys.find((one) => one.key === key)
+        this.#standbys.find((standby) => standby.fingerprint === fingerprint && standby.isReady) ??
+        this.#standbys.find((standby) => standby.fingerprint === fingerprint)
       if (standby === undefined) return undefined
       this.#remove(standby)
-      if (!standby.isReady) this.#wanted = Math.min(this.#wanted + 1, availableParallelism())
+      if (!standby.isReady) this.#target = Math.min(this.#target + 1, availableParallelism())
       standby.hurry()
       const guest = await raceSignal(standby.guest, signal).catch((error: unknown) => {
         if (!signal?.aborted) return undefined
@@ -90,63 +102,67 @@ export class StandbyPool {
     }
   }
 
-  /** A guest is in use from now on, for which others may be made ready meanwhile. */
-  follow(guest: BootedGuest, order: StandbyOrder, choice: boolean | undefined): void {
+  /**
+   * Starts standbys for the next test while this guest is in use, and counts the guest until it is
+   * disposed of.
+   */
+  follow(guest: BootedGuest, order: StandbyRequest, choice: boolean | undefined): void {
     this.#inUse++
     void guest.disposed.then(() => this.#onDisposed())
     if (!(choice ?? this.#isLikely(order))) return
-    // The first thing that is done with a guest is not to wait for this.
+    // The first command in the new guest must not wait for this.
     clearTimeout(this.#refilling)
     this.#refilling = setTimeout(() => this.#refill(order), REFILL_AFTER_MS)
     this.#refilling.unref()
   }
 
   /**
-   * Whether another such guest is likely to be wanted, and its files have a place that stays. A thread can be ended without
-   * being told: what stands by then would leave its files.
+   * Returns whether another such guest is likely to be requested and its folder is permanent. A
+   * worker thread can be terminated without notice, and its standbys would leave files behind.
    */
-  #isLikely({ key, isTemporary }: StandbyOrder): boolean {
-    return !isTemporary && isMainThread && (this.#isInRunner || (this.#asked.get(key) ?? 0) > 1)
+  #isLikely({ fingerprint, isTemporary }: StandbyRequest): boolean {
+    return !isTemporary && isMainThread && (this.#isInRunner || (this.#requests.get(fingerprint) ?? 0) > 1)
   }
 
-  /** Throws away all that stand by. */
+  /** Disposes of all standbys. */
   async clear(): Promise<void> {
     clearTimeout(this.#refilling)
     await Promise.all(this.#standbys.splice(0).map((standby) => this.#discard(standby)))
   }
 
-  #refill(order: StandbyOrder): void {
-    // Guests of another kind have had their time.
-    for (const other of this.#standbys.filter(({ key }) => key !== order.key)) {
+  #refill(order: StandbyRequest): void {
+    // Standbys with other fingerprints are no longer needed.
+    for (const other of this.#standbys.filter(({ fingerprint }) => fingerprint !== order.fingerprint)) {
       this.#remove(other)
       void this.#discard(other)
     }
-    while (this.#standbys.length < this.#wanted) this.#add(order)
+    while (this.#standbys.length < this.#target) this.#add(order)
   }
 
-  #add({ key, start }: StandbyOrder): void {
+  #add({ fingerprint, start }: StandbyRequest): void {
     let pid: number | undefined
     const hurried = new AbortController()
-    const isPutLast = canRaise()
+    const isNiced = canRaise()
     const givenUp = new AbortController()
     const giveUp = (reason: string) => givenUp.abort(new Error(reason))
-    // It stays when a test takes the standby: that test starts another guest sooner than it waits any longer.
-    const making = setTimeout(() => giveUp('making the standby took too long'), MAKING_MS)
-    making.unref()
+    // The timer is not cleared when a test takes the standby: starting another guest is faster than
+    // waiting any longer.
+    const buildTimer = setTimeout(() => giveUp('starting the standby took too long'), BUILD_TIMEOUT_MS)
+    buildTimer.unref()
     const started = start({
-      onProcess: (found) => {
-        pid = found
-        if (isPutLast && !hurried.signal.aborted) setNiceness(found, 19)
+      onProcess: (started) => {
+        pid = started
+        if (isNiced && !hurried.signal.aborted) setNiceness(started, 19)
       },
-      // One that was taken meanwhile is in use itself.
+      // A standby that was taken in the meantime is in use.
       onEvict: () => this.#standbys.includes(standby) && void this.#discard(standby),
       signal: givenUp.signal,
     })
     const standby: Standby = {
-      key,
+      fingerprint,
       isReady: false,
       hurry: () => {
-        if (isPutLast && pid !== undefined) setNiceness(pid, 0)
+        if (isNiced && pid !== undefined) setNiceness(pid, 0)
         hurried.abort()
       },
       giveUp,
@@ -155,21 +171,21 @@ export class StandbyPool {
         .then(async (guest) => {
           await raceSignal(pauseGuest(guest, hurried.signal), givenUp.signal)
           standby.isReady = true
-          this.#startIdling(standby)
+          this.#startIdleTimer(standby)
           return guest
         })
         .catch(async (error: unknown) => {
-          // A start that ignores its signal must not hold up who waits for the standby.
+          // A start that ignores its signal must not delay a test that waits for the standby.
           void started.then(({ vm }) => vm.dispose()).catch(() => {})
           throw error
         })
-        .finally(() => clearTimeout(making)),
+        .finally(() => clearTimeout(buildTimer)),
     }
     this.#standbys.push(standby)
-    standby.guest.catch(() => this.#remove(standby)) // the next start finds out what is wrong
+    standby.guest.catch(() => this.#remove(standby)) // the next start reports the error
   }
 
-  #startIdling(standby: Standby): void {
+  #startIdleTimer(standby: Standby): void {
     if (!this.#standbys.includes(standby)) return
     const timer = setTimeout(() => {
       this.#remove(standby)
@@ -200,11 +216,11 @@ export class StandbyPool {
   }
 }
 
-/** Lets a guest that stood by go on, as one that is in use. Gives whether it is there. */
+/** Resumes a standby and takes over its lease. Returns false if the guest does not respond. */
 async function useGuest(guest: BootedGuest, signal: AbortSignal | undefined): Promise<boolean> {
-  const [isThere] = await Promise.all([
+  const [isAlive] = await Promise.all([
     continueGuest(guest, signal),
     guest.lease.take(currentHolder().name).catch(() => {}),
   ])
-  return isThere
+  return isAlive
 }

@@ -11,8 +11,7 @@ import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot/boot
 import type { VM } from '../vm/guest/vm.js'
 import type { MachineHost } from '../vm/machine/machine.js'
 import { findClosedFolder } from '../vm/machine/reach.js'
-import { TemplateRefusals } from './refusals.js'
-import { type StandbyMaking, StandbyPool } from './standby.js'
+import { type StandbyCallbacks, StandbyPool } from './standby.js'
 import {
   discardTemplate,
   noteTemplateUse,
@@ -20,67 +19,74 @@ import {
   type Template,
   TemplateSaveError,
 } from './template.js'
+import { TemplateFailures } from './template-failures.js'
 import { TEMPLATES } from './template-store.js'
 
-/** A guest that is to be started. */
+/** Everything that is needed to start a guest from a template. */
 export interface GuestOrder {
   readonly spec: MachineSpec<VM>
   readonly host: MachineHost
-  /** What was done in the guest that it goes on from. */
+  /** Preparations that the template contains. */
   readonly steps: readonly Preparation<VM>[]
   readonly settings: Omit<BootOptions, 'startedFrom' | 'snapshot' | 'memoryFile' | 'onProcess' | 'onEvict'>
-  /** Whether the next is made ready meanwhile; undefined: where it is likely to be wanted. */
+  /**
+   * If true, starts a standby for the next test. Undefined: only if another such guest is likely to
+   * be requested.
+   */
   readonly standby: boolean | undefined
 }
 
-/** A guest went on from a template, or could not. */
+/** The result of a warm start: a guest, or why it needs a cold boot. */
 export type WarmStart =
   | { readonly guest: BootedGuest }
   | {
-      /** Why it has to be booted. */
+      /** Reason for a cold boot. */
       readonly coldReason: string
     }
 
 const pool = new StandbyPool()
-const refusals = new TemplateRefusals()
+const failures = new TemplateFailures()
 
 /**
- * Starts a guest from its template, or takes one that stands by. What is wrong with a template is not the author's
- * fault: it is made again, and where that does not help, the guest is to be booted.
+ * Starts a guest from its template or takes a standby. A damaged template is made again. If that
+ * fails too, the result asks for a cold boot.
  *
- * @throws what the boot of the template's guest throws, and what its preparation does.
+ * @throws errors of the template's boot and of its preparations.
  */
 export async function startWarm(order: GuestOrder): Promise<WarmStart> {
-  const key = standbyKey(order)
+  const fingerprint = standbyFingerprint(order)
   const { signal, log } = order.settings
-  const ready = await pool.take(key, signal)
-  if (ready !== undefined) {
-    const { startedFrom } = ready.machine
-    ready.machine.log = log
-    ready.machine.waitLimit = currentWaitLimit()
-    ready.machine.translated = order.settings.translated ?? []
-    ready.machine.notCarriedOver = order.settings.notCarriedOver ?? []
+  const standby = await pool.take(fingerprint, signal)
+  if (standby !== undefined) {
+    const { startedFrom } = standby.machine
+    standby.machine.log = log
+    standby.machine.waitLimit = currentWaitLimit()
+    standby.machine.translated = order.settings.translated ?? []
+    standby.machine.notCarriedOver = order.settings.notCarriedOver ?? []
     if (startedFrom.kind !== 'cold')
-      ready.machine.startedFrom = { kind: 'standby', template: startedFrom.template }
-    follow(ready, order, key)
-    return { guest: ready }
+      standby.machine.startedFrom = { kind: 'standby', template: startedFrom.template }
+    follow(standby, order, fingerprint)
+    return { guest: standby }
   }
   const start = await startFromTemplate(order)
-  if ('guest' in start) follow(start.guest, order, key)
+  if ('guest' in start) follow(start.guest, order, fingerprint)
   return start
 }
 
-function follow(guest: BootedGuest, order: GuestOrder, key: string): void {
-  const start = async ({ signal, ...making }: StandbyMaking) => {
-    // It outlives whoever asks for it, and tells nobody of what it does.
+function follow(guest: BootedGuest, order: GuestOrder, fingerprint: string): void {
+  const start = async ({ signal, ...callbacks }: StandbyCallbacks) => {
+    // A standby outlives the test that starts it, so it gets no log and no artifacts of that test.
     const settings = { ...order.settings, signal, artifacts: undefined, log: () => {} }
     const template = await openTemplate({ ...order, settings })
-    return startClone({ ...order, settings }, template, making)
+    return startClone({ ...order, settings }, template, callbacks)
   }
-  pool.follow(guest, { key, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
+  pool.follow(guest, { fingerprint, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
 }
 
-/** Returns why the user of `runAs` cannot reach templates: a template is in the cache, and QEMU opens its files. */
+/**
+ * Returns why the user of `runAs` cannot reach templates, whose files in the cache are opened by
+ * QEMU; undefined if it can.
+ */
 export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Promise<string | undefined> {
   if (user === undefined) return undefined
   const templates = join(resolveCacheDir(), TEMPLATES)
@@ -88,23 +94,23 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
     await mkdir(templates, { recursive: true, mode: 0o700 })
     await chmod(templates, 0o711)
   } catch (error) {
-    return `the user '${user.name}' of \`runAs\` cannot be let into ${templates}: ${(error as Error).message}`
+    return `the user '${user.name}' of \`runAs\` cannot be given access to ${templates}: ${(error as Error).message}`
   }
-  const folder = await findClosedFolder(user, join(templates, 'one'))
-  return folder && `the user '${user.name}' of \`runAs\` cannot go into ${folder}, on the way to templates`
+  const folder = await findClosedFolder(user, join(templates, 'any'))
+  return folder && `the user '${user.name}' of \`runAs\` cannot enter ${folder}, which contains the templates`
 }
 
 /**
- * A clone that does not answer in time is started again: the host may be busy, and the template whole. A template that cannot be
- * used is made again once: it may be damaged. Where that fails too, this guest is booted cold; a later one tries again, unless
- * QEMU cannot save the machine at all.
+ * Retries a clone that times out once, because the host may be busy. Makes an unusable template
+ * again once, because it may be damaged. If that fails too, this guest boots cold and a later guest
+ * retries, unless QEMU can never save the machine.
  */
 async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
   const closed = await findClosedCache(order.host)
   if (closed !== undefined) return { coldReason: closed }
-  const key = hashInputs([order.spec.image?.identity, describeTemplateRequest(order)])
-  const known = refusals.find(key)
-  if (known !== undefined) return { coldReason: known }
+  const request = hashInputs([order.spec.image?.identity, describeTemplateRequest(order)])
+  const failure = failures.find(request)
+  if (failure !== undefined) return { coldReason: failure }
   const { log, signal } = order.settings
   let isFirst = true
   let wasSlow = false
@@ -113,25 +119,25 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
     try {
       template = await openTemplate(order)
       const guest = await startClone(order, template)
-      refusals.forget(key)
+      failures.forget(request)
       return { guest }
     } catch (error) {
       signal?.throwIfAborted()
-      if (!isTemplatesFault(error, template)) throw error
+      if (!isTemplateError(error, template)) throw error
       const reason = `its template could not be ${template === undefined ? 'saved' : 'used'}: ${summaryOf(error)}`
       if (template !== undefined && isFirst && !wasSlow && isSlow(error)) {
         wasSlow = true
-        log(`'${order.spec.name}' is started again from its template: ${summaryOf(error)}`)
+        log(`'${order.spec.name}' is restored from its template again: ${summaryOf(error)}.`)
         continue
       }
       if (template !== undefined && !(await discardTemplate(template)))
         return { coldReason: `${reason}; other guests use that template` }
       if (isFirst && template !== undefined) {
         isFirst = false
-        log(`the template ${template.name} is made again: ${summaryOf(error)}`)
+        log(`The template ${template.name} is made again: ${summaryOf(error)}.`)
         continue
       }
-      const delayMs = refusals.note(key, { reason, isLasting: isLasting(error) })
+      const delayMs = failures.note(request, { reason, isPermanent: isPermanent(error) })
       log(`'${order.spec.name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
       return { coldReason: reason }
     }
@@ -141,13 +147,14 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
 async function startClone(
   { spec, host, settings }: GuestOrder,
   { name, snapshot, buildMs }: Template,
-  making: Pick<BootOptions, 'onProcess' | 'onEvict'> = {},
+  callbacks: Pick<BootOptions, 'onProcess' | 'onEvict'> = {},
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  // From before its QEMU opens the files: a template that another guest finds unusable meanwhile must stay.
+  // Counted before QEMU opens the files: a template that another guest finds unusable must not be
+  // removed now.
   const endUse = noteTemplateUse(name)
   try {
-    const guest = await bootMachine(spec, host, { ...settings, ...making, snapshot, startedFrom })
+    const guest = await bootMachine(spec, host, { ...settings, ...callbacks, snapshot, startedFrom })
     void guest.disposed.then(endUse)
     return guest
   } catch (error) {
@@ -156,8 +163,11 @@ async function startClone(
   }
 }
 
-/** A boot that fails would fail without a template too; what QEMU does not take, or a full disk, would not. */
-function isTemplatesFault(error: unknown, template: Template | undefined): boolean {
+/**
+ * Returns whether the error is caused by the template. A failed boot would fail without a template
+ * too; a state that QEMU rejects or a full disk would not.
+ */
+function isTemplateError(error: unknown, template: Template | undefined): boolean {
   if (error instanceof TemplateSaveError) return true
   if (!(error instanceof VMError)) return template !== undefined && isMissing(error, template)
   if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY'].includes(error.code)
@@ -171,19 +181,22 @@ function isTemplatesFault(error: unknown, template: Template | undefined): boole
   ].includes(error.code)
 }
 
-/** Another process may have removed the template since it was found. */
+/** Returns whether another process has removed the template in the meantime. */
 function isMissing(error: unknown, { dir }: Template): boolean {
   const { code, path } = error as NodeJS.ErrnoException
   return code === 'ENOENT' && path?.startsWith(dir) === true
 }
 
-/** A guest that did not do something in time, as all guests of a busy host may. */
+/** Returns whether the guest exceeded a time limit, which can happen on a busy host. */
 function isSlow(error: unknown): boolean {
   return error instanceof VMError && ['IDENTITY_AGENT_SILENT', 'BOOT_TIMEOUT'].includes(error.code)
 }
 
-/** QEMU answers the same however often it is asked. All else may be due to the load of the host. */
-function isLasting(error: unknown): boolean {
+/**
+ * Returns whether retrying is useless: QEMU can never save this machine. Other errors may be due to
+ * load of the host.
+ */
+function isPermanent(error: unknown): boolean {
   const cause = causeOf(error)
   return cause instanceof VMError && cause.code === 'SAVE_UNSUPPORTED'
 }
@@ -199,18 +212,21 @@ function summaryOf(error: unknown): string {
 
 function hintOf(error: unknown): string {
   const cause = causeOf(error)
-  return cause instanceof VMError ? cause.hint : "Run fewer guests at a time, or set `start: 'cold'`."
+  return cause instanceof VMError ? cause.hint : "Run fewer guests in parallel, or set `start: 'cold'`."
 }
 
 function describeRetry(delayMs: number): string {
-  if (delayMs === 0) return 'The next guest tries again.'
+  if (delayMs === 0) return 'The next guest retries.'
   return Number.isFinite(delayMs)
-    ? `The next guest tries again after ${formatDuration(delayMs)}.`
-    : 'All guests of this machine are booted cold.'
+    ? `The next attempt is in ${formatDuration(delayMs)}.`
+    : 'All guests of this kind are booted cold.'
 }
 
-/** Guests are alike where they have the same machine, the same names and ports, and the same folder for their files. */
-function standbyKey(order: GuestOrder): string {
+/**
+ * Returns the fingerprint of a standby: machine, name, ports, network, timeouts and the folder of
+ * the files.
+ */
+function standbyFingerprint(order: GuestOrder): string {
   const { name, forwards, network, timeouts } = order.spec
   return hashInputs([
     describeTemplateRequest(order),

@@ -2,12 +2,13 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import { type HostProcessor, readHostProcessor } from '../vm/machine/host-processor.js'
 import type { MachineHost } from '../vm/machine/machine.js'
 
-/** Count up when what a template is made of, or how a guest goes on from it, changes. */
+/** Increase when the content of a template changes, or the way in which a clone resumes from it. */
 const REVISION = 5
 
 /**
- * Everything that the RAM, the devices and the disk of a frozen guest depend on: where anything differs, it is another
- * template. What each clone has of its own (names, keys, ports) and what lies behind its devices is not among it.
+ * Returns everything on which the RAM, the devices and the disk of a template depend. A difference
+ * in any value means another template. What each clone gets for itself (names, keys, ports) and the
+ * host resources of its devices are not included.
  */
 export function describeTemplate(
   spec: MachineSpec<never>,
@@ -21,9 +22,10 @@ export function describeTemplate(
     image: image?.identity,
     qemu: host.qemu.identity,
     accelerator: host.accelerator,
-    // Its files are that user's.
+    // The files of the template belong to that user.
     user: host.user && [host.user.uid, host.user.gid],
-    // Its time-stamp counter is the host's, under TCG too: a clone on another processor would have a wrong clock.
+    // Under TCG too, the guest's time-stamp counter is the host's: a clone on another processor
+    // would have a wrong clock.
     hostCpu: processor.model,
     hostTsc: host.accelerator === 'tcg' ? roundFrequency(processor.tscKhz) : undefined,
     machine,
@@ -40,7 +42,7 @@ export function describeTemplate(
   }
 }
 
-/** Steps of one percent: a clone's clock may be wrong by two. */
+/** Rounds to steps of one percent: the clock of a clone may deviate by two percent. */
 function roundFrequency(khz: number | undefined): number | undefined {
   return khz === undefined ? undefined : Math.round(Math.log(khz) / Math.log(1.01))
 }

@@ -12,18 +12,19 @@ import { parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
 
 export const TEMPLATES = 'templates'
-/** What all templates of this user may take on the disk, unless `WITHVM_TEMPLATES_SIZE` says otherwise. */
-const DEFAULT_MOST_BYTES = 8 * 1024 ** 3
+/** Maximum size of all templates of this user, unless `WITHVM_TEMPLATES_SIZE` is set. */
+const DEFAULT_MAX_BYTES = 8 * 1024 ** 3
 
 /**
- * Notes that this process has guests of a template, until it ends: nobody removes it meanwhile. Call it before looking for
- * the template: what is removed then is removed before it is found.
+ * Marks a template as used by this process until the process ends, which protects it from removal.
+ * Call it before looking up the template: a template that is removed at that moment is then not
+ * found.
  */
 export async function markUsed(name: string, cacheDir = resolveCacheDir()): Promise<void> {
   await markEntryUsed(join(cacheDir, TEMPLATES), name)
 }
 
-/** All templates of the cache, the one that was used last first. */
+/** Returns all templates of the cache, the most recently used first. */
 export async function listTemplates(cacheDir = resolveCacheDir()): Promise<EntryInfo[]> {
   return listEntries(join(cacheDir, TEMPLATES))
 }
@@ -31,8 +32,9 @@ export async function listTemplates(cacheDir = resolveCacheDir()): Promise<Entry
 /**
  * Removes templates.
  *
- * @throws {UsageError} INVALID_OPTIONS when there is none of a name; nothing is removed then.
- * @throws {InfrastructureError} TEMPLATE_IN_USE when a running process has guests of one; the others are removed.
+ * @throws {UsageError} INVALID_OPTIONS when a name is unknown; nothing is removed then.
+ * @throws {InfrastructureError} TEMPLATE_IN_USE when a running process has guests of a template;
+ *   the other templates are removed.
  */
 export async function removeTemplates(names: readonly string[], cacheDir = resolveCacheDir()): Promise<void> {
   const known = (await listTemplates(cacheDir)).map(({ name }) => name)
@@ -42,34 +44,37 @@ export async function removeTemplates(names: readonly string[], cacheDir = resol
 }
 
 /**
- * Removes those that were not used for longest, until the others take no more than `mostBytes`. Those in use stay.
- * @returns the names of those that were removed.
+ * Removes the least recently used templates until the others take no more than `maxBytes`.
+ * Templates in use are kept.
+ * @returns the names of the removed templates.
  */
 export async function pruneTemplates(
-  options: { readonly cacheDir?: string; readonly mostBytes?: number; readonly keep?: string } = {},
+  options: { readonly cacheDir?: string; readonly maxBytes?: number; readonly keep?: string } = {},
 ): Promise<string[]> {
-  const { cacheDir = resolveCacheDir(), mostBytes = readMostBytes(), keep } = options
-  return pruneEntries(join(cacheDir, TEMPLATES), { mostBytes, keep })
+  const { cacheDir = resolveCacheDir(), maxBytes = readMaxBytes(), keep } = options
+  return pruneEntries(join(cacheDir, TEMPLATES), { maxBytes, keep })
 }
 
-function readMostBytes(): number {
-  return parseMemorySize(process.env.WITHVM_TEMPLATES_SIZE) ?? DEFAULT_MOST_BYTES
+function readMaxBytes(): number {
+  return parseMemorySize(process.env.WITHVM_TEMPLATES_SIZE) ?? DEFAULT_MAX_BYTES
 }
 
 function unknown(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('INVALID_OPTIONS', {
-    summary: `There is no template '${name}'.`,
+    summary: `No template is named '${name}'.`,
     expected:
-      near.length > 0 ? near.map((one) => `'${one}'`).join(' or ') : known.join(', ') || '(there is none)',
+      near.length > 0
+        ? near.map((other) => `'${other}'`).join(' or ')
+        : known.join(', ') || 'a template, but the cache has none',
     got: `'${name}'`,
-    hint: '`withvm templates ls` shows those that are there.',
+    hint: 'Run `withvm templates ls` to list the templates.',
   })
 }
 
 function inUse(names: readonly string[]) {
   return vmError('TEMPLATE_IN_USE', {
-    summary: `A process that is running has guests of ${names.map((name) => `'${name}'`).join(', ')}.`,
-    hint: 'wait until it has ended (`pgrep -f qemu-system` finds its guests), and try again.',
+    summary: `Templates in use by guests of a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
+    hint: 'Wait until that process has ended, then retry (`pgrep -f qemu-system` finds its guests).',
   })
 }

@@ -25,17 +25,20 @@ import { saveGuest } from '../vm/power/save-state.js'
 import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
 
-/** A guest that was booted once and snapshot: others go on from where it had come to. */
+/** Snapshot of a booted guest that clones start from. */
 export interface Template {
-  /** Its name among all: the image's, and a digest of all that it depends on. */
+  /** Unique name: that of the image and a digest of the fingerprint. */
   readonly name: string
   readonly dir: string
   readonly snapshot: MachineSnapshot
-  /** What it took to boot and freeze it, milliseconds; undefined where it was there already. */
+  /**
+   * Time to boot the guest and save the snapshot, milliseconds; undefined if the template was in
+   * the cache.
+   */
   readonly buildMs: number | undefined
 }
 
-/** For the state, the disk, and what else grows meanwhile. */
+/** Reserve for the device state, the disk, and other files that grow in the meantime. */
 const SPARE_BYTES = 32 * 1024 ** 2
 const FILES = {
   memory: 'memory',
@@ -45,10 +48,10 @@ const FILES = {
   log: 'serial.log',
 }
 
-/** A guest that booted could not be snapshot: its boot was not at fault. */
+/** The snapshot of a booted guest could not be saved. The boot itself succeeded. */
 export class TemplateSaveError extends Error {}
 
-/** What a template is made of: a machine, and what is done in it. */
+/** Everything a template is built from: a machine and the preparations that run in it. */
 export interface TemplatePlan {
   readonly spec: MachineSpec<VM>
   readonly host: MachineHost
@@ -57,11 +60,13 @@ export interface TemplatePlan {
 }
 
 /**
- * Gives the template of a machine: from the cache, or made now, while other processes that want it wait. One with steps
- * goes on from that of the steps before.
+ * Returns the template of a machine, from the cache or built now. Other processes that need the
+ * same template wait for the build. A template with preparations is built on top of the template
+ * with one preparation less.
  *
- * @throws what a boot of the guest throws, and what a step throws.
- * @throws {TemplateSaveError} when QEMU cannot save the state of this machine, or the guest does not come to rest.
+ * @throws errors of the guest's boot and of the preparations.
+ * @throws {TemplateSaveError} when QEMU cannot save the state of this machine, or the guest does
+ *   not quiesce.
  * @throws {InfrastructureError} NO_SPACE when the disk is full.
  */
 export async function openTemplate(plan: TemplatePlan): Promise<Template> {
@@ -71,10 +76,10 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
   const name = basename(spec.image?.name ?? 'guest')
   const inputs = await describePlan(plan, parent)
   const entry = nameEntry(name, inputs)
-  const what = parent === undefined ? `booting '${name}' once` : `preparing '${name}' (step ${steps.length})`
-  const progress = createProgress(`${what}, for all guests to go on from`)
+  const task = parent === undefined ? `booting '${name}'` : `preparing '${name}' (step ${steps.length})`
+  const progress = createProgress(`${task} once, as the template of later guests`)
   let buildMs: number | undefined
-  let heldUp: Promise<Lease> | undefined
+  let blocked: Promise<Lease> | undefined
   await markUsed(entry, cacheDir)
   try {
     const dir = await openCacheEntry({
@@ -88,10 +93,10 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
         const to = { building, final: join(cacheDir, TEMPLATES, entry) }
         await buildTemplate(plan, parent, to).catch(async (error: unknown) => {
           if (!hasWrongClock(error)) throw error
-          // The clock of a clone is that of its template: only another boot has another.
+          // Clones inherit the clock of the template, and only another boot measures it again.
           if (parent !== undefined) await discardTemplate(parent)
           if (parent !== undefined || settings.signal?.aborted) throw error
-          settings.log(`the template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
+          settings.log(`The template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
           await removeFiles(building)
           await buildTemplate(plan, parent, to)
         })
@@ -99,15 +104,15 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
       },
       onWait: (holder) => {
         progress.report(describeLockWait(holder))
-        // That one may itself wait for the room of guests that wait here.
-        heldUp = enterBlocked(spec.name)
+        // The holder of the lock may itself wait for the capacity of guests that wait here.
+        blocked = enterBlocked(spec.name)
       },
       signal: settings.signal,
     })
     if (buildMs !== undefined) await pruneTemplates({ cacheDir, keep: entry })
     return { name: entry, dir, snapshot: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
   } finally {
-    await (await heldUp)?.release()
+    await (await blocked)?.release()
     progress.end(buildMs === undefined ? undefined : 'done')
   }
 }
@@ -124,10 +129,10 @@ async function removeFiles(dir: string): Promise<void> {
   for (const name of Object.values(FILES)) await rm(join(dir, name), { force: true })
 }
 
-/** How many guests of this process come from each template, or are being started from it. */
+/** Number of guests of this process that use each template or are being started from it. */
 const inUse = new Map<string, number>()
 
-/** Notes that a guest comes from a template, until the function that is returned is called. */
+/** Marks a template as used by a guest, until the returned function is called. */
 export function noteTemplateUse(name: string): () => void {
   const count = (change: 1 | -1) => void inUse.set(name, (inUse.get(name) ?? 0) + change)
   count(1)
@@ -135,8 +140,9 @@ export function noteTemplateUse(name: string): () => void {
 }
 
 /**
- * Removes a template that cannot be used, unless guests of this or another process use it: after a power cut they boot from its disk.
- * @returns whether it is gone.
+ * Removes an unusable template, unless guests of this or another process use it: after a power cut
+ * they boot from its disk.
+ * @returns whether the template was removed.
  */
 export async function discardTemplate({ name }: Template): Promise<boolean> {
   if ((inUse.get(name) ?? 0) > 0) return false
@@ -165,7 +171,7 @@ async function buildTemplate(
   const { user } = host
   if (user !== undefined) {
     await chmod(building, 0o711)
-    await appendFile(memoryFile, '') // QEMU gives it its size, and may make no file here
+    await appendFile(memoryFile, '') // QEMU sets its size, and cannot create files here
     await giveTo(user, memoryFile, 0o600)
   }
   const boot = () =>
@@ -185,7 +191,7 @@ async function buildTemplate(
         startedFrom: { kind: 'cold' },
       },
     )
-  // It is no test's guest: the signal of who waits for it ends it.
+  // This guest belongs to no test: only the signal of the waiting caller ends it.
   const guest = await withWaitLimit(() => Number.POSITIVE_INFINITY, boot)
   await using vm = guest.vm
   if (parent !== undefined) await steps.at(-1)?.run(vm)
@@ -193,9 +199,9 @@ async function buildTemplate(
     await saveGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
   } catch (error) {
     signal?.throwIfAborted()
-    throw new TemplateSaveError('the guest cannot be frozen', { cause: error })
+    throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause: error })
   }
-  // What another user's QEMU has written may be a link to what that user may not read.
+  // The QEMU of another user may have written a link to a file that the user cannot read.
   const copy = user === undefined ? copyFile : copyWrittenFile
   await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
   if (guest.machine.overlay === undefined || spec.image?.disk === undefined) return
@@ -209,7 +215,8 @@ async function buildTemplate(
     signal,
   })
   if (user !== undefined) await giveTo(user, disk, 0o600)
-  // It is not to need the templates that it has come from, which the user's QEMU may have written to: that user opens them.
+  // Flattened, so it does not depend on its parent templates. Their files may have been changed by
+  // the QEMU of `runAs`, so they are opened as that user.
   if (parent !== undefined) await flattenOverlay({ path: disk, base: spec.image.disk, user, signal })
   const overlay = join(building, FILES.overlay)
   const finalDisk = { path: join(final, FILES.disk), format: 'qcow2' } as const
@@ -217,12 +224,14 @@ async function buildTemplate(
   if (user !== undefined) await giveTo(user, overlay, 0o600)
 }
 
-/** A guest whose RAM finds no place on the disk is killed in the middle of what it does. */
+/** Checks the free space first: a guest whose RAM file does not fit is killed without notice. */
 async function checkSpace(dir: string, memoryBytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(dir)
-  const wanted = memoryBytes + SPARE_BYTES
-  if (bavail * bsize < wanted) {
-    throw noSpaceError(`freezing a guest takes up to ${formatBytes(wanted)} in ${dirname(dir)}`)
+  const neededBytes = memoryBytes + SPARE_BYTES
+  if (bavail * bsize < neededBytes) {
+    throw noSpaceError(
+      `saving the snapshot of a guest takes up to ${formatBytes(neededBytes)} in ${dirname(dir)}`,
+    )
   }
 }
 

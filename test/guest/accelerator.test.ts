@@ -55,10 +55,10 @@ test('the first guest decides on the accelerator and says so once; the next ones
   expect(first.accelerator).toBe(usesKvm ? 'kvm' : 'tcg')
   await using second = await launchVM(options)
   expect(second.accelerator).toBe(first.accelerator)
-  const notices = said.filter((line) => line.includes('under TCG'))
+  const notices = said.filter((line) => line.includes('run with TCG'))
   expect(notices).toHaveLength(usesKvm ? 0 : 1)
   for (const notice of notices)
-    expect(notice).toMatch(/^guests run under TCG, much slower than under KVM: .+\. Fix: .+/)
+    expect(notice).toMatch(/^guests run with TCG, which is much slower than KVM: .+\. Fix: .+/)
 })
 
 // With 'max' QEMU itself gives up on a broken KVM; with 'qemu64' it starts, and the guest meets the fault.
@@ -78,10 +78,12 @@ test.each(['host', 'qemu64'])(
     }
     expect(vm.accelerator).toBe('tcg')
     if (!(await kvmOpens())) {
-      expect(said.join('\n')).toMatch(/^guests run under TCG, much slower than under KVM: .+\. Fix: .+/)
+      expect(said.join('\n')).toMatch(/^guests run with TCG, which is much slower than KVM: .+\. Fix: .+/)
       return
     }
-    expect(said.join('\n')).toMatch(/KVM failed while the guest ran .*it is started again under TCG/)
+    expect(said.join('\n')).toMatch(
+      /KVM failed while the guest was running .*the guest is started again with TCG/,
+    )
     said.length = 0
     await using next = await launchVM({ ...options, log, ready: 'none', ssh: false })
     expect(next.accelerator).toBe('tcg')

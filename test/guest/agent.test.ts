@@ -33,7 +33,7 @@ describe('a guest that is reached by its agent alone', () => {
   test('says of SSH that there is none', async ({ vm }) => {
     const error = await rejection(vm.ssh`true`)
     expect(error.message).toBe(
-      'This guest was started with `ssh: false`.\nFix: leave that out, or use `vm.exec()` (guest agent) or `vm.serial`.',
+      'SSH is disabled: the guest was started with `ssh: false`.\nFix: Remove `ssh: false`, or use `vm.exec()` (guest agent) or `vm.serial`.',
     )
     expect(vm.sshCommandLine).toBe(undefined)
   })
@@ -42,7 +42,7 @@ describe('a guest that is reached by its agent alone', () => {
     const error = await rejection(vm.exec('echo half; echo why >&2; exit 9'))
     expect(error).toMatchObject({ code: 'COMMAND_FAILED', exitCode: 9, stdout: 'half', stderr: 'why' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the command \`echo half; echo why >&2; exit 9\` failed after TIME
+      "The command \`echo half; echo why >&2; exit 9\` failed after TIME.
         Expected: exit code 0
         Got:      exit code 9
 
@@ -52,7 +52,7 @@ describe('a guest that is reached by its agent alone', () => {
       stderr:
         | why
 
-      Fix: See its output. Use \`reject: false\` to get the result of a command that may fail."
+      Fix: Check the output of the command. Use \`reject: false\` if the command may fail."
     `)
     expect(await vm.exec('exit 9', { reject: false })).toMatchObject({ exitCode: 9, signal: undefined })
   })
@@ -82,7 +82,7 @@ describe('a guest that is reached by its agent alone', () => {
     const error = await running
     expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', kind: 'command' })
     expect(error.message).toBe(
-      'the command `sleep 4242; echo over` did not end within 1 s\nFix: Give it a longer `timeout`, or see in its output so far what it waits for.',
+      'The command `sleep 4242; echo over` did not end within 1 s.\nFix: Raise `timeout`, or check the output above for the reason.',
     )
     await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
   })
@@ -123,9 +123,9 @@ describe('a guest that is reached by its agent alone', () => {
     const error = await rejection(vm.exec('true'))
     expect(error).toMatchObject({ code: 'AGENT_UNAVAILABLE', kind: 'guest' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the guest agent does not answer
-        Got:      no answer to guest-exec within TIME
-      Fix: Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed)."
+      "The guest agent does not respond.
+        Got:      no response to guest-exec within TIME
+      Fix: Check that the guest has booted and runs qemu-guest-agent, which stock cloud images do not contain."
     `)
   })
 })

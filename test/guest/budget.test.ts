@@ -11,13 +11,13 @@ import { runScript } from '../support/run-script.js'
 
 beforeAll(buildCli)
 
-/** What all guests below a folder take, MiB: what they share is counted once. */
+/** Sums the proportional set size of all guests of a folder, MiB: shared memory counts once. */
 function sumPss(folder: string): number {
   const read = (path: string) => {
     try {
       return readFileSync(path, 'utf8')
     } catch {
-      return '' // it has ended meanwhile
+      return '' // the process has ended
     }
   }
   const kib = readdirSync('/proc')
@@ -26,7 +26,7 @@ function sumPss(folder: string): number {
   return Math.round(kib.reduce((sum, one) => sum + one, 0) / 1024)
 }
 
-test('twelve guests of four processes share 512 MiB, and never take more', async () => {
+test('twelve guests of four processes never use more than WITHVM_MEMORY together', async () => {
   const tmpdir = ownTmpdir()
   const env = ownPool({ WITHVM_MEMORY: '512M' })
   const source = `for (let run = 0; run < 3; run++) {
@@ -50,7 +50,7 @@ test('twelve guests of four processes share 512 MiB, and never take more', async
   expect(readLeases()).toEqual([])
 }, 200_000)
 
-test('guests that are launched together are all there, are thrown away together, or none is there', async () => {
+test('`launchVMs()` starts all guests or none, and disposes of them together', async () => {
   const tmpdir = ownTmpdir()
   ownPool()
   const options = { tmpdir, standby: false, log: () => {} }
@@ -61,7 +61,7 @@ test('guests that are launched together are all there, are thrown away together,
     ])
     const names = await Promise.all(vms.map((vm) => vm.ssh`hostname`))
     expect(names.map(({ stdout }) => stdout)).toEqual(['server', 'client'])
-    expect(readLeases().map(({ state }) => state)).toEqual(['runs', 'runs'])
+    expect(readLeases().map(({ state }) => state)).toEqual(['running', 'running'])
   }
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   const error = await failureOf(
@@ -75,15 +75,15 @@ test('guests that are launched together are all there, are thrown away together,
   expect(readLeases()).toEqual([])
 }, 120_000)
 
-test('a guest with more memory than all guests may take is refused before it is booted', async () => {
+test('a guest that exceeds the memory limit for all guests is rejected before it boots', async () => {
   const tmpdir = ownTmpdir()
   ownPool({ WITHVM_MEMORY: '128M' })
   const error = await failureOf(withVM({ tmpdir, log: () => {} }, () => {}))
   expect(error.message).toBe(
-    `The guest 'tiny' can never be started here: it has more memory than all guests may take.
-  Expected: no more than 128 MiB (WITHVM_MEMORY)
+    `The guest 'tiny' cannot start on this host: its memory exceeds the limit for all guests.
+  Expected: at most 128 MiB (WITHVM_MEMORY)
   Got:      256 MiB (\`memory\`)
-Fix: give it less \`memory\`, or allow for more by WITHVM_MEMORY.`,
+Fix: Reduce \`memory\`, or increase WITHVM_MEMORY.`,
   )
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })

@@ -64,7 +64,7 @@ test('a copy to a full file system says so', async () => {
   await vm.ssh`mkdir /tmp/small && mount -t tmpfs -o size=1m none /tmp/small`
   await expect(vm.upload(join(here, 'big'), '/tmp/small/big')).rejects.toMatchObject({
     code: 'TRANSFER_FAILED',
-    message: expect.stringContaining('the upload failed: no space left in the guest'),
+    message: expect.stringContaining('The upload failed: no space left in the guest'),
   })
 })
 

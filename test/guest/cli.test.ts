@@ -8,7 +8,7 @@ const MAIN = new URL('../../dist/src/cli/main.js', import.meta.url).pathname
 
 beforeAll(buildCli)
 
-test('run ends with the exit code of the command, and passes the streams through', async () => {
+test('`withvm run` exits with the exit code of the command and connects its streams', async () => {
   const tmpdir = ownTmpdir()
   const command = ['run', '-q', 'tiny', '--', 'cat; echo to stderr >&2; exit 7']
   const result = await execa(process.execPath, [MAIN, ...command], {
@@ -20,19 +20,19 @@ test('run ends with the exit code of the command, and passes the streams through
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('run keeps the arguments of a program as they are, and 128 and the signal where one ended it', async () => {
+test('`withvm run` passes arguments unchanged and exits with 128 plus the signal number', async () => {
   const words = ['run', '-q', '-m', '300M', 'tiny', '--', 'printf', '%s|', 'a b', '$HOME', "it's"]
   expect((await runCli(words)).stdout).toBe("a b|$HOME|it's|")
   expect((await runCli(['run', '-q', 'tiny', '--', 'kill -TERM $$'])).exitCode).toBe(143)
 })
 
-test('run goes on from a guest that was booted before, unless it is to boot one', async () => {
-  const wasFrozen = 'test -p /run/withvm/restored && echo yes || echo no'
-  expect((await runCli(['run', '-q', 'tiny', '--', wasFrozen])).stdout).toBe('yes')
-  expect((await runCli(['run', '-q', '--cold', 'tiny', '--', wasFrozen])).stdout).toBe('no')
+test('`withvm run` restores the guest from a template unless --cold is given', async () => {
+  const wasRestored = 'test -p /run/withvm/restored && echo yes || echo no'
+  expect((await runCli(['run', '-q', 'tiny', '--', wasRestored])).stdout).toBe('yes')
+  expect((await runCli(['run', '-q', '--cold', 'tiny', '--', wasRestored])).stdout).toBe('no')
 })
 
-test('run streams: the first line is there while the command still runs', async () => {
+test('`withvm run` streams output while the command is running', async () => {
   const child = execa(process.execPath, [MAIN, 'run', '-q', 'tiny', '--', 'echo first; sleep 30'], {
     reject: false,
   })
@@ -42,7 +42,7 @@ test('run streams: the first line is there while the command still runs', async 
   expect((await child).signal).toBe('SIGTERM')
 })
 
-test('run refuses a wrong guest with 2 and says all that is wrong', async () => {
+test('`withvm run` exits with 2 and reports all invalid options', async () => {
   const { stderr, exitCode } = await runCli([
     'run',
     '-m',
@@ -61,7 +61,7 @@ test('run refuses a wrong guest with 2 and says all that is wrong', async () => 
   expect(stderr).toMatch(/hostfwd\[0\].guest: expected/)
 })
 
-/** Runs `withvm boot` on a terminal of its own, types, and gives all that the terminal showed. */
+/** Runs `withvm boot` on its own terminal and types. Returns the complete output of the terminal. */
 async function onTerminal(
   args: string,
   steps: ReadonlyArray<readonly [wait: RegExp, type: string]>,
@@ -84,13 +84,13 @@ async function onTerminal(
   return `${shown}\nexit code ${exitCode}`
 }
 
-test('boot gives a shell on a terminal, and ends with its exit code', async () => {
+test('`withvm boot` opens a shell on a terminal and exits with its exit code', async () => {
   const shown = await onTerminal('tiny', [[/# /, 'tty; stty size; exit 5\r']])
   expect(shown).toMatch(/\/dev\/pts\/\d+\s+24 80/)
   expect(shown).toContain('exit code 5')
 })
 
-test('boot --console gives the serial console from the first byte on, until Ctrl-]', async () => {
+test('`withvm boot --console` shows the serial console from the first byte until Ctrl-]', async () => {
   const shown = await onTerminal('--console tiny', [
     [/# /, 'echo the answer is $((6 * 7))\r'],
     [/the answer is 42/, '\x1d'],
@@ -99,7 +99,7 @@ test('boot --console gives the serial console from the first byte on, until Ctrl
   expect(shown).toContain('exit code 0')
 })
 
-test('boot ends when the guest powers off', async () => {
+test('`withvm boot` exits when the guest powers off', async () => {
   const shown = await onTerminal('--console tiny', [[/# /, 'poweroff\r']])
   expect(shown).toContain('exit code 0')
 })

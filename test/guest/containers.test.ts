@@ -68,7 +68,7 @@ describe.runIf(isRoot)('a user id without a name', () => {
     expect(exitCode, stderr).toBe(0)
     expect(stdout).toBe('well\nwell')
     const cache = join(runs, `withvm-cache-${NOBODY_KNOWN}`)
-    expect(stderr.split(`withvm: images are kept in ${cache}: ${reason}. Fix: `)).toHaveLength(2)
+    expect(stderr.split(`withvm: images are cached in ${cache}: ${reason}. Fix: `)).toHaveLength(2)
     const { mode, uid } = statSync(cache)
     expect([mode & 0o777, uid]).toEqual([0o700, NOBODY_KNOWN])
     expect(findLeftovers(runs)).toEqual(NOTHING)

@@ -47,14 +47,12 @@ test('a secret that does not open the image, one that is missing, and one for no
     return `${error.code}: ${error.message}`
   }
   expect(await refusal({ path, secret: 'sesame' })).toContain(
-    'IMAGE_INVALID: QEMU did not start: the secret does not open the encrypted image.',
+    'IMAGE_INVALID: QEMU did not start: the secret does not unlock the encrypted image.',
   )
-  expect(await refusal({ path })).toContain('is encrypted, and nothing was given to open it')
-  expect(await refusal({ path: plain, secret: SECRET })).toContain(
-    'is not encrypted, and something was given',
-  )
+  expect(await refusal({ path })).toContain('is encrypted, and no `secret` is set')
+  expect(await refusal({ path: plain, secret: SECRET })).toContain('is not encrypted, but `secret` is set')
   expect(await refusal({ path, secret: { file: join(dir, 'nowhere') } })).toContain(
     'image.secret.file: expected',
   )
-  expect(await refusal({ path, secret: '' })).toContain('image.secret: expected a secret that is not empty')
+  expect(await refusal({ path, secret: '' })).toContain('image.secret: expected a non-empty passphrase')
 })

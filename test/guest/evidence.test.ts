@@ -67,7 +67,7 @@ test('the error of another is given as it is, and the folder is told on the log'
   )
   expect(await rejection(run)).toBe(mine)
   expect(lines.at(-1)).toBe(
-    `the logs of the guest 'tiny', whose body failed: ${join(artifacts, readdirSync(artifacts)[0] ?? '')}`,
+    `logs of the guest 'tiny', whose test failed: ${join(artifacts, readdirSync(artifacts)[0] ?? '')}`,
   )
 })
 

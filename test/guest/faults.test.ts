@@ -11,17 +11,17 @@ import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { runScript } from '../support/run-script.js'
 
-// Some tests run a program of their own with the built package.
+// Some tests run a separate program with the built package.
 beforeAll(buildCli)
 
-test('a body that throws gets its own error back, and the guest is gone', async () => {
+test('a body that throws rejects with its own error, and the guest is removed', async () => {
   const tmpdir = ownTmpdir()
   const own = new Error('mine')
   await expect(withVM({ tmpdir }, () => Promise.reject(own))).rejects.toBe(own)
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('the error of a body is not hidden by a folder that cannot be removed', async () => {
+test('a folder that cannot be removed does not hide the error of a body', async () => {
   const tmpdir = ownTmpdir()
   const own = new Error('mine')
   let mounted = ''
@@ -36,12 +36,12 @@ test('the error of a body is not hidden by a folder that cannot be removed', asy
   expect(outcome).toBe(own)
 })
 
-test('a body that hangs is ended when its time is up', async () => {
+test('a hanging body is ended by `timeouts.body`', async () => {
   const tmpdir = ownTmpdir()
   const hang = withVM({ tmpdir, timeouts: { body: '1s' } }, (vm) => vm.ssh`sleep 1000`)
   const error = await failureOf(hang)
   expect(error.code).toBe('BODY_TIMEOUT')
-  expect(error.message).toContain("The body of withVM() for the guest 'tiny' was still running after 1 s.")
+  expect(error.message).toContain("The body of withVM() for the guest 'tiny' did not finish within 1 s.")
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
@@ -62,7 +62,7 @@ test('an abort ends the body, and one during the start ends the start', async ()
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a QEMU that is killed while in use ends what waits for the guest at once', async () => {
+test('waits for a guest end at once when its QEMU is killed', async () => {
   const tmpdir = ownTmpdir()
   const vm = await launchVM({ tmpdir })
   const pending = [
@@ -76,15 +76,17 @@ test('a QEMU that is killed while in use ends what waits for the guest at once',
   process.kill(vm.pid, 'SIGKILL')
   const errors = await failures
   expect(errors.map(({ code }) => code)).toEqual(['QEMU_DIED', 'QEMU_DIED', 'QEMU_DIED', 'QEMU_DIED'])
-  expect(errors[0]?.message).toContain('QEMU went away while the guest was in use: signal SIGKILL.')
-  expect(errors[0]?.hint).toMatch(/^Find out what killed QEMU: it was another program or a person/)
+  expect(errors[0]?.message).toContain('QEMU ended unexpectedly while the guest was in use: signal SIGKILL.')
+  expect(errors[0]?.hint).toMatch(
+    /^Check the logs of systemd-oomd, earlyoom and similar programs: another program or a user killed QEMU/,
+  )
   expect((await failureOf(vm.ssh`true`)).code).toBe('QEMU_DIED')
   expect(await vm.wait()).toEqual({ reason: 'qemu-died', exitCode: undefined })
   await vm.dispose()
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a guest that panics while in use ends what waits for it at once', async () => {
+test('waits for a guest end at once when it panics', async () => {
   await using vm = await launchVM()
   const error = await failureOf(vm.ssh`echo c > /proc/sysrq-trigger`)
   expect(error.code).toBe('GUEST_PANICKED')
@@ -96,18 +98,18 @@ test('a guest that panics while in use ends what waits for it at once', async ()
   expect((await vm.ssh`echo back`).stdout).toBe('back')
 })
 
-test('a guest that was disposed of says so', async () => {
+test('a command of a disposed guest is rejected', async () => {
   const vm = await launchVM()
   await vm.dispose()
   await vm.dispose()
   const error = await failureOf(vm.ssh`true`)
   expect(error.code).toBe('VM_NOT_RUNNING')
   expect(error.message).toBe(
-    'The guest was disposed of.\nFix: use it only inside the body of `withVM()`, and await every promise there.',
+    'The guest was disposed of.\nFix: Use the guest only inside the body of `withVM()`, and await every promise there.',
   )
 })
 
-test('a full disk of the host is an error of its own, before and while the guest runs', async () => {
+test('a full host disk is reported as NO_SPACE, before and while the guest runs', async () => {
   const tmpdir = ownTmpdir()
   const small = join(tmpdir, 'small')
   mkdirSync(small)
@@ -122,24 +124,24 @@ test('a full disk of the host is an error of its own, before and while the guest
   expect(error.kind).toBe('infrastructure')
 })
 
-test('a folder for runs that does not exist is refused', async () => {
+test('a `tmpdir` that does not exist is rejected', async () => {
   const error = await failureOf(launchVM({ tmpdir: '/nowhere/at/all' }))
   expect(error.code).toBe('WORKSPACE_FAILED')
-  expect(error.message).toContain('No folder for the run could be made in /nowhere/at/all.')
+  expect(error.message).toContain('The folder for the run could not be created in /nowhere/at/all.')
 })
 
-test('two guests that ask for one port: the second is refused by the name of the port', async () => {
+test('a host port that another guest forwards is rejected', async () => {
   const tmpdir = ownTmpdir()
   await using vm = await launchVM({ tmpdir, hostfwd: [{ guest: 80 }] })
   const host = vm.hostPort(80)
   const error = await failureOf(launchVM({ tmpdir, hostfwd: [{ guest: 80, host }] }))
   expect(error.code).toBe('PORT_UNAVAILABLE')
-  expect(error.message).toContain(`Port ${host} of this host is taken: another guest of withvm forwards it`)
+  expect(error.message).toContain(`Host port ${host} is taken: another guest of withvm already forwards it`)
   await vm.dispose()
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a port that another program listens on is refused by what QEMU says', async () => {
+test('a host port that another program listens on is rejected', async () => {
   const tmpdir = ownTmpdir()
   const server = createServer().listen(0, '127.0.0.1')
   onTestFinished(() => void server.close())
@@ -151,7 +153,7 @@ test('a port that another program listens on is refused by what QEMU says', asyn
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a folder whose path is longer than a socket may have still works', async () => {
+test('a `tmpdir` longer than the limit of socket paths works', async () => {
   const tmpdir = join(ownTmpdir(), 'a'.repeat(60), 'b'.repeat(60))
   mkdirSync(tmpdir, { recursive: true })
   const folder = await withVM({ tmpdir }, async (vm) => {
@@ -169,7 +171,7 @@ await vm.ssh\`sleep 1000\`
 `
 
 test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
-  '%s to the program leaves nothing behind',
+  '%s to the test process leaves nothing behind',
   async (signal) => {
     const tmpdir = ownTmpdir()
     const script = runScript(tmpdir, WAITS)
@@ -182,7 +184,7 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   },
 )
 
-test('after SIGKILL of the program no QEMU is left, and the next run sweeps the rest', async () => {
+test('after SIGKILL of the test process no QEMU is left, and the next run sweeps its files', async () => {
   const tmpdir = ownTmpdir()
   const script = runScript(tmpdir, WAITS)
   await new Promise((resolve) => script.stdout?.once('data', resolve))
@@ -195,14 +197,14 @@ test('after SIGKILL of the program no QEMU is left, and the next run sweeps the 
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a program that exits in the middle of a test leaves nothing behind', async () => {
+test('process.exit() in a test leaves nothing behind', async () => {
   const tmpdir = ownTmpdir()
   const { exitCode } = await runScript(tmpdir, `const vm = await launchVM()\nprocess.exit(7)`)
   expect(exitCode).toBe(7)
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
 })
 
-test('a folder that a living run uses is not swept by another', async () => {
+test('the folder of a running process is not swept by another run', async () => {
   const tmpdir = ownTmpdir()
   await using vm = await launchVM({ tmpdir })
   const { exitCode } = await runScript(tmpdir, `await withVM({ ready: 'none', ssh: false }, () => {})`)

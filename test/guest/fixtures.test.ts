@@ -91,7 +91,9 @@ describe('a guest that cannot be put back', () => {
     await pool.release(vm)
     const error = await rejection(pool.share(options, true))
     expect(error).toMatchObject({ code: 'CHECKPOINT_FAILED' })
-    expect(error.message).toContain("The guest 'tiny' is shared by several tests, and cannot be put back")
+    expect(error.message).toContain(
+      "The shared guest 'tiny' cannot be restored to its state before the first test.",
+    )
     expect(error.message).toContain('vmReset: false')
     expect(await pool.share(options, false)).toBe(vm)
   })
@@ -188,9 +190,9 @@ describe('the time of a test', () => {
     const error = await rejection(launch({ ready: /never printed/ }))
     expect(error).toMatchObject({ code: 'BOOT_TIMEOUT' })
     expect(error.message).toMatch(
-      /^The guest was not ready after 1\d(\.\d)? s, when the time of its test was nearly up\./,
+      /^The guest was not ready after 1\d(\.\d)? s, shortly before its test times out\./,
     )
     expect(error.message).toContain('Serial console, last lines:')
-    expect(error.message).toContain('give it more than 20 s')
+    expect(error.message).toContain('Set a test timeout above 20 s')
   })
 })

@@ -52,7 +52,7 @@ describe('a guest that', () => {
     )
     expect(code).toBe('COMMAND_FAILED')
     expect(message).toMatch(
-      /was killed: it wrote too much to std(out|err)\n {2}Expected: at most 16777216 bytes/,
+      /was killed: it wrote too much to std(out|err)\.\n {2}Expected: at most 16777216 bytes/,
     )
   })
 
@@ -63,7 +63,7 @@ describe('a guest that', () => {
     )
     expect(code).toBe('CONSOLE_LIMIT_PASSED')
     expect(message).toMatch(
-      /^The guest has flooded its serial console: it was stopped\.\n {2}Expected: at most 256 KiB\n/,
+      /^The guest was stopped: it exceeded the limit of its console output\.\n {2}Expected: at most 256 KiB\n/,
     )
     expect(message).toContain('raise `limits: { console: … }`')
     expect(message).not.toMatch(/\p{Cc}(?<![\n\t])/u)
@@ -77,7 +77,7 @@ describe('a guest that', () => {
     )
     expect(code).toBe('AGENT_FAILED')
     expect(message).toContain(
-      'the guest agent sent what is not of its protocol\n  Got:      a line that is longer than any answer',
+      'The guest agent sent a message that violates its protocol.\n  Got:      a line that is longer than any response',
     )
   })
 
@@ -88,9 +88,9 @@ describe('a guest that', () => {
     )
     expect(code).toBe('DISK_LIMIT_PASSED')
     expect(message).toMatch(
-      /^The guest has filled its disks beyond what it was given of this host: it was stopped\.\n {2}Expected: at most 16 MiB /,
+      /^The guest was stopped: it exceeded the limit of its disk space on the host\.\n {2}Expected: at most 16 MiB /,
     )
-    expect(message).toContain('raise `limits: { disk: … }`')
+    expect(message).toContain('Raise `limits: { disk: … }`')
   })
 
   test('fills several disks, one of them plugged in, is stopped at the limit of their sum', async () => {
@@ -155,9 +155,7 @@ describe('a guest that', () => {
   test('takes all memory takes no more than it was given', async () => {
     const { code, message, qemuMiB } = await attack('', 'await vm.ssh`tail /dev/zero`')
     expect(code).toBe('COMMAND_FAILED')
-    expect(message).toContain(
-      "Got:      signal SIGKILL\nFix: The guest's kernel kills what uses up its memory",
-    )
+    expect(message).toContain('Got:      signal SIGKILL\nFix: Look for `Out of memory` on the serial console')
     expect(qemuMiB).toBeLessThan(256 + 128)
   })
 
@@ -167,6 +165,6 @@ describe('a guest that', () => {
       "await vm.serial.waitFor('never')",
     )
     expect(code).toBe('GUEST_REBOOT_LOOP')
-    expect(message).toMatch(/^The guest has reset itself 10 times in a row: it was stopped\.\n/)
+    expect(message).toMatch(/^The guest was stopped: it reset itself 10 times in a row\.\n/)
   })
 })

@@ -52,7 +52,7 @@ test('two guests at once have ports, disks and keys of their own, and leave noth
   for (const use of [() => one.ssh`true`, () => one.exec('true'), () => one.start(), () => one.shutdown()]) {
     const error = await rejection((async () => use())())
     expect(error.message).toBe(
-      'The guest was disposed of.\nFix: use it only inside the body of `withVM()`, and await every promise there.',
+      'The guest was disposed of.\nFix: Use the guest only inside the body of `withVM()`, and await every promise there.',
     )
   }
 })

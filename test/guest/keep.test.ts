@@ -16,10 +16,10 @@ import { runVitest } from '../support/vitest-project.js'
 
 const MAIN = new URL('../../dist/src/cli/main.js', import.meta.url).pathname
 
-// The keeper and the command are run from what was built.
+// The keeper and the command run from the build.
 beforeAll(buildCli)
 
-/** Lets the body of a guest fail in a process of its own. Gives the guest that it left running. */
+/** Runs a failing `withVM()` body in a separate process. Returns the guest that it kept. */
 async function keepOne(tmpdir: string, options = "keepOnFailure: '10m'"): Promise<ListedGuest> {
   stopKeptGuests(tmpdir)
   const source = `
@@ -27,7 +27,7 @@ async function keepOne(tmpdir: string, options = "keepOnFailure: '10m'"): Promis
       .catch((error) => console.log(error.message))`
   const { stdout } = await runScript(tmpdir, source)
   const [guest] = await listGuests(tmpdir)
-  if (guest === undefined) throw new Error(`nothing was left running: ${stdout}`)
+  if (guest === undefined) throw new Error(`no guest was kept: ${stdout}`)
   expect(stdout).toContain(`npx withvm ssh ${guest.name} `)
   return guest
 }
@@ -36,7 +36,7 @@ async function untilGone(tmpdir: string): Promise<void> {
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 15_000, interval: 50 }).toEqual(NOTHING)
 }
 
-/** Runs `withvm console`, types each text once its pattern is shown behind the one before, and then Ctrl-]. */
+/** Runs `withvm console` and types each text once its pattern appears after the previous one, then Ctrl-]. */
 async function onConsole(
   name: string,
   steps: ReadonlyArray<readonly [wait: RegExp, type: string]>,
@@ -63,17 +63,17 @@ const typing = (line: string, answer: RegExp) =>
     [answer, '\x1d'],
   ] as const
 
-test('a guest that is kept outlives its process; its shell and its console can be had, until it is stopped', async () => {
+test('a kept guest outlives its process and offers a shell and a console until it is stopped', async () => {
   const tmpdir = ownTmpdir()
   const guest = await keepOne(tmpdir)
   expect(guest).toMatchObject({ guest: 'tiny', image: 'tiny', ports: [{ guest: 22 }] })
-  expect(guest.kept?.why).toMatch(/^the command `echo kept >\/root\/note; exit 3` failed/)
+  expect(guest.kept?.why).toMatch(/^The command `echo kept >\/root\/note; exit 3` failed/)
   const forMs = Date.parse(guest.kept?.until ?? '') - Date.now()
   expect(forMs).toBeGreaterThan(9 * 60_000)
   expect(forMs).toBeLessThan(10 * 60_000)
   expect((await runCli(['ps'])).stdout).toMatch(
     new RegExp(
-      `^${guest.name} +${guest.pid} +\\d+ m?s +tiny +\\d+:22 +until \\d\\d:\\d\\d: the command`,
+      `^${guest.name} +${guest.pid} +\\d+ m?s +tiny +\\d+:22 +until \\d\\d:\\d\\d: The command`,
       'm',
     ),
   )
@@ -92,11 +92,11 @@ test('a guest that is kept outlives its process; its shell and its console can b
   expect(readFileSync(join(guest.runFolder, 'serial.log'), 'utf8')).toContain('\n48\r\n')
 
   const stopped = await runCli(['stop', guest.name])
-  expect(stopped).toMatchObject({ stdout: `The guest '${guest.name}' was thrown away.`, exitCode: 0 })
+  expect(stopped).toMatchObject({ stdout: `The guest '${guest.name}' was stopped and removed.`, exitCode: 0 })
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a shell in a kept guest is on a terminal', async () => {
+test('`withvm ssh` opens a shell with a terminal in a kept guest', async () => {
   const tmpdir = ownTmpdir()
   const { name } = await keepOne(tmpdir)
   const child = execa('script', ['-qec', `${process.execPath} ${MAIN} ssh ${name}`, '/dev/null'], {
@@ -109,7 +109,7 @@ test('a shell in a kept guest is on a terminal', async () => {
   expect(exitCode).toBe(5)
 })
 
-test('the console is for one at a time, and ends with the guest', async () => {
+test('`withvm console` accepts one client at a time and ends with the guest', async () => {
   const tmpdir = ownTmpdir()
   const { name } = await keepOne(tmpdir)
   const first = execa(process.execPath, [MAIN, 'console', name], { reject: false, timeout: 20_000 })
@@ -121,7 +121,7 @@ test('the console is for one at a time, and ends with the guest', async () => {
   expect(await first).toMatchObject({ exitCode: 0 })
 })
 
-test('a later run sweeps neither a kept guest nor its keeper, but what is left when both were killed', async () => {
+test('a later run sweeps a kept guest only after its keeper was killed', async () => {
   const tmpdir = ownTmpdir()
   const guest = await keepOne(tmpdir)
   const another = () => runScript(tmpdir, `await withVM({ ready: 'none' }, () => {})`, 'another')
@@ -133,7 +133,7 @@ test('a later run sweeps neither a kept guest nor its keeper, but what is left w
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a kept guest whose QEMU is killed, or that powers itself off, leaves nothing', async () => {
+test('a kept guest leaves no files or processes after a kill of its QEMU or a power-off', async () => {
   const tmpdir = ownTmpdir()
   const killed = await keepOne(tmpdir)
   process.kill(killed.pid, 'SIGKILL')
@@ -143,13 +143,13 @@ test('a kept guest whose QEMU is killed, or that powers itself off, leaves nothi
   await untilGone(tmpdir)
 })
 
-test('a kept guest is thrown away when its time is up', async () => {
+test('a kept guest is removed when its time limit expires', async () => {
   const tmpdir = ownTmpdir()
   await keepOne(tmpdir, "keepOnFailure: '6s'")
   await untilGone(tmpdir)
 })
 
-test('a kept guest is stopped also when its keeper was killed', async () => {
+test('`withvm stop` removes a kept guest whose keeper was killed', async () => {
   const tmpdir = ownTmpdir()
   const guest = await keepOne(tmpdir)
   const { keeperPid } = JSON.parse(readFileSync(join(guest.runFolder, 'kept.json'), 'utf8'))
@@ -158,7 +158,7 @@ test('a kept guest is stopped also when its keeper was killed', async () => {
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a guest whose sockets are in a shorter folder is kept and stopped with both', async () => {
+test('`withvm stop` removes both folders of a kept guest whose sockets are in a shorter path', async () => {
   const tmpdir = join(ownTmpdir(), 'x'.repeat(90))
   mkdirSync(tmpdir)
   const guest = await keepOne(tmpdir)
@@ -171,7 +171,7 @@ test('a guest whose sockets are in a shorter folder is kept and stopped with bot
   expect(existsSync(sockets)).toBe(false)
 })
 
-test('nothing is kept when nothing fails, and nothing is left of a process that is killed before it could', async () => {
+test('a guest is not kept after a body that passes or a process that is killed', async () => {
   const tmpdir = ownTmpdir()
   await withVM({ tmpdir, keepOnFailure: true, ready: 'none' }, () => {})
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
@@ -190,7 +190,7 @@ test('nothing is kept when nothing fails, and nothing is left of a process that 
   await untilGone(tmpdir)
 })
 
-test('the console of a kept guest is served without what it printed before, where its log is a FIFO or a link', async () => {
+test('`withvm console` works without earlier output if the log is a FIFO or a symbolic link', async () => {
   const tmpdir = ownTmpdir()
   const { name, runFolder } = await keepOne(tmpdir)
   const log = join(runFolder, 'serial.log')
@@ -200,25 +200,25 @@ test('the console of a kept guest is served without what it printed before, wher
     replace()
     const leave = { input: '\x1d', reject: false, timeout: 30_000 } as const
     const { stdout, stderr, exitCode } = await execa(process.execPath, [MAIN, 'console', name], leave)
-    expect(stderr).toContain('withvm: what it printed before cannot be shown: ')
+    expect(stderr).toContain('withvm: earlier output is not available: ')
     expect(stderr).toContain(log)
     expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 0 })
   }
 })
 
-test('a guest that does not start is kept as it is, and its console with it', async () => {
+test('a guest that fails to start is kept with its console', async () => {
   const tmpdir = ownTmpdir()
   stopKeptGuests(tmpdir)
   const error = await failureOf(launchVM({ image: 'tiny', tmpdir, boot: 'c', keepOnFailure: true }))
   expect(error.code).toBe('GUEST_FAILED')
   const [guest] = await listGuests(tmpdir)
   expect(error.message).toContain(
-    `Left running:\n  | The guest 'tiny' was left running, for 60 min:\n  |   npx withvm ssh ${guest?.name} `,
+    `Left running:\n  | Guest 'tiny' was left running for 60 min:\n  |   npx withvm ssh ${guest?.name} `,
   )
   expect(await onConsole(guest?.name ?? '', [[/device\./, '\x1d']])).toContain('No bootable device.')
 })
 
-test('a guest is handed over by `vm.keep()`, and is then as one that was disposed of', async () => {
+test('`vm.keep()` keeps the guest and disposes of the VM object', async () => {
   const tmpdir = ownTmpdir()
   stopKeptGuests(tmpdir)
   const vm = await launchVM({ image: 'tiny', tmpdir, name: 'mine', keepOnFailure: '5m' })
@@ -234,7 +234,7 @@ test('a guest is handed over by `vm.keep()`, and is then as one that was dispose
   )
 })
 
-test('`stop` and `console` refuse what is not there or in use, and name what is near', async () => {
+test('`withvm stop` and `withvm console` reject unknown guests, with similar names, and guests in use', async () => {
   const tmpdir = ownTmpdir()
   await using vm = await launchVM({ image: 'tiny', tmpdir, name: 'under-test' })
   const [guest] = await listGuests(tmpdir)
@@ -243,10 +243,10 @@ test('`stop` and `console` refuse what is not there or in use, and name what is 
   expect(unknown.exitCode).toBe(2)
   expect(unknown.stderr).toBe(
     [
-      "withvm: No guest called 'udner-test' runs on this host.",
+      "withvm: No guest named 'udner-test' is running on this host.",
       `  Expected: '${guest?.name}'`,
       "  Got:      'udner-test'",
-      'Fix: `withvm ps` lists the guests that run. One that was left running is thrown away when its time is up.',
+      'Fix: Run `withvm ps` to list the running guests. A kept guest is removed when its time limit expires.',
     ].join('\n'),
   )
   for (const command of ['stop', 'console']) {
@@ -255,11 +255,11 @@ test('`stop` and `console` refuse what is not there or in use, and name what is 
     expect(refused.exitCode).toBe(2)
   }
   expect(vm.isRunning).toBe(true)
-  // A look into a test that runs is fine.
+  // A shell in the guest of a running test is allowed.
   expect((await runCli(['ssh', 'under-test', '--', 'hostname'])).stdout).toBe('under-test')
 })
 
-test('an abort and a wrong WITHVM_KEEP keep nothing', async () => {
+test('a guest is not kept after an abort or with an invalid WITHVM_KEEP', async () => {
   const tmpdir = ownTmpdir()
   const reason = new Error('enough')
   const controller = new AbortController()
@@ -274,12 +274,12 @@ test('an abort and a wrong WITHVM_KEEP keep nothing', async () => {
       await launchVM({ ready: 'none' }).catch((error) => console.log(error.message))`,
     env: { TMPDIR: tmpdir, WITHVM_KEEP: 'yes' },
   })
-  expect(stdout).toContain('The environment variable WITHVM_KEEP cannot be used.')
+  expect(stdout).toContain('The environment variable WITHVM_KEEP has an invalid value.')
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
 describe('the fixtures', () => {
-  test('keep the guests of a test that fails, and no others, past the end of Vitest', async () => {
+  test('keep only the guests of failed tests after Vitest exits', async () => {
     const tmpdir = ownTmpdir()
     stopKeptGuests(tmpdir)
     const source = `
@@ -303,7 +303,7 @@ describe('the fixtures', () => {
       ['tiny', "the test 'fails' failed"],
     ])
     for (const { name, guest } of guests) {
-      expect(run.output).toContain(`The guest '${guest}' was left running, for 10 min:`)
+      expect(run.output).toContain(`Guest '${guest}' was left running for 10 min:`)
       expect(run.output).toContain(`npx withvm console ${name} `)
     }
     const tiny = guests.find(({ guest }) => guest === 'tiny')
@@ -312,7 +312,7 @@ describe('the fixtures', () => {
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   })
 
-  test('keep a shared guest as the test that failed left it, and give the next test another', async () => {
+  test('keep a shared guest as the failed test left it, and start another guest for the next test', async () => {
     const tmpdir = ownTmpdir()
     stopKeptGuests(tmpdir)
     const source = `
@@ -328,7 +328,7 @@ describe('the fixtures', () => {
       args: ['--pool=threads'],
     })
     expect(run.output).toContain('Tests  2 failed | 2 passed')
-    expect(run.output).not.toContain('left the shared guest')
+    expect(run.output).not.toContain('was lost in an earlier test')
     const guests = await listGuests(tmpdir)
     expect(guests.map(({ kept }) => kept?.why)).toEqual([
       "the test 'fails' failed",

@@ -60,14 +60,14 @@ describe('a forwarded port', () => {
   test('that was not asked for is an error that says how to', async ({ vm }) => {
     expect((await rejection((async () => vm.hostPort(8080))())).message).toBe(
       [
-        "The guest's tcp port 8080 is not forwarded.",
+        'The tcp port 8080 of the guest is not forwarded.',
         '  Expected: one of tcp 22, tcp 80, tcp 9',
         '  Got:      tcp 8080',
-        'Fix: add { guest: 8080 } to `hostfwd`.',
+        'Fix: Add { guest: 8080 } to `hostfwd`.',
       ].join('\n'),
     )
-    expect(() => vm.hostPort(80, 'udp')).toThrow("add { guest: 80, protocol: 'udp' } to `hostfwd`")
-    expect(() => vm.url(443)).toThrow("The guest's tcp port 443 is not forwarded.")
+    expect(() => vm.hostPort(80, 'udp')).toThrow("Add { guest: 80, protocol: 'udp' } to `hostfwd`")
+    expect(() => vm.url(443)).toThrow('The tcp port 443 of the guest is not forwarded.')
   })
 })
 

@@ -8,11 +8,11 @@ const test = guestTest({ image: 'tiny' })
 
 const readBootId = async (vm: VM) => (await vm.ssh`cat /proc/sys/kernel/random/boot_id`).stdout
 
-/** Whether the root disk had to be repaired from its journal when it was mounted. */
+/** Returns true if the journal of the root disk was replayed when it was mounted. */
 const wasRecovered = async (vm: VM) => /EXT4-fs \(vda\): recovery complete/.test((await vm.ssh`dmesg`).stdout)
 
 describe('reboot()', () => {
-  test('starts the guest anew, with its disk, and gives it back ready', async ({ vm }) => {
+  test('reboot() restarts the guest with its disk, and resolves when it is ready', async ({ vm }) => {
     const before = { bootId: await readBootId(vm), pid: vm.pid, mark: vm.serial.mark() }
     await vm.ssh`echo kept >/root/kept; echo lost >/tmp/lost`
     await vm.reboot()
@@ -28,7 +28,7 @@ describe('reboot()', () => {
     expect(stages.at(-1)).toBe('ready')
   })
 
-  test('by the guest itself ends the commands that run, and can be waited for', async ({ vm }) => {
+  test('a reboot by the guest itself ends running commands, and can be waited for', async ({ vm }) => {
     const before = await readBootId(vm)
     const cut = rejection(vm.ssh`sleep 1000`)
     const reset = vm.qmp.waitForEvent('RESET')
@@ -37,13 +37,13 @@ describe('reboot()', () => {
     expect(await cut).toMatchObject({ code: 'SSH_CLOSED' })
     await vm.waitUntilReady()
     expect(await readBootId(vm)).not.toBe(before)
-    // The boot has the time of all its stages, not that of the last one alone.
+    // Each stage of the new boot has its own time limit.
     expect(vm.timeline.map(({ stage }) => stage)).toEqual(['kernel', 'init', 'network', 'login', 'ready'])
   })
 })
 
 describe('shutdown()', () => {
-  test('powers the guest off cleanly: QEMU ends, and the disk needs no repair', async ({ vm }) => {
+  test('shutdown() powers the guest off cleanly: QEMU ends, and the disk needs no repair', async ({ vm }) => {
     const { pid } = vm
     const cut = rejection(vm.ssh`sleep 1000`)
     await vm.ssh`echo written-without-sync >/root/late`
@@ -58,7 +58,7 @@ describe('shutdown()', () => {
     expect(await wasRecovered(vm)).toBe(false)
   })
 
-  test('leaves a guest on which every command says that it is off', async ({ vm }) => {
+  test('every command of a guest that is off is rejected', async ({ vm }) => {
     await vm.shutdown()
     const commands = {
       ssh: () => vm.ssh`true`,
@@ -73,7 +73,7 @@ describe('shutdown()', () => {
       const error = await rejection(command())
       expect(error, name).toMatchObject({ code: 'VM_NOT_RUNNING', kind: 'usage' })
       expect(error.message, name).toMatch(
-        /^The guest was switched off\.\nFix: `vm\.start\(\)` switches it on again, unless it was disposed of\.$/,
+        /^The guest is powered off\.\nFix: Power it on with `vm\.start\(\)`, unless it was disposed of\.$/,
       )
     }
     expect(await rejection(vm.serial.write('\n'))).toMatchObject({ code: 'VM_NOT_RUNNING' })
@@ -83,7 +83,7 @@ describe('shutdown()', () => {
 })
 
 describe('powerCut()', () => {
-  test('is a power failure: what was flushed is there, what was not is not', async ({ vm }) => {
+  test('powerCut() keeps flushed data, and loses other data', async ({ vm }) => {
     await vm.ssh`echo flushed >/root/flushed; sync; echo not >/root/not-flushed`
     const { pid } = vm
     const cut = rejection(vm.ssh`sleep 1000`)
@@ -101,7 +101,7 @@ describe('powerCut()', () => {
   })
 })
 
-describe('power that the guest has of itself', () => {
+describe('power-offs by the guest', () => {
   test('a poweroff in the guest ends wait()', async ({ vm }) => {
     const over = vm.wait({ timeout: '60s' })
     await vm.ssh('poweroff', { reject: false }).catch(() => {})
@@ -111,8 +111,8 @@ describe('power that the guest has of itself', () => {
     expect(await wasRecovered(vm)).toBe(false)
   })
 
-  test('its power button works', async ({ vm }) => {
-    // As on any computer: from when somebody listens for it.
+  test('the power button (ACPI) shuts the guest down', async ({ vm }) => {
+    // The power button works once acpid runs.
     await vm.ssh('until [ -e /run/acpid.pid ]; do sleep 0.1; done', { timeout: '30s' })
     await vm.qmp.execute('system_powerdown')
     expect(await vm.wait({ timeout: '30s' })).toEqual({ reason: 'guest-shutdown', exitCode: 0 })
@@ -122,19 +122,19 @@ describe('power that the guest has of itself', () => {
 })
 
 describe('misuse', () => {
-  test('start() of a guest that runs is refused, and the guest is none the worse', async ({ vm }) => {
+  test('start() of a running guest is rejected, and the guest is not affected', async ({ vm }) => {
     const error = await rejection(vm.start())
     expect(error).toMatchObject({ code: 'VM_RUNNING', kind: 'usage' })
     expect(error.message).toBe(
-      "The guest 'tiny' cannot be started: it is running.\nFix: call `vm.shutdown()` or `vm.powerCut()` first, or `vm.reboot()`.",
+      "The guest 'tiny' cannot be started: it is running.\nFix: Call `vm.shutdown()` or `vm.powerCut()` first, or use `vm.reboot()`.",
     )
     expect((await vm.ssh`echo well`).stdout).toBe('well')
   })
 
-  test('wait() for a guest that goes on fails in its time, or when its signal aborts', async ({ vm }) => {
+  test('wait() for a running guest times out, or rejects when its signal aborts', async ({ vm }) => {
     const error = await rejection(vm.wait({ timeout: '300ms' }))
     expect(error.message).toBe(
-      "The guest 'tiny' did not end within 300 ms.\nFix: the serial console tells what it waits for; `vm.powerCut()` ends it at once.",
+      "The guest 'tiny' did not end within 300 ms.\nFix: Check the serial console for the reason, or end the guest at once with `vm.powerCut()`.",
     )
     const signal = AbortSignal.timeout(100)
     expect((await rejection(vm.wait({ signal }))).name).toBe('TimeoutError')
@@ -142,7 +142,7 @@ describe('misuse', () => {
     expect(await invalid).toMatchObject({ code: 'INVALID_OPTIONS' })
   })
 
-  test('a shutdown that takes too long says what the guest last printed', async ({ vm }) => {
+  test('a shutdown that times out reports the last lines of the console', async ({ vm }) => {
     await vm.ssh`printf '#!/bin/sh\necho not now >/dev/console\n' >/sbin/poweroff`
     const error = await rejection(vm.shutdown({ timeout: '5s' }))
     expect(error).toMatchObject({ code: 'STATE_TIMEOUT', kind: 'guest' })

@@ -38,9 +38,9 @@ describe('a command', () => {
   test('that QEMU does not know, or refuses, is an error with its words', async ({ vm }) => {
     expect((await rejection(vm.qmp.execute('make-coffee'))).message).toBe(
       [
-        'the QMP command make-coffee failed',
+        'The QMP command make-coffee failed.',
         '  Got:      CommandNotFound: The command make-coffee has not been found',
-        'Fix: This QEMU has no such command: `query-commands` lists those it has.',
+        'Fix: Use a command that this QEMU supports: `query-commands` lists them.',
       ].join('\n'),
     )
     const refused = await rejection(vm.qmp.execute('device_del', { id: 'absent' }))
@@ -68,7 +68,7 @@ describe('an event', () => {
   test('that does not come is an error in its time', async ({ vm }) => {
     const error = await rejection(vm.qmp.waitForEvent('BALLOON_CHANGE', { timeoutMs: 100 }))
     expect(error.message).toBe(
-      'the QMP event BALLOON_CHANGE did not come within 100 ms\nFix: Start the wait before the command that causes the event.',
+      'The QMP event BALLOON_CHANGE did not occur within 100 ms.\nFix: Start the wait before the command that causes the event.',
     )
   })
 

@@ -7,7 +7,7 @@ const boot = <T>(options: VMOptions, body: (vm: VM) => T | Promise<T>) =>
   withVM({ image: 'tiny', log: () => {}, ...options }, body)
 
 describe('ready', () => {
-  test("'none' gives the guest at once, before it has got anywhere", async () => {
+  test("ready: 'none' returns the guest at once, before its init starts", async () => {
     await boot({ ready: 'none', ssh: false }, async (vm) => {
       expect(vm.serial.text).not.toContain('withvm: init')
       await vm.serial.waitFor('withvm: init')
@@ -15,14 +15,14 @@ describe('ready', () => {
     })
   })
 
-  test('by a pattern on the serial console', async () => {
+  test('a pattern as `ready` waits for a match on the serial console', async () => {
     await boot({ ready: /withvm: (init)/, ssh: false }, (vm) => {
       expect(vm.serial.text).toContain('withvm: init')
       expect(vm.timeline.at(-1)?.stage).toMatch(/^(init|ready)$/)
     })
   })
 
-  test('by a login on the serial console, which stays in the shell', async () => {
+  test('a login on the serial console makes the guest ready, and leaves the shell open', async () => {
     await boot({ login: { user: 'root' }, ssh: false }, async (vm) => {
       const from = vm.serial.mark()
       await vm.serial.type('echo "it is $(id -un)"\n')
@@ -30,7 +30,7 @@ describe('ready', () => {
     })
   })
 
-  test('by a function, which has the guest to ask; what it throws ends the start', async () => {
+  test('a function as `ready` is called with the guest', async () => {
     let calls = 0
     const options: VMOptions = {
       ssh: false,
@@ -43,7 +43,7 @@ describe('ready', () => {
     await boot(options, () => expect(calls).toBe(1))
   })
 
-  test('by a function that fails, now or later, fails the start with its error', async () => {
+  test('a function as `ready` that throws or rejects fails the start with its error', async () => {
     const now = () => {
       throw new Error('not today')
     }
@@ -55,7 +55,7 @@ describe('ready', () => {
     await expect(boot({ ready: later }, () => {})).rejects.toThrow(new Error('not tomorrow'))
   })
 
-  test('that never comes true is an error that names it', async () => {
+  test('a `ready` that is never met is reported in the error', async () => {
     const error = await rejection(
       boot({ ready: /never printed/, ssh: false, timeouts: { start: '5s' } }, () => {}),
     )
@@ -65,12 +65,12 @@ describe('ready', () => {
     )
     expect(error.message).toContain('  Expected: /never printed/ on the serial console\n')
     expect(error.message).toMatch(
-      /Fix: `ready` is what was waited for; give it longer with `timeouts: \{ start: … \}`\.$/,
+      /Fix: Check the condition `ready`, or set a longer `timeouts: \{ start: … \}`\.$/,
     )
   })
 })
 
-test('options are what the guest sees of them', async () => {
+test('the guest sees its name, memory, CPUs, machine and kernel arguments', async () => {
   const options: VMOptions = {
     name: 'named.guest-1',
     memory: '384M',
@@ -95,7 +95,7 @@ test('options are what the guest sees of them', async () => {
   })
 })
 
-test('a body that takes too long is ended, and the guest with it', async () => {
+test('a body that exceeds `timeouts.body` rejects, and QEMU ends', async () => {
   let pid = 0
   const error = await rejection(
     boot({ ready: 'none', ssh: false, timeouts: { body: '500ms' } }, async (vm) => {
@@ -107,7 +107,7 @@ test('a body that takes too long is ended, and the guest with it', async () => {
   expect(() => process.kill(pid, 0)).toThrow('ESRCH')
 })
 
-test('`await using` throws the guest away at the end of its block', async () => {
+test('`await using` disposes of the guest at the end of its block', async () => {
   let pid: number
   {
     await using vm = await launchVM({ image: 'tiny', ssh: false, ready: 'none', log: () => {} })

@@ -73,7 +73,7 @@ test('a reset of the guest ends the commands that its agent runs', async () => {
   await vm.qmp.execute('system_reset')
   const error = await running
   expect(error.code).toBe('AGENT_UNAVAILABLE')
-  expect(error.message).toContain('the guest was reset while its agent ran a command')
+  expect(error.message).toContain('The guest was reset while its agent ran a command.')
 })
 
 test('a command that gives up while its connection opens does not end another that waits for it', async () => {
@@ -95,7 +95,7 @@ test('logs that cannot be kept are told of, and the guest that failed is gone al
   const never = { ready: () => new Promise(() => {}), timeouts: { start: '300ms' } } as const
   const error = await failureOf(launchVM({ tmpdir, artifacts: '/dev/null/logs', ...never }))
   expect(error.code).toBe('BOOT_TIMEOUT')
-  expect(error.message).toMatch(/Logs:\n {2}\| \(they could not be kept in \/dev\/null\/logs: ENOTDIR/)
+  expect(error.message).toMatch(/Logs:\n {2}\| \(they could not be saved to \/dev\/null\/logs: ENOTDIR/)
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 

@@ -88,7 +88,7 @@ rootTest(
     writeFileSync(join(artifacts, 'secret.iso'), '')
     const error = await failureOf(vm.media.insert(0, join(artifacts, 'secret.iso')))
     expect(error.message).toContain(
-      `secret.iso cannot be read: the folder ${artifacts} is closed to that user`,
+      `secret.iso cannot be read: that user cannot enter the folder ${artifacts}`,
     )
   },
 )
@@ -120,12 +120,10 @@ rootTest('files that the user does not reach are told before anything boots', as
   const disks = [{ image: data, format: 'raw', snapshot: false }] as const
   const error = await failureOf(launchVM({ ...options, image, disks, ssh: false }))
   expect(error.code).toBe('INVALID_OPTIONS')
-  expect(
-    error.message,
-  ).toBe(`QEMU as the user 'nobody' of \`runAs\` would not reach what it needs, nothing was booted.
-  - ${image} cannot be read: the folder ${closed} is closed to that user
+  expect(error.message).toBe(`QEMU, running as the user 'nobody' of \`runAs\`, cannot access these files:
+  - ${image} cannot be read: that user cannot enter the folder ${closed}
   - ${data} cannot be written to
-Fix: open the way (\`chmod o+x ${closed} && chmod o+w ${data}\`), or have those files elsewhere.`)
+Fix: Move those files to a folder that this user can enter, or grant access (\`chmod o+x ${closed} && chmod o+w ${data}\`).`)
   expect(findLeftovers(folder)).toEqual(NOTHING)
 })
 
@@ -145,7 +143,7 @@ rootTest(
     )
     const said = String(await new Promise((resolve) => script.stdout?.once('data', resolve)))
     expect(statusOf(Number.parseInt(said, 10))).toMatch(RUNS_AS_USER)
-    expect(said).toContain(`'nobody' of \`runAs\` cannot go into ${closed}, on the way to templates`)
+    expect(said).toContain(`'nobody' of \`runAs\` cannot enter ${closed}, which contains the templates`)
     script.kill('SIGKILL')
     await script
     await expect.poll(() => findLeftovers(folder).processes, { timeout: 1000 }).toEqual([])

@@ -80,9 +80,9 @@ describe('waitFor()', () => {
       '$1',
     )
     expect(message).toMatchInlineSnapshot(`
-      "the serial console did not show a pattern within TIME
+      "The serial console did not show the pattern within TIME.
         Expected: /never printed/
-        Got:      N characters, the last of them TIME ago
+        Got:      N characters, the last one TIME ago
 
       Last lines of the serial console:
         | almost there
@@ -90,7 +90,7 @@ describe('waitFor()', () => {
       Whole log:
         | RUN/serial.log
 
-      Fix: The guest has fallen silent: see the last lines, and compare the pattern with them."
+      Fix: Compare the pattern with the last lines: the guest has stopped printing."
     `)
   })
 

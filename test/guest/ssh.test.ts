@@ -35,7 +35,7 @@ describe('the template', () => {
   test('refuses what has no words, before anything is run', async ({ vm }) => {
     await expect(vm.ssh`echo ${undefined as never}`).rejects.toThrow(
       new TypeError(
-        'argument 1 of the command is of type undefined: give a string, a number or an array of these',
+        'Argument 1 of the command is of type undefined: expected a string, a number or an array of these.',
       ),
     )
     expect(await rejection(vm.ssh(undefined as never))).toMatchObject({ code: 'INVALID_OPTIONS' })
@@ -69,7 +69,7 @@ describe('a result', () => {
       stderr: 'no such thing',
     })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the command \`echo half; echo 'no such thing' >&2; exit 3\` failed after TIME
+      "The command \`echo half; echo 'no such thing' >&2; exit 3\` failed after TIME.
         Expected: exit code 0
         Got:      exit code 3
 
@@ -79,20 +79,20 @@ describe('a result', () => {
       stderr:
         | no such thing
 
-      Fix: See its output. Use \`reject: false\` to get the result of a command that may fail."
+      Fix: Check the output of the command. Use \`reject: false\` if the command may fail."
     `)
   })
 
   test('of a program that is not there says where it has to come from', async ({ vm }) => {
     expect(maskMessage(await rejection(vm.ssh`frobnicate --all`))).toMatchInlineSnapshot(`
-      "the command \`frobnicate --all\` failed after TIME
+      "The command \`frobnicate --all\` failed after TIME.
         Expected: exit code 0
         Got:      exit code 127
 
       stderr:
         | sh: frobnicate: not found
 
-      Fix: The guest's shell did not find the program: install it in the image, or give its path."
+      Fix: Install the program in the image, or specify its path: the shell of the guest did not find it."
     `)
   })
 
@@ -109,10 +109,10 @@ describe('a result', () => {
     const error = await rejection(vm.ssh`kill -KILL $$`)
     expect(error).toMatchObject({ code: 'COMMAND_FAILED', signal: 'SIGKILL' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the command \`kill -KILL $$\` failed after TIME
+      "The command \`kill -KILL $$\` failed after TIME.
         Expected: exit code 0
         Got:      signal SIGKILL
-      Fix: The guest's kernel kills what uses up its memory: look for \`Out of memory\` on the serial console, and give it more \`memory\`."
+      Fix: Look for \`Out of memory\` on the serial console, and raise \`memory\`: the kernel may have killed the command."
     `)
   })
 
@@ -121,7 +121,7 @@ describe('a result', () => {
     await vm.serial.waitFor(/withvm: network/)
     const error = await rejection(vm.ssh`nc -w 2 8.8.8.8 53`)
     expect(error).toMatchObject({
-      hint: 'A guest has no network to the outside unless asked for: set `network: { internet: true }`.',
+      hint: 'Set `network: { internet: true }`: by default, a guest cannot reach the internet.',
     })
   })
 })
@@ -195,12 +195,12 @@ describe('a command that is given up', () => {
     const error = await rejection(vm.ssh('echo waiting for it; sleep 4242; echo over', { timeout: '1s' }))
     expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', stdout: 'waiting for it', exitCode: undefined })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the command \`echo waiting for it; sleep 4242; echo over\` did not end within TIME
+      "The command \`echo waiting for it; sleep 4242; echo over\` did not end within TIME.
 
       stdout:
         | waiting for it
 
-      Fix: Give it a longer \`timeout\`, or see in its output so far what it waits for."
+      Fix: Raise \`timeout\`, or check the output above for the reason."
     `)
     await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
   })
@@ -209,7 +209,7 @@ describe('a command that is given up', () => {
     const startedAt = performance.now()
     const error = await rejection(vm.ssh`exec sleep 4343`)
     expect(performance.now() - startedAt).toBeLessThan(10_000)
-    expect(error.message).toMatch(/^the command `exec sleep 4343` did not end within 8 s\n/)
+    expect(error.message).toMatch(/^The command `exec sleep 4343` did not end within 8 s\.\n/)
   })
 
   test('by an AbortSignal ends in the guest too', async ({ vm }) => {
@@ -271,10 +271,10 @@ describe('the connection', () => {
     const error = await rejection(vm.ssh('id', { user: 'nobody' }))
     expect(error).toMatchObject({ code: 'SSH_AUTH_FAILED', kind: 'guest' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "the SSH server on port PORT refused the login of nobody
-        Expected: a login by a key
+      "The SSH server on port PORT refused the login of nobody.
+        Expected: a login with a key
         Got:      All configured authentication methods failed
-      Fix: Check the user, and that the key is in this user's authorized_keys, with modes that the server accepts."
+      Fix: Check the user, the user's authorized_keys in the guest, and the modes of that file and its folder."
     `)
   })
 

@@ -86,7 +86,7 @@ test('a start that fails, a panic and a test that is out of time leave evidence 
   expect(panic.failureMessages[0]).toMatch(/panicked[\s\S]*\n\nEvidence: test-results/)
   expect(killed.failureMessages[0]).toMatch(/signal SIGKILL[\s\S]*\n\nEvidence: test-results/)
   expect(vain.failureMessages[0]).toMatch(
-    /\n\nEvidence could not be kept in vitest\.config\.mjs\/\S+: .*ENOTDIR/,
+    /\n\nThe evidence could not be saved to vitest\.config\.mjs\/\S+: .*ENOTDIR/,
   )
   expect(late.failureMessages[0]).toMatch(/timed out in 3000ms[\s\S]*\n\nEvidence: test-results/)
   expect(late.duration).toBeLessThan(60_000)

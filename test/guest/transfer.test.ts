@@ -95,15 +95,15 @@ describe('a copy fails with both paths and the reason', () => {
     expect(up).toMatchObject({ code: 'TRANSFER_FAILED', kind: 'guest' })
     expect(up.message).toBe(
       [
-        'the upload failed: no such file or folder',
-        `  Expected: a copy of ${dir}/absent (here) at /root/absent (in the guest)`,
+        'The upload failed: no such file or folder.',
+        `  Expected: a copy of ${dir}/absent (host) at /root/absent (guest)`,
         '  Got:      no such file',
-        'Fix: Check the path: relative ones start at the current directory.',
+        'Fix: Check the path: relative paths start at the current folder.',
       ].join('\n'),
     )
     const down = await rejection(vm.download('/root/absent', join(dir, 'absent')))
     expect(down).toMatchObject({ code: 'TRANSFER_FAILED' })
-    expect(down.message).toContain(`a copy of /root/absent (in the guest) at ${dir}/absent (here)`)
+    expect(down.message).toContain(`a copy of /root/absent (guest) at ${dir}/absent (host)`)
     expect(await readdir(dir)).toEqual([])
   })
 
@@ -111,14 +111,14 @@ describe('a copy fails with both paths and the reason', () => {
     await writeFile(join(dir, 'it'), 'it')
     const error = await rejection(vm.upload(join(dir, 'it'), '/etc/passwd/it'))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
-    expect(error.message).toMatch(/^the upload failed: a part of the path is not a folder\n/)
+    expect(error.message).toMatch(/^The upload failed: a part of the path is not a folder\.\n/)
   })
 
   test('when the guest does not let us write there', async ({ vm }) => {
     await writeFile(join(dir, 'it'), 'it')
     const error = await rejection(vm.upload(join(dir, 'it'), '/proc/it'))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
-    expect(error.message).toContain('at /proc/it (in the guest)')
+    expect(error.message).toContain('at /proc/it (guest)')
   })
 
   test("when the guest's disk is full; the next copy works", async ({ vm }) => {
@@ -126,7 +126,7 @@ describe('a copy fails with both paths and the reason', () => {
     await writeFile(join(dir, 'two'), randomBytes(2 * 1024 ** 2))
     const error = await rejection(vm.upload(join(dir, 'two'), '/mnt/small/two'))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
-    expect(error.message).toMatch(/^the upload failed: .*space/)
+    expect(error.message).toMatch(/^The upload failed: .*space/)
     await vm.ssh`rm /mnt/small/two`
     await writeFile(join(dir, 'one'), 'fits')
     await vm.upload(join(dir, 'one'), '/mnt/small/')

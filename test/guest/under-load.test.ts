@@ -210,6 +210,6 @@ describe('guests of their own', () => {
   test('that lose their network driver say so in the time of that stage', async ({ launch }) => {
     const error = await failureOf(launch({ append: 'module_blacklist=virtio_net' }))
     expect(error.code).toBe('BOOT_TIMEOUT')
-    expect(error.hint).toContain("the guest's kernel does not drive its network card")
+    expect(error.hint).toContain('the guest does not drive its network card')
   })
 })

@@ -35,7 +35,7 @@ async function launchAfter(change: string, source = LAUNCH): Promise<string> {
 
 test.runIf(isRoot)('a host without /proc is refused with the command that mounts it', async () => {
   expect(await launchAfter('umount -l /proc')).toMatch(
-    /^HOST_UNSUITABLE: The processes of this host cannot be seen: \/proc is not mounted\.\n[\s\S]*Fix: Mount it: `mount -t proc/,
+    /^HOST_UNSUITABLE: The processes of this host are not visible: \/proc is not mounted\.\n[\s\S]*Fix: Mount it: `mount -t proc/,
   )
 })
 

@@ -8,7 +8,7 @@ import { maskMessage, rejection } from '../support/messages.js'
 
 const test = guestTest({ image: 'tiny', hostfwd: [{ guest: 80 }] })
 
-/** An error's message without what differs from guest to guest. */
+/** Masks the values of an error message that differ from guest to guest. */
 const mask = (error: Error) =>
   maskMessage(error)
     .replace(/(Serial console, last lines:\n)(?: {2}\|.*\n)+/g, '$1  | …\n')
@@ -17,10 +17,10 @@ const mask = (error: Error) =>
     .replace(/(Processes of the guest:\n)(?: {2}\|.*\n)+/g, '$1  | …\n')
     .replace(/(Call log:\n)(?: {2}\| after TIME: (.*)\n)+/g, '$1  | after TIME: $2\n')
 
-/** Runs a script in the guest that goes on when the command has ended. */
+/** Runs a script in the background of the guest. */
 const inBackground = (vm: VM, script: string) => vm.ssh`setsid sh -c ${script} >/dev/null 2>&1 </dev/null &`
 
-describe('waits until it is so', () => {
+describe('vm.waitFor waits for its condition:', () => {
   const cases: Record<
     string,
     { after: string; clean: string; wait: (vm: VM, options: WaitForOptions) => Promise<unknown> }
@@ -87,7 +87,7 @@ describe('waits until it is so', () => {
           text: 'waited-for-line',
         }),
     },
-    'a check of the author’s own': {
+    'a custom check': {
       after: 'touch /tmp/own',
       clean: 'rm /tmp/own',
       wait: (vm, options) =>
@@ -96,7 +96,7 @@ describe('waits until it is so', () => {
           options,
         ),
     },
-    'all of several': {
+    'all of several checks': {
       after: 'touch /tmp/one; sleep 0.5; touch /tmp/two',
       clean: 'rm /tmp/one /tmp/two',
       wait: (vm, options) =>
@@ -105,7 +105,7 @@ describe('waits until it is so', () => {
           options,
         ),
     },
-    'one of several': {
+    'one of several checks': {
       after: 'touch /tmp/two',
       clean: 'rm /tmp/two',
       wait: async (vm, options) =>
@@ -136,7 +136,7 @@ describe('waits until it is so', () => {
     await vm.ssh(clean)
   })
 
-  test('a URL, and gives its answer', async ({ vm }) => {
+  test('a URL, and returns its response', async ({ vm }) => {
     await inBackground(
       vm,
       'sleep 0.5; while :; do printf "HTTP/1.0 203 ok\\r\\n\\r\\nhello" | nc -l -p 80; done',
@@ -148,12 +148,12 @@ describe('waits until it is so', () => {
   })
 })
 
-describe('a wait that is in vain', () => {
-  test('says what was waited for, what there was instead, and what was tried', async ({ vm }) => {
+describe('a wait that fails', () => {
+  test('a timeout reports the expectation, the last observed value and the call log', async ({ vm }) => {
     const error = await rejection(vm.waitFor.process('no-such-thing', { timeout: '700ms' }))
     expect(error).toMatchObject({ code: 'WAIT_TIMEOUT', kind: 'guest' })
     expect(mask(error)).toMatchInlineSnapshot(`
-      "Waited TIME in vain for a process of the name no-such-thing to run.
+      "Timed out after TIME waiting for a process of the name no-such-thing to run.
         Expected: a process of the name no-such-thing to run
         Got:      none among N processes
 
@@ -167,17 +167,17 @@ describe('a wait that is in vain', () => {
       Serial console, last lines:
         | …
 
-      Fix: See above what there was instead; where it only takes longer, set a longer \`timeout\`."
+      Fix: Compare the observed value above; if the guest only needs more time, set a longer \`timeout\`."
     `)
   })
 
-  test('for a file shows what there is', async ({ vm }) => {
+  test('a wait for a missing file reports the other files of its folder', async ({ vm }) => {
     await vm.ssh`mkdir -p /tmp/dir; touch /tmp/dir/another`
     const error = await rejection(vm.waitFor.file('/tmp/dir/file', { timeout: '500ms' }))
-    expect(error.message).toContain('Got:      no such file; its folder holds another\n')
+    expect(error.message).toContain('Got:      no such file; its folder contains another\n')
   })
 
-  test('for a file of other content shows the difference', async ({ vm }) => {
+  test('a wait for a file with other content reports the difference', async ({ vm }) => {
     await vm.ssh`echo is >/tmp/content`
     const error = await rejection(
       vm.waitFor.file('/tmp/content', { content: 'was', mode: '600', timeout: '300ms' }),
@@ -187,28 +187,28 @@ describe('a wait that is in vain', () => {
     )
   })
 
-  test('for all of several names those that are not met', async ({ vm }) => {
+  test('waitFor.all() reports the checks that are not met', async ({ vm }) => {
     const error = await rejection(
       vm.waitFor.all([checks.fileExists('/'), checks.portListens(9), checks.commandSucceeds('false')], {
         timeout: '300ms',
       }),
     )
     expect(error.message).toMatch(
-      /Got: {6}tcp port 9 to be listened on: listeners on tcp ports 22.*\n {12}`false` to succeed: exit code 1\n/,
+      /Got: {6}tcp port 9 to be open: open tcp ports: 22.*\n {12}`false` to succeed: exit code 1\n/,
     )
   })
 
-  test('ends a command that does not end', async ({ vm }) => {
+  test('a timeout ends a hanging command', async ({ vm }) => {
     const startedAt = performance.now()
     const error = await rejection(vm.waitFor.command('sleep 1234', { timeout: '500ms' }))
     expect(performance.now() - startedAt).toBeLessThan(6000)
-    expect(error.message).toContain('Got:      nothing: the first look did not end in time')
+    expect(error.message).toContain('Got:      nothing: the first poll did not finish in time')
     await vm.waitFor.check(
       async () => (await vm.ssh('pgrep -f "sleep 1234"', { reject: false })).stdout === '',
     )
   })
 
-  test('ends when its signal aborts, with the reason', async ({ vm }) => {
+  test('an aborted wait rejects with the reason of its signal', async ({ vm }) => {
     const reason = new Error('given up')
     const controller = new AbortController()
     const waiting = rejection(vm.waitFor.file('/tmp/never', { signal: controller.signal }))
@@ -220,19 +220,19 @@ describe('a wait that is in vain', () => {
   test.for([
     ['timeout', (vm: VM) => vm.waitFor.port(80, { timeout: 'soon' as '1s' })],
     ['interval', (vm: VM) => vm.waitFor.port(80, { interval: -1 })],
-    ['number', (vm: VM) => vm.waitFor.port(80_000)],
+    ['integer', (vm: VM) => vm.waitFor.port(80_000)],
     ['path', (vm: VM) => vm.waitFor.file('relative')],
     ['URL', (vm: VM) => vm.waitFor.url('ftp://x')],
     ['forwarded', (vm: VM) => vm.waitFor.url(8080)],
-  ] as const)('fails at once for a wrong %s', async ([word, wait], { vm }) => {
+  ] as const)('an invalid %s rejects at once', async ([word, wait], { vm }) => {
     const error = await rejection((async () => wait(vm))())
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS' })
     expect(error.message).toContain(word)
   })
 })
 
-describe('a unit of systemd', () => {
-  /** Puts a `systemctl` and a `journalctl` in the guest that print what a real one would. */
+describe('waitFor.unit()', () => {
+  /** Installs a `systemctl` and a `journalctl` in the guest that print the given texts. */
   const fake = async (vm: VM, { jobs = '', show }: { jobs?: string; show: string }) => {
     const script = '#!/bin/sh\ncase $1 in list-jobs) cat /tmp/jobs;; show) cat /tmp/show;; esac\n'
     const journal = '#!/bin/sh\necho "demo[7]: cannot open /etc/demo.conf"\n'
@@ -241,20 +241,20 @@ describe('a unit of systemd', () => {
   const state = (active: string, sub: string, more = '') =>
     `LoadState=loaded\nActiveState=${active}\nSubState=${sub}\n${more}`
 
-  test('says so where there is no systemd', async ({ vm }) => {
+  test('waitFor.unit() reports a guest without systemd', async ({ vm }) => {
     await vm.ssh`rm -f /usr/bin/systemctl`
     const error = await rejection(vm.waitFor.unit('demo'))
     expect(error).toMatchObject({ code: 'WAIT_FAILED' })
     expect(error.message).toContain('the guest has no systemd that answers')
   })
 
-  test('is waited for while it starts', async ({ vm }) => {
+  test('waitFor.unit() waits while the unit starts', async ({ vm }) => {
     await fake(vm, { show: state('activating', 'start') })
     await inBackground(vm, `sleep 0.5; echo ActiveState=active >/tmp/show`)
     await vm.waitFor.unit('demo')
   })
 
-  test('that failed ends the wait at once, with its journal', async ({ vm }) => {
+  test('a failed unit ends the wait at once, with its journal', async ({ vm }) => {
     await fake(vm, { show: state('failed', 'failed', 'Result=exit-code\nExecMainStatus=3') })
     const startedAt = performance.now()
     const error = await rejection(vm.waitFor.unit('demo', { timeout: '60s' }))
@@ -275,11 +275,11 @@ describe('a unit of systemd', () => {
       Serial console, last lines:
         | …
 
-      Fix: the evidence above tells why; what was found does not change by waiting."
+      Fix: Check the evidence above: waiting longer does not help."
     `)
   })
 
-  test('that nothing will start ends the wait at once', async ({ vm }) => {
+  test('an inactive unit without a job ends the wait at once', async ({ vm }) => {
     await fake(vm, { show: state('inactive', 'dead') })
     const error = await rejection(vm.waitFor.unit('demo', { timeout: '60s' }))
     expect(error.message).toContain('the unit demo is inactive, and systemd has no job to do')
@@ -290,59 +290,59 @@ describe('a unit of systemd', () => {
 })
 
 describe('vm.always()', () => {
-  test('lets everything pass while it holds', async ({ vm }) => {
+  test('vm.always() does not affect commands and waits while the check is met', async ({ vm }) => {
     await using invariant = await vm.always('SSH listens', checks.portListens(22))
     expect((await vm.ssh`echo a`).stdout).toBe('a')
     await vm.waitFor.file('/etc/passwd')
     await invariant.check()
   })
 
-  test('fails the command after which it does not hold, with what happened before', async ({ vm }) => {
+  test('the command that breaks an invariant fails, with the commands before it', async ({ vm }) => {
     await vm.ssh`mkdir /tmp/held; touch /tmp/held/up /tmp/held/other`
     const up = await vm.always('up', checks.fileExists('/tmp/held/up'))
     await vm.ssh`true`
     const error = await rejection(vm.ssh`rm /tmp/held/up`)
     expect(error).toMatchObject({ code: 'INVARIANT_BROKEN', kind: 'guest' })
     expect(mask(error)).toMatchInlineSnapshot(`
-      "'up' does not hold any more: seen after \`rm /tmp/held/up\`.
+      "The invariant 'up' broke: detected after \`rm /tmp/held/up\`.
         Expected: the file /tmp/held/up to exist
-        Got:      no such file; its folder holds other
+        Got:      no such file; its folder contains other
 
-      Since it was last seen to hold, TIME before:
+      Commands since the last successful check, TIME earlier:
         | \`rm /tmp/held/up\`
 
       Serial console, last lines:
         | …
 
-      Fix: what happened since it last held broke it. Where that is meant, call \`stop()\` on what \`vm.always()\` gave before."
+      Fix: Check the commands above. If the change is intended, call \`stop()\` on the invariant before it."
     `)
     expect(await rejection(vm.ssh`true`)).toBe(error)
     up.stop()
     expect((await vm.ssh`echo again`).stdout).toBe('again')
   })
 
-  test('ends a wait during which it ceases to hold', async ({ vm }) => {
+  test('a broken invariant ends a wait', async ({ vm }) => {
     await vm.ssh`touch /tmp/up`
     const up = await vm.always('up', () => vm.ssh`test -e /tmp/up`)
     await inBackground(vm, 'sleep 0.7; rm /tmp/up')
     const error = await rejection(vm.waitFor.file('/tmp/never', { timeout: '60s' }))
     expect(error.message).toMatch(
-      /^'up' does not hold any more: seen while waiting for the file \/tmp\/never to exist\.\n {2}Expected: 'up' to hold\n {2}Got: {6}`test -e \/tmp\/up` ended with exit code 1\n/,
+      /^The invariant 'up' broke: detected while waiting for the file \/tmp\/never to exist\.\n {2}Expected: 'up' to be met\n {2}Got: {6}`test -e \/tmp\/up` failed with exit code 1\n/,
     )
     up.stop()
   })
 
-  test('ends a matcher that waits for the console', async ({ vm }) => {
+  test('a broken invariant ends a matcher that waits for the console', async ({ vm }) => {
     await vm.ssh`touch /tmp/up`
     const up = await vm.always('up', checks.fileExists('/tmp/up'))
     await inBackground(vm, 'sleep 0.7; rm /tmp/up')
     const error = await rejection(expect(vm.serial).toSee('never printed', { timeout: '60s' }))
     up.stop()
     expect(error).toMatchObject({ code: 'INVARIANT_BROKEN' })
-    expect(error.message).toMatch(/^'up' does not hold any more: seen while waiting for the console\./)
+    expect(error.message).toMatch(/^The invariant 'up' broke: detected while waiting for the console\./)
   })
 
-  test('is looked at a last time at the end of its block', async ({ vm }) => {
+  test('with `await using`, the check runs once more at the end of the block', async ({ vm }) => {
     const error = await rejection(
       (async () => {
         await vm.ssh`touch /tmp/up`
@@ -351,18 +351,20 @@ describe('vm.always()', () => {
         await sleep(1000)
       })(),
     )
-    expect(error.message).toContain("'up' does not hold any more: seen at the end.")
+    expect(error.message).toContain("The invariant 'up' broke: detected at the end of its block.")
   })
 
-  test('refuses what does not hold to begin with', async ({ vm }) => {
+  test('vm.always() rejects if the check is not met when it is called', async ({ vm }) => {
     const error = await rejection(vm.always('down', checks.portListens(7)))
-    expect(error.message).toContain("'down' does not hold to begin with.")
+    expect(error.message).toContain("The invariant 'down' is already broken when `vm.always()` is called.")
     expect((await vm.ssh`echo free`).stdout).toBe('free')
   })
 })
 
-describe('the guest’s power', () => {
-  test('a reboot of its own is waited for until it is ready, also one that came before', async ({ vm }) => {
+describe('waits and the power state', () => {
+  test('waitFor.reboot() waits until a rebooted guest is ready, and an earlier reboot counts', async ({
+    vm,
+  }) => {
     await vm.ssh`echo old >/tmp/old`
     await vm.ssh('reboot', { reject: false }).catch(() => {})
     await vm.waitFor.reboot()
@@ -373,7 +375,7 @@ describe('the guest’s power', () => {
     expect(await rejection(vm.waitFor.reboot({ timeout: '300ms' }))).toMatchObject({ code: 'WAIT_TIMEOUT' })
   })
 
-  test('a shutdown of its own is waited for, also one that came before', async ({ vm }) => {
+  test('waitFor.shutdown() waits for a power-off by the guest, and an earlier one counts', async ({ vm }) => {
     await inBackground(vm, 'sleep 0.3; poweroff')
     expect(await vm.waitFor.shutdown()).toEqual({ reason: 'guest-shutdown', exitCode: 0 })
     expect(await vm.waitFor.shutdown()).toEqual({ reason: 'guest-shutdown', exitCode: 0 })
@@ -411,7 +413,7 @@ describe('the guest’s power', () => {
     await vm.start()
   })
 
-  test('an OOM kill ends a wait, though the guest lives on', async ({ vm }) => {
+  test('an OOM kill ends a wait, but not the guest', async ({ vm }) => {
     const waiting = rejection(vm.waitFor.file('/tmp/never'))
     await sleep(300)
     await vm.ssh`echo '<0>Out of memory: Killed process 77 (hog)' >/dev/kmsg`

@@ -2,7 +2,7 @@ import { describe, expect, test as plainTest } from 'vitest'
 import { type VM, type VMOptions, withVM } from 'withvm'
 import { test as fixtureTest } from 'withvm/vitest'
 
-/** Below the shortest default timeout of a wait. */
+/** Shorter than the shortest default timeout of a wait. */
 const LIMIT = { timeout: 25_000 }
 const GUEST = {
   image: 'tiny',
@@ -11,8 +11,8 @@ const GUEST = {
   ports: [{ name: 'control' }],
 } satisfies VMOptions
 
-/** Waits in all ways for what never comes. Gives the messages of the errors. */
-async function waitInVain(vm: VM): Promise<string[]> {
+/** Starts each kind of wait for an event that never happens. Returns the messages of the errors. */
+async function waitForNothing(vm: VM): Promise<string[]> {
   const screen = await vm.serial.screen()
   const ends = await Promise.allSettled([
     vm.serial.waitFor('never printed'),
@@ -22,35 +22,35 @@ async function waitInVain(vm: VM): Promise<string[]> {
     vm.serial.login({ user: 'nobody-of-that-name', prompt: /never a prompt/ }),
     vm.wait(),
   ])
-  return ends.map((end) => (end.status === 'rejected' ? String(end.reason.message) : 'came'))
+  return ends.map((end) => (end.status === 'rejected' ? String(end.reason.message) : 'resolved'))
 }
 
 const EXPECTED = [
-  /^the serial console did not show a pattern within [\d.]+ s\n {2}Expected: "never printed"/,
-  /^Waited [\d.]+ s in vain for the serial console to show "never printed"\./,
-  /^"never written" did not come from the port 'control' within/,
-  /^the screen of the serial console did not show a pattern within [\d.]+ s\n {2}Expected: "never shown"/,
-  /^serial\.login\(\) was not done within/,
+  /^The serial console did not show the pattern within [\d.]+ s\.\n {2}Expected: "never printed"/,
+  /^Timed out after [\d.]+ s waiting for the serial console to show "never printed"\./,
+  /^The guest did not write "never written" to the port 'control' within/,
+  /^The screen of the serial console did not show the pattern within [\d.]+ s\.\n {2}Expected: "never shown"/,
+  /^serial\.login\(\) timed out after/,
   /^The guest 'tiny' did not end within/,
 ]
 
 function expectAll(messages: readonly string[]): void {
   for (const [index, expected] of EXPECTED.entries()) {
     expect(messages[index]).toMatch(expected)
-    expect(messages[index]).toMatch(/Fix: Give the test more time \(`testTimeout`/)
+    expect(messages[index]).toMatch(/Fix: Increase the timeout of the test \(`testTimeout`/)
   }
 }
 
-describe('every wait without a timeout ends before its test, and names what it waited for', () => {
+describe('every wait without a timeout ends before its test, and reports its condition', () => {
   plainTest('in withVM()', LIMIT, async () => {
-    await withVM({ ...GUEST, log: () => {} }, async (vm) => expectAll(await waitInVain(vm)))
+    await withVM({ ...GUEST, log: () => {} }, async (vm) => expectAll(await waitForNothing(vm)))
   })
 
   fixtureTest.override({ vmOptions: { ...GUEST, log: () => {} } })
 
-  fixtureTest('with the fixtures', LIMIT, async ({ vm }) => expectAll(await waitInVain(vm)))
+  fixtureTest('with the fixtures', LIMIT, async ({ vm }) => expectAll(await waitForNothing(vm)))
 
   fixtureTest.concurrent('with the fixtures, in a concurrent test', LIMIT, async ({ vm }) => {
-    expectAll(await waitInVain(vm))
+    expectAll(await waitForNothing(vm))
   })
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { vmError } from '../../src/errors.js'
 
-test('what a guest has said is written out in an error, so that it drives no terminal', () => {
+test('control characters in the output of a guest are escaped in an error', () => {
   const error = vmError('SERIAL_TIMEOUT', {
     summary: 'no \u001b[31mprompt\u001b[0m',
     expected: 'a\tb',
@@ -22,7 +22,7 @@ test('what a guest has said is written out in an error, so that it drives no ter
       'Fix: see \\u0000',
     ].join('\n'),
   )
-  // Test runners print the fields of an error too.
+  // Test runners also print the properties of an error.
   const { summary, got, evidence, hint } = error.details
   for (const text of [summary, got, hint, evidence?.[0]?.text, error.evidence[0]?.label, error.stack])
     expect(text).not.toMatch(/(?![\n\t])\p{Cc}/u)

@@ -1,10 +1,13 @@
 import { vmError } from '../../errors.js'
 
-/** What answers in the guest is no guest agent, or means no good. */
+/**
+ * Builds the error of a message that violates the protocol: the program in the guest is not an agent, or
+ * hostile.
+ */
 export function malformed(got: string): Error {
   return vmError('AGENT_FAILED', {
-    summary: 'the guest agent sent what is not of its protocol',
+    summary: 'The guest agent sent a message that violates its protocol.',
     got,
-    hint: 'See what runs as the guest agent in the guest: it should be qemu-guest-agent.',
+    hint: 'Check which program runs as the guest agent: it should be qemu-guest-agent.',
   })
 }

@@ -16,21 +16,24 @@ import { killTreeOf } from '../kill-tree.js'
 import { type ExecStatus, readExecStatus, readPid } from './exec-answers.js'
 import { signalName } from './linux-signals.js'
 
-/** The agent collects 16 MiB of each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
+/** Limit of the agent for each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
 const AGENT_MAX_BYTES = 16 * 1024 * 1024
 const FIRST_POLL_MS = 1
 const LAST_POLL_MS = 100
-/** An agent that has begun a command is there; it answers late in a guest that is out of memory. */
+/**
+ * Long, because an agent that has started a command is available but responds late if the guest is out of
+ * memory.
+ */
 const STATUS_TIMEOUT_MS = 60_000
 
-/** What runs commands of the agent's protocol: `GuestAgent`. */
+/** Part of `GuestAgent` that is used here. */
 interface AgentCommands {
   /** Aborts when the guest is reset. */
   readonly boot: AbortSignal
   execute(command: string, args?: object, options?: { readonly timeoutMs?: number }): Promise<unknown>
 }
 
-/** Runs a shell command by way of `guest-exec` and waits for its end. */
+/** Runs a shell command through `guest-exec` and waits for its end. */
 export async function runByAgent(
   agent: AgentCommands,
   command: string,
@@ -66,7 +69,7 @@ export async function runByAgent(
         pid = readPid(started)
         if (signal.aborted && !boot.aborted) killProcess(agent, pid)
       })
-      .catch(() => {}) // the wait below has the same failure
+      .catch(() => {}) // awaited below
     const status = await waitForExit(agent, readPid(await raceSignal(starting, signal)), signal)
     return settle(status, outcome, options)
   } catch (error) {

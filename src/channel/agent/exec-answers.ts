@@ -1,6 +1,6 @@
 import { malformed } from './agent-errors.js'
 
-/** What `guest-exec-status` returns (QEMU's qga/qapi-schema.json). */
+/** Result of `guest-exec-status` (QEMU's qga/qapi-schema.json). */
 export interface ExecStatus {
   readonly exited: boolean
   readonly exitcode?: number
@@ -22,36 +22,36 @@ const STATUS_TYPES = {
 } as const satisfies Record<keyof ExecStatus, string>
 
 /**
- * The process that `guest-exec` has started. It is the guest that answers: it may say anything.
+ * Validates the result of `guest-exec` and returns the process id.
  *
- * @throws {GuestError} AGENT_FAILED when it is no number of a process.
+ * @throws {GuestError} AGENT_FAILED when it contains no valid process id.
  */
 export function readPid(answer: unknown): number {
   const pid = (answer as { readonly pid?: unknown } | null | undefined)?.pid
   if (Number.isSafeInteger(pid) && (pid as number) > 0) return pid as number
-  throw malformed(`an answer to guest-exec that is ${describe(answer)}`)
+  throw malformed(`${describe(answer)} as the result of guest-exec`)
 }
 
 /**
- * How a process is doing.
+ * Validates the result of `guest-exec-status`.
  *
- * @throws {GuestError} AGENT_FAILED when the answer is not of that form.
+ * @throws {GuestError} AGENT_FAILED when a field is missing or has the wrong type.
  */
 export function readExecStatus(answer: unknown): ExecStatus {
   const fields = typeof answer === 'object' && answer !== null ? (answer as Record<string, unknown>) : {}
-  const isOfForm =
+  const isValid =
     'exited' in fields &&
     Object.entries(STATUS_TYPES).every(([name, type]) => {
       return fields[name] === undefined || typeof fields[name] === type
     })
-  if (isOfForm) return fields as unknown as ExecStatus
-  throw malformed(`an answer to guest-exec-status that is ${describe(answer)}`)
+  if (isValid) return fields as unknown as ExecStatus
+  throw malformed(`${describe(answer)} as the result of guest-exec-status`)
 }
 
 const SHOWN_CHARS = 200
 
 function describe(answer: unknown): string {
-  // A text may have megabytes.
+  // A string may have megabytes.
   const cut = (_: string, value: unknown) => (typeof value === 'string' ? value.slice(0, SHOWN_CHARS) : value)
   return (JSON.stringify(answer, cut) ?? String(answer)).slice(0, SHOWN_CHARS)
 }

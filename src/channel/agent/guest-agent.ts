@@ -13,48 +13,49 @@ import { malformed } from './agent-errors.js'
 import { runByAgent } from './agent-exec.js'
 
 export interface AgentWait {
-  /** @default 10000 */
+  /** Timeout in milliseconds. @default 10000 */
   readonly timeoutMs?: number | undefined
+  /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }
 
 interface AgentMessage {
   readonly return?: unknown
-  /** From the guest: of any form. */
+  /** Not validated: the guest may send any value. */
   readonly error?: unknown
 }
 
-interface Pending {
-  /** Longest line that the answer can have. */
+interface PendingRequest {
+  /** Maximum length of the response. */
   readonly maxChars: number
   readonly onMessage: (message: AgentMessage) => void
   readonly reject: (error: unknown) => void
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000
-/** How often a silent agent is greeted again: what was sent before the guest had its port may be lost. */
+/** Interval at which the sync request is repeated: data sent before the guest opens its port may be lost. */
 const SYNC_INTERVAL_MS = 250
-/** The commands whose answers hold the output of a command, or a part of a file. No other answer needs a long line. */
-const LONG_ANSWERS: readonly string[] = ['guest-exec-status', 'guest-file-read']
-/** An agent that was greeted again and again answers each greeting in the end; more than that is a flood. */
-const MANY_STRAYS = 1000
-/** How long an agent that is to end its guest may take to say that it cannot. */
+/** Commands that return output of a command or a part of a file. Other responses are short. */
+const LONG_RESPONSES: readonly string[] = ['guest-exec-status', 'guest-file-read']
+/** Number of unexpected messages that counts as a flood: a slow agent answers each repeated sync request. */
+const FLOOD_MESSAGES = 1000
+/** Time in which an agent reports that it cannot shut down the guest. */
 const REFUSAL_MS = 500
 
 /**
- * QEMU's guest agent, over the host's end of its virtio-serial port. The protocol has no ids for its messages: one
- * command runs at a time, and after one that was not answered both sides find each other again before the next.
+ * QEMU's guest agent, through the host end of its virtio-serial port. Messages of the protocol have no ids, so one
+ * command runs at a time, and both sides synchronize after a command without a response.
  */
 export class GuestAgent {
   #socket: Socket | undefined
-  #pending: Pending | undefined
+  #pending: PendingRequest | undefined
   #boot = createBoot()
   #isSynced = false
-  /** What has come that nobody asked for. */
+  /** Number of unexpected messages received during the current command. */
   #strays = 0
   readonly #turns = new Turns()
 
-  /** Talks over a connection of QEMU's, in place of the one before. */
+  /** Uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     this.close()
     this.#socket = socket
@@ -67,7 +68,7 @@ export class GuestAgent {
         this.#strays++ // not worth parsing
         return
       }
-      // An answer to a sync comes behind a byte 0xFF, which decodes to U+FFFD.
+      // A response to a sync request starts with the byte 0xFF, which decodes to U+FFFD.
       const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
       if (message === undefined) this.#strays++
       else this.#pending.onMessage(message)
@@ -75,17 +76,17 @@ export class GuestAgent {
     const onTooLong = () => {
       this.#strays++
       this.#isSynced = false // the rest of the line may come after the next command
-      this.#pending?.reject(malformed('a line that is longer than any answer'))
+      this.#pending?.reject(malformed('a line that is longer than any response'))
     }
     readLines(socket, { onLine, onTooLong, maxChars: () => this.#pending?.maxChars ?? MAX_LINE_CHARS })
   }
 
-  /** Aborts when the guest is reset: the processes that its agent has started are gone, and their ids mean others. */
+  /** Aborted when the guest is reset: processes started by the agent are gone, and their ids may be reused. */
   get boot(): AbortSignal {
     return this.#boot.signal
   }
 
-  /** The guest was reset: commands that ran in it end with that. */
+  /** Rejects running commands after a reset of the guest. */
   restart(): void {
     this.#boot.abort(wasReset())
     this.#boot = createBoot()
@@ -97,37 +98,39 @@ export class GuestAgent {
   }
 
   /**
-   * Waits until the agent answers.
+   * Waits until the agent responds.
    *
-   * @throws {GuestError} AGENT_UNAVAILABLE when it does not in time.
+   * @throws {GuestError} AGENT_UNAVAILABLE when it does not respond in time.
    */
   async ping(options: AgentWait = {}): Promise<void> {
     await this.execute('guest-ping', undefined, options)
   }
 
   /**
-   * Runs any command of the agent's protocol and gives what it returns.
+   * Runs a command of the agent's protocol and returns its result.
    *
-   * @throws {GuestError} AGENT_UNAVAILABLE when there is no answer in time, AGENT_FAILED when it refuses.
+   * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED when it returns an
+   *   error.
    * @example await agent.execute('guest-get-osinfo')
    */
   execute(command: string, args?: object, options: AgentWait = {}): Promise<unknown> {
     return this.#inTurn(command, options, async (signal) => {
       const request = { execute: command, ...(args && { arguments: args }) }
-      const maxChars = LONG_ANSWERS.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
+      const maxChars = LONG_RESPONSES.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
       const message = await this.#ask(request, signal, { maxChars })
       if (message.error !== undefined) throw refused(command, message.error)
-      if (!('return' in message)) throw malformed(`an answer to ${command} without a result`)
+      if (!('return' in message)) throw malformed(`a response to ${command} without a result`)
       return message.return
     })
   }
 
   /**
-   * Runs a command by the guest's `/bin/sh`, without network or login. Its output comes all at once, when it ends.
+   * Runs a command in `/bin/sh` of the guest. Requires neither network nor login. The output is available only when
+   * the command ends.
    *
    * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal (unless
-   *   `reject: false`), COMMAND_TIMEOUT when its time is up or its signal aborts.
-   * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not answer.
+   *   `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted.
+   * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond.
    */
   exec(
     command: string,
@@ -138,7 +141,7 @@ export class GuestAgent {
     return settleCommand(await runByAgent(this, command, options), options)
   }
 
-  /** Asks the guest to end. Resolves when the agent has got the request: it does not answer one that it follows. */
+  /** Requests a shutdown. Resolves when the request was sent and not refused: the agent does not confirm it. */
   async shutdown(
     mode: 'powerdown' | 'halt' | 'reboot' = 'powerdown',
     options: AgentWait = {},
@@ -153,12 +156,12 @@ export class GuestAgent {
     })
   }
 
-  /** Ends the connection; what is under way rejects. Safe to call again. */
+  /** Closes the connection and rejects a pending request. Idempotent. */
   close(): void {
     this.#socket?.destroy()
     this.#socket = undefined
     this.#isSynced = false
-    this.#pending?.reject(unavailable('the connection to it has ended'))
+    this.#pending?.reject(unavailable('the end of its connection'))
   }
 
   async #inTurn<T>(
@@ -169,8 +172,8 @@ export class GuestAgent {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options
     this.#strays = 0
     const onTimeout = () => {
-      const strays = this.#strays > MANY_STRAYS ? `, but ${this.#strays} messages that answer nothing` : ''
-      return unavailable(`no answer to ${command} within ${formatDuration(timeoutMs)}${strays}`)
+      const strays = this.#strays > FLOOD_MESSAGES ? `, but ${this.#strays} unexpected messages` : ''
+      return unavailable(`no response to ${command} within ${formatDuration(timeoutMs)}${strays}`)
     }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
       const endTurn = await this.#turns.take(innerSignal)
@@ -183,7 +186,7 @@ export class GuestAgent {
     })
   }
 
-  /** Throws away what may still come for an earlier command: asks with a number and waits for that number. */
+  /** Discards responses to earlier commands: sends a sync request with a random id and waits for that id. */
   async #sync(signal: AbortSignal): Promise<void> {
     if (this.#isSynced) return
     for (;;) {
@@ -191,7 +194,7 @@ export class GuestAgent {
       const request = { execute: 'guest-sync-delimited', arguments: { id } }
       const retry = AbortSignal.any([signal, AbortSignal.timeout(SYNC_INTERVAL_MS)])
       try {
-        // 0xFF makes the agent forget half a command that it may have got.
+        // 0xFF makes the agent discard an incomplete command.
         await this.#ask(request, retry, { prefix: Buffer.from([0xff]), accept: (m) => m.return === id })
         this.#isSynced = true
         return
@@ -211,7 +214,7 @@ export class GuestAgent {
     } = {},
   ): Promise<AgentMessage> {
     const socket = this.#socket
-    if (socket === undefined) throw unavailable('no connection to it')
+    if (socket === undefined) throw unavailable('no connection')
     const answer = createDeferred<AgentMessage>()
     const onMessage = (message: AgentMessage) => {
       if (options.accept?.(message) ?? true) answer.resolve(message)
@@ -222,7 +225,7 @@ export class GuestAgent {
       answer.reject(signal.reason)
     }
     const { maxChars = MAX_LINE_CHARS } = options
-    const pending: Pending = { onMessage, reject: answer.reject, maxChars }
+    const pending: PendingRequest = { onMessage, reject: answer.reject, maxChars }
     this.#pending = pending
     signal.addEventListener('abort', onAbort, { once: true })
     if (options.prefix !== undefined) socket.write(options.prefix)
@@ -234,7 +237,7 @@ export class GuestAgent {
   }
 }
 
-/** Every command that runs listens. */
+/** Creates a controller whose signal has no limit of listeners: every running command adds one. */
 function createBoot(): AbortController {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal)
@@ -243,32 +246,32 @@ function createBoot(): AbortController {
 
 function wasReset(): Error {
   return vmError('AGENT_UNAVAILABLE', {
-    summary: 'the guest was reset while its agent ran a command',
-    hint: 'Run the command again when the guest is ready, or wait for it before what resets the guest.',
+    summary: 'The guest was reset while its agent ran a command.',
+    hint: 'Run the command again when the guest is ready, or wait for its end before resetting the guest.',
   })
 }
 
 function unavailable(got: string): Error {
   return vmError('AGENT_UNAVAILABLE', {
-    summary: 'the guest agent does not answer',
+    summary: 'The guest agent does not respond.',
     got,
-    hint: 'Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed).',
+    hint: 'Check that the guest has booted and runs qemu-guest-agent, which stock cloud images do not contain.',
   })
 }
 
-/** More of what it says about a refusal is of no use. */
+/** Maximum length of the agent's error text in a message. */
 const MAX_REFUSAL_CHARS = 1000
 
 function refused(command: string, error: unknown): Error {
   const { class: kind, desc } = (error ?? {}) as { readonly class?: unknown; readonly desc?: unknown }
   if (typeof kind !== 'string' || typeof desc !== 'string')
-    return malformed(`an error for ${command} that is not of its form`)
+    return malformed(`an invalid error object for ${command}`)
   return vmError('AGENT_FAILED', {
-    summary: `the guest agent refused ${command}`,
+    summary: `The guest agent refused ${command}.`,
     got: `${kind}: ${desc}`.slice(0, MAX_REFUSAL_CHARS),
     hint:
       kind === 'CommandNotFound'
-        ? 'The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).'
-        : "Look the command up in the guest agent's reference.",
+        ? 'Check the version and the configuration of the agent, which may block the command (Red Hat: BLACKLIST_RPC).'
+        : 'Look up the command in the reference of the guest agent.',
   })
 }

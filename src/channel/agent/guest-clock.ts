@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentWait, GuestAgent } from './guest-agent.js'
 
-/** A reading of the guest's clock, made between two readings of the host's. Milliseconds. */
+/** Reading of the guest's clock between two readings of the host's clock, in milliseconds. */
 export interface ClockReading {
   readonly beforeMs: number
   readonly guestMs: number
@@ -17,24 +17,25 @@ export interface ClockRate {
 
 /** Largest accepted difference between the speeds of the guest's and the host's clock. */
 const TOLERANCE = 0.02
-/** A pause between two readings, and how long readings are repeated while they do not tell right from wrong, milliseconds. */
+/** Pause between two readings. */
 const PAUSE_MS = 100
+/** Time for which inconclusive readings are repeated. */
 const UNDECIDED_MS = 10_000
 
 /**
- * Reads the guest's clock. The agent does so by itself (`guest-get-time`), without starting a process.
+ * Reads the guest's clock with the agent's `guest-get-time`, which starts no process.
  *
- * @throws {GuestError} AGENT_UNAVAILABLE, AGENT_FAILED.
+ * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED when it returns an error.
  */
 export async function readGuestClock(agent: GuestAgent, wait: AgentWait = {}): Promise<ClockReading> {
-  await agent.ping(wait) // whatever the agent has to catch up with does not widen the reading
+  await agent.ping(wait) // a backlog of the agent must not widen the reading
   const beforeMs = performance.now()
   const nanoseconds = await agent.execute('guest-get-time', undefined, wait)
   const afterMs = performance.now()
   return { beforeMs, guestMs: Number(nanoseconds) / 1e6, afterMs }
 }
 
-/** Compares two readings. Host time between them is known as exactly as both readings are short. */
+/** Returns the clock rate between two readings. Shorter readings give a more exact rate. */
 export function compareClocks(first: ClockReading, second: ClockReading): ClockRate {
   const guestMs = second.guestMs - first.guestMs
   const leastHostMs = Math.max(0, second.beforeMs - first.afterMs)
@@ -46,15 +47,15 @@ export function compareClocks(first: ClockReading, second: ClockReading): ClockR
   }
 }
 
-/** Returns whether a clock runs at the host's speed; undefined where the readings are too long to tell. */
+/** Returns true if a clock runs at the host's speed. Undefined if the readings are too long to decide. */
 export function isClockRight({ least, most }: ClockRate): boolean | undefined {
   if (least > 1 + TOLERANCE || most < 1 - TOLERANCE) return false
   return least >= 1 - TOLERANCE && most <= 1 + TOLERANCE ? true : undefined
 }
 
 /**
- * Returns the frequency of the counter that a clock is made of, from the frequency that the guest's kernel assumes: that one where
- * the clock is right, the corrected one where it is wrong. Undefined where the readings are too long to tell.
+ * Returns the frequency of the counter behind a clock: the one that the guest's kernel assumes if the clock is right,
+ * else the corrected one. Undefined if the readings are too long to decide.
  */
 export function correctFrequency(khz: number, rate: ClockRate): number | undefined {
   const isRight = isClockRight(rate)
@@ -63,8 +64,8 @@ export function correctFrequency(khz: number, rate: ClockRate): number | undefin
 }
 
 /**
- * Measures how fast the guest's clock has run since an earlier reading. Reads it again until it is certain whether the clock is
- * right, or for ten seconds.
+ * Measures the rate of the guest's clock since an earlier reading. Repeats the measurement for up to ten seconds, until
+ * it is conclusive.
  */
 export async function measureClockRate(
   agent: GuestAgent,

@@ -9,19 +9,22 @@ export interface IdentityAgentWait {
   readonly signal?: AbortSignal | undefined
 }
 
-/** All that an identity agent says is of this length: that it is parked, or the end of the message that it answers. */
+/**
+ * Length of all messages of an identity agent: a status text, or the last bytes of the message that it
+ * confirms.
+ */
 const ANSWER_BYTES = 8
 
 /**
- * The small program that waits in a guest for one message, and does what cannot wait for anything else to be
- * started: sets the clock, stirs the random pool, gives the guest its names. Over the host's end of its virtio-serial port.
+ * Identity agent: a small program in the guest that waits for one message and then sets the clock, reseeds the random
+ * pool and sets host name and keys. Uses the host end of its virtio-serial port.
  */
 export class IdentityAgent {
   #socket: Socket | undefined
   #received = Buffer.alloc(0)
-  #awaited: { readonly answer: Buffer; readonly came: Deferred<void> } | undefined
+  #awaited: { readonly answer: Buffer; readonly received: Deferred<void> } | undefined
 
-  /** Talks over a connection of QEMU's, in place of the one before. */
+  /** Uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     this.close()
     this.#socket = socket
@@ -34,58 +37,58 @@ export class IdentityAgent {
   }
 
   /**
-   * Sends a message and waits until the guest has done what it says.
-   * @throws {GuestError} IDENTITY_AGENT_SILENT when there is no answer in time.
+   * Sends a message and waits until the guest has applied it.
+   * @throws {GuestError} IDENTITY_AGENT_SILENT when the agent does not respond in time.
    */
-  async tell(message: Buffer, wait: IdentityAgentWait): Promise<void> {
+  async send(message: Buffer, wait: IdentityAgentWait): Promise<void> {
     const answered = this.#expect(message.subarray(-ANSWER_BYTES), wait)
     this.#socket?.write(message)
     await answered
   }
 
   /**
-   * Waits until the guest says something by itself.
-   * @throws {GuestError} IDENTITY_AGENT_SILENT when it does not in time.
+   * Waits for a status text that the agent sends on its own.
+   * @throws {GuestError} IDENTITY_AGENT_SILENT when the agent does not send it in time.
    */
-  hear(text: string, wait: IdentityAgentWait): Promise<void> {
+  waitFor(text: string, wait: IdentityAgentWait): Promise<void> {
     return this.#expect(Buffer.from(text), wait)
   }
 
-  /** Ends the connection; what is under way rejects. Safe to call again. */
+  /** Closes the connection and rejects a pending wait. Idempotent. */
   close(): void {
     this.#socket?.destroy()
     this.#socket = undefined
-    this.#awaited?.came.reject(silent('the connection to it has ended'))
+    this.#awaited?.received.reject(silent('the end of its connection'))
   }
 
   async #expect(answer: Buffer, { timeoutMs, signal }: IdentityAgentWait): Promise<void> {
-    if (this.#socket === undefined) throw silent('no connection to it')
-    const awaited = { answer, came: createDeferred<void>() }
-    awaited.came.promise.catch(() => {})
+    if (this.#socket === undefined) throw silent('no connection')
+    const awaited = { answer, received: createDeferred<void>() }
+    awaited.received.promise.catch(() => {})
     this.#awaited = awaited
-    const onTimeout = () => silent(`nothing within ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => silent(`no response within ${formatDuration(timeoutMs)}`)
     try {
-      await withDeadline({ timeoutMs, signal, onTimeout }, () => awaited.came.promise)
+      await withDeadline({ timeoutMs, signal, onTimeout }, () => awaited.received.promise)
     } finally {
       if (this.#awaited === awaited) this.#awaited = undefined
     }
   }
 
-  /** What nobody waits for is of an earlier wait that was given up. */
+  /** Takes received bytes. Unexpected messages belong to an earlier wait that timed out, and are dropped. */
   #receive(bytes: Buffer): void {
     this.#received = Buffer.concat([this.#received, bytes])
     while (this.#received.length >= ANSWER_BYTES) {
       const answer = this.#received.subarray(0, ANSWER_BYTES)
       this.#received = this.#received.subarray(ANSWER_BYTES)
-      if (this.#awaited?.answer.equals(answer)) this.#awaited.came.resolve()
+      if (this.#awaited?.answer.equals(answer)) this.#awaited.received.resolve()
     }
   }
 }
 
 function silent(got: string): Error {
   return vmError('IDENTITY_AGENT_SILENT', {
-    summary: 'the program in the guest that sets its clock and its names does not answer',
+    summary: 'The identity agent in the guest does not respond.',
     got,
-    hint: "Boot this guest anew with start: 'cold'; its serial console may tell what became of the program.",
+    hint: "Use start: 'cold' for this guest, and check its serial console for errors of the agent.",
   })
 }

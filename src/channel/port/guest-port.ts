@@ -5,38 +5,45 @@ import { type Duration, formatDuration, parseDuration } from '../../common/durat
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 
-/** How long to wait for what comes from a port. */
+/** Options of a wait for output of a port. */
 export interface PortWait {
-  /** How long. In Vitest, every wait ends before its test does. @default '30s', on a slow host up to two minutes */
+  /**
+   * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
+   * @default '30s', on a slow host up to two minutes
+   */
   readonly timeout?: Duration
-  /** Ends the wait early. @default none */
+  /** Aborts the wait. @default none */
   readonly signal?: AbortSignal
-  /** Where to look from: a mark, the first byte, or only what comes from now on. @default 'start' */
+  /**
+   * Position at which the search starts: a mark, the first byte (`'start'`), or the current end of the output
+   * (`'now'`).
+   * @default 'start'
+   */
   readonly from?: PortMark | 'start' | 'now'
 }
 
-/** A position in what a guest writes to a port, from {@link GuestPort.mark}. */
+/** Position in the output of a port, returned by {@link GuestPort.mark}. */
 export interface PortMark {
-  /** Bytes before it, over all power-ons. */
+  /** Number of bytes before this position, over all power-ons. */
   readonly offset: number
 }
 
-/** What is kept of what came: the newest bytes. */
+/** Number of bytes kept of the output. */
 const KEPT_BYTES = 8 * 1024 ** 2
-const LEAST_BUFFER_BYTES = 4096
+const MIN_BUFFER_BYTES = 4096
 
-/** This end of a character device of the guest: bytes cross both ways. */
+/** Host end of a character device of the guest. Transfers bytes in both directions. */
 export class GuestPort {
   readonly name: string
   readonly #defaultWaitMs: number
   readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
-  /** Holds up to twice what is kept, so that the oldest bytes are dropped by one copy now and then. */
+  /** Up to twice the size of the kept output, so that dropping the oldest bytes rarely needs a copy. */
   #buffer = Buffer.alloc(0)
   #end = 0
-  /** Bytes that came in all, those that are not kept any more included. */
+  /** Total number of bytes received, including dropped bytes. */
   #receivedBytes = 0
-  #awaited = new Set<Deferred<void>>()
+  #waiters = new Set<Deferred<void>>()
 
   constructor(name: string, options: { readonly defaultWaitMs: number; readonly waitLimit?: WaitLimit }) {
     this.name = name
@@ -44,7 +51,7 @@ export class GuestPort {
     this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
   }
 
-  /** Talks over a connection of QEMU's, in place of the one before. Internal. */
+  /** Internal: uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     this.close()
     this.#socket = socket
@@ -52,32 +59,32 @@ export class GuestPort {
     socket.on('data', (bytes: Buffer) => {
       this.#receivedBytes += bytes.length
       this.#append(bytes)
-      for (const waiter of this.#awaited) waiter.resolve()
+      for (const waiter of this.#waiters) waiter.resolve()
     })
   }
 
-  /** Ends the connection. Internal; safe to call again. */
+  /** Internal: closes the connection. Idempotent. */
   close(): void {
     this.#socket?.destroy()
     this.#socket = undefined
   }
 
-  /** What the guest has written, of all power-ons; of more than 8 MiB the newest. */
+  /** Output of the guest over all power-ons: the newest 8 MiB. */
   get received(): Buffer {
     return this.#buffer.subarray(Math.max(0, this.#end - KEPT_BYTES), this.#end)
   }
 
-  /** What the guest has written, as text. */
+  /** {@link received} as text. */
   get text(): string {
     return this.received.toString()
   }
 
-  /** Returns the position after everything that has come so far. */
+  /** Returns the current end of the output as a position. */
   mark(): PortMark {
     return { offset: this.#receivedBytes }
   }
 
-  /** Returns what the guest has written since a mark, as text. */
+  /** Returns the output since a mark as text. */
   since(mark: PortMark): string {
     const { received } = this
     const keptFrom = this.#receivedBytes - received.length
@@ -85,15 +92,15 @@ export class GuestPort {
   }
 
   /**
-   * Writes to the guest. Resolves when QEMU has the bytes.
-   * @throws {UsageError} VM_NOT_RUNNING when the guest is switched off.
+   * Writes to the guest. Resolves when the bytes have been passed to QEMU.
+   * @throws {UsageError} VM_NOT_RUNNING when the guest is powered off.
    */
   async write(data: string | Uint8Array): Promise<void> {
     const socket = this.#socket
     const fail = (cause?: Error) =>
       vmError('VM_NOT_RUNNING', {
-        summary: `Nothing can be written to the port '${this.name}': the guest does not run.`,
-        hint: 'start it first, by vm.start().',
+        summary: `Cannot write to the port '${this.name}': the guest is not running.`,
+        hint: 'Start the guest with vm.start().',
         cause,
       })
     if (socket === undefined || socket.destroyed) throw fail()
@@ -103,9 +110,9 @@ export class GuestPort {
   }
 
   /**
-   * Waits until what the guest has written contains a text, or matches a pattern: from the first byte on, unless `from` says
-   * otherwise.
-   * @throws {GuestError} WAIT_TIMEOUT with what came instead.
+   * Waits until the output contains a text or matches a pattern, and returns the matched text. Searches from the
+   * first byte, or from the position `from`.
+   * @throws {GuestError} WAIT_TIMEOUT with the last output when it does not match in time.
    * @example
    * const before = port.mark()
    * await port.write('status\n')
@@ -117,24 +124,24 @@ export class GuestPort {
       timeout === undefined ? this.#defaultWaitMs : (parseDuration(timeout) ?? this.#defaultWaitMs)
     const wait = boundWait(longest, this.#waitLimit)
     const mark = from === 'start' ? { offset: 0 } : from === 'now' ? this.mark() : from
-    const onTimeout = () => this.#missed(pattern, mark, wait)
+    const onTimeout = () => this.#timeoutError(pattern, mark, wait)
     return withDeadline({ timeoutMs: wait.timeoutMs, signal, onTimeout }, async (over) => {
       for (;;) {
         over.throwIfAborted()
         const found = find(this.since(mark), pattern)
         if (found !== undefined) return found
         const waiter = createDeferred<void>()
-        this.#awaited.add(waiter)
-        await waiter.promise.finally(() => this.#awaited.delete(waiter))
+        this.#waiters.add(waiter)
+        await waiter.promise.finally(() => this.#waiters.delete(waiter))
       }
     })
   }
 
   #append(bytes: Buffer): void {
     if (this.#end + bytes.length > this.#buffer.length) {
-      // A new buffer, as the old one may be in the hands of a caller.
+      // Allocate a new buffer: callers may hold a view of the old one.
       const kept = this.received
-      const buffer = Buffer.alloc(Math.max(LEAST_BUFFER_BYTES, 2 * (kept.length + bytes.length)))
+      const buffer = Buffer.alloc(Math.max(MIN_BUFFER_BYTES, 2 * (kept.length + bytes.length)))
       kept.copy(buffer)
       this.#buffer = buffer
       this.#end = kept.length
@@ -143,13 +150,13 @@ export class GuestPort {
     this.#end += bytes.length
   }
 
-  #missed(pattern: string | RegExp, mark: PortMark, { timeoutMs, hint }: BoundWait) {
-    for (const waiter of this.#awaited) waiter.resolve()
+  #timeoutError(pattern: string | RegExp, mark: PortMark, { timeoutMs, hint }: BoundWait) {
+    for (const waiter of this.#waiters) waiter.resolve()
     const text = this.since(mark)
     return vmError('WAIT_TIMEOUT', {
-      summary: `${typeof pattern === 'string' ? JSON.stringify(pattern) : pattern} did not come from the port '${this.name}' within ${formatDuration(timeoutMs)}.`,
+      summary: `The guest did not write ${typeof pattern === 'string' ? JSON.stringify(pattern) : pattern} to the port '${this.name}' within ${formatDuration(timeoutMs)}.`,
       got: text === '' ? 'nothing' : JSON.stringify(text.slice(-200)),
-      hint: hint ?? 'does the guest write to the device of this port?',
+      hint: hint ?? 'Check that the guest writes to the device of this port.',
     })
   }
 }

@@ -1,7 +1,7 @@
-/** How a keyboard is labelled: which keys make which characters. */
+/** Keyboard layout: the mapping of keys to characters. */
 export type KeyboardLayout = 'us' | 'uk' | 'de' | 'fr'
 
-/** The keys of a PC's keyboard that make characters, row by row, by QEMU's names for them (its QAPI schema, `QKeyCode`). */
+/** Character keys of a PC keyboard by row, with QEMU's names (QAPI schema, `QKeyCode`). */
 const ROWS = [
   ['grave_accent', '1', '2', '3', '4', '5', '6', '7', '8', '9', '0', 'minus', 'equal'],
   ['q', 'w', 'e', 'r', 't', 'y', 'u', 'i', 'o', 'p', 'bracket_left', 'bracket_right'],
@@ -9,10 +9,13 @@ const ROWS = [
   ['less', 'z', 'x', 'c', 'v', 'b', 'n', 'm', 'comma', 'dot', 'slash'],
 ] as const
 
-/** For each row what its keys make: alone, with Shift, with AltGr. A space is a key that makes nothing, or a dead key. */
+/**
+ * Characters of each row: without a modifier, with Shift, with AltGr. A space stands for no character or a
+ * dead key.
+ */
 type Labels = readonly (readonly [plain: string, shifted: string, altGr?: string])[]
 
-/** The layouts of these names in the data of the X keyboard extension (xkeyboard-config: `us`, `gb`, `de`, `fr`), first variant. */
+/** Layouts of the X keyboard extension (xkeyboard-config: `us`, `gb`, `de`, `fr`), first variant. */
 const LABELS: Readonly<Record<KeyboardLayout, Labels>> = {
   us: [
     ['`1234567890-=', '~!@#$%^&*()_+'],
@@ -44,7 +47,7 @@ const MODIFIERS = [[], ['shift'], ['alt_r']] as const
 
 export const KEYBOARD_LAYOUTS = Object.keys(LABELS) as readonly KeyboardLayout[]
 
-/** The keys to be down at once for a character; undefined where the layout does not have it. */
+/** Returns the keys that are pressed together for a character; undefined if the layout lacks the character. */
 export function findKeys(character: string, layout: KeyboardLayout): readonly string[] | undefined {
   if (character === ' ') return ['spc']
   if (character === '\n') return ['ret']

@@ -5,7 +5,7 @@ import { vmError } from '../../errors.js'
 import { findKeys, KEYBOARD_LAYOUTS, type KeyboardLayout } from './key-layouts.js'
 import type { QmpClient } from './qmp-client.js'
 
-/** Keys with a name, and QEMU's for them (its QAPI schema, `QKeyCode`). */
+/** Named keys and QEMU's names for them (QAPI schema, `QKeyCode`). */
 const NAMED = {
   Enter: 'ret',
   Escape: 'esc',
@@ -31,7 +31,7 @@ const NAMED = {
   ...Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`F${index + 1}`, `f${index + 1}`])),
 } as Readonly<Record<string, string>>
 
-/** The same, found however they are written, and by QEMU's names too. */
+/** Keys by lowercase name and by QEMU's name. */
 const BY_NAME = new Map(
   Object.entries(NAMED).flatMap(([name, code]) => [
     [name.toLowerCase(), code],
@@ -46,23 +46,23 @@ const MODIFIERS: Readonly<Record<string, string>> = {
   altgr: 'alt_r',
   meta: 'meta_l',
 }
-/** How long a key is down, milliseconds: firmware looks at its keyboard now and then. */
+/** Time for which a key is held: firmware polls its keyboard slowly. */
 const HOLD_MS = 50
 
 /**
- * A key: a name as `Enter`, `Down`, `F2`, one character, or either behind `Ctrl-`, `Alt-`, `Shift-`, `AltGr-` and `Meta-`,
- * in capitals or not: `ctrl-alt-f2`.
+ * Key: a name such as `Enter`, `Down` or `F2`, or one character, with optional prefixes `Ctrl-`, `Alt-`, `Shift-`,
+ * `AltGr-` and `Meta-`. Case-insensitive: `ctrl-alt-f2`.
  */
 export type KeyboardKey = string
 
 export interface KeyboardTypeOptions {
-  /** How long between two characters. @default '20ms' */
+  /** Delay between two characters. @default '20ms' */
   readonly delay?: Duration
-  /** How the guest takes the keyboard to be labelled: what it was told in its set-up. @default 'us' */
+  /** Keyboard layout that is configured in the guest. @default 'us' */
   readonly layout?: KeyboardLayout
 }
 
-/** The guest's keyboard: for firmware, menus and consoles that are on a display. */
+/** Keyboard of the guest, for firmware, menus and consoles on the display. */
 export class Keyboard {
   readonly #requireMonitor: () => QmpClient
 
@@ -71,20 +71,21 @@ export class Keyboard {
   }
 
   /**
-   * Presses keys, one after the other. A character is the key that has it on a US keyboard.
+   * Presses keys in sequence. A character stands for its key on a US keyboard.
    *
-   * @throws {UsageError} INVALID_OPTIONS when there is no such key, VM_NOT_RUNNING.
+   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING when the guest is powered off.
    * @example await vm.keyboard.press('Down', 'Enter', 'Ctrl-Alt-Delete')
    */
   async press(...keys: readonly KeyboardKey[]): Promise<void> {
-    const all = keys.map(encodeKeys) // all of them are known, or none is pressed
+    const all = keys.map(encodeKeys) // throws before any key is pressed
     for (const codes of all) await this.#send(codes)
   }
 
   /**
-   * Types a text, which may have several lines.
+   * Types a text of one or more lines.
    *
-   * @throws {UsageError} INVALID_OPTIONS when the layout lacks one of its characters: then nothing is typed. VM_NOT_RUNNING.
+   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character, before anything is typed;
+   *   VM_NOT_RUNNING when the guest is powered off.
    * @example await vm.keyboard.type('größer\n', { layout: 'de' })
    */
   async type(text: string, { delay = '20ms', layout = 'us' }: KeyboardTypeOptions = {}): Promise<void> {
@@ -98,15 +99,15 @@ export class Keyboard {
   async #send(codes: readonly string[]): Promise<void> {
     const keys = codes.map((data) => ({ type: 'qcode', data }) as const)
     await this.#requireMonitor().execute('send-key', { keys, 'hold-time': HOLD_MS })
-    // QEMU lets a key go by itself, and forgets one that comes before.
+    // QEMU releases the keys after the hold time and drops keys that are sent earlier.
     await sleep(HOLD_MS * 2)
   }
 }
 
 /**
- * QEMU's names of the keys to be down at once.
+ * Returns QEMU's names of the keys that are pressed together.
  *
- * @throws {UsageError} INVALID_OPTIONS
+ * @throws {UsageError} INVALID_OPTIONS when the key is unknown.
  */
 export function encodeKeys(key: string): string[] {
   const parts = key.length > 1 ? /^((?:(?:ctrl|alt|shift|altgr|meta)-)*)(.+)$/isu.exec(key) : null
@@ -118,25 +119,25 @@ export function encodeKeys(key: string): string[] {
     return [...new Set([...modifiers.map((name) => MODIFIERS[name.toLowerCase()] as string), ...codes])]
   const near = nearestNames(key, Object.keys(NAMED))
   throw vmError('INVALID_OPTIONS', {
-    summary: 'keyboard.press() got a key that the keyboard does not have.',
-    expected: `a name (${Object.keys(NAMED).join(', ')}), one character, or either with Ctrl-, Alt-, Shift-, AltGr- or Meta-`,
+    summary: 'keyboard.press() does not know this key.',
+    expected: `a name (${Object.keys(NAMED).join(', ')}) or one character, optionally with Ctrl-, Alt-, Shift-, AltGr- or Meta-`,
     got: JSON.stringify(key),
-    hint: near.length === 0 ? 'To write a text, use keyboard.type().' : `Did you mean '${near[0]}'?`,
+    hint: near.length === 0 ? 'Use keyboard.type() to type a text.' : `Did you mean '${near[0]}'?`,
   })
 }
 
 /**
- * QEMU's names of the keys to be down at once, for each character.
+ * Returns QEMU's names of the keys that are pressed together for each character.
  *
- * @throws {UsageError} INVALID_OPTIONS
+ * @throws {UsageError} INVALID_OPTIONS when the layout is unknown or lacks a character.
  */
 export function encodeText(text: string, layout: KeyboardLayout): Array<readonly string[]> {
   if (!KEYBOARD_LAYOUTS.includes(layout)) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'keyboard.type() got a layout that it does not know.',
+      summary: 'keyboard.type() does not know this layout.',
       expected: KEYBOARD_LAYOUTS.map((name) => `'${name}'`).join(' or '),
       got: JSON.stringify(layout) ?? String(layout),
-      hint: 'set one of those in the guest, or send the keys by `vm.keyboard.press()`.',
+      hint: 'Configure one of these layouts in the guest, or send the keys with `vm.keyboard.press()`.',
     })
   }
   const characters = [...text]
@@ -144,10 +145,10 @@ export function encodeText(text: string, layout: KeyboardLayout): Array<readonly
   if (missing.length === 0) return characters.map((one) => findKeys(one, layout) ?? [])
   const others = KEYBOARD_LAYOUTS.filter((other) => missing.every((one) => findKeys(one, other)))
   throw vmError('INVALID_OPTIONS', {
-    summary: `A keyboard of the layout '${layout}' has no key for ${missing.map((one) => `'${one}'`).join(', ')}: nothing was typed.`,
+    summary: `The keyboard layout '${layout}' has no key for ${missing.map((one) => `'${one}'`).join(', ')}: nothing was typed.`,
     hint:
       others.length === 0
-        ? 'send the text by `vm.ssh` or `vm.upload()`: no keyboard that withvm knows has these characters.'
-        : `type it with { layout: '${others[0]}' }, if the guest has that layout.`,
+        ? 'Send the text with `vm.ssh` or `vm.upload()`: no supported layout has these characters.'
+        : `Type it with { layout: '${others[0]}' }, if the guest has that layout.`,
   })
 }

@@ -6,16 +6,17 @@ import { vmError } from '../../errors.js'
 import { parseObject, readLines } from '../json-lines.js'
 import type { QmpCommands, QmpEvent, QmpGreeting } from './qmp-commands.js'
 
-/** One line of traffic, without its line end: `direction` as seen from the harness. */
+/** Receives each line of QMP traffic, without its line end. `direction` is relative to this process. */
 export type QmpLog = (direction: 'sent' | 'received', line: string) => void
 
 export interface QmpWait {
-  /** @default 30000 */
+  /** Timeout in milliseconds. @default 30000 */
   readonly timeoutMs?: number | undefined
+  /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Whatever QEMU sends: the greeting, an answer, an error or an event. */
+/** Message of QEMU: the greeting, a response, an error or an event. */
 interface QmpMessage extends Partial<QmpEvent> {
   readonly QMP?: QmpGreeting
   readonly id?: unknown
@@ -23,20 +24,23 @@ interface QmpMessage extends Partial<QmpEvent> {
   readonly error?: { readonly class: string; readonly desc: string }
 }
 
-interface Pending extends Deferred<unknown> {
+interface PendingCommand extends Deferred<unknown> {
   readonly command: string
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** Above what `human-monitor-command` prints for all of a machine's memory map; `query-qmp-schema` takes 0.3 Mi. */
-const MAX_ANSWER_CHARS = 4 * 1024 * 1024
+/** Larger than the complete memory map printed by `human-monitor-command`; `query-qmp-schema` takes 0.3 Mi. */
+const MAX_RESPONSE_CHARS = 4 * 1024 * 1024
 
-/** A connection to one QEMU's monitor. Commands may run at the same time; their order of sending is kept. */
+/**
+ * QMP connection to the monitor of a QEMU. Commands can run concurrently and are sent in the order of the
+ * calls.
+ */
 export class QmpClient {
   readonly greeting: QmpGreeting
   readonly #socket: Socket
   readonly #log: QmpLog | undefined
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new Map<number, PendingCommand>()
   readonly #waits = new Set<Deferred<QmpEvent>>()
   readonly #listeners = new Map<string, Set<(event: QmpEvent) => void>>()
   readonly #anyListeners = new Set<(event: QmpEvent) => void>()
@@ -52,9 +56,10 @@ export class QmpClient {
   }
 
   /**
-   * Reads QEMU's greeting and leaves the capabilities mode.
+   * Reads QEMU's greeting and leaves the capabilities negotiation mode.
    *
-   * @throws {InfrastructureError} QMP_FAILED when the peer closes, does not answer in time or is no QMP server.
+   * @throws {InfrastructureError} QMP_FAILED when the peer closes the connection, does not respond in time or is
+   *   not a QMP server.
    */
   static async negotiate(
     socket: Socket,
@@ -64,15 +69,15 @@ export class QmpClient {
     const greeted = createDeferred<QmpClient>()
     let client: QmpClient | undefined
     const lose = (cause?: Error) => {
-      const reason = cause === undefined ? 'the peer closed it' : cause.message
-      greeted.reject(noGreeting(`the connection ended: ${reason}`))
-      client?.close(`the QMP connection closed: ${reason}`)
+      const reason = cause === undefined ? 'closed by the peer' : cause.message
+      greeted.reject(noGreeting(`the end of the connection: ${reason}`))
+      client?.close(reason)
     }
     socket.on('error', lose).on('close', () => lose())
     if (socket.destroyed) lose()
     const onTooLong = () => {
-      greeted.reject(noGreeting('a line that is longer than any answer'))
-      client?.close('QEMU sent a line that is longer than any answer')
+      greeted.reject(noGreeting('a line that is longer than any QMP message'))
+      client?.close('QEMU sent a line that is longer than any QMP message')
     }
     const onLine = (line: string) => {
       log?.('received', line)
@@ -83,7 +88,7 @@ export class QmpClient {
       client = new QmpClient(socket, { version: { ...version }, capabilities }, log)
       greeted.resolve(client)
     }
-    readLines(socket, { onLine, onTooLong, maxChars: () => MAX_ANSWER_CHARS })
+    readLines(socket, { onLine, onTooLong, maxChars: () => MAX_RESPONSE_CHARS })
     const onTimeout = () => noGreeting(`nothing for ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
@@ -102,15 +107,16 @@ export class QmpClient {
     return this.#isClosed
   }
 
-  /** Rejects with QMP_FAILED once the connection is gone; never resolves. */
+  /** Rejects with QMP_FAILED when the connection is closed; never resolves. */
   get closed(): Promise<never> {
     return this.#closed.promise
   }
 
   /**
-   * Runs a command and gives what QEMU returns.
+   * Runs a command and returns QEMU's result.
    *
-   * @throws {InfrastructureError} QMP_FAILED when QEMU refuses it, does not answer in time, or the connection closes.
+   * @throws {InfrastructureError} QMP_FAILED when QEMU returns an error or does not respond in time, or when the
+   *   connection is closed.
    * @example await vm.qmp.execute('human-monitor-command', { 'command-line': 'info network' })
    */
   execute<Name extends keyof QmpCommands>(
@@ -122,15 +128,15 @@ export class QmpClient {
   async execute(command: string, args: object = {}, options: QmpWait = {}): Promise<unknown> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     options.signal?.throwIfAborted()
-    if (this.#isClosed) throw refused(command, CLOSED)
+    if (this.#isClosed) throw refused(command, 'a closed QMP connection')
     const id = this.#nextId++
-    const pending: Pending = { ...createDeferred<unknown>(), command }
+    const pending: PendingCommand = { ...createDeferred<unknown>(), command }
     pending.promise.catch(() => {})
     this.#pending.set(id, pending)
     const line = JSON.stringify({ execute: command, arguments: args, id })
     this.#log?.('sent', line)
     this.#socket.write(`${line}\n`)
-    const onTimeout = () => refused(command, `no answer within ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => refused(command, `no response within ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => pending.promise)
     } finally {
@@ -138,14 +144,14 @@ export class QmpClient {
     }
   }
 
-  /** Calls `listener` for each event of that name. Gives a function that ends it. */
+  /** Calls `listener` for each event of that name. Returns a function that removes the listener. */
   on(event: string, listener: (event: QmpEvent) => void): () => void {
     const listeners = this.#listeners.get(event) ?? new Set()
     this.#listeners.set(event, listeners.add(listener))
     return () => void listeners.delete(listener)
   }
 
-  /** Calls `listener` for every event. Gives a function that ends it. */
+  /** Calls `listener` for every event. Returns a function that removes the listener. */
   onAny(listener: (event: QmpEvent) => void): () => void {
     this.#anyListeners.add(listener)
     return () => void this.#anyListeners.delete(listener)
@@ -154,7 +160,7 @@ export class QmpClient {
   /**
    * Waits for the next event of that name. Call it before the command that causes the event, and await it after.
    *
-   * @throws {InfrastructureError} QMP_FAILED when it does not come in time or the connection closes.
+   * @throws {InfrastructureError} QMP_FAILED when the event does not occur in time or the connection is closed.
    */
   waitForEvent(
     name: string,
@@ -171,25 +177,26 @@ export class QmpClient {
     })
     const onTimeout = () =>
       vmError('QMP_FAILED', {
-        summary: `the QMP event ${name} did not come within ${formatDuration(timeoutMs)}`,
+        summary: `The QMP event ${name} did not occur within ${formatDuration(timeoutMs)}.`,
         hint: 'Start the wait before the command that causes the event.',
       })
-    if (this.#isClosed) seen.reject(closedError(CLOSED))
+    if (this.#isClosed) seen.reject(closedError())
     this.#waits.add(seen)
     const wait = withDeadline({ timeoutMs, signal, onTimeout }, () => seen.promise).finally(() => {
       this.#waits.delete(seen)
       stop()
     })
-    wait.catch(() => {}) // it may fail before its caller comes to await it
+    wait.catch(() => {}) // it may reject before the caller awaits it
     return wait
   }
 
-  /** Closes the connection; what is pending rejects. Safe to call again. */
-  close(reason = 'the QMP connection was closed by the harness'): void {
+  /** Closes the connection and rejects pending commands and waits. Idempotent. */
+  close(reason = 'closed by withvm'): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#socket.destroy()
-    for (const pending of this.#pending.values()) pending.reject(refused(pending.command, reason))
+    const got = `the end of the QMP connection: ${reason}`
+    for (const pending of this.#pending.values()) pending.reject(refused(pending.command, got))
     const error = closedError(reason)
     for (const wait of this.#waits) wait.reject(error)
     this.#closed.reject(error)
@@ -197,7 +204,7 @@ export class QmpClient {
 
   #receive(message: QmpMessage | undefined, line: string): void {
     if (message === undefined) {
-      this.close(`QEMU sent what is not QMP: ${line.slice(0, 200)}`)
+      this.close(`QEMU sent a line that is not QMP: ${line.slice(0, 200)}`)
     } else if (message.event !== undefined) {
       this.#emit({ data: {}, ...message } as QmpEvent)
     } else {
@@ -213,7 +220,7 @@ export class QmpClient {
       try {
         listener(event)
       } catch (error) {
-        // Not an uncaught error: the data of an event are whatever a compromised QEMU sends.
+        // Not an uncaught error: a compromised QEMU can send events with any data.
         this.close(
           `a listener of the QMP event ${event.event.slice(0, 100)} failed: ${String(error).slice(0, 200)}`,
         )
@@ -222,19 +229,19 @@ export class QmpClient {
   }
 }
 
-/** Gives undefined for what is not of the form of any message. */
+/** Returns undefined for a line that is not a QMP message. */
 function parseMessage(line: string): QmpMessage | undefined {
   const message = parseObject<QmpMessage>(line)
   if (message === undefined) return undefined
   const { QMP, event, data, error, timestamp } = message as { readonly [name: string]: unknown }
-  const isOfForm =
+  const isValid =
     (QMP === undefined || isGreeting(QMP)) &&
     (event === undefined || typeof event === 'string') &&
     (data === undefined || isRecord(data)) &&
     (timestamp === undefined || isRecordOfNumbers(timestamp)) &&
     (error === undefined ||
       (isRecord(error) && typeof error.class === 'string' && typeof error.desc === 'string'))
-  return isOfForm ? message : undefined
+  return isValid ? message : undefined
 }
 
 function isGreeting(value: unknown): boolean {
@@ -255,31 +262,31 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-const CLOSED = 'the QMP connection is closed'
-const CLOSED_HINT = 'QEMU ended, or the guest was disposed of: see how it ended before this.'
+const CLOSED_HINT = 'Look for an earlier error: QEMU has ended, or the guest was disposed.'
 
-function closedError(summary: string): Error {
+function closedError(reason?: string): Error {
+  const summary = `The QMP connection is closed${reason === undefined ? '' : `: ${reason}`}.`
   return vmError('QMP_FAILED', { summary, hint: CLOSED_HINT })
 }
 
 function refused(command: string, got: string): Error {
   const isUnknown = got.startsWith('CommandNotFound')
   return vmError('QMP_FAILED', {
-    summary: `the QMP command ${command} failed`,
+    summary: `The QMP command ${command} failed.`,
     got,
     hint: got.includes('connection')
       ? CLOSED_HINT
       : isUnknown
-        ? 'This QEMU has no such command: `query-commands` lists those it has.'
-        : "Look the command up in QEMU's QMP reference, for the version that runs here.",
+        ? 'Use a command that this QEMU supports: `query-commands` lists them.'
+        : 'Look up the command in the QMP reference of the installed QEMU version.',
   })
 }
 
 function noGreeting(got: string): Error {
   return vmError('QMP_FAILED', {
-    summary: 'QEMU did not greet on its QMP socket',
+    summary: 'QEMU did not send a greeting on its QMP socket.',
     expected: '{"QMP": {"version": …}}',
     got,
-    hint: "See QEMU's own output for why it ended or hangs.",
+    hint: 'Read the output of QEMU for the reason.',
   })
 }

@@ -1,4 +1,4 @@
-/** What QEMU says when a connection opens. */
+/** Greeting that QEMU sends on a new connection. */
 export interface QmpGreeting {
   readonly version: QmpVersion
   readonly capabilities: readonly string[]
@@ -6,18 +6,18 @@ export interface QmpGreeting {
 
 export interface QmpVersion {
   readonly qemu: { readonly major: number; readonly minor: number; readonly micro: number }
-  /** The distribution's own version, as `Debian 1:7.2+dfsg-7`. */
+  /** Package version of the distribution, such as `Debian 1:7.2+dfsg-7`. */
   readonly package: string
 }
 
-/** A message that QEMU sends by itself, as `SHUTDOWN`. */
+/** Asynchronous message of QEMU, such as `SHUTDOWN`. */
 export interface QmpEvent {
   readonly event: string
   readonly data: Readonly<Record<string, unknown>>
   readonly timestamp: { readonly seconds: number; readonly microseconds: number }
 }
 
-/** The states of a machine (QEMU's QAPI schema, `RunState`). */
+/** Run states of a guest (QEMU's QAPI schema, `RunState`). */
 export type QmpRunState =
   | 'running'
   | 'paused'
@@ -44,7 +44,7 @@ interface Command<Arguments, Returns> {
 type NoArguments = Readonly<Record<string, never>>
 type Nothing = Readonly<Record<string, never>>
 
-/** The commands whose arguments and result are typed (QEMU's QAPI schema, 7.2). Any other goes by its name. */
+/** Commands with typed arguments and results (QEMU's QAPI schema, 7.2). Other commands are untyped. */
 export interface QmpCommands {
   'query-status': Command<NoArguments, { readonly status: QmpRunState; readonly running: boolean }>
   'query-version': Command<NoArguments, QmpVersion>

@@ -13,12 +13,12 @@ export function patternTimeout(
 ): Error {
   const { silentMs } = log
   return vmError('SERIAL_TIMEOUT', {
-    summary: `the serial console did not show a pattern within ${formatDuration(timeoutMs)}`,
+    summary: `The serial console did not show the pattern within ${formatDuration(timeoutMs)}.`,
     expected: typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern),
     got:
       silentMs === undefined
-        ? 'not one byte'
-        : `${log.raw.end} characters, the last of them ${formatDuration(silentMs)} ago`,
+        ? 'no output'
+        : `${log.raw.end} characters, the last one ${formatDuration(silentMs)} ago`,
     evidence: [
       { label: 'Last lines of the serial console', text: log.tail(EVIDENCE_LINES).join('\n') },
       { label: 'Whole log', text: logPath ?? '' },
@@ -30,23 +30,23 @@ export function patternTimeout(
 function hintFor(silentMs: number | undefined, timeoutMs: number): string {
   if (silentMs === undefined)
     return 'Let the guest write to its serial port (kernel command line: console=ttyS0).'
-  if (silentMs < Math.min(2000, timeoutMs / 2)) return 'The guest is still writing: give it more time.'
-  return 'The guest has fallen silent: see the last lines, and compare the pattern with them.'
+  if (silentMs < Math.min(2000, timeoutMs / 2)) return 'Raise `timeout`: the guest is still printing.'
+  return 'Compare the pattern with the last lines: the guest has stopped printing.'
 }
 
 export function notConnected(cause?: unknown): Error {
   return vmError('VM_NOT_RUNNING', {
-    summary: 'the serial console is not connected',
-    hint: 'Use the console while the guest is switched on.',
+    summary: 'The serial console is not connected.',
+    hint: 'Use the console while the guest is running.',
     cause,
   })
 }
 
-export function unusable(method: string, name: string, got: unknown, expected: string): Error {
+export function invalidOption(method: string, name: string, got: unknown, expected: string): Error {
   return vmError('INVALID_OPTIONS', {
-    summary: `${method}() got a ${name} that it cannot use`,
+    summary: `${method}() does not accept this ${name}.`,
     expected,
     got: JSON.stringify(got) ?? String(got),
-    hint: `Give ${expected}.`,
+    hint: `Pass ${expected}.`,
   })
 }

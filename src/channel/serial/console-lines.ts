@@ -1,23 +1,26 @@
-/** Longer than any line that a pattern looks for. Matching takes time by the length, and a guest may print a line without end. */
+/**
+ * Limit of the time that matching takes: a guest may print a line that never ends. No pattern needs a longer
+ * line.
+ */
 const MAX_CHARS = 4096
 
-/** Splits what a console prints into lines for patterns: of a longer line, only the last 4096 characters. */
+/** Splits console output into lines for pattern matching. Longer lines are cut to their last 4096 characters. */
 export class ConsoleLines {
   #partial = ''
 
-  /** The line that has not ended yet. */
+  /** Incomplete last line. */
   get partial(): string {
     return this.#partial
   }
 
-  /** Returns the lines that end in `text`, without their line ends. */
+  /** Returns the lines that `text` completes, without line ends. */
   push(text: string): string[] {
     const lines = (this.#partial + text).split(/\r?\n|\r/).map(cut)
     this.#partial = lines.pop() ?? ''
     return lines
   }
 
-  /** Drops the line that has not ended yet. */
+  /** Drops the incomplete last line. */
   reset(): void {
     this.#partial = ''
   }

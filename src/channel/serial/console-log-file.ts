@@ -3,9 +3,9 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs'
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW } = constants
 
 /**
- * Log file of a serial console, with each byte once and in order. It is written from the console's socket, because
- * QEMU's `logfile=` logs bytes again that a full socket did not take (seen in 7.2: `qemu_chr_write_buffer()` treats
- * EAGAIN like a lost connection). While nobody reads the socket, the guest waits, so no byte is missing either.
+ * Log file of a serial console, which contains each byte once and in order. This process writes it, because QEMU's
+ * `logfile=` repeats bytes that a full socket did not accept (QEMU 7.2: `qemu_chr_write_buffer()` treats EAGAIN like
+ * a lost connection). A guest whose console is not read blocks, so no byte is lost either.
  */
 export class ConsoleLogFile {
   readonly #fd: number
@@ -19,7 +19,7 @@ export class ConsoleLogFile {
     this.#maxBytes = maxBytes
   }
 
-  /** Creates the file, for its owner alone. Throws if there is one, or a link. */
+  /** Creates the file with mode 0600. Throws if the path exists or is a link. */
   static create(path: string): ConsoleLogFile {
     return new ConsoleLogFile(
       openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0o600),
@@ -27,22 +27,22 @@ export class ConsoleLogFile {
     )
   }
 
-  /** Continues a log whose file is open for appending. Bytes above the limit are dropped. */
+  /** Continues a log whose file is open for appending. Bytes beyond the limit are dropped. */
   static continue(fd: number, maxBytes: number): ConsoleLogFile {
     return new ConsoleLogFile(fd, maxBytes)
   }
 
-  /** Descriptor of the file, for a process that continues the log. */
+  /** File descriptor, for a process that continues the log. */
   get fd(): number {
     return this.#fd
   }
 
-  /** Why the file ends early, as on a full disk; undefined while it is complete. */
+  /** Write error, such as a full disk, because of which the file is incomplete; undefined if it is complete. */
   get failure(): Error | undefined {
     return this.#failure
   }
 
-  /** Appends bytes before it returns, so that the file is never behind what a test has seen. */
+  /** Appends bytes synchronously, so that the file always contains the output that a test has seen. */
   write(bytes: Uint8Array): void {
     const kept = bytes.subarray(0, Math.max(0, this.#maxBytes - this.#bytes))
     try {
@@ -55,7 +55,7 @@ export class ConsoleLogFile {
     this.#bytes += kept.length
   }
 
-  /** Closes the file. Safe to call again. */
+  /** Closes the file. Idempotent. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true

@@ -8,7 +8,7 @@ export interface RelaySockets {
   readonly terminal: string
 }
 
-/** Serves the console of a guest to one terminal at a time, and logs it whether there is a terminal or not. */
+/** Serves the console of a guest to one terminal at a time. Logs it at all times. */
 export class ConsoleRelay {
   readonly #guests: Server
   readonly #terminals: Server
@@ -17,7 +17,7 @@ export class ConsoleRelay {
   #log: ConsoleLogFile | undefined
 
   private constructor() {
-    // Nothing is read before `start()`: until then the log is another process' to write.
+    // Nothing is read before `start()`: until then another process writes the log.
     this.#guests = createServer({ pauseOnConnect: true }, (socket) => this.#takeGuest(socket))
     this.#terminals = createServer((socket) => this.#takeTerminal(socket))
   }
@@ -29,7 +29,7 @@ export class ConsoleRelay {
     return relay
   }
 
-  /** Reads what the guest writes from now on, and what waits in the socket, into the log and to the terminal. */
+  /** Starts to copy the guest's output, including bytes buffered in the socket, to the log and the terminal. */
   start(log: ConsoleLogFile): void {
     this.#log = log
     this.#read()
@@ -47,7 +47,7 @@ export class ConsoleRelay {
     if (guest === undefined || log === undefined) return
     guest.on('data', (bytes: Buffer) => {
       log.write(bytes)
-      // A terminal that does not read holds the guest up, as a serial line does; no byte is dropped.
+      // A terminal that does not read blocks the guest, like a serial line. No byte is dropped.
       if (this.#terminal?.write(bytes) === false) guest.pause()
     })
     guest.resume()

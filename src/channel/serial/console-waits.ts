@@ -2,8 +2,8 @@ import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 
 interface Waiter {
-  /** Settles the wait if what it waits for has come. */
-  tryIt(): void
+  /** Settles the wait if its condition is met. */
+  check(): void
   readonly found: Deferred<unknown>
 }
 
@@ -14,10 +14,10 @@ export interface WaitSettings {
 }
 
 const INTERRUPT_GRACE_MS = 200
-/** Looking gets a fifth of the time at most, however fast the guest writes. */
-const REST_PER_LOOK = 4
+/** Pause after a check, as a multiple of its duration: checks use at most a fifth of the time. */
+const PAUSE_PER_CHECK = 4
 
-/** The waits for what a console shows. All of them end when nothing more is to be expected of the guest. */
+/** Waits for output of a console. All of them end when the guest will print nothing more. */
 export class ConsoleWaits {
   readonly #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | NodeJS.Immediate | undefined
@@ -30,23 +30,23 @@ export class ConsoleWaits {
     return this.#closedBy !== undefined
   }
 
-  /** Why nothing more is to be expected; undefined while something is. */
-  get over(): Error | undefined {
+  /** Reason for which the guest will print nothing more; undefined while it can. */
+  get interruption(): Error | undefined {
     return this.#closedBy ?? this.#interruptedBy
   }
 
-  /** Waits until `look` gives something; it is called now and after each {@link lookSoon}. */
-  async until<T>(look: () => T | undefined, settings: WaitSettings): Promise<T> {
+  /** Waits until `find` returns a value. Calls it at once and after each {@link scheduleCheck}. */
+  async until<T>(find: () => T | undefined, settings: WaitSettings): Promise<T> {
     settings.signal?.throwIfAborted()
-    const already = look()
-    if (already !== undefined) return already
-    if (this.over !== undefined) throw this.over
+    const existing = find()
+    if (existing !== undefined) return existing
+    if (this.interruption !== undefined) throw this.interruption
     const found = createDeferred<T>()
-    const tryIt = () => {
-      const result = look()
+    const check = () => {
+      const result = find()
       if (result !== undefined) found.resolve(result)
     }
-    const waiter: Waiter = { tryIt, found: found as Deferred<unknown> }
+    const waiter: Waiter = { check, found: found as Deferred<unknown> }
     this.#waiters.add(waiter)
     try {
       return await withDeadline(settings, () => found.promise)
@@ -55,26 +55,26 @@ export class ConsoleWaits {
     }
   }
 
-  /** Something has come: all waits look for what they wait for, at once or after a rest. */
-  lookSoon(): void {
+  /** Schedules a check of all waits after new output: at once, or after the pause of the previous check. */
+  scheduleCheck(): void {
     if (this.#waiters.size === 0) return
     this.#hasNews = true
-    this.#timer ??= setImmediate(() => this.#look())
+    this.#timer ??= setImmediate(() => this.#checkAll())
   }
 
-  /** Looks at once, without a rest: nothing more comes that another look would cost time for. */
-  lookNow(): void {
-    if (this.#waiters.size > 0) this.#look()
+  /** Checks all waits at once, without a pause: used when no more output follows. */
+  checkNow(): void {
+    if (this.#waiters.size > 0) this.#checkAll()
   }
 
-  /** Ends all waits, and every later one for what has not come already, until {@link resume}. */
+  /** Rejects all waits, and later ones that are not met at once, until {@link resume}. */
   interrupt(reason: Error): void {
     this.#interruptedBy = reason
-    // What was printed along with the reason, the rest of a panic's trace, may still be on its way.
+    // Output that belongs to the reason, such as the trace of a panic, may still arrive.
     clearTimeout(this.#grace)
     this.#grace = setTimeout(() => {
       if (this.#interruptedBy !== reason) return
-      this.#look()
+      this.#checkAll()
       for (const { found } of this.#waiters) found.reject(reason)
     }, INTERRUPT_GRACE_MS)
   }
@@ -84,22 +84,22 @@ export class ConsoleWaits {
   }
 
   close(reason: Error): void {
-    this.#look()
+    this.#checkAll()
     this.#closedBy = reason
-    clearTimeout(this.#grace) // else a program would end that much later than its last guest
+    clearTimeout(this.#grace) // the timer would delay the exit of the process
     for (const { found } of this.#waiters) found.reject(reason)
   }
 
-  #look(): void {
+  #checkAll(): void {
     const startedAt = performance.now()
     this.#hasNews = false
-    for (const { tryIt } of this.#waiters) tryIt()
-    const restMs = (performance.now() - startedAt) * REST_PER_LOOK
+    for (const { check } of this.#waiters) check()
+    const pauseMs = (performance.now() - startedAt) * PAUSE_PER_CHECK
     this.#timer = undefined
-    if (restMs < 2 || this.#waiters.size === 0) return
+    if (pauseMs < 2 || this.#waiters.size === 0) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      if (this.#hasNews) this.#look()
-    }, restMs)
+      if (this.#hasNews) this.#checkAll()
+    }, pauseMs)
   }
 }

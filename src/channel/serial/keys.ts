@@ -1,7 +1,7 @@
 import { nearestName } from '../../common/nearest-name.js'
 import { vmError } from '../../errors.js'
 
-/** Keys that send one character, or an escape sequence of their own. */
+/** Keys that send one character. */
 const PLAIN = {
   Enter: '\r',
   Tab: '\t',
@@ -10,7 +10,7 @@ const PLAIN = {
   Space: ' ',
 } as const
 
-/** Keys that send `CSI letter`, or `SS3 letter` to a program that asked for "application" keys (xterm's ctlseqs). */
+/** Keys that send `CSI letter`, or `SS3 letter` in the application mode (xterm's ctlseqs). */
 const CURSOR = { Up: 'A', Down: 'B', Right: 'C', Left: 'D', End: 'F', Home: 'H' } as const
 
 /** Keys that send `CSI number ~`; F1 to F4 send `SS3 letter` (xterm's ctlseqs, "PC-Style Function Keys"). */
@@ -40,15 +40,17 @@ type NamedKey =
   | 'Shift-Tab'
 type Modifier = keyof typeof MODIFIERS
 
-/** A key of a terminal: a name, one character, or either behind `Ctrl-`, `Alt-` and `Shift-`, as in `'Ctrl-C'`. */
+/**
+ * Key of a terminal: a name or one character, with optional prefixes `Ctrl-`, `Alt-` and `Shift-`: `'Ctrl-C'`.
+ */
 export type SerialKey = NamedKey | `${Modifier}-${string}` | (string & {})
 
 const NAMES = [...[PLAIN, CURSOR, NUMBERED, FUNCTION].flatMap(Object.keys), 'Ctrl-C', 'Shift-Tab', 'Alt-x']
 
 /**
- * What a key sends, as xterm has it.
+ * Returns the characters that xterm sends for a key.
  *
- * @throws {UsageError} INVALID_OPTIONS when there is no such key.
+ * @throws {UsageError} INVALID_OPTIONS when the key is unknown.
  */
 export function encodeKey(key: string, isApplicationMode = false): string {
   const parts = key.length > 1 ? /^((?:(?:Ctrl|Alt|Shift)-)*)(.+)$/su.exec(key) : null
@@ -58,15 +60,15 @@ export function encodeKey(key: string, isApplicationMode = false): string {
   if (encoded !== undefined) return encoded
   const near = nearestName(key, NAMES)
   throw vmError('INVALID_OPTIONS', {
-    summary: 'serial.press() got a key that no terminal has',
-    expected: `a name (${NAMES.slice(0, -3).join(', ')}), one character, or either with Ctrl-, Alt- or Shift-`,
+    summary: 'serial.press() does not know this key.',
+    expected: `a name (${NAMES.slice(0, -3).join(', ')}) or one character, optionally with Ctrl-, Alt- or Shift-`,
     got: JSON.stringify(key),
-    hint: near === undefined ? 'To write a text, use serial.type().' : `Did you mean '${near}'?`,
+    hint: near === undefined ? 'Use serial.type() to type a text.' : `Did you mean '${near}'?`,
   })
 }
 
 function encode(base: string, modifiers: Set<Modifier>, isApplicationMode: boolean): string | undefined {
-  // xterm's parameter for modifiers is one more than their sum.
+  // xterm's parameter for modifiers is their sum plus one.
   const parameter = 1 + [...modifiers].reduce((sum, name) => sum + MODIFIERS[name], 0)
   if (Object.hasOwn(CURSOR, base)) {
     const letter = CURSOR[base as keyof typeof CURSOR]
@@ -90,7 +92,7 @@ function encode(base: string, modifiers: Set<Modifier>, isApplicationMode: boole
   return modifiers.has('Alt') ? `\x1b${controlled}` : controlled
 }
 
-/** What a character becomes while Ctrl is held: its low five bits. */
+/** Returns the control character of a character: its low five bits. */
 function toControl(character: string): string | undefined {
   if (character === ' ') return '\0'
   if (character === '?') return '\x7f'

@@ -1,33 +1,33 @@
-/** The longest escape sequence that is waited for; what is longer is garbage and shown as text. */
+/** Maximum length of an escape sequence. Longer ones are garbage and shown as text. */
 const MAX_SEQUENCE_CHARS = 4096
 
-/** Every control character but tab and line feed, C1 too, in runs of those that mean nothing here. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
+/** A run of control characters (C0 and C1) without meaning for lines, a run of returns, or an Escape. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
 const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
 
-/** A complete sequence at its start: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to 5.6. */
+/** Complete escape sequence: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to 5.6. */
 const SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what it is for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
   /^\x1b(?:\[[0-?]*[ -/]*([@-~])|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|(?![[\]PX^_])[ -/]*[0-~])/
 
-/** The start of a sequence that may still be completed. */
+/** Start of an incomplete escape sequence. */
 const OPEN_SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
   /^\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\r\n]*\x1b?|[ -/]*)$/
 
-/** The last letters of the sequences that move the cursor to another line. */
+/** Final letters of the sequences that move the cursor to another line. */
 const MOVES = new Set('ABEFHdf')
 
 /**
- * Turns what a serial console sends into plain lines: escape sequences and control characters go, `\r\n` is one
- * line end, and a lone `\r` or a move of the cursor in the middle of a line begins a new one.
+ * Converts console output to plain lines. Removes escape sequences and control characters, takes `\r\n` as one line
+ * end, and begins a new line at a lone `\r` or a cursor movement within a line.
  */
 export class LineView {
   #open = ''
   #pendingReturn = false
   #atLineStart = true
 
-  /** Gives the plain text that `text` adds. An incomplete sequence is held back for the next call. */
+  /** Returns the plain text of `text`. An incomplete sequence is kept for the next call. */
   push(text: string): string {
     const input = this.#open === '' ? text : this.#open + text
     this.#open = ''
@@ -55,7 +55,7 @@ export class LineView {
     return out.join('')
   }
 
-  /** Begins a new line, as a guest that starts again does. */
+  /** Begins a new line for a guest that starts again. Returns the text to append. */
   reset(): string {
     this.#open = ''
     this.#pendingReturn = false
@@ -66,7 +66,7 @@ export class LineView {
 
   #emit(run: string, out: string[]): void {
     if (this.#pendingReturn && !this.#atLineStart && !run.startsWith('\n')) out.push('\n')
-    // "\n\r" of firmware and a return at the start of a line add nothing.
+    // "\n\r", printed by firmware, and a return at the start of a line add no line end.
     this.#pendingReturn = false
     this.#atLineStart = run.endsWith('\n')
     out.push(run)

@@ -7,51 +7,56 @@ import type { ConsoleWaits } from './console-waits.js'
 import type { SerialLog } from './serial-log.js'
 
 export interface SerialLogin {
+  /** Name of the user. */
   readonly user: string
-  /** Left out for a user who has none. */
+  /** Password of the user. @default none: the user has no password */
   readonly password?: string
-  /** How the last line looks when the shell waits for a command. @default /[#$%>] ?$/ */
+  /** Pattern of the last line when the shell waits for a command. @default /[#$%>] ?$/ */
   readonly prompt?: RegExp
-  /** For the whole login. @default '60s' */
+  /** Maximum duration of the complete login. @default '60s' */
   readonly timeout?: Duration
+  /** Aborts the login. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** What a login needs of its console. */
+/** Parts of the console that a login uses. */
 export interface LoginConsole {
   readonly log: SerialLog
   readonly waits: ConsoleWaits
   type(text: string): Promise<void>
-  /** Ends a wait before its test. */
+  /** Shortens a wait so that it ends before its test. */
   bound(longestMs: number): BoundWait
 }
 
-/** What the `login` of util-linux and of busybox and PAM's modules say. */
+/** Messages of the `login` of util-linux and busybox, and of PAM modules. */
 const REFUSED =
   /login incorrect|authentication failure|permission denied|account [^\n]{0,80}(?:expired|locked)/i
 const LOGIN_PROMPT = /\b(?:login|username): ?$/i
-/** In whatever language. */
-const ANY_QUESTION = /[:：] ?$/
-/** Kernel messages may come behind it. */
+/** A prompt in any language. */
+const ANY_PROMPT = /[:：] ?$/
+/** Not anchored: kernel messages may follow. */
 const PASSWORD_PROMPT = /password[^\n]{0,60}: ?/i
 const SHELL_PROMPT = /[#$%>] ?$/
-/** What printed its prompt long ago, or under kernel messages, prints another at Enter. `login` itself is silent for 3 s after a wrong password. */
+/**
+ * Silence after which Enter is sent to get a new prompt: the old one may be above kernel messages. Longer than the 3 s
+ * for which `login` is silent after a wrong password.
+ */
 const NUDGE_AFTER_MS = 5000
-/** A line that may be a shell's prompt, or a question in another language, is taken for one when nothing comes for this long. */
+/** Silence after which a line that may be a shell prompt, or a prompt in another language, is taken as one. */
 const SETTLED_MS = 1500
-/** Tells a shell from all else that ends a line with such a sign: what is typed is not what it prints. */
-const SHELL_QUESTION = 'echo withvm-"shell" `id -un`'
-const SHELL_ANSWER = /^withvm-shell ([\w.-]+) *$/m
-/** A prompt has no line end: it is what is still there after a pause. */
+/** Identifies a shell: its output differs from the echo of the command. */
+const SHELL_PROBE = 'echo withvm-"shell" `id -un`'
+const SHELL_PROBE_OUTPUT = /^withvm-shell ([\w.-]+) *$/m
+/** Silence after which an incomplete line is taken as a prompt: prompts have no line end. */
 const PAUSE_MS = 150
-/** Only this much of the newest output is looked at in each poll: a guest may print megabytes. */
+/** Amount of the newest output that each poll searches: a guest may print megabytes. */
 const SEEN_CHARS = 16_384
 const LAST_LINE_CHARS = 4096
 const POLL_MS = 50
 
-/** How a login ended. */
+/** Outcome of a login. */
 export interface LoginOutcome {
-  /** Whether a shell of that user was there before, so that nobody had to log in. */
+  /** True if the user was already logged in. */
   readonly wasLoggedIn: boolean
 }
 
@@ -60,8 +65,8 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
   const longest = parseDuration(options.timeout ?? '60s')
   const { user, password, prompt = SHELL_PROMPT } = options
   if (longest === undefined || !isAnswer(user) || (password !== undefined && !isAnswer(password, 0)))
-    throw unusable(options)
-  const begun = console.log.plain.end
+    throw invalidOptions(options)
+  const startOffset = console.log.plain.end
   let waitingFor = 'a login prompt'
   const wait = console.bound(longest)
   const onTimeout = () => timedOut(console.log, waitingFor, wait)
@@ -69,16 +74,16 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
     const found = await findPrompt(console, prompt, signal)
     if (found.kind === 'shell') {
       if (found.user === user) return { wasLoggedIn: true }
-      throw otherUser(console.log, user, found.user)
+      throw otherUserLoggedIn(console.log, user, found.user)
     }
     waitingFor = password === undefined ? 'a shell prompt' : 'a password prompt'
     const isUser = password !== undefined
-    let asked = await answer(console, user, { prompt, loginLine: found.line, isUser }, signal)
-    if (asked === 'password' && password !== undefined) {
+    let reply = await answer(console, user, { prompt, loginLine: found.line, isUser }, signal)
+    if (reply === 'password' && password !== undefined) {
       waitingFor = 'a shell prompt'
-      asked = await answer(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
+      reply = await answer(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
     }
-    if (asked !== 'shell') throw refused(console.log, begun, user, asked)
+    if (reply !== 'shell') throw refused(console.log, startOffset, user, reply)
     return { wasLoggedIn: false }
   })
 }
@@ -89,19 +94,19 @@ function isAnswer(text: unknown, least = 1): boolean {
 
 type Reply = 'shell' | 'password' | 'refused'
 
-interface Asked {
+interface AnswerContext {
   readonly prompt: RegExp
-  /** The line that asked for the user. */
+  /** Line of the login prompt. */
   readonly loginLine: string
-  /** Whether the answer is the user's name, and a password is to be asked for. */
+  /** True if the answer is the user's name and a password prompt is expected next. */
   readonly isUser: boolean
 }
 
-/** Types an answer and gives what comes of it. A user may have no password though one was given. */
+/** Types an answer and returns the guest's reply. The user may have no password although one was specified. */
 async function answer(
   console: LoginConsole,
   text: string,
-  { prompt, loginLine, isUser }: Asked,
+  { prompt, loginLine, isUser }: AnswerContext,
   signal: AbortSignal,
 ): Promise<Reply> {
   const from = console.log.plain.end
@@ -118,10 +123,10 @@ async function answer(
     if ((isEchoPast || since.includes('\n')) && silentMs >= PAUSE_MS) {
       const last = printed.slice(printed.lastIndexOf('\n') + 1).slice(-LAST_LINE_CHARS)
       if (LOGIN_PROMPT.test(last) || last === loginLine) return 'refused'
-      // Before the next: what greets a user may speak of passwords.
+      // Checked before the password prompt: the message of the day may mention passwords.
       if (last !== '' && matches(prompt, last)) return 'shell'
-      const isQuestion = silentMs >= SETTLED_MS && ANY_QUESTION.test(last)
-      if (PASSWORD_PROMPT.test(printed) || (isUser && isQuestion)) return 'password'
+      const isPrompt = silentMs >= SETTLED_MS && ANY_PROMPT.test(last)
+      if (PASSWORD_PROMPT.test(printed) || (isUser && isPrompt)) return 'password'
     }
     if (!isUser && silentMs >= NUDGE_AFTER_MS && performance.now() - nudgedAt >= NUDGE_AFTER_MS) {
       nudgedAt = performance.now()
@@ -136,8 +141,8 @@ type FoundPrompt =
   | { readonly kind: 'shell'; readonly user: string }
 
 /**
- * Waits until the guest pauses behind a login prompt, and asks for another when it has been silent for long: a question that
- * Enter brings again is one too, in whatever language. A shell that is there already tells whose it is.
+ * Waits until the guest pauses after a login prompt, and sends Enter if it is silent for long. A prompt in any
+ * language that Enter repeats is taken as a login prompt. A shell is asked for its user.
  */
 async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSignal): Promise<FoundPrompt> {
   const { log } = console
@@ -152,14 +157,14 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
       const user =
         askedAt < 0
           ? undefined
-          : SHELL_ANSWER.exec(log.plain.slice(Math.max(askedAt, log.plain.end - SEEN_CHARS)))?.[1]
+          : SHELL_PROBE_OUTPUT.exec(log.plain.slice(Math.max(askedAt, log.plain.end - SEEN_CHARS)))?.[1]
       if (user !== undefined) return { kind: 'shell', user }
-      const isAgain = nudged?.line === line && log.plain.end > nudged.from
-      if (isAgain && ANY_QUESTION.test(line)) return { kind: 'login', line }
+      const isRepeated = nudged?.line === line && log.plain.end > nudged.from
+      if (isRepeated && ANY_PROMPT.test(line)) return { kind: 'login', line }
       if (askedAt < 0 && line.trim() !== '' && matches(prompt, line)) {
         askedAt = log.plain.end
         nudgedAt = performance.now()
-        await console.type(`${SHELL_QUESTION}\n`)
+        await console.type(`${SHELL_PROBE}\n`)
       }
     }
     if (silentMs >= NUDGE_AFTER_MS && performance.now() - nudgedAt >= NUDGE_AFTER_MS) {
@@ -171,56 +176,58 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
   }
 }
 
-/** Ends with the guest. */
+/** Waits for the next poll. Throws if the guest has ended. */
 async function pause({ waits }: LoginConsole, signal: AbortSignal): Promise<void> {
-  if (waits.over !== undefined) throw waits.over
+  if (waits.interruption !== undefined) throw waits.interruption
   await sleep(POLL_MS, undefined, { signal })
 }
 
-/** `g` and `y` carry state from one call to the next. */
+/** Tests without the flags `g` and `y`, which keep state between calls. */
 function matches(pattern: RegExp, line: string): boolean {
   return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).test(line)
 }
 
-function refused(log: SerialLog, begun: number, user: string, asked: Reply): Error {
-  const needsPassword = asked === 'password'
+function refused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {
+  const needsPassword = reply === 'password'
   return vmError('LOGIN_FAILED', {
-    summary: `the serial console did not let ${JSON.stringify(user)} in`,
-    got: needsPassword ? 'a question for a password that is not known' : 'a refusal',
-    evidence: [{ label: 'Serial console since then', text: log.plain.slice(begun).trim().slice(-2000) }],
+    summary: `The login of ${JSON.stringify(user)} on the serial console failed.`,
+    got: needsPassword ? 'a prompt for a password that was not specified' : 'a refusal',
+    evidence: [
+      { label: 'Serial console since then', text: log.plain.slice(startOffset).trim().slice(-2000) },
+    ],
     hint: needsPassword
-      ? 'Give `password`; the guest asked for it, or for another one: it may have to be changed before the first login.'
-      : 'Check user and password; `login` may also refuse root on a terminal that /etc/securetty does not name.',
+      ? 'Specify `password`. If it is specified, the guest may require a password change before the first login.'
+      : 'Check user and password. `login` also refuses root on a terminal that is not listed in /etc/securetty.',
   })
 }
 
-function otherUser(log: SerialLog, user: string, found: string): Error {
+function otherUserLoggedIn(log: SerialLog, user: string, found: string): Error {
   return vmError('LOGIN_FAILED', {
-    summary: `the serial console did not let ${JSON.stringify(user)} in`,
+    summary: `The login of ${JSON.stringify(user)} on the serial console failed: another user is logged in.`,
     got: `a shell of ${JSON.stringify(found)}`,
     evidence: [{ label: 'Last lines of the serial console', text: log.tail(30).join('\n') }],
-    hint: `Nobody has to log in there: give \`user: '${found}'\`, or end that shell first.`,
+    hint: `Log in as \`user: '${found}'\`, or end that shell first.`,
   })
 }
 
 function timedOut(log: SerialLog, waitingFor: string, { timeoutMs, hint }: BoundWait): Error {
   const lastLine = log.lineAt(log.plain.end)
   return vmError('SERIAL_TIMEOUT', {
-    summary: `serial.login() was not done within ${formatDuration(timeoutMs)}`,
+    summary: `serial.login() timed out after ${formatDuration(timeoutMs)}.`,
     expected: waitingFor,
     got: JSON.stringify(lastLine),
     evidence: [{ label: 'Last lines of the serial console', text: log.tail(30).join('\n') }],
     hint:
       hint ??
-      'Let the guest run a getty on its serial port; a shell whose prompt ends otherwise needs `prompt`.',
+      'Run a getty on the serial port of the guest, or set `prompt` if the shell has an unusual prompt.',
   })
 }
 
-function unusable({ user, timeout = '60s' }: SerialLogin): Error {
+function invalidOptions({ user, timeout = '60s' }: SerialLogin): Error {
   return vmError('INVALID_OPTIONS', {
-    summary: 'serial.login() got options that it cannot use',
+    summary: 'serial.login() does not accept these options.',
     expected: "a user and a password of one line each, and a timeout such as '60s'",
     got: `user ${JSON.stringify(user)}, timeout ${JSON.stringify(timeout)}`,
-    hint: "As in serial.login({ user: 'root', password: 'secret' }).",
+    hint: "Call it as in serial.login({ user: 'root', password: 'secret' }).",
   })
 }

@@ -1,6 +1,6 @@
 import type { TextLog } from './text-log.js'
 
-/** The most characters that one match may span, and the longest line that is searched as one. */
+/** Maximum length of a match, and of a line that is searched as a whole. */
 export const MATCH_WINDOW_CHARS = 16 * 1024
 
 export interface FoundPattern {
@@ -10,17 +10,17 @@ export interface FoundPattern {
   readonly end: number
 }
 
-/** What a pattern source must hold to be able to match a line end: a class, an escape or the line end itself. */
+/** Matches the source of a pattern that may match a line end: by a class, an escape or the line end itself. */
 const MAY_SPAN_LINES = /\\[nrtsWDPpxuckfv0-9]|\[\^|\n|\(\?[a-z]*s/
 
-/** A pattern of which `^` and `$` match at the bounds of lines; a text is taken as it is. */
+/** Returns a RegExp whose `^` and `$` match at line boundaries. A string is matched literally. */
 export function toLineRegExp(pattern: string | RegExp): RegExp {
   if (typeof pattern === 'string') return new RegExp(pattern.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'g')
-  // `g` and `y` would carry state from one caller to the next.
+  // Own flags: the `g` and `y` of the author's RegExp keep state between calls.
   return new RegExp(pattern.source, `${pattern.flags.replace(/[gym]/g, '')}gm`)
 }
 
-/** Searches a growing log for one pattern and never looks twice at what can no longer be part of a match. */
+/** Searches a growing log for one pattern. Text that can no longer be part of a match is searched only once. */
 export class PatternScan {
   readonly #log: TextLog
   readonly #regexp: RegExp
@@ -39,7 +39,7 @@ export class PatternScan {
 
   next(): FoundPattern | undefined {
     const from = Math.max(this.#from, this.#log.start)
-    // One character more in front, so that `^` is false in the middle of a line.
+    // Include the previous character, so that `^` does not match within a line.
     const base = Math.max(from - 1, this.#log.start)
     const text = this.#log.slice(base)
     this.#regexp.lastIndex = from - base

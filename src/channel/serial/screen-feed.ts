@@ -1,9 +1,9 @@
 import type { Terminal } from '@xterm/headless'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 
-/** What may wait to be drawn. A screen shows far less, so what is older may go. */
+/** Maximum amount of undrawn text. A screen shows far less, so older text can be dropped. */
 const MAX_PENDING_CHARS = 1024 * 1024
-/** What the terminal is given at a time: a few milliseconds' work. */
+/** Size of one write to the terminal: a few milliseconds of work. */
 const CHUNK_CHARS = 64 * 1024
 
 interface Catching {
@@ -12,15 +12,15 @@ interface Catching {
 }
 
 /**
- * Gives text to a terminal as fast as it draws. Of what a guest writes faster than that the newest is kept: what
- * waits never grows beyond its limit.
+ * Writes text to a terminal as fast as it draws. If the guest prints faster, the oldest undrawn text is
+ * dropped.
  */
 export class ScreenFeed {
   readonly #terminal: Terminal
   readonly #onDrawn: () => void
   #pending: string[] = []
   #isDrawing = false
-  /** Characters from the very start: those that came, and those of them that were drawn or left out. */
+  /** Total number of characters received, and of those that were drawn or dropped. */
   #pushed = 0
   #done = 0
   #catching: Catching[] = []
@@ -41,11 +41,11 @@ export class ScreenFeed {
       }
     }
     this.#pushed += text.length
-    this.#leaveOutOldest()
+    this.#dropOldest()
     if (!this.#isDrawing) this.#drawNext()
   }
 
-  /** Resolves when all that has been pushed up to now is drawn, however much comes after it. */
+  /** Resolves when all text pushed so far is drawn, regardless of later text. */
   async caughtUp(): Promise<void> {
     if (this.#done >= this.#pushed) return
     const catching = { offset: this.#pushed, caughtUp: createDeferred<void>() }
@@ -53,12 +53,12 @@ export class ScreenFeed {
     await catching.caughtUp.promise
   }
 
-  #leaveOutOldest(): void {
+  #dropOldest(): void {
     let dropped = 0
     while (this.#pushed - this.#done > MAX_PENDING_CHARS && dropped < this.#pending.length - 1) {
       this.#done += (this.#pending[dropped++] as string).length
     }
-    // CAN ends a sequence whose end is among what was left out.
+    // CAN ends an escape sequence whose end was dropped.
     if (dropped > 0) this.#pending.splice(0, dropped + 1, `\x18${this.#pending[dropped]}`)
     if (dropped > 0) this.#done--
   }

@@ -2,29 +2,29 @@ import type { Terminal } from '@xterm/headless'
 import { ScreenFeed } from './screen-feed.js'
 
 export interface TerminalHooks {
-  /** Something was drawn. */
+  /** Called after new text was drawn. */
   readonly onDrawn: () => void
-  /** Sends what the terminal answers to a question of the guest's, such as where its cursor is. */
-  readonly onAnswer: (text: string) => void
+  /** Sends the reply of the terminal to a query of the guest, such as the position of the cursor. */
+  readonly onReply: (text: string) => void
 }
 
-/** A terminal without a window, at the end of a serial line. */
+/** Headless terminal on a serial line. */
 export class ScreenTerminal {
   readonly #terminal: Terminal
   readonly #feed: ScreenFeed
   #isReplaying = false
-  /** Whether it answers what the guest asks: where the cursor is, what kind of terminal it is. */
+  /** If true, replies to queries of the guest: position of the cursor, type of the terminal. */
   isAnswering = false
 
   private constructor(terminal: Terminal, hooks: TerminalHooks) {
     this.#terminal = terminal
     this.#feed = new ScreenFeed(terminal, hooks.onDrawn)
-    terminal.onData((text) => this.isAnswering && !this.#isReplaying && hooks.onAnswer(text))
+    terminal.onData((text) => this.isAnswering && !this.#isReplaying && hooks.onReply(text))
     keepWrapping(terminal)
     boundCounts(terminal)
   }
 
-  /** Loads the library, which costs those nothing who look at no screen. */
+  /** Creates a terminal. Loads the library on first use. */
   static async open(columns: number, rows: number, hooks: TerminalHooks): Promise<ScreenTerminal> {
     const { default: headless } = await import('@xterm/headless')
     const size = { cols: columns, rows }
@@ -59,12 +59,12 @@ export class ScreenTerminal {
     return this.#terminal.rows
   }
 
-  /** Whether a program asked for "application" cursor keys, which send something else. */
+  /** True if a program has enabled the application mode of the cursor keys. */
   get isApplicationMode(): boolean {
     return this.#terminal.modes.applicationCursorKeysMode
   }
 
-  /** Draws what has come up to now. What the guest asked in it is not answered any more. */
+  /** Draws past output. Queries in it are not answered. */
   async replay(text: string): Promise<void> {
     this.#isReplaying = true
     this.#feed.push(text)
@@ -72,12 +72,12 @@ export class ScreenTerminal {
     this.#isReplaying = false
   }
 
-  /** Draws what comes. */
+  /** Draws new output. */
   push(text: string): void {
     this.#feed.push(text)
   }
 
-  /** Resolves when all that has come up to now is drawn, and answered. */
+  /** Resolves when all output pushed so far is drawn and its queries are answered. */
   caughtUp(): Promise<void> {
     return this.#feed.caughtUp()
   }
@@ -87,26 +87,26 @@ export class ScreenTerminal {
   }
 }
 
-/** What is done as often as a number says: lines inserted and deleted, scrolling up and down, tabs both ways, a character again. */
-const REPEATING = ['L', 'M', 'S', 'T', 'I', 'Z', 'b']
-/** More often than a screen has lines or columns. */
-const MOST_TIMES = 512
-
 /**
- * The terminal does each as often as it is told to, which keeps this process for hours where a guest says a billion times. What
- * nobody can mean is left out.
+ * Sequences with a repeat count: insert and delete lines, scroll up and down, tab forward and back, repeat a
+ * character.
  */
+const REPEATING = ['L', 'M', 'S', 'T', 'I', 'Z', 'b']
+/** Larger than the number of rows or columns of common screens. */
+const MAX_COUNT = 512
+
+/** Ignores sequences with absurd repeat counts: the terminal would execute a billion repetitions, for hours. */
 function boundCounts(terminal: Terminal): void {
   for (const final of REPEATING) {
     terminal.parser.registerCsiHandler({ final }, ([count = 1]) => {
-      return typeof count === 'number' && count > MOST_TIMES
+      return typeof count === 'number' && count > MAX_COUNT
     })
   }
 }
 
 /**
- * SeaBIOS resets the terminal and switches its wrapping off for good, so that long lines of all that runs later
- * would be lost at the right edge. Programs that switch it off themselves are obeyed.
+ * Ignores SeaBIOS's request to disable line wrapping after its reset of the terminal: later programs would lose the
+ * ends of long lines. Requests of other programs are honored.
  */
 function keepWrapping(terminal: Terminal): void {
   let isJustReset = false

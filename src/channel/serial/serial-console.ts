@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
-import { notConnected, patternTimeout, unusable } from './console-errors.js'
+import { invalidOption, notConnected, patternTimeout } from './console-errors.js'
 import type { ConsoleLogFile } from './console-log-file.js'
 import { ConsoleWaits } from './console-waits.js'
 import { encodeKey, type SerialKey } from './keys.js'
@@ -13,71 +13,73 @@ import { ScreenTerminal } from './screen-terminal.js'
 import { SerialLog } from './serial-log.js'
 import { checkSize, requireAwait, type ScreenOptions, SerialScreen } from './serial-screen.js'
 
-/** A position in the console's output, from {@link SerialConsole.mark} or the end of a match. */
+/** Position in the console output, returned by {@link SerialConsole.mark} or as the end of a match. */
 export interface SerialMark {
-  /** Characters of the line view before it. */
+  /** Number of characters of the line view before this position. */
   readonly offset: number
 }
 
 export interface SerialMatch {
-  /** What `RegExp.exec` gave: the text, its groups and `groups`. A string pattern gives the same shape. */
+  /** Result of `RegExp.exec()`, with its capture groups. A string pattern has a result of the same shape. */
   readonly match: RegExpExecArray
-  /** What matched. */
+  /** Matched text. */
   readonly text: string
-  /** The line in which the match begins, as far as it has come. */
+  /** Line in which the match begins, as printed so far. */
   readonly line: string
-  /** The position right behind the match: where a next wait may go on. */
+  /** Position directly after the match. Pass it as `from` to continue from there. */
   readonly end: SerialMark
 }
 
 export interface SerialWait {
   /**
-   * How long to wait at most. In Vitest, every wait ends before its test does.
+   * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
    * @default '30s', on a slow host up to two minutes
    */
   readonly timeout?: Duration
   /**
-   * Where to look from: a mark, the first byte since the guest was switched on for the first time, or only what
-   * comes from now on.
+   * Position at which the search starts: a mark, the start of the log (`'start'`: the guest's first power-on),
+   * or the current end of the log (`'now'`).
    * @default 'start'
    */
   readonly from?: SerialMark | 'start' | 'now'
+  /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }
 
 export interface SerialConsoleOptions {
-  /** Path of the log file: complete, while this process keeps the last {@link maxTextChars} characters. */
+  /** Path of the log file, which is complete. Memory holds only the last {@link maxTextChars} characters. */
   readonly logPath?: string
-  /** Log file to which everything that comes is appended. @default none */
+  /** Log file to which all console output is appended. @default none */
   readonly logFile?: ConsoleLogFile | undefined
-  /** What the guest had printed before it came to be read here. @default nothing */
+  /** Output of the guest from before this process connected. @default nothing */
   readonly printedBefore?: Uint8Array | undefined
-  /** @default 16 Mi characters */
+  /** Number of characters kept in memory. @default 16 Mi characters */
   readonly maxTextChars?: number
-  /** @default '30s' */
+  /** Timeout of waits that specify none. @default '30s' */
   readonly defaultTimeout?: Duration
-  /** How long a wait may take to end before its test. @default no limit */
+  /** Time left for a wait if it has to end before its test. @default no limit */
   readonly waitLimit?: WaitLimit
 }
 
 export interface TypeOptions {
-  /** Between two characters, for firmware and bootloaders that lose what comes too fast. @default none */
+  /** Delay between two characters, for firmware and boot loaders that drop fast input. @default none */
   readonly delay?: Duration
+  /** Aborts the typing. */
   readonly signal?: AbortSignal | undefined
 }
 
 const DEFAULT_MAX_CHARS = 16 * 1024 * 1024
 const DEFAULT_TIMEOUT: Duration = '30s'
-/** A new screen draws at most this much of what has been printed: more than any screen shows. */
+/** Amount of past output drawn on a new screen: more than any screen shows. */
 const REPLAY_CHARS = 1024 * 1024
-/** What follows an Escape sooner is taken for the rest of a sequence; vi waits for 50 ms, under TCG for longer. */
+/** Programs take input that follows Escape sooner as part of a sequence. vi waits 50 ms, longer under TCG. */
 const AFTER_ESCAPE_MS = 150
-/** Bytes that may wait until the guest reads them before answers to its questions are dropped. */
-const MAX_UNREAD_ANSWERS = 4096
+/** Terminal replies are dropped while more bytes than this are unread by the guest. */
+const MAX_UNREAD_REPLY_BYTES = 4096
 
 /**
- * A guest's serial console: everything that it wrote since it was first switched on, over all its power
- * cycles. Patterns are looked for in the line view: without escape sequences, control characters and `\r`.
+ * Serial console of a guest: all its output since the first power-on, across power cycles. Patterns are
+ * matched against the line view, which has no escape sequences, control characters or `\r`.
  */
 export class SerialConsole implements AsyncIterable<string> {
   readonly logPath: string | undefined
@@ -97,14 +99,14 @@ export class SerialConsole implements AsyncIterable<string> {
     this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
     this.#log = new SerialLog(options.maxTextChars ?? DEFAULT_MAX_CHARS)
     if (options.printedBefore !== undefined) this.#log.restore(options.printedBefore)
-    this.#log.onText(() => this.#waits.lookSoon())
+    this.#log.onText(() => this.#waits.scheduleCheck())
   }
 
-  /** Reads from a connection of QEMU's, in place of the one before. */
+  /** Reads from a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     const reader = this.#log.begin()
-    // A guest that is switched on finds a terminal as new. CAN ends a sequence that was cut off.
-    this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {}) // who opened it is told
+    // Reset the terminal at power-on. CAN ends a truncated escape sequence.
+    this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {}) // screen() rejects with it
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes) => {
@@ -121,73 +123,77 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Resolves when QEMU has closed its connection, everything from it has been read, and waits that it fulfills have
-   * resolved. Gives up after `timeoutMs`.
+   * Resolves when QEMU has closed its connection, all its output has been read and the waits matched by it have
+   * resolved, or after `timeoutMs`.
    */
   async drain(timeoutMs: number): Promise<void> {
     const limit = createDeferred<void>()
     const timer = setTimeout(limit.resolve, timeoutMs)
     await Promise.race([this.#drained, limit.promise])
     clearTimeout(timer)
-    this.#waits.lookNow()
-    await new Promise(setImmediate) // what awaits such a wait goes on first
+    this.#waits.checkNow()
+    await new Promise(setImmediate) // callers that await such a wait continue first
   }
 
-  /** Why the log file ends early, as on a full disk; undefined while it is complete. */
+  /**
+   * Write error, such as a full disk, because of which the log file is incomplete; undefined if it is
+   * complete.
+   */
   get logFailure(): Error | undefined {
     return this.#logFile?.failure
   }
 
-  /** Everything as it came, escape sequences included: the last 16 Mi characters; the whole is in `logPath`. */
+  /** Raw output, escape sequences included: the last 16 Mi characters. The complete log is in `logPath`. */
   get text(): string {
     const { raw } = this.#log
     return raw.slice(raw.start)
   }
 
-  /** The line view of {@link text}; the last line may be incomplete. */
+  /** Returns the lines of {@link text} without escape sequences. The last line may be incomplete. */
   lines(): string[] {
     return this.#log.lines()
   }
 
-  /** The last lines that are not empty. */
+  /** Returns the last `count` lines that are not empty. */
   tail(count: number): string[] {
     return this.#log.tail(count)
   }
 
-  /** The position behind everything that has come so far. */
+  /** Returns the current end of the output as a position. */
   mark(): SerialMark {
     return { offset: this.#log.plain.end }
   }
 
-  /** The line view since a mark. */
+  /** Returns the line view since a mark. */
   since(mark: SerialMark): string {
     return this.#log.plain.slice(Math.max(mark.offset, this.#log.plain.start))
   }
 
-  /** How many bytes have come since the guest was first switched on. */
+  /** Number of bytes received since the first power-on. */
   get printedBytes(): number {
     return this.#log.bytes
   }
 
-  /** Milliseconds since the last byte came, or undefined when none has. */
+  /** Milliseconds since the last byte was received; undefined before the first one. */
   get silentMs(): number | undefined {
     return this.#log.silentMs
   }
 
   /**
-   * Waits until a pattern has come, from the very start of the log on unless `from` says otherwise. `^` and `$`
-   * match at the bounds of lines; `g` and `y` are ignored; a match may span 16384 characters.
+   * Waits until the output contains a pattern. Searches from the start of the log, or from the position `from`.
+   * `^` and `$` match at line boundaries; the flags `g` and `y` are ignored; a match spans at most 16384
+   * characters.
    *
-   * @throws {GuestError} SERIAL_TIMEOUT with the last lines when it does not come in time.
+   * @throws {GuestError} SERIAL_TIMEOUT with the last lines when the pattern is not printed in time.
    * @example await vm.serial.waitFor(/login: $/)
    */
   async waitFor(pattern: string | RegExp, options: SerialWait = {}): Promise<SerialMatch> {
     const timeout = options.timeout ?? this.#defaultTimeout
     const longest = parseDuration(timeout)
     if (longest === undefined)
-      throw unusable('serial.waitFor', 'timeout', timeout, "a duration, as '30s' or 500")
+      throw invalidOption('serial.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
     if (pattern === '')
-      throw unusable('serial.waitFor', 'pattern', pattern, 'a text that is not empty, or a RegExp')
+      throw invalidOption('serial.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
     const { from = 'start' } = options
     const offset = from === 'start' ? 0 : from === 'now' ? this.#log.plain.end : from.offset
     const scan = new PatternScan(this.#log.plain, pattern, offset)
@@ -199,12 +205,12 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Sends bytes to the console. Resolves when they have left this process.
+   * Sends bytes to the console. Resolves when they have been passed to the kernel.
    *
    * @throws {UsageError} VM_NOT_RUNNING while no guest is connected.
    */
   async write(data: string | Uint8Array): Promise<void> {
-    // A question of the guest's is answered before what is typed after it.
+    // Terminal replies to the guest precede input that is typed later.
     const terminal = await this.#terminal
     if (terminal?.isAnswering) await terminal.caughtUp()
     await this.#send(data)
@@ -219,7 +225,7 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Types a text, as a keyboard does: a line end is the key Enter.
+   * Types a text as a keyboard does: a line feed is sent as the key Enter.
    *
    * @throws {UsageError} VM_NOT_RUNNING while no guest is connected.
    * @example await vm.serial.type('yes\n')
@@ -228,7 +234,7 @@ export class SerialConsole implements AsyncIterable<string> {
     const { delay, signal } = options
     const delayMs = parseDuration(delay)
     if (delay !== undefined && delayMs === undefined)
-      throw unusable('serial.type', 'delay', delay, "a duration, as '20ms'")
+      throw invalidOption('serial.type', 'delay', delay, "a duration such as '20ms'")
     signal?.throwIfAborted()
     const keyed = text.replace(/\r?\n/g, '\r')
     if (delayMs === undefined) return this.write(keyed)
@@ -239,14 +245,14 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Presses keys, one after the other: `'Enter'`, `'Down'`, `'F2'`, `'Ctrl-C'`, `'Alt-x'`, `'Shift-Tab'`, or a
-   * character. They send what xterm sends, also to a program that has asked for other cursor keys.
+   * Presses keys in sequence: `'Enter'`, `'Down'`, `'F2'`, `'Ctrl-C'`, `'Alt-x'`, `'Shift-Tab'`, or a character.
+   * Sends the escape sequences of xterm, including its application mode of the cursor keys.
    *
-   * @throws {UsageError} INVALID_OPTIONS when a terminal has no such key, VM_NOT_RUNNING while no guest is connected.
+   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING while no guest is connected.
    * @example await vm.serial.press('Down', 'Down', 'Enter')
    */
   async press(...keys: readonly SerialKey[]): Promise<void> {
-    for (const key of keys) encodeKey(key) // all of them are known, or none is pressed
+    for (const key of keys) encodeKey(key) // throws before any key is pressed
     const terminal = await this.#openTerminal()
     for (const key of keys) {
       await terminal.caughtUp()
@@ -256,10 +262,11 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Answers the prompts of `login` and waits for the shell. A prompt that was printed before will do; a guest
-   * that has been silent for long is asked for another one by Enter. A shell of that user that is there already will do too.
+   * Answers the prompts of `login` and waits for the shell. Accepts a prompt that was printed earlier, and a
+   * shell in which the user is already logged in. If the guest is silent, sends Enter to get a new prompt.
    *
-   * @throws {GuestError} LOGIN_FAILED when the guest refuses, SERIAL_TIMEOUT when a prompt does not come in time.
+   * @throws {GuestError} LOGIN_FAILED when the guest refuses the login, SERIAL_TIMEOUT when a prompt is not
+   *   printed in time.
    * @example await vm.serial.login({ user: 'root', password: 'secret' })
    */
   login(options: SerialLogin): Promise<LoginOutcome> {
@@ -269,10 +276,10 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * The console as a terminal shows it: rows of text and a cursor, with all that has come up to now. There is
-   * one terminal: another call gives the same, in the size that it asks for.
+   * Returns the console as an emulated terminal shows it: rows of text and a cursor. All output up to now is
+   * drawn. The console has one terminal: each call returns it, resized to the given size.
    *
-   * @throws {UsageError} INVALID_OPTIONS when no terminal has that size.
+   * @throws {UsageError} INVALID_OPTIONS when the size is not supported.
    * @example const screen = await vm.serial.screen()
    */
   screen(options: ScreenOptions = {}): Promise<SerialScreen> {
@@ -291,35 +298,37 @@ export class SerialConsole implements AsyncIterable<string> {
     return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
   }
 
-  /** Calls `listener` with each piece of raw text as it comes. Gives a function that ends it. */
+  /** Calls `listener` with each chunk of raw output. Returns a function that removes the listener. */
   onText(listener: (text: string) => void): () => void {
     return this.#log.onText(listener)
   }
 
-  /** Gives each complete line of the line view from the start of the log on, and ends when the console is closed. */
+  /** Yields each complete line of the line view from the start of the log. Ends when the console is closed. */
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
     return this.#log.readLines()
   }
 
   /**
-   * Ends all waits with `reason`, and every later one whose pattern has not come already, until `resume()`:
-   * nothing more is to be expected of this guest. What has come up to now is looked at first.
+   * Rejects all waits with `reason`, because the guest will print nothing more. Until `resume()`, later waits
+   * are rejected too. Waits whose pattern is in the output already resolve.
    */
   interrupt(reason: Error): void {
     this.#waits.interrupt(reason)
   }
 
-  /** Why nothing more is to be expected of the guest; undefined while something is. */
-  get over(): Error | undefined {
-    return this.#waits.over
+  /** Reason of `interrupt()` or `close()`; undefined while the guest can still print. */
+  get interruption(): Error | undefined {
+    return this.#waits.interruption
   }
 
-  /** The guest starts again: waits wait again. */
+  /** Ends an `interrupt()`: the guest starts again. */
   resume(): void {
     this.#waits.resume()
   }
 
-  /** Ends all waits with `reason`, and reading. What has come stays readable. Safe to call again. */
+  /**
+   * Rejects all waits with `reason` and stops reading. The output received so far stays available. Idempotent.
+   */
   close(reason: Error = notConnected()): void {
     if (this.#waits.isClosed) return
     this.#waits.close(reason)
@@ -334,8 +343,8 @@ export class SerialConsole implements AsyncIterable<string> {
 
   async #startTerminal(columns: number, rows: number): Promise<ScreenTerminal> {
     const terminal = await ScreenTerminal.open(columns, rows, {
-      onDrawn: () => this.#waits.lookSoon(),
-      onAnswer: (text) => this.#answer(text),
+      onDrawn: () => this.#waits.scheduleCheck(),
+      onReply: (text) => this.#reply(text),
     })
     this.#log.onText((text) => terminal.push(text))
     const { raw } = this.#log
@@ -343,13 +352,13 @@ export class SerialConsole implements AsyncIterable<string> {
     return terminal
   }
 
-  /** Sends what a terminal answers to a question of the guest. A guest that does not read gets no more answers. */
-  #answer(text: string): void {
-    if ((this.#socket?.writableLength ?? 0) > MAX_UNREAD_ANSWERS) return
-    this.#send(text).catch(() => {}) // the guest has gone away
+  /** Sends the terminal's reply to a query of the guest, unless the guest does not read its input. */
+  #reply(text: string): void {
+    if ((this.#socket?.writableLength ?? 0) > MAX_UNREAD_REPLY_BYTES) return
+    this.#send(text).catch(() => {}) // the guest has disconnected
   }
 
-  /** The harness itself waits without a timeout where a start is bound as a whole. */
+  /** Waits without a timeout are the harness's own: the limits of the start end them. */
   #bound(longestMs: number): BoundWait {
     return boundWait(longestMs, Number.isFinite(longestMs) ? this.#waitLimit : () => Number.POSITIVE_INFINITY)
   }

@@ -3,8 +3,8 @@ import { LineView } from './line-view.js'
 import { TextLog } from './text-log.js'
 
 /**
- * What a guest has written on its serial console: as it came, and as plain lines. It keeps the last characters
- * up to a limit, and tells those who listen of what comes.
+ * Output of a serial console, raw and as plain lines, up to a limit of characters. Notifies listeners of new
+ * output.
  */
 export class SerialLog {
   readonly raw: TextLog
@@ -20,22 +20,22 @@ export class SerialLog {
     this.plain = new TextLog(maxChars)
   }
 
-  /** Milliseconds since the last byte came, or undefined when none has. */
+  /** Milliseconds since the last byte was received; undefined before the first one. */
   get silentMs(): number | undefined {
     return this.#lastByteAt === undefined ? undefined : performance.now() - this.#lastByteAt
   }
 
-  /** How many bytes have come in all. */
+  /** Number of bytes received in total. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Takes what was printed before there was anybody to listen. */
+  /** Adds output from before this process connected. */
   restore(bytes: Uint8Array): void {
     this.#add(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes))
   }
 
-  /** Begins a new line, and reads what the guest writes from now on. Gives the reader of its bytes. */
+  /** Begins a new line for the next power-on. Returns the functions that take its bytes. */
   begin(): { push(bytes: Uint8Array): void; end(): void } {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
     if (this.raw.end > 0) this.plain.append(this.#view.reset())
@@ -63,7 +63,7 @@ export class SerialLog {
       .slice(-count)
   }
 
-  /** The line in which an offset of the line view lies, as far as it has come. */
+  /** Returns the line at an offset of the line view, as printed so far. */
   lineAt(offset: number): string {
     const before = this.plain.slice(Math.max(0, offset - 4096), offset)
     const after = this.plain.slice(offset, offset + 4096)
@@ -75,7 +75,7 @@ export class SerialLog {
     return () => void this.#listeners.delete(listener)
   }
 
-  /** Nothing more will come: those who read lines get the rest. */
+  /** Ends the log: readers of lines receive the incomplete last line. */
   close(): void {
     this.#isClosed = true
     this.#notify('')
@@ -89,7 +89,7 @@ export class SerialLog {
     const stop = this.onText(() => wake.resolve())
     try {
       for (;;) {
-        // Only what is new is looked at: a line without end would be copied again with each byte.
+        // Search only the new part: a line that never ends would be copied again for each byte.
         const [first = '', ...more] = plain.slice(searchedTo).split('\n')
         lineStart = Math.max(lineStart, plain.start)
         const firstLine = more.length === 0 ? '' : plain.slice(lineStart, searchedTo) + first

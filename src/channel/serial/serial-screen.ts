@@ -1,44 +1,48 @@
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
 import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
-import { unusable } from './console-errors.js'
+import { invalidOption } from './console-errors.js'
 import type { ConsoleWaits } from './console-waits.js'
 import { toLineRegExp } from './pattern-scan.js'
 import type { ScreenTerminal } from './screen-terminal.js'
 
 export interface ScreenOptions {
-  /** 2 to 1000. @default 80 */
+  /** Number of columns, 2 to 1000. @default 80 */
   readonly columns?: number
-  /** 1 to 1000. @default 24 */
+  /** Number of rows, 1 to 1000. @default 24 */
   readonly rows?: number
   /**
-   * Answers what the guest asks of its terminal (its size, its kind, where the cursor is), as xterm does. Some
-   * programs need it, as `resize` does. But busybox' shell asks at each prompt too, and does not wait: what is
-   * typed at once after a prompt may then have the answer behind it.
-   * @default false: looking at the screen changes nothing.
+   * If true, the terminal replies to queries of the guest (size, type, cursor position) as xterm does. Some
+   * programs, such as `resize`, require it. The busybox shell also sends a query at each prompt but does not
+   * wait for the reply, so the reply may end up after text that is typed directly after a prompt.
+   * @default false: reading the screen does not affect the guest.
    */
   readonly answers?: boolean
 }
 
 export interface ScreenWait {
-  /** How long to wait at most. In Vitest, every wait ends before its test does. @default '30s', on a slow host up to two minutes */
+  /**
+   * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
+   * @default '30s', on a slow host up to two minutes
+   */
   readonly timeout?: Duration
+  /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** How long the waits of a screen take. */
+/** Timeouts of the waits of a screen. */
 export interface ScreenTimeouts {
   readonly defaultTimeout: Duration
-  /** Ends a wait before its test. */
+  /** Shortens a wait so that it ends before its test. */
   bound(longestMs: number): BoundWait
 }
 
-/** The terminal's library takes no fewer; more than a thousand is a mistake. */
+/** Lower limits of the terminal library; larger sizes than 1000 are mistakes. */
 const LIMITS = { columns: [2, 1000], rows: [1, 1000] } as const
 
 /**
- * The serial console as a terminal shows it: menus, installers, editors. It follows the guest by itself. A serial
- * line does not tell the guest how large its terminal is: `stty rows 24 cols 80`, run in the guest, does.
+ * The serial console as a terminal shows it: menus, installers, editors. The screen is updated continuously. A
+ * serial line does not transmit the size of the terminal: run `stty rows 24 cols 80` in the guest to set it.
  */
 export class SerialScreen {
   readonly #terminal: ScreenTerminal
@@ -52,19 +56,19 @@ export class SerialScreen {
   }
 
   /**
-   * The rows of the screen from the top, without the blanks at their ends; those before the cursor stay, so that
-   * a prompt is whole.
+   * Rows of the screen from the top, without trailing blanks. Blanks before the cursor are kept: they end
+   * prompts.
    */
   get lines(): string[] {
     return this.#terminal.lines
   }
 
-  /** The rows as one text, without the empty ones at the bottom. */
+  /** Rows joined by line feeds, without the empty rows at the bottom. */
   get text(): string {
     return this.lines.join('\n').replace(/\n+$/, '')
   }
 
-  /** Where the cursor is; both count from 0 at the top left. */
+  /** Position of the cursor, counted from 0 at the top left. */
   get cursor(): { readonly row: number; readonly column: number } {
     return this.#terminal.cursor
   }
@@ -78,73 +82,74 @@ export class SerialScreen {
   }
 
   /**
-   * Waits until the screen shows a pattern; `^` and `$` match at the bounds of rows. Gives the match.
+   * Waits until the screen shows a pattern and returns the match. `^` and `$` match at row boundaries.
    *
-   * @throws {GuestError} SERIAL_TIMEOUT with the whole screen when it does not in time.
+   * @throws {GuestError} SERIAL_TIMEOUT with the complete screen when it does not show the pattern in time.
    * @example await screen.waitFor('Partition disks')
    */
   async waitFor(pattern: string | RegExp, options: ScreenWait = {}): Promise<RegExpExecArray> {
     const timeout = options.timeout ?? this.#timeouts.defaultTimeout
     const longest = parseDuration(timeout)
     if (longest === undefined)
-      throw unusable('screen.waitFor', 'timeout', timeout, "a duration, as '30s' or 500")
+      throw invalidOption('screen.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
     if (pattern === '')
-      throw unusable('screen.waitFor', 'pattern', pattern, 'a text that is not empty, or a RegExp')
+      throw invalidOption('screen.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
     const regexp = toLineRegExp(pattern)
-    const look = () => {
+    const find = () => {
       regexp.lastIndex = 0
       return regexp.exec(this.text) ?? undefined
     }
     const wait = this.#timeouts.bound(longest)
     const onTimeout = () => this.#timeoutError(pattern, wait)
-    return this.#waits.until(look, { timeoutMs: wait.timeoutMs, signal: options.signal, onTimeout })
+    return this.#waits.until(find, { timeoutMs: wait.timeoutMs, signal: options.signal, onTimeout })
   }
 
   #timeoutError(pattern: string | RegExp, { timeoutMs, hint }: BoundWait): Error {
     const { text } = this
     const { row, column } = this.cursor
     return vmError('SERIAL_TIMEOUT', {
-      summary: `the screen of the serial console did not show a pattern within ${formatDuration(timeoutMs)}`,
+      summary: `The screen of the serial console did not show the pattern within ${formatDuration(timeoutMs)}.`,
       expected: typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern),
-      got: text === '' ? 'an empty screen' : `the screen below, its cursor at row ${row}, column ${column}`,
+      got:
+        text === '' ? 'an empty screen' : `the screen below, with the cursor at row ${row}, column ${column}`,
       evidence: [{ label: `Screen, ${this.columns} x ${this.rows}`, text }],
       hint:
         hint ??
         (text === ''
           ? 'Let the guest write to its serial port (kernel command line: console=ttyS0).'
-          : 'Compare the pattern with the screen: a text may be cut at the right edge, or have scrolled away.'),
+          : 'Compare the pattern with the screen: text may be cut off at the right edge or scrolled away.'),
     })
   }
 }
 
 /**
- * Gives the number of columns or rows.
+ * Returns `size` if it is a supported number of columns or rows.
  *
- * @throws {UsageError} INVALID_OPTIONS when no terminal has that many.
+ * @throws {UsageError} INVALID_OPTIONS when it is not.
  */
 export function checkSize(name: 'columns' | 'rows', size: number): number {
   const [least, most] = LIMITS[name]
   if (Number.isInteger(size) && size >= least && size <= most) return size
   throw vmError('INVALID_OPTIONS', {
-    summary: `serial.screen() got a number of ${name} that it cannot have`,
-    expected: `a whole number from ${least} to ${most}`,
+    summary: `serial.screen() does not support this number of ${name}.`,
+    expected: `an integer from ${least} to ${most}`,
     got: String(size),
-    hint: 'A usual terminal has 80 columns and 24 rows.',
+    hint: 'Use the size of a common terminal: 80 columns and 24 rows.',
   })
 }
 
-/** What a screen has, and a promise of one has not. */
+/** Members of a screen that a promise of a screen does not have. */
 const MEMBERS = ['lines', 'text', 'cursor', 'columns', 'rows', 'waitFor'] as const satisfies Array<
   keyof SerialScreen
 >
 
-/** Makes the use of a promise as the screen itself an error that says what is missing. */
+/** Makes accesses to members of the screen on its promise throw an error that names the missing `await`. */
 export function requireAwait(screen: Promise<SerialScreen>): Promise<SerialScreen> {
   for (const name of MEMBERS) {
     const get = () => {
       throw vmError('INVALID_OPTIONS', {
         summary: `serial.screen() was used without \`await\`: a promise has no \`${name}\`.`,
-        expected: 'the screen that the promise resolves to',
+        expected: 'the screen to which the promise resolves',
         hint: 'Write `const screen = await vm.serial.screen()`.',
       })
     }

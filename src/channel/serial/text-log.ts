@@ -1,8 +1,8 @@
 const SEGMENT_CHARS = 64 * 1024
 
 /**
- * Text that only grows at its end, addressed by offsets from its very start. Past its limit the oldest part is
- * forgotten; offsets stay what they were.
+ * Append-only text, addressed by offsets from its start. Beyond a limit the oldest text is dropped; offsets
+ * stay valid.
  */
 export class TextLog {
   readonly #maxChars: number
@@ -15,7 +15,7 @@ export class TextLog {
     this.#maxChars = maxChars
   }
 
-  /** The offset of the oldest character that is still here. */
+  /** Offset of the oldest character that is kept. */
   get start(): number {
     return this.#start
   }
@@ -41,7 +41,7 @@ export class TextLog {
     if (dropped > 0) this.#segments.splice(0, dropped)
   }
 
-  /** The text from one offset to another; what has been forgotten is left out. */
+  /** Returns the text between two offsets, without dropped text. */
   slice(from: number, to: number = this.#end): string {
     if (from >= to) return ''
     const lastStart = this.#end - this.#last.length

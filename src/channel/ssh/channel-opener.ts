@@ -10,10 +10,10 @@ export type StartChannel<Channel extends AnyChannel> = (
   done: (error: Error | undefined, channel: Channel) => void,
 ) => unknown
 
-/** How often a channel is tried again that the server closed while it was being opened. */
-const MAX_TRIES = 10
+/** Attempts to open a channel that the server closes while it is being opened. */
+const MAX_ATTEMPTS = 10
 
-/** Opens the channels of one connection, and knows which are open. */
+/** Opens the channels of one connection and tracks the open ones. */
 export class ChannelOpener {
   readonly #channels = new Set<AnyChannel>()
   readonly #waiting = new Set<Deferred<void>>()
@@ -24,36 +24,35 @@ export class ChannelOpener {
     return this.#channels.has(channel)
   }
 
-  /** Makes every wait for a channel reject: the connection is gone. */
+  /** Rejects all waits for a channel because the connection is closed. */
   close(reason: Error): void {
     this.#closedBy ??= reason
     this.#wake()
   }
 
   /**
-   * Opens a channel and starts on it what `start` says.
+   * Opens a channel with `start`.
    *
-   * Servers allow so many at a time (OpenSSH: 10): when one refuses while others are open, the next try waits for
-   * one of these to end. And Dropbear (2022.83) closes a channel that it has just opened if another's command ends
-   * at that moment, before it looks at what the channel is for: such a one is simply tried again, and channels are
-   * opened one after the other to make that rare.
+   * Servers limit the number of channels (OpenSSH: 10). If the server refuses a channel while others are open, the
+   * next attempt waits until one of them closes. Dropbear (2022.83) closes a new channel if the command of another
+   * one ends at the same moment. Such an attempt is repeated, and channels are opened one at a time to make it rare.
    */
   async open<Channel extends AnyChannel>(
     start: StartChannel<Channel>,
     signal: AbortSignal | undefined,
   ): Promise<Channel> {
-    for (let tries = 1; ; tries++) {
+    for (let attempts = 1; ; attempts++) {
       const endTurn = await this.#turns.take(signal)
       const others = this.#channels.size
       try {
         if (this.#closedBy !== undefined) throw this.#closedBy
         return await this.#openOnce(start)
       } catch (error) {
-        await new Promise(setImmediate) // a lost connection fails its channels first and then says so
+        await new Promise(setImmediate) // a lost connection fails its channels before it emits 'close'
         if (this.#closedBy !== undefined) throw this.#closedBy
         const isAlone = others === 0 && this.#channels.size === 0
         const isLimit = error instanceof Error && 'reason' in error
-        if (isAlone || (!isLimit && tries >= MAX_TRIES)) throw sessionRefused(error)
+        if (isAlone || (!isLimit && attempts >= MAX_ATTEMPTS)) throw sessionRefused(error)
         if (!isLimit || this.#channels.size === 0) continue
       } finally {
         endTurn()
@@ -85,9 +84,9 @@ export class ChannelOpener {
 
 function sessionRefused(cause: unknown): Error {
   return vmError('SSH_REFUSED', {
-    summary: 'the SSH server in the guest refused to open a session',
+    summary: 'The SSH server in the guest refused to open a session.',
     got: cause instanceof Error ? cause.message : String(cause),
-    hint: "See the SSH server's own log in the guest: it may forbid commands for this user.",
+    hint: 'Read the log of the SSH server in the guest: it may forbid commands for this user.',
     cause,
   })
 }

@@ -4,9 +4,9 @@ import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
 import { type FileSide, toPromise } from './file-side.js'
 
-/** One file, open for reading or for writing at any place. */
+/** File that is open for reading or writing at any offset. */
 export interface BlockFile {
-  /** Gives fewer bytes than asked for only near the end, and none at it. */
+  /** Returns fewer bytes than requested only near the end of the file, and none at the end. */
   read(offset: number, length: number): Promise<Buffer>
   write(offset: number, bytes: Buffer): Promise<void>
   chmod(mode: number): Promise<void>
@@ -15,20 +15,20 @@ export interface BlockFile {
 
 export type OpenBlocks = (path: string, flags: 'r' | 'w', mode: number) => Promise<BlockFile>
 
-/** One end of a copy, with its files. */
+/** One side of a copy, with access to file contents. */
 export interface CopySide extends FileSide {
   readonly open: OpenBlocks
 }
 
-/** What every SFTP server takes in one message (draft-ietf-secsh-filexfer-02, 3). */
+/** Largest block that every SFTP server accepts (draft-ietf-secsh-filexfer-02, 3). */
 const BLOCK_BYTES = 32 * 1024
-/** Blocks under way: enough to hide the round trips of an emulated guest. */
+/** Number of blocks in flight: enough to hide the latency of an emulated guest. */
 const PARALLEL_BLOCKS = 32
 
 /**
- * Copies a file in blocks, several at a time. ssh2's own `fastPut` and `fastGet` never end when the connection is
- * lost while they wait for it; the signal ends this, and both files are closed. `count` is told of all that was read,
- * and may throw.
+ * Copies a file in blocks, several in parallel. ssh2's `fastPut` and `fastGet` never settle when the connection is
+ * lost; this copy ends when `signal` is aborted, and closes both files. Calls `count` with the size of each block
+ * read; an error that it throws ends the copy.
  */
 export async function copyBlocks(
   source: { readonly open: OpenBlocks; readonly path: string; readonly sizeBytes: number },
@@ -50,20 +50,20 @@ export async function copyBlocks(
         isEnd = (await copyBlock(from, opened, offset, count)) || isEnd
       }
     }
-    // Files of /proc and /sys say that they are empty, and are not fond of being read in parallel.
+    // Files of /proc and /sys report a size of 0 and do not support parallel reads.
     const workers = source.sizeBytes === 0 ? 1 : PARALLEL_BLOCKS
     await raceSignal(Promise.all(Array.from({ length: workers }, work)), signal)
     await raceSignal(opened.chmod(target.mode), signal)
     await raceSignal(opened.close(), signal)
     to = undefined
   } finally {
-    // Not waited for: the far side may be gone.
+    // Not awaited: the connection may be lost.
     from.close().catch(() => {})
     to?.close().catch(() => {})
   }
 }
 
-/** Gives true at the end of the file. */
+/** Copies one block. Returns true at the end of the file. */
 async function copyBlock(
   from: BlockFile,
   to: BlockFile,
@@ -80,7 +80,7 @@ async function copyBlock(
   return false
 }
 
-/** A link that came in the place of the file meanwhile is not written through. */
+/** Does not follow a link that has replaced the file in the meantime. */
 const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
 
 export const openLocal: OpenBlocks = async (path, flags, mode) => {

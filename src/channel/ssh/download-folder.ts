@@ -6,29 +6,29 @@ import { type CopySide, openLocal } from './copy-blocks.js'
 import { localSide } from './file-side.js'
 
 const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants
-/** Only a place in the file system, for which a folder need not be readable: Node.js does not name it (open(2)). */
+/** Opens folders without read permission (open(2)). Node.js has no constant for it. */
 const O_PATH = process.platform === 'linux' ? 0o10000000 : 0
-/** The kernel's name for what a descriptor leads to, so that paths can begin there; undefined on other systems than Linux. */
+/** Folder with links to open descriptors, at which paths can begin. Undefined on systems other than Linux. */
 const DESCRIPTORS = process.platform === 'linux' && existsSync('/proc/self/fd') ? '/proc/self/fd' : undefined
 
 /**
- * The side of a download on this host. Folders between `root` and a file are entered one by one and never through a link,
- * whenever it was put there: by an earlier download, or by another one that runs at the same time. The folder that
- * `root` is in is the author's own, links included.
+ * Returns the host side of a download. Each folder between `root` and a file is opened without following links,
+ * because an earlier or concurrent download may have created them. The parent folder of `root` belongs to the author:
+ * links in its path are followed.
  */
 export function downloadFolder(root: string): CopySide {
   const within = <T>(path: string, work: (safePath: string) => Promise<T>) => withParent(root, path, work)
   return {
     ...localSide,
     makeFolder: (path) => {
-      // What is above the target is made as it is named.
+      // Folders above the target are created by their path.
       if (path !== root && !isBelow(root, path)) return localSide.makeFolder(path)
       return within(path, async (safe) => {
         await removeLink(safe)
         await mkdir(safe).catch((error: NodeJS.ErrnoException) => {
           if (error.code !== 'EEXIST') throw error
         })
-        // Fails where something else than a folder is in its place.
+        // Throws if the path is not a folder.
         await (await openFolder(safe)).close()
       })
     },
@@ -53,7 +53,7 @@ export function downloadFolder(root: string): CopySide {
 
 const isBelow = (root: string, path: string) => path.startsWith(root.endsWith(sep) ? root : root + sep)
 
-/** Calls `work` with a name of the same file in which no link can be followed but the file itself. */
+/** Calls `work` with a path of the same file whose parent folders are not links. */
 async function withParent<T>(root: string, path: string, work: (safePath: string) => Promise<T>): Promise<T> {
   const base = dirname(root)
   const names = relative(base, dirname(path))

@@ -5,24 +5,24 @@ import type { SFTPWrapper } from 'ssh2'
 export interface FileEntry {
   readonly name: string
   readonly kind: 'file' | 'folder' | 'link' | 'other'
-  /** The permission bits. */
+  /** Permission bits. */
   readonly mode: number
   readonly sizeBytes: number
 }
 
-/** One end of a copy: this host's files or the guest's. */
+/** One side of a copy: files of the host or of the guest. */
 export interface FileSide {
   join(folder: string, name: string): string
-  /** Follows links; undefined when there is nothing. */
+  /** Follows links. Returns undefined if the path does not exist. */
   stat(path: string): Promise<FileEntry | undefined>
   list(path: string): AsyncIterable<FileEntry>
   makeFolder(path: string): Promise<void>
   chmod(path: string, mode: number): Promise<void>
   readLink(path: string): Promise<string>
   makeLink(path: string, target: string): Promise<void>
-  /** Removes a link that would be followed by what is written at `path`: on this host, where it may be the guest's. */
+  /** On the host, removes a link at `path`, which may be the guest's: a write would follow it. */
   clearLink(path: string): Promise<void>
-  /** True when the file system of `path` is known to have no space left. */
+  /** Returns true if the file system of `path` is known to be full. */
   isFull(path: string): Promise<boolean>
 }
 
@@ -52,10 +52,10 @@ export const localSide: FileSide = {
     const entry = await lstat(path).catch(() => undefined)
     if (entry?.isSymbolicLink()) await rm(path)
   },
-  isFull: async () => false, // an error of this host says so itself
+  isFull: async () => false, // the host reports ENOSPC
 }
 
-/** The guest's files. Its errors carry SFTP's status codes. */
+/** Returns the guest side of a copy. Its errors have SFTP status codes. */
 export function remoteSide(sftp: SFTPWrapper): FileSide {
   const made = new Map<string, Promise<void>>()
   const statRemote: FileSide['stat'] = (path) =>
@@ -83,7 +83,7 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
     join: posix.join,
     stat: statRemote,
     list: (path) => listRemote(sftp, path),
-    clearLink: async () => {}, // the guest's own links lead to what is the guest's
+    clearLink: async () => {}, // links of the guest lead to files of the guest
     makeFolder,
     chmod: (path, mode) => toPromise((done) => sftp.chmod(path, mode, done)),
     readLink: (path) =>
@@ -98,7 +98,7 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
     isFull: (path) =>
       new Promise((resolve) => {
         try {
-          // The types of ssh2 1.15.6 say `any`; the fields are those of statvfs(3).
+          // Typed as `any` in the typings of ssh2 1.15.6; the fields are those of statvfs(3).
           sftp.ext_openssh_statvfs(path, (error: unknown, stats?: { f_bavail: number | bigint }) =>
             resolve(!error && Number(stats?.f_bavail) === 0),
           )
@@ -109,7 +109,10 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
   }
 }
 
-/** Piece by piece, as the server gives it: one that never comes to an end must not fill this process. */
+/**
+ * Lists a folder in chunks, as the server sends them: an endless list must not fill the memory of this
+ * process.
+ */
 async function* listRemote(sftp: SFTPWrapper, path: string): AsyncGenerator<FileEntry, void> {
   const handle = await new Promise<Buffer>((resolve, reject) => {
     sftp.opendir(path, (error, opened) => (error ? reject(error) : resolve(opened)))
@@ -143,15 +146,15 @@ export function toPromise(start: (done: (error?: Error | null) => void) => void)
   })
 }
 
-/** ENOENT here, SSH_FX_NO_SUCH_FILE (2) in the guest. */
+/** Returns true for ENOENT of the host and SSH_FX_NO_SUCH_FILE (2) of the guest. */
 export function isMissing(error: unknown): boolean {
   const { code } = error as { code?: unknown }
   return code === 'ENOENT' || code === 2
 }
 
 /**
- * OpenSSH's SFTP server takes the two names of SYMLINK the other way round than the protocol says. ssh2 1.17 knows,
- * but goes by the SSH server's name, which is another's when Dropbear runs OpenSSH's SFTP server.
+ * Returns true if ssh2 sends the names of SYMLINK in the wrong order. OpenSSH's SFTP server expects them in reverse
+ * order of the protocol. ssh2 1.17 detects it by the name of the SSH server, and misses Dropbear with that SFTP server.
  */
 function takesLinkFirst(sftp: SFTPWrapper): boolean {
   const { _isOpenSSH: isKnown, _extensions: extensions } = sftp as unknown as {
@@ -163,7 +166,7 @@ function takesLinkFirst(sftp: SFTPWrapper): boolean {
 
 interface AnyStats {
   readonly mode: number
-  /** Not there where the server does not say it. */
+  /** Undefined if the server does not report it. */
   readonly size: number | undefined
   isFile(): boolean
   isDirectory(): boolean

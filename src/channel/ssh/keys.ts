@@ -1,20 +1,20 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 
-/** An Ed25519 key pair, for a client or a host. */
+/** Ed25519 key pair of a client or a host. */
 export interface SshKeyPair {
-  /** In OpenSSH's format, without a passphrase. */
+  /** Private key in OpenSSH format, without a passphrase. */
   readonly privateKey: string
-  /** As in a public key file: `ssh-ed25519 AAAA…`. */
+  /** Public key in the format of a public key file: `ssh-ed25519 AAAA…`. */
   readonly publicKey: string
-  /** The public key as the protocol sends it: what a host key is pinned to. */
+  /** Public key in wire format, to which a host key is pinned. */
   readonly publicBlob: Buffer
-  /** The 32 bytes that the private key is made from, and the 32 bytes of the public key. */
+  /** 32 bytes of the private key, then 32 bytes of the public key. */
   readonly secret: Buffer
 }
 
 const TYPE = 'ssh-ed25519'
 
-/** Makes a key pair. Takes under a millisecond. */
+/** Generates a key pair in less than a millisecond. */
 export function generateSshKeyPair(): SshKeyPair {
   const { d, x } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
   const publicBytes = Buffer.from(x as string, 'base64url')
@@ -28,12 +28,15 @@ export function generateSshKeyPair(): SshKeyPair {
   }
 }
 
-/** The key pair as Dropbear's server reads a host key from a file: what `dropbearconvert openssh dropbear` makes. */
+/** Formats a key pair as a host key file of Dropbear, like `dropbearconvert openssh dropbear`. */
 export function toDropbearHostKey(keyPair: SshKeyPair): Buffer {
   return Buffer.concat([packString(TYPE), packString(keyPair.secret)])
 }
 
-/** OpenSSH's PROTOCOL.key: a header, the public key, and the private part padded with 1, 2, 3 … to blocks of 8. */
+/**
+ * Format of OpenSSH's PROTOCOL.key: header, public key, and private part padded with 1, 2, 3 … to blocks of 8
+ * bytes.
+ */
 function toOpenSshPem(publicBlob: Buffer, publicBytes: Buffer, secret: Buffer): string {
   const check = randomBytes(4)
   const parts = [check, check, packString(TYPE), packString(publicBytes), packString(secret), packString('')]
@@ -53,7 +56,7 @@ function toOpenSshPem(publicBlob: Buffer, publicBytes: Buffer, secret: Buffer): 
   return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines.join('\n')}\n-----END OPENSSH PRIVATE KEY-----\n`
 }
 
-/** The type of a public key as the protocol sends it: its first string. */
+/** Returns the type of a public key in wire format: its first string. */
 export function keyType(publicBlob: Buffer): string {
   return publicBlob.toString('latin1', 4, 4 + publicBlob.readUInt32BE(0))
 }

@@ -1,6 +1,9 @@
 import { loadSsh } from './ssh-library.js'
 
-/** Says what is wrong with a private key; undefined if it can be used. Nothing of the key is in what it says. */
+/**
+ * Describes the problem of a private key, without revealing parts of the key. Returns undefined for a usable
+ * key.
+ */
 export async function findKeyProblem(key: string | Buffer, passphrase?: string): Promise<string | undefined> {
   const { utils } = await loadSsh()
   const parsed = utils.parseKey(key, passphrase)

@@ -2,62 +2,65 @@ import { connect, type Socket } from 'node:net'
 import { formatDuration } from '../../common/duration.js'
 
 export interface ProbeOptions {
-  /** @default '127.0.0.1' */
+  /** Host name or address of the server. @default '127.0.0.1' */
   readonly host?: string
   readonly port: number
-  /** How often a new probe starts. */
+  /** Interval at which probes start. */
   readonly intervalMs: number
-  /** How long one probe waits for the server to say who it is. @default 3000 */
+  /** Time for which one probe waits for the banner. @default 3000 */
   readonly probeTimeoutMs?: number
-  /** Ends the wait: it has no deadline of its own. */
+  /** Ends the wait, which has no other deadline. */
   readonly signal: AbortSignal
-  /** Resolves when the guest says that its server listens: the next probe starts at once. */
+  /** Resolves when the guest announces that its server listens. The next probe then starts at once. */
   readonly wake?: Promise<unknown> | undefined
-  /** The guest has said already that its server listens. @default false */
+  /** If true, the guest has already announced that its server listens. @default false */
   readonly isAwake?: boolean
-  /** Gets the result of each probe, for the message of a wait that fails. */
+  /** Receives the result of each probe, for the error of a wait that fails. */
   readonly onResult?: (result: ProbeResult) => void
-  /** Keeps the connection of the probe that found the server open and gives it: saves the guest another one. */
+  /** If true, returns the open connection of the successful probe, which saves the guest a second one. */
   readonly keepSocket?: boolean
 }
 
-/** What came of one probe. */
+/** Result of one probe. */
 export interface ProbeResult {
-  /** The server's banner, or what there was instead. */
+  /** Banner of the server, or a description of the failure. */
   readonly text: string
-  /** Something ended the connection: the guest has a network, in which nothing listens on that port. */
+  /** True if the connection was ended: the network of the guest works, but nothing listens on the port. */
   readonly isRefused: boolean
 }
 
 export interface SshBanner {
-  /** As `SSH-2.0-dropbear_2022.83`. */
+  /** Identification string, such as `SSH-2.0-dropbear_2022.83`. */
   readonly banner: string
-  /** With `keepSocket`: the caller's, with the banner put back to be read again. */
+  /** With `keepSocket`: connection owned by the caller, from which the banner can be read again. */
   readonly socket: Socket | undefined
 }
 
 const DEFAULT_PROBE_TIMEOUT_MS = 3000
-/** The guest has just said that its server is up: where a probe fails all the same, the next follows soon. */
+/** Delay after a failed probe if the guest has announced its server. */
 const AWAKE_RETRY_MS = 50
-/** But one that is under way is given time: each connection costs the guest a process, an emulated one 50 ms and more. */
+/**
+ * Interval of probes if the guest has announced its server: each connection costs an emulated guest 50 ms and
+ * more.
+ */
 const AWAKE_INTERVAL_MS = 1000
 /**
- * Where the guest's network works, silence is a server that is busy: more connections make it busier, and OpenSSH throws some
- * away from the tenth on (`MaxStartups`). So there are this many at a time, and each is given longer.
+ * Limits once the network of the guest works. A silent server is then a busy one: further connections slow it down,
+ * and OpenSSH drops some from the tenth on (`MaxStartups`). So fewer probes run at a time, each with a longer timeout.
  */
-const ALIVE = { probes: 3, timeoutShare: 10 } as const
+const NETWORK_UP = { maxProbes: 3, timeoutFactor: 10 } as const
 
 /**
- * Waits until an SSH server answers on a forwarded port.
+ * Waits until an SSH server responds on a forwarded port.
  *
- * QEMU's user network accepts a connection before anything in the guest listens, and one that came too early may
- * hang for seconds. So each probe has its own time-out, and the next does not wait for it.
+ * QEMU's user-mode network accepts connections before a server listens in the guest, and an early connection may hang
+ * for seconds. So each probe has its own timeout, and the next probe does not wait for it.
  */
 export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner> {
   const { signal } = options
   signal.throwIfAborted()
   const open = new Set<Socket>()
-  let isAlive = false
+  let isNetworkUp = false
   let isAwake = options.isAwake ?? false
   let intervalMs = isAwake ? AWAKE_INTERVAL_MS : options.intervalMs
   let timer: NodeJS.Timeout | undefined
@@ -67,12 +70,13 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
       onAbort = () => reject(signal.reason)
       signal.addEventListener('abort', onAbort, { once: true })
       const probe = () => {
-        const share = isAlive ? ALIVE.timeoutShare : 1
-        if (!isAlive || open.size < ALIVE.probes) startProbe(options, share, open, resolve, onFailure)
+        const factor = isNetworkUp ? NETWORK_UP.timeoutFactor : 1
+        if (!isNetworkUp || open.size < NETWORK_UP.maxProbes)
+          startProbe(options, factor, open, resolve, onFailure)
         timer = setTimeout(probe, intervalMs)
       }
       const onFailure = (isRefused: boolean) => {
-        isAlive ||= isRefused
+        isNetworkUp ||= isRefused
         if (!isAwake || timer === undefined) return
         clearTimeout(timer)
         timer = setTimeout(probe, AWAKE_RETRY_MS)
@@ -99,13 +103,13 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
 
 function startProbe(
   options: ProbeOptions,
-  timeoutShare: number,
+  timeoutFactor: number,
   open: Set<Socket>,
   resolve: (found: SshBanner) => void,
   onFailure: (isRefused: boolean) => void,
 ): void {
   const { host = '127.0.0.1', port } = options
-  const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutShare
+  const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutFactor
   const socket = connect({ host, port, noDelay: true })
   open.add(socket)
   let seen = Buffer.alloc(0)
@@ -115,26 +119,27 @@ function startProbe(
     isOver = true
     clearTimeout(timer)
     open.delete(socket)
-    // What ends because the wait does says nothing of the guest.
+    // A probe that ends because the wait was aborted has no result.
     if (!options.signal.aborted) options.onResult?.({ text, isRefused })
     if (text.startsWith('SSH-')) return
     socket.destroy()
     onFailure(isRefused)
   }
   const timer = setTimeout(
-    () => end(`the connection was accepted, then silent for ${formatDuration(probeTimeoutMs)}`),
+    () => end(`the connection was accepted, then no banner for ${formatDuration(probeTimeoutMs)}`),
     probeTimeoutMs,
   )
   socket.on('error', (error: NodeJS.ErrnoException) => end(describeError(error), error.code === 'ECONNRESET'))
   socket.on('close', () =>
-    end('the connection was accepted, then closed: nothing in the guest listens yet', true),
+    end('the connection was accepted, then closed: nothing listens in the guest yet', true),
   )
   const onData = (chunk: Buffer) => {
     seen = Buffer.concat([seen, chunk])
     // A server may send other lines before its banner (RFC 4253, 4.2).
     const banner = /^SSH-[^\r\n]*(?=\r?\n)/m.exec(seen.toString('latin1'))?.[0]
     if (banner === undefined) {
-      if (seen.length > 8192) end(`no SSH server: it says ${JSON.stringify(seen.toString('latin1', 0, 60))}`)
+      if (seen.length > 8192)
+        end(`not an SSH server: it sent ${JSON.stringify(seen.toString('latin1', 0, 60))}`)
       return
     }
     socket.off('data', onData).pause()
@@ -152,6 +157,6 @@ function startProbe(
 
 function describeError(error: NodeJS.ErrnoException): string {
   if (error.code === 'ECONNREFUSED') return 'the connection was refused: QEMU does not forward this port'
-  if (error.code === 'ECONNRESET') return 'the connection was reset: nothing in the guest listens yet'
+  if (error.code === 'ECONNRESET') return 'the connection was reset: nothing listens in the guest yet'
   return error.message
 }

@@ -1,34 +1,35 @@
 import type { Duplex } from 'node:stream'
 import type { ClientChannel, PseudoTtyOptions } from 'ssh2'
 
-/** The size and the kind of a terminal. */
+/** Size and type of a terminal. */
 export interface Terminal {
-  /** @default 80 */
+  /** Number of columns. @default 80 */
   readonly columns?: number | undefined
-  /** @default 24 */
+  /** Number of rows. @default 24 */
   readonly rows?: number | undefined
-  /** What the guest gets as `TERM`. @default 'xterm-256color' */
+  /** Value of the environment variable `TERM` in the guest. @default 'xterm-256color' */
   readonly term?: string | undefined
 }
 
 export interface ShellOptions extends Terminal {
-  /** Runs this in place of the user's login shell. */
+  /** Command to run instead of the user's login shell. */
   readonly command?: string | undefined
+  /** Aborts the start of the session. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** An interactive session on a terminal in the guest. */
+/** Interactive session on a terminal in the guest. */
 export class ShellSession {
-  /** What is typed goes in, what the terminal shows comes out. */
+  /** Input and output of the terminal. */
   readonly stream: Duplex
-  /** Resolves when the session has ended; both are undefined when the connection was lost. */
+  /** Resolves when the session has ended. Both values are undefined if the connection was lost. */
   readonly ended: Promise<{ readonly exitCode: number | undefined; readonly signal: string | undefined }>
   readonly #channel: ClientChannel
 
   constructor(channel: ClientChannel) {
     this.#channel = channel
     this.stream = channel
-    channel.stderr.resume() // a terminal has one stream; without this the end would wait for ever
+    channel.stderr.resume() // unused by terminals, but 'close' requires that it is read
     this.ended = new Promise((resolve) => {
       channel.on('error', () => {}) // 'close' follows
       channel.once('close', (code?: number | null, signal?: string) =>
@@ -37,7 +38,7 @@ export class ShellSession {
     })
   }
 
-  /** Tells the guest the new size of the terminal. */
+  /** Sends a new terminal size to the guest. */
   resize(columns: number, rows: number): void {
     if (this.#channel.writable) this.#channel.setWindow(rows, columns, 0, 0)
   }

@@ -11,19 +11,19 @@ import { runOnChannel } from './ssh-exec.js'
 import { type DownloadOptions, downloadPath, type TransferOptions, uploadPath } from './transfer.js'
 
 export interface SshExecOptions extends CommandOptions {
-  /** Runs the command on a terminal. Its error output then comes on stdout, as terminals have it. */
+  /** Runs the command on a terminal. Its stderr is then part of stdout. */
   readonly tty?: Terminal | undefined
 }
 
 const KILL_TIMEOUT_MS = 10_000
 
-/** A connection to an SSH server in a guest. Commands on it may run at the same time. */
+/** Connection to an SSH server in a guest. Commands can run concurrently. */
 export class SshClient {
-  /** The key that the server showed, to be pinned for the next connection. */
+  /** Host key of the server, to be pinned for the next connection. */
   readonly hostKey: Buffer
   readonly #connection: SshConnection
   readonly #opener = new ChannelOpener()
-  /** The commands whose channels are open, the oldest first. */
+  /** Commands whose channels are open, oldest first. */
   readonly #running = new Set<{ readonly line: string }>()
   readonly #closed = createDeferred<never>()
   #closedBy: Error | undefined
@@ -34,7 +34,7 @@ export class SshClient {
     this.#connection = connection
     this.hostKey = connection.hostKey
     this.#closed.promise.catch(() => {})
-    let reason = 'the server closed it'
+    let reason = 'closed by the server'
     connection.client.on('error', (error: Error) => {
       reason = error.message
     })
@@ -44,8 +44,8 @@ export class SshClient {
   /**
    * Connects and logs in.
    *
-   * @throws {GuestError} SSH_REFUSED when nothing answers as an SSH server in time, SSH_AUTH_FAILED when it
-   *   refuses the login, SSH_HOST_KEY_CHANGED when it shows another key than `hostKey`.
+   * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it refuses the
+   *   login, SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
    */
   static async connect(options: SshConnectOptions): Promise<SshClient> {
     return new SshClient(await openSshConnection(options))
@@ -55,16 +55,16 @@ export class SshClient {
     return this.#closedBy !== undefined
   }
 
-  /** Rejects with SSH_CLOSED once the connection is gone; never resolves. */
+  /** Rejects with SSH_CLOSED when the connection is closed; never resolves. */
   get closed(): Promise<never> {
     return this.#closed.promise
   }
 
   /**
-   * Runs a command by the user's shell.
+   * Runs a command in the user's shell.
    *
    * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal (unless
-   *   `reject: false`), COMMAND_TIMEOUT when its time is up or its signal aborts.
+   *   `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted.
    * @throws {GuestError} SSH_CLOSED when the connection is lost.
    */
   exec(
@@ -89,7 +89,7 @@ export class SshClient {
     return settleCommand(await runOnChannel(command, options, open, () => this.#endTree(run)), options)
   }
 
-  /** Ends a command that runs, with all that it has started. */
+  /** Kills a running command and all its descendants. */
   async #endTree(run: { readonly line: string }): Promise<void> {
     const alike = [...this.#running].filter(({ line }) => line === run.line)
     const script = `exec /bin/sh -c ${quoteWord(killTreeOfSibling(alike.indexOf(run)))}`
@@ -100,7 +100,7 @@ export class SshClient {
     if (raw.exitCode !== 0) throw new Error('the command was not found')
   }
 
-  /** Opens an interactive shell, or a command, on a terminal. */
+  /** Starts an interactive shell or a command on a terminal. */
   async shell(options: ShellOptions = {}): Promise<ShellSession> {
     const { client } = this.#connection
     const pty = toPty(options)
@@ -113,18 +113,18 @@ export class SshClient {
   }
 
   /**
-   * Copies a file or a folder into the guest: see {@link uploadPath}.
+   * Copies a file or a folder to the guest. See {@link uploadPath}.
    *
-   * @throws {GuestError} TRANSFER_FAILED
+   * @throws {GuestError} TRANSFER_FAILED when the copy fails.
    */
   async upload(localPath: string, remotePath: string, options: TransferOptions = {}): Promise<void> {
     await this.#withSftp(options, (sftp, signal) => uploadPath(sftp, localPath, remotePath, { signal }))
   }
 
   /**
-   * Copies a file or a folder out of the guest: see {@link downloadPath}.
+   * Copies a file or a folder from the guest. See {@link downloadPath}.
    *
-   * @throws {GuestError} TRANSFER_FAILED
+   * @throws {GuestError} TRANSFER_FAILED when the copy fails or exceeds a limit.
    */
   async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<void> {
     await this.#withSftp(options, (sftp, signal) =>
@@ -132,13 +132,15 @@ export class SshClient {
     )
   }
 
-  /** Ends the connection and what runs on it. Safe to call again. */
-  close(reason = 'the harness closed it'): void {
+  /** Closes the connection and ends its commands. Idempotent. */
+  close(reason = 'closed by withvm'): void {
     this.#lose(connectionLost(reason))
     this.#connection.client.destroy()
   }
 
-  /** Each copy has a channel to itself, so that ending one leaves the others alone; idle ones are used again. */
+  /**
+   * Runs a copy on its own SFTP channel, so that aborting it does not affect others. Idle channels are reused.
+   */
   async #withSftp(
     options: TransferOptions,
     copy: (sftp: SFTPWrapper, signal: AbortSignal) => Promise<void>,
@@ -166,7 +168,7 @@ export class SshClient {
       signal.throwIfAborted()
       const reason = cause instanceof VMError ? cause.cause : cause
       throw vmError('TRANSFER_FAILED', {
-        summary: 'the SSH server in the guest offers no SFTP',
+        summary: 'The SSH server in the guest does not support SFTP.',
         got: reason instanceof Error ? reason.message : String(reason),
         hint: 'Install an SFTP server in the image (Debian: openssh-sftp-server).',
         cause,
@@ -185,8 +187,8 @@ export class SshClient {
 
 function connectionLost(reason: string): Error {
   return vmError('SSH_CLOSED', {
-    summary: 'the SSH connection to the guest is closed',
+    summary: 'The SSH connection to the guest is closed.',
     got: reason,
-    hint: 'The guest may have rebooted, panicked or lost its network: see the serial console.',
+    hint: 'Check on the serial console whether the guest rebooted, panicked or lost its network.',
   })
 }

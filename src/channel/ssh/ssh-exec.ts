@@ -12,18 +12,19 @@ import {
   timeOutCommand,
 } from '../command-result.js'
 
-/** As much as an agent collects. */
+/** Limit of the guest agent. */
 const DEFAULT_MAX_BUFFER = 16 * 1024 * 1024
-/** How long a command with all that it has started may take to end; an emulated guest needs 100 to 300. */
+/** Time for `endTree`. An emulated guest needs 100 to 300 ms. */
 const END_TREE_MS = 2000
-/** How long a command that is told to end may take over it before it is killed. */
+/** Time between SIGTERM and SIGKILL. */
 const KILL_AFTER_MS = 250
 
 /**
- * Runs a command on a channel that `open` gives and waits for its end. When it is given up, `endTree` is to end it
- * with all that it has started.
+ * Runs a command on a channel opened by `open` and waits for its end. If the command times out or is aborted,
+ * `endTree` kills it and its descendants.
  *
- * @throws {CommandError} COMMAND_TIMEOUT when its time is up or its signal aborts.
+ * @throws {CommandError} COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted, COMMAND_FAILED
+ *   when its output exceeds `maxBuffer`.
  * @throws {GuestError} SSH_CLOSED when the connection is lost before the command has ended.
  */
 export function runOnChannel(
@@ -84,9 +85,9 @@ export function runOnChannel(
       collect(opened, stdout, () => giveUp(overflowCommand(outcome(), 'stdout', maxBuffer)))
       collect(opened.stderr, stderr, () => giveUp(overflowCommand(outcome(), 'stderr', maxBuffer)))
       opened.on('error', () => {}) // 'close' follows
-      // The channel closes when stdout has ended; stderr may still have something to give.
+      // The channel closes when stdout has ended; stderr may still have unread data.
       const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
-      // Not by the event 'exit': that of a quick command may have come before this listener did.
+      // The event 'exit' of a quick command may be emitted before this listener is added.
       opened.once('close', (code?: number | null, exitSignal?: string) => {
         const finish = () => {
           if (gaveUp.signal.aborted) return
@@ -132,12 +133,12 @@ function feed(
 }
 
 /**
- * Ends a command by all means in turn. Servers differ in which signals they pass on, and to whom: Dropbear to the
- * shell alone, whose own processes would go on. Closing the channel is what every server understands.
+ * Kills a command: with `endTree`, then SIGTERM, SIGKILL and the close of the channel. Servers forward different
+ * signals to different processes: Dropbear only to the shell, not to its children. Every server supports the close.
  */
 function killCommand(channel: ClientChannel, endTree: () => Promise<unknown>): void {
   channel.on('error', () => {})
-  // One that floods the connection would keep `endTree` from getting through.
+  // A flood of output would block `endTree`, which uses the same connection.
   channel.pause()
   channel.stderr.pause()
   const drain = () => {
@@ -164,7 +165,10 @@ function killCommand(channel: ClientChannel, endTree: () => Promise<unknown>): v
   endTree().then(drain, () => !channel.closed && next(terminate, 0))
 }
 
-/** `channel.signal()` of ssh2 1.17 sends nothing once stdin has ended, though the protocol allows it. */
+/**
+ * Sends a signal. `channel.signal()` of ssh2 1.17 sends none after the end of stdin, although the protocol
+ * allows it.
+ */
 function sendSignal(channel: ClientChannel, name: string): void {
   const { outgoing, _client: client } = channel as unknown as {
     readonly outgoing?: { readonly id: number; readonly state: string }
@@ -176,10 +180,10 @@ function sendSignal(channel: ClientChannel, name: string): void {
 function noExitStatus(raw: RawOutcome): Error {
   const outcome = decodeOutcome(raw)
   return vmError('SSH_CLOSED', {
-    summary: 'the SSH connection was lost before the command had ended',
+    summary: 'The SSH connection was lost before the command ended.',
     expected: `an exit status of \`${outcome.command.slice(0, 200)}\``,
-    got: 'the end of its channel without one',
+    got: 'the end of its channel without an exit status',
     evidence: describeOutput(outcome),
-    hint: 'The guest may have rebooted, panicked or lost its network: see the serial console.',
+    hint: 'Check on the serial console whether the guest rebooted, panicked or lost its network.',
   })
 }

@@ -32,13 +32,13 @@ interface Copy {
 const PARALLEL_FILES = 4
 
 /**
- * Copies a file or a folder into the guest, with the permissions. Existing files are overwritten, missing
- * parents are made, symbolic links inside a folder stay links.
+ * Copies a file or a folder to the guest, including permissions. Overwrites existing files, creates missing parent
+ * folders and copies symbolic links within a folder as links.
  *
- * Where it goes is as with `cp -r`: into `remotePath`, under its own name, if that is an existing folder or ends
- * with `/`; else `remotePath` is the new name.
+ * The target is resolved as by `cp -r`. If `remotePath` is an existing folder or ends with `/`, the copy keeps its name
+ * in that folder. Otherwise `remotePath` is the path of the copy.
  *
- * @throws {GuestError} TRANSFER_FAILED with both paths and the reason.
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason when the copy fails.
  */
 export async function uploadPath(
   sftp: SFTPWrapper,
@@ -56,11 +56,11 @@ export async function uploadPath(
 }
 
 /**
- * Copies a file or a folder out of the guest: as {@link uploadPath}, the other way. Nothing is written outside of the
- * target, whatever names the guest gives: a link that stands where something is to be written is replaced, not
- * followed. Links of the guest's are copied as they are, so take care in following them here.
+ * Copies a file or a folder from the guest, by the rules of {@link uploadPath}. Never writes outside of the target,
+ * regardless of the file names that the guest reports: an existing link is replaced, not followed. Links of the guest
+ * are copied unchanged and may lead anywhere on the host, so do not follow them.
  *
- * @throws {GuestError} TRANSFER_FAILED with both paths and the reason, also when it is more than the limits allow.
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason when the copy fails or exceeds a limit.
  */
 export async function downloadPath(
   sftp: SFTPWrapper,
@@ -104,11 +104,11 @@ async function copyPath(given: Copy, from: string, to: string): Promise<void> {
           throw error
         })
       })
-    // Links come when all the rest is there, so that nothing can be written through one.
+    // Links are created last, so that nothing is written through one.
     const others = items.filter((item) => item.entry.kind !== 'folder')
     await copyAll(others.filter((item) => item.entry.kind !== 'link'))
     await copyAll(others.filter((item) => item.entry.kind === 'link'))
-    // Last and from the inside out, since a folder may be read-only.
+    // Modes are set last and from the inside out, because a folder may be read-only.
     for (const folder of folders.reverse()) {
       current = folder
       await target.chmod(folder.to, folder.entry.mode & 0o777)
@@ -118,7 +118,7 @@ async function copyPath(given: Copy, from: string, to: string): Promise<void> {
     await raceSignal(work(), given.signal)
   } catch (error) {
     if (given.signal.aborted || error instanceof VMError) throw error
-    // SFTP's status 4 is any failure that has no number of its own, as that of a full disk.
+    // SFTP's status 4 stands for all failures without their own code, such as a full disk.
     const isFull = codeOf(error) === '4' && (await given.target.isFull(dirname(current.to)))
     throw transferFailed(given.direction, current, error, isFull ? 'full' : codeOf(error))
   }
@@ -134,18 +134,18 @@ async function copyItem(copy: Copy, item: Item): Promise<void> {
     const count = (bytes: number) => copy.budget.addBytes(bytes)
     await copyBlocks(from, { open: copy.target.open, path: item.to, mode }, copy.signal, count)
   } else {
-    throw new Error('it is a device, a pipe or a socket: only files, folders and links can be copied')
+    throw new Error('a device, a pipe or a socket cannot be copied, only files, folders and links')
   }
 }
 
-/** The item and all below it, folders before what is in them. */
+/** Lists an item and everything below it, folders before their content. */
 async function listItems(copy: Copy, item: Item): Promise<Item[]> {
   copy.budget.addItem(item.from, item.entry.kind === 'file' ? item.entry.sizeBytes : 0)
   if (item.entry.kind !== 'folder') return [item]
   const items = [item]
   for await (const entry of copy.source.list(item.from)) {
     copy.signal.throwIfAborted()
-    if (!isFileName(entry.name)) throw new Error(`${JSON.stringify(entry.name)} is not the name of a file`)
+    if (!isFileName(entry.name)) throw new Error(`${JSON.stringify(entry.name)} is not a valid file name`)
     const child = {
       from: copy.source.join(item.from, entry.name),
       to: copy.target.join(item.to, entry.name),
@@ -156,7 +156,7 @@ async function listItems(copy: Copy, item: Item): Promise<Item[]> {
   return items
 }
 
-/** Whether a name is part of no path: what a guest calls its files must not lead anywhere else. */
+/** Returns true for a single path component: names reported by the guest must not lead to other folders. */
 export function isFileName(name: string): boolean {
   return typeof name === 'string' && name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)
 }
@@ -169,25 +169,28 @@ async function forEachParallel<T>(items: readonly T[], work: (item: T) => Promis
   await Promise.all(Array.from({ length: PARALLEL_FILES }, run))
 }
 
-/** SFTP's status codes (draft-ietf-secsh-filexfer-02, 7) and what else is common, in words. */
+/** Reasons and hints for SFTP status codes (draft-ietf-secsh-filexfer-02, 7) and common codes of the host. */
 const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
   2: ['no such file or folder', 'Check the path in the guest.'],
   4: [
-    'the SFTP server gives no reason',
-    'See what is at that path in the guest (`ls -ld`), and its space (`df`).',
+    'the SFTP server reports no reason',
+    'Check that path in the guest with `ls -ld`, and the free space with `df`.',
   ],
-  full: ['no space left in the guest', 'Free some space, or give the guest a larger disk.'],
-  3: ['permission denied', 'Log in as a user who may, or choose another path.'],
-  ENOENT: ['no such file or folder', 'Check the path: relative ones start at the current directory.'],
-  EACCES: ['permission denied', 'Check the permissions on this host.'],
-  EPERM: ['permission denied', 'Check the permissions on this host.'],
-  EISDIR: ['the target is a folder', 'Name a file, or end the path with `/` to copy into the folder.'],
+  full: ['no space left in the guest', 'Free some space, or use a larger disk for the guest.'],
+  3: ['permission denied', 'Log in as a user with permission, or choose another path.'],
+  ENOENT: ['no such file or folder', 'Check the path: relative paths start at the current folder.'],
+  EACCES: ['permission denied', 'Check the permissions on the host.'],
+  EPERM: ['permission denied', 'Check the permissions on the host.'],
+  EISDIR: [
+    'the target is a folder',
+    'Specify a file name, or end the path with `/` to copy into the folder.',
+  ],
   ENOTDIR: ['a part of the path is not a folder', 'Choose another path.'],
-  ENOSPC: ['no space left on this host', 'Free some space.'],
+  ENOSPC: ['no space left on the host', 'Free some space.'],
 }
 
 function hintOf(error: unknown): string {
-  return (error as { hint?: string }).hint ?? 'See what is at that path in the guest (`ls -ld`).'
+  return (error as { hint?: string }).hint ?? 'Check that path in the guest with `ls -ld`.'
 }
 
 function codeOf(error: unknown): string {
@@ -202,9 +205,9 @@ function transferFailed(
 ): Error {
   const error = cause as Error
   const [reason, hint] = REASONS[code] ?? [error.message, hintOf(error)]
-  const [from, to] = direction === 'upload' ? ['here', 'in the guest'] : ['in the guest', 'here']
+  const [from, to] = direction === 'upload' ? ['host', 'guest'] : ['guest', 'host']
   return vmError('TRANSFER_FAILED', {
-    summary: `the ${direction} failed: ${reason}`,
+    summary: `The ${direction} failed: ${reason}.`,
     expected: `a copy of ${item.from} (${from}) at ${item.to} (${to})`,
     got: error.message,
     hint,

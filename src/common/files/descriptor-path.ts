@@ -1,12 +1,15 @@
-/** Whether a path can begin at a descriptor: on Linux (proc(5)), which is also the only system with other users for QEMU. */
+/**
+ * True if paths can start at a descriptor: on Linux (proc(5)), which is also the only system that
+ * supports `runAs`.
+ */
 export const HAS_DESCRIPTOR_PATHS = process.platform === 'linux'
 
-/** Returns a path of what is open: the kernel resolves it to that, whatever has become of its own path. */
+/** Returns a path that the kernel resolves to the open file, even if its own path has changed. */
 export function descriptorPath(fd: number): string {
   return `/proc/self/fd/${fd}`
 }
 
-/** Names the file in an error instead of the path by a descriptor, which means nothing to a person. */
+/** Replaces a descriptor path in an error with the path of the file. */
 export function nameFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
   error.message = error.message.replaceAll(/'\/proc\/self\/fd\/\d+[^']*'/g, () => `'${path}'`)
   return error

@@ -3,31 +3,37 @@ import { dirname } from 'node:path'
 import { type VMError, vmError } from '../../errors.js'
 import { formatBytes } from '../units.js'
 
-/** How much a file of unknown length leaves of a disk for others: this many bytes, and of a disk that has no more this share. */
+/**
+ * Free space that a file of unknown length leaves on the disk: this many bytes, or this share of a
+ * smaller disk.
+ */
 const LEFT_FREE = { bytes: 256 * 1024 ** 2, share: 1 / 16 }
-/** How much is written between two looks at the disk, bytes. */
-const LOOK_BYTES = 16 * 1024 ** 2
+/** Number of bytes written between two checks of the disk. */
+const CHECK_INTERVAL_BYTES = 16 * 1024 ** 2
 
-/** Watches the free space of the disk that a file is written to, so that it is stopped before the disk is full. */
+/**
+ * Checks the free space of the disk that a file is written to, so writing stops before the disk is
+ * full.
+ */
 export class SpaceWatch {
   readonly #path: string
   readonly #purpose: string
-  #lookAtBytes = 0
+  #nextCheckBytes = 0
 
-  /** @param purpose as `downloading URL`: goes into the error */
+  /** @param purpose description for the error, for example `downloading URL` */
   constructor(path: string, purpose: string) {
     this.#path = path
     this.#purpose = purpose
   }
 
   /**
-   * @param written how much the file has now
-   * @param total how much it will have; undefined where that is not known; a file that is longer than that counts as one of unknown length
+   * @param written current size of the file
+   * @param total final size; undefined if unknown. A file that exceeds it counts as unknown.
    * @throws {InfrastructureError} NO_SPACE when the rest does not fit.
    */
   async check(written: number, total: number | undefined): Promise<void> {
-    if (written < this.#lookAtBytes) return
-    this.#lookAtBytes = written + LOOK_BYTES
+    if (written < this.#nextCheckBytes) return
+    this.#nextCheckBytes = written + CHECK_INTERVAL_BYTES
     const dir = dirname(this.#path)
     const { bavail, blocks, bsize } = await statfs(dir)
     const freeBytes = bavail * bsize
@@ -50,9 +56,9 @@ function notEnough(text: {
 }): VMError {
   const { purpose, dir, needed, free, written } = text
   return vmError('NO_SPACE', {
-    summary: `There is not enough space on the disk of ${dir} (${purpose}).`,
+    summary: `The disk of ${dir} has not enough free space (${purpose}).`,
     expected: `${needed}, after ${formatBytes(written)}`,
     got: `${free} free`,
-    hint: 'Free some space, or put the cache elsewhere with WITHVM_CACHE and temporary files with TMPDIR.',
+    hint: 'Free some space, or move the cache with WITHVM_CACHE and temporary files with TMPDIR.',
   })
 }

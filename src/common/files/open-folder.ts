@@ -8,12 +8,13 @@ import { removeFile } from './remove-file.js'
 const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
 /**
- * A folder of this process in which files are written, also after it was given to another user. On Linux it stays open, and everything in it
- * is reached from that descriptor, folder by folder: whatever takes the place of its path, or of a folder in it, is not entered.
+ * Folder in which this process writes files, even after the folder was given to another user. On
+ * Linux the folder stays open, and its entries are accessed relative to the descriptor, folder by
+ * folder. A link that replaces its path or a subfolder is not entered.
  */
 export class OpenFolder {
   readonly path: string
-  /** Undefined on other systems, which have no other user for QEMU. */
+  /** Undefined on other systems, which do not support `runAs`. */
   readonly #descriptor: number | undefined
   readonly #running = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
@@ -23,32 +24,36 @@ export class OpenFolder {
     this.#descriptor = HAS_DESCRIPTOR_PATHS ? openSync(path, FLAGS) : undefined
   }
 
-  /** Makes the folder, if there is none, and opens it. */
+  /** Creates the folder if it does not exist, and opens it. */
   static async make(path: string): Promise<OpenFolder> {
     await mkdir(path, { recursive: true })
     return new OpenFolder(path)
   }
 
-  /** Opens a folder that this process has just made. */
+  /** Opens a folder that this process has just created. */
   static open(path: string): OpenFolder {
     return new OpenFolder(path)
   }
 
-  /** Returns a path by the descriptor, for a socket of this process. It must not be used after {@link close}. */
+  /**
+   * Returns a path relative to the descriptor, for a socket of this process. It must not be used
+   * after {@link close}.
+   */
   entry(name: string): string {
     return join(this.#root, name)
   }
 
   /**
-   * Calls `work` with a path of the file by that name, whose folders are made. The file itself may be anything: `work` may not follow a link.
+   * Calls `work` with a path of the named file after creating its parent folders. The file may be
+   * anything, so `work` must not follow links.
    *
-   * @throws {Error} when a folder on the way is a link or no folder, or this folder was closed.
+   * @throws {Error} when a parent folder is a link or no folder, or this folder was closed.
    */
   within<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     return this.#run(name, () => this.#reach(name, work))
   }
 
-  /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
+  /** Writes a file that no other user can read. Replaces an existing file and never follows a link. */
   write(name: string, content: string | Uint8Array): Promise<void> {
     return this.within(name, async (path) => {
       await removeFile(path)
@@ -56,12 +61,12 @@ export class OpenFolder {
     })
   }
 
-  /** Removes a file, or a link itself, if there is one. */
+  /** Removes a file if it exists; of a link, only the link itself. */
   async remove(name: string): Promise<void> {
     if (this.#closed === undefined) await this.within(name, removeFile)
   }
 
-  /** Makes everything in the folder that user's, and last the folder: until then nobody else is in it. */
+  /** Gives all entries to that user, and the folder last: until then no other user can enter it. */
   giveTo(user: HostUser): Promise<void> {
     return this.#run('', async () => {
       const names = await readdir(this.#root, { recursive: true })
@@ -76,7 +81,7 @@ export class OpenFolder {
     return this.#run('', () => utimes(this.#root, now, now))
   }
 
-  /** Waits for what is being written, and closes the folder. It may be called again. */
+  /** Waits for pending operations and closes the folder. May be called again. */
   close(): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#running).then(() => {
       if (this.#descriptor !== undefined) closeSync(this.#descriptor)
@@ -88,9 +93,9 @@ export class OpenFolder {
     return this.#descriptor === undefined ? this.path : descriptorPath(this.#descriptor)
   }
 
-  /** The descriptor stays open until `work` has ended: another folder may have its number then. */
+  /** The descriptor stays open until `work` has ended: its number may be reused after that. */
   async #run<T>(name: string, work: () => Promise<T>): Promise<T> {
-    if (this.#closed !== undefined) throw new Error(`the folder ${this.path} was closed`)
+    if (this.#closed !== undefined) throw new Error(`The folder ${this.path} was closed.`)
     const running = work().catch((error: NodeJS.ErrnoException) => {
       throw nameFile(error, join(this.path, name))
     })
@@ -101,7 +106,7 @@ export class OpenFolder {
   async #reach<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     const folders = name.split('/')
     if (folders.some((folder) => ['', '.', '..'].includes(folder)))
-      throw new Error(`no file can be named ${name}`)
+      throw new Error(`'${name}' is not a valid file name.`)
     const last = folders.pop() as string
     const opened: FileHandle[] = []
     let at = this.#root

@@ -2,8 +2,9 @@ import { realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
- * Returns whether another user can reach into a folder: it and all folders above let others pass, or a group other than the private one
- * that many systems give each user (whose id is that of the user).
+ * Returns whether another user can enter a folder: it and all folders above grant access to others,
+ * or to a group other than the user's private one (whose id equals that of the user on many
+ * systems).
  */
 export function isOpenToOthers(dir: string): boolean {
   if (process.geteuid === undefined) return false

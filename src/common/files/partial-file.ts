@@ -4,13 +4,13 @@ import { type FileHandle, open } from 'node:fs/promises'
 
 export interface Checksum {
   readonly algorithm: 'sha256' | 'sha512'
-  /** In hexadecimal, small letters. */
+  /** Lower-case hexadecimal digits. */
   readonly hex: string
 }
 
 const READ_BYTES = 1 << 20
 
-/** A file that comes piece by piece, hashed on the way. */
+/** File that is written piece by piece and hashed at the same time. */
 export class PartialFile {
   readonly #handle: FileHandle
   readonly #algorithm: Checksum['algorithm']
@@ -25,7 +25,7 @@ export class PartialFile {
     this.#hash = createHash(algorithm)
   }
 
-  /** Opens the file and takes in what is there already. */
+  /** Opens the file and hashes its existing content. */
   static async open(path: string, algorithm: Checksum['algorithm']): Promise<PartialFile> {
     const file = new PartialFile(await open(path, constants.O_RDWR | constants.O_CREAT), algorithm)
     try {
@@ -52,17 +52,20 @@ export class PartialFile {
     return this.#bytes
   }
 
-  /** In how many pieces it came: those of one piece belong together. */
+  /** Number of pieces. Only data of the same piece certainly belongs together. */
   get pieces(): number {
     return this.#pieces
   }
 
-  /** What the server calls this version of the file; undefined where it does not say, or another process asked. */
+  /**
+   * Validator of this version of the file; undefined if the server sent none or another process
+   * received the data.
+   */
   get validator(): string | undefined {
     return this.#validator
   }
 
-  /** A further piece begins. */
+  /** Starts another piece. */
   begin(validator: string | undefined): void {
     this.#pieces += 1
     this.#validator = validator
@@ -83,7 +86,7 @@ export class PartialFile {
     this.#bytes += piece.length
   }
 
-  /** Forgets what has come. */
+  /** Discards the content. */
   async restart(): Promise<void> {
     await this.#handle.truncate(0)
     this.#hash = createHash(this.#algorithm)
@@ -92,7 +95,7 @@ export class PartialFile {
     this.#validator = undefined
   }
 
-  /** Of what has come, in hexadecimal. */
+  /** Returns the digest of the content, in hexadecimal. */
   digest(): string {
     return this.#hash.copy().digest('hex')
   }

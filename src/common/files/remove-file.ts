@@ -1,8 +1,8 @@
 import { unlink } from 'node:fs/promises'
 
 /**
- * Removes a file, or a link itself, if there is one. `rm()` of Node.js removes a folder with its content, also through a link, where another
- * user puts that in place of the file in between.
+ * Removes a file if it exists; of a link, only the link itself. `rm()` of Node.js would remove a
+ * folder with its content, even through a link that another user puts in place of the file.
  */
 export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: NodeJS.ErrnoException) => {

@@ -3,17 +3,18 @@ import { open, readdir, rm, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-/** Each level keeps a descriptor open. A run's folder has three. */
-const MOST_LEVELS = 64
+/** Maximum depth: each level keeps a descriptor open. A run's folder has three levels. */
+const MAX_LEVELS = 64
 
 /**
- * Removes a folder that another user may be changing at the same time, as what a compromised QEMU has left. Each folder is opened
- * without following a link, and its entries are removed relative to that descriptor: a folder that is replaced with a link meanwhile leads nowhere.
- * What cannot be removed stays.
+ * Removes a folder that another user may change at the same time, for example a compromised QEMU.
+ * Each folder is opened without following a link, and its entries are removed relative to that
+ * descriptor. So a link that replaces a folder is never followed. Entries that cannot be removed
+ * are left.
  */
 export async function removeTree(path: string): Promise<void> {
   if (process.platform !== 'linux') return await rm(path, { recursive: true, force: true })
-  await removeFolder(dirname(path), basename(path), MOST_LEVELS)
+  await removeFolder(dirname(path), basename(path), MAX_LEVELS)
 }
 
 async function removeFolder(parent: string, name: string, levels: number): Promise<void> {
@@ -22,7 +23,7 @@ async function removeFolder(parent: string, name: string, levels: number): Promi
   const folder = await open(path, FLAGS).catch(() => undefined)
   if (folder === undefined) return
   try {
-    // Resolved by the kernel to the folder that is open, whatever has become of its path (proc(5)).
+    // The kernel resolves this to the open folder, even if its path has changed (proc(5)).
     const dir = `/proc/self/fd/${folder.fd}`
     for (const entry of await readdir(dir, { withFileTypes: true })) {
       if (entry.isDirectory()) await removeFolder(dir, entry.name, levels - 1)
@@ -34,10 +35,10 @@ async function removeFolder(parent: string, name: string, levels: number): Promi
   await rmdir(path).catch(() => {})
 }
 
-/** The same at once, for a process that is about to end. */
+/** Synchronous version of {@link removeTree}, for a process that is about to end. */
 export function removeTreeSync(path: string): void {
   if (process.platform !== 'linux') rmSync(path, { recursive: true, force: true })
-  else removeFolderSync(dirname(path), basename(path), MOST_LEVELS)
+  else removeFolderSync(dirname(path), basename(path), MAX_LEVELS)
 }
 
 function removeFolderSync(parent: string, name: string, levels: number): void {

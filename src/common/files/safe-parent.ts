@@ -1,8 +1,9 @@
 import { lstatSync, type Stats } from 'node:fs'
 
 /**
- * Returns whether no other user can rename what this user has in a folder, or put something in its place: the folder belongs to root or to
- * this user, and others cannot write to it, or it is sticky. A link is not followed and counts as unsafe.
+ * Returns whether no other user can rename or replace entries of this user in a folder: the folder
+ * belongs to root or this user, and it is sticky or not writable for others. A link is not followed
+ * and counts as unsafe.
  */
 export function isSafeParent(dir: string): boolean {
   const stat = statIfVisible(dir)
@@ -14,7 +15,10 @@ export function isSafeParent(dir: string): boolean {
   return [0, uid].includes(stat.uid) && (!isOpen || (stat.mode & 0o1000) !== 0)
 }
 
-/** Returns the state of a path without following a link, or undefined if this user cannot see it: a process can change its user. */
+/**
+ * Returns the status of a path without following a link; undefined if this user cannot see it. Not
+ * cached, because a process can change its user.
+ */
 export function statIfVisible(path: string): Stats | undefined {
   try {
     return lstatSync(path)

@@ -1,15 +1,15 @@
 import { type HostTool, runTool } from '../process/run-tool.js'
 
 const CP: HostTool = { program: 'cp', aptPackage: 'coreutils', why: 'copies files' }
-const COPY_MS = 300_000
+const COPY_TIMEOUT_MS = 300_000
 
-/** Copies a file and leaves out what is empty in it; where the file system can, both share what they have in common. */
+/** Copies a file sparsely, sharing blocks if the file system supports it. */
 export async function copySparse(from: string, to: string, signal?: AbortSignal | undefined): Promise<void> {
   await runTool({
     tool: CP,
     args: ['--sparse=always', '--reflink=auto', '--', from, to],
     purpose: `copying ${from}`,
-    timeoutMs: COPY_MS,
+    timeoutMs: COPY_TIMEOUT_MS,
     signal,
   })
 }

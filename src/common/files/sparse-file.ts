@@ -1,10 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises'
 
-/** A block of a file system: smaller holes save nothing. */
+/** Block size of a file system: smaller holes save nothing. */
 const BLOCK_BYTES = 4096
 const ZEROS = Buffer.alloc(BLOCK_BYTES)
 
-/** Writes a new file from its beginning to its end, and leaves holes where it has nothing but zeros. */
+/** Writes a new file sequentially, with holes instead of zeros. */
 export class SparseFile {
   readonly #handle: FileHandle
   #bytes = 0
@@ -20,7 +20,7 @@ export class SparseFile {
   async append(piece: Buffer): Promise<void> {
     const start = this.#bytes
     let from = 0
-    // What lies between two holes is written at once.
+    // Data between two holes is written in one call.
     for (let at = 0; at < piece.length; ) {
       const end = Math.min(piece.length, at + BLOCK_BYTES - ((start + at) % BLOCK_BYTES))
       if (piece.subarray(at, end).equals(ZEROS.subarray(0, end - at))) {
@@ -45,7 +45,7 @@ export class SparseFile {
     }
   }
 
-  /** Gives the file its whole length: a hole at its end counts too. */
+  /** Sets the final size, which includes a hole at the end, and closes the file. */
   async end(): Promise<void> {
     await this.#handle.truncate(this.#bytes)
     await this.close()

@@ -8,10 +8,11 @@ const FILE = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
 const FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
 
 /**
- * Opens a file, to read it, in a folder in which QEMU writes, perhaps as another user. QEMU can replace the file and its folder: neither
- * is entered through a link, and a FIFO or device is not waited for.
+ * Opens a file for reading in a folder to which QEMU writes, possibly as another user. QEMU can
+ * replace the file and its folder, so neither is opened through a link, and a FIFO or device does
+ * not block.
  *
- * @throws {Error} when the file is absent or not a regular file.
+ * @throws {Error} when the file does not exist or is not a regular file.
  */
 export async function openWrittenFile(path: string): Promise<FileHandle> {
   const folder = HAS_DESCRIPTOR_PATHS ? await open(dirname(path), FOLDER) : undefined
@@ -27,7 +28,7 @@ export async function openWrittenFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** Returns a descriptor of the same file, at once. */
+/** Synchronous version of {@link openWrittenFile}. Returns a descriptor. */
 export function openWrittenFileSync(path: string): number {
   const folder = HAS_DESCRIPTOR_PATHS ? openSync(dirname(path), FOLDER) : undefined
   try {
@@ -43,16 +44,16 @@ export function openWrittenFileSync(path: string): number {
 }
 
 /**
- * Reads such a file whole.
+ * Reads the whole content of such a file.
  *
- * @throws {Error} when it is absent, not a regular file, or larger than `mostBytes`.
+ * @throws {Error} when it does not exist, is not a regular file, or is larger than `maxBytes`.
  */
-export async function readWrittenFile(path: string, mostBytes: number): Promise<Buffer> {
+export async function readWrittenFile(path: string, maxBytes: number): Promise<Buffer> {
   const file = await openWrittenFile(path)
   try {
     const { size } = await file.stat()
-    if (size > mostBytes) throw tooLarge(path, mostBytes)
-    // By that size: the file may grow meanwhile.
+    if (size > maxBytes) throw tooLarge(path, maxBytes)
+    // Reads exactly that size, because the file may grow in the meantime.
     const content = Buffer.alloc(size)
     let length = 0
     while (length < size) {
@@ -67,15 +68,15 @@ export async function readWrittenFile(path: string, mostBytes: number): Promise<
 }
 
 /**
- * Returns the bytes of such a file, to copy them. The file is closed at their end.
+ * Returns a stream of such a file, which closes the file at its end.
  *
- * @throws {Error} when it is absent, not a regular file, or larger than `mostBytes`.
+ * @throws {Error} when it does not exist, is not a regular file, or is larger than `maxBytes`.
  */
-export async function streamWrittenFile(path: string, mostBytes: number) {
+export async function streamWrittenFile(path: string, maxBytes: number) {
   const file = await openWrittenFile(path)
   try {
-    if ((await file.stat()).size > mostBytes) throw tooLarge(path, mostBytes)
-    return file.createReadStream({ start: 0, end: mostBytes - 1 })
+    if ((await file.stat()).size > maxBytes) throw tooLarge(path, maxBytes)
+    return file.createReadStream({ start: 0, end: maxBytes - 1 })
   } catch (error) {
     await file.close()
     throw error
@@ -96,4 +97,4 @@ const pathIn = (folder: number, path: string) => join(descriptorPath(folder), ba
 
 const notRegular = (path: string) => new Error(`${path} is not a regular file`)
 
-const tooLarge = (path: string, mostBytes: number) => new Error(`${path} has more than ${mostBytes} bytes`)
+const tooLarge = (path: string, maxBytes: number) => new Error(`${path} has more than ${maxBytes} bytes`)

@@ -5,46 +5,53 @@ import { statIfVisible } from '../files/safe-parent.js'
 import { pollUntil } from '../poll.js'
 import { type Heartbeat, keepFileTouched } from './heartbeat.js'
 import { currentProcess, livenessOf } from './process-identity.js'
-import { isUnchangedFor, lookAgain, readStaleness } from './staleness.js'
+import { isUnchangedFor, readStaleness, recheckLater } from './staleness.js'
 
-/** A lock that this process holds until it is released, or until the process ends in whatever way. */
+/** Lock that this process holds until it is released or the process ends in any way. */
 export interface ProcessLock {
   release(): Promise<void>
 }
 
-/** Who has a lock: a process that this one can see, or one of another container or host, whose death shows only after minutes. */
+/**
+ * Holder of a lock: a process visible to this one, or a process of another container or host, whose
+ * death is detected only after minutes.
+ */
 export type LockHolder = 'local' | 'foreign'
 
 export interface LockWait {
   readonly signal?: AbortSignal | undefined
-  /** Called once if another process has the lock. */
+  /** Called once if another process holds the lock. */
   readonly onWait?: ((holder: LockHolder) => void) | undefined
   /** @default 50 */
   readonly intervalMs?: number
 }
 
 /**
- * For how long a holder on another host or in another container counts as alive without touching its claim, milliseconds. Longer than
- * the longest step of a build (mmdebstrap on a busy host: 212 s), though steps do not keep the claim from being touched.
+ * Time without a touch after which a holder on another host or in another container counts as dead,
+ * milliseconds. Longer than the longest step of a build (mmdebstrap on a busy host: 212 s),
+ * although the claim is touched during a step.
  */
 export const FOREIGN_CLAIM_MS = 5 * 60_000
-/** A process that takes longer to number its claim starts again, and others wait twice as long for it, milliseconds. It takes less than one. */
-const NUMBERING_MS = 1000
-/** In place of the number of a claim that is being numbered. */
+/**
+ * Time limit for numbering a claim, milliseconds; it takes less than one. A slower process starts
+ * again, and others wait twice as long for it.
+ */
+const NUMBERING_TIMEOUT_MS = 1000
+/** Placeholder for the number of a claim that is being numbered. */
 const CHOOSING = 'x'
 const NAME = /^[^/~\0]{1,150}$/
 
 /**
- * Takes the lock `name` in a folder, or returns undefined when another process has it or waits for it.
+ * Takes the lock `name` in a folder; returns undefined if another process holds it or waits for it.
  *
- * This is Lamport's bakery with files. A process creates a claim of its own, named after the lock, a number and the process. While it
- * looks for the highest number and takes the next, another file of its own says so. The claim with the lowest number holds the lock.
- * Claims are never used again, so that the claim of a dead process can be removed by anyone at any time, and there is no lock file that
- * could be stale.
+ * This is Lamport's bakery algorithm with files. A process creates a claim, named after the lock, a
+ * number and the process. While it determines the next number, a second file announces that. The
+ * claim with the lowest number holds the lock. Claims are never reused, so any process can remove
+ * the claim of a dead process at any time, and no lock file can become stale.
  *
- * @param folder a folder in which nobody but this user can create files.
+ * @param folder a folder in which only this user can create files.
  * @param name 1 to 150 characters, no `/`, `~` or NUL.
- * @throws {TypeError} for another name.
+ * @throws {TypeError} for an invalid name.
  * @throws {NodeJS.ErrnoException} when no file can be created in the folder.
  */
 export async function tryFolderLock(folder: string, name: string): Promise<ProcessLock | undefined> {
@@ -58,7 +65,7 @@ export async function tryFolderLock(folder: string, name: string): Promise<Proce
 /**
  * Waits for the lock `name` in a folder. First come, first served.
  *
- * @throws what {@link tryFolderLock} throws.
+ * @throws errors of {@link tryFolderLock}.
  */
 export async function takeFolderLock(
   folder: string,
@@ -80,8 +87,9 @@ export async function takeFolderLock(
 }
 
 /**
- * Removes the files of dead processes from a folder: their claims on all locks, and whatever else is named `…~IDENTITY` and touched. Files
- * of other containers and hosts are removed when this process has seen them untouched twice. Never throws.
+ * Removes the files of dead processes from a folder: claims on all locks, and other files named
+ * `…~IDENTITY` with a heartbeat. Files of other containers and hosts are removed after this process
+ * has observed them untouched twice. Never throws.
  */
 export function sweepClaims(folder: string): void {
   for (const file of listFiles(folder)) {
@@ -90,19 +98,19 @@ export function sweepClaims(folder: string): void {
     const liveness = livenessOf(holderOf(file))
     const staleness = liveness === 'unknown' ? readStaleness(path, FOREIGN_CLAIM_MS) : 'fresh'
     if (liveness === 'dead' || staleness === 'abandoned') removeClaim(path)
-    if (staleness === 'stale') lookAgain(folder, async () => sweepClaims(folder))
+    if (staleness === 'stale') recheckLater(folder, async () => sweepClaims(folder))
   }
 }
 
 let count = 0
 const held = new Set<Claim>()
 
-/** A process that ends by itself leaves no claim; those of one that was killed are removed by the next. */
+/** A process that exits removes its claims. Claims of a killed process are removed by the next one. */
 process.on('exit', () => {
   for (const claim of held) claim.remove()
 })
 
-/** The file of a claim, which this process touches. */
+/** File of a claim, with its heartbeat. */
 interface NumberedFile {
   readonly number: number
   readonly file: string
@@ -116,7 +124,7 @@ class Claim {
   readonly #number: number
   readonly #heartbeat: Heartbeat
 
-  /** Who was before this claim when {@link isFirst} last looked. */
+  /** Holder that preceded this claim at the last call of {@link isFirst}. */
   rival: LockHolder = 'local'
 
   private constructor(folder: string, name: string, { number, file, heartbeat }: NumberedFile) {
@@ -129,7 +137,7 @@ class Claim {
   }
 
   static async make(folder: string, name: string): Promise<Claim> {
-    if (!NAME.test(name)) throw new TypeError(`'${name}' cannot be the name of a lock`)
+    if (!NAME.test(name)) throw new TypeError(`'${name}' is not a valid name of a lock.`)
     const own = `${++count}~${currentProcess()}`
     const choosing = join(folder, `${name}~${CHOOSING}~${own}`)
     try {
@@ -139,8 +147,9 @@ class Claim {
         const number = Math.max(0, ...listClaims(folder, name).map(numberOf)) + 1
         const file = `${name}~${number}~${own}`
         const heartbeat = keepFileTouched(join(folder, file), { isNew: true })
-        // Others may have stopped waiting for a process that was stopped in between, and its number may be too low.
-        if (performance.now() - startedAt < NUMBERING_MS)
+        // If this process was stopped in between, others may no longer wait for it, and its number
+        // may be too low.
+        if (performance.now() - startedAt < NUMBERING_TIMEOUT_MS)
           return new Claim(folder, name, { number, file, heartbeat })
         heartbeat.stop()
         rmSync(join(folder, file), { force: true })
@@ -150,22 +159,22 @@ class Claim {
     }
   }
 
-  /** Whether no process that is alive has a lower number, or is about to take one. */
+  /** Returns whether no live process has a lower number or is about to take one. */
   async isFirst(): Promise<boolean> {
     for (;;) {
-      // Twice: a claim that takes the place of another file while the folder is read can be missed once.
+      // Reads twice: a claim that replaces another file during a read can be missed once.
       const files = new Set([
         ...listClaims(this.#folder, this.#name),
         ...listClaims(this.#folder, this.#name),
       ])
-      const rivals = [...files].filter((file) => file !== this.#file && !this.#isOver(file))
+      const rivals = [...files].filter((file) => file !== this.#file && !this.#isDead(file))
       const first = rivals.find((file) => !isChoosing(file) && this.#isBefore(file))
       if (first !== undefined) {
         this.rival = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
         return false
       }
-      const isOverdue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_MS)
-      if (rivals.every((file) => !isChoosing(file) || isOverdue(file))) return true
+      const isDeaddue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_TIMEOUT_MS)
+      if (rivals.every((file) => !isChoosing(file) || isDeaddue(file))) return true
       await sleep(1)
     }
   }
@@ -181,27 +190,27 @@ class Claim {
     return number < this.#number || (number === this.#number && file < this.#file)
   }
 
-  /** Whether the process of a claim is dead, or counts as dead; then the claim is removed. */
-  #isOver(file: string): boolean {
+  /** Returns whether the process of a claim is dead or counts as dead, and removes the claim then. */
+  #isDead(file: string): boolean {
     const liveness = livenessOf(holderOf(file))
-    const isOver = liveness === 'dead' || (liveness === 'unknown' && this.#isAbandoned(file))
-    if (isOver) removeClaim(join(this.#folder, file))
-    return isOver
+    const isDead = liveness === 'dead' || (liveness === 'unknown' && this.#isAbandoned(file))
+    if (isDead) removeClaim(join(this.#folder, file))
+    return isDead
   }
 
   #isAbandoned(file: string): boolean {
-    // Both are stamped by the file system, which may be another host's.
+    // Compared with this claim's time: the file system, possibly on another host, stamps both.
     const now = statIfVisible(join(this.#folder, this.#file))?.mtimeMs
     return readStaleness(join(this.#folder, file), FOREIGN_CLAIM_MS, now) === 'abandoned'
   }
 }
 
-/** In a folder of several users, a claim of another may have to stay: it no longer counts either way. */
+/** Removes a claim. In a folder of several users, a claim of another user may remain; it is ignored. */
 function removeClaim(path: string): void {
   try {
     rmSync(path, { force: true })
   } catch {
-    // Its owner, or root, can.
+    // Only its owner or root can remove it.
   }
 }
 
@@ -221,7 +230,7 @@ function holderOf(file: string): string {
   return file.slice(file.lastIndexOf('~') + 1)
 }
 
-/** 0 for a claim that is being numbered. */
+/** Returns 0 for a claim that is being numbered. */
 function numberOf(file: string): number {
   return Number(file.split('~')[1]) || 0
 }

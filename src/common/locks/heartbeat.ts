@@ -1,8 +1,8 @@
 import { closeSync, constants, ftruncate, openSync } from 'node:fs'
 import { promisify } from 'node:util'
 
-/** How often what this process holds is touched, milliseconds. */
-const BEAT_MS = 15_000
+/** Interval between touches, milliseconds. */
+const INTERVAL_MS = 15_000
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants
 const FLAGS = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK
@@ -15,20 +15,20 @@ const held = new Set<() => Promise<void>>()
 let timer: NodeJS.Timeout | undefined
 
 /**
- * Calls `touch` every 15 s until `stop` is called or this process ends: other hosts and containers, which cannot see this process, tell by
- * the modification time of a file or folder that its holder is alive. `touch` must not look for it by its path, at which another user may
- * have put something else.
+ * Calls `touch` every 15 s until `stop` is called or this process ends. Other hosts and containers,
+ * which cannot see this process, use the modification time of a file or folder to detect that its
+ * holder is alive. `touch` must not use the path, where another user may have put something else.
  */
 export function keepTouched(touch: () => Promise<void>): Heartbeat {
   let isTouching = false
   const beat = async () => {
-    if (isTouching) return // a file system that does not answer holds up one thread, not all
+    if (isTouching) return // a hanging file system blocks one thread, not all
     isTouching = true
-    await touch().catch(() => {}) // removed, perhaps on another host
+    await touch().catch(() => {}) // removed, possibly on another host
     isTouching = false
   }
   held.add(beat)
-  timer ??= setInterval(beatAll, BEAT_MS).unref()
+  timer ??= setInterval(beatAll, INTERVAL_MS).unref()
   return {
     stop: () => {
       held.delete(beat)
@@ -40,11 +40,11 @@ export function keepTouched(touch: () => Promise<void>): Heartbeat {
 }
 
 /**
- * Makes an empty file and touches it, open as it is, as {@link keepTouched} does. The file system stamps a file that is truncated by its own
- * clock, which others compare with.
+ * Creates an empty file, keeps it open, and touches it like {@link keepTouched}. The file system
+ * stamps a truncated file with its own clock, which others compare with.
  *
  * @param options.isNew If true, throws if the file exists. @default false
- * @throws {NodeJS.ErrnoException} when the file cannot be made.
+ * @throws {NodeJS.ErrnoException} when the file cannot be created.
  */
 export function keepFileTouched(path: string, { isNew = false } = {}): Heartbeat {
   const file = openSync(path, isNew ? FLAGS | O_EXCL : FLAGS, 0o600)
@@ -61,7 +61,7 @@ export function keepFileTouched(path: string, { isNew = false } = {}): Heartbeat
       if (isStopped) return
       isStopped = true
       heartbeat.stop()
-      // Another file may get its number as soon as it is closed.
+      // Its number may be reused as soon as it is closed.
       if (touching === undefined) closeSync(file)
       else touching.catch(() => {}).finally(() => closeSync(file))
     },

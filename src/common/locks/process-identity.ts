@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** `unknown`: a process of another host or container, which cannot be seen from here. */
+/** `unknown`: a process of another host or container, which is not visible from here. */
 export type Liveness = 'alive' | 'dead' | 'unknown'
 
 /** 8 hexadecimal digits for the scope, then the thread id and its start time in base 36. */
@@ -13,9 +13,9 @@ const IDENTITY = new RegExp(`^${IDENTITY_PATTERN}$`)
 let own: string | undefined
 
 /**
- * Returns the identity of this thread: the processes that can see each other (see {@link processScope}), the thread id and the time at
- * which the thread started. An id that is used again starts at another time, so an identity is never mistaken for another.
- * A worker thread has its own, because it can end before its process does.
+ * Returns the identity of this thread: its scope (see {@link processScope}), the thread id and the
+ * start time of the thread. A reused id has another start time, so identities are unique. A worker
+ * thread has its own identity, because it can end before its process.
  */
 export function currentProcess(): string {
   own ??= readOwnIdentity()
@@ -28,7 +28,7 @@ function readOwnIdentity(): string {
   return [processScope(), id.toString(36), startedAt.toString(36)].join('.')
 }
 
-/** Returns whether the thread of an identity still runs. A text that is no identity is `unknown`. */
+/** Returns whether the thread of an identity still runs. An invalid identity is `unknown`. */
 export function livenessOf(identity: string): Liveness {
   if (!IDENTITY.test(identity)) return 'unknown'
   const [scope, id = '', start = ''] = identity.split('.')
@@ -44,9 +44,10 @@ export function livenessOf(identity: string): Liveness {
 let scope: string | undefined
 
 /**
- * Returns 8 hexadecimal digits that name the processes which can see each other: those of one boot of a kernel, in one PID namespace
- * (pid_namespaces(7)) and one time namespace, which shifts start times (time_namespaces(7)). Hosts that share a folder over a network
- * differ in the boot id, containers of one host in the namespace.
+ * Returns 8 hexadecimal digits that identify the set of processes visible to each other: those of
+ * one boot, in one PID namespace (pid_namespaces(7)) and one time namespace, which shifts start
+ * times (time_namespaces(7)). Hosts that share a folder over a network differ in the boot id,
+ * containers of one host in the namespace.
  */
 export function processScope(): string {
   scope ??= createHash('sha256').update(readScope()).digest('hex').slice(0, 8)
@@ -57,7 +58,7 @@ function readScope(): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')
     const pids = readlinkSync('/proc/self/ns/pid')
-    // Where /proc is that of another namespace, it has another id for this process.
+    // If /proc belongs to another namespace, it shows another id for this process.
     const isOwn = readlinkSync('/proc/self') === String(process.pid)
     return [boot, pids, readLink('/proc/self/ns/time'), isOwn ? '' : readlinkSync('/proc/self')].join(' ')
   } catch {
@@ -74,13 +75,14 @@ function readLink(path: string): string {
 }
 
 /**
- * Reads the id, the state and the start time of a process or thread (proc(5), `/proc/[pid]/stat`: fields 1, 3 and 22). Undefined where
- * there is none; a process that can open no more files finds it `unreadable`.
+ * Reads the id, state and start time of a process or thread (proc(5), `/proc/[pid]/stat`: fields 1,
+ * 3 and 22). Returns undefined if it does not exist, and `unreadable` if this process can open no
+ * more files.
  */
 function readStat(name: string) {
   try {
     const text = readFileSync(`/proc/${name}/stat`, 'latin1')
-    // The name of the program is in parentheses and can contain anything.
+    // The name of the program is in parentheses and may contain any character.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     return { id: Number.parseInt(text, 10), state: fields[0] ?? '', startedAt: Number(fields[19]) }
   } catch (error) {

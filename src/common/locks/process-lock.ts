@@ -3,9 +3,10 @@ import { processScope } from './process-identity.js'
 import { openRuntimeDir } from './runtime-dir.js'
 
 /**
- * Takes a lock between all processes of this user that see each other, or returns undefined when another process has it. Containers do not
- * exclude each other, nor does an earlier boot of this host exclude a later one: whether such a holder is dead shows only after minutes.
- * Where this user has no folder for locks at all, every process gets the lock.
+ * Takes a lock among all processes of this user that are visible to each other; returns undefined
+ * if another process holds it. Containers do not exclude each other, nor do different boots of this
+ * host: the death of such a holder would be detected only after minutes. If this user has no folder
+ * for locks, every process gets the lock.
  *
  * @param name 1 to 140 characters, no `/`, `~` or NUL.
  */

@@ -8,12 +8,13 @@ import { currentProcess } from './process-identity.js'
 const found = new Map<string, string>()
 
 /**
- * Returns a folder for locks and leases that all processes of this user on this host share, and that no other user can reach into:
- * `withvm` in `XDG_RUNTIME_DIR`, else in `/run/user/UID`, else `/tmp/withvm-UID`, else `run` in the cache directory. A folder that another
- * user made, a link, or one that others may enter is passed over, and so is one on a read-only or full file system. Undefined where there
- * is none.
+ * Returns a folder for locks and leases, shared by all processes of this user on this host and
+ * closed to other users: `withvm` in `XDG_RUNTIME_DIR`, else in `/run/user/UID`, else
+ * `/tmp/withvm-UID`, else `run` in the cache directory. A folder is skipped if it belongs to
+ * another user, is a link, is open to others, or is on a read-only or full file system. Returns
+ * undefined if no candidate is left.
  *
- * @param name the part of it that is wanted; created if missing.
+ * @param name subfolder to return; created if missing.
  */
 export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const known = found.get(name)
@@ -27,7 +28,7 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
   return undefined
 }
 
-/** The cache is looked for last of all: its directory may not be found, which is an error. */
+/** The cache directory is resolved last, because resolving it may throw. */
 function* listCandidates(env: NodeJS.ProcessEnv): Generator<string> {
   const uid = process.geteuid?.()
   if (uid === undefined) return yield join(tmpdir(), 'withvm-run')
@@ -45,7 +46,7 @@ function makeFolder(dir: string): void {
   try {
     mkdirSync(dir, { recursive: true })
   } catch {
-    // Then what would be in it is not found either.
+    // Its subfolder is then not found either.
   }
 }
 
@@ -59,7 +60,7 @@ function makePrivate(dir: string): boolean {
   return isPrivate(dir)
 }
 
-/** Writes what a lock writes: a full file system may have room for an empty file. */
+/** Tests with data, as a lock writes it: a full file system may accept an empty file. */
 function canWriteTo(dir: string): boolean {
   const file = join(dir, `.check-${currentProcess()}`)
   try {
@@ -76,11 +77,11 @@ function removeQuietly(file: string): void {
   try {
     rmSync(file, { force: true })
   } catch {
-    // Read-only: then it was not created.
+    // On a read-only file system it was not created.
   }
 }
 
-/** Whether a path is a real folder, ours, and closed to everybody else. */
+/** Returns whether a path is a real folder that belongs to this user and is closed to others. */
 function isPrivate(dir: string): boolean {
   const stat = statIfVisible(dir)
   const uid = process.geteuid?.()

@@ -1,25 +1,32 @@
 import { statIfVisible } from '../files/safe-parent.js'
 
 /**
- * Judges by their modification time the files and folders of processes that cannot be seen from here, which touch them every 15 s
- * (heartbeat.ts). One look is never enough: when the clock has jumped, as after a suspend, all of them look old until the next touch.
+ * Determines from modification times whether files and folders belong to live processes that are
+ * not visible from here, which touch them every 15 s (heartbeat.ts). One observation is never
+ * enough: after a jump of the clock, as after a suspend, all of them look old until the next touch.
  */
 
-/** `stale`: not touched for too long, but not yet observed for long enough. */
+/** `stale`: not touched for too long, but not observed for long enough yet. */
 export type Staleness = 'fresh' | 'stale' | 'abandoned'
 
-/** For how long this process must have seen a path unchanged before the path counts as abandoned, milliseconds. */
+/**
+ * Time for which this process must observe a path unchanged before it counts as abandoned,
+ * milliseconds.
+ */
 const OBSERVED_MS = 40_000
-/** When to look again, milliseconds: later than is needed, because timers may fire early. */
+/**
+ * Delay of the second observation, milliseconds. Longer than necessary, because timers may fire
+ * early.
+ */
 export const SECOND_LOOK_MS = 41_000
 
 const observed = new Map<string, { readonly mtimeMs: number; readonly since: number }>()
 
 /**
- * Returns whether a path is still touched. The first call begins the observation of the path.
+ * Returns whether a path is still touched. The first call starts the observation of the path.
  *
- * @param untouchedMs for how long its holder counts as alive without touching it, milliseconds.
- * @param now a time by the clock that stamps the path. @default this host's
+ * @param untouchedMs time without a touch after which its holder counts as dead, milliseconds.
+ * @param now the time of the clock that stamps the path. @default the time of this host
  */
 export function readStaleness(path: string, untouchedMs: number, now = Date.now()): Staleness {
   const seen = observe(path)
@@ -27,7 +34,10 @@ export function readStaleness(path: string, untouchedMs: number, now = Date.now(
   return performance.now() - seen.since >= OBSERVED_MS ? 'abandoned' : 'stale'
 }
 
-/** Returns whether this process has seen a path unchanged for a time. The first call begins the observation of the path. */
+/**
+ * Returns whether this process has observed a path unchanged for a time. The first call starts the
+ * observation.
+ */
 export function isUnchangedFor(path: string, ms: number): boolean {
   const seen = observe(path)
   return seen !== undefined && performance.now() - seen.since >= ms
@@ -49,10 +59,10 @@ function observe(path: string) {
 const awaited = new Set<string>()
 
 /**
- * Calls `look` again when a stale path has been observed for long enough. A process that ends earlier leaves that to a later one.
- * Errors of `look` are ignored.
+ * Calls `look` again when a stale path has been observed for long enough. If this process ends
+ * earlier, a later process does it. Errors of `look` are ignored.
  */
-export function lookAgain(path: string, look: () => Promise<void>): void {
+export function recheckLater(path: string, look: () => Promise<void>): void {
   if (awaited.has(path)) return
   awaited.add(path)
   setTimeout(() => {

@@ -1,6 +1,9 @@
 import { userInfo } from 'node:os'
 
-/** Returns the name of the effective user for messages, or its number: containers run user ids that have no name. */
+/**
+ * Returns the name of the effective user for messages, or its number: containers may run user ids
+ * without a name.
+ */
 export function currentUserName(): string {
   try {
     return userInfo().username

@@ -1,13 +1,16 @@
-/** Variables that programs of the host need to start: where libraries and settings are, the language and the time zone. */
+/** Variables that host programs need to start: paths of libraries and settings, language, time zone. */
 const BASE_NAMES = ['PATH', 'HOME', 'LANG', 'TZ', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'DYLD_LIBRARY_PATH']
 const BASE_PREFIXES = ['LC_', 'QEMU_', 'NIX_LD', 'ASAN_', 'UBSAN_', 'G_']
 
 const TOOL_NAMES = ['TMPDIR', 'USER', 'LOGNAME']
 
-/** Settings of the network: proxies, in both spellings that are in use, certificates, and the host's own apt configuration. */
+/** Network settings: proxies in both spellings, certificates, and the apt configuration of the host. */
 const NETWORK_NAME = /^((http|https|ftp|all|no)_proxy|ssl_cert_(file|dir)|apt_config)$/i
 
-/** The variables that QEMU and the tools need. Tokens and passwords, which CI passes in variables, are left out. Pure. */
+/**
+ * Returns the variables that QEMU and tools need. Tokens and passwords, which CI passes in
+ * variables, are left out. Pure.
+ */
 export function pickBaseEnvironment(
   env: NodeJS.ProcessEnv,
   more: readonly string[] = [],
@@ -19,7 +22,10 @@ export function pickBaseEnvironment(
   return pick(env, isWanted)
 }
 
-/** The variables for a tool such as `qemu-img`; with `usesNetwork`, also the proxy settings; and `more` by name. Pure. */
+/**
+ * Returns the variables for a tool such as `qemu-img`, with the proxy settings if `usesNetwork` is
+ * true, and the variables named in `more`. Pure.
+ */
 export function pickToolEnvironment(
   env: NodeJS.ProcessEnv,
   {

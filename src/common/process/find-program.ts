@@ -2,7 +2,10 @@ import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { delimiter, isAbsolute, resolve } from 'node:path'
 
-/** The absolute path of a program: as the shell finds it on PATH, or where a name with a slash points to. */
+/**
+ * Returns the absolute path of a program: searched on PATH, or resolved if the name contains a
+ * slash.
+ */
 export async function findProgram(
   name: string,
   env: NodeJS.ProcessEnv = process.env,

@@ -1,15 +1,15 @@
 import { chmod, lchown } from 'node:fs/promises'
 
-/** Another user of this host, as whom root runs a program. */
+/** Another user of this host, as which root runs a program. */
 export interface HostUser {
-  /** As it was asked for: a name, or numbers. */
+  /** Name or numeric id as requested. */
   readonly name: string
   readonly uid: number
   readonly gid: number
-  /** Whether it has the supplementary groups that this host has it in; else it has none. */
+  /** If true, the program gets the supplementary groups of the user; else none. */
   readonly hasGroups: boolean
   readonly home: string
-  /** The program setpriv of util-linux. */
+  /** Path of `setpriv` of util-linux. */
   readonly setpriv: string
 }
 
@@ -18,7 +18,10 @@ export interface Program {
   readonly args: readonly string[]
 }
 
-/** The program as that user, with that user's groups, and without a way back (setpriv(1)). The process is the program's own. */
+/**
+ * Returns the command that runs a program as that user, with its groups and without a way to regain
+ * privileges (setpriv(1)). The process id is that of the program.
+ */
 export function asUser(
   { setpriv, uid, gid, hasGroups }: HostUser,
   { file, args }: Program,
@@ -29,7 +32,7 @@ export function asUser(
   return { file: setpriv, args: [...user, ...more, '--', file, ...args] }
 }
 
-/** Makes a file or folder the user's, and nobody else's. A link is given itself, not what it leads to. */
+/** Gives a file or folder to the user. Of a link, the link itself is given. */
 export async function giveTo({ uid, gid }: HostUser, path: string, mode?: number): Promise<void> {
   if (mode !== undefined) await chmod(path, mode)
   await lchown(path, uid, gid)

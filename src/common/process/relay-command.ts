@@ -1,11 +1,11 @@
 import { quoteWord } from './shell-quote.js'
 
-/** Where a server listens: a unix socket, or a port of a host. */
+/** Address of a server: a unix socket, or a port of a host. */
 export type ServerAddress = { readonly path: string } | { readonly host: string; readonly port: number }
 
 /**
- * The command of a process that joins the one connection that it is given, as its standard input and output at once, with a server.
- * Its words are split as a shell does; it needs none.
+ * Returns the command of a process that relays its connection (standard input and output) to a
+ * server. The command is split into words like a shell command, but needs no shell.
  */
 export function relayCommand(server: ServerAddress): string {
   const program = [
@@ -15,6 +15,6 @@ export function relayCommand(server: ServerAddress): string {
     "for (const side of [guest, server]) side.on('error', () => process.exit())",
     'guest.pipe(server).pipe(guest)',
   ].join('; ')
-  // What Node.js would say of its options would go to the other side.
+  // Messages of Node.js about NODE_OPTIONS would be sent to the peer.
   return ['env', '-u', 'NODE_OPTIONS', process.execPath, '-e', program].map(quoteWord).join(' ')
 }

@@ -7,55 +7,65 @@ import { asUser, type HostUser, type Program } from './host-user.js'
 import { guardGroup, killGroup } from './process-group.js'
 import { LIMITED_ENVIRONMENT, limitTool } from './tool-limits.js'
 
-/** A program of the host, and the package that has it on Debian and Ubuntu. */
+/** Program of the host, and its package on Debian and Ubuntu. */
 export interface HostTool {
   readonly program: string
   readonly aptPackage: string
   readonly why: string
-  /** If true, it parses what the supplier of an image controls, and runs under limits of memory and CPU time. @default false */
+  /**
+   * If true, the program parses data controlled by the supplier of an image, and runs under limits
+   * of memory and CPU time. @default false
+   */
   readonly parsesImages?: true
-  /** If true, it gets the proxy settings of the environment. @default false */
+  /** If true, the program gets the proxy settings of the environment. @default false */
   readonly usesNetwork?: true
 }
 
 export interface ToolRun {
   readonly tool: HostTool
   readonly args: readonly string[]
-  /** What this run was to do, as `making the file system`: goes into the error. */
+  /** Purpose of this run for errors, for example `creating the file system`. */
   readonly purpose: string
   readonly cwd?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
   readonly input?: string | Uint8Array | undefined
-  /** As whom it runs. @default who runs this process */
+  /** User that the program runs as. @default the user of this process */
   readonly user?: HostUser | undefined
-  /** If false, a tool that parses images can write to no file. @default true */
+  /** If false, a tool that parses images cannot write to any file. @default true */
   readonly writes?: boolean | undefined
-  /** If true, what the tool mounts is seen by it alone, and gone when it ends in whatever way. For root. @default false */
+  /**
+   * If true, the tool runs in its own mount namespace, so its mounts are invisible to others and
+   * end with it. Requires root. @default false
+   */
   readonly hasOwnMounts?: boolean | undefined
-  /** If false, the tool is not killed together with this process: for one that ends by itself within milliseconds. @default true */
+  /**
+   * If false, the tool is not killed together with this process; for tools that end within
+   * milliseconds. @default true
+   */
   readonly endsWithUs?: boolean | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
-  /** What a failure is called. @default 'IMAGE_BUILD_FAILED' */
+  /** Code of the error of a failed run. @default 'IMAGE_BUILD_FAILED' */
   readonly code?: Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'> | undefined
-  /** @default 'Read the output above' and what goes with it. */
+  /** Hint of that error. @default advice to read the output */
   readonly hint?: string | undefined
 }
 
-/** `qemu-img`: used for every disk, so it has its home here. */
+/** `qemu-img` is defined here because every disk needs it. */
 export const QEMU_IMG: HostTool = {
   program: 'qemu-img',
   aptPackage: 'qemu-utils',
-  why: 'makes and inspects disk images',
+  why: 'creates and inspects disk images',
   parsesImages: true,
 }
 
 /**
- * Runs a program without a shell and returns its output. The program gets no variables of the environment but those that tools need.
+ * Runs a program without a shell and returns its output. The program gets only the environment
+ * variables that tools need.
  *
  * @throws {InfrastructureError} TOOL_NOT_FOUND when it is not installed.
- * @throws {InfrastructureError} NO_SPACE when it says that a disk is full.
- * @throws {VMError} `run.code` when it fails or takes longer than `timeoutMs`, with what it printed.
+ * @throws {InfrastructureError} NO_SPACE when it reports a full disk.
+ * @throws {VMError} `run.code` when it fails or exceeds `timeoutMs`, with its output.
  */
 export async function runTool(run: ToolRun): Promise<Uint8Array> {
   run.signal?.throwIfAborted()
@@ -78,9 +88,10 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
 }
 
 /**
- * Runs a program like {@link runTool} and gives its output piece by piece to `consume`, at the pace at which that takes it.
+ * Runs a program like {@link runTool} and passes its output piece by piece to `consume`, which
+ * controls the pace.
  *
- * @throws what `runTool` throws, and what `consume` throws; the program is ended then.
+ * @throws errors of `runTool` and of `consume`; the program is killed then.
  */
 export async function streamTool(
   run: Omit<ToolRun, 'input' | 'user'>,
@@ -110,7 +121,10 @@ export async function streamTool(
   throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
 }
 
-/** The program with what is to run before it: what makes it another user's, and what limits it. */
+/**
+ * Returns the program wrapped in the commands that limit it, change its user and guard its process
+ * group.
+ */
 async function buildProgram(run: ToolRun): Promise<Program> {
   const { tool, args, user, timeoutMs, writes = true } = run
   const path = await findProgram(tool.program, { PATH: toolPath() })
@@ -124,7 +138,10 @@ async function buildProgram(run: ToolRun): Promise<Program> {
 
 let canHaveOwnMounts: Promise<boolean> | undefined
 
-/** In a mount namespace of its own (unshare(1)); a container may forbid that, and with it all mounts. */
+/**
+ * Wraps a program in its own mount namespace (unshare(1)), unless a container forbids that, and
+ * with it all mounts.
+ */
 async function withOwnMounts(program: Program): Promise<Program> {
   const unshare = await findProgram('unshare', { PATH: toolPath() })
   if (unshare === undefined) return program
@@ -140,7 +157,7 @@ function isGuarded({ endsWithUs = true }: Pick<ToolRun, 'endsWithUs'>): boolean 
   return endsWithUs && process.platform === 'linux'
 }
 
-/** Ends what a tool has left running, as a package manager does that was interrupted. */
+/** Kills the remaining processes of a tool, as an interrupted package manager leaves them. */
 function endGroup(subprocess: Pick<ChildProcess, 'pid' | 'once'>, run: ToolRun): void {
   const { pid } = subprocess
   if (isGuarded(run) && pid !== undefined) subprocess.once('exit', () => killGroup(pid))
@@ -162,7 +179,7 @@ function executionOptions(run: ToolRun) {
   } as const
 }
 
-/** Another user could read the environment, and has a home and temporary files of its own. */
+/** Returns the environment. Another user, who could read it, gets only its own home. */
 function buildEnvironment({ tool, env, user }: Pick<ToolRun, 'tool' | 'env' | 'user'>) {
   const base = user === undefined ? pickToolEnvironment(process.env, tool) : { HOME: user.home }
   const limits = tool.parsesImages ? LIMITED_ENVIRONMENT : {}
@@ -191,7 +208,7 @@ function toolError(run: ToolRun, failure: ToolFailure): VMError {
       ? `${capitalize(run.purpose)} failed: ${tool.program} was stopped after ${run.timeoutMs / 1000} s.`
       : `${capitalize(run.purpose)} failed: ${tool.program} ended with ${failure.exitCode ?? failure.code ?? 'a signal'}.`,
     evidence,
-    hint: run.hint ?? `Read what ${tool.program} printed; the command can be run by hand to see it again.`,
+    hint: run.hint ?? `Read the output of ${tool.program} above; run the command by hand to reproduce it.`,
   })
 }
 
@@ -199,30 +216,36 @@ function toolMissing({ tool, purpose }: ToolRun): VMError {
   return vmError('TOOL_NOT_FOUND', {
     summary: `The program ${tool.program}, which ${tool.why}, was not found (${purpose}).`,
     expected: `${tool.program} in ${toolPath()}`,
-    hint: `Install it, on Debian and Ubuntu with: apt install ${tool.aptPackage}`,
+    hint: `Install it; on Debian and Ubuntu: \`apt install ${tool.aptPackage}\`.`,
   })
 }
 
-/** The error of a full disk, whoever met it. */
+/** Returns the error of a full disk. */
 export function noSpaceError(
   purpose: string,
   evidence: readonly { label: string; text: string }[] = [],
 ): VMError {
   return vmError('NO_SPACE', {
-    summary: `There is no space left on the disk (${purpose}).`,
+    summary: `The disk is full (${purpose}).`,
     evidence,
-    hint: 'Free some space, or put the cache elsewhere with WITHVM_CACHE and temporary files with TMPDIR.',
+    hint: 'Free some space, or move the cache with WITHVM_CACHE and temporary files with TMPDIR.',
   })
 }
 
-/** Gives NO_SPACE for a file system error that means it, and everything else unchanged. */
+/**
+ * Converts a file system error that means a full disk to NO_SPACE. Returns every other error
+ * unchanged.
+ */
 export function toDiskError(error: unknown, purpose: string): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code
   if (error instanceof VMError || (code !== 'ENOSPC' && code !== 'EDQUOT')) return error
   return noSpaceError(purpose, [{ label: 'System error', text: String(error) }])
 }
 
-/** A user's PATH often lacks the sbin directories, where mke2fs and debugfs are. */
+/**
+ * Returns PATH with the sbin directories, which a user's PATH often lacks; mke2fs and debugfs are
+ * there.
+ */
 function toolPath(): string {
   const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
   const missing = ['/usr/sbin', '/sbin'].filter((dir) => !path.split(':').includes(dir))

@@ -5,16 +5,18 @@ import { findProgram } from './find-program.js'
 import { asUser, type HostUser, type Program } from './host-user.js'
 
 export interface Privileges {
-  /** If true, the kernel kills the program when the thread that started it ends, whatever ends that thread. */
+  /** If true, the kernel kills the program when the thread that started it ends in any way. */
   readonly endsWithUs: boolean
-  /** The user the program runs as; undefined: the user of this process. */
+  /** User that the program runs as; undefined for the user of this process. */
   readonly user: HostUser | undefined
 }
 
 /**
- * Returns the command with the privileges that util-linux' `setpriv` sets before it becomes the program, so that the process id is the
- * program's. QEMU's own options cannot do this: `-run-with exit-with-parent=on` is newer than the oldest supported QEMU, and the kernel
- * drops the tie to the parent when a process changes its user, as `-runas` does; `setpriv` sets the tie after that.
+ * Returns the command with privileges set by `setpriv` of util-linux, which then executes the
+ * program under the same process id. QEMU's own options cannot do this: `-run-with
+ * exit-with-parent=on` is newer than the oldest supported QEMU. And the kernel clears the
+ * parent-death signal when a process changes its user, as `-runas` does; `setpriv` sets the signal
+ * after that.
  *
  * @throws {InfrastructureError} TOOL_NOT_FOUND on Linux without setpriv.
  */
@@ -22,17 +24,22 @@ export async function setPrivileges<T extends Program>(
   command: T,
   { endsWithUs, user }: Privileges,
 ): Promise<T> {
-  const tie = endsWithUs ? ['--pdeathsig', 'KILL'] : []
-  if (user !== undefined) return { ...command, ...asUser(user, command, tie) }
+  const deathSignal = endsWithUs ? ['--pdeathsig', 'KILL'] : []
+  if (user !== undefined) return { ...command, ...asUser(user, command, deathSignal) }
   if (!endsWithUs || process.platform !== 'linux') return command
-  return { ...command, file: await findSetpriv(), args: [...tie, '--', command.file, ...command.args] }
+  return {
+    ...command,
+    file: await findSetpriv(),
+    args: [...deathSignal, '--', command.file, ...command.args],
+  }
 }
 
 /**
- * Returns the command of a helper that ends with this process, also when this process is killed while the helper starts: the kernel
- * sends no signal for a parent that ended before the tie was set, so a shell compares the parent before it becomes the program.
+ * Returns the command of a helper that ends with this process, even if this process is killed while
+ * the helper starts. The kernel sends no signal for a parent that ended before the signal was set,
+ * so a shell compares the parent before it executes the program.
  *
- * @param limits shell commands that limit the program, such as `ulimit -t 2`
+ * @param limits shell commands that limit the program, for example `ulimit -t 2`
  * @throws {InfrastructureError} TOOL_NOT_FOUND on Linux without setpriv.
  */
 export function tieHelper(
@@ -43,7 +50,7 @@ export function tieHelper(
   return setPrivileges({ file: '/bin/sh', args: ['-c', script, file, ...args] }, { endsWithUs: true, user })
 }
 
-/** BusyBox has a `setpriv` without the tie. */
+/** Finds setpriv of util-linux; that of BusyBox does not support the parent-death signal. */
 async function findSetpriv(): Promise<string> {
   const path = await findProgram('setpriv', { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin` })
   const isBusyBox = path !== undefined && basename(await realpath(path)) === 'busybox'

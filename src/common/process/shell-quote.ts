@@ -1,19 +1,19 @@
-/** What may stand in a command template: an array becomes one word per element. */
+/** Argument of a command template. An array becomes one word per element. */
 export type CommandArgument = string | number | bigint | readonly (string | number | bigint)[]
 
-/** Quotes a word for a POSIX shell, so that the shell gives back exactly `word`. */
+/** Quotes a word for a POSIX shell, which then reads exactly `word`. */
 export function quoteWord(word: string): string {
-  if (word.includes('\0')) throw new TypeError('a word of a shell command cannot hold a NUL character')
+  if (word.includes('\0')) throw new TypeError('A word of a shell command cannot contain a NUL character.')
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 /**
- * Makes the command of a tagged template: what the template says stays as it is, each argument is quoted, and
- * the elements of an array are quoted one by one.
+ * Builds the command of a tagged template: the text is kept, each argument is quoted, and the
+ * elements of an array are quoted one by one.
  *
  * @example renderCommand`rm -f ${['a b', 'c']}` // rm -f 'a b' c
- * @throws {TypeError} when an argument is neither a string nor a number nor an array of these, and when the template
- * holds a backslash sequence that JavaScript does not know.
+ * @throws {TypeError} when an argument is neither a string nor a number nor an array of these, or
+ *   the template contains a backslash sequence that is invalid in JavaScript.
  */
 export function renderCommand(
   strings: TemplateStringsArray | readonly string[],
@@ -23,7 +23,7 @@ export function renderCommand(
   strings.forEach((text: string | undefined, index) => {
     if (text !== undefined) return
     throw new TypeError(
-      `the command holds a backslash sequence that JavaScript does not know: write each backslash twice in ${raw?.[index]}`,
+      `The command contains a backslash sequence that is invalid in JavaScript: write each backslash twice in ${raw?.[index]}`,
     )
   })
   return strings.reduce((command, text, index) => {
@@ -37,6 +37,6 @@ function renderArgument(argument: unknown, index: number): string {
   if (typeof argument === 'string') return quoteWord(argument)
   if (typeof argument === 'number' || typeof argument === 'bigint') return String(argument)
   throw new TypeError(
-    `argument ${index} of the command is ${argument === null ? 'null' : `of type ${typeof argument}`}: give a string, a number or an array of these`,
+    `Argument ${index} of the command is ${argument === null ? 'null' : `of type ${typeof argument}`}: expected a string, a number or an array of these.`,
   )
 }

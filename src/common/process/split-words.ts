@@ -1,4 +1,4 @@
-/** A part of a line that only a shell could make something of. */
+/** Part of a command line that requires a shell. */
 export class ShellSyntaxError extends Error {
   readonly got: string
   readonly expected: string
@@ -10,21 +10,25 @@ export class ShellSyntaxError extends Error {
   }
 }
 
-/** What a shell would do, and we cannot do for it without its variables, files and programs. */
+/** Shell features that cannot be evaluated without the shell's variables, files and programs. */
 const REFUSED: ReadonlyArray<readonly [RegExp, string, string]> = [
-  [/^\$\(|^`/, 'the output of a command', 'what it prints in its place'],
-  [/^\$[\w{@*#?!$-]/, 'a variable of the shell', 'its value in its place, as a template string gives it'],
-  [/^[;|<>()]|^&/, 'an operator of the shell', 'one command alone, or the character in quotes'],
+  [/^\$\(|^`/, 'a command substitution', 'its output in place of it'],
+  [/^\$[\w{@*#?!$-]/, 'a shell variable', 'its value in place of it, for example from a template string'],
+  [/^[;|<>()]|^&/, 'a shell operator', 'a single command, or the character in quotes'],
 ]
 
 export interface SplitOptions {
-  /** If true, variables, operators and `~` are ordinary characters, as for glib's `g_shell_parse_argv`. @default false: refused */
+  /**
+   * If true, variables, operators and `~` are ordinary characters, as in glib's
+   * `g_shell_parse_argv`. @default false, which rejects them
+   */
   readonly isLiteral?: boolean
 }
 
 /**
- * Splits a command line as a POSIX shell does: quotes, backslashes, continued lines and comments. What depends on the shell's
- * own surroundings is refused; `*` and `?` are what they are, as in a folder where nothing matches.
+ * Splits a command line like a POSIX shell: quotes, backslashes, continued lines and comments.
+ * Syntax that depends on the shell's environment is rejected. `*` and `?` are literal, as in a
+ * folder without matches.
  * @throws {ShellSyntaxError}
  */
 export function splitWords(line: string, { isLiteral = false }: SplitOptions = {}): string[] {
@@ -50,7 +54,7 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
       at = end === -1 ? line.length : at + end
     } else if (character === "'") {
       const end = rest.indexOf("'", 1)
-      if (end === -1) throw new ShellSyntaxError(excerpt(rest), "another ` ' ` that ends the quotation")
+      if (end === -1) throw new ShellSyntaxError(excerpt(rest), "a closing ` ' `")
       add(rest.slice(1, end))
       at += end + 1
     } else if (character === '"') {
@@ -58,7 +62,7 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
       add(text)
       at += length
     } else if (character === '\\') {
-      if (rest.length === 1) throw new ShellSyntaxError('a `\\` at the end', 'a character behind it')
+      if (rest.length === 1) throw new ShellSyntaxError('a `\\` at the end', 'a character after it')
       add(rest[1] as string)
       at += 2
     } else {
@@ -74,7 +78,7 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
   return words
 }
 
-/** Within double quotes a backslash counts only before what has a meaning there. */
+/** Reads a double-quoted text, in which a backslash escapes only special characters. */
 function readDoubleQuotes(
   rest: string,
   refuseIn: typeof refuse,
@@ -92,7 +96,7 @@ function readDoubleQuotes(
     if (next !== '\n') text += next
     at++
   }
-  throw new ShellSyntaxError(excerpt(rest), 'another `"` that ends the quotation')
+  throw new ShellSyntaxError(excerpt(rest), 'a closing `"`')
 }
 
 function refuse(rest: string, rows: typeof REFUSED): void {

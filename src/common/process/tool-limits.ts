@@ -4,15 +4,19 @@ import { findProgram } from './find-program.js'
 import type { Program } from './host-user.js'
 
 /**
- * The address space of a tool that parses images, bytes. Measured with the largest valid input: qemu-img on a VDI of 60 TiB takes
- * 0.5 GiB, `convert` with 16 coroutines 1.2 GiB; xz has dictionaries of up to 1.5 GiB, zstd windows of up to 2 GiB.
+ * Address space limit of a tool that parses images, bytes. Measured with the largest valid input:
+ * qemu-img on a VDI of 60 TiB takes 0.5 GiB, `convert` with 16 coroutines 1.2 GiB; xz has
+ * dictionaries of up to 1.5 GiB, zstd windows of up to 2 GiB.
  */
 const ADDRESS_SPACE_BYTES = 4 * 1024 ** 3
 
-/** glibc reserves address space for each thread that allocates; with fewer arenas the limit is for what is used. */
+/**
+ * glibc reserves address space for each thread that allocates; with fewer arenas the limit applies
+ * to used memory.
+ */
 export const LIMITED_ENVIRONMENT = { MALLOC_ARENA_MAX: '2' } as const
 
-/** What this process knows of its host: looked up once. */
+/** Cached properties of the host. */
 let host: Promise<{ readonly prlimit: string | undefined; readonly limits: HardLimits }> | undefined
 
 interface HardLimits {
@@ -20,7 +24,7 @@ interface HardLimits {
   readonly cpuSeconds: number
 }
 
-/** Reads the hard limits of `/proc/PID/limits` (proc(5)), which nobody but root may exceed. Pure. */
+/** Parses the hard limits in `/proc/PID/limits` (proc(5)), which only root can exceed. Pure. */
 export function parseHardLimits(text: string): HardLimits {
   const read = (name: string) => {
     const hard = new RegExp(`^${name} +\\S+ +(\\d+)`, 'm').exec(text)?.[1]
@@ -29,7 +33,7 @@ export function parseHardLimits(text: string): HardLimits {
   return { addressSpaceBytes: read('Max address space'), cpuSeconds: read('Max cpu time') }
 }
 
-async function lookAtHost() {
+async function readHost() {
   const [prlimit, text] = await Promise.all([
     findProgram('prlimit'),
     readFile('/proc/self/limits', 'utf8').catch(() => ''),
@@ -38,18 +42,19 @@ async function lookAtHost() {
 }
 
 /**
- * Runs a program under limits that a crafted image cannot exceed: address space, CPU time, and no core file. The limits hold also
- * when this process is gone. Without prlimit (util-linux) the program runs without them; `withvm doctor` reports that.
+ * Returns a command that runs a program under limits of address space, CPU time and core files,
+ * against crafted images. The limits apply even after this process has ended. Without prlimit
+ * (util-linux) the program runs without limits; `withvm doctor` reports that.
  *
- * @param options.timeoutMs how long the program may take; the limit of CPU time is that on every processor
- * @param options.writes if false, the program can write to no file
+ * @param options.timeoutMs time limit of the program; the CPU time limit is that on every processor
+ * @param options.writes if false, the program cannot write to any file
  */
 export async function limitTool(
   program: Program,
   { timeoutMs, writes }: { readonly timeoutMs: number; readonly writes: boolean },
 ): Promise<Program> {
   if (process.platform !== 'linux') return program
-  host ??= lookAtHost()
+  host ??= readHost()
   const { prlimit, limits: hard } = await host
   if (prlimit === undefined) return program
   const cpuSeconds = Math.min(Math.ceil(timeoutMs / 1000) * availableParallelism(), hard.cpuSeconds)

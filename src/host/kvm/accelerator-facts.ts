@@ -6,41 +6,41 @@ import type { QemuBinary } from '../qemu-binary.js'
 import { judgeKvmProbe, type KvmVerdict } from './kvm-verdict.js'
 import { type AcceleratorName, type ProbeOutcome, runProbe } from './probe.js'
 
-/** What probes have shown about this host and this QEMU. */
+/** Results of the probes for this host and this QEMU. */
 export interface AcceleratorFacts {
   readonly kvm?: KvmVerdict
-  /** How long the probe's loop takes under TCG. */
+  /** Duration of the probe's loop under TCG. */
   readonly tcgLoopMs?: number
-  /** True when this QEMU is built without TCG. */
+  /** True if this QEMU is built without TCG. */
   readonly tcgMissing?: boolean
 }
 
-export interface LearnOptions {
+export interface ProbeRequest {
   readonly cache: HostCache
   readonly qemu: QemuBinary
-  /** False when nobody wants to know whether KVM works. */
-  readonly wantKvm: boolean
-  /** Probe again, whatever is known. */
+  /** If true, KVM is probed. */
+  readonly probeKvm: boolean
+  /** If true, cached facts are ignored. */
   readonly fresh: boolean
   readonly signal?: AbortSignal | undefined
 }
 
-/** Leaves half a second of the two in which the first decision is due. A good probe takes 60 to 200 ms. */
+/** Timeout that leaves half a second of the two seconds for the first decision. A successful probe takes 60 to 200 ms. */
 const PROBE_TIMEOUT_MS = 1500
 
-/** Goes up when the probe guest changes in what it proves, or the shape of the facts. */
+/** Version of the facts. Increase it when the tests of the probe guest or the shape of the facts change. */
 const FACTS_VERSION = 1
 
-/** Reads what is known, or runs the probes that are missing. Of all processes that want to know, one runs them. */
-export async function learnAccelerators(options: LearnOptions): Promise<AcceleratorFacts> {
+/** Returns the cached facts, or runs the missing probes. Concurrent processes share one run of the probes. */
+export async function probeAccelerators(options: ProbeRequest): Promise<AcceleratorFacts> {
   const { cache, signal } = options
   const fact = factName(options.qemu)
   const known = options.fresh ? undefined : await cache.read(fact, parseFacts)
-  if (known !== undefined && isEnough(known, options)) return known
+  if (known !== undefined && isSufficient(known, options)) return known
   const lock = await takeProcessLock(`probe-${digestOf(fact, cache.dir)}`, { signal })
   try {
     const before = options.fresh ? undefined : await cache.read(fact, parseFacts)
-    if (before !== undefined && isEnough(before, options)) return before
+    if (before !== undefined && isSufficient(before, options)) return before
     const facts = await probeMissing(before ?? {}, options)
     const { kvm, ...others } = facts
     const lasting = kvm !== undefined && (kvm.works || kvm.lasting)
@@ -51,25 +51,22 @@ export async function learnAccelerators(options: LearnOptions): Promise<Accelera
   }
 }
 
-/**
- * Remembers that KVM failed while a guest ran under it, so that later guests run under TCG until the host is booted again or
- * somebody asks for a fresh look.
- */
-export async function rememberKvmFailure(reason: string, cache: HostCache, qemu: QemuBinary): Promise<void> {
+/** Records that KVM failed while a guest was running. Later guests run under TCG until the next boot or a fresh probe. */
+export async function recordKvmFailure(reason: string, cache: HostCache, qemu: QemuBinary): Promise<void> {
   const fact = factName(qemu)
   const known = await cache.read(fact, parseFacts)
   const kvm: KvmVerdict = {
     works: false,
     lasting: true,
-    reason: `a guest failed under it: ${reason}`,
-    fix: 'Run `npx withvm doctor --fresh` to try KVM again.',
+    reason: `a guest failed under KVM: ${reason}`,
+    fix: 'Run `npx withvm doctor --fresh` to probe KVM again.',
   }
   await cache.write(fact, { ...known, kvm })
 }
 
 /**
- * The boot of this host is part of the name: firmware settings, nested virtualisation and the machine under a cloud's or a CI's
- * cache change between boots, and a probe after each boot costs less than a guest's boot.
+ * Returns the name of the facts. It includes the boot ID of the host: firmware settings and nested virtualization can change
+ * between boots, and a cloud or CI may restore a cache on another machine. A probe is faster than the boot of a guest.
  */
 export function factName(qemu: QemuBinary): string {
   const parts = [
@@ -81,14 +78,14 @@ export function factName(qemu: QemuBinary): string {
   return `accelerator-${digestOf(FACTS_VERSION, ...parts)}`
 }
 
-function isEnough(facts: AcceleratorFacts, options: LearnOptions): boolean {
-  if (options.wantKvm && facts.kvm === undefined) return false
-  if (options.wantKvm && facts.kvm?.works === true) return true
+function isSufficient(facts: AcceleratorFacts, options: ProbeRequest): boolean {
+  if (options.probeKvm && facts.kvm === undefined) return false
+  if (options.probeKvm && facts.kvm?.works === true) return true
   return facts.tcgLoopMs !== undefined || facts.tcgMissing === true
 }
 
-/** Both at a time: the two are compared on the same busy host, and neither waits for the other's deadline. */
-async function probeMissing(known: AcceleratorFacts, options: LearnOptions): Promise<AcceleratorFacts> {
+/** Runs both probes concurrently, so that they are compared under the same load and share one timeout. */
+async function probeMissing(known: AcceleratorFacts, options: ProbeRequest): Promise<AcceleratorFacts> {
   const boot = (accelerator: AcceleratorName) =>
     runProbe({
       qemu: options.qemu,
@@ -96,8 +93,8 @@ async function probeMissing(known: AcceleratorFacts, options: LearnOptions): Pro
       timeoutMs: PROBE_TIMEOUT_MS,
       signal: options.signal,
     })
-  const wantKvm = options.wantKvm && known.kvm === undefined
-  const [tcg, kvm] = await Promise.all([boot('tcg'), wantKvm ? boot('kvm') : undefined])
+  const probeKvm = options.probeKvm && known.kvm === undefined
+  const [tcg, kvm] = await Promise.all([boot('tcg'), probeKvm ? boot('kvm') : undefined])
   const tcgLoopMs = tcg.loopMs ?? known.tcgLoopMs
   const verdict =
     kvm === undefined

@@ -6,7 +6,7 @@ import type { HostUser } from '../../common/process/host-user.js'
 import { digestOf, type HostCache } from '../host-cache.js'
 import { mayUse } from '../user-access.js'
 
-/** Why something cannot be used, and what to do about it: both whole sentences without a full stop at the end of the reason. */
+/** Reason why KVM cannot be used, as a clause without a full stop, and a fix as a sentence. */
 export interface Obstacle {
   readonly reason: string
   readonly fix: string
@@ -16,22 +16,22 @@ export interface KvmDeviceOptions {
   /** @default '/dev/kvm' */
   readonly devicePath?: string
   readonly cache: HostCache
-  /** Who is to open it. @default who runs this process */
+  /** User that opens the device. @default the user of this process */
   readonly user?: HostUser | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** While it starts, udev resets the permissions of devices and gives them back some hundred milliseconds later. */
+/** Time in which udev restores the permissions of devices after it starts, milliseconds. */
 const UDEV_RESET_MS = 300
 
-/** Says why KVM's device cannot be opened by the user, or undefined when it can. Takes well under a millisecond. */
+/** Returns the reason why the user cannot open the device of KVM, or undefined. Takes well under a millisecond. */
 export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstacle | undefined> {
   if (process.platform !== 'linux') {
-    return { reason: `KVM is a part of Linux, and this is ${process.platform}`, fix: 'Use a Linux host.' }
+    return { reason: `KVM requires Linux, and this host runs ${process.platform}`, fix: 'Use a Linux host.' }
   }
   if (process.arch !== 'x64') {
     return {
-      reason: `KVM runs guests of the host's own architecture only, and this host is ${process.arch}`,
+      reason: `KVM supports only guests of the host architecture, and this host is ${process.arch}`,
       fix: 'Use an x86_64 host.',
     }
   }
@@ -46,8 +46,8 @@ export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstac
   if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO')
     return describeMissing(path)
   return {
-    reason: `${path} does not open (${error.code})`,
-    fix: 'Look into `dmesg` for what KVM says about it.',
+    reason: `${path} cannot be opened (${error.code})`,
+    fix: 'Check `dmesg` for messages of KVM.',
   }
 }
 
@@ -61,7 +61,7 @@ async function tryOpen(path: string): Promise<NodeJS.ErrnoException | undefined>
   }
 }
 
-/** Waits once for udev, and remembers that it did for as long as nobody touches the device's permissions. */
+/** Describes a denied access, after one wait for udev. The wait is not repeated until the permissions of the device change. */
 async function describeDenied(
   path: string,
   code: 'EACCES' | 'EPERM',
@@ -79,7 +79,7 @@ async function describeDenied(
   }
   if (code === 'EPERM' || isContainer()) {
     return {
-      reason: `this container may not use ${path} (${code})`,
+      reason: `this container has no access to ${path} (${code})`,
       fix: 'Start the container with `--device /dev/kvm`.',
     }
   }
@@ -90,38 +90,38 @@ async function describeRefused(path: string, user: string, code: string): Promis
   const { gid, mode } = await stat(path)
   const group = groupName(gid)
   return {
-    reason: `the user ${user} may not open ${path} (${code})`,
+    reason: `the user ${user} has no permission to open ${path} (${code})`,
     fix:
       (mode & 0o060) === 0o060 && gid !== 0
         ? `Run \`sudo usermod -aG ${group} ${user}\`, then log in again.`
-        : `Let a group open it, for example with \`sudo chgrp kvm ${path} && sudo chmod 660 ${path}\`, and join that group.`,
+        : `Grant access to a group, for example with \`sudo chgrp kvm ${path} && sudo chmod 660 ${path}\`, and join that group.`,
   }
 }
 
 function describeMissing(path: string): Obstacle {
   if (isContainer()) {
     return {
-      reason: `there is no ${path} in this container`,
-      fix: 'Start the container with `--device /dev/kvm`, on a host that has it.',
+      reason: `${path} does not exist in this container`,
+      fix: 'Start the container with `--device /dev/kvm` on a host with KVM.',
     }
   }
   const flags = readCpuFlags()
   const brand = flags.has('vmx') ? 'kvm_intel' : flags.has('svm') ? 'kvm_amd' : undefined
   if (brand !== undefined) {
     return {
-      reason: `there is no ${path}, although the processor can: the module ${brand} is not loaded`,
-      fix: `Run \`sudo modprobe ${brand}\`; if it refuses, switch on virtualisation in the firmware set-up.`,
+      reason: `${path} does not exist: the module ${brand} is not loaded`,
+      fix: `Run \`sudo modprobe ${brand}\`; if that fails, enable virtualization in the firmware setup.`,
     }
   }
   if (flags.has('hypervisor')) {
     return {
-      reason: `there is no ${path}: this host is a virtual machine without nested virtualisation`,
-      fix: 'Switch on nested virtualisation for this machine in its hypervisor, or use another kind of machine.',
+      reason: `${path} does not exist: this host is a virtual machine without nested virtualization`,
+      fix: 'Enable nested virtualization for this machine in its hypervisor, or use another machine type of the cloud.',
     }
   }
   return {
-    reason: `there is no ${path}, and the processor does not show that it can virtualise`,
-    fix: 'Switch on virtualisation (VT-x or AMD-V) in the firmware set-up.',
+    reason: `${path} does not exist, and the processor does not report support for virtualization`,
+    fix: 'Enable virtualization (VT-x or AMD-V) in the firmware setup.',
   }
 }
 

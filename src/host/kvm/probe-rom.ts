@@ -1,10 +1,10 @@
 /**
- * The probe guest: a firmware of its own that does what a kernel does first, and says on the first serial port
- * (0x3F8) how far it got, a letter for each stage: see the stages in probe.ts. Then it prints how far the processor's clock (TSC)
- * comes in 10 ms and in five runs of a loop, each as a space and eight digits `A` to `P`, and `z`.
+ * Probe guest: a firmware image that runs the first steps of a kernel. It writes one letter per stage to the first serial port
+ * (0x3F8); probe.ts lists the stages. Then it prints the TSC ticks of 10 ms and of five runs of a loop, each as a space and eight
+ * digits `A` to `P`, followed by `z`.
  *
- * Each line of the table: the offset in the ROM, the bytes, and the assembler that they are (GNU as, Intel syntax). The ROM is
- * seen below 4 GiB, where the processor starts, and at 0xF0000, to which all addresses are linked.
+ * Each line contains the offset in the ROM, the bytes, and the assembler source (GNU as, Intel syntax). The ROM is mapped below
+ * 4 GiB, where the processor starts, and at 0xF0000, the link address.
  */
 const LISTING = `
   # 16-bit code
@@ -72,7 +72,7 @@ const LISTING = `
   00cb  66baf803              mov dx, 0x3f8
   00cf  b06c                  mov al, 'l'
   00d1  ee                    out dx, al
-  # cmpxchg16b, where CPUID has it: {1, 2} becomes {3, 4}.
+  # cmpxchg16b, if CPUID reports it: replaces {1, 2} with {3, 4}.
   00d2  b801000000            mov eax, 1
   00d7  0fa2                  cpuid
   00d9  89cd                  mov ebp, ecx
@@ -95,7 +95,7 @@ const LISTING = `
   012b  66baf803              mov dx, 0x3f8
   012f  b063                  mov al, 'c'
   0131  ee                    out dx, al
-  # xsave and xrstor of the x87, SSE and AVX state, where CPUID has them: XMM1 is lost and comes bac
+  # xsave and xrstor of the x87, SSE and AVX state, if CPUID reports them: clears and restores XMM1.
   0132  f7c500000004          test ebp, 0x4000000
   0138  744f                  jz saved
   013a  0f20e0                mov rax, cr4
@@ -123,7 +123,7 @@ const LISTING = `
   0189  66baf803              mov dx, 0x3f8
   018d  b078                  mov al, 'x'
   018f  ee                    out dx, al
-  # An exception: ud2 goes through entry 6 of an IDT at 0x14000, and comes back by iretq.
+  # An exception: ud2 is handled by entry 6 of an IDT at 0x14000, which returns with iretq.
   0190  bf60400100            mov edi, 0x14060
   0195  b88a020f00            mov eax, offset on_invalid_opcode
   019a  668907                mov word ptr [rdi], ax
@@ -140,7 +140,7 @@ const LISTING = `
   01cc  66baf803              mov dx, 0x3f8
   01d0  b065                  mov al, 'e'
   01d2  ee                    out dx, al
-  # Memory through 64 of the 4 KiB pages, each mapping thrown away in between, then all by a write t
+  # Memory access through 64 of the 4 KiB pages. Flushes each mapping, then all with a write to CR3.
   01d3  bf00002200            mov edi, 0x220000
   01d8  b940000000            mov ecx, 0x40
   next_page:
@@ -155,7 +155,7 @@ const LISTING = `
   01f6  0f22d8                mov cr3, rax
   01f9  b06d                  mov al, 'm'
   01fb  ee                    out dx, al
-  # The clock: how far the TSC comes while channel 2 of the timer chip counts 11932, which takes 10
+  # Calibration: TSC ticks while channel 2 of the PIT counts 11932, which takes 10 ms.
   01fc  e461                  in al, 0x61
   01fe  24fc                  and al, 0xfc
   0200  0c01                  or al, 1
@@ -193,7 +193,7 @@ const LISTING = `
   0250  75d9                  jnz next_run
   0252  b07a                  mov al, 'z'
   0254  ee                    out dx, al
-  # The end, good or bad: an interrupt without an IDT is a triple fault, at which QEMU ends (-no-reb
+  # The end, after success or failure: an interrupt without an IDT is a triple fault, on which QEMU exits (-no-reboot).
   crash:
   0255  0f011c25c3020f00      lidt [no_idt_pointer]
   025d  cc                    int3
@@ -225,7 +225,7 @@ const LISTING = `
   028a  4883042402            add qword ptr [rsp], 2
   028f  ffc3                  inc ebx
   0291  48cf                  iretq
-  # GDT: nothing, 32-bit code, data, 64-bit code.
+  # GDT: null, 32-bit code, data, 64-bit code.
   gdt:
   0293  0000000000000000      .quad 0
   029b  ffff0000009bcf00      .quad 0x00cf9b000000ffff
@@ -241,12 +241,12 @@ const LISTING = `
   02c3  0000                  .short 0
   02c5  0000000000000000      .quad 0
   # 16-bit code
-  # Where the processor starts.
+  # Reset vector.
   reset:
   fff0  e90d00                jmp real_mode
 `
 
-/** What QEMU asks of a `-bios` file: a multiple of 64 KiB. */
+/** Size of the ROM. QEMU requires a multiple of 64 KiB for `-bios`. */
 const ROM_BYTES = 0x10000
 
 export function buildProbeRom(): Uint8Array {

@@ -9,7 +9,7 @@ import { buildProbeRom } from './probe-rom.js'
 
 export type AcceleratorName = 'kvm' | 'tcg'
 
-/** The letters of the probe guest, in order, and what it has done when it writes each. */
+/** Stages of the probe guest in order: the letter that it writes, and the step that it has completed. */
 const PROBE_STAGES = [
   ['r', 'run its first instruction'],
   ['p', 'enter protected mode'],
@@ -18,15 +18,15 @@ const PROBE_STAGES = [
   ['x', 'save and restore registers with xsave and xrstor'],
   ['e', 'take an exception'],
   ['m', 'change and use page mappings'],
-  ['z', 'get through a short loop'],
+  ['z', 'complete a short loop'],
 ] as const
 
 export interface ProbeOutcome {
-  /** How the probe ended; `passed` has a loopMs. */
+  /** Result of the probe. `loopMs` is set if it passed. */
   readonly end: 'passed' | 'stuck' | 'exited'
-  /** The letters of the stages that it got through. */
+  /** Letters of the completed stages. */
   readonly stages: string
-  /** How long the probe's loop takes: the best of five runs, by the guest's own clock. */
+  /** Duration of the probe's loop: the fastest of five runs, by the clock of the guest. */
   readonly loopMs?: number
   readonly stderr: string
   readonly exit: string
@@ -39,10 +39,10 @@ export interface ProbeOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** The CPU model that launches use as well: all that the accelerator can do. */
+/** CPU models, the same as for launches: all features of the accelerator. */
 const CPU = { kvm: 'host', tcg: 'max' } as const
 
-/** Boots the probe guest once. Rejects only when the signal aborts, or when the ROM cannot be written. */
+/** Boots the probe guest once. Rejects only if the signal aborts or the ROM cannot be written. */
 export async function runProbe(options: ProbeOptions): Promise<ProbeOutcome> {
   const rom = await openRom()
   try {
@@ -53,14 +53,17 @@ export async function runProbe(options: ProbeOptions): Promise<ProbeOutcome> {
 }
 
 interface Rom {
-  /** Where QEMU finds it. */
+  /** Path of the ROM for QEMU. */
   readonly path: string
-  /** What QEMU has to inherit, as its file descriptor 3. */
+  /** File descriptor that QEMU inherits as descriptor 3. */
   readonly fd: number
   release(): Promise<void>
 }
 
-/** On Linux the file has no name any more when QEMU starts. The folder is named like that of a run, so that the next run removes it after a process that was killed before. */
+/**
+ * Writes the ROM. On Linux the file is unlinked before QEMU starts. The folder has the name of a run folder, so that the next run
+ * sweeps it if this process is killed earlier.
+ */
 async function openRom(): Promise<Rom> {
   const dir = join(tmpdir(), newRunFolderName())
   await mkdir(dir, { mode: 0o700 })
@@ -97,9 +100,9 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
     '-cpu',
     CPU[options.accelerator],
   ]
-  const bare = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot']
-  const command = [options.qemu.path, ...machine, ...bare, '-bios', rom.path, '-serial', 'stdio']
-  // A stuck probe burns CPU for ever. The limit ends it where nothing else does.
+  const emptyMachine = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot']
+  const command = [options.qemu.path, ...machine, ...emptyMachine, '-bios', rom.path, '-serial', 'stdio']
+  // The CPU limit ends a stuck probe if this process cannot.
   const [file = '', ...args] = command
   const tied = await tieHelper({ file, args }, { limits: ['ulimit -t 2', 'ulimit -c 0'] })
   requireFiles()
@@ -107,7 +110,7 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',
-    // Execa takes any open descriptor; its types know those up to 9.
+    // Execa accepts any open descriptor; its types allow those up to 9.
     stdio: ['ignore', 'pipe', 'pipe', rom.fd as 3],
     encoding: 'latin1',
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
@@ -120,7 +123,7 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
   })
   subprocess.stderr.on('data', (data: string) => {
     errors += data.toString()
-    // After it QEMU waits for somebody to look at the guest.
+    // After this error QEMU pauses the guest and does not exit.
     if (errors.includes('KVM internal error')) subprocess.kill('SIGKILL')
   })
   const result = await subprocess
@@ -135,7 +138,7 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
   }
 }
 
-/** Reads ` <ticks in 10 ms> <ticks of a run> …z` at the end of what the probe printed. */
+/** Parses ` <ticks in 10 ms> <ticks of a run> …z` at the end of the probe's output. */
 export function parseLoopMs(output: string): number | undefined {
   const match = /^[a-z]+((?: [A-P]{8}){6})z/.exec(output)
   if (match?.[1] === undefined) return undefined
@@ -148,7 +151,7 @@ function parseDigits(digits: string): number {
   return [...digits].reduce((value, digit) => value * 16 + digit.charCodeAt(0) - 65, 0)
 }
 
-/** What the probe guest could not do, or undefined when it did everything. */
+/** Returns the step that the probe guest failed to complete, or undefined if it passed. */
 export function failedStep(outcome: ProbeOutcome): string | undefined {
   if (outcome.end === 'passed') return undefined
   return PROBE_STAGES.find(([letter]) => !outcome.stages.includes(letter))?.[1] ?? 'end'

@@ -4,20 +4,20 @@ import { runProgram } from '../program.js'
 
 export interface AptOptions {
   readonly env: NodeJS.ProcessEnv
-  /** Gets a line before each command. */
+  /** Receives each command before it runs. */
   readonly log: (line: string) => void
   readonly signal?: AbortSignal | undefined
 }
 
-/** How root's commands are started: as they are by root, through sudo where it asks for no password. */
+/** Prefix of commands that need root: empty for root, otherwise sudo without a password. */
 export type Privilege = readonly [] | readonly ['sudo', '-n']
 
-/** How long to wait for another apt, as one that installs updates in the background. */
+/** Timeout of the wait for another apt, such as unattended upgrades, seconds. */
 const LOCK_TIMEOUT_S = 300
 
 const LOCK_RETRY_MS = 2000
 
-/** Says how this user becomes root without being asked anything, or undefined. */
+/** Returns the prefix for commands that need root, or undefined if sudo is not available or needs a password. */
 export async function findPrivilege(
   env: NodeJS.ProcessEnv,
   uid = process.geteuid?.(),
@@ -28,10 +28,10 @@ export async function findPrivilege(
 }
 
 /**
- * Installs packages with apt, its output shown live. Package lists are fetched only when a package is unknown, or
- * when its download fails because they are old; a third party's source that fails does no harm.
+ * Installs packages with apt and streams its output. Package lists are updated only if a package is unknown, or if its download
+ * fails because the lists are stale. A failing third-party source is ignored.
  *
- * @throws {InfrastructureError} SETUP_FAILED with the end of what apt printed.
+ * @throws {InfrastructureError} SETUP_FAILED with the last lines of apt's output.
  */
 export async function installPackages(
   packages: readonly string[],
@@ -48,7 +48,7 @@ export async function installPackages(
   }
 }
 
-/** True when apt could install all of them from the lists that it has. */
+/** Returns true if the current package lists contain all packages. */
 async function areKnown(packages: readonly string[], options: AptOptions): Promise<boolean> {
   const policy = await runProgram('apt-cache', ['policy', ...packages], {
     timeoutMs: 60_000,
@@ -58,21 +58,21 @@ async function areKnown(packages: readonly string[], options: AptOptions): Promi
   return candidates.length >= packages.length && !candidates.includes('(none)')
 }
 
-/** The exit code does not matter: whether the packages can be had now is what the installation shows. */
+/** Updates the package lists unless `skip` is true. Ignores the exit code: the installation shows if the packages are available. */
 async function updateUnless(skip: boolean, privilege: Privilege, options: AptOptions): Promise<boolean> {
   if (skip) return false
   const begin = performance.now()
   for (;;) {
     const { output } = await runApt(['apt-get', 'update', '-q'], privilege, options)
-    // apt waits by itself for the lock of an installation, but not for that of the package lists.
+    // apt waits for the lock of dpkg by itself, but not for the lock of the package lists.
     const isLocked = /Could not get lock|Unable to lock directory/.test(output)
     if (!isLocked || performance.now() - begin > LOCK_TIMEOUT_S * 1000) return true
-    options.log('Another apt is at work; waiting for it …')
+    options.log('Waiting for another apt process …')
     await sleep(LOCK_RETRY_MS, undefined, { signal: options.signal })
   }
 }
 
-/** Signs that the package lists are older than what the servers have. */
+/** Returns true if the output shows that the package lists are older than the repositories. */
 function isStale(output: string): boolean {
   return /Failed to fetch|404 +Not Found|Unable to locate package|has no installation candidate|Hash Sum mismatch/.test(
     output,
@@ -97,7 +97,7 @@ async function runApt(
     ...args,
   ]
   options.log(`$ ${[...privilege, ...command].join(' ')}`)
-  // Without a time limit: an apt that is killed while dpkg works leaves packages half installed.
+  // No timeout: an apt that is killed while dpkg runs leaves packages half installed.
   const result = await execa('env', rooted, {
     reject: false,
     env: options.env,
@@ -114,11 +114,11 @@ async function runApt(
 
 function installError(command: readonly string[], exitCode: number | undefined, output: string): Error {
   return vmError('SETUP_FAILED', {
-    summary: `apt could not install what withvm needs (exit code ${exitCode ?? 'unknown'}).`,
+    summary: `The installation of packages with apt failed (exit code ${exitCode ?? 'unknown'}).`,
     evidence: [
       { label: 'Command', text: command.join(' ') },
-      { label: "The end of apt's output", text: output.trimEnd().split('\n').slice(-15).join('\n') },
+      { label: "Last lines of apt's output", text: output.trimEnd().split('\n').slice(-15).join('\n') },
     ],
-    hint: 'Make `apt-get update` and the command above work on this host (network, sources, free space), then run it again.',
+    hint: 'Fix `apt-get update` and the command above on this host (network, sources, free space), then run `withvm setup` again.',
   })
 }

@@ -12,12 +12,12 @@ import { type QemuCapabilities, queryCapabilities } from '../qemu-capabilities.j
 import { findTools, QEMU_NEED, type ToolNeed } from '../tools.js'
 
 /**
- * What this host can do, as `withvm doctor --json` prints it. Fields and checks may be added; those that are here keep their name
- * and meaning as long as `schema` is 1.
+ * Report of `withvm doctor --json`. Fields and checks may be added; existing ones keep their names and meanings while `schema` is
+ * 1.
  */
 export interface HostReport {
   readonly schema: 1
-  /** False when a check is a problem. */
+  /** False if any check has the state `problem`. */
   readonly canRunGuests: boolean
   readonly checks: readonly HostCheck[]
   readonly facts: HostFacts
@@ -27,20 +27,20 @@ export interface HostCheck {
   /** `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `memory`, `temporary`, `cache`, `load`, or `tool:<program>`. */
   readonly id: string
   readonly label: string
-  /** `ok`; `note`: guests run, but something is slower or missing; `problem`: no guest can run. */
+  /** `ok`; `note`: guests run, but slower or with missing features; `problem`: guests cannot run. */
   readonly state: 'ok' | 'note' | 'problem'
-  /** What is there, in a few words. */
+  /** Result of the check, in a few words. */
   readonly found: string
-  /** What to do about it; null when there is nothing to do. */
+  /** Action that solves the problem; null without one. */
   readonly fix: string | null
 }
 
-/** Null for what could not be found out. */
+/** Facts about the host; null if unknown. */
 export interface HostFacts {
   readonly qemuPath: string | null
   readonly qemuVersion: string | null
   readonly accelerator: 'kvm' | 'tcg' | null
-  /** How many times longer guests take than on an idle host with KVM. */
+  /** Slowdown of guests relative to an idle host with KVM. */
   readonly timeFactor: number | null
   readonly processors: number
   readonly memoryBytes: number
@@ -49,14 +49,14 @@ export interface HostFacts {
   readonly freeTemporaryBytes: number | null
   readonly cacheDir: string
   readonly freeCacheBytes: number | null
-  /** What the cache takes on the disk. */
+  /** Disk usage of the cache. */
   readonly cacheBytes: number
 }
 
 export interface InspectOptions {
-  /** Programs beyond QEMU that are good to have. */
+  /** Programs to check besides QEMU. */
   readonly needs: readonly ToolNeed[]
-  /** Probe the accelerators again. */
+  /** If true, the accelerators are probed again. */
   readonly fresh: boolean
   readonly env?: NodeJS.ProcessEnv
   readonly osReleasePath?: string
@@ -65,17 +65,17 @@ export interface InspectOptions {
 
 const MIB = 1024 ** 2
 
-/** The default guest has 256 MiB, and QEMU itself takes about 100. */
-const LEAST_MEMORY = 400 * MIB
+/** Memory of the default guest, 256 MiB, plus about 100 MiB for QEMU, with a margin. */
+const MIN_MEMORY = 400 * MIB
 
-/** What a guest writes in a test is in the temporary directory; 64 MiB is what the sockets, logs and a small overlay take. */
-const LEAST_TEMPORARY = 64 * MIB
+/** Minimum for sockets, logs and a small overlay. Overlays with the writes of guests are in the temporary directory. */
+const MIN_TEMPORARY = 64 * MIB
 const GOOD_TEMPORARY = 1024 * MIB
 
-/** What building the default guest takes at its peak, with reserve. */
+/** Peak disk usage of building the default image, with a margin. */
 const GOOD_CACHE = 1024 * MIB
 
-/** Looks at everything that guests need. Rejects only when the signal aborts. */
+/** Checks all requirements of guests. Rejects only if the signal aborts. */
 export async function inspectHost(options: InspectOptions): Promise<HostReport> {
   const { env = process.env, signal } = options
   const cacheDir = resolveCacheDir(env)
@@ -133,12 +133,12 @@ async function inspectAccelerator(
   const accelerator = await attempt(choice, checks, 'accelerator', 'Accelerator')
   if (accelerator === undefined) return undefined
   const { name, timeFactor, reason, fix } = accelerator
-  const pace =
+  const speed =
     timeFactor === 1 ? 'at full speed' : `about ${timeFactor} times slower than an idle host with KVM`
-  checks.push(good('accelerator', 'Accelerator', `${name.toUpperCase()}, ${pace}`))
+  checks.push(good('accelerator', 'Accelerator', `${name.toUpperCase()}, ${speed}`))
   checks.push(
     reason === undefined
-      ? good('kvm', 'KVM', 'a probe guest ran under it at the speed of hardware')
+      ? good('kvm', 'KVM', 'a probe guest ran at the speed of hardware')
       : { id: 'kvm', label: 'KVM', state: 'note', found: reason, fix: fix ?? null },
   )
   return accelerator
@@ -153,20 +153,20 @@ async function inspectTools(options: InspectOptions, env: NodeJS.ProcessEnv): Pr
       id: `tool:${program}`,
       label: program,
       state: program === 'qemu-img' ? 'problem' : 'note',
-      found: `not installed; it ${why}`,
-      fix: `Run \`npx withvm setup\`; on Debian it is in ${aptPackage}.`,
+      found: `not installed; ${why}`,
+      fix: `Run \`npx withvm setup\`, or install the package that contains it (on Debian: ${aptPackage}).`,
     }
   })
 }
 
 function judgeNetwork({ hasUserNetwork }: QemuCapabilities): HostCheck {
-  if (hasUserNetwork) return good('network', 'Network', 'this QEMU has user-mode networking')
+  if (hasUserNetwork) return good('network', 'Network', 'QEMU supports user-mode networking')
   return {
     id: 'network',
     label: 'Network',
     state: 'problem',
-    found: 'this QEMU is built without user-mode networking (slirp), so there is no SSH into guests',
-    fix: "Use the distribution's QEMU, or name another with WITHVM_QEMU.",
+    found: 'QEMU is built without user-mode networking (slirp), which SSH to guests needs',
+    fix: "Install the distribution's QEMU, or specify another one with WITHVM_QEMU.",
   }
 }
 
@@ -178,48 +178,48 @@ function judgeRecipes(osReleasePath: string | undefined): HostCheck[] {
       id: 'recipes',
       label: 'Image recipes',
       state: 'note',
-      found: `images that have a name, as tiny, are made from packages of Debian or Ubuntu, and this is ${name}`,
-      fix: 'Give the path of a disk image (qcow2, raw, vmdk …) instead.',
+      found: `recipes such as tiny need the packages of Debian or Ubuntu, and this host runs ${name}`,
+      fix: 'Use the path of a disk image (qcow2, raw, vmdk …) instead.',
     },
   ]
 }
 
 function judgeMemory(freeBytes: number): HostCheck {
   const found = `${formatBytes(freeBytes)} free of ${formatBytes(totalmem())}`
-  if (freeBytes >= LEAST_MEMORY) return good('memory', 'Memory', found)
-  const fix = `A guest takes 256 MiB and QEMU about 100: end other programs, or run fewer guests at a time.`
+  if (freeBytes >= MIN_MEMORY) return good('memory', 'Memory', found)
+  const fix = `Stop other programs, or run fewer guests concurrently: a guest needs 256 MiB and QEMU about 100 MiB.`
   return { id: 'memory', label: 'Memory', state: 'note', found, fix }
 }
 
 function judgeTemporary(freeBytes: number | null): HostCheck {
-  const found = `${freeBytes === null ? 'cannot be used' : `${formatBytes(freeBytes)} free`}, ${tmpdir()}`
+  const found = `${freeBytes === null ? 'not usable' : `${formatBytes(freeBytes)} free`}, ${tmpdir()}`
   const check = { id: 'temporary', label: 'Temporary files', found }
   if (freeBytes !== null && freeBytes >= GOOD_TEMPORARY) return { ...check, state: 'ok', fix: null }
-  const isUsable = freeBytes !== null && freeBytes >= LEAST_TEMPORARY
+  const isUsable = freeBytes !== null && freeBytes >= MIN_TEMPORARY
   const fix =
-    'Free some space there, or point TMPDIR to a bigger disk: what guests write is kept there while they run.'
+    'Free disk space in that directory, or set TMPDIR to a larger disk: it stores the writes of running guests.'
   return { ...check, state: isUsable ? 'note' : 'problem', fix }
 }
 
 function judgeCache(dir: string, freeBytes: number | null, usedBytes: number): HostCheck {
-  const free = freeBytes === null ? 'cannot be made' : `${formatBytes(freeBytes)} free`
+  const free = freeBytes === null ? 'cannot be created' : `${formatBytes(freeBytes)} free`
   const found = `${formatBytes(usedBytes)} used, ${free}, ${dir}`
   const temporary = findTemporaryCache()
   if (temporary?.dir === dir) {
-    const fix = 'Set WITHVM_CACHE to a directory that is kept: this one is lost with the temporary directory.'
+    const fix = 'Set WITHVM_CACHE to a persistent directory: this cache is in the temporary directory.'
     return { id: 'cache', label: 'Cache', state: 'note', found: `${found} (${temporary.reason})`, fix }
   }
   if (freeBytes !== null && freeBytes >= GOOD_CACHE) return good('cache', 'Cache', found)
   const fix =
-    'Free some space there, or point WITHVM_CACHE to a bigger disk: images are built and kept there.'
+    'Free disk space in that directory, or set WITHVM_CACHE to a larger disk: it stores images and templates.'
   return { id: 'cache', label: 'Cache', state: 'note', found, fix }
 }
 
 function judgeLoad(): HostCheck {
   const factor = readLoadFactor()
-  const found = `${cpus().length} processors, ${factor === 1 ? 'not busy' : `${factor.toFixed(1)} times as much work`}`
+  const found = `${cpus().length} processors, ${factor === 1 ? 'not overloaded' : `overloaded by a factor of ${factor.toFixed(1)}`}`
   if (factor < 2) return good('load', 'Processors', found)
-  const fix = 'Time-outs are stretched by it; run fewer guests at a time.'
+  const fix = 'Run fewer guests concurrently; timeouts are scaled by this factor.'
   return { id: 'load', label: 'Processors', state: 'note', found, fix }
 }
 
@@ -227,7 +227,7 @@ function good(id: string, label: string, found: string): HostCheck {
   return { id, label, state: 'ok', found, fix: null }
 }
 
-/** Turns a failure that withvm explains into a problem of the report. */
+/** Awaits `work` and adds a `VMError` to the report as a problem. */
 async function attempt<T>(
   work: Promise<T>,
   checks: HostCheck[],
@@ -245,7 +245,7 @@ async function attempt<T>(
   }
 }
 
-/** Free bytes for this user where the folder is, or where it would be made. */
+/** Returns the free bytes for this user on the file system of a folder, or of its nearest existing parent. */
 async function readFreeSpace(dir: string): Promise<number | null> {
   try {
     const { bavail, bsize } = await statfs(dir)
@@ -256,7 +256,7 @@ async function readFreeSpace(dir: string): Promise<number | null> {
   }
 }
 
-/** What the files of a folder take on the disk: images have holes. */
+/** Sums the allocated bytes of a folder. Images are sparse, so their sizes do not count. */
 async function measureFolder(dir: string): Promise<number> {
   const entries = await readdir(dir, { withFileTypes: true }).catch(() => [])
   const sizes = entries.map(async (entry) => {

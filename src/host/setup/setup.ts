@@ -6,7 +6,7 @@ import { findPrivilege, installPackages, type Privilege } from './apt-install.js
 
 export interface SetupOptions {
   readonly needs: readonly ToolNeed[]
-  /** Only say what is missing. @default false */
+  /** If true, missing programs are reported and not installed. @default false */
   readonly checkOnly?: boolean
   readonly log: (line: string) => void
   /** @default process.env */
@@ -17,17 +17,16 @@ export interface SetupOptions {
 }
 
 /**
- * Sees to it that the programs are installed: on a system with apt, by root or with a sudo that asks for no
- * password, exactly the packages that are missing are installed. Takes some milliseconds when all are there. Two set-ups
- * at once wait for each other.
+ * Installs the packages of missing programs, on a system with apt, as root or with sudo without a password. Takes a few
+ * milliseconds if all programs are installed. Concurrent calls run one after another.
  *
- * @throws {InfrastructureError} TOOL_NOT_FOUND with the command for this system when it may not or cannot install.
- * @throws {InfrastructureError} SETUP_FAILED when the installation fails, or leaves something missing.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND, with the install command for this system, when it cannot install packages.
+ * @throws {InfrastructureError} SETUP_FAILED when the installation fails, or a program is still missing after it.
  */
 export async function setUpHost(options: SetupOptions): Promise<readonly ToolState[]> {
   const { needs, log, env = process.env, signal } = options
-  const look = () => findTools(needs, options)
-  const before = await look()
+  const find = () => findTools(needs, options)
+  const before = await find()
   if (missingOf(before).length === 0) return before
   const distribution = readDistribution(options.osReleasePath)
   const privilege =
@@ -36,22 +35,22 @@ export async function setUpHost(options: SetupOptions): Promise<readonly ToolSta
 
   const lock = await takeProcessLock('setup', {
     signal,
-    onWait: () => log('Another set-up is at work; waiting for it …'),
+    onWait: () => log('Waiting for another `withvm setup` …'),
   })
   try {
-    const missing = missingOf(await look())
+    const missing = missingOf(await find())
     if (missing.length > 0) await install(missing, privilege, { env, log, signal })
   } finally {
     await lock.release()
   }
-  const after = await look()
-  const left = missingOf(after)
-  if (left.length === 0) return after
+  const after = await find()
+  const stillMissing = missingOf(after)
+  if (stillMissing.length === 0) return after
   throw vmError('SETUP_FAILED', {
-    summary: 'The packages were installed, but some programs are still not found.',
-    expected: left.map(({ program }) => program).join(', '),
-    got: `none of them in ${env.PATH ?? 'PATH, which is empty'}`,
-    hint: `See where ${left.map(({ aptPackage }) => aptPackage).join(', ')} put them (\`dpkg -L\`), and add that folder to PATH.`,
+    summary: 'Some programs were not found after the installation of their packages.',
+    expected: stillMissing.map(({ program }) => program).join(', '),
+    got: `none of these programs in ${env.PATH ?? 'an empty PATH'}`,
+    hint: `Add the folder of the programs to PATH; \`dpkg -L ${stillMissing.map(({ aptPackage }) => aptPackage).join(' ')}\` lists it.`,
   })
 }
 
@@ -86,13 +85,14 @@ function missingError(
   const packages = packagesOf(missing)
   const command = installCommand(packages, packageManager)
   const names = missing.map(({ program }) => program).join(', ')
-  const [subject, verb] = missing.length === 1 ? ['A program', 'is'] : [`${missing.length} programs`, 'are']
+  const [subject, verb] =
+    missing.length === 1 ? ['A required program', 'is'] : [`${missing.length} required programs`, 'are']
   return vmError('TOOL_NOT_FOUND', {
-    summary: `${subject} that withvm needs ${verb} not installed: ${names}.`,
+    summary: `${subject} ${verb} not installed: ${names}.`,
     evidence: [
       {
-        label: 'What each is for',
-        text: missing.map(({ program, why }) => `${program} ${why}`).join('\n'),
+        label: 'Purpose',
+        text: missing.map(({ program, why }) => `${program}: ${why}`).join('\n'),
       },
     ],
     hint: hintFor(name, command, packages, checkOnly && packageManager === 'apt'),
@@ -106,8 +106,8 @@ function hintFor(
   canInstall: boolean,
 ): string {
   if (command === undefined) {
-    return `Install them with the package manager of ${system}; on Debian they are in ${packages.join(', ')}.`
+    return `Install them with the package manager of ${system} (on Debian: ${packages.join(', ')}).`
   }
-  const self = canInstall ? ' (`npx withvm setup` does it, where it may)' : ''
-  return `Run \`${command}\`${self}, then run this again.`
+  const alternative = canInstall ? ' or `npx withvm setup`' : ''
+  return `Run \`${command}\`${alternative}, then retry.`
 }

@@ -1,6 +1,6 @@
 import type { Draft, ParsedOption } from './draft.js'
 import { formatParameters, isOn, lastValue, parseParameters } from './parameters.js'
-import { drop, passOver, type Readers } from './readers.js'
+import { drop, ignore, type Readers } from './readers.js'
 
 function readBoot(draft: Draft, { value }: ParsedOption): void {
   const rest: Array<readonly [string, string]> = []
@@ -28,14 +28,14 @@ function readName(draft: Draft, given: ParsedOption): void {
     draft.translate(
       given,
       `name: '${draft.options.name}'`,
-      'it is a host name too: of letters, digits, ., _ and -',
+      'the name is also the host name, which allows letters, digits, ., _ and -',
     )
   }
 }
 
 const IDENTITY = ['manufacturer', 'product', 'version', 'serial', 'sku', 'family']
 
-/** What the system says of itself (type 1); other tables are kept as they are. */
+/** Parses the SMBIOS system table (type 1). Other tables are passed through. */
 function readSmbios(draft: Draft, given: ParsedOption): void {
   const [type, ...system] = parseParameters(given.value)
   const isSystem = type?.[0] === 'type' && type[1] === '1'
@@ -50,9 +50,9 @@ const sets =
     draft.options[option] = value
   }
 
-const OURS = 'withvm starts, watches and ends QEMU by itself'
+const MANAGED = 'withvm manages the QEMU process'
 
-/** What is started, and how QEMU itself runs. */
+/** Readers for boot options and for the QEMU process. */
 export const bootReaders: Readers = {
   boot: readBoot,
   name: readName,
@@ -66,29 +66,29 @@ export const bootReaders: Readers = {
   uuid: (draft, { value }) => {
     draft.options.smbios = { ...draft.options.smbios, uuid: value }
   },
-  nodefaults: passOver,
-  'no-user-config': passOver,
-  nodefconfig: passOver,
-  daemonize: drop(OURS),
-  sandbox: drop('withvm has QEMU in a sandbox of its own'),
+  nodefaults: ignore,
+  'no-user-config': ignore,
+  nodefconfig: ignore,
+  daemonize: drop(MANAGED),
+  sandbox: drop('withvm configures the sandbox of QEMU'),
   runas: (draft, { value }) => {
     draft.options.runAs = value
   },
-  chroot: drop('QEMU needs the files of the run'),
-  writeconfig: drop('QEMU has no such option any more; vm.commandLine has the whole machine'),
+  chroot: drop('QEMU needs access to the files of the run'),
+  writeconfig: drop('the option was removed from QEMU; vm.commandLine contains the complete machine'),
   loadvm: (draft, given) =>
     draft.refuse(
       given,
-      'nothing: the guest has an overlay of its own, in which the snapshots of the image are not',
+      'no `-loadvm`: the guest runs on a new overlay, which does not contain the snapshots of the image',
     ),
-  bt: drop('QEMU has no Bluetooth any more'),
-  clock: drop('QEMU chooses its clock by itself now'),
-  tdf: drop('QEMU catches up with lost ticks by itself now'),
-  'no-kvm-pit': drop('QEMU has no such option any more'),
+  bt: drop('Bluetooth was removed from QEMU'),
+  clock: drop('QEMU selects its clock automatically'),
+  tdf: drop('QEMU catches up on lost ticks automatically'),
+  'no-kvm-pit': drop('the option was removed from QEMU'),
   'no-kvm-pit-reinjection': (draft, given) => {
     draft.keep({ flag: 'global', value: 'kvm-pit.lost_tick_policy=discard' })
-    draft.translate(given, '-global kvm-pit.lost_tick_policy=discard', 'QEMU has no such option any more')
+    draft.translate(given, '-global kvm-pit.lost_tick_policy=discard', 'the option was removed from QEMU')
   },
-  'tb-size': drop('withvm sets the accelerator by itself, without properties'),
-  hdachs: drop('QEMU finds out the geometry of disks by itself now'),
+  'tb-size': drop('withvm sets the accelerator itself, without properties'),
+  hdachs: drop('QEMU detects the geometry of disks automatically'),
 }

@@ -1,14 +1,14 @@
 import { resolve } from 'node:path'
 import type { Draft, ParsedOption } from './draft.js'
-import { drop, passOver, type Readers } from './readers.js'
+import { drop, ignore, type Readers } from './readers.js'
 
-/** What a person would look at or type in: a test has it at `vm.serial`. */
+/** Interactive character devices. A test uses `vm.serial` instead. */
 const TERMINALS = /^(mon:)?(stdio|vc(:.*)?|pty|none|null|msmouse)$/
 
-/** The first serial port is the console, which withvm reads; further ones are devices with what is behind them. */
+/** The first serial port is the console of withvm. Further ports become devices with their character devices. */
 function readSerials(draft: Draft, [first, ...further]: readonly ParsedOption[]): void {
   if (first !== undefined && first.value !== 'none') {
-    draft.translate(first, 'vm.serial', 'withvm reads and writes the first serial port')
+    draft.translate(first, 'vm.serial', 'withvm connects to the first serial port')
   }
   further.forEach((given, index) => {
     if (given.value !== 'none') readFurtherSerial(draft, given, `line-serial${index + 1}`)
@@ -19,16 +19,16 @@ function readFurtherSerial(draft: Draft, given: ParsedOption, id: string): void 
   const named = /^chardev:(.*)$/.exec(given.value)?.[1]
   const isTerminal = TERMINALS.test(given.value)
   const chardev = isTerminal ? `null,id=${id}` : readCharacterDevice(given.value, id)
-  if (isTerminal) draft.translate(given, '-chardev null', 'a guest of a test has no terminal')
+  if (isTerminal) draft.translate(given, '-chardev null', 'the guest of a test has no terminal')
   if (named === undefined && chardev === undefined) {
-    draft.refuse(given, '`-chardev` with `-device isa-serial,chardev=` in its place')
+    draft.refuse(given, '`-chardev` with `-device isa-serial,chardev=` instead')
     return
   }
   if (named === undefined) draft.keep({ flag: 'chardev', value: chardev ?? '' })
   draft.keep({ flag: 'device', value: `isa-serial,chardev=${named ?? id}` })
 }
 
-/** The short forms of `-serial` and `-monitor` as a `-chardev`. */
+/** Converts the short forms of `-serial` and `-monitor` to a `-chardev`. */
 function readCharacterDevice(text: string, id: string): string | undefined {
   const comma = (path: string) => resolve(path).replaceAll(',', ',,')
   const [, kind = '', rest = ''] = /^(\w+):(.*)$/s.exec(text) ?? []
@@ -48,24 +48,24 @@ function readCharacterDevice(text: string, id: string): string | undefined {
 }
 
 function readMonitor(draft: Draft, given: ParsedOption): void {
-  if (!TERMINALS.test(given.value)) return void draft.keep({ ...given, value: wholeSocket(given.value) })
+  if (!TERMINALS.test(given.value)) return void draft.keep({ ...given, value: resolveSocket(given.value) })
   if (given.value !== 'none')
-    draft.translate(given, 'vm.qmp', "a guest of a test has no terminal, and QEMU's monitor is there")
+    draft.translate(given, 'vm.qmp', 'the guest of a test has no terminal; vm.qmp replaces the monitor')
 }
 
 function readParallel(draft: Draft, given: ParsedOption): void {
   if (given.value !== 'none' && !TERMINALS.test(given.value))
-    draft.keep({ ...given, value: wholeSocket(given.value) })
+    draft.keep({ ...given, value: resolveSocket(given.value) })
 }
 
-function wholeSocket(value: string): string {
+function resolveSocket(value: string): string {
   return value.replace(
     /^(unix|file|pipe):([^,]+)/,
     (_, kind: string, path: string) => `${kind}:${resolve(path)}`,
   )
 }
 
-/** Reads serial ports, which belong together; the rest of the options is given back. */
+/** Parses all serial ports together. Returns the remaining options. */
 export function readTerminals(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   readSerials(
     draft,
@@ -74,12 +74,12 @@ export function readTerminals(draft: Draft, given: readonly ParsedOption[]): rea
   return given.filter(({ flag }) => flag !== 'serial')
 }
 
-/** Monitors, and ports that a test does not have. */
+/** Readers for monitors and parallel ports. */
 export const channelReaders: Readers = {
   monitor: readMonitor,
   qmp: readMonitor,
   'qmp-pretty': readMonitor,
   parallel: readParallel,
-  nographic: passOver,
-  echr: drop('a guest of a test has no terminal'),
+  nographic: ignore,
+  echr: drop('the guest of a test has no terminal'),
 }

@@ -2,16 +2,16 @@ import { resolve } from 'node:path'
 import type { Draft, ParsedOption } from './draft.js'
 import type { Readers } from './readers.js'
 
-/** The port of QEMU's `-s`. */
-const USUAL_PORT = 1234
+/** Port of `-s`. */
+const DEFAULT_PORT = 1234
 
-/** A port is an explicit request for one; sockets and other devices stay as they are. */
+/** Parses `-gdb`. A TCP port becomes an option; sockets and other devices are passed through. */
 function readGdb(draft: Draft, given: ParsedOption): void {
   if (given.value === 'none') return
   const [, host, port] = /^tcp:([^:,]*):(\d+)(?:,|$)/.exec(given.value) ?? []
-  const isOfLoopback = host === '127.0.0.1' || host === 'localhost'
-  if (port !== undefined && (host === '' || isOfLoopback)) {
-    servePort(draft, given, { port: Number(port), isOfLoopback })
+  const isLoopback = host === '127.0.0.1' || host === 'localhost'
+  if (port !== undefined && (host === '' || isLoopback)) {
+    servePort(draft, given, { port: Number(port), isLoopback })
     return
   }
   const value = given.value.replace(/^unix:([^,]+)/, (_, path: string) => `unix:${resolve(path)}`)
@@ -21,19 +21,19 @@ function readGdb(draft: Draft, given: ParsedOption): void {
 function servePort(
   draft: Draft,
   given: ParsedOption,
-  { port, isOfLoopback }: { readonly port: number; readonly isOfLoopback: boolean },
+  { port, isLoopback }: { readonly port: number; readonly isLoopback: boolean },
 ): void {
   draft.options.debug = { ...draft.options.debug, gdb: port }
-  if (isOfLoopback) return
+  if (isLoopback) return
   draft.translate(
     given,
     `debug: { gdb: ${port} }, on 127.0.0.1`,
-    'QEMU would listen on all addresses of this host, and GDB reaches its monitor; `debug: { gdb: true }` serves it on a unix socket',
+    'QEMU would listen on all addresses of this host, and GDB has access to the monitor; `debug: { gdb: true }` uses a Unix socket',
   )
 }
 
-/** What helps a person who looks into the guest. */
+/** Readers for debugging options. */
 export const debugReaders: Readers = {
   gdb: readGdb,
-  s: (draft, given) => servePort(draft, given, { port: USUAL_PORT, isOfLoopback: false }),
+  s: (draft, given) => servePort(draft, given, { port: DEFAULT_PORT, isLoopback: false }),
 }

@@ -20,7 +20,7 @@ const USB_DEVICES: Readonly<Record<string, string>> = {
   keyboard: 'usb-kbd',
   'wacom-tablet': 'usb-wacom-tablet',
 }
-/** Devices that are an option of their own where nothing more is said of them. */
+/** Devices without properties that have their own option. */
 const PLAIN: Readonly<Record<string, DeviceOptionGroup>> = {
   'virtio-rng-pci': { rng: true },
   'virtio-balloon-pci': { balloon: true },
@@ -39,13 +39,13 @@ function readDevice(draft: Draft, given: ParsedOption): void {
     setWatchdog(draft, plain.watchdog)
     return
   }
-  // A second one is no option any more.
+  // A second device of this kind has no option.
   if (plain !== undefined && !Object.keys(plain).some((key) => key in draft.options)) {
     Object.assign(draft.options, plain)
     return
   }
   const [[, driver] = ['', ''], ...properties] = parseParameters(given.value, 'driver')
-  // JSON, and a property that comes twice, have no place in an object.
+  // JSON and repeated properties cannot be expressed as an object.
   const isObject = new Set(properties.map(([key]) => key)).size === properties.length
   const isNamed = [driver, ...properties.map(([key]) => key)].every((name) =>
     /^[A-Za-z0-9][\w.-]*$/.test(name),
@@ -67,11 +67,11 @@ function readSound(draft: Draft, given: ParsedOption): void {
     return void draft.translate(
       given,
       `-audiodev none,id=line -device ${given.value},audiodev=line`,
-      'QEMU has no such option any more',
+      'the option was removed from QEMU',
     )
   }
   draft.options.sound = sound
-  draft.translate(given, `sound: '${sound}'`, 'QEMU has no such option any more')
+  draft.translate(given, `sound: '${sound}'`, 'the option was removed from QEMU')
 }
 
 function readUsbDevice(draft: Draft, given: ParsedOption): void {
@@ -85,7 +85,7 @@ function readUsbDevice(draft: Draft, given: ParsedOption): void {
     return void draft.translate(
       given,
       `usb: true, devices: [{ driver: '${driver}' }]`,
-      'QEMU has it as a device now',
+      'QEMU now provides it as a device',
     )
   }
   if (disk?.[2] !== undefined) {
@@ -95,7 +95,7 @@ function readUsbDevice(draft: Draft, given: ParsedOption): void {
     return void draft.translate(
       given,
       `disks: [${JSON.stringify(option)}]`,
-      'QEMU has no such USB device any more',
+      'the USB device was removed from QEMU',
     )
   }
   if (host !== null) {
@@ -105,7 +105,7 @@ function readUsbDevice(draft: Draft, given: ParsedOption): void {
     return void draft.translate(
       given,
       `usb: true, devices: [${JSON.stringify(device)}]`,
-      'QEMU has it as a device now',
+      'QEMU now provides it as a device',
     )
   }
   draft.keep(given)
@@ -119,23 +119,23 @@ function setWatchdog(
   draft.options.watchdog = { ...before, ...watchdog }
 }
 
-/** Display card, sound, USB, and whatever else is a device. */
+/** Readers for display cards, sound, USB and other devices. */
 export const deviceReaders: Readers = {
   device: readDevice,
   vga: readVga,
   'std-vga': (draft, given) => {
     draft.options.vga = 'std'
-    draft.translate(given, "vga: 'std'", 'QEMU has no such option any more')
+    draft.translate(given, "vga: 'std'", 'the option was removed from QEMU')
   },
   soundhw: readSound,
   usbdevice: readUsbDevice,
   balloon: (draft, given) => {
     draft.options.balloon = given.value !== 'none'
-    draft.translate(given, `balloon: ${draft.options.balloon}`, 'QEMU has no such option any more')
+    draft.translate(given, `balloon: ${draft.options.balloon}`, 'the option was removed from QEMU')
   },
   watchdog: (draft, given) => {
     setWatchdog(draft, { model: given.value as 'i6300esb' })
-    draft.translate(given, `watchdog: { model: '${given.value}' }`, 'QEMU has it as a device now')
+    draft.translate(given, `watchdog: { model: '${given.value}' }`, 'QEMU now provides it as a device')
   },
   'watchdog-action': (draft, { value }) => setWatchdog(draft, { action: value as WatchdogAction }),
   action: (draft, given) => {
@@ -150,13 +150,13 @@ export const deviceReaders: Readers = {
     draft.translate(
       given,
       `devices: [{ driver: 'vfio-pci', host: '${host}' }]`,
-      'QEMU has no such option any more',
+      'the option was removed from QEMU',
     )
   },
-  virtioconsole: drop('QEMU has it as `-device virtconsole` now; vm.serial is the console of the guest'),
+  virtioconsole: drop('QEMU now provides it as `-device virtconsole`; vm.serial is the console of the guest'),
 }
 
-/** What withvm adds for a sound card that nobody hears, by the card. */
+/** Devices that withvm adds for each sound card without audio output. */
 const SILENT: Readonly<Record<NonNullable<DeviceOptionGroup['sound']>, readonly string[]>> = {
   ac97: ['AC97,audiodev=sound'],
   es1370: ['ES1370,audiodev=sound'],
@@ -165,20 +165,20 @@ const SILENT: Readonly<Record<NonNullable<DeviceOptionGroup['sound']>, readonly 
   usb: ['usb-audio,audiodev=sound'],
 }
 
-/** Reads a sound card as `vm.commandLine` has it, and gives the rest of the options back. */
+/** Parses a sound card in the form of `vm.commandLine`. Returns the remaining options. */
 export function readSilentSound(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
-  const back = given.find(({ flag, value }) => flag === 'audiodev' && value === 'none,id=sound')
-  if (back === undefined) return given
+  const audiodev = given.find(({ flag, value }) => flag === 'audiodev' && value === 'none,id=sound')
+  if (audiodev === undefined) return given
   for (const [sound, devices] of Object.entries(SILENT)) {
     const found = devices.map((text) => given.find(({ flag, value }) => flag === 'device' && value === text))
     if (found.includes(undefined)) continue
     draft.options.sound = sound as DeviceOptionGroup['sound'] & string
-    return given.filter((one) => one !== back && !found.includes(one))
+    return given.filter((one) => one !== audiodev && !found.includes(one))
   }
   return given
 }
 
-/** A watchdog's action alone is no watchdog. */
+/** Removes a watchdog that has an action but no device. */
 export function finishDevices({ options }: Draft): void {
   const { watchdog } = options
   if (typeof watchdog === 'object' && watchdog.model === undefined) delete options.watchdog

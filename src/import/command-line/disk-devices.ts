@@ -2,7 +2,7 @@ import type { DiskConnection, DiskInterface } from '../../spec/options/disks.js'
 import type { ParsedOption } from './draft.js'
 import { lastValue, type Parameters, parseParameters } from './parameters.js'
 
-/** The devices that show a disk to the guest. */
+/** Disk devices. */
 const DEVICES: Readonly<Record<string, DiskInterface>> = {
   'virtio-blk-pci': 'virtio',
   'virtio-blk': 'virtio',
@@ -18,7 +18,7 @@ const DEVICES: Readonly<Record<string, DiskInterface>> = {
   floppy: 'floppy',
 }
 
-/** The controllers that withvm adds by itself. */
+/** Controllers that withvm adds itself. */
 const CONTROLLERS: Readonly<Record<string, DiskInterface>> = {
   'virtio-scsi-pci': 'scsi',
   'virtio-scsi': 'scsi',
@@ -29,12 +29,12 @@ const CONTROLLERS: Readonly<Record<string, DiskInterface>> = {
   'isa-fdc': 'floppy',
 }
 
-/** The controllers that the line has. */
+/** Controllers of the command line. */
 export interface Controllers {
-  /** What a disk on this bus is connected to; undefined for a bus of a controller that is kept. */
+  /** Returns the interface of a bus. Undefined for a bus of a controller that is passed through. */
   kindOf(bus: string): DiskInterface | undefined
-  /** Whether a controller is left with nothing on it, as its disks are options now. */
-  isNeedless(given: ParsedOption, rest: readonly ParsedOption[]): boolean
+  /** Returns true if a controller has no devices left, because its disks became options. */
+  isUnused(given: ParsedOption, rest: readonly ParsedOption[]): boolean
   readonly hasSata: boolean
 }
 
@@ -54,7 +54,7 @@ export function findControllers(given: readonly ParsedOption[], machine = 'pc'):
   return {
     hasSata: /^(pc-)?q35/.test(machine),
     kindOf: (bus) => byBus.get(bus.replace(/\.\d+$/, '')),
-    isNeedless: (one, rest) => {
+    isUnused: (one, rest) => {
       const id = devices.get(one)
       if (id === undefined) return false
       const wasUsed = given.some((other) => usesBus(other, id, byBus.get(id), busOf))
@@ -63,7 +63,7 @@ export function findControllers(given: readonly ParsedOption[], machine = 'pc'):
   }
 }
 
-/** Whether it is on that controller: by name, or as the kind of disk that finds the only one. */
+/** Returns true if a device is on that controller, by bus name or by the default bus of its kind. */
 function usesBus(
   given: ParsedOption,
   id: string,
@@ -76,7 +76,7 @@ function usesBus(
   return DEVICES[lastValue(parseParameters(given.value, 'driver'), 'driver') ?? ''] === kind
 }
 
-/** How a disk is connected by its device; undefined where the options have no words for it. */
+/** Parses the connection of a disk from its device. Undefined if the options do not support it. */
 export function readDiskDevice(
   device: ParsedOption | undefined,
   controllers: Controllers,
@@ -89,19 +89,19 @@ export function readDiskDevice(
     return ['driver', 'drive', 'id', 'serial', 'bootindex', 'bus', 'unit', 'scsi-id'].includes(key)
   })
   if (kind === undefined || !isKnown) return undefined
-  const place = readPlace(kind, parameters, controllers)
-  if (place === undefined) return undefined
+  const address = readAddress(kind, parameters, controllers)
+  if (address === undefined) return undefined
   const serial = lastValue(parameters, 'serial')
   const bootIndex = lastValue(parameters, 'bootindex')
   return {
-    ...place,
+    ...address,
     ...(serial === undefined ? {} : { serial }),
     ...(bootIndex === undefined ? {} : { bootIndex: Number(bootIndex) }),
     isCd: driver.endsWith('-cd'),
   }
 }
 
-function readPlace(
+function readAddress(
   kind: DiskInterface,
   parameters: Parameters,
   { kindOf, hasSata }: Controllers,

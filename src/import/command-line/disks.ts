@@ -13,11 +13,11 @@ const CACHES: Readonly<Record<string, DiskCache>> = {
   writethrough: 'writethrough',
   directsync: 'directsync',
   unsafe: 'unsafe',
-  off: 'none', // as it was called until QEMU 0.10
+  off: 'none', // name until QEMU 0.10
 }
 const NULL_DISK = ['file.driver=null-co', 'file.read-zeroes=on']
 
-/** Reads all that is a disk. The first that a guest can boot from is the system's; the rest of the options is given back. */
+/** Parses all disks. The first bootable disk is the system disk. Returns the remaining options. */
 export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const controllers = findControllers(given, draft.options.machine)
   const used = new Set<ParsedOption>()
@@ -51,19 +51,19 @@ export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonl
   placeSystemDisk(draft, disks, first)
   const rest = given.filter((one) => !used.has(one))
   for (const one of rest) if (one.flag === 'drive') keepDrive(draft, one)
-  return rest.filter((one) => one.flag !== 'drive' && !controllers.isNeedless(one, rest))
+  return rest.filter((one) => one.flag !== 'drive' && !controllers.isUnused(one, rest))
 }
 
-/** What has no place in the options is QEMU's own; but what the guest writes does not reach the file either. */
+/** Passes through a drive that the options do not support, with a snapshot so that the file is not modified. */
 function keepDrive(draft: Draft, given: ParsedOption): void {
   const parameters = parseParameters(given.value)
-  const said = lastValue(parameters, 'snapshot')
+  const snapshot = lastValue(parameters, 'snapshot')
   const isReadonly = ['readonly', 'read-only'].some((key) => isOn(lastValue(parameters, key) ?? 'off'))
-  if (said !== undefined || isReadonly || lastValue(parameters, 'media') === 'cdrom')
+  if (snapshot !== undefined || isReadonly || lastValue(parameters, 'media') === 'cdrom')
     return void draft.keep(given)
   const value = formatParameters([...parameters, ['snapshot', 'on']])
   draft.keep({ flag: 'drive', value })
-  draft.translate(given, `-drive ${value}`, 'what a guest writes is thrown away with it')
+  draft.translate(given, `-drive ${value}`, 'the writes of a guest are discarded with the guest')
 }
 
 interface ReadDrive {
@@ -97,14 +97,14 @@ function readDrive(
     draft.translate(
       one,
       'an overlay',
-      'what a guest writes is thrown away with it; disks: [{ snapshot: false }] writes to the file itself',
+      'the writes of a guest are discarded with the guest; disks: [{ snapshot: false }] writes to the file itself',
     )
   }
   if (get('boot') !== undefined) {
     draft.translate(
       one,
       formatGiven({ ...one, value: formatParameters(parameters.filter(([key]) => key !== 'boot')) }),
-      'firmware boots from every disk now, without `boot=on`',
+      'current firmware boots from every disk without `boot=on`',
     )
   }
   const isReadonly = isOn(get('readonly') ?? get('read-only') ?? 'off')
@@ -133,7 +133,7 @@ function hasOnlyKnown(parameters: Parameters): boolean {
 const KNOWN = ['file', 'if', 'index', 'bus', 'unit', 'media', 'snapshot', 'cache', 'format', 'id', 'serial']
 KNOWN.push('discard', 'readonly', 'read-only', 'boot')
 
-/** What is on it; undefined where that is nothing that an image can be. */
+/** Parses the content of a drive. Undefined if it cannot be an image. */
 function readContent(
   parameters: Parameters,
   given: readonly ParsedOption[],
@@ -184,7 +184,7 @@ function readInterface(
   return { interface: kind as DiskInterface, ...(index === undefined ? {} : { index }) }
 }
 
-/** A CD or floppy drive with nothing in it has a device alone. */
+/** Finds empty CD and floppy drives, which consist of a device without a drive. */
 function readEmptyDrives(
   given: readonly ParsedOption[],
   used: ReadonlySet<ParsedOption>,
@@ -201,7 +201,10 @@ function readEmptyDrives(
   })
 }
 
-/** The system's disk is `hda`, else the one that `vm.commandLine` calls so, or that has the first place in the boot order, else the first. */
+/**
+ * Selects the system disk, in order: `hda`, the disk with the ID of the system disk in `vm.commandLine`, the disk with the lowest
+ * boot index, the first disk.
+ */
 function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[], first: DiskOptions | undefined): void {
   const { options } = draft
   const others = (system?: DiskOptions) => {
@@ -217,10 +220,10 @@ function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[], first: Dis
     const canBoot = disk === first || !['floppy', 'pflash', 'sd'].includes(kind)
     return image !== undefined && media !== 'cdrom' && readonly !== true && canBoot
   })
-  const place = (disk: DiskOptions) => (disk === first ? 0 : placeOf(disk))
-  const placeOf = ({ bootIndex, interface: kind, index }: DiskOptions) =>
+  const rank = (disk: DiskOptions) => (disk === first ? 0 : bootRank(disk))
+  const bootRank = ({ bootIndex, interface: kind, index }: DiskOptions) =>
     bootIndex ?? (kind === 'ide' && index === 0 ? 1001 : 1002)
-  const [system] = candidates.toSorted((a, b) => place(a) - place(b))
+  const [system] = candidates.toSorted((a, b) => rank(a) - rank(b))
   if (system === undefined) options.image = false
   else {
     const { image, media: _, size: __, format: ___, readonly: ____, snapshot: _____, ...connection } = system

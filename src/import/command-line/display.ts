@@ -7,18 +7,19 @@ import { drop, type Readers } from './readers.js'
 type Grab = NonNullable<DisplayOptionGroup['grab']>
 
 const WINDOWS = ['gtk', 'sdl'] as const
-/** The grab keys of old, and what QEMU calls them now. */
+/** Former grab flags, and their current values. */
 const GRABS: ReadonlyArray<{ readonly flag: string; readonly mod: string; readonly grab: Grab }> = [
   { flag: 'alt-grab', mod: 'lshift-lctrl-lalt', grab: 'ctrl-alt-shift' },
   { flag: 'ctrl-grab', mod: 'rctrl', grab: 'right-ctrl' },
 ]
 const WINDOW_FLAGS = ['sdl', 'no-quit', ...GRABS.map(({ flag }) => flag)]
 const NO_TERMINAL =
-  "this process has no terminal to draw on: the guest's console is vm.serial, its screen vm.screenshot()"
+  'this process has no terminal; use vm.serial for the console and vm.screenshot() for the screen'
 const LOOPBACK = '127.0.0.1'
-const ALL_ADDRESSES = 'QEMU would listen on all addresses of this host; a guest of a test is not for others'
+const ALL_ADDRESSES =
+  'QEMU would listen on all addresses of this host; withvm exposes guests on loopback only'
 
-/** Grab keys and window frames are those of a window that SDL opens; the rest of the options is given back. */
+/** Parses the options of SDL windows. Returns the remaining options. */
 export function readWindows(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const flags = given.filter(({ flag }) => WINDOW_FLAGS.includes(flag))
   const hasWindow = given.some(
@@ -27,15 +28,15 @@ export function readWindows(draft: Draft, given: readonly ParsedOption[]): reado
   for (const one of flags) {
     const grab = GRABS.find(({ flag }) => flag === one.flag)?.grab
     if (!hasWindow) {
-      draft.translate(one, 'nothing', 'there is no window whose keys or mouse could be grabbed')
+      draft.translate(one, 'nothing', 'the guest has no window that could grab the keyboard or mouse')
     } else if (one.flag === 'no-quit') {
-      draft.translate(one, 'nothing', 'a window of a guest that is closed ends it')
+      draft.translate(one, 'nothing', 'closing the window always ends the guest')
     } else if (grab === undefined) {
       draft.options.display = 'sdl'
-      draft.translate(one, "display: 'sdl'", 'QEMU has no such option any more')
+      draft.translate(one, "display: 'sdl'", 'the option was removed from QEMU')
     } else {
       draft.options.grab = grab
-      draft.translate(one, `grab: '${grab}'`, 'QEMU has no such option any more')
+      draft.translate(one, `grab: '${grab}'`, 'the option was removed from QEMU')
     }
   }
   return given.filter((one) => !flags.includes(one))
@@ -53,13 +54,13 @@ function readDisplay(draft: Draft, given: ParsedOption): void {
   if (grab !== undefined) draft.options.grab = grab
 }
 
-/** What somebody runs by hand may be run by a test too. */
+/** Uses the curses display if this process has a terminal. */
 function readCurses(draft: Draft, given: ParsedOption): void {
   if (draft.hasTerminal) draft.options.display = 'curses'
   else draft.translate(given, 'nothing', NO_TERMINAL)
 }
 
-/** `[host]:display` or `unix:path`, and of what may come behind it, what the options have. */
+/** Parses `[host]:display` or `unix:path`, followed by supported properties. */
 function readVnc(draft: Draft, given: ParsedOption): void {
   const [[, where] = ['', ''], ...rest] = parseParameters(given.value, 'vnc')
   if (where === 'none') return
@@ -94,11 +95,11 @@ function readSpice(draft: Draft, given: ParsedOption): void {
   const spice = { ...at, ...(password === undefined ? {} : { password }) }
   draft.options.spice = Object.keys(spice).length === 0 ? true : spice
   if (isUnix)
-    draft.translate(given, 'spice: true', 'its socket is in the folder of the run: vm.spice() tells')
+    draft.translate(given, 'spice: true', 'the socket is in the run folder; vm.spice() returns its path')
   else if (addr === undefined) draft.translate(given, `spice, on ${LOOPBACK}`, ALL_ADDRESSES)
 }
 
-/** What the guest shows, and to whom. */
+/** Readers for the display. */
 export const displayReaders: Readers = {
   display: readDisplay,
   vnc: readVnc,
@@ -107,5 +108,5 @@ export const displayReaders: Readers = {
     draft.options.keyboardLayout = value
   },
   curses: readCurses,
-  'no-frame': drop('QEMU has no such option any more'),
+  'no-frame': drop('the option was removed from QEMU'),
 }

@@ -5,7 +5,7 @@ import type { Translation } from '../../spec/translation.js'
 import type { OptionProblem } from '../../spec/validate-options.js'
 import { formatParameters, type Parameters, parseParameters } from './parameters.js'
 
-/** One option of the command line; a disk image that stands alone is `-hda`, as it is for QEMU. */
+/** Option of the command line. A positional disk image is `-hda`, as in QEMU. */
 export interface ParsedOption {
   readonly flag: string
   readonly value: string
@@ -13,14 +13,14 @@ export interface ParsedOption {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** What is being made of a command line. */
+/** Intermediate result of parsing a command line. */
 export class Draft {
   readonly options: Writable<VMOptions> = {}
   readonly translated: Translation[] = []
   readonly problems: OptionProblem[] = []
   readonly kept: string[] = []
 
-  /** Whether a text screen can be drawn. */
+  /** If true, the curses display can be used. */
   readonly hasTerminal: boolean
   readonly isFile: (path: string) => boolean
 
@@ -29,10 +29,10 @@ export class Draft {
     this.hasTerminal = hasTerminal
   }
 
-  /** Has it as it is, behind what withvm says. QEMU runs in a folder of its own, so paths are made whole. */
+  /** Passes an option through, after the arguments of withvm. Resolves paths, because QEMU runs in another folder. */
   keep({ flag, value }: ParsedOption): void {
     this.kept.push(`-${flag}`)
-    if (value !== '' || flag === 'append') this.kept.push(wholePaths(flag, value, this.isFile))
+    if (value !== '' || flag === 'append') this.kept.push(resolvePaths(flag, value, this.isFile))
   }
 
   translate(given: ParsedOption, to: string, reason: string): void {
@@ -48,19 +48,19 @@ export function formatGiven({ flag, value }: ParsedOption): string {
   return value === '' ? `-${flag}` : `-${flag} ${quoteWord(value)}`
 }
 
-/** Flags whose value is a path and nothing else; QEMU looks for some of them among its own files too. */
+/** Flags whose value is a path. QEMU also searches its data folders for some of them. */
 const PATHS = ['bios', 'dtb', 'option-rom', 'mem-path', 'pidfile', 'D', 'L', 'readconfig', 'dump-vmstate']
 const PATH_KEYS = ['file', 'path', 'filename', 'mem-path', 'file.filename', 'romfile', 'dir', 'logfile']
 
-function wholePaths(flag: string, value: string, isFile: (path: string) => boolean): string {
-  const whole = (path: string) => (path.includes('/') || isFile(path) ? resolve(path) : path)
-  if (PATHS.includes(flag)) return whole(value)
+function resolvePaths(flag: string, value: string, isFile: (path: string) => boolean): string {
+  const resolvePath = (path: string) => (path.includes('/') || isFile(path) ? resolve(path) : path)
+  if (PATHS.includes(flag)) return resolvePath(value)
   const parameters: Parameters = parseParameters(value, '')
   const isPath = ([key, text]: readonly [string, string]) =>
-    PATH_KEYS.includes(key) && text !== '' && !/^[\w+]+:/.test(text) && whole(text) !== text
+    PATH_KEYS.includes(key) && text !== '' && !/^[\w+]+:/.test(text) && resolvePath(text) !== text
   if (!parameters.some(isPath)) return value
   const made = parameters.map((pair): readonly [string, string] =>
-    isPath(pair) ? [pair[0], whole(pair[1])] : pair,
+    isPath(pair) ? [pair[0], resolvePath(pair[1])] : pair,
   )
   return formatParameters(made).replace(/^=/, '')
 }

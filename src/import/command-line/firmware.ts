@@ -1,12 +1,12 @@
 import type { Draft, ParsedOption } from './draft.js'
 import { lastValue, parseParameters } from './parameters.js'
 
-/** UEFI firmware lies in two flash chips: code that is only read, and the variables. A TPM is a program at a socket. */
+/** Parses UEFI firmware (two flash drives: read-only code and variables), a BIOS file, and an emulated TPM. */
 export function readFirmware(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   return readTpm(draft, readRom(draft, readFlash(draft, given)))
 }
 
-/** A name that is no file here is one of QEMU's own files: the line keeps it. */
+/** Parses `-bios`. A name without a file on this host is a data file of QEMU and passed through. */
 function readRom(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const roms = given.filter(({ flag }) => flag === 'bios')
   const last = roms.at(-1)
@@ -35,15 +35,15 @@ function readFlash(draft: Draft, given: readonly ParsedOption[]): readonly Parse
   draft.translate(
     code,
     "firmware: { type: 'uefi' }",
-    "the firmware's code is found as this host's packages have it",
+    'the firmware code comes from the packages of this host',
   )
   return given.filter((one) => one !== code && one !== vars && one !== secure)
 }
 
 function readTpm(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
-  const back = given.find(({ flag, value }) => flag === 'tpmdev' && value.startsWith('emulator,'))
-  if (back === undefined) return given
-  const parameters = parseParameters(back.value, 'type')
+  const tpmdev = given.find(({ flag, value }) => flag === 'tpmdev' && value.startsWith('emulator,'))
+  if (tpmdev === undefined) return given
+  const parameters = parseParameters(tpmdev.value, 'type')
   const chardev = given.find(({ flag, value }) => {
     const id = flag === 'chardev' ? lastValue(parseParameters(value, 'type'), 'id') : undefined
     return id !== undefined && id === lastValue(parameters, 'chardev')
@@ -55,14 +55,14 @@ function readTpm(draft: Draft, given: readonly ParsedOption[]): readonly ParsedO
   const model = /^tpm-(tis|crb),/.exec(device?.value ?? '')?.[1]
   if (chardev === undefined || model === undefined) return given
   draft.options.tpm = { model: model as 'tis' | 'crb' }
-  draft.translate(back, 'tpm', 'withvm starts the program that emulates the TPM')
-  return given.filter((one) => one !== back && one !== chardev && one !== device)
+  draft.translate(tpmdev, 'tpm', 'withvm starts the program that emulates the TPM')
+  return given.filter((one) => one !== tpmdev && one !== chardev && one !== device)
 }
 
-/** How `vm.commandLine` begins where there is a TPM: with the program that emulates it. */
+/** Prefix of `vm.commandLine` with a TPM: the command that starts swtpm. */
 const PREFACE = /^mkdir -p \S+ && swtpm socket (--tpm2 )?[^;&|]* --daemon && /
 
-/** Leaves that beginning out, and gives the version of its TPM. */
+/** Removes that prefix. Returns the TPM version. */
 export function splitPreface(line: string): {
   readonly line: string
   readonly version: '1.2' | '2.0' | undefined

@@ -7,7 +7,7 @@ import type { Readers } from './readers.js'
 type Accel = NonNullable<VMOptions['accel']>
 
 const ACCELS: Readonly<Record<string, Accel>> = { kvm: 'kvm', tcg: 'tcg', 'kvm:tcg': 'auto' }
-/** What withvm says of the machine by itself. */
+/** Machine properties that withvm sets itself. */
 const OWN_PROPERTIES = [
   'graphics=off',
   'dump-guest-core=off',
@@ -32,11 +32,7 @@ function readAccel(draft: Draft, given: ParsedOption, name: string): void {
   const accel = ACCELS[name]
   draft.options.accel = accel ?? 'auto'
   if (accel === undefined) {
-    draft.translate(
-      given,
-      "accel: 'auto'",
-      'withvm knows KVM and QEMU’s own TCG, and takes the one that works',
-    )
+    draft.translate(given, "accel: 'auto'", 'withvm supports KVM and TCG, and selects the one that works')
   }
 }
 
@@ -47,7 +43,7 @@ function readAccelOption(draft: Draft, given: ParsedOption): void {
     draft.translate(
       given,
       `accel: '${draft.options.accel}'`,
-      'withvm sets the accelerator by itself, without properties',
+      'withvm sets the accelerator itself, without properties',
     )
   }
 }
@@ -82,7 +78,7 @@ function readMemory(draft: Draft, given: ParsedOption): void {
   }
 }
 
-/** A number alone is MiB for `-m`, and bytes elsewhere. What is none is left to the check of the options. */
+/** Converts a size. A plain number is in MiB for `-m`, and in bytes elsewhere. The validation rejects invalid text. */
 function toSize(text: string, unit: 'M' | 'B' = 'M'): string {
   if (/^\d+$/.test(text)) return unit === 'M' ? `${text}M` : `${Number(text) / 1024}K`
   return text.replace(/[kmgtb]$/, (letter) => letter.toUpperCase())
@@ -99,21 +95,21 @@ function readRtc(draft: Draft, given: ParsedOption): void {
 
 function readStart(draft: Draft, given: ParsedOption, base: string): void {
   draft.options.rtc = { ...draft.options.rtc, base }
-  draft.translate(given, `rtc: { base: '${base}' }`, 'QEMU has it as `-rtc base=` now')
+  draft.translate(given, `rtc: { base: '${base}' }`, 'QEMU now provides it as `-rtc base=`')
 }
 
 const setsMachine = (property: string) => (draft: Draft, given: ParsedOption) => {
   draft.keep({ flag: 'machine', value: property })
-  draft.translate(given, `-machine ${property}`, 'QEMU has it as a property of the machine now')
+  draft.translate(given, `-machine ${property}`, 'QEMU now provides it as a machine property')
 }
 
-const accelerates = (accel: Accel) => (draft: Draft, given: ParsedOption) => {
+const setsAccel = (accel: Accel) => (draft: Draft, given: ParsedOption) => {
   draft.options.accel = accel
   if (given.flag !== 'enable-kvm')
-    draft.translate(given, `accel: '${accel}'`, 'QEMU has no such option any more')
+    draft.translate(given, `accel: '${accel}'`, 'the option was removed from QEMU')
 }
 
-/** Machine, CPU, memory and clock. */
+/** Readers for machine, CPU, memory and clock. */
 export const machineReaders: Readers = {
   M: readMachine,
   machine: readMachine,
@@ -128,21 +124,21 @@ export const machineReaders: Readers = {
   startdate: (draft, given) => readStart(draft, given, given.value === 'now' ? 'utc' : given.value),
   'rtc-td-hack': (draft, given) => {
     draft.keep({ flag: 'rtc', value: 'driftfix=slew' })
-    draft.translate(given, '-rtc driftfix=slew', 'QEMU has no such option any more')
+    draft.translate(given, '-rtc driftfix=slew', 'the option was removed from QEMU')
   },
-  'enable-kvm': accelerates('kvm'),
-  'no-kvm': accelerates('tcg'),
-  'no-kqemu': accelerates('tcg'),
-  'kernel-kqemu': accelerates('auto'),
-  'enable-hax': accelerates('auto'),
+  'enable-kvm': setsAccel('kvm'),
+  'no-kvm': setsAccel('tcg'),
+  'no-kqemu': setsAccel('tcg'),
+  'kernel-kqemu': setsAccel('auto'),
+  'enable-hax': setsAccel('auto'),
   'no-acpi': setsMachine('acpi=off'),
   'no-hpet': setsMachine('hpet=off'),
   'no-kvm-irqchip': setsMachine('kernel_irqchip=off'),
 }
 
 /**
- * NUMA nodes are options where each says how much memory it has, by itself or by an object that says no more; else they are kept,
- * with their objects.
+ * Parses NUMA nodes. If each node specifies its memory, directly or with a plain memory object, they become options. Otherwise
+ * they are passed through with their objects.
  */
 export function readNuma(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const nodes = given.filter(({ flag }) => flag === 'numa')
@@ -175,14 +171,14 @@ export function readNuma(draft: Draft, given: readonly ParsedOption[]): readonly
   return given.filter((one) => !nodes.includes(one) && !used.includes(one))
 }
 
-/** QEMU's own policy says nothing of nodes. */
+/** Parses the host nodes and policy of a memory object. */
 function readHostNodes(object: Parameters): HostNodes {
   const hostNodes = listNumbers(object, 'host-nodes')
   const policy = lastValue(object, 'policy') as HostNodes['policy']
   return { ...(hostNodes.length === 0 ? {} : { hostNodes }), ...(policy === undefined ? {} : { policy }) }
 }
 
-/** A list is the same key again, each with a number or a range. */
+/** Parses a list, in which the key is repeated for each number or range. */
 function listNumbers(parameters: Parameters, wanted: string): number[] {
   return parameters.flatMap(([key, value]) => {
     if (key !== wanted) return []

@@ -3,30 +3,31 @@ import type { Draft, ParsedOption } from './draft.js'
 import { formatParameters, lastValue, type Parameters, parseParameters } from './parameters.js'
 import { readForward, readUserNetwork } from './user-network.js'
 
-/** A card, and what is behind it, as the line has them. */
+/** Network card of the command line. */
 interface Card {
   readonly given: ParsedOption
   readonly model: string
   readonly parameters: Parameters
 }
 
+/** Network back end of the command line. */
 interface Backend {
   readonly given: ParsedOption
   readonly kind: string
   readonly parameters: Parameters
 }
 
-/** What was on one `vlan`, which QEMU had until 2.12: each card reaches each back end. */
+/** Members of a `vlan` (QEMU before 2.12), which connects each card to each back end. */
 interface Vlan {
   readonly cards: Card[]
   readonly backends: Backend[]
 }
 
-/** The card that `-net nic` is where it names none, on the machines of a PC. */
-const UNNAMED_MODEL = 'e1000'
+/** Default model of `-net nic` on x86 machines. */
+const DEFAULT_MODEL = 'e1000'
 const MODELS: Readonly<Record<string, string>> = { virtio: 'virtio-net-pci', 'virtio-net': 'virtio-net-pci' }
 
-/** Reads all that is a network, and gives the rest of the options back. */
+/** Parses all networks. Returns the remaining options. */
 export function readNetworks(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const used = new Set<ParsedOption>()
   const vlans = new Map<string, Vlan>()
@@ -65,7 +66,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
       draft.translate(
         one,
         `-netdev user,${flag === 'bootp' ? 'bootfile' : flag}=`,
-        'QEMU has it at the network now',
+        'QEMU now provides it as a property of the network',
       )
     } else if (flag === 'redir') {
       used.add(one)
@@ -78,7 +79,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
     if (cards.length <= 1 && backends.length <= 1) {
       if (name !== '0')
         for (const { given } of [...cards, ...backends])
-          draft.translate(given, 'a network of its own', 'QEMU has no `vlan` any more')
+          draft.translate(given, 'a separate network', '`vlan` was removed from QEMU')
       pairs.push({ card, backend })
     } else keepHub(draft, name, { cards, backends })
   }
@@ -88,7 +89,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
     draft.translate(
       { flag: 'net', value: 'none' },
       'network: { internet: false }',
-      'by this card withvm reaches the guest; the guest reaches nothing by it',
+      'withvm reaches the guest through this card, which gives the guest no access to other networks',
     )
   }
   return given.filter((one) => !used.has(one))
@@ -119,14 +120,14 @@ function connect(
       draft.translate(
         backend.given,
         `network: { model: 'virtio-net-pci' }`,
-        'the line names no card for this network, so it has the default one',
+        'the command line specifies no card for this network, so the default card is used',
       )
     }
     if (backend === undefined && card !== undefined) {
       draft.translate(
         card.given,
         'network: { internet: false }',
-        'the line has nothing behind this card: it has a closed network, by which withvm reaches the guest',
+        'the command line connects this card to no network; withvm connects it to a closed network to reach the guest',
       )
     }
   }
@@ -136,7 +137,7 @@ function connect(
     const [{ card, backend } = { card: undefined, backend: undefined }] = pairs
     const one = backend?.given ?? card?.given
     if (one !== undefined)
-      draft.translate(one, 'the same, and one card more', 'by a card of its own withvm reaches the guest')
+      draft.translate(one, 'the same, plus one card', 'withvm reaches the guest through its own card')
   }
 }
 
@@ -147,7 +148,7 @@ function without(parameters: Parameters, ...keys: readonly string[]): Parameters
 function readNic(given: ParsedOption, parameters: Parameters): Card {
   return {
     given,
-    model: lastValue(parameters, 'model') ?? UNNAMED_MODEL,
+    model: lastValue(parameters, 'model') ?? DEFAULT_MODEL,
     parameters: without(parameters, 'vlan', 'model').map(([key, value]) =>
       key === 'macaddr' ? ['mac', value] : key === 'name' ? ['id', value] : [key, value],
     ),
@@ -180,7 +181,7 @@ function findCard(given: readonly ParsedOption[], netdev: string | undefined): C
   return undefined
 }
 
-/** A card in the words of the options; undefined where they have none for it. */
+/** Converts a card to options. Undefined if the options do not support it. */
 function readCard({ model, parameters }: Card): NetworkOptions | undefined {
   const own: Record<string, string | number> = { model: MODELS[model] ?? model }
   for (const [key, value] of parameters) {
@@ -194,7 +195,7 @@ function readCard({ model, parameters }: Card): NetworkOptions | undefined {
   return own as NetworkOptions
 }
 
-/** What has no place in the options: as it is where QEMU still takes it, else by its names of today. */
+/** Passes a card and its back end through, converted to `-netdev` and `-device` if they use removed options. */
 function keepPair(draft: Draft, card: Card | undefined, backend: Backend | undefined): void {
   const isNew = (given: ParsedOption | undefined) => given?.flag === 'netdev' || given?.flag === 'device'
   if (backend !== undefined && isNew(backend.given)) {
@@ -217,7 +218,7 @@ function keepPair(draft: Draft, card: Card | undefined, backend: Backend | undef
 }
 
 function keepCard(draft: Draft, card: Card | undefined, netdev: string): void {
-  const model = card?.model ?? UNNAMED_MODEL
+  const model = card?.model ?? DEFAULT_MODEL
   const parameters: Parameters = [
     ['netdev', netdev],
     ...(card === undefined ? [] : without(card.parameters, 'netdev')),
@@ -225,7 +226,7 @@ function keepCard(draft: Draft, card: Card | undefined, netdev: string): void {
   draft.keep({ flag: 'device', value: `${MODELS[model] ?? model},${formatParameters(parameters)}` })
 }
 
-/** Cards and back ends that one `vlan` joined are at the ports of a hub now. */
+/** Converts a `vlan` to a hub, with a port for each card and back end. */
 function keepHub(draft: Draft, name: string, { cards, backends }: Vlan): void {
   const hubid = Number(name) || 0
   let count = 0
@@ -241,20 +242,12 @@ function keepHub(draft: Draft, name: string, { cards, backends }: Vlan): void {
     const id = `hub${hubid}end${index}`
     const rest = formatParameters(without(parameters, 'id', 'name'))
     draft.keep({ flag: 'netdev', value: `${kind},id=${id}${rest === '' ? '' : `,${rest}`}` })
-    draft.translate(
-      given,
-      `-netdev ${kind},id=${id} at a hub`,
-      'QEMU has hubs in place of `vlan`, which joined several',
-    )
+    draft.translate(given, `-netdev ${kind},id=${id} at a hub`, 'hubs replaced `vlan` in QEMU')
     addPort(id)
   })
   for (const card of cards) {
     keepCard(draft, card, addPort())
-    draft.translate(
-      card.given,
-      `-device ${card.model} at a hub`,
-      'QEMU has hubs in place of `vlan`, which joined several',
-    )
+    draft.translate(card.given, `-device ${card.model} at a hub`, 'hubs replaced `vlan` in QEMU')
   }
 }
 
@@ -265,5 +258,5 @@ function readRedirection(draft: Draft, one: ParsedOption): void {
   if (forward === undefined) return void draft.refuse(one, 'a form such as `-redir tcp:8080::80`')
   const { options } = draft
   options.hostfwd = [...(options.hostfwd ?? []), forward]
-  draft.translate(one, `hostfwd: [${JSON.stringify(forward)}]`, 'QEMU has no such option any more')
+  draft.translate(one, `hostfwd: [${JSON.stringify(forward)}]`, 'the option was removed from QEMU')
 }

@@ -1,6 +1,6 @@
 import { formatParameters, type Parameters, parseParameters } from './parameters.js'
 
-/** The names that withvm gives to what it adds: those of the line that are the same get others. */
+/** IDs that withvm uses. The same IDs of the command line are renamed. */
 const OWN =
   /^(qmp|gdb|serial0|agent|identity|tpm0?|ram|node\d+|net\d+|disk\d+(-secret|-overlay|-usb)?|scsi|sata|usb|sound)$/
 const REFERENCES = [
@@ -16,7 +16,7 @@ const REFERENCES = [
   'dev',
 ]
 
-/** Gives what the line adds to QEMU names that withvm does not use. Changes the arguments; gives what it changed. */
+/** Renames IDs of the passed-through arguments that clash with those of withvm. Modifies `args`; returns the renamed IDs. */
 export function renameClashes(args: string[]): ReadonlyMap<string, string> {
   const renamed = new Map<string, string>()
   for (const value of args) {

@@ -1,9 +1,9 @@
-/** The parts of one value of QEMU's, in their order; a key may come more than once, as `hostfwd=`. */
+/** Properties of a QEMU option value, in order. A key may be repeated, such as `hostfwd=`. */
 export type Parameters = ReadonlyArray<readonly [key: string, value: string]>
 
 /**
- * Takes `file=a,,b.img,if=virtio` apart: a doubled comma is a comma, the first part may leave its key out, a key alone is `on`,
- * and `nokey` is `key=off`, as QEMU reads them.
+ * Parses `file=a,,b.img,if=virtio` with the rules of QEMU: a doubled comma is a literal comma, the first key may be omitted, a key
+ * without a value is `on`, and `nokey` is `key=off`.
  */
 export function parseParameters(text: string, firstKey?: string): Parameters {
   return splitAtCommas(text).map((part, index): readonly [string, string] => {
@@ -32,7 +32,7 @@ function splitAtCommas(text: string): string[] {
   return [...parts, part]
 }
 
-/** The last value of a key, as QEMU takes it. */
+/** Returns the last value of a key, which takes precedence in QEMU. */
 export function lastValue(parameters: Parameters, key: string): string | undefined {
   return parameters.findLast(([name]) => name === key)?.[1]
 }

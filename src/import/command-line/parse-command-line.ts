@@ -21,13 +21,13 @@ import { readNetworks } from './network.js'
 import { renameClashes } from './own-names.js'
 import type { Readers } from './readers.js'
 
-/** What was made of a command line. */
+/** Options and translations of a command line. */
 export interface ParsedCommandLine {
   readonly options: VMOptions
   readonly translated: readonly Translation[]
 }
 
-/** What a line may mean depends on. @default as this process finds it */
+/** Facts about the host that the result depends on. @default detected by this process */
 interface HostFacts {
   readonly isFile?: (path: string) => boolean
   readonly hasTerminal?: boolean
@@ -44,10 +44,10 @@ const READERS: Readers = {
 const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
 
 /**
- * Reads a command line of QEMU: what there is an option for becomes that option, the rest stays as it is, in `qemuArgs`. What today's
- * QEMU has dropped, and what withvm does in a way of its own, is in `translated`.
+ * Parses a QEMU command line to options. Arguments without an option are passed through in `qemuArgs`. `translated` lists removed
+ * QEMU options and those that withvm handles differently.
  *
- * @throws {UsageError} INVALID_OPTIONS, with all that is wrong with the line.
+ * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
  * @example parseCommandLine('qemu -m 512 -hda linux.img').options // { memory: '512M', hda: 'linux.img' }
  */
 export function parseCommandLine(
@@ -80,7 +80,7 @@ export function parseCommandLine(
   if (version !== undefined && typeof tpm === 'object') draft.options.tpm = { ...tpm, version }
   if (draft.problems.length > 0) throw optionError(draft.problems)
   for (const [from, to] of renameClashes(draft.kept)) {
-    draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm has something of that name' })
+    draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm already uses that ID' })
   }
   const order = given.map(formatGiven)
   const place = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
@@ -99,7 +99,7 @@ function readWords(draft: Draft, line: string): string[] {
   }
 }
 
-/** The program, then options, each with its value; QEMU takes two dashes for one. */
+/** Parses the program and its options with their values. QEMU accepts one or two dashes. */
 function readGiven(draft: Draft, words: readonly string[]): ParsedOption[] {
   if (draft.problems.length > 0) return []
   const [program = '', ...rest] = words[0] === 'sudo' || words[0] === 'exec' ? words.slice(1) : words
@@ -117,7 +117,7 @@ function readGiven(draft: Draft, words: readonly string[]): ParsedOption[] {
     problems.push({
       path: 'commandLine',
       got: `\`${program}\` as the program`,
-      expected: `qemu-system-… of one of ${known}`,
+      expected: `qemu-system-… for one of ${known}`,
     })
   }
   if (program !== basename(program) || /^qemu-system-\w+-/.test(program)) options.qemu = program
@@ -132,22 +132,22 @@ function readGiven(draft: Draft, words: readonly string[]): ParsedOption[] {
     const hasValue = takesValue(flag)
     if (hasValue === undefined) {
       const near = nearestNames(word, FLAGS)
-      const such = near.length > 0 ? `, such as ${near.join(', ')}` : ''
-      problems.push({ path: 'commandLine', got: `\`${word}\``, expected: `an option of QEMU${such}` })
-      // What may be its value is no disk image.
+      const suggestion = near.length > 0 ? `, such as ${near.join(', ')}` : ''
+      problems.push({ path: 'commandLine', got: `\`${word}\``, expected: `an option of QEMU${suggestion}` })
+      // The next word may be its value, so it is not parsed as a disk image.
       if (rest[at + 1]?.startsWith('-') === false) at++
     } else if (hasValue) {
       const value = rest[++at]
       if (value === undefined)
-        problems.push({ path: 'commandLine', got: `\`${word}\` at the end`, expected: 'its value behind it' })
+        problems.push({ path: 'commandLine', got: `\`${word}\` at the end`, expected: 'a value after it' })
       else given.push({ flag, value })
     } else given.push({ flag, value: '' })
   }
-  for (const one of given) refuseQuestion(draft, one)
+  for (const one of given) rejectHelp(draft, one)
   return given
 }
 
-/** What `withvm list` calls what QEMU lists for a flag. */
+/** Arguments of `withvm list` for flags with a list of values. */
 const LISTS: Readonly<Record<string, string>> = {
   M: 'machines',
   machine: 'machines',
@@ -155,19 +155,18 @@ const LISTS: Readonly<Record<string, string>> = {
   device: 'devices',
 }
 
-/** QEMU prints a list and ends. A comma that is doubled is of the value before. */
-function refuseQuestion(draft: Draft, one: ParsedOption): void {
-  const question = /^(|.*[^,](,,)*,)(\?|help)$/.exec(one.value)
-  if (question === null || one.flag === 'append') return
-  const subject = question[1]?.slice(0, -1) || undefined
+/** Rejects `?` and `help`, for which QEMU prints a list and exits. A doubled comma belongs to the previous value. */
+function rejectHelp(draft: Draft, one: ParsedOption): void {
+  const match = /^(|.*[^,](,,)*,)(\?|help)$/.exec(one.value)
+  if (match === null || one.flag === 'append') return
+  const subject = match[1]?.slice(0, -1) || undefined
   const list = subject === undefined || one.flag === 'device' ? LISTS[one.flag] : undefined
   const { arch } = draft.options
   const command =
     list === undefined
       ? formatGiven(one)
       : ['withvm list', list, subject, arch && `--arch ${arch}`].filter(Boolean).join(' ')
-  draft.refuse(
-    one,
-    `a value: what there is, \`${command}\` tells${list === undefined ? ' without withvm' : ''}`,
-  )
+  const how =
+    list === undefined ? `QEMU lists the values with \`${command}\`` : `\`${command}\` lists the values`
+  draft.refuse(one, `a value (${how})`)
 }

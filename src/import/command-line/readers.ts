@@ -1,12 +1,12 @@
 import type { Draft, ParsedOption } from './draft.js'
 
-/** What each flag becomes. A flag without a reader is kept as it is. */
+/** Readers by flag. A flag without a reader is passed through. */
 export type Readers = Readonly<Record<string, (draft: Draft, given: ParsedOption) => void>>
 
-/** Has been said by withvm already, or is as it does it anyway. */
-export const passOver = () => {}
+/** Ignores a flag that withvm sets itself or that has no effect. */
+export const ignore = () => {}
 
-/** Is left out, which is told. */
+/** Drops a flag and reports the reason. */
 export const drop = (reason: string) => (draft: Draft, given: ParsedOption) => {
   draft.translate(given, 'nothing', reason)
 }

@@ -7,7 +7,7 @@ interface UserNetwork {
   readonly forwards: readonly HostForward[]
 }
 
-/** A user network in the words of the options; undefined where they have none for it. */
+/** Converts a user-mode network to options. Undefined if the options do not support it. */
 export function readUserNetwork(parameters: Parameters): UserNetwork | undefined {
   const network: Record<string, string | boolean> = {}
   const forwards: HostForward[] = []
@@ -38,7 +38,7 @@ export function readUserNetwork(parameters: Parameters): UserNetwork | undefined
 
 const PLAIN = ['host', 'dhcpstart', 'dns', 'hostname', 'domainname', 'tftp', 'bootfile', 'smb']
 
-/** QEMU takes `10.0.2.0`, `10.0.2.0/24` and `10.0.2.0/255.255.255.0`. */
+/** Parses `10.0.2.0`, `10.0.2.0/24` and `10.0.2.0/255.255.255.0`. */
 function readNet(text: string): string | undefined {
   const [address = '', mask] = text.split('/')
   if (!isIPv4(address)) return undefined
@@ -51,24 +51,24 @@ function readNet(text: string): string | undefined {
   return /^1*0*$/.test(bits) ? `${address}/${bits.replaceAll('0', '').length}` : undefined
 }
 
-/** The address that QEMU's DHCP server gives to the only guest of a network. */
-const GUEST = ['', '10.0.2.15', '0.0.0.0']
+/** Addresses that refer to the only guest of a network: its DHCP lease, or no address. */
+const GUEST_ADDRESSES = ['', '10.0.2.15', '0.0.0.0']
 
-/** `[tcp|udp]:[address]:port-[address]:port`; undefined where the guest's address is one that the options cannot say. */
+/** Parses `[tcp|udp]:[address]:port-[address]:port`. Undefined if the options do not support the guest address. */
 export function readForward(text: string): HostForward | undefined {
   const match = /^(tcp|udp)?:([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(text)
-  if (match === null || !GUEST.includes(match[4] ?? '')) return undefined
+  if (match === null || !GUEST_ADDRESSES.includes(match[4] ?? '')) return undefined
   const host = Number(match[3])
   return {
     guest: Number(match[5]),
     ...(host === 0 ? {} : { host }),
     ...(match[1] === 'udp' ? { protocol: 'udp' } : {}),
-    // QEMU listens on all addresses then; a guest of a test is not for others (docs/security.md).
+    // QEMU would listen on all addresses; withvm exposes guests on loopback only (docs/security.md).
     bind: match[2] || '127.0.0.1',
   }
 }
 
-/** `[tcp]:address:port-cmd:command`, or with a server in place of the command; undefined for a character device of the line's. */
+/** Parses `[tcp]:address:port-cmd:command`, or a server instead of the command. Undefined for a character device. */
 function readGuestForward(text: string): GuestForward | undefined {
   const [, address, kind, rest = ''] = /^(?:tcp)?:([\d.]+:\d+)-(cmd|tcp|unix):(.+)$/.exec(text) ?? []
   if (address === undefined) return undefined

@@ -5,12 +5,12 @@ import type { VMOptions } from '../../spec/options.js'
 import type { Note } from './note.js'
 import type { XmlElement } from './xml-element.js'
 
-/** What libvirt calls architectures by names of its own (virArch); the rest it calls as QEMU does. */
+/** Architecture names of libvirt (virArch) that differ from those of QEMU. */
 const LIBVIRT_NAMES: Readonly<Record<string, GuestArch>> = { i686: 'i386', armv7l: 'arm', ppc64le: 'ppc64' }
 
-/** Machine, firmware, and a kernel that QEMU loads. */
+/** Reads the machine type, the firmware and direct kernel boot. */
 export function readBoot(domain: XmlElement, note: Note): VMOptions {
-  // What QEMU's PCs have in any case.
+  // Features that PC machines of QEMU always have.
   for (const feature of ['acpi', 'apic', 'pae']) domain.child(`features/${feature}`)
   const os = domain.child('os')
   if (os === undefined) return {}
@@ -27,7 +27,7 @@ export function readBoot(domain: XmlElement, note: Note): VMOptions {
     kernel,
     initrd,
     append,
-    // A kernel that QEMU loads leaves nothing to choose.
+    // Direct kernel boot has no boot menu.
     bootMenu: isMenu && kernel === undefined ? true : undefined,
   } as VMOptions
 }
@@ -41,12 +41,16 @@ function readFirmware(os: XmlElement, note: Note): VMOptions {
     features.some((feature) => feature.attribute('name') === name && feature.attribute('enabled') === 'yes')
   loader?.attribute('readonly')
   if (os.attribute('firmware') !== 'efi' && !isFlash) {
-    if (path !== '') note(`<loader>${path}</loader>`, 'os/loader', "QEMU's own BIOS is used")
+    if (path !== '') note(`<loader>${path}</loader>`, 'os/loader', 'the BIOS of QEMU is used')
     return {}
   }
   const secureBoot = loader?.attribute('secure') === 'yes' || (isOn('secure-boot') && isOn('enrolled-keys'))
   if (path !== '')
-    note(`<loader>${path}</loader>`, 'os/loader', 'the firmware is found by the descriptors of this host')
+    note(
+      `<loader>${path}</loader>`,
+      'os/loader',
+      'the firmware is selected through the firmware descriptors of this host',
+    )
   const vars = readVariables(os.child('nvram'), note)
   if (!secureBoot && vars === undefined) return { firmware: 'uefi' }
   return {
@@ -58,26 +62,22 @@ function readFirmware(os: XmlElement, note: Note): VMOptions {
   }
 }
 
-/** Its variables are those of the domain, once it has run. */
+/** Returns the variable store of the domain if its file exists. */
 function readVariables(nvram: XmlElement | undefined, note: Note): string | undefined {
   const path = nvram?.text
   if (path === undefined || path === '') return undefined
   if (existsSync(path)) return path
-  note(
-    `<nvram>${path}</nvram>`,
-    'os/nvram',
-    'the file is not there: each guest begins with variables of its own',
-  )
+  note(`<nvram>${path}</nvram>`, 'os/nvram', 'the file does not exist: each guest starts with new variables')
   return undefined
 }
 
-/** What the clock says. */
+/** Reads the clock. */
 export function readClock(domain: XmlElement, note: Note): VMOptions {
   const clock = domain.child('clock')
   const offset = clock?.attribute('offset')
   if (offset === 'localtime') return { rtc: { base: 'localtime' } }
   if (offset !== undefined && offset !== 'utc') {
-    note(`<clock offset="${offset}">`, 'clock@offset', 'the clock is in UTC: `rtc` says otherwise')
+    note(`<clock offset="${offset}">`, 'clock@offset', 'the clock is in UTC; change it with `rtc`')
   }
   return {}
 }
@@ -88,9 +88,9 @@ function readArch(name: string | undefined): GuestArch | undefined {
   if (Object.hasOwn(ARCHITECTURES, arch)) return arch as GuestArch
   const known = [...Object.keys(ARCHITECTURES), ...Object.keys(LIBVIRT_NAMES)]
   throw vmError('MACHINE_UNSUPPORTED', {
-    summary: `The domain is for ${name}.`,
+    summary: `The architecture ${name} of the libvirt domain is not supported.`,
     expected: known.join(', '),
     got: name,
-    hint: 'give a domain of one of these architectures.',
+    hint: 'Specify a domain of a supported architecture.',
   })
 }

@@ -3,27 +3,27 @@ import type { VMOptions } from '../../spec/options.js'
 import type { Note } from './note.js'
 import type { XmlElement } from './xml-element.js'
 
-/** The CPUs: how many, how they are arranged, and which. */
+/** Reads the CPU count, topology and model. */
 export function readCpu(domain: XmlElement, note: Note): VMOptions {
   const vcpu = domain.child('vcpu')
   const most = count(vcpu?.text)
   const current = count(vcpu?.attribute('current'))
   const cpu = domain.child('cpu')
   const topology = cpu?.child('topology')
-  const arranged = Object.fromEntries(
+  const parts = Object.fromEntries(
     (['sockets', 'dies', 'cores', 'threads'] as const).flatMap((part) => {
       const number = count(topology?.attribute(part))
       return number === undefined || (part === 'dies' && number === 1) ? [] : [[part, number]]
     }),
   )
-  const isPlain = Object.keys(arranged).length === 0 && (current === undefined || current === most)
+  const isPlain = Object.keys(parts).length === 0 && (current === undefined || current === most)
   const cpus = isPlain
     ? most
-    : { count: current ?? most, ...arranged, ...(current === undefined ? {} : { maxcpus: most }) }
+    : { count: current ?? most, ...parts, ...(current === undefined ? {} : { maxcpus: most }) }
   return { cpus, cpu: cpu && readModel(cpu, note) } as VMOptions
 }
 
-/** A CPU that is as the host's is what there is by default. */
+/** Reads the CPU model. Undefined for the host CPU, which is the default. */
 function readModel(cpu: XmlElement, note: Note): string | undefined {
   const mode = cpu.attribute('mode') ?? 'custom'
   const model = cpu.child('model')
@@ -38,13 +38,13 @@ function readModel(cpu: XmlElement, note: Note): string | undefined {
     note(
       `<cpu mode="${mode}"> with ${features.join(', ')}`,
       'cpu/feature',
-      "name a model in `cpu`, as 'max,-vmx': the default depends on the accelerator",
+      "specify a model in `cpu`, such as 'max,-vmx': the default model depends on the accelerator",
     )
   }
   return undefined
 }
 
-/** RAM in KiB unless a unit is given, and how much may be plugged in. */
+/** Reads the RAM, in KiB unless a unit is given, and the maximum for hot-plug. */
 export function readMemory(domain: XmlElement, note: Note): VMOptions {
   const kib = readAmount(domain.child('memory'))
   const currentKib = readAmount(domain.child('currentMemory'))
@@ -52,7 +52,7 @@ export function readMemory(domain: XmlElement, note: Note): VMOptions {
     note(
       `<currentMemory>${currentKib}</currentMemory>`,
       'currentMemory',
-      'all of its memory is there from the start',
+      'the guest starts with all of its memory',
     )
   }
   const most = domain.child('maxMemory')
@@ -75,7 +75,7 @@ export function readNuma(domain: XmlElement): VMOptions {
   return { numa: nodes.sort((a, b) => a.id - b.id).map(({ node }) => node) }
 }
 
-/** Factors to KiB of the units that libvirt knows. */
+/** Factors that convert the units of libvirt to KiB. */
 const UNITS: Readonly<Record<string, number>> = {
   b: 1 / 1024,
   bytes: 1 / 1024,
@@ -106,7 +106,7 @@ function toText(kib: number): string {
   return kib % 1024 === 0 ? `${kib / 1024}M` : `${kib}K`
 }
 
-/** `0-2,^1,7`: what is behind a `^` is taken out. */
+/** Parses `0-2,^1,7`, in which `^` excludes a CPU. */
 function parseCpus(text: string): number[] {
   const cpus = new Set<number>()
   for (const part of text.split(',').filter((word) => word !== '')) {

@@ -25,11 +25,11 @@ const INPUT: Readonly<Record<string, string>> = {
   'keyboard virtio': 'virtio-keyboard-pci',
 }
 
-/** All devices but disks and cards. */
+/** Reads all devices except disks and network cards. */
 export function readDevices(domain: XmlElement, note: Note): VMOptions {
   const devices = domain.child('devices')
   if (devices === undefined) return {}
-  takeConsoles(devices)
+  markConsoles(devices)
   const others = [...readInputs(devices, note), ...readPanic(devices, note)]
   const isUsb = others.some(({ driver }) => driver.startsWith('usb-'))
   return {
@@ -44,8 +44,8 @@ export function readDevices(domain: XmlElement, note: Note): VMOptions {
   } as VMOptions
 }
 
-/** The first serial port and the channel of the agent are there in any case, whatever they lead to. */
-function takeConsoles(devices: XmlElement): void {
+/** Marks the first serial port and the channel of the guest agent as read: withvm always adds both. */
+function markConsoles(devices: XmlElement): void {
   for (const element of [devices.child('serial'), devices.child('console')]) {
     element?.attribute('type')
     for (const name of ['type', 'port']) element?.child('target')?.attribute(name)
@@ -71,28 +71,28 @@ function readTpm(devices: XmlElement, note: Note): VMOptions['tpm'] {
     note(
       `<tpm> with the back end ${type}`,
       'devices/tpm',
-      'a TPM of the host is for one guest alone: it is emulated',
+      'a host TPM supports only one guest: withvm emulates a TPM',
     )
   }
   const version = backend?.attribute('version')
   const isCrb = tpm.attribute('model') === 'tpm-crb'
-  const said: TpmOptions = {
+  const options: TpmOptions = {
     ...(version === '1.2' ? { version } : {}),
     ...(isCrb ? { model: 'crb' as const } : {}),
   }
-  return Object.keys(said).length === 0 ? true : said
+  return Object.keys(options).length === 0 ? true : options
 }
 
 function readVideo(devices: XmlElement, note: Note): DisplayOptionGroup['vga'] {
   const type = devices.child('video/model')?.attribute('type')
   if (type === undefined || type === 'none') return undefined
   const vga = VIDEO[type]
-  if (vga === undefined) note(`<video> with the model ${type}`, 'devices/video', '`devices` may name it')
+  if (vga === undefined) note(`<video> with the model ${type}`, 'devices/video', 'add it with `devices`')
   if (type === 'qxl') {
     note(
       '<video> with the model qxl',
       'devices/video',
-      'without SPICE it is no more than the standard card, which is in its place',
+      'without SPICE it equals the standard card, which replaces it',
     )
   }
   return vga
@@ -102,7 +102,7 @@ function readSound(devices: XmlElement, note: Note): DeviceOptionGroup['sound'] 
   const model = devices.child('sound')?.attribute('model')
   if (model === undefined) return undefined
   if (SOUND.includes(model)) return model as DeviceOptionGroup['sound']
-  note(`<sound model="${model}">`, 'devices/sound', 'QEMU has no such card any more')
+  note(`<sound model="${model}">`, 'devices/sound', 'QEMU does not support this card')
   return undefined
 }
 
@@ -112,12 +112,12 @@ function readRng(devices: XmlElement, note: Note): true | undefined {
   rng.attribute('model')
   const backend = rng.child('backend')
   if (backend?.attribute('model') === 'egd') {
-    note('<rng> with the back end egd', 'devices/rng/backend', "the numbers are the host's own")
+    note('<rng> with the back end egd', 'devices/rng/backend', 'the host provides the random numbers')
   } else if (backend !== undefined && backend.text !== '' && backend.text !== '/dev/urandom') {
     note(
       `<backend>${backend.text}</backend>`,
       'devices/rng/backend',
-      "the numbers are those of the host's kernel",
+      'the kernel of the host provides the random numbers',
     )
   }
   return true
@@ -129,18 +129,19 @@ function readWatchdog(devices: XmlElement, note: Note): DeviceOptionGroup['watch
   const model = element.attribute('model')
   const action = element.attribute('action') ?? 'reset'
   if (model === 'itco') {
-    note('<watchdog model="itco">', 'devices/watchdog', 'it is part of the chipset of a q35 machine')
+    note('<watchdog model="itco">', 'devices/watchdog', 'the chipset of a q35 machine includes it')
     return undefined
   }
   const isKnown = ACTIONS.includes(action)
-  if (!isKnown) note(`<watchdog action="${action}">`, 'devices/watchdog@action', 'it resets the guest')
+  if (!isKnown)
+    note(`<watchdog action="${action}">`, 'devices/watchdog@action', 'the watchdog resets the guest')
   return {
     ...(model === 'ib700' ? { model } : {}),
     action: (isKnown ? action : 'reset') as 'reset',
   }
 }
 
-/** The keyboard and the mouse of a PC are part of it. */
+/** Reads input devices. The PS/2 keyboard and mouse are part of a PC. */
 function readInputs(devices: XmlElement, note: Note): DeviceOptions[] {
   return devices.children('input').flatMap((input) => {
     const type = input.attribute('type') ?? ''
@@ -148,7 +149,7 @@ function readInputs(devices: XmlElement, note: Note): DeviceOptions[] {
     if (bus === 'ps2') return []
     const driver = INPUT[`${type} ${bus}`]
     if (driver !== undefined) return [{ driver }]
-    note(`<input type="${type}" bus="${bus}">`, 'devices/input', 'QEMU has no such device')
+    note(`<input type="${type}" bus="${bus}">`, 'devices/input', 'QEMU does not support this device')
     return []
   })
 }
@@ -157,7 +158,7 @@ function readPanic(devices: XmlElement, note: Note): DeviceOptions[] {
   return devices.children('panic').flatMap((panic) => {
     const model = panic.attribute('model') ?? 'isa'
     if (model === 'isa') return [{ driver: 'pvpanic' }]
-    note(`<panic model="${model}">`, 'devices/panic', 'QEMU has it in other machines alone')
+    note(`<panic model="${model}">`, 'devices/panic', 'QEMU supports it only in other machine types')
     return []
   })
 }

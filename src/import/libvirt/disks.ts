@@ -16,8 +16,8 @@ const BUSES: Readonly<Record<string, DiskInterface>> = {
   fdc: 'floppy',
 }
 const CACHES: readonly string[] = ['none', 'writeback', 'writethrough', 'directsync', 'unsafe']
-/** Buses on which the name of a disk is its place. */
-const PLACED: readonly DiskInterface[] = ['ide', 'sata', 'floppy']
+/** Buses on which the name of a disk determines its index. */
+const INDEXED: readonly DiskInterface[] = ['ide', 'sata', 'floppy']
 
 interface ReadDisk {
   readonly disk: DiskOptions
@@ -25,30 +25,30 @@ interface ReadDisk {
   readonly device: string
 }
 
-/** The disks; the one that is booted from, or else the first one, is the system's. */
+/** Reads the disks. The system disk is the first in the boot order, or the first one. */
 export function readDisks(domain: XmlElement, note: Note): VMOptions {
   const os = domain.child('os')
   const order = (os?.children('boot') ?? []).map((boot) => boot.attribute('dev') ?? '')
   const hasKernel = os?.child('kernel') !== undefined
   const all = (domain.child('devices')?.children('disk') ?? []).flatMap((element) => readDisk(element, note))
-  const placed = hasKernel ? all : givePlaces(all, order)
-  const candidates = placed.filter(({ device, path }) => device === 'disk' && path !== undefined)
+  const ordered = hasKernel ? all : addBootIndexes(all, order)
+  const candidates = ordered.filter(({ device, path }) => device === 'disk' && path !== undefined)
   const system = candidates.reduce<ReadDisk | undefined>(
     (best, one) => (best === undefined || rank(one) < rank(best) ? one : best),
     undefined,
   )
-  const disks = placed.filter((one) => one !== system).map(({ disk }) => disk)
+  const disks = ordered.filter((one) => one !== system).map(({ disk }) => disk)
   return {
     image: system === undefined ? (hasKernel ? undefined : false) : readImage(system),
-    systemDisk: system && connectionOf(system.disk, placed.length > 1),
+    systemDisk: system && connectionOf(system.disk, ordered.length > 1),
     disks: disks.length === 0 ? undefined : disks,
   } as VMOptions
 }
 
 const rank = ({ disk }: ReadDisk) => disk.bootIndex ?? Number.POSITIVE_INFINITY
 
-/** What `<boot dev>` says of kinds of disks is said of each, as libvirt itself does for QEMU. */
-function givePlaces(all: readonly ReadDisk[], order: readonly string[]): readonly ReadDisk[] {
+/** Converts `<boot dev>`, which refers to kinds of disks, to boot indexes of disks, as libvirt does for QEMU. */
+function addBootIndexes(all: readonly ReadDisk[], order: readonly string[]): readonly ReadDisk[] {
   if (order.length === 0 || all.some(({ disk }) => disk.bootIndex !== undefined)) return all
   const kinds: Readonly<Record<string, string>> = { disk: 'hd', lun: 'hd', cdrom: 'cdrom', floppy: 'fd' }
   const seen = new Set<string>()
@@ -65,10 +65,10 @@ function readImage({ disk, path }: ReadDisk) {
   return disk.format === undefined ? path : { path, format: disk.format }
 }
 
-/** A place in the boot order is of use where there is more than one thing to boot from. */
+/** Returns the connection of the system disk. Its boot index is omitted if it is the only disk. */
 function connectionOf(disk: DiskOptions, isOneOfMany: boolean): DiskConnection | undefined {
   const { interface: kind, index, serial, cache, discard, bootIndex } = disk
-  const said = {
+  const connection = {
     interface: kind === 'virtio' ? undefined : kind,
     index,
     serial,
@@ -76,7 +76,7 @@ function connectionOf(disk: DiskOptions, isOneOfMany: boolean): DiskConnection |
     discard,
     bootIndex: isOneOfMany ? bootIndex : undefined,
   }
-  const entries = Object.entries(said).filter(([, value]) => value !== undefined)
+  const entries = Object.entries(connection).filter(([, value]) => value !== undefined)
   return entries.length === 0 ? undefined : (Object.fromEntries(entries) as DiskConnection)
 }
 
@@ -89,22 +89,18 @@ function readDisk(element: XmlElement, note: Note): ReadDisk[] {
   const bus = BUSES[target?.attribute('bus') ?? guessBus(name)]
   const source = element.child('source')
   if (!['file', 'block'].includes(type) && source !== undefined) {
-    note(
-      what,
-      'devices/disk',
-      'what is on it is not a file of this host: download it, and give it in `disks`',
-    )
+    note(what, 'devices/disk', 'its content is not a file of this host: download it and add it with `disks`')
     return []
   }
   if (bus === undefined) {
-    note(what, 'devices/disk', 'QEMU has no such bus for disks')
+    note(what, 'devices/disk', 'QEMU does not support this bus for disks')
     return []
   }
   const path = source?.attribute('file') ?? source?.attribute('dev')
   const isCd = device === 'cdrom'
   const isFloppy = device === 'floppy'
   if (path === undefined && !isCd && !isFloppy) {
-    note(what, 'devices/disk', 'there is nothing on it')
+    note(what, 'devices/disk', 'the disk has no source')
     return []
   }
   const isReadonly = element.child('readonly') !== undefined
@@ -113,14 +109,14 @@ function readDisk(element: XmlElement, note: Note): ReadDisk[] {
     format: isCd || isFloppy ? undefined : readFormat(element, note),
     media: isCd ? 'cdrom' : undefined,
     interface: bus,
-    index: PLACED.includes(bus) ? letterOf(name) : undefined,
+    index: INDEXED.includes(bus) ? letterOf(name) : undefined,
     serial: element.child('serial')?.text || undefined,
     ...readDriver(element, note),
     readonly: isReadonly && !isCd && !['ide', 'sata'].includes(bus) ? true : undefined,
     bootIndex: count(element.child('boot')?.attribute('order')),
   }
-  const said = Object.fromEntries(Object.entries(disk).filter(([, value]) => value !== undefined))
-  return [{ disk: said as DiskOptions, path, device }]
+  const defined = Object.fromEntries(Object.entries(disk).filter(([, value]) => value !== undefined))
+  return [{ disk: defined as DiskOptions, path, device }]
 }
 
 function readFormat(element: XmlElement, note: Note): DiskFormat | undefined {
@@ -128,7 +124,7 @@ function readFormat(element: XmlElement, note: Note): DiskFormat | undefined {
   driver?.attribute('name')
   const type = driver?.attribute('type')
   if (type === undefined || DISK_FORMATS.includes(type as DiskFormat)) return type as DiskFormat | undefined
-  note(`<driver type="${type}">`, 'devices/disk/driver@type', 'the format is found out by the content')
+  note(`<driver type="${type}">`, 'devices/disk/driver@type', 'the format is detected from the content')
   return undefined
 }
 
@@ -140,14 +136,14 @@ function readDriver(element: XmlElement, note: Note): Pick<DiskOptions, 'cache' 
   const discard = driver?.attribute('discard')
   const isKnown = cache !== undefined && CACHES.includes(cache)
   if (cache !== undefined && cache !== 'default' && !isKnown)
-    note(`<driver cache="${cache}">`, 'devices/disk/driver@cache', 'QEMU has no such mode')
+    note(`<driver cache="${cache}">`, 'devices/disk/driver@cache', 'QEMU does not support this cache mode')
   return {
     ...(isKnown ? { cache: cache as DiskCache } : {}),
     ...(discard === 'ignore' ? { discard } : {}),
   }
 }
 
-/** As libvirt guesses it of the name. */
+/** Guesses the bus from the name of a disk, as libvirt does. */
 function guessBus(name: string): string {
   return { vd: 'virtio', hd: 'ide', sd: 'scsi', fd: 'fdc', ub: 'usb' }[name.slice(0, 2)] ?? ''
 }

@@ -10,17 +10,17 @@ import { explainLeftovers } from './leftover-reasons.js'
 import type { Note } from './note.js'
 import { XmlElement } from './xml-element.js'
 
-/** What was made of a domain. */
+/** Options of a libvirt domain, and the settings that were not imported. */
 export interface ImportedDomain {
   readonly options: VMOptions
   readonly notCarriedOver: readonly NotCarriedOver[]
 }
 
 /**
- * Turns a domain of libvirt into options. Whatever the options do not have is in `notCarriedOver`, with the reason. Pure: whether
- * files are there is not looked at.
+ * Converts a libvirt domain to options. `notCarriedOver` lists unsupported settings with the reason. Does not check that files
+ * exist, except the variable store of the firmware.
  *
- * @throws {UsageError} INVALID_OPTIONS when the text is no domain, or one of another architecture.
+ * @throws {UsageError} INVALID_OPTIONS when the text is not a domain; MACHINE_UNSUPPORTED for an unsupported architecture.
  */
 export function importDomain(xml: string): ImportedDomain {
   const domain = parse(xml)
@@ -53,15 +53,15 @@ function parse(xml: string): XmlElement {
 
 function notADomain(got: string, cause?: unknown) {
   return vmError('INVALID_OPTIONS', {
-    summary: 'The option libvirtXML is no domain of libvirt.',
-    expected: 'the path of a file with a <domain>, or its text, as `virsh dumpxml` prints it',
+    summary: 'The option `libvirtXML` does not contain a libvirt domain.',
+    expected: 'the path or content of a domain XML file, as printed by `virsh dumpxml`',
     got,
-    hint: 'check what is there with: virt-xml-validate FILE domain',
+    hint: 'Validate the file: `virt-xml-validate FILE domain`.',
     cause,
   })
 }
 
-/** Names of domains may have what a host name may not. */
+/** Removes characters that domain names allow and host names do not. */
 function cleanName(name: string | undefined, note: Note): string | undefined {
   if (name === undefined || name === '') return undefined
   const clean = name
@@ -69,7 +69,7 @@ function cleanName(name: string | undefined, note: Note): string | undefined {
     .replace(/^[^A-Za-z0-9]+/, '')
     .slice(0, 60)
   if (clean !== name)
-    note(`<name>${name}</name>`, 'name', `it is also the host name, so it became '${clean}'`)
+    note(`<name>${name}</name>`, 'name', `the name is also the host name, so '${clean}' is used`)
   return clean === '' ? undefined : clean
 }
 
@@ -77,8 +77,7 @@ function readAccelerator(domain: XmlElement, note: Note): VMOptions {
   const type = domain.attribute('type')
   domain.attribute('id')
   if (type === 'qemu') return { accel: 'tcg' }
-  if (type !== undefined && type !== 'kvm')
-    note(`<domain type="${type}">`, '@type', 'the guest is run by QEMU')
+  if (type !== undefined && type !== 'kvm') note(`<domain type="${type}">`, '@type', 'QEMU runs the guest')
   return {}
 }
 

@@ -1,12 +1,12 @@
 import type { ImportedDomain } from './domain.js'
 
-/** Writes what was made of a domain as a test that can be pasted, with comments for what was not carried over. */
+/** Formats the options of a domain as the source of a test, with comments for settings that were not imported. */
 export function formatAsTest({ options, notCarriedOver }: ImportedDomain): string {
   const notes = notCarriedOver.map(({ path, what, reason }) => `// - ${path}: ${what}: ${reason}`)
   return [
     "import { withVM } from 'withvm'",
     '',
-    ...(notes.length === 0 ? [] : ['// Not carried over:', ...notes, '']),
+    ...(notes.length === 0 ? [] : ['// Not imported:', ...notes, '']),
     'await withVM(',
     `  ${formatValue(options, '  ')},`,
     '  async (vm) => {',
@@ -19,7 +19,7 @@ export function formatAsTest({ options, notCarriedOver }: ImportedDomain): strin
 
 const WIDTH = 80
 
-/** A literal of TypeScript: on one line where it fits. */
+/** Formats a TypeScript literal, on one line if it fits. */
 function formatValue(value: unknown, indent: string): string {
   if (typeof value === 'string') return quote(value)
   if (typeof value !== 'object' || value === null) return String(value)

@@ -9,10 +9,10 @@ const MODELS: Readonly<Record<string, string>> = {
   'virtio-transitional': 'virtio-net-pci-transitional',
   'virtio-non-transitional': 'virtio-net-pci-non-transitional',
 }
-/** What libvirt gives a PC where the domain names no card. */
+/** Default model of libvirt on x86. */
 const DEFAULT_MODEL = 'rtl8139'
 
-/** The cards; whatever was behind them, now it is a network of each one's own. */
+/** Reads the network cards. Each card gets its own user-mode network instead of its source. */
 export function readInterfaces(domain: XmlElement, note: Note): VMOptions {
   const order = (domain.child('os')?.children('boot') ?? []).map((boot) => boot.attribute('dev'))
   const place = order.indexOf('network')
@@ -24,7 +24,7 @@ export function readInterfaces(domain: XmlElement, note: Note): VMOptions {
       : card
   })
   if (cards.length === 0) {
-    note('no <interface>', 'devices/interface', 'there is a card nevertheless, by which the guest is reached')
+    note('no <interface>', 'devices/interface', 'withvm adds a card to reach the guest')
     return {}
   }
   return { network: cards.length === 1 ? cards[0] : cards } as VMOptions
@@ -33,12 +33,12 @@ export function readInterfaces(domain: XmlElement, note: Note): VMOptions {
 function readCard(element: XmlElement, note: Note): NetworkOptions {
   const type = element.attribute('type') ?? ''
   const source = element.child('source')
-  const behind = ['network', 'bridge', 'dev'].flatMap((name) => source?.attribute(name) ?? [])
+  const sources = ['network', 'bridge', 'dev'].flatMap((name) => source?.attribute(name) ?? [])
   if (type !== 'user') {
     note(
-      `<interface type="${type}">${behind.length === 0 ? '' : ` (${behind.join(', ')})`}`,
+      `<interface type="${type}">${sources.length === 0 ? '' : ` (${sources.join(', ')})`}`,
       'devices/interface',
-      "a user-mode network of the guest's own is in its place, which reaches nothing outside unless `internet` is true",
+      'a separate user-mode network replaces it, without external access unless `internet` is true',
     )
   }
   const model = element.child('model')?.attribute('type') ?? DEFAULT_MODEL

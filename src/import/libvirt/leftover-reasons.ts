@@ -1,68 +1,65 @@
 import type { NotCarriedOver } from '../../spec/not-carried-over.js'
 import type { Leftover } from './xml-element.js'
 
-/** Why what nobody has asked for was left out. The first that fits counts. */
+/** Reasons for settings that were not imported, by path. The first match is used. */
 const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
   [
     /^(uuid|genid|title|description|metadata)(\/|$)/,
-    'it tells domains of libvirt apart: a guest of a test has no life before or after it',
+    'it identifies a libvirt domain; guests of tests are temporary',
   ],
-  [
-    /^(on_poweroff|on_reboot|on_crash|on_lockfailure)$/,
-    'what becomes of a guest is for the test to say and to see',
-  ],
-  [/(^|\/)address(@|\/|$)/, 'QEMU gives devices their places'],
-  [/(^|\/)alias(@|\/|$)/, 'names of devices are given anew'],
-  [/^@(id|type)$/, 'it is of the running domain, or of another hypervisor'],
-  [/^devices\/emulator/, 'QEMU is found on this host; the option `qemu` names another'],
-  [/^devices\/controller/, 'controllers come with what is connected to them'],
-  [/^devices\/(graphics|redirdev)/, 'nobody looks at a guest of a test: `vm.screenshot()` takes pictures'],
-  [/^devices\/channel/, 'nobody is at the other end; the channel of the guest agent is always there'],
-  [/^devices\/(console|serial|parallel)/, 'one serial console is there always, and kept as a log'],
+  [/^(on_poweroff|on_reboot|on_crash|on_lockfailure)$/, 'the test controls the lifecycle of the guest'],
+  [/(^|\/)address(@|\/|$)/, 'QEMU assigns device addresses'],
+  [/(^|\/)alias(@|\/|$)/, 'device names are reassigned'],
+  [/^@(id|type)$/, 'it describes a running domain or another hypervisor'],
+  [/^devices\/emulator/, 'QEMU is found on this host; select another one with the option `qemu`'],
+  [/^devices\/controller/, 'controllers are added with the devices that need them'],
+  [/^devices\/(graphics|redirdev)/, 'guests of tests have no display by default; use `vm.screenshot()`'],
+  [/^devices\/channel/, 'the channel has no peer; the channel of the guest agent is always added'],
+  [/^devices\/(console|serial|parallel)/, 'one serial console is always added and logged'],
   [
     /^devices\/hostdev/,
-    'a device of the host is for one guest alone; add it with `qemuArgs` where a test has it for itself',
+    'a host device supports only one guest; add it with `qemuArgs` if only one test uses it',
   ],
-  [/^devices\/filesystem/, 'a guest shares no folder of the host; `vm.upload()` copies into it'],
+  [/^devices\/filesystem/, 'guests do not share host folders; copy files with `vm.upload()`'],
   [
     /^devices\/(vsock|shmem|memory|iommu|smartcard|hub|lease|nvram|crypto)/,
-    'it can be added with `devices` or `qemuArgs`',
+    'add it with `devices` or `qemuArgs`',
   ],
-  [/^devices\/audio/, 'nobody hears a guest of a test'],
-  [/^devices\/video/, 'the display has what its card has by itself'],
+  [/^devices\/audio/, 'guests of tests have no audio output'],
+  [/^devices\/video/, 'the display uses the defaults of its card'],
   [
     /^devices\/disk\/(iotune|blockio|geometry|backenddomain|throttlefilters)/,
-    'the disk is as fast as it can be',
+    'disks use the defaults of QEMU without limits',
   ],
   [
     /^devices\/disk\/(backingStore|mirror|transient|shareable)/,
-    'what a guest writes goes to an overlay of its own on the file',
+    'the writes of a guest go to its own overlay on top of the file',
   ],
   [
     /^devices\/interface\/(bandwidth|filterref|vlan|virtualport|port|guest|script|target|backend|coalesce|tune)/,
-    'the network behind the card is one of its own',
+    'the card is connected to a separate network',
   ],
-  [/^features\//, "QEMU's default counts; `cpu` and `machine` may say more"],
-  [/^cpu@(check|match|migratable|mode)/, 'the CPU is what this host can do'],
-  [/^cpu\//, 'the CPU is what this host can do'],
-  [/^clock\//, "QEMU's timers are as it has them by itself"],
-  [/^pm(\/|$)/, 'QEMU has it as the firmware has it'],
+  [/^features\//, 'the default of QEMU applies; change it with `cpu` or `machine`'],
+  [/^cpu@(check|match|migratable|mode)/, 'the CPU features depend on this host'],
+  [/^cpu\//, 'the CPU features depend on this host'],
+  [/^clock\//, 'the default timers of QEMU are used'],
+  [/^pm(\/|$)/, 'the default of the firmware applies'],
   [/^os\/(bios|smbios|acpi|bootloader|nvram|loader|firmware)/, 'the firmware is found on this host'],
   [
     /^(currentMemory|memtune|memoryBacking|numatune|cputune|iothreads|iothreadids|blkiotune|resource|defaultiothread)/,
-    'how the host shares itself out is not said by a test',
+    'tests do not configure host resources',
   ],
-  [/^vcpu@/, 'how the host shares itself out is not said by a test'],
-  [/^(seclabel|launchSecurity|keywrap)/, "QEMU's own sandbox is used"],
-  [/^qemu:/, 'give these arguments with `qemuArgs`'],
+  [/^vcpu@/, 'tests do not configure host resources'],
+  [/^(seclabel|launchSecurity|keywrap)/, 'the sandbox of QEMU is used'],
+  [/^qemu:/, 'pass these arguments with `qemuArgs`'],
 ]
 
-/** Gives each leftover its reason; alike ones once. */
+/** Returns each unread setting with its reason, without duplicates. */
 export function explainLeftovers(leftovers: readonly Leftover[]): NotCarriedOver[] {
   const notes = leftovers.map(({ path, text: what }) => ({
     what,
     path,
-    reason: REASONS.find(([pattern]) => pattern.test(path))?.[1] ?? 'withvm does not know it',
+    reason: REASONS.find(([pattern]) => pattern.test(path))?.[1] ?? 'not supported by withvm',
   }))
   return notes.filter(({ path, what }, index) => {
     return notes.findIndex((other) => other.path === path && other.what === what) === index

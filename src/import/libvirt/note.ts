@@ -1,2 +1,2 @@
-/** Takes what is said otherwise in the options. */
+/** Records a setting that is not imported, or imported differently. */
 export type Note = (what: string, path: string, reason: string) => void

@@ -6,31 +6,31 @@ import type { VMOptions } from '../../spec/options.js'
 import { type ImportedDomain, importDomain } from './domain.js'
 
 /**
- * Reads a domain, from a file or from its text, and sees whether the files that it names are there.
+ * Reads a domain from a file or from text, and checks that its disks exist.
  *
- * @param overrides options beside it: what they replace need not be there.
- * @throws {UsageError} INVALID_OPTIONS when there is no domain, IMAGE_NOT_FOUND when a disk of it is not there.
+ * @param overrides explicit options. Disks that they replace need not exist.
+ * @throws {UsageError} INVALID_OPTIONS when the source is not a domain; IMAGE_NOT_FOUND when a disk does not exist.
  */
 export async function readDomain(source: string, overrides: VMOptions = {}): Promise<ImportedDomain> {
   const isText = source.trimStart().startsWith('<')
   const domain = importDomain(isText ? source : await readText(source))
-  await checkDisks({ ...domain.options, ...overrides }, domain, isText ? 'its text' : source)
+  await checkDisks({ ...domain.options, ...overrides }, domain, isText ? 'inline text' : source)
   return domain
 }
 
 async function readText(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'The file of the option libvirtXML cannot be read.',
-      expected: 'the path of a domain of libvirt, or its text',
-      got: `${cause.code === 'ENOENT' ? 'nothing' : cause.code} at ${resolve(path)}`,
-      hint: 'write one with: virsh dumpxml NAME > domain.xml',
+      summary: 'The file of the option `libvirtXML` is not readable.',
+      expected: 'the path or content of a domain XML file',
+      got: `${cause.code === 'ENOENT' ? 'no file' : cause.code} at ${resolve(path)}`,
+      hint: 'Export a domain: `virsh dumpxml NAME > domain.xml`.',
       cause,
     })
   })
 }
 
-/** A disk that a domain names may lie on the host that it comes from. */
+/** Checks that the disks of the domain exist: they may be on another host. */
 async function checkDisks(merged: VMOptions, { options }: ImportedDomain, from: string): Promise<void> {
   const ofDomain = new Set([options.image, ...(options.disks ?? []).map(({ image }) => image)].map(pathOf))
   const wanted = [readSystemDisk(merged).image, ...listDisks(merged).map(({ disk }) => disk.image)].map(
@@ -40,10 +40,10 @@ async function checkDisks(merged: VMOptions, { options }: ImportedDomain, from: 
     if (path === undefined || !ofDomain.has(path)) continue
     await access(path).catch((cause) => {
       throw vmError('IMAGE_NOT_FOUND', {
-        summary: `A disk of the domain is not there: ${path}.`,
-        expected: `the file that the domain (${from}) names`,
-        got: `nothing that can be read at ${path}`,
-        hint: 'put it there, or say `image` or `disks` beside `libvirtXML`: they count in place of what it says.',
+        summary: `The disk ${path} of the libvirt domain does not exist.`,
+        expected: `a readable file, as specified in the domain (${from})`,
+        got: `no readable file at ${path}`,
+        hint: 'Copy the disk to that path, or override it with the option `image` or `disks`.',
         cause,
       })
     })

@@ -1,13 +1,13 @@
 import { type Element, parseXml } from '../../common/xml.js'
 
-/** Something of a document that nobody has asked for. */
+/** Element or attribute that was not read. */
 export interface Leftover {
-  /** Where it is, below the root: `devices/disk/shareable`, `vcpu@cpuset`. */
+  /** Path below the root: `devices/disk/shareable`, `vcpu@cpuset`. */
   readonly path: string
   readonly text: string
 }
 
-/** An element that remembers what was asked for: what was not is no surprise later. */
+/** XML element that records which children and attributes were read, so that the others can be reported. */
 export class XmlElement {
   readonly name: string
   readonly #element: Element
@@ -27,14 +27,14 @@ export class XmlElement {
     )
   }
 
-  /** Parses a document; nothing outside of it is read. @throws {Error} when it is not well-formed, or too large */
+  /** Parses a document, without external entities. @throws {Error} when it is not well-formed, or too large */
   static parse(text: string): XmlElement {
     const root = new XmlElement(parseXml(text), '')
     root.#isRead = true
     return root
   }
 
-  /** The first element of that name, or of that path. */
+  /** Returns the first child with that name or path, and marks it as read. */
   child(path: string): XmlElement | undefined {
     const [name = '', ...rest] = path.split('/')
     const found = this.#children.find((child) => child.name === name)
@@ -43,7 +43,7 @@ export class XmlElement {
     return rest.length === 0 ? found : found.child(rest.join('/'))
   }
 
-  /** All elements of that name. */
+  /** Returns all children with that name, and marks them as read. */
   children(name: string): readonly XmlElement[] {
     const found = this.#children.filter((child) => child.name === name)
     for (const child of found) child.#isRead = true
@@ -59,9 +59,9 @@ export class XmlElement {
     return (this.#element.textContent ?? '').trim()
   }
 
-  /** Whether it says something that nobody has asked for. */
+  /** Returns the elements and attributes that were not read. */
   leftovers(): Leftover[] {
-    // What only holds others together says nothing by itself.
+    // An element that only groups others needs no read.
     const isRead = this.#isRead || (this.#children.length > 0 && this.#element.attributes.length === 0)
     if (!isRead) return [{ path: this.#path, text: this.#describe() }]
     const attributes = [...this.#element.attributes]
@@ -70,7 +70,7 @@ export class XmlElement {
     return [...attributes, ...this.#children.flatMap((child) => child.leftovers())]
   }
 
-  /** The tag as it stands there, and what is in it, if that is short. */
+  /** Formats the start tag, and the content if it is short. */
   #describe(): string {
     const attributes = [...this.#element.attributes]
       .filter(({ name }) => !name.startsWith('xmlns'))

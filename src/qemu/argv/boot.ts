@@ -16,7 +16,7 @@ export function bootArgs(
     args.push('-kernel', kernel)
     if (initrd !== undefined) args.push('-initrd', initrd)
     if (dtb !== undefined) args.push('-dtb', dtb)
-    // The author's own arguments follow: of one that is given twice, the kernel takes the last.
+    // The author's arguments follow: the kernel uses the last one of a repeated argument.
     const full = tscKhz === undefined ? append : `tsc_early_khz=${tscKhz} ${append}`.trimEnd()
     if (full !== '') args.push('-append', full)
   }

@@ -17,7 +17,7 @@ import { portArgs, terminalPortArgs } from './ports.js'
 import { sandboxArgs } from './sandbox.js'
 import { seedArgs } from './seed.js'
 
-/** Builds the whole command line of a machine. Pure: the same input gives the same line. */
+/** Builds the complete command line of a guest. Pure. */
 export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand {
   const args = [
     ...identityArgs(spec),
@@ -47,7 +47,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
   return { file: wiring.qemuPath, args, ...(usesTerminal && { usesTerminal }) }
 }
 
-/** Builds the command that boots the same machine in a terminal, without a harness. Pure. */
+/** Builds the command line that boots the same guest manually in a terminal. Pure. */
 export function buildCommandByHand(
   spec: MachineSpec,
   wiring: Pick<

@@ -3,7 +3,7 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
-/** What the harness talks by with QEMU and with the guest. */
+/** Returns the arguments of the connections between this process, QEMU and the guest. */
 export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
   return [
     '-chardev',
@@ -12,11 +12,11 @@ export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
     'chardev=qmp,mode=control',
     '-chardev',
     joinOption('socket', { id: 'serial0', path: wiring.serialSocket }),
-    // Nothing is written by this: it names the run folder, by which `withvm ps` finds the files of a guest. The log itself
-    // is written by who reads the socket, since `logfile=` on a socket repeats bytes (see ConsoleLogFile).
+    // Writes nothing. Its path is the folder of the run, through which `withvm ps` finds the files of a guest. This process
+    // writes the log, because `logfile=` on a socket repeats bytes (see ConsoleLogFile).
     '-chardev',
     joinOption('null', { id: 'run-folder', logfile: wiring.serialLog, logappend: 'on' }),
-    // The machine's first serial port, whatever device that is.
+    // First serial port of the machine, of any device type.
     '-serial',
     'chardev:serial0',
     '-chardev',
@@ -28,7 +28,7 @@ export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
   ]
 }
 
-/** A machine without virtio has nothing that these lead to. */
+/** Returns no arguments for machines without virtio. */
 function virtioPortArgs(arch: GuestArch): string[] {
   if (describeArch(arch).virtio === undefined) return []
   return [
@@ -41,7 +41,7 @@ function virtioPortArgs(arch: GuestArch): string[] {
   ]
 }
 
-/** What a person talks by with both, in a terminal. */
+/** Returns the arguments that connect monitor and serial console to the terminal. */
 export function terminalArgs(): string[] {
   return ['-serial', 'mon:stdio']
 }

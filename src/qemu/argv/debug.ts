@@ -14,7 +14,9 @@ export function debugArgs(
   ]
 }
 
-/** The socket is one of this run; by hand, one in the folder where QEMU is started. */
+/**
+ * Returns the arguments of the GDB server. In the manual command line, its socket is in the working directory.
+ */
 function gdbArgs(
   gdb: boolean | number,
   { gdbSocket: path = 'gdb.sock' }: Pick<Wiring, 'gdbSocket'>,

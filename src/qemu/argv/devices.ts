@@ -1,11 +1,11 @@
 import { virtioDevice } from '../../spec/architectures.js'
 import type { DeviceSpec, MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
-import { hasSataByItself } from './disk-places.js'
+import { hasBuiltInSata } from './disk-addresses.js'
 import { joinOption } from './join-option.js'
 import { watchdogArgs } from './watchdog.js'
 
-/** What the machine has beside processors, disks and cards. */
+/** Returns the arguments of all devices other than disks, network cards and displays. */
 export function deviceArgs(spec: MachineSpec, wiring: Pick<Wiring, 'watchdogTable'> = {}): string[] {
   const { arch, devices } = spec
   const { rng, balloon, sound, others } = devices
@@ -20,9 +20,9 @@ export function deviceArgs(spec: MachineSpec, wiring: Pick<Wiring, 'watchdogTabl
   ]
 }
 
-/** What devices can be plugged into while the guest runs: a PCI Express machine takes them at such ports alone, one each. */
+/** Returns root ports for hot-plug: a PCI Express machine supports it only there, one device per port. */
 export function plugPortArgs({ devices, machine }: MachineSpec): string[] {
-  return devices.hotplug && hasSataByItself(machine) ? PLUG_PORTS : []
+  return devices.hotplug && hasBuiltInSata(machine) ? PLUG_PORTS : []
 }
 
 export const PLUG_PORT_NAMES = ['plug-port-1', 'plug-port-2', 'plug-port-3', 'plug-port-4'] as const

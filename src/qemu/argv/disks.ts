@@ -3,18 +3,18 @@ import type { BaseImage } from '../../spec/base-image.js'
 import type { DiskSpec, SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskFile, Wiring } from '../command.js'
-import { type Place, placeDisks } from './disk-places.js'
+import { assignAddresses, type DiskAddress } from './disk-addresses.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
-/** The name by which QEMU's monitor knows the system's disk. */
+/** Block node of the system disk. */
 export const DISK_NODE = 'disk0-overlay'
 
-/** And the file in which what a guest changes of a disk is: 0 is the system's. */
+/** Returns the block node of the file to which a guest's writes to a disk go. Index 0 is the system disk. */
 export function diskFileNode(index: number): string {
   return `disk${index}-file`
 }
 
-/** The system's disk, which is the overlay of this run on the image, and the further ones. */
+/** Returns the arguments of the system disk, which is the overlay of this run, and of the further disks. */
 export function diskArgs(
   spec: MachineSpec,
   { overlay, diskSecretFile, disks = [] }: Pick<Wiring, 'overlay' | 'diskSecretFile' | 'disks'>,
@@ -36,10 +36,12 @@ export function diskArgs(
   })
 }
 
-/** The same disks without overlays of ours: QEMU makes snapshots of its own, and drops them. */
+/**
+ * Returns the arguments of the same disks with QEMU's temporary snapshots (`snapshot=on`) instead of overlays.
+ */
 export function snapshotDiskArgs(spec: MachineSpec): string[] {
   const openBase = (base: Disk, index: number) =>
-    open({ ...base, secretFile: secretByHand(base) }, index, base, { snapshot: 'on' })
+    open({ ...base, secretFile: manualSecretFile(base) }, index, base, { snapshot: 'on' })
   return connectAll(spec, {
     system: spec.image?.disk && openBase(spec.image.disk, 0),
     further: spec.disks.map(({ content }, index) => {
@@ -51,24 +53,27 @@ export function snapshotDiskArgs(spec: MachineSpec): string[] {
   })
 }
 
-/** A new disk by hand: it reads as zeroes, and a snapshot takes what is written. */
+/** New disk in the manual command line: reads as zeros, and writes go to a temporary snapshot. */
 const NULL_DISK = { 'file.driver': 'null-co', 'file.read-zeroes': 'on', format: 'raw', snapshot: 'on' }
 
 type Disk = NonNullable<BaseImage['disk']>
 
-/** What opens a drive: objects with its secrets, and the values of its `-drive`. */
-interface Opened {
+/** Arguments of a drive: objects with its secrets, and the values of its `-drive`. */
+interface DriveArgs {
   readonly secrets: readonly string[]
   readonly values: OptionValues
 }
 
-/** Opens a file that is `base`, or an overlay on it. A secret comes in a file: what stands in the command line, every user of the host can read. */
+/**
+ * Returns the drive for the file `base` or an overlay on it. Secrets are passed in files, because every user of the host
+ * can read the command line.
+ */
 function open(
   { path, format, secretFile: file }: DiskFile,
   index: number,
   base: Disk | undefined,
   more: OptionValues = {},
-): Opened {
+): DriveArgs {
   const values = { file: path, format, ...more }
   if (base?.encryption === undefined || file === undefined) return { secrets: [], values }
   const id = `disk${index}-secret`
@@ -76,8 +81,8 @@ function open(
   return { secrets: ['-object', joinOption('secret', { id, file })], values: { ...values, [key]: id } }
 }
 
-/** The person who types the command has the secret: where it was not in a file, it has to be put in one. */
-function secretByHand({ encryption }: Disk): string | undefined {
+/** Returns the secret file for the manual command line: the author's file, or a placeholder. */
+function manualSecretFile({ encryption }: Disk): string | undefined {
   if (encryption === undefined) return undefined
   return typeof encryption.secret === 'string' ? 'SECRET_FILE' : encryption.secret.file
 }
@@ -87,22 +92,24 @@ function connectAll(
   {
     system,
     further,
-  }: { readonly system: Opened | undefined; readonly further: ReadonlyArray<Opened | undefined> },
+  }: { readonly system: DriveArgs | undefined; readonly further: ReadonlyArray<DriveArgs | undefined> },
 ): string[] {
-  const places = placeDisks(spec, system !== undefined)
+  const addresses = assignAddresses(spec, system !== undefined)
   return [
-    ...places.controllers,
-    ...(system === undefined || places.system === undefined
+    ...addresses.controllers,
+    ...(system === undefined || addresses.system === undefined
       ? []
-      : connect(spec.systemDisk, 0, { place: places.system, arch: spec.arch }, system)),
+      : connect(spec.systemDisk, 0, { address: addresses.system, arch: spec.arch }, system)),
     ...spec.disks.flatMap((disk, index) => {
-      const place = places.further[index]
-      return place === undefined ? [] : connect(disk, index + 1, { place, arch: spec.arch }, further[index])
+      const address = addresses.further[index]
+      return address === undefined
+        ? []
+        : connect(disk, index + 1, { address, arch: spec.arch }, further[index])
     }),
   ]
 }
 
-/** The name of a drive whose medium can be changed while the guest runs; undefined for other disks. 0 is the system's. */
+/** Returns the id of a drive with removable media; undefined for other disks. Index 0 is the system disk. */
 export function mediumDeviceId(
   { media, interface: kind }: Pick<SystemDiskSpec, 'interface'> & Partial<Pick<DiskSpec, 'media'>>,
   index: number,
@@ -110,48 +117,48 @@ export function mediumDeviceId(
   return media === 'cdrom' || kind === 'floppy' ? `medium${index}` : undefined
 }
 
-/** The drive, and the device that shows it to the guest. A drive with nothing in it has the device alone. */
+/** Returns the arguments of a drive and its device. An empty drive has only the device. */
 function connect(
   disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
   index: number,
-  { place, arch }: { readonly place: Place; readonly arch: GuestArch },
-  opened: Opened | undefined,
+  { address, arch }: { readonly address: DiskAddress; readonly arch: GuestArch },
+  driveArgs: DriveArgs | undefined,
 ): string[] {
   const id = `disk${index}`
   const isCd = disk.media === 'cdrom'
   const medium = mediumDeviceId(disk, index)
-  const device = deviceOf(disk, { drive: opened && id, place, arch, isCd, id, medium })
-  if (opened === undefined) return device
+  const device = deviceOf(disk, { drive: driveArgs && id, address, arch, isCd, id, medium })
+  if (driveArgs === undefined) return device
   const drive = joinOption('', {
-    ...(disk.interface === 'pflash' ? { if: 'pflash', unit: place.unit } : { id, if: 'none' }),
-    ...opened.values,
+    ...(disk.interface === 'pflash' ? { if: 'pflash', unit: address.unit } : { id, if: 'none' }),
+    ...driveArgs.values,
     media: isCd ? 'cdrom' : undefined,
     readonly: disk.isReadonly ? 'on' : undefined,
     cache: disk.cache,
     discard: disk.discard,
   })
-  return [...opened.secrets, '-drive', drive, ...device]
+  return [...driveArgs.secrets, '-drive', drive, ...device]
 }
 
 function deviceOf(
   disk: SystemDiskSpec,
   {
     drive,
-    place,
+    address,
     arch,
     isCd,
     id,
     medium,
   }: {
     readonly drive: string | undefined
-    readonly place: Place
+    readonly address: DiskAddress
     readonly arch: GuestArch
     readonly isCd: boolean
     readonly id: string
     readonly medium: string | undefined
   },
 ): string[] {
-  const { bus, unit } = place
+  const { bus, unit } = address
   const { serial, bootIndex: bootindex } = disk
   const device = (driver: string, values: OptionValues) => ['-device', joinOption(driver, values)]
   switch (disk.interface) {
@@ -170,17 +177,17 @@ function deviceOf(
     case 'sata':
       return device(isCd ? 'ide-cd' : 'ide-hd', { id: medium, bus, unit, drive, serial, bootindex })
     case 'usb':
-      // Its own bus is named after it: without a name of its own that would be `scsi.0`, where SCSI disks are.
+      // The device has its own SCSI bus, named after its id. Without an id, its name would be that of the SCSI disks: `scsi.0`.
       return device('usb-storage', { id: medium ?? `${id}-usb`, bus, drive, serial, bootindex })
     case 'nvme':
-      // An NVMe drive without a serial number does not exist.
+      // NVMe requires a serial number.
       return device('nvme', { drive, serial: serial ?? id, bootindex })
     case 'sd':
       return device('sd-card', { drive })
     case 'floppy':
       return [
         ...device('floppy', { id: medium, unit, drive }),
-        // The controller knows the order of its drives.
+        // The boot index is a property of the controller.
         ...(bootindex === undefined
           ? []
           : ['-global', `isa-fdc.bootindex${unit === 0 ? 'A' : 'B'}=${bootindex}`]),

@@ -2,11 +2,11 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
-/** How far from the first display QEMU looks for one that is free. */
-const MOST_DISPLAY = 99
+/** Last VNC display number that QEMU tries. */
+const LAST_DISPLAY = 99
 const GRAB_KEYS = { 'ctrl-alt-shift': 'lshift-lctrl-lalt', 'right-ctrl': 'rctrl' } as const
 
-/** The display card, and who sees what it shows. */
+/** Returns the arguments of the display card, its window, and the VNC and SPICE servers. */
 export function displayArgs(
   { display }: MachineSpec,
   wiring: Pick<Wiring, 'vncSecretFile' | 'spiceSecretFile' | 'spiceSocket'>,
@@ -29,16 +29,19 @@ function vncArgs(vnc: MachineSpec['display']['vnc'], secretFile: string | undefi
   if (vnc === undefined) return []
   const isFree = vnc.display === undefined && vnc.socket === undefined
   const server = joinOption(vnc.socket === undefined ? `${vnc.bind}:${vnc.display ?? 0}` : '', {
-    // Of a path with a `=` QEMU would take the first part for the key, if it were implied.
+    // An explicit key: QEMU would take the part of a path before a `=` as the key.
     vnc: vnc.socket === undefined ? undefined : `unix:${vnc.socket}`,
-    to: isFree ? MOST_DISPLAY : undefined,
+    to: isFree ? LAST_DISPLAY : undefined,
     websocket: vnc.websocket === false ? undefined : vnc.websocket === true ? 'on' : vnc.websocket,
     'password-secret': vnc.password === undefined ? undefined : 'vnc-secret',
   })
   return [...secretArgs('vnc-secret', vnc.password, secretFile), '-vnc', server]
 }
 
-/** Without a port it is a socket of this run's; by hand, one in the folder where QEMU is started. */
+/**
+ * Returns the arguments of the SPICE server. In the manual command line, its socket is in the working
+ * directory.
+ */
 function spiceArgs(
   spice: MachineSpec['display']['spice'],
   { spiceSecretFile, spiceSocket = 'spice.sock' }: Pick<Wiring, 'spiceSecretFile' | 'spiceSocket'>,
@@ -52,7 +55,7 @@ function spiceArgs(
   return [...secretArgs('spice-secret', password, spiceSecretFile), '-spice', server]
 }
 
-/** What stands in the command line, every user of the host can read. */
+/** Passes a secret in a file, because every user of the host can read the command line. */
 function secretArgs(id: string, secret: string | undefined, file = 'SECRET_FILE'): string[] {
   return secret === undefined ? [] : ['-object', joinOption('secret', { id, file })]
 }

@@ -3,7 +3,10 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskFile, Wiring } from '../command.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
-/** UEFI firmware lies in two flash chips: its code, and the variables that it writes to. A file of the author's is a ROM. */
+/**
+ * Returns the arguments of the firmware. UEFI uses two flash chips, for code and variables; a BIOS file is a
+ * ROM.
+ */
 export function firmwareArgs(
   { arch, firmware: spec }: MachineSpec,
   { firmware }: Pick<Wiring, 'firmware'>,
@@ -15,13 +18,13 @@ export function firmwareArgs(
     '-drive',
     joinOption('', { if: 'pflash', unit, file, format, ...more }),
   ]
-  // Only the firmware itself, in the system management mode, is to write to the variables.
+  // Only firmware code in system management mode may write the variables.
   const secure =
     isPc(arch) && spec.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []
   return [...flash(firmware.code, 0, { readonly: 'on' }), ...flash(firmware.vars, 1, { snapshot }), ...secure]
 }
 
-/** The program that emulates the TPM waits at a socket. */
+/** Returns the arguments that connect the TPM to the socket of its emulator. */
 export function tpmArgs({ tpm }: MachineSpec, { tpmSocket: path }: Pick<Wiring, 'tpmSocket'>): string[] {
   if (tpm === undefined || path === undefined) return []
   return [

@@ -7,12 +7,12 @@ import { joinOption } from './join-option.js'
 type Commands = Wiring['forwardCommands']
 
 /**
- * What answers the guest within its network, beside DHCP and TFTP: a folder by SMB, and what is at addresses of its own. Without a run
- * nothing listens for a function of the test's.
+ * Returns the options of services in the user-mode network: an SMB share and `guestfwd` addresses. The manual command line
+ * omits addresses that are served by a function of the test.
  */
 export function guestServices({ sharedFolder, guestForwards }: NetworkSpec, commands: Commands): string[] {
   const forwards = guestForwards.flatMap((forward) => {
-    const command = commands?.get(forward) ?? commandByHand(forward)
+    const command = commands?.get(forward) ?? manualCommand(forward)
     return command === undefined
       ? []
       : [joinOption('', { guestfwd: `tcp:${forward.address}:${forward.port}-cmd:${command}` })]
@@ -20,14 +20,14 @@ export function guestServices({ sharedFolder, guestForwards }: NetworkSpec, comm
   return [...(sharedFolder === undefined ? [] : [joinOption('', { smb: sharedFolder })]), ...forwards]
 }
 
-/** Whether QEMU starts a process for each connection. */
+/** Returns true if QEMU starts a process for each connection of the guest. */
 export function startsProcesses({ network, furtherNetworks, netboot }: MachineSpec): boolean {
   const isServed = ({ sharedFolder, guestForwards }: NetworkSpec) =>
     sharedFolder !== undefined || guestForwards.length > 0
   return netboot?.http !== undefined || [network, ...furtherNetworks].some(isServed)
 }
 
-function commandByHand({ answer }: GuestForwardSpec): string | undefined {
-  if ('command' in answer) return answer.command
-  return 'server' in answer ? relayCommand(answer.server) : undefined
+function manualCommand({ service }: GuestForwardSpec): string | undefined {
+  if ('command' in service) return service.command
+  return 'server' in service ? relayCommand(service.server) : undefined
 }

@@ -3,13 +3,13 @@ import { joinOption } from './join-option.js'
 
 export function identityArgs({ name, smbios }: Pick<MachineSpec, 'name' | 'smbios'>): string[] {
   const { uuid, ...system } = smbios
-  const said = joinOption('', system)
+  const fields = joinOption('', system)
   return [
     '-name',
     joinOption('', { guest: name }),
     '-nodefaults',
     '-no-user-config',
     ...(uuid === undefined ? [] : ['-uuid', uuid]),
-    ...(said === '' ? [] : ['-smbios', `type=1,${said}`]),
+    ...(fields === '' ? [] : ['-smbios', `type=1,${fields}`]),
   ]
 }

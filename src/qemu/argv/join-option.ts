@@ -1,7 +1,7 @@
-/** The values of one option of QEMU's; what is undefined is left out. */
+/** Values of a QEMU option. Undefined values are omitted. */
 export type OptionValues = Readonly<Record<string, string | number | undefined>>
 
-/** Joins an option's parts as QEMU reads them: a comma within a value is doubled. */
+/** Joins the parts of a QEMU option. Commas in values are doubled. */
 export function joinOption(head: string, values: OptionValues): string {
   const parts = Object.entries(values).flatMap(([key, value]) =>
     value === undefined ? [] : [`${key}=${String(value).replaceAll(',', ',,')}`],

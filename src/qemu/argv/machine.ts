@@ -15,15 +15,15 @@ export function machineArgs(
     '-machine',
     joinOption(machine, {
       accel: accelerator,
-      // Without a display card, firmware and boot loaders print on the serial console. With one, what a boot loader prints there by
-      // itself would come twice: SeaBIOS copies the screen to it.
+      // Without a display card, firmware and boot loaders print on the serial console. With one, `graphics=off` would print
+      // the output of boot loaders twice, because SeaBIOS copies the screen to the console.
       graphics: display.vga === undefined ? 'off' : undefined,
-      // The guest's RAM holds its secrets, and a core dump of QEMU may be kept where others can read it.
+      // The guest's RAM contains secrets, and other users may be able to read a core dump of QEMU.
       'dump-guest-core': 'off',
       usb: 'off',
       ...fastPc(machine),
       ...(isKind(machine, byDefault.machine) ? byDefault.machineProperties : {}),
-      // All that withvm gives a machine is connected by PCI.
+      // All devices that withvm adds are PCI devices.
       pcie: machine === MICROVM ? 'on' : undefined,
       smm: isPc(arch) && firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
@@ -32,12 +32,12 @@ export function machineArgs(
   ]
 }
 
-/** Machines have versions: `virt-7.2` is a `virt`. */
+/** Returns true for a machine type and its versions: `virt-7.2` is a `virt`. */
 function isKind(machine: string, kind: string): boolean {
   return machine === kind || machine.startsWith(`${kind}-`)
 }
 
-/** PC devices that a Linux guest would spend boot time on without a use for them. */
+/** Disables PC devices that slow down the boot of Linux guests and are not used by them. */
 function fastPc(machine: string): Record<string, string> {
   return /^(pc|q35|pc-.*)$/.test(machine) ? { vmport: 'off', smbus: 'off' } : {}
 }

@@ -3,7 +3,7 @@ import type { HostNodes } from '../../spec/options/machine.js'
 import type { Wiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
-/** The name of the RAM where it is an object of its own. */
+/** Id of the memory backend of the RAM. */
 export const RAM_ID = 'ram'
 
 export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): string[] {
@@ -22,7 +22,10 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
   ]
 }
 
-/** What is written only for this guest is copied page by page, so that many guests share one file. */
+/**
+ * Returns the memory backend of the RAM. With `share=off`, written pages are private, so many guests can share
+ * one file.
+ */
 export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, 'memoryFile'>): string[] {
   const { memoryBytes } = spec
   if (memoryFile === undefined) return ownMemoryArgs(spec)
@@ -32,7 +35,7 @@ export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, '
   return ['-object', joinOption('memory-backend-file', { id: RAM_ID, 'mem-path': path, size, share })]
 }
 
-/** Whether the machine's RAM is an object of its own, of which more can be said. */
+/** Returns true if the options require an explicit memory backend for the RAM. */
 export function hasOwnMemory({ memoryBacking: { hugePages, preallocate, hostNodes } }: MachineSpec): boolean {
   return Boolean(hugePages) || preallocate === true || hostNodes !== undefined
 }
@@ -53,12 +56,12 @@ function ownMemoryArgs(spec: MachineSpec): string[] {
   return ['-object', joinOption(backend, values) + hostNodes(memoryBacking)]
 }
 
-/** Where among the host's nodes memory comes from: a list is the same key again. */
+/** Returns the NUMA nodes of the host for a backend. QEMU's syntax of a list is a repeated key. */
 function hostNodes({ hostNodes: nodes, policy = 'bind' }: HostNodes): string {
   return nodes === undefined ? '' : `${nodes.map((node) => `,host-nodes=${node}`).join('')},policy=${policy}`
 }
 
-/** What of the RAM is said to QEMU as a whole. */
+/** Returns the arguments that lock the memory of QEMU. */
 export function lockArgs({ memoryBacking: { lock } }: MachineSpec): string[] {
   return lock === true ? ['-overcommit', 'mem-lock=on'] : []
 }

@@ -1,15 +1,18 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
-import { CAPTURE } from '../../spec/netboot-spec.js'
+import { CAPTURE_FILTER } from '../../spec/netboot-spec.js'
 import type { NetbootWiring } from '../command.js'
 import { joinOption } from './join-option.js'
 
-/** The name by which QEMU's monitor knows the network card of a guest that boots from it. */
+/** Device id of the network card from which a guest boots. */
 export const NETWORK_CARD = 'card0'
 
-type Served = Pick<MachineSpec, 'netboot'>
+type NetbootPart = Pick<MachineSpec, 'netboot'>
 
-/** What QEMU's own servers give to the guest. Without a run, the folder is the author's own. */
-export function serverOptions({ netboot: served }: Served, netboot: NetbootWiring | undefined) {
+/**
+ * Returns the options of QEMU's built-in servers. In the manual command line, the folder is the author's
+ * `root`.
+ */
+export function serverOptions({ netboot: served }: NetbootPart, netboot: NetbootWiring | undefined) {
   if (served === undefined) return {}
   const { root, bootfile, tftpServerName, http } = served
   const command = netboot?.relayCommand
@@ -21,9 +24,12 @@ export function serverOptions({ netboot: served }: Served, netboot: NetbootWirin
   }
 }
 
-/** A place in the boot order that every firmware knows: `-boot order=` is for BIOS alone. HTTP boot is before all that has one. */
+/**
+ * Returns the boot index of the card, which all firmware supports; `-boot order=` is for BIOS only. HTTP boot precedes all
+ * devices with a boot index.
+ */
 export function bootCardOptions(
-  { netboot: served }: Served,
+  { netboot: served }: NetbootPart,
   netboot: NetbootWiring | undefined,
 ): { readonly id?: string; readonly bootindex?: number } {
   if (served === undefined) return {}
@@ -33,6 +39,6 @@ export function bootCardOptions(
 
 export function captureArgs(netboot: NetbootWiring | undefined): string[] {
   if (netboot === undefined) return []
-  const { type, id, netdev, maxlen } = CAPTURE
+  const { type, id, netdev, maxlen } = CAPTURE_FILTER
   return ['-object', joinOption(type, { id, netdev, file: netboot.captureFile, maxlen })]
 }

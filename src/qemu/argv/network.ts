@@ -6,7 +6,10 @@ import { guestServices } from './guest-services.js'
 import { joinOption } from './join-option.js'
 import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
 
-/** Each card has a network of its own behind it; ports lead to the first. */
+/**
+ * Returns the arguments of the network cards. Each card has its own network; ports are forwarded to the first
+ * card.
+ */
 export function networkArgs(
   spec: MachineSpec,
   {
@@ -49,8 +52,8 @@ function cardArgs(
   if (board.isOnBoard) return ['-net', joinOption('nic', { model: card.model, netdev, macaddr: mac })]
   const boot = index === 0 ? bootCardOptions(spec, netboot) : {}
   const isBooted = `${bootOrder ?? ''}${bootOnce ?? ''}`.includes('n')
-  // A card's boot ROM is only of use where the firmware may boot from the network, and only cards of PCI have one.
-  const isRomOfUse = isBooted || card.bootIndex !== undefined || isServed(card, index, spec)
+  // The boot ROM is needed only if the firmware may boot from the network. Only PCI cards have one.
+  const needsRom = isBooted || card.bootIndex !== undefined || isServed(card, index, spec)
   return [
     '-device',
     joinOption(card.model, {
@@ -60,7 +63,7 @@ function cardArgs(
       vectors: card.vectors,
       mac,
       bootindex: card.bootIndex,
-      romfile: isRomOfUse || virtio === 'ccw' ? undefined : '',
+      romfile: needsRom || virtio === 'ccw' ? undefined : '',
       ...boot,
     }),
   ]
@@ -78,7 +81,7 @@ function backend(
   return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
 }
 
-/** A multicast group of this process's own for each name; by the loopback interface nothing leaves the host. */
+/** Returns a multicast group for a name, unique to this process. It is used on the loopback interface only. */
 function hubAddress(name: string): string {
   const digest = createHash('sha256').update(`${process.pid} ${name}`).digest()
   const [a, b, c] = digest

@@ -5,7 +5,10 @@ import { joinOption } from './join-option.js'
 
 const DEVICES = { virtio: 'virtserialport', serial: 'isa-serial', parallel: 'isa-parallel' } as const
 
-/** The character devices that the author asked for, behind those of withvm: the console is the first serial port. */
+/**
+ * Returns the arguments of the author's ports. They follow those of withvm, so the console is the first serial
+ * port.
+ */
 export function portArgs(
   { ports }: MachineSpec,
   { portSockets = [] }: Pick<Wiring, 'portSockets'>,
@@ -13,7 +16,7 @@ export function portArgs(
   return connectPorts(ports, (id, index) => joinOption('socket', { id, path: portSockets[index] }))
 }
 
-/** The same in a terminal: QEMU says which pseudo terminal each of them is. */
+/** Returns the ports of the manual command line, as pseudo terminals that QEMU reports. */
 export function terminalPortArgs({ arch, ports }: MachineSpec): string[] {
   const bus = ports.some(({ type }) => type === 'virtio') ? ['-device', virtioDevice('serial', arch)] : []
   return [...bus, ...connectPorts(ports, (id) => joinOption('pty', { id }))]

@@ -4,10 +4,11 @@ import { startsProcesses } from './guest-services.js'
 import { joinOption } from './join-option.js'
 
 /**
- * A guest that breaks out of QEMU can neither start programs nor gain privileges. But where QEMU starts a process for each connection
- * that the guest opens to what answers it, it may: it does so in a session of its own, and `setsid` is among what
- * `elevateprivileges=deny` refuses. By the rest alone none of them gains a privilege, as they are loaded with "no new privileges". The
- * libraries of a window start processes too, to find out what the display can do.
+ * Returns the sandbox rules: a guest that breaks out of QEMU can neither start programs nor gain privileges.
+ *
+ * If QEMU starts a process for each connection of the guest, `spawn` must be allowed, and `elevateprivileges` too,
+ * because `deny` forbids the `setsid` of these processes. They still cannot gain privileges: the filter sets "no new
+ * privileges". The libraries of a window also start processes, to query the display.
  */
 export function sandboxArgs(spec: MachineSpec, { sandbox }: Pick<Wiring, 'sandbox'>): string[] {
   if (!sandbox) return []

@@ -2,7 +2,10 @@ import { virtioDevice } from '../../spec/architectures.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
-/** The disk that cloud-init reads. Behind all others: the names of disks and cards stay what they are without it. */
+/**
+ * Returns the arguments of the seed disk for cloud-init. It is the last device, so names of disks and cards do
+ * not change.
+ */
 export function seedArgs({ arch }: MachineSpec, seedDisk: string | undefined): string[] {
   if (seedDisk === undefined) return []
   return [

@@ -1,14 +1,22 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 
-/** In the folder of the run, which is QEMU's working directory: `-acpitable` takes no path with a colon. */
+/**
+ * File name in the folder of the run, which is QEMU's working directory: `-acpitable` supports no path with a
+ * colon.
+ */
 export const WATCHDOG_TABLE = 'watchdog.wdat'
 
-/** Ports of the iBASE 700 (QEMU's hw/watchdog/wdt_ib700.c): a write of 0 to the first starts its 30 s, one to the second stops it. */
+/**
+ * I/O ports of the iBASE 700 (QEMU's hw/watchdog/wdt_ib700.c). Writing 0 to the first starts 30 s, writing the
+ * second stops.
+ */
 const START_PORT = 0x443
 const STOP_PORT = 0x441
 const SECONDS = 30
 
-/** Actions and instructions of the table, and the address space of ports (ACPICA's actbl3.h and actypes.h). */
+/**
+ * Actions and instructions of the table, and the address space of I/O ports (ACPICA's actbl3.h and actypes.h).
+ */
 const ACTION = { reset: 1, setCountdown: 6, start: 9, stop: 11 } as const
 const WRITE_VALUE = 2
 const WRITE_COUNTDOWN = 3
@@ -19,7 +27,7 @@ const ENABLED = 1
 const HEADER_BYTES = 32
 const ENTRY_BYTES = 24
 
-/** A watchdog, and what is done when it is not reset in time. */
+/** Returns the arguments of a watchdog and its action. */
 export function watchdogArgs(
   { devices: { watchdog } }: MachineSpec,
   { watchdogTable }: { readonly watchdogTable?: string | undefined } = {},
@@ -30,25 +38,25 @@ export function watchdogArgs(
 }
 
 /**
- * Builds the content of an ACPI table (WDAT, Microsoft's "Hardware Watchdog Timers Design Specification") that describes the
- * iBASE 700. Kernels for virtual machines have no driver for a watchdog of QEMU's, but one for whatever that table describes.
- * The countdown is always 30 s: the device has one, but in a form that the table cannot express.
+ * Builds an ACPI table (WDAT, Microsoft's "Hardware Watchdog Timers Design Specification") that describes the iBASE 700.
+ * Kernels for virtual machines have no driver for the watchdogs of QEMU, but one for this table. The countdown is always
+ * 30 s, because the table cannot express the encoding of the device.
  */
 export function buildWatchdogTable(): Buffer {
   const entries = [
     buildEntry(ACTION.reset, WRITE_VALUE, START_PORT, 0xff),
     buildEntry(ACTION.start, WRITE_VALUE, START_PORT, 0xff),
     buildEntry(ACTION.stop, WRITE_VALUE, STOP_PORT, 0xff),
-    // The driver of Linux requires this action. It sets the countdown before it starts the device.
+    // The Linux driver requires this action. It sets the countdown before it starts the device.
     buildEntry(ACTION.setCountdown, WRITE_COUNTDOWN, STOP_PORT, 0x0f),
   ]
   const header = Buffer.alloc(HEADER_BYTES)
   header.writeUInt32LE(HEADER_BYTES, 0)
   header.writeUInt16LE(NO_PCI_DEVICE, 4)
   header.fill(NO_PCI_DEVICE, 6, 9)
-  header.writeUInt32LE(1000, 12) // milliseconds in a period
-  header.writeUInt32LE(SECONDS, 16) // most periods
-  header.writeUInt32LE(1, 20) // fewest periods
+  header.writeUInt32LE(1000, 12) // length of a period in milliseconds
+  header.writeUInt32LE(SECONDS, 16) // maximum number of periods
+  header.writeUInt32LE(1, 20) // minimum number of periods
   header.writeUInt8(ENABLED, 24)
   header.writeUInt32LE(entries.length, 28)
   return Buffer.concat([header, ...entries])

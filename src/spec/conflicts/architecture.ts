@@ -9,27 +9,27 @@ import {
 } from '../architectures.js'
 import { listDisks, readSystemDisk } from '../list-disks.js'
 import type { VMOptions } from '../options.js'
-import { bringsFirmware } from '../resolve/resolve-devices.js'
+import { providesFirmware } from '../resolve/resolve-devices.js'
 import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
-/** An option that not each architecture has. */
+/** An option that only some architectures support. */
 interface Row {
   readonly option: keyof VMOptions
   readonly isSupported: (row: ArchitectureRow, arch: GuestArch) => boolean
-  /** Who has it, as the end of "…, which … have". */
+  /** Guests that support it, for the message "expected …". */
   readonly supportedBy: string
-  /** What to do in its place. */
+  /** Alternative for other guests. */
   readonly instead?: string
 }
 
 const ofPcs = {
   isSupported: (_: ArchitectureRow, arch: GuestArch) => isPc(arch),
-  supportedBy: 'PCs alone',
+  supportedBy: 'a PC guest (x86)',
 } as const
 const withVirtio = {
   isSupported: ({ virtio }: ArchitectureRow) => virtio !== undefined,
-  supportedBy: 'machines with virtio',
+  supportedBy: 'a guest with virtio',
 } as const
 
 const ROWS: readonly Row[] = [
@@ -46,7 +46,7 @@ const ROWS: readonly Row[] = [
   {
     option: 'usb',
     isSupported: ({ disks }) => disks.includes('usb'),
-    supportedBy: 'machines with PCI',
+    supportedBy: 'a guest with PCI',
   },
   { option: 'rng', ...withVirtio },
   { option: 'balloon', ...withVirtio },
@@ -55,49 +55,40 @@ const ROWS: readonly Row[] = [
     (option): Row => ({
       option,
       isSupported: ({ readsBootOrder }) => readsBootOrder,
-      supportedBy: 'machines whose firmware reads it',
-      instead: '`bootIndex` of a disk or a card',
+      supportedBy: 'a guest whose firmware reads it',
+      instead: '`bootIndex` of a disk or card',
     }),
   ),
 ]
 
-/** What a machine of the guest's architecture has no place for. */
+/** Reports options that machines of the guest's architecture do not support. */
 export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Report): void {
   const arch = resolveArch(options.arch)
   const row = describeArch(arch)
   if (options.accel === 'kvm' && !isNative(arch)) {
-    report(
-      'accel',
-      `'kvm' for ${arch} guests`,
-      `'auto' or 'tcg': KVM of this host runs ${hostArch()} guests alone`,
-    )
+    report('accel', `'kvm' on ${arch}`, `'auto' or 'tcg' (KVM on this host runs only ${hostArch()} guests)`)
   }
-  for (const {
-    option,
-    isSupported,
-    supportedBy,
-    instead = 'nothing: `devices` and `qemuArgs` take what QEMU itself has',
-  } of ROWS) {
+  for (const { option, isSupported, supportedBy, instead = '`devices` or `qemuArgs`' } of ROWS) {
     const value = options[option as keyof VMOptions<VM>]
     if (value === undefined || value === false || value === 'none' || isSupported(row, arch)) continue
-    report(option, `it for ${arch} guests, and ${supportedBy} have it`, instead)
+    report(option, `the architecture ${arch}`, `${supportedBy}; otherwise use ${instead}`)
   }
   checkFirmware(options, arch, report)
   checkDisks(options, arch, report)
   checkPorts(options, arch, report)
   checkCards(options, arch, report)
-  const { uuid: _, ...told } = options.smbios ?? {}
-  if (!row.hasSmbios && Object.keys(told).length > 0)
+  const { uuid: _, ...others } = options.smbios ?? {}
+  if (!row.hasSmbios && Object.keys(others).length > 0)
     report(
       'smbios',
-      `${Object.keys(told).join(', ')} for ${arch} guests`,
-      '`uuid` alone: they have no SMBIOS',
+      `${Object.keys(others).join(', ')} on ${arch}`,
+      'only `uuid` (the architecture has no SMBIOS)',
     )
   if (isPc(arch)) return
   if (typeof options.cpus === 'object' && options.cpus.maxcpus !== undefined)
-    report('cpus.maxcpus', `processors to plug in for ${arch} guests`, 'a `count`: PCs alone take more later')
+    report('cpus.maxcpus', `hot-plug CPUs on ${arch}`, 'only `count` (CPU hot-plug requires a PC guest)')
   if (typeof options.memory === 'object' && options.memory.max !== undefined)
-    report('memory.max', `memory to plug in for ${arch} guests`, 'a `size`: PCs alone take more later')
+    report('memory.max', `hot-plug memory on ${arch}`, 'only `size` (memory hot-plug requires a PC guest)')
 }
 
 function checkFirmware<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
@@ -105,15 +96,15 @@ function checkFirmware<VM>(options: VMOptions<VM>, arch: GuestArch, report: Repo
   const { hasOwnFirmware, hasUefi } = describeArch(arch)
   if (firmware === undefined || (typeof firmware === 'object' && firmware.type === 'bios')) return
   if (firmware === 'bios') {
-    const isGiven = hasOwnFirmware || kernel !== undefined || bringsFirmware({ disks, qemuArgs })
-    if (!isGiven)
+    const hasFirmware = hasOwnFirmware || kernel !== undefined || providesFirmware({ disks, qemuArgs })
+    if (!hasFirmware)
       report(
         'firmware',
-        `'bios' for ${arch} guests`,
-        "'uefi', a `kernel`, or `{ type: 'bios', file }`: the board has no firmware",
+        `'bios' on ${arch}`,
+        "'uefi', a `kernel`, or `{ type: 'bios', file }` (the board has no firmware)",
       )
   } else if (!hasUefi) {
-    report('firmware', `'uefi' for ${arch} guests`, "'bios', which stands for the machine's own firmware")
+    report('firmware', `'uefi' on ${arch}`, "'bios', the machine's built-in firmware")
   }
 }
 
@@ -130,7 +121,7 @@ function checkDisks<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report)
   for (const { path, kind } of all) {
     if (kind === undefined || known.includes(kind)) continue
     const list = known.map((name) => `'${name}'`).join(', ')
-    report(path, `'${kind}' for ${arch} guests`, `what a machine '${machine}' has: ${list}`)
+    report(path, `'${kind}' on ${arch}`, `one of ${list} (interfaces of the machine '${machine}')`)
   }
 }
 
@@ -139,24 +130,20 @@ function checkPorts<VM>({ ports = [] }: VMOptions<VM>, arch: GuestArch, report: 
   ports.forEach(({ type = 'virtio' }, index) => {
     const isSupported = type === 'virtio' ? virtio !== undefined : isPc(arch)
     if (isSupported) return
-    const others = virtio === undefined ? 'none: the machine has its console alone' : "'virtio'"
-    report(`ports[${index}].type`, `'${type}' for ${arch} guests`, others)
+    const others = virtio === undefined ? 'no ports (the machine supports only its console)' : "'virtio'"
+    report(`ports[${index}].type`, `'${type}' on ${arch}`, others)
   })
 }
 
-/** What is soldered on cannot be another, nor a second one. */
+/** An onboard card cannot be replaced, and no second card can be added. */
 function checkCards<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
   const { card, machine } = describeArch(arch)
   if (!card.isOnBoard) return
   const cards = listNetworks(options)
   if (cards.length > 1)
-    report(
-      'network',
-      `${cards.length} cards for ${arch} guests`,
-      `one: a machine '${machine}' has it on its board`,
-    )
+    report('network', `${cards.length} cards on ${arch}`, `one card (onboard on the machine '${machine}')`)
   for (const { model } of cards) {
     if (model !== undefined && model !== card.model)
-      report('network.model', `"${model}" for ${arch} guests`, `'${card.model}', which is on the board`)
+      report('network.model', `"${model}" on ${arch}`, `'${card.model}', the onboard card`)
   }
 }

@@ -4,60 +4,68 @@ import type { VMOptions } from '../options.js'
 import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
-/** Where a CD drive can be. */
+/** Interfaces that support a CD drive. */
 const CD_INTERFACES: readonly DiskInterface[] = ['ide', 'sata', 'scsi', 'usb']
-/** Real disks of these kinds cannot be made read only, and QEMU's are like them. */
+/** IDE and SATA disks cannot be read-only, neither in hardware nor in QEMU. */
 const ALWAYS_WRITABLE: readonly DiskInterface[] = ['ide', 'sata']
 const WITHOUT_SERIAL: readonly DiskInterface[] = ['floppy', 'sd', 'pflash']
 
-/** What of the disks cannot be together. */
+/** Reports disks that conflict. */
 export function findDiskConflicts<VM>(options: VMOptions<VM>, report: Report): void {
   if (options.hda !== undefined && options.image !== undefined) {
-    report('hda', 'a disk to boot from beside `image`', 'one of both: either is the disk that is booted from')
+    report('hda', 'both', 'only one of `hda` and `image` (each is the disk to boot from)')
   }
   if (options.hda !== undefined && options.systemDisk?.interface !== undefined) {
     report(
       'systemDisk.interface',
-      `'${options.systemDisk.interface}' beside \`hda\``,
-      '`image` in place of `hda`',
+      `'${options.systemDisk.interface}' together with \`hda\``,
+      '`image` instead of `hda`',
     )
   }
   if (options.cdrom !== undefined && options.hdc !== undefined) {
-    report('cdrom', 'a CD beside `hdc`', 'one of both, as they have one place; or the CD in `disks`')
+    report(
+      'cdrom',
+      'both',
+      'only one of `cdrom` and `hdc` (both are the third IDE disk), or the CD in `disks`',
+    )
   }
   if (options.image === false && options.systemDisk !== undefined) {
-    report('systemDisk', 'how a disk is connected', 'nothing, as with `image: false` there is none')
+    report('systemDisk', 'a disk connection', 'no `systemDisk` with `image: false`')
   }
   const { connection } = readSystemDisk(options)
   checkConnection('systemDisk', connection, connection.interface ?? 'virtio', report)
   for (const { path, disk } of listDisks(options)) checkDisk(path, disk, report)
-  reportDoublePlaces(options, report)
-  reportDoubleBootIndexes(options, report)
+  reportDuplicateIndexes(options, report)
+  reportDuplicateBootIndexes(options, report)
 }
 
 function checkDisk(path: string, disk: DiskOptions, report: Report): void {
   const isCd = disk.media === 'cdrom'
   const kind = disk.interface ?? (isCd ? 'ide' : 'virtio')
   if (disk.image !== undefined && disk.size !== undefined) {
-    report(`${path}.size`, 'a size beside an image', 'one of both: an image has its size')
+    report(`${path}.size`, 'both', 'only one of `image` and `size` (an image has its own size)')
   }
   if (disk.image === undefined && disk.size === undefined && !isCd && kind !== 'floppy') {
-    report(path, 'a disk with nothing on it', '`image`, or `size` for a new one')
+    report(path, 'neither', '`image`, or `size` for a new disk')
   }
   if (isCd && disk.size !== undefined)
-    report(`${path}.size`, 'a size', 'an `image`: nothing can be written to a CD')
+    report(`${path}.size`, 'a size', 'an `image` instead (a CD is read-only)')
   if (isCd && !CD_INTERFACES.includes(kind)) {
-    report(`${path}.interface`, `'${kind}' for a CD`, CD_INTERFACES.map((name) => `'${name}'`).join(' or '))
+    report(
+      `${path}.interface`,
+      `'${kind}' for a CD`,
+      `one of ${CD_INTERFACES.map((name) => `'${name}'`).join(', ')}`,
+    )
   }
   if (disk.readonly === true && !isCd && ALWAYS_WRITABLE.includes(kind)) {
     report(
       `${path}.readonly`,
-      `a disk at '${kind}' that is read only`,
-      "another interface, such as 'virtio', or media: 'cdrom'",
+      `a read-only disk on '${kind}'`,
+      "another interface such as 'virtio', or `media: 'cdrom'`",
     )
   }
   checkConnection(path, disk, kind, report)
-  if (disk.snapshot === false) checkWrittenThrough(path, disk, isCd, report)
+  if (disk.snapshot === false) checkDirectWrites(path, disk, isCd, report)
 }
 
 function checkConnection(
@@ -67,36 +75,36 @@ function checkConnection(
   report: Report,
 ): void {
   if (serial !== undefined && WITHOUT_SERIAL.includes(kind)) {
-    report(`${path}.serial`, `a serial number at '${kind}'`, 'none: such a disk has no serial number')
+    report(
+      `${path}.serial`,
+      `a serial number on '${kind}'`,
+      'no serial number (the interface does not support one)',
+    )
   }
   if (bootIndex !== undefined && WITHOUT_BOOT_INDEX.includes(kind)) {
-    report(`${path}.bootIndex`, `a place in the boot order at '${kind}'`, 'another interface')
+    report(`${path}.bootIndex`, `a boot index on '${kind}'`, 'another interface')
   }
 }
 
-/** What is written to is a file of the author's: what is kept for others, or read by them, is not. */
-function checkWrittenThrough(path: string, disk: DiskOptions, isCd: boolean, report: Report): void {
+/** A guest may write directly only to a file of the user, never to a cached or shared image. */
+function checkDirectWrites(path: string, disk: DiskOptions, isCd: boolean, report: Report): void {
   const { image } = disk
   const isPath = typeof image === 'string' ? /[/.]/.test(image) : image !== undefined && 'path' in image
   if (!isPath)
-    report(
-      `${path}.snapshot`,
-      'false',
-      'the path of a file in `image` beside it: what the guest writes goes there',
-    )
-  if (isCd || disk.readonly === true) report(`${path}.snapshot`, 'false', 'nothing: this disk is read only')
+    report(`${path}.snapshot`, 'false', 'the path of a file in `image` (the guest writes to this file)')
+  if (isCd || disk.readonly === true) report(`${path}.snapshot`, 'false', 'no `snapshot` on a read-only disk')
   if (isPath && disk.format === undefined && (typeof image === 'string' || image?.format === undefined)) {
     report(
       `${path}.snapshot`,
       'false',
-      '`format` beside it: a guest that writes to a file could make it look like another format',
+      '`format` to be set too (a guest could write the header of another format to the file)',
     )
   }
 }
 
-function reportDoublePlaces<VM>(options: VMOptions<VM>, report: Report): void {
+function reportDuplicateIndexes<VM>(options: VMOptions<VM>, report: Report): void {
   const { image, connection } = readSystemDisk(options)
-  const taken = new Map<string, string>()
+  const used = new Map<string, string>()
   const isQ35 = options.machine?.includes('q35') === true
   const system =
     image === false ? [] : [{ path: options.hda === undefined ? 'systemDisk' : 'hda', disk: connection }]
@@ -104,16 +112,16 @@ function reportDoublePlaces<VM>(options: VMOptions<VM>, report: Report): void {
     if (disk.index === undefined) continue
     const kind = disk.interface ?? ('media' in disk && disk.media === 'cdrom' ? 'ide' : 'virtio')
     const bus = kind === 'sata' && isQ35 ? 'ide' : kind
-    const other = taken.get(`${bus} ${disk.index}`)
-    // That of a CD and `hdc` is told in words of their own.
-    const isTold = path === 'cdrom' && other === 'hdc'
-    if (other !== undefined && !isTold)
-      report(path, `place ${disk.index} at '${kind}', where ${other} is`, 'another `index`')
-    taken.set(`${bus} ${disk.index}`, path)
+    const other = used.get(`${bus} ${disk.index}`)
+    // `cdrom` with `hdc` has its own message.
+    const isReported = path === 'cdrom' && other === 'hdc'
+    if (other !== undefined && !isReported)
+      report(path, `index ${disk.index} on '${kind}', which ${other} uses`, 'a free `index`')
+    used.set(`${bus} ${disk.index}`, path)
   }
 }
 
-function reportDoubleBootIndexes<VM>(options: VMOptions<VM>, report: Report): void {
+function reportDuplicateBootIndexes<VM>(options: VMOptions<VM>, report: Report): void {
   const several = Array.isArray(options.network)
   const places = [
     { path: 'systemDisk', bootIndex: options.systemDisk?.bootIndex },
@@ -123,11 +131,12 @@ function reportDoubleBootIndexes<VM>(options: VMOptions<VM>, report: Report): vo
       bootIndex,
     })),
   ]
-  const taken = new Map<number, string>()
+  const used = new Map<number, string>()
   for (const { path, bootIndex } of places) {
     if (bootIndex === undefined) continue
-    const other = taken.get(bootIndex)
-    if (other !== undefined) report(`${path}.bootIndex`, `${bootIndex}`, `another than that of ${other}`)
-    taken.set(bootIndex, path)
+    const other = used.get(bootIndex)
+    if (other !== undefined)
+      report(`${path}.bootIndex`, `${bootIndex}`, `a boot index other than that of ${other}`)
+    used.set(bootIndex, path)
   }
 }

@@ -2,10 +2,10 @@ import { formatBytes, parseMemorySize } from '../../common/units.js'
 import { isPc, resolveArch } from '../architectures.js'
 import type { CpuTopology } from '../options/machine.js'
 import type { VMOptions } from '../options.js'
-import { countArranged, readMemory, resolveCpus } from '../resolve/resolve-machine.js'
+import { countTopology, readMemory, resolveCpus } from '../resolve/resolve-machine.js'
 import type { Report } from './report.js'
 
-/** What of the CPUs, the memory and the firmware cannot be together. */
+/** Reports options of CPUs, memory and firmware that conflict. */
 export function findMachineConflicts<VM>(options: VMOptions<VM>, report: Report): void {
   if (typeof options.cpus === 'object') checkTopology(options.cpus, report)
   checkMemory(options, report)
@@ -15,28 +15,28 @@ export function findMachineConflicts<VM>(options: VMOptions<VM>, report: Report)
   if (isSecure && isPc(resolveArch(options.arch)) && machine?.includes('q35') === false) {
     report(
       'machine',
-      `'${machine}' with secure boot`,
-      "'q35': other machines cannot keep the firmware's variables from the guest",
+      `'${machine}' with Secure Boot`,
+      "'q35' (other machines cannot protect the UEFI variables from the guest)",
     )
   }
   if (typeof tpm === 'object' && tpm.model === 'crb' && tpm.version === '1.2') {
-    report('tpm.model', "'crb' of a TPM 1.2", "'tis': only a TPM 2.0 has that interface")
+    report('tpm.model', "'crb' with version 1.2", "'tis' (CRB requires TPM 2.0)")
   }
 }
 
 function checkTopology(cpus: CpuTopology, report: Report): void {
-  const made = countArranged(cpus)
-  const { cpus: count } = resolveCpus(cpus, made ?? 1)
-  const most = cpus.maxcpus ?? count
-  if (count > most) report('cpus.count', `${count}`, `no more than \`maxcpus\`, ${most}`)
-  if (made === undefined) return
+  const product = countTopology(cpus)
+  const { cpus: count } = resolveCpus(cpus, product ?? 1)
+  const max = cpus.maxcpus ?? count
+  if (count > max) report('cpus.count', `${count}`, `at most \`maxcpus\`, ${max}`)
+  if (product === undefined) return
   const isWhole = cpus.sockets !== undefined && cpus.cores !== undefined && cpus.threads !== undefined
-  if (isWhole ? most === made : most % made === 0) return
+  if (isWhole ? max === product : max % product === 0) return
   const total = cpus.maxcpus === undefined ? 'count' : 'maxcpus'
   report(
     'cpus',
-    `${total} ${most} for an arrangement of ${made}`,
-    isWhole ? `a \`${total}\` of ${made}` : `a \`${total}\` that is a multiple of ${made}`,
+    `a \`${total}\` of ${max} for a topology of ${product}`,
+    isWhole ? `a \`${total}\` of ${product}` : `a \`${total}\` that is a multiple of ${product}`,
   )
 }
 
@@ -48,10 +48,14 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   }
   const { hugePages, preallocate, hostNodes } = readMemory(options.memory)
   if ((hugePages || preallocate) && options.numa !== undefined) {
-    report('numa', 'nodes beside huge pages or memory that is given at the start', 'one of both')
+    report('numa', 'both', 'only one of `numa` and `memory.hugePages` or `memory.preallocate`')
   }
   if (hostNodes !== undefined && options.numa !== undefined) {
-    report('memory.hostNodes', `${hostNodes.join(', ')} beside \`numa\``, '`hostNodes` of each node there')
+    report(
+      'memory.hostNodes',
+      `${hostNodes.join(', ')} together with \`numa\``,
+      '`hostNodes` of each NUMA node instead',
+    )
   }
   const places = [
     ['memory', readMemory(options.memory)] as const,
@@ -59,10 +63,14 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   ]
   for (const [path, place] of places) {
     if (place.policy === undefined || place.hostNodes !== undefined) continue
-    report(`${path}.policy`, `'${place.policy}'`, '`hostNodes` beside it: which of this host')
+    report(
+      `${path}.policy`,
+      `'${place.policy}'`,
+      '`hostNodes` to be set too (the host nodes to allocate from)',
+    )
   }
   if (slots !== undefined && max === undefined) {
-    report('memory.slots', `${slots}`, '`max` beside it: how much memory there may be in all')
+    report('memory.slots', `${slots}`, '`max` to be set too (the maximum memory)')
   }
 }
 
@@ -71,18 +79,23 @@ function checkNuma<VM>({ numa = [], memory, cpus }: VMOptions<VM>, report: Repor
   const sum = numa.reduce((total, node) => total + (parseMemorySize(node.memory) ?? 0), 0)
   const size = parseMemorySize(readMemory(memory).size)
   if (size !== undefined && size !== sum) {
-    report('numa', `nodes of ${formatBytes(sum)}`, `as much as \`memory\`, ${formatBytes(size)}`)
+    report(
+      'numa',
+      `nodes with ${formatBytes(sum)} in total`,
+      `the same total as \`memory\`, ${formatBytes(size)}`,
+    )
   }
   const { cpus: count, topology } = resolveCpus(cpus, 1)
-  const most = topology.maxcpus ?? count
-  const taken = new Map<number, number>()
+  const max = topology.maxcpus ?? count
+  const used = new Map<number, number>()
   numa.forEach((node, index) => {
     for (const cpu of node.cpus ?? []) {
-      const other = taken.get(cpu)
+      const other = used.get(cpu)
       const path = `numa[${index}].cpus`
-      if (other !== undefined) report(path, `CPU ${cpu}`, `each CPU in one node: it is in numa[${other}]`)
-      if (cpu >= most) report(path, `CPU ${cpu}`, `a CPU below ${most}, as many as \`cpus\` says`)
-      taken.set(cpu, index)
+      if (other !== undefined)
+        report(path, `CPU ${cpu}`, `each CPU in only one node (it is also in numa[${other}])`)
+      if (cpu >= max) report(path, `CPU ${cpu}`, `a CPU below ${max}, the number of CPUs`)
+      used.set(cpu, index)
     }
   })
 }

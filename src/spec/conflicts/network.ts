@@ -1,21 +1,25 @@
 import { BlockList } from 'node:net'
-import { FORWARD_ANSWERS, splitAddress } from '../guest-forward.js'
+import { FORWARD_SERVICES, splitAddress } from '../guest-forward.js'
 import type { NetworkOptions } from '../options/network.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 
-/** Where QEMU's user network is, where nobody says otherwise. */
+/** Default address range of QEMU's user-mode network. */
 const DEFAULT_NET = '10.0.2.0/24'
 
-/** What of the cards cannot be together. */
+/** Reports network cards that conflict. */
 export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report): void {
   const isList = Array.isArray(options.network)
   const macs = new Map<string, string>()
   listNetworks(options).forEach((card, index) => {
     const path = isList ? `network[${index}]` : 'network'
     if (card.bootfile !== undefined && card.tftp === undefined) {
-      report(`${path}.bootfile`, `"${card.bootfile}"`, `'${path}.tftp' beside it: the folder with that file`)
+      report(
+        `${path}.bootfile`,
+        `"${card.bootfile}"`,
+        `\`${path}.tftp\` to be set too (the folder that contains the file)`,
+      )
     }
     checkLink(path, card, index, report)
     checkAddresses(path, card, index, report)
@@ -23,11 +27,12 @@ export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report)
     const mac = card.mac?.toLowerCase()
     if (mac === undefined) return
     const other = macs.get(mac)
-    if (other !== undefined) report(`${path}.mac`, `"${card.mac}"`, `another than that of ${other}`)
+    if (other !== undefined) report(`${path}.mac`, `"${card.mac}"`, `an address other than that of ${other}`)
     macs.set(mac, path)
   })
 }
 
+/** Options that require the user-mode network. */
 const USER_NETWORK = [
   'internet',
   'tftp',
@@ -43,7 +48,10 @@ const USER_NETWORK = [
   'ipv6',
 ]
 
-/** What is behind a card is one thing; behind the first it is QEMU's own network, by which the guest is reached. */
+/**
+ * A card is attached to one network. The first card requires the user-mode network, which connects
+ * the guest to the host.
+ */
 function checkLink(path: string, card: NetworkOptions, index: number, report: Report): void {
   const kind = card.tap === undefined ? (card.hub === undefined ? undefined : 'hub') : 'tap'
   if (kind === undefined) return
@@ -51,18 +59,18 @@ function checkLink(path: string, card: NetworkOptions, index: number, report: Re
   if (index === 0) {
     report(
       `${path}.${kind}`,
-      `${got} at the first card`,
-      'a further card: network: [{}, { … }], as the first is how the guest is reached',
+      `${got} on the first card`,
+      'a further card: `network: [{}, { … }]` (the first card connects the guest to the host)',
     )
   }
   if (card.tap !== undefined && card.hub !== undefined)
-    report(`${path}.tap`, `${got} beside \`hub\``, 'one of both')
+    report(`${path}.tap`, 'both', 'only one of `tap` and `hub`')
   const others = USER_NETWORK.filter((name) => Object.hasOwn(card, name))
   if (others.length > 0) {
     report(
       `${path}.${others[0]}`,
-      `an option of QEMU's own network beside \`${kind}\``,
-      'a card of its own for each',
+      `an option of the user-mode network together with \`${kind}\``,
+      'a separate card for each',
     )
   }
 }
@@ -76,7 +84,7 @@ function checkAddresses(path: string, card: NetworkOptions, index: number, repor
   }
 }
 
-/** Each is one thing at an address of its own. */
+/** Each forward requires an unused address and exactly one service. */
 function checkGuestForwards(path: string, card: NetworkOptions, index: number, report: Report): void {
   const { net, list } = networkOf(card, index)
   const seen = new Set<string>()
@@ -85,12 +93,12 @@ function checkGuestForwards(path: string, card: NetworkOptions, index: number, r
     const { host } = splitAddress(forward.address)
     const isTaken = [card.host, card.dns].includes(host) || seen.has(forward.address)
     if (!list.check(host)) report(`${at}.address`, `"${forward.address}"`, `an address of the network ${net}`)
-    else if (isTaken) report(`${at}.address`, `"${forward.address}"`, 'one that nothing else has')
+    else if (isTaken) report(`${at}.address`, `"${forward.address}"`, 'an unused address')
     seen.add(forward.address)
-    const given = FORWARD_ANSWERS.filter((name) => forward[name] !== undefined)
+    const given = FORWARD_SERVICES.filter((name) => forward[name] !== undefined)
     if (given.length !== 1) {
-      const got = given.length === 0 ? 'an address alone' : given.map((name) => `\`${name}\``).join(' and ')
-      report(at, got, 'one of `command`, `socket`, `tcp` and `handler`')
+      const got = given.length === 0 ? 'none of them' : given.map((name) => `\`${name}\``).join(' and ')
+      report(at, got, 'exactly one of `command`, `socket`, `tcp` and `handler`')
     }
   }
 }

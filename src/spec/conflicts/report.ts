@@ -1,2 +1,2 @@
-/** Takes a problem: where it is, what was there, what was expected. */
+/** Records a problem: path of the option, actual and expected value. */
 export type Report = (path: string, got: string, expected: string) => void

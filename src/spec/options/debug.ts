@@ -1,21 +1,30 @@
-/** What helps a person who looks into a guest or into QEMU. */
+/** Options for debugging a guest or QEMU. */
 export interface DebugOptions {
-  /** Whether the processors wait, until `vm.qmp.execute('cont')` or a debugger lets them go (QEMU: `-S`). @default false */
+  /**
+   * If true, the vCPUs stay paused until `vm.qmp.execute('cont')` or a debugger resumes them (QEMU:
+   * `-S`).
+   * @default false
+   */
   readonly paused?: boolean
   /**
-   * Serves GDB: `true` on a unix socket in the folder of the run, a number on that port of 127.0.0.1. `vm.gdb` is the line that
-   * connects. GDB reaches QEMU's monitor, and with it the files and the processes of the user who runs QEMU: the socket is open to
-   * that user alone, but a port is open to **every local user** (QEMU: `-gdb`). @default false
+   * Enables the GDB server: `true` listens on a unix socket in the run's folder, a number on that
+   * port of 127.0.0.1. `vm.gdb` is the command that connects GDB. GDB has access to QEMU's monitor,
+   * and therefore to files and processes of the user who runs QEMU. The socket is open to that user
+   * only, but a port is open to **every local user** (QEMU: `-gdb`).
+   * @default false
    */
   readonly gdb?: boolean | number
-  /** What QEMU logs of itself, as `qemu -d help` lists it (QEMU: `-d`). @default nothing */
+  /** QEMU log items, as listed by `qemu -d help` (QEMU: `-d`). @default none */
   readonly log?: readonly string[]
-  /** The file for that log (QEMU: `-D`). @default QEMU's standard error, which is in the report of a failure */
+  /**
+   * File for the QEMU log (QEMU: `-D`).
+   * @default QEMU's standard error, which is part of a failure's report
+   */
   readonly logFile?: string
 }
 
 /** Debugging. */
 export interface DebugOptionGroup {
-  /** For who looks into the guest, or into QEMU (QEMU: `-S`, `-gdb`, `-d`). @default none */
+  /** Options for debugging the guest or QEMU (QEMU: `-S`, `-gdb`, `-d`). @default none */
   readonly debug?: DebugOptions
 }

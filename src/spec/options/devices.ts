@@ -1,49 +1,72 @@
-/** A device as QEMU names it, with its properties: `{ driver: 'virtio-balloon-pci', 'free-page-reporting': true }`. */
+/**
+ * A QEMU device with its properties: `{ driver: 'virtio-balloon-pci', 'free-page-reporting': true
+ * }`.
+ */
 export interface DeviceOptions {
-  /** Its name, as `withvm list devices` has them (QEMU: `-device`). */
+  /** Name of the device, as listed by `withvm list devices` (QEMU: `-device`). */
   readonly driver: string
-  /** Its properties, as `withvm list devices NAME` has them. */
+  /** Properties of the device, as listed by `withvm list devices NAME`. */
   readonly [property: string]: string | number | boolean
 }
 
-/** A character device of the guest, whose other end is `vm.port(name)`. */
+/** A character device of the guest. `vm.port(name)` is its host end. */
 export interface PortOptions {
-  /** How the test calls it, and for a virtio port the guest too: `name` in a folder of `/sys/class/virtio-ports`. Letters, digits, `.`, `_`, `-`. */
+  /**
+   * Name of the port: letters, digits, `.`, `_`, `-`. A virtio port has the same name in the guest:
+   * `name` in a folder of `/sys/class/virtio-ports`.
+   */
   readonly name: string
-  /** What it is: a port of virtio-serial, a serial port (the first is `/dev/ttyS1`), or a parallel port (QEMU: `-device virtserialport`, `isa-serial`, `isa-parallel`). @default 'virtio' */
+  /**
+   * Type of the port: virtio-serial, a serial port (the first is `/dev/ttyS1`), or a parallel port
+   * (QEMU: `-device virtserialport`, `isa-serial`, `isa-parallel`).
+   * @default 'virtio'
+   */
   readonly type?: 'virtio' | 'serial' | 'parallel'
 }
 
-/** A device that acts when the guest does not reset it in time. */
+/** A watchdog: a device that acts if the guest does not reset its timer in time. */
 export interface WatchdogOptions {
   /**
-   * Its model (QEMU: `-device`). An `ib700` is also described by an ACPI table (WDAT), which the Linux driver `wdat_wdt` reads: its
-   * countdown is then 30 s, whatever the guest asks for. @default 'ib700' for `tiny` and `debian`, else 'i6300esb'
+   * Model of the watchdog (QEMU: `-device`). An `ib700` is also described by an ACPI table (WDAT).
+   * If the Linux driver `wdat_wdt` drives it, the timeout is 30 s, whatever the guest sets.
+   * @default 'ib700' for `tiny` and `debian`, else 'i6300esb'
    */
   readonly model?: 'i6300esb' | 'ib700'
-  /** What it does then (QEMU: `-action watchdog=`). @default 'reset' */
+  /** Action when the timer expires (QEMU: `-action watchdog=`). @default 'reset' */
   readonly action?: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug'
 }
 
-/** Further devices. */
+/** Sound, USB and other devices. */
 export interface DeviceOptionGroup {
   /**
-   * Whether devices are to be plugged in while the guest runs, by `vm.plug`: a Linux guest of one CPU then looks for what can be
-   * plugged, and a `q35` machine has free places (QEMU: `-device pcie-root-port`). @default true where `cpus.maxcpus` or `memory.max` is given, else false
+   * If true, prepares the guest for hot-plug by `vm.plug`: a `q35` machine gets free PCI Express
+   * slots, and a Linux guest with one CPU scans for plugged devices (QEMU: `-device
+   * pcie-root-port`).
+   * @default true if `cpus.maxcpus` or `memory.max` is set, else false
    */
   readonly hotplug?: boolean
-  /** A sound card that nobody hears (QEMU: `-audiodev none` and `-device`). @default none */
+  /** Sound card without audible output (QEMU: `-audiodev none` and `-device`). @default none */
   readonly sound?: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb'
-  /** A USB 3 controller, for USB devices among `devices` (QEMU: `-device qemu-xhci`). @default false, but for a disk with the interface 'usb' */
+  /**
+   * Adds a USB 3 controller, which USB devices in `devices` require (QEMU: `-device qemu-xhci`).
+   * @default false; true if a disk or the tablet is a USB device
+   */
   readonly usb?: boolean
-  /** A source of random numbers (QEMU: `-device virtio-rng-pci`). @default false */
+  /** Adds a hardware random number generator (QEMU: `-device virtio-rng-pci`). @default false */
   readonly rng?: boolean
-  /** A balloon, by which RAM is taken from the guest and given back (QEMU: `-device virtio-balloon-pci`). @default false */
+  /**
+   * Adds a memory balloon, which reclaims RAM from the guest and returns it (QEMU: `-device
+   * virtio-balloon-pci`).
+   * @default false
+   */
   readonly balloon?: boolean
-  /** A watchdog; `true` is one that resets the guest (QEMU: `-device` and `-action`). @default false */
+  /**
+   * Adds a watchdog; `true` selects one that resets the guest (QEMU: `-device` and `-action`).
+   * @default false
+   */
   readonly watchdog?: boolean | WatchdogOptions
-  /** Character devices beside the console (QEMU: `-chardev` and `-device`). @default none */
+  /** Character devices in addition to the console (QEMU: `-chardev` and `-device`). @default none */
   readonly ports?: readonly PortOptions[]
-  /** Any other device of this host's QEMU (QEMU: `-device`). @default none */
+  /** Any other devices that the host's QEMU supports (QEMU: `-device`). @default none */
   readonly devices?: readonly DeviceOptions[]
 }

@@ -3,67 +3,93 @@ import type { DiskFormat } from '../base-image.js'
 import type { PreparedImage } from '../image-definition.js'
 import type { ImageSource } from '../image-source.js'
 
-/** What a disk is connected to. `ide` on a `q35` machine is its SATA controller. */
+/** Interface of a disk. On a `q35` machine, `ide` is the SATA controller. */
 export type DiskInterface = 'virtio' | 'scsi' | 'ide' | 'sata' | 'usb' | 'nvme' | 'sd' | 'floppy' | 'pflash'
 
-/** How QEMU caches a disk, as with `-drive cache=`. */
+/** Cache mode of a disk, as in `-drive cache=`. */
 export type DiskCache = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe'
 
-/** How a disk is connected. */
+/** Connection of a disk to the machine. */
 export interface DiskConnection {
-  /** What it is connected to (QEMU: `-device`). @default 'virtio'; 'ide' for a CD */
+  /** Interface that the disk is attached to (QEMU: `-device`). @default 'virtio'; 'ide' for a CD */
   readonly interface?: DiskInterface
-  /** Its place there, counted from 0: `ide` 0 is `hda`. (QEMU: `-device …,bus=,unit=`). @default the next that is free */
+  /**
+   * Index on that interface, counted from 0: `ide` 0 is `hda` (QEMU: `-device …,bus=,unit=`).
+   * @default the next free one
+   */
   readonly index?: number
-  /** Its serial number, as the guest reads it (QEMU: `-device …,serial=`). @default none */
+  /**
+   * Serial number reported to the guest, at most 36 printable characters (QEMU: `-device
+   * …,serial=`).
+   * @default none
+   */
   readonly serial?: string
-  /** Its place in the firmware's boot order, 1 for the first (QEMU: `-device …,bootindex=`). @default none */
+  /**
+   * Position in the firmware's boot order, 1 to 1000, 1 is first (QEMU: `-device …,bootindex=`).
+   * @default none
+   */
   readonly bootIndex?: number
-  /** How it is cached (QEMU: `-drive cache=`). @default QEMU's: 'writeback' */
+  /** Cache mode (QEMU: `-drive cache=`). @default QEMU's: 'writeback' */
   readonly cache?: DiskCache
-  /** What becomes of blocks that the guest discards (QEMU: `-drive discard=`). @default 'unmap' */
+  /** Handling of blocks that the guest discards (QEMU: `-drive discard=`). @default 'unmap' */
   readonly discard?: 'unmap' | 'ignore'
 }
 
-/** A disk beside the system's: of an image, or a new one. One of `image` and `size` has to be there, but for an empty CD drive. */
+/**
+ * An additional disk: an existing image or a new disk. Requires either `image` or `size`, except
+ * for an empty CD or floppy drive.
+ */
 export interface DiskOptions extends DiskConnection {
-  /** What is on it: a path, or what `image` may be (QEMU: `-drive file=`). @default nothing: it is new, of `size` */
+  /**
+   * Image on the disk: a path, or any other image source (QEMU: `-drive file=`).
+   * @default none: a new disk of `size`
+   */
   readonly image?: ImageSource
-  /** The size of a new disk: MiB, or with a unit. @default the image's */
+  /** Size of a new disk: MiB, or with a unit: `'2G'`. @default the image's */
   readonly size?: MemorySize
-  /** The format of the image at a path. @default found out by the content; 'raw' for a CD */
+  /** Format of the image. @default detected from the content; 'raw' for a CD, floppy disk or flash */
   readonly format?: DiskFormat
-  /** Whether it is a disk or a CD, which is read only (QEMU: `-drive media=`). @default 'disk' */
+  /** Type of medium: a disk, or a CD, which is read-only (QEMU: `-drive media=`). @default 'disk' */
   readonly media?: 'disk' | 'cdrom'
-  /** Whether the guest can only read it (QEMU: `-drive readonly=`). @default false */
+  /** If true, the disk is read-only for the guest (QEMU: `-drive readonly=`). @default false */
   readonly readonly?: boolean
   /**
-   * Whether what the guest writes is thrown away with it. `false` WRITES TO THE FILE ITSELF: nothing brings back what was there,
-   * and no other guest can use it meanwhile (QEMU: `-drive snapshot=`). @default true
+   * If true, the guest's writes go to an overlay and are discarded with the guest. If false, the
+   * guest WRITES TO THE FILE ITSELF: the previous content is lost, and no other guest can use the
+   * file at the same time (QEMU: `-drive snapshot=`).
+   * @default true
    */
   readonly snapshot?: boolean
 }
 
-/** The disks. What guests write goes to an overlay of their own. */
+/** Disks. The writes of a guest go to its own overlay. */
 export interface DiskOptionGroup<VM = unknown> {
-  /** What to boot from; never written to. `false`: no disk (QEMU: `-drive`, with an overlay). @default 'tiny'; no disk if only `kernel` is given */
+  /**
+   * Base image to boot from, never written to. `false` boots without a disk (QEMU: `-drive`, with
+   * an overlay).
+   * @default 'tiny'; no disk if only `kernel` is given
+   */
   readonly image?: ImageSource | PreparedImage<VM> | false
-  /** How the disk with the image is connected (QEMU: `-device`). @default { interface: 'virtio' } */
+  /** Connection of the disk that has the image (QEMU: `-device`). @default { interface: 'virtio' } */
   readonly systemDisk?: DiskConnection
-  /** Further disks (QEMU: `-drive` and `-device`). @default none */
+  /** Additional disks (QEMU: `-drive` and `-device`). @default none */
   readonly disks?: readonly DiskOptions[]
-  /** The first IDE disk, to boot from: `image` with `systemDisk: { interface: 'ide', index: 0 }` (QEMU: `-hda`). @default none */
+  /**
+   * First IDE disk, which the guest boots from. Short for `image` with `systemDisk: { interface:
+   * 'ide', index: 0 }` (QEMU: `-hda`).
+   * @default none
+   */
   readonly hda?: ImageSource
-  /** The second IDE disk (QEMU: `-hdb`). @default none */
+  /** Second IDE disk (QEMU: `-hdb`). @default none */
   readonly hdb?: ImageSource
-  /** The third IDE disk (QEMU: `-hdc`). @default none */
+  /** Third IDE disk (QEMU: `-hdc`). @default none */
   readonly hdc?: ImageSource
-  /** The fourth IDE disk (QEMU: `-hdd`). @default none */
+  /** Fourth IDE disk (QEMU: `-hdd`). @default none */
   readonly hdd?: ImageSource
-  /** A CD, in the place of `hdc` (QEMU: `-cdrom`). @default none */
+  /** CD drive, attached in place of `hdc` (QEMU: `-cdrom`). @default none */
   readonly cdrom?: ImageSource
-  /** The first floppy disk (QEMU: `-fda`). @default none */
+  /** First floppy disk (QEMU: `-fda`). @default none */
   readonly fda?: ImageSource
-  /** The second floppy disk (QEMU: `-fdb`). @default none */
+  /** Second floppy disk (QEMU: `-fdb`). @default none */
   readonly fdb?: ImageSource
 }

@@ -1,6 +1,6 @@
 import type { MemorySize } from '../../common/units.js'
 
-/** An architecture of guests: QEMU's name, or Debian's where that is another. */
+/** Architecture of a guest: QEMU's name, or Debian's name where it differs. */
 export type ArchOption =
   | 'x86_64'
   | 'i386'
@@ -17,107 +17,170 @@ export type ArchOption =
   | 'armhf'
   | 'ppc64el'
 
-/** How guests are accelerated: `auto` takes KVM where it was proved to run a guest, else QEMU's own TCG. */
+/** Accelerator: `auto` uses KVM if a probe guest runs under it, else TCG, QEMU's emulation. */
 export type AccelOption = 'auto' | 'kvm' | 'tcg'
 
-/** How the processors are arranged. What is left out QEMU works out from the rest. */
+/** CPU topology. QEMU derives omitted values from the others. */
 export interface CpuTopology {
-  /** How many there are at the start (QEMU: `-smp`). @default as many as the arrangement makes, or the image's */
+  /**
+   * Number of CPUs at power-on (QEMU: `-smp`).
+   * @default `maxcpus`, else the product of the given sockets, dies, cores and threads, else the
+   *   image's
+   */
   readonly count?: number
-  /** Sockets (QEMU: `-smp …,sockets=`). @default as many as are needed */
+  /** Number of sockets (QEMU: `-smp …,sockets=`). @default derived from the other values */
   readonly sockets?: number
-  /** Dies in a socket (QEMU: `-smp …,dies=`). @default 1 */
+  /** Dies per socket (QEMU: `-smp …,dies=`). @default 1 */
   readonly dies?: number
-  /** Cores in a die (QEMU: `-smp …,cores=`). @default as many as are needed */
+  /** Cores per die (QEMU: `-smp …,cores=`). @default derived from the other values */
   readonly cores?: number
-  /** Threads of a core (QEMU: `-smp …,threads=`). @default 1 */
+  /** Threads per core (QEMU: `-smp …,threads=`). @default 1 */
   readonly threads?: number
-  /** How many there may be in all, those that are plugged in later among them (QEMU: `-smp …,maxcpus=`). @default `count` */
+  /** Maximum number of CPUs, including hot-plugged ones (QEMU: `-smp …,maxcpus=`). @default `count` */
   readonly maxcpus?: number
 }
 
-/** How much RAM there is, and how much there may be. */
+/** Size of the guest's RAM, room for hot-plug, and its backing on the host. */
 export interface MemoryOptions extends HostNodes {
-  /** RAM at the start: MiB, or with a unit (QEMU: `-m`). @default the image's */
+  /** RAM at power-on: MiB, or with a unit: `'512M'` (QEMU: `-m`). @default the image's */
   readonly size?: MemorySize
-  /** How much there may be in all, with what is plugged in later (QEMU: `-m …,maxmem=`). @default `size` */
+  /**
+   * Maximum RAM, including hot-plugged memory: MiB, or with a unit (QEMU: `-m …,maxmem=`).
+   * @default `size`
+   */
   readonly max?: MemorySize
-  /** Slots for memory that is plugged in later, 1 to 255 (QEMU: `-m …,slots=`). @default none */
+  /**
+   * Number of slots for hot-plugged memory, 1 to 255. Requires `max` (QEMU: `-m …,slots=`).
+   * @default 8 with `max`, else none
+   */
   readonly slots?: number
-  /** Whether RAM is on huge pages of the host, of 2 MiB, or of 1 GiB (QEMU: `-object memory-backend-memfd,hugetlb=`). @default false */
+  /**
+   * If true, RAM is allocated from huge pages of the host: 2 MiB, or 1 GiB with `'1G'` (QEMU:
+   * `-object memory-backend-memfd,hugetlb=`).
+   * @default false
+   */
   readonly hugePages?: boolean | '2M' | '1G'
-  /** Whether the host gives all RAM at the start, not page by page as it is used (QEMU: `-object memory-backend-…,prealloc=`). @default false */
+  /**
+   * If true, the host allocates all RAM at power-on instead of page by page on first use (QEMU:
+   * `-object memory-backend-…,prealloc=`).
+   * @default false
+   */
   readonly preallocate?: boolean
-  /** Whether the host may keep one copy of pages that are alike, where its KSM runs (QEMU: `-machine mem-merge=`). @default true */
+  /**
+   * If true, the host may merge identical pages if KSM is enabled there (QEMU: `-machine
+   * mem-merge=`).
+   * @default true
+   */
   readonly merge?: boolean
-  /** Whether RAM stays in the host's RAM, never in its swap (QEMU: `-overcommit mem-lock=`). @default false */
+  /**
+   * If true, guest RAM is locked in host RAM and never swapped out (QEMU: `-overcommit mem-lock=`).
+   * @default false
+   */
   readonly lock?: boolean
 }
 
-/** Where among this host's NUMA nodes memory comes from. */
+/** NUMA nodes of the host from which memory is allocated. */
 export interface HostNodes {
-  /** The nodes of this host, counted from 0, that it is taken from (QEMU: `-object memory-backend-…,host-nodes=`). @default any */
+  /**
+   * Host nodes to allocate from, counted from 0 (QEMU: `-object memory-backend-…,host-nodes=`).
+   * @default any
+   */
   readonly hostNodes?: readonly number[]
-  /** How it is taken from them: from nowhere else, from there first, or in turn (QEMU: `-object memory-backend-…,policy=`). @default 'bind' with `hostNodes` */
+  /**
+   * Allocation policy for `hostNodes`: from these nodes only, preferably from them, or interleaved.
+   * Requires `hostNodes` (QEMU: `-object memory-backend-…,policy=`).
+   * @default 'bind' with `hostNodes`
+   */
   readonly policy?: 'bind' | 'preferred' | 'interleave'
 }
 
 /** One NUMA node of the guest. */
 export interface NumaNode extends HostNodes {
-  /** Its share of the RAM: MiB, or with a unit (QEMU: `-numa node,memdev=`). */
+  /** RAM of the node: MiB, or with a unit: `'512M'` (QEMU: `-numa node,memdev=`). */
   readonly memory: MemorySize
-  /** Its CPUs, counted from 0 (QEMU: `-numa node,cpus=`). @default none */
+  /** CPUs of the node, counted from 0 (QEMU: `-numa node,cpus=`). @default none */
   readonly cpus?: readonly number[]
 }
 
-/** What the guest's clock says when it starts, and what drives it. */
+/** Start time and time source of the guest's clock. */
 export interface ClockOptions {
-  /** `'utc'`, `'localtime'`, or a date and time of the clock, as `'2030-01-31T12:00:00'` (QEMU: `-rtc base=`). @default 'utc' */
+  /**
+   * Start time: `'utc'`, `'localtime'`, or a date with or without a time, such as
+   * `'2030-01-31T12:00:00'` (QEMU: `-rtc base=`).
+   * @default 'utc'
+   */
   readonly base?: string
-  /** `host` follows the host's clock, `rt` its time since boot, `vm` stops while the guest is stopped (QEMU: `-rtc clock=`). @default 'host' */
+  /**
+   * Time source: `host` follows the host's clock, `rt` the host's monotonic clock, `vm` stops while
+   * the guest is paused (QEMU: `-rtc clock=`).
+   * @default 'host'
+   */
   readonly clock?: 'host' | 'rt' | 'vm'
 }
 
-/** What the machine says of itself: where Linux has it, `/sys/class/dmi/id`. */
+/**
+ * System information reported through SMBIOS, each text at most 64 characters. Linux shows it in
+ * `/sys/class/dmi/id`.
+ */
 export interface SmbiosOptions {
-  /** Who made it (QEMU: `-smbios type=1,manufacturer=`). @default 'QEMU' */
+  /** Manufacturer reported through SMBIOS (QEMU: `-smbios type=1,manufacturer=`). @default 'QEMU' */
   readonly manufacturer?: string
-  /** What it is (QEMU: `-smbios type=1,product=`). @default 'Standard PC (i440FX + PIIX, 1996)' */
+  /**
+   * Product name reported through SMBIOS (QEMU: `-smbios type=1,product=`).
+   * @default 'Standard PC (i440FX + PIIX, 1996)'
+   */
   readonly product?: string
-  /** Its version (QEMU: `-smbios type=1,version=`). @default 'pc-i440fx-' and QEMU's version */
+  /**
+   * Product version reported through SMBIOS (QEMU: `-smbios type=1,version=`).
+   * @default 'pc-i440fx-' and QEMU's version
+   */
   readonly version?: string
-  /** Its serial number (QEMU: `-smbios type=1,serial=`). @default none */
+  /** Serial number reported through SMBIOS (QEMU: `-smbios type=1,serial=`). @default none */
   readonly serial?: string
-  /** What it is called in stock lists (QEMU: `-smbios type=1,sku=`). @default none */
+  /** Stock keeping unit (SKU) reported through SMBIOS (QEMU: `-smbios type=1,sku=`). @default none */
   readonly sku?: string
-  /** Of which family it is (QEMU: `-smbios type=1,family=`). @default none */
+  /** Product family reported through SMBIOS (QEMU: `-smbios type=1,family=`). @default none */
   readonly family?: string
-  /** Its UUID; network boots are told it too (QEMU: `-uuid`). @default none */
+  /** UUID of the machine, also sent in network boot requests (QEMU: `-uuid`). @default none */
   readonly uuid?: string
 }
 
 /** Machine, CPU, memory and clock. */
 export interface MachineOptions {
-  /** The architecture: what the guest's processor is (QEMU: `qemu-system-…`). See architectures.md. @default this host's */
+  /**
+   * Architecture of the guest's CPU (QEMU: `qemu-system-…`). See architectures.md.
+   * @default the host's
+   */
   readonly arch?: ArchOption
-  /** KVM or emulation (QEMU: `-machine …,accel=`). @default 'auto' */
+  /** Accelerator: KVM or emulation (TCG) (QEMU: `-machine …,accel=`). @default 'auto' */
   readonly accel?: AccelOption
   /**
-   * The machine type, as `withvm list machines` has them (QEMU: `-machine`). `microvm` has PCI Express alone and no SMBIOS, so that a `login` tells the
-   * guest its key; without KVM its kernel wants to be told how fast the processor counts, as `append: 'tsc_early_khz=2000000'`.
-   * @default the architecture's: 'pc', or 'q35' for secure boot on a PC, 'virt' for ARM and RISC-V, …
+   * Machine type, as listed by `withvm list machines` (QEMU: `-machine`). `microvm` supports only
+   * PCI Express devices and has no SMBIOS, so the SSH key is installed through `login`. Without
+   * KVM, its kernel requires the TSC frequency, for example `append: 'tsc_early_khz=2000000'`.
+   * @default the architecture's: 'pc', or 'q35' for Secure Boot on a PC, 'virt' for ARM and RISC-V,
+   *   …
    */
   readonly machine?: string
-  /** The CPU model with feature flags, as `withvm list cpus` has them (QEMU: `-cpu`). @default 'host' with KVM; else the architecture's, 'max' for PCs */
+  /**
+   * CPU model with feature flags, as listed by `withvm list cpus` (QEMU: `-cpu`).
+   * @default 'host' with KVM; else the architecture's, 'max' for PCs
+   */
   readonly cpu?: string
-  /** How many CPUs, or how they are arranged (QEMU: `-smp`). @default the image's: 1 for `tiny` */
+  /** Number of CPUs, 1 to 255, or their topology (QEMU: `-smp`). @default the image's: 1 for `tiny` */
   readonly cpus?: number | CpuTopology
-  /** RAM: MiB, or with a unit: `'512M'`; or with how much may be plugged in (QEMU: `-m`). @default the image's: 256 MiB for `tiny` */
+  /**
+   * RAM: MiB, or with a unit: `'512M'`; an object adds hot-plug and host backing (QEMU: `-m`).
+   * @default the image's: 256 MiB for `tiny`
+   */
   readonly memory?: MemorySize | MemoryOptions
-  /** NUMA nodes; their memory is the guest's (QEMU: `-numa`). @default none: all memory is alike */
+  /** NUMA nodes of the guest. Their memory adds up to the guest's RAM (QEMU: `-numa`). @default none */
   readonly numa?: readonly NumaNode[]
-  /** What the machine says of itself (QEMU: `-smbios type=1` and `-uuid`). @default as QEMU is */
+  /**
+   * System information reported through SMBIOS (QEMU: `-smbios type=1` and `-uuid`).
+   * @default QEMU's
+   */
   readonly smbios?: SmbiosOptions
-  /** The guest's clock (QEMU: `-rtc`). @default as the host's, in UTC */
+  /** Guest clock (QEMU: `-rtc`). @default the host's time, in UTC */
   readonly rtc?: ClockOptions
 }

@@ -7,8 +7,8 @@ import type { DeviceOptionGroup } from '../options/devices.js'
 import type { BootOptionGroup, UefiFirmware } from '../options/firmware.js'
 import type { VMOptions } from '../options.js'
 
-/** Who says how much may be plugged in means to. */
-export function wantsHotplug(options: Pick<VMOptions, 'hotplug' | 'cpus' | 'memory'>): boolean {
+/** Returns true if hot-plug is enabled, explicitly or by a maximum of CPUs or memory. */
+export function isHotplugEnabled(options: Pick<VMOptions, 'hotplug' | 'cpus' | 'memory'>): boolean {
   const { hotplug, cpus, memory } = options
   const hasRoom =
     (typeof cpus === 'object' && cpus.maxcpus !== undefined) ||
@@ -25,7 +25,7 @@ export function resolveDevices(
   return {
     sound: options.sound,
     usb: options.usb ?? options.tablet === 'usb',
-    hotplug: wantsHotplug(options),
+    hotplug: isHotplugEnabled(options),
     rng: options.rng ?? false,
     balloon: options.balloon ?? false,
     watchdog:
@@ -36,11 +36,14 @@ export function resolveDevices(
   }
 }
 
-/** A machine without firmware of its own boots by UEFI, unless QEMU loads a kernel or the options bring other firmware. */
-export function resolveFirmware(options: FirmwareSources, hasDirectBoot: boolean): FirmwareSpec {
+/**
+ * A board without firmware uses UEFI, unless QEMU loads a kernel or the options provide other
+ * firmware.
+ */
+export function resolveFirmware(options: FirmwareOptions, hasDirectBoot: boolean): FirmwareSpec {
   const { hasOwnFirmware } = describeArch(resolveArch(options.arch))
-  const isGiven = hasOwnFirmware || hasDirectBoot || bringsFirmware(options)
-  const { firmware = isGiven ? 'bios' : 'uefi' } = options
+  const hasFirmware = hasOwnFirmware || hasDirectBoot || providesFirmware(options)
+  const { firmware = hasFirmware ? 'bios' : 'uefi' } = options
   if (firmware === 'bios') return { type: 'bios', file: undefined }
   if (typeof firmware === 'object' && firmware.type === 'bios')
     return { type: 'bios', file: resolve(firmware.file) }
@@ -48,10 +51,10 @@ export function resolveFirmware(options: FirmwareSources, hasDirectBoot: boolean
   return { type: 'uefi', secureBoot, vars: vars === undefined ? undefined : resolve(vars) }
 }
 
-type FirmwareSources = Pick<VMOptions, 'firmware' | 'arch' | 'disks' | 'qemuArgs'>
+type FirmwareOptions = Pick<VMOptions, 'firmware' | 'arch' | 'disks' | 'qemuArgs'>
 
-/** Whether the first flash chip has an image, or `qemuArgs` name firmware. */
-export function bringsFirmware({ disks = [], qemuArgs = [] }: FirmwareSources): boolean {
+/** Returns true if the first flash chip has an image, or `qemuArgs` specify firmware. */
+export function providesFirmware({ disks = [], qemuArgs = [] }: FirmwareOptions): boolean {
   const isFlash = disks.some(({ interface: kind, image, index = 0 }) => {
     return kind === 'pflash' && image !== undefined && index === 0
   })

@@ -6,7 +6,7 @@ import type { DiskContent, DiskSpec, SystemDiskSpec } from '../disk-spec.js'
 import type { ListedDisk } from '../list-disks.js'
 import type { DiskConnection, DiskOptions } from '../options/disks.js'
 
-/** The disks of this host that were found for the disks that were asked for, in their order. */
+/** Host files of the additional disks, in the order of the disks. */
 export type DiskFiles = ReadonlyArray<BaseImage['disk']>
 
 export function resolveConnection(connection: DiskConnection, arch: GuestArch): SystemDiskSpec {
@@ -20,8 +20,12 @@ export function resolveConnection(connection: DiskConnection, arch: GuestArch): 
   }
 }
 
-export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles, arch: GuestArch): DiskSpec[] {
-  return listed.map(({ disk }, index) => {
+export function resolveDisks(
+  requested: readonly ListedDisk[],
+  files: DiskFiles,
+  arch: GuestArch,
+): DiskSpec[] {
+  return requested.map(({ disk }, index) => {
     const media = disk.media ?? 'disk'
     const isCd = media === 'cdrom'
     return {
@@ -32,7 +36,7 @@ export function resolveDisks(listed: readonly ListedDisk[], files: DiskFiles, ar
       content: resolveContent(disk, files[index]),
       media,
       isReadonly: isCd || disk.readonly === true,
-      isWrittenThrough: disk.snapshot === false,
+      isWrittenDirectly: disk.snapshot === false,
     }
   })
 }

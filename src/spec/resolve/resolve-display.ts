@@ -4,7 +4,7 @@ import type { DisplayOptionGroup, SpiceOptions, VncOptions } from '../options/di
 
 const LOOPBACK = '127.0.0.1'
 
-/** A display that somebody is to see needs a card. */
+/** A visible display requires a graphics card. */
 export function resolveDisplay(options: DisplayOptionGroup): DisplaySpec {
   const { display = 'none', vnc = false, spice = false, tablet } = options
   const isShown = display !== 'none' || vnc !== false || spice !== false || tablet !== undefined

@@ -2,26 +2,26 @@ import { type MemorySize, parseMemorySize } from '../../common/units.js'
 import type { MachineSpec } from '../machine-spec.js'
 import type { MachineOptions, MemoryOptions } from '../options/machine.js'
 
-/** How many CPUs there are is what was said, or as many as the arrangement makes. */
+/** The number of CPUs is the given one, or the product of the topology. */
 export function resolveCpus(
   cpus: MachineOptions['cpus'],
   fallback: number,
 ): Pick<MachineSpec, 'cpus' | 'topology'> {
   if (typeof cpus !== 'object') return { cpus: cpus ?? fallback, topology: {} }
   const { count, ...topology } = cpus
-  return { cpus: count ?? topology.maxcpus ?? countArranged(topology) ?? fallback, topology }
+  return { cpus: count ?? topology.maxcpus ?? countTopology(topology) ?? fallback, topology }
 }
 
-/** How many CPUs the sockets, dies, cores and threads make; undefined where none of them is said. */
-export function countArranged(
+/** Returns the product of sockets, dies, cores and threads, or undefined if none is given. */
+export function countTopology(
   topology: Exclude<MachineOptions['cpus'], number | undefined>,
 ): number | undefined {
   const { sockets, dies, cores, threads } = topology
-  const said = [sockets, dies, cores, threads].filter((count) => count !== undefined)
-  return said.length === 0 ? undefined : said.reduce((product, count) => product * count, 1)
+  const given = [sockets, dies, cores, threads].filter((count) => count !== undefined)
+  return given.length === 0 ? undefined : given.reduce((product, count) => product * count, 1)
 }
 
-/** The memory of NUMA nodes is the guest's, where nothing else says how much that is. */
+/** The memory size is the given one, or the total of the NUMA nodes. */
 export function resolveMemory(
   options: Pick<MachineOptions, 'memory' | 'numa'>,
   fallback: number,
@@ -32,10 +32,10 @@ export function resolveMemory(
     cpus,
     ...host,
   }))
-  const ofNodes = numa.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
+  const nodeBytes = numa.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
   const mostBytes = parseMemorySize(max)
   return {
-    memoryBytes: parseMemorySize(size) ?? (ofNodes || fallback),
+    memoryBytes: parseMemorySize(size) ?? (nodeBytes || fallback),
     memoryGrowth: mostBytes === undefined ? undefined : { mostBytes, slots: slots ?? DEFAULT_SLOTS },
     memoryBacking: Object.fromEntries(
       Object.entries(backing).filter(([name, value]) => value !== (name === 'merge')),
@@ -48,5 +48,5 @@ export function readMemory(memory: MemorySize | MemoryOptions | undefined): Memo
   return typeof memory === 'object' && memory !== null ? memory : memory === undefined ? {} : { size: memory }
 }
 
-/** Room for some pieces of memory: each slot costs the firmware next to nothing. */
+/** Enough for typical tests; a slot costs the firmware almost nothing. */
 const DEFAULT_SLOTS = 8

@@ -4,12 +4,12 @@ import type { NetbootSpec } from '../netboot-spec.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from './resolve-network.js'
 
-/** Behind the addresses that QEMU's network gives to itself (.2, .3) and to guests (.15 and up, sixteen of them). */
+/** After the addresses of QEMU's own services (.2, .3) and of its DHCP server (sixteen from .15 on). */
 const HTTP_HOST = 80
 const DEFAULT_NET = '10.0.2.0/24'
 const HTTP_PORT = 80
 
-/** What a guest is given by the network; undefined where nothing is. */
+/** Returns the network boot of the guest, or undefined if nothing is served. */
 export function resolveNetboot<VM>(options: VMOptions<VM>): NetbootSpec | undefined {
   const { netboot, boot } = options
   const [card] = listNetworks(options)
@@ -47,7 +47,7 @@ function isUrl(text: string): boolean {
   return /^https?:/.test(text)
 }
 
-/** Where the guest finds a file of the server. */
+/** Returns the URL of a served file, as seen by the guest. */
 export function urlOf(
   { address, port }: { readonly address: string; readonly port: number },
   path = '',

@@ -4,13 +4,13 @@ import { resolveGuestForward } from '../guest-forward.js'
 import type { NetworkSpec } from '../machine-spec.js'
 import type { NetworkOptionGroup, NetworkOptions } from '../options/network.js'
 
-/** The networks as a list, whether one was given or several. */
+/** Returns the network cards as a list. */
 export function listNetworks({ network }: Pick<NetworkOptionGroup, 'network'>): readonly NetworkOptions[] {
   if (network === undefined) return []
   return Array.isArray(network) ? network : [network as NetworkOptions]
 }
 
-/** Each card has a network of its own: the second one's addresses are others than the first one's. */
+/** Each card has its own network, so each has its own address range. */
 export function resolveNetwork(arch: GuestArch, options: NetworkOptions = {}, index = 0): NetworkSpec {
   return {
     model: options.model ?? describeArch(arch).card.model,

@@ -8,33 +8,36 @@ import { resolveCloudInit } from '../cloud-init.js'
 import { DEFAULTS } from '../defaults.js'
 import { listDisks, readSystemDisk, WITHOUT_BOOT_INDEX } from '../list-disks.js'
 import type { MachineSpec, PortForward, SshSpec } from '../machine-spec.js'
-import { forMicrovm, MICROVM } from '../microvm.js'
+import { adaptToMicrovm, MICROVM } from '../microvm.js'
 import type { DebugOptions } from '../options/debug.js'
 import type { PrivateKey, VMOptions } from '../options.js'
-import { resolveDevices, resolveFirmware, resolveTpm, wantsHotplug } from './resolve-devices.js'
+import { isHotplugEnabled, resolveDevices, resolveFirmware, resolveTpm } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveDisplay } from './resolve-display.js'
 import { resolveCpus, resolveMemory } from './resolve-machine.js'
 import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
 
-/** RAM and CPUs where no image says what it needs: enough for a distribution's kernel and init system. */
+/**
+ * RAM and CPUs of a guest without an image: enough for the kernel and init system of a
+ * distribution.
+ */
 const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
 
-/** Fills in every default. The options must have been found valid, and a private key's file been read. */
+/** Fills in all defaults. The options must be valid, and the file of a private key already read. */
 export function resolveSpec<VM>(
   options: VMOptions<VM>,
   given: BaseImage | undefined,
   diskFiles: DiskFiles = [],
 ): MachineSpec<VM> {
-  const image = options.machine === MICROVM ? forMicrovm(given) : given
+  const image = options.machine === MICROVM ? adaptToMicrovm(given) : given
   const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
   const arch = resolveArch(options.arch)
   const directBoot = resolveDirectBoot(options, image)
   const firmware = resolveFirmware(options, directBoot !== undefined)
   const [network, ...furtherNetworks] = listNetworks(options)
-  const cloudInit = resolveSeed(options, image)
+  const cloudInit = resolveCloudInitDisk(options, image)
   return {
     name: options.name ?? guestName(options, image),
     accel: options.accel ?? DEFAULTS.accel,
@@ -90,40 +93,50 @@ function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
 }
 
 /**
- * A disk of the author's may have cloud-init on it; that of a recipe, or of a root file system, has none. At an interface
- * without a place in the boot order, only where it is asked for: a BIOS would try the disk for cloud-init, and no other.
+ * A custom disk image may contain cloud-init; a recipe or a root file system does not. If the
+ * system disk cannot have a boot index, the cloud-init disk is attached only on request, because a
+ * BIOS would try to boot from that disk alone.
  */
-function resolveSeed<VM>(options: VMOptions<VM>, image: BaseImage | undefined): MachineSpec['cloudInit'] {
+function resolveCloudInitDisk<VM>(
+  options: VMOptions<VM>,
+  image: BaseImage | undefined,
+): MachineSpec['cloudInit'] {
   const { cloudInit } = options
   if (cloudInit === false) return undefined
   const { interface: at } = readSystemDisk(options).connection
-  // Such a machine has nowhere to put that disk.
+  // Without virtio, the disk cannot be attached.
   const { virtio } = describeArch(resolveArch(options.arch))
   const isPossible = virtio !== undefined && !WITHOUT_BOOT_INDEX.includes(at ?? 'virtio')
   const isOffered = image?.traits.mayHaveCloudInit && isPossible
   return cloudInit !== undefined || isOffered ? resolveCloudInit(cloudInit) : undefined
 }
 
-/** The BIOS boots from one disk: the first at virtio, and that is the one for cloud-init where the system's is elsewhere. */
+/**
+ * A BIOS boots only from the first virtio disk: the cloud-init disk, if the system disk has another
+ * interface and no boot index.
+ */
 function resolveSystemDisk<VM>(
   options: VMOptions<VM>,
   cloudInit: MachineSpec['cloudInit'],
 ): MachineSpec['systemDisk'] {
   const disk = resolveConnection(readSystemDisk(options).connection, resolveArch(options.arch))
-  const mayBeMissed = cloudInit !== undefined && disk.interface !== 'virtio'
+  const isNotFirst = cloudInit !== undefined && disk.interface !== 'virtio'
   const isOrdered = hasBootIndex(options) || WITHOUT_BOOT_INDEX.includes(disk.interface)
   const isFirst = (options.bootOnce ?? options.boot ?? 'c').startsWith('c')
-  return mayBeMissed && !isOrdered && isFirst ? { ...disk, bootIndex: 1 } : disk
+  return isNotFirst && !isOrdered && isFirst ? { ...disk, bootIndex: 1 } : disk
 }
 
 function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
-  // Nothing happens in a guest whose processors wait.
+  // A guest with paused vCPUs never becomes ready.
   if (options.debug?.paused === true) return 'none'
   if (!hasSsh(options)) return options.login === undefined ? 'none' : 'login'
   return options.cloudInit ? 'cloud-init' : 'ssh'
 }
 
-/** What comes from the network alone is hardly a system with an SSH server: one who has that says so. */
+/**
+ * A guest that boots only from the network is not expected to run an SSH server, unless the options
+ * request one.
+ */
 function hasSsh<VM>({ ssh, netboot, image, ready }: VMOptions<VM>): boolean {
   if (ssh === undefined && netboot !== undefined && image === undefined) return ready === 'ssh'
   return ssh !== false
@@ -145,7 +158,7 @@ function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): S
   }
 }
 
-/** Whether a private key is given by the file that it is in. */
+/** Returns true if a private key is given as a file. */
 export function isKeyFile(key: PrivateKey | undefined): key is { readonly file: string } {
   return typeof key === 'object' && !Buffer.isBuffer(key)
 }
@@ -163,9 +176,9 @@ function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): 
 }
 
 /**
- * A kernel of the author's own takes the place of the image's: with its arguments only, since those of the
- * image are for the image's kernel. Without one, arguments of the author's go behind the image's.
- * A boot order, or a place in it, leaves the image's direct boot aside, since the firmware is to choose.
+ * A given kernel replaces the image's kernel and its arguments, which are specific to that kernel.
+ * Without a given kernel, given arguments are appended to the image's. A boot order or boot index
+ * disables the image's direct boot, so that the firmware selects the boot device.
  */
 function resolveDirectBoot<VM>(
   options: VMOptions<VM>,
@@ -177,12 +190,12 @@ function resolveDirectBoot<VM>(
     const dtb = options.dtb === undefined ? undefined : resolve(options.dtb)
     return { kernel: resolve(options.kernel), initrd, dtb, append: given.join(' ') }
   }
-  if (choosesByFirmware(options) || image?.directBoot === undefined) return undefined
+  if (isBootedByFirmware(options) || image?.directBoot === undefined) return undefined
   const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
   const { cpus, topology } = resolveCpus(options.cpus, image.defaults.cpus)
   const isUefi = resolveFirmware(options, true).type === 'uefi'
-  // What is left out for one CPU is what UEFI tells of the hardware by.
-  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !wantsHotplug(options)
+  // The arguments for one CPU bypass ACPI, through which UEFI describes the hardware.
+  const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !isHotplugEnabled(options)
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
     initrd,
@@ -191,9 +204,10 @@ function resolveDirectBoot<VM>(
   }
 }
 
-function choosesByFirmware<VM>(options: VMOptions<VM>): boolean {
-  const isSaid = options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
-  return isSaid || options.netboot !== undefined || hasBootIndex(options)
+function isBootedByFirmware<VM>(options: VMOptions<VM>): boolean {
+  const hasBootOption =
+    options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
+  return hasBootOption || options.netboot !== undefined || hasBootIndex(options)
 }
 
 function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {

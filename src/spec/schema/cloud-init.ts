@@ -5,7 +5,7 @@ import { isText } from './rules.js'
 const userData = z
   .custom<string>((value) => value === undefined || findUserDataProblem(value) === undefined, {
     error: ({ input }) =>
-      `an object, or text that begins with '#cloud-config' and is YAML, or with '#!' or another head that cloud-init knows; this is ${findUserDataProblem(input)}`,
+      `an object, YAML that starts with '#cloud-config', or text that starts with '#!' or another header of cloud-init; this is ${findUserDataProblem(input)}`,
   })
   .optional()
 
@@ -14,14 +14,14 @@ const yaml = (what: string) =>
     .custom<string>((value) => value === undefined || isMapping(value) || isYaml(value), {
       error: ({ input }) => {
         const problem = typeof input === 'string' ? findYamlProblem(input) : undefined
-        return `${what} as an object, or as YAML${problem === undefined ? '' : `; this is ${problem}`}`
+        return `${what} as an object or YAML${problem === undefined ? '' : `; this is ${problem}`}`
       },
     })
     .optional()
 
 const isYaml = (value: unknown) => isText(value) && findYamlProblem(value) === undefined
 
-/** What cloud-init is given. */
+/** Schema of the option `cloudInit`. */
 export const cloudInit = z.strictObject({
   userData,
   metaData: yaml('meta data'),

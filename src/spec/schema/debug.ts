@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { flag, isPort, path, rule } from './rules.js'
 
-/** Debugging. */
+/** Schema of the options for debugging. */
 export const debugRules = {
   debug: z
     .strictObject({

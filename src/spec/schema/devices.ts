@@ -5,7 +5,10 @@ const NAME = /^[A-Za-z0-9][\w.-]*$/
 
 const isName = (value: unknown) => typeof value === 'string' && NAME.test(value)
 
-/** Properties are checked against this host's QEMU; here it is that no name or value can become more than one. */
+/**
+ * Only the syntax is checked here, so that no name or value can add another property. QEMU's
+ * supported properties are checked later.
+ */
 const device = z
   .looseObject({ driver: required<string>("a device as QEMU names it, such as 'virtio-rng-pci'", isName) })
   .superRefine((properties, context) => {
@@ -18,7 +21,7 @@ const device = z
       context.addIssue({
         code: 'custom',
         path: [name],
-        message: 'a property with text, a number, true or false',
+        message: 'a string, a number, true or false',
       })
     }
   })
@@ -33,7 +36,7 @@ const watchdog = z.strictObject({
   action: oneOf('reset', 'shutdown', 'poweroff', 'pause', 'inject-nmi', 'none', 'debug'),
 })
 
-/** Further devices. */
+/** Schema of the options for sound, USB and other devices. */
 export const deviceRules = {
   hotplug: flag(),
   sound: oneOf('ac97', 'es1370', 'ich6', 'ich9', 'usb'),

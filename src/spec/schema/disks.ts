@@ -21,7 +21,7 @@ const disk = z.strictObject({
   snapshot: flag(),
 })
 
-/** The disks. */
+/** Schema of the options for disks. */
 export const diskRules = {
   image: image.optional(),
   systemDisk: z.strictObject(connection).optional(),

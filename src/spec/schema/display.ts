@@ -6,13 +6,16 @@ const bind = rule<string>("an IPv4 address of this host, such as '127.0.0.1'", (
   return typeof value === 'string' && isIPv4(value)
 })
 
-/** What a secret may be without making the file that it is put in mean something else. */
-const password = (most: number) =>
-  rule<string>(`a password of up to ${most} characters`, (value) => isText(value) && value.length <= most)
+/** Any character is allowed, because the secret is passed to QEMU in a separate file. */
+const password = (maxLength: number) =>
+  rule<string>(
+    `a password of at most ${maxLength} characters`,
+    (value) => isText(value) && value.length <= maxLength,
+  )
 
 const vnc = z.strictObject({
   display: count(0, 999),
-  socket: path('a socket, which must not be there yet'),
+  socket: path('a socket that does not exist yet'),
   bind,
   password: password(8),
   websocket: rule<boolean | number>('true, false or a port', (value) => {
@@ -22,7 +25,7 @@ const vnc = z.strictObject({
 
 const spice = z.strictObject({ port: port(), bind, password: password(60) })
 
-/** The display. */
+/** Schema of the options for the display. */
 export const displayRules = {
   display: oneOf('none', 'gtk', 'sdl', 'curses'),
   grab: oneOf('ctrl-alt-shift', 'right-ctrl'),

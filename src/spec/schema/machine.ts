@@ -15,7 +15,7 @@ const topology = z.strictObject({
 })
 
 const hostNodes = {
-  hostNodes: rule<readonly number[]>("a list of this host's nodes such as [0, 1]", (value) => {
+  hostNodes: rule<readonly number[]>('a list of host nodes such as [0, 1]', (value) => {
     const isNode = (node: unknown) =>
       Number.isInteger(node) && (node as number) >= 0 && (node as number) < 128
     return Array.isArray(value) && value.length > 0 && value.every(isNode)
@@ -44,18 +44,18 @@ const numaNode = z.strictObject({
   }),
 })
 
-const identity = () =>
-  rule<string>('a text of up to 64 characters on one line', (value) => {
+const identityText = () =>
+  rule<string>('a string of at most 64 characters on one line', (value) => {
     return isText(value) && /^.{1,64}$/.test(value)
   })
 
 const smbios = z.strictObject({
-  manufacturer: identity(),
-  product: identity(),
-  version: identity(),
-  serial: identity(),
-  sku: identity(),
-  family: identity(),
+  manufacturer: identityText(),
+  product: identityText(),
+  version: identityText(),
+  serial: identityText(),
+  sku: identityText(),
+  family: identityText(),
   uuid: textLike(
     "a UUID such as '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162'",
     /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
@@ -63,28 +63,28 @@ const smbios = z.strictObject({
 })
 
 const rtc = z.strictObject({
-  base: rule<string>("'utc', 'localtime', or a time such as '2030-01-31T12:00:00'", (value) => {
-    return isText(value) && (value === 'utc' || value === 'localtime' || isTime(value))
+  base: rule<string>("'utc', 'localtime', or a date such as '2030-01-31T12:00:00'", (value) => {
+    return isText(value) && (value === 'utc' || value === 'localtime' || isDate(value))
   }),
   clock: oneOf('host', 'rt', 'vm'),
 })
 
-/** QEMU takes this form alone, and a day without a time. */
-function isTime(value: string): boolean {
+/** QEMU accepts only this format and a date without a time. */
+function isDate(value: string): boolean {
   return /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?$/.test(value) && !Number.isNaN(Date.parse(`${value}`))
 }
 
-function arch() {
-  const [own, debian] = [Object.keys(ARCHITECTURES), Object.keys(DEBIAN_NAMES)]
-  const list = (names: readonly string[]) => names.map((name) => `'${name}'`).join(', ')
-  return rule<ArchOption>(`one of ${list(own)}, or Debian's ${list(debian)}`, (value) => {
-    return [...own, ...debian].includes(value as string)
+function archRule() {
+  const [names, debian] = [Object.keys(ARCHITECTURES), Object.keys(DEBIAN_NAMES)]
+  const list = (values: readonly string[]) => values.map((name) => `'${name}'`).join(', ')
+  return rule<ArchOption>(`one of ${list(names)}, or of Debian's names ${list(debian)}`, (value) => {
+    return [...names, ...debian].includes(value as string)
   })
 }
 
-/** Machine, CPU, memory and clock. */
+/** Schema of the options for machine, CPU, memory and clock. */
 export const machineRules = {
-  arch: arch(),
+  arch: archRule(),
   accel: oneOf('auto', 'kvm', 'tcg'),
   machine: textLike("a machine type, such as 'pc' or 'q35'", /^[\w.-]+$/),
   cpu: textLike("a CPU model, such as 'max' or 'qemu64,+rdrand'", /^[\w.,+=-]+$/),

@@ -28,7 +28,7 @@ const card = z.strictObject({
   id: textLike('a name of letters, digits, ., _ and -', /^[A-Za-z][\w.-]*$/),
   address: textLike("a PCI slot such as '0x10' or '10.1'", /^(0x)?[0-9a-f]{1,2}(\.[0-7])?$/i),
   vectors: count(0, 2048),
-  mac: textLike("an address such as '52:54:00:12:34:56'", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i),
+  mac: textLike("a MAC address such as '52:54:00:12:34:56'", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i),
   bootIndex: count(1, 1000),
   hub: textLike('a name of letters, digits, ., _ and -', /^[A-Za-z0-9][\w.-]*$/),
   tap: textLike("an interface such as 'tap0'", /^[A-Za-z0-9][\w.-]{0,14}$/),
@@ -37,11 +37,11 @@ const card = z.strictObject({
   guestfwd: z
     .array(guestForward, { error: "a list such as [{ address: '10.0.2.100:80', tcp: 8080 }]" })
     .optional(),
-  // QEMU writes it into a line of Samba's settings.
+  // QEMU writes the path into a line of Samba's configuration.
   smb: rule<string>('the path of a folder, on one line', (value) => isText(value) && !/[\r\n]/.test(value)),
   net: rule<string>("a network such as '10.0.2.0/24'", (value) => {
-    const [own = '', bits = ''] = typeof value === 'string' ? value.split('/') : []
-    return isIPv4(own) && /^\d+$/.test(bits) && Number(bits) >= 8 && Number(bits) <= 29
+    const [base = '', bits = ''] = typeof value === 'string' ? value.split('/') : []
+    return isIPv4(base) && /^\d+$/.test(bits) && Number(bits) >= 8 && Number(bits) <= 29
   }),
   host: address(),
   dhcpstart: address(),
@@ -60,7 +60,7 @@ const hostForward = z.strictObject({
   }),
 })
 
-/** The network. */
+/** Schema of the options for the network. */
 export const networkRules = {
   netboot: netbootSchema.optional(),
   network: z.union([card, z.array(card).min(1, { error: 'at least one card' })]).optional(),

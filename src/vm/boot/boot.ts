@@ -26,51 +26,51 @@ import { watchLimits } from '../session/guest-limits.js'
 import { watchKvm } from '../session/kvm-watch.js'
 import { Session } from '../session/session.js'
 
-/** How often a port that another program took in between is replaced by another. */
-const PORT_TRIES = 5
+/** Number of attempts to replace a port that another program took in the meantime. */
+const PORT_ATTEMPTS = 5
 
 export interface BootOptions {
   readonly tmpdir: string | undefined
-  /** Where the logs of a guest that does not start are kept. */
+  /** Folder for the logs of a guest that fails to start. */
   readonly artifacts: string | false | undefined
-  /** Whether its RAM is kept with them. */
+  /** If true, a dump of its RAM is saved with the logs. */
   readonly memoryDump?: boolean | undefined
-  /** How long the guest may be left running; undefined: it ends with this process. */
+  /** Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this process. */
   readonly keepMs: number | undefined
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
   readonly startedFrom: StartedFrom
-  /** What became of a command line's parts that are not as they were. */
+  /** Parts of the option `commandLine` that were dropped or replaced. */
   readonly translated?: readonly Translation[]
-  /** What of a domain of libvirt its options do not have. */
+  /** Settings of a libvirt domain that were not imported. */
   readonly notCarriedOver?: readonly NotCarriedOver[]
-  /** Called with the id of each QEMU as soon as it runs. */
+  /** Called with the process id of each QEMU as soon as it runs. */
   readonly onProcess?: ((pid: number) => void) | undefined
-  /** What the machine goes on from; else it begins at its power button. */
+  /** Snapshot to restore. Undefined: cold boot. */
   readonly snapshot?: MachineSnapshot | undefined
-  /** A file for the guest's RAM, from which others can go on when it is snapshot. */
+  /** File for the guest's RAM, so that the guest can become a template. */
   readonly memoryFile?: string | undefined
-  /** Where it is to stand by: called when its room is wanted for another. */
+  /** Makes the guest a standby. Called when its memory is needed by another guest. */
   readonly onEvict?: (() => void) | undefined
 }
 
-/** A guest that is ready, with what is beneath it. */
+/** A ready guest, with its machine, session and lease. */
 export interface BootedGuest {
   readonly vm: VM
   readonly machine: Machine
-  /** The newest power-on. */
+  /** Latest power-on. */
   readonly session: Session
-  /** Its place in what all guests of this host may take. */
+  /** Lease of the host budget. */
   readonly lease: Lease
-  /** Resolves when it was thrown away. */
+  /** Resolves when the guest was disposed of. */
   readonly disposed: Promise<void>
 }
 
 /**
- * Waits until there is room for it, acquires a folder, an overlay, ports and keys, starts QEMU, connects, waits until
- * ready. Whatever fails on the way, nothing is left behind.
+ * Waits for a lease, creates the run's folder, overlay, ports and keys, starts QEMU, connects, and waits until the guest is
+ * ready. If any step fails, all resources are released.
  *
- * @throws {InfrastructureError} HOST_TOO_SMALL when there can never be room.
+ * @throws {InfrastructureError} HOST_TOO_SMALL when the guest can never fit into the host budget.
  * @throws {InfrastructureError} NO_SPACE, PORT_UNAVAILABLE, QEMU_FAILED, …
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  */
@@ -81,7 +81,7 @@ export async function bootMachine(
 ): Promise<BootedGuest> {
   const cleanup = new CleanupStack()
   const { snapshot, memoryFile, onProcess } = options
-  const lease = await takeRoom(spec as MachineSpec, host, options)
+  const lease = await acquireLease(spec as MachineSpec, host, options)
   cleanup.defer(() => lease.release())
   let machine: Machine | undefined
   let session: Session | undefined
@@ -89,26 +89,26 @@ export async function bootMachine(
   const disposed = createDeferred<void>()
   cleanup.defer(() => disposed.resolve())
   try {
-    const noteProcess = (pid: number) => {
-      lease.noteProcess(pid)
+    const recordProcess = (pid: number) => {
+      lease.recordProcess(pid)
       onProcess?.(pid)
     }
-    const settings = { ...options, lease, onProcess: noteProcess }
+    const settings = { ...options, lease, onProcess: recordProcess }
     const made = await prepareMachine(spec as MachineSpec, host, settings, cleanup)
     machine = made
     const powerOn = async (signal: AbortSignal | undefined, state?: MachineSnapshot) => {
       session = await startSession(made, { memoryFile, snapshot: state }, signal)
       const started = session
-      cleanup.defer(() => (made.keeper?.hasGuest ? started.leave() : started.stop('orderly')))
+      cleanup.defer(() => (made.keeper?.hasGuest ? started.detach() : started.stop('orderly')))
       await followNetboot(made, started)
       if (state !== undefined) await restoreGuest(made, started, signal)
       return started
     }
     const first = await powerOn(options.signal, snapshot)
-    cleanup.defer(() => lease.noteUsage())
+    cleanup.defer(() => lease.recordUsage())
     vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, first)
     await vm.waitUntilReady(options.signal)
-    lease.noteReady()
+    lease.recordReady()
     return {
       vm,
       machine,
@@ -119,7 +119,7 @@ export async function bootMachine(
       },
     }
   } catch (error) {
-    const failure = toDiskError(error, 'making the folder of the run')
+    const failure = toDiskError(error, 'creating the folder of the run')
     try {
       const explained =
         machine === undefined ? failure : await explain(failure, machine, session, { ...options, lease })
@@ -130,15 +130,15 @@ export async function bootMachine(
   }
 }
 
-/** A guest that is to stand by does not wait: where there is no room, there is none. */
-async function takeRoom(spec: MachineSpec, host: MachineHost, options: BootOptions): Promise<Lease> {
+/** Takes a lease. A standby does not wait: it fails if the budget has no free memory. */
+async function acquireLease(spec: MachineSpec, host: MachineHost, options: BootOptions): Promise<Lease> {
   const { signal, log, onEvict } = options
   signal?.throwIfAborted()
   const how = { isClone: options.snapshot !== undefined, becomesTemplate: options.memoryFile !== undefined }
   const order = { name: spec.name, kind: describeGuestKind(spec, host, how) }
   if (onEvict === undefined) return takeLease(order, { signal, log })
   const lease = await takeStandbyLease(order, onEvict, signal)
-  if (lease === undefined) throw new Error('there is no room for a guest that stands by')
+  if (lease === undefined) throw new Error('the host budget has no memory for a standby')
   return lease
 }
 
@@ -147,7 +147,7 @@ interface MemoryOrigin {
   readonly snapshot: MachineSnapshot | undefined
 }
 
-/** Starts QEMU; another program may have taken a port since it was chosen, then another is. */
+/** Starts QEMU. If another program took a port since it was chosen, tries again with another port. */
 async function startSession(
   machine: Machine,
   origin: MemoryOrigin,
@@ -159,7 +159,7 @@ async function startSession(
     } catch (error) {
       const { forwards } = machine.spec
       if (signal?.aborted || !isPortTaken(machine.process?.stderr ?? '')) throw error
-      if (tries === PORT_TRIES || forwards.every(({ host }) => host !== undefined))
+      if (tries === PORT_ATTEMPTS || forwards.every(({ host }) => host !== undefined))
         throw portTaken(machine, error)
       await machine.ports.release()
       machine.setPorts(await reservePorts(forwards))
@@ -167,7 +167,7 @@ async function startSession(
   }
 }
 
-/** The file with the state is open only until QEMU has it. */
+/** Starts QEMU once. The file with the device state is open only until QEMU has inherited it. */
 async function startOnce(
   machine: Machine,
   origin: MemoryOrigin,
@@ -230,7 +230,7 @@ function buildCommand(
   })
 }
 
-/** Where it is given a file of its own, that has the snapshot machine's RAM already. */
+/** Returns the file of the guest's RAM: its own file (a template), or the snapshot's, which is mapped privately. */
 function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
   if (memoryFile !== undefined) return { path: memoryFile, isWritten: true }
   return snapshot === undefined ? undefined : { path: snapshot.memory, isWritten: false }
@@ -239,9 +239,9 @@ function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
 function portTaken(machine: Machine, cause: unknown) {
   const given = machine.spec.forwards.filter(({ host }) => host !== undefined)
   return vmError('PORT_UNAVAILABLE', {
-    summary: `QEMU could not listen on a port of this host: ${given.map(({ protocol, bind, host }) => `${protocol} ${bind}:${host}`).join(', ')}.`,
+    summary: `QEMU could not listen on a host port: ${given.map(({ protocol, bind, host }) => `${protocol} ${bind}:${host}`).join(', ')}.`,
     evidence: [{ label: "QEMU's standard error", text: machine.process?.stderr ?? '' }],
-    hint: 'end what listens there (`ss -tulpn` tells), or leave out `host` to get a free port (`vm.hostPort()` tells which).',
+    hint: 'Stop the program that listens there (find it with `ss -tulpn`), or omit `host` to get a free port, returned by `vm.hostPort()`.',
     cause,
   })
 }
@@ -253,22 +253,22 @@ async function explain(
   { artifacts, memoryDump, lease }: BootOptions & { readonly lease: Lease },
 ): Promise<unknown> {
   const found = error instanceof UsageError ? error : addEvidence(error, machine, session)
-  const explained = found instanceof VMError ? tellWait(found, lease) : found
+  const explained = found instanceof VMError ? addLeaseWait(found, lease) : found
   if (!(explained instanceof VMError) || !artifacts) return explained
   const kept = await saveLogs(machine, artifacts, { session, memory: memoryDump }).catch(
-    (failure: Error) => `(they could not be kept in ${artifacts}: ${failure.message})`,
+    (failure: Error) => `(they could not be saved to ${artifacts}: ${failure.message})`,
   )
   return explained.withEvidence([{ label: 'Logs', text: kept }])
 }
 
-/** Time that a guest had to wait for room is not that of its start, but its test may have run out of it. */
-function tellWait(error: VMError, { waited }: Lease): VMError {
+/** Adds the time that the guest waited for its lease: it does not count as start time, but it uses up the test's timeout. */
+function addLeaseWait(error: VMError, { waited }: Lease): VMError {
   if (error.code !== 'BOOT_TIMEOUT' || waited === undefined) return error
   const text = `it had waited for ${formatDuration(waited.ms)}, which is not counted above. ${waited.text}`
   return error.withEvidence([{ label: 'Before its start', text }])
 }
 
-/** Leaves a guest that failed to start running, where that is wanted. */
+/** Keeps a guest that failed to start, if `keepOnFailure` is set. */
 async function keepIfWanted(vm: VM, error: unknown): Promise<unknown> {
   const isOfGuest = error instanceof VMError && (error.kind === 'guest' || error.kind === 'command')
   const kept = isOfGuest ? await vm.keepIfWanted(error.details.summary) : undefined

@@ -6,11 +6,11 @@ import type { BaseImage } from '../../spec/base-image.js'
 import type { VMOptions } from '../../spec/options.js'
 import type { VM } from '../guest/vm.js'
 
-/** Starts a guest of an image that lies ready, from its power button. */
+/** Cold-boots a guest of a built image. */
 type Boot = (image: BaseImage, options: VMOptions<VM>) => Promise<VM>
 
-/** Gives the way in which an image is made in a guest: its disk is kept once the guest has powered off in good order. */
-export function makeLayerBy(boot: Boot): MakeLayer {
+/** Creates the function that builds an image layer in a guest: the guest's overlay is saved after an orderly shutdown. */
+export function createLayerBuilder(boot: Boot): MakeLayer {
   return async (work, { base, to, report, signal }) => {
     report('starting a guest')
     const vm = await boot(base, { ...work.guest, name: work.name, signal, log: () => {} })
@@ -18,8 +18,8 @@ export function makeLayerBy(boot: Boot): MakeLayer {
       await doWork(vm, work, report)
       report('powering off')
       await vm.shutdown()
-      report('keeping its disk')
-      if (base.disk === undefined) throw new TypeError('an image without a disk has no layer')
+      report('saving its disk')
+      if (base.disk === undefined) throw new TypeError('an image without a disk cannot have a layer')
       await copyWrittenOverlay({ from: join(vm.runFolder, 'disk.qcow2'), to, base: base.disk, signal })
     } finally {
       await vm.dispose()

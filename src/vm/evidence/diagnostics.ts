@@ -13,10 +13,14 @@ import { Redaction } from './redaction.js'
 
 const SERIAL_LINES = 40
 
-/** Errors whose cause the guest itself has told. */
-const TOLD_BY_GUEST: ReadonlySet<string> = new Set(['CLOUD_INIT_FAILED', 'KEY_NOT_INSTALLED', 'LOGIN_FAILED'])
+/** Errors whose cause the guest itself reported. */
+const REPORTED_BY_GUEST: ReadonlySet<string> = new Set([
+  'CLOUD_INIT_FAILED',
+  'KEY_NOT_INSTALLED',
+  'LOGIN_FAILED',
+])
 
-/** What a person wants to see of a guest that failed: an error is printed, so that it has no keys and passwords. */
+/** Collects the evidence of a failed guest. Keys and passwords are redacted, because errors are printed. */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
   const serial = machine.serial.tail(SERIAL_LINES).join('\n')
   const evidence: Evidence[] = []
@@ -29,20 +33,20 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
     evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
   const stderr = machine.process?.stderr ?? ''
   if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
-  evidence.push({ label: 'To start it by hand', text: commandLineByHand(machine) })
+  evidence.push({ label: 'To start the guest by hand', text: commandLineByHand(machine) })
   const redaction = new Redaction(machine)
   return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
 }
 
-/** Says who prints on the serial console: with a display card, firmware and boot loaders don't. */
+/** Explains an empty serial console: with a display card, firmware and boot loaders do not print there. */
 function describeEmptyConsole({ arch, display }: Machine['spec']): string {
-  const linux = `a Linux guest prints with console=${describeArch(arch).console} in its kernel arguments`
+  const linux = `a Linux guest needs the kernel argument console=${describeArch(arch).console}`
   return display.vga === undefined
     ? `(nothing was printed; ${linux})`
-    : `(nothing was printed: with a display card, firmware and boot loaders print on the display, for \`expect(vm).toShowText()\`; ${linux})`
+    : `(nothing was printed: with a display card, firmware and boot loaders print on the display, see \`expect(vm).toShowText()\`; ${linux})`
 }
 
-/** Which stages it came to and when, what runs it, and how QEMU ended. */
+/** Formats the stages of a guest with their times, its accelerator, the host load and the exit of QEMU. */
 export function describeGuest(machine: Machine, session: Session): string {
   const { spec, host } = machine
   const { watch } = session
@@ -50,7 +54,7 @@ export function describeGuest(machine: Machine, session: Session): string {
   const lines = [
     `${spec.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}, ${describeSilence(machine)}`,
     `stages: ${watch.timeline.map(({ stage, atMs }) => `${stage} ${formatDuration(atMs)}`).join(', ')}`,
-    `accelerator: ${host.accelerator}${host.timeFactor > 1.05 ? `, times stretched ${host.timeFactor.toFixed(1)} x` : ''}`,
+    `accelerator: ${host.accelerator}${host.timeFactor > 1.05 ? `, timeouts multiplied by ${host.timeFactor.toFixed(1)}` : ''}`,
     `host: ${describeHostLoad()}`,
   ]
   if (exit !== undefined) lines.push(`QEMU ended with ${describeExit(exit)}`)
@@ -58,14 +62,12 @@ export function describeGuest(machine: Machine, session: Session): string {
 }
 
 function describeSilence({ serial: { silentMs } }: Machine): string {
-  return silentMs === undefined
-    ? 'not one byte on its console'
-    : `the last byte on its console ${formatDuration(silentMs)} ago`
+  return silentMs === undefined ? 'no console output' : `last console output ${formatDuration(silentMs)} ago`
 }
 
 /**
- * Puts the evidence behind an error of a start, and before its hint the likelier one that the console, or a look at the
- * network from outside, gives.
+ * Adds evidence to an error of a start, and a more specific hint from the console or from the state of the network, if
+ * there is one.
  */
 export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
@@ -85,22 +87,25 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
   }
   const { clue } = session.watch
   if (clue !== undefined && explains(clue, error)) {
-    const told = error.withHint(clue.hint)
+    const hinted = error.withHint(clue.hint)
     const isNew = error.details.got?.includes(clue.line) !== true
-    const evidence = isNew ? [{ label: 'What may have caused it', text: clue.line }] : []
-    return addEvidence(told.withEvidence(evidence), machine, session)
+    const evidence = isNew ? [{ label: 'Possible cause', text: clue.line }] : []
+    return addEvidence(hinted.withEvidence(evidence), machine, session)
   }
-  const ofNetwork = error.code === 'BOOT_TIMEOUT' ? await findNetworkClue(machine, session) : undefined
-  return addEvidence(ofNetwork === undefined ? error : error.withHint(ofNetwork), machine, session)
+  const networkHint = error.code === 'BOOT_TIMEOUT' ? await findNetworkClue(machine, session) : undefined
+  return addEvidence(networkHint === undefined ? error : error.withHint(networkHint), machine, session)
 }
 
-/** What may pass explains a start that takes too long, but not a failure that the guest itself names. */
+/**
+ * Returns true if a clue explains an error. A temporary problem explains a timeout, but not a failure that the guest
+ * reports.
+ */
 function explains(clue: BootClue, { code }: VMError): boolean {
   const isNamed = code === 'GUEST_PANICKED' || code === 'GUEST_FAILED'
-  return !TOLD_BY_GUEST.has(code) && !(clue.isPassing && isNamed)
+  return !REPORTED_BY_GUEST.has(code) && !(clue.isPassing && isNamed)
 }
 
-/** Puts the evidence behind an error of ours; another's is given back as it is. */
+/** Adds the evidence to a VMError; returns other errors unchanged. */
 export function addEvidence(error: unknown, machine: Machine, session: Session | undefined): unknown {
   return error instanceof VMError ? error.withEvidence(collectEvidence(machine, session)) : error
 }

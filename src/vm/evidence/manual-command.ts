@@ -5,8 +5,8 @@ import { buildCommandByHand } from '../../qemu/argv/build-command.js'
 import type { Machine } from '../machine/machine.js'
 
 /**
- * The command that boots the same machine in a terminal: console and monitor on the terminal, no overlay
- * (`snapshot=on` does that), the same ports. Keys are not in it: log in on the console.
+ * Returns the command that boots the same machine in a terminal, with console and monitor on the terminal, `snapshot=on`
+ * instead of an overlay, and the same ports. It contains no keys: log in on the console.
  */
 export function commandLineByHand(machine: Machine): string {
   const { spec, host } = machine
@@ -25,7 +25,7 @@ export function commandLineByHand(machine: Machine): string {
   return `${startTpm(tpmFolder, spec.tpm?.version)} && ${qemu}`
 }
 
-/** The TPM of the guest is gone by then: this one is new, and ends with the QEMU that it serves. */
+/** Returns the command that starts a new TPM, because the guest's own no longer exists. It ends with its QEMU. */
 function startTpm(folder: string, version: '1.2' | '2.0' | undefined): string {
   const state = ['--tpmstate', `dir=${folder},mode=0600`]
   const socket = ['--ctrl', `type=unixio,path=${join(folder, 'sock')},mode=0600`]

@@ -3,8 +3,8 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { isLater } from '../watch/boot-stages.js'
 
-/** A QEMU that is stuck is no reason to wait for its answer. */
-const ANSWER_MS = 1000
+/** Timeout of QMP queries, milliseconds: QEMU may be stuck. */
+const QUERY_TIMEOUT_MS = 1000
 
 interface VirtioDevice {
   readonly name: string
@@ -12,8 +12,8 @@ interface VirtioDevice {
 }
 
 /**
- * Why a guest whose init runs is not reached by SSH, as far as it can be seen from outside: whether its kernel drives the
- * card, and what became of a connection to it. Undefined where that tells nothing.
+ * Returns a hint for a guest that runs its init but cannot be reached over SSH, based on the state of its network card and
+ * the result of a connection. Undefined if these do not explain it.
  */
 export async function findNetworkClue(machine: Machine, session: Session): Promise<string | undefined> {
   const { stage, sshProbe } = session.watch
@@ -25,20 +25,23 @@ export async function findNetworkClue(machine: Machine, session: Session): Promi
   )
     return undefined
   if (sshProbe?.isRefused)
-    return `port ${spec.ssh?.guestPort} of the guest is closed: its network works, but no SSH server listens.`
+    return `Start an SSH server in the guest: its network works, but its port ${spec.ssh?.guestPort} is closed.`
   const isDriven = await isCardDriven(session)
   if (isDriven === undefined && spec.network.model !== describeArch(spec.arch).card.model)
-    return `does the guest's kernel have a driver for its network card, ${spec.network.model} (\`network.model\`)?`
+    return `Check that the guest's kernel has a driver for its network card, ${spec.network.model} (\`network.model\`).`
   if (isDriven === false)
-    return "the guest's kernel does not drive its network card: the module virtio_net has to be in the kernel, or loaded by its initrd or init."
+    return 'Build the module virtio_net into the kernel, or load it in the initrd or init: the guest does not drive its network card.'
   if (isDriven && sshProbe !== undefined)
-    return "the guest's kernel drives its network card, but nobody answers at the address that QEMU's DHCP server gives: does the guest ask for one?"
+    return "Check that the guest requests an address over DHCP: it drives its network card, but does not answer at the address that QEMU's DHCP server assigns."
   return undefined
 }
 
-/** Whether a driver of the guest has started its virtio network card; undefined for another card, and where QEMU does not tell. */
+/**
+ * Returns true if a driver in the guest has started the virtio network card. Undefined for other cards, and if QEMU
+ * does not report it.
+ */
 async function isCardDriven({ qmp }: Session): Promise<boolean | undefined> {
-  const options = { timeoutMs: ANSWER_MS }
+  const options = { timeoutMs: QUERY_TIMEOUT_MS }
   try {
     const devices = (await qmp.execute('x-query-virtio', {}, options)) as readonly VirtioDevice[]
     const card = devices.find(({ name }) => name === 'virtio-net')

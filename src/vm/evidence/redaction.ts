@@ -2,13 +2,16 @@ import { Transform } from 'node:stream'
 import { toDropbearHostKey } from '../../channel/ssh/keys.js'
 import type { Machine } from '../machine/machine.js'
 
-/** A shorter password is in every word list, and blotting it out would make a log unreadable. */
-const LEAST_PASSWORD_CHARS = 6
-/** A line of a key in PEM that is not one of its head or foot. */
+/**
+ * Minimum length of a redacted password: a shorter one is in every word list, and redacting it would make a log
+ * unreadable.
+ */
+const MIN_PASSWORD_CHARS = 6
+/** Base64 line of a PEM key, without header and footer. */
 const KEY_LINE = /^[A-Za-z0-9+/=]{16,}$/gm
-const BLOT = '(redacted)'
+const PLACEHOLDER = '(redacted)'
 
-/** The file of a host key as base64(1) prints it. */
+/** Formats bytes like base64(1). */
 const formatBase64 = (bytes: Buffer) => bytes.toString('base64').replace(/.{76}/g, '$&\n')
 
 /** Redacts the keys, the passwords and the secrets of the disks of one machine in artifacts and evidence. */
@@ -23,8 +26,8 @@ export class Redaction {
       keys && formatBase64(toDropbearHostKey(keys.host)),
       privateKey?.toString(),
     ]
-    // Line by line: however a key was wrapped or escaped, these are in it.
-    const ofKeys = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
+    // Each line is a secret of its own, so that a key is found however it was wrapped or escaped.
+    const keyLines = texts.flatMap((text) => text?.match(KEY_LINE) ?? [])
     const passwords = [
       { user: spec.ssh?.user, text: password },
       { user: spec.login?.user, text: spec.login?.password },
@@ -32,32 +35,34 @@ export class Redaction {
       { user: undefined, text: spec.display?.vnc?.password },
       { user: undefined, text: spec.display?.spice?.password },
     ]
-    const ofLogin = passwords.flatMap(({ user, text = '' }) =>
-      text !== user && text.length >= LEAST_PASSWORD_CHARS ? [text] : [],
+    const loginSecrets = passwords.flatMap(({ user, text = '' }) =>
+      text !== user && text.length >= MIN_PASSWORD_CHARS ? [text] : [],
     )
     const further = (spec.disks ?? []).map(({ content }) => ('file' in content ? content.file : undefined))
-    const ofDisks = [spec.image?.disk, ...further].flatMap((disk) => {
+    const diskSecrets = [spec.image?.disk, ...further].flatMap((disk) => {
       const secret = disk?.encryption?.secret
-      return typeof secret === 'string' && secret.length >= LEAST_PASSWORD_CHARS ? [secret] : []
+      return typeof secret === 'string' && secret.length >= MIN_PASSWORD_CHARS ? [secret] : []
     })
-    this.#secrets = [...new Set([...ofKeys, ...ofLogin, ...ofDisks])]
+    this.#secrets = [...new Set([...keyLines, ...loginSecrets, ...diskSecrets])]
   }
 
+  /** Returns the text without the secrets. */
   apply(text: string): string {
-    return this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, BLOT), text)
+    return this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, PLACEHOLDER), text)
   }
 
-  /** Does so with bytes that come in pieces, whatever they are, and however many. */
+  /** Creates a stream that redacts the secrets in arbitrary bytes, also across chunks. */
   stream(): Transform {
-    // As latin1 every byte is a character, and back again.
+    // latin1 maps each byte to one character and back.
     const secrets = this.#secrets.map((secret) => Buffer.from(secret).toString('latin1'))
     const longest = Math.max(0, ...secrets.map((secret) => secret.length - 1))
-    const blot = (text: string) => secrets.reduce((rest, secret) => rest.replaceAll(secret, BLOT), text)
+    const redact = (text: string) =>
+      secrets.reduce((rest, secret) => rest.replaceAll(secret, PLACEHOLDER), text)
     let held = ''
     return new Transform({
       transform(chunk: Buffer, _encoding, done) {
-        const text = blot(held + chunk.toString('latin1'))
-        // A secret may go on in the next piece.
+        const text = redact(held + chunk.toString('latin1'))
+        // A secret may continue in the next chunk.
         held = longest === 0 ? '' : text.slice(-longest)
         done(null, Buffer.from(text.slice(0, text.length - held.length), 'latin1'))
       },

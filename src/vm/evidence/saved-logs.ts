@@ -14,60 +14,70 @@ import { commandLineByHand } from './manual-command.js'
 import { Redaction } from './redaction.js'
 import { dumpMemory, type FileIn, MOST_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
-/** What is asked of a guest that still answers, with the file for the answer. */
-const QUESTIONS = {
+/** Commands that are run in a responsive guest, with the file for the output. */
+const COMMANDS = {
   'dmesg.txt': 'dmesg',
   'journal.txt': 'journalctl --boot --no-pager --output=short-precise --lines=10000',
 } as const
 
-/** Upper bound of what a dump has beside the guest's RAM (video memory, firmware), and of what a log has beside its limit. */
-const MOST_OTHER_BYTES = 1024 ** 3
+/**
+ * Upper bound for the parts of a memory dump other than RAM (video memory, firmware), and for the
+ * size of a log beyond its limit.
+ */
+const MAX_OTHER_BYTES = 1024 ** 3
 
 export interface SaveOptions {
-  /** Whether the guest's memory is saved too, as `memory.elf`: as big as its RAM. @default false */
+  /**
+   * If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM. @default
+   * false
+   */
   readonly memory?: boolean
 }
 
 interface LogSources extends SaveOptions {
-  /** The newest power-on; undefined when QEMU did not come to one. */
+  /** Latest power-on; undefined if QEMU did not start. */
   readonly session: Session | undefined
-  /** What was seen of its display, by names of files. @default nothing */
+  /** Pictures of the display, by file name. @default none */
   readonly pictures?: ReadonlyMap<string, Buffer>
-  /** Runs a command in the guest; left out where nothing in it answers. Bounds itself. */
+  /**
+   * Runs a command in the guest, with its own time limit. Undefined if nothing in the guest
+   * responds.
+   */
   readonly ask?: ((command: string) => Promise<CommandResult>) | undefined
 }
 
 /**
- * Saves what is known of a guest to a folder of its name, since its own folder is removed. What cannot be had is
- * left out; keys and passwords that withvm knows are blotted out. Gives the folder.
+ * Saves logs and evidence of a guest to a folder named after it, because the run's folder is
+ * removed. Unavailable parts are left out; known keys and passwords are redacted. Returns the path
+ * of the folder.
  */
 export async function saveLogs(machine: Machine, parent: string, sources: LogSources): Promise<string> {
   const folder = resolve(parent, `${machine.spec.name}-${machine.id}`)
   await ensureFolder(folder)
   const redaction = new Redaction(machine)
   const write = (name: string, text: string) => writeFile(join(folder, name), redaction.apply(text))
-  const { session, ask, pictures = new Map() } = sources
-  const answers = Object.entries(QUESTIONS).map(async ([name, command]) => {
-    const answer = await ask?.(command).catch(() => undefined)
-    if (answer?.exitCode === 0 && answer.stdout !== '') await write(name, answer.stdout)
+  const { session, ask: runCommand, pictures = new Map() } = sources
+  const outputs = Object.entries(COMMANDS).map(async ([name, command]) => {
+    const result = await runCommand?.(command).catch(() => undefined)
+    if (result?.exitCode === 0 && result.stdout !== '') await write(name, result.stdout)
   })
-  const looks = async () => {
+  const saveDumps = async () => {
     if (session === undefined || session.qmp.isClosed) return
     const { qmp } = session
-    await haveWritten(machine, folder, {
+    await saveWrittenFile(machine, folder, {
       name: 'screenshot.png',
-      mostBytes: MOST_PICTURE_BYTES,
+      maxBytes: MOST_PICTURE_BYTES,
       write: (file) => takeScreenshot(qmp, file),
     })
     if (sources.memory !== true) return
     const { memoryBytes } = machine.spec
-    await haveWritten(machine, folder, {
+    await saveWrittenFile(machine, folder, {
       name: 'memory.elf',
-      mostBytes: 2 * memoryBytes + MOST_OTHER_BYTES,
+      maxBytes: 2 * memoryBytes + MAX_OTHER_BYTES,
       write: (file) => dumpMemory(qmp, file, memoryBytes),
     })
   }
-  await Promise.all([...answers, looks(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
+  await Promise.all([...outputs, saveDumps(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
   await Promise.all([
     ...[...pictures].map(([name, png]) => writeFile(join(folder, name), png)),
@@ -83,18 +93,21 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   return folder
 }
 
-/** A file that QEMU writes, and the most that is copied of it. */
+/** File written by QEMU, with the maximum number of bytes that are copied. */
 interface WrittenFile {
   readonly name: string
-  readonly mostBytes: number
+  readonly maxBytes: number
   readonly write: (file: FileIn) => Promise<void>
 }
 
-/** Has QEMU write a file to the folder. A QEMU of another user cannot reach the folder: it writes to its own, from which the file is copied. */
-async function haveWritten(
+/**
+ * Makes QEMU write a file to the folder. The QEMU of another user cannot access the folder: it
+ * writes to the run's folder, and the file is copied from there.
+ */
+async function saveWrittenFile(
   { host, workspace }: Machine,
   folder: string,
-  { name, mostBytes, write }: WrittenFile,
+  { name, maxBytes, write }: WrittenFile,
 ): Promise<void> {
   if (host.user === undefined) {
     const own = await OpenFolder.make(folder)
@@ -102,22 +115,25 @@ async function haveWritten(
   }
   try {
     await write({ folder: workspace.folder, name })
-    const written = await streamWrittenFile(workspace.path(name), mostBytes)
+    const written = await streamWrittenFile(workspace.path(name), maxBytes)
     await pipeline(written, createWriteStream(join(folder, name), { mode: 0o600 }))
   } catch {
-    // It was not written, as by a guest without a display.
+    // The file was not written, for example because the guest has no display.
   } finally {
     await workspace.folder.remove(name)
   }
 }
 
-/** The log on disk is complete; where it is not (a full disk) or has been removed, what this process still has of it is saved. */
+/**
+ * Copies the log on disk, which is complete. If the log is incomplete (full disk) or was removed,
+ * saves the part that this process still has in memory.
+ */
 async function copySerialLog(machine: Machine, path: string, redaction: Redaction): Promise<void> {
   try {
     const { logFailure } = machine.serial
     if (logFailure !== undefined) throw logFailure
-    const mostBytes = 2 * machine.spec.limits.consoleBytes + MOST_OTHER_BYTES // a clone's log begins with that of its template
-    const log = await streamWrittenFile(machine.workspace.path('serial.log'), mostBytes)
+    const maxBytes = 2 * machine.spec.limits.consoleBytes + MAX_OTHER_BYTES // the log of a clone begins with that of its template
+    const log = await streamWrittenFile(machine.workspace.path('serial.log'), maxBytes)
     await pipeline(log, redaction.stream(), createWriteStream(path))
   } catch {
     await writeFile(path, redaction.apply(machine.serial.text))

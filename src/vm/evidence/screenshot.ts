@@ -5,14 +5,14 @@ import { chmodWrittenFile, readWrittenFile } from '../../common/files/written-fi
 import { VMError, vmError } from '../../errors.js'
 import { decodePpm, encodePng } from './picture.js'
 
-/** How long QEMU may take for a picture, milliseconds: its main loop may hang. Measured: 5. */
-const SCREENSHOT_MS = 2000
-/** How long it may take for each GiB of memory, milliseconds. Measured: 0.7 s, on a disk of its own. */
-const DUMP_MS_PER_GIB = 60_000
-/** Largest picture that is read: PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
+/** Time limit for a screenshot, milliseconds: the main loop of QEMU may hang. Measured: 5. */
+const SCREENSHOT_TIMEOUT_MS = 2000
+/** Time limit for a memory dump, milliseconds per GiB. Measured: 0.7 s, on a dedicated disk. */
+const DUMP_TIMEOUT_MS_PER_GIB = 60_000
+/** Maximum size of a picture that is read: a PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
 export const MOST_PICTURE_BYTES = 256 * 1024 ** 2
 
-/** A file that QEMU writes, in a folder of this process or of the run. */
+/** File written by QEMU, in a folder of this process or of the run. */
 export interface FileIn {
   readonly folder: OpenFolder
   readonly name: string
@@ -21,32 +21,32 @@ export interface FileIn {
 const pathOf = ({ folder, name }: FileIn) => join(folder.path, name)
 
 /**
- * Saves what the guest's display shows, as PNG. A guest without a display has none, and a QEMU that does not
- * answer any more gives none: then there is no file.
+ * Saves a screenshot of the guest's display as PNG. No file is created if the guest has no display
+ * or QEMU does not respond.
  */
 export async function takeScreenshot(qmp: QmpClient, file: FileIn): Promise<void> {
-  await saveScreen(qmp, file, SCREENSHOT_MS).catch(() => {})
+  await saveScreen(qmp, file, SCREENSHOT_TIMEOUT_MS).catch(() => {})
 }
 
 /**
- * Gives what the guest's display shows, as PNG.
+ * Returns a screenshot of the guest's display as PNG.
  *
- * @param file a file for it in between, which is gone then.
+ * @param file a temporary file, which is removed afterwards.
  * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display.
- * @throws {InfrastructureError} QMP_FAILED when QEMU does not answer.
+ * @throws {InfrastructureError} QMP_FAILED when QEMU does not respond.
  */
 export async function readScreenshot(qmp: QmpClient, file: FileIn, timeFactor: number): Promise<Buffer> {
   try {
-    await saveScreen(qmp, file, SCREENSHOT_MS * Math.max(5, timeFactor))
+    await saveScreen(qmp, file, SCREENSHOT_TIMEOUT_MS * Math.max(5, timeFactor))
     return await readWrittenFile(pathOf(file), MOST_PICTURE_BYTES)
   } catch (error) {
     const got = error instanceof VMError ? (error.details.got ?? '') : ''
     // The text is QEMU's, which a guest may have taken over: a long one would take long to match.
     if (!/no console|no such console|device .* not found/i.test(got.slice(0, 1000))) throw error
     throw vmError('DISPLAY_UNAVAILABLE', {
-      summary: 'There is no screenshot of this guest: it has no display.',
+      summary: 'The guest has no display, so no screenshot was taken.',
       got,
-      hint: "give it a display card: vga: 'std'. What is on its serial console, `vm.serial` has.",
+      hint: "Add a display card with `vga: 'std'`. The output of the serial console is in `vm.serial`.",
     })
   } finally {
     await file.folder.remove(file.name)
@@ -61,7 +61,7 @@ async function saveScreen(qmp: QmpClient, { folder, name }: FileIn, timeoutMs: n
     (error: unknown) => error,
   )
   if (refusal === undefined) return
-  // A QEMU that was built without libpng says so.
+  // A QEMU that was built without libpng reports an error that names PNG.
   if (!(refusal instanceof VMError) || !/png/i.test(refusal.details.got ?? '')) throw refusal
   const raw = `${name}.ppm`
   try {
@@ -75,15 +75,18 @@ async function saveScreen(qmp: QmpClient, { folder, name }: FileIn, timeoutMs: n
   }
 }
 
-/** Saves the guest's memory as an ELF core, for crash(8) and gdb(1). The guest stands still meanwhile. */
+/**
+ * Saves the guest's memory as an ELF core for crash(8) and gdb(1). The guest is paused during the
+ * dump.
+ */
 export async function dumpMemory(qmp: QmpClient, file: FileIn, memoryBytes: number): Promise<void> {
   const path = pathOf(file)
-  const timeoutMs = Math.max(1, memoryBytes / 1024 ** 3) * DUMP_MS_PER_GIB
+  const timeoutMs = Math.max(1, memoryBytes / 1024 ** 3) * DUMP_TIMEOUT_MS_PER_GIB
   try {
     await qmp.execute('dump-guest-memory', { paging: false, protocol: `file:${path}` }, { timeoutMs })
     await chmodWrittenFile(path, 0o600) // QEMU makes it read-only
   } catch {
-    // No space, or QEMU is gone: half a memory is of no use.
+    // The disk is full or QEMU has ended: a partial dump is useless.
     await file.folder.remove(file.name)
   }
 }

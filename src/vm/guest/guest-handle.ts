@@ -5,7 +5,7 @@ import type { Netboot } from '../../net/netboot-server.js'
 import type { PowerOffReason } from '../session/session.js'
 import type { Ssh } from './ssh-function.js'
 
-/** A guest as checks, waits and matchers use it: `VM` without what changes the guest. */
+/** Part of `VM` that checks, waits and matchers use; it does not change the guest. */
 export interface GuestHandle {
   readonly ssh: Ssh
   readonly serial: SerialConsole

@@ -2,13 +2,13 @@ import type { GuestHandle } from './guest-handle.js'
 
 const guests = new WeakMap<object, GuestHandle>()
 
-/** Notes to which guest something belongs (a command that runs, its console), for who has only that in hand. Gives it back. */
-export function noteGuest<T extends object>(thing: T, vm: GuestHandle): T {
-  guests.set(thing, vm)
-  return thing
+/** Associates an object, such as a running command or a console, with its guest, for {@link guestOf}. Returns the object. */
+export function associateGuest<T extends object>(object: T, vm: GuestHandle): T {
+  guests.set(object, vm)
+  return object
 }
 
-/** The guest of a console, or of a command that runs; undefined for what `vm.ssh` and `vm.exec` did not give as it is. */
+/** Returns the guest of a console, or of a command promise exactly as returned by `vm.ssh` or `vm.exec`. */
 export function guestOf(thing: unknown): GuestHandle | undefined {
   return typeof thing === 'object' && thing !== null ? guests.get(thing) : undefined
 }

@@ -7,49 +7,49 @@ import type { Check, CheckOutcome, LongPoll } from './checks/check.js'
 import { type CheckLike, toCheck } from './checks/combined.js'
 import type { GuestHandle } from './guest-handle.js'
 
-/** What `vm.always()` gives. `await using` looks a last time at the end of its block. */
+/** Handle returned by `vm.always()`. With `await using`, the check runs once more at the end of the block. */
 export interface Invariant extends AsyncDisposable {
   readonly name: string
   /**
-   * Looks now.
+   * Runs the check now.
    * @throws {GuestError} INVARIANT_BROKEN
    */
   check(): Promise<void>
-  /** Looks no more. Safe to call again. */
+  /** Removes the invariant. Idempotent. */
   stop(): void
 }
 
 interface Entry {
   readonly name: string
   readonly check: Check
-  /** What happened since it was last seen to hold. */
-  happened: string[]
-  goodAt: number
-  breach: VMError | undefined
+  /** Commands that were run since the check was last met. */
+  commands: string[]
+  lastMetAt: number
+  violation: VMError | undefined
 }
 
-/** How long one look may take on a host with KVM, milliseconds. */
-const LOOK_MS = 10_000
+/** Timeout of one check on a host with KVM, milliseconds. */
+const CHECK_TIMEOUT_MS = 10_000
 const SERIAL_LINES = 20
-/** Between two looks of a wait that has nothing else to ask the guest, milliseconds. */
+/** Pause between two checks during a wait that does not poll the guest itself, milliseconds. */
 const PAUSE_MS = 1000
-const KEPT_HAPPENINGS = 50
+const MAX_COMMANDS = 50
 
-/** True in what a check runs: its own commands are not ones around which checks are run. */
+/** True while a check runs: its own commands do not trigger invariants. */
 const inCheck = new AsyncLocalStorage<boolean>()
 
-/** Looks once, so that the commands of the look are not taken for the author's. */
+/** Runs a check once, such that its commands do not count as commands of the test. */
 export function runCheck<T>(
   vm: GuestHandle,
   check: Check<T>,
   signal: AbortSignal,
-  patience?: LongPoll,
+  longPoll?: LongPoll,
 ): Promise<CheckOutcome<T>> {
-  return inCheck.run(true, () => raceSignal(check.run(vm, signal, patience), signal))
+  return inCheck.run(true, () => raceSignal(check.run(vm, signal, longPoll), signal))
 }
 
-/** What a check has to say about why it is not met. */
-export async function explainOf(
+/** Returns the evidence of a check that is not met. */
+export async function explainCheck(
   vm: GuestHandle,
   check: Check,
   signal: AbortSignal,
@@ -59,9 +59,9 @@ export async function explainOf(
   return raceSignal(explaining, signal)
 }
 
-const ofGuest = new WeakMap<GuestHandle, Invariants>()
+const byGuest = new WeakMap<GuestHandle, Invariants>()
 
-/** What is to hold of a guest all the time. */
+/** Invariants of a guest. */
 export class Invariants {
   readonly #vm: GuestHandle
   readonly #entries = new Set<Entry>()
@@ -71,89 +71,89 @@ export class Invariants {
   }
 
   static of(vm: GuestHandle): Invariants {
-    const invariants = ofGuest.get(vm) ?? new Invariants(vm)
-    ofGuest.set(vm, invariants)
+    const invariants = byGuest.get(vm) ?? new Invariants(vm)
+    byGuest.set(vm, invariants)
     return invariants
   }
 
-  /** Whether there are any that are to be looked at here. */
-  get areWatched(): boolean {
+  /** If true, there are invariants, and the caller is not itself a check. */
+  get areActive(): boolean {
     return this.#entries.size > 0 && inCheck.getStore() !== true
   }
 
   async add<Guest extends GuestHandle>(name: string, like: CheckLike<unknown, Guest>): Promise<Invariant> {
     const check = toCheck(like, `'${name}'`)
-    const entry: Entry = { name, check, happened: [], goodAt: performance.now(), breach: undefined }
-    await this.#look(entry, 'at the beginning', undefined)
+    const entry: Entry = { name, check, commands: [], lastMetAt: performance.now(), violation: undefined }
+    await this.#verifyEntry(entry, 'at the start', undefined)
     this.#entries.add(entry)
     const stop = () => void this.#entries.delete(entry)
     return {
       name,
       stop,
-      check: () => this.#look(entry, 'when asked for', undefined),
+      check: () => this.#verifyEntry(entry, 'by `check()`', undefined),
       [Symbol.asyncDispose]: async () => {
-        const isToLook = this.#entries.has(entry) && entry.breach === undefined && isUsable(this.#vm)
+        const shouldCheck = this.#entries.has(entry) && entry.violation === undefined && isUsable(this.#vm)
         stop()
-        if (isToLook) await this.#look(entry, 'at the end', undefined)
+        if (shouldCheck) await this.#verifyEntry(entry, 'at the end of its block', undefined)
       },
     }
   }
 
-  /** Does something with the guest, and looks before and after it. */
+  /** Runs `work`, and verifies all invariants before and after it. */
   async around<T>(what: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    if (!this.areWatched) return work()
+    if (!this.areActive) return work()
     await this.verify(`before ${what}`, signal)
-    for (const { happened } of this.#entries) {
-      happened.push(what)
-      if (happened.length > KEPT_HAPPENINGS) happened.shift()
+    for (const { commands } of this.#entries) {
+      commands.push(what)
+      if (commands.length > MAX_COMMANDS) commands.shift()
     }
     try {
       return await work()
     } finally {
-      // A breach tells more than the failure of a command that came of it.
+      // A broken invariant explains more than the failed command that it caused.
       await this.verify(`after ${what}`, signal)
     }
   }
 
   /**
-   * Looks at all of them.
-   * @throws {GuestError} INVARIANT_BROKEN for the first that does not hold; again each time until it is stopped.
+   * Verifies all invariants.
+   * @throws {GuestError} INVARIANT_BROKEN for the first broken one, on every call until it is stopped.
    */
   async verify(when: string, signal: AbortSignal | undefined): Promise<void> {
-    if (!this.areWatched) return
-    for (const entry of [...this.#entries]) await this.#look(entry, when, signal)
+    if (!this.areActive) return
+    for (const entry of [...this.#entries]) await this.#verifyEntry(entry, when, signal)
   }
 
   /**
-   * Looks at all of them again and again, until the signal aborts.
+   * Verifies all invariants repeatedly until the signal aborts.
    * @throws {GuestError} INVARIANT_BROKEN
    */
-  async keepLooking(when: string, signal: AbortSignal): Promise<void> {
-    while (this.areWatched && !signal.aborted) {
+  async poll(when: string, signal: AbortSignal): Promise<void> {
+    while (this.areActive && !signal.aborted) {
       await this.verify(when, signal)
       await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
     }
   }
 
-  async #look(entry: Entry, when: string, signal: AbortSignal | undefined): Promise<void> {
-    if (entry.breach !== undefined) throw entry.breach
-    // What a lost guest does is told by the error of its loss.
+  async #verifyEntry(entry: Entry, when: string, signal: AbortSignal | undefined): Promise<void> {
+    if (entry.violation !== undefined) throw entry.violation
+    // The error of its loss describes the state of a lost guest.
     if (!isUsable(this.#vm) || signal?.aborted) return
-    const outcome = await this.#try(entry.check, signal)
+    const outcome = await this.#runOnce(entry.check, signal)
     if (outcome === undefined) return
     if (outcome.isMet) {
-      entry.happened = []
-      entry.goodAt = performance.now()
+      entry.commands = []
+      entry.lastMetAt = performance.now()
       return
     }
-    entry.breach ??= await this.#explain(entry, when, outcome)
-    throw entry.breach
+    entry.violation ??= await this.#explain(entry, when, outcome)
+    throw entry.violation
   }
 
-  /** Gives nothing when the guest was lost, or the caller gave up, over it. */
-  async #try(check: Check, signal: AbortSignal | undefined): Promise<CheckOutcome | undefined> {
+  /** Returns undefined if the guest was lost or the caller aborted during the check. */
+  async #runOnce(check: Check, signal: AbortSignal | undefined): Promise<CheckOutcome | undefined> {
     const vm = this.#vm
-    const timeoutMs = LOOK_MS * vm.timeFactor
+    const timeoutMs = CHECK_TIMEOUT_MS * vm.timeFactor
     const late = () => new CheckTimeout()
     try {
       return await withDeadline({ timeoutMs, signal, onTimeout: late }, (inner) => runCheck(vm, check, inner))
@@ -167,29 +167,29 @@ export class Invariants {
   }
 
   async #explain(entry: Entry, when: string, outcome: CheckOutcome): Promise<VMError> {
-    const { name, check, happened, goodAt } = entry
-    const sinceMs = performance.now() - goodAt
-    const signal = AbortSignal.timeout(LOOK_MS)
-    const more = await explainOf(this.#vm, check, signal).catch(() => [])
-    const isFirst = when === 'at the beginning'
+    const { name, check, commands, lastMetAt } = entry
+    const sinceMs = performance.now() - lastMetAt
+    const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS)
+    const more = await explainCheck(this.#vm, check, signal).catch(() => [])
+    const isFirst = when === 'at the start'
     return vmError('INVARIANT_BROKEN', {
       summary: isFirst
-        ? `'${name}' does not hold to begin with.`
-        : `'${name}' does not hold any more: seen ${when}.`,
+        ? `The invariant '${name}' is already broken when \`vm.always()\` is called.`
+        : `The invariant '${name}' broke: detected ${when}.`,
       expected: check.expected,
       got: outcome.received,
       evidence: [
         {
-          label: `Since it was last seen to hold, ${formatDuration(sinceMs)} before`,
-          text: isFirst ? '' : happened.join('\n') || '(no command was run)',
+          label: `Commands since the last successful check, ${formatDuration(sinceMs)} earlier`,
+          text: isFirst ? '' : commands.join('\n') || '(none)',
         },
         ...(outcome.evidence ?? []),
         ...more,
         { label: 'Serial console, last lines', text: this.#vm.serial.tail(SERIAL_LINES).join('\n') },
       ],
       hint: isFirst
-        ? 'wait for it first, with `vm.waitFor`.'
-        : 'what happened since it last held broke it. Where that is meant, call `stop()` on what `vm.always()` gave before.',
+        ? 'Wait for the condition with `vm.waitFor` before calling `vm.always()`.'
+        : 'Check the commands above. If the change is intended, call `stop()` on the invariant before it.',
     })
   }
 }

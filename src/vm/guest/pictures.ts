@@ -1,17 +1,17 @@
 import type { GuestHandle } from './guest-handle.js'
 
-const ofGuest = new WeakMap<GuestHandle, Map<string, Buffer>>()
+const byGuest = new WeakMap<GuestHandle, Map<string, Buffer>>()
 
-/** Notes what was seen of a guest's display, as PNG, to be saved with its logs. Gives the name of the file. */
-export function notePicture(vm: GuestHandle, png: Buffer): string {
-  const pictures = ofGuest.get(vm) ?? new Map<string, Buffer>()
-  ofGuest.set(vm, pictures)
+/** Records a screenshot (PNG) that is saved with the guest's logs. Returns its file name. */
+export function recordPicture(vm: GuestHandle, png: Buffer): string {
+  const pictures = byGuest.get(vm) ?? new Map<string, Buffer>()
+  byGuest.set(vm, pictures)
   const name = `seen-${pictures.size + 1}.png`
   pictures.set(name, png)
   return name
 }
 
-/** What was noted of a guest's display, by the names of the files. */
+/** Returns the recorded screenshots of a guest by file name. */
 export function picturesOf(vm: GuestHandle): ReadonlyMap<string, Buffer> {
-  return ofGuest.get(vm) ?? new Map()
+  return byGuest.get(vm) ?? new Map()
 }

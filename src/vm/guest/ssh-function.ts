@@ -9,7 +9,7 @@ export interface SshCommandOptions extends SshExecOptions {
   readonly user?: string
 }
 
-/** `vm.ssh`: a template tag whose arguments are quoted, and a function that takes options. */
+/** `vm.ssh`: a template tag that quotes its arguments, and a function with options. */
 export interface Ssh {
   (strings: TemplateStringsArray, ...args: readonly CommandArgument[]): Promise<CommandResult>
   (
@@ -17,29 +17,29 @@ export interface Ssh {
     options: SshCommandOptions & { readonly encoding: 'buffer' },
   ): Promise<CommandResult<Buffer>>
   (command: string, options?: SshCommandOptions): Promise<CommandResult>
-  /** Opens an interactive shell on a terminal of the guest. */
+  /** Opens an interactive shell with a pseudo-terminal. */
   shell(options?: ShellOptions & { readonly user?: string }): Promise<ShellSession>
 }
 
-/** What is done with an open connection; the signal aborts when the guest is lost or the caller gives up. */
+/** Work on an open connection. The signal aborts when the guest is lost or the caller aborts. */
 export type UseClient<T> = (client: SshClient, signal: AbortSignal) => Promise<T>
 
 type WithClient = <T>(
   use: UseClient<T>,
   user: string | undefined,
   signal: AbortSignal | undefined,
-  /** What is run, where it is a command. */
+  /** Command that `use` runs, if it runs one. */
   command?: string,
 ) => Promise<T>
 
 interface SshSettings {
   readonly timeoutMs: number | undefined
-  /** Is told of each command that is run. */
-  readonly note: (command: Promise<CommandResult<string | Buffer>>) => unknown
+  /** Called with each command that is started. */
+  readonly onCommand: (command: Promise<CommandResult<string | Buffer>>) => unknown
 }
 
-/** Makes `vm.ssh`. */
-export function createSsh(withClient: WithClient, { timeoutMs, note }: SshSettings): Ssh {
+/** Creates `vm.ssh`. */
+export function createSsh(withClient: WithClient, { timeoutMs, onCommand }: SshSettings): Ssh {
   const run = (command: string, { user, signal, ...options }: SshCommandOptions = {}) => {
     const timeout: Pick<CommandOptions, 'timeout'> = timeoutMs === undefined ? {} : { timeout: timeoutMs }
     return withClient(
@@ -53,15 +53,15 @@ export function createSsh(withClient: WithClient, { timeoutMs, note }: SshSettin
     if (typeof first === 'string') return run(first, rest[0] as SshCommandOptions | undefined)
     if (Array.isArray(first)) return run(renderCommand(first, ...(rest as CommandArgument[])))
     throw vmError('INVALID_OPTIONS', {
-      summary: 'vm.ssh was called without a command.',
-      expected: 'a template, or a text and options behind it',
+      summary: '`vm.ssh` was called without a command.',
+      expected: 'a template, or a string and options',
       got: first === null ? 'null' : `a value of type ${typeof first}`,
-      hint: 'write the command as a template behind vm.ssh, or call vm.ssh(command, options).',
+      hint: 'Write vm.ssh`command` or vm.ssh(command, options).',
     })
   }
   const call = (...args: Parameters<typeof start>) => {
     const running = start(...args)
-    note(running)
+    onCommand(running)
     return running
   }
   const shell: Ssh['shell'] = ({ user, signal, ...options } = {}) =>

@@ -31,7 +31,7 @@ import type { CheckLike } from './checks/combined.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import type { GuestHandle } from './guest-handle.js'
-import { noteGuest } from './guest-of.js'
+import { associateGuest } from './guest-of.js'
 import { type Invariant, Invariants } from './invariants.js'
 import { picturesOf } from './pictures.js'
 import { Media } from './plug/media.js'
@@ -48,15 +48,15 @@ import {
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { WaitFor } from './wait-for.js'
 
-/** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
-const CAUSE_MS = 250
-/** A guest that failed may not answer any more: by SSH, and then by its agent. */
-const ANSWER_MS = { ssh: 3000, agent: 2000 } as const
+/** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
+const LOSS_DETECTION_MS = 250
+/** Timeouts of diagnostic commands, milliseconds: a failed guest may not answer over SSH or through its agent. */
+const DIAGNOSTIC_TIMEOUT_MS = { ssh: 3000, agent: 2000 } as const
 
-/** A guest: made by `withVM()` or `launchVM()`, thrown away by them or by `await using`. */
+/** A guest, started by `withVM()` or `launchVM()`. `withVM()` and `await using` dispose of it. */
 export class VM implements GuestHandle {
   /**
-   * Runs a command by SSH. As a tag its arguments are quoted; as a function it takes options.
+   * Runs a command over SSH. As a template tag, it quotes the arguments; as a function, it takes options.
    *
    * @throws {CommandError} COMMAND_FAILED on a non-zero exit code (unless `reject: false`), COMMAND_TIMEOUT.
    * @throws {GuestError} SSH_REFUSED, SSH_AUTH_FAILED, SSH_CLOSED, GUEST_PANICKED, GUEST_STOPPED.
@@ -64,17 +64,17 @@ export class VM implements GuestHandle {
    * @example const { stdout } = await vm.ssh`cat ${path}`
    */
   readonly ssh: Ssh
-  /** The serial console: all that was printed since byte 0, over every power-on; waits; and typing. */
+  /** Serial console: output since the first power-on, waits and input. */
   readonly serial: SerialConsole
-  /** The guest's keyboard, for what is on its display: firmware, menus, consoles. What is on the serial console has `vm.serial.press()`. */
+  /** Keyboard of the guest's display, for firmware, menus and consoles. For the serial console, use `vm.serial.press()`. */
   readonly keyboard: Keyboard
-  /** The guest's pointer, by its place on the display. It needs the option `tablet`. */
+  /** Pointer with absolute positions on the guest's display. Requires the option `tablet`. */
   readonly mouse: Mouse
-  /** Plugs devices in while the guest runs: disks, cards, processors, memory. */
+  /** Hot-plugs devices: disks, network cards, CPUs, memory. */
   readonly plug: Plug
-  /** Changes CDs and floppy disks while the guest runs. */
+  /** Changes CDs and floppy disks of the running guest. */
   readonly media: Media
-  /** Waits until something is so in the guest: a unit, a file, a port, a process, a reboot, … */
+  /** Waits for a condition of the guest: an active unit, a file, an open port, a process, a reboot, … */
   readonly waitFor: WaitFor<VM>
   readonly #machine: Machine
   readonly #power: Power
@@ -83,11 +83,12 @@ export class VM implements GuestHandle {
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
     this.#power = new Power(this, machine, controls, session)
-    this.serial = noteGuest(machine.serial, this)
+    this.serial = associateGuest(machine.serial, this)
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
-      (use, user, signal, command) => this.#around(command, signal, () => this.#useSsh(use, user, signal)),
-      { timeoutMs: commandMs, note: (command) => noteGuest(command, this) },
+      (use, user, signal, command) =>
+        this.#withInvariants(command, signal, () => this.#useSsh(use, user, signal)),
+      { timeoutMs: commandMs, onCommand: (command) => associateGuest(command, this) },
     )
     const running = () => this.#power.requireRunning()
     this.keyboard = new Keyboard(() => running().qmp)
@@ -100,111 +101,112 @@ export class VM implements GuestHandle {
     this.waitFor = new WaitFor(this, this.#power)
   }
 
-  /** The guest's name. */
+  /** Name of the guest. */
   get name(): string {
     return this.#machine.spec.name
   }
 
-  /** QEMU's monitor: typed for common commands, any other by its name; and events. */
+  /** QEMU monitor: executes commands (common ones are typed) and emits events. */
   get qmp(): QmpClient {
     return this.#power.requireRunning().qmp
   }
 
-  /** Whether the guest is given files by the network: then there is `vm.netboot`. */
+  /** If true, the guest can boot from the network, and {@link netboot} is available. */
   get hasNetboot(): boolean {
     return this.#machine.netboot !== undefined
   }
 
   /**
-   * What this guest asked for, by DHCP, TFTP and HTTP, while it booted from the network.
-   * @throws {UsageError} INVALID_OPTIONS for a guest without `netboot` (or `network.tftp`).
+   * DHCP, TFTP and HTTP requests that the guest made while it booted from the network.
+   * @throws {UsageError} INVALID_OPTIONS when the guest has neither `netboot` nor `network.tftp`.
    */
   get netboot(): Netboot {
     const { netboot } = this.#machine
     if (netboot !== undefined) return netboot
     throw vmError('INVALID_OPTIONS', {
-      summary: `The guest '${this.name}' is given nothing by the network.`,
-      hint: 'say `netboot`, or `network.tftp`.',
+      summary: `The guest '${this.name}' has no network boot.`,
+      hint: 'Set the option `netboot` or `network.tftp`.',
     })
   }
 
+  /** If true, the guest is powered on and not disposed of. */
   get isRunning(): boolean {
     return this.#power.isRunning
   }
 
-  /** The process id of QEMU. */
+  /** Process id of QEMU. */
   get pid(): number {
     return this.#power.session.process.pid
   }
 
-  /** The private folder of this run: overlay, `serial.log`, keys. Gone when the guest is disposed of. */
+  /** Private folder of this run: overlay, `serial.log`, keys. Removed when the guest is disposed of. */
   get runFolder(): string {
     return this.#machine.workspace.dir
   }
 
-  /** The disk of the base image, which is never written to; undefined for a guest without one. */
+  /** Path of the base image's disk, which is never written to. Undefined if the guest has none. */
   get baseDisk(): string | undefined {
     return this.#machine.spec.image?.disk?.path
   }
 
-  /** What runs the guest's instructions. */
+  /** QEMU accelerator of the guest. */
   get accelerator(): 'kvm' | 'tcg' {
     return this.#machine.host.accelerator
   }
 
-  /** Whether this guest was booted, or went on from one that had been booted before. */
+  /** How this guest was started: cold boot, template or standby. */
   get startedFrom(): StartedFrom {
     return this.#machine.startedFrom
   }
 
-  /** How much longer things take here than on a host with KVM, 1 and more: by that default limits are stretched. */
+  /** Slowdown of this host relative to a host with KVM, 1 or more. Default timeouts are multiplied by it. */
   get timeFactor(): number {
     return this.#machine.host.timeFactor
   }
 
-  /** Limit of the waits for this guest: they end before its test does. Internal. */
+  /** Upper bound of waits for this guest, so that they end before its test does. Internal. */
   get waitLimit(): WaitLimit {
     return this.#machine.waitLimit
   }
 
-  /** By what commands that are not the author's own, as those of checks, are run in the guest. */
+  /** Channel for commands that withvm itself runs in the guest, such as those of checks. */
   get commandChannel(): 'ssh' | 'agent' {
     const { ready, ssh } = this.#machine.spec
     return ssh === undefined || ready === 'agent' ? 'agent' : 'ssh'
   }
 
-  /** Aborts, with the error as its reason, when this power-on is lost: by a panic, a power-off, the end of QEMU. */
+  /** Aborts when this power-on ends by a panic, a power-off or the end of QEMU. The reason is the error. */
   get lost(): AbortSignal {
     return this.#power.session.watch.failure
   }
 
-  /** How often the machine has begun to boot since it was launched: 1, and one more for each reset and each start. */
+  /** Number of boots since the guest was launched: 1, plus one for each reset and each `vm.start()`. */
   get bootCount(): number {
     return this.#power.bootCount
   }
 
-  /** The newest boot, by {@link bootCount}, that was waited for: by a launch, start or reboot, or by `waitFor.reboot()`. */
+  /** The latest {@link bootCount} that was waited for by a launch, start, reboot or `waitFor.reboot()`. */
   get seenBoot(): number {
     return this.#power.seenBoot
   }
 
-  /** The stages of the newest start, with milliseconds since QEMU was started. */
+  /** Boot stages of the latest start, with the time of each in milliseconds since QEMU was started. */
   get timeline(): readonly StageTime[] {
     return this.#power.session.watch.timeline
   }
 
-  /** The program and the arguments that this guest runs by. */
+  /** Path and arguments of the QEMU process. */
   get qemuCommand(): QemuCommand {
     return this.#power.session.process.command
   }
 
-  /** A line for a shell that boots the same machine by hand, with its console on the terminal. */
+  /** Shell command that boots the same machine by hand, with its console on the terminal. */
   get commandLine(): string {
     return commandLineByHand(this.#machine)
   }
 
   /**
-   * The line that connects GDB to the guest, such as `target remote /tmp/…/gdb.sock`; undefined without `debug.gdb`.
+   * GDB command that connects to the guest, such as `target remote /tmp/…/gdb.sock`. Undefined without `debug.gdb`.
    *
    * @example execa('gdb', ['-batch', '-ex', vm.gdb, '-ex', 'info registers'])
    */
@@ -214,17 +216,17 @@ export class VM implements GuestHandle {
     return `target remote ${gdb === true ? this.#machine.workspace.socket('gdb.sock') : `127.0.0.1:${gdb}`}`
   }
 
-  /** What became of the parts of `commandLine` that QEMU dropped, or that withvm does in a way of its own, each with the reason. */
+  /** Parts of the option `commandLine` that were dropped or replaced, each with the reason. */
   get translated(): readonly Translation[] {
     return this.#machine.translated
   }
 
-  /** What of the domain of `libvirtXML` has no place in the options, each with the reason. */
+  /** Settings of the domain of `libvirtXML` that were not imported, each with the reason. */
   get notCarriedOver(): readonly NotCarriedOver[] {
     return this.#machine.notCarriedOver
   }
 
-  /** A line for a shell that logs in to this guest while it runs; undefined where the key is not ours. */
+  /** Shell command that logs in to this guest while it runs. Undefined if withvm did not create the SSH key. */
   get sshCommandLine(): string | undefined {
     const { ssh } = this.#machine.spec
     if (ssh === undefined || this.#machine.keys === undefined) return undefined
@@ -247,7 +249,7 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * The port of this host that leads to a port of the guest.
+   * Returns the host port that is forwarded to a port of the guest.
    * @throws {UsageError} INVALID_OPTIONS when that port is not forwarded.
    */
   hostPort(guestPort: number, protocol: 'tcp' | 'udp' = 'tcp'): number {
@@ -258,16 +260,16 @@ export class VM implements GuestHandle {
     const port = this.#machine.ports.hostPorts[index]
     if (port !== undefined) return port
     throw vmError('INVALID_OPTIONS', {
-      summary: `The guest's ${protocol} port ${guestPort} is not forwarded.`,
-      expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none is)'}`,
+      summary: `The ${protocol} port ${guestPort} of the guest is not forwarded.`,
+      expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none)'}`,
       got: `${protocol} ${guestPort}`,
-      hint: `add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
+      hint: `Add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
     })
   }
 
   /**
-   * This end of a character device of `ports`.
-   * @throws {UsageError} INVALID_OPTIONS when there is none of that name.
+   * Returns the host side of a character device of the option `ports`.
+   * @throws {UsageError} INVALID_OPTIONS when no port has this name.
    * @example await vm.port('control').write('hello\n')
    */
   port(name: string): GuestPort {
@@ -276,22 +278,22 @@ export class VM implements GuestHandle {
     if (found !== undefined) return found.port
     throw vmError('INVALID_OPTIONS', {
       summary: `The guest has no port '${name}'.`,
-      expected: `one of ${guestPorts.map(({ port }) => port.name).join(', ') || '(none is)'}`,
+      expected: `one of ${guestPorts.map(({ port }) => port.name).join(', ') || '(none)'}`,
       got: name,
-      hint: `add { name: '${name}' } to \`ports\`.`,
+      hint: `Add { name: '${name}' } to \`ports\`.`,
     })
   }
 
-  /** The URL on this host of a server in the guest. @default path '/', protocol 'http' */
+  /** Returns the URL at which the host reaches a server in the guest. @default path '/', protocol 'http' */
   url(guestPort: number, path = '/', protocol: 'http' | 'https' = 'http'): string {
     return `${protocol}://127.0.0.1:${this.hostPort(guestPort)}${path.startsWith('/') ? path : `/${path}`}`
   }
 
   /**
-   * Runs a command by the guest agent: without network and SSH. Same result as `vm.ssh()`.
+   * Runs a command through the guest agent, without network and SSH. Returns the same result as `vm.ssh()`.
    *
    * @throws {CommandError} COMMAND_FAILED, COMMAND_TIMEOUT.
-   * @throws {GuestError} AGENT_UNAVAILABLE when no agent answers in the guest.
+   * @throws {GuestError} AGENT_UNAVAILABLE when no guest agent answers.
    */
   exec(
     command: string,
@@ -300,16 +302,16 @@ export class VM implements GuestHandle {
   exec(command: string, options?: CommandOptions): Promise<CommandResult>
   exec(command: string, options: CommandOptions = {}): Promise<CommandResult<string | Buffer>> {
     const timeout = options.timeout ?? this.#machine.spec.timeouts.commandMs
-    const running = this.#around(command, options.signal, () =>
+    const running = this.#withInvariants(command, options.signal, () =>
       this.#race(options.signal, (signal) =>
         this.#machine.agent.exec(command, { ...options, timeout, signal }),
       ),
     )
-    return noteGuest(running, this)
+    return associateGuest(running, this)
   }
 
   /**
-   * Copies a file or a folder into the guest, by SFTP.
+   * Copies a file or a folder to the guest over SFTP.
    * @throws {GuestError} TRANSFER_FAILED
    */
   upload(localPath: string, guestPath: string, options: TransferOptions = {}): Promise<void> {
@@ -319,7 +321,7 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Copies a file or a folder out of the guest, by SFTP.
+   * Copies a file or a folder from the guest over SFTP.
    * @throws {GuestError} TRANSFER_FAILED
    */
   download(guestPath: string, localPath: string, options: DownloadOptions = {}): Promise<void> {
@@ -329,11 +331,11 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Holds something to be so all the time: looked at now, before and after each command that is run by `vm.ssh` and
-   * `vm.exec`, and during waits. Once it is not so, that command or wait fails, and every later one until `stop()`.
+   * Adds an invariant. The check runs now, before and after each command of `vm.ssh` and `vm.exec`, and during waits.
+   * When it fails, that command or wait fails, and so does every later one until `stop()`.
    *
-   * @param check one of `checks`, or a function that gives `false` or throws when it is not so.
-   * @throws {GuestError} INVARIANT_BROKEN when it is not so to begin with.
+   * @param check one of `checks`, or a function that returns `false` or throws when the invariant is broken.
+   * @throws {GuestError} INVARIANT_BROKEN when the check already fails now.
    * @example await using nginx = await vm.always('nginx is up', checks.processRuns('nginx'))
    */
   async always(name: string, check: CheckLike<unknown, VM>): Promise<Invariant> {
@@ -342,52 +344,53 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Restarts the guest in an orderly way (by SSH or its agent; a hard reset where it has neither) and waits
-   * until it is ready again.
-   * @throws {GuestError} STATE_TIMEOUT when it does not go down in time; else as a start.
+   * Reboots the guest and waits until it is ready. Uses SSH or the guest agent; resets a guest that has neither.
+   * @throws {GuestError} STATE_TIMEOUT when the guest does not shut down in time, and the errors of a start.
    */
   reboot(options: StopOptions = {}): Promise<void> {
     return this.#power.reboot(options)
   }
 
   /**
-   * Switches the guest off in an orderly way, as its power button does, and waits until it is off.
-   * @throws {GuestError} STATE_TIMEOUT when it does not go down in time.
+   * Shuts the guest down through SSH, the guest agent or the power button (ACPI), and waits until it is off.
+   * @throws {GuestError} STATE_TIMEOUT when the guest does not shut down in time.
    */
   shutdown(options: StopOptions = {}): Promise<void> {
     return this.#power.shutdown(options)
   }
 
-  /** Ends the guest at once, as when the power fails: what it had not flushed to its disk may be lost. */
+  /** Cuts the guest's power: data that was not flushed to its disk may be lost. */
   powerCut(): Promise<void> {
     return this.#power.powerCut()
   }
 
   /**
-   * Switches the guest on again, with the disk that it had. Waits until it is ready.
-   * @throws {UsageError} VM_RUNNING when it is not off; else as a start.
+   * Powers the guest on again with its present disk, and waits until it is ready.
+   * @throws {UsageError} VM_RUNNING when the guest is not off, and the errors of a start.
    */
   start(options: StartOptions = {}): Promise<void> {
     return this.#power.start(options)
   }
 
-  /** Waits until this power-on is over, and tells why. @default timeout none */
+  /** Waits until this power-on ends, and returns the reason. @default timeout none */
   wait(
     options: StopOptions = {},
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
     return this.#power.wait(options)
   }
 
-  /** Waits until the guest is ready, in the sense of its option `ready`: after a reset of its own, say. */
+  /** Waits until the guest is ready as defined by the option `ready`, for example after it reset itself. */
   waitUntilReady(signal?: AbortSignal): Promise<void> {
     return this.#power.waitUntilReady(signal)
   }
 
   /**
-   * Saves what is known of this guest to a folder of its name below `folder`: `serial.log`, `commands.log` (what was
-   * run, with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`, `screenshot.png` where it has a display,
-   * `seen-1.png` and so on where a matcher looked at that in vain, and `dmesg.txt` and `journal.txt` where it still answers. Gives the folder. `withVM()` does so by itself when its
-   * body fails, if the option `artifacts` is given.
+   * Saves the artifacts of this guest to the subfolder of `folder` that has its name, and returns that folder.
+   * `withVM()` does this when its body fails, if the option `artifacts` is set.
+   *
+   * - always: `serial.log`, `commands.log` (commands with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`
+   * - with a display: `screenshot.png`, and `seen-1.png`, … for screenshots of failed matchers
+   * - if the guest still answers: `dmesg.txt`, `journal.txt`
    */
   saveLogs(folder: string, options: SaveOptions = {}): Promise<string> {
     const canAnswer = this.isRunning && !this.lost.aborted
@@ -395,17 +398,17 @@ export class VM implements GuestHandle {
       ...options,
       session: this.#power.session,
       pictures: picturesOf(this),
-      ask: canAnswer ? (command) => this.#ask(command) : undefined,
+      ask: canAnswer ? (command) => this.#runDiagnostic(command) : undefined,
     })
   }
 
   /**
-   * Leaves the guest running when this process ends, for a person to look into: until the time is up that its option
-   * `keepOnFailure` says, or `withvm stop`. To this process it is then as one that was disposed of. `withVM()` and the
-   * fixtures do so by themselves after a failure.
+   * Keeps the guest running after this process ends, for inspection, until the time of `keepOnFailure` is up or
+   * `withvm stop` is called. In this process, the guest is then disposed of. `withVM()` and the fixtures do this after
+   * a failure.
    *
-   * @param why for `withvm ps`.
-   * @throws {UsageError} INVALID_OPTIONS unless it was started with `keepOnFailure` or WITHVM_KEEP, VM_NOT_RUNNING.
+   * @param why reason shown by `withvm ps`.
+   * @throws {UsageError} INVALID_OPTIONS when the guest was started without `keepOnFailure` or WITHVM_KEEP; VM_NOT_RUNNING.
    */
   async keep(why: string): Promise<KeptGuest> {
     const kept = await handOver(this.#machine, this.#power.requireRunning(), why)
@@ -413,16 +416,16 @@ export class VM implements GuestHandle {
     return kept
   }
 
-  /** The names of the checkpoints that the guest can go back to. */
+  /** Names of the checkpoints that can be restored. */
   get checkpoints(): readonly string[] {
     return this.#power.checkpoints
   }
 
   /**
-   * Keeps the guest as it is now, RAM and disk, under a name, and lets it go on. A name that there is already is given anew.
-   * Checkpoints last until the guest is switched off.
+   * Saves RAM and disk of the running guest as a named checkpoint, and resumes the guest. An existing checkpoint of this
+   * name is replaced. Checkpoints last until the guest is powered off.
    *
-   * @throws {InfrastructureError} CHECKPOINT_FAILED when a device cannot be saved, or there is no disk; NO_SPACE.
+   * @throws {InfrastructureError} CHECKPOINT_FAILED when a device cannot be saved or the guest has no disk; NO_SPACE.
    * @example await vm.checkpoint('installed')
    */
   checkpoint(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -430,10 +433,10 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Puts the guest back to where it was at a checkpoint, RAM and disk, whatever became of it since; only its clock is set to
-   * now. Commands that were running end. Its console's log goes on.
+   * Restores RAM and disk of a checkpoint, also after a panic. The guest's clock is set to the present time. Commands
+   * that were running end; the console log continues.
    *
-   * @throws {UsageError} INVALID_OPTIONS when there is no such checkpoint.
+   * @throws {UsageError} INVALID_OPTIONS when the checkpoint does not exist.
    * @throws {InfrastructureError} CHECKPOINT_FAILED
    * @example await vm.restore('installed')
    */
@@ -441,24 +444,24 @@ export class VM implements GuestHandle {
     return this.#power.restore(name, options.signal)
   }
 
-  /** Whether it was started so that it can be left running. */
+  /** If true, the guest was started such that {@link keep} can leave it running. */
   get canBeKept(): boolean {
     return this.#machine.keeper !== undefined
   }
 
-  /** Does so if it was started to be kept and still runs. What cannot be kept is thrown away as ever. */
+  /** Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it was not kept. */
   async keepIfWanted(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {
-      this.#machine.log(`the guest '${this.name}' could not be left running: ${error.message}`)
+      this.#machine.log(`the guest '${this.name}' could not be kept: ${error.message}`)
       return undefined
     })
   }
 
   /**
-   * What the guest's display shows, as PNG.
+   * Takes a screenshot of the guest's display, as PNG.
    *
-   * @throws {UsageError} DISPLAY_UNAVAILABLE when it has no display: see the option `vga`.
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display: see the option `vga`.
    * @example await writeFile('screen.png', await vm.screenshot())
    */
   async screenshot(): Promise<Buffer> {
@@ -469,9 +472,9 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Presses keys of the guest's keyboard, one after the other: short for `vm.keyboard.press()`.
+   * Presses keys of the guest's keyboard, one after the other. Short for `vm.keyboard.press()`.
    *
-   * @throws {UsageError} INVALID_OPTIONS when there is no such key.
+   * @throws {UsageError} INVALID_OPTIONS when a key does not exist.
    * @example await vm.press('ctrl-alt-f2')
    */
   press(...keys: readonly KeyboardKey[]): Promise<void> {
@@ -479,30 +482,33 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Types a text on the guest's keyboard: short for `vm.keyboard.type()`.
+   * Types a text on the guest's keyboard. Short for `vm.keyboard.type()`.
    *
-   * @throws {UsageError} INVALID_OPTIONS when the layout lacks one of its characters: then nothing is typed.
+   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character of the text; nothing is typed then.
    * @example await vm.type('root\n', { layout: 'de' })
    */
   type(text: string, options?: KeyboardTypeOptions): Promise<void> {
     return this.keyboard.type(text, options)
   }
 
-  /** Where the VNC server of the option `vnc` listens. @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
+  /** Returns the address of the VNC server (option `vnc`). @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
   vnc(): Promise<ScreenServer> {
     return findVnc(this.qmp, this.#machine.spec)
   }
 
-  /** Where the SPICE server of the option `spice` listens. @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
+  /**
+   * Returns the address of the SPICE server (option `spice`).
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when there is none.
+   */
   async spice(): Promise<ScreenServer> {
     this.#power.requireRunning()
     return findSpice(this.#machine.spec, this.#machine.workspace.socket('spice.sock'))
   }
 
   /**
-   * Pulls the cable of a network card, or puts it back (QMP: `set_link`). By the first card goes SSH: `vm.exec()` needs none.
+   * Sets the link of a network card up or down (QMP: `set_link`). SSH uses the first card; `vm.exec()` uses none.
    *
-   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when there is no such card.
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when the card does not exist.
    * @example await vm.setLink(false)
    */
   setLink(isUp: boolean, options: LinkOptions = {}): Promise<void> {
@@ -510,13 +516,13 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Takes memory from the guest until it has so much, or gives it back, and waits for it (QMP: `balloon`). It needs the option
-   * `balloon`, and in the guest the driver `virtio_balloon`.
+   * Changes the guest's memory with the balloon device, and waits until it has this size (QMP: `balloon`). Requires the
+   * option `balloon`, and the driver `virtio_balloon` in the guest.
    *
-   * @param size what the guest is to have: MiB, or with a unit.
-   * @returns what it has, bytes.
-   * @throws {GuestError} UNPLUG_FAILED when it does not come to that in time.
-   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when it has no balloon.
+   * @param size target size of the guest's memory: MiB, or with a unit.
+   * @returns the actual size, bytes.
+   * @throws {GuestError} UNPLUG_FAILED when the guest does not reach this size in time.
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when the guest has no balloon.
    */
   async balloon(size: MemorySize, { timeout }: BalloonOptions = {}): Promise<number> {
     const longest = resolveDuration('timeout', timeout) ?? defaultWaitMs(this)
@@ -525,10 +531,10 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Limits what a disk does from now on (QMP: `block_set_io_throttle`). `{}` takes the limits away.
+   * Limits the I/O of a disk from now on (QMP: `block_set_io_throttle`). `{}` removes the limits.
    *
-   * @param disk the system's, one of the option `disks` by its place, or one that was plugged in.
-   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when there is no such disk.
+   * @param disk the system disk, an index into the option `disks`, or a disk of `vm.plug.disk()`.
+   * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when the disk does not exist.
    * @example await vm.throttle('system', { bps: '1M', iops: 100 })
    */
   async throttle(disk: 'system' | number | PluggedDevice, limits: ThrottleLimits): Promise<void> {
@@ -536,14 +542,14 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * What the guest takes of this host's memory, and how much of that it shares with others; with the option `balloon`, also what
-   * the guest says of its own.
+   * Returns the host memory that the guest uses, and the part that it shares with other processes. With the option
+   * `balloon`, also the memory statistics of the guest itself.
    */
   memory(): Promise<MemoryUse> {
     return readMemoryUse(this.qmp, this.pid, this.#machine)
   }
 
-  /** Throws the guest away: its QEMU, its disk, its ports and its files. Safe to call again. */
+  /** Stops QEMU, frees the ports and deletes the guest's disk and files. Idempotent. */
   dispose(): Promise<void> {
     return this.#power.dispose()
   }
@@ -552,22 +558,25 @@ export class VM implements GuestHandle {
     await this.dispose()
   }
 
-  /** Asks a guest that may be lost: by SSH, else by its agent. It is not the author's command, so it is not logged. */
-  async #ask(command: string): Promise<CommandResult> {
+  /**
+   * Runs a diagnostic command in a guest that may be lost: over SSH, else through its agent. Not written to
+   * `commands.log`.
+   */
+  async #runDiagnostic(command: string): Promise<CommandResult> {
     const options = { reject: false } as const
     if (this.#machine.spec.ssh !== undefined) {
-      const timeout = ANSWER_MS.ssh
+      const timeout = DIAGNOSTIC_TIMEOUT_MS.ssh
       const use: UseClient<CommandResult> = (client, signal) =>
         client.exec(command, { ...options, timeout, signal })
       const answer = await this.#useSsh(use, undefined, AbortSignal.timeout(timeout)).catch(() => undefined)
       if (answer !== undefined) return answer
     }
-    const limit = AbortSignal.timeout(ANSWER_MS.agent)
+    const limit = AbortSignal.timeout(DIAGNOSTIC_TIMEOUT_MS.agent)
     return this.#race(limit, (signal) => this.#machine.agent.exec(command, { ...options, signal }))
   }
 
-  /** Looks at what `vm.always()` was given, before and after a command of the author's. */
-  async #around<T>(
+  /** Verifies the invariants of `vm.always()` before and after a command of the test. */
+  async #withInvariants<T>(
     command: string | undefined,
     signal: AbortSignal | undefined,
     work: () => Promise<T>,
@@ -589,13 +598,13 @@ export class VM implements GuestHandle {
     try {
       return await raceSignal(work(either), failure)
     } catch (error) {
-      if (isLostConnection(error)) await abortsWithin(failure, CAUSE_MS)
+      if (isLostConnection(error)) await abortsWithin(failure, LOSS_DETECTION_MS)
       throw failure.aborted ? addEvidence(failure.reason, this.#machine, session) : error
     }
   }
 }
 
-/** Errors that are often only the first sign of the guest's end. */
+/** Returns true for errors that are often the first sign of the guest's end. */
 function isLostConnection(error: unknown): boolean {
   return error instanceof VMError && ['SSH_CLOSED', 'SSH_REFUSED', 'AGENT_UNAVAILABLE'].includes(error.code)
 }

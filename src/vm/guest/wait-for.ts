@@ -21,22 +21,22 @@ import type { GuestHandle } from './guest-handle.js'
 
 export interface WaitForOptions {
   /**
-   * How long to wait. In Vitest, every wait ends before its test does.
-   * @default '30s', on a slow host up to two minutes
+   * Maximum time to wait. In Vitest, every wait ends before its test does.
+   * @default '30s', up to two minutes on a slow host
    */
   readonly timeout?: Duration | undefined
-  /** The first pause between two looks at the guest; each is longer than the one before, up to a second. @default 50 ms */
+  /** First pause between two polls. The pauses grow up to one second. @default 50 ms */
   readonly interval?: Duration | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * `vm.waitFor`: each resolves when it is so, and looks at the guest by its SSH connection (by its agent where there is
- * no SSH).
+ * Waits of `vm.waitFor`. Each method resolves when its condition is met. The guest is polled over SSH, or through the
+ * guest agent if it has no SSH.
  *
- * Each throws {GuestError} WAIT_TIMEOUT when its time is up, with what there was instead; WAIT_FAILED as soon as it
- * cannot come any more; GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency shell) and
- * {InfrastructureError} QEMU_DIED at once.
+ * Each method throws {GuestError} WAIT_TIMEOUT with the last observed value when it times out, and WAIT_FAILED as soon as
+ * the condition can no longer be met. GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency
+ * shell) and {InfrastructureError} QEMU_DIED are thrown at once.
  */
 export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   readonly #vm: GuestHandle
@@ -47,17 +47,20 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     this.#power = power
   }
 
-  /** Until a unit of systemd is active. One that failed, or that nothing will start, fails at once, with its journal. */
+  /**
+   * Waits until a systemd unit is active. Rejects at once, with the unit's journal, if it failed or no job will start
+   * it.
+   */
   async unit(name: string, options: WaitForOptions = {}): Promise<void> {
     await this.#until(unitIsActive(name), options)
   }
 
-  /** Until a file (or folder) is there, with what is expected of it. */
+  /** Waits until a file or folder exists and has the expected properties. */
   async file(path: string, options: WaitForOptions & FileExpectation = {}): Promise<void> {
     await this.#until(fileExists(path, options), options)
   }
 
-  /** Until something in the guest listens on a port of the guest. @default protocol 'tcp' */
+  /** Waits until a process in the guest listens on a port. @default protocol 'tcp' */
   async port(
     port: number,
     options: WaitForOptions & { readonly protocol?: 'tcp' | 'udp' } = {},
@@ -65,12 +68,12 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     await this.#until(portListens(port, options), options)
   }
 
-  /** Until a process of that name runs, or one whose command line matches. */
+  /** Waits until a process with this name, or with a matching command line, runs. */
   async process(wanted: string | RegExp, options: WaitForOptions = {}): Promise<readonly GuestProcess[]> {
     return this.#value(processRuns(wanted), options)
   }
 
-  /** Until the serial console shows a text or a match. @default from 'start': what came before counts */
+  /** Waits until the serial console prints a text or a match. @default from 'start': earlier output counts */
   serial(
     pattern: string | RegExp,
     options: WaitForOptions & { readonly from?: SerialMark | 'start' | 'now' } = {},
@@ -81,8 +84,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   }
 
   /**
-   * Until the guest has rebooted, by itself or by a command, and is ready again. A reboot that came before counts,
-   * unless something has waited for it; or say with `since: vm.bootCount` which ones do.
+   * Waits until the guest has rebooted and is ready again. An earlier reboot counts if nothing has waited for it yet.
+   * With `since`, a value of `vm.bootCount`, only later boots count.
    */
   async reboot(options: WaitForOptions & { readonly since?: number } = {}): Promise<void> {
     const { since = this.#power.seenBoot } = options
@@ -90,7 +93,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     if (this.#power.seenBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
   }
 
-  /** Until the guest is off. A shutdown that came before counts. */
+  /** Waits until the guest is off. An earlier shutdown counts. */
   async shutdown(
     options: WaitForOptions = {},
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
@@ -98,12 +101,12 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     return this.#vm.wait()
   }
 
-  /** Until a server of the guest answers this host: a URL, a path on the guest's port 80, or a port of the guest. */
+  /** Waits until a server in the guest answers. `target` is a URL, a path on guest port 80, or a guest port. */
   url(target: string | number, options: WaitForOptions & UrlExpectation = {}): Promise<UrlAnswer> {
     return this.#value(urlAnswers(target, options), options)
   }
 
-  /** Until a command, run again and again, succeeds (or ends with `exitCode`), and prints what is expected. */
+  /** Repeats a command until it exits with `exitCode` (default 0) and prints the expected text. */
   command(
     command: string,
     options: WaitForOptions & { readonly exitCode?: number; readonly prints?: string | RegExp } = {},
@@ -116,17 +119,17 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     return this.#value(check, options)
   }
 
-  /** Until a check of `checks`, or a function of your own, is met. */
+  /** Waits until a check of `checks`, or a function of your own, is met. */
   async check(check: CheckLike<unknown, Guest>, options: WaitForOptions = {}): Promise<void> {
     await this.#until(toCheck(check), options)
   }
 
-  /** Until all of them are met at the same time. */
+  /** Waits until all checks are met at the same time. */
   async all(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<void> {
     await this.#until(allOf(checks), options)
   }
 
-  /** Until one of them is met. Gives its index. */
+  /** Waits until one of the checks is met, and returns its index. */
   any(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<number> {
     return this.#value(anyOf(checks), options)
   }

@@ -5,15 +5,15 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import { MICROVM } from '../../spec/microvm.js'
 
 /**
- * Makes sure that the system disk can be booted, where it is all that the guest can boot from and the guest has to come up. Where
- * anything else may be meant, the guest is booted.
+ * Checks that the system disk is bootable, if it is the only boot source and the guest must boot an
+ * operating system. In doubtful cases the check passes and the guest is booted.
  *
- * @throws {UsageError} IMAGE_INVALID where the firmware certainly finds nothing to boot.
+ * @throws {UsageError} IMAGE_INVALID when the firmware certainly finds nothing to boot.
  */
 export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSignal): Promise<void> {
   const { image, firmware } = spec
-  if (image?.disk === undefined || !bootsFromSystemDisk(spec) || !hasToComeUp(spec)) return
-  // What cannot be read here is QEMU's to judge.
+  if (image?.disk === undefined || !bootsFromSystemDisk(spec) || !mustBootSystem(spec)) return
+  // A disk that cannot be read here is left to QEMU.
   const head = await readDiskHead(image.disk, signal).catch((error: VMError) => {
     if (error.code === 'IMAGE_INVALID') return undefined
     throw error
@@ -27,14 +27,17 @@ export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSi
     expected: firmware.type === 'uefi' ? 'a disk with an EFI system partition' : 'a disk with boot code',
     got: problem,
     hint: isCd
-      ? `Insert it into a CD drive: image: false, cdrom: '${image.name}'.`
+      ? `Insert it into a CD drive: \`image: false, cdrom: '${image.name}'\`.`
       : isGpt
-        ? "Set `firmware: 'uefi'`, if the disk has an EFI system partition."
-        : "Give the `kernel` to boot as well, if this is a file system or a data disk; set `ready: 'none'` to boot it all the same.",
+        ? "Set `firmware: 'uefi'` if the disk has an EFI system partition."
+        : "Specify `kernel` if this is a file system or a data disk, or set `ready: 'none'` to boot it anyway.",
   })
 }
 
-/** Whether nothing but the system disk can be booted from. Kernels, networks, other disks and options of QEMU's may be. */
+/**
+ * Returns whether the system disk is the only boot source. Kernels, networks, other disks and QEMU
+ * options can be others.
+ */
 function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
   const { arch, machine, firmware, image, systemDisk, network, furtherNetworks, devices } = spec
   const isKnownFirmware =
@@ -65,7 +68,10 @@ function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
   )
 }
 
-/** Whether only a system of the disk can make the guest ready: a pattern or a function may be about the firmware. */
-function hasToComeUp({ ready }: MachineSpec<never>): boolean {
+/**
+ * Returns whether only an operating system on the disk can make the guest ready. A pattern or a
+ * function may refer to the firmware's output.
+ */
+function mustBootSystem({ ready }: MachineSpec<never>): boolean {
   return typeof ready === 'string' && ready !== 'none'
 }

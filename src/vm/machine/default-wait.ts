@@ -1,7 +1,7 @@
-/** Longest default timeout: a wait that takes longer says what it waits for. */
-const LONGEST_DEFAULT_MS = 120_000
+/** Longest default timeout, milliseconds. Longer waits must set their own. */
+const MAX_DEFAULT_MS = 120_000
 
-/** The default timeout of a wait, milliseconds: 30 s, on a slow host up to two minutes. */
+/** Returns the default timeout of a wait, milliseconds: 30 s, on a slow host up to two minutes. */
 export function defaultWaitMs({ timeFactor }: { readonly timeFactor: number }): number {
-  return Math.min(LONGEST_DEFAULT_MS, Math.max(30_000, 10_000 * timeFactor))
+  return Math.min(MAX_DEFAULT_MS, Math.max(30_000, 10_000 * timeFactor))
 }

@@ -6,7 +6,10 @@ import type { DiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
 
-/** Makes what the disks beside the system's are on: an overlay, a new file, or the file itself where it is only read. */
+/**
+ * Creates the files of the disks other than the system disk: an overlay, a new file, or the
+ * original file if it is opened in place.
+ */
 export async function makeDisks(
   workspace: Workspace,
   { disks }: MachineSpec,
@@ -16,7 +19,7 @@ export async function makeDisks(
 
 async function makeDisk(
   workspace: Workspace,
-  { content, isReadonly, isWrittenThrough }: DiskSpec,
+  { content, isReadonly, isWrittenDirectly }: DiskSpec,
   number: number,
 ): Promise<DiskFile | undefined> {
   const path = workspace.path(`disk-${number}.qcow2`)
@@ -27,12 +30,12 @@ async function makeDisk(
   }
   const { file: base } = content
   const secretFile = await writeSecret(workspace, base, `disk-${number}-secret`)
-  if (isReadonly || isWrittenThrough) return { path: base.path, format: base.format, secretFile }
+  if (isReadonly || isWrittenDirectly) return { path: base.path, format: base.format, secretFile }
   await createOverlay({ base, path })
   return { path, format: 'qcow2', secretFile }
 }
 
-/** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
+/** Writes the secret of an encrypted image to a file that only QEMU can read. */
 export async function writeSecret(
   workspace: Workspace,
   disk: BaseImage['disk'],

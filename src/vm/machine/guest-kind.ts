@@ -2,7 +2,10 @@ import type { GuestKind } from '../../budget/usage.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { MachineHost } from './machine.js'
 
-/** What of a guest tells how much memory it will take: what it boots, and whether it shares its RAM with others. */
+/**
+ * Returns the properties of a guest that determine how much memory its QEMU uses: what it boots,
+ * and whether it shares RAM with others.
+ */
 export function describeGuestKind(
   { image, directBoot, memoryBytes, memoryGrowth, cpus }: MachineSpec,
   { accelerator, qemu }: MachineHost,

@@ -1,7 +1,7 @@
 import { type SshKeyPair, toDropbearHostKey } from '../../channel/ssh/keys.js'
 import type { GuestTraits } from '../../spec/base-image.js'
 
-/** A host key as the guest's SSH server reads it from a file. */
+/** Encodes a host key in the file format of the guest's SSH server. */
 export function encodeHostKey(key: SshKeyPair, format: GuestTraits['hostKeyFormat']): Buffer {
   return format === 'dropbear' ? toDropbearHostKey(key) : Buffer.from(key.privateKey)
 }

@@ -2,24 +2,27 @@ import { cpus } from 'node:os'
 import { readReportedTscKhz, readTscKhz } from '../../host/tsc-frequency.js'
 import type { Machine } from './machine.js'
 
-/** The processor of the host, as far as the clock of a guest depends on it. */
+/** Properties of the host processor that affect the clock of a guest. */
 export interface HostProcessor {
   readonly model: string
-  /** Frequency of its time-stamp counter, where a hypervisor reports it. */
+  /** Frequency of its time-stamp counter, if a hypervisor reports it. */
   readonly tscKhz: number | undefined
 }
 
 let hostProcessor: HostProcessor | undefined
 
-/** Read once in a process: on a host of many processors it takes milliseconds. */
+/**
+ * Returns the processor of the host. Cached for the process: on a host with many processors reading
+ * takes milliseconds.
+ */
 export function readHostProcessor(): HostProcessor {
   hostProcessor ??= { model: cpus()[0]?.model ?? '', tscKhz: readReportedTscKhz() }
   return hostProcessor
 }
 
 /**
- * Returns the frequency that a kernel of the image is told. A kernel of the author's is told nothing, nor is any under `-icount`,
- * where the guest's counter counts instructions.
+ * Returns the TSC frequency to pass to a kernel of the image. Undefined for a kernel of the author
+ * and under `-icount`, where the guest's counter counts instructions.
  */
 export async function findTscKhz({
   spec,

@@ -23,89 +23,95 @@ import type { DiskUse } from './disk-use.js'
 import type { PortReservation } from './port-reservation.js'
 import type { Transcript } from './transcript.js'
 
-/** What this host gives to a machine. */
+/** Properties of the host that a machine depends on. */
 export interface MachineHost {
   readonly qemu: QemuBinary
   readonly hasSandbox: boolean
   readonly accelerator: 'kvm' | 'tcg'
-  /** How much longer things take here than on a host with KVM; 1 and more. */
+  /** Factor by which this host is slower than a host with KVM; at least 1. */
   readonly timeFactor: number
-  /** Where UEFI firmware is, for a machine that has it. */
+  /** Files of the UEFI firmware, for a machine that uses it. */
   readonly firmware?: UefiFiles | undefined
-  /** The program swtpm, for a machine with a TPM. */
+  /** Path of the program swtpm, for a machine with a TPM. */
   readonly swtpm?: string | undefined
-  /** As whom QEMU and its helpers run; undefined: as who runs this process. */
+  /** User that QEMU and its helpers run as; undefined for the user of this process. */
   readonly user?: HostUser | undefined
 }
 
-/** The keys of one machine: made for it, thrown away with it. */
+/** SSH keys of one machine, created for it and discarded with it. */
 export interface MachineKeys {
   readonly client: SshKeyPair
   readonly host: SshKeyPair
 }
 
-/** What this machine has of its own among all that are started from one image. */
+/** Values that differ between machines started from the same image. */
 export interface MachineIdentity {
-  /** The address of its network card, as `52:54:00:12:34:56`. */
+  /** MAC address of the network card, for example `52:54:00:12:34:56`. */
   readonly mac: string
-  /** Those of its other cards, in their order. */
+  /** MAC addresses of the other network cards, in their order. */
   readonly furtherMacs: readonly string[]
   /** 32 hexadecimal digits. */
   readonly machineId: string
 }
 
-/** What a machine was when it was frozen: the files from which others begin where it had come to. */
+/** Files of a saved snapshot, from which clones are restored. */
 export interface MachineSnapshot {
-  /** An overlay without a content of its own on the disk that it had. Undefined without a disk. */
+  /** Empty overlay on top of the snapshot's disk. Undefined without a disk. */
   readonly overlay: string | undefined
-  /** What its serial console had printed. */
+  /** Log of the serial console up to the snapshot. */
   readonly serialLog: string
-  /** Its RAM. */
+  /** Content of the RAM. */
   readonly memory: string
-  /** The state of its devices and processors. */
+  /** State of devices and vCPUs. */
   readonly state: string
 }
 
-/** Files, each with a password. */
+/** Files that each contain a password. */
 export interface ScreenSecrets {
   readonly vncSecretFile: string | undefined
   readonly spiceSecretFile: string | undefined
 }
 
-/** How a guest came to be there. */
+/** How a guest was started: cold boot, template or standby. */
 export type StartedFrom =
   | {
-      /** It booted from its power button. */
+      /** The guest was booted from power-on. */
       readonly kind: 'cold'
-      /** Why it was not started warm, where it could have been asked for. */
+      /** Reason why a warm start was not possible. */
       readonly reason?: string
     }
   | {
-      /** It went on from a guest that was booted before and frozen; or such a one stood by, and had only to be continued. */
+      /**
+       * The guest was restored from a template, or it was a standby, restored before and then only
+       * resumed.
+       */
       readonly kind: 'template' | 'standby'
-      /** The name of the template, as `withvm templates ls` has it. */
+      /** Name of the template as listed by `withvm templates ls`. */
       readonly template: string
-      /** What it took to boot and freeze the template, milliseconds; undefined where it was there already. */
+      /** Time to boot and save the template, milliseconds; undefined if the template already existed. */
       readonly buildMs?: number | undefined
     }
 
-/** What of a machine stays the same while it is switched off and on. */
+/** The parts of a guest that outlive a power-on. */
 export interface Machine {
-  /** Names this machine among all of the host's: part of the names of kept logs. */
+  /** Unique id on this host, used in the names of saved logs. */
   readonly id: string
   readonly spec: MachineSpec
-  /** How long its waits may take to end before the test that they belong to: that which has the guest at the moment. */
+  /**
+   * Deadline of waits, which keeps them within the timeout of the test that currently uses the
+   * guest.
+   */
   waitLimit: WaitLimit
   startedFrom: StartedFrom
-  /** Whether it is to be frozen, for others to go on from. */
+  /** If true, the guest is saved as a template. */
   readonly isTemplate: boolean
-  /** Where the state of one that is to be frozen comes in. */
+  /** Socket that receives the device state of a guest that is saved as a template. */
   readonly stateListener: UnixListener | undefined
   readonly host: MachineHost
-  /** Its place in what all guests of this host may take. */
+  /** Lease in the host budget. */
   readonly lease: Lease
   readonly workspace: Workspace
-  /** Where the guest may be left running: whom it is left to. */
+  /** Keeper of a guest that may be left running; undefined for all others. */
   readonly keeper: Keeper | undefined
   readonly listeners: {
     readonly qmp: UnixListener
@@ -113,39 +119,39 @@ export interface Machine {
     readonly agent: UnixListener
     readonly identityAgent: UnixListener
   }
-  /** The character devices that the author asked for, each with where we listen for it. */
+  /** Guest ports requested by the test, each with the socket on which this process listens. */
   readonly guestPorts: ReadonlyArray<{ readonly listener: UnixListener; readonly port: GuestPort }>
   readonly serial: SerialConsole
-  /** What was said to the monitor, and which commands were run in the guest. */
+  /** Transcripts of QMP and of the commands run in the guest. */
   readonly transcripts: { readonly qmp: Transcript; readonly commands: Transcript }
   readonly agent: GuestAgent
   readonly identityAgent: IdentityAgent
   readonly identity: MachineIdentity
-  /** Undefined where the author says how to log in, or the image takes no keys from us. */
+  /** Undefined if the test specifies its own login, or the image accepts no keys from the run. */
   readonly keys: MachineKeys | undefined
-  /** The host key that the guest has on its disk, as its console told. */
+  /** Host key on the guest's disk, as read from its console. */
   hostKeyOfConsole: Buffer | undefined
   readonly smbiosFiles: readonly string[]
-  /** The image's initial RAM disk with what the run gives to the guest, where it takes it by that. */
+  /** The image's initrd with the credentials of the run, if the image receives them that way. */
   readonly initrd: string | undefined
   readonly overlay: string | undefined
-  /** The ACPI table of its watchdog, in the run's own folder. */
+  /** ACPI table of the watchdog, in the run's folder. */
   readonly watchdogTable: string | undefined
-  /** What cloud-init reads, in the run's own folder. */
+  /** Seed disk for cloud-init, in the run's folder. */
   readonly seedDisk: string | undefined
-  /** Who gives the guest files by the network; undefined where nobody does. */
+  /** Server of the network boot; undefined without one. */
   readonly netboot: NetbootServer | undefined
-  /** What answers the guest at the addresses of `guestfwd`. */
+  /** Servers behind the addresses of `guestfwd`. */
   readonly forwards: GuestForwards
-  /** In the run's own folder. */
+  /** File in the run's folder. */
   readonly diskSecretFile: string | undefined
-  /** In the run's own folder: what VNC and SPICE clients have to know. */
+  /** Files in the run's folder with the passwords of VNC and SPICE. */
   readonly screenSecrets: ScreenSecrets
-  /** The files of the further disks; undefined for an empty drive. */
+  /** Files of the disks other than the system disk; undefined for an empty drive. */
   readonly disks: ReadonlyArray<DiskFile | undefined>
-  /** What its disks take of the host, in sum. */
+  /** Total space that the disks take on the host. */
   readonly diskUse: DiskUse
-  /** The firmware, with variables of this machine's own. */
+  /** Firmware, with this machine's own UEFI variables. */
   readonly firmware: UefiFiles | undefined
   readonly tpm: TpmEmulator | undefined
   readonly ports: PortReservation
@@ -153,7 +159,7 @@ export interface Machine {
   log: (line: string) => void
   translated: readonly Translation[]
   notCarriedOver: readonly NotCarriedOver[]
-  /** The QEMU of the newest power-on. */
+  /** QEMU of the latest power-on. */
   readonly process: QemuProcess | undefined
   setProcess(process: QemuProcess): void
 }

@@ -5,19 +5,19 @@ import { tryProcessLock } from '../../common/locks/process-lock.js'
 import { vmError } from '../../errors.js'
 import type { PortForward } from '../../spec/machine-spec.js'
 
-/** Host ports that no other guest of this host is given while they are held. */
+/** Host ports that are reserved for one guest. */
 export interface PortReservation {
   readonly hostPorts: readonly number[]
   release(): Promise<void>
 }
 
 /**
- * Reserves a host port for each forward: the one that was asked for, or a free one.
+ * Reserves a host port for each forward: the requested port, or a free one.
  *
- * A port that is free now may be taken by another program before QEMU has it, which only QEMU can tell; the
- * locks keep guests from being that other program.
+ * The locks exclude other guests. Another program may still take a free port before QEMU binds it,
+ * which only QEMU can detect.
  *
- * @throws {InfrastructureError} PORT_UNAVAILABLE when another guest has a port that was asked for.
+ * @throws {InfrastructureError} PORT_UNAVAILABLE when another guest uses a requested port.
  */
 export async function reservePorts(forwards: readonly PortForward[]): Promise<PortReservation> {
   const locks: ProcessLock[] = []
@@ -28,7 +28,7 @@ export async function reservePorts(forwards: readonly PortForward[]): Promise<Po
   try {
     for (const forward of forwards) {
       const [port, lock] =
-        forward.host === undefined ? await reserveAny(forward) : await reserveGiven(forward)
+        forward.host === undefined ? await reserveFree(forward) : await reserveRequested(forward)
       hostPorts.push(port)
       locks.push(lock)
     }
@@ -39,7 +39,7 @@ export async function reservePorts(forwards: readonly PortForward[]): Promise<Po
   }
 }
 
-async function reserveAny(forward: PortForward): Promise<[number, ProcessLock]> {
+async function reserveFree(forward: PortForward): Promise<[number, ProcessLock]> {
   const { default: getPort } = await import('get-port')
   for (;;) {
     const port = await getPort({ host: forward.bind }).catch((cause: Error) => {
@@ -50,23 +50,23 @@ async function reserveAny(forward: PortForward): Promise<[number, ProcessLock]> 
   }
 }
 
-async function reserveGiven(forward: PortForward): Promise<[number, ProcessLock]> {
+async function reserveRequested(forward: PortForward): Promise<[number, ProcessLock]> {
   const port = forward.host as number
   const lock = await tryProcessLock(lockName(forward, port))
   if (lock !== undefined) return [port, lock]
   throw vmError('PORT_UNAVAILABLE', {
-    summary: `Port ${port} of this host is taken: another guest of withvm forwards it to a port of its own.`,
+    summary: `Host port ${port} is taken: another guest of withvm already forwards it.`,
     expected: `${forward.protocol} port ${port} on ${forward.bind} for the guest's port ${forward.guest}`,
-    hint: 'leave out `host` to get a free port (`vm.hostPort()` tells which), or dispose of the other guest first.',
+    hint: 'Leave out `host` to get a free port (`vm.hostPort()` returns it), or dispose of the other guest first.',
   })
 }
 
 function noPort(forward: PortForward, cause: Error) {
   return vmError('PORT_UNAVAILABLE', {
-    summary: `No free port of this host could be had on ${forward.bind} for the guest's ${forward.protocol} port ${forward.guest}.`,
+    summary: `No free host port was found on ${forward.bind} for the guest's ${forward.protocol} port ${forward.guest}.`,
     expected: 'an address of this host',
     got: cause.message,
-    hint: 'leave out `bind` to listen on 127.0.0.1, or name an address that `ip address` shows.',
+    hint: 'Leave out `bind` to listen on 127.0.0.1, or set it to an address listed by `ip address`.',
     cause,
   })
 }
@@ -75,7 +75,10 @@ function lockName(forward: PortForward, port: number): string {
   return `port-${forward.protocol}-${port}-${networkScope()}`
 }
 
-/** Returns 8 hexadecimal digits for the network namespace: containers that share the folder of locks have ports of their own. */
+/**
+ * Returns 8 hexadecimal digits that identify the network namespace: containers that share the
+ * folder of locks have separate ports.
+ */
 function networkScope(): string {
   return createHash('sha256').update(readNetworkNamespace()).digest('hex').slice(0, 8)
 }

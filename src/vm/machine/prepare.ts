@@ -48,8 +48,8 @@ import { Transcript } from './transcript.js'
 import { makeVariables } from './uefi-variables.js'
 
 /**
- * Acquires all that a machine needs beside a QEMU: its folder, overlay, ports, sockets and keys. What was
- * acquired is released by `cleanup`, also after a failure half-way.
+ * Acquires everything that a machine needs except QEMU: folder, overlay, ports, sockets and keys.
+ * Releases are registered with `cleanup`, so they also run after a failure half-way.
  *
  * @throws {InfrastructureError} WORKSPACE_FAILED, NO_SPACE, PORT_UNAVAILABLE, TOOL_NOT_FOUND.
  */
@@ -64,11 +64,14 @@ export async function prepareMachine(
     readonly lease: Lease
     readonly notCarriedOver?: readonly NotCarriedOver[]
     readonly memoryFile?: string | undefined
-    /** Called with the id of each QEMU as soon as it runs. */
+    /** Called with the process id of each QEMU as soon as it runs. */
     readonly onProcess?: ((pid: number) => void) | undefined
-    /** What it goes on from; else it begins at its power button. */
+    /** Snapshot that the machine is restored from; undefined for a cold boot. */
     readonly snapshot?: MachineSnapshot | undefined
-    /** How long the guest may be left running; undefined: it ends with this process. */
+    /**
+     * Time for which the guest may be left running, milliseconds; undefined: it ends with this
+     * process.
+     */
     readonly keepMs: number | undefined
     readonly signal?: AbortSignal | undefined
   },
@@ -82,7 +85,7 @@ export async function prepareMachine(
     process?.kill('SIGKILL')
     workspace.removeSync()
   })
-  cleanup.defer(liftGuard) // last: a signal while the folder is removed finds it guarded
+  cleanup.defer(liftGuard) // released last, so a signal during the removal still removes the folder
   cleanup.defer(() => (keeper?.hasGuest ? workspace.leave() : workspace.dispose()))
   const logFile = ConsoleLogFile.create(workspace.path('serial.log'))
   cleanup.defer(() => logFile.close())
@@ -101,7 +104,7 @@ export async function prepareMachine(
     return acquire(listening, (listener) => listener.close())
   }
   const identity = makeIdentity(spec)
-  const keys = takesKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
+  const keys = acceptsKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined
   const waitLimit = () => machine.waitLimit()
   const isTemplate = settings.memoryFile !== undefined
   const [
@@ -138,7 +141,7 @@ export async function prepareMachine(
     makeDisks(workspace, spec),
     makeVariables(workspace, spec, host),
     reservePorts(spec.forwards),
-    takeSerialLog(logFile, settings.snapshot),
+    copySnapshotLog(logFile, settings.snapshot),
     isTemplate ? listen('state.sock') : undefined,
     planTpm(workspace, spec, host, keeper === undefined),
     Promise.all(
@@ -218,27 +221,30 @@ export async function prepareMachine(
   return machine
 }
 
-/** The files that grow as the guest writes. Captures have their part of the limit, and keep to it by themselves. */
+/**
+ * Returns the files that grow as the guest writes. Captures have their own part of the limit and
+ * enforce it themselves.
+ */
 function watchedDisks(
   { disks: specs, limits, netboot }: MachineSpec,
   { overlay, disks }: Pick<Machine, 'overlay' | 'disks'>,
 ): DiskUse {
-  const captured = netboot === undefined ? 0 : captureLimit(limits.diskBytes)
-  const diskUse = new DiskUse(limits.diskBytes - captured)
+  const capturedBytes = netboot === undefined ? 0 : captureLimit(limits.diskBytes)
+  const diskUse = new DiskUse(limits.diskBytes - capturedBytes)
   if (overlay !== undefined) diskUse.add({ path: overlay, node: diskFileNode(0) })
   for (const [index, file] of disks.entries()) {
     const disk = specs[index]
     if (file === undefined || disk === undefined || disk.isReadonly) continue
-    const base = disk.isWrittenThrough ? useOf(file.path) : undefined
+    const base = disk.isWrittenDirectly ? useOf(file.path) : undefined
     diskUse.add({ path: file.path, node: diskFileNode(index + 1), base })
   }
   return diskUse
 }
 
-/** QEMU's own range of addresses, as for `virtio-net-pci,mac=`. */
+/** Returns a random MAC address in QEMU's range, as used for `virtio-net-pci,mac=`. */
 function makeMac(): string {
-  const own = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
-  return `52:54:00:${own}`
+  const suffix = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
+  return `52:54:00:${suffix}`
 }
 
 function makeIdentity(spec: MachineSpec): MachineIdentity {
@@ -249,39 +255,48 @@ function makeIdentity(spec: MachineSpec): MachineIdentity {
   }
 }
 
-/** Keys are made where nobody says how to log in, and the image takes them at boot or by its console. */
-function takesKeys(spec: MachineSpec): boolean {
+/**
+ * Returns whether keys are created: the test specifies no login, and the image accepts keys at boot
+ * or through its console.
+ */
+function acceptsKeys(spec: MachineSpec): boolean {
   const { ssh, cloudInit, login } = spec
-  const canTake = wayOfCredentials(spec) !== undefined || cloudInit !== undefined || login !== undefined
-  return canTake && ssh !== undefined && ssh.login === undefined
+  const canReceive = credentialTransport(spec) !== undefined || cloudInit !== undefined || login !== undefined
+  return canReceive && ssh !== undefined && ssh.login === undefined
 }
 
-/** By which way the guest is told its name and keys at boot; an initial RAM disk only where it is the image's own. */
-function wayOfCredentials({ image, directBoot }: MachineSpec): 'smbios' | 'initrd' | undefined {
-  const way = image?.traits.credentials
-  if (way === 'initrd') return directBoot?.initrd === image?.directBoot?.initrd ? way : undefined
-  return way === 'smbios' ? way : undefined
+/**
+ * Returns how the guest receives its name and keys at boot. The initrd is used only if it is the
+ * image's own.
+ */
+function credentialTransport({ image, directBoot }: MachineSpec): 'smbios' | 'initrd' | undefined {
+  const transport = image?.traits.credentials
+  if (transport === 'initrd') return directBoot?.initrd === image?.directBoot?.initrd ? transport : undefined
+  return transport === 'smbios' ? transport : undefined
 }
 
-/** Writes the keys for a person's `ssh`, and the files that QEMU hands to the guest. Gives the latter. */
+/**
+ * Writes the keys for a user's `ssh` command, and the credential files that QEMU passes to the
+ * guest. Returns the latter.
+ */
 async function writeCredentials(
   workspace: Workspace,
   { spec, identity, keys, isTemplate }: Pick<Machine, 'spec' | 'identity' | 'keys' | 'isTemplate'>,
 ): Promise<Pick<Machine, 'smbiosFiles' | 'initrd'>> {
   const hostKeyFormat = spec.image?.traits.hostKeyFormat
-  const way = wayOfCredentials(spec)
+  const transport = credentialTransport(spec)
   if (keys !== undefined) await workspace.write('id_ed25519', keys.client.privateKey)
-  if (way === undefined) return { smbiosFiles: [], initrd: undefined }
+  if (transport === undefined) return { smbiosFiles: [], initrd: undefined }
   const credentials = {
     'system.hostname': Buffer.from(spec.name),
     'system.machine_id': Buffer.from(identity.machineId),
     ...(isTemplate ? { 'withvm.template': Buffer.from('1') } : {}),
     ...(keys === undefined ? {} : keyCredentials(keys, hostKeyFormat)),
   }
-  // For every host: which port it will be may change until QEMU has it.
+  // For every host, because the port may change until QEMU has bound it.
   if (keys !== undefined && hostKeyFormat !== undefined)
     await workspace.write('known_hosts', `* ${keys.host.publicKey}\n`)
-  if (way === 'initrd') {
+  if (transport === 'initrd') {
     const initrd = await readFile(spec.directBoot?.initrd as string)
     await workspace.write('initrd', addCredentials(initrd, credentials))
     return { smbiosFiles: [], initrd: workspace.path('initrd') }
@@ -312,7 +327,7 @@ async function makeOverlay(
   return path
 }
 
-/** Describes a watchdog to kernels that have no driver for it. */
+/** Writes the ACPI table that describes a watchdog to kernels without a driver for it. */
 async function writeWatchdogTable(
   workspace: Workspace,
   { devices }: MachineSpec,
@@ -322,7 +337,10 @@ async function writeWatchdogTable(
   return WATCHDOG_TABLE
 }
 
-/** The disk for cloud-init has the guest's host key: nobody else may read it. */
+/**
+ * Writes the seed disk for cloud-init. It contains the guest's host key, so no other user can read
+ * it.
+ */
 async function writeSeedDisk(
   workspace: Workspace,
   { spec, identity, keys }: Pick<Machine, 'spec' | 'identity' | 'keys'>,
@@ -352,12 +370,12 @@ function serveForwards(
   })
 }
 
-/** Puts what opens an encrypted image where QEMU reads it, and nobody else may. */
+/** Writes the secret of an encrypted image to a file that only QEMU can read. */
 async function writeDiskSecret(workspace: Workspace, spec: MachineSpec): Promise<string | undefined> {
   return writeSecret(workspace, spec.image?.disk, 'disk-secret')
 }
 
-/** Puts what VNC and SPICE clients have to know where QEMU reads it, and nobody else may. */
+/** Writes the passwords of VNC and SPICE to files that only QEMU can read. */
 async function writeScreenSecrets(workspace: Workspace, { display }: MachineSpec): Promise<ScreenSecrets> {
   const write = async (name: string, secret: string | undefined) => {
     if (secret === undefined) return undefined
@@ -384,8 +402,8 @@ async function planTpm(
   return new TpmEmulator({ program, version, stateDir, sockets, endsWithUs, user })
 }
 
-/** What was printed up to where the machine goes on from: the console's log is whole from its first byte on. */
-async function takeSerialLog(
+/** Copies the console log of the snapshot, so the guest's log is complete from its first byte. */
+async function copySnapshotLog(
   logFile: ConsoleLogFile,
   snapshot: MachineSnapshot | undefined,
 ): Promise<Buffer | undefined> {

@@ -12,32 +12,35 @@ import type { BaseImage } from '../../spec/base-image.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { MachineHost } from './machine.js'
 
-/** What QEMU does with a file of the host. */
-export interface Need {
+/** Access of QEMU to a file of the host. */
+export interface FileAccess {
   readonly path: string
   readonly access: Access
 }
 
-/** All that QEMU and its helpers open where it lies. What a run makes, it makes for them. */
-export async function listNeeds(
+/**
+ * Returns all host files that QEMU and its helpers open in place. Files created by the run are
+ * created for that user.
+ */
+export async function listFileAccesses(
   spec: MachineSpec,
   host: MachineHost,
   tmpdir = systemTmpdir(),
-): Promise<Need[]> {
+): Promise<FileAccess[]> {
   const { image, directBoot, disks, display, debug, firmware, network, furtherNetworks } = spec
-  const files = disks.flatMap(({ content, isWrittenThrough }) =>
-    content.kind === 'image' ? [{ disk: content.file, isWrittenThrough }] : [],
+  const files = disks.flatMap(({ content, isWrittenDirectly }) =>
+    content.kind === 'image' ? [{ disk: content.file, isWrittenDirectly }] : [],
   )
-  const ofDisks = [{ disk: image?.disk, isWrittenThrough: false }, ...files].map(
-    async ({ disk, isWrittenThrough }) => [
-      ...(disk === undefined ? [] : await diskNeeds(disk)),
-      ...to('w', isWrittenThrough ? disk?.path : undefined),
+  const ofDisks = [{ disk: image?.disk, isWrittenDirectly: false }, ...files].map(
+    async ({ disk, isWrittenDirectly }) => [
+      ...(disk === undefined ? [] : await listDiskAccesses(disk)),
+      ...to('w', isWrittenDirectly ? disk?.path : undefined),
     ],
   )
   const cards = [network, ...furtherNetworks]
   const sockets = cards.flatMap(({ guestForwards }) =>
-    guestForwards.flatMap(({ answer }) =>
-      'server' in answer && 'path' in answer.server ? [answer.server.path] : [],
+    guestForwards.flatMap(({ service }) =>
+      'server' in service && 'path' in service.server ? [service.server.path] : [],
     ),
   )
   return [
@@ -48,26 +51,29 @@ export async function listNeeds(
     ...(await Promise.all(ofDisks)).flat(),
     ...cards.flatMap(({ tftp, sharedFolder }) => to('rx', tftp, sharedFolder)),
     ...to('w', ...sockets),
-    ...(await netbootNeeds(spec)),
+    ...(await listNetbootAccesses(spec)),
     ...toMake(debug.logFile),
     ...toMake(display.vnc?.socket),
   ]
 }
 
-const to = (access: Access, ...paths: ReadonlyArray<string | undefined>): Need[] =>
+const to = (access: Access, ...paths: ReadonlyArray<string | undefined>): FileAccess[] =>
   paths.flatMap((path) => (path === undefined ? [] : [{ path, access }]))
 
-/** What is there is written to. */
+/** An existing file is written to; a new one is created in its folder. */
 const toMake = (path: string | undefined) =>
   path === undefined || existsSync(path) ? to('w', path) : to('wx', dirname(path))
 
-/** A disk image, with all that it is an overlay of. */
-export async function diskNeeds({ path, format }: NonNullable<BaseImage['disk']>): Promise<Need[]> {
+/** Returns a disk image and its backing files. */
+export async function listDiskAccesses({
+  path,
+  format,
+}: NonNullable<BaseImage['disk']>): Promise<FileAccess[]> {
   const { chain } = await openDisk({ path, format, backingFolders: ['/'] })
   return to('r', ...chain.map((file) => file.path))
 }
 
-async function netbootNeeds({ arch, netboot }: MachineSpec): Promise<Need[]> {
+async function listNetbootAccesses({ arch, netboot }: MachineSpec): Promise<FileAccess[]> {
   if (netboot === undefined) return []
   const trees = await Promise.all(netboot.trees.map((name) => openNetbootTree(name, { arch })))
   const files = Object.values(netboot.files).flatMap((file) =>
@@ -77,53 +83,60 @@ async function netbootNeeds({ arch, netboot }: MachineSpec): Promise<Need[]> {
 }
 
 /**
- * Makes sure that a user can do with files what QEMU does with them.
+ * Checks that a user has the access that QEMU needs.
  *
- * @throws {UsageError} INVALID_OPTIONS with each file, and the first folder on the way to it that is closed.
+ * @throws {UsageError} INVALID_OPTIONS with each inaccessible file, and the first folder on its
+ *   path that the user cannot enter.
  */
-export async function requireReach(user: HostUser, needs: readonly Need[]): Promise<void> {
-  const looks = await Promise.all(
+export async function requireFileAccess(user: HostUser, needs: readonly FileAccess[]): Promise<void> {
+  const results = await Promise.all(
     needs.map(async (need) => {
       if (await mayUse(user, need.path, need.access)) return []
       return [{ ...need, closed: await findClosedFolder(user, need.path) }]
     }),
   )
-  const refused = looks.flat()
-  if (refused.length > 0) throw outOfReach(user, refused)
+  const refused = results.flat()
+  if (refused.length > 0) throw inaccessibleFiles(user, refused)
 }
 
-const DOING = {
+const PROBLEMS = {
   r: 'cannot be read',
   w: 'cannot be written to',
-  x: 'cannot be run, or gone into',
+  x: 'cannot be executed or entered',
   rw: 'cannot be written to',
   rx: 'cannot be read',
-  wx: 'is a folder in which nothing can be made',
+  wx: 'is a folder in which no file can be created',
 } as const satisfies Record<Access, string>
 
-function outOfReach(user: HostUser, refused: ReadonlyArray<Need & { readonly closed: string | undefined }>) {
+function inaccessibleFiles(
+  user: HostUser,
+  refused: ReadonlyArray<FileAccess & { readonly closed: string | undefined }>,
+) {
   const lines = refused.map(({ path, access, closed }) => {
-    const why = closed === undefined ? '' : `: the folder ${closed} is closed to that user`
-    return `  - ${path} ${DOING[access]}${why}`
+    const why = closed === undefined ? '' : `: that user cannot enter the folder ${closed}`
+    return `  - ${path} ${PROBLEMS[access]}${why}`
   })
   return vmError('INVALID_OPTIONS', {
-    summary: `QEMU as the user '${user.name}' of \`runAs\` would not reach what it needs, nothing was booted.\n${lines.join('\n')}`,
+    summary: `QEMU, running as the user '${user.name}' of \`runAs\`, cannot access these files:\n${lines.join('\n')}`,
     hint: findFix(refused),
   })
 }
 
-function findFix(refused: ReadonlyArray<Need & { readonly closed: string | undefined }>): string {
+function findFix(refused: ReadonlyArray<FileAccess & { readonly closed: string | undefined }>): string {
   const isOfCache = refused.some(({ path }) => path.startsWith(`${resolveCacheDir()}/`))
   const opening = refused.map(({ path, access, closed }) =>
     closed === undefined ? `chmod o+${access} ${path}` : `chmod o+x ${closed}`,
   )
-  const open = `open the way (\`${[...new Set(opening)].join(' && ')}\`)`
+  const open = `grant access (\`${[...new Set(opening)].join(' && ')}\`)`
   return isOfCache
-    ? `have the cache where that user may go, as with WITHVM_CACHE=/var/cache/withvm, or ${open}.`
-    : `${open}, or have those files elsewhere.`
+    ? `Move the cache to a folder that this user can enter, for example with WITHVM_CACHE=/var/cache/withvm, or ${open}.`
+    : `Move those files to a folder that this user can enter, or ${open}.`
 }
 
-/** The first folder on the way to a file through which a user may not go; undefined where the way is open. */
+/**
+ * Returns the first folder on the path of a file that a user cannot enter; undefined if there is
+ * none.
+ */
 export async function findClosedFolder(user: HostUser, path: string): Promise<string | undefined> {
   for (const folder of foldersAbove(path)) if (!(await mayUse(user, folder, 'x'))) return folder
   return undefined

@@ -4,7 +4,7 @@ import { NetbootServer } from '../../net/netboot-server.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
 
-/** Makes ready what a guest is given by the network; undefined where it is given nothing. */
+/** Starts the server of the network boot; undefined if the guest does not use one. */
 export async function serveNetboot(
   { arch, netboot, limits }: MachineSpec,
   workspace: Workspace,

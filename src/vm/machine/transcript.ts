@@ -1,11 +1,11 @@
 import { formatDuration } from '../../common/duration.js'
 
-/** What one record may hold; a screen full is enough to know a command by. */
+/** Maximum length of a record: one screen is enough to recognize a command. */
 const MAX_RECORD_CHARS = 4096
 const MAX_RECORDS = 5000
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g
 
-/** What was said on a channel and when, the newest of it: for the logs of a guest that failed. */
+/** Newest messages of a channel with their times, for the logs of a guest that failed. */
 export class Transcript {
   #startedAt = performance.now()
   #records: string[] = []
@@ -18,19 +18,19 @@ export class Transcript {
     if (this.#records.length > MAX_RECORDS * 2) this.#records = this.#records.slice(-MAX_RECORDS)
   }
 
-  /** Forgets what was recorded: it was nothing that the author did. */
+  /** Discards all records, which were not caused by the test. */
   clear(): void {
     this.#startedAt = performance.now()
     this.#records = []
   }
 
-  /** One record a line, with the seconds since the guest was made. */
+  /** Returns one record a line, with the seconds since the guest was created. */
   get text(): string {
     return this.#records.map((record) => `${record}\n`).join('')
   }
 }
 
-/** Runs a command and records it with how it ended. */
+/** Runs a command and records it with its outcome. */
 export async function logCommand<T>(log: Transcript, command: string, work: () => Promise<T>): Promise<T> {
   const startedAt = performance.now()
   log.add(`$ ${command}`)

@@ -7,9 +7,10 @@ import type { Workspace } from '../workspace/workspace.js'
 import type { MachineHost } from './machine.js'
 
 /**
- * The firmware writes its variables: each guest has a copy of those that it begins with, with what it is to boot by HTTP.
+ * Copies the UEFI variables for one guest, because the firmware writes to them. Adds a boot option
+ * for HTTP boot if requested.
  *
- * @throws {UsageError} FIRMWARE_INVALID where a boot option cannot be written to them.
+ * @throws {UsageError} FIRMWARE_INVALID when a boot option cannot be added.
  */
 export async function makeVariables(
   workspace: Workspace,
@@ -22,7 +23,7 @@ export async function makeVariables(
   const { format } = files.vars
   if (netboot?.httpBoot === undefined) {
     await copyFile(from, path)
-    await chmod(path, 0o600) // that of the package may be read-only
+    await chmod(path, 0o600) // the file of the package may be read-only
     return { ...files, vars: { path, format } }
   }
   const option = { description: 'withvm HTTP boot', uri: netboot.httpBoot, once: netboot.once }
@@ -30,7 +31,7 @@ export async function makeVariables(
   return { ...files, vars: { path, format: 'raw' } }
 }
 
-/** What a chip has in it; `scratch` is a file to make, and is removed. */
+/** Returns the raw content of a flash chip. `scratch` is a temporary file, which is removed. */
 async function readRaw(path: string, format: string, scratch: string): Promise<Buffer> {
   if (format === 'raw') return readFile(path)
   await runTool({

@@ -6,15 +6,15 @@ import type { Machine } from '../machine/machine.js'
 import { STAGES, type Stage } from '../watch/boot-stages.js'
 import type { StageTime } from '../watch/guest-watch.js'
 
-/** A boot that takes so many times longer than those before it is not one of them. */
-const PATIENCE = 4
-/** What differs by less is not worth a write. */
+/** Factor between the recorded duration of a stage and its time limit. */
+const LIMIT_FACTOR = 4
+/** Relative difference below which the history is not written again. */
 const TOLERANCE = 0.25
 
-/** How long a guest was in each stage of its start, milliseconds, on a host without other load. */
+/** Durations of the stages of a start, milliseconds, scaled to a host without other load. */
 type StageTimes = Partial<Record<Stage, number>>
 
-/** How long guests of this machine took for each stage when they were started on this host before. */
+/** Recorded stage durations of guests of the same kind on this host. */
 export class BootHistory {
   readonly #name: string
   #known: StageTimes
@@ -30,12 +30,12 @@ export class BootHistory {
     return new BootHistory(name, (await openCache().read(name, parseTimes)) ?? {})
   }
 
-  /** How long a stage may take by what is known of it, under the present load, milliseconds; 0 where nothing is. */
-  patienceMs(stage: Stage): number {
-    return (this.#known[stage] ?? 0) * PATIENCE * readLoadFactor()
+  /** Returns the time limit of a stage by the history, under the present load, milliseconds. 0 if nothing is recorded. */
+  limitMs(stage: Stage): number {
+    return (this.#known[stage] ?? 0) * LIMIT_FACTOR * readLoadFactor()
   }
 
-  /** Notes how a start went that came to its end. The longest counts, and less so with each that was faster. */
+  /** Records a successful start. The longest duration counts, and decays with each faster start. */
   async learn(timeline: readonly StageTime[]): Promise<void> {
     const load = readLoadFactor()
     const times: StageTimes = { ...this.#known }

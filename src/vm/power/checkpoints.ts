@@ -4,18 +4,18 @@ import { type VMError, vmError } from '../../errors.js'
 import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
 import type { Machine } from '../machine/machine.js'
-import { pluggedInto } from '../session/plug-registry.js'
+import { pluggedDevices } from '../session/plug-registry.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageDeadlineMs } from './readiness.js'
 
-/** RAM is written to a disk, and read from it. */
+/** Timeout of a job, which writes RAM to a disk or reads it, milliseconds. */
 const JOB_MS = 120_000
 const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 
-/** Named points of one power-on of a guest, RAM and disk, to go back to. */
+/** Checkpoints of one power-on of a guest: RAM and disk. */
 export class Checkpoints {
   readonly #machine: Machine
-  /** Each with what was plugged into the guest then. */
+  /** Devices that were plugged in, by checkpoint. */
   readonly #names = new Map<string, readonly string[]>()
   #session: Session | undefined
   #jobs = 0
@@ -24,7 +24,7 @@ export class Checkpoints {
     this.#machine = machine
   }
 
-  /** The names of those that are there, in their order. */
+  /** Returns the names of the checkpoints, oldest first. */
   names(session: Session): readonly string[] {
     return this.#session === session ? [...this.#names.keys()] : []
   }
@@ -34,14 +34,14 @@ export class Checkpoints {
     if (this.#machine.overlay === undefined) throw noDisk(this.#machine.spec.name)
     if (this.#session !== session) this.#names.clear()
     this.#session = session
-    // A name is given to the newest: QEMU has no two of one name.
+    // The new checkpoint replaces an existing one: names in QEMU are unique.
     await this.#run(session, 'snapshot-delete', name, signal)
     this.#names.delete(name)
     await this.#run(session, 'snapshot-save', name, signal)
-    this.#names.set(name, [...pluggedInto(session).keys()])
+    this.#names.set(name, [...pluggedDevices(session).keys()])
   }
 
-  /** @param options.disconnect ends what is connected to the guest as it is before that. */
+  /** @param options.disconnect closes the connections to the guest. */
   async restore(
     name: string,
     session: Session,
@@ -49,19 +49,19 @@ export class Checkpoints {
   ): Promise<void> {
     const known = this.names(session)
     if (!known.includes(name)) throw unknown(name, known)
-    requireSameDevices(name, this.#names.get(name) ?? [], pluggedInto(session))
+    requireSameDevices(name, this.#names.get(name) ?? [], pluggedDevices(session))
     disconnect()
     await this.#run(session, 'snapshot-load', name, signal)
     disconnect()
     const { status } = await session.qmp.execute('query-status', {}, { signal })
     if (status !== 'running') await session.qmp.execute('cont', {}, { signal })
-    // Whatever became of the guest since is undone.
+    // A later reset or panic is undone by the restore.
     session.watch.restart(firstStage(this.#machine))
     session.watch.enter('login')
     session.watch.markReady()
     if (this.#machine.spec.image?.traits.hasIdentityAgent !== true) return
     const timeoutMs = stageDeadlineMs(this.#machine, 'login')
-    await this.#machine.identityAgent.tell(buildClockMessage(), { timeoutMs, signal })
+    await this.#machine.identityAgent.send(buildClockMessage(), { timeoutMs, signal })
   }
 
   async #run(session: Session, job: Job, name: string, signal: AbortSignal): Promise<void> {
@@ -81,7 +81,7 @@ export class Checkpoints {
   }
 }
 
-/** All that the guest writes to goes back with it, also what was plugged in: overlays of ours, which can keep it. */
+/** Returns the nodes of all writable qcow2 disks, plugged ones included: their content is restored with the guest. */
 async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
   const disks = await qmp.execute('query-block')
   const written = disks.flatMap(({ inserted }) =>
@@ -90,7 +90,7 @@ async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
   return [DISK_NODE, ...written.filter((node) => node !== '' && node !== DISK_NODE)]
 }
 
-/** QEMU takes the state of devices only where there are the same. */
+/** Throws unless the present devices are those of the checkpoint, which QEMU requires for a restore. */
 function requireSameDevices(name: string, then: readonly string[], now: ReadonlyMap<string, string>): void {
   const added = [...now.keys()].filter((id) => !then.includes(id))
   const missing = then.filter((id) => !now.has(id))
@@ -98,19 +98,19 @@ function requireSameDevices(name: string, then: readonly string[], now: Readonly
   const list = (what: string, ids: readonly string[]) =>
     ids.length === 0 ? [] : [`${what} ${ids.join(', ')}`]
   throw vmError('CHECKPOINT_FAILED', {
-    summary: `The checkpoint '${name}' could not be gone back to: other devices are plugged in than there were then.`,
+    summary: `The checkpoint '${name}' could not be restored: the plugged devices differ.`,
     expected: then.length === 0 ? 'none' : then.join(', '),
     got: [...list('added:', added), ...list('missing:', missing)].join('; '),
     hint:
       missing.length === 0
-        ? 'unplug what was added (`await disk.unplug()`) before `vm.restore()`.'
-        : 'what was unplugged since cannot come back: make the checkpoint after it is unplugged.',
+        ? 'Unplug the added devices (`await disk.unplug()`) before `vm.restore()`.'
+        : 'Create the checkpoint after the device is unplugged: unplugged devices cannot be restored.',
   })
 }
 
 type Job = 'snapshot-save' | 'snapshot-load' | 'snapshot-delete'
 
-/** Gives why it failed, if it did. */
+/** Dismisses a concluded job. Returns its error, if it failed. */
 async function endJob(qmp: QmpClient, id: string): Promise<string | undefined> {
   const jobs = (await qmp.execute('query-jobs')) as ReadonlyArray<{
     readonly id: string
@@ -121,45 +121,44 @@ async function endJob(qmp: QmpClient, id: string): Promise<string | undefined> {
 }
 
 function failed(job: Job, name: string, got: string): VMError {
-  const what = job === 'snapshot-load' ? 'gone back to' : 'made'
+  const verb = job === 'snapshot-load' ? 'restored' : 'created'
   const isFull = /No space left on device/.test(got)
   const format = /The (\w+) format used by node .* does not support live migration/.exec(got)?.[1]
   const ofDevice =
     format === undefined
-      ? 'a device of this machine cannot be saved: leave it out, or start a new guest instead.'
-      : `QEMU saves no guest whose disk is a ${format}, also below an overlay: make a qcow2 of the image (\`qemu-img convert -O qcow2\`), or start a new guest instead.`
+      ? 'Remove the device that cannot be saved, or start a new guest instead.'
+      : `Convert the image to qcow2 (\`qemu-img convert -O qcow2\`), or start a new guest instead: QEMU cannot save a guest with a ${format} disk, even as a backing file.`
   return vmError(isFull ? 'NO_SPACE' : 'CHECKPOINT_FAILED', {
-    summary: `The checkpoint '${name}' could not be ${what}.`,
+    summary: `The checkpoint '${name}' could not be ${verb}.`,
     got,
     hint: isFull
-      ? 'a checkpoint takes as much of the disk of this host as the guest uses of its RAM: free some space, or point `tmpdir` at a folder with more.'
+      ? 'Free disk space, or set `tmpdir` to a folder with more: a checkpoint needs as much space as the guest uses of its RAM.'
       : ofDevice,
   })
 }
 
 function badName(name: string): VMError {
   return vmError('INVALID_OPTIONS', {
-    summary: 'A checkpoint was given a name that cannot be used.',
-    expected: "letters, digits, '.', '_' and '-', up to 60 of them",
+    summary: 'The name of the checkpoint is invalid.',
+    expected: "1 to 60 letters, digits, '.', '_' or '-', starting with a letter or digit",
     got: JSON.stringify(name) ?? String(name),
-    hint: 'choose another.',
+    hint: 'Choose another name.',
   })
 }
 
 function noDisk(guest: string): VMError {
   return vmError('CHECKPOINT_FAILED', {
-    summary: `The guest '${guest}' has no disk, and a checkpoint is kept on a guest's disk.`,
-    hint: 'give it an `image`, or start a new guest instead.',
+    summary: `The guest '${guest}' cannot save a checkpoint: it has no disk.`,
+    hint: 'Set an `image`, or start a new guest instead.',
   })
 }
 
 function unknown(name: string, known: readonly string[]): VMError {
   const near = nearestNames(name, known)
   return vmError('INVALID_OPTIONS', {
-    summary: `There is no checkpoint '${name}'.`,
-    expected:
-      near.length > 0 ? near.map((one) => `'${one}'`).join(' or ') : known.join(', ') || '(there is none)',
+    summary: `The checkpoint '${name}' does not exist.`,
+    expected: near.length > 0 ? near.map((one) => `'${one}'`).join(' or ') : known.join(', ') || '(none)',
     got: `'${name}'`,
-    hint: 'make it with `vm.checkpoint()`; those of a guest that was switched off are gone.',
+    hint: 'Create it with `vm.checkpoint()`. Checkpoints are lost when the guest is powered off.',
   })
 }

@@ -3,7 +3,10 @@ import type { SshClient } from '../../channel/ssh/ssh-client.js'
 import { vmError } from '../../errors.js'
 import type { Machine } from '../machine/machine.js'
 
-/** The files tell what `cloud-init status --wait` does not: 22.4 stops waiting at the first error, and takes seconds to start. */
+/**
+ * Reads cloud-init's files instead of `cloud-init status --wait`: 22.4 stops waiting at the first error, and takes
+ * seconds to start.
+ */
 const WAIT = `command -v cloud-init >/dev/null || exit 127
 while [ ! -e /run/cloud-init/result.json ] && [ ! -e /run/cloud-init/disabled ]; do sleep 1; done
 cat /run/cloud-init/status.json`
@@ -19,18 +22,18 @@ interface StageReport {
   readonly recoverable_errors?: unknown
 }
 
-/** What cloud-init says of how it went. */
+/** Result reported by cloud-init. */
 interface CloudInitReport {
-  /** What it could not do. */
+  /** Failed operations. */
   readonly errors: readonly string[]
-  /** What it did otherwise than it was told. */
+  /** Recoverable errors. */
   readonly warnings: readonly string[]
 }
 
 /**
- * Waits until cloud-init in the guest has done all, and tells of its warnings.
+ * Waits until cloud-init in the guest has finished, and logs its warnings.
  *
- * @throws {GuestError} CLOUD_INIT_FAILED when it could not do something, with its log; or when there is none, or it did not run.
+ * @throws {GuestError} CLOUD_INIT_FAILED with cloud-init's log when it reports errors; or when it is not installed or did not run.
  */
 export async function waitForCloudInit(
   machine: Machine,
@@ -45,14 +48,14 @@ export async function waitForCloudInit(
   if (report.errors.length === 0) return
   const logs = await client.exec(LOGS, { reject: false, signal })
   throw vmError('CLOUD_INIT_FAILED', {
-    summary: `cloud-init in the guest '${machine.spec.name}' did not do all that it was told.`,
+    summary: `Guest '${machine.spec.name}': cloud-init reported errors.`,
     got: report.errors.join('\n'),
     evidence: [{ label: "cloud-init's logs", text: logs.stdout }],
-    hint: "correct `cloudInit`, or what the image tells cloud-init. With ready: 'ssh' the guest is there all the same, to look into.",
+    hint: "Correct `cloudInit` or the image's cloud-init configuration. Set ready: 'ssh' to inspect the guest anyway.",
   })
 }
 
-/** Reads /run/cloud-init/status.json; undefined if it is none, or of a cloud-init that was not run to its end. */
+/** Parses /run/cloud-init/status.json. Returns undefined if it is invalid, or if cloud-init did not finish. */
 export function parseStatus(text: string): CloudInitReport | undefined {
   const stages = parseObject<{ readonly v1?: unknown }>(text)?.v1
   if (!isRecord(stages)) return undefined
@@ -72,7 +75,7 @@ export function parseStatus(text: string): CloudInitReport | undefined {
   }
 }
 
-/** It is the guest that writes the report: it may hold anything. */
+/** Validates a value of the report, which is written by the guest and may contain anything. */
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null
 }
@@ -83,16 +86,16 @@ function readTexts(value: unknown): string[] {
 
 function absent({ spec }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
-    summary: `There is no cloud-init in the guest '${spec.name}'.`,
-    hint: "leave `cloudInit` out. Where another program reads it, say ready: 'ssh'.",
+    summary: `Guest '${spec.name}': cloud-init is not installed.`,
+    hint: "Omit `cloudInit`, or set ready: 'ssh' if another program reads it.",
   })
 }
 
 function notRun({ spec }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
-    summary: `cloud-init in the guest '${spec.name}' did not run.`,
-    expected: 'it to find the disk with the label CIDATA, its data source NoCloud',
-    got: 'no end of its last stage in /run/cloud-init/status.json',
-    hint: 'the image may have it switched off (/etc/cloud/cloud-init.disabled), or know other data sources only (/etc/cloud/cloud.cfg.d): /run/cloud-init/ds-identify.log in the guest tells.',
+    summary: `Guest '${spec.name}': cloud-init did not run.`,
+    expected: 'cloud-init to use the data source NoCloud on the disk with the label CIDATA',
+    got: 'no finished last stage in /run/cloud-init/status.json',
+    hint: 'Read /run/cloud-init/ds-identify.log in the guest: cloud-init may be disabled (/etc/cloud/cloud-init.disabled) or limited to other data sources (/etc/cloud/cloud.cfg.d).',
   })
 }

@@ -4,22 +4,22 @@ import { vmError } from '../../errors.js'
 import type { LoginOptions } from '../../spec/options.js'
 import type { Machine } from '../machine/machine.js'
 
-/** How often a command is typed again whose output does not come whole: kernel messages may come in between. */
-const TRIES = 3
-/** How long its output may take, on a host with KVM, milliseconds. */
-const ANSWER_MS = 10_000
-/** What a console prints of a host key, the best first. */
+/** Maximum number of attempts at a command whose output is incomplete: kernel messages may interrupt it. */
+const MAX_ATTEMPTS = 3
+/** Timeout of one attempt on a host with KVM, milliseconds. */
+const ATTEMPT_TIMEOUT_MS = 10_000
+/** Public host key as printed on a console. */
 const HOST_KEY = /(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa) (AAAA[A-Za-z0-9+/]+={0,2})/g
 const HOST_KEY_FILES = '/etc/ssh/ssh_host_*_key.pub'
-const BEST_FIRST = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa']
+const PREFERRED_TYPES = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa']
 
 /**
- * Logs in on the serial console. Where there is SSH, installs the key of the run for its user, learns the guest's host key,
- * and logs out; all that is typed works in any shell, and may be typed again.
+ * Logs in on the serial console. If the guest has SSH, installs the run's key for its user, reads the guest's host key and
+ * logs out. All commands work in any shell and may be repeated.
  *
  * @throws {GuestError} LOGIN_FAILED, KEY_NOT_INSTALLED.
  */
-export async function enterByConsole(
+export async function logInOnConsole(
   machine: Machine,
   login: LoginOptions,
   signal: AbortSignal,
@@ -43,19 +43,19 @@ async function installKey(
   const script = installScript(publicKey)
   const isOther = user !== login.user
   const command = isOther ? runAs(user, login.user, script) : script
-  const { text, status } = await ask(machine, command, { password: login.password, signal })
+  const { text, status } = await runOnConsole(machine, command, { password: login.password, signal })
   if (status === 0) return
   throw vmError('KEY_NOT_INSTALLED', {
-    summary: `The key of this run could not be installed for the user '${user}' by the serial console.`,
+    summary: `The SSH key of this run could not be installed for the user '${user}' through the serial console.`,
     got: status === undefined ? 'no answer' : `exit code ${status}`,
     evidence: [{ label: 'Serial console since then', text: text.trim().slice(-2000) }],
     hint: isOther
-      ? `${login.user} has to be allowed to become ${user} by sudo, and ${user} to have a shell; or leave \`ssh.user\` out, to go on as ${login.user}.`
-      : 'read what the guest printed: is its disk mounted for writing, and does the user have a home directory?',
+      ? `Allow ${login.user} to run commands as ${user} with sudo, and give ${user} a shell; or omit \`ssh.user\` to use ${login.user}.`
+      : 'Check the output above: is the disk mounted read-write, and does the user have a home directory?',
   })
 }
 
-/** Root needs no `sudo`, which a small system may lack. */
+/** Returns the command that runs a script as another user. Root uses `su`, because a small system may lack `sudo`. */
 function runAs(user: string, from: string, script: string): string {
   const quoted = quoteWord(script)
   return from === 'root'
@@ -63,12 +63,12 @@ function runAs(user: string, from: string, script: string): string {
     : `sudo -p withvm-"password:" -H -u ${quoteWord(user)} sh -c ${quoted}`
 }
 
-/** Nothing in it is to be quoted twice. */
+/** Returns the script that installs a key. It contains no quotes, which would have to be nested. */
 function installScript(publicKey: string): string {
   const file = '.ssh/authorized_keys'
   return [
     'umask 077',
-    // A shell that nobody logged in to has no HOME.
+    // A non-login shell has no HOME.
     'eval cd ~$(id -un) && mkdir -p .ssh && chmod 700 .ssh',
     `{ grep -qs ${publicKey.split(' ')[1]?.slice(-40)} ${file} || echo ${publicKey} >>${file}; }`,
     `chmod 600 ${file}`,
@@ -77,18 +77,21 @@ function installScript(publicKey: string): string {
   ].join(' && ')
 }
 
-/** The guest's host key, decoded; undefined where it has none that OpenSSH would use, and the first that is shown counts. */
+/**
+ * Reads and decodes the guest's best OpenSSH host key. If it has none, returns undefined, and the first key that the
+ * server shows is trusted.
+ */
 async function readHostKey(machine: Machine, signal: AbortSignal): Promise<Buffer | undefined> {
-  const { text } = await ask(machine, `cat ${HOST_KEY_FILES} 2>/dev/null; true`, { signal })
+  const { text } = await runOnConsole(machine, `cat ${HOST_KEY_FILES} 2>/dev/null; true`, { signal })
   const found = [...text.matchAll(HOST_KEY)].flatMap(([, type = '', encoded = '']) => {
     const key = Buffer.from(encoded, 'base64')
-    return isWhole(key, type) ? [{ type, key }] : []
+    return isCompleteKey(key, type) ? [{ type, key }] : []
   })
-  return BEST_FIRST.flatMap((type) => found.find((one) => one.type === type)?.key ?? [])[0]
+  return PREFERRED_TYPES.flatMap((type) => found.find((one) => one.type === type)?.key ?? [])[0]
 }
 
-/** A key is strings with their lengths before them, the first of which is its type. */
-function isWhole(key: Buffer, type: string): boolean {
+/** Validates the wire format of a key: length-prefixed strings, the first of which is its type. */
+function isCompleteKey(key: Buffer, type: string): boolean {
   let at = 0
   let parts = 0
   while (at + 4 <= key.length) {
@@ -101,22 +104,22 @@ function isWhole(key: Buffer, type: string): boolean {
 }
 
 interface Answer {
-  /** What the console printed since the command was typed. */
+  /** Console output since the command was typed. */
   readonly text: string
   readonly status: number | undefined
 }
 
-/** Has the shell on the console run a command, again if no answer comes; tells `sudo` the password. */
-async function ask(
+/** Runs a command in the shell on the console, with retries, and types the password if `sudo` prompts for it. */
+async function runOnConsole(
   machine: Machine,
   command: string,
   { password, signal }: { readonly password?: string | undefined; readonly signal: AbortSignal },
 ): Promise<Answer> {
   const { serial } = machine
-  // What is typed differs from what is printed by its quotes. A shell of another kind understands as much.
+  // The quotes distinguish the echoed command from its output. `sh -c` also works in other kinds of shells.
   const line = `sh -c ${quoteWord(`${command}; echo; echo withvm-"done" $?`)}\n`
   let mark: SerialMark = serial.mark()
-  for (let tries = 1; tries <= TRIES; tries++) {
+  for (let tries = 1; tries <= MAX_ATTEMPTS; tries++) {
     mark = serial.mark()
     await serial.type(line)
     const status = await readStatus(machine, mark, { password, signal })
@@ -131,7 +134,7 @@ async function readStatus(
   { password, signal }: { readonly password?: string | undefined; readonly signal: AbortSignal },
 ): Promise<number | undefined> {
   let from = mark
-  const timeout = ANSWER_MS * machine.host.timeFactor
+  const timeout = ATTEMPT_TIMEOUT_MS * machine.host.timeFactor
   const pattern = /withvm-(?:done (\d+)\s|password:$)/m
   for (;;) {
     const found = await machine.serial.waitFor(pattern, { from, timeout, signal }).catch((error) => {

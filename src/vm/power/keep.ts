@@ -7,21 +7,24 @@ import type { Session } from '../session/session.js'
 import { KEPT_FILE } from '../workspace/run-folder.js'
 import { guestName, KEPT_CONSOLE_SOCKET, type KeptRecord } from '../workspace/running-guests.js'
 
-/** A guest that goes on without the process that started it, until somebody stops it or its time is up. */
+/**
+ * Guest that keeps running without the process that started it, until it is stopped or its time is
+ * up.
+ */
 export interface KeptGuest {
-  /** By this `withvm ssh`, `withvm console` and `withvm stop` know it. */
+  /** Name for `withvm ssh`, `withvm console` and `withvm stop`. */
   readonly name: string
   readonly until: Date
-  /** How to get into it, and how to throw it away: for a person. */
+  /** Instructions for users: how to log in and how to stop the guest. */
   readonly text: string
 }
 
-/** Long enough to look into it after lunch, short enough to be gone by the evening. */
+/** Long enough to inspect the guest after a lunch break, short enough to end by the evening. */
 const DEFAULT_KEEP_MS = 60 * 60_000
 
 /**
- * How long guests that fail are to be left running, milliseconds; undefined where they are not.
- * @throws {UsageError} INVALID_OPTIONS when WITHVM_KEEP says something else.
+ * Returns how long failed guests are left running, milliseconds; undefined if they are not.
+ * @throws {UsageError} INVALID_OPTIONS when WITHVM_KEEP has an invalid value.
  */
 export function resolveKeepMs(
   { keepOnFailure }: Pick<VMOptions, 'keepOnFailure'>,
@@ -30,25 +33,25 @@ export function resolveKeepMs(
   if (keepOnFailure === false) return undefined
   if (keepOnFailure === true) return DEFAULT_KEEP_MS
   if (keepOnFailure !== undefined) return parseDuration(keepOnFailure)
-  const said = env.WITHVM_KEEP ?? ''
-  if (said === '' || said === '0') return undefined
-  if (said === '1') return DEFAULT_KEEP_MS
-  const keepMs = parseDuration(said)
+  const value = env.WITHVM_KEEP ?? ''
+  if (value === '' || value === '0') return undefined
+  if (value === '1') return DEFAULT_KEEP_MS
+  const keepMs = parseDuration(value)
   if (keepMs !== undefined && Number.isFinite(keepMs)) return keepMs
   throw vmError('INVALID_OPTIONS', {
-    summary: 'The environment variable WITHVM_KEEP cannot be used.',
-    expected: "'1', or for how long: '30m', '2h'; '0' keeps nothing",
-    got: `'${said}'`,
-    hint: 'correct it, or unset it.',
+    summary: 'The environment variable WITHVM_KEEP has an invalid value.',
+    expected: "'1' or a duration ('30m', '2h'); '0' keeps no guest",
+    got: `'${value}'`,
+    hint: 'Correct or unset WITHVM_KEEP.',
   })
 }
 
-/** How long QEMU may take to let go of the console that this process reads, milliseconds. */
-const LET_GO_MS = 5000
+/** Time limit for QEMU to close the console connection to this process, milliseconds. */
+const DRAIN_TIMEOUT_MS = 5000
 
 /**
- * Leaves a guest to its keeper: from then on it is not this process' any more. Its console goes to the keeper, which
- * begins to log when this process has read and logged everything that came before.
+ * Hands a guest over to its keeper, which owns it from then on. The keeper also takes over the
+ * console: it continues the log after this process has logged everything received before.
  */
 export async function handOver(machine: Machine, session: Session, why: string): Promise<KeptGuest> {
   const { keeper, workspace, spec } = machine
@@ -56,7 +59,7 @@ export async function handOver(machine: Machine, session: Session, why: string):
   const addr = { type: 'unix', data: { path: workspace.socket(KEPT_CONSOLE_SOCKET) } }
   const socket = { addr, server: false }
   await session.qmp.execute('chardev-change', { id: 'serial0', backend: { type: 'socket', data: socket } })
-  await machine.serial.drain(LET_GO_MS)
+  await machine.serial.drain(DRAIN_TIMEOUT_MS)
   const until = new Date(Date.now() + keeper.keepMs)
   const record: KeptRecord = {
     why,
@@ -74,19 +77,19 @@ export async function handOver(machine: Machine, session: Session, why: string):
 }
 
 function describeKept(guest: string, name: string, keepMs: number, record: KeptRecord): string {
-  const ssh = record.sshPort === undefined ? [] : [`npx withvm ssh ${name}       # a shell in it`]
+  const ssh = record.sshPort === undefined ? [] : [`npx withvm ssh ${name}       # opens a shell`]
   return [
-    `The guest '${guest}' was left running, for ${formatDuration(keepMs)}:`,
+    `Guest '${guest}' was left running for ${formatDuration(keepMs)}:`,
     ...ssh,
-    `npx withvm console ${name}   # its serial console`,
-    `npx withvm stop ${name}      # throws it away; \`withvm ps\` lists all`,
+    `npx withvm console ${name}   # opens the serial console`,
+    `npx withvm stop ${name}      # stops it; \`withvm ps\` lists all`,
   ].join('\n  ')
 }
 
 function notKeepable(name: string) {
   return vmError('INVALID_OPTIONS', {
-    summary: `The guest '${name}' cannot be left running: it was started to end with this process.`,
-    expected: '`keepOnFailure` among its options, or WITHVM_KEEP=1, when it is started',
-    hint: 'start it so.',
+    summary: `Guest '${name}' cannot be left running: it was started to end with this process.`,
+    expected: 'the option `keepOnFailure`, or WITHVM_KEEP=1, at the start of the guest',
+    hint: 'Start the guest with `keepOnFailure` or WITHVM_KEEP=1.',
   })
 }

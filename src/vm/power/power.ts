@@ -10,42 +10,42 @@ import type { Machine } from '../machine/machine.js'
 import type { PowerOffReason, Session } from '../session/session.js'
 import { Checkpoints } from './checkpoints.js'
 import { waitForCloudInit } from './cloud-init.js'
-import { enterByConsole } from './console-login.js'
+import { logInOnConsole } from './console-login.js'
 import { firstStage, waitUntilReady } from './readiness.js'
 import { SshAccess } from './ssh-access.js'
 
-/** What a guest goes through until it is ready, where that is further than its SSH server. */
+/** Last stage of a start by `ready`, if it is later than the SSH server. */
 const LAST_STAGES = { ssh: 'login', 'cloud-init': 'cloud-init', login: 'login' } as const
 
-/** What the power of a guest needs from the place that made it. */
+/** Operations provided by the creator of a guest. */
 export interface PowerControls {
   /** Starts QEMU on the machine's overlay. */
   powerOn(signal: AbortSignal | undefined): Promise<Session>
-  /** Throws the machine away. */
+  /** Releases all resources of the machine. */
   dispose(): Promise<void>
 }
 
 export interface StartOptions {
-  /** @default true: wait until the guest is ready, as when it was launched */
+  /** If true, waits until the guest is ready, like a launch. @default true */
   readonly waitUntilReady?: boolean
   readonly signal?: AbortSignal
 }
 
 export interface StopOptions {
-  /** @default 20 s on a host with KVM, stretched where it is slower */
+  /** Maximum time to wait. @default 20 s on a host with KVM, more on a slower host */
   readonly timeout?: Duration
   readonly signal?: AbortSignal
 }
 
-/** A guest's power: which power-on it is in, and the ways from one to the next. */
+/** Power state of a guest: its present power-on, and the transitions between power-ons. */
 export class Power {
-  /** The SSH connections of the present power-on. */
+  /** SSH connections of the present power-on. */
   readonly access: SshAccess
-  /** The newest power-on. */
+  /** Latest power-on. */
   session: Session
-  /** How often the machine has begun to boot. */
+  /** Number of boots of the machine. */
   bootCount = 1
-  /** The newest boot that somebody saw becoming ready: a later one has not been waited for yet. */
+  /** Latest boot that was waited for until it was ready. */
   seenBoot = 1
   readonly #vm: unknown
   readonly #machine: Machine
@@ -56,7 +56,7 @@ export class Power {
   #wasReady = false
   #starting: Promise<Session> | undefined
 
-  /** @param vm what a `ready` function of the author's is given. */
+  /** @param vm argument of a `ready` function. */
   constructor(vm: unknown, machine: Machine, controls: PowerControls, session: Session) {
     this.access = new SshAccess(machine)
     this.session = session
@@ -75,7 +75,7 @@ export class Power {
     return this.#ending.signal.aborted
   }
 
-  /** The present power-on; throws why there is none. */
+  /** Returns the present power-on. Throws the reason if the guest is off or disposed of. */
   requireRunning(): Session {
     if (this.#isDisposed) throw disposed()
     if (this.session.endReason !== undefined) throw this.session.watch.failure.reason
@@ -88,7 +88,7 @@ export class Power {
     const stop = session.onReset(() => reset.resolve())
     try {
       await this.#untilStateChange('reboot', options, async (signal) => {
-        await this.#ask('reboot', signal)
+        await this.#request('reboot', signal)
         await reset.promise
       })
     } finally {
@@ -103,7 +103,7 @@ export class Power {
     const session = this.requireRunning()
     await this.#untilStateChange('shut down', options, async (signal) => {
       session.expectShutdown()
-      await this.#ask('poweroff', signal)
+      await this.#request('poweroff', signal)
       await session.ended
     }).catch((error: unknown) => {
       if (session.endReason === undefined || session.endReason === 'qemu-died') throw error
@@ -118,11 +118,11 @@ export class Power {
     if (this.#isDisposed) throw disposed()
     if (this.isRunning || this.#starting !== undefined) {
       throw vmError('VM_RUNNING', {
-        summary: `The guest '${this.#machine.spec.name}' cannot be started: it ${this.isRunning ? 'is running' : 'is being started'}.`,
-        hint: 'call `vm.shutdown()` or `vm.powerCut()` first, or `vm.reboot()`.',
+        summary: `The guest '${this.#machine.spec.name}' cannot be started: it is ${this.isRunning ? 'running' : 'starting'}.`,
+        hint: 'Call `vm.shutdown()` or `vm.powerCut()` first, or use `vm.reboot()`.',
       })
     }
-    const signal = eitherSignal(this.#ending.signal, options.signal)
+    const signal = combineSignals(this.#ending.signal, options.signal)
     this.#starting = this.#controls.powerOn(signal)
     try {
       this.session = await this.#starting
@@ -158,16 +158,16 @@ export class Power {
       this.seenBoot = this.bootCount
       return
     }
-    // A guest that was ready and has reset itself since starts again, with the time of all its stages.
+    // A guest that was ready and has reset itself since boots again, with the time limits of all stages.
     if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
-    // A launch is ended by its signal: its template is not at fault when the time of a test is up.
+    // A launch is ended by its signal, so that a test's timeout is not attributed to the template.
     const limit = () => (this.#wasReady ? machine.waitLimit() : Number.POSITIVE_INFINITY)
     const lastStage = LAST_STAGES[ready as keyof typeof LAST_STAGES] ?? 'sshd'
     try {
       await waitUntilReady({ machine, session, lastStage, signal, limit }, async (stop) => {
-        if (ready === 'login') return this.#enterByConsole(stop)
-        if (ready === 'ssh' || ready === 'cloud-init') return this.#enterBySsh(session, stop)
+        if (ready === 'login') return this.#logInOnConsole(stop)
+        if (ready === 'ssh' || ready === 'cloud-init') return this.#connectOverSsh(session, stop)
         if (ready === 'agent')
           return this.#machine.agent.ping({ timeoutMs: Number.POSITIVE_INFINITY, signal: stop })
         if (ready instanceof RegExp) {
@@ -187,9 +187,9 @@ export class Power {
     }
   }
 
-  /** Once it has the key of the run, a guest keeps it on its disk. */
-  async #enterBySsh(session: Session, signal: AbortSignal): Promise<void> {
-    if (!this.#isKeyInstalled) await this.#enterByConsole(signal)
+  /** Connects over SSH. The run's key is installed once, because it stays on the guest's disk. */
+  async #connectOverSsh(session: Session, signal: AbortSignal): Promise<void> {
+    if (!this.#isKeyInstalled) await this.#logInOnConsole(signal)
     this.#isKeyInstalled = true
     await this.access.connectWhenUp(session, signal)
     if (this.#machine.spec.ready !== 'cloud-init') return
@@ -197,20 +197,20 @@ export class Power {
     await waitForCloudInit(this.#machine, await this.access.client(undefined, signal), signal)
   }
 
-  async #enterByConsole(signal: AbortSignal): Promise<void> {
+  async #logInOnConsole(signal: AbortSignal): Promise<void> {
     const { login } = this.#machine.spec
     if (login === undefined) return
-    await enterByConsole(this.#machine, login, signal)
+    await logInOnConsole(this.#machine, login, signal)
     this.session.watch.enter('sshd')
   }
 
-  /** Follows the boot of a guest that was reset, by whomever, until it is ready. */
+  /** Waits until a guest that was reset, by itself or by a test, is ready. */
   async readyAfterReset(signal?: AbortSignal): Promise<void> {
     this.session.guestResets = 0
     await this.waitUntilReady(signal)
   }
 
-  /** The names of the points of this power-on that the guest can go back to. */
+  /** Names of the checkpoints of this power-on. */
   get checkpoints(): readonly string[] {
     return this.#checkpoints.names(this.session)
   }
@@ -218,24 +218,24 @@ export class Power {
   async checkpoint(name: string, signal?: AbortSignal): Promise<void> {
     const session = this.requireRunning()
     session.watch.failure.throwIfAborted()
-    const either = eitherSignal(this.#ending.signal, signal)
+    const either = combineSignals(this.#ending.signal, signal)
     await raceLoss(this.#checkpoints.save(name, session, either), session)
   }
 
   async restore(name: string, signal?: AbortSignal): Promise<void> {
     const session = this.requireRunning()
-    const either = eitherSignal(this.#ending.signal, signal)
-    // What is connected to the guest is so to one that is no more then.
+    const either = combineSignals(this.#ending.signal, signal)
+    // Connections belong to the state before the restore.
     const disconnect = () => {
-      this.access.close('the guest went back to a checkpoint')
+      this.access.close('a checkpoint was restored')
       this.#machine.agent.restart()
     }
     const restoring = this.#checkpoints.restore(name, session, { disconnect, signal: either })
-    // A panic that is found out meanwhile is undone by it.
-    await Promise.race([restoring, endOf(session)])
+    // A panic that is detected meanwhile is undone by the restore.
+    await Promise.race([restoring, rejectAtEnd(session)])
   }
 
-  /** Closes what is connected to the guest, for good. */
+  /** Closes all connections to the guest permanently. */
   disconnect(): void {
     this.#ending.abort(disposed())
     this.access.close('the guest was disposed of')
@@ -243,30 +243,30 @@ export class Power {
 
   async dispose(): Promise<void> {
     this.disconnect()
-    // What a start acquires is only released by those who know of it.
+    // A start in progress must finish first, so that its resources are registered for release.
     await this.#starting?.catch(() => {})
     await this.#controls.dispose()
   }
 
-  /** What is connected to the guest does not outlive its reset or its end. */
+  /** Closes connections when the guest is reset or ends. */
   #follow(session: Session): void {
     session.onReset(() => {
       this.bootCount++
       this.access.close('the guest was reset')
     })
-    void session.ended.then(() => this.access.close('the guest was switched off'))
+    void session.ended.then(() => this.access.close('the guest was powered off'))
   }
 
-  /** Asks the guest by whatever it listens to. What it answers while it goes down does not matter. */
-  async #ask(what: 'poweroff' | 'reboot', signal: AbortSignal): Promise<void> {
+  /** Requests a shutdown or reboot through SSH, the guest agent or ACPI. Errors while the guest goes down are ignored. */
+  async #request(what: 'poweroff' | 'reboot', signal: AbortSignal): Promise<void> {
     const { spec, agent } = this.#machine
     const { session } = this
     const isBySsh = spec.ready === 'ssh' || spec.ready === 'cloud-init'
     const isReset = what === 'reboot' && !isBySsh && !hasAgent(this.#machine)
-    if (!isReset) session.watch.failure.throwIfAborted() // a lost guest hears nothing
+    if (!isReset) session.watch.failure.throwIfAborted() // a lost guest cannot answer
     if (isBySsh) {
       const client = await this.access.client(undefined, signal)
-      // By its path first: busybox' shell has commands of these names of its own, which take seconds longer.
+      // The path is tried first: busybox's shell has builtins with these names, which take seconds longer.
       client.exec(`/sbin/${what} || ${what}`, { reject: false, signal }).catch(() => {})
     } else if (hasAgent(this.#machine)) {
       await agent.shutdown(what === 'poweroff' ? 'powerdown' : 'reboot')
@@ -299,7 +299,7 @@ export class Power {
   #stateTimeout(what: string, timeoutMs: number, hint: string | undefined) {
     return vmError('STATE_TIMEOUT', {
       summary: `The guest '${this.#machine.spec.name}' did not ${what} within ${formatDuration(timeoutMs)}.`,
-      hint: hint ?? 'the serial console tells what it waits for; `vm.powerCut()` ends it at once.',
+      hint: hint ?? 'Check the serial console for the reason, or end the guest at once with `vm.powerCut()`.',
     })
   }
 }
@@ -308,24 +308,24 @@ function hasAgent({ spec }: Machine): boolean {
   return spec.image?.traits.hasAgent === true || spec.ready === 'agent'
 }
 
-function eitherSignal(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
+function combineSignals(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
   return second === undefined ? first : AbortSignal.any([first, second])
 }
 
-/** Ends with the guest: at its panic, unless that is past, and at the end of its QEMU. */
+/** Races `work` with the loss of the guest: a panic, unless it is already known, and the end of QEMU. */
 function raceLoss<T>(work: Promise<T>, session: Session): Promise<T> {
   const { failure } = session.watch
-  return Promise.race([failure.aborted ? work : raceSignal(work, failure), endOf(session)])
+  return Promise.race([failure.aborted ? work : raceSignal(work, failure), rejectAtEnd(session)])
 }
 
-/** Rejects, with why, when the QEMU of a power-on has ended. */
-function endOf(session: Session): Promise<never> {
+/** Rejects with the reason when the QEMU of a power-on has ended. */
+function rejectAtEnd(session: Session): Promise<never> {
   return session.ended.then(() => Promise.reject(session.watch.failure.reason))
 }
 
 function disposed() {
   return vmError('VM_NOT_RUNNING', {
     summary: 'The guest was disposed of.',
-    hint: 'use it only inside the body of `withVM()`, and await every promise there.',
+    hint: 'Use the guest only inside the body of `withVM()`, and await every promise there.',
   })
 }

@@ -4,17 +4,17 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { stageDeadlineMs } from './readiness.js'
 
-/** QEMU's user network leads out of itself there. */
+/** Gateway of QEMU's user-mode network. */
 const USER_NETWORK_GATEWAY = [10, 0, 2, 2]
-/** QEMU is given the state that it goes on from as its standard input. */
+/** File descriptor of the device state: QEMU's standard input. */
 const STATE_FD = 0
 
 /**
- * Lets a QEMU that waits for the state of a frozen machine take it and go on, and makes the guest a machine of its own
- * before anything else runs in it: its clock, its random numbers, its names, its keys.
+ * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives the guest its own identity before
+ * anything else runs in it: clock, entropy, names, keys.
  *
- * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not take the state.
- * @throws {GuestError} IDENTITY_AGENT_SILENT when the guest does not take its identity.
+ * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not accept the state.
+ * @throws {GuestError} IDENTITY_AGENT_SILENT when the identity agent does not confirm the identity.
  */
 export async function restoreGuest(
   machine: Machine,
@@ -31,22 +31,22 @@ export async function restoreGuest(
   ])
   await resumed
   await Promise.all([
-    machine.identityAgent.tell(identityMessage(machine), wait),
-    // What is saved from now on, as a checkpoint, is to be whole.
+    machine.identityAgent.send(identityMessage(machine), wait),
+    // Later saves, such as checkpoints, must include RAM.
     qmp.execute('migrate-set-capabilities', ignoreShared(false), wait),
   ])
-  // Its log begins at its first boot, and so does this boot.
+  // This boot begins where the console log begins.
   session.bootMark = { offset: 0 }
   watch.enter('sshd')
 }
 
-/** What is in a file that both sides have is not copied. */
+/** Capability that excludes RAM in shared files from a migration. */
 export function ignoreShared(state: boolean) {
   return { capabilities: [{ capability: 'x-ignore-shared', state }] }
 }
 
 function identityMessage({ spec, identity, keys, isTemplate }: Machine): Buffer {
-  if (keys === undefined) throw new TypeError('a guest without keys of ours cannot be thawed')
+  if (keys === undefined) throw new TypeError('a guest without keys of withvm cannot be restored')
   return buildIdentityMessage({
     hostname: spec.name,
     mac: identity.mac,

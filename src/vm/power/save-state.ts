@@ -24,26 +24,26 @@ import { stageDeadlineMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
 
 const PARK = '/usr/lib/withvm/park'
-/** How often a guest agent that does not answer is asked to park the guest. */
-const PARK_TRIES = 3
-/** How long a guest agent that was silent may take to answer again, and any agent to read a clock, milliseconds. */
+/** Maximum number of attempts to park the guest through its agent. */
+const PARK_ATTEMPTS = 3
+/** Timeout for a silent guest agent to answer again, and for reading a clock, milliseconds. */
 const AGENT_MS = 60_000
-/** The state of the devices is small; a host whose disk is busy may take a while. */
+/** Timeout of saving the device state, milliseconds. It is small, but the host's disk may be busy. */
 const SAVE_MS = 60_000
-/** How often QEMU is asked how far it is, milliseconds. */
+/** Polling interval of the migration status, milliseconds. */
 const POLL_MS = 5
-/** How exactly a wrong clock is measured, so that the next boot can be told the right frequency, and for how long at most. */
-const EXACT = 0.005
+/** Relative precision of the measurement of a wrong clock, whose frequency the next boot uses, and its maximum duration. */
+const PRECISION = 0.005
 const MEASURE_MS = 15_000
-/** What QEMU says of a device or a setting that cannot be saved, however often it is tried. */
-const NEVER_SAVED = /non-migratable|blocked|not support|unsupported|not allowed|disabled/i
+/** QEMU messages for a device or setting that can never be saved. */
+const UNSAVABLE = /non-migratable|blocked|not support|unsupported|not allowed|disabled/i
 
 /**
- * Leaves a guest as each of its clones is to begin, and saves the state of its devices. Its RAM is in its file then, its disk
- * in its overlay; the guest itself has ended.
+ * Quiesces a guest for cloning, and saves its device state. Its RAM is then in its file, its disk in its overlay, and its
+ * QEMU has ended.
  *
  * @throws {UsageError} SAVE_UNSUPPORTED when a device of this machine cannot be saved.
- * @throws {GuestError} AGENT_UNAVAILABLE, IDENTITY_AGENT_SILENT when the guest does not come to rest.
+ * @throws {GuestError} AGENT_UNAVAILABLE, IDENTITY_AGENT_SILENT when the guest cannot be quiesced.
  * @throws {GuestError} GUEST_CLOCK_WRONG when its clock is more than 2 % too fast or too slow.
  * @throws {InfrastructureError} QMP_FAILED when the state is not saved in time.
  */
@@ -69,14 +69,14 @@ export async function saveGuest(
 }
 
 /**
- * Waits until the guest is at rest. An agent that does not answer in time is asked again; a guest that was asked twice parks
- * once.
+ * Quiesces (parks) the guest through its agent, and waits until it has parked. A request that is not answered is retried;
+ * the guest parks only once.
  *
- * @returns the frequency that the guest's kernel takes its time-stamp counter to have, if it tells.
+ * @returns the frequency of the time-stamp counter that the guest's kernel assumes, kHz, if it is logged.
  */
 async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
   const { agent, identityAgent, spec } = machine
-  const parked = identityAgent.hear(PARKED, {
+  const parked = identityAgent.waitFor(PARKED, {
     timeoutMs: stageDeadlineMs(machine, 'init') + AGENT_MS,
     signal,
   })
@@ -92,9 +92,9 @@ async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number 
       return khz > 0 ? khz : undefined
     } catch (error) {
       signal.throwIfAborted()
-      if (!isSilence(error) || tries === PARK_TRIES) throw error
+      if (!isAgentSilent(error) || tries === PARK_ATTEMPTS) throw error
       machine.log(
-        `the guest agent of '${spec.name}' did not answer while its template was saved: trying again.`,
+        `the guest agent of '${spec.name}' did not answer while its template was saved: trying again`,
       )
       await agent.ping({ timeoutMs: AGENT_MS, signal })
     }
@@ -108,30 +108,33 @@ function measureExactly(
 ): Promise<ClockRate> {
   const measure = async () => {
     const rate = compareClocks(since, await readGuestClock(agent, wait))
-    const isExact = rate.most < rate.least * (1 + EXACT)
+    const isExact = rate.most < rate.least * (1 + PRECISION)
     return isExact || performance.now() - since.afterMs > MEASURE_MS ? rate : undefined
   }
   return pollUntil(measure, { intervalMs: 100, signal: wait.signal })
 }
 
-function isSilence(error: unknown): boolean {
+function isAgentSilent(error: unknown): boolean {
   return error instanceof VMError && error.code === 'AGENT_UNAVAILABLE'
 }
 
-/** QEMU connects to a socket of ours and writes to it: it may neither start a program nor be given a file to write to. */
+/**
+ * Saves the device state through a socket of withvm, because the sandboxed QEMU may neither start programs nor open
+ * files.
+ */
 async function saveState(
   { stateListener: listener }: Machine,
   { qmp }: Session,
   path: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if (listener === undefined) throw new TypeError('a guest that is no template cannot be frozen')
+  if (listener === undefined) throw new TypeError('only a template can be saved')
   const wait = { timeoutMs: SAVE_MS, signal }
   await qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
   const accepted = listener.accept(wait)
   accepted.catch(() => {})
   await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
-    throw error instanceof VMError && NEVER_SAVED.test(error.details.got ?? '')
+    throw error instanceof VMError && UNSAVABLE.test(error.details.got ?? '')
       ? refused(error.details.got ?? '')
       : error
   })
@@ -144,7 +147,7 @@ async function saveState(
       if (timeout.aborted) throw notSaved(`not complete after ${formatDuration(SAVE_MS)}`)
       const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
       if (status === 'failed' || status === 'cancelled')
-        throw NEVER_SAVED.test(reason) ? refused(reason) : notSaved(reason)
+        throw UNSAVABLE.test(reason) ? refused(reason) : notSaved(reason)
       return status === 'completed' ? true : undefined
     },
     { intervalMs: POLL_MS, signal },

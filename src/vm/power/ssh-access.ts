@@ -10,20 +10,29 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { stageDeadlineMs } from './readiness.js'
 
-/** How often the port is tried while the guest boots, milliseconds: without and with a line that says when to. */
+/**
+ * Interval between connection attempts while the guest boots, milliseconds: without and with a
+ * console line that announces the SSH server.
+ */
 const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000 } as const
-/** How long a guest that announces its SSH server is left alone: its console may be somewhere else. */
+/**
+ * Time without connection attempts for a guest that announces its SSH server, milliseconds. After
+ * that it is polled, because its console may be elsewhere.
+ */
 const UNANNOUNCED_MS = 10_000
-/** A login may be refused at first: the server can be up before what puts the keys in place. */
+/**
+ * Interval between login attempts, milliseconds: the server may listen before the keys are
+ * installed.
+ */
 const LOGIN_RETRY_MS = 250
 
-/** A connection, with the signal of whoever opened it, which ends the opening for all. */
+/** Connection attempt with the signal of its first caller. An abort ends the attempt for all callers. */
 interface Opening {
   readonly client: Promise<SshClient>
   readonly signal: AbortSignal
 }
 
-/** Whether the guest has announced its server; it may never do. */
+/** Waits for the announcement of the SSH server. Returns false if it does not arrive in time. */
 async function isAnnounced(
   announced: Promise<unknown>,
   machine: Machine,
@@ -32,11 +41,11 @@ async function isAnnounced(
   const waited = new AbortController()
   const either = AbortSignal.any([signal, waited.signal])
   const effort = (machine.spec.image?.traits.startEffort ?? 1) * machine.host.timeFactor
-  const patienceMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * effort)
+  const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * effort)
   try {
     return await Promise.race([
       announced.then(() => true),
-      sleep(patienceMs, false, { signal: either }).catch((error: unknown) => {
+      sleep(timeoutMs, false, { signal: either }).catch((error: unknown) => {
         signal.throwIfAborted()
         throw error
       }),
@@ -46,18 +55,18 @@ async function isAnnounced(
   }
 }
 
-/** The SSH connections to one machine, a user each, opened when they are needed and kept. */
+/** SSH connections to one guest, one for each user, opened on demand and kept open. */
 export class SshAccess {
   readonly #machine: Machine
   readonly #clients = new Map<string, Opening>()
-  /** The host key that a guest which has one of its own showed first since it was switched on. */
+  /** Host key that a guest with its own key presented first since power-on. */
   #seenHostKey: Buffer | undefined
 
   constructor(machine: Machine) {
     this.#machine = machine
   }
 
-  /** Waits until the guest's SSH server answers, and logs in. The signal ends it. */
+  /** Waits until the guest's SSH server responds, then logs in. The signal aborts the wait. */
   async connectWhenUp(session: Session, signal: AbortSignal): Promise<void> {
     const { machine, port, user } = this.#target()
     const pattern = machine.spec.image?.traits.sshReadyPattern
@@ -70,11 +79,12 @@ export class SshAccess {
             signal,
           })
     announced?.catch(() => {})
-    // A connection that comes before the server listens costs the guest its first tenths of a second.
+    // A connection attempt before the server listens costs the guest tenths of a second of boot
+    // time.
     const isAwake = announced !== undefined && (await isAnnounced(announced, machine, signal))
     const found = await waitForSshBanner({
       port,
-      // Each connection costs the guest a process: the one that found the server is the one that is kept.
+      // Each connection costs the guest a process, so the probe's connection is used for the login.
       keepSocket: true,
       intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
       signal,
@@ -106,19 +116,19 @@ export class SshAccess {
     await this.#noteHostKey()
   }
 
-  /** Where our key is not taken, there is another way in. */
+  /** Adds a hint to an error if the guest rejected the key of the run. */
   #explain(error: unknown): unknown {
     const { keys, spec } = this.#machine
-    const isOurs =
+    const usesRunKey =
       keys !== undefined && spec.login === undefined && spec.image?.traits.hostKeyFormat === undefined
-    if (!isOurs || !(error instanceof VMError) || error.code !== 'SSH_AUTH_FAILED') return error
+    if (!usesRunKey || !(error instanceof VMError) || error.code !== 'SSH_AUTH_FAILED') return error
     const offered = spec.cloudInit === undefined ? 'to systemd' : 'to systemd and cloud-init'
     return error.withHint(
-      `the key of this run was offered ${offered}, and nothing took it: the image seems to have neither systemd 252 or newer nor a cloud-init that is switched on. \`login: { user, password }\` installs it by the serial console; \`ssh: { user, password }\` or \`ssh: { user, privateKey }\` logs in as the image was set up.`,
+      `Set \`login: { user, password }\` to install the key over the serial console, or \`ssh: { user, password }\` or \`ssh: { user, privateKey }\` to use a login of the image. The key of this run was offered ${offered}, but not installed: the image seems to have neither systemd 252 or newer nor an enabled cloud-init.`,
     )
   }
 
-  /** A person's `ssh` is to trust the key that the guest has, where it has one of its own. */
+  /** Writes `known_hosts` for a user's `ssh` command, if the guest has its own host key. */
   async #noteHostKey(): Promise<void> {
     const { workspace, keys, spec } = this.#machine
     const key = this.#seenHostKey
@@ -126,7 +136,7 @@ export class SshAccess {
     await workspace.write('known_hosts', `* ${keyType(key)} ${key.toString('base64')}\n`)
   }
 
-  /** An open connection of that user: the one there is, or a new one. */
+  /** Returns the open connection of that user, or opens one. */
   async client(user: string | undefined, signal: AbortSignal): Promise<SshClient> {
     const name = user ?? this.#target().user
     for (;;) {
@@ -134,13 +144,13 @@ export class SshAccess {
       try {
         return await raceSignal(opening.client, signal)
       } catch (error) {
-        // Whoever opened it has given up; that is not for us to fail by.
+        // The caller that opened the connection was aborted. That must not fail this call.
         if (signal.aborted || !opening.signal.aborted) throw error
       }
     }
   }
 
-  /** Ends all connections, for a machine that is reset or switched off. */
+  /** Closes all connections, for a guest that is reset or powered off. */
   close(reason: string): void {
     for (const { client } of this.#clients.values()) client.then((open) => open.close(reason)).catch(() => {})
     this.#clients.clear()
@@ -185,8 +195,8 @@ export class SshAccess {
     const { ssh } = machine.spec
     if (ssh === undefined) {
       throw vmError('SSH_REFUSED', {
-        summary: 'This guest was started with `ssh: false`.',
-        hint: 'leave that out, or use `vm.exec()` (guest agent) or `vm.serial`.',
+        summary: 'SSH is disabled: the guest was started with `ssh: false`.',
+        hint: 'Remove `ssh: false`, or use `vm.exec()` (guest agent) or `vm.serial`.',
       })
     }
     return { machine, port: machine.ports.hostPorts[0] as number, user: ssh.user, login: ssh.login }

@@ -3,14 +3,14 @@ import type { Machine } from '../machine/machine.js'
 import { isLater } from '../watch/boot-stages.js'
 import type { Session } from './session.js'
 
-/** Follows what a guest asks for from now on. */
+/** Follows the network boot requests of a guest from now on. */
 export async function followNetboot({ netboot }: Machine, { qmp, watch }: Session): Promise<void> {
   if (netboot === undefined) return
   netboot.follow(qmp, (error, stage) => {
-    // A system that is up may fetch a file as often as it likes.
+    // A booted system may fetch a file any number of times.
     if (stage === 'files' || !isLater(watch.stage, 'bootloader')) watch.fail(error)
   })
-  // The firmware is told the order at each reset: what is set now counts from the next one on.
+  // The firmware reads the boot order at each reset, so this takes effect at the next one.
   if (netboot.spec.isFirst && netboot.spec.once) {
     await qmp.execute('qom-set', {
       path: `/machine/peripheral/${NETWORK_CARD}`,

@@ -6,14 +6,14 @@ import type { Machine } from '../machine/machine.js'
 import { isLater } from '../watch/boot-stages.js'
 import type { Session } from './session.js'
 
-/** A guest that says when its init starts, a second after its own start under KVM, is not running if it has not by then. */
+/** Time after which a guest that reports the start of its init counts as stuck. Under KVM, init starts after one second. */
 const STUCK_MS = 8_000
-/** The share of its time above which a virtual CPU that gets nowhere counts as spinning. */
-const SPINNING = 0.8
+/** Share of its time above which a virtual CPU without progress counts as spinning. */
+const SPINNING_SHARE = 0.8
 
 /**
- * Finds out a KVM that was thought to work and does not: QEMU reports an internal error, or the virtual CPU
- * spins without any progress right after the start. Either is a failure of the accelerator, not of the guest.
+ * Detects a failure of KVM after its probe succeeded: QEMU reports an internal error, or the virtual CPU spins without
+ * progress after the start. Both are failures of the accelerator, not of the guest.
  */
 export function watchKvm(machine: Machine, session: Session): void {
   if (machine.host.accelerator !== 'kvm') return
@@ -32,29 +32,29 @@ export function watchKvm(machine: Machine, session: Session): void {
   const timer = setTimeout(async () => {
     const stuck = await findStuckKvm(machine, session)
     if (stuck !== undefined) session.watch.fail(stuck)
-  }, STUCK_MS * busyFactor())
+  }, STUCK_MS * loadFactor())
   timer.unref()
   void session.process.exited.then(() => clearTimeout(timer))
 }
 
-/** Whether a guest that gets nowhere under KVM is the fault of KVM: its virtual CPU spins, and its init has not started. */
+/** Returns an error if KVM causes the lack of progress: the virtual CPU spins, and init has not started. */
 export async function findStuckKvm(machine: Machine, session: Session): Promise<VMError | undefined> {
-  const saysWhenInitStarts = machine.spec.image?.traits.sshReadyPattern !== undefined
-  if (machine.host.accelerator !== 'kvm' || !saysWhenInitStarts) return undefined
+  const reportsInit = machine.spec.image?.traits.sshReadyPattern !== undefined
+  if (machine.host.accelerator !== 'kvm' || !reportsInit) return undefined
   if (isLater(session.watch.stage, 'kernel') || session.process.exit !== undefined) return undefined
   const { ageMs } = session.watch
-  if ((await demandedShare(session.process.pid, ageMs)) < SPINNING) return undefined
+  if ((await demandedShare(session.process.pid, ageMs)) < SPINNING_SHARE) return undefined
   return kvmFailed(`no init process after ${formatDuration(ageMs)} with the virtual CPU spinning`)
 }
 
-/** How many processes share a processor of this host; 1 at least. */
-function busyFactor(): number {
+/** Returns the number of processes per host CPU, 1 or more. */
+function loadFactor(): number {
   return Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())
 }
 
 /**
- * The share of its time in which the busiest thread of a process ran or wanted to: on a busy host a virtual CPU that
- * spins mostly waits for its turn. `schedstat` has nanoseconds on a processor, then nanoseconds in a queue (proc(5)).
+ * Returns the share of time in which the busiest thread of a process ran or was in the run queue. On a busy host, a
+ * spinning virtual CPU is mostly in the queue. `schedstat` has nanoseconds on a CPU, then in the run queue (proc(5)).
  */
 async function demandedShare(pid: number, ageMs: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`).catch(() => [])
@@ -69,6 +69,6 @@ async function demandedShare(pid: number, ageMs: number): Promise<number> {
 function kvmFailed(reason: string): VMError {
   return vmError('ACCELERATOR_FAILED', {
     summary: `KVM could not run the guest: ${reason}.`,
-    hint: "accel: 'auto' starts such a guest again under TCG; `withvm doctor` tells what KVM can do here.",
+    hint: "Set accel: 'auto' to start such a guest again under TCG, or check KVM with `withvm doctor`.",
   })
 }

@@ -4,53 +4,57 @@ import { VMError, vmError } from '../../errors.js'
 import { type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 
-/** What a guest takes of this host's memory, bytes, and what it says of its own. */
+/** Host memory used by a guest, and the memory statistics of the guest, bytes. */
 export interface MemoryUse {
-  /** What the QEMU process has in memory, what it shares with others counted whole. */
+  /** Resident memory of the QEMU process. Shared pages count in full. */
   readonly rss: number
-  /** The same, what is shared divided among those who share it: the sum over all guests is what they take. */
+  /** Proportional set size: shared pages are divided among the processes, so values of several guests add up. */
   readonly pss: number
-  /** What others have too: of the file of a template, of libraries. */
+  /** Pages shared with other processes: of a template's RAM file, of libraries. */
   readonly shared: number
-  /** What it has alone. */
+  /** Pages that no other process shares. */
   readonly private: number
-  /** What the kernel has merged with equal pages (KSM); undefined where it does not tell (before Linux 5.19). */
+  /** Pages merged by the kernel (KSM). Undefined before Linux 5.19. */
   readonly merged: number | undefined
-  /** What the guest says by the driver of its balloon; undefined where it has none, or has said nothing yet. */
+  /** Statistics of the guest's balloon driver. Undefined without a balloon, or before the first report. */
   readonly guest: GuestMemory | undefined
 }
 
-/** The guest's own account, bytes. What its driver does not tell is undefined. */
+/** Memory statistics of the guest, bytes. Values that its driver does not report are undefined. */
 export interface GuestMemory {
-  /** What it has, without what the balloon has taken. */
+  /** Memory of the guest without the part taken by the balloon. */
   readonly actual: number
+  /** Memory known to the guest's kernel. */
   readonly total: number | undefined
+  /** Unused memory. */
   readonly free: number | undefined
-  /** What could be had without swapping. */
+  /** Memory available to applications without swapping. */
   readonly available: number | undefined
+  /** Memory used by disk caches. */
   readonly caches: number | undefined
+  /** Number of major page faults. */
   readonly majorFaults: number | undefined
 }
 
-/** Linux gives the pages of KSM in pages of its own size: 4 KiB on the machines that QEMU's KVM and TCG run on here (x86). */
+/** Unit of Linux's KSM counters: pages of the host kernel, 4 KiB on x86. */
 const PAGE_BYTES = 4096
-/** QEMU has no answer of the guest at first, and gives the statistics that it lacks as -1, as 64 bits without a sign. */
+/** Threshold for unknown statistics: QEMU reports a missing value as -1, as an unsigned 64-bit number. */
 const UNKNOWN = 2 ** 63
-/** How often the guest is asked for its statistics, seconds. */
+/** Polling interval of the guest's statistics, seconds. */
 const POLLING_S = 1
 
 /**
- * Reads what a QEMU process takes, by proc_pid_smaps(5).
+ * Reads the memory use of a QEMU process, see proc_pid_smaps(5).
  *
- * @throws {InfrastructureError} QEMU_DIED when there is no such process.
+ * @throws {InfrastructureError} QEMU_DIED when the process does not exist.
  */
 export async function readMemoryUse(qmp: QmpClient, pid: number, { spec }: Machine): Promise<MemoryUse> {
   const [rollup, merging, guest] = await Promise.all([
     readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch((cause: unknown) => {
       throw vmError('QEMU_DIED', {
-        summary: `What the process ${pid} takes of memory cannot be read.`,
+        summary: `The memory use of process ${pid} could not be read.`,
         got: String(cause),
-        hint: 'this needs Linux 4.14 or newer, and a QEMU that runs.',
+        hint: 'Use Linux 4.14 or newer, and check that QEMU still runs.',
         cause,
       })
     }),
@@ -64,7 +68,7 @@ export async function readMemoryUse(qmp: QmpClient, pid: number, { spec }: Machi
   }
 }
 
-/** Reads proc_pid_smaps(5). */
+/** Parses `smaps_rollup`, see proc_pid_smaps(5). */
 export function parseRollup(rollup: string): Pick<MemoryUse, 'rss' | 'pss' | 'shared' | 'private'> {
   const read = (name: string) =>
     Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) * 1024
@@ -104,7 +108,7 @@ async function readGuestMemory(qmp: QmpClient, arch: GuestArch): Promise<GuestMe
   }
 }
 
-/** It has no name of its own: it is found by its type. */
+/** Finds the QOM path of the balloon by its type, because the device has no id. */
 async function findBalloon(qmp: QmpClient, arch: GuestArch): Promise<string | undefined> {
   const path = '/machine/peripheral-anon'
   const devices = (await qmp.execute('qom-list', { path })) as ReadonlyArray<{ name: string; type: string }>

@@ -15,29 +15,29 @@ import { GuestWatch } from '../watch/guest-watch.js'
 import { formatQemuNote, PID_FILE } from '../workspace/run-folder.js'
 import { endsWithin, stopQemu } from './teardown.js'
 
-/** Why a power-on ended: the guest powered off, we stopped it, or QEMU went away. */
+/** Reason for the end of a power-on: the guest powered off, withvm stopped it, or QEMU ended unexpectedly. */
 export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
 
 /**
- * A guest that resets itself writes to several ports in turn, and QEMU tells of each: what comes within this time is one reset. On a
- * busy host that takes longer, but nothing is printed in between.
+ * Time within which RESET events count as one reset: a guest that resets itself writes to several ports in turn, and QEMU
+ * reports each write. On a busy host this takes longer, but nothing is printed in between.
  */
 const ONE_RESET_MS = { printing: 250, silent: 1000 } as const
-/** How long the rest of the console may take to arrive after QEMU has ended, milliseconds: a busy host may hold this process up. */
+/** Maximum time for the rest of the console output to arrive after QEMU has ended, on a busy host, milliseconds. */
 const CONSOLE_REST_MS = 5000
-/** How long after a lost connection the end of QEMU may be noticed, milliseconds. */
+/** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
 const END_NOTICED_MS = 500
 
-/** One power-on of a machine: from the start of a QEMU to its end. */
+/** One power-on of a machine: from the start of a QEMU process to its end. */
 export class Session {
   readonly process: QemuProcess
   readonly qmp: QmpClient
   readonly watch: GuestWatch
-  /** Settles, never rejects, when this power-on is over. */
+  /** Resolves when this power-on is over. Never rejects. */
   readonly ended: Promise<{ readonly reason: PowerOffReason; readonly exit: QemuExit }>
-  /** Where on the console the newest boot begins. */
+  /** Console position at which the latest boot begins. */
   bootMark: SerialMark
-  /** Resets by the guest itself since the start. */
+  /** Number of resets by the guest itself since the start. */
   guestResets = 0
   /** Undefined until this power-on is over. */
   endReason: PowerOffReason | undefined
@@ -64,7 +64,7 @@ export class Session {
     })
     qmp.on('RESET', (event) => {
       this.bootMark = serial.mark()
-      // A firmware that resets at once again and again is a loop too: the time runs from the reset that counted.
+      // Firmware that resets in a tight loop must be counted too, so the time runs from the last counted reset.
       const sinceMs = performance.now() - this.#resetAt
       const hasPrinted = (serial.silentMs ?? Number.POSITIVE_INFINITY) < sinceMs
       if (sinceMs < (hasPrinted ? ONE_RESET_MS.printing : ONE_RESET_MS.silent)) return
@@ -73,15 +73,15 @@ export class Session {
       for (const listener of this.#resetListeners) listener()
     })
     qmp.on('BLOCK_IO_ERROR', (event) => {
-      // QEMU stops a guest whose disk cannot grow; without this it would hang.
+      // QEMU stops a guest whose disk cannot grow; without this, waits would hang.
       if (event.data.nospace === true) watch.fail(overlayFull())
     })
     const killsBefore = readOomKills()
-    // Events count in their order: what the guest printed, it printed before its QEMU ended.
+    // The console is drained first, because the guest printed before QEMU ended.
     this.ended = process.exited.then(async (exit) => {
       await serial.drain(CONSOLE_REST_MS)
       const isKilled = exit.signal === 'SIGKILL' && !this.#isStopping
-      // Before anybody is told of the end, so that all get the same error.
+      // Determined before the end is published, so that all waits get the same error.
       const killer = isKilled ? explainKill(await killsBefore, await readOomKills()) : undefined
       return this.#end(exit, killer)
     })
@@ -90,7 +90,7 @@ export class Session {
   /**
    * Starts QEMU and connects its channels.
    *
-   * @throws {VMError} as `explainStartFailure` when QEMU ends, QEMU_FAILED when it does not answer in time.
+   * @throws {VMError} of `explainStartFailure()` when QEMU ends, QEMU_FAILED when it does not answer in time.
    */
   static async start(
     machine: Machine,
@@ -113,7 +113,7 @@ export class Session {
       const failed = createDeferred<never>()
       failed.promise.catch(() => {})
       void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))
-      // What still waits for this QEMU must not take the connections of the next.
+      // Pending waits for this QEMU must not accept connections of the next one.
       const over = new AbortController()
       cleanup.defer(() => over.abort())
       const wait = {
@@ -135,7 +135,7 @@ export class Session {
         Promise.race([connected, failed.promise]),
         signal,
       ).catch(async (error: unknown) => {
-        // A QEMU that ends closes its sockets a little before it can be seen to have ended.
+        // QEMU closes its sockets shortly before its end can be detected.
         throw signal?.aborted || !(await endsWithin(qemu, END_NOTICED_MS)) ? error : await failed.promise
       })
       cleanup.defer(() => qmp.close())
@@ -154,24 +154,24 @@ export class Session {
     }
   }
 
-  /** Calls `listener` after each reset of the machine, whoever asked for it. */
+  /** Calls `listener` after each reset of the machine, whether requested by the guest or by the host. */
   onReset(listener: () => void): () => void {
     this.#resetListeners.add(listener)
     return () => void this.#resetListeners.delete(listener)
   }
 
-  /** The guest is lost, and runs no more: what it does must not go on. */
+  /** Marks the guest as lost and stops its vCPUs. */
   halt(error: VMError): void {
     this.watch.fail(error)
-    this.qmp.execute('stop').catch(() => {}) // it is gone
+    this.qmp.execute('stop').catch(() => {}) // QEMU has already ended
   }
 
-  /** The guest is asked to power off: it will not be a surprise. */
+  /** Announces a requested shutdown, which then does not count as a power-off by the guest. */
   expectShutdown(): void {
     this.#isShutdownAsked = true
   }
 
-  /** Ends QEMU: `orderly` closes its disks, else it is as if the power had failed. */
+  /** Ends QEMU: `orderly` flushes and closes its disks, `power-cut` kills it. */
   async stop(how: 'orderly' | 'power-cut'): Promise<void> {
     this.#isStopping = true
     if (how === 'power-cut') this.process.kill('SIGKILL')
@@ -180,12 +180,12 @@ export class Session {
     await this.ended
   }
 
-  /** Lets go of a QEMU that is to go on without this process. */
-  leave(): void {
+  /** Detaches from a QEMU that continues to run without this process. */
+  detach(): void {
     this.#isStopping = true
     this.qmp.close()
     this.process.leave()
-    this.watch.fail(switchedOff())
+    this.watch.fail(powerIsOff())
   }
 
   #end(exit: QemuExit, killer: string | undefined): { reason: PowerOffReason; exit: QemuExit } {
@@ -204,46 +204,45 @@ export class Session {
 
   #endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined): VMError {
     if (reason === 'guest-shutdown') return this.watch.isReady ? poweredOff() : poweredOffEarly()
-    return reason === 'stopped' ? switchedOff() : qemuDied(exit, killer)
+    return reason === 'stopped' ? powerIsOff() : qemuDied(exit, killer)
   }
 }
 
 function overlayFull() {
   return vmError('NO_SPACE', {
-    summary:
-      'The disk of this host is full: what the guest wrote could not be kept, so QEMU stopped the guest.',
-    hint: 'free some space, or point `tmpdir` (or TMPDIR) at a folder with more.',
+    summary: 'The disk of this host is full: QEMU stopped the guest because its writes could not be saved.',
+    hint: 'Free disk space, or set `tmpdir` (or TMPDIR) to a folder with more space.',
   })
 }
 
 function poweredOff() {
   return vmError('GUEST_STOPPED', {
     summary: 'The guest powered itself off.',
-    hint: 'if the test means it to, wait with `vm.wait()`; `vm.start()` switches it on again.',
+    hint: 'Wait with `vm.wait()` if the test expects this; power the guest on again with `vm.start()`.',
   })
 }
 
-/** The caller has no `vm` yet: the hint may not speak of one. */
+/** Error before readiness: the caller has no `vm` yet, so the hint does not use it. */
 function poweredOffEarly() {
   return vmError('GUEST_STOPPED', {
     summary: 'The guest powered itself off before it was ready.',
-    hint: 'See on the serial console why it did. If that is what the test expects, let the option `ready` match what it prints before that.',
+    hint: 'Check the serial console for the reason. If the test expects this, let the option `ready` match an earlier line.',
   })
 }
 
-/** @param killer who killed QEMU, where a signal did that no process can handle */
+/** @param killer hint that names the origin of a SIGKILL */
 function qemuDied(exit: QemuExit, killer: string | undefined) {
   if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   return vmError('QEMU_DIED', {
-    summary: `QEMU went away while the guest was in use: ${describeExit(exit)}.`,
+    summary: `QEMU ended unexpectedly while the guest was in use: ${describeExit(exit)}.`,
     evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
-    hint: killer ?? "Read QEMU's own words above.",
+    hint: killer ?? "Read QEMU's own message above.",
   })
 }
 
-function switchedOff() {
+function powerIsOff() {
   return vmError('VM_NOT_RUNNING', {
-    summary: 'The guest was switched off.',
-    hint: '`vm.start()` switches it on again, unless it was disposed of.',
+    summary: 'The guest is powered off.',
+    hint: 'Power it on with `vm.start()`, unless it was disposed of.',
   })
 }

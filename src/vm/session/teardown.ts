@@ -2,23 +2,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { QemuProcess } from '../../qemu/process.js'
 
-/** How long each way of ending QEMU is given before the next, milliseconds. Measured: `quit` takes 5. */
-const PATIENCE_MS = 2000
+/** Timeout of each way to end QEMU before the next one, milliseconds. Measured: `quit` takes 5. */
+const STEP_TIMEOUT_MS = 2000
 
-/** Ends QEMU for certain: asked by QMP, then SIGTERM, then SIGKILL, each with a deadline. */
+/** Ends QEMU: with `quit` over QMP, then SIGTERM, then SIGKILL, each with a deadline. */
 export async function stopQemu(qemu: QemuProcess, qmp?: QmpClient): Promise<void> {
   if (qmp !== undefined && !qmp.isClosed && qemu.exit === undefined) {
-    qmp.execute('quit', {}, { timeoutMs: PATIENCE_MS }).catch(() => {})
-    if (await endsWithin(qemu, PATIENCE_MS)) return
+    qmp.execute('quit', {}, { timeoutMs: STEP_TIMEOUT_MS }).catch(() => {})
+    if (await endsWithin(qemu, STEP_TIMEOUT_MS)) return
   }
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     qemu.kill(signal)
-    if (await endsWithin(qemu, PATIENCE_MS)) return
+    if (await endsWithin(qemu, STEP_TIMEOUT_MS)) return
   }
   await qemu.exited
 }
 
-/** Whether QEMU has ended, or ends within that time. */
+/** Returns true if QEMU has ended, or ends within this time. */
 export async function endsWithin(qemu: QemuProcess, ms: number): Promise<boolean> {
   if (qemu.exit !== undefined) return true
   const timer = new AbortController()

@@ -3,7 +3,7 @@ import { ConsoleLines } from '../../channel/serial/console-lines.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import { findGuestFailure } from './guest-failures.js'
 
-/** Ends what waits for something of a guest that it will hardly do any more. */
+/** Ends a wait when the guest runs into trouble. */
 export interface TroubleWatch {
   /** Aborts, with the error as its reason. */
   readonly signal: AbortSignal
@@ -13,13 +13,13 @@ export interface TroubleWatch {
 export interface TroubleOptions {
   /** Aborts when the guest is lost: `vm.lost`. */
   readonly lost?: AbortSignal
-  /** How long after it the signal aborts, milliseconds. @default 0 */
+  /** Delay between the trouble and the abort, milliseconds. @default 0 */
   readonly graceMs?: number | undefined
 }
 
 /**
- * Watches a guest during a wait. What costs the guest its life (a panic, the end of QEMU) counts whenever it
- * came; what may be meant by a test (an oops, an OOM kill, an emergency shell) only from now on.
+ * Watches a guest during a wait. The loss of the guest (a panic, the end of QEMU) counts even if it happened earlier.
+ * Trouble that a test may provoke (an oops, an OOM kill, an emergency shell) counts only from now on.
  */
 export function watchTrouble(
   serial: SerialConsole,
@@ -40,7 +40,7 @@ export function watchTrouble(
     if (printed.partial.startsWith('(initramfs)')) lines.push(printed.partial) // a prompt has no line end
     for (const line of lines) {
       const failure = findGuestFailure(stripVTControlCharacters(line), 'wait')
-      // Those that cost the guest its life come by `vm.lost`, with the rest of their trace.
+      // The loss of the guest is reported by `vm.lost`, after the rest of its trace.
       if (failure?.code === 'GUEST_FAILED') abort(failure)
     }
   })

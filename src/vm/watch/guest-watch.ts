@@ -8,18 +8,18 @@ import { type BootClue, updateBootClue } from './boot-clues.js'
 import { isLater, laterStage, type Stage } from './boot-stages.js'
 import { findGuestFailure } from './guest-failures.js'
 
-/** How long a guest is listened to after its last byte before it counts as having said all, milliseconds. */
-const PAUSE_MS = 150
-/** More different lines than this no boot prints: what does is no news any more. */
-const LINES_KNOWN = 10_000
+/** Time without output after which a partial line counts as a prompt, and a failure's trace as complete, milliseconds. */
+const QUIET_MS = 150
+/** Maximum number of distinct lines of a boot; further lines do not count as progress. */
+const MAX_KNOWN_LINES = 10_000
 
-/** When a guest came to a stage, milliseconds since QEMU was started. */
+/** Time at which a guest entered a stage, in milliseconds since QEMU was started. */
 export interface StageTime {
   readonly stage: Stage | 'ready'
   readonly atMs: number
 }
 
-/** Follows one power-on: which stage the guest is in, and whether it is lost. */
+/** Follows one power-on: the stage of the guest, and its loss. */
 export class GuestWatch {
   #timeline: StageTime[] = [{ stage: 'qemu', atMs: 0 }]
   readonly #startedAt = performance.now()
@@ -35,24 +35,24 @@ export class GuestWatch {
   #pendingFailure: VMError | undefined
   #stopReading: (() => void) | undefined
   readonly #printed = new Set<string>()
-  #newsAt = performance.now()
+  #progressAt = performance.now()
   #clue: BootClue | undefined
-  /** What came of the newest try to reach the guest's SSH server. */
+  /** Result of the latest probe of the guest's SSH server. */
   sshProbe: ProbeResult | undefined
 
-  /** The stages of the newest start, with when the guest came to them. */
+  /** Stages of the latest start, with their times. */
   get timeline(): readonly StageTime[] {
     return this.#timeline
   }
 
-  /** Reads along on the console until {@link finish}. */
+  /** Reads the console until {@link finish}. */
   follow(serial: SerialConsole): void {
     this.#serial = serial
     serial.resume()
     this.#stopReading = serial.onText((text) => this.#read(text))
   }
 
-  /** Stops reading: nothing more comes. A failure of which the trace was awaited counts at once. */
+  /** Stops reading the console. A failure whose trace is incomplete counts at once. */
   finish(): void {
     this.#stopReading?.()
     clearTimeout(this.#promptTimer)
@@ -61,7 +61,7 @@ export class GuestWatch {
     if (this.#pendingFailure !== undefined) this.fail(this.#pendingFailure)
   }
 
-  /** Aborts, with the error as its reason, when the guest is lost. */
+  /** Aborts when the guest is lost. The reason is the error. */
   get failure(): AbortSignal {
     return this.#failure.signal
   }
@@ -70,7 +70,7 @@ export class GuestWatch {
     return this.#stage
   }
 
-  /** How long ago QEMU was started. */
+  /** Time since QEMU was started, milliseconds. */
   get ageMs(): number {
     return performance.now() - this.#startedAt
   }
@@ -83,21 +83,21 @@ export class GuestWatch {
     return this.#hasPrinted
   }
 
-  /** How long ago it printed a line of this boot that it had not printed before, but for its numbers. */
-  get sinceNewsMs(): number {
-    return performance.now() - this.#newsAt
+  /** Time since this boot last printed a line that was new apart from its numbers, milliseconds. */
+  get sinceProgressMs(): number {
+    return performance.now() - this.#progressAt
   }
 
   get isReady(): boolean {
     return this.#isReady
   }
 
-  /** The line of this boot that tells why it may fail. */
+  /** Console line of this boot that may explain its failure. */
   get clue(): BootClue | undefined {
     return this.#clue
   }
 
-  /** Notes that the guest has come to a stage, if it is a later one. */
+  /** Records that the guest entered a stage. Ignored unless it is later than the present one. */
   enter(stage: Stage): void {
     if (!isLater(stage, this.#stage)) return
     this.#stage = stage
@@ -111,13 +111,13 @@ export class GuestWatch {
     return () => void this.#listeners.delete(listener)
   }
 
-  /** From now on only what costs the guest its life is a failure. */
+  /** Marks the guest as ready. From now on, only its loss counts as a failure. */
   markReady(): void {
     this.#isReady = true
     this.#timeline.push({ stage: 'ready', atMs: performance.now() - this.#startedAt })
   }
 
-  /** The guest was reset: it starts again from the firmware, and an earlier panic is past. */
+  /** Starts a new boot after a reset or restore. Clears an earlier failure. */
   restart(stage: Stage): void {
     this.#isReady = false
     this.#stage = stage
@@ -132,7 +132,7 @@ export class GuestWatch {
     this.#serial?.resume()
   }
 
-  /** The guest is lost: what waits for it, also on its console, ends with this error. */
+  /** Marks the guest as lost. Waits for the guest and on its console end with this error. */
   fail(error: VMError): void {
     if (this.#failure.signal.aborted) return
     this.#failure.abort(error)
@@ -143,9 +143,9 @@ export class GuestWatch {
     this.#hasPrinted ||= text.trim() !== ''
     clearTimeout(this.#promptTimer)
     for (const line of this.#lines.push(text)) this.#readLine(line)
-    // A prompt has no line end: it is what is still there after a pause.
+    // A prompt has no line end: it is a partial line that remains after a pause.
     if (this.#lines.partial !== '') {
-      this.#promptTimer = setTimeout(() => this.#readLine(this.#lines.partial), PAUSE_MS)
+      this.#promptTimer = setTimeout(() => this.#readLine(this.#lines.partial), QUIET_MS)
     }
   }
 
@@ -156,25 +156,25 @@ export class GuestWatch {
     if (stage !== undefined) this.enter(stage)
     if (!this.#isReady) {
       this.#clue = updateBootClue(this.#clue, line)
-      this.#noteNews(line)
+      this.#recordProgress(line)
     }
     const failure = findGuestFailure(line, this.#isReady ? 'other' : 'start')
     if (failure === undefined || this.#pendingFailure !== undefined) return
     this.#pendingFailure = failure
-    // What follows, as a panic's trace, is evidence too.
-    setTimeout(() => this.#pendingFailure === failure && this.fail(failure), PAUSE_MS)
+    // The following output, such as a panic's trace, is evidence too.
+    setTimeout(() => this.#pendingFailure === failure && this.fail(failure), QUIET_MS)
   }
 
-  /** What says the same again and again, each time with another number, gets nowhere. */
-  #noteNews(line: string): void {
+  /** Records a line as progress, unless it differs from an earlier line only by its numbers. */
+  #recordProgress(line: string): void {
     const text = line.replaceAll(/\d+/g, '0').slice(0, 80)
-    if (this.#printed.has(text) || this.#printed.size >= LINES_KNOWN) return
+    if (this.#printed.has(text) || this.#printed.size >= MAX_KNOWN_LINES) return
     this.#printed.add(text)
-    this.#newsAt = performance.now()
+    this.#progressAt = performance.now()
   }
 }
 
-/** Every command that runs listens: more than the ten from which Node.js on thinks of a leak. */
+/** Creates the controller of a loss. Each running command listens, so Node.js's warning above ten listeners is disabled. */
 function createFailure(): AbortController {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal)

@@ -1,43 +1,46 @@
 import type { GuestPace } from './guest-pace.js'
 
-/** What tells a guest that is slow from one that is stuck. */
+/** Rules that distinguish a slow guest from a stuck one. */
 const RULES = {
-  /** How often it is looked at, milliseconds. Most are ready before the first look. */
-  lookMs: 1000,
-  /** One that has done nothing at all for this share of a stage's time, and for this long, will do nothing more. */
+  /** Polling interval, milliseconds. Most guests are ready before the first poll. */
+  pollMs: 1000,
+  /** A guest that was idle for this share of the stage's limit, and for at least this time, is stuck. */
   stuckShare: 0.5,
-  stuckLeastMs: 30_000,
-  /** One that gets on was seen doing something new within the last part of its time. It is given so much more, again and again. */
-  newsShare: 0.3,
-  moreShare: 0.5,
-  /** No stage takes longer than so many times what it is given at first. */
-  mostShare: 3,
+  stuckMinMs: 30_000,
+  /**
+   * A guest that made progress within the last `newsShare` of its limit gets `moreShare` of the limit in addition,
+   * repeatedly.
+   */
+  progressShare: 0.3,
+  extensionShare: 0.5,
+  /** Maximum duration of a stage, as a multiple of its limit. */
+  maxFactor: 3,
 }
 
 export interface StageClockOptions {
   readonly pace: GuestPace
-  /** How long the present stage is given on this host, milliseconds. */
+  /** Returns the time limit of the present stage on this host, milliseconds. */
   readonly deadlineMs: () => number
-  /** How long ago it printed something that it had not printed before, milliseconds. */
-  readonly sinceNewsMs: () => number
-  /** Whether one that does nothing at all counts as stuck. */
+  /** Returns the time since the last new console line, milliseconds. */
+  readonly sinceProgressMs: () => number
+  /** If true, an idle guest counts as stuck. */
   readonly canBeStuck: boolean
-  /** Called once, when the time of a stage is up, or it is known that it will not do. */
+  /** Called once, when a stage timed out or the guest is stuck. */
   readonly onEnd: (why: 'time' | 'stuck') => void
-  /** Other rules than the usual ones. */
+  /** Overrides of the default rules. */
   readonly rules?: Partial<typeof RULES>
 }
 
 /**
- * The time of the stages of a start. A guest that had to wait for a processor of this host is given that time again, one that
- * still gets on some more; one that is stuck is not waited for to the end.
+ * Time limits of the stages of a start. Time that a guest waited for a host CPU is added to its limit, and a guest that
+ * makes progress gets more time. The wait for a stuck guest ends early.
  */
 export class StageClock {
   readonly #options: StageClockOptions
   readonly #rules: typeof RULES
   #startedAt = performance.now()
   #queuedBefore = 0
-  #moreMs = 0
+  #extensionMs = 0
   #timer: NodeJS.Timeout | undefined
   #isOver = false
 
@@ -47,11 +50,11 @@ export class StageClock {
     this.restart()
   }
 
-  /** A stage begins. */
+  /** Starts the time of a new stage. */
   restart(): void {
     this.#startedAt = performance.now()
     this.#queuedBefore = this.#options.pace.queuedMs
-    this.#moreMs = 0
+    this.#extensionMs = 0
     this.#schedule()
   }
 
@@ -64,33 +67,33 @@ export class StageClock {
     const { pace, deadlineMs } = this.#options
     const givenMs = deadlineMs()
     const queuedMs = pace.queuedMs - this.#queuedBefore
-    const allMs = Math.min(givenMs + queuedMs + this.#moreMs, givenMs * this.#rules.mostShare)
+    const allMs = Math.min(givenMs + queuedMs + this.#extensionMs, givenMs * this.#rules.maxFactor)
     return allMs - (performance.now() - this.#startedAt)
   }
 
   #schedule(): void {
     if (this.#isOver) return
     clearTimeout(this.#timer)
-    // Without a deadline there is nothing to tell.
+    // Without a deadline, there is nothing to enforce.
     if (!Number.isFinite(this.#options.deadlineMs())) return
-    this.#timer = setTimeout(() => void this.#look(), Math.max(1, Math.min(this.#rules.lookMs, this.#leftMs)))
+    this.#timer = setTimeout(() => void this.#poll(), Math.max(1, Math.min(this.#rules.pollMs, this.#leftMs)))
   }
 
-  async #look(): Promise<void> {
+  async #poll(): Promise<void> {
     const { pace, deadlineMs, canBeStuck, onEnd } = this.#options
-    const { stuckLeastMs, stuckShare, moreShare, mostShare } = this.#rules
+    const { stuckMinMs, stuckShare, extensionShare, maxFactor } = this.#rules
     const startedAt = this.#startedAt
-    await pace.look()
+    await pace.update()
     if (this.#isOver || startedAt !== this.#startedAt) return
     const givenMs = deadlineMs()
-    if (canBeStuck && pace.idleMs >= Math.max(stuckLeastMs, givenMs * stuckShare)) {
+    if (canBeStuck && pace.idleMs >= Math.max(stuckMinMs, givenMs * stuckShare)) {
       this.stop()
       onEnd('stuck')
       return
     }
-    // A look may have come late.
-    while (this.#leftMs <= 0 && this.#moreMs < givenMs * mostShare && this.#isMoving(givenMs)) {
-      this.#moreMs += givenMs * moreShare
+    // The poll may be late, so several extensions may be due.
+    while (this.#leftMs <= 0 && this.#extensionMs < givenMs * maxFactor && this.#makesProgress(givenMs)) {
+      this.#extensionMs += givenMs * extensionShare
     }
     if (this.#leftMs <= 0) {
       this.stop()
@@ -100,8 +103,8 @@ export class StageClock {
     this.#schedule()
   }
 
-  #isMoving(givenMs: number): boolean {
-    const { pace, sinceNewsMs } = this.#options
-    return Math.min(pace.sinceIoMs, sinceNewsMs()) < givenMs * this.#rules.newsShare
+  #makesProgress(givenMs: number): boolean {
+    const { pace, sinceProgressMs } = this.#options
+    return Math.min(pace.sinceIoMs, sinceProgressMs()) < givenMs * this.#rules.progressShare
   }
 }

@@ -1,15 +1,19 @@
 /**
- * What must not outlive this process, with what throws it away at once. Only while there is something to
- * guard are there handlers, so that a program which uses withvm keeps its own ways of ending.
+ * Synchronous releases of resources that must not outlive this process. Signal handlers are
+ * installed only while this set is not empty, so a program that uses withvm keeps its own signal
+ * handling.
  */
 const guarded = new Set<() => void>()
 
-/** Where all copies of signal-exit 4 in a process keep what they share. */
+/** Property in which all copies of signal-exit 4 in a process share their state. */
 const SIGNAL_EXIT = Symbol.for('signal-exit emitter')
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Calls `release` when the process exits or is ended by a signal, unless the guard was lifted before. */
+/**
+ * Calls `release` when the process exits or is ended by a signal. The returned function removes the
+ * guard.
+ */
 export function guardExit(release: () => void): () => void {
   if (guarded.size === 0) install()
   guarded.add(release)
@@ -18,7 +22,10 @@ export function guardExit(release: () => void): () => void {
   }
 }
 
-/** Whether this process is a worker of Vitest. What it starts inherits its environment, not this. */
+/**
+ * Returns whether this process is a worker of Vitest. Child processes inherit its environment, but
+ * not this global.
+ */
 export function isInRunner(): boolean {
   return '__vitest_worker__' in globalThis
 }
@@ -40,22 +47,23 @@ function releaseAll(): void {
     try {
       release()
     } catch {
-      // The others are to be released all the same; what is left here is swept by the next run.
+      // The other releases must run anyway. The next run sweeps remaining files.
     }
   }
   guarded.clear()
 }
 
 /**
- * A worker whose runner is gone has nobody to tell anything, and does not end by itself. What it tries to tell all the same fails with an
- * error that Vitest 4 tries to tell in its turn, again and again, and leaves no time for anything that is not done at once.
+ * Ends a worker whose runner is gone: it can report nothing and does not end by itself. Its failing
+ * reports raise errors that Vitest 4 tries to report again, in a loop that blocks all asynchronous
+ * work.
  */
 function onRunnerLost(): void {
   releaseAll()
   process.kill(process.pid, 'SIGKILL')
 }
 
-/** Throws everything away; then the signal does what it would have done without us. */
+/** Releases everything, then lets the signal have its usual effect. */
 function onSignal(signal: NodeJS.Signals): void {
   releaseAll()
   uninstall()
@@ -63,8 +71,9 @@ function onSignal(signal: NodeJS.Signals): void {
 }
 
 /**
- * How many listeners of a signal are those of the library signal-exit, which execa has while a program runs. One that came before ours
- * has seen ours, and left it to that to end the process.
+ * Returns the number of signal listeners of the library signal-exit, which execa installs while a
+ * program runs. A listener installed before ours counts ours and leaves the end of the process to
+ * it.
  */
 function countSignalExit(): number {
   const known = globalThis as { [SIGNAL_EXIT]?: { readonly count?: number } }

@@ -1,4 +1,4 @@
-// The program that outlives a test process: started by `keeper.ts`, in a session of its own.
+// The keeper: a process that outlives the test process. `keeper.ts` starts it in its own session.
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeLeaseNamed } from '../../budget/lease-files.js'
@@ -11,34 +11,40 @@ import { currentProcess } from '../../common/locks/process-identity.js'
 import { endQemu, findQemuOf, worksIn } from './qemu-of-folder.js'
 import { forgetHandedOver, KEEPER_FILE } from './run-folder.js'
 
-/** What the test process writes to its keeper, a line of JSON each. */
+/** Requests of the test process to its keeper, one line of JSON each. */
 export type KeeperOrder =
   | { readonly watch: readonly string[]; readonly console: RelaySockets }
   /**
-   * From now on the guest is the keeper's, for so many milliseconds, and with it its entry in the ledger of the budget,
-   * and the log of its console, which may grow by so many bytes.
+   * Hands the guest over for `keepMs` milliseconds, together with its lease in the host budget and
+   * the log of its console, which may grow by `logBytes`.
    */
   | { readonly keepMs: number; readonly place: string; readonly logBytes: number }
 
-/** What the keeper answers to each order. */
+/** Replies of the keeper, one for each request. */
 export type KeeperReply = 'watching' | 'kept'
 
-/** How soon the end of a kept guest is noticed, milliseconds: a look costs one read of a file in `/proc`. */
-const LOOK_MS = 300
+/**
+ * Interval between checks whether a kept guest still runs, milliseconds: each costs one read of a
+ * file in `/proc`.
+ */
+const CHECK_INTERVAL_MS = 300
 
-/** The folders of the run: the first holds QEMU's sockets. */
+/** Folders of the run; the first contains QEMU's sockets. */
 let folders: readonly string[] = []
-/** By the monotonic clock, which does not jump. */
+/** Time on the monotonic clock, which does not jump. */
 let endsAt: number | undefined
 const stop = new AbortController()
-/** Log of the console, opened by the test process: the folder may be another user's, who could put a link there. */
+/**
+ * Log of the console, opened by the test process: the folder may belong to another user, who could
+ * put a link there.
+ */
 const LOG_FD = 3
 let relay: ConsoleRelay | undefined
 
-async function obey(order: KeeperOrder): Promise<KeeperReply> {
+async function handleRequest(order: KeeperOrder): Promise<KeeperReply> {
   if ('watch' in order) {
     folders = order.watch
-    // As long as this process lives, a sweep leaves the folders alone.
+    // A sweep leaves the folders alone as long as this process lives.
     for (const path of folders) {
       const folder = OpenFolder.open(path)
       await folder.write(KEEPER_FILE, currentProcess())
@@ -53,17 +59,20 @@ async function obey(order: KeeperOrder): Promise<KeeperReply> {
   return 'kept'
 }
 
-/** Waits until the guest ends by itself, its time is up, or this process is told to end. */
+/** Waits until the guest ends by itself, its time is up, or this process receives a signal. */
 async function untilOver(): Promise<void> {
   while (!stop.signal.aborted && performance.now() < (endsAt as number)) {
     if (!(await hasQemu())) return
-    await sleep(LOOK_MS)
+    await sleep(CHECK_INTERVAL_MS)
   }
 }
 
 let qemuPid: number | undefined
 
-/** Returns whether QEMU runs, also where too many files are open to tell. All of `/proc` is read once: a kept QEMU is never replaced. */
+/**
+ * Returns whether QEMU runs; true if too many open files prevent the check. `/proc` is searched
+ * only once: a kept QEMU is never replaced.
+ */
 async function hasQemu(): Promise<boolean> {
   try {
     qemuPid ??= await findQemuOf(folders)
@@ -85,12 +94,12 @@ async function endGuest(): Promise<void> {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
-process.stdout.on('error', () => {}) // the test process may be gone before it has read the answer
+process.stdout.on('error', () => {}) // the test process may end before it reads the reply
 
 for await (const line of createInterface({ input: process.stdin })) {
-  process.stdout.write(`${await obey(JSON.parse(line) as KeeperOrder)}\n`)
+  process.stdout.write(`${await handleRequest(JSON.parse(line) as KeeperOrder)}\n`)
 }
-// The test process has ended, or has no guest any more.
+// The test process has ended or has disposed of its guest.
 if (endsAt !== undefined) await untilOver()
 await endGuest()
 for (const folder of folders) {

@@ -11,19 +11,20 @@ import type { KeeperOrder, KeeperReply } from './keeper-program.js'
 import { KEPT_CONSOLE_SOCKET, TTY_SOCKET } from './running-guests.js'
 import type { Workspace } from './workspace.js'
 
-/** How long the keeper may take to answer, milliseconds: it starts a Node.js. Measured: 90. */
-const ANSWER_MS = 20_000
+/** Time limit for a reply of the keeper, milliseconds: it has to start Node.js. Measured: 90. */
+const REPLY_TIMEOUT_MS = 20_000
 
 /**
- * A process beside this one, for a guest that may be left running. It ends QEMU and removes its folder when this
- * process dies, as the kernel does for other guests; after `takeOver()` it does so when the time of the guest is up.
+ * Second process, for a guest that may be left running. When this process dies, the keeper ends
+ * QEMU and removes the folder, as the kernel ends QEMU for other guests. After `takeOver()` it does
+ * so when the guest's time is up.
  */
 export class Keeper {
   readonly keepMs: number
   readonly pid: number
   #hasGuest = false
   readonly #child: ChildProcessByStdio<Writable, Readable, null>
-  readonly #answers: AsyncIterator<string>
+  readonly #replies: AsyncIterator<string>
   readonly #lines: Interface
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>, pid: number, keepMs: number) {
@@ -31,26 +32,26 @@ export class Keeper {
     this.pid = pid
     this.keepMs = keepMs
     this.#lines = createInterface({ input: child.stdout })
-    this.#answers = this.#lines[Symbol.asyncIterator]()
+    this.#replies = this.#lines[Symbol.asyncIterator]()
   }
 
   /**
-   * Starts the process. It listens for the guest's console from the start, so that its sockets are handed over to
-   * another user's QEMU with the rest of the folder.
+   * Starts the process. It listens for the guest's console immediately, so its sockets are handed
+   * over to the user of `runAs` with the rest of the folder.
    *
-   * @throws {InfrastructureError} WORKSPACE_FAILED when no such process can be had.
+   * @throws {InfrastructureError} WORKSPACE_FAILED when the process cannot be started.
    */
   static async start(workspace: Workspace, keepMs: number, log: ConsoleLogFile): Promise<Keeper> {
     requireFiles()
     const child = spawn(process.execPath, [programPath()], {
       cwd: '/',
-      detached: true, // Ctrl-C in the terminal is not for it
+      detached: true, // Ctrl-C in the terminal must not reach it
       stdio: ['pipe', 'pipe', 'ignore', log.fd],
       env: { ...process.env, NODE_OPTIONS: '' },
-    }) as ChildProcessByStdio<Writable, Readable, null> // Node's types know three streams only
-    child.on('error', () => {}) // then it has no pid
-    child.stdin.on('error', () => {}) // then no answer comes
-    if (child.pid === undefined) throw keeperLost('it could not be started')
+    }) as ChildProcessByStdio<Writable, Readable, null> // the types of Node.js cover only three streams
+    child.on('error', () => {}) // `pid` is undefined then
+    child.stdin.on('error', () => {}) // the reply times out then
+    if (child.pid === undefined) throw keeperLost('the process could not be started')
     const keeper = new Keeper(child, child.pid, keepMs)
     try {
       const watch = [...new Set([workspace.socketDir, workspace.dir])]
@@ -58,7 +59,7 @@ export class Keeper {
         guest: workspace.socket(KEPT_CONSOLE_SOCKET),
         terminal: workspace.socket(TTY_SOCKET),
       }
-      await keeper.#tell({ watch, console }, 'watching')
+      await keeper.#request({ watch, console }, 'watching')
       return keeper
     } catch (error) {
       child.kill('SIGKILL')
@@ -66,22 +67,28 @@ export class Keeper {
     }
   }
 
-  /** Whether the guest is the keeper's: this process must neither end it nor remove its folder. */
+  /**
+   * True after the keeper has taken over the guest: this process must neither end it nor remove its
+   * folder.
+   */
   get hasGuest(): boolean {
     return this.#hasGuest
   }
 
   /**
-   * Gives the guest to the keeper, which appends to the log of the console from then on.
-   * @param order.place the text with which the keeper enters the guest in the ledger of the budget.
-   * @param order.logBytes by how much the log may still grow.
+   * Hands the guest over to the keeper, which continues the log of the console.
+   * @param order.place the text with which the keeper writes the lease of the guest.
+   * @param order.logBytes the number of bytes by which the log may still grow.
    */
   async takeOver(order: { readonly place: string; readonly logBytes: number }): Promise<void> {
-    await this.#tell({ keepMs: this.keepMs, ...order }, 'kept')
+    await this.#request({ keepMs: this.keepMs, ...order }, 'kept')
     this.#hasGuest = true
   }
 
-  /** Ends what connects this process with it. Unless it has the guest, the keeper ends, and is waited for. */
+  /**
+   * Closes the connection to the keeper. Unless the keeper has taken over the guest, it ends, and
+   * this method waits for that.
+   */
   async end(): Promise<void> {
     const { exitCode, signalCode } = this.#child
     const ended =
@@ -90,24 +97,27 @@ export class Keeper {
         : undefined
     this.#child.stdin.end()
     if (!this.#hasGuest) {
-      const patience = setTimeout(() => this.#child.kill('SIGKILL'), ANSWER_MS)
+      const timer = setTimeout(() => this.#child.kill('SIGKILL'), REPLY_TIMEOUT_MS)
       await ended
-      clearTimeout(patience)
+      clearTimeout(timer)
     }
     this.#lines.close()
     this.#child.stdout.destroy()
     this.#child.unref()
   }
 
-  async #tell(order: KeeperOrder, reply: KeeperReply): Promise<void> {
+  async #request(order: KeeperOrder, reply: KeeperReply): Promise<void> {
     this.#child.stdin.write(`${JSON.stringify(order)}\n`)
-    const limit = AbortSignal.timeout(ANSWER_MS)
-    const answer = await raceSignal(this.#answers.next(), limit).catch(() => ({ value: undefined }))
-    if (answer.value !== reply) throw keeperLost('it did not answer')
+    const limit = AbortSignal.timeout(REPLY_TIMEOUT_MS)
+    const result = await raceSignal(this.#replies.next(), limit).catch(() => ({ value: undefined }))
+    if (result.value !== reply) throw keeperLost('no reply in time')
   }
 }
 
-/** It is run by Node.js itself, and so from what was built, also where this file was not. */
+/**
+ * Returns the path of the built program: Node.js itself runs it, even if this file is run from
+ * source.
+ */
 function programPath(): string {
   const root = dirname(createRequire(import.meta.url).resolve('withvm/package.json'))
   return join(root, 'dist/src/vm/workspace/keeper-program.js')
@@ -115,8 +125,8 @@ function programPath(): string {
 
 function keeperLost(got: string) {
   return vmError('WORKSPACE_FAILED', {
-    summary: 'The process that is to keep the guest running after a failure is not there.',
+    summary: 'The keeper, which keeps the guest running after a failure, is not available.',
     got,
-    hint: 'run without `keepOnFailure` and WITHVM_KEEP, or see whether this host is out of memory or processes.',
+    hint: 'Run without `keepOnFailure` and WITHVM_KEEP, or check whether this host is out of memory or processes.',
   })
 }

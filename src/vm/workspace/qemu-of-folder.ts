@@ -3,21 +3,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { tryReadSmallFile } from '../../common/files/read-small-file.js'
 import { isFileLimit, toHostError } from '../../common/host-error.js'
 
-/** How long QEMU is given to close its disks, milliseconds. Measured: 5. */
-const PATIENCE_MS = 2000
-/** What a command line of ours may have: a long one of a foreign process is not read. */
-const ARGS_MOST_BYTES = 512 * 1024
+/** Time limit for QEMU to close its disks, milliseconds. Measured: 5. */
+const SHUTDOWN_TIMEOUT_MS = 2000
+/** Maximum size of a command line that is read: longer ones of foreign processes are ignored. */
+const MAX_ARGS_BYTES = 512 * 1024
 
 /**
- * Returns the process id of the QEMU that works in one of the folders.
- * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read that.
+ * Returns the process id of the QEMU that uses one of the folders.
+ * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to determine that.
  */
 export async function findQemuOf(folders: readonly string[]): Promise<number | undefined> {
   for (const pid of await listPids()) if (await worksIn(pid, folders)) return pid
   return undefined
 }
 
-/** Ends QEMU: `orderly` closes its disks first. */
+/** Ends QEMU. With `orderly`, QEMU first closes its disks. */
 export async function endQemu(
   pid: number,
   folders: readonly string[],
@@ -25,7 +25,7 @@ export async function endQemu(
 ): Promise<void> {
   if (how === 'orderly') {
     sendSignal(pid, 'SIGTERM')
-    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += 20) {
+    for (let waitedMs = 0; waitedMs < SHUTDOWN_TIMEOUT_MS; waitedMs += 20) {
       if (!(await worksIn(pid, folders))) return
       await sleep(20)
     }
@@ -37,9 +37,9 @@ export async function endQemu(
 }
 
 /**
- * Returns whether a process is the QEMU of one of the folders. A process id is used again, so this is asked each time: only QEMU itself
- * names the monitor's socket.
- * @param uids users of whom the process may be. @default any
+ * Returns whether a process is the QEMU of one of the folders. Process ids are reused, so this is
+ * checked each time: only QEMU itself has the monitor's socket in its arguments.
+ * @param uids users that the process may belong to. @default any
  */
 export async function worksIn(
   pid: number,
@@ -59,11 +59,11 @@ export async function listPids(): Promise<number[]> {
 }
 
 /**
- * Returns no arguments for a process that is gone, has ended or cannot be looked at.
+ * Returns the arguments of a process; none if it has ended or cannot be inspected.
  * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to read them.
  */
 export async function readArgs(pid: number): Promise<string[]> {
-  const commandLine = await tryReadSmallFile(`/proc/${pid}/cmdline`, ARGS_MOST_BYTES).catch(
+  const commandLine = await tryReadSmallFile(`/proc/${pid}/cmdline`, MAX_ARGS_BYTES).catch(
     (error: unknown) => {
       if (isFileLimit(error)) throw toHostError(error)
       return undefined
@@ -78,7 +78,7 @@ export async function readUid(pid: number): Promise<number | undefined> {
   return stat?.uid
 }
 
-/** Returns the folder in which the monitor's socket of QEMU lies, if this is the argument that names it. */
+/** Returns the folder of QEMU's monitor socket if this argument names it. */
 export function monitorSocketDir(arg: string): string | undefined {
   const match = /^socket,id=qmp,path=((?:[^,]|,,)*)\/qmp\.sock(?:,|$)/.exec(arg)
   return match?.[1]?.replaceAll(',,', ',')
@@ -88,6 +88,6 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {
-    // It ended in between.
+    // The process has ended in the meantime.
   }
 }

@@ -13,32 +13,32 @@ import {
   readKeeperLiveness,
 } from './run-folder.js'
 
-/** How long the keeper of a guest may take to remove its folder, milliseconds. Measured: 300. */
-const KEEPER_MS = 5000
-const RECORD_MOST_BYTES = 64 * 1024
+/** Time limit for the keeper to remove its folder, milliseconds. Measured: 300. */
+const KEEPER_TIMEOUT_MS = 5000
+const MAX_RECORD_BYTES = 64 * 1024
 
-/** The socket on which the keeper of a kept guest serves its serial console, to one terminal at a time. */
+/** Socket on which the keeper serves the serial console of a kept guest, to one terminal at a time. */
 export const TTY_SOCKET = 'tty.sock'
-/** The socket of the keeper to which the QEMU of a kept guest connects its serial console. */
+/** Socket of the keeper to which the QEMU of a kept guest connects its serial console. */
 export const KEPT_CONSOLE_SOCKET = 'kept.sock'
 
-/** What is noted of a guest that was left running. */
+/** Record of a guest that was left running. */
 export interface KeptRecord {
-  /** What failed. */
+  /** Summary of the failure. */
   readonly why: string
-  /** ISO 8601 */
+  /** Time at which the keeper stops the guest, ISO 8601. */
   readonly until: string
   readonly keeperPid: number
   readonly image?: string | undefined
   readonly user?: string | undefined
-  /** The port of this host that leads to its SSH server. */
+  /** Host port that is forwarded to the guest's SSH server. */
   readonly sshPort?: number | undefined
 }
 
 export interface RunningGuest {
-  /** Names it among all of the host's: its name and what ends the name of its folder. */
+  /** Unique on this host: the guest's name and the last characters of its folder's name. */
   readonly name: string
-  /** As its author named it. */
+  /** Name that the test gave to the guest. */
   readonly guest: string
   readonly pid: number
   readonly ageMs: number
@@ -50,7 +50,7 @@ export interface RunningGuest {
   }>
   readonly dir: string
   readonly socketDir: string
-  /** Undefined for a guest that is in use by the process that started it. */
+  /** Undefined for a guest whose test process still uses it. */
   readonly kept: KeptRecord | undefined
 }
 
@@ -59,8 +59,8 @@ export function guestName(guest: string, dir: string): string {
 }
 
 /**
- * All guests of withvm on this host that this user may look at, the oldest first. They are found by their processes,
- * so that there is no list that could be wrong.
+ * Returns all guests of withvm on this host that this user may inspect, oldest first. They are
+ * found by their processes: a list on disk could be wrong.
  */
 export async function findRunningGuests(): Promise<RunningGuest[]> {
   const uptimeMs = Number((await readFile('/proc/uptime', 'utf8')).split(' ', 1)[0]) * 1000
@@ -68,12 +68,16 @@ export async function findRunningGuests(): Promise<RunningGuest[]> {
   return guests.filter((guest) => guest !== undefined).sort((a, b) => b.ageMs - a.ageMs || a.pid - b.pid)
 }
 
-/** Throws a guest away that was left running, as its keeper does when the time is up. */
+/**
+ * Stops a guest that was left running and removes its folders, as its keeper does when its time is
+ * up.
+ */
 export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promise<void> {
   const folders = [...new Set([socketDir, dir])]
   await endQemu(pid, folders, 'orderly')
-  // The keeper sees that and removes the folders; one that was killed or stopped before does not.
-  for (let waitedMs = 0; waitedMs < KEEPER_MS; waitedMs += 20) {
+  // A running keeper detects that and removes the folders. A keeper that was killed or stopped does
+  // not.
+  for (let waitedMs = 0; waitedMs < KEEPER_TIMEOUT_MS; waitedMs += 20) {
     if ((await readKeeperLiveness(dir)) === 'dead') break
     await sleep(20)
   }
@@ -99,26 +103,27 @@ async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | u
     ports: readPorts(args),
     dir,
     socketDir,
-    kept: parseRecord(await readSmallFile(`${dir}/${KEPT_FILE}`, RECORD_MOST_BYTES)),
+    kept: parseRecord(await readSmallFile(`${dir}/${KEPT_FILE}`, MAX_RECORD_BYTES)),
   }
 }
 
 /**
- * Whether a process is a guest of this user's. Any user can start a program with the arguments of a guest, and make a folder of such a
- * name: the folders have to belong to the user of the process, and that is this user, or the user to whom root gave them for `runAs`.
+ * Returns whether a process is a guest of this user. Any user can start a program with the
+ * arguments of a guest and create a folder of such a name. So the folders must belong to the user
+ * of the process, and that is this user, or the user to whom root gave them for `runAs`.
  */
 async function isGuestOf(pid: number, folders: readonly string[]): Promise<boolean> {
   const [uid, own] = [await readUid(pid), process.geteuid?.()]
   if (uid === undefined || own === undefined || !folders.every(isInScope)) return false
-  const areTheirs = await Promise.all(
+  const areOwned = await Promise.all(
     folders.map(
       async (dir) => (await isPrivateFolder(dir, [uid])) && (uid === own || (await isHandedOver(dir))),
     ),
   )
-  return areTheirs.every(Boolean)
+  return areOwned.every(Boolean)
 }
 
-/** With `runAs` the file is in a folder into which a compromised QEMU can write. */
+/** With `runAs`, a compromised QEMU can write to the folder of this file. */
 function parseRecord(text: string | undefined): KeptRecord | undefined {
   if (text === undefined) return undefined
   let record: Partial<Record<keyof KeptRecord, unknown>>
@@ -136,7 +141,7 @@ function parseRecord(text: string | undefined): KeptRecord | undefined {
     until,
     keeperPid: Number.isSafeInteger(keeperPid) ? Number(keeperPid) : 0,
     image: typeof image === 'string' ? image : undefined,
-    // A user's name that looks like an option would be one to ssh.
+    // A name that looks like an option would be interpreted as one by ssh.
     user: typeof user === 'string' && /^[\w.][\w.@-]*$/.test(user) ? user : undefined,
     sshPort: isPort ? Number(sshPort) : undefined,
   }
@@ -163,10 +168,13 @@ function readPorts(args: readonly string[]): RunningGuest['ports'] {
   )
 }
 
-/** When a process was started, milliseconds since the host was (proc(5): `/proc/[pid]/stat`, field 22, in ticks of 10 ms). */
+/**
+ * Returns the start time of a process, milliseconds since the host booted (proc(5):
+ * `/proc/[pid]/stat`, field 22, in ticks of 10 ms).
+ */
 async function startedAtMs(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
-  // The program's name is in brackets and may hold anything.
+  // The program's name is in parentheses and may contain any character.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return Number(fields[19] ?? 0) * 10
 }

@@ -5,7 +5,7 @@ import { removeTree } from '../../common/files/remove-tree.js'
 import { isSafeParent, statIfVisible } from '../../common/files/safe-parent.js'
 import { livenessOf } from '../../common/locks/process-identity.js'
 import { ownerOfFolder } from '../../common/locks/run-folder-name.js'
-import { lookAgain, readStaleness } from '../../common/locks/staleness.js'
+import { readStaleness, recheckLater } from '../../common/locks/staleness.js'
 import type { HostUser } from '../../common/process/host-user.js'
 import { endQemu, worksIn } from './qemu-of-folder.js'
 import {
@@ -19,17 +19,18 @@ import {
 import { listFolderBases } from './workspace.js'
 
 /**
- * For how long a run of another host or container counts as alive without touching its folder, milliseconds. Runs touch their folders
- * every 15 s; after a boot of this host its earlier runs are such runs too.
+ * Time without a touch after which a run of another host or container counts as dead, milliseconds.
+ * Runs touch their folders every 15 s. Runs from before a reboot of this host are treated the same.
  */
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
 
 let areNotesSwept = false
 
 /**
- * Removes the folders that dead runs have left below `base`, and kills a QEMU of theirs that still runs. Only real folders of mode 0700
- * that belong to this user, to the user of `runAs`, or to a user to whom this one gave them, are touched, and only where no other user can
- * put a folder in their place. Never rejects: what cannot be swept must not keep a guest from starting.
+ * Removes the folders of dead runs below `base`, and kills their QEMU if it still runs. It touches
+ * only real folders of mode 0700 in places where no other user can replace a folder. The folders
+ * must belong to this user, to the user of `runAs`, or to a user to whom this user gave them. Never
+ * rejects: a failed sweep must not prevent a guest from starting.
  */
 export async function sweepDeadWorkspaces(base: string = tmpdir(), user?: HostUser): Promise<void> {
   const uids = [process.geteuid?.() ?? -1, ...(user === undefined ? [] : [user.uid])]
@@ -51,10 +52,10 @@ async function sweepBase(base: string, uids: readonly number[]): Promise<void> {
 async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> {
   const verdict = await judge(dir, ours)
   if (verdict === 'over') return removeRun(dir, ours)
-  if (verdict === 'stale') lookAgain(dir, () => sweepFolder(dir, ours))
+  if (verdict === 'stale') recheckLater(dir, () => sweepFolder(dir, ours))
 }
 
-/** `stale`: of a run that cannot be seen from here, and that has not touched its folder for long. */
+/** `stale`: the run is not visible from here and has not touched its folder for a long time. */
 type Verdict = 'over' | 'stale' | 'leave'
 
 async function judge(dir: string, ours: readonly number[]): Promise<Verdict> {
@@ -69,7 +70,7 @@ async function listOwners(dir: string, ours: readonly number[]): Promise<readonl
   return (await isHandedOver(dir)) ? [...ours, (await lstat(dir)).uid] : ours
 }
 
-/** Kills the QEMU of a run, and removes the folders of that run. */
+/** Kills the QEMU of a run and removes the run's folders. */
 async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
   const { pid, socketDir } = (await readQemuNote(dir)) ?? { socketDir: dir }
   const folders = socketDir !== dir && (await isOverOrGone(socketDir, ours)) ? [dir, socketDir] : [dir]
@@ -81,7 +82,10 @@ async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
   }
 }
 
-/** The note that names a folder for sockets may be a compromised QEMU's, and the folder that of another guest. */
+/**
+ * Returns whether the folder of sockets named in `qemu.pid` is gone or belongs to a dead run. A
+ * compromised QEMU could have named the folder of another guest.
+ */
 async function isOverOrGone(dir: string, ours: readonly number[]): Promise<boolean> {
   if (!isSafeParent(await realpath(dirname(dir)))) return false
   return statIfVisible(dir) === undefined || (await judge(dir, ours)) !== 'leave'

@@ -10,39 +10,42 @@ import type { HostUser } from '../../common/process/host-user.js'
 import { vmError } from '../../errors.js'
 import { forgetHandedOver, noteHandedOver } from './run-folder.js'
 
-/** The longest path that a unix socket may have: `sun_path` has 108 bytes, one of them for the end (unix(7)). */
-const SOCKET_PATH_MOST = 107
+/** Longest path of a unix socket: `sun_path` has 108 bytes including the final null byte (unix(7)). */
+const MAX_SOCKET_PATH_BYTES = 107
 const LONGEST_SOCKET_NAME = '/serial.sock'
 
 /**
- * A private folder for one guest: overlay, logs, sockets, keys. Nobody else may read it. The user of `runAs`, to whom it is given, can put a
- * link in its place: from then on this process writes and removes in the open folders alone.
+ * Private folder of one guest: overlay, logs, sockets, keys. No other user can read it. With
+ * `runAs` it is given to that user, who can replace it with a link, so this process writes and
+ * removes files only through the open folders.
  */
 export interface Workspace {
   readonly dir: string
-  /** Where sockets live: `dir`, or a folder with a shorter path. */
+  /** Folder of the sockets: `dir`, or a folder with a shorter path. */
   readonly socketDir: string
-  /** `dir`, open. */
+  /** Open handle of `dir`. */
   readonly folder: OpenFolder
-  /** `socketDir`, open. */
+  /** Open handle of `socketDir`. */
   readonly sockets: OpenFolder
   path(name: string): string
   socket(name: string): string
-  /** Writes a file that nobody else may read, in place of what is there: never to where a link leads. */
+  /** Writes a file that no other user can read. Replaces an existing file and never follows a link. */
   write(name: string, content: string | Uint8Array): Promise<void>
-  /** Makes the folder, and all that is in it, that user's. This process reaches it as before, for it is root's. */
+  /** Gives the folder and its content to that user. This process, which is root, keeps its access. */
   handOver(user: HostUser): Promise<void>
-  /** Removes everything, at once and without waiting, for a process that is about to end. */
+  /** Removes everything synchronously, for a process that is about to end. */
   removeSync(): void
   dispose(): Promise<void>
-  /** Leaves everything to the guest's keeper. */
+  /** Closes the folders and leaves them to the guest's keeper. */
   leave(): Promise<void>
 }
 
 /**
- * Makes the folder. It is named after this process: a folder whose process has ended belongs to a run that died.
+ * Creates the folder. Its name contains the identity of this process, so a sweep can tell whether
+ * the run is alive.
  *
- * @throws {InfrastructureError} WORKSPACE_FAILED when no folder can be made, NO_SPACE when the disk is full.
+ * @throws {InfrastructureError} WORKSPACE_FAILED when the folder cannot be created, NO_SPACE when
+ *   the disk is full.
  */
 export async function openWorkspace(base: string = tmpdir()): Promise<Workspace> {
   const main = await openFolder(base)
@@ -56,7 +59,7 @@ export async function openWorkspace(base: string = tmpdir()): Promise<Workspace>
 }
 
 function holdsSockets(dir: string): boolean {
-  return Buffer.byteLength(dir + LONGEST_SOCKET_NAME) <= SOCKET_PATH_MOST
+  return Buffer.byteLength(dir + LONGEST_SOCKET_NAME) <= MAX_SOCKET_PATH_BYTES
 }
 
 interface Folder {
@@ -68,7 +71,7 @@ interface Folder {
 async function openFolder(base: string): Promise<Folder> {
   const { dirSync } = await import('tmp-promise')
   try {
-    // At once: a process that exits while a folder is being made would leave it.
+    // Synchronous: a process that exits during an asynchronous call would leave the folder behind.
     const { name: dir } = dirSync({ tmpdir: base, name: newRunFolderName(), mode: 0o700 })
     const open = openNew(dir)
     const heartbeat = keepTouched(() => open.touch())
@@ -80,7 +83,7 @@ async function openFolder(base: string): Promise<Folder> {
       open,
       leave,
       dispose: async () => {
-        await leave() // a file that is created while the folder is removed would keep it
+        await leave() // a file created during the removal would keep the folder from being removed
         await removeTree(dir)
         await forgetHandedOver(dir)
       },
@@ -121,38 +124,38 @@ function workspace(main: Folder, short: Folder): Workspace {
       for (const { open } of folders) removeTreeSync(open.path)
     },
     dispose: async () => {
-      await Promise.all(folders.map((one) => one.dispose()))
+      await Promise.all(folders.map((folder) => folder.dispose()))
     },
     leave: async () => {
-      await Promise.all(folders.map((one) => one.leave()))
+      await Promise.all(folders.map((folder) => folder.leave()))
     },
   }
 }
 
-/** A folder whose path is short on every system, for sockets alone. */
+/** Returns a base folder for sockets whose path is short on every system. */
 function shortFolder(): string {
   return '/tmp'
 }
 
 function folderError(base: string, error: unknown) {
   const { code, message } = error as NodeJS.ErrnoException
-  const full = code === 'ENOSPC' || code === 'EDQUOT'
-  return vmError(full ? 'NO_SPACE' : 'WORKSPACE_FAILED', {
-    summary: `No folder for the run could be made in ${base}.`,
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+  return vmError(isFull ? 'NO_SPACE' : 'WORKSPACE_FAILED', {
+    summary: `The folder for the run could not be created in ${base}.`,
     got: message,
-    hint: full
-      ? 'free some space there, or point the option `tmpdir` (or TMPDIR) at a folder with more.'
-      : 'point the option `tmpdir` (or TMPDIR) at a folder that exists and that you may write to.',
+    hint: isFull
+      ? 'Free some space there, or set the option `tmpdir` (or TMPDIR) to a folder with more space.'
+      : 'Set the option `tmpdir` (or TMPDIR) to an existing folder that you can write to.',
     cause: error,
   })
 }
 
-/** Returns the folders in which a run with this `tmpdir` makes its own. */
+/** Returns the folders in which a run with this `tmpdir` creates its own folders. */
 export function listFolderBases(base: string): string[] {
   return holdsSockets(join(base, 'x'.repeat(LONGEST_FOLDER_NAME))) ? [base] : [base, shortFolder()]
 }
 
-/** Makes a folder of the author's choice, with its parents. */
+/** Creates a folder chosen by the user, with its parents. */
 export async function ensureFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true })
 }

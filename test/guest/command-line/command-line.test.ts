@@ -21,7 +21,7 @@ test('a line with a blank disk and a folder of TFTP boots from the network, by a
         {
           from: `-net user,tftp=${pub},bootfile=/pxelinux.0`,
           to: "network: { model: 'virtio-net-pci' }",
-          reason: 'the line names no card for this network, so it has the default one',
+          reason: 'the command line specifies no card for this network, so the default card is used',
         },
       ])
       const blocks = await vm.qmp.execute('query-block')
@@ -29,7 +29,7 @@ test('a line with a blank disk and a folder of TFTP boots from the network, by a
     },
   )
   expect(lines).toContain(
-    `-net user,tftp=${pub},bootfile=/pxelinux.0 became network: { model: 'virtio-net-pci' }: the line names no card for this network, so it has the default one.`,
+    `-net user,tftp=${pub},bootfile=/pxelinux.0 was translated to network: { model: 'virtio-net-pci' }: the command line specifies no card for this network, so the default card is used.`,
   )
 })
 

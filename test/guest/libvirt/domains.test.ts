@@ -52,7 +52,7 @@ const SIGNS: Readonly<Record<string, RegExp>> = {
 test.each(Object.entries(SIGNS))('the domain %s of virt-install boots', async (name, ready) => {
   await using vm = await boot(name, { ssh: false, ready })
   expect(vm.notCarriedOver.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`)).toMatchSnapshot()
-  expect(vm.notCarriedOver.filter(({ reason }) => reason === 'withvm does not know it')).toEqual([])
+  expect(vm.notCarriedOver.filter(({ reason }) => reason === 'not supported by withvm')).toEqual([])
 })
 
 test('the domain kernel-initrd of virt-install boots, and is reached by SSH', async () => {
@@ -62,7 +62,7 @@ test('the domain kernel-initrd of virt-install boots, and is reached by SSH', as
   expect(stdout).toBe('console=ttyS0 quiet panic=0\n52:54:00:00:00:07')
   expect(vm.name).toBe('kernel-initrd')
   expect(said).toContain(
-    `'kernel-initrd' is not all of its domain: ${vm.notCarriedOver.length} things were left out, see vm.notCarriedOver or \`withvm import\`.`,
+    `${vm.notCarriedOver.length} settings were not imported from the libvirt domain of 'kernel-initrd': see vm.notCarriedOver, or run \`withvm import\`.`,
   )
 })
 
@@ -91,9 +91,9 @@ test('a disk of a domain that is not there is named', async () => {
   const error = await failureOf(launchVM({ libvirtXML: text, log: () => {} }))
   expect(error.code).toBe('IMAGE_NOT_FOUND')
   expect(error.message).toMatchInlineSnapshot(`
-    "A disk of the domain is not there: /srv/gone/boot.img.
-      Expected: the file that the domain (its text) names
-      Got:      nothing that can be read at /srv/gone/boot.img
-    Fix: put it there, or say \`image\` or \`disks\` beside \`libvirtXML\`: they count in place of what it says."
+    "The disk /srv/gone/boot.img of the libvirt domain does not exist.
+      Expected: a readable file, as specified in the domain (inline text)
+      Got:      no readable file at /srv/gone/boot.img
+    Fix: Copy the disk to that path, or override it with the option \`image\` or \`disks\`."
   `)
 })

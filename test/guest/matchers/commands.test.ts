@@ -5,7 +5,7 @@ import { matcherMessage } from '../../support/matcher-messages.js'
 test.override({ vmScope: 'file' })
 
 describe('toSucceed', () => {
-  test('passes for exit code 0', async ({ vm }) => {
+  test('toSucceed passes for exit code 0', async ({ vm }) => {
     await expect(vm.ssh`true`).toSucceed()
     await expect(vm.exec('true')).toSucceed()
     await expect(await vm.ssh`true`).toSucceed()
@@ -13,7 +13,7 @@ describe('toSucceed', () => {
     await expect(vm.ssh('false', { reject: false })).not.toSucceed()
   })
 
-  test('that fails shows both streams', async ({ vm }) => {
+  test('a failed toSucceed reports stdout and stderr', async ({ vm }) => {
     const message = await matcherMessage(expect(vm.ssh`echo out; echo err >&2; exit 3`).toSucceed())
     expect(message).toMatchInlineSnapshot(`
       "expect(command).toSucceed() failed after TIME
@@ -41,25 +41,25 @@ describe('toSucceed', () => {
     `)
   })
 
-  test('fails for a command that does not end, with .not too', async ({ vm }) => {
+  test('toSucceed and its .not fail for a command that does not end', async ({ vm }) => {
     const message = await matcherMessage(expect(vm.ssh('sleep 30', { timeout: 200 })).not.toSucceed())
     expect(message).toMatchInlineSnapshot(`
       "expect(command).not.toSucceed() failed after TIME
 
         Expected: not exit code 0
-        Received: the command \`sleep 30\` did not end within TIME"
+        Received: The command \`sleep 30\` did not end within TIME."
     `)
   })
 })
 
 describe('toFailWith', () => {
-  test('passes for the exit code or the signal', async ({ vm }) => {
+  test('toFailWith passes for the exit code', async ({ vm }) => {
     await expect(vm.ssh`exit 3`).toFailWith(3)
     await expect(vm.ssh`exit 3`).not.toFailWith(4)
     await expect(vm.ssh('exit 3', { reject: false })).toFailWith(3)
   })
 
-  test('that fails says how it ended', async ({ vm }) => {
+  test('a failed toFailWith reports the exit code', async ({ vm }) => {
     expect(await matcherMessage(expect(vm.ssh`echo text; exit 4`).toFailWith(3))).toMatchInlineSnapshot(`
       "expect(command).toFailWith(3) failed after TIME
 
@@ -77,7 +77,7 @@ describe('toFailWith', () => {
 })
 
 describe('toPrint', () => {
-  test('looks for a text or a pattern in what was printed', async ({ vm }) => {
+  test('toPrint finds a text or a pattern in the output', async ({ vm }) => {
     await expect(vm.ssh`uname -s`).toPrint('Linux')
     await expect(vm.ssh`uname -s`).toPrint(/^Lin/)
     await expect(vm.ssh`uname -s`).not.toPrint('Windows')
@@ -85,17 +85,17 @@ describe('toPrint', () => {
     await expect(vm.ssh('echo text; false', { reject: false })).toPrint('text')
   })
 
-  test('of a function waits until it prints it', async ({ vm }) => {
+  test('toPrint repeats a function until it prints the text', async ({ vm }) => {
     await vm.ssh`(sleep 0.5; echo done > /tmp/state) >/dev/null 2>&1 &`
     await expect(() => vm.ssh`cat /tmp/state`).toPrint('done')
   })
 
-  test('that fails shows what was printed', async ({ vm }) => {
+  test('a failed toPrint reports the output', async ({ vm }) => {
     expect(await matcherMessage(expect(vm.ssh`echo some text`).toPrint(/other/))).toMatchInlineSnapshot(`
       "expect(command).toPrint(/other/) failed after TIME
 
         Expected: /other/ in its stdout
-        Received: what is under stdout below
+        Received: the stdout below
 
       Command:
         | echo some text
@@ -105,7 +105,7 @@ describe('toPrint', () => {
     `)
   })
 
-  test('fails for a command that failed, with .not too', async ({ vm }) => {
+  test('toPrint and its .not fail for a failed command', async ({ vm }) => {
     expect(
       await matcherMessage(expect(vm.ssh`echo text; exit 1`).not.toPrint('word')),
     ).toMatchInlineSnapshot(`
@@ -124,7 +124,7 @@ describe('toPrint', () => {
 })
 
 describe('toMatchOutput', () => {
-  test('finds what an earlier run has kept, also where it takes a while', async ({ vm }) => {
+  test('toMatchOutput waits for the output of the snapshot', async ({ vm }) => {
     await expect(vm.ssh`echo $(date +%T) $$ started; ls /etc/acpi`).toMatchOutput({
       mask: [/\d+ (?=started)/],
     })
@@ -133,7 +133,7 @@ describe('toMatchOutput', () => {
     await expect(() => vm.ssh`cat /tmp/kept`).toMatchOutput({ timeout: '20s' })
   })
 
-  test('fails for a command that failed, and has no .not', async ({ vm }) => {
+  test('toMatchOutput fails for a failed command, and rejects .not', async ({ vm }) => {
     expect(await matcherMessage(expect(vm.ssh`echo text; exit 1`).toMatchOutput())).toMatchInlineSnapshot(`
       "expect(command).toMatchOutput() failed after TIME
 
@@ -147,16 +147,16 @@ describe('toMatchOutput', () => {
         | text"
     `)
     expect(await matcherMessage(expect(vm.ssh`true`).not.toMatchOutput())).toMatchInlineSnapshot(`
-      "expect(command).toMatchOutput() was used in a way that has no meaning.
+      "expect(command).toMatchOutput() was used incorrectly.
         Expected: a call in a test, without \`.not\`
         Got:      .not
-      Fix: it compares with what an earlier run of the same test has kept."
+      Fix: Call it in a test without \`.not\`: it compares with the snapshot of an earlier run of the same test."
     `)
   })
 })
 
 describe('toEventuallySucceed', () => {
-  test('runs the command until it succeeds', async ({ vm }) => {
+  test('toEventuallySucceed repeats the command until it succeeds', async ({ vm }) => {
     let runs = 0
     const run = () => {
       runs++
@@ -167,7 +167,7 @@ describe('toEventuallySucceed', () => {
     expect(runs).toBeGreaterThan(1)
   })
 
-  test('that fails says what it tried', async ({ vm }) => {
+  test('a failed toEventuallySucceed reports its attempts', async ({ vm }) => {
     const trying = expect(() => vm.ssh`echo not yet >&2; exit 2`).toEventuallySucceed({
       timeout: 3000,
       interval: 1000,
@@ -194,32 +194,32 @@ describe('toEventuallySucceed', () => {
     `)
   })
 
-  test('ends a command that hangs', async ({ vm }) => {
+  test('toEventuallySucceed ends a hanging command', async ({ vm }) => {
     const trying = expect(() => vm.ssh`sleep 30`).toEventuallySucceed({ timeout: 500 })
-    expect(await matcherMessage(trying)).toContain('Received: no end of the command within TIME')
+    expect(await matcherMessage(trying)).toContain('Received: the command did not end within TIME')
   })
 
-  test('is refused where it has no meaning', async ({ vm }) => {
-    // What a JavaScript author may write: a result of a command, where a function belongs.
+  test('command matchers reject unsupported values', async ({ vm }) => {
+    // A JavaScript author may pass the result of a command instead of a function.
     const command = (await vm.ssh`true`) as never as () => ReturnType<typeof vm.ssh>
     expect(await matcherMessage(expect(command).toEventuallySucceed())).toMatchInlineSnapshot(`
-      "expect(command).toEventuallySucceed() was used in a way that has no meaning.
-        Expected: a function that runs the command, and no \`.not\`
+      "expect(command).toEventuallySucceed() was used incorrectly.
+        Expected: a function that runs the command, without \`.not\`
         Got:      a value of type object
-      Fix: write expect(() => vm.ssh\`…\`).toEventuallySucceed(); for a command that has to fail there is toFailWith()."
+      Fix: Write expect(() => vm.ssh\`…\`).toEventuallySucceed(), or use toFailWith() for a command that must fail."
     `)
     expect(
       await matcherMessage(expect(5 as never as ReturnType<typeof vm.ssh>).toSucceed()),
     ).toMatchInlineSnapshot(`
-      "expect(command).toSucceed() was used on something that is not a command.
-        Expected: what vm.ssh or vm.exec gave
+      "expect(command).toSucceed() does not support the received value.
+        Expected: a command of vm.ssh or vm.exec, or its result
         Got:      a value of type number
-      Fix: write expect(vm.ssh\`…\`), without \`() =>\` in front of it."
+      Fix: Write expect(vm.ssh\`…\`), without \`() =>\`."
     `)
   })
 })
 
-test('a panic ends each of them at once', async ({ launch }) => {
+test('a panic ends all command matchers at once', async ({ launch }) => {
   const vm = await launch()
   const waiting = [
     expect(vm.ssh`sleep 120`).toSucceed(),
@@ -247,9 +247,7 @@ test('a panic ends each of them at once', async ({ launch }) => {
   for (const message of messages) expect(message).toContain("Received: The guest's kernel panicked")
 })
 
-test('an OOM kill ends a matcher that waits for a command, but not one whose command it ends', async ({
-  vm,
-}) => {
+test('an OOM kill ends a matcher that waits for a command, unless it killed this command', async ({ vm }) => {
   const waiting = [
     expect(vm.ssh`sleep 120`).toSucceed(),
     expect(() => vm.ssh`test -e /tmp/never`).toEventuallySucceed({ timeout: '2m' }),

@@ -18,39 +18,42 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const shown = guestTest({ name: 'shown', hda, memory: '32M', vga: 'std', ssh: false })
 
-shown('toShowText waits for what tesseract reads off the display', async ({ vm }) => {
+shown('toShowText waits for the text that tesseract recognizes on the display', async ({ vm }) => {
   await expect(vm).toShowText(/^Choose a language: English, Deutsch$/m)
   await expect(vm).not.toShowText('Invalid')
   setTimeout(() => void vm.type('English it is', { layout: 'us' }), 300)
   await expect(vm).toShowText('English it is')
 })
 
-shown('what it has read is in its message, and what it has seen among the logs', async ({ vm }) => {
-  const message = await matcherMessage(expect(vm).toShowText('Nederlands', { timeout: '4s' }))
-  expect(message).toMatch(
-    /^expect\(vm\)\.toShowText\('Nederlands', \{ timeout: '4s' \}\) failed after TIME\n/,
-  )
-  expect(message).toContain('Expected: the display to show "Nederlands"\n  Received: SeaBIOS (version')
-  expect(message).toContain('Choose a language: English, Deutsch\n')
-  expect(message).toContain('The display, among the logs of the guest:\n  | seen-1.png\n')
-  const logs = await vm.saveLogs(folder)
-  const { width, height } = PNG.sync.read(await readFile(join(logs, 'seen-1.png')))
-  expect({ width, height }).toEqual({ width: 720, height: 400 })
-})
+shown(
+  'a failed toShowText reports the recognized text, and saves the screenshot with the logs',
+  async ({ vm }) => {
+    const message = await matcherMessage(expect(vm).toShowText('Nederlands', { timeout: '4s' }))
+    expect(message).toMatch(
+      /^expect\(vm\)\.toShowText\('Nederlands', \{ timeout: '4s' \}\) failed after TIME\n/,
+    )
+    expect(message).toContain('Expected: the display to show "Nederlands"\n  Received: SeaBIOS (version')
+    expect(message).toContain('Choose a language: English, Deutsch\n')
+    expect(message).toContain("Screenshot, in the guest's logs:\n  | seen-1.png\n")
+    const logs = await vm.saveLogs(folder)
+    const { width, height } = PNG.sync.read(await readFile(join(logs, 'seen-1.png')))
+    expect({ width, height }).toEqual({ width: 720, height: 400 })
+  },
+)
 
-shown('data of tesseract that is not there is an error with its package', async ({ vm }) => {
+shown('missing language data of tesseract is an error that names its package', async ({ vm }) => {
   const error = await failureOf(expect(vm).toShowText('x', { language: 'nld' }))
   expect(error).toMatchObject({ code: 'TOOL_NOT_FOUND', kind: 'infrastructure' })
   expect(error.message).toContain('the package tesseract-ocr-nld')
 })
 
-test('a text of a guest without a display is a mistake, told at once', async () => {
+test('toShowText rejects a guest without a display at once', async () => {
   await using vm = await launchVM({ hda, memory: '32M', ssh: false, log: () => {} })
   const error = await failureOf(expect(vm).toShowText('x'))
   expect(error).toMatchObject({ code: 'DISPLAY_UNAVAILABLE', kind: 'usage' })
 })
 
-/** In CI one screenshot is asked for that nobody has kept. */
+/** In CI, the test compares with a screenshot that does not exist. */
 const TESTS = `
 import { launchVM } from 'withvm'
 import { expect, test } from 'withvm/vitest'
@@ -84,28 +87,28 @@ describe('toMatchScreenshot', () => {
   })
   afterAll(() => project[Symbol.dispose]())
 
-  test('keeps what is there first, and compares with it', async () => {
+  test('the first run writes the screenshots, and later calls compare with them', async () => {
     const message = await run()
     expect(message).toMatch(
-      /Expected: the display of __screenshots__\/demo\.test\.ts\/menu-1\.png\n {2}Received: \d+ of 288000 pixels \(0\.\d+ %\) differ, where none may; nothing new was shown for /,
+      /Expected: the display to equal __screenshots__\/demo\.test\.ts\/menu-1\.png\n {2}Received: \d+ of 288000 pixels \(0\.\d+ %\) differ, allowed: 0; no new content for /,
     )
-    expect(message).toContain('What differs, in red:\n  | __screenshots__/demo.test.ts/menu-1.diff.png')
-    expect(message).toContain('Fix: where the display is as it is meant to be now, run Vitest with --update.')
+    expect(message).toContain('Differences, in red:\n  | __screenshots__/demo.test.ts/menu-1.diff.png')
+    expect(message).toContain('Fix: If the new display is correct, run Vitest with --update.')
     expect(await screenshots()).toEqual(['menu-1.actual.png', 'menu-1.diff.png', 'menu-1.png'])
 
-    expect(await run({ CI: 'true' })).toContain('no such screenshot, and in CI none is written')
+    expect(await run({ CI: 'true' })).toContain('no such screenshot; in CI, none is written')
     expect(await screenshots()).toEqual(['menu-1.png'])
   })
 })
 
-test('options of toMatchScreenshot that mean nothing are refused', async () => {
+test('invalid options of toMatchScreenshot are rejected', async () => {
   const vm = {} as never
   const message = (assertion: Promise<unknown>) => matcherMessage(assertion)
   expect(await message(expect(vm).toMatchScreenshot('menu', { tolerance: 3 }))).toMatchInlineSnapshot(`
-    "expect(vm).toMatchScreenshot('menu', { tolerance: 3 }) got an option that it cannot use.
+    "expect(vm).toMatchScreenshot('menu', { tolerance: 3 }) has an invalid option.
       Expected: a tolerance from 0 to 1
       Got:      3
-    Fix: correct it."
+    Fix: Correct this option."
   `)
   expect(await message(expect(vm).not.toMatchScreenshot())).toContain('Got:      .not')
 })

@@ -5,17 +5,17 @@ import { matcherMessage } from '../../support/matcher-messages.js'
 
 test.override({ vmScope: 'file', vmOptions: { hostfwd: [{ guest: 80 }] } })
 
-/** Long enough for a look, short enough for a test. */
+/** Long enough for one poll, short enough for a test. */
 const SOON = { timeout: 1500 }
-/** Longer than one look that waits in the guest, so that there is an answer whatever else this host does. */
-const BEHIND_A_LOOK = { timeout: '7s' } as const
+/** Longer than one long poll in the guest, so that there is a result on a busy host too. */
+const LONGER_THAN_A_POLL = { timeout: '7s' } as const
 
-/** What is tried differs from run to run. */
+/** Masks the call log, which differs from run to run. */
 async function message(assertion: Promise<unknown>): Promise<string> {
-  return (await matcherMessage(assertion)).replace(/(Call log:\n) {2}\|.*(?:\n {2}\|.*)*/, '$1  | LOOKS')
+  return (await matcherMessage(assertion)).replace(/(Call log:\n) {2}\|.*(?:\n {2}\|.*)*/, '$1  | ATTEMPTS')
 }
 
-/** Makes the guest answer as systemd does. */
+/** Installs a `systemctl` and a `journalctl` in the guest that print the given texts. */
 const pretend = async (vm: VM, unit: string, journal = '') => {
   await vm.ssh`printf '#!/bin/sh\ncase $1 in list-jobs) ;; *) cat /tmp/unit;; esac\n' >/usr/bin/systemctl`
   await vm.ssh`printf '#!/bin/sh\ncat /tmp/journal\n' >/usr/bin/journalctl`
@@ -42,7 +42,7 @@ test('toHaveFile', async ({ vm }) => {
       Received: mode 640, content "hello"
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -67,7 +67,7 @@ test('toHaveProcess', async ({ vm }) => {
       Received: none among N processes
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Processes of the guest:
       | PROCESSES
@@ -87,18 +87,18 @@ test('toListenOn and toBeReachable', async ({ vm }) => {
   await expect(vm).toBeReachable(vm.url(80))
   await expect(vm).not.toListenOn(80, { protocol: 'udp' })
   expect(
-    (await message(expect(vm).toListenOn(8080, BEHIND_A_LOOK))).replace(
-      /(?<=listeners on tcp ports ).*/,
+    (await message(expect(vm).toListenOn(8080, LONGER_THAN_A_POLL))).replace(
+      /(?<=open tcp ports: ).*/,
       'PORTS',
     ),
   ).toMatchInlineSnapshot(`
     "expect(vm).toListenOn(8080, { timeout: '7s' }) failed after TIME
 
-      Expected: tcp port PORT to be listened on
-      Received: listeners on tcp ports PORTS
+      Expected: tcp port PORT to be open
+      Received: open tcp ports: PORTS
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -110,7 +110,7 @@ test('toListenOn and toBeReachable', async ({ vm }) => {
       Received: status 404
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -127,7 +127,7 @@ test('toHaveMounted', async ({ vm }) => {
       Received: mounted from proc as proc
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -138,7 +138,7 @@ test('toHaveInterface', async ({ vm }) => {
   await expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })
   await expect(vm).not.toHaveInterface('eth1')
   const failure = await message(expect(vm).toHaveInterface('eth0', { address: '10.0.2.16', ...SOON }))
-  // Those of IPv6 are made of the card's address, and come a little later.
+  // IPv6 addresses are derived from the MAC address, and appear later.
   expect(failure.replace(/(, f[ec]\w+::[\w:/]+)+/, '')).toMatchInlineSnapshot(`
     "expect(vm).toHaveInterface('eth0', { address: '10.0.2.16', timeout: 1500 }) failed after TIME
 
@@ -146,7 +146,7 @@ test('toHaveInterface', async ({ vm }) => {
       Received: up, addresses 10.0.2.15/24
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -156,7 +156,7 @@ test('toHaveInterface', async ({ vm }) => {
 test('toHaveKernelModule', async ({ vm }) => {
   await expect(vm).toHaveKernelModule('virtio_net')
   await expect(vm).not.toHaveKernelModule('floppy')
-  const failure = await message(expect(vm).toHaveKernelModule('floppy', BEHIND_A_LOOK))
+  const failure = await message(expect(vm).toHaveKernelModule('floppy', LONGER_THAN_A_POLL))
   expect(failure.replace(/(?<=not among:\n).*/, '            MODULES')).toMatchInlineSnapshot(`
     "expect(vm).toHaveKernelModule('floppy', { timeout: '7s' }) failed after TIME
 
@@ -165,7 +165,7 @@ test('toHaveKernelModule', async ({ vm }) => {
                 MODULES
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -186,7 +186,7 @@ describe('with systemd', () => {
         Received: failed (failed), result exit-code, exit status 1
 
       Call log:
-        | LOOKS
+        | ATTEMPTS
 
       Journal of demo:
         | demo[12]: no configuration
@@ -209,7 +209,7 @@ describe('with systemd', () => {
         Received: demo[12]: an error
 
       Call log:
-        | LOOKS
+        | ATTEMPTS
 
       Serial console, last lines:
         | LINES"
@@ -231,7 +231,7 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: running
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -243,7 +243,7 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: running
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -255,7 +255,7 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: no reboot; running
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -267,7 +267,7 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: running
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -285,7 +285,7 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: powered off: The guest powered itself off. (GUEST_STOPPED)
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
@@ -297,17 +297,17 @@ test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ 
       Received: powered off: The guest powered itself off. (GUEST_STOPPED)
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"
   `)
 })
 
-test('a panic ends each of them at once', async ({ launch }) => {
+test('a panic ends all guest matchers at once', async ({ launch }) => {
   const vm = await launch()
   const options = { timeout: '2m' } as const
-  // Each of them waits when the guest panics, also for what needs systemd.
+  // Each matcher waits when the guest panics, also those that need systemd.
   await pretend(vm, STARTING)
   const waiting = [
     expect(vm).toHaveFile('/none', options),
@@ -336,12 +336,12 @@ test('a panic ends each of them at once', async ({ launch }) => {
                 [TIME] Kernel panic - not syncing: sysrq triggered crash
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES
 
-    Fix: the lines above the panic say why."
+    Fix: Read the lines above the panic for its cause."
   `)
   expect(messages.map((text) => text.split('\n', 1)[0])).toMatchInlineSnapshot(`
     [
@@ -367,7 +367,7 @@ test('a panic ends each of them at once', async ({ launch }) => {
       Received: running: The guest's kernel panicked. (GUEST_PANICKED)
 
     Call log:
-      | LOOKS
+      | ATTEMPTS
 
     Serial console, last lines:
       | LINES"

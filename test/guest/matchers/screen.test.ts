@@ -41,14 +41,14 @@ test('toMatchScreen', async ({ vm }) => {
   await expect(vm.serial).toShow('Time:')
   await expect(vm.serial).toMatchScreen({ mask: [/\d+ MiB/] })
   expect(await matcherMessage(expect(vm.serial).not.toMatchScreen())).toMatchInlineSnapshot(`
-    "expect(vm.serial).toMatchScreen() was used in a way that has no meaning.
+    "expect(vm.serial).toMatchScreen() was used incorrectly.
       Expected: a call in a test, without \`.not\`
       Got:      .not
-    Fix: it compares with what an earlier run of the same test has kept."
+    Fix: Call it in a test without \`.not\`: it compares with the snapshot of an earlier run of the same test."
   `)
 })
 
-test('a guest in trouble ends a wait for its screen', async ({ vm }) => {
+test('an OOM kill ends a wait for the screen', async ({ vm }) => {
   const waiting = matcherMessage(expect(vm.serial).toShow('never', { timeout: '2m' }))
   await expect(vm.ssh('tail /dev/zero', { reject: false })).toFailWith('SIGKILL')
   expect((await waiting).split('\n', 1)[0]).toMatchInlineSnapshot(
@@ -56,7 +56,7 @@ test('a guest in trouble ends a wait for its screen', async ({ vm }) => {
   )
 })
 
-test('a panic ends each of them at once', async ({ vm }) => {
+test('a panic ends all screen matchers at once', async ({ vm }) => {
   const startedAt = performance.now()
   const message = matcherMessage(expect(vm.serial).toShow('never', { timeout: '2m' }))
   vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})

@@ -7,18 +7,18 @@ test.override({ vmScope: 'file' })
 
 const print = (vm: VM, text: string) => vm.ssh`printf ${text} >/dev/ttyS0`
 
-/** Prints after a moment, so that a matcher has to wait. */
+/** Prints after a delay, so that a matcher has to wait. */
 const printLater = (vm: VM, text: string) => vm.ssh`(sleep 0.3; printf ${text} >/dev/ttyS0) >/dev/null 2>&1 &`
 
 describe('toSee', () => {
-  test('finds what has been printed, and waits for what has not', async ({ vm }) => {
+  test('toSee finds earlier output, and waits for later output', async ({ vm }) => {
     await print(vm, 'seen: at once\n')
     await expect(vm.serial).toSee('seen: at once')
     await printLater(vm, 'seen: later\n')
     await expect(vm.serial).toSee(/^seen: (later)$/)
   })
 
-  test('takes no old line for a new one', async ({ vm }) => {
+  test('toSee with `after` ignores earlier lines', async ({ vm }) => {
     await print(vm, 'old line\n')
     await expect(vm.serial).toSee('old line')
     const mark = vm.serial.mark()
@@ -27,14 +27,14 @@ describe('toSee', () => {
     await expect(vm.serial).toSee('old line', { after: mark })
   })
 
-  test('counts', async ({ vm }) => {
+  test('toSee counts matches', async ({ vm }) => {
     await print(vm, 'tick\ntick\n')
     await printLater(vm, 'tick\n')
     await expect(vm.serial).toSee('tick', { times: 3 })
     await expect(vm.serial).not.toSee('tick', { times: 4 })
   })
 
-  test('that fails says what there was', async ({ vm }) => {
+  test('a failed toSee reports the last output', async ({ vm }) => {
     const after = vm.serial.mark()
     await print(vm, 'almost\n')
     await expect(vm.serial).toSee('almost', { after })
@@ -43,7 +43,7 @@ describe('toSee', () => {
     ).toMatchInlineSnapshot(`
       "expect(vm.serial).toSee(/never/, { after: mark, timeout: 300 }) failed after TIME
 
-        Expected: /never/, behind the mark
+        Expected: /never/, after the mark
         Received: other lines, the last TIME ago
 
       Serial console, last lines:
@@ -52,11 +52,11 @@ describe('toSee', () => {
       Whole log:
         | RUN/serial.log
 
-      Fix: The guest has fallen silent: see the last lines, and compare the pattern with them."
+      Fix: Compare the pattern with the last lines: the guest has stopped printing."
     `)
   })
 
-  test('that counts too few says how many', async ({ vm }) => {
+  test('a failed toSee with `times` reports the number of matches', async ({ vm }) => {
     const after = vm.serial.mark()
     await print(vm, 'tock 1\ntock 2\n')
     const message = await matcherMessage(
@@ -65,7 +65,7 @@ describe('toSee', () => {
     expect(message).toMatchInlineSnapshot(`
       "expect(vm.serial).toSee(/tock \\d/, { after: mark, times: 3, timeout: '300ms' }) failed after TIME
 
-        Expected: /tock \\d/, 3 times, behind the mark
+        Expected: /tock \\d/, 3 times, after the mark
         Received: 2 of 3 times
 
       Call log:
@@ -78,11 +78,11 @@ describe('toSee', () => {
       Whole log:
         | RUN/serial.log
 
-      Fix: The guest has fallen silent: see the last lines, and compare the pattern with them."
+      Fix: Compare the pattern with the last lines: the guest has stopped printing."
     `)
   })
 
-  test('with .not fails when it sees it', async ({ vm }) => {
+  test('.not.toSee fails for printed text', async ({ vm }) => {
     await print(vm, 'unwanted: here\n')
     await expect(vm.serial).toSee('unwanted: here')
     expect(await matcherMessage(expect(vm.serial).not.toSee(/unwanted/))).toMatchInlineSnapshot(`
@@ -99,7 +99,7 @@ describe('toSee', () => {
     `)
   })
 
-  test('with .not and a time watches for that long', async ({ vm }) => {
+  test('.not.toSee with a timeout watches for that time', async ({ vm }) => {
     const after = vm.serial.mark()
     await printLater(vm, 'too late\n')
     const message = await matcherMessage(expect(vm.serial).not.toSee('too late', { after, timeout: '10s' }))
@@ -108,13 +108,13 @@ describe('toSee', () => {
 })
 
 describe('toSeeInOrder', () => {
-  test('finds each behind the one before it', async ({ vm }) => {
+  test('toSeeInOrder finds each pattern after the previous one', async ({ vm }) => {
     await print(vm, 'begin\nmiddle\n')
     await printLater(vm, 'end\n')
     await expect(vm.serial).toSeeInOrder(['begin', /^middle$/, 'end'])
   })
 
-  test('that fails says how far it came', async ({ vm }) => {
+  test('a failed toSeeInOrder reports the first missing pattern', async ({ vm }) => {
     const after = vm.serial.mark()
     await print(vm, 'two\none\n')
     await expect(vm.serial).toSee('one\n', { after })
@@ -122,8 +122,8 @@ describe('toSeeInOrder', () => {
     expect(await matcherMessage(seeing)).toMatchInlineSnapshot(`
       "expect(vm.serial).toSeeInOrder(['one', 'two'], { after: mark, timeout: 300 }) failed after TIME
 
-        Expected: 'one', then 'two', behind the mark
-        Received: the first one, but then not 'two'
+        Expected: 'one', then 'two', after the mark
+        Received: the first 1 of 2, but not 'two'
 
       Call log:
         | 'one' in: one
@@ -134,17 +134,17 @@ describe('toSeeInOrder', () => {
       Whole log:
         | RUN/serial.log
 
-      Fix: The guest has fallen silent: see the last lines, and compare the pattern with them."
+      Fix: Compare the pattern with the last lines: the guest has stopped printing."
     `)
   })
 })
 
 describe('toStayQuiet', () => {
-  test('passes when nothing is printed', async ({ vm }) => {
+  test('toStayQuiet passes if nothing is printed', async ({ vm }) => {
     await expect(vm.serial).toStayQuiet('300ms')
   })
 
-  test('that fails says what was printed, at once', async ({ vm }) => {
+  test('toStayQuiet fails at the first output, and reports it', async ({ vm }) => {
     await printLater(vm, 'a sound\n')
     const startedAt = performance.now()
     expect(await matcherMessage(expect(vm.serial).toStayQuiet('1m'))).toMatchInlineSnapshot(`
@@ -159,7 +159,7 @@ describe('toStayQuiet', () => {
     expect(performance.now() - startedAt).toBeLessThan(20_000)
   })
 
-  test('with .not wants something printed', async ({ vm }) => {
+  test('.not.toStayQuiet requires output', async ({ vm }) => {
     await printLater(vm, 'a sound\n')
     const after = vm.serial.mark()
     await expect(vm.serial).not.toStayQuiet('30s')
@@ -176,7 +176,7 @@ describe('toStayQuiet', () => {
   })
 })
 
-test('an OOM kill ends what waits for the console, but not what looks for it', async ({ vm }) => {
+test('an OOM kill ends a wait for the console, unless it waits for the OOM kill itself', async ({ vm }) => {
   const after = vm.serial.mark()
   const waiting = [
     matcherMessage(expect(vm.serial).toSee('never', { after, timeout: '2m' })),
@@ -189,7 +189,7 @@ test('an OOM kill ends what waits for the console, but not what looks for it', a
   expect(see?.replace(/Killed process.*/, 'Killed …')).toMatchInlineSnapshot(`
     "expect(vm.serial).toSee('never', { after: mark, timeout: '2m' }) failed at once, after TIME: the guest is in trouble
 
-      Expected: 'never', behind the mark
+      Expected: 'never', after the mark
       Received: The guest ran out of memory and killed a process
                 [TIME] Out of memory: Killed …
 
@@ -200,22 +200,22 @@ test('an OOM kill ends what waits for the console, but not what looks for it', a
       | RUN/serial.log"
   `)
   expect(inOrder).toContain('failed at once, after TIME: the guest is in trouble')
-  // Later waits are of a guest that lives on.
+  // The guest continues to run, so later waits work.
   await print(vm, 'goes on\n')
   await expect(vm.serial).toSee('goes on', { after })
 })
 
-test('what is no console is refused', async () => {
+test('console matchers reject other values', async () => {
   const message = await matcherMessage(expect(JSON.parse('{}')).toSee('text'))
   expect(message).toMatchInlineSnapshot(`
-    "expect(vm.serial).toSee('text') was used on something that it is not for.
+    "expect(vm.serial).toSee('text') does not support the received value.
       Expected: vm.serial
       Got:      a value of type object
-    Fix: write expect(vm.serial)."
+    Fix: Write expect(vm.serial)."
   `)
 })
 
-test('a panic ends each of them at once', async ({ launch }) => {
+test('a panic ends all console matchers at once', async ({ launch }) => {
   const vm = await launch()
   const { serial } = vm
   const after = serial.mark()

@@ -20,7 +20,7 @@ describe('a start fails', () => {
     const files = { 'pxelinux.1': '', 'more/files': '' }
     const { details, evidence } = await failure({ files, bootfile: 'pxelinux.0' })
     expect(details.summary).toBe(
-      "The guest 'guest' did not boot from the network. TFTP: pxelinux.0: file not found; the folder has pxelinux.1, more/files.",
+      "The guest 'guest' did not boot from the network. TFTP: pxelinux.0: file not found; the folder contains pxelinux.1, more/files.",
     )
     expect(details.got).toBe('The firmware found nothing to boot.')
     expect(evidence.find(({ label }) => label === 'Network boot')?.text).toMatch(
@@ -31,10 +31,10 @@ describe('a start fails', () => {
   test('where PXELINUX has no configuration', async () => {
     const { details } = await failure({ trees: ['pxelinux'], bootfile: 'pxelinux.0' })
     expect(details.summary).toMatch(
-      /^The guest 'guest' did not boot from the network\. TFTP: \/?pxelinux\.cfg\/default: file not found, nor any other of the \d+ names under which PXELINUX looks for its configuration; the folder has .*pxelinux\.0/,
+      /^The guest 'guest' did not boot from the network\. TFTP: \/?pxelinux\.cfg\/default: file not found, nor any other of the \d+ names that PXELINUX tries for its configuration; the folder contains .*pxelinux\.0/,
     )
     expect(details.got).toBe('The boot loader PXELINUX did not find its own files.')
-    expect(details.hint).toBe('put its configuration at pxelinux.cfg/default, beside pxelinux.0.')
+    expect(details.hint).toBe('Put the configuration at pxelinux.cfg/default, next to pxelinux.0.')
   })
 
   test('where a loader loads itself', async () => {
@@ -43,7 +43,7 @@ describe('a start fails', () => {
       bootfile: 'boot.ipxe',
     })
     expect(details.summary).toMatch(
-      /^The guest cannot boot from the network\. TFTP: boot\.ipxe was fetched \d+ times in one boot: a loader loads itself again and again\.$/,
+      /^The guest cannot boot from the network\. TFTP: boot\.ipxe was downloaded \d+ times in one boot: a boot loader loads itself in a loop\.$/,
     )
   })
 
@@ -73,13 +73,13 @@ test('a path that leads out of the folder is refused, and a file that was change
   await using vm = await launchVM({ netboot: { root, bootfile: 'boot.ipxe' }, ready: /press a key/ })
   await expect(vm.serial).toSee('that was refused')
   expect(vm.netboot.requests.at(-1)).toMatchObject({ path: 'sub/../../secret', status: 'failed', code: 2 })
-  expect(vm.netboot.trouble).toBe('TFTP: sub/../../secret: it is outside the folder, which is refused')
+  expect(vm.netboot.trouble).toBe('TFTP: sub/../../secret: refused because the path is outside of the folder')
   writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
   await vm.serial.press('Enter')
   await expect(vm.serial).toSee('all is done')
   await vi.waitFor(() =>
     expect(vm.netboot.trouble).toBe(
-      'TFTP: initrd: the file was changed while the guest booted: it had 1000 bytes, and has 10 now',
+      'TFTP: initrd: the file was changed while the guest booted: its size changed from 1000 to 10 bytes',
     ),
   )
 })
@@ -91,13 +91,13 @@ test('no answer by DHCP is told', async () => {
     qemuArgs: ['-object', 'filter-buffer,id=hold,netdev=net0,queue=rx,interval=4000000000,position=head'],
   })
   await vi.waitFor(
-    () => expect(vm.netboot.trouble).toMatch(/asked for an address, and got no answer \(DISCOVER/),
+    () => expect(vm.netboot.trouble).toMatch(/requested an address and received no reply \(DISCOVER/),
     {
       timeout: 60_000,
       interval: 100,
     },
   )
   await expect(expect(vm).toHaveGotLease({ timeout: '1s' })).rejects.toThrow(
-    /Received: no lease\. DHCP: the guest [0-9a-f:]{17} asked for an address, and got no answer/,
+    /Received: no lease\. DHCP: the guest [0-9a-f:]{17} requested an address and received no reply/,
   )
 })

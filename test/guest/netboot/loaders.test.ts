@@ -65,7 +65,7 @@ describe('iPXE', () => {
       { mac: MAC, isGranted: true, bootfile: 'boot.ipxe', vendorClass: 'PXEClient:Arch:00000:UNDI:002001' },
     ])
     expect(vm.netboot.trouble).toBe(
-      'TFTP: absent: file not found; the folder has boot.ipxe, dir/text.txt, slow/mine',
+      'TFTP: absent: file not found; the folder contains boot.ipxe, dir/text.txt, slow/mine',
     )
   })
 

@@ -87,7 +87,7 @@ guest('further disks are new and empty, and say their serial number', async ({ v
   ).toEqual(['NEW-DISK', '1 4096', '1 8192', '1 16384', '1 32768', '\\0', 'NVME-1'])
   expect(vm.startedFrom).toEqual({
     kind: 'cold',
-    reason: 'only the system disk is frozen, and there are others',
+    reason: 'a template contains only the system disk, and this guest has more disks',
   })
 })
 
@@ -105,7 +105,7 @@ test('a disk of an image is written to in an overlay, one without a snapshot in 
   await vm.upload(join(folder, 'content'), '/root/content')
   await vm.ssh`for disk in vdb vdc; do dd if=/root/content of=/dev/$disk conv=fsync 2>/dev/null; done`
   expect((await vm.ssh`cat /sys/block/vd[bcd]/ro`).stdout).toBe('0\n0\n1')
-  expect(said).toContain(`'tiny' writes to ${written} itself: snapshot is false.`)
+  expect(said).toContain(`'tiny' writes directly to ${written}: snapshot is false.`)
   const busy = await failureOf(launchVM({ ...bare, image: false, disks: [disks[1]] }))
   expect(busy).toMatchObject({ code: 'IMAGE_LOCKED' })
   await vm.dispose()

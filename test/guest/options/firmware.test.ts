@@ -58,9 +58,9 @@ test('the TPM ends with its guest, and is there again after a power cut', async 
 plain('a TPM beside an initial RAM disk that QEMU loads is refused', async () => {
   const error = await failureOf(launchVM({ tpm: true, log: () => {} }))
   expect(error.message).toMatchInlineSnapshot(`
-    "QEMU cannot give a guest a TPM and load its initial RAM file system by itself: it would write over the tables of ACPI.
-      Expected: firmware: 'uefi' beside \`tpm\`, or an image that boots by itself
-      Got:      \`tpm\` with QEMU's own BIOS and an \`initrd\`, as \`tiny\` has one
-    Fix: add firmware: 'uefi'."
+    "QEMU does not support a TPM with a directly booted initrd under BIOS: the initrd would overwrite the ACPI tables.
+      Expected: \`firmware: 'uefi'\` with \`tpm\`, or an image with its own boot loader
+      Got:      \`tpm\` with BIOS and an \`initrd\` (such as that of \`tiny\`)
+    Fix: Set \`firmware: 'uefi'\`."
   `)
 })

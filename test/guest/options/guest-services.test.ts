@@ -101,7 +101,7 @@ test('sixty-four connections at once cost this host a few MiB, and more are refu
   expect(kib).toBeLessThan(20 * 1024)
   await vm.ssh`echo too many | nc -w 20 10.0.2.100 9`
   expect(open).toBe(64)
-  expect(lines).toContain('the guest has more than 64 connections to 10.0.2.100:9: others are refused')
+  expect(lines).toContain('the guest has 64 connections to 10.0.2.100:9: further connections are refused')
   await vm.ssh`killall sleep nc || true` // the one takes the other with it
   await expect.poll(() => [open, findConnectors(vm.runFolder).count], { timeout: 60_000 }).toEqual([0, 0])
 })
@@ -152,9 +152,9 @@ test('addresses that cannot be had, and a folder that is not there, are refused'
     'network.guestfwd[0].address: expected an address of the network 10.0.2.0/24, got "192.168.1.1:80"',
   )
   expect(error.message).toContain(
-    'network.guestfwd[1]: expected one of `command`, `socket`, `tcp` and `handler`, got an address alone',
+    'network.guestfwd[1]: expected exactly one of `command`, `socket`, `tcp` and `handler`, got none of them',
   )
-  expect(error.message).toContain('network.guestfwd[2].address: expected one that nothing else has')
+  expect(error.message).toContain('network.guestfwd[2].address: expected an unused address')
   expect(error.message).toContain('got `command` and `tcp`')
   expect(error.message).toContain('none", which does not exist')
 })

@@ -43,10 +43,10 @@ test.skipIf(!canTap)('a card is a TAP interface of the host', async () => {
   }
 })
 
-test('a TAP interface that is not there is an error before boot', async () => {
+test('a missing TAP interface is an error before boot', async () => {
   const error = await failureOf(launch({ network: [{}, { tap: 'wtabsent' }] }))
   expect(error.message).toMatch(
-    /^withVM\(\): an option is wrong, nothing was booted\.\n {2}- network\[1\]\.tap: expected one that is there: `sudo ip tuntap add dev wtabsent mode tap user \w+` adds it, got "wtabsent", which is no TAP interface of this host/,
+    /^1 option is invalid; no guest was started\.\n {2}- network\[1\]\.tap: expected an existing TAP interface: create it with `sudo ip tuntap add dev wtabsent mode tap user \w+`, got "wtabsent", which is not a TAP interface of this host/,
   )
 })
 
@@ -77,7 +77,7 @@ test('RAM on huge pages is so where the host has some, and an error where it has
   if (free < 32) {
     const error = await failureOf(launch(options))
     expect(error.message).toContain(
-      `memory.hugePages: expected at least 32: \`echo 32 | sudo tee ${path.replace('free', 'nr')}\` gets some, got ${free} huge pages of 2 MiB that are free on this host`,
+      `memory.hugePages: expected at least 32: run \`echo 32 | sudo tee ${path.replace('free', 'nr')}\`, got ${free} free huge pages of 2 MiB on this host`,
     )
     return
   }

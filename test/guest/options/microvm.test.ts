@@ -22,6 +22,6 @@ test('a microvm boots its kernel directly, without the devices of a PC', async (
 test('a microvm that could not be told a key is refused', async () => {
   const error = await failureOf(launchVM({ machine: 'microvm', log: () => {} }))
   expect(error.message).toContain(
-    "machine: expected `login: { user: 'root' }` beside it, `ssh: false`, or another machine: this one has no SMBIOS, by which the guest would be told the key of the run, got 'microvm' for tiny",
+    "machine: expected another machine type, or `login: { user: 'root' }` or `ssh: false`: this machine type has no SMBIOS to pass the SSH key to the guest, got 'microvm' for 'tiny'",
   )
 })

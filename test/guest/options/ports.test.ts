@@ -56,6 +56,6 @@ function printingSector(text: string): Buffer {
 
 test('what does not come, and a port that is not there, are told', async ({ vm }) => {
   const missed = await failureOf(vm.port('line').waitFor('more', { timeout: '50ms' }))
-  expect(missed.message).toContain(`"more" did not come from the port 'line' within 50 ms.`)
+  expect(missed.message).toContain(`The guest did not write "more" to the port 'line' within 50 ms.`)
   expect(() => vm.port('absent')).toThrow("The guest has no port 'absent'.")
 })

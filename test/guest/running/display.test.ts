@@ -101,7 +101,7 @@ test('the keys that are pressed and the text that is typed reach the guest', asy
 test('the pointer goes to the place that it is told', async ({ vm }) => {
   const early = await failureOf(vm.mouse.click({ x: 0, y: 0 }))
   expect(early).toMatchObject({ code: 'DISPLAY_UNAVAILABLE', kind: 'usage' })
-  expect(early.details.got).toBe('a mouse, which only knows how far it was moved')
+  expect(early.details.got).toBe('a mouse, which supports only relative movements')
   await vm.ssh`
     modprobe -a virtio_input evdev
     for event in /sys/class/input/event*; do
@@ -142,7 +142,7 @@ test('a CD is put in, changed and taken out', async ({ vm }) => {
   await vm.waitFor.command('! dd if=/dev/sr0 bs=1 count=4')
   const none = await failureOf(vm.media.insert('fdb', first))
   expect(none.message).toBe(
-    "This guest has no drive 'fdb' whose medium can be changed.\nFix: start it with `cdrom`, `fda`, `fdb`, or an empty drive { media: 'cdrom' } or { interface: 'floppy' } among `disks`.",
+    "The guest has no drive 'fdb' with a removable medium.\nFix: Start the guest with `cdrom`, `fda`, `fdb`, or an empty drive in `disks`: { media: 'cdrom' } or { interface: 'floppy' }.",
   )
 })
 

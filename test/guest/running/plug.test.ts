@@ -27,7 +27,7 @@ test('a disk that is plugged in is there in the guest, and gone once it is unplu
   expect(vm.plug.list).toEqual([])
   const error = await failureOf(disk.unplug())
   expect(error.message).toBe(
-    `There is nothing left of the disk ${disk.id}: it was unplugged before.\nFix: plug in another.`,
+    `The device no longer exists: the disk ${disk.id} was already unplugged.\nFix: Plug in another device.`,
   )
 })
 
@@ -81,7 +81,7 @@ test('without its cable the guest is reached by its agent', async ({ vm }) => {
   expect((await vm.ssh`cat /sys/class/net/eth0/carrier`).stdout).toBe('1')
   const error = await failureOf(vm.setLink(false, { card: 3 }))
   expect(error.message).toBe(
-    'setLink() got a card that this guest does not have.\n  Expected: 0 to 0, or a card of vm.plug.card()\n  Got:      3\nFix: cards are counted from 0, in the order of the option `network`.',
+    'vm.setLink(): the guest has no such network card.\n  Expected: 0 to 0, or a card of vm.plug.card()\n  Got:      3\nFix: Count the cards from 0, in the order of the option `network`.',
   )
 })
 
@@ -91,7 +91,7 @@ test('a processor that is plugged in comes online, and goes where QEMU can unplu
   expect((await vm.ssh`echo 1 > /sys/devices/system/cpu/cpu1/online; nproc`).stdout).toBe('2')
   const full = await failureOf(vm.plug.cpu())
   expect(full.message).toBe(
-    'There is no room for another processor in this guest.\n  Got:      2 of 2 in use\nFix: start it with room for more: cpus: { count: 1, maxcpus: 2 }.',
+    'The guest has no free slot for a CPU.\n  Got:      2 of 2 in use\nFix: Start the guest with cpus: { count: 1, maxcpus: 2 }.',
   )
   if (vm.accelerator === 'kvm') {
     await cpu.unplug()
@@ -100,7 +100,7 @@ test('a processor that is plugged in comes online, and goes where QEMU can unplu
   }
   const stays = await failureOf(cpu.unplug())
   expect(stays.message).toBe(
-    `QEMU cannot unplug the processor ${cpu.id}.\n  Got:      QEMU hangs when it is to end an emulated processor\nFix: leave it in; it goes when the guest is switched off.`,
+    `QEMU cannot unplug the CPU ${cpu.id}.\n  Got:      QEMU hangs when it removes an emulated CPU\nFix: Leave the device plugged in; it is removed when the guest is powered off.`,
   )
 })
 
@@ -121,7 +121,7 @@ test('memory that is plugged in is the guest’s, until it gives it back', async
 
 test('the balloon takes memory from the guest and gives it back', async ({ vm }) => {
   const late = await failureOf(vm.balloon('128M', { timeout: '300ms' }))
-  expect(late.message).toContain('The guest did not come to 128 MiB of memory within')
+  expect(late.message).toContain('The guest did not reach 128 MiB of memory within')
   await vm.ssh`modprobe virtio_balloon`
   const total = async () => Number((await vm.ssh`awk '/MemTotal/ { print $2 }' /proc/meminfo`).stdout)
   const all = await total()
@@ -135,7 +135,7 @@ test('the balloon takes memory from the guest and gives it back', async ({ vm })
   expect(use.merged ?? 0).toBeGreaterThanOrEqual(0)
   await vm.balloon('256M')
   const error = await failureOf(vm.balloon('1G'))
-  expect(error.message).toContain('of no more than the guest has, 256 MiB')
+  expect(error.message).toContain("at most the guest's memory of 256 MiB")
 })
 
 test('a device of USB is plugged in, and one that cannot be is refused with the reason', async ({ vm }) => {
@@ -145,9 +145,9 @@ test('a device of USB is plugged in, and one that cannot be is refused with the 
   await tablet.unplug()
   expect(await usb()).not.toContain('Tablet')
   const error = await failureOf(vm.plug.device({ driver: 'isa-serial' }))
-  expect(error.message).toContain('QEMU did not take the device plug-')
+  expect(error.message).toContain('QEMU rejected the device plug-')
   expect(error.details.got).toMatch(/hotplug/)
-  expect(error.hint).toContain('such a device has to be there from the start')
+  expect(error.hint).toContain('Start the guest with this device')
 })
 
 test('a checkpoint has what was plugged in, and is not gone back to with other devices', async ({ vm }) => {
@@ -161,7 +161,7 @@ test('a checkpoint has what was plugged in, and is not gone back to with other d
   expect((await vm.ssh`head -n 1 /dev/vdb`).stdout).toBe('before')
   const error = await failureOf(vm.restore('bare'))
   expect(error.message).toContain(`added: ${disk.id}`)
-  expect(error.hint).toBe('unplug what was added (`await disk.unplug()`) before `vm.restore()`.')
+  expect(error.hint).toBe('Unplug the added devices (`await disk.unplug()`) before `vm.restore()`.')
   await disk.unplug()
   await vm.restore('bare')
   expect(vm.plug.list).not.toContain(disk.id)
@@ -177,7 +177,7 @@ test('a machine of PCI Express has four places, and tells when they are taken', 
   expect(vm.plug.list).toHaveLength(4)
   const error = await failureOf(vm.plug.card())
   expect(error.message).toBe(
-    "There is no room for another device in this guest.\n  Got:      4 of 4 ports in use\nFix: start it with room for more: machine: 'pc'.",
+    "The guest has no free slot for a device.\n  Got:      4 of 4 ports in use\nFix: Start the guest with machine: 'pc'.",
   )
 })
 
@@ -185,7 +185,7 @@ test('a guest that was not started for it is told apart before QEMU is asked', a
   await using vm = await launchVM({ image: false, ssh: false, ready: 'none', log: () => {} })
   const error = await failureOf(vm.plug.disk({ size: '1M' }))
   expect(error.message).toBe(
-    'The guest would not find a disk that is plugged in: it was not started for that.\nFix: give it the option hotplug: true.',
+    'The guest would not detect a disk: it was started without hot-plug support.\nFix: Set the option hotplug: true.',
   )
   const dark = await failureOf(vm.screenshot())
   expect(dark).toMatchObject({ code: 'DISPLAY_UNAVAILABLE' })

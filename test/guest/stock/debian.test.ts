@@ -48,7 +48,9 @@ test('clones are whole machines, each of its own', async () => {
 test('the users of DynamicUser= have names, and a hung guest is reset by its watchdog', async () => {
   await using vm = await launchVM({ ...options, watchdog: true })
   await vm.ssh`systemd-run -q -p DynamicUser=yes --unit=passing sleep 1000`
-  expect((await vm.ssh`ps -o user= -C sleep; getent passwd passing`).stdout).toMatch(/^passing\npassing:/)
+  expect(
+    (await vm.ssh`ps -o user= -p $(systemctl show -P MainPID passing); getent passwd passing`).stdout,
+  ).toMatch(/^passing\npassing:/)
   const from = vm.serial.mark()
   expect((await vm.ssh`cat /sys/class/watchdog/watchdog0/identity`).stdout).toBe('wdat_wdt')
   await vm.ssh`echo started >/dev/watchdog`

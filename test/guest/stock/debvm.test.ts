@@ -17,10 +17,10 @@ test(
     expect((await vm.ssh`id -un; command -v cloud-init || echo none`).stdout).toBe('root\nnone')
     expect(vm.startedFrom).toEqual({
       kind: 'cold',
-      reason: 'nothing in this image can make each of its clones a machine of its own',
+      reason: 'the image has no identity agent, which clones need for their own identity',
     })
     const error = await failureOf(vm.checkpoint('begun'))
-    expect(error.hint).toContain('make a qcow2 of the image (`qemu-img convert -O qcow2`)')
+    expect(error.hint).toContain('Convert the image to qcow2 (`qemu-img convert -O qcow2`)')
   },
   LONG_MS,
 )

@@ -5,7 +5,7 @@ import { failureOf } from '../../support/failure-of.js'
 
 test.override({ vmScope: 'file', vmOptions: { image: 'tiny', standby: false } })
 
-test('a guest goes back to a checkpoint, RAM and disk, and its clock does not', async ({ vm }) => {
+test('restoring a checkpoint restores RAM and disk, and keeps the clock correct', async ({ vm }) => {
   await vm.ssh`echo one >/root/disk; echo one >/tmp/ram; sync`
   await vm.checkpoint('one')
   await vm.ssh`echo two >/root/disk; rm /tmp/ram; sync`
@@ -15,7 +15,7 @@ test('a guest goes back to a checkpoint, RAM and disk, and its clock does not', 
   expect(Math.abs(Number(stdout) * 1000 - Date.now())).toBeLessThan(2500)
 })
 
-test('there may be several, to go back to in any order, and as often as one likes', async ({ vm }) => {
+test('several checkpoints can be restored in any order, any number of times', async ({ vm }) => {
   for (const name of ['a', 'b', 'c']) {
     await vm.ssh`echo ${name} >/tmp/now`
     await vm.checkpoint(name)
@@ -27,7 +27,7 @@ test('there may be several, to go back to in any order, and as often as one like
   expect(vm.checkpoints).toEqual(expect.arrayContaining(['a', 'b', 'c']))
 })
 
-test('the random numbers after it differ each time', async ({ vm }) => {
+test('random numbers differ after each restore of a checkpoint', async ({ vm }) => {
   await vm.checkpoint('dice')
   const rolls = []
   for (let roll = 0; roll < 3; roll++) {
@@ -37,7 +37,7 @@ test('the random numbers after it differ each time', async ({ vm }) => {
   expect(new Set(rolls).size).toBe(3)
 })
 
-test('a name that is there already is given to the newer one', async ({ vm }) => {
+test('a new checkpoint replaces an older one of the same name', async ({ vm }) => {
   await vm.ssh`echo old >/tmp/age`
   await vm.checkpoint('age')
   await vm.ssh`echo new >/tmp/age`
@@ -47,7 +47,7 @@ test('a name that is there already is given to the newer one', async ({ vm }) =>
   expect((await vm.ssh`cat /tmp/age`).stdout).toBe('new')
 })
 
-test('a command that runs at that time ends, and the console goes on', async ({ vm }) => {
+test('restoring a checkpoint ends running commands, and the console continues', async ({ vm }) => {
   await vm.checkpoint('quiet')
   const running = failureOf(vm.ssh`sleep 1000`)
   const byAgent = failureOf(vm.exec('sleep 1000'))
@@ -59,7 +59,7 @@ test('a command that runs at that time ends, and the console goes on', async ({ 
   await vm.serial.waitFor(/before\s[\s\S]*after/)
 })
 
-test('a guest that panicked is brought back', async ({ vm }) => {
+test('a guest that panicked can be restored to a checkpoint', async ({ vm }) => {
   await vm.ssh`echo alive >/tmp/state`
   await vm.checkpoint('alive')
   await vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
@@ -70,7 +70,7 @@ test('a guest that panicked is brought back', async ({ vm }) => {
   expect((await vm.exec('cat /tmp/state')).stdout).toBe('alive')
 })
 
-test('names that are none, or unknown, are told', async ({ vm }) => {
+test('invalid and unknown names of checkpoints are errors', async ({ vm }) => {
   await vm.checkpoint('installed')
   expect((await failureOf(vm.checkpoint('a b'))).message).toContain('"a b"')
   const error = await failureOf(vm.restore('instaled'))
@@ -85,7 +85,7 @@ plain('checkpoints are those of one power-on, and need a disk', async () => {
   expect((await failureOf(vm.restore('before'))).code).toBe('VM_NOT_RUNNING')
   await vm.start()
   expect(vm.checkpoints).toEqual([])
-  expect((await failureOf(vm.restore('before'))).message).toContain("There is no checkpoint 'before'.")
+  expect((await failureOf(vm.restore('before'))).message).toContain("The checkpoint 'before' does not exist.")
   await vm.checkpoint('before')
   await vm.restore('before')
 })

@@ -41,7 +41,7 @@ const DAMAGES: Readonly<Record<string, (template: string) => void>> = {
   },
 }
 
-test('a template that was damaged in whatever way is made again', async () => {
+test('a template is made again after any kind of damage', async () => {
   const cacheDir = ownTemplates()
   await start()
   for (const [what, damage] of Object.entries(DAMAGES)) {
@@ -55,7 +55,7 @@ test('a template that was damaged in whatever way is made again', async () => {
   }
 }, 600_000)
 
-test('a state that QEMU does not take is made again, and said', async () => {
+test('a template whose state QEMU rejects is made again, and the log reports it', async () => {
   const cacheDir = ownTemplates()
   await start()
   const [template = ''] = templatesIn(cacheDir)
@@ -68,7 +68,7 @@ test('a state that QEMU does not take is made again, and said', async () => {
     kind: 'template',
     buildMs: expect.any(Number),
   })
-  expect(lines.join('\n')).toMatch(/the template tiny-\w+ is made again: /)
+  expect(lines.join('\n')).toMatch(/The template tiny-\w+ is made again: /)
 }, 240_000)
 
 /** Makes the manifest fit the files, as no damage would. */
@@ -87,7 +87,7 @@ async function writeManifestAnew(template: string): Promise<void> {
   writeFileSync(path, JSON.stringify(manifest))
 }
 
-test('whoever is killed while it makes a template leaves no harm, and nothing behind after the next start', async () => {
+test('a process that is killed while it makes a template does no damage, and the next start removes its files', async () => {
   const cacheDir = ownTemplates()
   const tmpdir = ownTmpdir()
   for (const afterMs of [300, 900, 1500, 2200, 2600, 3000]) {
@@ -102,7 +102,7 @@ test('whoever is killed while it makes a template leaves no harm, and nothing be
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
 }, 400_000)
 
-test('many who want one template at the same time make it once', async () => {
+test('processes that need the same template at the same time make it once', async () => {
   const cacheDir = ownTemplates()
   const tmpdir = ownTmpdir()
   const source = `
@@ -115,7 +115,7 @@ test('many who want one template at the same time make it once', async () => {
   expect(templatesIn(cacheDir)).toHaveLength(1)
 }, 400_000)
 
-test('where there is no space for a template, the guest is booted, and it is said why', async () => {
+test('a guest boots cold if there is no space for its template, and the reason is reported', async () => {
   const cacheDir = ownTmpdir()
   await execa('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'none', cacheDir])
   onTestFinished(async () => void (await execa('umount', ['-l', cacheDir])))
@@ -123,13 +123,13 @@ test('where there is no space for a template, the guest is booted, and it is sai
   const lines: string[] = []
   expect(await start({ memory: '255M', log: (line: string) => lines.push(line) })).toMatchObject({
     kind: 'cold',
-    reason: expect.stringContaining('space'),
+    reason: expect.stringContaining('The disk is full'),
   })
   expect(lines.join('\n')).toContain("'tiny' is booted cold: ")
   expect(templatesIn(cacheDir)).toEqual([])
 }, 240_000)
 
-test('a disk that gets full while a template is made costs that template and nothing else', async () => {
+test('a disk that fills up while a template is made affects only that template', async () => {
   const cacheDir = ownTmpdir()
   await execa('mount', ['-t', 'tmpfs', '-o', 'size=260m', 'none', cacheDir])
   onTestFinished(async () => void (await execa('umount', ['-l', cacheDir])))
@@ -149,7 +149,7 @@ test('a disk that gets full while a template is made costs that template and not
   expect(await start({ memory: '192M' })).toMatchObject({ kind: 'template', buildMs: expect.any(Number) })
 }, 300_000)
 
-test('a boot that fails is not hidden by what it was for', async () => {
+test("a failed boot of a template's guest is reported like any other failed boot", async () => {
   ownTemplates()
   await expect(
     launchVM({ ...options, append: 'init=/nowhere panic=0 root=/dev/none rdinit=/nowhere' }),

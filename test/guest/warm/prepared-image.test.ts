@@ -8,7 +8,7 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const options = { standby: false, log: () => {} } as const
 
-test('what is done in a guest once is there in all that come from it, in RAM and on disk', async () => {
+test('a preparation is present in all clones, in RAM and on disk', async () => {
   const cacheDir = ownTemplates()
   const log = join(cacheDir, 'runs')
   writeFileSync(log, '')
@@ -28,7 +28,7 @@ test('what is done in a guest once is there in all that come from it, in RAM and
   expect(readFileSync(log, 'utf8')).toBe('served\n')
 }, 60_000)
 
-test('a step goes on from the one before; another input or file is another image', async () => {
+test('a preparation runs on top of the previous one; another input or file means another template', async () => {
   const cacheDir = ownTemplates()
   const note = join(cacheDir, 'note')
   writeFileSync(note, 'first')
@@ -55,7 +55,7 @@ test('a step goes on from the one before; another input or file is another image
   expect(templatesIn(cacheDir)).toHaveLength(5)
 }, 120_000)
 
-test('a guest of a prepared image can be rebooted, and prepared ones may be switched off and on meanwhile', async () => {
+test('a guest of a prepared image can be rebooted and power-cycled, also during a preparation', async () => {
   ownTemplates()
   const restarted = image('tiny').prepare(async (vm) => {
     await vm.ssh`echo kept >/root/kept && sync`
@@ -69,7 +69,7 @@ test('a guest of a prepared image can be rebooted, and prepared ones may be swit
   expect((await vm.ssh`cat /root/kept; ls /tmp`).stdout).toBe('kept')
 }, 60_000)
 
-test('a step that fails fails the start with its own error, leaves nothing, and is tried again', async () => {
+test('a failed preparation fails the start with its own error, leaves nothing, and is retried by the next start', async () => {
   ownTemplates()
   const tmpdir = ownTmpdir()
   let tries = 0
@@ -87,7 +87,7 @@ test('a step that fails fails the start with its own error, leaves nothing, and 
   }
 }, 60_000)
 
-test('a guest that is booted cold is prepared itself', async () => {
+test('the preparations of a guest that boots cold run in that guest', async () => {
   const prepared = image('tiny').prepare((vm) => vm.ssh`echo done >/root/done`)
   await using vm = await launchVM({ ...options, image: prepared, start: 'cold' })
   expect((await vm.ssh`cat /root/done`).stdout).toBe('done')

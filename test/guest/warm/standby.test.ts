@@ -27,7 +27,7 @@ function qemusNamed(name: string): number[] {
 
 const identify = 'cat /etc/machine-id /sys/class/net/eth0/address; head -c 16 /dev/urandom | xxd -p'
 
-test('while a guest is used the next is made ready, which is a machine of its own', async () => {
+test('a standby is started while a guest is in use, and has its own identity', async () => {
   ownPool() // what others do at the same time leaves no less room
   const name = 'next-one'
   const seen: string[] = []
@@ -42,7 +42,7 @@ test('while a guest is used the next is made ready, which is a machine of its ow
   expect(new Set(seen).size).toBe(9)
 }, 60_000)
 
-test('one that was killed is not given to anybody', async () => {
+test('a standby whose QEMU was killed is not used', async () => {
   ownPool() // what others do at the same time leaves no less room
   const name = 'killed-one'
   const first = await launchVM({ ...options, name })
@@ -55,7 +55,7 @@ test('one that was killed is not given to anybody', async () => {
   })
 }, 60_000)
 
-test('guests of other options are not taken for each other', async () => {
+test('a standby is used only for a guest with the same options', async () => {
   ownPool() // what others do at the same time leaves no less room
   await using one = await launchVM({ ...options, name: 'kind-a' })
   await using other = await launchVM({ ...options, name: 'kind-b', hostfwd: [{ guest: 80 }] })
@@ -64,7 +64,7 @@ test('guests of other options are not taken for each other', async () => {
   expect(other.hostPort(80)).toBeGreaterThan(0)
 }, 60_000)
 
-test('none is made with standby: false, and nothing is left of any when a program ends', async () => {
+test('no standby is started with `standby: false`, and none outlives its process', async () => {
   ownPool() // what others do at the same time leaves no less room
   const tmpdir = ownTmpdir()
   // The first that stands by is there as soon as this host has had the time to start it.

@@ -38,10 +38,10 @@ test("a guest whose clock runs four times as fast as the host's is not saved as 
   await using vm = await launchVM(wrong)
   expect(vm.startedFrom).toMatchObject({ kind: 'cold', reason: expect.stringMatching(/clock/) })
   expect(templatesIn(cacheDir)).toEqual([])
-  expect(lines.join('\n')).toMatch(/'tiny' is booted cold: .*clock.* The next guest tries again\. Fix: /)
+  expect(lines.join('\n')).toMatch(/'tiny' is booted cold: .*clock.* The next guest retries\. Fix: /)
 })
 
-test('a kernel that was told a wrong frequency is booted again with the measured one', async () => {
+test('a template guest that was booted with a wrong TSC frequency is booted again with the measured one', async () => {
   ownHostCache()
   await rememberTscKhz(700_000)
   const lines: string[] = []
@@ -53,7 +53,7 @@ test('a kernel that was told a wrong frequency is booted again with the measured
   await expectRightClock(vm)
 })
 
-test('a guest agent that is silent for a while does not keep a template from being saved', async () => {
+test('a template is saved even if the guest agent is silent for a while', async () => {
   ownTemplates()
   const stalled = image('tiny').prepare(async (vm) => {
     await vm.ssh`agent=$(cat /run/qemu-ga.pid); kill -STOP $agent; (sleep 25; kill -CONT $agent) >/dev/null 2>&1 </dev/null &`
@@ -63,7 +63,7 @@ test('a guest agent that is silent for a while does not keep a template from bei
   expect((await vm.exec('ls -d /run/withvm-parks-* | wc -l')).stdout).toMatch(/^[12]$/)
 })
 
-test('after a template that could not be saved, the next guest saves it', async () => {
+test('the next guest saves a template that could not be saved before', async () => {
   ownTemplates()
   const lines: string[] = []
   let starts = 0
@@ -79,7 +79,7 @@ test('after a template that could not be saved, the next guest saves it', async 
     await using vm = await start()
     expect(vm.startedFrom.kind).toBe('cold')
     expect(lines.join('\n')).toMatch(
-      /is booted cold: its template could not be saved: .* The next guest tries again\. Fix: /,
+      /is booted cold: its template could not be saved: .* The next guest retries\. Fix: /,
     )
   }
   await using vm = await start()

@@ -8,7 +8,7 @@ import { ownTemplates, templatesIn } from '../../support/own-templates.js'
 const log = () => {}
 const options = { image: 'tiny', standby: false, log } as const
 
-/** What a guest is known by, as it sees it. */
+/** Returns the identity of a guest as seen in the guest. */
 async function identify(vm: VM): Promise<Record<string, string>> {
   const facts = {
     machineId: 'cat /etc/machine-id',
@@ -25,7 +25,7 @@ async function identify(vm: VM): Promise<Record<string, string>> {
   return found
 }
 
-test('the first guest of a kind is booted for all; the others go on from where it had come to', async () => {
+test('the first guest of a kind is booted and saved as a template; later guests are clones', async () => {
   const cacheDir = ownTemplates()
   await using first = await launchVM(options)
   await using second = await launchVM(options)
@@ -36,7 +36,7 @@ test('the first guest of a kind is booted for all; the others go on from where i
   expect(templatesIn(cacheDir)).toHaveLength(1)
 })
 
-test('two clones have nothing in common that makes a machine its own', async () => {
+test('two clones have different identities', async () => {
   await using one = await launchVM({ ...options, name: 'one' })
   await using two = await launchVM({ ...options, name: 'two' })
   const [ofOne, ofTwo] = [await identify(one), await identify(two)]
@@ -49,13 +49,13 @@ test('two clones have nothing in common that makes a machine its own', async () 
   expect(ofOne.machineId).toMatch(/^[0-9a-f]{32}$/)
 })
 
-test('the clock of a clone is that of this host', async () => {
+test('the clock of a clone is set to the time of the host', async () => {
   await using vm = await launchVM(options)
   const { stdout } = await vm.exec('date +%s')
   expect(Math.abs(Number(stdout) * 1000 - Date.now())).toBeLessThan(2000)
 })
 
-test('the random numbers of clones differ from their first byte on', async () => {
+test('random numbers of clones differ from the first byte', async () => {
   const firsts = []
   for (let run = 0; run < 3; run++) {
     await using vm = await launchVM({ ...options, ready: 'agent' })
@@ -64,7 +64,7 @@ test('the random numbers of clones differ from their first byte on', async () =>
   expect(new Set(firsts).size).toBe(3)
 })
 
-test('a clone is as fresh as a machine that was booted', async () => {
+test('a clone looks like a guest that has just been booted', async () => {
   await withVM(options, async (vm) => {
     await vm.ssh`echo mine >/root/mine; echo mine >/tmp/mine; sync`
   })
@@ -76,7 +76,7 @@ test('a clone is as fresh as a machine that was booted', async () => {
   })
 })
 
-test('the console of a clone has all that was printed since the first byte', async () => {
+test('the console log of a clone contains the boot of its template from the first byte', async () => {
   await using vm = await launchVM(options)
   expect(vm.serial.text).toContain('SeaBIOS')
   await vm.serial.waitFor('withvm: sshd')
@@ -86,7 +86,7 @@ test('the console of a clone has all that was printed since the first byte', asy
   expect(vm.timeline.map(({ stage }) => stage)).toEqual(['qemu', 'sshd', 'login', 'ready'])
 })
 
-test('a clone can be rebooted, and stays the machine that it is', async () => {
+test('a clone keeps its identity across a reboot', async () => {
   await using vm = await launchVM({ ...options, name: 'again' })
   const before = await identify(vm)
   await vm.ssh`echo kept >/root/kept`
@@ -99,7 +99,7 @@ test('a clone can be rebooted, and stays the machine that it is', async () => {
   expect(vm.bootCount).toBeGreaterThan(1)
 }, 240_000)
 
-test('a clone can be switched off and on, on the disk that it had', async () => {
+test('a clone can be power-cycled and keeps its disk', async () => {
   await using vm = await launchVM(options)
   await vm.ssh`echo kept >/root/kept && sync`
   await vm.powerCut()
@@ -110,7 +110,7 @@ test('a clone can be switched off and on, on the disk that it had', async () => 
   expect((await vm.ssh`cat /root/kept`).stdout).toBe('kept')
 }, 240_000)
 
-test('no clone changes its template', async () => {
+test('clones never change their template', async () => {
   const cacheDir = ownTemplates()
   await (await launchVM(options)).dispose()
   const [template = ''] = templatesIn(cacheDir)
@@ -126,7 +126,7 @@ test('no clone changes its template', async () => {
   expect(await Promise.all(files.map(hashFile))).toEqual(before)
 }, 240_000)
 
-test('a guest of other hardware is another template; what lies outside of it is not', async () => {
+test('a guest with other hardware needs another template; resources outside of the guest do not matter', async () => {
   const cacheDir = ownTemplates()
   const start = (more: object) => withVM({ ...options, ...more }, (vm) => vm.startedFrom)
   const plain = await start({})
@@ -138,12 +138,12 @@ test('a guest of other hardware is another template; what lies outside of it is 
   expect(bigger).not.toMatchObject({ template: (plain as { template?: string }).template })
 }, 240_000)
 
-test("start: 'cold' boots, and so does what is about booting, which is told", async () => {
+test("`start: 'cold'` boots cold, and so do options that need a boot, with the reason reported", async () => {
   const lines: string[] = []
   await using vm = await launchVM({ start: 'cold' })
   expect(vm.startedFrom).toEqual({ kind: 'cold', reason: "start: 'cold'" })
   expect(vm.timeline.map(({ stage }) => stage)).toEqual(expect.arrayContaining(['kernel', 'init']))
   await using other = await launchVM({ start: 'warm', ready: 'none', log: (line) => lines.push(line) })
   expect(other.startedFrom).toMatchObject({ kind: 'cold' })
-  expect(lines).toContain("'tiny' is booted cold: with ready: 'none' the test is to see the guest boot.")
+  expect(lines).toContain("'tiny' is booted cold: with `ready: 'none'` the test observes the boot.")
 })

@@ -52,7 +52,7 @@ test('a window is an error where there is no screen for it', async () => {
   onTestFinished(() => void vi.unstubAllEnvs())
   const error = await failureOf(launchVM({ ...bare, hda, display: 'gtk' }))
   expect(error).toMatchObject({ code: 'QEMU_FAILED' })
-  expect(error.message).toContain('QEMU did not start: it found no screen to show the guest on.')
+  expect(error.message).toContain('QEMU did not start: it found no screen for the display of the guest.')
 })
 
 test('a text screen is drawn on the terminal of the script', async () => {
@@ -89,6 +89,6 @@ test('a text screen is drawn on the terminal of the script', async () => {
 test('a text screen is refused where there is no terminal', async () => {
   const error = await failureOf(launchVM({ ...bare, hda, display: 'curses' }))
   expect(error.message).toContain(
-    "display: expected a script that is run in a terminal, or `vnc: true`, got 'curses' in a process without a terminal",
+    "display: expected a process with a terminal, or `vnc: true`, got 'curses' in a process without a terminal",
   )
 })

@@ -17,7 +17,7 @@ async function unpack(from: string, to: string): Promise<void> {
   await unpackFile({ from, to, packing })
 }
 
-test('what is unpacked has holes where it is empty', async () => {
+test('an unpacked file is sparse', async () => {
   const folder = ownTmpdir()
   const [from, to] = [join(folder, 'a.gz'), join(folder, 'a')]
   const content = Buffer.alloc(MIB)
@@ -29,7 +29,7 @@ test('what is unpacked has holes where it is empty', async () => {
   expect((await file.stat()).blocks * 512).toBeLessThan(MIB / 4)
 })
 
-test('a file that unpacks to more than the disk has is stopped before it is full', async () => {
+test('unpacking stops before the disk is full', async () => {
   const folder = ownTmpdir()
   const small = join(folder, 'small')
   await mkdir(small)
@@ -41,7 +41,7 @@ test('a file that unpacks to more than the disk has is stopped before it is full
   writeFileSync(from, Buffer.concat(Array.from({ length: 20 }, () => piece)))
   const error = await failureOf(unpack(from, join(small, 'bomb')))
   expect(error.code).toBe('NO_SPACE')
-  expect(error.message).toMatch(/There is not enough space on the disk of .*small \(unpacking .*bomb\.gz\)\./)
+  expect(error.message).toMatch(/The disk of .*small has not enough free space \(unpacking .*bomb\.gz\)\./)
   expect(error.message).toMatch(
     /Expected: 256 MiB left free, after (48|64)(\.\d)? MiB\n {2}Got: {6}\d+(\.\d)? MiB free/,
   )

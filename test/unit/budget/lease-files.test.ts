@@ -8,14 +8,14 @@ import { ownPool } from '../../support/own-pool.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { passTime } from '../../support/pass-time.js'
 
-const LEDGER = resolve(import.meta.dirname, '../../../dist/src/budget/lease-files.js')
+const LEASE_FILES = resolve(import.meta.dirname, '../../../dist/src/budget/lease-files.js')
 
 beforeAll(buildCli)
 
-test('a container that was killed while it changed the leases holds up no other process', async () => {
+test('a container that was killed while it changed the leases does not block other processes', async () => {
   ownPool()
   const source = `
-    import { withLeaseLock } from '${LEDGER}'
+    import { withLeaseLock } from '${LEASE_FILES}'
     await withLeaseLock(() => { console.log('in'); setInterval(() => {}, 1000); return new Promise(() => {}) })`
   const container = ['--pid', '--fork', '--mount-proc', '--kill-child', process.execPath]
   const killed = execa('unshare', [...container, '--input-type=module', '-e', source], { reject: false })
@@ -28,7 +28,7 @@ test('a container that was killed while it changed the leases holds up no other 
   expect(performance.now() - startedAt).toBeLessThan(2000)
 })
 
-test('entries that an earlier boot or another container left are swept after a second look', async () => {
+test('entries of an earlier boot or of another container are swept after a second check', async () => {
   const runtime = ownTmpdir()
   ownPool({ XDG_RUNTIME_DIR: runtime })
   const pass = passTime()

@@ -50,7 +50,7 @@ const entriesIn = (cacheDir: string) =>
 beforeAll(buildCli)
 
 describe('openCacheEntry', () => {
-  test('builds an entry once and finds it again', async () => {
+  test('builds an entry once and reuses it', async () => {
     const cacheDir = ownTmpdir()
     let builds = 0
     const open = () =>
@@ -70,7 +70,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toHaveLength(1)
   })
 
-  test('makes another entry for other inputs', async () => {
+  test('builds another entry for other inputs', async () => {
     const cacheDir = ownTmpdir()
     const one = await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 2, build: buildHere })).not.toBe(one)
@@ -108,7 +108,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([basename(left), expect.stringMatching(/^x-/)])
   })
 
-  test('never replaces an entry that another container has put there meanwhile', async () => {
+  test('never replaces an entry that another container has built in the meantime', async () => {
     const cacheDir = ownTmpdir()
     const elsewhere = await openCacheEntry({ cacheDir: ownTmpdir(), name: 'x', inputs: 1, build: buildHere })
     const dir = join(cacheDir, 'images', basename(elsewhere))
@@ -133,7 +133,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
   })
 
-  test('builds again what was changed in place, though its size is the same', async () => {
+  test('rebuilds an entry whose file was changed in place, even with the same size', async () => {
     const cacheDir = ownTmpdir()
     const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const disk = join(await open(), 'disk')
@@ -144,7 +144,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(disk, 'utf8')).toBe('whole')
   })
 
-  test('takes a copy of a cache, whose times are others, after its sums were computed once', async () => {
+  test('accepts a copied cache with other times after computing its checksums once', async () => {
     const [cacheDir, copy] = [ownTmpdir(), ownTmpdir()]
     await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     cpSync(cacheDir, copy, { recursive: true })
@@ -166,7 +166,7 @@ describe('openCacheEntry', () => {
     expect(await modes('templates')).toEqual(['700', '700', '600', '600'])
   })
 
-  test('takes the entry of a container that was faster', async () => {
+  test('uses the entry of a container that was faster', async () => {
     const cacheDir = ownTmpdir()
     const made = await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const aside = `${made}.aside`
@@ -180,14 +180,14 @@ describe('openCacheEntry', () => {
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build })).toBe(made)
   })
 
-  test('lets two processes at once do one build', async () => {
+  test('lets two simultaneous processes do one build', async () => {
     const cacheDir = ownTmpdir()
     const outcomes = await Promise.all([openElsewhere(cacheDir, 300), openElsewhere(cacheDir, 300)])
     expect(outcomes.map(({ exitCode }) => exitCode)).toEqual([0, 0])
     expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
   })
 
-  test('builds right after a builder was killed half-way, and sweeps what it left', async () => {
+  test('builds immediately after a builder was killed, and removes its remains', async () => {
     const cacheDir = ownTmpdir()
     const killed = openElsewhere(cacheDir, 60_000)
     await once(killed.stdout, 'data')
@@ -199,7 +199,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([expect.stringMatching(/^x-/)])
   })
 
-  test('builds again what was truncated', async () => {
+  test('rebuilds an entry with a truncated file', async () => {
     const cacheDir = ownTmpdir()
     const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const dir = await open()
@@ -208,7 +208,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(join(dir, 'disk'), 'utf8')).toBe('whole')
   })
 
-  test('leaves nothing of a build that fails, and says NO_SPACE when the disk is full', async () => {
+  test('removes the remains of a failed build, and throws NO_SPACE if the disk is full', async () => {
     const cacheDir = ownTmpdir()
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     const build = () => Promise.reject(full)
@@ -217,14 +217,14 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([])
   })
 
-  test('a folder that nothing can be written to is named, with the way out', async () => {
+  test('reports an unwritable cache folder with a fix', async () => {
     const file = join(ownTmpdir(), 'file')
     writeFileSync(file, '')
     const error = await failureOf(
       openCacheEntry({ cacheDir: join(file, 'cache'), name: 'x', inputs: 1, build: buildHere }),
     )
-    expect(error.message).toBe(`'x' cannot be stored: nothing can be written to ${file}/cache/images.
+    expect(error.message).toBe(`'x' cannot be stored: ${file}/cache/images is not writable.
   Got:      ENOTDIR: not a directory, mkdir '${file}/cache/images'
-Fix: Point WITHVM_CACHE at a folder that this user may write to.`)
+Fix: Set WITHVM_CACHE to a folder that this user can write to.`)
   })
 })

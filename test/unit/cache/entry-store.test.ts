@@ -29,7 +29,7 @@ test('an entry that another container used long ago is removed after a second lo
     await makeUsed(cacheDir, 'gone'),
     await makeUsed(cacheDir, 'named'),
   ]
-  expect(await pruneEntries(root, { mostBytes: 0 })).toEqual([])
+  expect(await pruneEntries(root, { maxBytes: 0 })).toEqual([])
   expect(await removeEntries(root, [named.entry])).toEqual([named.entry])
   expect(await hasStaleUsers(root)).toBe(true)
   // After a jump of the clock, the next touch is hours ahead of the marker, or behind it: only that it changes counts.
@@ -37,7 +37,7 @@ test('an entry that another container used long ago is removed after a second lo
   pass(41_000)
   expect(await hasStaleUsers(root, [gone.entry, named.entry])).toBe(false)
   expect(await removeEntries(root, [named.entry])).toEqual([])
-  expect(await pruneEntries(root, { mostBytes: 0 })).toEqual([gone.entry])
+  expect(await pruneEntries(root, { maxBytes: 0 })).toEqual([gone.entry])
   expect((await listEntries(root)).map(({ name, isInUse }) => [name, isInUse])).toEqual([[live.entry, true]])
   expect(readdirSync(root).filter((name) => !name.startsWith('.'))).toEqual([live.entry])
 })

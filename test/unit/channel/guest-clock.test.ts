@@ -6,7 +6,7 @@ import {
   isClockRight,
 } from '../../../src/channel/agent/guest-clock.js'
 
-/** A reading at a host's time that took some milliseconds. */
+/** Builds a reading at a time of the host that took `tookMs`. */
 const reading = (hostMs: number, guestMs: number, tookMs: number): ClockReading => ({
   beforeMs: hostMs - tookMs / 2,
   guestMs,
@@ -22,7 +22,7 @@ test.each<[string, number, number, number, boolean | undefined]>([
   ['the same speed, in readings that took too long', 1000, 1000, 200, undefined],
   ['no time between the readings', 0, 1, 4, undefined],
 ])(
-  '%s: %d ms of the host, %d ms of the guest, in readings of %d ms',
+  'the clock rate is judged for %s: %d ms on the host, %d ms in the guest, readings of %d ms',
   (_, hostMs, guestMs, tookMs, expected) => {
     const rate = compareClocks(
       reading(5000, 70_000, tookMs),
@@ -33,7 +33,7 @@ test.each<[string, number, number, number, boolean | undefined]>([
   },
 )
 
-test('a frequency is confirmed by a clock that is right, corrected by one that is wrong, and unknown by neither', () => {
+test('a frequency is kept if the clock is right, corrected if it is wrong, and undefined if the reading is inconclusive', () => {
   expect(correctFrequency(2_000_000, { least: 0.999, middle: 1, most: 1.001 })).toBe(2_000_000)
   expect(correctFrequency(2_000_000, { least: 1.4, middle: 1.5, most: 1.6 })).toBe(3_000_000)
   expect(correctFrequency(2_000_000, { least: 0.9, middle: 1, most: 1.1 })).toBeUndefined()

@@ -13,7 +13,7 @@ afterEach(() => rmSync(directory, { recursive: true }))
 
 const socketPath = () => join(directory, 's')
 
-test('a connection waits in the queue until it is taken, and no byte of it is lost', async () => {
+test('a connection is queued until it is accepted, and none of its bytes are lost', async () => {
   const listener = await listenUnix(socketPath())
   connect(listener.path).end('early bytes')
   await new Promise((resolve) => setTimeout(resolve, 30))
@@ -22,7 +22,7 @@ test('a connection waits in the queue until it is taken, and no byte of it is lo
   await listener.close()
 })
 
-test('connections that nobody took are dropped before the next start', async () => {
+test('connections that were not accepted are dropped before the next start', async () => {
   const listener = await listenUnix(socketPath())
   connect(listener.path).end('of the dead')
   await new Promise((resolve) => setTimeout(resolve, 30))
@@ -33,11 +33,11 @@ test('connections that nobody took are dropped before the next start', async () 
   await listener.close()
 })
 
-test('a wait ends in its time, names the socket, and does not swallow the next connection', async () => {
+test('a wait for a connection times out with the path of the socket and does not consume the next connection', async () => {
   const listener = await listenUnix(socketPath())
   await expect(listener.accept({ timeoutMs: 20 })).rejects.toMatchObject({
     code: 'QEMU_FAILED',
-    message: `QEMU did not connect within 20 ms\n  Expected: a connection to ${listener.path}\n  Got:      none\nFix: See QEMU's own output; on a very busy host give it more time.`,
+    message: `QEMU did not connect within 20 ms.\n  Expected: a connection to ${listener.path}\n  Got:      no connection\nFix: Read the output of QEMU. On a very busy host, raise the timeout.`,
   })
   connect(listener.path).end('next')
   const socket = await listener.accept({ timeoutMs: 1000 })
@@ -45,7 +45,7 @@ test('a wait ends in its time, names the socket, and does not swallow the next c
   await listener.close()
 })
 
-test('closing rejects a wait and removes the socket', async () => {
+test('closing a listener rejects its waits and removes the socket', async () => {
   const listener = await listenUnix(socketPath())
   const waiting = listener.accept({ timeoutMs: 5000 })
   await listener.close()
@@ -53,13 +53,13 @@ test('closing rejects a wait and removes the socket', async () => {
   expect(existsSync(listener.path)).toBe(false)
 })
 
-test('a path that is longer than a socket may have is refused with its length', async () => {
+test('a socket path above the limit is rejected with its length', async () => {
   const path = join(directory, 'x'.repeat(120))
   await expect(listenUnix(path)).rejects.toMatchObject({ code: 'WORKSPACE_FAILED' })
   await expect(listenUnix(path)).rejects.toThrow(`the path is too long (${path.length} bytes)`)
 })
 
-test('connections beyond those that QEMU opens are refused', async () => {
+test('connections above the limit of a listener are refused', async () => {
   const listener = await listenUnix(socketPath())
   const peers = Array.from({ length: 20 }, () =>
     connect(listener.path)

@@ -14,7 +14,7 @@ test.each([
   ['templates', 'prune'],
   ['images', 'rm', 'entry'],
   ['images', 'prune'],
-])('`withvm %s %s` of a read-only cache fails with CACHE_READ_ONLY', async (...args) => {
+])('`withvm %s %s` on a read-only cache fails with CACHE_READ_ONLY', async (...args) => {
   const cache = ownTmpdir()
   mkdirSync(join(cache, args[0], 'entry'), { recursive: true })
   writeFileSync(join(cache, args[0], 'entry', 'file'), 'content')
@@ -24,7 +24,7 @@ test.each([
     ['--mount', 'sh', '-c', script, cache, process.execPath, MAIN, ...args],
     { reject: false, env: { WITHVM_CACHE: cache, WITHVM_IMAGES: '' } },
   )
-  expect(stderr).toContain(`Nothing can be removed from ${join(cache, args[0])}.`)
+  expect(stderr).toContain(`Entries of ${join(cache, args[0])} cannot be removed.`)
   expect(stderr).toContain('EROFS')
   expect(exitCode).toBe(69)
 })

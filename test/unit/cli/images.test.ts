@@ -14,7 +14,7 @@ const MODULE = new URL('../../../dist/src/image/resolve-image.js', import.meta.u
 
 beforeAll(buildCli)
 
-/** An empty cache, and a server with images of a mebibyte and some. */
+/** Creates an empty cache, and a server with images of slightly more than 1 MiB. */
 async function serveDisks(count: number) {
   const dir = ownTmpdir()
   const contents = Array.from({ length: count }, () => readFileSync(makeDisk(dir)))
@@ -30,12 +30,12 @@ async function serveDisks(count: number) {
   return { cacheDir: join(dir, 'cache'), server, sources }
 }
 
-/** Another process that uses an image until it is killed. */
+/** Starts another process that uses an image until it is killed. */
 async function useElsewhere(source: unknown, cacheDir: string) {
   const code = `
     const { resolveImage } = await import('${MODULE}')
     await resolveImage(${JSON.stringify(source)}, { onProgress: () => {} })
-    console.log('there')
+    console.log('ready')
     setInterval(() => {}, 1000)`
   const user = execa(process.execPath, ['--input-type=module', '-e', code], {
     reject: false,
@@ -45,16 +45,14 @@ async function useElsewhere(source: unknown, cacheDir: string) {
   return { user }
 }
 
-test('an image is pulled, listed, inspected, found and removed', async () => {
+test('`withvm images` pulls, lists, inspects, locates and removes an image', async () => {
   const { cacheDir, sources } = await serveDisks(1)
   const { url, sha256 } = sources[0] as { url: string; sha256: string }
   const run = (...args: string[]) => runCli(['images', ...args], { WITHVM_CACHE: cacheDir })
-  expect((await run('ls')).stdout).toBe(
-    'There is no image in the cache: the first use of one brings it there.',
-  )
+  expect((await run('ls')).stdout).toBe('No images are cached: an image is added on first use.')
   const [refused, pulled] = [await run('pull', url), await run('pull', url, '--sha256', sha256)]
   expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('image.sha256: expected') })
-  const name = /is in the cache as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
+  const name = /is cached as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
   const path = join(cacheDir, 'images', name, 'disk')
   expect((await run('path', url, '--sha256', sha256)).stdout).toBe(path)
   expect((await run('ls')).stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d/g, 'TIME').split('\n')).toEqual([
@@ -63,12 +61,12 @@ test('an image is pulled, listed, inspected, found and removed', async () => {
     expect.stringMatching(/^1 image, 1\.\d MiB$/),
   ])
   const { stdout } = await run('inspect', path)
-  expect(stdout.replace(/of which \S+ \S+ are/, 'of which N are')).toBe(`image      ${path}
+  expect(stdout.replace(/virtual, \S+ \S+ allocated/, 'virtual, N allocated')).toBe(`image      ${path}
 disk       ${path}
 format     qcow2
-size       4 MiB, of which N are on this disk
-login      root, by a key that is given at boot
-agent      not known
+size       4 MiB virtual, N allocated
+login      root, with a key injected at boot
+agent      unknown
 start      cold
 defaults   1 GiB of memory, 1 CPU`)
   expect(await run('rm', 'download-0')).toMatchObject({ exitCode: 2 })
@@ -76,7 +74,7 @@ defaults   1 GiB of memory, 1 CPU`)
   expect(existsSync(path)).toBe(false)
 })
 
-test('a chain is shown to its end, and a recipe that there is not is told', async () => {
+test('`withvm images inspect` lists the backing chain; `build` suggests a name for an unknown recipe', async () => {
   const dir = ownTmpdir()
   const disk = makeDisk(dir)
   const overlay = join(dir, 'overlay.qcow2')
@@ -86,11 +84,11 @@ test('a chain is shown to its end, and a recipe that there is not is told', asyn
   expect(JSON.parse((await run('inspect', overlay, '--json')).stdout).disk.chain).toHaveLength(2)
   expect(await run('build', 'tinny')).toMatchObject({
     exitCode: 2,
-    stderr: expect.stringContaining("Did you mean 'tiny'?"),
+    stderr: expect.stringContaining("Specify 'tiny'."),
   })
 })
 
-test('what was not used for longest makes room, but not what a running process uses', async () => {
+test('the least recently used images are evicted, except images in use by a running process', async () => {
   const { cacheDir, sources } = await serveDisks(3)
   const { user } = await useElsewhere(sources[0], cacheDir)
   const { user: short } = await useElsewhere(sources[1], cacheDir)
@@ -114,14 +112,14 @@ test('what was not used for longest makes room, but not what a running process u
   const refused = await runCli(['images', 'rm', inUse], env)
   expect(refused).toMatchObject({
     exitCode: 69,
-    stderr: expect.stringContaining('A process that is running'),
+    stderr: expect.stringContaining('Images in use by a running process'),
   })
   user.kill('SIGKILL')
   await user
   expect((await runCli(['images', 'rm', inUse], env)).exitCode).toBe(0)
 })
 
-test('images of a cache that other users can read are removed by command alone', async () => {
+test('images of a cache that is readable for other users are removed only by a command', async () => {
   const { cacheDir, sources } = await serveDisks(3)
   const env = { WITHVM_CACHE: cacheDir, WITHVM_IMAGES_SIZE: '2M' }
   const pull = ({ url, sha256 } = { url: '', sha256: '' }) =>
@@ -132,12 +130,12 @@ test('images of a cache that other users can read are removed by command alone',
   await pull(sources[0])
   const { stderr } = await pull(sources[1])
   expect(stderr.replaceAll(/\d\.\d MiB/g, 'N MiB')).toContain(
-    `withvm: ${images} has N MiB of images, more than 2 MiB. Other users can read it, so none is removed before \`withvm images prune\`.`,
+    `withvm: ${images} contains N MiB of images, more than 2 MiB. Other users can read it, so images are removed only by \`withvm images prune\`.`,
   )
   expect(names()).toHaveLength(2)
   const pruned = await runCli(['images', 'prune', '--max-size', '2M'], env)
   expect(pruned).toMatchObject({
-    stderr: `withvm: other users can read ${images}; an image that only their guests use does not count as in use.`,
+    stderr: `withvm: ${images} is readable for other users; images that only their guests use do not count as in use.`,
     stdout: expect.stringMatching(/^Removed download-/),
   })
   chmodSync(dirname(cacheDir), 0o700)
@@ -145,12 +143,12 @@ test('images of a cache that other users can read are removed by command alone',
   expect(names()).toHaveLength(1)
 })
 
-test('a command waits until it is known that the container which used an image is gone', async () => {
+test('`withvm images rm` waits until the container that used an image is known to be gone', async () => {
   const { cacheDir, sources } = await serveDisks(1)
   const env = { WITHVM_CACHE: cacheDir }
   const { url, sha256 } = sources[0] as { url: string; sha256: string }
   const pulled = await runCli(['images', 'pull', url, '--sha256', sha256], env)
-  const name = /is in the cache as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
+  const name = /is cached as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
   const marker = join(cacheDir, 'images', '.users', name, '00000000.1.1')
   writeFileSync(marker, '')
   const longAgo = new Date(Date.now() - 2 * 60 * 60_000)
@@ -160,7 +158,7 @@ test('a command waits until it is known that the container which used an image i
   expect(existsSync(join(cacheDir, 'images', name))).toBe(false)
 }, 150_000)
 
-test('a download that was given up is kept for a week, or until all is to be removed', async () => {
+test('an aborted download is kept for a week, or until all images are pruned', async () => {
   const { cacheDir, sources, server } = await serveDisks(1)
   server.answer = (_, response) => {
     response.writeHead(200, { 'content-length': server.content.length })
@@ -169,17 +167,17 @@ test('a download that was given up is kept for a week, or until all is to be rem
   const caches = { cacheDir, sharedCacheDir: undefined }
   const controller = new AbortController()
   setTimeout(() => controller.abort(new Error('enough')), 300)
-  const giveUp = resolveImage(sources[0] as never, { cacheDir, signal: controller.signal })
-  await expect(giveUp).rejects.toThrow('enough')
+  const aborted = resolveImage(sources[0] as never, { cacheDir, signal: controller.signal })
+  await expect(aborted).rejects.toThrow('enough')
   const partials = () => readdirSync(join(cacheDir, 'images')).filter((name) => name.startsWith('.partial-'))
   expect(partials()).toHaveLength(1)
   await pruneImages(caches)
   expect(partials()).toHaveLength(1)
-  await pruneImages(caches, { mostBytes: 0 })
+  await pruneImages(caches, { maxBytes: 0 })
   expect(partials()).toEqual([])
 })
 
-test('what an option says of a file that is no URL is checked', async () => {
+test('a checksum for an image path is rejected', async () => {
   const error = await failureOf(resolveImage('nowhere.qcow2'))
   expect(error.code).toBe('IMAGE_NOT_FOUND')
   const path = makeDisk(ownTmpdir())

@@ -16,14 +16,14 @@ function writeDomain(): string {
   return path
 }
 
-test('import prints a test to paste, also where the disks are not there', async () => {
+test('`withvm import` prints a test, even if the disks do not exist', async () => {
   const { stdout, exitCode } = await runCli(['import', writeDomain()])
   expect(exitCode).toBe(0)
   expect(stdout).toMatchInlineSnapshot(`
     "import { withVM } from 'withvm'
 
-    // Not carried over:
-    // - title: <title>Web</title>: it tells domains of libvirt apart: a guest of a test has no life before or after it
+    // Not imported:
+    // - title: <title>Web</title>: it identifies a libvirt domain; guests of tests are temporary
 
     await withVM(
       {
@@ -39,7 +39,7 @@ test('import prints a test to paste, also where the disks are not there', async 
   `)
 })
 
-test('import prints the options as JSON', async () => {
+test('`withvm import --json` prints the options as JSON', async () => {
   const { stdout } = await runCli(['import', '--json', writeDomain()])
   expect(JSON.parse(stdout)).toMatchObject({
     options: { name: 'web', memory: '512M', image: '/srv/gone.img' },
@@ -47,8 +47,8 @@ test('import prints the options as JSON', async () => {
   })
 })
 
-test('import of a file that is not there ends with 2', async () => {
+test('`withvm import` of a missing file exits with 2', async () => {
   const { stderr, exitCode } = await runCli(['import', '/nowhere/domain.xml'])
   expect(exitCode).toBe(2)
-  expect(stderr).toContain('nothing at /nowhere/domain.xml')
+  expect(stderr).toContain('no file at /nowhere/domain.xml')
 })

@@ -9,52 +9,50 @@ import { makePath, makeTemporaryDir, writeProgram } from '../host/fake-program.j
 
 beforeAll(buildCli, 120_000)
 
-test('the version is that of the package', async () => {
+test('`withvm --version` prints the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
   expect(await runCli(['--version'])).toMatchObject({ stdout: version, exitCode: 0 })
 })
 
-test('the help names every command and the exit codes', async () => {
+test('`withvm --help` lists the commands and the exit codes', async () => {
   const { stdout, exitCode } = await runCli(['--help'])
   expect(exitCode).toBe(0)
   expect(stdout).toMatch(/^ {2}setup \[options\]/m)
   expect(stdout).toMatch(/^ {2}doctor \[options\]/m)
-  expect(stdout).toContain('69 this host cannot do it')
+  expect(stdout).toContain('69 problem of this host')
 })
 
 test.each([
   [['dcotor'], "error: unknown command 'dcotor'\n(Did you mean doctor?)"],
   [['doctor', '--jsn'], "error: unknown option '--jsn'\n(Did you mean --json?)"],
-])('%j is a wrong command line and ends with 2', async (args, message) => {
+])('the invalid command line %j exits with 2 and suggests a name', async (args, message) => {
   expect(await runCli(args)).toMatchObject({ stderr: message, stdout: '', exitCode: 2 })
 })
 
-test('no command shows the help and ends with 2', async () => {
+test('`withvm` without a command prints the help and exits with 2', async () => {
   const { stderr, exitCode } = await runCli([])
   expect(exitCode).toBe(2)
   expect(stderr).toContain('Usage: withvm')
 })
 
-test('set-up on a host that has everything installs nothing', async () => {
+test('`withvm setup` on a host with all programs installs no packages', async () => {
   const { stdout, exitCode } = await runCli(['setup'])
-  expect(stdout).toMatch(/^withvm: all \d+ programs that guests need are installed\.$/)
+  expect(stdout).toMatch(/^withvm: all \d+ required programs are installed\.$/)
   expect(exitCode).toBe(0)
 })
 
-test('a set-up check without the programs ends with 1 and the command', async () => {
+test('`withvm setup --check` without the programs exits with 1 and prints the install command', async () => {
   const dir = makeTemporaryDir()
   const PATH = makePath(dir, {})
   const { stderr, stdout, exitCode } = await runCli(['setup', '--check'], { PATH, WITHVM_CACHE: dir })
   expect(exitCode).toBe(1)
   expect(stdout).toBe('')
-  expect(stderr).toMatch(
-    /^withvm: \d+ programs that withvm needs are not installed: qemu-system-x86_64, qemu-img/,
-  )
+  expect(stderr).toMatch(/^withvm: \d+ required programs are not installed: qemu-system-x86_64, qemu-img/)
   expect(stderr).toMatch(/^Fix: /m)
   expect(stderr).not.toContain('    at ')
 })
 
-test('the doctor shows a row for each check, and ends with 0 where guests can run', async () => {
+test('`withvm doctor` prints a row for each check and exits with 0 where guests can run', async () => {
   const { stdout, exitCode } = await runCli(['doctor'])
   expect(exitCode).toBe(0)
   for (const label of ['QEMU', 'Accelerator', 'KVM', 'Network', 'qemu-img', 'Memory', 'Cache']) {
@@ -63,7 +61,7 @@ test('the doctor shows a row for each check, and ends with 0 where guests can ru
   expect(stdout).toMatch(/\n\nGuests can run here\.$/)
 })
 
-test("the doctor's JSON has a stable shape", async () => {
+test('`withvm doctor --json` prints a stable shape', async () => {
   const { stdout, exitCode } = await runCli(['doctor', '--json', '--fresh'], {
     WITHVM_CACHE: makeTemporaryDir(),
   })
@@ -94,16 +92,16 @@ test("the doctor's JSON has a stable shape", async () => {
   )
 })
 
-test('the doctor on a host without QEMU says so and ends with 69', async () => {
+test('`withvm doctor` without QEMU reports the problem and exits with 69', async () => {
   const dir = makeTemporaryDir()
   const { stdout, exitCode } = await runCli(['doctor'], { PATH: makePath(dir, {}), WITHVM_CACHE: dir })
   expect(exitCode).toBe(69)
-  expect(stdout).toMatch(/^PROBLEM {2}QEMU +No QEMU for x86_64 guests was found: none of them in /m)
-  expect(stdout).toMatch(/^PROBLEM {2}qemu-img +not installed; it makes and inspects disk images$/m)
+  expect(stdout).toMatch(/^PROBLEM {2}QEMU +No QEMU for x86_64 guests was found: none of these programs in /m)
+  expect(stdout).toMatch(/^PROBLEM {2}qemu-img +not installed; creates and inspects disk images$/m)
   expect(stdout).toMatch(/\n\nGuests cannot run here\.$/)
 })
 
-test('the doctor does not stop at a QEMU that is too old', async () => {
+test('`withvm doctor` continues after a QEMU that is too old', async () => {
   const dir = makeTemporaryDir()
   const WITHVM_QEMU = writeProgram(join(dir, 'old-qemu'), 'echo "QEMU emulator version 5.2.0"')
   const { stdout, exitCode } = await runCli(['doctor', '--json'], { WITHVM_QEMU, WITHVM_CACHE: dir })
@@ -113,32 +111,32 @@ test('the doctor does not stop at a QEMU that is too old', async () => {
     id: 'qemu',
     label: 'QEMU',
     state: 'problem',
-    found: `${WITHVM_QEMU} is too old: 7.2 is the least version that withvm is tested with: QEMU 5.2.0`,
-    fix: 'Install a newer QEMU, or name one with the option qemu or with WITHVM_QEMU=/path/to/qemu-system-x86_64.',
+    found: `${WITHVM_QEMU} is too old: withvm requires QEMU 7.2: QEMU 5.2.0`,
+    fix: 'Install a newer QEMU, or specify one with the option `qemu` or with WITHVM_QEMU=/path/to/qemu-system-x86_64.',
   })
   expect(report.facts.qemuPath).toBeNull()
 })
 
-test('an error that withvm explains has no stack, unless it is asked for', async () => {
+test('a VMError is printed without a stack unless --verbose is given', async () => {
   const dir = makeTemporaryDir()
   writeFileSync(join(dir, 'nothing'), '')
   const env = { WITHVM_QEMU: join(dir, 'nothing'), WITHVM_CACHE: dir }
   const brief = await runCli(['setup'], env)
   expect(brief.exitCode).toBe(69)
-  expect(brief.stderr).toMatch(/^withvm: WITHVM_QEMU names .*nothing, which is not a program/)
+  expect(brief.stderr).toMatch(/^withvm: WITHVM_QEMU is set to .*nothing, which is not an executable program/)
   expect(brief.stderr).not.toContain('\n    at ')
   const verbose = await runCli(['--verbose', 'setup'], env)
   expect(verbose.exitCode).toBe(69)
   expect(verbose.stderr).toContain('\n    at ')
 })
 
-test('a reader that goes away early is no fault', async () => {
+test('a closed stdout pipe is not an error', async () => {
   const withvm = runCli(['doctor', '--json'])
   withvm.stdout.destroy()
   expect(await withvm).toMatchObject({ stderr: '' })
 })
 
-test('a QEMU that hangs in the probe does not outlive a killed withvm by more than seconds', async () => {
+test('a QEMU that hangs in the probe exits within seconds after withvm is killed', async () => {
   const dir = makeTemporaryDir()
   const pids = join(dir, 'pids')
   const WITHVM_QEMU = writeProgram(
@@ -158,7 +156,7 @@ while :; do :; done`,
   expect(readdirSync(TMPDIR)).toEqual([])
 })
 
-test('every kind of error has its exit code', () => {
+test('each kind of error has its own exit code', () => {
   const details = { summary: 's', hint: 'h' }
   expect(exitCodeOf(vmError('INVALID_OPTIONS', details))).toBe(2)
   expect(exitCodeOf(vmError('NO_SPACE', details))).toBe(69)
@@ -166,13 +164,13 @@ test('every kind of error has its exit code', () => {
   expect(exitCodeOf(new TypeError('x is not a function'))).toBe(70)
 })
 
-test('an error that nobody foresaw is shown with its stack', () => {
+test('an unexpected error is printed with its stack', () => {
   const error = new TypeError('x is not a function')
   expect(formatError(error, false)).toBe(`withvm: ${error.stack}`)
   expect(formatError('text', false)).toBe('withvm: text')
 })
 
-test("what this host's QEMU has is listed, and nothing is made up", async () => {
+test('`withvm list` prints what QEMU supports and rejects unknown devices and architectures', async () => {
   const machines = (await runCli(['list', 'machines'])).stdout.split('\n')
   expect(machines).toEqual(expect.arrayContaining(['none', 'pc', 'q35']))
   expect((await runCli(['list', 'cpus'])).stdout.split('\n')).toContain('qemu64')

@@ -6,7 +6,7 @@ import { findTemporaryCache, resolveCacheDir } from '../../../src/common/cache-d
 import { ownEnv } from '../../support/own-env.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-test('WITHVM_CACHE names the cache directory, relative to where the process runs', () => {
+test('WITHVM_CACHE sets the cache directory, relative to the working directory', () => {
   expect(resolveCacheDir({ WITHVM_CACHE: '/big/cache', XDG_CACHE_HOME: '/xdg' })).toBe('/big/cache')
   expect(resolveCacheDir({ WITHVM_CACHE: 'cache' })).toBe(join(process.cwd(), 'cache'))
 })
@@ -48,11 +48,11 @@ test('without a usable home directory the cache is a private folder in the tempo
 test.each([
   ['a link', (path: string) => symlinkSync('/', path), 'something that is not a directory'],
   ['a directory that others may enter', (path: string) => mkdirSync(path), 'a directory with mode 755'],
-])('%s in place of the temporary cache is refused', (_what, plant, got) => {
+])('%s in place of the temporary cache is rejected', (_what, plant, got) => {
   const { HOME, temporary } = makeClosedHome()
   plant(temporary)
   if (!lstatSync(temporary).isSymbolicLink()) chmodSync(temporary, 0o755)
   expect(() => resolveCacheDir({ HOME })).toThrow(
-    `The cache ${temporary} cannot be used.\n  Expected: a directory of this user, with mode 700\n  Got:      ${got}\nFix: Set WITHVM_CACHE`,
+    `The temporary cache ${temporary} is unsafe.\n  Expected: a directory of this user, with mode 700\n  Got:      ${got}\nFix: Set WITHVM_CACHE`,
   )
 })

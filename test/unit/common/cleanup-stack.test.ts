@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { CleanupStack } from '../../../src/common/cleanup-stack.js'
 
-test('releases run in the reverse order, each once, also when one throws', async () => {
+test('releases run in reverse order, each once, even if one throws', async () => {
   const order: string[] = []
   const stack = new CleanupStack()
   stack.defer(() => order.push('first'))
@@ -12,14 +12,14 @@ test('releases run in the reverse order, each once, also when one throws', async
   expect(order).toEqual(['third', 'first'])
 })
 
-test('several failures come as one error', async () => {
+test('several failed releases are combined into one error', async () => {
   const stack = new CleanupStack()
   for (const name of ['a', 'b']) stack.defer(() => Promise.reject(new Error(name)))
   const error = await stack.dispose().catch((reason: AggregateError) => reason)
   expect((error as AggregateError).errors.map(({ message }) => message)).toEqual(['b', 'a'])
 })
 
-test('what is acquired during or after the release is released too', async () => {
+test('a resource that is acquired during or after the release is released too', async () => {
   const order: string[] = []
   const stack = new CleanupStack()
   stack.defer(() => stack.defer(() => order.push('during')))

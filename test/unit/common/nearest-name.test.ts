@@ -14,24 +14,24 @@ test.each([
   expect(editDistance(b, a)).toBe(distance)
 })
 
-test('the nearest names come nearest first', () => {
+test('the nearest names are sorted by distance', () => {
   expect(nearestNames('pc-i440fx-7.3', ['q35', 'pc-i440fx-7.2', 'pc-i440fx-6.2', 'microvm'])).toEqual([
     'pc-i440fx-7.2',
     'pc-i440fx-6.2',
   ])
 })
 
-test('a name is near when only the case of its letters differs', () => {
+test('a name that differs only in case is near', () => {
   expect(nearestName('hostFwd', ['hostfwd', 'hostname'])).toBe('hostfwd')
 })
 
-test('a name is near when it begins with what was written', () => {
+test('a name that starts with the input is near', () => {
   expect(nearestName('virtio-net', ['virtio-net-pci-non-transitional', 'e1000'])).toBe(
     'virtio-net-pci-non-transitional',
   )
 })
 
-test('no name is given when none is near', () => {
+test('no name is suggested if none is near', () => {
   expect(nearestNames('xyz', ['memory', 'cpus'])).toEqual([])
   expect(nearestName('q', ['memory'])).toBeUndefined()
 })

@@ -15,7 +15,7 @@ test.each([
 })
 
 test.each([0, -1, '12x', '', 'M', '-5M', null, undefined, Number.POSITIVE_INFINITY])(
-  'memory %j is none',
+  '%j is not an amount of memory',
   (size) => {
     expect(parseMemorySize(size)).toBeUndefined()
   },
@@ -31,11 +31,11 @@ test.each([
   expect(parseDuration(duration)).toBe(ms)
 })
 
-test.each([0, -1, '5', 'soon', '0s', null])('the duration %j is none', (duration) => {
+test.each([0, -1, '5', 'soon', '0s', null])('%j is not a duration', (duration) => {
   expect(parseDuration(duration)).toBeUndefined()
 })
 
-test('sizes and times are written as a person would', () => {
+test('sizes and durations are formatted for readers', () => {
   expect([formatBytes(1.5 * 1024 ** 3), formatBytes(512 * 1024 ** 2), formatBytes(10)]).toEqual([
     '1.5 GiB',
     '512 MiB',

@@ -31,7 +31,7 @@ function read(flash: Buffer): Record<string, Buffer> {
   return found
 }
 
-test('a boot option is what is booted next, and first', () => {
+test('a boot option is used for the next boot, and is first in the boot order', () => {
   const variables = read(addBootOption(emptyFlash(), OPTION))
   expect(Object.keys(variables)).toEqual(['Boot0000', 'BootNext', 'BootOrder'])
   expect(variables.BootOrder?.toString('hex')).toBe('0000')
@@ -45,12 +45,12 @@ test('a boot option is what is booted next, and first', () => {
   expect(path.toString('latin1', 4, path.length - 4)).toBe(OPTION.uri)
 })
 
-test('one that is for once is in no order', () => {
+test('a one-time boot option is not added to the boot order', () => {
   const variables = read(addBootOption(emptyFlash(), { ...OPTION, once: true }))
   expect(Object.keys(variables)).toEqual(['Boot0000', 'BootNext'])
 })
 
-test('it comes before those that are there, under a number of its own, and the old order counts no more', () => {
+test('a new boot option gets an unused number and precedes existing ones, and the old boot order is replaced', () => {
   const first = addBootOption(emptyFlash(), OPTION)
   const variables = read(addBootOption(first, { ...OPTION, uri: 'http://10.0.2.80/other.efi' }))
   expect(Object.keys(variables).sort()).toEqual(['Boot0000', 'Boot0001', 'BootNext', 'BootOrder'])
@@ -58,29 +58,29 @@ test('it comes before those that are there, under a number of its own, and the o
   expect(variables.BootNext?.toString('hex')).toBe('0100')
 })
 
-test('a blank chip, as firmware for ARM comes with it, is made ready', () => {
+test('a blank flash chip, as shipped with ARM firmware, is initialized', () => {
   const flash = addBootOption(Buffer.alloc(0x100000), OPTION)
   expect(Object.keys(read(flash))).toEqual(['Boot0000', 'BootNext', 'BootOrder'])
   expect(flash.readUInt32LE(STORE_AT + 16)).toBe(0x40000 - STORE_AT)
   // The header of a volume adds up to zero.
   const words = Array.from({ length: STORE_AT / 2 }, (_, index) => flash.readUInt16LE(2 * index))
   expect(words.reduce((sum, word) => sum + word, 0) & 0xffff).toBe(0)
-  // What follows the volume is left as it was.
+  // Data after the volume is unchanged.
   expect(flash[0xbffff]).toBe(0xff)
   expect(flash[0xc0000]).toBe(0)
 })
 
 test.each([
-  ['what is no chip of variables', Buffer.alloc(512, 'x'), 'got: no volume'],
-  ['a store without room', emptyFlash(128), 'a store without room for one more'],
-  ['a store that goes beyond the chip', emptyFlash(100_000), 'a store that ends behind byte 8192'],
-])('%s is refused', async (_, flash, got) => {
+  ['content without a variable store', Buffer.alloc(512, 'x'), 'got: no firmware volume'],
+  ['a full store', emptyFlash(128), 'a full store'],
+  ['a store that exceeds the chip', emptyFlash(100_000), 'a store that ends after byte 8192'],
+])('%s is rejected', async (_, flash, got) => {
   const error = await failureOf(Promise.resolve().then(() => addBootOption(flash, OPTION)))
   expect(error.code).toBe('FIRMWARE_INVALID')
   expect(error.details.got).toContain(got.replace('got: ', ''))
 })
 
-test("the variables of this host's firmware take one", async () => {
+test("the UEFI variables of this host's firmware accept a boot option", async () => {
   const flash = await readFile('/usr/share/OVMF/OVMF_VARS_4M.fd')
   expect(Object.keys(read(addBootOption(flash, OPTION)))).toContain('Boot0000')
 })

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { buildFatDisk } from '../../../src/disk/fat-disk.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** Reads a file of the disk's root folder by its long name, as a driver does. */
+/** Reads a file of the disk's root folder by its long name, like a driver. */
 function readFile(disk: Buffer, name: string): Buffer | undefined {
   const sector = disk.readUInt16LE(11)
   const cluster = (disk[13] as number) * sector
@@ -37,7 +37,7 @@ function readFile(disk: Buffer, name: string): Buffer | undefined {
 }
 
 test.each([0, 1, 511, 512, 513, 40_000, 2_090_000, 3_000_000])(
-  'a file of %i bytes is read back, and those beside it',
+  'a file of %i bytes and those next to it are read back',
   (size) => {
     const content = Buffer.from(Array.from({ length: size }, (_, index) => index % 251))
     const disk = buildFatDisk('CIDATA', {
@@ -51,7 +51,7 @@ test.each([0, 1, 511, 512, 513, 40_000, 2_090_000, 3_000_000])(
   },
 )
 
-test('it is a file system with that label to those who look for one', () => {
+test('blkid recognizes the file system and its label', () => {
   const path = join(ownTmpdir(), 'disk.img')
   writeFileSync(path, buildFatDisk('CIDATA', { 'user-data': Buffer.from('x') }))
   const found = execFileSync('/sbin/blkid', ['-p', '-o', 'export', path], { encoding: 'utf8' })

@@ -16,7 +16,7 @@ async function makeOverlay() {
   return { dir, base, from, to: join(dir, 'copy.qcow2') }
 }
 
-test('an overlay that was only written to is copied, with its checkpoints', async () => {
+test("an overlay with the guest's writes is copied with its checkpoints", async () => {
   const { base, from, to } = await makeOverlay()
   execFileSync('qemu-io', ['-c', 'write 0 64k', from], { stdio: 'pipe' })
   qemuImg('snapshot', '-c', 'checkpoint', from)
@@ -29,7 +29,7 @@ test.each([
   ['another backing file', ['rebase', '-u', '-F', 'raw', '-b', '/etc/shadow'], 'Got:      /etc/shadow (raw)'],
   ['another format of its base', ['rebase', '-u', '-F', 'raw', '-b', 'BASE'], 'disk.qcow2 (raw)'],
   ['no backing file', ['rebase', '-u', '-b', ''], 'Got:      none'],
-])('an overlay to which QEMU gave %s is not used', async (_, command, got) => {
+])('an overlay to which QEMU added %s is not used', async (_, command, got) => {
   const { base, from, to } = await makeOverlay()
   qemuImg(...command.map((word) => (word === 'BASE' ? base.path : word)), from)
   const error = await failureOf(copyWrittenOverlay({ from, to, base }))
@@ -38,7 +38,7 @@ test.each([
   expect(existsSync(to)).toBe(false)
 })
 
-test('an overlay to which QEMU gave an external data file is not used', async () => {
+test('an overlay to which QEMU added an external data file is not used', async () => {
   const { base, from, to } = await makeOverlay()
   const content = readFileSync(from)
   content.writeBigUInt64BE(4n, 72)
@@ -67,7 +67,7 @@ test('a symbolic link in place of the folder of a file that QEMU writes is not f
   expect(existsSync(to)).toBe(false)
 })
 
-test('an overlay is created on a base that is not there yet', async () => {
+test('an overlay can be created on a base that does not exist yet', async () => {
   const dir = ownTmpdir()
   const base = { path: join(dir, 'later', 'disk.qcow2'), format: 'qcow2' } as const
   const path = join(dir, 'overlay.qcow2')

@@ -228,7 +228,7 @@ test(
       FUZZ.seed,
     )
     const answers: string[] = []
-    const hooks = { onDrawn: () => {}, onAnswer: (text: string) => answers.push(text) }
+    const hooks = { onDrawn: () => {}, onReply: (text: string) => answers.push(text) }
     const terminal = await ScreenTerminal.open(80, 24, hooks)
     terminal.isAnswering = true
     await fuzz(0.05, fuzzer, async (bytes) => {

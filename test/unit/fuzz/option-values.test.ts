@@ -16,7 +16,7 @@ const TIMEOUT_MS = 120_000 + 5 * FUZZ.inputs
 
 const guestAt = (last: number) => `10.0.2.${last}:80`
 
-/** Valid options which together have every option that takes a text, but for those that are {@link LEFT_OUT}. */
+/** Valid options that together set every option with a string value, except those in {@link EXCLUDED}. */
 const SAMPLES: readonly VMOptions[] = [
   { firmware: { type: 'bios', file: '/f' } },
   {
@@ -96,20 +96,20 @@ const SAMPLES: readonly VMOptions[] = [
   { netboot: { root: '/root', bootfile: 'b' } },
 ]
 
-/** Options that are made of others, or whose text is meant to have parts. Images are opened first: see `files`, below. */
-const LEFT_OUT = [
+/** Options that are converted to others, or whose value consists of parts. Images are opened first, see `file` in {@link build}. */
+const EXCLUDED = [
   'commandLine',
   'libvirtXML',
-  'qemuArgs', // options of QEMU, as they are
-  'cpu', // a model with its features, of letters, digits and `.,+=-`
-  'network[].guestfwd[].command', // a command of the author's
+  'qemuArgs', // passed to QEMU unchanged
+  'cpu', // a model with features: letters, digits and `.,+=-`
+  'network[].guestfwd[].command', // a host command
 ]
 const IS_IMAGE = /^(image|systemDisk\.image|disks\[\]\.image|hd[a-d]|cdrom|fd[ab])(\.|$)/
 
 const PIECES = [
   ',', ',,', '=', '-', '--', ' ', '\n', '\r', '\t', '\0', '"', "'", '\\', '%', '$', '`', ';', ':', '/', '..', '{', '}', '\u0085', '\u2028', '\ud800', 'é',
   'id', 'file=', ',id=x', ',readonly=off', ',spawn=allow', '-device', '\n-monitor stdio', 'exec:', 'json:{}', 'unix:', 'tcp:', 'on', 'off',
-] // biome-ignore format: a list of short texts
+] // biome-ignore format: a list of short strings
 const hostile = fc
   .array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ unit: 'binary', maxLength: 6 })), {
     minLength: 1,
@@ -119,14 +119,14 @@ const hostile = fc
 
 type Path = readonly (string | number)[]
 
-/** The places of all texts in a value. */
-function listTexts(value: unknown, path: Path = []): Path[] {
+/** Returns the paths of all strings in a value. */
+function listStrings(value: unknown, path: Path = []): Path[] {
   if (typeof value === 'string') return [path]
   if (typeof value !== 'object' || value === null) return []
   const entries: [string | number, unknown][] = Array.isArray(value)
     ? value.map((item, index) => [index, item])
     : Object.entries(value)
-  return entries.flatMap(([name, inner]) => listTexts(inner, [...path, name]))
+  return entries.flatMap(([name, inner]) => listStrings(inner, [...path, name]))
 }
 
 const formatPath = (path: Path) =>
@@ -135,18 +135,18 @@ const formatPath = (path: Path) =>
     .join('')
     .replace('.', '')
 
-function readText(value: unknown, path: Path): string {
+function readString(value: unknown, path: Path): string {
   return path.reduce((at, part) => (at as Record<string, unknown>)[part], value) as string
 }
 
-function replaceText<T>(value: T, [first, ...rest]: Path, text: string): T {
+function replaceString<T>(value: T, [first, ...rest]: Path, text: string): T {
   if (first === undefined) return text as T
-  const inner = replaceText((value as Record<string, unknown>)[first], rest, text)
+  const inner = replaceString((value as Record<string, unknown>)[first], rest, text)
   if (Array.isArray(value)) return value.map((item, index) => (index === first ? inner : item)) as T
   return { ...value, [first]: inner }
 }
 
-/** Builds both command lines: for a run, and for a person. `folder` is where all files are. */
+/** Builds both command lines: for a run, and for manual use. `folder` contains all files. */
 function build(options: VMOptions, folder = '/run'): string[][] {
   const wiring = Object.fromEntries(
     Object.entries(SAMPLE_WIRING).map(([name, value]) => [
@@ -182,53 +182,53 @@ function build(options: VMOptions, folder = '/run'): string[][] {
   return [buildQemuCommand(spec, all).args, buildCommandByHand(spec, all).args].map((args) => [...args])
 }
 
-test('the samples have every option that takes a text', () => {
-  const covered = new Set(SAMPLES.flatMap((sample) => listTexts(sample).map(formatPath)))
+test('the samples cover every option with a string value', () => {
+  const covered = new Set(SAMPLES.flatMap((sample) => listStrings(sample).map(formatPath)))
   const words = ['a', '/a/b', 'x:y', 'a=b', '-a', 'a,b', '1M', '1s', '10.0.2.3', '#!/bin/sh', 'https://x/y']
   const open = listLeaves(optionSchema)
     .filter(({ schema }) => words.some((word) => schema.safeParse(word).success))
-    // One card is as one of a list.
+    // A single card has the same schema as a card in a list.
     .map(({ path }) => path.replace(/^network\./, 'network[].'))
   const missing = open.filter(
-    (path) => !covered.has(path) && !LEFT_OUT.includes(path) && !IS_IMAGE.test(path),
+    (path) => !covered.has(path) && !EXCLUDED.includes(path) && !IS_IMAGE.test(path),
   )
-  // A list that is one value has its texts in it.
+  // A list is covered by its elements.
   expect(missing.filter((path) => !covered.has(`${path}[]`))).toEqual([])
   expect(open.length).toBeGreaterThan(60)
   for (const sample of SAMPLES) expect(findOptionProblems(sample)).toEqual([])
 })
 
-const PLACES = SAMPLES.flatMap((sample) => listTexts(sample).map((path) => ({ sample, path })))
+const STRING_PATHS = SAMPLES.flatMap((sample) => listStrings(sample).map((path) => ({ sample, path })))
 
-/** Each is tried at each place, whatever the random texts are. */
+/** Strings that are tried at each path, in addition to random ones. */
 const FIXED = [',file=/etc/passwd', '-device', 'a=b,c', ',,', '\n-monitor stdio', ' ', ':/..\\"\'%$`;{}']
 
 test(
-  'no value of an option becomes another option of QEMU',
+  'no value of an option adds another QEMU option',
   () => {
     const plain = new Map(SAMPLES.map((sample) => [sample, build(sample).map(readShape)]))
-    const taken = new Set<string>()
-    const check = ({ sample, path }: (typeof PLACES)[number], text: string) => {
-      const options = replaceText(sample, path, text)
+    const testedPaths = new Set<string>()
+    const check = ({ sample, path }: (typeof STRING_PATHS)[number], text: string) => {
+      const options = replaceString(sample, path, text)
       if (findOptionProblems(options).length > 0) return
-      taken.add(formatPath(path))
+      testedPaths.add(formatPath(path))
       expect(build(options).map(readShape), formatPath(path)).toEqual(plain.get(sample))
     }
-    for (const place of PLACES) for (const text of FIXED) check(place, text)
-    const anyPlace = fc.constantFrom(...PLACES)
+    for (const place of STRING_PATHS) for (const text of FIXED) check(place, text)
+    const anyPath = fc.constantFrom(...STRING_PATHS)
     fc.assert(
-      fc.property(anyPlace, hostile, fc.boolean(), (place, text, isAppended) => {
-        check(place, isAppended ? readText(place.sample, place.path) + text : text)
+      fc.property(anyPath, hostile, fc.boolean(), (place, text, isAppended) => {
+        check(place, isAppended ? readString(place.sample, place.path) + text : text)
       }),
       { numRuns: Math.ceil(FUZZ.inputs / 5), seed: FUZZ.seed },
     )
-    expect(taken.size).toBeGreaterThan(30)
+    expect(testedPaths.size).toBeGreaterThan(30)
   },
   TIMEOUT_MS,
 )
 
 test(
-  'no name of a folder of this host becomes another option of QEMU',
+  'no name of a host folder adds another QEMU option',
   () => {
     const plain = new Map(SAMPLES.map((sample) => [sample, build(sample).map(readShape)]))
     fc.assert(
@@ -244,10 +244,10 @@ test(
   TIMEOUT_MS,
 )
 
-test('a text that cannot be in a command line, or that would be another line of a file, is refused', () => {
+test('a string with a null byte, or with a line feed in `network.smb`, is rejected', () => {
   const isContent = (path: Path) => formatPath(path).startsWith('netboot.files.')
-  for (const { sample, path } of PLACES.filter((place) => !isContent(place.path)))
-    expect(findOptionProblems(replaceText(sample, path, 'a\0b')), formatPath(path)).not.toEqual([])
+  for (const { sample, path } of STRING_PATHS.filter((place) => !isContent(place.path)))
+    expect(findOptionProblems(replaceString(sample, path, 'a\0b')), formatPath(path)).not.toEqual([])
   const folder = { network: { smb: '/a\nforce user = root' } }
   expect(findOptionProblems(folder).map(({ path }) => path)).toEqual(['network.smb'])
 })

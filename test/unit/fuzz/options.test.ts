@@ -11,7 +11,7 @@ import { readOption } from '../../support/qemu-arguments.js'
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 const parameters = (share: number) => ({ numRuns: Math.ceil(FUZZ.inputs * share), seed: FUZZ.seed })
 
-/** Texts as somebody would write them who wants QEMU to see more than one value. */
+/** Strings that try to inject a further value or option into QEMU's command line. */
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 12 }),
   fc
@@ -100,7 +100,7 @@ const NAMES = {
 }
 
 test(
-  'options: whatever is given is taken, or refused with a problem for a person',
+  'any value of an option is accepted or rejected with a readable message',
   () => {
     const options = fc.oneof(fc.record(NAMES, { requiredKeys: [] }), fc.anything())
     fc.assert(
@@ -118,7 +118,7 @@ test(
 )
 
 test(
-  'QEMU reads of an option what was put into it, whatever it is',
+  'QEMU parses an option back to the values it was built from',
   () => {
     const values = fc.dictionary(fc.stringMatching(/^[a-z][a-z.-]{0,8}$/), text, { minKeys: 1, maxKeys: 5 })
     fc.assert(
@@ -132,7 +132,7 @@ test(
 )
 
 test(
-  'sizes and times: a number comes of what is one, and nothing of what is not',
+  'sizes and durations parse to a positive number or to undefined',
   () => {
     fc.assert(
       fc.property(value, (given) => {
@@ -146,15 +146,15 @@ test(
   TIMEOUT_MS,
 )
 
-/** What a POSIX shell takes for one word: plain characters, or a quote that ends where it should. */
+/** Returns true if a POSIX shell parses the string as one word. */
 function isOneWord(word: string): boolean {
   return /^(?:[\w@%+=:,./-]+|(?:'[^']*'|\\')+)$/.test(word)
 }
 
-test('options that cannot be written out are refused all the same', () => {
+test('options that cannot be serialized are rejected with one problem', () => {
   const circular: { self?: unknown } = {}
   circular.self = circular
-  for (const odd of [
+  for (const unserializable of [
     { toString: '' },
     Object.create(null),
     { toJSON: () => undefined },
@@ -163,10 +163,10 @@ test('options that cannot be written out are refused all the same', () => {
     Symbol('s'),
   ]) {
     for (const options of [
-      { hostfwd: [{ guest: 80, host: odd }] },
-      { hostfwd: [{ guest: 80, host: 90, protocol: odd }] },
-      { ssh: { hostPort: odd } },
-      { name: odd },
+      { hostfwd: [{ guest: 80, host: unserializable }] },
+      { hostfwd: [{ guest: 80, host: 90, protocol: unserializable }] },
+      { ssh: { hostPort: unserializable } },
+      { name: unserializable },
     ])
       expect(findOptionProblems(options)).toHaveLength(1)
   }

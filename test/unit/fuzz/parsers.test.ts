@@ -80,7 +80,7 @@ test(
       const socket = FakeSocket.create()
       const identityAgent = new IdentityAgent()
       identityAgent.attach(socket)
-      const told = identityAgent.tell(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
+      const told = identityAgent.send(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
         () => 'answered',
         (error: unknown) => error,
       )

@@ -13,7 +13,7 @@ function hostWith(files: Readonly<Record<string, string>>): string {
   return root
 }
 
-test('of version 2 the tightest of all groups around a process counts, and caches count as free', () => {
+test('cgroup v2: the tightest limit of all ancestor groups applies, and the page cache counts as free', () => {
   const root = hostWith({
     'proc/self/cgroup': '0::/ci.slice/job',
     'sys/fs/cgroup/ci.slice/memory.max': '4000',
@@ -26,7 +26,7 @@ test('of version 2 the tightest of all groups around a process counts, and cache
   expect(readCgroupLimits(root)).toEqual({ memoryBytes: 4000, freeBytes: 600, processors: 1.5 })
 })
 
-test('of version 1 each controller has groups of its own, and a container sees only their root', () => {
+test('cgroup v1: limits are read per controller, from the root in a container', () => {
   const root = hostWith({
     'proc/self/cgroup': '5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n0::/',
     'sys/fs/cgroup/memory/memory.limit_in_bytes': '1000',
@@ -38,7 +38,7 @@ test('of version 1 each controller has groups of its own, and a container sees o
   expect(readCgroupLimits(root)).toEqual({ memoryBytes: 1000, freeBytes: 400, processors: 0.5 })
 })
 
-test('without limits, or without control groups, nothing is given', () => {
+test('`readCgroupLimits()` returns no limits without limits or control groups', () => {
   const unlimited = hostWith({
     'proc/self/cgroup': '4:memory:/\n1:cpu:/',
     'sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712',

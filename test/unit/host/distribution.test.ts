@@ -23,11 +23,11 @@ test.each([
   ],
   ['ID=nixos', undefined, 'nixos'],
   ['', undefined, 'an unknown system'],
-])('os-release %j means %s', (text, packageManager, name) => {
+])('os-release %j selects the package manager %s', (text, packageManager, name) => {
   expect(readFrom(text)).toEqual({ name, packageManager })
 })
 
-test('a Mac has Homebrew, and a system without os-release is unknown', () => {
+test('macOS uses Homebrew, and a system without os-release has no package manager', () => {
   expect(readDistribution('/nowhere', 'darwin')).toEqual({ name: 'macOS', packageManager: 'brew' })
   expect(readDistribution('/nowhere', 'linux').packageManager).toBeUndefined()
 })
@@ -39,6 +39,6 @@ test.each([
   ['zypper', 'sudo zypper install -y qemu-x86 qemu-img e2fsprogs'],
   ['brew', 'brew install qemu e2fsprogs'],
   [undefined, undefined],
-] as const)('with %s, packages are installed by %j', (manager, command) => {
+] as const)('the install command of %s is %j', (manager, command) => {
   expect(installCommand(['qemu-system-x86', 'qemu-utils', 'e2fsprogs'], manager)).toBe(command)
 })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
-/** A directory that everybody may use and that is gone after the test. */
+/** Creates a directory that all users can access. It is removed after the test. */
 export function makeTemporaryDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'withvm-host-'))
   chmodSync(dir, 0o777)
@@ -11,14 +11,14 @@ export function makeTemporaryDir(): string {
   return dir
 }
 
-/** A small real executable: a shell script. */
+/** Writes an executable shell script. */
 export function writeProgram(path: string, script: string): string {
   writeFileSync(path, `#!/bin/sh\n${script}\n`)
   chmodSync(path, 0o755)
   return path
 }
 
-/** A PATH of one folder that has these programs and nothing else. */
+/** Creates a PATH of one folder that contains only these programs. */
 export function makePath(dir: string, programs: Readonly<Record<string, string>>): string {
   const folder = join(dir, 'path')
   mkdirSync(folder, { recursive: true })

@@ -12,7 +12,7 @@ afterEach(() => {
   if (isRoot) process.seteuid?.(0)
 })
 
-whenRoot('a user is found by its name, and by its number, with its groups', async () => {
+whenRoot('`findHostUser()` finds a user with its groups by name and by uid', async () => {
   const [uid, gid] = [lookUp('-u', 'nobody'), lookUp('-g', 'nobody')]
   const expected = {
     uid,
@@ -25,21 +25,21 @@ whenRoot('a user is found by its name, and by its number, with its groups', asyn
   expect(await findHostUser(String(uid))).toEqual({ ...expected, name: String(uid) })
 })
 
-whenRoot('numbers with a group are taken as they are, with no other group', async () => {
+whenRoot('`uid:gid` needs no existing user and has no supplementary groups', async () => {
   const user = await findHostUser('54321:4321')
   expect(user).toMatchObject({ name: '54321:4321', uid: 54_321, gid: 4321, hasGroups: false, home: '/' })
 })
 
 whenRoot.each([
-  ['no-such-user', '"no-such-user", whom this host does not know', 'a user of this host'],
-  ['54321', '"54321", whom this host does not know', '`uid:gid`, or a uid that this host knows'],
-  ['root', '"root", who is root', 'another user than root'],
-  ['0:5', '"0:5", who is root', 'another user than root'],
-])('%s is refused, and why', async (wanted, got, expected) => {
+  ['no-such-user', '"no-such-user", which does not exist on this host', 'an existing user of this host'],
+  ['54321', '"54321", which does not exist on this host', '`uid:gid`, or the uid of an existing user'],
+  ['root', '"root", which is root', 'a user other than root'],
+  ['0:5', '"0:5", which is root', 'a user other than root'],
+])('the user %s is rejected with the reason', async (wanted, got, expected) => {
   expect(await findHostUser(wanted)).toEqual({ got, expected })
 })
 
-whenRoot('without setpriv its package is named', async () => {
+whenRoot('the error for a missing setpriv names its package', async () => {
   vi.stubEnv('PATH', '/nowhere')
   const error = await failureOf(findHostUser('54321:1'))
   expect(error.code).toBe('TOOL_NOT_FOUND')
@@ -48,10 +48,10 @@ whenRoot('without setpriv its package is named', async () => {
   )
 })
 
-test('who is not root cannot have it', async () => {
+test('`findHostUser()` rejects every user in a process of another user than root', async () => {
   if (isRoot) process.seteuid?.('nobody')
   expect(await findHostUser('daemon')).toEqual({
-    got: '"daemon" in a process that is not root\'s',
-    expected: 'it where root starts the guest: QEMU runs as this user already, so leave `runAs` out',
+    got: '"daemon" in a process of another user than root',
+    expected: 'a process of root, or no `runAs`: QEMU already runs as the current user',
   })
 })

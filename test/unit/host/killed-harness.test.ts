@@ -8,13 +8,13 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { runScript } from '../../support/run-script.js'
 
 const ROUNDS = 12
-/** From the start of the helper to its end, which depends on the load of the host. */
-const LONGEST_MS = 120
+/** Upper bound of the delay before the kill: the duration of the helper, which depends on the load of the host. */
+const MAX_DELAY_MS = 120
 
 // The scripts use the built package.
 beforeAll(buildCli)
 
-/** A QEMU whose guest does not get on, as under a KVM that does not work: the processors wait. */
+/** QEMU whose guest makes no progress, as with a broken KVM: the vCPUs stay paused. */
 const STUCK_QEMU = '#!/bin/sh\nexec qemu-system-x86_64 -S "$@"\n'
 
 const PROBE = `
@@ -29,8 +29,8 @@ const QUERY = `
 import { findQemu } from '#dist/src/host/qemu-binary.js'
 import { askQemu } from '#dist/src/host/ask-qemu.js'
 const qemu = await findQemu()
-process.stdout.write('asking\\n')
-for (;;) await askQemu(qemu, [{ id: 'kvm', execute: 'query-kvm' }], (answers) => answers)
+process.stdout.write('querying\\n')
+for (;;) await askQemu(qemu, [{ id: 'kvm', execute: 'query-kvm' }], (responses) => responses)
 `
 
 test.each([
@@ -45,7 +45,7 @@ test.each([
     for (let round = 0; round < ROUNDS; round++) {
       const script = runScript(tmpdir, source, 'script', { STUCK_QEMU: stuck })
       await new Promise((resolve) => script.stdout?.once('data', resolve))
-      await sleep((LONGEST_MS * round) / ROUNDS)
+      await sleep((MAX_DELAY_MS * round) / ROUNDS)
       script.kill('SIGKILL')
       await script
       await expect.poll(() => processesWith(`TMPDIR=${tmpdir}`), { timeout: 1000 }).toEqual([])
@@ -54,7 +54,7 @@ test.each([
   120_000,
 )
 
-/** Ends itself where the probe writes its guest: the file and its folder have a name for less than a millisecond. */
+/** Kills itself while the probe writes its guest: the file and its folder exist for less than a millisecond. */
 const KILLED_PROBE = `
 import fs from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
@@ -76,7 +76,7 @@ test('SIGKILL while the KVM probe writes its guest leaves no folder after the ne
   expect(readdirSync(tmpdir)).toEqual([])
 })
 
-/** The command lines of the processes with that entry in their environment. */
+/** Returns the command lines of the processes with that entry in their environment. */
 function processesWith(entry: string): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && existsSync(`/proc/${name}/environ`))
@@ -85,7 +85,7 @@ function processesWith(entry: string): string[] {
         if (!readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(entry)) return []
         return [readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')]
       } catch {
-        return [] // it ended in between
+        return [] // the process has ended
       }
     })
 }

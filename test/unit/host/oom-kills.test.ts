@@ -13,7 +13,7 @@ function hostWith(files: Readonly<Record<string, string>>): string {
   return root
 }
 
-test('kills are counted for the host, and for the control group of the process in both versions', async () => {
+test('`readOomKills()` reads the counters of the host and of the control group, for cgroup v1 and v2', async () => {
   const vmstat = { 'proc/vmstat': 'pgfault 12\noom_kill 7\nunevictable 0' }
   const second = hostWith({
     ...vmstat,
@@ -34,13 +34,9 @@ test('kills are counted for the host, and for the control group of the process i
 test.each([
   [{ host: 1, cgroup: 1 }, { host: 2, cgroup: 2 }, /^Give the container .* killed a process of this group/],
   [{ host: 1, cgroup: 1 }, { host: 2, cgroup: 1 }, /^Run fewer guests .* killed a process of this host/],
-  [{ host: 1, cgroup: 1 }, { host: 1, cgroup: 1 }, /it was another program or a person/],
-  [{ host: 1, cgroup: undefined }, { host: 1, cgroup: undefined }, /it was another program or a person/],
-  [
-    { host: undefined, cgroup: 0 },
-    { host: undefined, cgroup: 0 },
-    /does not tell whether it ran out of memory/,
-  ],
-])('a kill between %j and %j is explained by these counters alone', (before, after, hint) => {
+  [{ host: 1, cgroup: 1 }, { host: 1, cgroup: 1 }, /another program or a user killed QEMU/],
+  [{ host: 1, cgroup: undefined }, { host: 1, cgroup: undefined }, /another program or a user killed QEMU/],
+  [{ host: undefined, cgroup: 0 }, { host: undefined, cgroup: 0 }, /does not report out-of-memory kills/],
+])('`explainKill()` derives the hint from the counters %j and %j', (before, after, hint) => {
   expect(explainKill(before, after)).toMatch(hint)
 })

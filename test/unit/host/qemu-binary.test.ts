@@ -16,19 +16,19 @@ function writeOsRelease(dir: string, text = DEBIAN): string {
 
 async function catchError(promise: Promise<unknown>): Promise<Error & { code?: string }> {
   return promise.then(
-    () => expect.unreachable('it should have failed'),
+    () => expect.unreachable('the promise should have rejected'),
     (error: Error) => error,
   )
 }
 
-test('the installed QEMU is found on PATH, with its version', async () => {
+test('`findQemu()` finds the installed QEMU on PATH with its version', async () => {
   const qemu = await findQemu({ cacheDir: makeTemporaryDir() })
   expect(qemu.path).toBe(await findProgram('qemu-system-x86_64'))
   expect(qemu.version.major).toBeGreaterThanOrEqual(7)
   expect(qemu.arch).toBe('x86_64')
 })
 
-test('the option wins over WITHVM_QEMU, and that over PATH', async () => {
+test('the option `qemu` takes precedence over WITHVM_QEMU, and WITHVM_QEMU over PATH', async () => {
   const dir = makeTemporaryDir()
   const fake = (name: string, version: string) =>
     writeProgram(join(dir, name), `echo "QEMU emulator version ${version}"`)
@@ -42,14 +42,14 @@ test('the option wins over WITHVM_QEMU, and that over PATH', async () => {
   expect((await findQemu(common)).path).toBe(env.WITHVM_QEMU)
 })
 
-test("a distribution's own name for QEMU is found", async () => {
+test('`findQemu()` finds QEMU under the name qemu-kvm', async () => {
   const dir = makeTemporaryDir()
   const target = writeProgram(join(dir, 'real'), 'echo "QEMU emulator version 8.2.0 (qemu-kvm-8.2.0-11.el9)"')
   const env = { PATH: makePath(dir, { 'qemu-kvm': target }) }
   expect((await findQemu({ env, cacheDir: dir })).path).toBe(join(env.PATH, 'qemu-kvm'))
 })
 
-test('where there is no QEMU, the error says where it looked and how to install one', async () => {
+test('the error for a missing QEMU lists the searched folders and the install command', async () => {
   const dir = makeTemporaryDir()
   const PATH = makePath(dir, {})
   const error = await catchError(
@@ -58,33 +58,33 @@ test('where there is no QEMU, the error says where it looked and how to install 
   expect(error.code).toBe('QEMU_NOT_FOUND')
   expect(error.message).toBe(
     `No QEMU for x86_64 guests was found.
-  Expected: qemu-system-x86_64, or qemu-kvm, or /usr/libexec/qemu-kvm, or kvm
-  Got:      none of them in ${PATH}
-Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or name a binary with the option qemu or with WITHVM_QEMU.`,
+  Expected: one of qemu-system-x86_64, qemu-kvm, /usr/libexec/qemu-kvm, kvm
+  Got:      none of these programs in ${PATH}
+Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or specify a binary with the option \`qemu\` or with WITHVM_QEMU.`,
   )
 })
 
-test('the option names a program that does not exist', async () => {
+test('the option `qemu` with a missing program rejects with its path', async () => {
   const dir = makeTemporaryDir()
   const osReleasePath = writeOsRelease(dir, 'ID=nixos\nPRETTY_NAME=NixOS\n')
   const error = await catchError(
     findQemu({ qemu: '/nowhere/qemu', env: { PATH: '' }, cacheDir: dir, osReleasePath }),
   )
   expect(error.message).toBe(
-    `The option qemu names /nowhere/qemu, which is not a program that can be run here.
+    `The option \`qemu\` is set to /nowhere/qemu, which is not an executable program.
   Expected: an executable file
-  Got:      nothing executable at /nowhere/qemu
-Fix: Install QEMU for x86_64 guests with the package manager of NixOS, or name a binary with the option qemu or with WITHVM_QEMU.`,
+  Got:      no executable file at /nowhere/qemu
+Fix: Install QEMU for x86_64 guests with the package manager of NixOS, or specify a binary with the option \`qemu\` or with WITHVM_QEMU.`,
   )
 })
 
-test('WITHVM_QEMU is never replaced by another QEMU when it is wrong', async () => {
-  const env = { PATH: process.env.PATH, WITHVM_QEMU: 'qemu-that-is-not-there' }
+test('`findQemu()` does not fall back to another QEMU if WITHVM_QEMU is invalid', async () => {
+  const env = { PATH: process.env.PATH, WITHVM_QEMU: 'missing-qemu' }
   const error = await catchError(findQemu({ env, cacheDir: makeTemporaryDir() }))
-  expect(error.message).toContain('WITHVM_QEMU names qemu-that-is-not-there, which is not a program')
+  expect(error.message).toContain('WITHVM_QEMU is set to missing-qemu, which is not an executable program')
 })
 
-test('a QEMU that is too old is refused with the least version that is tested', async () => {
+test('a QEMU that is too old is rejected with the minimum version', async () => {
   const dir = makeTemporaryDir()
   const qemu = writeProgram(
     join(dir, 'qemu-system-x86_64'),
@@ -93,53 +93,53 @@ test('a QEMU that is too old is refused with the least version that is tested', 
   const error = await catchError(findQemu({ qemu, cacheDir: dir }))
   expect(error.code).toBe('QEMU_TOO_OLD')
   expect(error.message).toBe(
-    `${qemu} is too old: 7.2 is the least version that withvm is tested with.
+    `${qemu} is too old: withvm requires QEMU 7.2.
   Expected: QEMU 7.2 or newer
   Got:      QEMU 6.2.0 (Debian 1:6.2+dfsg-2ubuntu6)
-Fix: Install a newer QEMU, or name one with the option qemu or with WITHVM_QEMU=/path/to/qemu-system-x86_64.`,
+Fix: Install a newer QEMU, or specify one with the option \`qemu\` or with WITHVM_QEMU=/path/to/qemu-system-x86_64.`,
   )
 })
 
-test('a program that is not QEMU is refused with what it said', async () => {
+test('a program that is not QEMU is rejected with its stderr', async () => {
   const dir = makeTemporaryDir()
   const qemu = writeProgram(join(dir, 'busybox'), 'echo "unknown option" >&2; exit 3')
   const error = await catchError(findQemu({ qemu, cacheDir: dir, osReleasePath: writeOsRelease(dir) }))
   expect(error.code).toBe('QEMU_NOT_FOUND')
   expect(error.message).toBe(
     `${qemu} is not QEMU.
-  Expected: \`--version\` to print "QEMU emulator version …"
+  Expected: the output "QEMU emulator version …" of \`--version\`
   Got:      exit code 3
 
-What it wrote on stderr:
+stderr:
   | unknown option
 
-Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or name a binary with the option qemu or with WITHVM_QEMU.`,
+Fix: Run \`npx withvm setup\`, or \`sudo apt-get install -y --no-install-recommends qemu-system-x86 qemu-utils\`, or specify a binary with the option \`qemu\` or with WITHVM_QEMU.`,
   )
 })
 
-test('a QEMU for other guests is refused by its name', async () => {
+test('a QEMU for another guest architecture is rejected', async () => {
   const dir = makeTemporaryDir()
   const qemu = writeProgram(join(dir, 'qemu-system-aarch64'), 'echo "QEMU emulator version 7.2.0"')
   const error = await catchError(findQemu({ qemu, cacheDir: dir }))
-  expect(error.message).toContain(`${qemu} is a QEMU for other guests.
+  expect(error.message).toContain(`${qemu} is QEMU for another guest architecture.
   Expected: qemu-system-x86_64
   Got:      qemu-system-aarch64`)
 })
 
-test('the version is remembered until the file changes, and nonsense in the cache is ignored', async () => {
+test('the version is cached until the file changes, and invalid cache content is ignored', async () => {
   const cacheDir = makeTemporaryDir()
   const first = await findQemu({ cacheDir })
   const [fact] = readdirSync(join(cacheDir, 'host'))
   const path = join(cacheDir, 'host', String(fact))
   writeFileSync(path, readFileSync(path, 'utf8').replace('emulator version ', 'emulator version 1'))
   expect((await findQemu({ cacheDir })).version.major).toBe(Number(`1${first.version.major}`))
-  for (const nonsense of ['', '{"version":', '"not a version"', 'null', '[7]']) {
-    writeFileSync(path, nonsense)
+  for (const invalid of ['', '{"version":', '"not a version"', 'null', '[7]']) {
+    writeFileSync(path, invalid)
     expect(await findQemu({ cacheDir })).toEqual(first)
   }
 })
 
-test('a wrapper script is asked each time, since what it starts can change', async () => {
+test('the version of a wrapper script is not cached', async () => {
   const dir = makeTemporaryDir()
   const version = join(dir, 'version')
   const qemu = writeProgram(join(dir, 'wrapper'), `cat ${version}`)
@@ -152,7 +152,7 @@ test('a wrapper script is asked each time, since what it starts can change', asy
   expect(before.identity).not.toBe(after.identity)
 })
 
-test('a cache that cannot be written does no harm', async () => {
+test('`findQemu()` works without a writable cache', async () => {
   const dir = makeTemporaryDir()
   writeFileSync(join(dir, 'file'), '')
   const qemu = await findQemu({ cacheDir: join(dir, 'file') })
@@ -164,17 +164,17 @@ test.each([
   ['QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright', [7, 2, 22]],
   ['QEMU emulator version 10.0.0', [10, 0, 0]],
   ['QEMU emulator version 9.2', [9, 2, 0]],
-])('a version is read from %j', (text, [major, minor, micro]) => {
+])('`parseVersion()` parses %j', (text, [major, minor, micro]) => {
   expect(parseVersion(text)).toMatchObject({ major, minor, micro })
 })
 
-test('no version is read from other text', () => {
+test('`parseVersion()` returns undefined for other text', () => {
   expect(parseVersion('BusyBox v1.35.0')).toBeUndefined()
   expect(parseVersion('')).toBeUndefined()
 })
 
 test.each([
-  ['i386', 'qemu-system-x86_64, or qemu-system-i386', 'qemu-system-x86'],
+  ['i386', 'qemu-system-x86_64, qemu-system-i386', 'qemu-system-x86'],
   ['aarch64', 'qemu-system-aarch64', 'qemu-system-arm'],
   ['arm', 'qemu-system-arm', 'qemu-system-arm'],
   ['riscv64', 'qemu-system-riscv64', 'qemu-system-misc'],
@@ -183,16 +183,16 @@ test.each([
   ['s390x', 'qemu-system-s390x', 'qemu-system-misc'],
   ['sparc', 'qemu-system-sparc', 'qemu-system-sparc'],
   ['sparc64', 'qemu-system-sparc64', 'qemu-system-sparc'],
-] as const)('a missing QEMU for %s is told with its package', async (arch, programs, debian) => {
+] as const)('the error for a missing QEMU for %s names its package', async (arch, programs, debian) => {
   const dir = makeTemporaryDir()
   const options = { arch, env: { PATH: makePath(dir, {}) }, cacheDir: dir }
   const error = await catchError(findQemu({ ...options, osReleasePath: writeOsRelease(dir) }))
   expect(error.code).toBe('QEMU_NOT_FOUND')
-  expect(error.message).toContain(`No QEMU for ${arch} guests was found.\n  Expected: ${programs}`)
+  expect(error.message).toContain(`No QEMU for ${arch} guests was found.\n  Expected: one of ${programs}`)
   expect(error.message).toContain(`apt-get install -y --no-install-recommends ${debian} qemu-utils`)
 })
 
-test('other distributions have packages of their own', () => {
+test('`qemuPackage()` returns the package names of other distributions', () => {
   expect(qemuPackage('riscv64', 'dnf')).toBe('qemu-system-riscv')
   expect(qemuPackage('aarch64', 'zypper')).toBe('qemu-arm')
   expect(qemuPackage('s390x', 'brew')).toBe('qemu')

@@ -5,7 +5,7 @@ import { findQemu } from '../../../src/host/qemu-binary.js'
 import { queryCapabilities } from '../../../src/host/qemu-capabilities.js'
 import { makeTemporaryDir, writeProgram } from './fake-program.js'
 
-test('QEMU says what it is built with', async () => {
+test('`queryCapabilities()` returns the machines, CPUs, devices and accelerators of QEMU', async () => {
   const cacheDir = makeTemporaryDir()
   const capabilities = await queryCapabilities(await findQemu({ cacheDir }), { cacheDir })
   expect(capabilities.machines).toEqual(expect.arrayContaining(['q35', 'none']))
@@ -15,7 +15,7 @@ test('QEMU says what it is built with', async () => {
   expect(capabilities.hasUserNetwork).toBe(true)
 })
 
-test('the answer is remembered, and asked for again when it makes no sense', async () => {
+test('capabilities are cached, and queried again if the cache is invalid', async () => {
   const cacheDir = makeTemporaryDir()
   const qemu = await findQemu({ cacheDir })
   const first = await queryCapabilities(qemu, { cacheDir })
@@ -27,7 +27,7 @@ test('the answer is remembered, and asked for again when it makes no sense', asy
   expect(await queryCapabilities(qemu, { cacheDir })).toEqual(first)
 })
 
-test('a QEMU that does not answer fails with what it wrote', async () => {
+test('a QEMU that does not respond rejects with its stderr', async () => {
   const dir = makeTemporaryDir()
   const qemu = await findQemu({
     cacheDir: dir,
@@ -38,13 +38,13 @@ test('a QEMU that does not answer fails with what it wrote', async () => {
   })
   await expect(queryCapabilities(qemu, { cacheDir: dir })).rejects.toMatchObject({
     code: 'QEMU_FAILED',
-    message: `${qemu.path} did not say what it is built with.
-  Expected: answers to QMP commands on its standard output
+    message: `${qemu.path} did not report its capabilities.
+  Expected: responses to QMP commands on stdout
   Got:      exit code 127
 
 QEMU's stderr:
   | libfoo.so: not found
 
-Fix: See whether this QEMU runs at all: a library that it needs may be missing, or the host be out of memory.`,
+Fix: Run this QEMU by hand: a library that it needs may be missing, or the host may be out of memory.`,
   })
 })

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { QemuBinary } from '../../../src/host/qemu-binary.js'
 import { findMissingScreens } from '../../../src/host/screens.js'
 
-/** A program that says what a QEMU says which lacks these modules. */
+/** Creates a fake QEMU whose help lists only a few display modules. */
 async function qemuWithout(): Promise<QemuBinary> {
   const folder = await mkdtemp(join(tmpdir(), 'withvm-screens-'))
   onTestFinished(() => rm(folder, { recursive: true }))
@@ -20,28 +20,28 @@ esac`
   return { path } as QemuBinary
 }
 
-test('what a QEMU cannot show is told with the package that has it', async () => {
+test('an unsupported display option is reported with the package that contains its module', async () => {
   const wanted = { display: 'gtk', vga: 'qxl', spice: true } as const
   expect(await findMissingScreens(await qemuWithout(), wanted, 'apt')).toEqual([
     {
       option: 'display',
       got: "'gtk', which this QEMU cannot load",
-      expected: "the package qemu-system-gui to be installed, or display: 'none' with `vnc: true`",
+      expected: "QEMU with the package qemu-system-gui, or display: 'none' with `vnc: true`",
     },
     {
       option: 'vga',
       got: "'qxl', which this QEMU cannot load",
-      expected: "the package qemu-system-modules-spice to be installed, or vga: 'std'",
+      expected: "QEMU with the package qemu-system-modules-spice, or vga: 'std'",
     },
     {
       option: 'spice',
       got: 'SPICE, which this QEMU cannot load',
-      expected: 'the package qemu-system-modules-spice to be installed, or `vnc: true`',
+      expected: 'QEMU with the package qemu-system-modules-spice, or `vnc: true`',
     },
   ])
 })
 
-test('nothing is asked for what is there, or was not asked for', async () => {
+test('supported display options are not reported, and QEMU is not run without display options', async () => {
   const qemu = await qemuWithout()
   expect(await findMissingScreens(qemu, { display: 'curses', vga: 'std' }, 'apt')).toEqual([])
   expect(await findMissingScreens({ path: '/nothing' } as QemuBinary, {}, 'apt')).toEqual([])

@@ -2,13 +2,17 @@ import { expect, test } from 'vitest'
 import { requireTool } from '../../../src/host/tools.js'
 import { failureOf } from '../../support/failure-of.js'
 
-const TESSERACT = { program: 'no-tesseract', aptPackage: 'tesseract-ocr', why: 'reads text off pictures' }
+const TESSERACT = {
+  program: 'no-tesseract',
+  aptPackage: 'tesseract-ocr',
+  why: 'recognizes text in screenshots',
+}
 
-test('a program that is not installed is an error with the command that installs its package', async () => {
+test('`requireTool()` rejects for a missing program with the command that installs its package', async () => {
   const error = await failureOf(requireTool(TESSERACT))
   expect(error).toMatchObject({ code: 'TOOL_NOT_FOUND', kind: 'infrastructure' })
   expect(error.details.summary).toBe(
-    'The program no-tesseract, which reads text off pictures, was not found.',
+    'The program no-tesseract, which recognizes text in screenshots, was not found.',
   )
   expect(error.details.expected).toBe('no-tesseract on PATH, from the package tesseract-ocr')
   expect(error.hint).toMatch(/tesseract-ocr`|package manager/)

@@ -11,15 +11,18 @@ const cpuinfo = (flags: string, mhz = '2096.004') =>
 test.each([
   ['constant_tsc hypervisor tsc_known_freq', '2096.004', 2_096_004],
   ['constant_tsc hypervisor tsc_known_freq', '0.000', undefined],
-  // The present speed of the processor, not that of the counter.
+  // The current frequency of the CPU, not of the counter.
   ['constant_tsc hypervisor tsc_known_freq aperfmperf', '2096.004', undefined],
   ['constant_tsc nonstop_tsc', '800.000', undefined],
   ['constant_tsc hypervisor', '2096.004', undefined],
-])('a host with the flags %s and %s MHz', (flags, mhz, expected) => {
-  expect(parseTscKhz(cpuinfo(flags, mhz))).toBe(expected)
-})
+])(
+  'the flags %s with %s MHz yield a TSC frequency only if a hypervisor reports it',
+  (flags, mhz, expected) => {
+    expect(parseTscKhz(cpuinfo(flags, mhz))).toBe(expected)
+  },
+)
 
-test('the absence of /proc/cpuinfo is no frequency', () => {
+test('an empty /proc/cpuinfo yields no frequency', () => {
   expect(parseTscKhz('')).toBeUndefined()
 })
 
@@ -29,7 +32,7 @@ function sources(files: { cpuinfo?: string; bootId?: string }) {
   return { cpuinfo: join(dir, 'cpuinfo'), bootId: join(dir, 'bootId') }
 }
 
-test('a measured frequency is remembered until the host is booted again; an impossible one is not', async () => {
+test('a measured frequency is cached until the next boot of the host, and an implausible one is ignored', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
   const host = sources({ bootId: 'first' })
   await rememberTscKhz(2_298_123.4, host)
@@ -40,17 +43,17 @@ test('a measured frequency is remembered until the host is booted again; an impo
   expect(await readTscKhz(sources({ bootId: 'second' }))).toBeUndefined()
 })
 
-test('a frequency that the hypervisor reports is used unless a guest measured another', async () => {
+test('a frequency that the hypervisor reports is used unless a measurement differs', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
   const host = sources({ bootId: 'first', cpuinfo: cpuinfo('constant_tsc hypervisor tsc_known_freq') })
   expect(await readTscKhz(host)).toBe(2_096_004)
-  await rememberTscKhz(2_100_000, host) // as exact as a measurement is
+  await rememberTscKhz(2_100_000, host) // within the tolerance
   expect(await readTscKhz(host)).toBe(2_096_004)
   await rememberTscKhz(3_000_000, host)
   expect(await readTscKhz(host)).toBe(3_000_000)
 })
 
-test('nothing is remembered where the boot of the host cannot be told', async () => {
+test('a measured frequency is not cached without a boot ID', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
   for (const host of [sources({}), sources({ bootId: '' })]) {
     await rememberTscKhz(2_298_123, host)

@@ -34,7 +34,7 @@ async function deadUrl(): Promise<string> {
 beforeAll(buildCli)
 
 describe('downloadFile', () => {
-  test('fetches a file and says how far it has come', async () => {
+  test('fetches a file and reports the progress', async () => {
     const server = await startFileServer(CONTENT)
     const amounts: string[] = []
     const wanted = order(server.url, { onAmount: (amount) => amounts.push(amount) })
@@ -44,7 +44,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toEqual([undefined])
   })
 
-  test('begins no file that the disk has no space for', async () => {
+  test('starts no download that does not fit on the disk', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (_, response) =>
       void response.writeHead(200, { 'content-length': 2 ** 52 }).write(CONTENT)
@@ -52,7 +52,7 @@ describe('downloadFile', () => {
     const error = await failureOf(downloadFile(wanted))
     expect(error.code).toBe('NO_SPACE')
     expect(error.message).toMatch(
-      /^There is not enough space on the disk of .* \(downloading http:.*\)\.\n {2}Expected: 4096 TiB more, after 0 bytes\n {2}Got: {6}[\d.]+ [GMT]iB free\n/,
+      /^The disk of .* has not enough free space \(downloading http:.*\)\.\n {2}Expected: 4096 TiB more, after 0 bytes\n {2}Got: {6}[\d.]+ [GMT]iB free\n/,
     )
     expect(existsSync(wanted.path)).toBe(false)
   })
@@ -77,7 +77,7 @@ describe('downloadFile', () => {
   })
 
   test.each([
-    ['an answer with a part that was not asked for', 0, 'HTTP 206 in answer to a request for the whole file'],
+    ['a response with a range that was not requested', 0, 'HTTP 206 for a request of the whole file'],
     ['more bytes than the server reports', 10, 'more than the 100 bytes that the server reports'],
   ])('%s is not written', async (_, before, got) => {
     const server = await startFileServer(CONTENT)
@@ -96,14 +96,14 @@ describe('downloadFile', () => {
     expect(readFileSync(wanted.path)).toHaveLength(0)
   })
 
-  test('goes on where a connection was cut off, as often as that brings it further', async () => {
+  test('continues after a lost connection, as long as there is progress', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response) =>
       sendFile(CONTENT, request, response, { mostBytes: MIB, etag: '"1"' })
     const wanted = order(server.url)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
-    // The end of what was sent may be lost with the connection: then it goes on from there.
+    // The last bytes may be lost with the connection: the download then continues from there.
     const starts = server.ranges.map((range) => Number(/^bytes=(\d+)-$/.exec(range ?? 'bytes=0-')?.[1]))
     expect(starts[0]).toBe(0)
     expect(starts.length).toBeGreaterThanOrEqual(4)
@@ -113,7 +113,7 @@ describe('downloadFile', () => {
     }
   })
 
-  test('begins anew where the server knows no ranges', async () => {
+  test('starts again if the server does not support ranges', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response, number) =>
       sendFile(CONTENT, request, response, {
@@ -128,7 +128,7 @@ describe('downloadFile', () => {
   test.each([
     ['by its ETag', { first: '"old"', later: '"new"' }],
     ['by its checksum where the server does not say so', { first: undefined, later: undefined }],
-  ])('a file that changes in between is told %s, and fetched anew', async (_, etags) => {
+  ])('a file that changes during a download is detected %s and fetched again', async (_, etags) => {
     const server = await startFileServer(CONTENT)
     const old = randomBytes(CONTENT.length)
     server.answer = (request, response, number) => {
@@ -142,7 +142,7 @@ describe('downloadFile', () => {
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
   })
 
-  test('a connection on which nothing comes any more counts as lost', async () => {
+  test('a stalled connection counts as lost', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response, number) => {
       if (number > 1) sendFile(CONTENT, request, response)
@@ -153,7 +153,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toEqual([undefined, `bytes=${MIB}-`])
   })
 
-  test('a server that is slow but goes on is waited for', async () => {
+  test('a slow server does not count as stalled', async () => {
     const content = CONTENT.subarray(0, 1000)
     const server = await startFileServer(content)
     server.answer = async (_, response) => {
@@ -169,7 +169,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toHaveLength(1)
   })
 
-  test('a server that is out of order for a moment is asked again', async () => {
+  test('a request is retried after a temporary error of the server', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response, number) => {
       if (number <= 2) response.writeHead(503).end()
@@ -179,33 +179,33 @@ describe('downloadFile', () => {
     expect(server.ranges).toHaveLength(3)
   })
 
-  test('a page that is not there is not asked for again', async () => {
+  test('a missing page is not requested again', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (_, response) => void response.writeHead(404).end()
     const error = await failureOf(downloadFile(order(server.url)))
     expect(error.message).toBe(`The image ${server.url} could not be downloaded.
   Got:      HTTP 404 Not Found
-Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it again.`)
+Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     expect(error).toMatchObject({ code: 'IMAGE_FETCH_FAILED', kind: 'infrastructure' })
     expect(server.ranges).toHaveLength(1)
   })
 
-  test('a host that is not there is given up, and what had come is kept', async () => {
+  test('an unreachable host is given up, and the received part is kept', async () => {
     const wanted = order(await deadUrl())
     writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
     const error = await failureOf(downloadFile(wanted))
     expect(error.code).toBe('IMAGE_FETCH_FAILED')
     expect(error.message).toMatch(/Got: +fetch failed: /)
-    expect(error.hint).toContain('What has come (1 MiB) is kept')
+    expect(error.hint).toContain('The received part (1 MiB) is kept')
     expect(readFileSync(wanted.path)).toHaveLength(MIB)
   })
 
-  test('a wrong checksum leaves nothing', async () => {
+  test('a download with a wrong checksum is removed', async () => {
     const server = await startFileServer(CONTENT)
     const hex = '0'.repeat(128)
     const wanted = order(server.url, { checksum: { algorithm: 'sha512', hex } })
     const error = await failureOf(downloadFile(wanted))
-    expect(error.message).toContain(`The image ${server.url} is not the file that its checksum says.
+    expect(error.message).toContain(`The image ${server.url} does not match its checksum.
   Expected: sha512 ${hex}
   Got:      sha512 `)
     expect(error.code).toBe('IMAGE_CHECKSUM_WRONG')
@@ -213,7 +213,7 @@ Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it ag
     expect(server.ranges).toHaveLength(1)
   })
 
-  test('a caller who gives up is obeyed', async () => {
+  test('a download ends when it is aborted', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (_, response) => void response.writeHead(200).write('x')
     const controller = new AbortController()
@@ -221,7 +221,7 @@ Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it ag
     await expect(downloadFile(order(server.url, { signal: controller.signal }))).rejects.toThrow('enough')
   })
 
-  test('a process that was killed half-way is gone on from by the next', async () => {
+  test('a download of a killed process is continued by the next one', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (_, response) => {
       response.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT.subarray(0, 2 * MIB))
@@ -247,7 +247,7 @@ Fix: Check that \`curl -IL ${server.url}\` finds it on this host, then run it ag
     expect(server.ranges).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d{5,6}-$/)])
   })
 
-  test('a full disk is told, and given back what was taken', async () => {
+  test('a full disk is reported, and the partial file is removed', async () => {
     const server = await startFileServer(CONTENT)
     const small = join(ownTmpdir(), 'small')
     mkdirSync(small)

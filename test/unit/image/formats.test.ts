@@ -14,18 +14,15 @@ async function refusalOf(source: Parameters<typeof resolveImage>[0], dir: string
   return error.message.replaceAll(`${dir}/`, '')
 }
 
-test.each(['vmdk', 'vdi', 'vhdx', 'vpc', 'qcow2'])(
-  'a %s image that was cut off is refused',
-  async (format) => {
-    const dir = ownTmpdir()
-    const path = makeDisk(dir, format)
-    expect((await resolveImage(path)).disk).toEqual({ path, format })
-    truncateSync(path, Math.floor(readFileSync(path).length * 0.6))
-    expect(await refusalOf(path, dir)).toMatch(/truncated|cut off/)
-  },
-)
+test.each(['vmdk', 'vdi', 'vhdx', 'vpc', 'qcow2'])('a truncated %s image is rejected', async (format) => {
+  const dir = ownTmpdir()
+  const path = makeDisk(dir, format)
+  expect((await resolveImage(path)).disk).toEqual({ path, format })
+  truncateSync(path, Math.floor(readFileSync(path).length * 0.6))
+  expect(await refusalOf(path, dir)).toMatch(/truncated|cut off/)
+})
 
-test('a stream-optimised vmdk that was cut off is refused', async () => {
+test('a truncated stream-optimized vmdk is rejected', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir, 'vmdk', ['-o', 'subformat=streamOptimized'])
   expect((await resolveImage(path)).disk?.format).toBe('vmdk')
@@ -33,7 +30,7 @@ test('a stream-optimised vmdk that was cut off is refused', async () => {
   expect(await refusalOf(path, dir)).toMatch(/^The image|^Opening the image/)
 })
 
-test('a header of garbage is refused with what QEMU says', async () => {
+test('a corrupt header is rejected with the error of QEMU', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir, 'vhdx')
   const content = readFileSync(path)
@@ -42,26 +39,26 @@ test('a header of garbage is refused with what QEMU says', async () => {
   expect(await refusalOf(path, dir)).toContain('Opening the image disk.vhdx as vhdx failed')
 })
 
-test('what is said to be raw is taken as raw, whatever a guest has made it look like', async () => {
+test('a disk declared as raw is used as raw, whatever its content looks like', async () => {
   const path = makeDisk(ownTmpdir())
   expect((await resolveImage({ path, format: 'raw' })).disk).toEqual({ path, format: 'raw' })
 })
 
-test('a disk of an absurd size, or of none, is refused', async () => {
+test('a disk of an absurd size, or an empty one, is rejected', async () => {
   const dir = ownTmpdir()
   const path = join(dir, 'disk.qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', path, '64T')
   expect((await resolveImage(path)).disk?.format).toBe('qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', path, '65T')
-  expect(await refusalOf(path, dir)).toBe(`The image disk.qcow2 says that it is a disk of 65 TiB.
-  Expected: no more than 64 TiB, the most that a disk of any cloud has
+  expect(await refusalOf(path, dir)).toBe(`The image disk.qcow2 has an impossible size of 65 TiB.
+  Expected: at most 64 TiB, the size of the largest cloud disks
   Got:      71468255805440 bytes
-Fix: Its header is probably damaged: download or make it again.`)
+Fix: Download or create it again: its header is probably damaged.`)
   qemuImg('create', '-q', '-f', 'qcow2', path, '0')
-  expect(await refusalOf(path, dir)).toContain('Got:      a disk of no size at all')
+  expect(await refusalOf(path, dir)).toContain('Got:      a disk of size 0')
 })
 
-test('a symbolic link is followed, and named together with where it leads', async () => {
+test('a symbolic link to an image is followed, and messages show both paths', async () => {
   const dir = ownTmpdir()
   mkdirSync(join(dir, 'real'))
   const base = makeDisk(join(dir, 'real'))
@@ -79,7 +76,7 @@ test('a symbolic link is followed, and named together with where it leads', asyn
   expect((await failureOf(resolveImage(dangling))).code).toBe('IMAGE_NOT_FOUND')
 })
 
-test('a chain of backing files is followed to its end, which may be missing or damaged', async () => {
+test('a chain of backing files is verified to its end, and a missing or damaged file is reported', async () => {
   const dir = ownTmpdir()
   const base = makeDisk(dir)
   const [middle, top] = [join(dir, 'middle.qcow2'), join(dir, 'top.qcow2')]
@@ -89,37 +86,37 @@ test('a chain of backing files is followed to its end, which may be missing or d
   truncateSync(base, 700_000)
   expect((await refusalOf(top, dir)).replace(/at least \d+/, 'at least N')).toMatchInlineSnapshot(`
     "The image disk.qcow2 is truncated.
-      Expected: at least N bytes (1.3 MiB), by its cluster tables
+      Expected: at least N bytes (1.3 MiB), according to its cluster tables
       Got:      700000 bytes (683.6 KiB)
 
     Chain of images:
       | top.qcow2 (qcow2)
       |   needs middle.qcow2 (qcow2)
 
-    Fix: Its download or copy has probably stopped half-way: make it again."
+    Fix: Download or copy it again: the last attempt has probably stopped half-way."
   `)
 })
 
-test('a chain that comes back to itself is refused, by its names', async () => {
+test('a circular chain of backing files is rejected and shown', async () => {
   const dir = ownTmpdir()
   const one = makeDisk(dir)
   const two = join(dir, 'two.qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', one, two)
   qemuImg('rebase', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', two, one)
   expect(await refusalOf(one, dir)).toMatchInlineSnapshot(`
-    "The image disk.qcow2 is an overlay of itself, by way of others.
-      Expected: a chain of backing files that ends
+    "The image disk.qcow2 is part of its own backing chain.
+      Expected: a backing chain without a loop
       Got:      disk.qcow2 for the second time
 
     Chain of images:
       | disk.qcow2 (qcow2)
       |   needs two.qcow2 (qcow2)
 
-    Fix: One of them names the wrong file. Put it right with: qemu-img rebase -u -F FORMAT -b RIGHT IMAGE"
+    Fix: Correct the backing file of the wrong image: \`qemu-img rebase -u -F FORMAT -b RIGHT IMAGE\`."
   `)
 })
 
-test('a backing file without a stated format is refused', async () => {
+test('a backing file without a declared format is rejected', async () => {
   const dir = ownTmpdir()
   const base = makeDisk(dir)
   const path = join(dir, 'overlay.qcow2')
@@ -129,10 +126,10 @@ test('a backing file without a stated format is refused', async () => {
   const at = content.indexOf(Buffer.from('e2792aca', 'hex'))
   content.write('6803f857', at, 'hex')
   writeFileSync(path, content)
-  expect(await refusalOf(path, dir)).toContain('does not say of what format its backing file is')
+  expect(await refusalOf(path, dir)).toContain('does not state the format of its backing file')
 })
 
-test('files outside of the folder of the image are read only if that is allowed', async () => {
+test('backing files outside of the folder of the image are read only if that is allowed', async () => {
   const dir = ownTmpdir()
   const [inside, outside] = [join(dir, 'inside'), join(dir, 'outside')]
   mkdirSync(inside)
@@ -148,7 +145,7 @@ test('files outside of the folder of the image are read only if that is allowed'
     Chain of images:
       | inside/overlay.qcow2 (qcow2)
 
-    Fix: If it is meant, say where: image: { path, backingFolders: [FOLDER, …] }. An image that stands alone is made with: qemu-img convert -O qcow2 IMAGE NEW"
+    Fix: Allow the folder with \`image: { path, backingFolders: [FOLDER, …] }\`, or flatten the image: \`qemu-img convert -O qcow2 IMAGE NEW\`."
   `)
   expect((await resolveImage({ path: overlay, backingFolders: [outside] })).disk?.path).toBe(overlay)
   // By way of a link, by another protocol, as a data file, and as the extent of a VMDK.
@@ -167,7 +164,7 @@ test('files outside of the folder of the image are read only if that is allowed'
   expect(await refusalOf(flat, dir)).toContain('Got:      outside/disk-flat.vmdk')
 })
 
-test('the disk of an .ova is taken out of it, once', async () => {
+test('the disk of an .ova is extracted once', async () => {
   const dir = ownTmpdir()
   const disk = makeDisk(dir, 'vmdk', ['-o', 'subformat=streamOptimized'])
   const path = makeOva([disk])
@@ -178,7 +175,7 @@ test('the disk of an .ova is taken out of it, once', async () => {
   expect((await resolveImage(path, options)).disk).toEqual(image.disk)
 })
 
-test('an .ova with several disks, with none, cut off or with another digest is refused', async () => {
+test('an .ova with several disks or none, truncated or with a wrong digest is rejected', async () => {
   const dir = ownTmpdir()
   const disk = makeDisk(dir, 'vmdk')
   copyFileSync(disk, join(dir, 'second.vmdk'))
@@ -186,18 +183,18 @@ test('an .ova with several disks, with none, cut off or with another digest is r
     `The appliance machine.ova has several disks.
   Expected: an appliance with one disk
   Got:      2: disk.vmdk, second.vmdk
-Fix: Unpack it with \`tar -xf\`, and give its disks one by one: image: 'disk.vmdk', disks: [{ image: 'second.vmdk' }].`,
+Fix: Unpack it with \`tar -xf\` and specify its disks: \`image: 'disk.vmdk', disks: [{ image: 'second.vmdk' }]\`.`,
   )
-  expect(await refusalOf(makeOva([disk], '0'.repeat(64)), dir)).toContain('by its list of digests')
+  expect(await refusalOf(makeOva([disk], '0'.repeat(64)), dir)).toContain('from its list of digests')
   const whole = makeOva([disk])
   truncateSync(whole, readFileSync(whole).length - 300_000)
   expect(await refusalOf(whole, dir)).toContain('a member that ends behind byte')
   const other = join(dir, 'other.tar')
   execFileSync('tar', ['-cf', other, '-C', dir, 'disk.vmdk'])
-  expect(await refusalOf(other, dir)).toBe(`The archive other.tar has no descriptor of an appliance.
-  Expected: a file *.ovf at its top, beside the disks
+  expect(await refusalOf(other, dir)).toBe(`The archive other.tar has no appliance descriptor.
+  Expected: a file *.ovf at the top level, next to the disks
   Got:      only disks: disk.vmdk
-Fix: Unpack it with \`tar -xf\`, and give the path of the disk in it; or export the appliance again.`)
+Fix: Unpack it with \`tar -xf\` and specify the path of its disk, or export the appliance again.`)
 })
 
 /** An appliance that is only a descriptor. */
@@ -209,11 +206,11 @@ function makeDescriptor(dir: string, text: string): string {
 }
 
 test.each([
-  ['an attribute that never ends', `<Envelope><Disk ${'a'.repeat(400_000)}>`, 'cannot be read'],
-  ['entities that expand', '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', 'a document type'],
+  ['an attribute that never ends', `<Envelope><Disk ${'a'.repeat(400_000)}>`, 'invalid XML'],
+  ['entities that expand', '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', 'document types'],
   ['very deep nesting', '<a>'.repeat(60_000), 'at most 10000'],
   ['more than a descriptor may have', ' '.repeat(1024 ** 2 + 1), 'a file machine.ovf of at most 1 MiB'],
-])('the descriptor of an .ova with %s is refused', async (_, text, why) => {
+])('the descriptor of an .ova with %s is rejected', async (_, text, why) => {
   const dir = ownTmpdir()
   expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(why)
 })
@@ -233,16 +230,16 @@ test('a descriptor of an .ova with thousands of disks and files takes no time by
   expect(await timeOf('none')).toBeLessThan(4 * soonMs)
 })
 
-test('the descriptor of an .ova may use any prefix, and escaped characters', async () => {
+test('the descriptor of an .ova may use any namespace prefix and escaped characters', async () => {
   const dir = ownTmpdir()
   const text = `<o:Envelope xmlns:o="urn:a" xmlns:p="urn:b"><o:References><o:File p:id='f' p:href="a &amp; b.vmdk"/></o:References>
     <o:DiskSection><o:Disk p:fileRef="f"/><o:Disk p:capacity="1"/></o:DiskSection></o:Envelope>`
   expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(
-    'the disk a & b.vmdk, which its descriptor names',
+    'the disk a & b.vmdk named in its descriptor',
   )
 })
 
-test('an archive is not looked into where the format of a disk is said', async () => {
+test('an archive is not unpacked if `format` is set', async () => {
   const dir = ownTmpdir()
   const path = makeOva([makeDisk(dir, 'vmdk')])
   expect(await refusalOf({ path, format: 'vmdk' }, dir)).toContain('Got:      a tar archive')

@@ -51,7 +51,7 @@ function makePaxArchive(fields: Readonly<Record<string, string>> | string): Buff
 const descriptor = (extent: string) =>
   `# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "${extent}" 0\n`
 
-test('no part of an image that is in another folder, or that is no file, is opened', async () => {
+test('a backing or extent file in another folder, or that is no regular file, is never opened', async () => {
   const dir = ownTmpdir()
   const path = join(dir, 'disk.vmdk')
   const fifo = makeFifo(dir)
@@ -86,14 +86,14 @@ test.each(['\n', '\r\n', '\v', '\f', '\t '])(
   },
 )
 
-test('a vmdk image may have its content in files beside it', async () => {
+test('a vmdk image may use extent files next to it', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir, 'vmdk', ['-o', 'subformat=monolithicFlat'])
   expect(await openDisk({ path })).toMatchObject({ format: 'vmdk' })
   expect((await openDisk({ path: makeDisk(dir, 'vmdk') })).format).toBe('vmdk')
 })
 
-test('an external data file of a qcow2 image is looked at before qemu-img opens it', async () => {
+test('an external data file of a qcow2 image is checked before qemu-img opens it', async () => {
   const dir = ownTmpdir()
   const path = join(dir, 'disk.qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${join(dir, 'data.raw')}`, path, '1M')
@@ -166,7 +166,7 @@ test('a path with `..` behind a link leads where the kernel follows it, not wher
   expect(error.message).toContain('reads something that is in another folder')
 })
 
-test('a FIFO as an image, and as the index of an OCI layout, is not waited for', async () => {
+test('a FIFO in place of an image or of an OCI index does not block', async () => {
   const dir = ownTmpdir()
   const error = await failureOf(resolveImage(makeFifo(dir)))
   expect(error.message).toContain('neither a file nor a block device')
@@ -180,7 +180,7 @@ test.each([
   ['null', 'null'],
   ['parts without digests', '{"manifests":[null]}'],
   ['parts that are no list', '{"manifests":{"length":1}}'],
-])('an OCI layout whose index is %s is refused, and nothing of it is quoted', async (_, text) => {
+])('an OCI layout whose index is %s is rejected without quoting it', async (_, text) => {
   const dir = ownTmpdir()
   writeFileSync(join(dir, 'index.json'), text)
   const error = await failureOf(findOciManifest(dir))
@@ -188,7 +188,7 @@ test.each([
   expect(error.message).not.toContain('root:x')
 })
 
-test('a hidden file below the folder of an image is read only if that is allowed', async () => {
+test('a hidden backing file below the folder of the image is read only if that is allowed', async () => {
   const dir = ownTmpdir()
   mkdirSync(join(dir, '.ssh'))
   writeFileSync(join(dir, '.ssh', 'key'), 'k'.repeat(1024))
@@ -200,7 +200,7 @@ test('a hidden file below the folder of an image is read only if that is allowed
   expect((await openDisk({ path, backingFolders: [dir] })).chain).toHaveLength(2)
 })
 
-test('a folder with a name that is not UTF-8 is refused as a root file system', async () => {
+test('a root file system with a name that is not UTF-8 is rejected', async () => {
   const dir = ownTmpdir()
   const bad = (name: string) => Buffer.concat([Buffer.from(join(dir, name, 'bad')), Buffer.from([0xff])])
   for (const name of ['file', 'folder']) mkdirSync(join(dir, name))
@@ -213,29 +213,32 @@ test('a folder with a name that is not UTF-8 is refused as a root file system', 
   }
 })
 
-test.each(['null', '{}', '{"digest":5}'])('an OCI manifest whose config is %s is refused', async (config) => {
-  const dir = ownTmpdir()
-  const blobs = join(dir, 'blobs', 'sha256')
-  mkdirSync(blobs, { recursive: true })
-  const manifest = `{"layers":[],"config":${config}}`
-  const hex = createHash('sha256').update(manifest).digest('hex')
-  writeFileSync(join(blobs, hex), manifest)
-  const error = await failureOf(readOciImage({ dir, manifest: `sha256:${hex}`, workDir: dir }))
-  expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('Expected: a `config` with its digest')
-})
+test.each(['null', '{}', '{"digest":5}'])(
+  'an OCI manifest whose config is %s is rejected',
+  async (config) => {
+    const dir = ownTmpdir()
+    const blobs = join(dir, 'blobs', 'sha256')
+    mkdirSync(blobs, { recursive: true })
+    const manifest = `{"layers":[],"config":${config}}`
+    const hex = createHash('sha256').update(manifest).digest('hex')
+    writeFileSync(join(blobs, hex), manifest)
+    const error = await failureOf(readOciImage({ dir, manifest: `sha256:${hex}`, workDir: dir }))
+    expect(error.code).toBe('IMAGE_INVALID')
+    expect(error.message).toContain('Expected: a `config` with a digest')
+  },
+)
 
-test('a blob of an OCI layout that is a FIFO is not waited for', async () => {
+test('a FIFO in place of a blob of an OCI layout does not block', async () => {
   const dir = ownTmpdir()
   const blobs = join(dir, 'blobs', 'sha256')
   mkdirSync(blobs, { recursive: true })
   const hex = createHash('sha256').update('manifest').digest('hex')
   makeFifo(blobs, hex)
   writeFileSync(join(dir, 'index.json'), JSON.stringify({ manifests: [{ digest: `sha256:${hex}` }] }))
-  expect((await failureOf(findOciManifest(dir))).message).toContain('it is no regular file')
+  expect((await failureOf(findOciManifest(dir))).message).toContain('no regular file')
 })
 
-test('the name of a file cannot be a command of debugfs', async () => {
+test('the name of a file cannot inject a command of debugfs', async () => {
   const dir = ownTmpdir()
   const source = join(dir, 'source')
   mkdirSync(source)
@@ -246,7 +249,7 @@ test('the name of a file cannot be a command of debugfs', async () => {
   expect(error.message).toContain('names without control characters')
 })
 
-test('a qcow2 image whose first table is too large, or points to one table a million times, is read soon', async () => {
+test('a qcow2 image whose L1 table is too large, or points to one table a million times, is checked quickly', async () => {
   const dir = ownTmpdir()
   const path = makeDisk(dir)
   const small = readFileSync(path)
@@ -263,7 +266,7 @@ test('a qcow2 image whose first table is too large, or points to one table a mil
   expect((await failureOf(openDisk({ path }))).code).toBe('IMAGE_INVALID')
 })
 
-/** A qcow2 file of 64 TiB with clusters of 2 MiB whose first table points to second tables that are not there: a hole. */
+/** A qcow2 file of 64 TiB with clusters of 2 MiB whose L1 table points to missing L2 tables: a hole. */
 function makeHollowQcow2(tables: number, distanceBytes: number): string {
   const path = join(ownTmpdir(), 'hollow.qcow2')
   const clusterBytes = 2 << 20
@@ -299,19 +302,19 @@ async function checkTables(path: string, signal?: AbortSignal) {
   }
 }
 
-test('a qcow2 image whose tables overlap, or are a hole of terabytes, is refused before they are read', async () => {
+test('a qcow2 image whose tables overlap, or are a hole of terabytes, is rejected before they are read', async () => {
   const overlapping = makeHollowQcow2(50_000, 512)
   const error = await failureOf(openDisk({ path: overlapping }))
   expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('a qcow2 file with a second table that is not aligned to clusters')
+  expect(error.message).toContain('a qcow2 file with an L2 table that is not aligned to clusters')
   expect(await checkTables(makeHollowQcow2(50_000, 2 << 20))).toEqual({
-    problem: 'tables that have no content',
+    problem: 'L2 tables without content',
   })
   const content = readFileSync(makeDisk(ownTmpdir()))
   content.writeBigUInt64BE(content.readBigUInt64BE(40) + 8n, 40)
   const path = join(ownTmpdir(), 'odd.qcow2')
   writeFileSync(path, content)
-  expect((await failureOf(openDisk({ path }))).message).toContain('a first table that is not aligned')
+  expect((await failureOf(openDisk({ path }))).message).toContain('an L1 table that is not aligned')
 })
 
 test('the check of the tables of a qcow2 image ends when it is aborted', async () => {
@@ -327,11 +330,11 @@ function member(path: string, type: TarEntry['type'] = 'file', target = ''): Tar
 }
 
 test.each<[string, TarEntry[], string]>([
-  ['2,048 folders deep', [member(`${'a/'.repeat(2047)}f`)], 'a path of more than 256 steps'],
+  ['2,048 folders deep', [member(`${'a/'.repeat(2047)}f`)], 'a path with more than 256 components'],
   [
     '300 folders deep by a link',
     [member('link', 'symlink', 'a/'.repeat(200)), member(`link/${'b/'.repeat(100)}f`)],
-    'a path of more than 256 steps',
+    'a path with more than 256 components',
   ],
   [
     '10,000 steps long by its links',
@@ -341,11 +344,11 @@ test.each<[string, TarEntry[], string]>([
       ),
       member('l0/f'),
     ],
-    'a folder that links lead nowhere',
+    'circular or too many links in its path',
   ],
-  ['with a name of 256 bytes', [member('é'.repeat(128))], 'a name of more than 255 bytes'],
+  ['with a name of 256 bytes', [member('é'.repeat(128))], 'a name with more than 255 bytes'],
   ['with a link without a target', [member('link', 'symlink')], 'a link without a target'],
-])('a root file system with a member %s is refused', (_, members, got) => {
+])('a root file system with a member %s is rejected', (_, members, got) => {
   const tree = new RootTree('hostile')
   const addAll = () => {
     for (const entry of members) tree.add(entry, noContent)
@@ -353,18 +356,18 @@ test.each<[string, TarEntry[], string]>([
   expect(addAll).toThrow(got)
 })
 
-test('a root file system whose paths have more than 256 Mi characters is refused', () => {
+test('a root file system whose paths exceed 256 Mi characters is rejected', () => {
   const tree = new RootTree('hostile')
   const long = `/${'n'.repeat(250)}`.repeat(16)
   const addAll = () => {
     for (let count = 0; count < 10_000; count++) tree.add(member(`${count}${long}`), noContent)
   }
-  expect(addAll).toThrow('paths that are too long together')
+  expect(addAll).toThrow('total length of all paths exceeded')
   tree.empty('')
   tree.add(member(`0${long}`), noContent)
 })
 
-test('a path that this host cannot write is IMAGE_INVALID', async () => {
+test('a path that this host cannot create is reported as IMAGE_INVALID', async () => {
   const tree = new RootTree('hostile')
   tree.add(member(Array(16).fill('n'.repeat(250)).join('/')), noContent)
   const dir = join(ownTmpdir(), 'd'.repeat(200))
@@ -374,7 +377,7 @@ test('a path that this host cannot write is IMAGE_INVALID', async () => {
   expect(error.message).toContain('too long for this host')
 })
 
-test('an import of an archive with many members ends when it is aborted, also while they are put together', async () => {
+test('an import of an archive with many members ends when it is aborted, also while the tree is assembled', async () => {
   const turns: string[] = []
   const controller = new AbortController()
   setTimeout(() => controller.abort(new Error('enough')))
@@ -391,7 +394,7 @@ test('an import of an archive with many members ends when it is aborted, also wh
   await archive.close()
 })
 
-test('an archive with paths or links that no system has is refused', async () => {
+test('an archive with impossible paths or links is rejected', async () => {
   const dir = ownTmpdir()
   const long = 'a/'.repeat(100_000)
   for (const name of ['path', 'linkpath']) {
@@ -437,7 +440,7 @@ test('a member whose size is no whole number of bytes is refused', async () => {
   await archive.close()
 })
 
-test('folders that are replaced by files again and again take no time that grows with the tree', () => {
+test('replacing folders with files repeatedly takes time independent of the size of the tree', () => {
   const tree = new RootTree('hostile')
   const add = (path: string, type: 'file' | 'folder') => tree.add(member(path, type), noContent)
   for (let count = 0; count < 50_000; count++) add(`folder/file-${count}`, 'file')
@@ -451,9 +454,9 @@ test('folders that are replaced by files again and again take no time that grows
   expect([...tree.nodes.keys()]).toEqual(['', 'flips'])
 })
 
-test('variables of UEFI that end in their header are refused', () => {
+test('UEFI variables that end within their header are rejected', () => {
   const flash = Buffer.alloc(45)
   flash.write('_FVH', 40)
   const add = () => addBootOption(flash, { description: 'x', uri: 'http://x', once: true })
-  expect(add).toThrow('cannot be written among the variables of the firmware')
+  expect(add).toThrow('cannot be added to the UEFI variables')
 })

@@ -15,7 +15,7 @@ function scriptOf(initrd: Buffer): string {
   return text.slice(start, text.indexOf('\0', start))
 }
 
-test('the RAM disk of x86-64 starts a program of system calls, those of others a script of their busybox', () => {
+test('the initrd for x86-64 runs a program of system calls, the others a busybox script', () => {
   const own = buildInitrd(MODULES, undefined)
   expect(own.includes('\x7fELF')).toBe(true)
   expect(own.includes('#!/bin/busybox sh')).toBe(false)
@@ -32,7 +32,7 @@ test('the RAM disk of x86-64 starts a program of system calls, those of others a
   execFileSync('sh', ['-n', path]) // it is no script if this fails
 })
 
-test('credentials are an archive of their own behind the RAM disk, which stays as it is', () => {
+test('credentials are a separate archive after the unmodified initrd', () => {
   const initrd = buildInitrd(MODULES, Buffer.from('busybox'))
   const given = addCredentials(initrd, { 'system.hostname': Buffer.from('guest') })
   expect(given.subarray(0, initrd.length)).toEqual(initrd)

@@ -23,7 +23,7 @@ function makeQcow2(dir: string): string {
 }
 
 describe('resolveImage', () => {
-  test('finds the format of a file by its content', async () => {
+  test('detects the format of a file from its content', async () => {
     const dir = ownTmpdir()
     for (const format of ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc']) {
       const path = join(dir, `disk-${format}.img`)
@@ -32,17 +32,17 @@ describe('resolveImage', () => {
     }
   })
 
-  test('names the nearest image when there is none of that name', async () => {
+  test('suggests the nearest image for an unknown name', async () => {
     const error = await failureOf(resolveImage('tinny'))
     expect(error.code).toBe('IMAGE_NOT_FOUND')
     const names = Object.keys(RECIPES).join(', ')
-    expect(error.message).toBe(`There is no image tinny.
-  Expected: the name of an image (${names}) or the path of a file
+    expect(error.message).toBe(`The image tinny was not found.
+  Expected: a built-in image (${names}) or the path of a file
   Got:      nothing at ${join(process.cwd(), 'tinny')}
-Fix: Did you mean 'tiny'? Give one of the images that have a name (${names}) or the path of a disk image.`)
+Fix: Did you mean 'tiny'? Use a built-in image (${names}) or the path of a disk image.`)
   })
 
-  test('refuses a directory, an empty file and what is no disk, each with what to do', async () => {
+  test('rejects a directory, an empty file and a file that is no disk, each with a fix', async () => {
     const dir = ownTmpdir()
     const empty = join(dir, 'empty.img')
     writeFileSync(empty, '')
@@ -51,25 +51,25 @@ Fix: Did you mean 'tiny'? Give one of the images that have a name (${names}) or 
     const page = join(dir, 'page.img')
     writeFileSync(page, '<!DOCTYPE html><title>404</title>')
     const folder = await failureOf(resolveImage(dir, { cacheDir: ownTmpdir() }))
-    expect(folder.message).toBe(`The root file system ${dir} has nothing that could be started.
+    expect(folder.message).toBe(`The root file system ${dir} contains no init program.
   Expected: /sbin/init, /etc/init, /bin/init or /bin/sh
-  Got:      3 files, none of them there
-Fix: For a disk image, give the path of the file itself. For a root file system, give the folder that has \`sbin\` and \`etc\` in it, or a tarball of what that has.`)
+  Got:      3 files, none of them at these paths
+Fix: Specify the folder that contains \`sbin\` and \`etc\`, or a tarball of its content. For a disk image, specify the path of the file itself.`)
     expect((await failureOf(resolveImage(empty))).message).toContain('Got:      an empty file')
-    expect((await failureOf(resolveImage(packed))).message).toContain(`with: unzip ${packed}`)
+    expect((await failureOf(resolveImage(packed))).message).toContain(`unzip ${packed}`)
     expect((await failureOf(resolveImage(page))).message).toContain('Got:      an HTML page')
   })
 
-  test('refuses a file of another format than named', async () => {
+  test('rejects a file whose format differs from `format`', async () => {
     const path = makeQcow2(ownTmpdir())
     const error = await failureOf(resolveImage({ path, format: 'vmdk' }))
-    expect(error.message).toBe(`The image ${path} is of another format than the option says.
+    expect(error.message).toBe(`The image ${path} does not have the specified format.
   Expected: vmdk
   Got:      qcow2
-Fix: Say format: 'qcow2', or leave the option away: the format is found by the content.`)
+Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the content.`)
   })
 
-  test('refuses a qcow2 file that was cut off, in its header or in its data', async () => {
+  test('rejects a qcow2 file truncated in its header or data', async () => {
     const path = makeQcow2(ownTmpdir())
     const whole = readFileSync(path)
     expect((await resolveImage(path)).disk?.format).toBe('qcow2')
@@ -83,7 +83,7 @@ Fix: Say format: 'qcow2', or leave the option away: the format is found by the c
     }
   })
 
-  test('refuses a raw disk that is shorter than its partitions', async () => {
+  test('rejects a raw disk that is smaller than its partitions', async () => {
     const path = join(ownTmpdir(), 'disk.img')
     const disk = Buffer.alloc(8192)
     disk.writeUInt16LE(0xaa55, 510)
@@ -96,7 +96,7 @@ Fix: Say format: 'qcow2', or leave the option away: the format is found by the c
     expect((await failureOf(resolveImage(path))).message).toContain('is truncated')
   })
 
-  test('refuses an image whose backing file is gone', async () => {
+  test('rejects an image whose backing file is missing', async () => {
     const dir = ownTmpdir()
     const base = makeQcow2(dir)
     const path = join(dir, 'overlay.qcow2')
@@ -106,7 +106,7 @@ Fix: Say format: 'qcow2', or leave the option away: the format is found by the c
     expect(error.message).toContain(`Expected: its backing file ${base}`)
   })
 
-  test('says so when another process writes to the image', async () => {
+  test('reports when another process has locked the image', async () => {
     const path = makeQcow2(ownTmpdir())
     const writer = spawn('qemu-io', ['-f', 'qcow2', path], { stdio: 'pipe' })
     try {
@@ -121,7 +121,7 @@ Fix: Say format: 'qcow2', or leave the option away: the format is found by the c
 })
 
 describe('createOverlay', () => {
-  test('leaves the base as it is', async () => {
+  test('does not modify the base', async () => {
     const dir = ownTmpdir()
     const base = makeQcow2(dir)
     const before = statSync(base)
@@ -131,7 +131,7 @@ describe('createOverlay', () => {
     expect(statSync(base).mtimeMs).toBe(before.mtimeMs)
   })
 
-  test('says that its directory is the trouble when it cannot be written', async () => {
+  test('reports an unwritable directory as the cause', async () => {
     const dir = ownTmpdir()
     const base = { path: makeQcow2(dir), format: 'qcow2' as const }
     mkdirSync(join(dir, 'there'))

@@ -23,7 +23,7 @@ const INIT = { 'sbin/init': '#!/bin/sh\n' }
 /** Imports an archive and gives the disk that was made of it. */
 async function importArchive(path: string): Promise<string> {
   const dir = ownTmpdir()
-  await importFile({ path, name: 'root.tar', dir, isOurs: false, report })
+  await importFile({ path, name: 'root.tar', dir, isTemporary: false, report })
   expect(readdirSync(dir).sort()).toEqual(['disk', 'root.json'])
   return join(dir, 'disk')
 }
@@ -50,7 +50,7 @@ function rawTar(...members: { path: string; flag?: string; target?: string; cont
   return Buffer.concat([...blocks, Buffer.alloc(1024)])
 }
 
-test('a tarball becomes a disk with its owners, modes, links and odd names', async () => {
+test('a tarball becomes a disk with its owners, modes, links and unusual names', async () => {
   const root = writeFiles(ownTmpdir(), {
     ...INIT,
     'usr/bin/su': '#!/bin/sh\n',
@@ -83,7 +83,7 @@ test('a tarball becomes a disk with its owners, modes, links and odd names', asy
     expect(said).toMatch(new RegExp(` ${folder}$`, 'm'))
 })
 
-test('a folder becomes a disk too, and stays as it is', async () => {
+test('a folder becomes a disk and is not modified', async () => {
   const root = writeFiles(ownTmpdir(), { 'usr/sbin/init': '#!/bin/sh\n', 'etc/hostname': 'demo\n' })
   symlinkSync('usr/sbin', join(root, 'sbin'))
   const before = await readFolder(root)
@@ -97,7 +97,7 @@ test('a folder becomes a disk too, and stays as it is', async () => {
   expect((await readFolder(root)).identity).not.toBe(before.identity)
 })
 
-test('without an init, what Linux would look for is started', async () => {
+test('a root file system without /sbin/init starts the first fallback of Linux', async () => {
   const root = writeFiles(ownTmpdir(), { 'usr/bin/sh': '#!/bin/true\n' })
   symlinkSync('usr/bin', join(root, 'bin'))
   const disk = await importArchive(tarOf(root, join(ownTmpdir(), 'root.tar')))
@@ -107,9 +107,9 @@ test('without an init, what Linux would look for is started', async () => {
 
 test.each([
   ['leads out of the root', { path: '../escaped' }, 'a member that leads out of it, ../escaped'],
-  ['has the end of a line in its name', { path: 'a\nwrite /etc/passwd x' }, 'an odd name'],
+  ['has the end of a line in its name', { path: 'a\nwrite /etc/passwd x' }, 'control characters in its name'],
   ['is a hard link to nothing', { path: 'link', flag: '1', target: 'nowhere' }, 'a link to nowhere'],
-])('a tarball with a member that %s is refused', async (_, member, got) => {
+])('a tarball with a member that %s is rejected', async (_, member, got) => {
   const path = join(ownTmpdir(), 'root.tar')
   writeFileSync(path, rawTar({ path: 'sbin/init' }, member))
   const error = await failureOf(importArchive(path))
@@ -117,7 +117,7 @@ test.each([
   expect(error.message).toContain(got)
 })
 
-test('a link of an archive leads nothing out of the root, and links that lead round are refused', async () => {
+test('links in an archive cannot leave the root, and circular links are rejected', async () => {
   const outside = ownTmpdir()
   const path = join(ownTmpdir(), 'root.tar')
   writeFileSync(
@@ -139,17 +139,17 @@ test('a link of an archive leads nothing out of the root, and links that lead ro
     { path: 'a/file' },
   ]
   writeFileSync(path, rawTar({ path: 'sbin/init' }, ...round))
-  expect((await failureOf(importArchive(path))).message).toContain('links lead nowhere')
+  expect((await failureOf(importArchive(path))).message).toContain('circular or too many links in its path')
 })
 
-test('a tarball that was cut off is refused', async () => {
+test('a truncated tarball is rejected', async () => {
   const root = writeFiles(ownTmpdir(), { ...INIT, 'var/big': 'x'.repeat(100_000) })
   const path = tarOf(root, join(ownTmpdir(), 'root.tar'))
   truncateSync(path, 50_000)
   expect((await failureOf(importArchive(path))).message).toContain('a member that ends behind byte 50000')
 })
 
-test('the layers of an OCI image are put on each other, and its command is what is started', async () => {
+test('the layers of an OCI image are merged, and its command is started', async () => {
   const lower = rawTar(
     { path: 'bin/run', content: '#!/bin/sh' },
     { path: 'etc/gone', content: 'old' },
@@ -178,7 +178,7 @@ test('the layers of an OCI image are put on each other, and its command is what 
   expect(askDisk(disk, 'cat /data/three')).toContain('new')
 })
 
-test('an OCI image with a damaged layer, without its command or for another machine is refused', async () => {
+test('an OCI image with a damaged layer, without its command or for another architecture is rejected', async () => {
   const layer = rawTar({ path: 'bin/run', content: '#!/bin/sh' })
   const importLayout = async (layout: string) =>
     importOciLayout({
@@ -189,7 +189,7 @@ test('an OCI image with a damaged layer, without its command or for another mach
       report,
     })
   const withoutProgram = writeOciLayout(ownTmpdir(), [layer], { Cmd: ['serve'] })
-  expect((await failureOf(importLayout(withoutProgram))).message).toContain('has no program serve')
+  expect((await failureOf(importLayout(withoutProgram))).message).toContain('does not contain serve')
   const damaged = writeOciLayout(ownTmpdir(), [layer], { Cmd: ['/bin/run'] })
   for (const blob of readdirSync(join(damaged, 'blobs/sha256'))) {
     const path = join(damaged, 'blobs/sha256', blob)

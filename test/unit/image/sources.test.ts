@@ -37,7 +37,7 @@ function pack(path: string, kind: keyof typeof PACKERS): string {
   return `${path}.${kind}`
 }
 
-/** What an image's cache has, but its memory of digests and users. */
+/** Lists the cache of images without its digests and users. */
 function entriesIn(cacheDir: string): string[] {
   return readdirSync(join(cacheDir, 'images')).filter(
     (name) => !['.digests', '.users', '.locks'].includes(name),
@@ -67,7 +67,7 @@ describe('files', () => {
   })
 
   test.each(['gz', 'xz', 'zst', 'bz2'] as const)(
-    'a file packed as .%s is told by its content, and unpacked once',
+    'a .%s file is detected from its content and unpacked once',
     async (kind) => {
       const dir = ownTmpdir()
       const raw = makeDisk(dir, 'raw')
@@ -88,7 +88,7 @@ describe('files', () => {
   )
 
   test.each(['gz', 'xz', 'zst', 'bz2'] as const)(
-    'a file packed as .%s that was cut off is refused, and leaves nothing',
+    'a truncated .%s file is rejected and leaves nothing',
     async (kind) => {
       const dir = ownTmpdir()
       const packed = pack(makeDisk(dir, 'raw'), kind)
@@ -101,7 +101,7 @@ describe('files', () => {
     },
   )
 
-  test('a disk in a packed file is looked at as closely as one that is not', async () => {
+  test('a disk in a compressed file is verified like any other disk', async () => {
     const dir = ownTmpdir()
     const path = makeDisk(dir)
     truncateSync(path, 500_000)
@@ -111,7 +111,7 @@ describe('files', () => {
 })
 
 describe('URLs', () => {
-  test('what is at one is fetched, unpacked and checked once, and then there without the server', async () => {
+  test('an image at a URL is fetched, verified and unpacked once, and later used without the server', async () => {
     const dir = ownTmpdir()
     const disk = makeDisk(dir)
     const server = await startFileServer(readFileSync(pack(disk, 'xz')))
@@ -135,7 +135,7 @@ describe('URLs', () => {
     expect(entriesIn(cacheDir)).toEqual([])
   })
 
-  test('what is downloaded and reads files of this host is refused, and leaves nothing', async () => {
+  test('a downloaded image that names host files is rejected, and leaves nothing', async () => {
     const dir = ownTmpdir()
     const path = join(dir, 'overlay.qcow2')
     qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/hostname', path, '4M')
@@ -147,13 +147,13 @@ describe('URLs', () => {
     expect(entriesIn(cacheDir)).toEqual([])
   })
 
-  test('a URL without a checksum is refused before anything is fetched', () => {
+  test('a URL without a checksum is rejected before anything is fetched', () => {
     const problemOf = (image: unknown) =>
       findOptionProblems({ image }).map(({ path, expected }) => `${path}: ${expected}`)
     const url = 'https://example.org/disk.qcow2'
-    const needed = 'one checksum, `sha256` or `sha512`: what is downloaded has to be what was meant'
+    const needed = 'exactly one checksum, `sha256` or `sha512`'
     expect(problemOf(url)).toEqual([
-      "image: a recipe's name, a path, { path, format }, or for a URL { url, sha256 }",
+      'image: the name of a recipe, a path, { path, format }, or { url, sha256 }',
     ])
     expect(problemOf({ url })).toEqual([`image.sha256: ${needed}`])
     expect(problemOf({ url, sha256: 'a'.repeat(64), sha512: 'a'.repeat(128) })).toEqual([
@@ -162,7 +162,7 @@ describe('URLs', () => {
     expect(problemOf({ url, sha256: 'abc' })).toEqual(['image.sha256: a SHA-256: 64 hexadecimal digits'])
     expect(problemOf({ url, sha265: 'a'.repeat(64) })).toContainEqual("image.sha265: 'sha256'")
     expect(problemOf({ url: 'https://me:secret@example.org/', sha256: 'a'.repeat(64) })).toEqual([
-      'image.url: a URL that begins with http: or https:, without a user and a password',
+      'image.url: an http: or https: URL without user and password',
     ])
     expect(problemOf({ path: 'disk.qcow2', format: 'qcow3' })).toHaveLength(1)
     expect(problemOf({ url, sha256: 'a'.repeat(64) })).toEqual([])
@@ -170,7 +170,7 @@ describe('URLs', () => {
 })
 
 describe('the cache', () => {
-  test('twenty processes that ask for one image fetch it once', async () => {
+  test('twenty processes that need the same image fetch it once', async () => {
     const dir = ownTmpdir()
     const disk = makeDisk(dir)
     const server = await startFileServer(readFileSync(disk))
@@ -185,39 +185,42 @@ describe('the cache', () => {
     expect(server.ranges).toHaveLength(1)
   })
 
-  test.each(['downloading', 'unpacking'])('a process that is killed while %s harms nothing', async (step) => {
-    const dir = ownTmpdir()
-    const raw = makeDisk(dir, 'raw')
-    const server = await startFileServer(readFileSync(pack(raw, 'xz')))
-    const cacheDir = join(dir, 'cache')
-    const source = { url: server.url, sha256: digestOf(`${raw}.xz`) }
-    if (step === 'downloading') {
-      server.answer = (_, response) => {
-        response.writeHead(200, { 'content-length': server.content.length })
-        response.write(server.content.subarray(0, 300_000))
+  test.each(['downloading', 'unpacking'])(
+    'a process that is killed while %s does no damage',
+    async (step) => {
+      const dir = ownTmpdir()
+      const raw = makeDisk(dir, 'raw')
+      const server = await startFileServer(readFileSync(pack(raw, 'xz')))
+      const cacheDir = join(dir, 'cache')
+      const source = { url: server.url, sha256: digestOf(`${raw}.xz`) }
+      if (step === 'downloading') {
+        server.answer = (_, response) => {
+          response.writeHead(200, { 'content-length': server.content.length })
+          response.write(server.content.subarray(0, 300_000))
+        }
       }
-    }
-    // An xz that never ends, as one that is killed half-way.
-    const bin = join(dir, 'bin')
-    mkdirSync(bin)
-    writeFileSync(join(bin, 'xz'), '#!/bin/sh\necho half\nexec sleep 20\n')
-    chmodSync(join(bin, 'xz'), 0o755)
-    const killed = resolveElsewhere(source, cacheDir, { PATH: `${bin}:${process.env.PATH}` })
-    await new Promise<void>((resolve) =>
-      killed.stderr.on('data', (text) => {
-        if (new RegExp(`${step} \\d`).test(String(text))) resolve()
-      }),
-    )
-    killed.kill('SIGKILL')
-    await killed
-    server.answer = (request, response) => sendFile(server.content, request, response)
-    const image = await resolveImage(source, { cacheDir })
-    expect(digestOf(image.disk?.path as string)).toBe(digestOf(raw))
-    expect(entriesIn(cacheDir)).toHaveLength(1)
-    expect(server.ranges).toEqual([undefined, expect.stringMatching(/^bytes=\d+-$/)])
-  })
+      // An xz that never ends, as one that is killed half-way.
+      const bin = join(dir, 'bin')
+      mkdirSync(bin)
+      writeFileSync(join(bin, 'xz'), '#!/bin/sh\necho half\nexec sleep 20\n')
+      chmodSync(join(bin, 'xz'), 0o755)
+      const killed = resolveElsewhere(source, cacheDir, { PATH: `${bin}:${process.env.PATH}` })
+      await new Promise<void>((resolve) =>
+        killed.stderr.on('data', (text) => {
+          if (new RegExp(`${step} \\d`).test(String(text))) resolve()
+        }),
+      )
+      killed.kill('SIGKILL')
+      await killed
+      server.answer = (request, response) => sendFile(server.content, request, response)
+      const image = await resolveImage(source, { cacheDir })
+      expect(digestOf(image.disk?.path as string)).toBe(digestOf(raw))
+      expect(entriesIn(cacheDir)).toHaveLength(1)
+      expect(server.ranges).toEqual([undefined, expect.stringMatching(/^bytes=\d+-$/)])
+    },
+  )
 
-  test('a full disk while unpacking is told, and leaves what was there', async () => {
+  test('a full disk during unpacking is reported, and existing files are kept', async () => {
     const dir = ownTmpdir()
     const cacheDir = join(dir, 'small')
     mkdirSync(cacheDir)

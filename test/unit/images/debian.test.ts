@@ -15,7 +15,7 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const suite = { codename: 'bookworm', sources: [] }
 
-test('mmdebstrap is told packages, our files first, and then each command', () => {
+test('mmdebstrap gets the packages, then the files, then each command', () => {
   const plan = { suite, arch: 'amd64', packages: ['dbus', 'udev'], files: {}, run: ["echo 'a b'", 'true'] }
   const host = {
     mode: 'unshare',
@@ -45,7 +45,7 @@ test('mmdebstrap is told packages, our files first, and then each command', () =
   ])
 })
 
-test('a release that there is not is told with what mmdebstrap printed, and leaves nothing', async () => {
+test('an unknown release is reported with the output of mmdebstrap, and leaves nothing', async () => {
   const cacheDir = ownTmpdir()
   const definition = new ImageDefinition<unknown>({ name: 'nosuch', suite: 'nosuch' })
   const error = await failureOf(resolveImage(definition, { cacheDir, onProgress: () => {} }))
@@ -57,13 +57,13 @@ test('a release that there is not is told with what mmdebstrap printed, and leav
   ).toEqual([])
 }, 120_000)
 
-test('a file of this host that is not there is told', async () => {
+test('a missing host file is reported', async () => {
   const { source } = defineImage({ name: 'web', files: { '/etc/motd': { path: '/nowhere/motd' } } })
   const error = await failureOf(resolveImage(source as ImageDefinition<unknown>, { cacheDir: ownTmpdir() }))
-  expect(error.message).toBe(`defineImage(): the file /etc/motd of the image web cannot be read on this host.
-  Expected: a file that can be read
+  expect(error.message).toBe(`defineImage(): the host file for /etc/motd of the image web cannot be read.
+  Expected: a readable file
   Got:      ENOENT: no such file or directory, stat '/nowhere/motd'
-Fix: Check the path; a relative one starts at the working directory.`)
+Fix: Check the path; relative paths start at the working directory.`)
 })
 
 describe('the disk', () => {
@@ -72,7 +72,7 @@ describe('the disk', () => {
     { number: 15, type: PARTITION_TYPES.efiSystem, label: 'esp', firstSector: 2048, lastSector: 4095 },
   ]
 
-  test('has a partition table that is whole, twice', () => {
+  test('has a complete partition table and its backup', () => {
     const { head, tail } = buildGpt(16_384, partitions)
     const header = Buffer.from(head.subarray(512, 512 + 92))
     const table = head.subarray(1024)
@@ -85,7 +85,7 @@ describe('the disk', () => {
     expect(findPartitionsEnd(head)).toBe((16_384 - 33) * 512)
   })
 
-  test('is one that the kernel’s own tools read', () => {
+  test('is readable by partx', () => {
     const file = join(ownTmpdir(), 'disk.raw')
     writeFileSync(file, '')
     truncateSync(file, 16_384 * 512)

@@ -47,7 +47,7 @@ test.each([
   ['64 bits, big-endian, as on s390x', { is64: true, isLittle: false }],
   ['32 bits, little-endian, as on ARM', { is64: false, isLittle: true }],
   ['32 bits, big-endian, as on PowerPC', { is64: false, isLittle: false }],
-])('a file of %s tells what it needs', (_, shape) => {
+])('the needed libraries of a file of %s are listed', (_, shape) => {
   const elf = makeElf(shape)
   expect(readNeededLibraries(elf)).toEqual(['libc.so.6'])
   expect(readElfSection(elf, '.interp')?.toString()).toBe('/lib/ld.so.1\0')
@@ -57,6 +57,6 @@ test.each([
   expect(readNeededLibraries(hidden)).toEqual(['libc.so.6'])
 })
 
-test('what is no ELF file needs nothing', () => {
+test('a file that is no ELF file needs no libraries', () => {
   expect(readNeededLibraries(Buffer.alloc(100))).toEqual([])
 })

@@ -30,7 +30,7 @@ const MODULES = [
 ]
 
 describe('kernel modules', () => {
-  test('are loaded behind what they need, and built-in ones are left out', () => {
+  test('are loaded after their dependencies, and built-in ones are skipped', () => {
     expect(orderModules(MODULES, ['virtio_pci', 'virtio_net'])).toEqual([
       'kernel/failover.ko',
       'kernel/net_failover.ko',
@@ -39,7 +39,7 @@ describe('kernel modules', () => {
     ])
   })
 
-  test('are listed for modprobe with all that they need and by alias', () => {
+  test('are listed for modprobe with their dependencies and aliases', () => {
     expect(formatModulesDep(MODULES).split('\n')[0]).toBe(
       'kernel/virtio-net.ko: kernel/virtio.ko kernel/net_failover.ko kernel/failover.ko',
     )
@@ -47,7 +47,7 @@ describe('kernel modules', () => {
   })
 })
 
-test('a kernel packed by lz4 is unpacked, also where a match overlaps itself', () => {
+test('a kernel compressed with lz4 is unpacked, also if a match overlaps its own output', () => {
   // "ab", then six bytes from two bytes back, then "!"
   const block = Buffer.from([0x22, 0x61, 0x62, 0x02, 0x00, 0x10, 0x21])
   const size = Buffer.from([block.length, 0, 0, 0])
@@ -55,14 +55,14 @@ test('a kernel packed by lz4 is unpacked, also where a match overlaps itself', (
   expect(decompressLz4Legacy(frame, 9).toString()).toBe('abababab!')
 })
 
-test('a RAM disk has aligned entries and ends with a trailer', () => {
+test('a cpio archive has aligned entries and ends with a trailer', () => {
   const cpio = packCpio([{ path: 'a', mode: 0o100644, content: Buffer.from('12345') }])
   expect(cpio.length % 4).toBe(0)
   expect(cpio.toString('latin1')).toMatch(/^070701.{104}a\0{1,4}12345\0+070701.*TRAILER!!!\0+$/s)
 })
 
 test.runIf(process.platform === 'linux' && process.arch === 'x64')(
-  'a program of system calls runs them in order, keeps results and ends at a failure',
+  'a program of system calls runs them in order, stores results and stops at a failure',
   () => {
     const file = join(ownTmpdir(), 'program')
     const text = Buffer.from('hello\n')
@@ -79,7 +79,7 @@ test.runIf(process.platform === 'linux' && process.arch === 'x64')(
   },
 )
 
-test('credentials go as text where they are a line of text, else in base64', () => {
+test('credentials that are one line of text are passed as text, others in base64', () => {
   const strings = buildSmbiosStrings({
     'system.hostname': Buffer.from('box'),
     'withvm.dropbear_host_key': Buffer.from([0, 255]),

@@ -6,7 +6,7 @@ import { failureOf } from '../../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../../support/leftovers.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** What is said before anything is started, a line each. */
+/** Returns the problems that are reported before any start, one per line. */
 async function refusal(netboot: NetbootOptions): Promise<string[]> {
   const tmpdir = ownTmpdir()
   const error = await failureOf(launchVM({ netboot, tmpdir }))
@@ -15,36 +15,36 @@ async function refusal(netboot: NetbootOptions): Promise<string[]> {
   return error.message.split('\n').filter((line) => line.startsWith('  - '))
 }
 
-test('a folder that is not there', async () => {
+test('a missing `netboot.root` is rejected', async () => {
   expect(await refusal({ root: '/nowhere/at/all', bootfile: 'pxelinux.0' })).toEqual([
-    '  - netboot.root: expected a folder that can be read, got "/nowhere/at/all", which does not exist',
+    '  - netboot.root: expected a readable folder, got "/nowhere/at/all", which does not exist',
   ])
 })
 
-test('a boot file that is not there', async () => {
+test('the error for a missing boot file suggests a similar name', async () => {
   const root = ownTmpdir()
   writeFileSync(join(root, 'pxelinux.0'), '')
   expect(await refusal({ root, bootfile: 'pxelinux.O' })).toEqual([
-    `  - netboot.bootfile: expected a file below it, such as 'pxelinux.0', got "pxelinux.O", which is not in ${root}`,
+    `  - netboot.bootfile: expected a file in that folder, such as 'pxelinux.0', got "pxelinux.O", which is not in ${root}`,
   ])
 })
 
-test('a link that leads out of the folder', async () => {
+test('a folder with a link that leads outside is rejected', async () => {
   const root = ownTmpdir()
   writeFileSync(join(root, 'pxelinux.0'), '')
   symlinkSync('/etc/passwd', join(root, 'secret'))
   expect(await refusal({ root, bootfile: 'pxelinux.0' })).toEqual([
-    `  - netboot.root: expected a folder whose links stay within it: copy those files into it, got "${root}", from which links lead outside: secret -> /etc/passwd`,
+    `  - netboot.root: expected a folder without links to files outside (copy these files into it), got "${root}", which contains links that lead outside: secret -> /etc/passwd`,
   ])
 })
 
-test('a file of the host that is not there', async () => {
+test('a missing host file in `netboot.files` is rejected', async () => {
   expect(await refusal({ files: { linux: { path: '/nowhere/linux' } }, bootfile: 'linux' })).toEqual([
-    `  - netboot.files['linux'].path: expected a file that can be read, got "/nowhere/linux", which does not exist`,
+    `  - netboot.files['linux'].path: expected a readable file, got "/nowhere/linux", which does not exist`,
   ])
 })
 
-test('vm.netboot of a guest that is given nothing by the network', async () => {
+test('`vm.netboot` throws for a guest without network boot', async () => {
   await using vm = await launchVM({ ready: 'none', ssh: false, qemuArgs: ['-S'] })
-  expect(() => vm.netboot).toThrow("The guest 'tiny' is given nothing by the network.")
+  expect(() => vm.netboot).toThrow("The guest 'tiny' has no network boot.")
 })

@@ -29,7 +29,7 @@ test('PXELINUX starts a single kernel at once', () => {
   `)
 })
 
-test('PXELINUX shows a menu of several, which come by HTTP, with configurations for machines of their own', () => {
+test('PXELINUX shows a menu of entries over HTTP, with configurations for single guests', () => {
   expect(
     netboot.pxelinux({
       menu: 'What to boot',
@@ -78,7 +78,7 @@ test('PXELINUX shows a menu of several, which come by HTTP, with configurations 
   `)
 })
 
-test('iPXE starts a kernel, or a script', () => {
+test('iPXE starts a kernel or a script', () => {
   expect(netboot.kernel(system)).toMatchInlineSnapshot(`
     {
       "bootfile": "boot.ipxe",
@@ -109,7 +109,7 @@ test('iPXE starts a kernel, or a script', () => {
   `)
 })
 
-test('GRUB has a menu, and configurations for machines of their own', () => {
+test('GRUB shows a menu, with configurations for single guests', () => {
   expect(netboot.grub({ entries: [{ label: "it's one", ...system }], menu: '' })).toMatchInlineSnapshot(`
     {
       "bootfile": "grub/i386-pc/core.0",
@@ -165,7 +165,7 @@ test('GRUB has a menu, and configurations for machines of their own', () => {
   `)
 })
 
-test("Debian's installer has the menu of its package, or starts at once", () => {
+test("Debian's installer shows the menu of its package or starts at once", () => {
   expect(netboot.debianInstaller()).toMatchInlineSnapshot(`
     {
       "bootfile": "pxelinux.0",
@@ -198,7 +198,7 @@ test("Debian's installer has the menu of its package, or starts at once", () => 
   `)
 })
 
-test("Debian's installer by HTTP has the menu of its package as well", () => {
+test("Debian's installer over HTTP shows the menu of its package", () => {
   expect(netboot.debianInstaller({ via: 'http' })).toEqual({
     trees: ['debian-netboot', 'pxelinux'],
     bootfile: 'http://10.0.2.80/lpxelinux.0', // from where it fetches all else

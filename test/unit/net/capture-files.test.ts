@@ -5,7 +5,7 @@ import { OpenFolder } from '../../../src/common/files/open-folder.js'
 import { CaptureFiles, captureLimit } from '../../../src/net/capture-files.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-test('captures take no more than their limit: the oldest go, and the newest of before is kept', async () => {
+test('captures stay below their limit: the oldest are removed and the newest full one is kept', async () => {
   const dir = ownTmpdir()
   const folder = OpenFolder.open(dir)
   const captures = new CaptureFiles(folder, 1000)
@@ -26,7 +26,7 @@ test('captures take no more than their limit: the oldest go, and the newest of b
   expect(captures.dropped).toBe(2)
 })
 
-test('captures have an eighth of `limits.disk`, and at most 128 MiB', () => {
+test('captures use an eighth of `limits.disk`, at most 128 MiB', () => {
   expect(captureLimit(16 * 1024 ** 2)).toBe(2 * 1024 ** 2)
   expect(captureLimit(16 * 1024 ** 3)).toBe(128 * 1024 ** 2)
 })

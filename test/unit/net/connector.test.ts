@@ -16,7 +16,7 @@ async function listen(path: string, onConnection: (socket: Socket) => void): Pro
   return server
 }
 
-/** Starts a connector for each connection, with it as all of its standard streams, as QEMU does. */
+/** Starts a connector for each connection, with the connection as its standard streams, like QEMU. */
 async function startConnectors(onConnection: (socket: Socket) => void) {
   const folder = ownTmpdir()
   const socket = join(folder, 'server.sock')
@@ -45,7 +45,7 @@ const readAll = (socket: Socket) =>
     socket.on('data', (chunk: Buffer) => chunks.push(chunk)).once('end', () => resolve(Buffer.concat(chunks)))
   })
 
-test('a connector passes on both directions whole, each to its end', async () => {
+test('a connector forwards all bytes of both directions', async () => {
   const sent = Buffer.alloc(3_000_000, 'all of it, ')
   const received: Buffer[] = []
   const { open, areGone } = await startConnectors((socket) => {
@@ -66,7 +66,7 @@ test('a connector passes on both directions whole, each to its end', async () =>
 test.each([
   ['the guest has closed its connection', 'guest'],
   ['the server has closed its connection', 'server'],
-] as const)('a connector ends when %s, though the other side says nothing', async (_, who) => {
+] as const)('a connector ends when %s, even if the other side sends nothing', async (_, who) => {
   const servers: Socket[] = []
   const { open, areGone } = await startConnectors((socket) => void servers.push(socket.on('error', () => {})))
   const guests = [open(), open()]
@@ -76,7 +76,7 @@ test.each([
 })
 
 test.skipIf(!isLinuxX64)(
-  'sixty connectors take little memory',
+  'sixty connectors use little memory',
   async () => {
     let count = 0
     const { open, children, areGone } = await startConnectors(() => count++)

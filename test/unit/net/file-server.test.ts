@@ -47,7 +47,7 @@ async function serve() {
   return { server, requests, get, socket }
 }
 
-test('a file and what is made are sent whole', async () => {
+test('files and generated contents are sent completely', async () => {
   const { get, requests } = await serve()
   expect(await get('/file')).toMatchObject({
     status: 200,
@@ -74,13 +74,13 @@ test.each([
   ['bytes=5-100', 206, '56789', 'bytes 5-9/10'],
   ['bytes=10-', 416, '', 'bytes */10'],
   ['lines=1-2', 200, '0123456789', undefined],
-])('the range %s is answered with status %i', async (range, status, body, contentRange) => {
+])('the range %s returns status %i', async (range, status, body, contentRange) => {
   const { get } = await serve()
   const answer = await get('/file', { range })
   expect([answer.status, answer.body, answer.headers['content-range']]).toEqual([status, body, contentRange])
 })
 
-test('a fault is for as many requests as it says, and can be taken back', async () => {
+test('a fault applies to the given number of requests and can be removed', async () => {
   const { server, get, requests } = await serve()
   server.setFault('file', { status: 503, times: 1 })
   expect((await get('/file')).status).toBe(503)
@@ -102,7 +102,7 @@ test('a fault is for as many requests as it says, and can be taken back', async 
   )
 })
 
-test('a slow file comes in the end', async () => {
+test('a file with a limited rate is sent completely', async () => {
   const { server, get } = await serve()
   server.setFault('file', { delay: 20, bytesPerSecond: 500 })
   expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: false })
@@ -125,14 +125,14 @@ test('requests that are not HTTP, and connections above the limit, are counted a
   await vi.waitFor(async () => expect((await get('/file')).status).toBe(200))
 })
 
-test('a request that is kept holds no more of its path than is shown', async () => {
+test('a recorded request keeps only the shown part of its path in memory', async () => {
   const { get, requests } = await serve()
   await get('/first')
   const before = usedHeap()
   for (let count = 0; count < 1500; count++) await get(`/${String(count).padEnd(15_000, 'x')}`)
   expect(requests).toHaveLength(1501)
   expect(requests.at(-1)?.path).toHaveLength(4096)
-  // 1500 paths of 4 KiB are 6 MiB, of 15 kB 21 MiB.
+  // 1500 paths take 6 MiB at 4 KiB each, and 21 MiB at 15 kB each.
   expect(usedHeap() - before).toBeLessThan(14 * 1024 ** 2)
 }, 60_000)
 

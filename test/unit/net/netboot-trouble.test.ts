@@ -51,31 +51,31 @@ function tell(facts: Partial<NetbootFacts>): string | undefined {
 }
 
 test.each<[string, Partial<NetbootFacts>, string]>([
-  ['nothing was asked', { dhcp: [] }, 'DHCP: the guest did not ask for an address'],
+  ['no address was requested', { dhcp: [] }, 'DHCP: the guest did not request an address'],
   [
-    'no answer came',
+    'no reply was received',
     { dhcp: [{ ...LEASE, isGranted: false, address: undefined, messages: ['DISCOVER', 'DISCOVER'] }] },
-    'DHCP: the guest 52:54:00:aa:bb:cc asked for an address, and got no answer (DISCOVER, DISCOVER)',
+    'DHCP: the guest 52:54:00:aa:bb:cc requested an address and received no reply (DISCOVER, DISCOVER)',
   ],
   [
-    'the offer was not taken',
+    'the offer was not accepted',
     { dhcp: [{ ...LEASE, isGranted: false, messages: ['DISCOVER', 'OFFER'] }] },
-    'DHCP: the guest 52:54:00:aa:bb:cc did not take the address that it was offered (DISCOVER, OFFER)',
+    'DHCP: the guest 52:54:00:aa:bb:cc did not accept the offered address (DISCOVER, OFFER)',
   ],
   [
     'no boot file was named',
     { bootfile: undefined },
-    'DHCP: the guest got the address 10.0.2.15, but no boot file was named to it',
+    'DHCP: the guest received the address 10.0.2.15, but no boot file',
   ],
   [
-    'no file was asked for',
+    'no file was requested',
     {},
-    'DHCP: the guest got the address 10.0.2.15 and the boot file pxelinux.0, but asked for no file',
+    'DHCP: the guest received the address 10.0.2.15 and the boot file pxelinux.0, but requested no file',
   ],
   [
     'the boot file is missing',
     { requests: [request('/pxelinux.O', 'not found', { code: 1 })] },
-    'TFTP: /pxelinux.O: file not found; the folder has pxelinux.0, demo/linux, pxelinux.cfg/defaults',
+    'TFTP: /pxelinux.O: file not found; the folder contains pxelinux.0, demo/linux, pxelinux.cfg/defaults',
   ],
   [
     'the configuration is missing',
@@ -86,46 +86,46 @@ test.each<[string, Partial<NetbootFacts>, string]>([
         request('pxelinux.cfg/default', 'not found'),
       ],
     },
-    'TFTP: pxelinux.cfg/default: file not found, nor any other of the 2 names under which PXELINUX looks for its configuration; the folder has pxelinux.cfg/defaults, pxelinux.0, demo/linux',
+    'TFTP: pxelinux.cfg/default: file not found, nor any other of the 2 names that PXELINUX tries for its configuration; the folder contains pxelinux.cfg/defaults, pxelinux.0, demo/linux',
   ],
   [
-    'the path leads outside',
+    'the path is outside of the folder',
     { requests: [request('../secret', 'failed', { code: 2 })] },
-    'TFTP: ../secret: it is outside the folder, which is refused',
+    'TFTP: ../secret: refused because the path is outside of the folder',
   ],
   [
     'the file was changed',
     {
       requests: [request('demo/linux', 'complete'), request('demo/initrd', 'pending')],
-      changes: new Map([['demo/linux', 'it had 5 bytes, and has 3 now']]),
+      changes: new Map([['demo/linux', 'its size changed from 5 to 3 bytes']]),
     },
-    'TFTP: demo/linux: the file was changed while the guest booted: it had 5 bytes, and has 3 now',
+    'TFTP: demo/linux: the file was changed while the guest booted: its size changed from 5 to 3 bytes',
   ],
   [
     'a loader loads itself',
     { requests: Array(8).fill(request('boot.ipxe', 'complete')) },
-    'TFTP: boot.ipxe was fetched 8 times in one boot: a loader loads itself again and again',
+    'TFTP: boot.ipxe was downloaded 8 times in one boot: a boot loader loads itself in a loop',
   ],
   [
-    'a file is under way',
+    'a transfer is pending',
     { requests: [request('initrd', 'pending', { bytes: 1024 })] },
-    'TFTP: initrd was still under way, 1024 bytes of it had been sent',
+    'TFTP: initrd was still being transferred after 1024 bytes',
   ],
   [
-    'HTTP answered with an error',
+    'HTTP returned an error',
     { requests: [request('/linux', 'failed', { protocol: 'http', code: 503 })] },
-    'HTTP: /linux: answered with status 503, and 0 bytes',
+    'HTTP: /linux: the server responded with status 503 and 0 bytes',
   ],
   ['a function failed', { failure: 'the function for a failed: no' }, 'the function for a failed: no'],
-])('where %s, that is told', (_, facts, text) => {
+])('the problem is reported when %s', (_, facts, text) => {
   expect(tell(facts)).toBe(text)
 })
 
-test('a boot that is not to be from the network has no trouble with it', () => {
+test('no problem is reported if the guest does not boot from the network', () => {
   expect(tell({ dhcp: [], isFirst: false })).toBeUndefined()
 })
 
-test('a boot in which all that counts came has no trouble', () => {
+test('no problem is reported if only optional files are missing', () => {
   const requests = [
     request('pxelinux.0', 'complete'),
     request('pxelinux.cfg/01-52-54-00-aa-bb-cc', 'not found'),

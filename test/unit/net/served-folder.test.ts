@@ -25,7 +25,7 @@ function makeTree(files: Readonly<Record<string, string>>): string {
   return root
 }
 
-test('several trees and files become one folder, in which the later ones win', async () => {
+test('several trees and files are merged into one folder, in which later ones override earlier ones', async () => {
   const loader = makeTree({ 'pxelinux.0': 'loader', 'cfg/default': 'its own', 'sub/deep/file': 'deep' })
   symlinkSync('sub/deep', join(loader, 'link'))
   const own = makeTree({ 'cfg/default': 'of the author', linux: 'kernel' })
@@ -53,7 +53,7 @@ test('several trees and files become one folder, in which the later ones win', a
   expect(readFileSync(join(own, 'linux'), 'utf8')).toBe('kernel')
 })
 
-test('a file that is put there can be read by the user of QEMU, whatever the umask', async () => {
+test('an added file is readable by the user of QEMU, regardless of the umask', async () => {
   const umask = process.umask(0o077)
   onTestFinished(() => void process.umask(umask))
   const folder = await makeServedFolder([])
@@ -91,7 +91,7 @@ async function makeServedFolder(trees: readonly string[] = []): Promise<ServedFo
   return folder
 }
 
-test('links that QEMU puts in the folder of the network boot are not served over HTTP', async () => {
+test('links that QEMU creates in the served folder are not served over HTTP', async () => {
   const outside = makeTree({ secret: 'of root' })
   const own = makeTree({ linux: 'kernel' })
   const folder = await makeServedFolder([own])
@@ -107,7 +107,7 @@ test('links that QEMU puts in the folder of the network boot are not served over
   expect(await folder.findChange('boot.ipxe')).toBeUndefined()
 })
 
-test('a file of the network boot is not written to where a link in place of its folder leads', async () => {
+test('a served file is not written through a link that replaces its folder', async () => {
   const outside = makeTree({ 'sub/there': '' })
   const folder = await makeServedFolder()
   await folder.put('sub/made', 'first')
@@ -122,7 +122,7 @@ test('a file of the network boot is not written to where a link in place of its 
   expect(existsSync(join(`${folder.dir}-moved`, 'made'))).toBe(true)
 })
 
-test('a folder that is served as it is has also what is put there later, and nothing from outside', async () => {
+test('a folder that is served unchanged includes files added later and none from outside', async () => {
   const root = makeTree({ a: 'first' })
   const folder = await ServedFolder.of(root)
   writeFileSync(join(root, 'later'), 'second')
@@ -134,7 +134,7 @@ test('a folder that is served as it is has also what is put there later, and not
   expect(await folder.find('absent')).toBeUndefined()
 })
 
-test('links are told that lead out of a folder', async () => {
+test('links that lead out of a folder are reported', async () => {
   const root = makeTree({ 'sub/file': '' })
   symlinkSync('file', join(root, 'sub/inside'))
   symlinkSync('/etc/hostname', join(root, 'sub/outside'))
@@ -146,7 +146,7 @@ test('links are told that lead out of a folder', async () => {
   ])
 })
 
-test('what becomes of a file is told', async () => {
+test('changes of a served file are reported', async () => {
   const root = makeTree({ a: 'text', b: 'text', c: 'text' })
   const folder = await ServedFolder.of(root)
   expect(await folder.findChange('a')).toBeUndefined()
@@ -155,8 +155,8 @@ test('what becomes of a file is told', async () => {
   rmSync(join(root, 'c'))
   writeFileSync(join(root, 'other'), '')
   writeFileSync(join(root, 'c'), 'TEXT')
-  expect(await folder.findChange('/a')).toBe('it had 4 bytes, and has 11 now')
+  expect(await folder.findChange('/a')).toBe('its size changed from 4 to 11 bytes')
   expect(await folder.findChange('b')).toBe('it was removed')
-  expect(await folder.findChange('c')).toBe('it was written to, or replaced')
+  expect(await folder.findChange('c')).toBe('it was modified or replaced')
   expect(await folder.findChange('unknown')).toBeUndefined()
 })

@@ -48,9 +48,9 @@ const TRANSFER = [
 ]
 
 test.each([
-  ['by little endian, in one piece', 'LE', undefined],
-  ['by big endian, byte by byte', 'BE', 1],
-] as const)('a transfer is read from a capture that was written %s', (_, order, chunk) => {
+  ['in little endian, in one chunk', 'LE', undefined],
+  ['in big endian, byte by byte', 'BE', 1],
+] as const)('a TFTP transfer is read from a capture that was written %s', (_, order, chunk) => {
   const { requests, ended } = readCapture(TRANSFER, order, chunk)
   expect(requests).toEqual([
     {
@@ -67,7 +67,7 @@ test.each([
   expect(ended).toEqual(['pxelinux.0'])
 })
 
-test('a transfer by IPv6 is read, also where the capture has only the beginning of each packet', () => {
+test('a TFTP transfer over IPv6 is read, even from truncated packets', () => {
   const packets = [
     ask(0, 5, tftp.read('a'), 6),
     answer(1, 5, tftp.data(1, 512), 6),
@@ -79,7 +79,7 @@ test('a transfer by IPv6 is read, also where the capture has only the beginning 
   expect(requests).toMatchObject([{ path: 'a', status: 'complete', bytes: 612, blksize: 512 }])
 })
 
-test('the number of a block begins again in a large file', () => {
+test('TFTP block numbers wrap around in a large file', () => {
   const { requests } = readCapture([
     ask(0, 5, tftp.read('large', 'blksize', '1024')),
     answer(1, 5, tftp.optionsAck('blksize', '1024')),
@@ -91,7 +91,7 @@ test('the number of a block begins again in a large file', () => {
   expect(requests).toMatchObject([{ status: 'complete', bytes: 65_537 * 1024 }])
 })
 
-test('what is not there, is refused, or was only asked for its size is told apart', () => {
+test('missing files, refusals and size queries over TFTP are distinguished', () => {
   const { requests } = readCapture([
     ask(0, 1, tftp.read('absent')),
     answer(1, 1, tftp.error(1, 'File not found')),
@@ -111,7 +111,7 @@ test('what is not there, is refused, or was only asked for its size is told apar
   ])
 })
 
-test('a lease is followed from the question to the acknowledgement', () => {
+test('a DHCP exchange is recorded from DISCOVER to ACK', () => {
   const client = {
     options: {
       60: Buffer.from('PXEClient:Arch:00007:UNDI:003010'),
@@ -146,14 +146,14 @@ test('a lease is followed from the question to the acknowledgement', () => {
   ])
 })
 
-test('a question without an answer is no lease', () => {
+test('a DHCP request without a reply grants no address', () => {
   const { dhcp } = readCapture([{ atUs: 0, frame: udpFrame([68, 67], dhcpMessage(1)) }])
   expect(dhcp).toMatchObject([
     { messages: ['DISCOVER'], isGranted: false, address: undefined, firmware: 'unknown', uuid: undefined },
   ])
 })
 
-test('malformed DHCP and TFTP packets are counted and dropped, and those after them are read', () => {
+test('malformed DHCP and TFTP packets are counted and dropped, and later ones are read', () => {
   const dhcp = (payload: Buffer) => ({ atUs: 0, frame: udpFrame([68, 67], payload) })
   const withOption = (code: number, value: Buffer) => dhcp(dhcpMessage(1, { options: { [code]: value } }))
   const cutOff = dhcpMessage(1).subarray(0, -2) // the last option reaches beyond the message
@@ -187,7 +187,7 @@ test('malformed DHCP and TFTP packets are counted and dropped, and those after t
   expect(read.requests).toMatchObject([{ path: 'a', status: 'complete', bytes: 100, blksize: 512 }])
 })
 
-test('a padded frame is read, and a message that the capture cut is not malformed', () => {
+test('padded frames are read, and messages truncated by the capture are not malformed', () => {
   const padded = Buffer.concat([udpFrame([5, 69], tftp.read('a')), Buffer.alloc(30, 1)])
   const long = udpFrame(
     [68, 67],
@@ -205,9 +205,9 @@ test('a padded frame is read, and a message that the capture cut is not malforme
 })
 
 test.each([
-  ['is none', (file: Buffer) => file.fill(0, 0, 4)],
-  ['has a packet longer than any', (file: Buffer) => file.fill(0xff, 24 + 8, 24 + 12)],
-])('a capture that %s counts as one malformed packet, and no more of it is kept', (_, break_) => {
+  ['is not a capture', (file: Buffer) => file.fill(0, 0, 4)],
+  ['has a packet longer than the maximum', (file: Buffer) => file.fill(0xff, 24 + 8, 24 + 12)],
+])('a file that %s counts as one malformed packet, and the rest is dropped', (_, break_) => {
   const file = break_(makePcap(TRANSFER))
   const reader = new PcapReader()
   expect(reader.push(file)).toEqual([])
@@ -215,7 +215,7 @@ test.each([
   expect(reader.isMalformed).toBe(true)
 })
 
-test('a guest that floods the wire with DHCP gets a bounded list, and the rest is counted', () => {
+test('a flood of DHCP messages is recorded in a bounded list, and the rest is counted', () => {
   const log = new DhcpLog()
   const flood = (xid: number, times: number) => {
     const payload = dhcpMessage(1)
@@ -232,7 +232,7 @@ test('a guest that floods the wire with DHCP gets a bounded list, and the rest i
   expect(entries.at(-1)?.messages).toHaveLength(32)
 })
 
-test('other packets are passed over', () => {
+test('packets of other protocols are ignored', () => {
   const { requests, dhcp } = readCapture([
     { atUs: 0, frame: Buffer.alloc(10) },
     { atUs: 1, frame: Buffer.alloc(60) },
@@ -246,7 +246,7 @@ test('other packets are passed over', () => {
 test.each([
   ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
   ['a link to a device', (path: string) => symlinkSync('/dev/zero', path)],
-])('%s in place of a capture is not opened, and is reported', (_, make) => {
+])('%s that replaces a capture is not opened and is reported', (_, make) => {
   const file = join(ownTmpdir(), 'wire.pcap')
   make(file)
   const log = new WireLog({ begin: () => {}, end: () => {} })
@@ -256,10 +256,10 @@ test.each([
   log.close()
 })
 
-test('a capture is read 16 MiB at a time, and its next part after its end', () => {
+test('a capture is read in steps of 16 MiB, and the next part follows its end', () => {
   const dir = ownTmpdir()
   const [first, second] = [join(dir, 'first.pcap'), join(dir, 'second.pcap')]
-  // 400,000 packets of 64 bytes that are no network boot, and after them a request.
+  // 400,000 unrelated packets of 64 bytes, followed by a request.
   const other = udpFrame([1, 2], Buffer.alloc(22))
   const [header, packet] = [makePcap([]), makePcap([{ atUs: 0, frame: other }])]
   const flood = Buffer.alloc((packet.length - header.length) * 400_000, packet.subarray(header.length))

@@ -18,7 +18,7 @@ const hasApt = (await findProgram('apt-get')) !== undefined
 if (!hasApt) process.stderr.write('skipped: roots of other architectures are made by apt\n')
 
 describe('apt sources', () => {
-  test('of the one-line form keep their keyring and drop what is for the host only', () => {
+  test('in the one-line format keep their keyring and drop host-only options', () => {
     const text = `
       # deb http://old/ bookworm main
       deb [arch=amd64 signed-by=/k.gpg trusted=yes] http://d/debian bookworm main contrib # comment
@@ -34,7 +34,7 @@ describe('apt sources', () => {
     ])
   })
 
-  test('of the deb822 form make one source of each address and suite', () => {
+  test('in the deb822 format yield one source for each URI and suite', () => {
     const text = `Types: deb deb-src\nURIs: http://a/ http://b/\n# comment\nSuites: noble noble-updates\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n\nTypes: deb\nEnabled: no\nURIs: http://c/\nSuites: noble\n`
     const sources = parseDeb822Sources(text)
     expect(sources.map(({ uri, suite }) => `${uri} ${suite}`)).toEqual([
@@ -47,7 +47,7 @@ describe('apt sources', () => {
     expect(parseDeb822Sources(formatDeb822Sources(sources))).toEqual(sources)
   })
 
-  test('of others than the distribution are left out', () => {
+  test('of third parties are left out', () => {
     const suites = [
       'bookworm',
       'bookworm-updates',
@@ -63,12 +63,12 @@ describe('apt sources', () => {
   })
 })
 
-test("apt's list of files gives names and versions with their epochs", () => {
+test('the output of `apt-get --print-uris` yields names and versions with epochs', () => {
   const text = `'http://d/pool/q/x.deb' qemu-guest-agent_1%3a7.2+dfsg-7_amd64.deb 346 SHA256:ab\nnoise\n`
   expect(parsePrintedUris(text)).toEqual([{ name: 'qemu-guest-agent', version: '1:7.2+dfsg-7' }])
 })
 
-test('a derivative of Ubuntu counts as the Ubuntu that it is made from', () => {
+test('a derivative of Ubuntu counts as the Ubuntu release it is based on', () => {
   const mint =
     'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_CODENAME=wilma\nUBUNTU_CODENAME=noble\nPRETTY_NAME="Linux Mint 22"\n'
   expect(parseDistribution(mint)).toEqual({ id: 'ubuntu', codename: 'noble', name: 'Linux Mint 22' })
@@ -97,7 +97,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
   }
   const source = (dir: string, suite: string) => `deb [trusted=yes] file:${dir} ${suite} main\n`
 
-  test('is made without updates that cannot be had, and tells so', async () => {
+  test('is created without unavailable updates, which is reported', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(
       join(hostAptDir, 'sources.list'),
@@ -106,10 +106,12 @@ describe.runIf(hasApt)('a root for another architecture', () => {
     const told: string[] = []
     const report = (step: string) => void told.push(step)
     await createAptRoot({ dir: join(dir, 'root'), distribution, arch: 'armhf', hostAptDir, report })
-    expect(told).toEqual(['without the updates of bookworm, whose lists for armhf cannot be read now'])
+    expect(told).toEqual([
+      'continuing without the updates of bookworm: their lists for armhf cannot be read now',
+    ])
   })
 
-  test('is refused where the distribution has nothing for it', async () => {
+  test('is an error if the distribution does not support the architecture', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(join(hostAptDir, 'sources.list'), source(dir, 'bookworm'))
     const error = await failureOf(
@@ -119,7 +121,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
     expect(error.message).toContain('Debian GNU/Linux 12 (bookworm) has no packages for riscv64')
   })
 
-  test('is refused where the release itself cannot be read', async () => {
+  test('is an error if the lists of the release itself cannot be read', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(join(hostAptDir, 'sources.list'), source(`${dir}/elsewhere`, 'bookworm'))
     const error = await failureOf(

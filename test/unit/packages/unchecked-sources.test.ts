@@ -31,7 +31,7 @@ Suites: bookworm
 Allow-Weak: yes
 `
 
-test('sources of the release that apt does not check are found with their lines', () => {
+test('sources whose signatures apt does not verify are found with their lines', () => {
   expect(findUncheckedSources('sources.list', ONE_LINE, 'bookworm')).toEqual([
     { file: 'sources.list', line: 2, option: 'trusted=yes' },
     { file: 'sources.list', line: 4, option: 'allow-insecure=yes' },
@@ -41,7 +41,7 @@ test('sources of the release that apt does not check are found with their lines'
   ])
 })
 
-test('a build and `withvm doctor` report them, with file and line', async () => {
+test('a build and `withvm doctor` report unverified sources with file and line', async () => {
   const aptDir = ownTmpdir()
   mkdirSync(join(aptDir, 'sources.list.d'))
   writeFileSync(join(aptDir, 'sources.list'), '')
@@ -56,7 +56,7 @@ test('a build and `withvm doctor` report them, with file and line', async () => 
     { hostAptDir: aptDir, warn },
   )
   expect(lines).toEqual([
-    `the image is made of packages of Debian 12 whose signatures apt does not check: ${file}:10 has 'Trusted: yes'`,
+    `the image is built from packages of Debian 12 whose signatures apt does not verify: ${file}:10 has 'Trusted: yes'`,
   ])
   expect(await inspectSources({ osReleasePath, aptDir })).toMatchObject([
     { id: 'sources', state: 'note', found: expect.stringContaining(`${file}:10 has 'Trusted: yes'`) },

@@ -12,7 +12,7 @@ const identity = {
 const contentOf = (options: CloudInitOptions | undefined) =>
   buildSeedDisk(resolveCloudInit(options), identity).subarray(512).toString('latin1')
 
-test('an image that may have cloud-init is told its name, the key and the host key, and that root may log in', () => {
+test('the seed disk contains the host name, the key, the host key, and enables root logins', () => {
   const content = contentOf(undefined)
   for (const piece of [
     '"instance-id": "id"',
@@ -24,7 +24,7 @@ test('an image that may have cloud-init is told its name, the key and the host k
 })
 
 test.each(['one', ['one'], { first: 'one' }, { first: ['one'] }])(
-  'the key is beside the keys %j of the meta data',
+  'the key is added to the keys %j of the metadata',
   (given) => {
     const metaData = { 'public-keys': given, 'instance-id': 'chosen' }
     const content = contentOf({ metaData })
@@ -33,7 +33,7 @@ test.each(['one', ['one'], { first: 'one' }, { first: ['one'] }])(
   },
 )
 
-test('text goes as it is, an object as cloud-config; without keys of the run none are in it', () => {
+test('user data as text is passed unchanged, an object as cloud-config; without keys of the run it contains none', () => {
   const userData = '#!/bin/sh\necho hello\n'
   expect(contentOf({ userData, networkConfig: 'version: 2\n' })).toContain(userData)
   expect(contentOf({ userData: { packages: ['a'] } })).toContain('#cloud-config\n{\n  "packages": [')

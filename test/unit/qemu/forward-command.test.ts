@@ -10,7 +10,7 @@ import { runScript, writeScript } from '../../support/run-script.js'
 
 beforeAll(buildCli)
 
-/** Starts a command for one connection, and returns what is at its other end. */
+/** Starts a command for one connection and returns the other end of the connection. */
 async function serve(line: string) {
   const cwd = ownTmpdir()
   const path = join(cwd, 'server.sock')
@@ -37,10 +37,10 @@ const isRunning = (pid: string) => {
   }
 }
 
-/** Tells the ids of a process that it starts and its own, and waits, whatever becomes of its streams. */
+/** Prints the ids of a child process and of itself, then waits regardless of its streams. */
 const FAMILY = 'sh -c \'trap "" PIPE HUP TERM; sleep 1000 & echo $! $$; wait; sleep 1000\''
 
-test('a command gets its words as they are, and the connection as its three streams', async () => {
+test('a `guestfwd` command receives its arguments unchanged and the connection as its three streams', async () => {
   const { guest } = await serve("sh -c 'read line; echo \"$line, $1\"; echo problem >&2' x '$HOME *'")
   guest.write('hello\n')
   let text = ''
@@ -51,7 +51,7 @@ test('a command gets its words as they are, and the connection as its three stre
   expect(text).toBe('hello, $HOME *\nproblem\n')
 })
 
-test('a command that is killed goes with what it has started', async () => {
+test('killing a `guestfwd` command kills the processes that it has started', async () => {
   const { guest, end } = await serve(FAMILY)
   const pids = (await readLine(guest)).split(' ')
   expect(pids.map(isRunning)).toEqual([true, true])
@@ -59,13 +59,13 @@ test('a command that is killed goes with what it has started', async () => {
   await expect.poll(() => pids.map(isRunning)).toEqual([false, false])
 })
 
-test('what a command leaves running when it ends is killed', async () => {
+test('processes that a `guestfwd` command leaves behind are killed', async () => {
   const { guest } = await serve("sh -c 'sleep 1000 & echo $!'")
   const pid = await readLine(guest)
   await expect.poll(() => isRunning(pid)).toBe(false)
 })
 
-test('a command goes with what it has started when this process is killed', async () => {
+test('a `guestfwd` command and its processes die when this process is killed', async () => {
   const folder = ownTmpdir()
   const script = runScript(
     folder,
@@ -85,7 +85,7 @@ test('a command goes with what it has started when this process is killed', asyn
   await expect.poll(() => pids.map(isRunning)).toEqual([false, false])
 })
 
-test('a command that cannot be started, as no more files may be open, is an error and does not end the process', async () => {
+test('a `guestfwd` command fails with an error if no more files can be opened', async () => {
   const folder = ownTmpdir()
   const script = writeScript(
     folder,

@@ -12,7 +12,7 @@ function messageOf(options: object): string {
 }
 
 describe('defineImage', () => {
-  test('tells all that is wrong at once', () => {
+  test('`defineImage()` reports all problems in one error', () => {
     expect(
       messageOf({
         name: 'a b',
@@ -22,32 +22,32 @@ describe('defineImage', () => {
         run: 'true',
         guest: { memory: '1X' },
       }),
-    ).toBe(`defineImage(): 6 options are wrong.
+    ).toBe(`defineImage(): 6 options are invalid.
   - name: expected a name of letters, digits, '.', '_' and '-', up to 60 of them, got "a b"
-  - packages: expected a list of packages, as ['nginx-light', 'curl'], got ["nginx; reboot"]
-  - files: expected files by absolute path, each a text, bytes, { content, mode: 0o755 } or { path, mode: 0o755 }, as { '/etc/motd': 'hello' }, got {"etc/motd":"x"}
+  - packages: expected a list of packages such as ['nginx-light', 'curl'], got ["nginx; reboot"]
+  - files: expected files by absolute path, each a string, bytes, { content, mode: 0o755 } or { path, mode: 0o755 }, such as { '/etc/motd': 'hello' }, got {"etc/motd":"x"}
   - run: expected a list of shell commands, got "true"
   - guest.memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "1X"
-  - form: expected 'from', got an option that does not exist
-Fix: change what is listed above. docs/images.md has every option.`)
+  - form: expected 'from', got an unknown option
+Fix: Change the options listed above. docs/images.md describes all options.`)
   })
 
-  test('packages are installed into a Debian only, and an image is made from one thing', () => {
+  test('`packages` requires Debian as the base, and `build` conflicts with `from`', () => {
     expect(messageOf({ name: 'web', from: 'tiny', packages: ['nginx-light'], build: () => {} })).toBe(
-      `defineImage(): 2 options are wrong.
-  - build: expected one of them: what the image is made from, got a function beside \`from\`
-  - packages: expected from: 'debian' beside it; in a guest of another image, install them by \`run\` or \`prepare\`, got ["nginx-light"]
-Fix: change what is listed above. docs/images.md has every option.`,
+      `defineImage(): 2 options are invalid.
+  - build: expected only one of \`build\` and \`from\`, got both
+  - packages: expected \`from: 'debian'\` (install packages for other images in \`run\` or \`prepare\`), got ["nginx-light"]
+Fix: Change the options listed above. docs/images.md describes all options.`,
     )
   })
 
-  test('another architecture than there is, is told', () => {
+  test('an unsupported architecture of an image is rejected', () => {
     expect(messageOf({ name: 'arm', arch: 'arm64' })).toContain(
-      `arch: expected 'amd64', the only architecture so far, got "arm64"`,
+      `arch: expected 'amd64', the only supported architecture, got "arm64"`,
     )
   })
 
-  test('takes files in all forms, and other images', () => {
+  test('`defineImage()` accepts files of all forms, and other images as a base', () => {
     const files = {
       '/a': 'text',
       '/b': new Uint8Array([1]),

@@ -7,7 +7,7 @@ function problems(netboot: unknown, more: object = {}): string[] {
   )
 }
 
-test('options for network boots that can be are taken', () => {
+test('valid network boot options are accepted', () => {
   expect(
     problems({ root: 'dir', bootfile: 'pxelinux.0', tftpServerName: 'boot', once: true, http: true }),
   ).toEqual([])
@@ -22,7 +22,7 @@ test('options for network boots that can be are taken', () => {
   expect(problems({ files, http: { address: '10.0.2.9', faults } })).toEqual([])
 })
 
-test('others are refused, each in words of its own', () => {
+test('invalid network boot options are rejected with a specific message each', () => {
   const http = { address: '10.0.2.2', port: 0, faults: { a: { status: 200 } } }
   const files = { '../a': 'b' }
   const wrong = { root: '', trees: ['pxelinx'], files, bootfile: 'a/../../b', once: 'yes', http, roto: 1 }
@@ -30,18 +30,18 @@ test('others are refused, each in words of its own', () => {
     [
       "netboot.root: got ""; expected the path of a folder",
       "netboot.trees: got ["pxelinx"]; expected a list of 'pxelinux', 'ipxe', 'grub', 'memtest', 'debian-netboot'",
-      "netboot.files: got {"../a":"b"}; expected for each path below the folder a text, bytes, { path } or a function",
+      "netboot.files: got {"../a":"b"}; expected files by path below the folder: a string, bytes, { path } or a function each",
       "netboot.http.address: got "10.0.2.2"; expected an address of the guest's network that QEMU does not use itself, such as 10.0.2.80",
       "netboot.http.port: got 0; expected a port, 1 to 65535",
-      "netboot.http.faults: got {"a":{"status":200}}; expected for each path { status: 400 to 599, delay: a time, bytesPerSecond, cutAfter, contentLength, times }, all but the first two whole numbers",
+      "netboot.http.faults: got {"a":{"status":200}}; expected faults by path: { status: 400 to 599, delay: a duration, bytesPerSecond, cutAfter, contentLength, times: whole numbers }",
       "netboot.once: got "yes"; expected true or false",
-      "netboot.roto: got an option that does not exist; expected 'root'",
-      "netboot.bootfile: got "a/../../b", which leads out of the folder; expected a path below it",
+      "netboot.roto: got an unknown option; expected 'root'",
+      "netboot.bootfile: got "a/../../b", which is outside of the folder; expected a path below the folder",
     ]
   `)
   expect(problems({ files: { a: 5 } })).toMatchInlineSnapshot(`
     [
-      "netboot.files: got {"a":5}; expected for each path below the folder a text, bytes, { path } or a function",
+      "netboot.files: got {"a":5}; expected files by path below the folder: a string, bytes, { path } or a function each",
     ]
   `)
   expect(problems({})).toMatchInlineSnapshot(`
@@ -51,35 +51,35 @@ test('others are refused, each in words of its own', () => {
   `)
   expect(problems({ root: 'a', bootfile: 'http://10.0.2.80/a' })).toMatchInlineSnapshot(`
     [
-      "netboot.bootfile: got "http://10.0.2.80/a"; expected \`netboot.http\` beside it",
+      "netboot.bootfile: got "http://10.0.2.80/a"; expected \`netboot.http\` to be set too",
     ]
   `)
   expect(problems({ root: 'a' }, { network: { tftp: 'b', bootfile: 'c' } })).toMatchInlineSnapshot(`
     [
-      "network.tftp: got "b" beside \`netboot\`; expected \`netboot.root\` in its place",
-      "network.bootfile: got "c" beside \`netboot\`; expected \`netboot.bootfile\` in its place",
+      "network.tftp: got "b" together with \`netboot\`; expected \`netboot.root\` instead",
+      "network.bootfile: got "c" together with \`netboot\`; expected \`netboot.bootfile\` instead",
     ]
   `)
 })
 
-test('what UEFI firmware fetches by itself has to be UEFI, and served, and first', () => {
+test('`netboot.httpBoot` requires UEFI firmware, a server, and the first place in the boot order', () => {
   const served = { trees: ['ipxe'], httpBoot: 'ipxe.efi' }
   const uefi = { firmware: 'uefi' }
   expect(problems(served, uefi)).toEqual([])
   expect(problems({ ...served, once: true }, { ...uefi, systemDisk: { bootIndex: 1 } })).toEqual([])
   expect(problems({ ...served, httpBoot: '../a b' })).toEqual([
-    'netboot.httpBoot: got "../a b"; expected a path below the folder, or a URL with http:',
-    'netboot.httpBoot: got "../a b", which leads out of the folder; expected a path below it',
-    'netboot.httpBoot: got "../a b" without UEFI firmware; expected `firmware: \'uefi\'` beside it',
+    'netboot.httpBoot: got "../a b"; expected a path below the folder, or an http: URL',
+    'netboot.httpBoot: got "../a b", which is outside of the folder; expected a path below the folder',
+    'netboot.httpBoot: got "../a b" without UEFI firmware; expected `firmware: \'uefi\'` to be set too',
   ])
   expect(problems({ ...served, http: false }, { ...uefi, boot: 'c' })).toEqual([
-    'netboot.httpBoot: got "ipxe.efi" beside `boot`; expected one of both: it is what is booted first',
-    'netboot.httpBoot: got "ipxe.efi", and no `http` that serves it; expected `http: true`, or a URL',
+    'netboot.httpBoot: got both; expected only one of `netboot.httpBoot` and `boot` or `bootOnce` (`httpBoot` is booted first)',
+    'netboot.httpBoot: got "ipxe.efi" together with `http: false`; expected `http: true`, or a URL',
   ])
   expect(problems(served, { ...uefi, kernel: 'vmlinuz' })).toEqual([
-    'netboot.httpBoot: got "ipxe.efi" beside `kernel`; expected one of both: QEMU hands a kernel over itself',
+    'netboot.httpBoot: got both; expected only one of `netboot.httpBoot` and `kernel` (QEMU loads a kernel directly)',
   ])
   expect(problems(served, { ...uefi, systemDisk: { bootIndex: 1 } })).toEqual([
-    'netboot.httpBoot: got "ipxe.efi" beside a `bootIndex`; expected `once: true` beside it, or no `bootIndex`',
+    'netboot.httpBoot: got "ipxe.efi" together with a `bootIndex`; expected `once: true` to be set too, or no `bootIndex`',
   ])
 })

@@ -5,11 +5,11 @@ import { findOptionProblems, optionError } from '../../../src/spec/validate-opti
 const problems = (options: unknown) =>
   findOptionProblems(options).map(({ path, got, expected }) => `${path}: got ${got}; expected ${expected}`)
 
-test('no options at all are valid', () => {
+test('empty options are valid', () => {
   expect(problems({})).toEqual([])
 })
 
-test('every kind of option at once is valid', () => {
+test('options of every kind are valid together', () => {
   const options = {
     image: { path: 'a.qcow2', format: 'qcow2' },
     name: 'web-1',
@@ -40,7 +40,7 @@ test('every kind of option at once is valid', () => {
   expect(problems(options)).toEqual([])
 })
 
-test('all problems come in one error, each with its path, the value and what was expected', () => {
+test('one error lists all problems with path, expected and actual value', () => {
   const error = optionError(
     findOptionProblems({
       memroy: '1G',
@@ -52,14 +52,14 @@ test('all problems come in one error, each with its path, the value and what was
   )
   expect(error.code).toBe('INVALID_OPTIONS')
   expect(error.message).toMatchInlineSnapshot(`
-    "withVM(): 6 options are wrong, nothing was booted.
+    "6 options are invalid; no guest was started.
       - cpus: expected a whole number, 1 to 255, got 0
       - memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "12x"
       - hostfwd[0].guest: expected a port, 1 to 65535, got 70000
       - hostfwd[1].guest: expected a port, 1 to 65535, got nothing
-      - timeouts.boot: expected one of start, body, command, shutdown, got an option that does not exist
-      - memroy: expected 'memory', got an option that does not exist
-    Fix: change what is listed above. docs/options.md has every option."
+      - timeouts.boot: expected one of start, body, command, shutdown, got an unknown option
+      - memroy: expected 'memory', got an unknown option
+    Fix: Change the options listed above. docs/options.md describes all options."
   `)
 })
 
@@ -70,31 +70,29 @@ test.each([
   [Number.NaN, 'NaN'],
   ['', '""'],
   [[], '[]'],
-])('memory %j is refused', (memory, got) => {
+])('memory %j is rejected', (memory, got) => {
   expect(problems({ memory })).toEqual([
     `memory: got ${got}; expected an amount of memory such as '512M', '2G', or a number of MiB above 0`,
   ])
 })
 
-test('more memory than the host has is refused', () => {
-  expect(problems({ memory: '900T' })[0]).toMatch(
-    /^memory: got "900T"; expected no more than this host has, \d/,
-  )
+test("memory larger than the host's RAM is rejected", () => {
+  expect(problems({ memory: '900T' })[0]).toMatch(/^memory: got "900T"; expected at most the host's RAM, \d/)
 })
 
-test('options that exclude or need one another are refused', () => {
+test('options that conflict or require another option are rejected', () => {
   expect(
     problems({ initrd: 'initrd', ready: 'ssh', ssh: false, network: { bootfile: 'x' } }),
   ).toMatchInlineSnapshot(`
     [
-      "initrd: got "initrd"; expected 'kernel' beside it: an initrd is loaded with a kernel",
-      "ready: got 'ssh' together with ssh: false; expected 'agent', 'none', a RegExp or a function",
-      "network.bootfile: got "x"; expected 'network.tftp' beside it: the folder with that file",
+      "initrd: got "initrd"; expected \`kernel\` to be set too (an initrd is loaded with a kernel)",
+      "ready: got 'ssh' together with \`ssh: false\`; expected 'agent', 'none', a RegExp or a function",
+      "network.bootfile: got "x"; expected \`network.tftp\` to be set too (the folder that contains the file)",
     ]
   `)
 })
 
-test('two forwards of one host port are refused', () => {
+test('two forwards of the same host port are rejected', () => {
   const hostfwd = [
     { guest: 80, host: 8080 },
     { guest: 81, host: 8080 },
@@ -102,39 +100,39 @@ test('two forwards of one host port are refused', () => {
     { guest: 53, host: 8080, protocol: 'udp' },
   ]
   expect(problems({ hostfwd, ssh: { hostPort: 2200 }, network: { internet: true } })).toEqual([
-    'hostfwd[1].host: got 8080; expected another port than that of hostfwd[0].host',
-    'hostfwd[2].host: got 2200; expected another port than that of ssh.hostPort',
+    'hostfwd[1].host: got 8080; expected a port other than that of hostfwd[0].host',
+    'hostfwd[2].host: got 2200; expected a port other than that of ssh.hostPort',
   ])
 })
 
-test('a UDP port in a closed network is refused, since no answer would come', () => {
+test('a UDP forward on a restricted network is rejected, because replies are dropped', () => {
   const hostfwd = [{ guest: 80 }, { guest: 53, protocol: 'udp' }]
   expect(problems({ hostfwd })).toEqual([
-    "hostfwd[1].protocol: got 'udp' in a closed network; expected 'tcp', or network: { internet: true } beside it: QEMU drops what a guest in a closed network answers by UDP",
+    "hostfwd[1].protocol: got 'udp' on a restricted network; expected 'tcp', or `network: { internet: true }` (QEMU drops UDP replies from a restricted network)",
   ])
 })
 
-test('a wrong image or login is told apart from an unknown name in it', () => {
+test('an invalid `image` or `ssh` and an unknown property in it are reported differently', () => {
   expect(problems({ image: 5, ssh: { pasword: 'x' } })).toMatchInlineSnapshot(`
     [
-      "image: got 5; expected a recipe's name, a path, { path, format }, or for a URL { url, sha256 }",
-      "ssh.pasword: got an option that does not exist; expected 'password'",
+      "image: got 5; expected the name of a recipe, a path, { path, format }, or { url, sha256 }",
+      "ssh.pasword: got an unknown option; expected 'password'",
     ]
   `)
   expect(problems({ image: { path: 'x', format: 'qcow3' }, ssh: true })).toMatchInlineSnapshot(`
     [
-      "image.format: got "qcow3"; expected 'raw' or 'qcow2' or 'vmdk' or 'vdi' or 'vhdx' or 'vpc' or 'luks'",
+      "image.format: got "qcow3"; expected one of 'raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc', 'luks'",
       "ssh: got true; expected false or an object",
     ]
   `)
 })
 
-test('a private key does not come into a message', () => {
+test('a message never contains a private key', () => {
   const key = '-----BEGIN OPENSSH PRIVATE KEY-----'
   expect(problems({ name: key })[0]).toContain('got a private key;')
 })
 
-test('what is no object is refused as a whole', () => {
+test('options that are not an object are rejected', () => {
   expect(problems('tiny')).toEqual(['options: got "tiny"; expected an object'])
   expect(problems(null)).toEqual(['options: got null; expected an object'])
 })
@@ -142,21 +140,21 @@ test('what is no object is refused as a whole', () => {
 test.each([
   [{ artifacts: true }, 'artifacts: expected the path of a folder, or false, got true'],
   [{ memoryDump: 'yes' }, 'memoryDump: expected true or false, got "yes"'],
-  [{ keepOnFailure: '1d' }, `keepOnFailure: expected true, false, or for how long, as '30m', got "1d"`],
-  [{ keepOnFailure: Number.POSITIVE_INFINITY }, 'keepOnFailure: expected true, false, or for how long'],
-])('what is kept of a failure is said clearly: %j', (options, message) => {
+  [{ keepOnFailure: '1d' }, `keepOnFailure: expected true, false, or a duration such as '30m', got "1d"`],
+  [{ keepOnFailure: Number.POSITIVE_INFINITY }, 'keepOnFailure: expected true, false, or a duration such as'],
+])('an invalid option for artifacts is rejected: %j', (options, message) => {
   expect(optionError(findOptionProblems(options)).message).toContain(message)
 })
 
-test.each([['1000'], ['1000:1000'], ['virt-user'], ['_user$'], ['2nd']])('QEMU runs as %j', (runAs) => {
+test.each([['1000'], ['1000:1000'], ['virt-user'], ['_user$'], ['2nd']])('`runAs: %j` is valid', (runAs) => {
   expect(findOptionProblems({ runAs })).toEqual([])
 })
 
 test.each([[''], ['a b'], ['user:group'], ['-u'], ['1:'], [1000], ['12345678901']])(
-  'QEMU does not run as %j',
+  '`runAs: %j` is rejected',
   (runAs) => {
     expect(optionError(findOptionProblems({ runAs })).message).toContain(
-      "runAs: expected a user's name, or numbers as '1000:1000', got ",
+      "runAs: expected a user name, or ids such as '1000:1000', got ",
     )
   },
 )
@@ -164,68 +162,65 @@ test.each([[''], ['a b'], ['user:group'], ['-u'], ['1:'], [1000], ['12345678901'
 test.each<[VMOptions, string]>([
   [
     { hda: 'a', image: 'b' },
-    'hda: got a disk to boot from beside `image`; expected one of both: either is the disk that is booted from',
+    'hda: got both; expected only one of `hda` and `image` (each is the disk to boot from)',
   ],
   [
     { cdrom: 'a', hdc: 'b' },
-    'cdrom: got a CD beside `hdc`; expected one of both, as they have one place; or the CD in `disks`',
+    'cdrom: got both; expected only one of `cdrom` and `hdc` (both are the third IDE disk), or the CD in `disks`',
   ],
-  [{ disks: [{}] }, 'disks[0]: got a disk with nothing on it; expected `image`, or `size` for a new one'],
+  [{ disks: [{}] }, 'disks[0]: got neither; expected `image`, or `size` for a new disk'],
   [
     { disks: [{ image: 'a', size: '1G' }] },
-    'disks[0].size: got a size beside an image; expected one of both: an image has its size',
+    'disks[0].size: got both; expected only one of `image` and `size` (an image has its own size)',
   ],
   [
     { disks: [{ image: 'a', media: 'cdrom', interface: 'virtio' }] },
-    "disks[0].interface: got 'virtio' for a CD; expected 'ide' or 'sata' or 'scsi' or 'usb'",
+    "disks[0].interface: got 'virtio' for a CD; expected one of 'ide', 'sata', 'scsi', 'usb'",
   ],
   [
     { disks: [{ size: 1, interface: 'ide', index: 1 }], hdb: 'a' },
-    "hdb: got place 1 at 'ide', where disks[0] is; expected another `index`",
+    "hdb: got index 1 on 'ide', which disks[0] uses; expected a free `index`",
   ],
   [
     { disks: [{ size: 1, bootIndex: 1 }], network: { bootIndex: 1 } },
-    'network.bootIndex: got 1; expected another than that of disks[0]',
+    'network.bootIndex: got 1; expected a boot index other than that of disks[0]',
   ],
   [
     { disks: [{ size: 1, snapshot: false }] },
-    'disks[0].snapshot: got false; expected the path of a file in `image` beside it: what the guest writes goes there',
+    'disks[0].snapshot: got false; expected the path of a file in `image` (the guest writes to this file)',
   ],
   [
     { disks: [{ image: './a.img', snapshot: false }] },
-    'disks[0].snapshot: got false; expected `format` beside it: a guest that writes to a file could make it look like another format',
+    'disks[0].snapshot: got false; expected `format` to be set too (a guest could write the header of another format to the file)',
   ],
   [
     { cpus: { sockets: 2, cores: 2, threads: 1, count: 3 } },
-    'cpus: got count 3 for an arrangement of 4; expected a `count` of 4',
+    'cpus: got a `count` of 3 for a topology of 4; expected a `count` of 4',
   ],
-  [{ cpus: { count: 4, maxcpus: 2 } }, 'cpus.count: got 4; expected no more than `maxcpus`, 2'],
+  [{ cpus: { count: 4, maxcpus: 2 } }, 'cpus.count: got 4; expected at most `maxcpus`, 2'],
   [{ memory: { size: '1G', max: '512M' } }, 'memory.max: got 512 MiB; expected more than `size`, 1 GiB'],
-  [
-    { memory: { slots: 2 } },
-    'memory.slots: got 2; expected `max` beside it: how much memory there may be in all',
-  ],
+  [{ memory: { slots: 2 } }, 'memory.slots: got 2; expected `max` to be set too (the maximum memory)'],
   [
     { memory: '1G', numa: [{ memory: '512M' }] },
-    'numa: got nodes of 512 MiB; expected as much as `memory`, 1 GiB',
+    'numa: got nodes with 512 MiB in total; expected the same total as `memory`, 1 GiB',
   ],
   [
     { numa: [{ memory: '512M', cpus: [1] }] },
-    'numa[0].cpus: got CPU 1; expected a CPU below 1, as many as `cpus` says',
+    'numa[0].cpus: got CPU 1; expected a CPU below 1, the number of CPUs',
   ],
   [
     { machine: 'pc', firmware: { type: 'uefi', secureBoot: true } },
-    "machine: got 'pc' with secure boot; expected 'q35': other machines cannot keep the firmware's variables from the guest",
+    "machine: got 'pc' with Secure Boot; expected 'q35' (other machines cannot protect the UEFI variables from the guest)",
   ],
   [
     { tpm: { version: '1.2', model: 'crb' } },
-    "tpm.model: got 'crb' of a TPM 1.2; expected 'tis': only a TPM 2.0 has that interface",
+    "tpm.model: got 'crb' with version 1.2; expected 'tis' (CRB requires TPM 2.0)",
   ],
   [
     { network: [{}, { net: '10.9.0.0/24', dns: '10.0.2.3' }] },
     'network[1].dns: got "10.0.2.3"; expected an address of the network 10.9.0.0/24',
   ],
-])('%j cannot be together', (options, problem) => {
+])('options that conflict are rejected: %j', (options, problem) => {
   expect(problems(options)).toEqual([problem])
 })
 
@@ -236,12 +231,12 @@ test.each<[unknown, string]>([
   [{ tpm: 'yes' }, 'tpm: got "yes"; expected true or false'],
   [
     { disks: [{ size: '1G', interface: 'sas' }] },
-    "disks[0].interface: got \"sas\"; expected 'virtio' or 'scsi' or 'ide' or 'sata' or 'usb' or 'nvme' or 'sd' or 'floppy' or 'pflash'",
+    "disks[0].interface: got \"sas\"; expected one of 'virtio', 'scsi', 'ide', 'sata', 'usb', 'nvme', 'sd', 'floppy', 'pflash'",
   ],
-  [{ disks: [{ sise: '1G' }] }, "disks[0].sise: got an option that does not exist; expected 'size'"],
+  [{ disks: [{ sise: '1G' }] }, "disks[0].sise: got an unknown option; expected 'size'"],
   [
     { rtc: { base: 'yesterday' } },
-    "rtc.base: got \"yesterday\"; expected 'utc', 'localtime', or a time such as '2030-01-31T12:00:00'",
+    "rtc.base: got \"yesterday\"; expected 'utc', 'localtime', or a date such as '2030-01-31T12:00:00'",
   ],
   [
     { devices: [{ driver: 'a,b=c' }] },
@@ -249,27 +244,27 @@ test.each<[unknown, string]>([
   ],
   [
     { devices: [{ driver: 'a', 'b,c': 1 }] },
-    'devices[0].b,c: got 1; expected a property with text, a number, true or false',
+    'devices[0].b,c: got 1; expected a string, a number, true or false',
   ],
   [{ network: [] }, 'network: got []; expected at least one card'],
-])('%j is refused', (options, problem) => {
+])('an invalid value is rejected: %j', (options, problem) => {
   expect(problems(options)[0]).toBe(problem)
 })
 
-test('what of the display cannot be together is told', () => {
+test('display options that conflict are rejected', () => {
   const options = {
     vga: 'none',
     vnc: { socket: 'vnc.sock', display: 1, password: 'far too long' },
     spice: { bind: '127.0.0.1' },
   }
   expect(problems(options)).toEqual([
-    'vnc.password: got "far too long"; expected a password of up to 8 characters',
+    'vnc.password: got "far too long"; expected a password of at most 8 characters',
   ])
   expect(problems({ ...options, vnc: { socket: 'vnc.sock', display: 1 }, grab: 'right-ctrl' })).toEqual([
-    'vnc.display: got 1 beside `vnc.socket`; expected one of both',
-    'spice.bind: got "127.0.0.1"; expected `spice.port` beside it: without one it is a unix socket',
-    "grab: got 'right-ctrl'; expected display: 'sdl' beside it: QEMU's other windows have keys of their own",
-    "vga: got 'none' beside `vnc` and `spice`; expected a card to show something of, such as 'std'",
+    'vnc.display: got both; expected only one of `vnc.display` and `vnc.socket`',
+    'spice.bind: got "127.0.0.1"; expected `spice.port` to be set too (by default, SPICE listens on a unix socket)',
+    "grab: got 'right-ctrl'; expected `display: 'sdl'` to be set too (other windows have fixed keys)",
+    "vga: got 'none' together with `vnc` and `spice`; expected a graphics card such as 'std'",
   ])
   expect(
     problems({ vnc: true, spice: { port: 5930, password: 'ticket' }, tablet: 'usb', hotplug: true }),

@@ -5,12 +5,12 @@ import { findClosedCache } from '../../../src/warm/start-warm.js'
 import { ownEnv } from '../../support/own-env.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-test('a cache that cannot be opened to the user of `runAs` is a reason to boot cold', async () => {
+test('a guest boots cold if the user of `runAs` cannot be given access to the cache', async () => {
   const cache = join(ownTmpdir(), 'cache')
   writeFileSync(cache, '')
   ownEnv({ WITHVM_CACHE: cache })
   const user = { name: 'other', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
   expect(await findClosedCache({ user })).toMatch(
-    /^the user 'other' of `runAs` cannot be let into .*\/templates: ENOTDIR/,
+    /^the user 'other' of `runAs` cannot be given access to .*\/templates: ENOTDIR/,
   )
 })

@@ -15,32 +15,38 @@ test.each<[VMOptions]>([
   [{ name: 'other', memory: '1G', cpus: 2, hostfwd: [{ guest: 80 }] }],
   [{ network: { internet: true, mac: '52:54:00:00:00:01', model: 'e1000' } }],
   [{ ssh: { hostPort: 2222 } }],
-])('a guest with %j can go on from one that was booted before', (options) => {
+])('a guest with %j can start from a template', (options) => {
   expect(reason(options)).toBeUndefined()
 })
 
 test.each<[VMOptions, string]>([
   [{ start: 'cold' }, "start: 'cold'"],
-  [{ ready: 'none' }, "with ready: 'none' the test is to see the guest boot"],
-  [{ ready: /up/ }, 'with a `ready` of its own the test is to see the guest boot'],
-  [{ ready: () => {} }, 'with a `ready` of its own the test is to see the guest boot'],
-  [{ boot: 'c' }, 'a boot order and network boots are about booting'],
-  [{ network: { tftp: '/srv' } }, 'a boot order and network boots are about booting'],
-  [{ kernel: '/vmlinuz' }, 'a kernel of its own is about booting'],
-  [{ ssh: { password: 'x' } }, 'a clone is given the keys of its run, and `ssh` says something else'],
-  [{ ssh: false, ready: 'agent' }, 'a clone is given the keys of its run, and `ssh` says something else'],
+  [{ ready: 'none' }, "with `ready: 'none'` the test observes the boot"],
+  [{ ready: /up/ }, 'with its own `ready` check the test observes the boot'],
+  [{ ready: () => {} }, 'with its own `ready` check the test observes the boot'],
+  [{ boot: 'c' }, 'boot order and network boot take effect only in a cold boot'],
+  [{ network: { tftp: '/srv' } }, 'boot order and network boot take effect only in a cold boot'],
+  [{ kernel: '/vmlinuz' }, '`kernel` takes effect only in a cold boot'],
+  [
+    { ssh: { password: 'x' } },
+    'a clone accepts only the key of its run, and `ssh` specifies another login or none',
+  ],
+  [
+    { ssh: false, ready: 'agent' },
+    'a clone accepts only the key of its run, and `ssh` specifies another login or none',
+  ],
   [{ qemuArgs: ['-usb'] }, '`qemuArgs` may name files and devices that cannot be shared'],
-])('a guest with %j is booted, and it is said why', (options, why) => {
+])('a guest with %j boots cold, and the reason is reported', (options, why) => {
   expect(reason(options)).toBe(why)
 })
 
-test('an image in which nothing can make clones differ is booted, and so is a kernel alone', () => {
+test('an image without an identity agent boots cold, and so does a kernel alone', () => {
   const plain = { ...image, traits: { ...image.traits, hasIdentityAgent: false } }
-  expect(reason({}, plain)).toBe('nothing in this image can make each of its clones a machine of its own')
+  expect(reason({}, plain)).toBe('the image has no identity agent, which clones need for their own identity')
   expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined), {})).toBe(
-    'there is no image, only a kernel',
+    'the guest has no image, only a kernel',
   )
   expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined), {})).toBe(
-    'there is no image',
+    'the guest has no image',
   )
 })

@@ -10,7 +10,7 @@ afterEach(() => void vi.useRealTimers())
 /** A guest in use that stays in use. */
 const inUse = { disposed: new Promise<void>(() => {}) } as BootedGuest
 
-/** Lets `pool` make a standby whose start does not end by itself. Returns the signal of that start. */
+/** Makes `pool` start a standby that never becomes ready. Returns the signal of that start. */
 async function startSlowStandby(pool: StandbyPool): Promise<AbortSignal> {
   const started = new Promise<AbortSignal>((resolve) => {
     const start = ({ signal }: { readonly signal: AbortSignal }) => {
@@ -19,13 +19,13 @@ async function startSlowStandby(pool: StandbyPool): Promise<AbortSignal> {
         signal.addEventListener('abort', () => reject(signal.reason))
       })
     }
-    pool.follow(inUse, { key: 'slow', isTemporary: false, start }, true)
+    pool.follow(inUse, { fingerprint: 'slow', isTemporary: false, start }, true)
   })
   await vi.advanceTimersByTimeAsync(1000)
   return started
 }
 
-test('a standby that takes more than a minute to make is given up', async () => {
+test('a standby that is not ready after a minute is given up', async () => {
   const pool = new StandbyPool()
   const signal = await startSlowStandby(pool)
   expect(signal.aborted).toBe(false)
@@ -34,7 +34,7 @@ test('a standby that takes more than a minute to make is given up', async () => 
   expect(await pool.take('slow', undefined)).toBeUndefined()
 })
 
-test('a test that waits for a slow standby is let go after a minute', async () => {
+test('a test stops waiting for a slow standby after a minute', async () => {
   const pool = new StandbyPool()
   await startSlowStandby(pool)
   const taken = pool.take('slow', undefined)

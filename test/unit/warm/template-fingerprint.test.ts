@@ -28,11 +28,11 @@ test.each<[VMOptions]>([
   [{ network: { mac: '52:54:00:00:00:01' } }],
   [{ ready: 'agent' }],
   [{ timeouts: { start: '1m' } }],
-])('%j is outside of the guest: the same template', (options) => {
+])('a guest with %j uses the same template, because that is outside of the guest', (options) => {
   expect(key(options)).toBe(key({}))
 })
 
-test('the files of a template are those of the user as whom QEMU runs', () => {
+test('the fingerprint of a template contains the user that QEMU runs as', () => {
   const user = {
     name: 'nobody',
     uid: 65_534,
@@ -57,11 +57,11 @@ test.each<[VMOptions]>([
   [{ rng: true }],
   [{ watchdog: true }],
   [{ network: { model: 'e1000' } }],
-])('%j is another machine: another template', (options) => {
+])('a guest with %j needs another template', (options) => {
   expect(key(options)).not.toBe(key({}))
 })
 
-test('another content of the image, another QEMU and another accelerator are other templates', () => {
+test('another image content, QEMU or accelerator needs another template', () => {
   const keys = [
     key({}),
     key({}, { ...image, identity: 'content-2' }),
@@ -72,7 +72,7 @@ test('another content of the image, another QEMU and another accelerator are oth
   expect(key({}, image, { ...host, timeFactor: 20 })).toBe(key({}))
 })
 
-test('under TCG, a host whose counter has another frequency makes another template', () => {
+test('under TCG, a host with another TSC frequency needs another template', () => {
   const on = (tscKhz: number | undefined, accelerator: 'tcg' | 'kvm' = 'tcg') =>
     JSON.stringify(
       describeTemplate(resolveSpec({}, image), { ...host, accelerator }, { model: 'EPYC', tscKhz }),

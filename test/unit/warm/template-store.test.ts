@@ -39,7 +39,7 @@ async function useElsewhere(name: string, cacheDir: string) {
   return { user }
 }
 
-test('templates are listed with their size, the one that was used last first', async () => {
+test('templates are listed with their size, most recently used first', async () => {
   const cacheDir = makeTemplates('a', 'b')
   expect(await listTemplates(cacheDir)).toEqual([
     { name: 'b', bytes: MIB, lastUsed: expect.any(Date), isInUse: false },
@@ -50,23 +50,23 @@ test('templates are listed with their size, the one that was used last first', a
   expect(await listTemplates(ownTmpdir())).toEqual([])
 })
 
-test('those that were not used for longest go first, and no more than have to', async () => {
+test('pruning removes the least recently used templates first, and no more than necessary', async () => {
   const cacheDir = makeTemplates('a', 'b', 'c', 'd')
-  expect(await pruneTemplates({ cacheDir, mostBytes: 2.5 * MIB })).toEqual(['a', 'b'])
+  expect(await pruneTemplates({ cacheDir, maxBytes: 2.5 * MIB })).toEqual(['a', 'b'])
   expect(await namesIn(cacheDir)).toEqual(['d', 'c'])
-  expect(await pruneTemplates({ cacheDir, mostBytes: 2.5 * MIB })).toEqual([])
+  expect(await pruneTemplates({ cacheDir, maxBytes: 2.5 * MIB })).toEqual([])
 })
 
-test('the one that was just made stays, however big', async () => {
+test('pruning never removes the template that was just made, whatever its size', async () => {
   const cacheDir = makeTemplates('a', 'b')
-  expect(await pruneTemplates({ cacheDir, mostBytes: 0, keep: 'a' })).toEqual(['b'])
+  expect(await pruneTemplates({ cacheDir, maxBytes: 0, keep: 'a' })).toEqual(['b'])
 })
 
-test('one that a running process uses stays, until that has ended in whatever way', async () => {
+test('a template in use stays until its process has ended, even by SIGKILL', async () => {
   const cacheDir = makeTemplates('a', 'b')
   const { user } = await useElsewhere('a', cacheDir)
   expect((await listTemplates(cacheDir)).find(({ name }) => name === 'a')?.isInUse).toBe(true)
-  expect(await pruneTemplates({ cacheDir, mostBytes: 0 })).toEqual(['b'])
+  expect(await pruneTemplates({ cacheDir, maxBytes: 0 })).toEqual(['b'])
   const error = await failureOf(removeTemplates(['a'], cacheDir))
   expect(error.code).toBe('TEMPLATE_IN_USE')
   expect(existsSync(join(cacheDir, 'templates', 'a', 'memory'))).toBe(true)
@@ -77,7 +77,7 @@ test('one that a running process uses stays, until that has ended in whatever wa
   expect(readdirSync(join(cacheDir, 'templates', '.users'))).toEqual([])
 })
 
-test('a name that there is not is told, and nothing is removed', async () => {
+test('removing an unknown template is an error, and nothing is removed', async () => {
   const cacheDir = makeTemplates('tiny-0123', 'tiny-4567')
   const error = await failureOf(removeTemplates(['tiny-4567', 'tiny-0124'], cacheDir))
   expect(error.code).toBe('INVALID_OPTIONS')
@@ -85,7 +85,7 @@ test('a name that there is not is told, and nothing is removed', async () => {
   expect(await namesIn(cacheDir)).toHaveLength(2)
 })
 
-test('the command shows and removes them', async () => {
+test('`withvm templates` lists and removes templates', async () => {
   const cacheDir = makeTemplates('tiny-0123', 'tiny-4567')
   const run = (...args: string[]) => runCli(['templates', ...args], { WITHVM_CACHE: cacheDir })
   const { stdout } = await run('ls')
@@ -97,7 +97,9 @@ test('the command shows and removes them', async () => {
   expect(JSON.parse((await run('ls', '--json')).stdout)).toHaveLength(2)
   expect((await run('rm', 'tiny-0123')).exitCode).toBe(0)
   expect(await run('prune', '--max-size', 'much')).toMatchObject({ exitCode: 2 })
-  expect((await run('prune', '--max-size', '2M')).stdout).toBe('Nothing was removed.')
+  expect((await run('prune', '--max-size', '2M')).stdout).toBe('No entries were removed.')
   expect((await run('prune')).stdout).toBe('Removed tiny-4567.')
-  expect((await run('ls')).stdout).toBe('There is no template: the first guest of a kind makes one.')
+  expect((await run('ls')).stdout).toBe(
+    'No templates are cached: the first warm start of a guest configuration builds one.',
+  )
 })

@@ -18,7 +18,7 @@ import { journalIsClean, unitIsActive } from './systemd.js'
 import { urlAnswers } from './url.js'
 
 /**
- * What can be waited for with `vm.waitFor.check()`, `all()` and `any()`, and held with `vm.always()`.
+ * Built-in checks, for `vm.waitFor.check()`, `all()` and `any()`, and for `vm.always()`.
  * @example await vm.waitFor.all([checks.portListens(80), checks.fileExists('/run/ready')])
  */
 export const checks = {
@@ -47,9 +47,9 @@ export const checks = {
   anyOf: anyOf<VM>,
 } as const
 
-/** Something that should become true of a guest. */
+/** Condition of a guest that can be observed. */
 export type Check<T = unknown> = CheckOf<T, VM>
-/** A check of the author's own: met unless it gives (or resolves to) `false`, or throws. */
+/** Custom check: met unless it returns (or resolves to) `false`, or throws. */
 export type CheckFunction = CheckFunctionOf<VM>
-/** What may be given where a check is wanted. */
+/** A check of `checks`, or a custom check function. */
 export type CheckLike<T = unknown> = CheckLikeOf<T, VM>

@@ -1,39 +1,39 @@
 import type { Evidence } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 
-/** What a check found. */
+/** Result of one run of a check. */
 export interface CheckOutcome<T = unknown> {
   readonly isMet: boolean
-  /** What there was instead, or what there was. */
+  /** Observed value. */
   readonly received: string
-  /** Says that it cannot become true any more, and why (a failed unit): waiting ends at once. */
+  /** Reason why the check can no longer be met, such as a failed unit. A wait then ends at once. */
   readonly never?: string | undefined
   readonly evidence?: readonly Evidence[] | undefined
-  /** What was found, where a wait gives it. */
+  /** Value that a wait for the check returns. */
   readonly value?: T | undefined
 }
 
-/** How long a check may itself wait before it tells that there is no change yet, and for which outcome. */
+/** Permission for a check to wait itself: up to `holdMs`, for the outcome `until`. */
 export interface LongPoll {
   readonly holdMs: number
   readonly until: boolean
 }
 
-/** Something that should become true of a guest. */
+/** Condition of a guest that can be observed. */
 export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
-  /** A subject and what it is to do: `the file /a to exist`. A check that is negated says `not to`. */
+  /** Subject and infinitive, such as `the file /a to exist`. A negated check inserts `not` before `to`. */
   readonly expected: string
-  /** False where it tells something of a guest that is off or lost. @default true */
+  /** If false, the check also works on a guest that is off or lost. @default true */
   readonly needsGuest?: boolean
-  /** How long what the guest does after its loss still counts, milliseconds. @default 0 */
+  /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */
   readonly lossGraceMs?: number
-  /** Looks once. A check that can wait in a cheaper way than by being run again does so within `patience`. */
-  run(vm: Guest, signal: AbortSignal, patience?: LongPoll): Promise<CheckOutcome<T>>
-  /** More about why it is not met, for the error: run once, after the last look. */
+  /** Observes once. With `longPoll`, a check that can wait more cheaply than by polling waits inside the run. */
+  run(vm: Guest, signal: AbortSignal, longPoll?: LongPoll): Promise<CheckOutcome<T>>
+  /** Returns evidence for the error of a check that is not met. Called once, after the last run. */
   explain?(vm: Guest, signal: AbortSignal): Promise<readonly Evidence[]>
 }
 
-/** A check's words, also for one that is to be false. */
+/** Returns the expectation as text, negated with `negate`. */
 export function describeExpectation(check: Check, negate = false): string {
   return negate ? check.expected.replace(/(?= to )/, ' not') : check.expected
 }

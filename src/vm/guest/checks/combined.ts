@@ -2,20 +2,20 @@ import { CommandError, UsageError, VMError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check, CheckOutcome } from './check.js'
 
-/** A check of the author's own: met unless it gives (or resolves to) `false`, or throws. */
+/** Custom check: met unless it returns (or resolves to) `false`, or throws. */
 export type CheckFunction<Guest extends GuestHandle = GuestHandle> = (
   vm: Guest,
   signal: AbortSignal,
 ) => unknown
 
-/** What may be given where a check is wanted. */
+/** A check of `checks`, or a custom check function. */
 export type CheckLike<T = unknown, Guest extends GuestHandle = GuestHandle> =
   | Check<T, Guest>
   | CheckFunction<Guest>
 
 const SHOWN_CHARS = 1000
 
-/** Gives a check for what an author wrote as one. */
+/** Converts a custom check function to a check. */
 export function toCheck<T, Guest extends GuestHandle>(
   like: CheckLike<T, Guest>,
   name?: string,
@@ -23,11 +23,11 @@ export function toCheck<T, Guest extends GuestHandle>(
   if (typeof like !== 'function') return like
   const subject = name ?? (like.name === '' ? 'the check' : `the check ${like.name}`)
   return {
-    expected: `${subject} to hold`,
+    expected: `${subject} to be met`,
     run: async (vm, signal) => {
       try {
         const isMet = (await like(vm, signal)) !== false
-        return { isMet, received: isMet ? 'that it holds' : 'false' }
+        return { isMet, received: isMet ? 'true' : 'false' }
       } catch (error) {
         signal.throwIfAborted()
         if (error instanceof UsageError || vm.lost.aborted) throw error
@@ -37,21 +37,21 @@ export function toCheck<T, Guest extends GuestHandle>(
   }
 }
 
-/** All of them are met, in one look at the guest. */
+/** Met if all checks are met in the same poll. */
 export function allOf<Guest extends GuestHandle>(
   likes: readonly CheckLike<unknown, Guest>[],
 ): Check<unknown, Guest> {
   const checks = likes.map((like) => toCheck(like))
   return {
-    expected: checks.length === 1 ? (checks[0] as Check).expected : `all of these ${list(checks)} to be so`,
-    ...shareTraits(checks),
+    expected: checks.length === 1 ? (checks[0] as Check).expected : `all checks ${list(checks)} to be met`,
+    ...combineProperties(checks),
     run: async (vm, signal) => {
       const outcomes = await Promise.all(checks.map((check) => check.run(vm, signal)))
       const unmet = outcomes.flatMap((outcome, index) => (outcome.isMet ? [] : [{ outcome, index }]))
       const never = unmet.find(({ outcome }) => outcome.never !== undefined)?.outcome.never
       return {
         isMet: unmet.length === 0,
-        received: unmet.length === 0 ? 'all of them' : describe(checks, unmet),
+        received: unmet.length === 0 ? 'all met' : describe(checks, unmet),
         never,
         evidence: unmet.flatMap(({ outcome }) => outcome.evidence ?? []),
       }
@@ -59,14 +59,14 @@ export function allOf<Guest extends GuestHandle>(
   }
 }
 
-/** One of them is met. Its index is the outcome's value. */
+/** Met if at least one check is met; the value is the index of the first. */
 export function anyOf<Guest extends GuestHandle>(
   likes: readonly CheckLike<unknown, Guest>[],
 ): Check<number, Guest> {
   const checks = likes.map((like) => toCheck(like))
   return {
-    expected: `one of these ${list(checks)} to be so`,
-    ...shareTraits(checks),
+    expected: `one of the checks ${list(checks)} to be met`,
+    ...combineProperties(checks),
     run: async (vm, signal) => {
       const outcomes = await Promise.all(checks.map((check) => check.run(vm, signal)))
       const value = outcomes.findIndex((outcome) => outcome.isMet)
@@ -83,8 +83,8 @@ export function anyOf<Guest extends GuestHandle>(
   }
 }
 
-/** A look at several needs the guest if one of them does, and shows of each why it is not met. */
-function shareTraits(checks: readonly Check[]): Pick<Check, 'needsGuest' | 'lossGraceMs' | 'explain'> {
+/** Combined check properties: it needs the guest only if every check does, and it explains each unmet check. */
+function combineProperties(checks: readonly Check[]): Pick<Check, 'needsGuest' | 'lossGraceMs' | 'explain'> {
   return {
     needsGuest: checks.every((check) => check.needsGuest !== false),
     lossGraceMs: Math.max(0, ...checks.map((check) => check.lossGraceMs ?? 0)),
@@ -109,7 +109,7 @@ function describe(
 function describeThrown(error: unknown): string {
   if (error instanceof CommandError) {
     const { stderr, exitCode, signal } = error
-    return `\`${error.command}\` ended with ${exitCode === undefined ? `signal ${signal}` : `exit code ${exitCode}`}${stderr === '' ? '' : `: ${stderr}`}`
+    return `\`${error.command}\` failed with ${exitCode === undefined ? `signal ${signal}` : `exit code ${exitCode}`}${stderr === '' ? '' : `: ${stderr}`}`
   }
   if (error instanceof VMError) return error.details.summary
   return (error instanceof Error ? error.message : String(error)).slice(0, SHOWN_CHARS)

@@ -3,12 +3,12 @@ import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
 import { matchText, showText } from './match-text.js'
 
-/** A command ends with exit code 0. */
+/** Met if a command exits with code 0. */
 export function commandSucceeds(command: string): Check<CommandResult> {
   return commandFailsWith(command, 0)
 }
 
-/** A command ends with this exit code. */
+/** Met if a command exits with this code. */
 export function commandFailsWith(command: string, exitCode: number): Check<CommandResult> {
   return {
     expected: `\`${command}\` to ${exitCode === 0 ? 'succeed' : `fail with exit code ${exitCode}`}`,
@@ -19,14 +19,14 @@ export function commandFailsWith(command: string, exitCode: number): Check<Comma
   }
 }
 
-/** A command succeeds (or ends with that exit code), and its standard output holds a text, or matches. */
+/** Met if a command exits with this code (default 0) and its stdout contains a text or matches a pattern. */
 export function commandPrints(
   command: string,
   expected: string | RegExp,
   { exitCode = 0 }: { readonly exitCode?: number } = {},
 ): Check<CommandResult> {
   return {
-    expected: `\`${command}\` to print ${showText(expected)}${exitCode === 0 ? '' : `, and to end with exit code ${exitCode}`}`,
+    expected: `\`${command}\` to print ${showText(expected)}${exitCode === 0 ? '' : ` and exit with code ${exitCode}`}`,
     run: async (vm, signal) => {
       const value = await runCommand(vm, command, signal)
       const isMet = value.exitCode === exitCode && matchText(value.stdout, expected)

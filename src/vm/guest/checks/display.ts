@@ -1,30 +1,30 @@
 import { readText } from '../../../host/tesseract.js'
 import { enlargeForReading } from '../../evidence/enlarge.js'
 import { decodePng } from '../../evidence/picture.js'
-import { notePicture } from '../pictures.js'
+import { recordPicture } from '../pictures.js'
 import type { Check } from './check.js'
 import { matchText } from './match-text.js'
 
 export interface DisplayExpectation {
-  /** The language of the text, as tesseract names it: `'deu'`, or several: `'eng+deu'`. @default 'eng' */
+  /** Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`. @default 'eng' */
   readonly language?: string
 }
 
 /**
- * The display shows a text, or something that matches, as the program tesseract reads it: line by line, without blank lines, with
- * single blanks between words. What is unlike anything of a dictionary may be read wrong.
+ * Met if the display shows a text or a match, as recognized by the program tesseract: line by line, without blank lines,
+ * with single spaces between words. Text that is not made of dictionary words may be misread.
  */
 export function displayShows(
   pattern: string | RegExp,
   { language = 'eng' }: DisplayExpectation = {},
 ): Check<string> {
-  let looked: Buffer | undefined
+  let lastPng: Buffer | undefined
   let read: { readonly png: Buffer; readonly text: string } | undefined
   return {
     expected: `the display to show ${typeof pattern === 'string' ? JSON.stringify(pattern) : pattern}`,
     run: async (vm, signal) => {
       const png = await vm.screenshot()
-      looked = png
+      lastPng = png
       if (read === undefined || !png.equals(read.png)) {
         const pgm = enlargeForReading(await decodePng(png))
         read = { png, text: pgm === undefined ? '' : await readText(pgm, language, signal) }
@@ -33,8 +33,8 @@ export function displayShows(
       return { isMet: matchText(text, pattern), received: text || '(no text)', value: text }
     },
     explain: async (vm) => {
-      if (looked === undefined) return []
-      return [{ label: 'The display, among the logs of the guest', text: notePicture(vm, looked) }]
+      if (lastPng === undefined) return []
+      return [{ label: "Screenshot, in the guest's logs", text: recordPicture(vm, lastPng) }]
     },
   }
 }

@@ -4,21 +4,21 @@ import type { Check, CheckOutcome } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
 
 export interface FileExpectation {
-  /** The whole content, one final line end aside; or a pattern in it. Files above 1 MiB are not read. */
+  /** Whole content, ignoring one trailing newline; or a pattern that it matches. Files above 1 MiB are not read. */
   readonly content?: string | RegExp
-  /** Permission bits, as `0o644` or `'0644'`. */
+  /** Permission bits, such as `0o644` or `'0644'`. */
   readonly mode?: number | string
-  /** A user or `user:group`, by name or number. */
+  /** User or `user:group`, by name or id. */
   readonly owner?: string | number
-  /** Of the content, in hexadecimal digits. */
+  /** SHA-256 of the content, in hexadecimal. */
   readonly sha256?: string
 }
 
-const MOST_BYTES = 1024 * 1024
+const MAX_BYTES = 1024 * 1024
 const SHOWN_CHARS = 400
 const SHOWN_NAMES = 20
 
-/** What was read of a file. */
+/** Observed properties of a file. */
 export interface FileFacts {
   readonly mode: string
   readonly user: string
@@ -30,15 +30,15 @@ export interface FileFacts {
   readonly sha256?: string
 }
 
-/** A file, a folder or whatever else has a name there; with what is expected of it. */
+/** Met if the path exists (a file, a folder or any other entry) and has the expected properties. */
 export function fileExists(path: string, expected: FileExpectation = {}): Check {
-  checkPath(path)
+  requireAbsolutePath(path)
   const parts = describeParts(expected)
   const words = `the file ${path} to exist${parts.length > 0 ? ` with ${parts.join(', ')}` : ''}`
   const quoted = quoteWord(path)
   if (parts.length === 0) {
     const parent = quoteWord(parentOf(path))
-    const others = `echo 'no such file; its folder holds' $(ls -A ${parent} | head -n ${SHOWN_NAMES})`
+    const others = `echo 'no such file; its folder contains' $(ls -A ${parent} | head -n ${SHOWN_NAMES})`
     const probe = {
       look: `[ -e ${quoted} ] || [ -L ${quoted} ]`,
       tell: `ls -ld ${quoted} 2>/dev/null || if [ -d ${parent} ]; then ${others}; else echo 'no such folder'; fi`,
@@ -49,7 +49,7 @@ export function fileExists(path: string, expected: FileExpectation = {}): Check 
     `[ -e ${quoted} ] || { echo 'no such file'; exit 0; }`,
     `stat -L -c '%a %U %G %u %g %s' ${quoted} || exit 1`,
     expected.sha256 === undefined ? 'echo' : `sha256sum <${quoted} || exit 1`,
-    expected.content === undefined ? '' : `head -c ${MOST_BYTES + 1} ${quoted}`,
+    expected.content === undefined ? '' : `head -c ${MAX_BYTES + 1} ${quoted}`,
   ].join('\n')
   return {
     expected: words,
@@ -63,7 +63,7 @@ export function fileExists(path: string, expected: FileExpectation = {}): Check 
   }
 }
 
-/** Reads what the script printed: a line of `stat`, one of `sha256sum`, the content. */
+/** Parses the script's output: a line of `stat`, a line of `sha256sum`, the content. */
 export function parseFileFacts(text: string): FileFacts | undefined {
   const match = /^(\d+) (\S+) (\S+) (\d+) (\d+) (\d+)\n?([0-9a-f]*)[^\n]*\n?/.exec(text)
   if (match === null) return undefined
@@ -74,8 +74,8 @@ export function parseFileFacts(text: string): FileFacts | undefined {
 export function compareFile(facts: FileFacts, expected: FileExpectation): CheckOutcome {
   const found: string[] = []
   let isMet = true
-  const compare = (isAlike: boolean, received: string) => {
-    isMet &&= isAlike
+  const compare = (isEqual: boolean, received: string) => {
+    isMet &&= isEqual
     found.push(received)
   }
   const { mode, owner, sha256, content } = expected
@@ -84,8 +84,8 @@ export function compareFile(facts: FileFacts, expected: FileExpectation): CheckO
   if (sha256 !== undefined) compare(facts.sha256 === sha256.toLowerCase(), `sha256 ${facts.sha256}`)
   if (content !== undefined) {
     const text = facts.content ?? ''
-    const isWhole = facts.bytes <= MOST_BYTES
-    const received = isWhole ? `content ${quoteText(text)}` : `${facts.bytes} bytes, too many to read`
+    const isWhole = facts.bytes <= MAX_BYTES
+    const received = isWhole ? `content ${quoteText(text)}` : `${facts.bytes} bytes, too large to read`
     compare(isWhole && hasContent(text, content), received)
   }
   return { isMet, received: found.join(', ') }
@@ -126,12 +126,12 @@ function parentOf(path: string): string {
   return path.replace(/\/+[^/]*\/*$/, '') || '/'
 }
 
-function checkPath(path: unknown): void {
+function requireAbsolutePath(path: unknown): void {
   if (typeof path === 'string' && path.startsWith('/') && !path.includes('\0')) return
   throw vmError('INVALID_OPTIONS', {
-    summary: 'A check for a file got a path that it cannot use.',
-    expected: 'a path in the guest that begins with `/`',
+    summary: 'The path of a file check is invalid.',
+    expected: 'an absolute path in the guest',
     got: JSON.stringify(path) ?? String(path),
-    hint: 'write the whole path.',
+    hint: 'Write the absolute path, such as `/etc/hostname`.',
   })
 }

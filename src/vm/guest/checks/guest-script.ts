@@ -2,11 +2,11 @@ import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { CheckOutcome, LongPoll } from './check.js'
 
-/** Marks the processes of checks, so that a check for a process does not find another check. */
+/** Marks the processes of checks, so that a process check does not find another check. */
 export const MARKER = 'withvm-check'
-/** How long a script sleeps between two looks: the odd digits mark the process of `sleep`. Seconds. */
+/** Pauses between two probes of a script, seconds. The unusual digits identify the `sleep` process as withvm's. */
 export const SLEEPS = { first: '0.1000137', later: '0.3000137' } as const
-const QUICK_LOOKS = 20
+const FAST_POLLS = 20
 
 export interface ScriptResult {
   readonly stdout: string
@@ -14,24 +14,24 @@ export interface ScriptResult {
   readonly exitCode: number | undefined
 }
 
-/** Runs a script for POSIX shells by the guest's way for commands: SSH, or its agent. */
+/** Runs a POSIX shell script in the guest over SSH or through its agent. */
 export async function runScript(vm: GuestHandle, script: string, signal: AbortSignal): Promise<ScriptResult> {
   const command = `exec /bin/sh -c ${quoteWord(`: ${MARKER}\n${script}`)}`
   const options = { reject: false, timeout: Number.POSITIVE_INFINITY, signal }
   return vm.commandChannel === 'ssh' ? vm.ssh(command, options) : vm.exec(command, options)
 }
 
-/** What is looked for in the guest: two pieces of shell. */
+/** Condition in the guest, as two fragments of shell script. */
 export interface GuestProbe {
-  /** Ends with 0 when it is there. Run many times: builtin commands cost the guest least. */
+  /** Exits with 0 if the condition is met. Runs many times, so prefer shell builtins. */
   readonly look: string
-  /** Prints what there is, once, after the last look. */
+  /** Prints the observed value. Runs once, after the last probe. */
   readonly tell: string
 }
 
 /**
- * Looks in a loop that runs in the guest: one command over SSH waits there until the outcome is the one that
- * is waited for, or its time is up. By the guest's own clock, since it may be far off from ours.
+ * Polls a condition in a loop inside the guest: one command over SSH waits until the expected outcome or `holdMs`.
+ * The loop uses the guest's clock, which may run at another speed than the host's.
  */
 export async function runProbe(
   vm: GuestHandle,
@@ -42,7 +42,7 @@ export async function runProbe(
   const { stdout, stderr, exitCode } = await runScript(vm, buildProbeScript(probe, patience), signal)
   const [verdict, ...rest] = stdout.split('\n')
   if (verdict !== 'met' && verdict !== 'unmet') {
-    return { isMet: false, received: `a look that failed: ${stderr.trim() || `exit code ${exitCode}`}` }
+    return { isMet: false, received: `the probe failed: ${stderr.trim() || `exit code ${exitCode}`}` }
   }
   return { isMet: verdict === 'met', received: rest.join('\n').trim() || '(nothing)' }
 }
@@ -52,7 +52,7 @@ export function buildProbeScript({ look, tell }: GuestProbe, patience: LongPoll 
   if (patience === undefined || patience.holdMs <= 0) lines.push('once')
   else {
     lines.push(
-      // Hundredths of a second since the guest was started.
+      // Hundredths of a second since the guest's boot.
       `clock() { read -r t _ </proc/uptime; t=\${t%.*}\${t#*.}; }`,
       `clock; end=$((t + ${Math.ceil(patience.holdMs / 10)})); n=0`,
       'while :; do',
@@ -60,7 +60,7 @@ export function buildProbeScript({ look, tell }: GuestProbe, patience: LongPoll 
       `  [ $v = ${patience.until ? 'met' : 'unmet'} ] && break`,
       '  clock; [ $t -ge $end ] && break',
       '  n=$((n + 1))',
-      `  if [ $n -le ${QUICK_LOOKS} ]; then s=${SLEEPS.first}; else s=${SLEEPS.later}; fi`,
+      `  if [ $n -le ${FAST_POLLS} ]; then s=${SLEEPS.first}; else s=${SLEEPS.later}; fi`,
       '  sleep $s 2>/dev/null || sleep 1',
       'done',
     )

@@ -1,23 +1,23 @@
 import type { DhcpExchange } from '../../../net/dhcp.js'
-import { type NetbootRequest, normalisePath } from '../../../net/netboot-request.js'
+import { type NetbootRequest, normalizePath } from '../../../net/netboot-request.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check, CheckOutcome } from './check.js'
 
 export interface FetchExpectation {
-  /** @default either */
+  /** Protocol of the request. @default any */
   readonly protocol?: 'tftp' | 'http'
-  /** How often, at least. @default 1 */
+  /** Minimum number of complete transfers. @default 1 */
   readonly times?: number
 }
 
-/** What is expected of a lease: what is left out does not matter. */
+/** Expected properties of a lease. Omitted properties are not compared. */
 export type LeaseExpectation = Partial<
   Pick<DhcpExchange, 'mac' | 'address' | 'bootfile' | 'firmware' | 'userClass' | 'uuid'>
 >
 
-/** The guest fetched a file, whole, by TFTP or HTTP. */
+/** Met if the guest fetched a complete file over TFTP or HTTP. */
 export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectation = {}): Check {
-  const how = `${protocol === undefined ? '' : ` by ${protocol.toUpperCase()}`}${times === 1 ? '' : `, ${times} times`}`
+  const how = `${protocol === undefined ? '' : ` over ${protocol.toUpperCase()}`}${times === 1 ? '' : `, ${times} times`}`
   return {
     expected: `the guest to have fetched ${path}${how}`,
     needsGuest: false,
@@ -28,16 +28,16 @@ export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectati
       const whole = asked.filter(({ status }) => status === 'complete')
       const received =
         asked.length === 0
-          ? 'it was not asked for'
+          ? 'not requested'
           : whole.length > 0
-            ? `it was fetched ${whole.length === 1 ? 'once' : `${whole.length} times`}`
-            : `it was asked for: ${asked.at(-1)?.status}`
+            ? `fetched ${whole.length === 1 ? 'once' : `${whole.length} times`}`
+            : `requested: ${asked.at(-1)?.status}`
       return outcome(vm, whole.length >= times, received)
     },
   }
 }
 
-/** The guest fetched these files, whole, one behind the other; others may come in between. */
+/** Met if the guest fetched these complete files in this order. Other files may be fetched in between. */
 export function hasFetchedInOrder(paths: readonly string[]): Check {
   return {
     expected: `the guest to have fetched ${paths.join(', then ')}`,
@@ -50,18 +50,18 @@ export function hasFetchedInOrder(paths: readonly string[]): Check {
       }
       const received =
         next === paths.length
-          ? 'all of them'
-          : `${paths.slice(0, next).join(', ') || 'none'}, but then not ${paths[next]}`
+          ? 'all files'
+          : `${paths.slice(0, next).join(', ') || 'none'}, but not ${paths[next]}`
       return outcome(vm, next === paths.length, received)
     },
   }
 }
 
-/** The guest got an address by DHCP, such as is expected. */
+/** Met if the guest received a DHCP lease with the expected properties. */
 export function hasLease(expectation: LeaseExpectation = {}): Check {
   const wanted = Object.entries(expectation)
   return {
-    expected: `the guest to have got a lease${wanted.length === 0 ? '' : ` with ${wanted.map(([name, value]) => `${name} ${value}`).join(', ')}`}`,
+    expected: `the guest to have received a lease${wanted.length === 0 ? '' : ` with ${wanted.map(([name, value]) => `${name} ${value}`).join(', ')}`}`,
     needsGuest: false,
     run: async (vm) => {
       const leases = vm.netboot.dhcp.filter(({ isGranted }) => isGranted)
@@ -76,7 +76,7 @@ export function hasLease(expectation: LeaseExpectation = {}): Check {
 }
 
 function isFor(request: NetbootRequest, path: string): boolean {
-  return normalisePath(request.path) === normalisePath(path)
+  return normalizePath(request.path) === normalizePath(path)
 }
 
 function outcome(vm: GuestHandle, isMet: boolean, received: string): CheckOutcome {

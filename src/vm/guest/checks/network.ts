@@ -3,20 +3,20 @@ import { vmError } from '../../../errors.js'
 import type { Check } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
 
-/** States of include/net/tcp_states.h: 0A listens; a UDP socket is in 07, or in 01 when it has one peer only. */
+/** States of include/net/tcp_states.h: 0A is LISTEN; a UDP socket is in 07, or in 01 when it is connected. */
 const LISTENING = { tcp: ['0A'], udp: ['07', '01'] } as const
 
-/** Something in the guest listens on a port, on whichever address. */
+/** Met if a process in the guest listens on a port, on any address. */
 export function portListens(
   port: number,
   { protocol = 'tcp' }: { readonly protocol?: 'tcp' | 'udp' } = {},
 ): Check {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'A check for a port got a number that is none.',
-      expected: 'a whole number from 1 to 65535',
+      summary: 'The port of a port check is invalid.',
+      expected: 'an integer from 1 to 65535',
       got: String(port),
-      hint: 'give the port of the guest, not the one of the host that leads to it.',
+      hint: 'Set the guest port, not the forwarded host port.',
     })
   }
   const files = `/proc/net/${protocol} /proc/net/${protocol}6`
@@ -27,16 +27,16 @@ export function portListens(
     tell: `cat ${files} 2>/dev/null`,
   }
   return {
-    expected: `${protocol} port ${port} to be listened on`,
+    expected: `${protocol} port ${port} to be open`,
     run: async (vm, signal, patience) => {
       const { isMet, received } = await runProbe(vm, probe, signal, patience)
       const ports = parseListeningPorts(received, protocol)
-      return { isMet, received: `listeners on ${protocol} ports ${ports.join(', ') || '(none)'}` }
+      return { isMet, received: `open ${protocol} ports: ${ports.join(', ') || '(none)'}` }
     },
   }
 }
 
-/** The local ports of a table as `/proc/net/tcp` on which something listens, in their order, each once. */
+/** Returns the listening local ports of a table such as `/proc/net/tcp`, sorted and without duplicates. */
 export function parseListeningPorts(table: string, protocol: 'tcp' | 'udp'): number[] {
   const states: readonly string[] = LISTENING[protocol]
   const ports = new Set<number>()
@@ -48,11 +48,11 @@ export function parseListeningPorts(table: string, protocol: 'tcp' | 'udp'): num
 }
 
 export interface InterfaceExpectation {
-  /** An address of it: `'10.0.2.15'`, or with its prefix, `'10.0.2.15/24'`. */
+  /** Address of the interface: `'10.0.2.15'`, or with its prefix length, `'10.0.2.15/24'`. */
   readonly address?: string
 }
 
-/** A network interface is there and up. */
+/** Met if a network interface exists and is up. */
 export function interfaceIsUp(name: string, { address }: InterfaceExpectation = {}): Check {
   const dir = quoteWord(`/sys/class/net/${name}`)
   const script = [
@@ -65,9 +65,10 @@ export function interfaceIsUp(name: string, { address }: InterfaceExpectation = 
     run: async (vm, signal) => {
       const lines = (await runScript(vm, script, signal)).stdout.split('\n')
       const [flags = '', state = ''] = lines
-      if (flags === 'none') return { isMet: false, received: `only ${lines.slice(1).join(', ')}` }
+      if (flags === 'none')
+        return { isMet: false, received: `only the interfaces ${lines.slice(1).join(', ')}` }
       const addresses = parseAddresses(lines.slice(2).join('\n'))
-      // IFF_UP of include/uapi/linux/if.h; cards that do not tell of their link say `unknown`.
+      // IFF_UP of include/uapi/linux/if.h. Cards without link detection report `unknown`.
       const isUp = (Number(flags) & 1) === 1 && ['up', 'unknown'].includes(state)
       const hasAddress =
         address === undefined || addresses.some((own) => own === address || own.split('/')[0] === address)
@@ -77,7 +78,7 @@ export function interfaceIsUp(name: string, { address }: InterfaceExpectation = 
   }
 }
 
-/** The addresses in what `ip addr` or busybox' `ifconfig` print. */
+/** Returns the addresses in the output of `ip addr` or of busybox's `ifconfig`. */
 export function parseAddresses(text: string): string[] {
   return [...text.matchAll(/inet6? (?:addr: ?)?([0-9a-f.:]+(?:\/\d+)?)/g)].map((match) => match[1] as string)
 }

@@ -2,19 +2,19 @@ import type { SerialMark, SerialMatch } from '../../../channel/serial/serial-con
 import { VMError } from '../../../errors.js'
 import type { Check } from './check.js'
 
-/** What is printed along with a loss, the rest of a panic's trace, may be what is waited for. Milliseconds. */
+/** Time for output that follows the guest's loss, such as a panic's trace, to match. Milliseconds. */
 const LOSS_GRACE_MS = 300
 
 export interface SerialExpectation {
   /**
-   * A mark, the first byte since the guest was switched on for the first time, or what comes once the check is
-   * first run.
+   * Position at which the search starts: a mark, the first byte of the first power-on (`'start'`), or the position at
+   * the first run of the check (`'now'`).
    * @default 'start'
    */
   readonly from?: SerialMark | 'start' | 'now'
 }
 
-/** The serial console shows a text, or something that matches. */
+/** Met if the serial console printed a text or a match. */
 export function serialShows(
   pattern: string | RegExp,
   { from = 'start' }: SerialExpectation = {},
@@ -32,7 +32,8 @@ export function serialShows(
       } catch (error) {
         if (!(error instanceof VMError) || error.code !== 'SERIAL_TIMEOUT') throw error
         const line = vm.serial.tail(1)[0]
-        const received = line === undefined ? 'nothing printed' : `as its last line ${JSON.stringify(line)}`
+        const received =
+          line === undefined ? 'nothing printed' : `other output; the last line is ${JSON.stringify(line)}`
         return { isMet: false, received }
       }
     },

@@ -2,7 +2,7 @@ import { VMError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
 
-/** The guest is switched off: it powered itself off, or was. It never will be once its QEMU died, or it panicked. */
+/** Met if the guest is off. Can no longer be met after a panic or the unexpected end of QEMU. */
 export function isPoweredOff(): Check {
   return {
     expected: 'the guest to be powered off',
@@ -17,7 +17,7 @@ export function isPoweredOff(): Check {
   }
 }
 
-/** The guest is switched on, and neither panicked nor halted. */
+/** Met if the guest is on, and has neither panicked nor halted. */
 export function isRunning(): Check {
   return {
     expected: 'the guest to be running',
@@ -29,7 +29,7 @@ export function isRunning(): Check {
   }
 }
 
-/** The guest's kernel panicked. It never will once it is off. */
+/** Met if the guest's kernel panicked. Can no longer be met once the guest is off. */
 export function hasPanicked(): Check {
   return {
     expected: 'the guest to have panicked',
@@ -42,8 +42,8 @@ export function hasPanicked(): Check {
 }
 
 /**
- * The machine began to boot again, by a reset or a start.
- * @param since a `vm.bootCount`. @default the newest boot that somebody has waited for
+ * Met if the guest booted again, by a reset or a start.
+ * @param since value of `vm.bootCount`. @default the latest boot that was waited for
  */
 export function hasRebooted(since?: number): Check {
   return {

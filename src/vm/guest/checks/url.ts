@@ -4,25 +4,25 @@ import type { Check } from './check.js'
 import { matchText, showText } from './match-text.js'
 
 export interface UrlExpectation {
-  /** @default any below 400 */
+  /** HTTP status code. @default any below 400 */
   readonly status?: number
-  /** What the body holds. */
+  /** Text that the body contains, or pattern that it matches. */
   readonly body?: string | RegExp
 }
 
-/** What a server answered. */
+/** Response of a server. */
 export interface UrlAnswer {
   readonly status: number
   readonly body: string
 }
 
-const MOST_BODY = 1024 * 1024
-/** A server that takes longer for one answer is asked again. */
-const ANSWER_LIMIT_MS = 10_000
+const MAX_BODY_BYTES = 1024 * 1024
+/** Timeout of one request on a host with KVM. */
+const REQUEST_TIMEOUT_MS = 10_000
 
 /**
- * A server answers this host, by a forwarded port. A URL; or a path on the guest's port 80, which must be
- * forwarded; or a port of the guest. Redirects are not followed, and certificates not verified.
+ * Met if a server in the guest answers the host through a forwarded port. `target` is a URL, a path on guest port 80,
+ * or a guest port. Redirects are not followed, and certificates are not verified.
  */
 export function urlAnswers(target: string | number, { status, body }: UrlExpectation = {}): Check<UrlAnswer> {
   const parts = [
@@ -34,7 +34,7 @@ export function urlAnswers(target: string | number, { status, body }: UrlExpecta
     expected: `${name} to answer${parts.length > 0 ? ` with ${parts.join(' and ')}` : ''}`,
     run: async (vm, signal) => {
       const url = resolveUrl(vm, target)
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS * vm.timeFactor)])
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS * vm.timeFactor)])
       try {
         const answer = await readUrl(url, limit)
         const isStatus = status === undefined ? answer.status < 400 : answer.status === status
@@ -58,18 +58,18 @@ function resolveUrl(vm: GuestHandle, target: string | number): URL {
   if (target.startsWith('/')) return new URL(vm.url(80, target))
   if (/^https?:\/\//.test(target) && URL.canParse(target)) return new URL(target)
   throw vmError('INVALID_OPTIONS', {
-    summary: 'A check for a URL got something else.',
-    expected: 'a URL that begins with http:// or https://, a path that begins with /, or a port of the guest',
+    summary: 'The target of a URL check is invalid.',
+    expected: 'a URL that begins with http:// or https://, a path that begins with /, or a guest port',
     got: JSON.stringify(target),
-    hint: '`vm.url(port, path)` gives the URL of a forwarded port.',
+    hint: 'Use `vm.url(port, path)` to get the URL of a forwarded port.',
   })
 }
 
 async function readUrl(url: URL, signal: AbortSignal): Promise<UrlAnswer> {
-  // Loaded late: most tests ask no server, and importing withvm is to cost little.
+  // Loaded on demand: most tests contact no server, and importing withvm should be fast.
   const { request: send } = await (url.protocol === 'https:' ? import('node:https') : import('node:http'))
   return new Promise((resolve, reject) => {
-    // Certificates of test guests are signed by nobody.
+    // Certificates of test guests are self-signed.
     const options = { signal, agent: false, rejectUnauthorized: false } as const
     const request = send(url, options)
     request.on('error', reject)
@@ -83,7 +83,7 @@ async function readUrl(url: URL, signal: AbortSignal): Promise<UrlAnswer> {
       response.on('data', (chunk: Buffer) => {
         chunks.push(chunk)
         bytes += chunk.length
-        if (bytes < MOST_BODY) return
+        if (bytes < MAX_BODY_BYTES) return
         finish()
         response.destroy()
       })

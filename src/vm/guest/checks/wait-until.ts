@@ -3,10 +3,10 @@ import { formatDuration } from '../../../common/duration.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
 import { watchTrouble } from '../../watch/guest-trouble.js'
 import type { GuestHandle } from '../guest-handle.js'
-import { explainOf, Invariants, runCheck } from '../invariants.js'
+import { explainCheck, Invariants, runCheck } from '../invariants.js'
 import { type Check, type CheckOutcome, describeExpectation } from './check.js'
 
-/** One look, milliseconds since the wait began. */
+/** One poll; `atMs` is the time since the start of the wait. */
 export interface Attempt {
   readonly atMs: number
   readonly received: string
@@ -14,49 +14,55 @@ export interface Attempt {
 
 export interface WaitOptions {
   readonly timeoutMs: number
-  /** What to do about a timeout. @default to wait longer */
+  /** Hint of the timeout error. @default advises a longer timeout */
   readonly timeoutHint?: string | undefined
-  /** The first pause between two looks; later ones are longer, up to a second. @default 50 */
+  /** First pause between two polls; later pauses grow up to one second. @default 50 */
   readonly intervalMs?: number | undefined
   readonly signal?: AbortSignal | undefined
-  /** Waits until the check is not met. @default false */
+  /** If true, waits until the check is not met. @default false */
   readonly negate?: boolean | undefined
 }
 
 export interface PollResult<T = unknown> {
-  /** Whether what was waited for came (with `negate`: that the check is not met). */
+  /** If true, the wait succeeded: the check is met, or with `negate` not met. */
   readonly isMet: boolean
   readonly outcome: CheckOutcome<T>
   readonly attempts: readonly Attempt[]
   readonly elapsedMs: number
-  /** Why the guest is lost, where that ended the wait. */
+  /** Error of the guest's loss, if that ended the wait. */
   readonly lost?: VMError
 }
 
 const FIRST_INTERVAL_MS = 50
-const MOST_INTERVAL_MS = 1000
-/** Of what is known without asking the guest. */
-const MOST_LOCAL_INTERVAL_MS = 100
-const BACK_OFF = 1.5
-/** A look that waits in the guest comes back at least this often, milliseconds: for the call log. */
-const MOST_HOLD_MS = 5000
-/** While there are invariants, which are looked at in between. */
-const MOST_WATCHED_HOLD_MS = 1000
-/** What it may take until such a look's answer is here, milliseconds. */
-const ANSWER_MS = 150
-const EXPLAIN_MS = 5000
-/** The first look gets this long however short the limit is: without it there is nothing to tell. */
-const FIRST_LOOK_MS = 1500
-const KEPT_ATTEMPTS = 50
+const MAX_INTERVAL_MS = 1000
+/** Maximum pause for checks that do not query the guest. */
+const MAX_LOCAL_INTERVAL_MS = 100
+const BACKOFF_FACTOR = 1.5
+/** Maximum duration of one long poll, milliseconds, so that the call log has entries. */
+const MAX_HOLD_MS = 5000
+/** The same while invariants are verified between polls. */
+const MAX_HOLD_WITH_INVARIANTS_MS = 1000
+/** Time for the result of a long poll to arrive, milliseconds. */
+const RESULT_MARGIN_MS = 150
+const EXPLAIN_TIMEOUT_MS = 5000
+/** Minimum time of the first poll, even if the timeout is shorter: the error needs an observed value. */
+const MIN_FIRST_POLL_MS = 1500
+const MAX_ATTEMPTS = 50
 const SHOWN_ATTEMPTS = 6
 const SERIAL_LINES = 20
 
-/** A guest that answers so may answer otherwise in a moment: it reboots, or its server is started again. */
-const MAY_PASS = ['SSH_REFUSED', 'SSH_CLOSED', 'AGENT_UNAVAILABLE', 'COMMAND_FAILED', 'COMMAND_TIMEOUT']
+/** Errors that may be temporary: the guest reboots, or a server in it restarts. */
+const TRANSIENT_CODES = [
+  'SSH_REFUSED',
+  'SSH_CLOSED',
+  'AGENT_UNAVAILABLE',
+  'COMMAND_FAILED',
+  'COMMAND_TIMEOUT',
+]
 
 /**
- * Waits until a check is met, and gives the last look. A guest that is lost, time that is up and an outcome that
- * cannot come any more end it too, without an error.
+ * Waits until a check is met, and returns the last outcome. Also returns, without an error, when the guest is lost, when
+ * the wait times out and when the check can no longer be met.
  */
 export async function pollCheck<T>(
   vm: GuestHandle,
@@ -67,25 +73,26 @@ export async function pollCheck<T>(
   const startedAt = performance.now()
   const elapsedMs = () => performance.now() - startedAt
   const attempts: Attempt[] = []
-  let outcome: CheckOutcome<T> = { isMet: negate, received: 'nothing: the first look did not end in time' }
-  const timeUp = new AbortController()
+  let outcome: CheckOutcome<T> = { isMet: negate, received: 'nothing: the first poll did not finish in time' }
+  const timeLimit = new AbortController()
   let timer: NodeJS.Timeout | undefined
-  const endAfter = (ms: number) => {
+  const setDeadline = (ms: number) => {
     timer = setTimeout(() => {
-      if (attempts.length === 0 && elapsedMs() < FIRST_LOOK_MS) endAfter(FIRST_LOOK_MS - elapsedMs())
-      else timeUp.abort()
+      if (attempts.length === 0 && elapsedMs() < MIN_FIRST_POLL_MS)
+        setDeadline(MIN_FIRST_POLL_MS - elapsedMs())
+      else timeLimit.abort()
     }, ms)
   }
-  if (Number.isFinite(timeoutMs)) endAfter(timeoutMs)
+  if (Number.isFinite(timeoutMs)) setDeadline(timeoutMs)
   const trouble =
     check.needsGuest === false
       ? undefined
       : watchTrouble(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
-  const stops = [timeUp.signal, options.signal, trouble?.signal]
+  const stops = [timeLimit.signal, options.signal, trouble?.signal]
   const signal = AbortSignal.any(stops.filter((stop) => stop !== undefined))
   const invariants = Invariants.of(vm)
   let intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
-  const mostIntervalMs = check.needsGuest === false ? MOST_LOCAL_INTERVAL_MS : MOST_INTERVAL_MS
+  const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS
   const end = async (lost?: VMError): Promise<PollResult<T>> => {
     const isMet = lost === undefined && attempts.length > 0 && outcome.isMet !== negate
     const more = isMet || lost !== undefined ? [] : await explain(vm, check)
@@ -100,26 +107,26 @@ export async function pollCheck<T>(
         await invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
       }
       const atMs = elapsedMs()
-      const mostHoldMs = invariants.areWatched ? MOST_WATCHED_HOLD_MS : MOST_HOLD_MS
-      const holdMs = Math.max(0, Math.min(mostHoldMs, timeoutMs - atMs - ANSWER_MS))
+      const maxHoldMs = invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
+      const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
       try {
         outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
       } catch (error) {
         options.signal?.throwIfAborted()
         if (trouble?.signal.aborted) return await end(trouble.signal.reason as VMError)
-        if (timeUp.signal.aborted) return await end()
+        if (timeLimit.signal.aborted) return await end()
         if (error instanceof VMError && error === vm.lost.reason) return await end(error)
-        if (!(error instanceof VMError) || !MAY_PASS.includes(error.code)) throw error
+        if (!(error instanceof VMError) || !TRANSIENT_CODES.includes(error.code)) throw error
         outcome = { isMet: negate, received: describeError(error) }
       }
       attempts.push({ atMs, received: outcome.received })
-      if (attempts.length > KEPT_ATTEMPTS) attempts.shift()
+      if (attempts.length > MAX_ATTEMPTS) attempts.shift()
       if (outcome.isMet !== negate || (!negate && outcome.never !== undefined)) return await end()
       await sleep(intervalMs, undefined, { signal }).catch(() => {})
-      intervalMs = Math.min(intervalMs * BACK_OFF, Math.max(mostIntervalMs, intervalMs))
+      intervalMs = Math.min(intervalMs * BACKOFF_FACTOR, Math.max(maxIntervalMs, intervalMs))
       options.signal?.throwIfAborted()
       if (trouble?.signal.aborted) return await end(trouble.signal.reason as VMError)
-      if (timeUp.signal.aborted || elapsedMs() >= timeoutMs) return await end()
+      if (timeLimit.signal.aborted || elapsedMs() >= timeoutMs) return await end()
     }
   } finally {
     clearTimeout(timer)
@@ -130,8 +137,8 @@ export async function pollCheck<T>(
 /**
  * Waits until a check is met.
  *
- * @throws {GuestError} WAIT_TIMEOUT when the time is up; WAIT_FAILED as soon as it cannot be met any more; what
- *   the guest is lost by (GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED, QEMU_DIED, …) at once.
+ * @throws {GuestError} WAIT_TIMEOUT when the wait times out; WAIT_FAILED as soon as the check can no longer be met; the
+ *   error of the guest's loss (GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED, QEMU_DIED, …) at once.
  */
 export async function waitUntil<T>(
   vm: GuestHandle,
@@ -144,26 +151,26 @@ export async function waitUntil<T>(
   const { outcome, attempts, elapsedMs, lost } = result
   const log = { label: 'Call log', text: describeAttempts(result) }
   if (lost !== undefined) {
-    const text = `for ${expected}, for ${formatDuration(elapsedMs)}; the last look found ${outcome.received}`
-    const looks = attempts.length > 0 ? [log] : []
-    throw lost.withEvidence([{ label: 'What was waited for', text }, ...looks, serialEvidence(vm)])
+    const text = `for ${expected}, for ${formatDuration(elapsedMs)}; last observed: ${outcome.received}`
+    const callLog = attempts.length > 0 ? [log] : []
+    throw lost.withEvidence([{ label: 'The test was waiting', text }, ...callLog, serialEvidence(vm)])
   }
   const isNever = options.negate !== true && outcome.never !== undefined
   throw vmError(isNever ? 'WAIT_FAILED' : 'WAIT_TIMEOUT', {
     summary: isNever
       ? `Gave up waiting for ${expected} after ${formatDuration(elapsedMs)}: ${outcome.never}.`
-      : `Waited ${formatDuration(elapsedMs)} in vain for ${expected}.`,
+      : `Timed out after ${formatDuration(elapsedMs)} waiting for ${expected}.`,
     expected,
     got: outcome.received,
     evidence: [...(outcome.evidence ?? []), log, serialEvidence(vm)],
     hint: isNever
-      ? 'the evidence above tells why; what was found does not change by waiting.'
+      ? 'Check the evidence above: waiting longer does not help.'
       : (options.timeoutHint ??
-        'See above what there was instead; where it only takes longer, set a longer `timeout`.'),
+        'Compare the observed value above; if the guest only needs more time, set a longer `timeout`.'),
   })
 }
 
-/** The last looks, a line each; looks that found the same are put together. */
+/** Formats the last polls, one per line; consecutive polls with the same result are merged. */
 export function describeAttempts({
   attempts,
   elapsedMs,
@@ -192,8 +199,8 @@ function serialEvidence(vm: GuestHandle): Evidence {
 
 async function explain(vm: GuestHandle, check: Check): Promise<readonly Evidence[]> {
   if (!vm.isRunning) return []
-  const signal = AbortSignal.timeout(EXPLAIN_MS)
-  return explainOf(vm, check, signal).catch(() => [])
+  const signal = AbortSignal.timeout(EXPLAIN_TIMEOUT_MS)
+  return explainCheck(vm, check, signal).catch(() => [])
 }
 
 function describeError({ details }: VMError): string {

@@ -4,30 +4,30 @@ import { vmError } from '../../../errors.js'
 
 export type MouseButton = 'left' | 'middle' | 'right'
 
-/** A place on the guest's display: pixels from its left upper corner. */
+/** Position on the guest's display, in pixels from its top left corner. */
 export interface MousePosition {
   readonly x: number
   readonly y: number
 }
 
 export interface ClickOptions {
-  /** @default 'left' */
+  /** Mouse button. @default 'left' */
   readonly button?: MouseButton
-  /** How often, as 2 for a double click. @default 1 */
+  /** Number of clicks, such as 2 for a double click. @default 1 */
   readonly count?: number
 }
 
-/** QEMU's axes of a pointer that has a place end there (ui/input.c, INPUT_EVENT_ABS_MAX). */
-const MOST = 0x7fff
-/** How long a button is down, and up before it is down again, milliseconds: less than any double click. */
+/** Maximum of an absolute axis in QEMU (ui/input.c, INPUT_EVENT_ABS_MAX). */
+const ABS_MAX = 0x7fff
+/** Time between press and release, and between two clicks, milliseconds: shorter than any double-click interval. */
 const HOLD_MS = 50
 
-/** A pointer that has a place on the display, as a tablet has: it needs the option `tablet`. */
+/** Pointer with absolute positions on the display. Requires the option `tablet`. */
 export class Mouse {
   readonly #requireMonitor: () => QmpClient
   readonly #readSize: () => Promise<{ readonly width: number; readonly height: number }>
 
-  /** @param readSize how big the display is, pixels. */
+  /** @param readSize returns the size of the display, pixels. */
   constructor(
     requireMonitor: () => QmpClient,
     readSize: () => Promise<{ readonly width: number; readonly height: number }>,
@@ -37,10 +37,10 @@ export class Mouse {
   }
 
   /**
-   * Moves the pointer.
+   * Moves the pointer to a position.
    *
-   * @throws {UsageError} DISPLAY_UNAVAILABLE where the guest has no tablet that it uses, or no display; INVALID_OPTIONS for a
-   *   place outside of the display.
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display or uses no tablet; INVALID_OPTIONS for a position
+   *   outside of the display.
    */
   async move(x: number, y: number): Promise<void> {
     const qmp = this.#requireMonitor()
@@ -55,7 +55,7 @@ export class Mouse {
   }
 
   /**
-   * Presses a button where the pointer is; with a place, moves it there first.
+   * Clicks a button at a position, or at the present position of the pointer.
    *
    * @throws {UsageError} as {@link move}.
    * @example await vm.mouse.click({ x: 320, y: 200 })
@@ -70,12 +70,12 @@ export class Mouse {
     }
   }
 
-  /** Presses a button and leaves it down: to drag. @default button 'left' */
+  /** Presses a button and holds it, for dragging. @default button 'left' */
   async down(button: MouseButton = 'left'): Promise<void> {
     await this.#button(button, true)
   }
 
-  /** Lets a button go. @default button 'left' */
+  /** Releases a button. @default button 'left' */
   async up(button: MouseButton = 'left'): Promise<void> {
     await this.#button(button, false)
   }
@@ -87,23 +87,23 @@ export class Mouse {
 }
 
 function axis(name: 'x' | 'y', at: number, size: number) {
-  const value = Math.round((at * MOST) / Math.max(1, size - 1))
+  const value = Math.round((at * ABS_MAX) / Math.max(1, size - 1))
   return { type: 'abs', data: { axis: name, value } }
 }
 
 function noTablet(mice: number) {
   return vmError('DISPLAY_UNAVAILABLE', {
-    summary: 'The pointer cannot be moved to a place: the guest has no tablet that it uses.',
-    got: mice === 0 ? 'no pointer at all' : 'a mouse, which only knows how far it was moved',
-    hint: "give the guest the option tablet: 'virtio' or 'usb'; it has to have loaded the driver of it (`virtio_input` or `usbhid`).",
+    summary: 'The pointer cannot be moved: the guest uses no tablet.',
+    got: mice === 0 ? 'no pointer' : 'a mouse, which supports only relative movements',
+    hint: "Set the option tablet: 'virtio' or 'usb', and load its driver in the guest (`virtio_input` or `usbhid`).",
   })
 }
 
 function outside({ x, y }: MousePosition, width: number, height: number) {
   return vmError('INVALID_OPTIONS', {
-    summary: 'The pointer cannot be moved outside of the display.',
-    expected: `a place within ${width} x ${height}`,
+    summary: 'The pointer position is outside of the display.',
+    expected: `a position within ${width} x ${height}`,
     got: `${x}, ${y}`,
-    hint: '`vm.screenshot()` shows the display as it is.',
+    hint: 'Look at the display with `vm.screenshot()`.',
   })
 }

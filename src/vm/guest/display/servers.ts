@@ -2,22 +2,23 @@ import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
 import { vmError } from '../../../errors.js'
 import type { MachineSpec } from '../../../spec/machine-spec.js'
 
-/** Where a viewer finds the guest's display. */
+/** Address of a VNC or SPICE server. */
 export interface ScreenServer {
-  /** The address of this host, and the port there; undefined where it is a unix socket. */
+  /** Host address. Undefined for a unix socket. */
   readonly host: string | undefined
+  /** TCP port on `host`. Undefined for a unix socket. */
   readonly port: number | undefined
-  /** The path of a unix socket. */
+  /** Path of the unix socket, if the server uses one. */
   readonly socket: string | undefined
-  /** The port for websockets, where there is one. */
+  /** WebSocket port, if the server has one. */
   readonly websocketPort: number | undefined
-  /** Whether a viewer has to know a password. */
+  /** If true, a viewer needs a password. */
   readonly hasPassword: boolean
-  /** As viewers take it: `vnc://127.0.0.1:5900`, `spice+unix:///…`. */
+  /** URL for viewers: `vnc://127.0.0.1:5900`, `spice+unix:///…`. */
   readonly url: string
 }
 
-/** Where QEMU's VNC server listens, by its own account. */
+/** Queries QEMU for the address of its VNC server. */
 export async function findVnc(qmp: QmpClient, { display }: MachineSpec): Promise<ScreenServer> {
   if (display.vnc === undefined) throw noServer('VNC', 'vnc')
   const servers = (await qmp.execute('query-vnc-servers')) as ReadonlyArray<{
@@ -38,7 +39,7 @@ export async function findVnc(qmp: QmpClient, { display }: MachineSpec): Promise
   }
 }
 
-/** Where QEMU's SPICE server listens. */
+/** Returns the address of QEMU's SPICE server. */
 export function findSpice({ display: { spice } }: MachineSpec, socket: string): ScreenServer {
   if (spice === undefined) throw noServer('SPICE', 'spice')
   const { port, bind } = spice
@@ -54,7 +55,7 @@ export function findSpice({ display: { spice } }: MachineSpec, socket: string): 
 
 function noServer(what: string, option: string) {
   return vmError('DISPLAY_UNAVAILABLE', {
-    summary: `This guest has no ${what} server.`,
-    hint: `give it the option ${option}: true.`,
+    summary: `The guest has no ${what} server.`,
+    hint: `Set the option ${option}: true.`,
   })
 }

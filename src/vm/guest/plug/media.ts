@@ -5,18 +5,18 @@ import { VMError, vmError } from '../../../errors.js'
 import { mediumDeviceId } from '../../../qemu/argv/disks.js'
 import type { DiskSpec } from '../../../spec/disk-spec.js'
 import type { Machine } from '../../machine/machine.js'
-import { requireReach } from '../../machine/reach.js'
+import { requireFileAccess } from '../../machine/reach.js'
 import type { Session } from '../../session/session.js'
 
-/** A drive with a medium that can be changed: the CD, the first or second floppy disk, or a CD of `disks` by its place there. */
+/** Drive with a removable medium: the CD drive, the first or second floppy drive, or an index into `disks`. */
 export type MediumDrive = 'cdrom' | 'fda' | 'fdb' | number
 
 export interface MediumOptions {
-  /** Whether to take the medium out even where the guest has locked it, as while it is mounted. @default false */
+  /** If true, removes the medium even if the guest has locked it, such as while it is mounted. @default false */
   readonly force?: boolean
 }
 
-/** The media of CD and floppy drives, to be changed while the guest runs. A drive has to be there from the start. */
+/** Changes the media of CD and floppy drives while the guest runs. The drive itself must exist from the start. */
 export class Media {
   readonly #machine: Machine
   readonly #requireRunning: () => Session
@@ -28,12 +28,12 @@ export class Media {
   }
 
   /**
-   * Puts an image into a drive, in place of what is in it (QMP: `blockdev-change-medium`). What the guest writes to a floppy
-   * disk is thrown away with it.
+   * Inserts an image into a drive, replacing its medium (QMP: `blockdev-change-medium`). Writes of the guest to a floppy
+   * disk are discarded with it.
    *
-   * @param path a raw image: of a CD (ISO 9660) or of a floppy disk.
-   * @throws {UsageError} DEVICE_REFUSED when there is no such drive, or the guest has locked it; IMAGE_NOT_FOUND; INVALID_OPTIONS
-   *   when the user of `runAs` cannot read it.
+   * @param path raw image of a CD (ISO 9660) or of a floppy disk.
+   * @throws {UsageError} DEVICE_REFUSED when the drive does not exist or the guest has locked it; IMAGE_NOT_FOUND;
+   *   INVALID_OPTIONS when the user of `runAs` cannot read the image.
    * @example await vm.media.insert('cdrom', 'second.iso')
    */
   async insert(drive: MediumDrive, path: string, { force = false }: MediumOptions = {}): Promise<void> {
@@ -43,7 +43,7 @@ export class Media {
     if (found?.isFile() !== true) throw noImage(path)
     const isCd = disk.media === 'cdrom'
     const { user } = this.#machine.host
-    if (user !== undefined) await requireReach(user, [{ path: base.path, access: 'r' }])
+    if (user !== undefined) await requireFileAccess(user, [{ path: base.path, access: 'r' }])
     const overlay = this.#machine.workspace.path(`medium-${++this.#count}.qcow2`)
     if (!isCd) await createOverlay({ base, path: overlay, user })
     await this.#change(drive, 'blockdev-change-medium', {
@@ -56,9 +56,9 @@ export class Media {
   }
 
   /**
-   * Takes out what is in a drive, and leaves it open (QMP: `eject`).
+   * Removes the medium of a drive, and leaves the drive open (QMP: `eject`).
    *
-   * @throws {UsageError} DEVICE_REFUSED when there is no such drive, or the guest has locked it.
+   * @throws {UsageError} DEVICE_REFUSED when the drive does not exist or the guest has locked it.
    */
   async eject(drive: MediumDrive, { force = false }: MediumOptions = {}): Promise<void> {
     const { id } = this.#find(drive)
@@ -89,8 +89,8 @@ export class Media {
         summary: `The medium of the drive ${describe(drive)} could not be changed.`,
         got,
         hint: isLocked
-          ? 'the guest has it mounted: unmount it there, or give { force: true }. QEMU has pressed the eject button of the drive.'
-          : "an empty drive for CDs is { media: 'cdrom' } among `disks`.",
+          ? 'Unmount the medium in the guest, or set { force: true }. QEMU has pressed the eject button of the drive.'
+          : "Start the guest with an empty CD drive: { media: 'cdrom' } in `disks`.",
         cause: error,
       })
     })
@@ -101,15 +101,15 @@ const describe = (drive: MediumDrive) => (typeof drive === 'number' ? `disks[${d
 
 function noDrive(drive: MediumDrive) {
   return vmError('DEVICE_REFUSED', {
-    summary: `This guest has no drive ${describe(drive)} whose medium can be changed.`,
-    hint: "start it with `cdrom`, `fda`, `fdb`, or an empty drive { media: 'cdrom' } or { interface: 'floppy' } among `disks`.",
+    summary: `The guest has no drive ${describe(drive)} with a removable medium.`,
+    hint: "Start the guest with `cdrom`, `fda`, `fdb`, or an empty drive in `disks`: { media: 'cdrom' } or { interface: 'floppy' }.",
   })
 }
 
 function noImage(path: string) {
   return vmError('IMAGE_NOT_FOUND', {
-    summary: `There is no image ${path} to put into a drive.`,
-    got: 'no file of that name',
-    hint: 'give the path of an image of a CD or a floppy disk.',
+    summary: `The image ${path} does not exist.`,
+    got: 'no file with this name',
+    hint: 'Set the path of a CD or floppy disk image.',
   })
 }

@@ -5,25 +5,25 @@ import { vmError } from '../../../errors.js'
 import { resolveImage } from '../../../image/resolve-image.js'
 import type { DiskFormat } from '../../../spec/base-image.js'
 import type { ImageSource } from '../../../spec/image-source.js'
-import { diskNeeds, requireReach } from '../../machine/reach.js'
+import { listDiskAccesses, requireFileAccess } from '../../machine/reach.js'
 
-/** A disk to be plugged in. What the guest writes to it is thrown away, as with the disks that it has from the start. */
+/** Disk to plug in. Writes of the guest are discarded, as for disks that exist from the start. */
 export interface PlugDiskOptions {
-  /** What is on it: a path, or what the option `image` may be. @default nothing: it is new, of `size` */
+  /** Content of the disk: a path, or any value of the option `image`. @default a new, empty disk of `size` */
   readonly image?: ImageSource
-  /** The size of a new disk: MiB, or with a unit. @default the image's */
+  /** Size of a new disk: MiB, or with a unit. @default size of the image */
   readonly size?: MemorySize
-  /** The format of the image at a path. @default found out by the content */
+  /** Format of the image, if `image` is a path. @default detected from the content */
   readonly format?: DiskFormat
-  /** What it is connected to; `usb` needs the option `usb` (QEMU: `device_add`). @default 'virtio' */
+  /** Interface of the disk; `usb` requires the option `usb` (QEMU: `device_add`). @default 'virtio' */
   readonly interface?: 'virtio' | 'scsi' | 'usb'
-  /** Its serial number, as the guest reads it. @default none */
+  /** Serial number reported to the guest. @default none */
   readonly serial?: string
-  /** Whether the guest can only read it. @default false */
+  /** If true, the disk is read-only for the guest. @default false */
   readonly readonly?: boolean
 }
 
-/** Makes what a disk is on: an overlay on its image, or a new file. As the user, where one is given. */
+/** Creates the file of a disk: an overlay on its image, or an empty disk. The file belongs to `user`, if set. */
 export async function makePluggedDisk(
   path: string,
   { image, size, format }: PlugDiskOptions,
@@ -32,10 +32,10 @@ export async function makePluggedDisk(
   const bytes = parseMemorySize(size)
   if ((image === undefined) === (size === undefined) || (size !== undefined && bytes === undefined)) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'plug.disk() was not told what is on the disk.',
-      expected: "one of `image` and `size`, as in { size: '1G' }",
+      summary: 'vm.plug.disk() needs the content of the disk.',
+      expected: "either `image` or `size`, such as { size: '1G' }",
       got: `image: ${JSON.stringify(image)}, size: ${JSON.stringify(size)}`,
-      hint: 'give one of both.',
+      hint: 'Set either `image` or `size`.',
     })
   }
   if (bytes !== undefined) {
@@ -46,10 +46,10 @@ export async function makePluggedDisk(
   const { disk } = await resolveImage(source as ImageSource)
   if (disk === undefined || disk.encryption !== undefined) {
     throw vmError('INVALID_OPTIONS', {
-      summary: `plug.disk() cannot use this image: it ${disk === undefined ? 'has no disk' : 'is encrypted'}.`,
-      hint: 'give it to the guest from the start, by the option `disks`.',
+      summary: `vm.plug.disk() does not support this image: it ${disk === undefined ? 'has no disk' : 'is encrypted'}.`,
+      hint: 'Add the image to the option `disks`, so that the guest has it from the start.',
     })
   }
-  if (user !== undefined) await requireReach(user, await diskNeeds(disk))
+  if (user !== undefined) await requireFileAccess(user, await listDiskAccesses(disk))
   await createOverlay({ base: disk, path, user })
 }

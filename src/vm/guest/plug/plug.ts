@@ -2,35 +2,35 @@ import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../../common/units.js'
 import { VMError, vmError } from '../../../errors.js'
 import { PLUG_PORT_NAMES } from '../../../qemu/argv/devices.js'
-import { hasSataByItself } from '../../../qemu/argv/disk-places.js'
+import { hasBuiltInSata } from '../../../qemu/argv/disk-addresses.js'
 import { describeArch, virtioDevice } from '../../../spec/architectures.js'
 import type { DeviceOptions } from '../../../spec/options/devices.js'
 import { defaultWaitMs } from '../../machine/default-wait.js'
 import type { Machine } from '../../machine/machine.js'
-import { pluggedInto } from '../../session/plug-registry.js'
+import { pluggedDevices } from '../../session/plug-registry.js'
 import type { Session } from '../../session/session.js'
 import { makePluggedDisk, type PlugDiskOptions } from './plug-disk.js'
-import { badSize, noRoom, notTaken } from './plug-errors.js'
+import { badSize, deviceRejected, noFreeSlot } from './plug-errors.js'
 import { PluggedDevice } from './plugged-device.js'
 
-/** A network card to be plugged in, with a network of its own behind it. */
+/** Network card to plug in. Each card has its own user-mode network. */
 export interface PlugCardOptions {
-  /** The card as QEMU names it. @default as the option `network.model` */
+  /** QEMU's name of the card model. @default the default of the option `network.model` */
   readonly model?: string
-  /** Its address, as `52:54:00:12:34:56`. @default QEMU's next */
+  /** MAC address, such as `52:54:00:12:34:56`. @default assigned by QEMU */
   readonly mac?: string
-  /** Whether the guest reaches the outside through it. @default false */
+  /** If true, the guest can reach the internet through this card. @default false */
   readonly internet?: boolean
 }
 
-/** What is behind a device goes with it. */
-interface Behind {
-  readonly undo: () => Promise<unknown>
+/** Backend of a device, removed together with it. */
+interface Backend {
+  readonly remove: () => Promise<unknown>
 }
 
 /**
- * Plugs devices in while the guest runs. Each method resolves once QEMU has the device; the guest finds it a moment later:
- * wait for what it makes of it, as with `vm.waitFor.file('/dev/vdb')`. A Linux guest of one CPU has to be started with
+ * Hot-plugs devices. Each method resolves once QEMU has added the device; the guest detects it a moment later, so wait for
+ * the effect, for example with `vm.waitFor.file('/dev/vdb')`. A Linux guest with one CPU must be started with
  * `hotplug: true`.
  */
 export class Plug {
@@ -43,9 +43,9 @@ export class Plug {
     this.#requireRunning = requireRunning
   }
 
-  /** What was plugged in since the guest was switched on and is still there, by QEMU's names. */
+  /** QEMU ids of the devices that were plugged in during this power-on and not unplugged. */
   get list(): readonly string[] {
-    return [...pluggedInto(this.#requireRunning()).keys()]
+    return [...pluggedDevices(this.#requireRunning()).keys()]
   }
 
   /**
@@ -75,9 +75,9 @@ export class Plug {
       await qmp.execute('blockdev-del', { 'node-name': node })
       diskUse.leave(`${node}-file`)
     }
-    const behind: Behind[] = [{ undo: remove }]
+    const backends: Backend[] = [{ remove }]
     try {
-      if (kind === 'scsi') behind.push(await this.#addScsiController(session, id))
+      if (kind === 'scsi') backends.push(await this.#addScsiController(session, id))
       const bus = kind === 'scsi' ? `${id}-bus.0` : kind === 'usb' ? 'usb.0' : undefined
       const driver = {
         virtio: virtioDevice('blk', this.#machine.spec.arch),
@@ -86,15 +86,15 @@ export class Plug {
       }[kind]
       return await this.#plug(session, {
         id,
-        what: `the disk ${id}`,
+        description: `the disk ${id}`,
         driver,
         drive: node,
         serial,
         bus,
-        behind,
+        backends,
       })
     } catch (error) {
-      for (const { undo } of behind.reverse()) await undo().catch(() => {})
+      for (const { remove } of backends.reverse()) await remove().catch(() => {})
       throw error
     }
   }
@@ -116,18 +116,18 @@ export class Plug {
       restrict: options.internet !== true,
       net: `10.1.${number}.0/24`,
     })
-    const behind = [{ undo: () => qmp.execute('netdev_del', { id: netdev }) }]
+    const backends = [{ remove: () => qmp.execute('netdev_del', { id: netdev }) }]
     const { model: driver = describeArch(this.#machine.spec.arch).card.model, mac } = options
-    return this.#plug(session, { id, what: `the network card ${id}`, driver, netdev, mac, behind })
+    return this.#plug(session, { id, description: `the network card ${id}`, driver, netdev, mac, backends })
   }
 
   /**
-   * Plugs in the next processor of those that `cpus.maxcpus` has room for (QMP: `device_add`). Linux has to be told to use it:
-   * `echo 1 > /sys/devices/system/cpu/cpu1/online`, unless its udev does so.
+   * Plugs in a CPU, up to `cpus.maxcpus` (QMP: `device_add`). In Linux, bring it online with
+   * `echo 1 > /sys/devices/system/cpu/cpu1/online`, unless udev does that.
    *
-   * It can be unplugged with KVM only: QEMU 7.2 hangs when it is to end an emulated one.
+   * A CPU can be unplugged only under KVM: QEMU 7.2 hangs when it removes an emulated one.
    *
-   * @throws {UsageError} DEVICE_REFUSED when there is no room for one.
+   * @throws {UsageError} DEVICE_REFUSED when no CPU slot is free.
    */
   async cpu(): Promise<PluggedDevice> {
     const session = this.#requireRunning()
@@ -139,26 +139,33 @@ export class Plug {
     }>
     const free = slots.filter((slot) => slot['qom-path'] === undefined).at(-1) // QEMU lists the last first
     if (free === undefined)
-      throw noRoom('processor', `${slots.length} of ${slots.length}`, 'cpus: { count: 1, maxcpus: 2 }')
+      throw noFreeSlot('a CPU', `${slots.length} of ${slots.length}`, 'cpus: { count: 1, maxcpus: 2 }')
     const { type: driver, props } = free
     const isEmulated = this.#machine.host.accelerator === 'tcg'
-    const stays = isEmulated ? 'QEMU hangs when it is to end an emulated processor' : undefined
-    return this.#plug(session, { id, what: `the processor ${id}`, driver, ...props, behind: [], stays })
+    const cannotUnplug = isEmulated ? 'QEMU hangs when it removes an emulated CPU' : undefined
+    return this.#plug(session, {
+      id,
+      description: `the CPU ${id}`,
+      driver,
+      ...props,
+      backends: [],
+      cannotUnplug,
+    })
   }
 
   /**
-   * Plugs in memory, of that which `memory.max` has room for (QMP: `object-add`, `device_add pc-dimm`). Linux has to be told to
-   * use it, before: `echo online > /sys/devices/system/memory/auto_online_blocks`.
+   * Plugs in memory, up to `memory.max` (QMP: `object-add`, `device_add pc-dimm`). For Linux to use it, first run
+   * `echo online > /sys/devices/system/memory/auto_online_blocks` in the guest.
    *
    * @param size MiB, or with a unit: a multiple of 128 MiB for Linux.
-   * @throws {UsageError} DEVICE_REFUSED when there is no room for it.
+   * @throws {UsageError} DEVICE_REFUSED when no memory slot is free.
    */
   async memory(size: MemorySize): Promise<PluggedDevice> {
     const bytes = parseMemorySize(size)
-    if (bytes === undefined) throw badSize('plug.memory()', size)
+    if (bytes === undefined) throw badSize('vm.plug.memory()', size)
     const session = this.#requireRunning()
     const growth = this.#machine.spec.memoryGrowth
-    if (growth === undefined) throw noRoom('memory', 'none', "memory: { size: '256M', max: '1G' }")
+    if (growth === undefined) throw noFreeSlot('memory', 'no slots', "memory: { size: '256M', max: '1G' }")
     const { id, qmp } = this.#next(session)
     const backend = `${id}-ram`
     await this.#add(qmp, 'memory', 'object-add', {
@@ -166,13 +173,13 @@ export class Plug {
       id: backend,
       size: bytes,
     })
-    const behind = [{ undo: () => qmp.execute('object-del', { id: backend }) }]
-    const what = `the memory ${id} (${formatBytes(bytes)})`
-    return this.#plug(session, { id, what, driver: 'pc-dimm', memdev: backend, behind })
+    const backends = [{ remove: () => qmp.execute('object-del', { id: backend }) }]
+    const description = `the memory ${id} (${formatBytes(bytes)})`
+    return this.#plug(session, { id, description, driver: 'pc-dimm', memdev: backend, backends })
   }
 
   /**
-   * Plugs in any other device that QEMU has, as on USB, which needs the option `usb` (QMP: `device_add`).
+   * Plugs in any other QEMU device (QMP: `device_add`). USB devices require the option `usb`.
    *
    * @throws {UsageError} DEVICE_REFUSED
    * @example await vm.plug.device({ driver: 'usb-tablet' })
@@ -185,11 +192,11 @@ export class Plug {
     const bus = isUsb ? { bus: 'usb.0' } : {}
     return this.#plug(session, {
       id,
-      what: `the device ${id} (${driver})`,
+      description: `the device ${id} (${driver})`,
       driver,
       ...bus,
       ...properties,
-      behind: [],
+      backends: [],
     })
   }
 
@@ -202,54 +209,51 @@ export class Plug {
     session: Session,
     {
       id,
-      what,
+      description,
       driver,
-      behind,
-      stays,
+      backends,
+      cannotUnplug,
       ...properties
     }: {
       id: string
-      what: string
+      description: string
       driver: string
-      stays?: string | undefined
-      behind: readonly Behind[]
+      cannotUnplug?: string | undefined
+      backends: readonly Backend[]
       [property: string]: unknown
     },
   ): Promise<PluggedDevice> {
-    const undo = async () => {
-      for (const one of [...behind].reverse()) await one.undo()
+    const removeBackends = async () => {
+      for (const backend of [...backends].reverse()) await backend.remove()
     }
     try {
       const bus = properties.bus ?? (await this.#findPort(session, driver))
-      await this.#add(session.qmp, what, 'device_add', { ...properties, bus, driver, id })
+      await this.#add(session.qmp, description, 'device_add', { ...properties, bus, driver, id })
     } catch (error) {
-      await undo().catch(() => {})
+      await removeBackends().catch(() => {})
       throw error
     }
-    const registry = pluggedInto(session)
-    registry.set(id, what)
+    const registry = pluggedDevices(session)
+    registry.set(id, description)
     const release = async () => {
       registry.delete(id)
-      await undo()
+      await removeBackends()
     }
-    const qmp = () => this.#sessionOf(session, what).qmp
+    const qmp = () => this.#requireSameSession(session, description).qmp
     return new PluggedDevice({
       id,
-      what,
+      description,
       qmp,
       release,
-      stays,
+      cannotUnplug,
       defaultTimeoutMs: defaultWaitMs(this.#machine.host),
       waitLimit: this.#machine.waitLimit,
     })
   }
 
-  /** PCI Express takes what is plugged in only at ports that are there for it. */
+  /** Returns a free PCI Express root port: these machines support hot-plug only there. */
   async #findPort({ qmp }: Session, driver: string): Promise<string | undefined> {
-    if (
-      !hasSataByItself(this.#machine.spec.machine) ||
-      !/-pci$|^e1000|^rtl8139|^nvme|^qemu-xhci/.test(driver)
-    )
+    if (!hasBuiltInSata(this.#machine.spec.machine) || !/-pci$|^e1000|^rtl8139|^nvme|^qemu-xhci/.test(driver))
       return undefined
     for (const port of PLUG_PORT_NAMES) {
       const children = (await qmp.execute('qom-list', {
@@ -259,10 +263,14 @@ export class Plug {
       }>
       if (!children.some(({ name }) => /^child\[\d+\]$/.test(name))) return port
     }
-    throw noRoom('device', `${PLUG_PORT_NAMES.length} of ${PLUG_PORT_NAMES.length} ports`, "machine: 'pc'")
+    throw noFreeSlot(
+      'a device',
+      `${PLUG_PORT_NAMES.length} of ${PLUG_PORT_NAMES.length} ports`,
+      "machine: 'pc'",
+    )
   }
 
-  async #addScsiController(session: Session, id: string): Promise<Behind> {
+  async #addScsiController(session: Session, id: string): Promise<Backend> {
     const driver = virtioDevice('scsi', this.#machine.spec.arch)
     const bus = await this.#findPort(session, driver)
     const controller = `${id}-bus`
@@ -272,7 +280,7 @@ export class Plug {
       bus,
     })
     return {
-      undo: async () => {
+      remove: async () => {
         const gone = session.qmp.waitForEvent('DEVICE_DELETED', {
           timeoutMs: defaultWaitMs(this.#machine.host),
           predicate: ({ data }) => data.device === controller,
@@ -283,27 +291,27 @@ export class Plug {
     }
   }
 
-  async #add(qmp: QmpClient, what: string, command: string, args: object): Promise<void> {
+  async #add(qmp: QmpClient, description: string, command: string, args: object): Promise<void> {
     await qmp.execute(command, args).catch((error: unknown) => {
       throw error instanceof VMError && error.code === 'QMP_FAILED' && !qmp.isClosed
-        ? notTaken(what, error)
+        ? deviceRejected(description, error)
         : error
     })
   }
 
-  #requireHotplug(what: string): void {
+  #requireHotplug(description: string): void {
     if (this.#machine.spec.devices.hotplug) return
     throw vmError('DEVICE_REFUSED', {
-      summary: `The guest would not find ${what} that is plugged in: it was not started for that.`,
-      hint: 'give it the option hotplug: true.',
+      summary: `The guest would not detect ${description}: it was started without hot-plug support.`,
+      hint: 'Set the option hotplug: true.',
     })
   }
 
-  #sessionOf(session: Session, what: string): Session {
+  #requireSameSession(session: Session, description: string): Session {
     if (this.#requireRunning() === session) return session
     throw vmError('DEVICE_REFUSED', {
-      summary: `There is nothing left of ${what}: the guest was switched off since.`,
-      hint: 'plug it in again after `vm.start()`.',
+      summary: `The device no longer exists: ${description} was removed when the guest was powered off.`,
+      hint: 'Plug it in again after `vm.start()`.',
     })
   }
 }

@@ -7,28 +7,28 @@ import type { WaitLimit } from '../../../common/wait-limit.js'
 import { VMError, vmError } from '../../../errors.js'
 
 export interface UnplugOptions {
-  /** How long the guest may take to let go of it. @default 30 s on a host with KVM, stretched where it is slower */
+  /** Maximum time for the guest to release the device. @default 30 s on a host with KVM, more on a slower host */
   readonly timeout?: Duration
   readonly signal?: AbortSignal
 }
 
-/** What a device is made of, and how it goes. */
+/** Parts of a plugged device. */
 export interface PluggedParts {
   readonly id: string
-  /** In words: `the disk plug-1`. */
-  readonly what: string
+  /** Description for messages: `the disk plug-1`. */
+  readonly description: string
   readonly defaultTimeoutMs: number
   readonly waitLimit: WaitLimit
   readonly qmp: () => QmpClient
-  /** Forgets it, and gives back what lies behind it. */
+  /** Unregisters the device and removes its backends. */
   readonly release: () => Promise<void>
-  /** Why QEMU cannot unplug it; undefined where it can. */
-  readonly stays?: string | undefined
+  /** Reason why QEMU cannot unplug the device. Undefined if it can. */
+  readonly cannotUnplug?: string | undefined
 }
 
-/** A device that was plugged in while the guest ran. It is gone once the guest is switched off. */
+/** Device that was plugged in while the guest runs. It exists until the guest is powered off. */
 export class PluggedDevice {
-  /** Its name in QEMU. */
+  /** Device id in QEMU. */
   readonly id: string
   readonly #parts: PluggedParts
   #isGone = false
@@ -39,27 +39,27 @@ export class PluggedDevice {
   }
 
   /**
-   * Asks the guest to let go of it, waits until it has, and takes it away.
+   * Requests the guest to release the device, waits until it does, and removes the device.
    *
-   * @throws {GuestError} UNPLUG_FAILED when the guest refuses, or does not answer in time: it may be in use there.
-   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug such a device, or it is gone already; INVALID_OPTIONS.
+   * @throws {GuestError} UNPLUG_FAILED when the guest rejects the request or does not answer in time: the device may be in use.
+   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug the device, or it is already removed; INVALID_OPTIONS.
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
-    const { id, what, qmp: monitor, defaultTimeoutMs, waitLimit, release, stays } = this.#parts
-    if (this.#isGone) throw gone(what)
-    if (stays !== undefined) throw unpluggable(what, stays)
+    const { id, description, qmp: monitor, defaultTimeoutMs, waitLimit, release, cannotUnplug } = this.#parts
+    if (this.#isGone) throw alreadyRemoved(description)
+    if (cannotUnplug !== undefined) throw unpluggable(description, cannotUnplug)
     const qmp = monitor()
     const timeoutMs = Math.min(resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs, waitLimit())
     const wait = watchUnplug(qmp, id, { timeoutMs, signal: options.signal })
     try {
       await qmp.execute('device_del', { id }).catch((error: unknown) => {
-        // One that is still being given back, after a wait that was too short, is waited for again.
-        if (!/already in the process of unplug/.test(String(error))) throw unpluggable(what, error)
+        // A device whose earlier unplug timed out and is still in progress is waited for again.
+        if (!/already in the process of unplug/.test(String(error))) throw unpluggable(description, error)
       })
       const outcome = await wait.outcome
-      if (outcome === 'refused') throw refusedByGuest(what)
+      if (outcome === 'refused') throw refusedByGuest(description)
     } catch (error) {
-      throw isOutOfTime(error) ? notGivenBack(what, timeoutMs) : error
+      throw isUnplugTimeout(error) ? unplugTimedOut(description, timeoutMs) : error
     } finally {
       wait.stop()
     }
@@ -67,20 +67,20 @@ export class PluggedDevice {
     await release()
   }
 
-  /** Unplugs it, if it is still there and can be. */
+  /** Unplugs the device, unless it is already removed or cannot be unplugged. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isGone && this.#parts.stays === undefined) await this.unplug()
+    if (!this.#isGone && this.#parts.cannotUnplug === undefined) await this.unplug()
   }
 }
 
-/** What comes first: that it is gone, or that the guest does not want it to go. */
+/** Waits for the first of two events: the removal of the device, or its rejection by the guest. */
 function watchUnplug(qmp: QmpClient, id: string, wait: QmpWait) {
   const refused = createDeferred<'refused'>()
   const isIt = ({ data }: QmpEvent) => data.device === id
   const onRefusal = (event: QmpEvent) => {
     if (isIt(event)) refused.resolve('refused')
   }
-  // The second is the name that QEMU had for memory before 6.2.
+  // The second is QEMU's event for memory before version 6.2.
   const stops = ['DEVICE_UNPLUG_GUEST_ERROR', 'MEM_UNPLUG_ERROR'].map((name) => qmp.on(name, onRefusal))
   const over = new AbortController()
   const signal = wait.signal === undefined ? over.signal : AbortSignal.any([wait.signal, over.signal])
@@ -97,36 +97,36 @@ function watchUnplug(qmp: QmpClient, id: string, wait: QmpWait) {
   }
 }
 
-function isOutOfTime(error: unknown): boolean {
+function isUnplugTimeout(error: unknown): boolean {
   return error instanceof VMError && error.code === 'QMP_FAILED' && /DEVICE_DELETED/.test(error.message)
 }
 
-function unpluggable(what: string, error: unknown) {
+function unpluggable(description: string, error: unknown) {
   return vmError('DEVICE_REFUSED', {
-    summary: `QEMU cannot unplug ${what}.`,
+    summary: `QEMU cannot unplug ${description}.`,
     got: error instanceof VMError ? (error.details.got ?? error.details.summary) : String(error),
-    hint: 'leave it in; it goes when the guest is switched off.',
+    hint: 'Leave the device plugged in; it is removed when the guest is powered off.',
     cause: error,
   })
 }
 
-function refusedByGuest(what: string) {
+function refusedByGuest(description: string) {
   return vmError('UNPLUG_FAILED', {
-    summary: `The guest refuses to give back ${what}.`,
-    hint: 'it is in use there: unmount it, set its memory or processor offline, and look at `dmesg` of the guest.',
+    summary: `The guest refused to release ${description}.`,
+    hint: 'Unmount the device or set its memory or CPU offline in the guest, and check `dmesg` there.',
   })
 }
 
-function notGivenBack(what: string, timeoutMs: number) {
+function unplugTimedOut(description: string, timeoutMs: number) {
   return vmError('UNPLUG_FAILED', {
-    summary: `The guest did not give back ${what} within ${formatDuration(timeoutMs)}.`,
-    hint: 'the guest has to run a system that unplugs such devices, and be done with booting; what is mounted or in use there may keep it.',
+    summary: `The guest did not release ${description} within ${formatDuration(timeoutMs)}.`,
+    hint: 'Unmount the device in the guest, and wait until the guest has booted. Its system must support unplugging such devices.',
   })
 }
 
-function gone(what: string) {
+function alreadyRemoved(description: string) {
   return vmError('DEVICE_REFUSED', {
-    summary: `There is nothing left of ${what}: it was unplugged before.`,
-    hint: 'plug in another.',
+    summary: `The device no longer exists: ${description} was already unplugged.`,
+    hint: 'Plug in another device.',
   })
 }

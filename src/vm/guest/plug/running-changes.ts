@@ -6,49 +6,49 @@ import { VMError, vmError } from '../../../errors.js'
 import type { Machine } from '../../machine/machine.js'
 import { PluggedDevice } from './plugged-device.js'
 
-/** The most that a disk may do. 0 or nothing is no limit. */
+/** I/O limits of a disk. 0 or undefined means no limit. */
 export interface ThrottleLimits {
-  /** Reads and writes a second, together. */
+  /** Reads plus writes per second. */
   readonly iops?: number
-  /** Bytes a second, read and written together: bytes, or with a unit: `'10M'`. */
+  /** Throughput of reads plus writes per second: bytes, or with a unit: `'10M'`. */
   readonly bps?: number | string
 }
 
 export interface LinkOptions {
-  /** Which card: its place among those of the option `network`, or one that was plugged in. @default 0 */
+  /** Network card: an index into the option `network`, or a card of `vm.plug.card()`. @default 0 */
   readonly card?: number | PluggedDevice
 }
 
 export interface BalloonOptions {
-  /** How long the guest may take. @default 30 s on a host with KVM, stretched where it is slower */
+  /** Maximum time for the guest. @default 30 s on a host with KVM, more on a slower host */
   readonly timeout?: Duration
 }
 
 const POLL_MS = 50
 
-/** Pulls or plugs the cable of a card. */
+/** Sets the link of a card up or down. */
 export async function setLink(qmp: QmpClient, { spec }: Machine, isUp: boolean, options: LinkOptions) {
   const { card = 0 } = options
   const count = 1 + spec.furtherNetworks.length
   if (typeof card === 'number' && !(card >= 0 && card < count && Number.isInteger(card))) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'setLink() got a card that this guest does not have.',
+      summary: 'vm.setLink(): the guest has no such network card.',
       expected: `0 to ${count - 1}, or a card of vm.plug.card()`,
       got: String(card),
-      hint: 'cards are counted from 0, in the order of the option `network`.',
+      hint: 'Count the cards from 0, in the order of the option `network`.',
     })
   }
   const name = typeof card === 'number' ? `net${card}` : card.id
   await qmp.execute('set_link', { name, up: isUp }).catch((error: unknown) => {
     throw refused(
-      'The cable of this card cannot be changed.',
+      'The link of this card cannot be changed.',
       error,
-      'it has to be a network card that is still there.',
+      'Use a network card that is still plugged in.',
     )
   })
 }
 
-/** Limits a disk from now on. */
+/** Limits the I/O of a disk from now on. */
 export async function throttle(
   qmp: QmpClient,
   { spec }: Machine,
@@ -59,18 +59,18 @@ export async function throttle(
   const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= 0
   if (bytes === undefined || !isCount(bytes) || !isCount(iops)) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'throttle() got a limit that it cannot use.',
-      expected: "whole numbers from 0 on, or for `bps` an amount such as '10M'",
+      summary: 'A limit of vm.throttle() is invalid.',
+      expected: "integers of 0 or more, or for `bps` a size such as '10M'",
       got: JSON.stringify({ iops, bps }),
-      hint: '0 takes a limit away.',
+      hint: 'Correct the limit; 0 removes it.',
     })
   }
   if (typeof disk === 'number' && spec.disks[disk] === undefined) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'throttle() got a disk that this guest does not have.',
+      summary: 'vm.throttle(): the guest has no such disk.',
       expected: `'system', ${spec.disks.length === 0 ? '' : `0 to ${spec.disks.length - 1}, `}or a disk of vm.plug.disk()`,
       got: String(disk),
-      hint: 'disks are counted from 0, in the order of the option `disks`.',
+      hint: 'Count the disks from 0, in the order of the option `disks`.',
     })
   }
   const target =
@@ -82,12 +82,12 @@ export async function throttle(
     throw refused(
       'This disk cannot be throttled.',
       error,
-      'it has to be a disk with something in it that is still there.',
+      'Use a disk that is still plugged in and has a medium.',
     )
   })
 }
 
-/** What QEMU limits lies within a device of virtio, under a path that only QEMU knows. */
+/** Returns the id for throttling: QEMU's path of the virtio backend, which is a child of the device. */
 async function findBlockDevice(qmp: QmpClient, id: string): Promise<string> {
   const blocks = await qmp.execute('query-block')
   const found = blocks.find(({ qdev = '' }) => qdev.split('/').includes(id))
@@ -95,9 +95,9 @@ async function findBlockDevice(qmp: QmpClient, id: string): Promise<string> {
 }
 
 /**
- * Takes memory from the guest, or gives it back, and waits until it has so much.
+ * Sets the guest's memory with the balloon, and waits until it has this size.
  *
- * @returns what it has then, bytes.
+ * @returns the actual size, bytes.
  */
 export async function setBalloon(
   qmp: QmpClient,
@@ -108,16 +108,16 @@ export async function setBalloon(
   const bytes = parseMemorySize(size)
   if (bytes === undefined || bytes > spec.memoryBytes) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'balloon() got an amount of memory that it cannot use.',
-      expected: `an amount such as '128M', of no more than the guest has, ${formatBytes(spec.memoryBytes)}`,
+      summary: 'The size of vm.balloon() is invalid.',
+      expected: `a size such as '128M', at most the guest's memory of ${formatBytes(spec.memoryBytes)}`,
       got: JSON.stringify(size) ?? String(size),
-      hint: 'it is what the guest is to have, not what is to be taken.',
+      hint: 'Set the memory that the guest keeps, not the amount to take away.',
     })
   }
   if (!spec.devices.balloon) {
     throw vmError('DEVICE_REFUSED', {
-      summary: 'This guest has no balloon.',
-      hint: 'give it the option balloon: true.',
+      summary: 'The guest has no balloon device.',
+      hint: 'Set the option balloon: true.',
     })
   }
   await qmp.execute('balloon', { value: bytes })
@@ -134,14 +134,14 @@ export async function setBalloon(
   } catch (error) {
     if (!limit.aborted) throw error
     throw vmError('UNPLUG_FAILED', {
-      summary: `The guest did not come to ${formatBytes(bytes)} of memory within ${formatDuration(timeoutMs)}.`,
+      summary: `The guest did not reach ${formatBytes(bytes)} of memory within ${formatDuration(timeoutMs)}.`,
       got: formatBytes(actual),
-      hint: `the guest needs the driver of the balloon (\`modprobe virtio_balloon\`), and to have as much memory free${host.timeFactor > 1 ? '; give it a longer `timeout` where it only takes longer' : ''}.`,
+      hint: `Load the balloon driver in the guest (\`modprobe virtio_balloon\`), and free enough memory there${host.timeFactor > 1 ? '; or set a longer `timeout`' : ''}.`,
     })
   }
 }
 
-/** What the guest has at this moment, bytes. */
+/** Returns the present memory of the guest, bytes. */
 async function readBalloon(qmp: QmpClient): Promise<number> {
   const { actual } = (await qmp.execute('query-balloon')) as { readonly actual: number }
   return actual

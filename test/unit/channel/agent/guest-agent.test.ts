@@ -32,19 +32,19 @@ async function switchOn(): Promise<void> {
   agent.attach(await listener.accept({ timeoutMs: 1000 }))
 }
 
-describe('the protocol', () => {
-  test('begins with a sync, once', async () => {
+describe('protocol of the guest agent', () => {
+  test('the agent is synchronized once, before the first command', async () => {
     await agent.ping()
     await agent.ping()
     expect(peer.seen).toEqual(['guest-sync-delimited', 'guest-ping', 'guest-ping'])
   })
 
-  test('runs commands that come at the same time one by one', async () => {
+  test('concurrent agent commands run one at a time', async () => {
     const results = await Promise.all(['a', 'b', 'c'].map((word) => agent.exec(`echo ${word}`)))
     expect(results.map((result) => result.stdout)).toEqual(['a', 'b', 'c'])
   })
 
-  test('waits for an agent that starts late, and is not confused by its answers to each greeting', async () => {
+  test('an agent that starts late may respond to every repeated sync request', async () => {
     peer.isDeaf = true
     const pinging = agent.ping({ timeoutMs: 5000 })
     await new Promise((resolve) => setTimeout(resolve, 300))
@@ -54,15 +54,15 @@ describe('the protocol', () => {
     expect((await agent.exec('echo fine')).stdout).toBe('fine')
   })
 
-  test('after a command without an answer finds its way back, whatever is still to come', async () => {
+  test('the next agent command succeeds after one without a response, despite late responses', async () => {
     await agent.ping()
     peer.isDeaf = true
     await expect(agent.execute('guest-ping', {}, { timeoutMs: 30 })).rejects.toMatchObject({
       code: 'AGENT_UNAVAILABLE',
       message: [
-        'the guest agent does not answer',
-        '  Got:      no answer to guest-ping within 30 ms',
-        'Fix: Check that the guest has booted and runs qemu-guest-agent (in stock cloud images it has to be installed).',
+        'The guest agent does not respond.',
+        '  Got:      no response to guest-ping within 30 ms',
+        'Fix: Check that the guest has booted and runs qemu-guest-agent, which stock cloud images do not contain.',
       ].join('\n'),
     })
     peer.isDeaf = false
@@ -70,37 +70,37 @@ describe('the protocol', () => {
     expect((await agent.exec('echo back')).stdout).toBe('back')
   })
 
-  test('rejects what is under way when the connection ends, and works again with the next', async () => {
+  test('a closed agent connection rejects the running command, and a new connection works', async () => {
     await agent.ping()
     peer.isDeaf = true
     const lost = agent.ping()
     setTimeout(() => peer.socket.destroy(), 20)
-    await expect(lost).rejects.toThrow('Got:      the connection to it has ended')
-    await expect(agent.ping()).rejects.toThrow('Got:      no connection to it')
+    await expect(lost).rejects.toThrow('Got:      the end of its connection')
+    await expect(agent.ping()).rejects.toThrow('Got:      no connection')
     await switchOn()
     await agent.ping()
   })
 
-  test('gives the error of a command that the agent does not know', async () => {
+  test('an unknown agent command is rejected with the error of the agent', async () => {
     await expect(agent.execute('guest-dance')).rejects.toMatchObject({
       code: 'AGENT_FAILED',
       message: [
-        'the guest agent refused guest-dance',
+        'The guest agent refused guest-dance.',
         '  Got:      CommandNotFound: The command guest-dance has not been found',
-        'Fix: The agent in this guest has no such command, or its configuration forbids it (Red Hat: BLACKLIST_RPC).',
+        'Fix: Check the version and the configuration of the agent, which may block the command (Red Hat: BLACKLIST_RPC).',
       ].join('\n'),
     })
   })
 
-  test('asks for a shutdown, to which there is no answer, and tells a refusal', async () => {
+  test('`shutdown()` resolves without a response and rejects on a refusal', async () => {
     await agent.shutdown()
     await expect(agent.shutdown('halt')).rejects.toThrow('Got:      GenericError: no init here')
     await agent.ping()
   })
 })
 
-describe('exec', () => {
-  test('gives what ssh gives: streams, exit code, signal', async () => {
+describe('`exec()` of the guest agent', () => {
+  test('`exec()` returns streams, exit code and signal like SSH', async () => {
     expect(await agent.exec('echo out; echo err >&2')).toEqual({
       command: 'echo out; echo err >&2',
       stdout: 'out',
@@ -116,7 +116,7 @@ describe('exec', () => {
     await expect(agent.exec('exit 3')).rejects.toMatchObject({ code: 'COMMAND_FAILED', exitCode: 3 })
   })
 
-  test('passes on stdin, variables and the output', async () => {
+  test('`exec()` passes stdin and variables to the command and forwards its output', async () => {
     const sink = new PassThrough()
     const seen: string[] = []
     const { stdout } = await agent.exec('cat; printf %s "$A"; echo e >&2', {
@@ -130,19 +130,19 @@ describe('exec', () => {
     expect(sink.read().toString()).toBe('e\n')
   })
 
-  test('takes 5 MB in and gives them back as bytes', async () => {
+  test('`exec()` transfers 5 MB of stdin and returns it as bytes', async () => {
     const stdin = Buffer.alloc(5_000_000, 'xyz')
     const { stdout } = await agent.exec('cat', { stdin, encoding: 'buffer' })
     expect(stdout.equals(stdin)).toBe(true)
   })
 
-  test('of a command that writes more than maxBuffer rejects', async () => {
+  test('`exec()` rejects when the output exceeds `maxBuffer`', async () => {
     await expect(agent.exec('head -c 5000 /dev/zero', { maxBuffer: 1000 })).rejects.toThrow(
-      'the command `head -c 5000 /dev/zero` was killed: it wrote too much to stdout',
+      'The command `head -c 5000 /dev/zero` was killed: it wrote too much to stdout',
     )
   })
 
-  test('rejects in time when the command outlives its timeout, and kills it with its children', async () => {
+  test('`exec()` rejects after `timeout` and kills the command and its children', async () => {
     const pidFile = join(directory, 'pid')
     const command = `sleep 60 & echo $! > ${pidFile}; wait`
     await expect(agent.exec(command, { timeout: 300 })).rejects.toMatchObject({
@@ -161,7 +161,7 @@ describe('exec', () => {
       .not.toBe(0)
   })
 
-  test('rejects with the reason of its signal when the guest died', async () => {
+  test('`exec()` rejects with the reason of its signal after the death of the guest', async () => {
     const controller = new AbortController()
     const reason = vmError('QEMU_DIED', { summary: 'QEMU ended', hint: 'none' })
     setTimeout(() => controller.abort(reason), 50)
@@ -169,28 +169,28 @@ describe('exec', () => {
   })
 })
 
-describe('a guest that means no good', () => {
-  /** What comes in place of an answer to the next command. */
+describe('a hostile guest', () => {
+  /** Makes the peer send a line instead of the response to the next command. */
   async function answerWith(line: string): Promise<void> {
     await agent.ping()
     peer.stale.push(line)
   }
 
   test.each([
-    ['{"return": null}', 'guest-exec that is null'],
-    ['{"return": {"pid": "1; reboot"}}', 'guest-exec that is {"pid":"1; reboot"}'],
-    ['{"return": {"pid": -1}}', 'guest-exec that is {"pid":-1}'],
-    ['{"no": 1}', 'guest-exec without a result'],
-    ['[]', 'guest-exec without a result'],
-  ])('and answers %s is told so', async (line, got) => {
+    ['{"return": null}', 'null as the result of guest-exec'],
+    ['{"return": {"pid": "1; reboot"}}', '{"pid":"1; reboot"} as the result of guest-exec'],
+    ['{"return": {"pid": -1}}', '{"pid":-1} as the result of guest-exec'],
+    ['{"no": 1}', 'a response to guest-exec without a result'],
+    ['[]', 'a response to guest-exec without a result'],
+  ])('the response %s to guest-exec is reported in the error', async (line, got) => {
     await answerWith(`${line}\n`)
     const error = await agent.exec('true').catch((failure: unknown) => failure)
     expect(error).toMatchObject({ code: 'AGENT_FAILED', kind: 'guest' })
-    expect((error as Error).message).toContain(`Got:      an answer to ${got}`)
+    expect((error as Error).message).toContain(got)
   })
 
   test.each(['{"return": null}', '{"return": {"pid": "1"}}', '[]', '{"no": 1}'])(
-    'and answers %s fails that command alone: the next one is answered',
+    'the response %s fails only its command: the next one succeeds',
     async (line) => {
       await answerWith(`${line}\n`)
       await expect(agent.exec('true')).rejects.toMatchObject({ code: 'AGENT_FAILED' })
@@ -198,7 +198,7 @@ describe('a guest that means no good', () => {
     },
   )
 
-  test('cannot make an output of what is not text', async () => {
+  test('output data that is not a string fails the command', async () => {
     await agent.ping()
     const running = agent.exec('sleep 0.2').catch((failure: unknown) => failure)
     await expect.poll(() => peer.seen).toContain('guest-exec')
@@ -211,29 +211,29 @@ describe('a guest that means no good', () => {
     '"no"',
     '{"class": {"toString": 0}, "desc": "no"}',
     '{"class": "GenericError", "desc": {"toString": 0}}',
-  ])('and refuses by %s fails the command with AGENT_FAILED', async (error) => {
+  ])('the error object %s fails the command with AGENT_FAILED', async (error) => {
     await answerWith(`{"error": ${error}}\n`)
     await expect(agent.execute('guest-info')).rejects.toMatchObject({
       code: 'AGENT_FAILED',
-      details: { got: 'an error for guest-info that is not of its form' },
+      details: { got: 'an invalid error object for guest-info' },
     })
   })
 
-  test('and refuses with escape sequences drives no terminal', async () => {
+  test('escape sequences in an error of the agent are escaped in the message', async () => {
     await answerWith('{"error": {"class": "GenericError", "desc": "\\u001b]0;owned\\u0007\\u009b2J"}}\n')
     const error = await agent.execute('guest-info').catch((failure: unknown) => failure as Error)
     expect((error as Error).message).toContain('GenericError: \\u001b]0;owned\\u0007\\u009b2J')
   })
 
-  test('and answers by a line longer than any answer fails that command alone', async () => {
+  test('a response longer than the limit fails only its command', async () => {
     await answerWith(`{"return": "${'x'.repeat(2 * 1024 * 1024)}"}\n`)
     await expect(agent.execute('guest-info')).rejects.toThrow(
-      'Got:      a line that is longer than any answer',
+      'Got:      a line that is longer than any response',
     )
     await agent.ping()
   })
 
-  test('and answers by a deeply nested object has not answered', async () => {
+  test('a deeply nested object is not accepted as a response', async () => {
     await agent.ping()
     peer.isDeaf = true
     const asked = agent.execute('guest-exec', {}, { timeoutMs: 1000 }).catch((failure: unknown) => failure)
@@ -243,11 +243,11 @@ describe('a guest that means no good', () => {
     await agent.ping()
   })
 
-  test('and floods with what answers nothing is told by that', async () => {
+  test('a flood of unexpected messages is reported in the error', async () => {
     peer.isDeaf = true
     peer.socket.write('{"return": 17}\n'.repeat(5000))
     await expect(agent.ping({ timeoutMs: 400 })).rejects.toThrow(
-      /Got: {6}no answer to guest-ping within 400 ms, but \d{4,} messages that answer nothing/,
+      /Got: {6}no response to guest-ping within 400 ms, but \d{4,} unexpected messages/,
     )
   })
 })

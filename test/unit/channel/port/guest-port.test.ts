@@ -13,7 +13,7 @@ beforeEach(() => {
 
 const receive = (text: string) => socket.receive([Buffer.from(text)])
 
-test('a wait from a mark passes over what came before it', async () => {
+test('a wait from a mark ignores earlier output of a port', async () => {
   receive('ready 1\n')
   const mark = port.mark()
   const next = port.waitFor(/ready \d/, { from: mark })
@@ -23,14 +23,14 @@ test('a wait from a mark passes over what came before it', async () => {
   expect(port.since(mark)).toBe('ready 2\n')
 })
 
-test("a wait from 'now' waits for what comes", async () => {
+test("a wait from 'now' matches only later output of a port", async () => {
   receive('ready 1\n')
   const next = port.waitFor(/ready \d/, { from: 'now' })
   receive('ready 2\n')
   expect(await next).toBe('ready 2')
 })
 
-test('a mark stays what it was when older bytes are dropped', async () => {
+test('a mark of a port stays valid when older bytes are dropped', async () => {
   receive('first\n')
   const mark = port.mark()
   receive('second\n')
@@ -41,21 +41,21 @@ test('a mark stays what it was when older bytes are dropped', async () => {
   expect(port.mark()).toEqual({ offset: 6 + 8 * 1024 ** 2 + 4 })
 })
 
-test('a wait that times out tells what came since its mark', async () => {
+test('a wait for a port that times out reports the output since its mark', async () => {
   receive('ready\n')
   const error = await port.waitFor('ready', { from: 'now', timeout: 20 }).catch((caught) => caught)
   expect(error).toMatchObject({ code: 'WAIT_TIMEOUT' })
   expect(error.details.got).toBe('nothing')
 })
 
-test('a wait ends before its test, and says so', async () => {
+test('a wait for a port ends before its test and names that limit', async () => {
   const limited = new GuestPort('control', { defaultWaitMs: 30_000, waitLimit: () => 20 })
   const error = await limited.waitFor('never').catch((caught) => caught)
-  expect(error.message).toMatch(/^"never" did not come from the port 'control' within 20 ms\./)
-  expect(error.hint).toMatch(/^Give the test more time/)
+  expect(error.message).toMatch(/^The guest did not write "never" to the port 'control' within 20 ms\./)
+  expect(error.hint).toMatch(/^Increase the timeout of the test/)
 })
 
-test('64 MiB in pieces of 4 KiB cost no copy of all that is kept for each', () => {
+test('64 MiB in chunks of 4 KiB do not copy the kept output for each chunk', () => {
   const piece = Buffer.alloc(4096, 'x')
   const early = port.received
   for (let count = 0; count < 16_384; count++) socket.receive([piece])
@@ -63,7 +63,7 @@ test('64 MiB in pieces of 4 KiB cost no copy of all that is kept for each', () =
   expect(port.received).toHaveLength(8 * 1024 ** 2)
 }, 20_000)
 
-test('what a caller has got of a port stays what it was', () => {
+test('output returned by a port is not changed by later output', () => {
   receive('first')
   const before = port.received
   socket.receive([Buffer.alloc(20 * 1024 ** 2, 'y')])

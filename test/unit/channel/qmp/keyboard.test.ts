@@ -16,15 +16,15 @@ test.each([
   ['Ctrl--', ['ctrl', 'minus']],
   ['Shift-A', ['shift', 'a']],
   [' ', ['spc']],
-])('the key %j is %j', (key, codes) => {
+])('the key %j is sent as %j', (key, codes) => {
   expect(encodeKeys(key)).toEqual(codes)
 })
 
 test.each([
   ['Entr', "Did you mean 'Enter'?"],
-  ['hello world', 'To write a text, use keyboard.type().'],
-  ['ä', 'To write a text, use keyboard.type().'],
-  ['', 'To write a text, use keyboard.type().'],
-])('the key %j is none', (key, hint) => {
+  ['hello world', 'Use keyboard.type() to type a text.'],
+  ['ä', 'Use keyboard.type() to type a text.'],
+  ['', 'Use keyboard.type() to type a text.'],
+])('the key %j is rejected', (key, hint) => {
   expect(() => encodeKeys(key)).toThrow(hint)
 })

@@ -39,7 +39,7 @@ async function startQemu(): Promise<QmpClient> {
   return QmpClient.negotiate(await listener.accept({ timeoutMs: 10_000 }), { timeoutMs: 10_000 })
 }
 
-/** A peer that says what a test wants. */
+/** Starts a peer whose messages are defined by the test. */
 async function startPeer(says: string) {
   const peer = connect(listener.path)
   peer.on('error', () => {})
@@ -52,15 +52,15 @@ async function startPeer(says: string) {
 const GREETING =
   '{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":0},"package":""},"capabilities":[]}}\r\n'
 
-describe('a real QEMU', () => {
-  test('greets with its version and answers typed commands', async () => {
+describe('QMP with a real QEMU', () => {
+  test('QEMU reports its version in the greeting and responds to typed commands', async () => {
     const qmp = await startQemu()
     expect(qmp.greeting.version.qemu.major).toBeGreaterThanOrEqual(7)
     expect(await qmp.execute('query-status')).toMatchObject({ status: 'prelaunch', running: false })
     expect((await qmp.execute('query-version')).qemu).toEqual(qmp.greeting.version.qemu)
   })
 
-  test('answers commands that run at the same time, each with its own result', async () => {
+  test('concurrent QMP commands receive their own results', async () => {
     const qmp = await startQemu()
     const [machines, status, name, types] = await Promise.all([
       qmp.execute('query-machines'),
@@ -74,25 +74,25 @@ describe('a real QEMU', () => {
     expect(types.length).toBeGreaterThan(1)
   })
 
-  test('runs a command that has no type, with a long answer', async () => {
+  test('an untyped QMP command with a long response succeeds', async () => {
     const qmp = await startQemu()
     const schema = (await qmp.execute('query-qmp-schema')) as unknown[]
     expect(schema.length).toBeGreaterThan(100)
   })
 
-  test("rejects an unknown command with QEMU's class and description", async () => {
+  test('an unknown QMP command is rejected with the class and description of QEMU', async () => {
     const qmp = await startQemu()
     await expect(qmp.execute('no-such-thing')).rejects.toMatchObject({
       code: 'QMP_FAILED',
       message: [
-        'the QMP command no-such-thing failed',
+        'The QMP command no-such-thing failed.',
         '  Got:      CommandNotFound: The command no-such-thing has not been found',
-        'Fix: This QEMU has no such command: `query-commands` lists those it has.',
+        'Fix: Use a command that this QEMU supports: `query-commands` lists them.',
       ].join('\n'),
     })
   })
 
-  test('gives an event to its waiter, to its listeners and to those of all events', async () => {
+  test('a QMP event is passed to waits, to its listeners and to listeners of all events', async () => {
     const qmp = await startQemu()
     const seen: string[] = []
     qmp.on('RESUME', ({ event }) => seen.push(`on ${event}`))
@@ -105,18 +105,18 @@ describe('a real QEMU', () => {
     expect(seen).toEqual(['on RESUME', 'any RESUME'])
   })
 
-  test('rejects what is pending when QEMU is killed', async () => {
+  test('pending QMP commands are rejected when QEMU is killed', async () => {
     const qmp = await startQemu()
     const event = qmp.waitForEvent('SHUTDOWN')
     qemu?.kill('SIGKILL')
     await expect(event).rejects.toMatchObject({ code: 'QMP_FAILED' })
     await expect(qmp.execute('query-status')).rejects.toThrow(
-      'the QMP command query-status failed\n  Got:      the QMP connection is closed',
+      'The QMP command query-status failed.\n  Got:      a closed QMP connection',
     )
-    await expect(qmp.closed).rejects.toThrow('the QMP connection closed: ')
+    await expect(qmp.closed).rejects.toThrow('The QMP connection is closed: ')
   })
 
-  test('starts again and connects to the same socket after it was killed', async () => {
+  test('a QEMU that is started after a killed one connects to the same socket', async () => {
     await startQemu()
     const first = qemu as ChildProcess
     first.kill('SIGKILL')
@@ -126,41 +126,41 @@ describe('a real QEMU', () => {
   })
 })
 
-describe('a peer that is no QEMU', () => {
-  test('is named with what it said', async () => {
+describe('QMP with an invalid peer', () => {
+  test('a greeting that is not QMP is quoted in the error', async () => {
     const { socket } = await startPeer('220 mail ready\r\n')
     await expect(QmpClient.negotiate(socket, { timeoutMs: 1000 })).rejects.toThrow(
-      'QEMU did not greet on its QMP socket\n  Expected: {"QMP": {"version": …}}\n  Got:      220 mail ready',
+      'QEMU did not send a greeting on its QMP socket.\n  Expected: {"QMP": {"version": …}}\n  Got:      220 mail ready',
     )
   })
 
-  test('that is silent ends the negotiation in its time', async () => {
+  test('a silent QMP peer ends the negotiation after its timeout', async () => {
     const { socket } = await startPeer('')
     await expect(QmpClient.negotiate(socket, { timeoutMs: 50 })).rejects.toThrow('nothing for 50 ms')
     expect(socket.destroyed).toBe(true)
   })
 
-  test('that closes ends the negotiation at once', async () => {
+  test('a closed connection ends the QMP negotiation at once', async () => {
     const { socket, peer } = await startPeer('')
     const negotiating = QmpClient.negotiate(socket, { timeoutMs: 5000 })
     peer.destroy()
-    await expect(negotiating).rejects.toThrow('the connection ended: the peer closed it')
+    await expect(negotiating).rejects.toThrow('the end of the connection: closed by the peer')
   })
 
-  test('that does not answer a command: the command times out and a late answer is ignored', async () => {
+  test('a QMP command without a response times out, and a late response is ignored', async () => {
     const { socket, peer } = await startPeer(GREETING)
     const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
-    await expect(qmp.execute('stop', {}, { timeoutMs: 30 })).rejects.toThrow('no answer within 30 ms')
+    await expect(qmp.execute('stop', {}, { timeoutMs: 30 })).rejects.toThrow('no response within 30 ms')
     peer.write('{"return":{},"id":2}\r\n{"return":{"late":false},"id":3}\r\n')
     expect(await qmp.execute('query-later')).toEqual({ late: false })
   })
 
-  test('that sends garbage ends the connection with the garbage in the error', async () => {
+  test('a line that is not QMP closes the connection and is quoted in the error', async () => {
     const { socket, peer } = await startPeer(GREETING)
     const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
     const pending = qmp.execute('stop')
     peer.write('garbage\n')
-    await expect(pending).rejects.toThrow('QEMU sent what is not QMP: garbage')
+    await expect(pending).rejects.toThrow('QEMU sent a line that is not QMP: garbage')
   })
 
   test.each([
@@ -169,15 +169,15 @@ describe('a peer that is no QEMU', () => {
     '{"event":{"toString":0},"data":{}}',
     '{"event":"STOP","data":[]}',
     '{"event":"STOP","timestamp":{"seconds":{"toString":0}}}',
-  ])('that sends %s ends the connection, and throws nothing else', async (line) => {
+  ])('the message %s closes the QMP connection without an uncaught error', async (line) => {
     const { socket, peer } = await startPeer(GREETING)
     const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
     const pending = qmp.execute('stop')
     peer.write(`${line}\n`)
-    await expect(pending).rejects.toThrow('QEMU sent what is not QMP: {')
+    await expect(pending).rejects.toThrow('QEMU sent a line that is not QMP: {')
   })
 
-  test('that makes a listener throw ends the connection with the error of the listener', async () => {
+  test('an event whose listener throws closes the QMP connection with that error', async () => {
     const { socket, peer } = await startPeer(GREETING)
     const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
     const seen: string[] = []
@@ -189,12 +189,12 @@ describe('a peer that is no QEMU', () => {
     expect(seen).toEqual(['STOP'])
   })
 
-  test('that sends a line longer than any answer, or a deeply nested one, ends the connection', async () => {
+  test('a QMP line above the limits of length and depth closes the connection', async () => {
     const long = `{"return":"${'x'.repeat(5 * 1024 * 1024)}"}\r\n`
     const nested = `{"return":${'['.repeat(50_000)}${']'.repeat(50_000)}}\r\n`
     for (const [line, got] of [
-      [long, 'QEMU sent a line that is longer than any answer'],
-      [nested, 'QEMU sent what is not QMP: {"return":[[['],
+      [long, 'QEMU sent a line that is longer than any QMP message'],
+      [nested, 'QEMU sent a line that is not QMP: {"return":[[['],
     ] as const) {
       const { peer, socket } = await startPeer(GREETING)
       const qmp = await QmpClient.negotiate(socket, { timeoutMs: 10_000 })
@@ -207,7 +207,7 @@ describe('a peer that is no QEMU', () => {
   })
 })
 
-test('an abort ends a command and a wait with its reason', async () => {
+test('an abort rejects a QMP command and a wait with its reason', async () => {
   const { socket } = await startPeer(GREETING)
   const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
   const controller = new AbortController()
@@ -219,7 +219,7 @@ test('an abort ends a command and a wait with its reason', async () => {
   for (const wait of waits) await expect(wait).rejects.toThrow('enough')
 })
 
-test('traffic goes to the log, both ways', async () => {
+test('QMP traffic is logged in both directions', async () => {
   const { socket } = await startPeer(GREETING)
   const lines: string[] = []
   const log = (direction: string, line: string) => lines.push(`${direction} ${line.slice(0, 30)}`)

@@ -26,13 +26,13 @@ test.each([
   ['Alt--', '\x1b-'],
   ['Alt-Enter', '\x1b\r'],
   ['Ctrl-Alt-c', '\x1b\x03'],
-])('%s sends %j', (key, bytes) => {
+])('the key %s sends %j on the serial console', (key, bytes) => {
   expect(encodeKey(key)).toBe(bytes)
 })
 
 test.each(['', 'Return', 'ab', 'Ctrl-', 'Ctrl-ä', 'Ctrl-ab', 'Strg-C', 'constructor'])(
-  '%j is no key',
+  '%j is not a key of the serial console',
   (key) => {
-    expect(() => encodeKey(key)).toThrow('serial.press() got a key that no terminal has')
+    expect(() => encodeKey(key)).toThrow('serial.press() does not know this key.')
   },
 )

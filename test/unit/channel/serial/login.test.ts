@@ -10,7 +10,7 @@ beforeEach(async () => {
 
 afterEach(() => peer[Symbol.asyncDispose]())
 
-/** Plays a getty: prints each of the texts once that many lines were typed, the line end of an answer before it. */
+/** Simulates a getty: prints each text after one more line was typed, preceded by a line end. */
 async function play(...texts: readonly string[]): Promise<void> {
   for (const [answers, text] of texts.entries()) {
     await vi.waitFor(() => expect(peer.typed().split('\r').length - 1).toBe(answers), { timeout: 8000 })
@@ -18,7 +18,7 @@ async function play(...texts: readonly string[]): Promise<void> {
   }
 }
 
-test('types the user and the password, each when it is asked for', async () => {
+test('`login()` types user and password at their prompts', async () => {
   const getty = play(
     'Debian GNU/Linux 12\r\n\ndebian login: ',
     'root\r\nPassword: ',
@@ -29,14 +29,14 @@ test('types the user and the password, each when it is asked for', async () => {
   expect(peer.typed()).toBe('root\rs3cret\r')
 })
 
-test('needs no password where none is asked for', async () => {
+test('`login()` succeeds without a password if the guest asks for none', async () => {
   const getty = play('alpine login: ', 'root\r\nWelcome\r\nalpine:~# ')
   await peer.serial.login({ user: 'root', password: 'unused' })
   await getty
   expect(peer.typed()).toBe('root\r')
 })
 
-test('sees prompts through kernel messages', async () => {
+test('`login()` finds prompts between kernel messages', async () => {
   const getty = play(
     'tiny login: [   12.3] random: crng init done\r\n\n',
     '\r\ntiny login: ',
@@ -45,11 +45,11 @@ test('sees prompts through kernel messages', async () => {
   )
   await peer.serial.login({ user: 'root', password: 'x' })
   await getty
-  // The first Enter asks for a prompt that is not under messages.
+  // The first Enter requests a prompt that is not followed by kernel messages.
   expect(peer.typed()).toBe('\rroot\rx\r')
 }, 20_000)
 
-test('takes a prompt of the author', async () => {
+test('`login()` accepts a custom shell prompt', async () => {
   const getty = play('login: ', 'u\r\nPassword: ', '\r\n50%\r\n> not yet\r\n')
   const login = peer.serial.login({ user: 'u', password: 'p', prompt: /^ready: $/g })
   await getty
@@ -58,14 +58,14 @@ test('takes a prompt of the author', async () => {
   await login
 })
 
-test('rejects at once when the guest refuses, without the password in its message', async () => {
+test('`login()` rejects at once on a refusal, without the password in the message', async () => {
   const getty = play('tiny login: ', 'root\r\nPassword: ', '\r\nLogin incorrect\r\ntiny login: ')
   const error = await peer.serial.login({ user: 'root', password: 's3cret' }).catch((caught) => caught)
   await getty
   expect(error).toMatchObject({ code: 'LOGIN_FAILED', kind: 'guest' })
   expect(error.message).toBe(
     [
-      'the serial console did not let "root" in',
+      'The login of "root" on the serial console failed.',
       '  Got:      a refusal',
       '',
       'Serial console since then:',
@@ -74,20 +74,20 @@ test('rejects at once when the guest refuses, without the password in its messag
       '  | Login incorrect',
       '  | tiny login:',
       '',
-      'Fix: Check user and password; `login` may also refuse root on a terminal that /etc/securetty does not name.',
+      'Fix: Check user and password. `login` also refuses root on a terminal that is not listed in /etc/securetty.',
     ].join('\n'),
   )
 })
 
-test('rejects when a password is asked for that nobody gave', async () => {
+test('`login()` rejects when the guest asks for a password and none is specified', async () => {
   const getty = play('tiny login: ', 'root\r\nPassword: ')
   await expect(peer.serial.login({ user: 'root' })).rejects.toThrow(
-    /a question for a password that is not known(.|\n)*Fix: Give `password`/,
+    /a prompt for a password that was not specified(.|\n)*Fix: Specify `password`/,
   )
   await getty
 })
 
-/** Answers each line that is typed by what stands beside it. */
+/** Replies to each typed line with its value in `replies`. */
 function answer(replies: Readonly<Record<string, string>>) {
   const seen = { upTo: 0 }
   const timer = setInterval(() => {
@@ -100,17 +100,17 @@ function answer(replies: Readonly<Record<string, string>>) {
   onTestFinished(() => clearInterval(timer))
 }
 
-test('a shell of that user that is there already will do, one of another is told', async () => {
+test('`login()` accepts an existing shell of the user and rejects one of another user', async () => {
   peer.guest.write('Welcome\r\nroot@tiny:/# ')
   answer({ 'echo withvm-"shell" `id -un`': 'withvm-shell root\r\nroot@tiny:/# ' })
   expect(await peer.serial.login({ user: 'root' })).toEqual({ wasLoggedIn: true })
   const error = await peer.serial.login({ user: 'demo' }).catch((caught) => caught)
   expect(error.message).toMatch(
-    /^the serial console did not let "demo" in\n {2}Got: {6}a shell of "root"\n(?:.|\n)*Fix: Nobody has to log in there: give `user: 'root'`, or end that shell first\.$/,
+    /^The login of "demo" on the serial console failed: another user is logged in\.\n {2}Got: {6}a shell of "root"\n(?:.|\n)*Fix: Log in as `user: 'root'`, or end that shell first\.$/,
   )
 })
 
-test('a question in another language is a login prompt when Enter brings it again, and what comes next asks for the password', async () => {
+test('`login()` detects prompts in other languages: Enter repeats the login prompt, and the next one is for the password', async () => {
   peer.guest.write('Willkommen\r\nrechner Anmeldung: ')
   answer({
     '': 'rechner Anmeldung: ',
@@ -123,7 +123,7 @@ test('a question in another language is a login prompt when Enter brings it agai
   expect(await peer.serial.login({ user: 'demo', password: 'richtig' })).toEqual({ wasLoggedIn: false })
 }, 30_000)
 
-test('ends with its guest and with its signal', async () => {
+test('`login()` ends with its guest and with its signal', async () => {
   const login = peer.serial.login({ user: 'root' })
   peer.serial.interrupt(new Error('the guest panicked'))
   await expect(login).rejects.toThrow('the guest panicked')
@@ -133,7 +133,7 @@ test('ends with its guest and with its signal', async () => {
   )
 })
 
-test('does not begin with what it cannot type', async () => {
+test('`login()` rejects invalid options before it types anything', async () => {
   for (const options of [
     { user: '' },
     { user: 'a\nb' },
@@ -151,7 +151,7 @@ test('a guest that prints 256 KiB of "account" without a line end does not block
   await getty
 }, 20_000)
 
-test('a refusal is seen after the echo of the answer has passed out of sight', async () => {
+test('`login()` detects a refusal after much output following the answer', async () => {
   const getty = play('tiny login: ', `root\r\n${'motd\r\n'.repeat(10_000)}Your account is locked\r\n`)
   const error = await peer.serial.login({ user: 'root', timeout: '15s' }).catch((caught: unknown) => caught)
   await getty

@@ -26,14 +26,14 @@ afterEach(async () => {
   rmSync(directory, { recursive: true })
 })
 
-/** Connects as QEMU does. */
+/** Connects like QEMU. */
 async function switchOn(): Promise<Socket> {
   const peer = connect(listener.path)
   serial.attach(await listener.accept({ timeoutMs: 1000 }))
   return peer
 }
 
-/** Writes the pieces one by one, with a turn of the reader between them. */
+/** Writes chunks one by one. The reader runs in between. */
 async function write(...pieces: Array<string | Buffer>): Promise<void> {
   for (const piece of pieces) {
     guest.write(piece)
@@ -42,20 +42,20 @@ async function write(...pieces: Array<string | Buffer>): Promise<void> {
 }
 
 describe('waitFor', () => {
-  test('finds what has come before, from the first byte on', async () => {
+  test('`waitFor()` matches earlier output from the first byte on', async () => {
     await write('SeaBIOS\r\n', 'Linux version 6.1\r\n')
     await serial.waitFor('Linux')
     const { text, line, match } = await serial.waitFor(/Sea(BIOS)/)
     expect({ text, line, group: match[1] }).toEqual({ text: 'SeaBIOS', line: 'SeaBIOS', group: 'BIOS' })
   })
 
-  test('finds what comes in pieces, one byte at a time', async () => {
+  test('`waitFor()` matches output that arrives byte by byte', async () => {
     const found = serial.waitFor(/login: $/)
     await write(...'debian login: '.split(''))
     expect((await found).line).toBe('debian login: ')
   })
 
-  test('looks only behind a mark, or at what comes from now on', async () => {
+  test('`waitFor()` searches only after a mark, or only later output', async () => {
     await write('round 1: ok\n')
     await serial.waitFor('round 1')
     const mark = serial.mark()
@@ -70,19 +70,19 @@ describe('waitFor', () => {
     ).toBe('SERIAL_TIMEOUT')
   })
 
-  test('goes on from the end of a match', async () => {
+  test('`waitFor()` continues from the end of a match', async () => {
     await write('a1 a2 a3\n')
     const first = await serial.waitFor(/a\d/)
     const second = await serial.waitFor(/a\d/, { from: first.end })
     expect([first.text, second.text]).toEqual(['a1', 'a2'])
   })
 
-  test('takes a text with the signs of a RegExp literally', async () => {
+  test('`waitFor()` matches a string literally', async () => {
     await write('[    0.00] (a+b)? $x\n')
     expect((await serial.waitFor('[    0.00] (a+b)? $x')).text).toBe('[    0.00] (a+b)? $x')
   })
 
-  test('ignores the state of g and y, and leaves it alone', async () => {
+  test('`waitFor()` neither uses nor changes the state of the flags g and y', async () => {
     await write('one two\n')
     const pattern = /two/g
     pattern.lastIndex = 100
@@ -91,7 +91,7 @@ describe('waitFor', () => {
     expect(pattern.lastIndex).toBe(100)
   })
 
-  test('matches ^ and $ at the bounds of lines only', async () => {
+  test('`waitFor()` matches ^ and $ only at line boundaries', async () => {
     await write('not done\r\ndone\r\n')
     expect((await serial.waitFor(/^done$/)).line).toBe('done')
     await write('x')
@@ -101,7 +101,7 @@ describe('waitFor', () => {
     await expect(found).rejects.toMatchObject({ code: 'SERIAL_TIMEOUT' })
   })
 
-  test('finds a pattern over several lines, that come apart', async () => {
+  test('`waitFor()` matches a pattern over several lines that arrive separately', async () => {
     const found = serial.waitFor(/begin\n.*\nend/)
     const classes = serial.waitFor(/begin[^x]+end/)
     await write('beg', 'in\r', '\nmiddle\r\n', 'en', 'd\r\n')
@@ -109,7 +109,7 @@ describe('waitFor', () => {
     expect((await classes).text).toBe('begin\nmiddle\nend')
   })
 
-  test('sees through colours, cursor moves and titles, also those that come apart', async () => {
+  test('`waitFor()` ignores colors, cursor movements and titles, even if split', async () => {
     const found = serial.waitFor('[  OK  ] Started demo.service')
     await write(
       '\x1b]0;title',
@@ -120,7 +120,7 @@ describe('waitFor', () => {
     expect((await found).line).toBe('[  OK  ] Started demo.service.')
   })
 
-  test('reads UTF-8 that comes apart, and NUL and broken bytes', async () => {
+  test('the console decodes split UTF-8, NUL and invalid bytes', async () => {
     const found = serial.waitFor('grün € ok')
     const bytes = Buffer.from('grün € ok\n')
     await write(...Array.from(bytes, (byte) => Buffer.from([byte])))
@@ -129,15 +129,15 @@ describe('waitFor', () => {
     expect((await serial.waitFor(/^.*A$/)).text).toBe('\ufffd\ufffd\ufffdA')
   })
 
-  test('rejects in its time with the last lines, the silence and the log', async () => {
+  test('`waitFor()` times out with the last lines, the silence and the path of the log', async () => {
     await write('Booting from Hard Disk...\r\n', '\r\n', 'No bootable device.\r\n')
     const error = await serial.waitFor(/login:/, { timeout: '60ms' }).catch((caught) => caught)
     expect(error.code).toBe('SERIAL_TIMEOUT')
     expect(error.message.replace(/\d+ ms ago/, 'N ms ago')).toBe(
       [
-        'the serial console did not show a pattern within 60 ms',
+        'The serial console did not show the pattern within 60 ms.',
         '  Expected: /login:/',
-        '  Got:      50 characters, the last of them N ms ago',
+        '  Got:      50 characters, the last one N ms ago',
         '',
         'Last lines of the serial console:',
         '  | Booting from Hard Disk...',
@@ -146,25 +146,25 @@ describe('waitFor', () => {
         'Whole log:',
         '  | /run/serial.log',
         '',
-        'Fix: The guest has fallen silent: see the last lines, and compare the pattern with them.',
+        'Fix: Compare the pattern with the last lines: the guest has stopped printing.',
       ].join('\n'),
     )
   })
 
-  test('says so when not one byte came', async () => {
+  test('`waitFor()` reports that the guest printed nothing', async () => {
     await expect(serial.waitFor('x', { timeout: 20 })).rejects.toThrow(
-      /Got: {6}not one byte\n(.|\n)*Fix: Let the guest write to its serial port/,
+      /Got: {6}no output\n(.|\n)*Fix: Let the guest write to its serial port/,
     )
   })
 
-  test('rejects an empty pattern and a timeout that is none', async () => {
+  test('`waitFor()` rejects an empty pattern and an invalid timeout', async () => {
     await expect(serial.waitFor('')).rejects.toMatchObject({ code: 'INVALID_OPTIONS' })
     await expect(serial.waitFor('x', { timeout: '1 fortnight' as never })).rejects.toThrow(
-      'serial.waitFor() got a timeout that it cannot use\n  Expected: a duration, as \'30s\' or 500\n  Got:      "1 fortnight"',
+      'serial.waitFor() does not accept this timeout.\n  Expected: a duration such as \'30s\' or 500\n  Got:      "1 fortnight"',
     )
   })
 
-  test('an abort and a close end it with their reasons', async () => {
+  test('an abort and a close reject `waitFor()` with their reasons', async () => {
     const controller = new AbortController()
     const aborted = serial.waitFor('x', { signal: controller.signal })
     const closed = serial.waitFor('x')
@@ -176,8 +176,8 @@ describe('waitFor', () => {
   })
 })
 
-describe('the log', () => {
-  test('is raw as text, plain as lines', async () => {
+describe('log of the serial console', () => {
+  test('the log is available as raw text and as plain lines', async () => {
     await write('\x1b[2J\x1b[1;1Hone\r\n10%\r20%\r\n\n\rthree\ttab\x08\r\n', 'four')
     await serial.waitFor('four')
     expect(serial.text).toBe('\x1b[2J\x1b[1;1Hone\r\n10%\r20%\r\n\n\rthree\ttab\x08\r\nfour')
@@ -185,7 +185,7 @@ describe('the log', () => {
     expect(serial.tail(2)).toEqual(['three\ttab', 'four'])
   })
 
-  test('goes on over a power cut, on a new line and without what was half sent', async () => {
+  test('the log continues after a power cut on a new line, without incomplete sequences', async () => {
     await write('first boot\x1b[3')
     guest.destroy()
     await sleep(10)
@@ -195,7 +195,7 @@ describe('the log', () => {
     expect(serial.lines()).toEqual(['first boot', 'second boot'])
   })
 
-  test('is given to listeners as it comes, until they stop', async () => {
+  test('listeners receive console output until they are removed', async () => {
     const seen: string[] = []
     const stop = serial.onText((text) => seen.push(text))
     await write('one')
@@ -204,7 +204,7 @@ describe('the log', () => {
     expect(seen).toEqual(['one'])
   })
 
-  test('can be read line by line to its end', async () => {
+  test('the log can be iterated by line until the console is closed', async () => {
     const reading = (async () => {
       const lines: string[] = []
       for await (const line of serial) lines.push(line)
@@ -215,7 +215,7 @@ describe('the log', () => {
     expect(await reading).toEqual(['one', 'two', 'thr'])
   })
 
-  test('can be left in the middle of reading it by lines', async () => {
+  test('an iteration over the lines of the log can be ended early', async () => {
     await write('one\ntwo\n')
     for await (const line of serial) {
       expect(line).toBe('one')
@@ -224,38 +224,38 @@ describe('the log', () => {
   })
 })
 
-describe('writing', () => {
-  test('reaches the guest', async () => {
+describe('writing to the serial console', () => {
+  test('written bytes reach the guest', async () => {
     const typed = new Promise((resolve) => guest.once('data', (bytes) => resolve(String(bytes))))
     await serial.write('root\n')
     expect(await typed).toBe('root\n')
   })
 
-  test('to a guest that is switched off is an error', async () => {
+  test('writing to a guest that is powered off is rejected', async () => {
     guest.destroy()
     await sleep(10)
     await expect(serial.write('x')).rejects.toMatchObject({
       code: 'VM_NOT_RUNNING',
-      message: 'the serial console is not connected\nFix: Use the console while the guest is switched on.',
+      message: 'The serial console is not connected.\nFix: Use the console while the guest is running.',
     })
   })
 })
 
-describe('a flood', () => {
-  /** Sends as fast as the reader takes it. */
+describe('flood of console output', () => {
+  /** Sends as fast as the reader accepts data. */
   async function flood(chunk: Buffer, times: number): Promise<void> {
     for (let index = 0; index < times; index++) {
       if (!guest.write(chunk)) await new Promise((resolve) => guest.once('drain', resolve))
     }
   }
 
-  test('of 100 MiB leaves the last 16 Mi characters, and a pattern behind it is still found', async () => {
+  test('after 100 MiB of output, the last 16 Mi characters are kept and a later pattern is found', async () => {
     const waits = [/never here (\d+)/, 'never this', /never\s+over lines/].map((pattern) =>
       serial.waitFor(pattern, { timeout: '60s' }).catch((error) => error.message),
     )
     const found = serial.waitFor('needle', { timeout: '55s' })
     const line = `${'x'.repeat(98)}\r\n`
-    // Whatever else this process has to do has its turn in between, whether the host is fast or slow.
+    // Other work of this process runs in between, on fast and slow hosts.
     let turns = 0
     const timer = setInterval(() => void turns++, 5)
     await flood(Buffer.from(line.repeat(10_486)), 100)
@@ -269,7 +269,7 @@ describe('a flood', () => {
     expect(await Promise.all(waits)).toEqual(['over', 'over', 'over'])
   }, 60_000)
 
-  test('of bytes without line ends, NULs and half escape sequences does not stop a wait', async () => {
+  test('a flood without line ends, of NULs and of incomplete sequences does not block a wait', async () => {
     const found = serial.waitFor(/needle$/)
     await flood(Buffer.alloc(65_536), 50)
     await flood(Buffer.from('\x1b]'.repeat(32_768)), 10)

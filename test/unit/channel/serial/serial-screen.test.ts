@@ -10,15 +10,15 @@ beforeEach(async () => {
 
 afterEach(() => peer[Symbol.asyncDispose]())
 
-/** Writes as a guest, and waits until all of it has come. */
+/** Writes as the guest and waits until the console has received everything. */
 async function write(text: string): Promise<void> {
   const end = peer.serial.text.length + text.length
   peer.guest.write(text)
   await vi.waitFor(() => expect(peer.serial.text.length).toBe(end))
 }
 
-describe('the screen', () => {
-  test('shows what a terminal shows, with what came before it was looked at', async () => {
+describe('screen of the serial console', () => {
+  test('the screen shows earlier output as a terminal would', async () => {
     await write('old\r\n\x1b[2J\x1b[HMenu\r\n  \x1b[7m one \x1b[0m\r\n   two')
     const screen = await peer.serial.screen()
     expect(screen.lines).toHaveLength(24)
@@ -28,7 +28,7 @@ describe('the screen', () => {
     expect({ columns: screen.columns, rows: screen.rows }).toEqual({ columns: 80, rows: 24 })
   })
 
-  test('follows the guest', async () => {
+  test('the screen shows new output of the guest', async () => {
     const screen = await peer.serial.screen()
     await write('10%')
     await screen.waitFor('10%')
@@ -37,18 +37,18 @@ describe('the screen', () => {
     expect(screen.text).toBe('20%\n\n\n\n  there')
   })
 
-  test('is not kept busy by a guest that wants something done a billion times', async () => {
+  test('sequences with a repeat count of a billion do not block the process', async () => {
     const screen = await peer.serial.screen()
     for (const final of ['L', 'M', 'S', 'T', 'I', 'Z', 'b']) await write(`x\x1b[999999999${final}`)
     await write('\x1b[2J\x1b[Hafter')
     await screen.waitFor('after')
-    // What a program may mean is done.
+    // Realistic repeat counts are executed.
     await write('\x1b[2;1Hlow\x1b[H\x1b[1S')
     await screen.waitFor(/^low/)
     expect(screen.text).toBe('low')
   })
 
-  test('comes back to what was there when a program leaves the alternate screen', async () => {
+  test('the screen is restored when a program leaves the alternate screen', async () => {
     const screen = await peer.serial.screen()
     await write('$ vi\r\n\x1b[?1049h\x1b[2J\x1b[Hediting')
     await screen.waitFor('editing')
@@ -58,7 +58,7 @@ describe('the screen', () => {
     expect(screen.text).toBe('$ vi\n$ ')
   })
 
-  test('has the size that was asked for last, and is one', async () => {
+  test('all calls of `screen()` return one screen, in the last requested size', async () => {
     const first = await peer.serial.screen({ columns: 20, rows: 5 })
     await write(`${'x'.repeat(30)}\r\n`)
     await first.waitFor('x')
@@ -67,12 +67,12 @@ describe('the screen', () => {
     expect([first.columns, first.rows, second.columns, second.rows]).toEqual([20, 10, 20, 10])
   })
 
-  test('wraps long lines though SeaBIOS has switched that off', async () => {
+  test('long lines are wrapped although SeaBIOS disables wrapping', async () => {
     await write(`\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\n${'x'.repeat(90)}`)
     expect((await peer.serial.screen()).lines.slice(1, 3)).toEqual(['x'.repeat(80), 'x'.repeat(10)])
   })
 
-  test('is as new when the guest is switched on again', async () => {
+  test('the screen is reset at each power-on', async () => {
     const screen = await peer.serial.screen()
     await write('\x1b[?1049h\x1b[5;20r\x1b[10;10Hold\x1b[3')
     await screen.waitFor('old')
@@ -82,7 +82,7 @@ describe('the screen', () => {
     expect(screen.text).toBe('new')
   })
 
-  test('does not mind garbage', async () => {
+  test('the screen survives garbage', async () => {
     const screen = await peer.serial.screen()
     const garbage = Buffer.from(
       Array.from({ length: 200_000 }, (_, index) => (index * 7919 + (index >> 8)) % 256),
@@ -93,7 +93,7 @@ describe('the screen', () => {
     expect(screen.cursor.row).toBe(0)
   })
 
-  test('shows the end of a flood that is faster than it draws, in bounded memory', async () => {
+  test('the screen shows the end of a flood and uses bounded memory', async () => {
     const screen = await peer.serial.screen()
     const chunk = Buffer.from(`${'flood '.repeat(12)}\r\n`.repeat(14_000))
     const before = process.memoryUsage().rss
@@ -113,7 +113,7 @@ describe('the screen', () => {
     expect(most).toBeLessThan(300 * 1024 * 1024)
   }, 60_000)
 
-  test('answers the guest only when it is told to, and not what was asked before', async () => {
+  test('the terminal replies to queries only if `answers` is true, and not to earlier queries', async () => {
     await write('\x1b[6n')
     const screen = await peer.serial.screen()
     await write('shell \x1b[6n$')
@@ -125,7 +125,7 @@ describe('the screen', () => {
     await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
   })
 
-  test('answers to a guest that does not read them are dropped, and later ones are sent', async () => {
+  test('terminal replies to a guest that does not read are dropped, and later ones are sent', async () => {
     const screen = await peer.serial.screen({ answers: true })
     peer.guest.pause()
     await write(`${'\x1b[6n'.repeat(200_000)}asked`)
@@ -133,26 +133,26 @@ describe('the screen', () => {
     peer.guest.resume()
     await peer.serial.type('end')
     await vi.waitFor(() => expect(peer.typed().endsWith('end')).toBe(true), { timeout: 10_000 })
-    // All answers are 1.2 MB.
+    // All replies together are 1.2 MB.
     expect(peer.typed().length).toBeLessThan(600_000)
     await write('\x1b[6n')
     await vi.waitFor(() => expect(peer.typed().endsWith('end\x1b[1;6R')).toBe(true))
   }, 60_000)
 
   test.each([
-    [{ columns: 1 }, 'serial.screen() got a number of columns that it cannot have', '2 to 1000', '1'],
-    [{ rows: 1.5 }, 'serial.screen() got a number of rows that it cannot have', '1 to 1000', '1.5'],
-    [{ rows: 2000 }, 'serial.screen() got a number of rows that it cannot have', '1 to 1000', '2000'],
-  ])('cannot be of %j', async (size, summary, range, got) => {
+    [{ columns: 1 }, 'serial.screen() does not support this number of columns.', '2 to 1000', '1'],
+    [{ rows: 1.5 }, 'serial.screen() does not support this number of rows.', '1 to 1000', '1.5'],
+    [{ rows: 2000 }, 'serial.screen() does not support this number of rows.', '1 to 1000', '2000'],
+  ])('a screen of the size %j is rejected', async (size, summary, range, got) => {
     await expect(peer.serial.screen(size)).rejects.toMatchObject({
       code: 'INVALID_OPTIONS',
-      message: `${summary}\n  Expected: a whole number from ${range}\n  Got:      ${got}\nFix: A usual terminal has 80 columns and 24 rows.`,
+      message: `${summary}\n  Expected: an integer from ${range}\n  Got:      ${got}\nFix: Use the size of a common terminal: 80 columns and 24 rows.`,
     })
   })
 })
 
-describe('a wait for the screen', () => {
-  test('gives the match with its groups', async () => {
+describe('waits for the screen', () => {
+  test('`screen.waitFor()` returns the match with its groups', async () => {
     const screen = await peer.serial.screen()
     const found = screen.waitFor(/^Progress: (?<percent>\d+)%$/)
     await write('\x1b[3;1HProgress: ')
@@ -160,28 +160,28 @@ describe('a wait for the screen', () => {
     expect((await found).groups?.percent).toBe('42')
   })
 
-  test('that is in vain gives the whole screen', async () => {
+  test('`screen.waitFor()` times out with the complete screen in the message', async () => {
     const screen = await peer.serial.screen({ columns: 40, rows: 5 })
     await write('Choose:\r\n > one\r\n   two')
     const error = await screen.waitFor(/three/, { timeout: '60ms' }).catch((caught) => caught)
     expect(error.code).toBe('SERIAL_TIMEOUT')
     expect(error.message).toBe(
       [
-        'the screen of the serial console did not show a pattern within 60 ms',
+        'The screen of the serial console did not show the pattern within 60 ms.',
         '  Expected: /three/',
-        '  Got:      the screen below, its cursor at row 2, column 6',
+        '  Got:      the screen below, with the cursor at row 2, column 6',
         '',
         'Screen, 40 x 5:',
         '  | Choose:',
         '  |  > one',
         '  |    two',
         '',
-        'Fix: Compare the pattern with the screen: a text may be cut at the right edge, or have scrolled away.',
+        'Fix: Compare the pattern with the screen: text may be cut off at the right edge or scrolled away.',
       ].join('\n'),
     )
   })
 
-  test('ends with its guest, with its signal, and at a pattern that is none', async () => {
+  test('`screen.waitFor()` ends with its guest, with its signal, and rejects an invalid pattern', async () => {
     const screen = await peer.serial.screen()
     const controller = new AbortController()
     const aborted = screen.waitFor('x', { signal: controller.signal })
@@ -195,13 +195,13 @@ describe('a wait for the screen', () => {
   })
 })
 
-describe('keys', () => {
-  test('send what xterm sends', async () => {
+describe('keys of the serial console', () => {
+  test('keys send the sequences of xterm', async () => {
     await peer.serial.press('Down', 'Enter', 'Ctrl-C', 'F2', 'F12', 'Shift-Tab', 'Alt-x', 'y', 'Backspace')
     await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[B\r\x03\x1bOQ\x1b[24~\x1b[Z\x1bxy\x7f'))
   })
 
-  test('send what a program has asked for, though nobody looked at the screen before', async () => {
+  test('keys follow the application mode set by a program before the screen was opened', async () => {
     await write('\x1b[?1h')
     await peer.serial.press('Up', 'Home', 'PageUp')
     await write('\x1b[?1l')
@@ -209,12 +209,12 @@ describe('keys', () => {
     await vi.waitFor(() => expect(peer.typed()).toBe('\x1bOA\x1bOH\x1b[5~\x1b[A'))
   })
 
-  test('are pressed only if there are all of them', async () => {
+  test('no key is pressed if one of them is unknown', async () => {
     const error = await peer.serial.press('Down', 'Entr').catch((caught) => caught)
     expect(error.message).toBe(
       [
-        'serial.press() got a key that no terminal has',
-        '  Expected: a name (Enter, Tab, Escape, Backspace, Space, Up, Down, Right, Left, End, Home, Insert, Delete, PageUp, PageDown, F5, F6, F7, F8, F9, F10, F11, F12, F1, F2, F3, F4), one character, or either with Ctrl-, Alt- or Shift-',
+        'serial.press() does not know this key.',
+        '  Expected: a name (Enter, Tab, Escape, Backspace, Space, Up, Down, Right, Left, End, Home, Insert, Delete, PageUp, PageDown, F5, F6, F7, F8, F9, F10, F11, F12, F1, F2, F3, F4) or one character, optionally with Ctrl-, Alt- or Shift-',
         '  Got:      "Entr"',
         "Fix: Did you mean 'Enter'?",
       ].join('\n'),
@@ -222,7 +222,7 @@ describe('keys', () => {
     expect(peer.typed()).toBe('')
   })
 
-  test('of a text are those that write it', async () => {
+  test('`type()` sends the characters of a text', async () => {
     await peer.serial.type('echo hä\nyes\r\n')
     await peer.serial.type('ab', { delay: '5ms' })
     await vi.waitFor(() => expect(peer.typed()).toBe('echo hä\ryes\rab'))
@@ -235,7 +235,7 @@ describe('keys', () => {
   })
 })
 
-test('a screen that is used without `await` says what is missing', async () => {
+test('a screen that is used without `await` throws an error that names it', async () => {
   const promise = peer.serial.screen() as unknown as SerialScreen
   for (const use of [() => promise.waitFor('x'), () => promise.text, () => promise.lines]) {
     expect(use).toThrow(

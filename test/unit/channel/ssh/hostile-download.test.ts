@@ -26,7 +26,7 @@ let server: TestSshServer
 let client: SshClient
 let here: string
 let guest: string
-/** What the guest says that its folders hold, where it lies. */
+/** Folder listings that the guest forges. */
 let listing: ((folder: string, round: number) => readonly ListedFile[] | undefined) | undefined
 
 beforeAll(async () => {
@@ -58,18 +58,18 @@ afterEach(() => {
 })
 
 test.each(['../precious', '/etc/passwd', 'a/../../precious', '', 'a\0b'])(
-  'a name that leaves the folder, %j, ends the download, and nothing is written',
+  'the file name %j ends a download, and nothing is written',
   async (name) => {
     listing = (_folder, round) => (round > 0 ? undefined : [{ name, mode: FILE }])
     const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED', kind: 'guest' })
-    expect(error.message).toContain(`the download failed: ${JSON.stringify(name).replaceAll('\\', '\\')}`)
-    expect(error.message).toContain('is not the name of a file')
+    expect(error.message).toContain(`The download failed: ${JSON.stringify(name).replaceAll('\\', '\\')}`)
+    expect(error.message).toContain('is not a valid file name')
     expect(readdirSync(join(here, 'into'))).toEqual([])
   },
 )
 
-test('a link and a file of one name: the file is not written through the link', async () => {
+test('a file is not written through a link of the same name', async () => {
   symlinkSync(join(here, 'precious'), join(guest, 'tree', 'x'))
   const lie: ListedFile[] = [
     { name: 'x', mode: LINK },
@@ -81,7 +81,7 @@ test('a link and a file of one name: the file is not written through the link', 
   expect(lstatSync(join(here, 'into/tree')).isDirectory()).toBe(true)
 })
 
-test('a link that an earlier download has brought is replaced, not followed, by a later one', async () => {
+test('a link from an earlier download is replaced, not followed', async () => {
   const outside = join(here, 'outside')
   mkdirSync(outside)
   symlinkSync(join(here, 'precious'), join(guest, 'tree', 'file'))
@@ -102,7 +102,7 @@ test('a link that an earlier download has brought is replaced, not followed, by 
   expect(existsSync(join(here, 'not-there-yet'))).toBe(false)
 })
 
-test('a single file, and a whole folder, do not go through a link of its name either', async () => {
+test('a download of a single file or a folder does not follow a link of its name', async () => {
   mkdirSync(join(here, 'outside'))
   symlinkSync(join(here, 'precious'), join(here, 'into', 'one'))
   symlinkSync(join(here, 'outside'), join(here, 'into', 'tree'))
@@ -115,7 +115,7 @@ test('a single file, and a whole folder, do not go through a link of its name ei
   expect(readdirSync(join(here, 'outside'))).toEqual([])
 })
 
-test('a link that is put in place of a folder during a download is not written through', async () => {
+test('a link that replaces a folder during a download is not followed', async () => {
   const outside = join(here, 'outside')
   const folder = join(here, 'into/tree/folder')
   mkdirSync(outside)
@@ -123,7 +123,7 @@ test('a link that is put in place of a folder during a download is not written t
   for (let index = 0; index < 200; index++)
     writeFileSync(join(guest, 'tree', 'folder', 'deep', `file-${index}`), 'of the guest')
   const failure = rejection(client.download(join(guest, 'tree'), join(here, 'into')))
-  // As another download might do that runs at the same time.
+  // As a concurrent download may do.
   while (!existsSync(join(folder, 'deep'))) await new Promise((resolve) => setImmediate(resolve))
   mkdirSync(join(outside, 'deep'))
   renameSync(folder, join(here, 'before'))
@@ -134,41 +134,41 @@ test('a link that is put in place of a folder during a download is not written t
   expect(readdirSync(join(outside, 'deep'))).toEqual([])
 })
 
-test('a folder that never ends is given up at the limit, which the error names', async () => {
+test('a download of an endless folder stops at the limit, which the error names', async () => {
   listing = (_folder, round) =>
     Array.from({ length: 200 }, (_, index) => ({ name: `f${round}-${index}`, mode: FILE }))
   const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
-  expect(error.message).toMatch(/^the download failed: more than 100000 files\n/)
-  expect(error.message).toContain('raise `maxFiles` if the guest is meant to have so much.')
+  expect(error.message).toMatch(/^The download failed: more than 100000 files\.\n/)
+  expect(error.message).toContain('raise `maxFiles`.')
   expect(readdirSync(join(here, 'into'))).toEqual([])
 })
 
-test('folders within folders without an end are given up at the longest path', async () => {
+test('a download of endlessly nested folders stops at the longest path', async () => {
   listing = (_folder, round) => (round > 0 ? [] : [{ name: 'deeper', mode: FOLDER }])
   const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
-  expect(error.message).toMatch(/^the download failed: a path of 4\d\d\d characters\n/)
+  expect(error.message).toMatch(/^The download failed: a path of 4\d\d\d characters\.\n/)
 })
 
-test('a file that says that it is larger than the limit is not begun', async () => {
+test('a file that reports a size above the limit is not downloaded', async () => {
   writeFileSync(join(guest, 'tree', 'hole'), '')
   truncateSync(join(guest, 'tree', 'hole'), 2 ** 40)
   const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
-  expect(error.message).toMatch(/^the download failed: 1099511627776 bytes\n/)
+  expect(error.message).toMatch(/^The download failed: 1099511627776 bytes\.\n/)
   expect(error.message).toContain('raise `maxBytes`')
   expect(readdirSync(join(here, 'into'))).toEqual([])
 })
 
-test('a file that goes on behind its size is cut at the limit', async () => {
+test('a download of a file that exceeds its reported size stops at the limit', async () => {
   writeFileSync(join(guest, 'tree', 'grows'), 'x'.repeat(200_000))
   listing = (_folder, round) => (round > 0 ? undefined : [{ name: 'grows', mode: FILE, size: 10 }])
   const limited = client.download(join(guest, 'tree'), join(here, 'into'), { maxBytes: 100_000 })
-  expect((await rejection(limited)).message).toMatch(/^the download failed: more than 100000 bytes\n/)
+  expect((await rejection(limited)).message).toMatch(/^The download failed: more than 100000 bytes\.\n/)
   listing = undefined
   await client.download(join(guest, 'tree'), join(here, 'into'), { maxBytes: 200_000 })
 })
 
-test('a limit that is none is refused', async () => {
+test('an invalid limit of a download is rejected', async () => {
   const error = await rejection(client.download(guest, join(here, 'into'), { maxBytes: -1 }))
   expect(error).toMatchObject({ code: 'INVALID_OPTIONS' })
-  expect(error.message).toContain('a download got a maxBytes that cannot be used')
+  expect(error.message).toContain('The option `maxBytes` of a download is invalid.')
 })

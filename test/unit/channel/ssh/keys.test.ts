@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { generateSshKeyPair, toDropbearHostKey } from '../../../../src/channel/ssh/keys.js'
 import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
 
-test('the private key is one that an SSH library reads, and it signs for the public key', () => {
+test('a generated private key can be parsed and matches its public key', () => {
   const pair = generateSshKeyPair()
   const [privateKey, publicKey] = [pair.privateKey, pair.publicKey].map((text) => ssh2.utils.parseKey(text))
   const signature = (privateKey as ParsedKey).sign('text')
@@ -12,22 +12,22 @@ test('the private key is one that an SSH library reads, and it signs for the pub
   expect(pair.publicKey).toBe(`ssh-ed25519 ${pair.publicBlob.toString('base64')}`)
 })
 
-test('no two key pairs are the same', () => {
+test('generated key pairs differ', () => {
   const pairs = Array.from({ length: 20 }, generateSshKeyPair)
   expect(new Set(pairs.map((pair) => pair.publicKey)).size).toBe(20)
 })
 
-test("Dropbear's host key holds the type, the secret and the public key", () => {
+test('a host key for Dropbear contains the type, the secret and the public key', () => {
   const pair = generateSshKeyPair()
   const key = toDropbearHostKey(pair)
-  // As dropbearconvert 2022.83 wrote the same key, byte for byte.
+  // Written by dropbearconvert 2022.83 for the same key.
   expect(key.length).toBe(4 + 11 + 4 + 64)
   expect(key.toString('latin1', 4, 15)).toBe('ssh-ed25519')
   expect(key.readUInt32BE(15)).toBe(64)
   expect(key.subarray(-32)).toEqual(pair.publicBlob.subarray(-32))
 })
 
-test('a fingerprint is what ssh-keygen -l prints', () => {
+test('a fingerprint has the format of `ssh-keygen -l`', () => {
   const publicBlob = Buffer.from(
     'AAAAC3NzaC1lZDI1NTE5AAAAIIscZOTjQL3cDD+kh03dz2S59uQyTk3WRJ8Ud2y4d9CQ',
     'base64',

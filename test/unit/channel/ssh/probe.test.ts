@@ -14,7 +14,7 @@ afterEach(() => {
   server?.close()
 })
 
-/** Listens, and treats the first connections as the behaviours say, the last one for all that follow. */
+/** Starts a server that applies one behavior per connection; the last one applies to all further connections. */
 async function listen(...behaviours: Array<(socket: Socket) => void>): Promise<number> {
   let count = 0
   server = createServer((socket) => {
@@ -31,7 +31,7 @@ async function listen(...behaviours: Array<(socket: Socket) => void>): Promise<n
 const banner = (socket: Socket) => socket.write('SSH-2.0-dropbear_2022.83\r\n')
 const silent = () => {}
 
-test('goes on after a close, a reset and a server that is silent, and tells the result of each', async () => {
+test('the SSH probe continues after a close, a reset and a silent server, and reports each result', async () => {
   const port = await listen(
     silent,
     (socket) => socket.end(),
@@ -48,14 +48,14 @@ test('goes on after a close, a reset and a server that is silent, and tells the 
   })
   expect(found.banner).toBe('SSH-2.0-dropbear_2022.83')
   expect(results).toEqual([
-    'the connection was accepted, then silent for 30 ms',
-    'the connection was accepted, then closed: nothing in the guest listens yet',
-    'the connection was reset: nothing in the guest listens yet',
+    'the connection was accepted, then no banner for 30 ms',
+    'the connection was accepted, then closed: nothing listens in the guest yet',
+    'the connection was reset: nothing listens in the guest yet',
     'SSH-2.0-dropbear_2022.83',
   ])
 })
 
-test('a server that is slow in a guest whose network works has three connections at most, and is given time', async () => {
+test('a slow SSH server in a guest with a working network gets at most three connections, with a longer timeout', async () => {
   let open = 0
   let most = 0
   const slow = (socket: Socket) => {
@@ -68,14 +68,14 @@ test('a server that is slow in a guest whose network works has three connections
   expect(most).toBe(3)
 })
 
-test('does not wait for a silent probe before the next one starts', async () => {
+test('the next SSH probe does not wait for a silent one', async () => {
   const port = await listen(silent, banner)
   const startedAt = performance.now()
   await waitForSshBanner({ port, intervalMs: 20, signal: AbortSignal.timeout(5000) })
   expect(performance.now() - startedAt).toBeLessThan(4000)
 })
 
-test('probes at once when the guest says that its server is up', async () => {
+test('an SSH probe starts at once when the guest announces its server', async () => {
   const port = await listen(silent, banner)
   const startedAt = performance.now()
   const wake = new Promise((resolve) => setTimeout(resolve, 50))
@@ -83,13 +83,13 @@ test('probes at once when the guest says that its server is up', async () => {
   expect(performance.now() - startedAt).toBeLessThan(4000)
 })
 
-test('goes on when that promise fails, when nothing listens, and past a server of another kind', async () => {
+test('the SSH probe continues after a rejected announcement, a refused connection and a non-SSH server', async () => {
   const port = await listen((socket) => socket.write(`HTTP/1.1 200 OK\r\n${'x'.repeat(9000)}`), banner)
   const results: string[] = []
   const wake = Promise.reject(new Error('no such line'))
   const onResult = ({ text }: { text: string }) => results.push(text)
   await waitForSshBanner({ port, intervalMs: 20, wake, signal: AbortSignal.timeout(5000), onResult })
-  expect(results[0]).toMatch(/^no SSH server: it says "HTTP/)
+  expect(results[0]).toMatch(/^not an SSH server: it sent "HTTP/)
   server.close()
   for (const socket of sockets) socket.destroy()
   await once(server, 'close')
@@ -99,14 +99,14 @@ test('goes on when that promise fails, when nothing listens, and past a server o
   expect(results[0]).toBe('the connection was refused: QEMU does not forward this port')
 })
 
-test('closes its probes when it is aborted', async () => {
+test('an aborted wait for SSH closes its probes', async () => {
   const port = await listen(silent)
   const waiting = waitForSshBanner({ port, intervalMs: 10, signal: AbortSignal.timeout(60) })
   await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' })
   await expect.poll(() => sockets.size).toBe(0)
 })
 
-test('hands over the connection, and a client logs in on it', async () => {
+test('a client can log in on the connection of the SSH probe', async () => {
   const [hostKey, clientKey] = [generateSshKeyPair(), generateSshKeyPair()]
   const sshd = await startSshServer({ hostKey, authorized: [clientKey.publicBlob] })
   const { port } = sshd

@@ -39,8 +39,8 @@ async function connect(options: Partial<Parameters<typeof SshClient.connect>[0]>
   return client
 }
 
-describe('connecting', () => {
-  test('logs in by key to a server whose host key is pinned, and by password', async () => {
+describe('connecting over SSH', () => {
+  test('an SSH client logs in with a key and a pinned host key, and with a password', async () => {
     const byKey = await connect()
     expect((await byKey.exec('echo key')).stdout).toBe('key')
     const byPassword = await connect({ privateKey: undefined, password: 'secret', hostKey: undefined })
@@ -48,20 +48,20 @@ describe('connecting', () => {
     expect(byPassword.hostKey).toEqual(hostKey.publicBlob)
   })
 
-  test('rejects a key that the server does not know, naming the user', async () => {
+  test('a login with an unknown key is rejected with the name of the user', async () => {
     const stranger = generateSshKeyPair()
     await expect(connect({ privateKey: stranger.privateKey, user: 'eve' })).rejects.toMatchObject({
       code: 'SSH_AUTH_FAILED',
       message: [
-        `the SSH server on port ${server.port} refused the login of eve`,
-        '  Expected: a login by a key',
+        `The SSH server on port ${server.port} refused the login of eve.`,
+        '  Expected: a login with a key',
         '  Got:      All configured authentication methods failed',
-        "Fix: Check the user, and that the key is in this user's authorized_keys, with modes that the server accepts.",
+        "Fix: Check the user, the user's authorized_keys in the guest, and the modes of that file and its folder.",
       ].join('\n'),
     })
   })
 
-  test('logs in by a password that is asked for by questions alone, and by a key that a passphrase opens', async () => {
+  test('an SSH client logs in with keyboard-interactive and with an encrypted key', async () => {
     const passphrase = 'open sesame'
     const encrypted = ssh2.utils.generateKeyPairSync('ed25519', {
       cipher: 'aes256-ctr',
@@ -90,21 +90,21 @@ describe('connecting', () => {
     for (const client of [asked, opened]) client.close()
   })
 
-  test('rejects a wrong password', async () => {
+  test('a login with a wrong password is rejected', async () => {
     await expect(connect({ privateKey: undefined, password: 'no' })).rejects.toMatchObject({
       code: 'SSH_AUTH_FAILED',
     })
   })
 
-  test('rejects a changed host key with both fingerprints', async () => {
+  test('a changed host key is rejected with both fingerprints', async () => {
     const other = generateSshKeyPair().publicBlob
     await expect(connect({ hostKey: other })).rejects.toMatchObject({
       code: 'SSH_HOST_KEY_CHANGED',
       message: [
-        `the SSH server on port ${server.port} showed another host key than the pinned one`,
+        `The host key of the SSH server on port ${server.port} differs from the pinned key.`,
         `  Expected: ${fingerprint(other)}`,
         `  Got:      ${fingerprint(hostKey.publicBlob)}`,
-        'Fix: Something else answers on that port, or the guest made itself new host keys.',
+        'Fix: Check whether the guest generated new host keys or another server listens on that port.',
       ].join('\n'),
     })
   })
@@ -118,7 +118,7 @@ describe('connecting', () => {
     }
   }
 
-  test('rejects a port on which nothing listens', async () => {
+  test('an SSH connection to a port without a server is rejected', async () => {
     let closedPort = 0
     await withPeer(createServer(), async (port) => {
       closedPort = port
@@ -126,24 +126,22 @@ describe('connecting', () => {
     await expect(connect({ port: closedPort })).rejects.toMatchObject({
       code: 'SSH_REFUSED',
       message: expect.stringContaining(
-        `no SSH connection to 127.0.0.1:${closedPort}\n  Got:      connect ECONNREFUSED 127.0.0.1:${closedPort} (while connecting)\nFix: Check on the serial console`,
+        `The SSH connection to 127.0.0.1:${closedPort} failed.\n  Got:      connect ECONNREFUSED 127.0.0.1:${closedPort} (while connecting)\nFix: Check on the serial console`,
       ),
     })
   })
 
-  test('rejects a server that accepts and is silent, in the time that was given', async () => {
+  test('an SSH connection to a silent server is rejected after its timeout', async () => {
     const peer = createServer((socket) => socket.on('error', () => {}))
     await withPeer(peer, async (port) => {
       await expect(connect({ port, timeoutMs: 500 })).rejects.toMatchObject({
         code: 'SSH_REFUSED',
-        message: expect.stringContaining(
-          'no progress within 500 ms (before it said that it is an SSH server)',
-        ),
+        message: expect.stringContaining('no progress within 500 ms (while waiting for the banner)'),
       })
     })
   })
 
-  test('rejects at once when the server closes without a word, resets, or speaks another protocol', async () => {
+  test('an SSH connection is rejected at once after a close, a reset or another protocol', async () => {
     for (const answer of ['', 'reset', 'HTTP/1.1 400 Bad Request\r\n\r\n']) {
       const peer = createServer((socket) => {
         socket.on('error', () => {})
@@ -156,7 +154,7 @@ describe('connecting', () => {
     }
   })
 
-  test('an abort ends it with its reason', async () => {
+  test('an abort rejects an SSH connection with its reason', async () => {
     const peer = createServer((socket) => socket.on('error', () => {}))
     await withPeer(peer, async (port) => {
       const reason = vmError('QEMU_DIED', { summary: 'QEMU ended', hint: 'none' })
@@ -167,8 +165,8 @@ describe('connecting', () => {
   })
 })
 
-describe('a command', () => {
-  test('gives both streams, the exit code and how long it took', async () => {
+describe('commands over SSH', () => {
+  test('an SSH command returns both streams, the exit code and its duration', async () => {
     const client = await connect()
     const result = await client.exec('echo out; echo err >&2; sleep 0.05')
     expect(result).toEqual({
@@ -182,7 +180,7 @@ describe('a command', () => {
     expect(result.durationMs).toBeGreaterThan(40)
   })
 
-  test('that fails rejects with both streams in the message', async () => {
+  test('an SSH command that fails rejects with both streams in the message', async () => {
     const client = await connect()
     const error = await client.exec('echo half; echo "no such unit" >&2; exit 3').catch((caught) => caught)
     expect(error).toBeInstanceOf(CommandError)
@@ -194,7 +192,7 @@ describe('a command', () => {
     })
     expect(error.message.replace(/after \d+ ms/, 'after N ms')).toBe(
       [
-        'the command `echo half; echo "no such unit" >&2; exit 3` failed after N ms',
+        'The command `echo half; echo "no such unit" >&2; exit 3` failed after N ms.',
         '  Expected: exit code 0',
         '  Got:      exit code 3',
         '',
@@ -204,17 +202,17 @@ describe('a command', () => {
         'stderr:',
         '  | no such unit',
         '',
-        'Fix: See its output. Use `reject: false` to get the result of a command that may fail.',
+        'Fix: Check the output of the command. Use `reject: false` if the command may fail.',
       ].join('\n'),
     )
   })
 
-  test('that fails gives its result with reject: false', async () => {
+  test('an SSH command that fails returns its result with `reject: false`', async () => {
     const client = await connect()
     expect(await client.exec('exit 7', { reject: false })).toMatchObject({ exitCode: 7, signal: undefined })
   })
 
-  test('that a signal ends has a signal and no exit code', async () => {
+  test('an SSH command that is killed has a signal and no exit code', async () => {
     const client = await connect()
     expect(await client.exec('kill -TERM $$', { reject: false })).toMatchObject({
       exitCode: undefined,
@@ -223,17 +221,15 @@ describe('a command', () => {
     await expect(client.exec('kill -KILL $$')).rejects.toThrow('Got:      signal SIGKILL')
   })
 
-  test('that is not found, or lacks the network, gets a hint that says so', async () => {
+  test('the error of an SSH command has a hint for a missing program or network', async () => {
     const client = await connect()
-    await expect(client.exec('no-such-program')).rejects.toThrow(
-      "Fix: The guest's shell did not find the program",
-    )
+    await expect(client.exec('no-such-program')).rejects.toThrow('Fix: Install the program in the image')
     await expect(client.exec('echo "curl: (6) Could not resolve host: x" >&2; exit 6')).rejects.toThrow(
-      'Fix: A guest has no network to the outside unless asked for',
+      'Fix: Set `network: { internet: true }`',
     )
   })
 
-  test('reads text, bytes and a stream as its stdin, and an empty one without', async () => {
+  test('the stdin of an SSH command is a string, bytes, a stream, or empty by default', async () => {
     const client = await connect()
     expect((await client.exec('cat', { stdin: 'zwölf\n' })).stdout).toBe('zwölf')
     expect((await client.exec('wc -c', { stdin: Buffer.alloc(300_000) })).stdout.trim()).toBe('300000')
@@ -241,7 +237,7 @@ describe('a command', () => {
     expect((await client.exec('cat')).stdout).toBe('')
   })
 
-  test('that ends before it has read its stdin does not hang or throw', async () => {
+  test('an SSH command that ends before it has read its stdin resolves', async () => {
     const client = await connect()
     const endless = new PassThrough()
     endless.write('first\nsecond\n')
@@ -249,7 +245,7 @@ describe('a command', () => {
     expect((await client.exec('true', { stdin: Buffer.alloc(5_000_000) })).exitCode).toBe(0)
   })
 
-  test('gets variables with any value, and a name that is none is an error', async () => {
+  test('environment variables of an SSH command have any value, and invalid names are rejected', async () => {
     const client = await connect()
     const value = `it's "$HOME"\n\\`
     expect((await client.exec('printf %s "$A-$B"', { env: { A: value, B: '2' } })).stdout).toBe(`${value}-2`)
@@ -258,7 +254,7 @@ describe('a command', () => {
     })
   })
 
-  test('streams its output while it runs, to a function and to a stream', async () => {
+  test('the output of an SSH command is streamed to a function and to a stream', async () => {
     const client = await connect()
     const seen: string[] = []
     const sink = new PassThrough()
@@ -272,7 +268,7 @@ describe('a command', () => {
     expect(result.stdout).toBe('aäb')
   })
 
-  test('waits for a slow reader of its output', async () => {
+  test('an SSH command waits for a slow reader of its output', async () => {
     const client = await connect()
     const sink = new PassThrough({ highWaterMark: 1000 })
     let bytes = 0
@@ -284,20 +280,20 @@ describe('a command', () => {
     expect(bytes).toBe(3_000_000)
   })
 
-  test('gives bytes as they are with encoding: buffer', async () => {
+  test('an SSH command returns raw bytes with `encoding: buffer`', async () => {
     const client = await connect()
     const { stdout } = await client.exec("printf '\\377\\000\\n'", { encoding: 'buffer' })
     expect(stdout).toEqual(Buffer.from([0xff, 0, 0x0a]))
   })
 
-  test('may write much to either stream', async () => {
+  test('an SSH command may write much output to either stream', async () => {
     const client = await connect()
     const out = await client.exec('head -c 8000000 /dev/zero', { encoding: 'buffer' })
     const err = await client.exec('head -c 8000000 /dev/zero >&2', { encoding: 'buffer' })
     expect([out.stdout.length, err.stderr.length]).toEqual([8_000_000, 8_000_000])
   })
 
-  test('that is not to be collected only passes its streams on, however long they get', async () => {
+  test('with `collect: false`, an SSH command only forwards its streams, without a limit', async () => {
     const client = await connect()
     let length = 0
     const stdout = (text: string) => {
@@ -312,17 +308,17 @@ describe('a command', () => {
     expect(length).toBe(300_000)
   })
 
-  test('that writes more than maxBuffer is killed', async () => {
+  test('an SSH command whose output exceeds `maxBuffer` is killed', async () => {
     const client = await connect()
     await expect(client.exec('yes', { maxBuffer: 100_000 })).rejects.toMatchObject({
       code: 'COMMAND_FAILED',
       message: expect.stringContaining(
-        'the command `yes` was killed: it wrote too much to stdout\n  Expected: at most 100000 bytes',
+        'The command `yes` was killed: it wrote too much to stdout.\n  Expected: at most 100000 bytes',
       ),
     })
   })
 
-  test('that outlives its timeout rejects in time with the output so far, and is killed', async () => {
+  test('an SSH command that exceeds its timeout rejects with its output and is killed', async () => {
     const client = await connect()
     const startedAt = performance.now()
     const error = await client
@@ -332,7 +328,7 @@ describe('a command', () => {
     expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', stdout: 'begun', exitCode: undefined })
     expect(error.message).toBe(
       [
-        'the command `echo $$ >&2; echo begun; exec sleep 60` did not end within 400 ms',
+        'The command `echo $$ >&2; echo begun; exec sleep 60` did not end within 400 ms.',
         '',
         'stdout:',
         '  | begun',
@@ -340,14 +336,14 @@ describe('a command', () => {
         'stderr:',
         `  | ${error.stderr}`,
         '',
-        'Fix: Give it a longer `timeout`, or see in its output so far what it waits for.',
+        'Fix: Raise `timeout`, or check the output above for the reason.',
       ].join('\n'),
     )
     expect((await client.exec('echo still usable')).stdout).toBe('still usable')
     await expect.poll(() => isAlive(Number(error.stderr))).toBe(false)
   })
 
-  test('that is aborted rejects with the output so far; the reason is the cause', async () => {
+  test('an aborted SSH command rejects with its output and the reason as the cause', async () => {
     const client = await connect()
     const reason = new Error('enough')
     const controller = new AbortController()
@@ -360,7 +356,7 @@ describe('a command', () => {
     })
   })
 
-  test('whose guest dies rejects with the reason that the signal carries, and the output so far', async () => {
+  test('an SSH command in a guest that dies rejects with the reason of the signal and its output', async () => {
     const client = await connect()
     const controller = new AbortController()
     const stdout = () => controller.abort(vmError('QEMU_DIED', { summary: 'QEMU ended', hint: 'none' }))
@@ -371,14 +367,14 @@ describe('a command', () => {
     })
   })
 
-  test('on a signal that has aborted already never starts', async () => {
+  test('an SSH command with an aborted signal never starts', async () => {
     const client = await connect()
     await expect(client.exec('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'COMMAND_TIMEOUT',
     })
   })
 
-  test('whose connection is cut rejects with SSH_CLOSED and the output so far; later ones at once', async () => {
+  test('a lost connection rejects an SSH command with SSH_CLOSED and its output, and later ones at once', async () => {
     const client = await connect()
     const running = client.exec('echo begun; exec sleep 60', { stdout: () => server.cut() })
     await expect(running).rejects.toMatchObject({
@@ -390,7 +386,7 @@ describe('a command', () => {
     expect(client.isClosed).toBe(true)
   })
 
-  test('may run at the same time as more others than the server takes', async () => {
+  test('more SSH commands than the server allows can run concurrently', async () => {
     const client = await connect()
     const results = await Promise.all(
       Array.from({ length: 12 }, (_, index) => client.exec(`sleep 0.02; echo ${index}`)),
@@ -399,7 +395,7 @@ describe('a command', () => {
   })
 })
 
-test('a shell takes what is typed, tells its exit code, and can be resized', async () => {
+test('an SSH shell reads input, reports its exit code, and can be resized', async () => {
   const client = await connect()
   const shell = await client.shell({ columns: 100, rows: 30 })
   shell.resize(120, 40)
@@ -412,11 +408,11 @@ test('a shell takes what is typed, tells its exit code, and can be resized', asy
   expect(shown).toContain('typed')
 })
 
-test('a transfer to a server without SFTP says so', async () => {
+test('a transfer to a server without SFTP is rejected with that reason', async () => {
   const client = await connect()
   await expect(client.upload('/etc/hostname', '/tmp/x')).rejects.toMatchObject({
     code: 'TRANSFER_FAILED',
-    message: expect.stringContaining('the SSH server in the guest offers no SFTP'),
+    message: expect.stringContaining('The SSH server in the guest does not support SFTP.'),
   })
 })
 

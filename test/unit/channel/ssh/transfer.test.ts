@@ -47,7 +47,7 @@ afterEach(() => {
   rmSync(guest, { recursive: true })
 })
 
-/** A folder with a file of 3 MiB, an empty one, a script, a link, a dangling link and a read-only folder. */
+/** Creates a folder with a file of 3 MiB, an empty file, a script, a link, a dangling link and a read-only folder. */
 function makeTree(root: string): void {
   mkdirSync(join(root, 'sub/empty'), { recursive: true })
   writeFileSync(join(root, 'big'), randomBytes(3 * 1024 * 1024 + 17))
@@ -70,8 +70,8 @@ function describeTree(root: string, path = ''): string[] {
   return [`${path}/ ${mode}`, ...readdirSync(full).flatMap((name) => describeTree(root, join(path, name)))]
 }
 
-describe('a folder', () => {
-  test('arrives with its contents, its modes and its links, both ways', async () => {
+describe('transfer of a folder', () => {
+  test('a folder is copied with contents, modes and links in both directions', async () => {
     const source = join(here, 'tree')
     makeTree(source)
     await client.upload(source, `${guest}/new/name`)
@@ -82,7 +82,7 @@ describe('a folder', () => {
       chmodSync(join(path, 'locked'), 0o755)
   })
 
-  test('goes into an existing folder under its own name, and over what is there', async () => {
+  test('a folder is copied into an existing folder under its own name, and overwrites files', async () => {
     mkdirSync(join(here, 'tree'))
     writeFileSync(join(here, 'tree/file'), 'new')
     mkdirSync(join(guest, 'tree'))
@@ -93,7 +93,7 @@ describe('a folder', () => {
     expect(readFileSync(join(guest, 'tree/other'), 'utf8')).toBe('stays')
   })
 
-  test('of 200 files takes no more than a moment', async () => {
+  test('a folder of 200 files is copied quickly', async () => {
     mkdirSync(join(here, 'many'))
     for (let index = 0; index < 200; index++) writeFileSync(join(here, 'many', `f${index}`), `${index}`)
     await client.upload(join(here, 'many'), `${guest}/many`)
@@ -102,8 +102,8 @@ describe('a folder', () => {
   })
 })
 
-describe('a file', () => {
-  test('gets the new name, or its own in a folder that exists or is named with a slash', async () => {
+describe('transfer of a file', () => {
+  test('a file is copied to a new name, or into a folder that exists or ends with a slash', async () => {
     writeFileSync(join(here, 'a'), 'content', { mode: 0o640 })
     await client.upload(join(here, 'a'), `${guest}/b`)
     await client.upload(join(here, 'a'), guest)
@@ -118,38 +118,38 @@ describe('a file', () => {
     expect(readFileSync(join(here, 'b'), 'utf8')).toBe('content')
   })
 
-  test('that says it is empty and is not, as those of /proc, is read to its end', async () => {
+  test('a file that reports a size of 0, as in /proc, is read to its end', async () => {
     await client.download('/proc/version', join(here, 'version'))
     expect(readFileSync(join(here, 'version'), 'utf8')).toMatch(/^Linux version/)
   })
 })
 
-describe('a copy that fails', () => {
-  test('names both paths and the reason when there is no such file', async () => {
+describe('failed transfers', () => {
+  test('the error of a missing file names both paths and the reason', async () => {
     await expect(client.upload(`${here}/none`, `${guest}/x`)).rejects.toMatchObject({
       code: 'TRANSFER_FAILED',
       message: [
-        'the upload failed: no such file or folder',
-        `  Expected: a copy of ${here}/none (here) at ${guest}/x (in the guest)`,
+        'The upload failed: no such file or folder.',
+        `  Expected: a copy of ${here}/none (host) at ${guest}/x (guest)`,
         '  Got:      no such file',
-        'Fix: Check the path: relative ones start at the current directory.',
+        'Fix: Check the path: relative paths start at the current folder.',
       ].join('\n'),
     })
     await expect(client.download(`${guest}/none`, `${here}/x`)).rejects.toThrow(
-      `the download failed: no such file or folder\n  Expected: a copy of ${guest}/none (in the guest) at ${here}/x (here)`,
+      `The download failed: no such file or folder.\n  Expected: a copy of ${guest}/none (guest) at ${here}/x (host)`,
     )
   })
 
-  test('names the file in a folder that cannot be copied', async () => {
+  test('the error of a folder names the file that cannot be copied', async () => {
     mkdirSync(join(here, 'tree'))
     writeFileSync(join(here, 'tree/file'), 'x')
     mkdirSync(join(guest, 'tree/file'), { recursive: true })
     await expect(client.upload(join(here, 'tree'), guest)).rejects.toThrow(
-      `a copy of ${here}/tree/file (here) at ${guest}/tree/file (in the guest)`,
+      `a copy of ${here}/tree/file (host) at ${guest}/tree/file (guest)`,
     )
   })
 
-  test('says that a part of the target path is a file', async () => {
+  test('a target path through a file is reported as such', async () => {
     writeFileSync(join(guest, 'file'), '')
     writeFileSync(join(here, 'a'), '')
     await expect(client.upload(join(here, 'a'), `${guest}/file/below/a`)).rejects.toMatchObject({
@@ -157,13 +157,13 @@ describe('a copy that fails', () => {
     })
   })
 
-  test('refuses what is no file, folder or link', async () => {
+  test('devices, pipes and sockets are not copied', async () => {
     await expect(client.upload('/dev/null', `${guest}/x`)).rejects.toThrow(
-      'it is a device, a pipe or a socket: only files, folders and links can be copied',
+      'a device, a pipe or a socket cannot be copied, only files, folders and links',
     )
   })
 
-  test('ends at once when it is aborted', async () => {
+  test('an aborted transfer ends at once', async () => {
     writeFileSync(join(here, 'big'), randomBytes(20_000_000))
     const controller = new AbortController()
     const copying = client.upload(join(here, 'big'), `${guest}/big`, { signal: controller.signal })
@@ -171,7 +171,7 @@ describe('a copy that fails', () => {
     await expect(copying).rejects.toThrow('enough')
   })
 
-  test('ends with SSH_CLOSED or TRANSFER_FAILED when the connection is cut, not never', async () => {
+  test('a transfer over a lost connection ends with SSH_CLOSED or TRANSFER_FAILED', async () => {
     const [hostKey, clientKey] = [generateSshKeyPair(), generateSshKeyPair()]
     const other = await startSshServer({ hostKey, authorized: [clientKey.publicBlob] })
     const cut = await SshClient.connect({

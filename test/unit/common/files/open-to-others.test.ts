@@ -11,7 +11,7 @@ test.each([
   { mode: 0o750, gid: 12_345, isOpen: false },
   { mode: 0o750, gid: 54_321, isOpen: true },
 ])(
-  'a folder below one with $mode of user 12345 and group $gid: others can reach into it: $isOpen',
+  'others can enter a folder below one with mode $mode, user 12345 and group $gid: $isOpen',
   ({ mode, gid, isOpen }) => {
     const parent = ownTmpdir()
     const dir = join(parent, 'cache')

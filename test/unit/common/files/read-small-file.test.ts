@@ -14,7 +14,7 @@ test.each([0, 1, 4095, 4096, 4097, 8192, 100_000])(
   },
 )
 
-test('a small file takes a small buffer, however large it may be', async () => {
+test('the buffer for a small file is small, whatever the limit', async () => {
   const file = join(ownTmpdir(), 'file')
   writeFileSync(file, 'text')
   const alloc = vi.spyOn(Buffer, 'alloc')
@@ -23,7 +23,7 @@ test('a small file takes a small buffer, however large it may be', async () => {
   expect(Math.max(...alloc.mock.calls.map(([bytes]) => bytes))).toBeLessThanOrEqual(4096)
 })
 
-test('a file that is not there is told apart from one that cannot be read', async () => {
+test('a missing file is distinguished from an unreadable one', async () => {
   const folder = ownTmpdir()
   expect(await tryReadSmallFile(join(folder, 'none'), 64)).toBeUndefined()
   symlinkSync('none', join(folder, 'link'))

@@ -20,7 +20,7 @@ function makeTree(): { readonly tree: string; readonly victim: string } {
 test.each([
   ['removeTree', removeTree],
   ['removeTreeSync', async (path: string) => removeTreeSync(path)],
-])('%s removes a folder, and of a link in it the link alone', async (_, remove) => {
+])('%s removes a folder, and does not follow links in it', async (_, remove) => {
   const { tree, victim } = makeTree()
   await remove(tree)
   expect(existsSync(tree)).toBe(false)

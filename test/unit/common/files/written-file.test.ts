@@ -26,7 +26,7 @@ function makeFolder(): { dir: string; file: string } {
   return { dir, file: join(dir, 'file') }
 }
 
-test('a regular file that QEMU has written is read, copied and given a mode', async () => {
+test('a regular file written by QEMU can be read, copied and chmodded', async () => {
   const { file } = makeFolder()
   expect((await readWrittenFile(file, 7)).toString()).toBe('content')
   expect((await (await streamWrittenFile(file, 7)).toArray()).join('')).toBe('content')

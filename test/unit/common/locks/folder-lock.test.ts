@@ -71,7 +71,7 @@ test('processes of two releases of Node.js exclude each other, in both direction
   await lock?.release()
 })
 
-test('of many processes that want the lock one at a time has it, and each gets its turn', async () => {
+test('only one of many processes holds the lock at a time, and each gets it', async () => {
   const folder = ownTmpdir()
   const counter = join(ownTmpdir(), 'counter')
   writeFileSync(counter, '0')
@@ -92,7 +92,7 @@ test('of many processes that want the lock one at a time has it, and each gets i
   expect(readdirSync(folder)).toEqual([])
 })
 
-test('those that wait get the lock in the order in which they came', async () => {
+test('waiting processes get the lock in order of arrival', async () => {
   const folder = ownTmpdir()
   const first = await takeFolderLock(folder, 'x')
   const order: number[] = []
@@ -125,7 +125,7 @@ test('a wait that is aborted leaves the queue', async () => {
   expect(readdirSync(folder)).toEqual([])
 })
 
-test('a process that can open no more files takes nobody for dead', async () => {
+test('a process that can open no more files considers no other process dead', async () => {
   const folder = ownTmpdir()
   const { holder, outcome } = takeElsewhere(folder)
   expect(await outcome).toBe('got')
@@ -141,7 +141,7 @@ test('a process that can open no more files takes nobody for dead', async () => 
   holder.kill('SIGKILL')
 })
 
-test('a process that ends by itself leaves no claim, and those of killed ones are swept', async () => {
+test('a process that exits leaves no claim, and claims of killed processes are swept', async () => {
   const folder = ownTmpdir()
   const source = (end: string) => `
     const { takeFolderLock } = await import('${MODULE}')
@@ -232,13 +232,13 @@ test('an old claim of another container is swept after a second look, unless it 
 })
 
 test.each(['', 'a~b', 'a/b', 'a\0b', 'a'.repeat(151)])(
-  '%j is refused as the name of a lock',
+  '%j is rejected as the name of a lock',
   async (name) => {
-    await expect(tryFolderLock(ownTmpdir(), name)).rejects.toThrow('cannot be the name of a lock')
+    await expect(tryFolderLock(ownTmpdir(), name)).rejects.toThrow('is not a valid name of a lock')
   },
 )
 
-test('a folder that nothing can be created in is an error, and no lock', async () => {
+test('an unwritable folder is an error, not a free lock', async () => {
   const file = join(ownTmpdir(), 'file')
   writeFileSync(file, '')
   await expect(tryFolderLock(file, 'x')).rejects.toThrow('ENOTDIR')

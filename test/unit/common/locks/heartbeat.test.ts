@@ -43,7 +43,7 @@ async function untilTouched(path: string): Promise<void> {
   await expect.poll(beat).toBeGreaterThan(0)
 }
 
-test('a file is stamped by the clock of its file system at each beat, until that is stopped', async () => {
+test('each heartbeat touches a file with the clock of its file system, until it is stopped', async () => {
   const path = join(ownTmpdir(), 'claim')
   const heartbeat: Heartbeat = keepFileTouched(path, { isNew: true })
   const other = touchedFile()
@@ -59,7 +59,7 @@ test('a file is stamped by the clock of its file system at each beat, until that
   expect(() => keepFileTouched(path, { isNew: true })).toThrow('EEXIST')
 })
 
-test('a file or FIFO in place of one that is touched is neither truncated nor opened, and a link not followed', async () => {
+test('a file or FIFO in place of a touched file is neither truncated nor opened, and a link is not followed', async () => {
   const [file, fifo, link] = [touchedFile(), touchedFile(), touchedFile()] as const
   const secret = join(ownTmpdir(), 'secret')
   writeFileSync(secret, 'of another')
@@ -78,17 +78,20 @@ test('a file or FIFO in place of one that is touched is neither truncated nor op
 test.each([
   ['a FIFO', (path: string) => void execFileSync('mkfifo', [path])],
   ['a link', (path: string, victim: string) => symlinkSync(victim, path)],
-])('%s in place of the folder of a run is not touched, and holds up no file operation', async (_, make) => {
-  const victim = join(ownTmpdir(), 'victim')
-  mkdirSync(victim)
-  utimesSync(victim, longAgo, longAgo)
-  const workspace = await openWorkspace(ownTmpdir())
-  onTestFinished(() => workspace.dispose())
-  const moved = `${workspace.dir}-moved`
-  renameSync(workspace.dir, moved)
-  make(workspace.dir, victim)
-  // Each that blocks takes one of the four threads of libuv.
-  for (let beat = 0; beat < 5; beat++) await untilTouched(moved)
-  expect(await readFile('/proc/self/comm', 'utf8')).not.toBe('')
-  expect(mtimeOf(victim)).toBe(0)
-})
+])(
+  '%s in place of the folder of a run is not touched and does not block file operations',
+  async (_, make) => {
+    const victim = join(ownTmpdir(), 'victim')
+    mkdirSync(victim)
+    utimesSync(victim, longAgo, longAgo)
+    const workspace = await openWorkspace(ownTmpdir())
+    onTestFinished(() => workspace.dispose())
+    const moved = `${workspace.dir}-moved`
+    renameSync(workspace.dir, moved)
+    make(workspace.dir, victim)
+    // Each that blocks takes one of the four threads of libuv.
+    for (let beat = 0; beat < 5; beat++) await untilTouched(moved)
+    expect(await readFile('/proc/self/comm', 'utf8')).not.toBe('')
+    expect(mtimeOf(victim)).toBe(0)
+  },
+)

@@ -17,7 +17,7 @@ function openIn(runtime: string): string | undefined {
   return openRuntimeDir(`test-${process.pid}-${count++}`, { XDG_RUNTIME_DIR: runtime })
 }
 
-test('the folder for locks is in XDG_RUNTIME_DIR, for this user alone', () => {
+test('the folder of locks is in XDG_RUNTIME_DIR and private to this user', () => {
   const runtime = ownTmpdir()
   const dir = openIn(runtime)
   expect(dir).toMatch(new RegExp(`^${runtime}/withvm/`))
@@ -43,13 +43,13 @@ const squats: Array<[string, (path: string) => void]> = [
   ],
 ]
 
-test.each(squats)('%s in its place is passed over', (_, squat) => {
+test.each(squats)('%s in place of the folder of locks is not used', (_, squat) => {
   const runtime = ownTmpdir()
   squat(join(runtime, 'withvm'))
   expect(openIn(runtime)).not.toContain(runtime)
 })
 
-test('a parent folder in which others can rename it is passed over', () => {
+test('a parent folder in which other users can rename the folder of locks is not used', () => {
   const runtime = ownTmpdir()
   chmodSync(runtime, 0o777)
   expect(openIn(runtime)).not.toContain(runtime)
@@ -73,7 +73,7 @@ function runMounted(runtime: string, change: string, source: string) {
 test.each([
   ['read-only', 'mount -o remount,ro "$0"'],
   ['full', 'dd if=/dev/zero of="$0/fill" bs=4k 2>/dev/null'],
-])('a runtime folder on a %s file system is passed over', async (_, change) => {
+])('a runtime folder on a %s file system is not used', async (_, change) => {
   const runtime = ownTmpdir()
   const { stdout } = await runMounted(
     runtime,
@@ -87,7 +87,7 @@ test.each([
   expect(stdout).not.toContain(runtime)
 })
 
-test('a folder in XDG_RUNTIME_DIR is used where no cache directory can be made', async () => {
+test('the folder in XDG_RUNTIME_DIR is used if no cache directory can be created', async () => {
   const runtime = ownTmpdir()
   chownSync(runtime, 12_345, 12_345)
   const source = `import { openRuntimeDir } from '${BUILT}/common/locks/runtime-dir.js'

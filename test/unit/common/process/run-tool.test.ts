@@ -17,7 +17,7 @@ afterEach(() => vi.unstubAllEnvs())
 const outputOf = async (tool: HostTool, script: string, more: object = {}) =>
   Buffer.from(await runTool({ ...common, tool, args: ['-c', script], ...more })).toString()
 
-test('a tool of the host does not see the tokens of the environment', async () => {
+test('a tool of the host does not get tokens from the environment', async () => {
   vi.stubEnv('CI_JOB_TOKEN', 'secret')
   vi.stubEnv('https_proxy', 'http://user:password@proxy:3128')
   vi.stubEnv('TZ', 'Europe/Vienna')
@@ -47,7 +47,7 @@ test.runIf(process.platform === 'linux')('a tool that parses images runs under l
   expect(await outputOf(SHELL, 'cat /proc/self/limits')).not.toMatch(/^Max address space +4294967296 /m)
 })
 
-test.runIf(process.platform === 'linux')('a tool that is only to read can write to no file', async () => {
+test.runIf(process.platform === 'linux')('a read-only tool cannot write to any file', async () => {
   const path = join(ownTmpdir(), 'written')
   const script = `echo text >${path}`
   await outputOf(PARSER, script)
@@ -55,14 +55,14 @@ test.runIf(process.platform === 'linux')('a tool that is only to read can write 
   expect(error.code).toBe('IMAGE_BUILD_FAILED')
 })
 
-test('a program that is missing is named with its package, also under limits', async () => {
+test('a missing program is reported with its package, also under limits', async () => {
   const tool: HostTool = { ...PARSER, program: 'frobnicate', aptPackage: 'frob' }
   const error = await failureOf(runTool({ ...common, tool, args: [] }))
   expect(error.code).toBe('TOOL_NOT_FOUND')
   expect(error.message).toContain('apt install frob')
 })
 
-test('hard limits are read, and none is infinite', () => {
+test('hard limits are parsed, and missing or unlimited ones are infinite', () => {
   const text = `Limit                     Soft Limit           Hard Limit           Units
 Max cpu time              unlimited            unlimited            seconds
 Max address space         1000                 2000                 bytes
@@ -86,11 +86,11 @@ function processesWith(text: string): number[] {
     .map(Number)
 }
 
-/** Goes on by itself, as what a package manager starts, and lives until it is killed. */
+/** Script of a background process, as started by a package manager, that lives until it is killed. */
 const STUBBORN = (mark: string) =>
   `trap '' TERM HUP PIPE; sh -c 'sleep 1000; :' ${mark} & sh -c 'sleep 1000; :' ${mark}; :`
 
-test('a tool goes with what it has started when this process is killed', async () => {
+test('a tool and its children end when this process is killed', async () => {
   const mark = `mark-${process.pid}-killed`
   const module = new URL('../../../../dist/src/common/process/run-tool.js', import.meta.url).href
   const source = `
@@ -103,7 +103,7 @@ test('a tool goes with what it has started when this process is killed', async (
   await expect.poll(() => processesWith(mark)).toEqual([])
 })
 
-test('a tool that is aborted, or ends by itself, leaves nothing that it has started', async () => {
+test('a tool that is aborted or ends by itself leaves no child processes', async () => {
   const mark = `mark-${process.pid}-aborted`
   const controller = new AbortController()
   const script = `sh -c 'sleep 1000; :' ${mark} & sh -c 'sleep 1000; :' ${mark}; :`
@@ -119,7 +119,7 @@ test('a tool that is aborted, or ends by itself, leaves nothing that it has star
 })
 
 test.runIf(process.geteuid?.() === 0)(
-  'what a tool with mounts of its own mounts is seen by it alone',
+  'mounts of a tool with its own mount namespace are visible only to that tool',
   async () => {
     const dir = ownTmpdir()
     const script = `mount -t tmpfs none ${dir} && touch ${dir}/inside && grep -c ${dir} /proc/mounts`

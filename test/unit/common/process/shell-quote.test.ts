@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { quoteWord, renderCommand } from '../../../../src/common/process/shell-quote.js'
 
-test('a shell gives back every word as it was', () => {
+test('a shell returns every quoted word unchanged', () => {
   const words = [
     '',
     'plain',
@@ -29,25 +29,25 @@ test('a template quotes its arguments, an array word by word, and leaves the res
   expect(command).toBe(`cp 'a b' c "$HOME"/'d;e' && kill -9 1 | wc`)
 })
 
-test('an escape in the template is what the author sees', () => {
+test('an escape in a template is passed as written', () => {
   expect(renderCommand`echo ${''}; printf 'a\\n'`).toBe("echo ''; printf 'a\\n'")
   expect(renderCommand`true ${[]}`).toBe('true ')
 })
 
-test('a backslash sequence that JavaScript does not know is an error, since the text is lost', () => {
+test('a backslash sequence that is invalid in JavaScript is an error, because its text is lost', () => {
   expect(() => renderCommand`printf '\033[0m' ${1}`).toThrow(
     new TypeError(
-      "the command holds a backslash sequence that JavaScript does not know: write each backslash twice in printf '\\033[0m' ",
+      "The command contains a backslash sequence that is invalid in JavaScript: write each backslash twice in printf '\\033[0m' ",
     ),
   )
 })
 
-test('an argument that is no word is an error that names it', () => {
+test('an argument that cannot be a word is an error that names it', () => {
   expect(() => renderCommand(['rm ', ''], undefined as never)).toThrow(
-    'argument 1 of the command is of type undefined: give a string, a number or an array of these',
+    'Argument 1 of the command is of type undefined: expected a string, a number or an array of these.',
   )
   expect(() => renderCommand(['rm ', ' ', ''], 'a', null as never)).toThrow(
-    'argument 2 of the command is null',
+    'Argument 2 of the command is null',
   )
   expect(() => quoteWord('a\0b')).toThrow('NUL')
 })

@@ -11,7 +11,7 @@ import { findQemu, type QemuBinary } from '../../../../src/host/qemu-binary.js'
 import { hostArch } from '../../../../src/spec/architectures.js'
 import { makeTemporaryDir, writeProgram } from '../fake-program.js'
 
-/** A QEMU of which nothing was ever found out, and that counts how often a guest was started with it. */
+/** Creates a QEMU without cached facts that counts its probes. */
 async function makeFreshQemu(): Promise<{ qemu: QemuBinary; cacheDir: string; countProbes: () => number }> {
   const cacheDir = makeTemporaryDir()
   const real = (await findQemu({ cacheDir })).path
@@ -39,7 +39,7 @@ function readFact(cacheDir: string, qemu: QemuBinary): string {
   return readFileSync(join(cacheDir, 'host', `${factName(qemu)}.json`), 'utf8')
 }
 
-/** Becomes a user who may open nothing of root's, until the test ends. Does nothing when already somebody else. */
+/** Switches to the user nobody until the test ends, if the process runs as root. */
 function becomeNobody(): void {
   if (process.geteuid?.() !== 0) return
   const groups = process.getgroups?.() ?? []
@@ -53,7 +53,7 @@ function becomeNobody(): void {
   })
 }
 
-test('the first decision takes seconds at most, and every way to ask for it agrees', async () => {
+test('the first decision takes a few seconds at most, and `auto` and `kvm` agree', async () => {
   const found = await makeFreshQemu()
   const lines: string[] = []
   const begin = performance.now()
@@ -68,18 +68,19 @@ test('the first decision takes seconds at most, and every way to ask for it agre
   } else {
     expect(chosen.reason).toBeTruthy()
     expect(lines).toEqual([
-      `guests run under TCG, much slower than under KVM: ${chosen.reason}. Fix: ${chosen.fix}`,
+      `guests run with TCG, which is much slower than KVM: ${chosen.reason}. Fix: ${chosen.fix}`,
     ])
     await expect(decide(found, 'kvm')).rejects.toMatchObject({
       code: 'ACCELERATOR_UNAVAILABLE',
-      message: `accel: 'kvm' was asked for, but KVM cannot run guests here.
+      message: `KVM cannot run guests on this host.
+  Expected: a working KVM, as required by \`accel: 'kvm'\`
   Got:      ${chosen.reason}
-Fix: ${chosen.fix} Or leave accel at 'auto', which takes TCG where KVM does not work.`,
+Fix: ${chosen.fix} Or use \`accel: 'auto'\`, which falls back to TCG.`,
     })
   }
 })
 
-test('a decision is remembered: the second starts no probe, and announces nothing again', async () => {
+test('a decision is cached: the second one runs no probe and logs no message', async () => {
   const found = await makeFreshQemu()
   const first = await decide(found)
   const probes = found.countProbes()
@@ -91,7 +92,7 @@ test('a decision is remembered: the second starts no probe, and announces nothin
   expect(lines).toEqual([])
 })
 
-test('those who ask at the same time share one probe', async () => {
+test('concurrent decisions share one probe', async () => {
   const found = await makeFreshQemu()
   const alone = await makeFreshQemu()
   await decide(alone)
@@ -100,7 +101,7 @@ test('those who ask at the same time share one probe', async () => {
   expect(found.countProbes()).toBe(alone.countProbes())
 })
 
-test('what is remembered decides, whether it was right or not', async () => {
+test('cached facts decide without a probe', async () => {
   const found = await makeFreshQemu()
   const cache = openHostCache(found.cacheDir)
   const obstacle = await findKvmObstacle({ cache })
@@ -114,7 +115,7 @@ test('what is remembered decides, whether it was right or not', async () => {
   expect(found.countProbes()).toBe(0)
 })
 
-test('nonsense in the cache is ignored', async () => {
+test('invalid cache content is ignored', async () => {
   const found = await makeFreshQemu()
   const cache = openHostCache(found.cacheDir)
   await cache.write(factName(found.qemu), { kvm: { works: 'yes' }, tcgLoopMs: -1 })
@@ -125,7 +126,7 @@ test('nonsense in the cache is ignored', async () => {
   expect(found.countProbes()).toBe(2)
 })
 
-test('after a guest failed under KVM, later ones run under TCG with the reason', async () => {
+test('after a KVM failure of a guest, later guests run under TCG with that reason', async () => {
   const found = await makeFreshQemu()
   const cache = openHostCache(found.cacheDir)
   await cache.write(factName(found.qemu), { kvm: { works: true, loopMs: 0.3 }, tcgLoopMs: 3 })
@@ -134,14 +135,14 @@ test('after a guest failed under KVM, later ones run under TCG with the reason',
   expect(chosen.name).toBe('tcg')
   if ((await findKvmObstacle({ cache })) === undefined) {
     expect(chosen).toMatchObject({
-      reason: 'a guest failed under it: KVM internal error. Suberror: 1',
-      fix: 'Run `npx withvm doctor --fresh` to try KVM again.',
+      reason: 'a guest failed under KVM: KVM internal error. Suberror: 1',
+      fix: 'Run `npx withvm doctor --fresh` to probe KVM again.',
     })
   }
   expect(found.countProbes()).toBe(0)
 })
 
-test('TCG that is asked for starts no probe under KVM and has no reason', async () => {
+test("`accel: 'tcg'` does not probe KVM and has no reason", async () => {
   const found = await makeFreshQemu()
   const chosen = await decide(found, 'tcg')
   expect(chosen).toEqual({ name: 'tcg', timeFactor: expect.any(Number) })
@@ -149,7 +150,7 @@ test('TCG that is asked for starts no probe under KVM and has no reason', async 
   expect(readFact(found.cacheDir, found.qemu)).not.toContain('kvm')
 })
 
-test('a QEMU without any accelerator for this host is an error that names both', async () => {
+test('the error for a QEMU without accelerators names TCG and KVM', async () => {
   const dir = makeTemporaryDir()
   const qemu = await findQemu({
     cacheDir: dir,
@@ -167,7 +168,7 @@ echo "qemu-system-x86_64: -accel $name: invalid accelerator $name" >&2; exit 1`,
   await expect(decide({ qemu, cacheDir: dir }, 'tcg')).rejects.toThrow('it is built without TCG.')
 })
 
-test('a decision about a QEMU that hangs does not wait for it', async () => {
+test('the probe of a hanging QEMU times out and selects TCG', async () => {
   const dir = makeTemporaryDir()
   const qemu = await findQemu({
     cacheDir: dir,
@@ -183,7 +184,7 @@ test('a decision about a QEMU that hangs does not wait for it', async () => {
   expect(readFact(dir, qemu)).toBe('{}\n')
 })
 
-test('a user who may not open the device gets the command that changes it, and waits for udev once', async () => {
+test('a denied device is reported with a fix, after one wait for udev', async () => {
   const dir = makeTemporaryDir()
   const cache = openHostCache(dir)
   const devicePath = join(dir, 'kvm')
@@ -193,14 +194,14 @@ test('a user who may not open the device gets the command that changes it, and w
   const begin = performance.now()
   const obstacle = await findKvmObstacle({ devicePath, cache })
   expect(performance.now() - begin).toBeGreaterThanOrEqual(290)
-  expect(obstacle?.reason).toMatch(/may not (open|use) .*kvm \(EACCES\)$/)
+  expect(obstacle?.reason).toMatch(/no (access|permission) to .*kvm \(EACCES\)$/)
   expect(obstacle?.fix).toMatch(/chgrp kvm|--device/)
   const again = performance.now()
   expect(await findKvmObstacle({ devicePath, cache })).toEqual(obstacle)
   expect(performance.now() - again).toBeLessThan(290)
 })
 
-test('a device whose permission comes back within the wait for udev is used', async () => {
+test('a device is used if udev restores its permissions during the wait', async () => {
   const dir = makeTemporaryDir()
   const devicePath = join(dir, 'kvm')
   writeFileSync(devicePath, '')
@@ -215,38 +216,38 @@ test('a device whose permission comes back within the wait for udev is used', as
   expect(await decision).toBeUndefined()
 })
 
-test('without permission for /dev/kvm a guest runs under TCG, and the reason says why', async () => {
+test('without access to /dev/kvm a guest runs under TCG with that reason', async () => {
   const found = await makeFreshQemu()
   chmodSync(join(found.cacheDir, 'host'), 0o777)
   becomeNobody()
   const chosen = await decide(found)
   expect(chosen.name === 'kvm' || chosen.reason).toBeTruthy()
   if (chosen.reason?.includes('EACCES')) {
-    await expect(decide(found, 'kvm')).rejects.toThrow(/may not (open|use) \/dev\/kvm \(EACCES\)/)
+    await expect(decide(found, 'kvm')).rejects.toThrow(/no (access|permission) to .*\/dev\/kvm \(EACCES\)/)
   }
 })
 
 test.runIf(process.geteuid?.() === 0)(
-  'a device that another user may not open is no device for QEMU as that user',
+  'a device without permissions for the `runAs` user is an obstacle',
   async () => {
     const dir = makeTemporaryDir()
     chmodSync(dir, 0o755)
     const devicePath = join(dir, 'kvm')
     const user = await findHostUser('nobody')
     if (!('uid' in user)) throw new Error(user.got)
-    const look = () => findKvmObstacle({ devicePath, cache: openHostCache(dir), user })
+    const find = () => findKvmObstacle({ devicePath, cache: openHostCache(dir), user })
     writeFileSync(devicePath, '', { mode: 0o600 })
-    expect((await look())?.reason).toBe(`the user nobody may not open ${devicePath} (EACCES)`)
+    expect((await find())?.reason).toBe(`the user nobody has no permission to open ${devicePath} (EACCES)`)
     chmodSync(devicePath, 0o666)
-    expect(await look()).toBeUndefined()
+    expect(await find()).toBeUndefined()
   },
 )
 
-test('a host without the device is told what to switch on', async () => {
+test('a missing device is reported with what to enable', async () => {
   const dir = makeTemporaryDir()
   const obstacle = await findKvmObstacle({ devicePath: join(dir, 'none'), cache: openHostCache(dir) })
-  expect(obstacle?.reason).toContain(`there is no ${join(dir, 'none')}`)
-  expect(obstacle?.fix).toMatch(/modprobe|nested virtualisation|firmware set-up|--device/)
+  expect(obstacle?.reason).toContain(`${join(dir, 'none')} does not exist`)
+  expect(obstacle?.fix).toMatch(/modprobe|nested virtualization|firmware setup|--device/)
   expect(readdirSync(dir)).toEqual([])
 })
 
@@ -257,18 +258,18 @@ test.each([
   [2.7, 2.5, 25],
   [2.7, 100, 60],
   [900, 1, 60],
-])('a loop of %d ms under load %d makes things take %d times longer', (loopMs, load, factor) => {
+])('a loop of %d ms under load %d has the time factor %d', (loopMs, load, factor) => {
   expect(resolveTimeFactor(loopMs, load)).toBe(factor)
 })
 
-test('the load counts from where there is more work than processors', () => {
+test('the load factor exceeds 1 only if the load exceeds the number of processors', () => {
   expect(readLoadFactor(0.3, 2)).toBe(1)
   expect(readLoadFactor(2, 2)).toBe(1)
   expect(readLoadFactor(6, 2)).toBe(3)
   expect(readLoadFactor()).toBeGreaterThanOrEqual(1)
 })
 
-test('a guest of another architecture is emulated, which is no news; KVM is refused for it', async () => {
+test('a guest of another architecture runs under TCG without a message, and KVM is rejected for it', async () => {
   const cacheDir = makeTemporaryDir()
   const qemu = {
     ...(await findQemu({ cacheDir })),
@@ -279,6 +280,6 @@ test('a guest of another architecture is emulated, which is no news; KVM is refu
   expect(lines).toEqual([])
   await expect(decide({ qemu, cacheDir }, 'kvm')).rejects.toMatchObject({
     code: 'ACCELERATOR_UNAVAILABLE',
-    message: expect.stringContaining("this host's own architecture"),
+    message: expect.stringContaining('KVM supports only guests of the host architecture'),
   })
 })

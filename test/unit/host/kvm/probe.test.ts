@@ -5,7 +5,7 @@ import { buildProbeRom } from '../../../../src/host/kvm/probe-rom.js'
 import { findQemu } from '../../../../src/host/qemu-binary.js'
 import { makeTemporaryDir } from '../fake-program.js'
 
-test('the probe guest gets through all its stages under TCG', async () => {
+test('the probe guest completes all stages under TCG', async () => {
   const qemu = await findQemu({ cacheDir: makeTemporaryDir() })
   const outcome = await runProbe({ qemu, accelerator: 'tcg', timeoutMs: 10_000 })
   expect(outcome).toMatchObject({ end: 'passed', stages: 'rplcxem', stderr: '' })
@@ -14,7 +14,7 @@ test('the probe guest gets through all its stages under TCG', async () => {
   expect(failedStep(outcome)).toBeUndefined()
 })
 
-test('an aborted probe rejects with the reason and leaves no process and no file', async () => {
+test('an aborted probe rejects with the reason and leaves no process or file', async () => {
   const qemu = await findQemu({ cacheDir: makeTemporaryDir() })
   const dir = makeTemporaryDir()
   vi.stubEnv('TMPDIR', dir)
@@ -29,7 +29,7 @@ test('an aborted probe rejects with the reason and leaves no process and no file
   expect(runningProbes()).toEqual([])
 })
 
-test('a probe whose time is up is killed and says how far it got', async () => {
+test('a probe that times out is killed and reports the failed step', async () => {
   const qemu = await findQemu({ cacheDir: makeTemporaryDir() })
   const outcome = await runProbe({ qemu, accelerator: 'tcg', timeoutMs: 5 })
   expect(outcome).toMatchObject({ end: 'stuck', stages: '', exit: 'SIGKILL' })
@@ -37,7 +37,7 @@ test('a probe whose time is up is killed and says how far it got', async () => {
   expect(runningProbes()).toEqual([])
 })
 
-test('the ROM is 64 KiB and its table has no gap and no overlap', () => {
+test('the ROM has 64 KiB, and its listing has no gaps or overlaps', () => {
   const rom = buildProbeRom()
   expect(rom.length).toBe(65_536)
   expect([...rom.subarray(0xfff0, 0xfff3)]).toEqual([0xe9, 0x0d, 0x00])
@@ -50,7 +50,7 @@ test('the ROM is 64 KiB and its table has no gap and no overlap', () => {
   }
 })
 
-test('the time of the loop is the best run by the guest clock', () => {
+test('`parseLoopMs()` returns the fastest run by the clock of the guest', () => {
   // 26,000,000 ticks in 10 ms; the best run takes 2,600,000.
   const digits = (value: number) =>
     value
@@ -64,7 +64,7 @@ test('the time of the loop is the best run by the guest clock', () => {
   expect(parseLoopMs('rplcxem')).toBeUndefined()
 })
 
-/** Children of this process that run a probe's ROM. */
+/** Returns the child processes that run the ROM of the probe. */
 function runningProbes(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

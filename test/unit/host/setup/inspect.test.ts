@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { inspectHost } from '../../../../src/host/setup/inspect.js'
 import { makePath, makeTemporaryDir, writeProgram } from '../fake-program.js'
 
-test('a system without apt is told that recipes do not work, and guests can run', async () => {
+test('`inspectHost()` notes that recipes do not work on a system without apt', async () => {
   const dir = makeTemporaryDir()
   const osReleasePath = join(dir, 'os-release')
   writeFileSync(osReleasePath, 'ID=fedora\nPRETTY_NAME="Fedora Linux 42"\n')
@@ -15,15 +15,14 @@ test('a system without apt is told that recipes do not work, and guests can run'
     id: 'recipes',
     label: 'Image recipes',
     state: 'note',
-    found:
-      'images that have a name, as tiny, are made from packages of Debian or Ubuntu, and this is Fedora Linux 42',
-    fix: 'Give the path of a disk image (qcow2, raw, vmdk …) instead.',
+    found: 'recipes such as tiny need the packages of Debian or Ubuntu, and this host runs Fedora Linux 42',
+    fix: 'Use the path of a disk image (qcow2, raw, vmdk …) instead.',
   })
 })
 
-test('a missing tool is a note, but without qemu-img no guest runs', async () => {
+test('a missing tool is a note, and a missing qemu-img is a problem', async () => {
   const dir = makeTemporaryDir()
-  const qemu = { program: 'qemu-img', aptPackage: 'qemu-utils', why: 'makes and inspects disk images' }
+  const qemu = { program: 'qemu-img', aptPackage: 'qemu-utils', why: 'creates and inspects disk images' }
   const other = { program: 'frobnicate', aptPackage: 'frob-tools', why: 'frobnicates images' }
   const env = { PATH: makePath(dir, {}), WITHVM_CACHE: dir }
   const { checks, canRunGuests } = await inspectHost({ needs: [other, qemu], fresh: false, env })
@@ -32,7 +31,7 @@ test('a missing tool is a note, but without qemu-img no guest runs', async () =>
   expect(canRunGuests).toBe(false)
 })
 
-test('what the cache holds is counted, and a cache that is not there yet is empty', async () => {
+test('`cacheBytes` is the disk usage of the cache, and 0 for a missing cache', async () => {
   const dir = makeTemporaryDir()
   const path = makePath(dir, {})
   writeProgram(join(dir, 'image'), 'x'.repeat(100_000))

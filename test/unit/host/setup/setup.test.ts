@@ -8,9 +8,9 @@ import { findTools, selectNeeds } from '../../../../src/host/tools.js'
 import { makePath, makeTemporaryDir, writeProgram } from '../fake-program.js'
 
 const FROBNICATE = { program: 'frobnicate', aptPackage: 'frob-tools', why: 'frobnicates images' }
-const UNFROB = { program: 'unfrob', aptPackage: 'frob-tools', why: 'undoes that' }
+const UNFROB = { program: 'unfrob', aptPackage: 'frob-tools', why: 'undoes the frobnication' }
 
-/** A system with a PATH of its own, on which `apt-get` and `apt-cache` are small scripts that keep a log. */
+/** Creates a system with its own PATH, whose `apt-get` and `apt-cache` are small scripts that log their calls. */
 function makeSystem(scripts: {
   readonly install: string
   readonly update?: string
@@ -51,9 +51,9 @@ const INSTALL = 'noninteractive: -o DPkg::Lock::Timeout=300 install -y --no-inst
 const UPDATE = 'noninteractive: -o DPkg::Lock::Timeout=300 update -q'
 const prefix = process.geteuid?.() === 0 ? '$ ' : '$ sudo -n '
 
-test('the missing package is installed, once, with what and why', async () => {
+test('`setUpHost()` installs a missing package once and logs its programs and their purpose', async () => {
   const system = makeSystem({ install: 'add frobnicate; add unfrob' })
-  const needs = [FROBNICATE, UNFROB, { program: 'sh', aptPackage: 'dash', why: 'is there' }]
+  const needs = [FROBNICATE, UNFROB, { program: 'sh', aptPackage: 'dash', why: 'is installed' }]
   const tools = await setUpHost({ ...system.options, needs })
   expect(tools.map(({ path }) => path)).toEqual(
     ['frobnicate', 'unfrob', 'sh'].map((name) => join(system.path, name)),
@@ -62,19 +62,19 @@ test('the missing package is installed, once, with what and why', async () => {
   expect(system.lines).toEqual([
     'Installing a package:',
     '  frob-tools: frobnicate, which frobnicates images',
-    '  frob-tools: unfrob, which undoes that',
+    '  frob-tools: unfrob, which undoes the frobnication',
     `${prefix}apt-get install -y --no-install-recommends frob-tools`,
   ])
 })
 
-test('where nothing is missing, nothing runs and nothing is said', async () => {
+test('`setUpHost()` runs and logs no commands if all programs are installed', async () => {
   const system = makeSystem({ install: 'exit 1' })
-  await setUpHost({ ...system.options, needs: [{ program: 'sh', aptPackage: 'dash', why: 'is there' }] })
+  await setUpHost({ ...system.options, needs: [{ program: 'sh', aptPackage: 'dash', why: 'is installed' }] })
   expect(system.calls()).toEqual([''])
   expect(system.lines).toEqual([])
 })
 
-test('package lists are fetched first when apt does not know the package, even if a source of them fails', async () => {
+test('package lists are updated before the installation of an unknown package, even if a source fails', async () => {
   const system = makeSystem({
     policy: `printf '%s:\\n  Candidate: (none)\\n' "$2"`,
     update: 'echo "E: The repository of a third party does not have a Release file." >&2; exit 100',
@@ -84,7 +84,7 @@ test('package lists are fetched first when apt does not know the package, even i
   expect(system.calls()).toEqual([UPDATE, INSTALL])
 })
 
-test('package lists are fetched when they turn out to be too old, and the installation is tried again', async () => {
+test('stale package lists are updated and the installation is retried', async () => {
   const system = makeSystem({
     update: 'add updated',
     install:
@@ -94,82 +94,84 @@ test('package lists are fetched when they turn out to be too old, and the instal
   expect(system.calls()).toEqual([INSTALL, UPDATE, INSTALL])
 })
 
-test('an installation that fails says what apt said', async () => {
+test('a failed installation rejects with the output of apt', async () => {
   const system = makeSystem({ install: 'echo "E: You do not have enough free space."; exit 100' })
   await expect(setUpHost({ ...system.options, needs: [FROBNICATE] })).rejects.toMatchObject({
     code: 'SETUP_FAILED',
-    message: `apt could not install what withvm needs (exit code 100).
+    message: `The installation of packages with apt failed (exit code 100).
 
 Command:
   | apt-get install -y --no-install-recommends frob-tools
 
-The end of apt's output:
+Last lines of apt's output:
   | E: You do not have enough free space.
 
-Fix: Make \`apt-get update\` and the command above work on this host (network, sources, free space), then run it again.`,
+Fix: Fix \`apt-get update\` and the command above on this host (network, sources, free space), then run \`withvm setup\` again.`,
   })
   expect(system.calls()).toEqual([INSTALL])
 })
 
-test('an installation that leaves the program missing is a failure', async () => {
+test('a program that is missing after the installation is an error', async () => {
   const system = makeSystem({ install: ':' })
   await expect(setUpHost({ ...system.options, needs: [FROBNICATE] })).rejects.toMatchObject({
     code: 'SETUP_FAILED',
-    message: expect.stringContaining('The packages were installed, but some programs are still not found.'),
+    message: expect.stringContaining(
+      'Some programs were not found after the installation of their packages.',
+    ),
   })
 })
 
-test('a check installs nothing and gives the command', async () => {
+test('`checkOnly` rejects with the install command and installs no packages', async () => {
   const system = makeSystem({ install: 'add frobnicate' })
   const set = setUpHost({ ...system.options, needs: [FROBNICATE], checkOnly: true })
   await expect(set).rejects.toMatchObject({
     code: 'TOOL_NOT_FOUND',
-    message: `A program that withvm needs is not installed: frobnicate.
+    message: `A required program is not installed: frobnicate.
 
-What each is for:
-  | frobnicate frobnicates images
+Purpose:
+  | frobnicate: frobnicates images
 
-Fix: Run \`sudo apt-get install -y --no-install-recommends frob-tools\` (\`npx withvm setup\` does it, where it may), then run this again.`,
+Fix: Run \`sudo apt-get install -y --no-install-recommends frob-tools\` or \`npx withvm setup\`, then retry.`,
   })
   expect(system.calls()).toEqual([''])
 })
 
 test.each([
-  ['ID=fedora', 'Run `sudo dnf install -y qemu-kvm frob-tools`, then run this again.'],
-  ['ID=arch', 'Run `sudo pacman -S --needed --noconfirm qemu-base frob-tools`, then run this again.'],
+  ['ID=fedora', 'Run `sudo dnf install -y qemu-kvm frob-tools`, then retry.'],
+  ['ID=arch', 'Run `sudo pacman -S --needed --noconfirm qemu-base frob-tools`, then retry.'],
   [
     'ID=void\nPRETTY_NAME="Void Linux"',
-    'Install them with the package manager of Void Linux; on Debian they are in qemu-system-x86, frob-tools.',
+    'Install them with the package manager of Void Linux (on Debian: qemu-system-x86, frob-tools).',
   ],
-])('on a system with %j one message gives the command', async (release, fix) => {
+])('the error on a system with %j contains its install command', async (release, fix) => {
   const system = makeSystem({ install: 'add frobnicate' })
   writeFileSync(system.options.osReleasePath, `${release}\n`)
   const qemu = { program: 'qemu-system-x86_64', aptPackage: 'qemu-system-x86', why: 'runs the guests' }
   await expect(setUpHost({ ...system.options, needs: [qemu, FROBNICATE] })).rejects.toMatchObject({
     code: 'TOOL_NOT_FOUND',
-    message: `2 programs that withvm needs are not installed: qemu-system-x86_64, frobnicate.
+    message: `2 required programs are not installed: qemu-system-x86_64, frobnicate.
 
-What each is for:
-  | qemu-system-x86_64 runs the guests
-  | frobnicate frobnicates images
+Purpose:
+  | qemu-system-x86_64: runs the guests
+  | frobnicate: frobnicates images
 
 Fix: ${fix}`,
   })
   expect(system.calls()).toEqual([''])
 })
 
-test('a set-up waits for another that is at work, and does not do its work again', async () => {
+test('`setUpHost()` waits for a concurrent call and does not repeat its installation', async () => {
   const system = makeSystem({ install: 'exit 1' })
   const lock = await takeProcessLock('setup')
   const set = setUpHost({ ...system.options, needs: [FROBNICATE] })
-  await expect.poll(() => system.lines).toEqual(['Another set-up is at work; waiting for it …'])
+  await expect.poll(() => system.lines).toEqual(['Waiting for another `withvm setup` …'])
   writeProgram(join(system.path, 'frobnicate'), ':')
   await lock.release()
   expect((await set)[0]?.path).toBe(join(system.path, 'frobnicate'))
   expect(system.calls()).toEqual([''])
 })
 
-test('root is root; others become root by a sudo that asks for no password, or not at all', async () => {
+test('`findPrivilege()` returns sudo for other users only if it needs no password', async () => {
   const { path } = makeSystem({ install: ':' })
   expect(await findPrivilege({ PATH: path }, 0)).toEqual([])
   writeProgram(join(path, 'sudo'), '[ "$*" = "-n true" ]')
@@ -180,7 +182,7 @@ test('root is root; others become root by a sudo that asks for no password, or n
   expect(await findPrivilege({ PATH: bare }, 1000)).toBeUndefined()
 })
 
-test('a WITHVM_QEMU that is wrong is not mended by an installation', async () => {
+test('an invalid WITHVM_QEMU rejects without an installation', async () => {
   const system = makeSystem({ install: ':' })
   const qemu = { program: 'qemu-system-x86_64', aptPackage: 'qemu-system-x86', why: 'runs the guests' }
   const env = { ...system.options.env, WITHVM_QEMU: '/nowhere/qemu' }
@@ -190,9 +192,9 @@ test('a WITHVM_QEMU that is wrong is not mended by an installation', async () =>
   expect(existsSync(join(system.path, 'qemu-system-x86_64'))).toBe(false)
 })
 
-test('programs of the sbin folders are found when PATH lacks them', async () => {
+test('programs in the sbin folders are found without these folders in PATH', async () => {
   const [tool] = await findTools(
-    [{ program: 'mke2fs', aptPackage: 'e2fsprogs', why: 'makes file systems' }],
+    [{ program: 'mke2fs', aptPackage: 'e2fsprogs', why: 'creates file systems' }],
     {
       env: { PATH: '/nowhere' },
     },
@@ -200,7 +202,7 @@ test('programs of the sbin folders are found when PATH lacks them', async () => 
   expect(tool?.path).toMatch(/sbin\/mke2fs$/)
 })
 
-test('recipes need their programs only where apt is, and the programs of util-linux only on Linux', () => {
+test('`selectNeeds()` includes programs of recipes only with apt, and those of util-linux only on Linux', () => {
   const names = (...system: [Parameters<typeof selectNeeds>[1], NodeJS.Platform]) =>
     selectNeeds([FROBNICATE], ...system).map(({ program }) => program)
   expect(names('apt', 'linux')).toEqual([

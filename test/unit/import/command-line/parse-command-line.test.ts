@@ -4,9 +4,9 @@ import { parseCommandLine } from '../../../../src/import/command-line/parse-comm
 const read = (line: string) => parseCommandLine(line, { isFile: () => false, hasTerminal: false })
 const options = (line: string) => read(line).options
 const translated = (line: string) =>
-  read(line).translated.map(({ from, to, reason }) => `${from} became ${to}: ${reason}.`)
+  read(line).translated.map(({ from, to, reason }) => `${from} was translated to ${to}: ${reason}.`)
 
-test('the line that everybody has boots from the network, with the default card', () => {
+test('a common network boot command line is translated with the default card', () => {
   const line = 'qemu -hda linux.img -boot n -net user,tftp=/tftpserver/pub,bootfile=/pxelinux.0'
   expect(options(line)).toEqual({
     hda: 'linux.img',
@@ -14,7 +14,7 @@ test('the line that everybody has boots from the network, with the default card'
     network: { internet: true, tftp: '/tftpserver/pub', bootfile: '/pxelinux.0' },
   })
   expect(translated(line)).toEqual([
-    "-net user,tftp=/tftpserver/pub,bootfile=/pxelinux.0 became network: { model: 'virtio-net-pci' }: the line names no card for this network, so it has the default one.",
+    "-net user,tftp=/tftpserver/pub,bootfile=/pxelinux.0 was translated to network: { model: 'virtio-net-pci' }: the command line specifies no card for this network, so the default card is used.",
   ])
 })
 
@@ -161,7 +161,7 @@ test.each<[string, object]>([
     { qemuArgs: ['-drive', 'file=x,if=none,aio=native,snapshot=on'], image: false },
   ],
   ['qemu --nodefaults -no-user-config -nographic -display none -serial none', { image: false }],
-])('%s', (line, expected) => {
+])('%s is parsed to options', (line, expected) => {
   expect(options(line)).toEqual(expected)
 })
 
@@ -182,7 +182,7 @@ test.each<[string, object, string[]]>([
       hostfwd: [{ guest: 80, host: 8080, bind: '127.0.0.1' }],
     },
     [
-      '-redir tcp:8080::80 became hostfwd: [{"guest":80,"host":8080,"bind":"127.0.0.1"}]: QEMU has no such option any more.',
+      '-redir tcp:8080::80 was translated to hostfwd: [{"guest":80,"host":8080,"bind":"127.0.0.1"}]: the option was removed from QEMU.',
     ],
   ],
   [
@@ -195,8 +195,8 @@ test.each<[string, object, string[]]>([
       ],
     },
     [
-      '-net nic,vlan=1 became a network of its own: QEMU has no `vlan` any more.',
-      '-net user,vlan=1 became a network of its own: QEMU has no `vlan` any more.',
+      '-net nic,vlan=1 was translated to a separate network: `vlan` was removed from QEMU.',
+      '-net user,vlan=1 was translated to a separate network: `vlan` was removed from QEMU.',
     ],
   ],
   [
@@ -219,9 +219,9 @@ test.each<[string, object, string[]]>([
       ],
     },
     [
-      '-net nic became -device e1000 at a hub: QEMU has hubs in place of `vlan`, which joined several.',
-      '-net nic,model=virtio became -device virtio at a hub: QEMU has hubs in place of `vlan`, which joined several.',
-      '-net user became -netdev user,id=hub0end0 at a hub: QEMU has hubs in place of `vlan`, which joined several.',
+      '-net nic was translated to -device e1000 at a hub: hubs replaced `vlan` in QEMU.',
+      '-net nic,model=virtio was translated to -device virtio at a hub: hubs replaced `vlan` in QEMU.',
+      '-net user was translated to -netdev user,id=hub0end0 at a hub: hubs replaced `vlan` in QEMU.',
     ],
   ],
   [
@@ -231,25 +231,25 @@ test.each<[string, object, string[]]>([
       qemuArgs: ['-netdev', 'tap,id=line-net0,ifname=tap7,script=no', '-device', 'e1000,netdev=line-net0'],
     },
     [
-      '-netdev tap,id=net0,ifname=tap7,script=no became the same, and one card more: by a card of its own withvm reaches the guest.',
-      'id=net0 became id=line-net0: withvm has something of that name.',
+      '-netdev tap,id=net0,ifname=tap7,script=no was translated to the same, plus one card: withvm reaches the guest through its own card.',
+      'id=net0 was translated to id=line-net0: withvm already uses that ID.',
     ],
   ],
   [
     'kvm -no-kvm -tdf',
     { accel: 'tcg', image: false },
     [
-      "-no-kvm became accel: 'tcg': QEMU has no such option any more.",
-      '-tdf became nothing: QEMU catches up with lost ticks by itself now.',
+      "-no-kvm was translated to accel: 'tcg': the option was removed from QEMU.",
+      '-tdf was translated to nothing: QEMU catches up on lost ticks automatically.',
     ],
   ],
   [
     'qemu -localtime -std-vga -soundhw hda',
     { rtc: { base: 'localtime' }, vga: 'std', sound: 'ich6', image: false },
     [
-      "-localtime became rtc: { base: 'localtime' }: QEMU has it as `-rtc base=` now.",
-      "-std-vga became vga: 'std': QEMU has no such option any more.",
-      "-soundhw hda became sound: 'ich6': QEMU has no such option any more.",
+      "-localtime was translated to rtc: { base: 'localtime' }: QEMU now provides it as `-rtc base=`.",
+      "-std-vga was translated to vga: 'std': the option was removed from QEMU.",
+      "-soundhw hda was translated to sound: 'ich6': the option was removed from QEMU.",
     ],
   ],
   [
@@ -261,16 +261,16 @@ test.each<[string, object, string[]]>([
       image: false,
     },
     [
-      "-usbdevice tablet became usb: true, devices: [{ driver: 'usb-tablet' }]: QEMU has it as a device now.",
-      '-usbdevice disk:format=raw:stick.img became disks: [{"interface":"usb","image":{"path":"stick.img","format":"raw"}}]: QEMU has no such USB device any more.',
+      "-usbdevice tablet was translated to usb: true, devices: [{ driver: 'usb-tablet' }]: QEMU now provides it as a device.",
+      '-usbdevice disk:format=raw:stick.img was translated to disks: [{"interface":"usb","image":{"path":"stick.img","format":"raw"}}]: the USB device was removed from QEMU.',
     ],
   ],
   [
     'qemu -sdl -alt-grab',
     { display: 'sdl', grab: 'ctrl-alt-shift', image: false },
     [
-      "-sdl became display: 'sdl': QEMU has no such option any more.",
-      "-alt-grab became grab: 'ctrl-alt-shift': QEMU has no such option any more.",
+      "-sdl was translated to display: 'sdl': the option was removed from QEMU.",
+      "-alt-grab was translated to grab: 'ctrl-alt-shift': the option was removed from QEMU.",
     ],
   ],
   [
@@ -301,27 +301,27 @@ test.each<[string, object, string[]]>([
       image: false,
     },
     [
-      '-vnc :2,websocket=on became vnc, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
-      '-spice port=5930,password=secret became spice, on 127.0.0.1: QEMU would listen on all addresses of this host; a guest of a test is not for others.',
+      '-vnc :2,websocket=on was translated to vnc, on 127.0.0.1: QEMU would listen on all addresses of this host; withvm exposes guests on loopback only.',
+      '-spice port=5930,password=secret was translated to spice, on 127.0.0.1: QEMU would listen on all addresses of this host; withvm exposes guests on loopback only.',
     ],
   ],
   [
     'qemu -ctrl-grab -curses',
     { image: false },
     [
-      '-ctrl-grab became nothing: there is no window whose keys or mouse could be grabbed.',
-      "-curses became nothing: this process has no terminal to draw on: the guest's console is vm.serial, its screen vm.screenshot().",
+      '-ctrl-grab was translated to nothing: the guest has no window that could grab the keyboard or mouse.',
+      '-curses was translated to nothing: this process has no terminal; use vm.serial for the console and vm.screenshot() for the screen.',
     ],
   ],
   [
     'qemu -no-hpet -no-acpi -monitor stdio -serial mon:stdio -daemonize',
     { qemuArgs: ['-machine', 'hpet=off', '-machine', 'acpi=off'], image: false },
     [
-      '-no-hpet became -machine hpet=off: QEMU has it as a property of the machine now.',
-      '-no-acpi became -machine acpi=off: QEMU has it as a property of the machine now.',
-      "-monitor stdio became vm.qmp: a guest of a test has no terminal, and QEMU's monitor is there.",
-      '-serial mon:stdio became vm.serial: withvm reads and writes the first serial port.',
-      '-daemonize became nothing: withvm starts, watches and ends QEMU by itself.',
+      '-no-hpet was translated to -machine hpet=off: QEMU now provides it as a machine property.',
+      '-no-acpi was translated to -machine acpi=off: QEMU now provides it as a machine property.',
+      '-monitor stdio was translated to vm.qmp: the guest of a test has no terminal; vm.qmp replaces the monitor.',
+      '-serial mon:stdio was translated to vm.serial: withvm connects to the first serial port.',
+      '-daemonize was translated to nothing: withvm manages the QEMU process.',
     ],
   ],
   [
@@ -335,18 +335,18 @@ test.each<[string, object, string[]]>([
       ],
       image: false,
     },
-    ['-serial null became vm.serial: withvm reads and writes the first serial port.'],
+    ['-serial null was translated to vm.serial: withvm connects to the first serial port.'],
   ],
   [
     'qemu -drive file=nbd:host:10809,if=virtio',
     { qemuArgs: ['-drive', 'file=nbd:host:10809,if=virtio,snapshot=on'], image: false },
     [
-      '-drive file=nbd:host:10809,if=virtio became -drive file=nbd:host:10809,if=virtio,snapshot=on: what a guest writes is thrown away with it.',
+      '-drive file=nbd:host:10809,if=virtio was translated to -drive file=nbd:host:10809,if=virtio,snapshot=on: the writes of a guest are discarded with the guest.',
     ],
   ],
-])('what QEMU dropped is told: %s', (line, expected, told) => {
+])('%s is parsed with a reason for each translation', (line, expected, messages) => {
   expect(options(line)).toEqual(expected)
-  expect(translated(line)).toEqual(told)
+  expect(translated(line)).toEqual(messages)
 })
 
 test.each<[string, string]>([
@@ -355,48 +355,45 @@ test.each<[string, string]>([
     'commandLine: expected `qemu`, `kvm`, `qemu-kvm` or `qemu-system-…`, got `virsh` as the program',
   ],
   ['qemu -hdx a.img', 'commandLine: expected an option of QEMU, such as -hda, -hdb, -hdc, got `-hdx`'],
-  ['qemu -m', 'commandLine: expected its value behind it, got `-m` at the end'],
-  ['qemu -M ?', "commandLine: expected a value: what there is, `withvm list machines` tells, got `-M '?'`"],
+  ['qemu -m', 'commandLine: expected a value after it, got `-m` at the end'],
+  ['qemu -M ?', "commandLine: expected a value (`withvm list machines` lists the values), got `-M '?'`"],
   [
     'qemu -device e1000,help',
-    'commandLine: expected a value: what there is, `withvm list devices e1000` tells, got `-device e1000,help`',
+    'commandLine: expected a value (`withvm list devices e1000` lists the values), got `-device e1000,help`',
   ],
-  [
-    'qemu -d help',
-    'commandLine: expected a value: what there is, `-d help` tells without withvm, got `-d help`',
-  ],
+  ['qemu -d help', 'commandLine: expected a value (QEMU lists the values with `-d help`), got `-d help`'],
   [
     'qemu -hda $DISK',
-    'commandLine: expected its value in its place, as a template string gives it, got a variable of the shell, $DISK',
+    'commandLine: expected its value in place of it, for example from a template string, got a shell variable, $DISK',
   ],
   [
     'qemu -hda "$(ls)"',
-    'commandLine: expected what it prints in its place, got the output of a command, $(ls)"',
+    'commandLine: expected its output in place of it, got a command substitution, $(ls)"',
   ],
   [
     'qemu -m 512; reboot',
-    'commandLine: expected one command alone, or the character in quotes, got an operator of the shell, ; reboot',
+    'commandLine: expected a single command, or the character in quotes, got a shell operator, ; reboot',
   ],
-  ["qemu -name 'x", "commandLine: expected another ` ' ` that ends the quotation, got 'x"],
+  ["qemu -name 'x", "commandLine: expected a closing ` ' `, got 'x"],
   ['qemu -hda ~/x.img', 'commandLine: expected the path of the home folder in place of `~`, got ~/x.img'],
   [
     'qemu -loadvm a',
-    'commandLine: expected nothing: the guest has an overlay of its own, in which the snapshots of the image are not, got `-loadvm a`',
+    'commandLine: expected no `-loadvm`: the guest runs on a new overlay, which does not contain the snapshots of the image, got `-loadvm a`',
   ],
-])('%s is refused', (line, problem) => {
-  expect(() => read(line)).toThrow(`withVM(): an option is wrong, nothing was booted.\n  - ${problem}`)
+])('the command line %s is rejected', (line, problem) => {
+  expect(() => read(line)).toThrow(`1 option is invalid; no guest was started.\n  - ${problem}`)
 })
 
-test('all that is wrong with a line is in one error', () => {
-  expect(() => read('qemu -fooo -loadvm a -m')).toThrow('withVM(): 3 options are wrong')
+test('all problems of a command line are reported in one error', () => {
+  expect(() => read('qemu -fooo -loadvm a -m')).toThrow('3 options are invalid')
 })
 
-test('quotes, backslashes, continued lines and comments are as for a shell', () => {
+test('quotes, backslashes, line continuations and comments are parsed as by a shell', () => {
   const line = 'qemu \\\n  -append "a \\"b\\" \\x" -kernel my\\ kernel\'s\'"\\\n" # the rest -m 1\n -m 64'
   expect(options(line)).toEqual({ append: 'a "b" \\x', kernel: 'my kernels', memory: '64M', image: false })
 })
 
-test('UEFI firmware and a TPM are read as vm.commandLine has them', () => {
+test('UEFI firmware and a TPM are parsed from the output of `vm.commandLine`', () => {
   const line =
     'mkdir -p /tmp/t && swtpm socket --tpm2 --tpmstate dir=/tmp/t,mode=0600 --ctrl type=unixio,path=/tmp/t/sock,mode=0600 --terminate --daemon && qemu-system-x86_64 -machine q35,smm=on -drive if=pflash,unit=0,file=/usr/share/OVMF/CODE.fd,format=raw,readonly=on -drive if=pflash,unit=1,file=/usr/share/OVMF/VARS.fd,format=raw,snapshot=on -global driver=cfi.pflash01,property=secure,value=on -chardev socket,id=tpm,path=/tmp/t/sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0'
   expect(options(line)).toEqual({
@@ -407,7 +404,7 @@ test('UEFI firmware and a TPM are read as vm.commandLine has them', () => {
   })
 })
 
-test('a text screen is for who has a terminal', () => {
+test('the curses display is used only if the process has a terminal', () => {
   for (const line of ['qemu -curses', 'qemu -display curses']) {
     const { options, translated } = parseCommandLine(line, { hasTerminal: true })
     expect([options, translated]).toEqual([{ display: 'curses', image: false }, []])

@@ -51,17 +51,17 @@ test.each([
     { kernel: '/k', initrd: '/i', append: 'quiet splash' },
   ],
   ['<clock offset="localtime"/>', { rtc: { base: 'localtime' } }],
-])('%s becomes %j', (inner, expected) => {
+])('the domain settings %s are imported as %j', (inner, expected) => {
   const { options } = domain(inner)
   expect(options).toMatchObject({ name: 'web', ...expected })
   expect(findOptionProblems(options)).toEqual([])
 })
 
-test('a domain of emulation alone is emulated', () => {
+test('a domain of the type qemu is imported with TCG', () => {
   expect(domain('', 'type="qemu"').options.accel).toBe('tcg')
 })
 
-test('the disk that is booted from is the system disk, wherever it stands', () => {
+test('the disk that the domain boots from is the system disk, in any position', () => {
   const { options } = devices(`
     <disk type="block" device="disk"><driver name="qemu" type="raw" cache="none" discard="ignore"/><source dev="/dev/vg/data"/><target dev="sda" bus="scsi"/><serial>D1</serial></disk>
     <disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="/root.qcow2"/><target dev="vda" bus="virtio"/><boot order="1"/></disk>
@@ -83,7 +83,7 @@ test('the disk that is booted from is the system disk, wherever it stands', () =
   })
 })
 
-test('a disk that is no file of this host is left out, and told', () => {
+test('a network disk is not imported and reported', () => {
   const { options, notCarriedOver } = devices(
     '<disk type="network" device="disk"><source protocol="rbd" name="pool/image"/><target dev="vda" bus="virtio"/></disk>',
   )
@@ -91,11 +91,11 @@ test('a disk that is no file of this host is left out, and told', () => {
   expect(notCarriedOver).toContainEqual({
     what: '<disk type="network" device="disk"> (vda)',
     path: 'devices/disk',
-    reason: 'what is on it is not a file of this host: download it, and give it in `disks`',
+    reason: 'its content is not a file of this host: download it and add it with `disks`',
   })
 })
 
-test('whatever nobody has asked for is told, attributes too', () => {
+test('unknown elements and attributes are reported', () => {
   const { notCarriedOver } = importDomain(
     '<domain type="xen"><novelty colour="red"/><vcpu cpuset="0-3">2</vcpu><features><hyperv><relaxed state="on"/></hyperv></features><devices><hostdev mode="subsystem"/><interface type="bridge"><source bridge="br0"/><model type="virtio" extra="1"/></interface></devices></domain>',
   )
@@ -103,23 +103,23 @@ test('whatever nobody has asked for is told, attributes too', () => {
     notCarriedOver.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`),
   ).toMatchInlineSnapshot(`
     [
-      "@type: <domain type="xen">: the guest is run by QEMU",
-      "devices/interface: <interface type="bridge"> (br0): a user-mode network of the guest's own is in its place, which reaches nothing outside unless \`internet\` is true",
-      "novelty: <novelty colour="red">: withvm does not know it",
-      "vcpu@cpuset: cpuset="0-3": how the host shares itself out is not said by a test",
-      "features/hyperv/relaxed: <relaxed state="on">: QEMU's default counts; \`cpu\` and \`machine\` may say more",
-      "devices/hostdev: <hostdev mode="subsystem">: a device of the host is for one guest alone; add it with \`qemuArgs\` where a test has it for itself",
-      "devices/interface/model@extra: extra="1": withvm does not know it",
+      "@type: <domain type="xen">: QEMU runs the guest",
+      "devices/interface: <interface type="bridge"> (br0): a separate user-mode network replaces it, without external access unless \`internet\` is true",
+      "novelty: <novelty colour="red">: not supported by withvm",
+      "vcpu@cpuset: cpuset="0-3": tests do not configure host resources",
+      "features/hyperv/relaxed: <relaxed state="on">: the default of QEMU applies; change it with \`cpu\` or \`machine\`",
+      "devices/hostdev: <hostdev mode="subsystem">: a host device supports only one guest; add it with \`qemuArgs\` if only one test uses it",
+      "devices/interface/model@extra: extra="1": not supported by withvm",
     ]
   `)
 })
 
-test('what becomes of a domain is printed as a test to paste', () => {
+test('`formatAsTest()` formats a domain as a test', () => {
   expect(formatAsTest(domain("<os><cmdline>it's</cmdline></os><title>A</title>"))).toMatchInlineSnapshot(`
     "import { withVM } from 'withvm'
 
-    // Not carried over:
-    // - title: <title>A</title>: it tells domains of libvirt apart: a guest of a test has no life before or after it
+    // Not imported:
+    // - title: <title>A</title>: it identifies a libvirt domain; guests of tests are temporary
 
     await withVM(
       {
@@ -137,15 +137,18 @@ test('what becomes of a domain is printed as a test to paste', () => {
 })
 
 test.each([
-  ['<network/>', /The option libvirtXML is no domain of libvirt\.\n.*\n {2}Got: {6}<network>/],
-  ['<domain', /The option libvirtXML is no domain of libvirt\./],
-  ['no XML at all', /The option libvirtXML is no domain of libvirt\./],
-  ['<domain><os><type arch="alpha">hvm</type></os></domain>', /The domain is for alpha\./],
-])('%s is refused', (text, message) => {
+  ['<network/>', /The option `libvirtXML` does not contain a libvirt domain\.\n.*\n {2}Got: {6}<network>/],
+  ['<domain', /The option `libvirtXML` does not contain a libvirt domain\./],
+  ['no XML at all', /The option `libvirtXML` does not contain a libvirt domain\./],
+  [
+    '<domain><os><type arch="alpha">hvm</type></os></domain>',
+    /The architecture alpha of the libvirt domain is not supported\./,
+  ],
+])('the XML %s is rejected', (text, message) => {
   expect(() => importDomain(text)).toThrow(message)
 })
 
-test('a document cannot bring in files of the host', () => {
+test('a domain cannot include host files through XML entities', () => {
   const text =
     '<!DOCTYPE d [<!ENTITY secret SYSTEM "file:///etc/passwd">]><domain><name>a&secret;</name></domain>'
   const outcome = (() => {

@@ -29,7 +29,7 @@ const TRAITS = {
 const DEFAULTS = { memoryBytes: 512 * 1024 ** 2, cpus: 1 }
 const runs = Number(process.env.WITHVM_PROPERTY_RUNS ?? 300)
 
-/** The spec of these options, with images as they are found to be, and the line by hand. */
+/** Returns the spec of options, with inspected images, and the manual command line. */
 function plan(options: VMOptions) {
   const fileOf = (source: VMOptions['image']): BaseImage['disk'] =>
     typeof source === 'object' && 'path' in source && source.format !== undefined
@@ -57,12 +57,12 @@ function isOrderedFloppy(disk: DiskConnection | undefined): boolean {
   return disk?.interface === 'floppy' && disk.bootIndex !== undefined
 }
 
-test('vm.commandLine of any machine reads back as the same machine', () => {
+test('`vm.commandLine` of any guest can be imported as the same guest', () => {
   fc.assert(
     fc.property(machines, (options) => {
-      // Without a system disk, the first other one that a guest can boot from is read as it.
+      // Without a system disk, the import takes the first other bootable disk as the system disk.
       fc.pre(options.image !== false || options.disks === undefined)
-      // The place of a floppy disk is an option of its controller, which is kept as it is, behind the others.
+      // The boot index of a floppy disk is an option of its controller, which is imported as a raw argument, after the others.
       fc.pre(![options.systemDisk, ...(options.disks ?? [])].some(isOrderedFloppy))
       const { args } = plan(options)
       const line = ['qemu-system-x86_64', ...args].map((word) => quoteWord(word)).join(' ')
@@ -74,7 +74,7 @@ test('vm.commandLine of any machine reads back as the same machine', () => {
   )
 })
 
-test('no value of any machine becomes an option, or a part of one, of its own', () => {
+test('no value of an option can add another QEMU option', () => {
   fc.assert(
     fc.property(machines, (options) => {
       const harmless = replaceTexts(options)
@@ -84,7 +84,7 @@ test('no value of any machine becomes an option, or a part of one, of its own', 
   )
 })
 
-/** The flags, and the names of what each says, without the values. */
+/** Returns the flags and the names of their parts, without values. */
 function shape(args: readonly string[]): unknown[] {
   return args.map((word, index) => {
     if (args[index - 1] === '-append') return 'a value'
@@ -93,7 +93,7 @@ function shape(args: readonly string[]): unknown[] {
   })
 }
 
-/** The same options, with texts that hold nothing but letters. */
+/** Returns the same options with all strings reduced to letters. */
 function replaceTexts(options: VMOptions): VMOptions {
   const copy = structuredClone(options) as Record<string, unknown> & VMOptions
   const replace = (owner: object | undefined, key: string) => {
@@ -104,7 +104,7 @@ function replaceTexts(options: VMOptions): VMOptions {
     for (const key of ['tftp', 'bootfile', 'hostname']) replace(card, key)
   }
   for (const key of ['name', 'append']) {
-    // An empty one is none at all.
+    // An empty string is equal to no value.
     if (key !== 'append' || [copy.append ?? []].flat().join(' ') !== '') replace(copy, key)
   }
   return copy

@@ -10,13 +10,13 @@ import { SAMPLE_IMAGE as image, SAMPLE_WIRING as wiring } from '../../../support
 const build = (options: VMOptions, overrides: Partial<Wiring> = {}, base: BaseImage | undefined = image) =>
   buildQemuCommand(resolveSpec(options, base), { ...wiring, ...overrides })
 
-test('the kernel is told the frequency of its time-stamp counter before what the author gives', () => {
+test("the kernel argument with the TSC frequency precedes the author's arguments", () => {
   expect(build({ append: 'tsc_early_khz=1' }, { tscKhz: 2_298_000 }).args).toContain(
     'tsc_early_khz=2298000 console=ttyS0 quiet tsc_early_khz=1',
   )
 })
 
-test('the whole command line of the default guest', () => {
+test('the command line of the default guest is complete', () => {
   expect(build({}, { hostPorts: [40_022] })).toMatchInlineSnapshot(`
     {
       "args": [
@@ -78,7 +78,7 @@ test('the whole command line of the default guest', () => {
   `)
 })
 
-/** Options, and the arguments that they must lead to, in a row. */
+/** Options and the consecutive arguments that they must produce. */
 const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   ['a name', { name: 'web-1' }, ['-name', 'guest=web-1']],
   ['memory with a unit', { memory: '2G' }, ['-m', 'size=2097152k']],
@@ -86,12 +86,12 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   ['CPUs', { cpus: 4 }, ['-smp', '4']],
   ['a CPU model', { cpu: 'qemu64,+rdrand' }, ['-cpu', 'qemu64,+rdrand']],
   [
-    'kernel arguments behind the image’s',
+    'kernel arguments after those of the image',
     { append: 'loglevel=7' },
     ['-append', 'console=ttyS0 quiet loglevel=7'],
   ],
   [
-    'a kernel of its own with its own arguments',
+    'a kernel with its own arguments',
     { kernel: '/k', append: ['a', 'b'] },
     ['-kernel', '/k', '-append', 'a b'],
   ],
@@ -109,11 +109,11 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   ['a boot order', { boot: 'n' }, ['-boot', 'order=n']],
   ['a boot menu', { boot: 'd', bootMenu: true }, ['-boot', 'order=d,menu=on']],
   [
-    'an arrangement of CPUs',
+    'a CPU topology',
     { cpus: { count: 2, sockets: 2, cores: 2, threads: 1, maxcpus: 4 } },
     ['-smp', '2,maxcpus=4,sockets=2,cores=2,threads=1'],
   ],
-  ['as many CPUs as are arranged', { cpus: { sockets: 2, cores: 3 } }, ['-smp', '6,sockets=2,cores=3']],
+  ['the number of CPUs of a topology', { cpus: { sockets: 2, cores: 3 } }, ['-smp', '6,sockets=2,cores=3']],
   [
     'memory that can grow',
     { memory: { size: '1G', max: '4G' } },
@@ -135,7 +135,7 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   ],
   ['a clock', { rtc: { base: 'localtime', clock: 'vm' } }, ['-rtc', 'base=localtime,clock=vm']],
   [
-    'another interface of the system disk',
+    'the interface of the system disk',
     { systemDisk: { interface: 'scsi', serial: 'A,B', bootIndex: 1, cache: 'none', discard: 'ignore' } },
     [
       ...['-device', 'virtio-scsi-pci,id=scsi'],
@@ -148,7 +148,7 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
   ],
   ['an empty CD drive', { disks: [{ media: 'cdrom' }] }, ['-device', 'ide-cd,id=medium1,bus=ide.0,unit=0']],
   [
-    'an empty CD drive at SATA',
+    'an empty SATA CD drive',
     { machine: 'q35', disks: [{ media: 'cdrom', index: 3 }] },
     ['-device', 'ide-cd,id=medium1,bus=ide.3,unit=0'],
   ],
@@ -183,7 +183,7 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     ],
   ],
   [
-    'a display that is seen, with the secrets of its servers in files',
+    'a window, with secrets of VNC and SPICE in files',
     {
       display: 'sdl',
       grab: 'right-ctrl',
@@ -201,29 +201,29 @@ const TABLE: ReadonlyArray<readonly [string, VMOptions, readonly string[]]> = [
     ],
   ],
   [
-    'servers on sockets, and on a port that is free',
+    'VNC and SPICE servers on sockets',
     { vnc: { socket: '/run/a,b' }, spice: true },
     ['-vnc', 'vnc=unix:/run/a,,b', '-spice', 'unix=on,addr=spice.sock,disable-ticketing=on'],
   ],
   ['a VNC server', { vnc: true, vga: 'cirrus' }, ['-vga', 'cirrus', '-vnc', '127.0.0.1:0,to=99']],
   [
-    'places for devices of PCI Express',
+    'root ports for PCI Express hot-plug',
     { machine: 'q35', hotplug: true },
     ['-device', 'pcie-root-port,id=plug-port-1,chassis=1,slot=1'],
   ],
-  ['raw arguments last', { qemuArgs: ['-d', 'int'] }, ['-d', 'int']],
+  ['raw arguments', { qemuArgs: ['-d', 'int'] }, ['-d', 'int']],
 ]
 
-test.each(TABLE)('%s', (_what, options, expected) => {
+test.each(TABLE)('the command line contains %s', (_what, options, expected) => {
   const { args } = build(options)
   expect(args.join('\n')).toContain(expected.join('\n'))
 })
 
-test('raw arguments come last', () => {
+test('`qemuArgs` are the last arguments', () => {
   expect(build({ qemuArgs: ['-d', 'int'] }).args.slice(-2)).toEqual(['-d', 'int'])
 })
 
-test('the network is closed by default and every forward is on its own', () => {
+test('the network is restricted by default, and each port forward has its own option', () => {
   const hostfwd = [{ guest: 80 }, { guest: 53, protocol: 'udp', bind: '0.0.0.0' }] as const
   expect(build({ hostfwd }).args).toContain(
     'user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=tcp:127.0.0.1:40080-:80,hostfwd=udp:0.0.0.0:40053-:53',
@@ -231,14 +231,14 @@ test('the network is closed by default and every forward is on its own', () => {
   expect(build({ ssh: false, network: { internet: true } }).args).toContain('user,id=net0,restrict=off')
 })
 
-test('a card keeps its boot ROM only where the network may be booted from', () => {
+test('a network card has a boot ROM only if the guest may boot from the network', () => {
   expect(build({}).args).toContain('virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=')
   expect(build({ boot: 'nc', network: { model: 'e1000' } }).args).toContain(
     'e1000,netdev=net0,mac=52:54:00:12:34:56',
   )
 })
 
-test('network boot names the folder and the file', () => {
+test('network boot passes the TFTP folder and the boot file', () => {
   const { args } = build(
     { boot: 'n', network: { tftp: '/srv/tftp,1', bootfile: 'pxelinux.0' }, ssh: false },
     {},
@@ -247,29 +247,29 @@ test('network boot names the folder and the file', () => {
   expect(args).toContain('user,id=net0,restrict=on,tftp=/srv/tftp,,1,bootfile=pxelinux.0')
 })
 
-test('a boot order leaves the choice to the firmware: nothing is booted directly', () => {
+test('a boot order disables direct kernel boot', () => {
   expect(build({ boot: 'c' }).args).not.toContain('-kernel')
 })
 
-test('a machine that is not a PC is not given options of PCs', () => {
+test('PC options are not passed to other machine types', () => {
   expect(build({ machine: 'microvm' }).args).toContain(
     'microvm,accel=tcg,graphics=off,dump-guest-core=off,usb=off,pcie=on',
   )
 })
 
-test('a guest without a disk has none', () => {
+test('a guest without a disk has no drive', () => {
   expect(build({ kernel: '/k', ssh: false }, { overlay: undefined }, undefined).args.join(' ')).not.toContain(
     'virtio-blk',
   )
 })
 
-test('commas in values are doubled, so that no value can bring in an option', () => {
+test('commas in values are doubled, so that no value can add an option', () => {
   expect(joinOption('user', { id: 'a,restrict=off', none: undefined, empty: '' })).toBe(
     'user,id=a,,restrict=off,empty=',
   )
 })
 
-test('the command to start by hand has a snapshot of the base, the console on the terminal and no secrets', () => {
+test('the manual command line uses a snapshot of the base image, the terminal as console and no secrets', () => {
   expect(
     buildCommandByHand(resolveSpec({}, image), { ...wiring, hostPorts: [40_022] }),
   ).toMatchInlineSnapshot(`
@@ -311,7 +311,7 @@ test('the command to start by hand has a snapshot of the base, the console on th
   `)
 })
 
-test('RAM in a file is for this guest alone, unless it is to be frozen', () => {
+test('RAM in a file is private unless the guest is saved', () => {
   const memoryFile = { path: '/cache/t,1/memory', isWritten: false }
   const clone = build({}, { memoryFile, isIncoming: true }).args
   expect(clone).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=off')
@@ -325,7 +325,7 @@ test('RAM in a file is for this guest alone, unless it is to be frozen', () => {
 test.each([
   ['luks', 'key-secret'],
   ['qcow2', 'encrypt.key-secret'],
-] as const)('an image that is encrypted as %s is opened by a secret in a file', (format, key) => {
+] as const)('an image encrypted as %s is opened with a secret file', (format, key) => {
   const encryption = { secret: 'open sesame', virtualBytes: 1 << 20 }
   const encrypted: BaseImage = { ...image, disk: { path: '/disk', format, encryption } }
   const { args } = build({}, { hostPorts: [40_022], diskSecretFile: '/run/disk-secret' }, encrypted)
@@ -337,7 +337,7 @@ test.each([
   expect(byHand.args.join(' ')).not.toContain('sesame')
 })
 
-test('what answers the guest at addresses of its own is a process for each connection', () => {
+test('each connection to a `guestfwd` address starts a process', () => {
   const handler = () => {}
   const guestfwd = [
     { address: '10.0.2.100:7', command: 'cat -n,id=x' },

@@ -37,7 +37,7 @@ function build(netboot: NetbootOptions, run: Partial<NetbootWiring> = {}, more: 
 const after = (args: readonly string[], name: string, at = 0) =>
   args.flatMap((arg, index) => (arg === name ? [args[index + 1]] : []))[at]
 
-test('the network card is first in the boot order, and what passes on its wire is written down', () => {
+test('network boot puts the card first in the boot order and captures its traffic', () => {
   const args = build(
     { root: '/srv', bootfile: 'pxelinux.0', tftpServerName: 'boot' },
     {},
@@ -52,14 +52,14 @@ test('the network card is first in the boot order, and what passes on its wire i
   expect(args).not.toContain('-boot')
 })
 
-test('it is not where the author says another order, or it was only to be once', () => {
+test('the card is not first with another boot order, or after `once`', () => {
   expect(after(build({ root: '/srv' }, { isFirst: false }), '-device')).toBe(
     'virtio-net-pci,netdev=net0,id=card0,mac=52:54:00:12:34:56',
   )
   expect(resolveSpec({ netboot: { root: '/srv' }, boot: 'cn' }, undefined).netboot?.isFirst).toBe(false)
 })
 
-test('a server for HTTP is reached through QEMU, which may then start processes', () => {
+test('the HTTP server is reached through QEMU, whose sandbox then allows processes', () => {
   const args = build(
     { root: '/srv', http: { address: '10.0.2.9', port: 8080 } },
     { relayCommand: "node '/run/a,b.cjs'" },
@@ -72,7 +72,7 @@ test('a server for HTTP is reached through QEMU, which may then start processes'
   )
 })
 
-test('the command by hand serves the folder of the author', () => {
+test("the manual command line serves the author's folder", () => {
   const { args } = buildCommandByHand(
     resolveSpec({ netboot: { root: '/srv', bootfile: 'a' } }, undefined),
     host,
@@ -81,13 +81,13 @@ test('the command by hand serves the folder of the author', () => {
   expect(after(args, '-device')).toBe('virtio-net-pci,netdev=net0,id=card0,mac=52:54:00:12:34:56,bootindex=0')
 })
 
-test('a folder for TFTP alone changes neither the boot order nor what is waited for', () => {
+test('`network.tftp` changes neither the boot order nor `ready`', () => {
   const spec = resolveSpec({ network: { tftp: '/srv', bootfile: 'a' } }, undefined)
   expect(spec.netboot).toMatchObject({ root: '/srv', bootfile: 'a', isFirst: false, once: false })
   expect([spec.ready, spec.ssh?.user]).toEqual(['ssh', 'root'])
 })
 
-test('no SSH server is waited for where nothing but the network boots', () => {
+test('a guest that boots only from the network is ready without SSH', () => {
   const ready = (options: VMOptions) =>
     resolveSpec({ netboot: { root: '/srv' }, ...options }, undefined).ready
   expect(ready({})).toBe('none')

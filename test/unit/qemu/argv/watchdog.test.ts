@@ -12,7 +12,7 @@ const build = (options: object, base = SAMPLE_IMAGE) =>
     watchdogTable: 'watchdog.wdat',
   }).args.join(' ')
 
-test('the model is the one for which the kernel of the image has a driver, unless another is given', () => {
+test('the default watchdog model is the one supported by the kernel of the image', () => {
   expect(build({ watchdog: true })).toContain('-device i6300esb -action watchdog=reset')
   expect(build({ watchdog: true }, image)).toContain(
     '-device ib700 -action watchdog=reset -acpitable sig=WDAT,rev=1,data=watchdog.wdat',
@@ -21,7 +21,7 @@ test('the model is the one for which the kernel of the image has a driver, unles
   expect(build({}, image)).not.toContain('-acpitable')
 })
 
-test('the table has the layout of the specification', () => {
+test('the watchdog table has the layout of the WDAT specification', () => {
   const table = buildWatchdogTable()
   expect(table).toHaveLength(32 + 4 * 24)
   expect(table.readUInt32LE(28)).toBe(4)

@@ -9,7 +9,7 @@ const login = (password: string, user = 'root') =>
     spec: { ssh: { user, guestPort: 22, login: { password } } },
   } as never)
 
-test('keys are blotted out, also one whose line ends were escaped', () => {
+test('keys are redacted, also with escaped line ends', () => {
   const keys = { client: generateSshKeyPair(), host: generateSshKeyPair() }
   const redaction = new Redaction({ keys, spec: {} } as never)
   for (const { privateKey } of [keys.client, keys.host]) {
@@ -19,7 +19,7 @@ test('keys are blotted out, also one whose line ends were escaped', () => {
   }
 })
 
-test('a password is blotted out, wherever the pieces of a stream end', async () => {
+test('a password is redacted across chunks of a stream', async () => {
   const said = Buffer.from('login with pass wörd\xff, again pass wörd')
   for (let size = 1; size < 12; size++) {
     const stream = login('pass wörd').stream()
@@ -29,7 +29,7 @@ test('a password is blotted out, wherever the pieces of a stream end', async () 
   }
 })
 
-test('the password of a login on the console is blotted out too, and a passphrase', () => {
+test('passwords of console logins and passphrases are redacted', () => {
   const ssh = { user: 'root', guestPort: 22, login: { privateKey: 'k', passphrase: 'open sesame' } }
   const redaction = new Redaction({
     keys: undefined,
@@ -46,13 +46,13 @@ test('passwords of VNC and SPICE and secrets of further disks are redacted', () 
   expect(redaction.apply('vnc-8391 spice-5172 disk-9043')).toBe('(redacted) (redacted) (redacted)')
 })
 
-test('a host key of Dropbear is redacted as base64 prints it', () => {
+test('a Dropbear host key is redacted in the format of base64(1)', () => {
   const keys = { client: generateSshKeyPair(), host: generateSshKeyPair() }
   const printed = toDropbearHostKey(keys.host).toString('base64').replace(/.{76}/g, '$&\n')
   expect(new Redaction({ keys, spec: {} } as never).apply(printed)).toBe('(redacted)\n(redacted)')
 })
 
-test('bytes that are no text come through a stream as they are', async () => {
+test('binary data passes through a redacting stream unchanged', async () => {
   const bytes = Buffer.from([0, 255, 254, 10, 13, 128])
   const stream = login('long enough').stream()
   stream.end(bytes)
@@ -61,7 +61,7 @@ test('bytes that are no text come through a stream as they are', async () => {
   expect(Buffer.concat(chunks)).toEqual(bytes)
 })
 
-test('a password that everybody knows is left where it stands', () => {
+test('a short, well-known password is not redacted', () => {
   expect(login('root').apply('root@tiny')).toBe('root@tiny')
   expect(login('debian', 'debian').apply('debian login:')).toBe('debian login:')
 })

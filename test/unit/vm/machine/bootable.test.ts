@@ -46,7 +46,7 @@ const check = (path: string, options: VMOptions = {}, format?: 'raw' | 'qcow2') 
 test.each([
   ['a boot sector without a partition table', buildBootSector('x')],
   ['a partition table with boot code', withTable({ code: true })],
-])('a BIOS may boot %s', (_, sector) => {
+])('a BIOS may be able to boot %s', (_, sector) => {
   expect(findBootProblem(disk(sector), 'bios')).toBeUndefined()
 })
 
@@ -55,17 +55,17 @@ test.each([
   ['data', Buffer.alloc(MIB, 1), 'a first sector without the signature of a boot sector (0xaa55)'],
   ['a partition table', disk(withTable()), 'a partition table without boot code'],
   ['a GPT', disk(buildGpt(2048, []).head), 'a disk with a GPT and no boot code'],
-])('a BIOS boots no disk that has only %s', (_, head, why) => {
+])('a BIOS cannot boot a disk with only %s', (_, head, why) => {
   expect(findBootProblem(head, 'bios')).toBe(why)
 })
 
-test('UEFI boots no disk of zeros, and may boot all others', () => {
+test('UEFI cannot boot a disk of zeros, and may be able to boot any other', () => {
   expect(findBootProblem(Buffer.alloc(MIB), 'uefi')).toBe('a disk that begins with zeros')
   for (const head of [disk(withTable()), disk(buildGpt(2048, []).head), Buffer.alloc(MIB, 1)])
     expect(findBootProblem(head, 'uefi')).toBeUndefined()
 })
 
-test('a disk without boot code is refused before a start, in whatever format it is', async () => {
+test('a disk without boot code is rejected before a start, in any format', async () => {
   const dir = ownTmpdir()
   const raw = join(dir, 'disk.raw')
   writeFileSync(raw, disk(withTable()))
@@ -76,15 +76,15 @@ test('a disk without boot code is refused before a start, in whatever format it 
   expect(error.message).toBe(`The image ${path} cannot be booted by a BIOS: it has no boot loader.
   Expected: a disk with boot code
   Got:      a partition table without boot code
-Fix: Give the \`kernel\` to boot as well, if this is a file system or a data disk; set \`ready: 'none'\` to boot it all the same.`)
+Fix: Specify \`kernel\` if this is a file system or a data disk, or set \`ready: 'none'\` to boot it anyway.`)
   writeFileSync(raw, disk(withTable({ code: true })))
   await check(raw)
 })
 
-test('a CD that is given as a disk is to be inserted into a drive', async () => {
+test('a CD image used as a disk is rejected with a hint to use a CD drive', async () => {
   const path = await writeBootCd(join(ownTmpdir(), 'boot.iso'), 'hello')
   const error = await failureOf(check(path))
-  expect(error.hint).toBe(`Insert it into a CD drive: image: false, cdrom: '${path}'.`)
+  expect(error.hint).toBe(`Insert it into a CD drive: \`image: false, cdrom: '${path}'\`.`)
 })
 
 test.each<[string, VMOptions]>([
@@ -99,7 +99,7 @@ test.each<[string, VMOptions]>([
   ["`ready: 'none'`", { ready: 'none' }],
   ['a pattern that the firmware may print', { ready: /No bootable device/, ssh: false }],
   ['another architecture', { arch: 'ppc64' }],
-])('with %s a disk without boot code is left to the firmware', async (_, options) => {
+])('a disk without boot code is accepted with %s', async (_, options) => {
   const path = join(ownTmpdir(), 'disk.raw')
   writeFileSync(path, disk(withTable()))
   await check(path, options)

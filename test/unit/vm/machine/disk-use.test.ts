@@ -57,7 +57,7 @@ function watch(limitBytes: number, sizes: Readonly<Record<string, number>>) {
   return { use, monitor, files, dir, isExceeded: () => isExceeded }
 }
 
-test('the limit is for the sum of all disks, whichever grows, and few reports are needed', () => {
+test('the limit applies to the sum of all disks, and few reports are needed', () => {
   const { monitor, isExceeded } = watch(100 * MIB, { a: 0, b: 0, c: 0 })
   for (let size = 0; size <= 40 * MIB; size += MIB / 4) monitor.write('a', size)
   for (let size = 0; size <= 40 * MIB; size += MIB / 4) monitor.write('b', size)
@@ -119,7 +119,7 @@ test('what fills the holes of a disk that is written through counts', async () =
   expect(await fillHole(8 * MIB, 4 * MIB, 4 * MIB)).toEqual({ isExceeded: false, bytes: 4 * MIB })
 })
 
-test('a disk that is plugged in counts from then on, also after it was unplugged', () => {
+test('a hot-plugged disk counts from then on, even after it was unplugged', () => {
   const { use, monitor, files, dir, isExceeded } = watch(10 * MIB, { a: 0 })
   const path = join(dir, 'plugged')
   Object.assign(files, { plugged: path })

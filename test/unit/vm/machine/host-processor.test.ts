@@ -13,7 +13,7 @@ const find = (options: VMOptions) => {
   return findTscKhz({ spec, host: { accelerator: 'tcg' } } as never)
 }
 
-test("the kernel of an image is told the frequency of the counter, except under `-icount` and where it is the author's", async () => {
+test('the kernel of an image gets the TSC frequency, except under `-icount` and if the author specifies the kernel', async () => {
   ownEnv({ WITHVM_CACHE: ownTmpdir() })
   await rememberTscKhz(2_298_123)
   expect(await find({})).toBe(await readTscKhz())

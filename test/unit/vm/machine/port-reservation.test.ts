@@ -9,7 +9,7 @@ const FORWARD = { protocol: 'tcp', bind: '127.0.0.1', host: 18_917, guest: 80 } 
 
 beforeAll(buildCli)
 
-/** Reserves the port in a process of its own, behind another program if there is one. */
+/** Reserves the port in another process, optionally wrapped in another command. */
 async function reserveApart(before: readonly string[] = []): Promise<string> {
   return (await runApart('await reservation.release?.()', before)).stdout
 }
@@ -24,14 +24,14 @@ function runApart(then: string, before: readonly string[] = []) {
   return execa(file, args, { reject: false })
 }
 
-test('a port is reserved in one network namespace, and free in others', async () => {
+test('a port reservation applies to one network namespace', async () => {
   const reservation = await reservePorts([FORWARD])
   expect(await reserveApart()).toBe('PORT_UNAVAILABLE')
   expect(await reserveApart(['unshare', '--net'])).toBe('[ 18917 ]')
   await reservation.release()
 })
 
-test('a port of a container that was killed is free at once, in its next life and outside of it', async () => {
+test('a port of a killed container is free at once, after its restart and outside of it', async () => {
   const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
   const killed = runApart('setInterval(() => {}, 1000)', container)
   onTestFinished(() => void killed.kill('SIGKILL'))

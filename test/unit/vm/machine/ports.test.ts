@@ -32,7 +32,7 @@ exec ${path} "$@"
   return { wrapper, taken }
 }
 
-test('a port that another program took in between is replaced by another', async () => {
+test('a port that another program has taken in the meantime is replaced', async () => {
   const folder = ownTmpdir()
   const { wrapper, taken } = await qemuThatLosesAPort(folder)
   await using vm = await launchVM({ ...OPTIONS, qemu: wrapper })
@@ -41,7 +41,7 @@ test('a port that another program took in between is replaced by another', async
   expect(vm.isRunning).toBe(true)
 })
 
-test('many guests that start at once each have ports of their own', async () => {
+test('guests that start simultaneously get different ports', async () => {
   const tmpdir = ownTmpdir()
   const options = { ...OPTIONS, tmpdir, memory: '64M', hostfwd: [{ guest: 80 }] }
   const guests = await Promise.all(Array.from({ length: 6 }, () => launchVM(options)))

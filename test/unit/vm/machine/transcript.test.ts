@@ -3,7 +3,7 @@ import { logCommand, Transcript } from '../../../../src/vm/machine/transcript.js
 
 const mask = (text: string) => text.replace(/^ *\d+\.\d{3}/gm, 'TIME').replace(/after .*$/gm, 'after TIME')
 
-test('a transcript has a record a line, without private keys and without what is too long', () => {
+test('a transcript contains one record a line, without private keys and truncated', () => {
   const log = new Transcript()
   log.add('one\ntwo')
   log.add('-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\nrest')
@@ -30,7 +30,7 @@ test('a transcript keeps the newest records only', () => {
   expect(lines.at(-1)).toMatch(/ 24999$/)
 })
 
-test('a command is recorded with how it ended, also when it failed without an exit code', async () => {
+test('a command is recorded with its outcome, even without an exit code', async () => {
   const log = new Transcript()
   await logCommand(log, 'true', async () => ({ exitCode: 0, stdout: '', stderr: 'warned' }))
   const failure = new Error('the guest panicked\nand more')

@@ -19,6 +19,6 @@ test.each([
 
 test.each(['yes', '30', '1d', '-1m', '99999h'])('WITHVM_KEEP=%s is refused', (text) => {
   expect(() => resolveKeepMs({}, { WITHVM_KEEP: text })).toThrow(
-    `The environment variable WITHVM_KEEP cannot be used.\n  Expected: '1', or for how long: '30m', '2h'; '0' keeps nothing\n  Got:      '${text}'`,
+    `The environment variable WITHVM_KEEP has an invalid value.\n  Expected: '1' or a duration ('30m', '2h'); '0' keeps no guest\n  Got:      '${text}'`,
   )
 })

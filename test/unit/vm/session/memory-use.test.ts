@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { parseRollup } from '../../../../src/vm/session/memory-use.js'
 
-test('the kernel’s account of a process is read in bytes', () => {
+test('`smaps_rollup` is parsed into bytes', () => {
   const rollup = `55-7f ---p 00000000 00:00 0   [rollup]
 Rss:                4100 kB
 Pss:                 743 kB

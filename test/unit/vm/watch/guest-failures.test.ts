@@ -3,7 +3,7 @@ import { type BootClue, updateBootClue } from '../../../../src/vm/watch/boot-clu
 import { laterStage, stageHint } from '../../../../src/vm/watch/boot-stages.js'
 import { findGuestFailure } from '../../../../src/vm/watch/guest-failures.js'
 
-/** Lines as the programs print them, with what is made of them. Those that a guest of the tests prints are in `test/guest/boot-failures.test.ts`. */
+/** Real console lines with their classification. Lines that a test guest can print are in `test/guest/boot-failures.test.ts`. */
 test.each([
   ['grub rescue> ', 'its rescue shell', 'GUEST_FAILED'], // grub-pc 2.06, with /boot on a partition that is not there
   [
@@ -14,9 +14,9 @@ test.each([
   ['UEFI Interactive Shell v2.2', 'the UEFI firmware found nothing to boot', 'GUEST_FAILED'], // ovmf 2022.11
   ['BdsDxe: No bootable option or device was found.', 'the UEFI firmware found nothing', 'GUEST_FAILED'],
   ['No init found. Try passing init= bootarg.', 'found no init on its root disk', 'GUEST_FAILED'],
-  ['(initramfs) ', 'the shell of its initramfs', 'GUEST_FAILED'],
-  ['Generating "/run/initramfs/rdsosreport.txt"', 'the shell of its initramfs', 'GUEST_FAILED'], // dracut
-  ['You are now being dropped into an emergency shell.', 'the shell of its initramfs', 'GUEST_FAILED'], // mkinitcpio
+  ['(initramfs) ', 'its initramfs shell', 'GUEST_FAILED'],
+  ['Generating "/run/initramfs/rdsosreport.txt"', 'its initramfs shell', 'GUEST_FAILED'], // dracut
+  ['You are now being dropped into an emergency shell.', 'its initramfs shell', 'GUEST_FAILED'], // mkinitcpio
   [
     'You are in emergency mode. After logging in, type "journalctl -xb" to view',
     'emergency shell',
@@ -48,13 +48,13 @@ test.each([
   if (summary !== undefined) expect(failure?.details.summary.toLowerCase()).toContain(summary.toLowerCase())
 })
 
-test('a boot loader or a firmware that waits ends a start, but no wait of a test', () => {
+test('a waiting boot loader or firmware ends a start, but not a wait of a test', () => {
   expect(findGuestFailure('grub> ', 'start')).toBeDefined()
   expect(findGuestFailure('grub> ', 'wait')).toBeUndefined()
   expect(findGuestFailure('No bootable device.', 'wait')).toBeUndefined()
 })
 
-test('an emergency shell, an oops and an OOM kill end a wait too, but cost a guest its life in no other case', () => {
+test('an emergency shell, an oops or an OOM kill ends a start or a wait, and is otherwise not a failure', () => {
   for (const line of ['(initramfs) ', 'Oops: 0002 [#1] SMP', 'Out of memory: Killed process 9 (demo)']) {
     expect(findGuestFailure(line, 'wait')).toBeDefined()
     expect(findGuestFailure(line, 'other')).toBeUndefined()
@@ -68,38 +68,41 @@ test.each([
   ['[FAILED] Failed to mount /data.', /could not be mounted/],
   ['[ TIME ] Timed out waiting for device /dev/disk/by-uuid/0b2f.', /could not be mounted/],
   ['[DEPEND] Dependency failed for Local File Systems.', /could not be mounted/],
-  ['[FAILED] Failed to start OpenBSD Secure Shell server.', /^the SSH server could not be started/],
-  ['sshd: no hostkeys available -- exiting.', /^the SSH server could not be started/],
+  ['[FAILED] Failed to start OpenBSD Secure Shell server.', /^Check why the SSH server did not start/],
+  ['sshd: no hostkeys available -- exiting.', /^Check why the SSH server did not start/],
   ['[FAILED] Failed to start Wait for Network to be Configured.', /could not set up its network/],
-  ['[FAILED] Failed to start LSB: demo.', /^a service failed/],
+  ['[FAILED] Failed to start LSB: demo.', /^Check why this service failed/],
   [
     '[   31.2] cloud-init[612]: 2026-11-24 10:00:00,000 - util.py[WARNING]: Failed to run module ssh',
-    /^cloud-init failed/,
+    /cloud-init failed/,
   ],
-  ['[FAILED] Failed to start Cloud-init: Network Stage.', /^cloud-init failed/],
-  ['No DHCPOFFERS received.', /asked for an address and got none/],
-  ['udhcpc: no lease, failing', /asked for an address and got none/],
-  ['withvm: network failed: no answer by DHCP', /asked for an address and got none/],
-  ['PXE-E53: No boot filename received', /^the network boot found nothing/],
-  ['Failed to load ldlinux.c32', /^the network boot found nothing/],
+  ['[FAILED] Failed to start Cloud-init: Network Stage.', /cloud-init failed/],
+  ['No DHCPOFFERS received.', /DHCP request was not answered/],
+  ['udhcpc: no lease, failing', /DHCP request was not answered/],
+  ['withvm: network failed: no answer by DHCP', /DHCP request was not answered/],
+  ['PXE-E53: No boot filename received', /^Check the files of `netboot`/],
+  ['Failed to load ldlinux.c32', /^Check the files of `netboot`/],
   [
     '[    4.0] EXT4-fs error (device vda1): ext4_lookup:1785: inode #2: comm init: deleted inode',
     /is damaged/,
   ],
   ['/dev/vda1: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.', /is damaged/],
   ['[    4.0] I/O error, dev vda, sector 2048 op 0x0:(READ)', /could not read its disk/],
-  ['[    0.9] Initramfs unpacking failed: write error', /could not unpack its initrd/],
+  ['[    0.9] Initramfs unpacking failed: write error', /Check the initrd/],
   [
     '/init: error while loading shared libraries: libc.so.6: cannot open shared object file',
-    /a library is missing/,
+    /^Add the missing library/,
   ],
-  ['[   50.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [swapper/0:1]', /did not get a processor/],
-  ['[   50.1] rcu: INFO: rcu_preempt self-detected stall on CPU', /did not get a processor/],
+  [
+    '[   50.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [swapper/0:1]',
+    /not scheduled on a host CPU/,
+  ],
+  ['[   50.1] rcu: INFO: rcu_preempt self-detected stall on CPU', /not scheduled on a host CPU/],
 ])('%j is a clue', (line, hint) => {
   expect(clueOf(line)?.hint).toMatch(hint)
 })
 
-test('the first clue counts, but one that may pass makes way for any other', () => {
+test('the first clue counts, but any other clue replaces a temporary one', () => {
   const full = 'sh: write error: No space left on device'
   const failed = '[FAILED] Failed to start demo.service.'
   expect(clueOf(full, failed)?.line).toBe(full)
@@ -110,7 +113,7 @@ test('the first clue counts, but one that may pass makes way for any other', () 
   ]
   expect(clueOf(...jobs, 'another line')?.line).toBe(jobs[1])
   expect(clueOf('[  OK  ] Started demo.service.')).toBeUndefined()
-  // Kernels print this on every boot next to other guests, and go on.
+  // Kernels print this on every boot on a busy host, and continue.
   expect(clueOf('tsc: Unable to calibrate against PIT', failed)?.line).toBe(failed)
 })
 
@@ -131,6 +134,6 @@ test.each([
   ['init', 'debian login: ', 'network'],
   ['init', 'withvm: sshd', 'network'],
   ['sshd', 'GRUB loading.', undefined],
-] as const)('from the stage %s the line %j leads to %s', (stage, line, next) => {
+] as const)('in stage %s, the line %j leads to %s', (stage, line, next) => {
   expect(laterStage(stage, line)).toBe(next)
 })

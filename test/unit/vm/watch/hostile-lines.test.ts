@@ -3,7 +3,7 @@ import { watchTrouble } from '../../../../src/vm/watch/guest-trouble.js'
 import { GuestWatch } from '../../../../src/vm/watch/guest-watch.js'
 import { openSerialPeer } from '../../../support/serial-peer.js'
 
-/** What a pattern begins with, again and again, and never goes on as the pattern does. */
+/** Starts of patterns, repeated, that never match the rest of the pattern. */
 const BEGINNINGS = [
   'ALERT!',
   'Oops: ',
@@ -19,12 +19,12 @@ const BEGINNINGS = [
   'Reached target ',
 ]
 
-test('a guest that prints lines of 64 KiB of what patterns begin with does not block the process', async () => {
+test('lines of 64 KiB that repeat the start of a pattern do not block the process', async () => {
   await using peer = await openSerialPeer()
   const watch = new GuestWatch()
   watch.follow(peer.serial)
   const trouble = watchTrouble(peer.serial)
-  // Matching by the square of a line takes a minute and more for these.
+  // Quadratic matching takes more than a minute for these lines.
   const lines = Array.from({ length: 8 }, () => BEGINNINGS)
     .flat()
     .map((text) => text.repeat(65_536 / text.length))

@@ -20,12 +20,12 @@ const source = (first: string, second: string) => `
 test.each([
   ['run', 'guard'],
   ['guard', 'run'],
-])('a signal ends the process, and what is guarded before it: %s, then %s', async (first, second) => {
+])('a signal ends the guarded resources, then the process: %s, then %s', async (first, second) => {
   const { stdout, signal } = await runScript(ownTmpdir(), source(first, second), first)
   expect({ stdout, signal }).toEqual({ stdout: 'released', signal: 'SIGTERM' })
 })
 
-test('a handler of the author decides on the end, and is called once', async () => {
+test('a signal handler of the user decides whether the process ends, and is called once', async () => {
   const handler = `process.on('SIGTERM', () => { console.log('mine'); setTimeout(() => process.exit(5), 200) })\n`
   const { stdout, exitCode } = await runScript(ownTmpdir(), `${source('run', 'guard')}\n${handler}`, 'own')
   expect({ stdout, exitCode }).toEqual({ stdout: 'released\nmine', exitCode: 5 })

@@ -32,7 +32,10 @@ beforeEach(async () => {
   onTestFinished(() => workspace.dispose())
 })
 
-/** What QEMU can do to the folder of its run: the folder is its user's. */
+/**
+ * Replaces the folder of a run with a link, as a compromised QEMU can: the folder belongs to its
+ * user.
+ */
 function replaceFolder(make: (path: string) => void): void {
   renameSync(workspace.dir, moved)
   make(workspace.dir)
@@ -40,20 +43,17 @@ function replaceFolder(make: (path: string) => void): void {
 
 const isLinux = process.platform === 'linux'
 
-test.runIf(isLinux)(
-  'what is written to the folder of a run goes not to where a link in its place leads',
-  async () => {
-    await workspace.handOver(USER)
-    replaceFolder((path) => symlinkSync(victim, path))
-    await workspace.write('qemu.pid', '4711')
-    await workspace.write('known_hosts', '* ssh-ed25519 AAAA')
-    expect(readFileSync(join(moved, 'qemu.pid'), 'utf8')).toBe('4711')
-    expect(readdirSync(moved).sort()).toEqual(['known_hosts', 'qemu.pid'])
-    for (const name of FILES) expect(readFileSync(join(victim, name), 'utf8')).toBe(name.repeat(1000))
-  },
-)
+test.runIf(isLinux)('writes to the folder of a run do not follow a link in its place', async () => {
+  await workspace.handOver(USER)
+  replaceFolder((path) => symlinkSync(victim, path))
+  await workspace.write('qemu.pid', '4711')
+  await workspace.write('known_hosts', '* ssh-ed25519 AAAA')
+  expect(readFileSync(join(moved, 'qemu.pid'), 'utf8')).toBe('4711')
+  expect(readdirSync(moved).sort()).toEqual(['known_hosts', 'qemu.pid'])
+  for (const name of FILES) expect(readFileSync(join(victim, name), 'utf8')).toBe(name.repeat(1000))
+})
 
-test.runIf(isLinux)('nothing is removed where a link in place of the folder of a run leads', async () => {
+test.runIf(isLinux)('removals in the folder of a run do not follow a link in its place', async () => {
   const { sockets } = workspace
   const listener = await listenUnix(workspace.socket('qmp.sock'), { boundAt: sockets.entry('qmp.sock') })
   const captures = new CaptureFiles(workspace.folder, 1000)
@@ -71,7 +71,7 @@ test.runIf(isLinux)('nothing is removed where a link in place of the folder of a
 })
 
 test.runIf(isLinux)(
-  'nothing is given to the user of `runAs` where a link in place of the folder leads',
+  'giving the folder to the user of `runAs` does not follow a link in its place',
   async () => {
     await workspace.write('secret', '')
     replaceFolder((path) => symlinkSync(victim, path))
@@ -83,11 +83,11 @@ test.runIf(isLinux)(
   },
 )
 
-test('a closed folder of a run is written to no more, as another may have its descriptor', async () => {
+test('a closed folder of a run is not written to, because its descriptor may be reused', async () => {
   await workspace.dispose()
   const { folder } = await openWorkspace(ownTmpdir())
   onTestFinished(() => folder.close())
-  await expect(workspace.write('qemu.pid', '1')).rejects.toThrow(`the folder ${workspace.dir} was closed`)
+  await expect(workspace.write('qemu.pid', '1')).rejects.toThrow(`The folder ${workspace.dir} was closed`)
   await workspace.folder.remove('qemu.pid')
   expect(readdirSync(folder.path)).toEqual([])
 })

@@ -12,7 +12,7 @@ const BUILT = resolve(import.meta.dirname, '../../../../dist/src')
 
 beforeAll(buildCli)
 
-test('the keeper of a folder is unknown, not dead, where too many files are open to read who it is', async () => {
+test('the keeper of a folder is unknown, not dead, if too many open files prevent the check', async () => {
   const dir = ownTmpdir()
   const { stdout } = await execa(process.execPath, [
     '--input-type=module',
@@ -34,7 +34,7 @@ test('the keeper of a folder is unknown, not dead, where too many files are open
   expect(stdout).toBe('dead unknown HOST_UNSUITABLE')
 })
 
-test('a folder that was handed over and is gone is forgotten, but not while its run is alive', async () => {
+test('the record of a removed folder is deleted, but not while its run is alive', async () => {
   const base = ownTmpdir()
   const { stdout } = await execa(process.execPath, [
     '--input-type=module',

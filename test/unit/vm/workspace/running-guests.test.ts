@@ -56,7 +56,7 @@ test.each<[string, (dir: string) => void, { uid?: number }]>([
   expect(await findLookalike(dir, options)).toEqual([])
 })
 
-test('a process of the user of `runAs` is listed where root gave that user the folder', async () => {
+test('a process of the user of `runAs` is listed if root gave that user the folder', async () => {
   const dir = makeFolder()
   await noteHandedOver(dir)
   chownSync(dir, OTHER, OTHER)
@@ -71,13 +71,13 @@ test.each<[string, (path: string) => unknown]>([
     (path) => writeFileSync(path, JSON.stringify({ why: 'x'.repeat(1e6), until: '2030-01-01' })),
   ],
   ['a file of another form', (path) => writeFileSync(path, '{"why": {"toString": 1}, "until": "never"}')],
-])('%s in place of the record of a kept guest counts as none', async (_, put) => {
+])('%s in place of the record of a kept guest is ignored', async (_, put) => {
   const dir = makeFolder()
   await put(join(dir, KEPT_FILE))
   expect((await findLookalike(dir))[0]?.kept).toBeUndefined()
 })
 
-test('names with control characters are escaped by `ps --json`, and by `stop`', async () => {
+test('control characters in names are escaped by `ps --json` and `stop`', async () => {
   const dir = makeFolder()
   const record = { why: 'a\u009b31m\u007f\u202e', until: '2030-01-01T00:00:00Z' }
   writeFileSync(join(dir, KEPT_FILE), JSON.stringify(record))
@@ -89,6 +89,6 @@ test('names with control characters are escaped by `ps --json`, and by `stop`', 
   onTestFinished(() => write.mockRestore())
   await stopGuests([guests[0]?.name ?? ''])
   expect(write.mock.calls.map(([text]) => text)).toEqual([
-    `The guest 'a\\u009b2Jb-${dir.slice(-6)}' was thrown away.\n`,
+    `The guest 'a\\u009b2Jb-${dir.slice(-6)}' was stopped and removed.\n`,
   ])
 })

@@ -8,31 +8,31 @@ import { parseMounts, parseProcesses } from '../../../../../src/vm/guest/checks/
 import { readJournal, readUnit } from '../../../../../src/vm/guest/checks/systemd.js'
 import { describeAttempts } from '../../../../../src/vm/guest/checks/wait-until.js'
 
-describe('a loop in the guest', () => {
+describe('the probe script', () => {
   const run = (look: string, patience?: { holdMs: number; until: boolean }) =>
     execFileSync('/bin/sh', ['-c', buildProbeScript({ look, tell: 'echo seen; echo twice' }, patience)], {
       encoding: 'utf8',
     })
 
-  test('looks once where it is not to wait', () => {
+  test('the script probes once without a long poll', () => {
     expect(run('true')).toBe('met\nseen\ntwice\n')
     expect(run('false')).toBe('unmet\nseen\ntwice\n')
   })
 
-  test('ends as soon as the outcome is the one that is waited for', () => {
+  test('the script ends as soon as the expected outcome is observed', () => {
     const counting = 'c=$((c + 1)); [ $c -ge 3 ]'
     expect(run(counting, { holdMs: 60_000, until: true })).toMatch(/^met\n/)
     expect(run(`! { ${counting}; }`, { holdMs: 60_000, until: false })).toMatch(/^unmet\n/)
   })
 
-  test('ends when its time is up', () => {
+  test('the script ends when its time is up', () => {
     const startedAt = performance.now()
     expect(run('false', { holdMs: 300, until: true })).toMatch(/^unmet\n/)
     expect(performance.now() - startedAt).toBeGreaterThan(290)
   })
 })
 
-test('ports are read from the tables of the kernel', () => {
+test("listening ports are parsed from the kernel's tables", () => {
   const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 10 1
    1: 0F02000A:0016 0202000A:D431 01 00000000:00000000 00:00000000 00000000     0        0 11 1
@@ -44,7 +44,7 @@ test('ports are read from the tables of the kernel', () => {
   expect(parseListeningPorts(udp, 'udp')).toEqual([7, 68])
 })
 
-test('addresses are read from `ip addr` and from `ifconfig`', () => {
+test('addresses are parsed from `ip addr` and `ifconfig`', () => {
   const ip =
     '    inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0\n    inet6 fe80::5054:ff:fe12:3456/64 scope link'
   expect(parseAddresses(ip)).toEqual(['10.0.2.15/24', 'fe80::5054:ff:fe12:3456/64'])
@@ -52,7 +52,7 @@ test('addresses are read from `ip addr` and from `ifconfig`', () => {
   expect(parseAddresses(ifconfig)).toEqual(['10.0.2.15', 'fe80::1/64'])
 })
 
-test('processes are read with odd names, without zombies, threads of the kernel named, checks left out', () => {
+test('processes are parsed with unusual names and kernel threads, without zombies and checks', () => {
   const stat = (pid: number, name: string, state = 'S') =>
     `==> /proc/${pid}/stat <==\n${pid} (${name}) ${state} 1 1 0\n\n`
   const text = [
@@ -76,7 +76,7 @@ test('processes are read with odd names, without zombies, threads of the kernel 
   ])
 })
 
-test('mounts are read with blanks in their paths', () => {
+test('mount paths with spaces are parsed', () => {
   expect(parseMounts('/dev/vda / ext4 rw,relatime 0 0\nnone /a\\040b tmpfs rw 0 0\n')).toEqual([
     { source: '/dev/vda', path: '/', type: 'ext4', options: 'rw,relatime' },
     { source: 'none', path: '/a b', type: 'tmpfs', options: 'rw' },
@@ -84,7 +84,7 @@ test('mounts are read with blanks in their paths', () => {
 })
 
 describe('a file', () => {
-  test('is compared in each part that is expected', () => {
+  test('all expected properties of a file are compared', () => {
     const facts = parseFileFacts('640 user root 1000 0 4\nabc123  -\na\nb')
     expect(facts).toMatchObject({ mode: '640', uid: '1000', bytes: 4, sha256: 'abc123', content: 'a\nb' })
     if (facts === undefined) return
@@ -98,11 +98,11 @@ describe('a file', () => {
     expect(compareFile(facts, { content: /^b$/m }).isMet).toBe(true)
     expect(compareFile(facts, { content: 'a' }).isMet).toBe(false)
     expect(compareFile({ ...facts, bytes: 2 ** 21 }, { content: 'a' }).received).toBe(
-      '2097152 bytes, too many to read',
+      '2097152 bytes, too large to read',
     )
   })
 
-  test('has words for what is expected of it, also when it is not to be', () => {
+  test('the expectation of a file is described, also negated', () => {
     const check = fileExists('/a', { mode: 0o4755, owner: 0, content: /x/ })
     expect(check.expected).toBe('the file /a to exist with mode 4755, owner 0, content /x/')
     expect(describeExpectation(fileExists('/a'), true)).toBe('the file /a not to exist')
@@ -205,7 +205,7 @@ describe('a unit of systemd', () => {
   })
 })
 
-test('a journal is clean but for lines that may be there', () => {
+test('ignored lines do not make a journal unclean', () => {
   const text =
     '-- No entries --\n2026-11-22T10:00:00 host kernel: tsc unstable\n2026-11-22T10:00:01 host demo: broken'
   expect(readJournal(text, [/tsc/g, /broken$/]).isMet).toBe(true)
@@ -217,7 +217,7 @@ test('a journal is clean but for lines that may be there', () => {
   expect(readJournal('', []).isMet).toBe(true)
 })
 
-test('a call log puts alike looks together and shows the last', () => {
+test('the call log merges equal polls and shows the last ones', () => {
   const attempts = ['a', 'a', 'b\nmore', 'c', 'd', 'e', 'f', 'g'].map((received, index) => ({
     atMs: index * 100,
     received,

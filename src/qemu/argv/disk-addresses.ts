@@ -3,22 +3,22 @@ import type { SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { DiskInterface } from '../../spec/options/disks.js'
 
-/** Where a disk is: the bus that it is on, and its number there. */
-export interface Place {
+/** Address of a disk: its bus and its number on that bus. */
+export interface DiskAddress {
   readonly bus: string | undefined
   readonly unit: number
 }
 
-interface DiskPlaces {
-  /** What the disks are connected to, where the machine does not have it by itself. */
+interface DiskAddresses {
+  /** Arguments of the controllers that the machine does not have by default. */
   readonly controllers: readonly string[]
-  readonly system: Place | undefined
-  readonly further: readonly Place[]
+  readonly system: DiskAddress | undefined
+  readonly further: readonly DiskAddress[]
 }
 
-/** The controllers that are added once there is a disk for them. */
+/** Controllers that are added if a disk uses them. */
 const CONTROLLERS: Partial<Record<DiskInterface, (arch: GuestArch) => string | undefined>> = {
-  // A machine without virtio has one on its board.
+  // A machine without virtio has an on-board controller.
   scsi: (arch) => describeArch(arch).virtio && `${virtioDevice('scsi', arch)},id=scsi`,
   sata: () => 'ahci,id=sata',
   usb: () => 'qemu-xhci,id=usb',
@@ -26,44 +26,44 @@ const CONTROLLERS: Partial<Record<DiskInterface, (arch: GuestArch) => string | u
   floppy: () => 'isa-fdc',
 }
 
-/** Gives each disk its place; those that say nothing get what is free. */
-export function placeDisks(spec: MachineSpec, hasSystemDisk: boolean): DiskPlaces {
+/** Assigns an address to each disk. Disks without an index use the next free one. */
+export function assignAddresses(spec: MachineSpec, hasSystemDisk: boolean): DiskAddresses {
   const disks: readonly SystemDiskSpec[] = [...(hasSystemDisk ? [spec.systemDisk] : []), ...spec.disks]
-  const hasSata = hasSataByItself(spec.machine)
-  // Such a machine has nothing that is IDE but its SATA controller.
+  const hasSata = hasBuiltInSata(spec.machine)
+  // The only IDE bus of such a machine is its SATA controller.
   const kinds = disks.map(({ interface: kind }) => (hasSata && kind === 'ide' ? 'sata' : kind))
   const name = (kind: DiskInterface, index: number) => `${kind} ${index}`
   const taken = new Set(
     disks.flatMap(({ index }, at) => (index === undefined ? [] : [name(kinds[at] as DiskInterface, index)])),
   )
-  const places = disks.map((disk, at) => {
+  const addresses = disks.map((disk, at) => {
     const kind = kinds[at] as DiskInterface
     let index = disk.index ?? (spec.firmware.type === 'uefi' && kind === 'pflash' ? FIRMWARE_FLASH : 0)
     while (disk.index === undefined && taken.has(name(kind, index))) index++
     taken.add(name(kind, index))
-    return findPlace(kind, index, hasSata)
+    return toAddress(kind, index, hasSata)
   })
   const wanted = new Set([...kinds, ...(spec.devices.usb ? (['usb'] as const) : [])])
-  wanted.delete(hasSata ? 'sata' : 'floppy') // the machine has it by itself
+  wanted.delete(hasSata ? 'sata' : 'floppy') // part of the machine
   return {
     controllers: [...wanted].flatMap((kind) => {
       const controller = CONTROLLERS[kind]?.(spec.arch)
       return controller === undefined ? [] : ['-device', controller]
     }),
-    system: hasSystemDisk ? places[0] : undefined,
-    further: places.slice(hasSystemDisk ? 1 : 0),
+    system: hasSystemDisk ? addresses[0] : undefined,
+    further: addresses.slice(hasSystemDisk ? 1 : 0),
   }
 }
 
-/** The firmware's code, and its variables. */
+/** Number of flash chips used by UEFI firmware: code and variables. */
 const FIRMWARE_FLASH = 2
 
-export function hasSataByItself(machine: string): boolean {
+export function hasBuiltInSata(machine: string): boolean {
   return /^(pc-)?q35/.test(machine)
 }
 
-/** Two IDE disks share a cable; a SATA disk has one of its own. */
-function findPlace(kind: DiskInterface, index: number, hasSata: boolean): Place {
+/** Converts an index to an address: two IDE disks share a bus, a SATA disk has its own. */
+function toAddress(kind: DiskInterface, index: number, hasSata: boolean): DiskAddress {
   if (kind === 'scsi') return { bus: 'scsi.0', unit: index }
   if (kind === 'usb') return { bus: 'usb.0', unit: index }
   if (kind === 'ide') return { bus: `ide.${Math.floor(index / 2)}`, unit: index % 2 }
