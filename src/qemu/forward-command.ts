@@ -5,6 +5,7 @@ import { asUser, type HostUser } from '../common/process/host-user.js'
 import { guardGroup, killGroup } from '../common/process/process-group.js'
 import { splitWords } from '../common/process/split-words.js'
 import { pickQemuEnvironment } from './environment.js'
+import type { WorkingFolder } from './process.js'
 
 /** Command of `guestfwd` that serves one connection of a guest, in its own process group. */
 export class ForwardCommand {
@@ -34,7 +35,7 @@ export class ForwardCommand {
   static start(
     line: string,
     connection: Socket,
-    { cwd, user }: { readonly cwd: string; readonly user?: HostUser | undefined },
+    { folder, user }: { readonly folder: WorkingFolder; readonly user?: HostUser | undefined },
   ): ForwardCommand {
     const words = splitWords(line, { isLiteral: true })
     const [program = '', ...rest] = words
@@ -42,10 +43,10 @@ export class ForwardCommand {
     const { file, args } = user === undefined ? guarded : asUser(user, guarded)
     requireFiles()
     const child = spawn(file, args, {
-      cwd,
+      cwd: folder.workingDirectory,
       detached: true, // leads a process group
       stdio: [connection, connection, connection, 'pipe'],
-      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: cwd },
+      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: folder.path },
     })
     child.unref() // does not keep this process alive
     // If no file descriptor is left, Node.js returns a child without streams and emits 'error' later.

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { createDeferred } from '../common/deferred.js'
+import type { OpenFolder } from '../common/files/open-folder.js'
 import { requireFiles, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/process/host-user.js'
 import { setPrivileges } from '../common/process/set-privileges.js'
@@ -22,6 +23,9 @@ interface QemuState {
   exit: QemuExit | undefined
   readonly listeners: Set<(stderr: string) => void>
 }
+
+/** Folder of a run. The user of QEMU may replace its path, so the working directory is entered through a descriptor. */
+export type WorkingFolder = Pick<OpenFolder, 'path' | 'workingDirectory'>
 
 /** QEMU process. By default it dies with this process, even if this process is killed. */
 export class QemuProcess {
@@ -49,6 +53,7 @@ export class QemuProcess {
   /**
    * Starts QEMU without a shell.
    *
+   * @param folder working directory and folder for temporary files.
    * @param options.endsWithUs if false, QEMU outlives this process in its own session, and another process must end
    *   it. @default true
    * @param options.user user that runs QEMU. @default the user of this process
@@ -57,7 +62,7 @@ export class QemuProcess {
    */
   static async start(
     command: QemuCommand,
-    cwd: string,
+    folder: WorkingFolder,
     options: { readonly endsWithUs?: boolean; readonly user?: HostUser | undefined } = {},
   ): Promise<QemuProcess> {
     const { execa } = await import('execa')
@@ -66,7 +71,7 @@ export class QemuProcess {
     const { usesTerminal = false } = command
     requireFiles()
     const child = execa(file, args, {
-      cwd,
+      cwd: folder.workingDirectory,
       stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types allow only descriptors 3 to 9
       stdout: usesTerminal ? 'inherit' : 'pipe',
       stderr: 'pipe',
@@ -75,7 +80,7 @@ export class QemuProcess {
       cleanup: endsWithUs,
       detached: !endsWithUs,
       // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is killed.
-      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: cwd },
+      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: folder.path },
       extendEnv: false,
     })
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }

@@ -60,6 +60,7 @@ export class TpmEmulator {
       : await setPrivileges(helper, { endsWithUs, user })
     requireFiles()
     const child = execa(command.file, command.args, {
+      cwd: '/', // another user must not get into the folder of this process
       stdin: 'ignore',
       all: true,
       reject: false,

@@ -35,6 +35,11 @@ export class OpenFolder {
     return new OpenFolder(path)
   }
 
+  /** Path for the working directory of a child process of this process. It must not be used after {@link close}. */
+  get workingDirectory(): string {
+    return this.#descriptor === undefined ? this.path : `/proc/${process.pid}/fd/${this.#descriptor}`
+  }
+
   /**
    * Returns a path relative to the descriptor, for a socket of this process. It must not be used
    * after {@link close}.

@@ -174,7 +174,8 @@ function executionOptions(run: ToolRun) {
     timeout: run.timeoutMs,
     extendEnv: false,
     env: buildEnvironment(run),
-    ...(run.cwd === undefined ? {} : { cwd: run.cwd }),
+    // Another user must not get into the folder of this process.
+    cwd: run.cwd ?? (run.user === undefined ? undefined : '/'),
     ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
   } as const
 }

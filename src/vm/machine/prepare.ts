@@ -365,7 +365,8 @@ function serveForwards(
   return GuestForwards.listen(forwards, {
     sockets: workspace.sockets,
     programDir: workspace.dir,
-    startCommand: (line, connection) => ForwardCommand.start(line, connection, { cwd: workspace.dir, user }),
+    startCommand: (line, connection) =>
+      ForwardCommand.start(line, connection, { folder: workspace.folder, user }),
     log,
   })
 }

@@ -104,7 +104,7 @@ export class Session {
     try {
       const all = [...Object.values(listeners), ...guestPorts.map(({ listener }) => listener)]
       await Promise.all(all.map((listener) => listener.discard()))
-      const qemu = await QemuProcess.start(command, workspace.dir, {
+      const qemu = await QemuProcess.start(command, workspace.folder, {
         endsWithUs: machine.keeper === undefined,
         user: machine.host.user,
       })

@@ -16,7 +16,7 @@ async function serve(line: string) {
   const path = join(cwd, 'server.sock')
   let command: ForwardCommand | undefined
   const server = createServer({ pauseOnConnect: true }, (connection) => {
-    command = ForwardCommand.start(line, connection, { cwd })
+    command = ForwardCommand.start(line, connection, { folder: { path: cwd, workingDirectory: cwd } })
     void command.ended.then(() => connection.destroy())
   })
   await new Promise<void>((resolve) => server.listen(path, resolve))
@@ -73,7 +73,7 @@ test('a `guestfwd` command and its processes die when this process is killed', a
     import { ForwardCommand } from '#dist/src/qemu/forward-command.js'
     const path = ${JSON.stringify(join(folder, 'server.sock'))}
     createServer({ pauseOnConnect: true }, (connection) => {
-      ForwardCommand.start(${JSON.stringify(FAMILY)}, connection, { cwd: ${JSON.stringify(folder)} })
+      ForwardCommand.start(${JSON.stringify(FAMILY)}, connection, { folder: { path: ${JSON.stringify(folder)}, workingDirectory: ${JSON.stringify(folder)} } })
     }).listen(path, () => connect(path).on('data', (data) => {
       process.stdout.write(data, () => process.kill(process.pid, 'SIGKILL'))
     }))`,
@@ -98,7 +98,7 @@ test('a `guestfwd` command fails with an error if no more files can be opened', 
       try { for (;;) open.push(openSync('/dev/null')) } catch {}
       for (let free = 0; free <= 10; free++) {
         try {
-          ForwardCommand.start('true', connection, { cwd: ${JSON.stringify(folder)} })
+          ForwardCommand.start('true', connection, { folder: { path: ${JSON.stringify(folder)}, workingDirectory: ${JSON.stringify(folder)} } })
           console.log('started')
         } catch (error) { console.log(error.code) }
         closeSync(open.pop())

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { listenUnix } from '../../../../src/channel/unix-listener.js'
 import { CaptureFiles } from '../../../../src/net/capture-files.js'
+import { QemuProcess } from '../../../../src/qemu/process.js'
 import { TpmEmulator } from '../../../../src/qemu/tpm-emulator.js'
 import { openWorkspace, type Workspace } from '../../../../src/vm/workspace/workspace.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
@@ -82,6 +83,20 @@ test.runIf(isLinux)(
     expect(new Set(ownersOf(victim))).toEqual(new Set([process.getuid?.()]))
   },
 )
+
+test.runIf(isLinux)('child processes enter the folder of a run, not a link in its place', async () => {
+  replaceFolder((path) => symlinkSync(victim, path))
+  const qemu = await QemuProcess.start({ file: 'pwd', args: ['-P'] }, workspace.folder)
+  expect((await qemu.exited).stderr.trim()).toBe(moved)
+})
+
+test.runIf(isLinux)('swtpm does not start in the working directory of this process', async () => {
+  const program = join(ownTmpdir(), 'swtpm')
+  const printed = `${program}.cwd`
+  writeFileSync(program, `#!/bin/sh\npwd -P >${printed}\n`, { mode: 0o755 })
+  await new TpmEmulator({ ...TPM, program, sockets: workspace.sockets }).start().catch(() => {})
+  expect(readFileSync(printed, 'utf8')).toBe('/\n')
+})
 
 test('a closed folder of a run is not written to, because its descriptor may be reused', async () => {
   await workspace.dispose()
