@@ -211,7 +211,8 @@ export class QmpClient {
       const pending = this.#pending.get(message.id as number)
       const { error } = message
       if (error === undefined) pending?.resolve(message.return)
-      else pending?.reject(refused(pending.command, `${error.class}: ${error.desc}`))
+      else
+        pending?.reject(refused(pending.command, `${error.class}: ${error.desc}`.slice(0, MAX_ERROR_CHARS)))
     }
   }
 
@@ -261,6 +262,9 @@ function isRecordOfNumbers(value: unknown): boolean {
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+/** QEMU may be compromised: callers match patterns against the text. */
+const MAX_ERROR_CHARS = 1000
 
 const CLOSED_HINT = 'Look for an earlier error: QEMU has ended, or the guest was disposed.'
 

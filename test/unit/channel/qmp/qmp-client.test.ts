@@ -207,6 +207,16 @@ describe('QMP with an invalid peer', () => {
   })
 })
 
+test('the text of a QMP error is limited, because patterns are matched against it', async () => {
+  const { peer, socket } = await startPeer(GREETING)
+  const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
+  peer.once('data', () => {
+    peer.write(`{"error":{"class":"GenericError","desc":"${'x'.repeat(100_000)}"},"id":2}\r\n`)
+  })
+  const error = await qmp.execute('query-status').catch((caught) => caught)
+  expect(error.details.got.length).toBeLessThanOrEqual(1000)
+})
+
 test('an abort rejects a QMP command and a wait with its reason', async () => {
   const { socket } = await startPeer(GREETING)
   const qmp = await QmpClient.negotiate(socket, { timeoutMs: 1000 })
