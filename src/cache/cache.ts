@@ -14,6 +14,7 @@ import {
   renameFlushed,
   writeManifest,
 } from './entry-manifest.js'
+import { sweepMarkers } from './entry-store.js'
 
 export interface CacheEntryOptions {
   readonly cacheDir: string
@@ -80,6 +81,7 @@ function sweepOnce(root: string): void {
   if (swept.has(root)) return
   swept.add(root)
   void sweepBuilds(root)
+  sweepMarkers(root).catch(() => {}) // a cache that does not exist yet
 }
 
 /**

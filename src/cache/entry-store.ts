@@ -1,8 +1,9 @@
+import { rmSync } from 'node:fs'
 import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Heartbeat, keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
-import { readStaleness, type Staleness } from '../common/locks/staleness.js'
+import { readStaleness, recheckLater, type Staleness } from '../common/locks/staleness.js'
 import { newBuildPath, sweepBuilds } from './entry-lock.js'
 
 /**
@@ -23,6 +24,11 @@ export interface EntryInfo {
 
 /** Heartbeats by the path of the marker. */
 const used = new Map<string, Heartbeat>()
+
+/** A process of another container or host would count as alive for an hour by its markers. */
+process.on('exit', () => {
+  for (const marker of used.keys()) rmSync(marker, { force: true })
+})
 
 /**
  * Marks an entry of the folder `root` as used by this process until the process ends, which
@@ -79,6 +85,17 @@ export async function hasStaleUsers(root: string, names?: readonly string[]): Pr
     found = markers.map((marker) => readMarker(folder, marker)).includes('stale') || found
   }
   return found
+}
+
+/**
+ * Removes the markers of processes that have ended. A marker of another container or host is judged by two looks: the second
+ * follows {@link SECOND_LOOK_MS} later, if this process lives that long.
+ */
+export async function sweepMarkers(root: string): Promise<void> {
+  const users = join(root, USERS)
+  const hasStale = await hasStaleUsers(root)
+  for (const name of await readdir(users).catch(() => [])) await hasUsers(root, name)
+  if (hasStale) recheckLater(users, () => sweepMarkers(root))
 }
 
 /** Removes existing entries. Returns the names of those that running processes use, which are kept. */
