@@ -196,7 +196,11 @@ async function buildTemplate(
   await using vm = guest.vm
   if (parent !== undefined) await steps.at(-1)?.run(vm)
   try {
-    await saveGuest(guest.machine, guest.session, { statePath: join(building, FILES.state), signal })
+    await saveGuest(guest.machine, guest.session, {
+      statePath: join(building, FILES.state),
+      isPrepared: parent !== undefined,
+      signal,
+    })
   } catch (error) {
     signal?.throwIfAborted()
     throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause: error })

@@ -51,19 +51,6 @@ export async function probeAccelerators(options: ProbeRequest): Promise<Accelera
   }
 }
 
-/** Records that KVM failed while a guest was running. Later guests run under TCG until the next boot or a fresh probe. */
-export async function recordKvmFailure(reason: string, cache: HostCache, qemu: QemuBinary): Promise<void> {
-  const fact = factName(qemu)
-  const known = await cache.read(fact, parseFacts)
-  const kvm: KvmVerdict = {
-    works: false,
-    lasting: true,
-    reason: `a guest failed under KVM: ${reason}`,
-    fix: 'Run `npx withvm doctor --fresh` to probe KVM again.',
-  }
-  await cache.write(fact, { ...known, kvm })
-}
-
 /**
  * Returns the name of the facts. It includes the boot ID of the host: firmware settings and nested virtualization can change
  * between boots, and a cloud or CI may restore a cache on another machine. A probe is faster than the boot of a guest.

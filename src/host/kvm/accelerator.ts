@@ -5,7 +5,7 @@ import { hostArch, isNative, isPc } from '../../spec/architectures.js'
 import { openHostCache } from '../host-cache.js'
 import { readLoadFactor } from '../load.js'
 import type { QemuBinary } from '../qemu-binary.js'
-import { probeAccelerators, recordKvmFailure } from './accelerator-facts.js'
+import { factName, probeAccelerators } from './accelerator-facts.js'
 import { findKvmObstacle, type Obstacle } from './kvm-device.js'
 import type { AcceleratorName } from './probe.js'
 
@@ -71,7 +71,7 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
     ? foreignArch(qemu)
     : accel === 'tcg'
       ? undefined
-      : await findKvmObstacle({ cache, user, signal })
+      : ((await findKvmObstacle({ cache, user, signal })) ?? findGuestFailure(options))
   const probeKvm = accel !== 'tcg' && obstacle === undefined
   if (accel === 'kvm' && obstacle !== undefined) throw kvmUnavailable(obstacle)
   if (!isPc(qemu.arch)) return chooseWithoutProbe(accel, obstacle ?? UNTESTED, options)
@@ -89,6 +89,10 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
     options.notify(`guests run with TCG, which is much slower than KVM: ${reason}. Fix: ${fix}`)
   }
   return { name: 'tcg', reason, fix, timeFactor }
+}
+
+function findGuestFailure({ accel, fresh = false, qemu }: AcceleratorOptions): Obstacle | undefined {
+  return accel === 'auto' && !fresh ? guestFailures.get(factName(qemu)) : undefined
 }
 
 /** Chooses the accelerator for other architectures than x86, which the probe guest does not support: KVM only on request. */
@@ -113,12 +117,23 @@ function foreignArch({ arch }: QemuBinary): Obstacle {
   }
 }
 
-/** Records that KVM failed while a guest was running. Later guests run with TCG. */
+/** KVM failures of guests in this process, by the name of the facts about the host. */
+const guestFailures = new Map<string, Obstacle>()
+
+/**
+ * Records that KVM failed while a guest was running, and probes KVM again. Later guests of this process run with TCG under
+ * `accel: 'auto'`. Later runs do so only if the probe fails too, because a guest can cause such a failure by itself.
+ */
 export async function forgetKvm(
   reason: string,
-  options: { readonly qemu: QemuBinary; readonly cacheDir?: string | undefined },
+  { qemu, cacheDir }: { readonly qemu: QemuBinary; readonly cacheDir?: string | undefined },
 ): Promise<void> {
-  await recordKvmFailure(reason, openHostCache(options.cacheDir ?? resolveCacheDir()), options.qemu)
+  guestFailures.set(factName(qemu), {
+    reason: `a guest failed under KVM: ${reason}`,
+    fix: "Start another run, which tries KVM again, or set `accel: 'kvm'`.",
+  })
+  const cache = openHostCache(cacheDir ?? resolveCacheDir())
+  await probeAccelerators({ cache, qemu, probeKvm: true, fresh: true, signal: undefined })
 }
 
 /** Returns the slowdown of guests for a duration of the probe's loop and the current load. */

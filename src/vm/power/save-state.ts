@@ -50,7 +50,12 @@ const UNSAVABLE = /non-migratable|blocked|not support|unsupported|not allowed|di
 export async function saveGuest(
   machine: Machine,
   session: Session,
-  options: { readonly statePath: string; readonly signal: AbortSignal | undefined },
+  options: {
+    readonly statePath: string
+    /** If true, code of the author has run in the guest, so the frequency that it reports is not recorded. */
+    readonly isPrepared: boolean
+    readonly signal: AbortSignal | undefined
+  },
 ): Promise<void> {
   const { failure } = session.watch
   const signal = options.signal === undefined ? failure : AbortSignal.any([options.signal, failure])
@@ -58,7 +63,7 @@ export async function saveGuest(
   const since = await readGuestClock(machine.agent, wait)
   const guestKhz = await parkGuest(machine, signal)
   const rate = await measureClockRate(machine.agent, since, wait)
-  const isMeasurable = isPc(machine.spec.arch) && machine.host.accelerator === 'tcg'
+  const isMeasurable = isPc(machine.spec.arch) && machine.host.accelerator === 'tcg' && !options.isPrepared
   const isWrong = isClockRight(rate) === false
   const measured = isWrong ? await measureExactly(machine.agent, since, wait) : rate
   const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined

@@ -53,6 +53,16 @@ test('a template guest that was booted with a wrong TSC frequency is booted agai
   await expectRightClock(vm)
 })
 
+test('a clock frequency that a prepared guest reports is not recorded for later guests', async () => {
+  ownHostCache()
+  const forged = image('tiny').prepare(async (vm) => {
+    await vm.ssh`echo 'tsc: Refined TSC clocksource calibration: 9000.000 MHz' >/dev/kmsg`
+  })
+  await using vm = await launchVM({ ...tcg, image: forged, log: () => {} })
+  expect(vm.startedFrom.kind).toBe('template')
+  expect((await readTscKhz()) ?? 0).toBeLessThan(8_000_000)
+})
+
 test('a template is saved even if the guest agent is silent for a while', async () => {
   ownTemplates()
   const stalled = image('tiny').prepare(async (vm) => {

@@ -126,7 +126,7 @@ test('invalid cache content is ignored', async () => {
   expect(found.countProbes()).toBe(2)
 })
 
-test('after a KVM failure of a guest, later guests run under TCG with that reason', async () => {
+test('after a KVM failure of a guest, later guests of the process run under TCG with that reason', async () => {
   const found = await makeFreshQemu()
   const cache = openHostCache(found.cacheDir)
   await cache.write(factName(found.qemu), { kvm: { works: true, loopMs: 0.3 }, tcgLoopMs: 3 })
@@ -134,12 +134,19 @@ test('after a KVM failure of a guest, later guests run under TCG with that reaso
   const chosen = await decide(found)
   expect(chosen.name).toBe('tcg')
   if ((await findKvmObstacle({ cache })) === undefined) {
-    expect(chosen).toMatchObject({
-      reason: 'a guest failed under KVM: KVM internal error. Suberror: 1',
-      fix: 'Run `npx withvm doctor --fresh` to probe KVM again.',
-    })
+    expect(chosen).toMatchObject({ reason: 'a guest failed under KVM: KVM internal error. Suberror: 1' })
   }
-  expect(found.countProbes()).toBe(0)
+})
+
+test('a KVM failure of a guest is not recorded for later runs: KVM is probed again', async () => {
+  const found = await makeFreshQemu()
+  await openHostCache(found.cacheDir).write(factName(found.qemu), {
+    kvm: { works: true, loopMs: 0.3 },
+    tcgLoopMs: 3,
+  })
+  await forgetKvm('KVM internal error. Suberror: 1', found)
+  expect(found.countProbes()).toBeGreaterThan(0)
+  expect(readFact(found.cacheDir, found.qemu)).not.toContain('a guest failed')
 })
 
 test("`accel: 'tcg'` does not probe KVM and has no reason", async () => {
