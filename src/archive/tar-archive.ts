@@ -5,30 +5,30 @@ export type TarType = 'file' | 'folder' | 'symlink' | 'hardlink' | 'character' |
 
 /** A member of a tar archive. */
 export interface TarEntry {
-  /** Without `/` or `../image/` at its beginning; empty for the root itself. */
+  /** Path without a leading `/` or `./`; empty for the root itself. */
   readonly path: string
   readonly type: TarType
-  /** The permissions, without the type. */
+  /** Permission bits. */
   readonly mode: number
   readonly uid: number
   readonly gid: number
-  /** How long its content is, and where it begins in the archive. */
+  /** Length of the content, and its offset in the archive. */
   readonly bytes: number
   readonly offset: number
-  /** Of links: as it is written in the archive. */
+  /** Target of a link, as in the archive. */
   readonly target: string
 }
 
 const BLOCK_BYTES = 512
 const LINE_END = 10
-/** What a member with a long name or with attributes may take. */
+/** Maximum size of a long name or of the attributes of a member. */
 const MOST_META_BYTES = 1024 ** 2
-/** A desktop system has about half a million files. What precedes a member, its long name or attributes, counts too. */
+/** Maximum number of members, long names and attributes included. A desktop system has about half a million files. */
 const MOST_MEMBERS = 4_000_000
 const MOST_ID = 2 ** 32 - 2
-/** Linux's own limit on a path, and on what a link leads to (PATH_MAX). */
+/** Limit of Linux on paths and link targets (PATH_MAX). */
 const MOST_PATH_CHARACTERS = 4096
-/** Of all paths and links of an archive together: a system of half a million files has about 50 Mi. */
+/** Maximum sum of all paths and link targets. A system of half a million files has about 50 Mi. */
 export const MOST_PATHS_CHARACTERS = 256 * 1024 ** 2
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
@@ -43,9 +43,9 @@ const TYPES: Readonly<Record<string, TarType>> = {
 }
 
 /**
- * Reads the members of an archive in the forms that are in use: ustar, pax and GNU (tar(5)).
+ * Reads the members of a ustar, pax or GNU archive (tar(5)).
  *
- * @param name as messages call the archive.
+ * @param name name of the archive in messages.
  * @throws {UsageError} IMAGE_INVALID when it is damaged or cut off, or has members with `..` or of unknown kinds.
  */
 export async function* readTar(
@@ -111,14 +111,14 @@ function checkId(id: number, archive: string): number {
   throw damaged(archive, `a member of the user or group ${id}`)
 }
 
-/** The path of a member, from the root of the archive on. @throws {UsageError} IMAGE_INVALID when it leads out of it. */
+/** Returns the path of a member relative to the root. @throws {UsageError} IMAGE_INVALID when it leads out of the archive. */
 export function cleanPath(path: string, archive: string): string {
   const steps = path.split('/').filter((step) => step !== '' && step !== '.')
   if (steps.includes('..')) throw damaged(archive, `a member that leads out of it, ${path}`)
   return steps.join('/')
 }
 
-/** Gives the content of a member, piece by piece. */
+/** Yields the content of a member in chunks. */
 export async function* readMember(
   archive: FileHandle,
   { offset, bytes }: Pick<TarEntry, 'offset' | 'bytes'>,
@@ -139,13 +139,13 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer
 }
 
-/** The sum of all bytes, with spaces in place of the sum itself. */
+/** Returns the sum of all bytes, with spaces in place of the checksum field. */
 function hasRightSum(header: Buffer): boolean {
   const sum = header.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 32 : byte), 0)
   return sum === readNumber(header, 148, 8)
 }
 
-/** Octal digits; or, where the first bit is set, the number itself. */
+/** Parses octal digits, or a binary number if the first bit is set. */
 function readNumber(header: Buffer, at: number, length: number): number {
   const field = header.subarray(at, at + length)
   if (((field[0] ?? 0) & 0x80) === 0) return Number.parseInt(field.toString('latin1').trim() || '0', 8)
@@ -158,7 +158,7 @@ function readText(bytes: Buffer, at: number, length: number): string {
   return field.toString('utf8', 0, end === -1 ? length : end)
 }
 
-/** The prefix of ustar is something else in GNU's own form. */
+/** Returns the ustar prefix. GNU archives use the field differently. */
 function readPath(header: Buffer): string {
   const isUstar = header.toString('latin1', 257, 263) === 'ustar\0'
   const prefix = isUstar ? readText(header, 345, 155) : ''
@@ -167,8 +167,8 @@ function readPath(header: Buffer): string {
 }
 
 /**
- * Records of the form `LENGTH KEY=VALUE\n`, where the length counts its own digits too. One that is shorter than that would have the
- * same bytes read again and again.
+ * Parses records of the form `LENGTH KEY=VALUE\n`. The length includes its own digits; a smaller length would
+ * make the parser read the same bytes again.
  */
 function parsePax(text: Buffer, name: string): Map<string, string> {
   const records = new Map<string, string>()

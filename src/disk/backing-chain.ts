@@ -5,20 +5,20 @@ import { DISK_FORMATS, type DiskFormat } from '../spec/base-image.js'
 import { type DiskFileOptions, type ProbedFile, probeDiskFile } from './disk-file.js'
 
 export interface DiskOptions extends DiskFileOptions {
-  /** Folders in which other files that the image needs may lie. @default the image's own */
+  /** Folders that may contain other files of the image. @default the folder of the image */
   readonly backingFolders?: readonly string[] | undefined
 }
 
 type Backing = NonNullable<ProbedFile['backing']>
 
-/** A disk image that is whole, with all that it is an overlay of: itself first. */
+/** Complete disk image with its backing chain, the image itself first. */
 export interface Disk extends ProbedFile {
   readonly chain: readonly { readonly path: string; readonly format: DiskFormat }[]
 }
 
 /**
- * Makes sure that a disk image can be read to the end of its chain of backing files, and that neither it nor any of
- * those reads a file that it should not: a header that names a file of the host brings that into the guest.
+ * Verifies that a disk image and its backing chain are readable, and that none of them refers to a file outside
+ * of the allowed folders: a header that names a host file would bring that file into the guest.
  *
  * @throws {UsageError} IMAGE_INVALID when an image of the chain is missing, was there before, lies in another folder
  *   than is allowed, has no format stated, or is itself no whole image; with the chain up to there.
@@ -39,11 +39,11 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   const visited = new Set([await realpath(first.path)])
   try {
     for (let current = first; ; ) {
-      // What QEMU itself says that it opened: the same, if our own look at the image was right.
+      // Files reported by QEMU: they equal the verified ones if the headers were parsed correctly.
       for (const part of current.parts) await checkPart(part)
       if (current.backing === undefined) break
       const { backing } = current
-      // QEMU takes a name from the folder of the path that it opened, not from where a link there leads: so does the next round.
+      // QEMU resolves a relative name from the folder of the path it opened, not from the target of a link. So does the next round.
       const path = locateBacking(current.path, backing.name)
       const real = await checkFile(name, path, { ...scope, what: 'its backing file' })
       if (visited.has(real)) throw looping(name, real)
@@ -60,16 +60,16 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   return { ...first, chain: chain.map(({ path, format }) => ({ path, format })) }
 }
 
-/** As QEMU tells a protocol from a path (block.c, `path_has_protocol`). */
+/** Protocol prefix, as QEMU detects it (block.c, `path_has_protocol`). */
 const PROTOCOL = /^[^/:]*:/
 
-/** The path that QEMU opens for a backing file. Steps of `..` stay: behind a link they lead elsewhere than by the text. */
+/** Returns the path that QEMU opens for a backing file. Keeps `..`, which after a link differs from the text. */
 function locateBacking(from: string, name: string): string {
   const path = name.replace(/^file:(?=\/)/, '')
   return isAbsolute(path) || PROTOCOL.test(path) ? path : `${dirname(from)}/${path}`
 }
 
-/** Makes sure that a file which an image needs may be read. Returns where it is, behind all links. */
+/** Verifies that a file of an image may be read. Returns its path with all links resolved. */
 async function checkFile(
   image: string,
   name: string,
@@ -80,12 +80,12 @@ async function checkFile(
   }: {
     readonly what: string
     readonly folders: readonly string[]
-    /** Whether the author named the folders: `backingFolders`. */
+    /** If true, the author specified the folders as `backingFolders`. */
     readonly areNamed: boolean
   },
 ): Promise<string> {
   const path = name.replace(/^file:/, '')
-  // QEMU takes `json:`, `nbd:`, `https:` and others for ways to a disk: none of them can be checked.
+  // QEMU treats `json:`, `nbd:`, `https:` and others as protocols, which cannot be verified.
   if (PROTOCOL.test(path)) throw outside(image, name, folders, 'not a file')
   if (!isAbsolute(path)) throw relativePath(image, name)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
@@ -98,13 +98,13 @@ async function checkFile(
       folders,
       'in another folder',
     )
-  // The folder of an image may be a home directory, whose hidden folders have the keys of its owner.
+  // The folder of an image may be a home directory with keys in hidden folders.
   if (
     !areNamed &&
     !folders.some((folder) => contains(folder, real) && !/(^|\/)\./.test(relative(folder, real)))
   )
     throw outside(image, real, folders, 'hidden')
-  // QEMU would wait for the writer of a FIFO, and a device may do anything when it is opened.
+  // Opening a FIFO blocks, and opening a device may have side effects.
   const stats = await stat(real)
   if (!stats.isFile() && !stats.isBlockDevice()) throw outside(image, real, folders, 'no regular file')
   return real

@@ -1,11 +1,11 @@
-/** A picture, decoded: four bytes a pixel, red, green, blue and opacity, row by row from the left upper corner. */
+/** Decoded picture: four bytes per pixel (red, green, blue, opacity), in rows from the top left corner. */
 export interface Picture {
   readonly width: number
   readonly height: number
   readonly data: Buffer
 }
 
-/** Reads the form in which QEMU always can write a picture: binary PPM of 8 bits. */
+/** Decodes binary PPM of 8 bits, which every QEMU can write. */
 export function decodePpm(ppm: Buffer): Picture {
   const head = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(ppm.subarray(0, 64).toString('latin1'))
   if (head === null) throw new TypeError('not a binary PPM of 8 bits')
@@ -18,13 +18,13 @@ export function decodePpm(ppm: Buffer): Picture {
   return { width, height, data }
 }
 
-/** More pixels than any screen has: a picture takes four bytes for each, whatever the length of its file. */
+/** Maximum number of pixels, above that of any screen. Each takes four bytes, regardless of the file size. */
 const MAX_PIXELS = 64 * 1024 * 1024
 
-/** libpng writes 8 KiB of compressed pixels in a chunk. */
+/** Maximum number of chunks: libpng writes 8 KiB of compressed pixels per chunk. */
 const MAX_CHUNKS = 100_000
 
-/** Reads PNG of at most 8 bits a channel that is not interlaced. @throws {Error} for what is none. */
+/** Decodes PNG of at most 8 bits per channel, not interlaced. @throws {Error} for any other file. */
 export async function decodePng(png: Buffer): Promise<Picture> {
   requireBounded(png)
   const { PNG } = await loadPng()
@@ -32,15 +32,16 @@ export async function decodePng(png: Buffer): Promise<Picture> {
   return { width, height, data }
 }
 
-/** Reads how large a picture is, pixels (PNG specification, 11.2.2: the first chunk). @throws {TypeError} for what is no PNG. */
+/** Reads the size of a PNG, pixels (PNG specification, 11.2.2: the first chunk). @throws {TypeError} for any other file. */
 export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
   if (png.length < 24 || png.toString('latin1', 12, 16) !== 'IHDR') throw new TypeError('not a PNG')
   return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
 }
 
 /**
- * Refuses a PNG for which pngjs takes time or memory that the number of its pixels does not bound: it inflates interlaced pixels without
- * a limit, takes the last of several headers, and keeps each entry of each palette. Neither QEMU nor {@link encodePng} writes such a file.
+ * Rejects a PNG whose decoding by pngjs is not bounded by its number of pixels: pngjs inflates interlaced pixels
+ * without a limit, uses the last of several headers, and keeps all entries of all palettes. Neither QEMU nor
+ * {@link encodePng} writes such a file.
  */
 function requireBounded(png: Buffer): void {
   const { width, height } = readPngSize(png)
@@ -61,16 +62,16 @@ function requireBounded(png: Buffer): void {
   }
 }
 
-/** Writes a picture as PNG, without its opacity. */
+/** Encodes a picture as PNG without opacity. */
 export async function encodePng({ width, height, data }: Picture): Promise<Buffer> {
   const { PNG } = await loadPng()
   const png = new PNG({ width, height })
   png.data = data
-  // Rows that are not filtered: screens have large areas of one colour, and it takes a third of the time.
+  // Unfiltered rows take a third of the time, and screens have large areas of one color.
   return PNG.sync.write(png, { colorType: 2, filterType: 0 })
 }
 
-/** Loaded late: most guests have no display, and importing withvm is to cost little. */
+/** Loaded on first use, which keeps the import of withvm fast. */
 async function loadPng() {
   return (await import('pngjs')).default
 }

@@ -4,16 +4,16 @@ import type { QmpEvent } from '../../channel/qmp/qmp-commands.js'
 /** A file that takes space on the host as the guest writes. */
 export interface GrowingFile {
   readonly path: string
-  /** QEMU's name for the file, where it has it open. */
+  /** Node name of the file in QEMU. */
   readonly node: string
   /** The file as it was before the guest wrote to it. @default empty */
   readonly base?: FileUse | undefined
 }
 
-/** What a file takes of the host. Both are 0 for a block device, which has its own space. */
+/** Host space of a file, bytes. Both values are 0 for a block device, which takes no space of a file system. */
 export interface FileUse {
   readonly size: number
-  /** The part of the size that is not a hole. */
+  /** Size without holes. */
   readonly allocated: number
 }
 
@@ -22,24 +22,25 @@ interface Monitor {
   on(event: 'BLOCK_WRITE_THRESHOLD', listener: (event: QmpEvent) => void): unknown
 }
 
-/** How often the blocks of a file with holes are counted while a guest writes to it. */
+/** Interval at which the blocks of a sparse file are counted while a guest writes to it, milliseconds. */
 const HOLES_MS = 50
 
-/** QEMU's files grow by clusters of this size: a smaller step would be one report for each. */
+/** Cluster size of qcow2. A smaller step would cause a report per cluster. */
 const LEAST_STEP = 65_536
-/** The lowest threshold: 0 is none. */
+/** Lowest threshold: 0 disables reports. */
 const ANY_WRITE = 1
 
 /**
- * What the disks of a guest take of the host in sum, those included that were plugged in. QEMU reports the first write beyond a
- * threshold of each file: each gets a part of what is left, and at each report what is left is divided anew. So nothing has to be polled, and
- * the sum cannot exceed the limit by more than 64 KiB for each disk. A file of the author's that has holes takes space wherever the guest
- * writes to it: QEMU reports any write, and its blocks are counted 50 ms after the first one.
+ * Sum of the host space of all disks of a guest, hot-plugged ones included. QEMU reports the first write
+ * beyond a threshold of each file. Each file gets a share of the remaining space as its threshold, and each
+ * report divides the remaining space again, so nothing is polled and the sum exceeds the limit by at most
+ * 64 KiB per disk. In a sparse file of the author, writes below its size take space too: QEMU reports any
+ * write, and the blocks are counted 50 ms after the first one.
  */
 export class DiskUse {
   readonly #limitBytes: number
   readonly #files = new Map<string, GrowingFile>()
-  /** Files that QEMU has not open any more. */
+  /** Files that QEMU has closed. */
   readonly #left = new Set<string>()
   #monitor: Monitor | undefined
 
@@ -47,19 +48,19 @@ export class DiskUse {
     this.#limitBytes = limitBytes
   }
 
-  /** Counts a file from now on, and has QEMU watch it. */
+  /** Counts a file from now on, and lets QEMU watch it. */
   add(file: GrowingFile): void {
     this.#files.set(file.node, file)
     this.#setThresholds()
   }
 
-  /** QEMU has closed the file. It still takes its space. */
+  /** Marks a file as closed by QEMU. It still takes space. */
   leave(node: string): void {
     this.#left.add(node)
     this.#setThresholds()
   }
 
-  /** Watches the files in a QEMU that was started. @param onExceeded called when the sum is beyond the limit. */
+  /** Watches the files in a running QEMU. @param onExceeded called when the sum exceeds the limit. */
   watch(monitor: Monitor, onExceeded: () => void): void {
     this.#monitor = monitor
     this.#setThresholds()
@@ -67,7 +68,7 @@ export class DiskUse {
       const { 'node-name': name, 'write-threshold': threshold, 'amount-exceeded': more } = data
       if (this.#monitor !== monitor || typeof name !== 'string' || !this.#files.has(name)) return
       if (typeof threshold !== 'number' || typeof more !== 'number') return
-      // The write is yet to come: the file may be shorter still.
+      // QEMU reports before it writes: the file may still be shorter.
       if (this.#sum({ node: name, size: threshold + more }) > this.#limitBytes) onExceeded()
       else if (threshold > ANY_WRITE) this.#setThresholds()
       else
@@ -86,7 +87,7 @@ export class DiskUse {
       const { size, allocated } = useOf(path)
       const hasHoles = base !== undefined && allocated < size
       const threshold = { 'node-name': node, 'write-threshold': hasHoles ? ANY_WRITE : size + step }
-      // Not waited for: commands are obeyed in their order. Where there is no such disk, nothing is written to it.
+      // Not awaited: QEMU runs commands in order. A disk that does not exist is not written to.
       this.#monitor?.execute('block-set-write-threshold', threshold).catch(() => {})
     }
   }
@@ -108,6 +109,6 @@ const NOTHING: FileUse = { size: 0, allocated: 0 }
 export function useOf(path: string): FileUse {
   const stats = statSync(path, { throwIfNoEntry: false })
   if (stats === undefined) return NOTHING
-  // A file system may allocate more than the size in advance, as XFS does.
+  // A file system such as XFS may allocate more than the size in advance.
   return { size: stats.size, allocated: Math.min(stats.size, stats.blocks * 512) }
 }

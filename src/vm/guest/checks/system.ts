@@ -4,16 +4,16 @@ import { MARKER, runProbe, runScript, SLEEPS } from './guest-script.js'
 
 export interface GuestProcess {
   readonly pid: number
-  /** What the kernel calls it: the file's name, its first 15 characters. */
+  /** Name in the kernel: the first 15 characters of the file name. */
   readonly name: string
-  /** Its words, put together with spaces; empty for a thread of the kernel. */
+  /** Command line, joined with spaces; empty for a kernel thread. */
   readonly commandLine: string
 }
 
 const COMM_CHARS = 15
 const SHOWN_PROCESSES = 60
 
-/** A process runs: of this name (as `ps -o comm` and `pgrep -x` know it), or whose command line matches. */
+/** A process with this name (as in `ps -o comm` and `pgrep -x`) or with a matching command line runs. */
 export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
   // One program reads them all; the first path marks it, and is not there. Command lines come first: exec(2) has set the name by the time
   // that the new command line is there, so that what is found by that has its own name.
@@ -48,7 +48,7 @@ function isProcess({ name, commandLine }: GuestProcess, wanted: string | RegExp)
   return name === wanted.slice(0, COMM_CHARS) && file.endsWith(wanted)
 }
 
-/** Reads what `head` prints of the `stat` and `cmdline` of all processes. Zombies and checks are left out. */
+/** Parses the `stat` and `cmdline` of all processes, as printed by `head`. Omits zombies and the check itself. */
 export function parseProcesses(text: string): GuestProcess[] {
   const names = new Map<number, string>()
   const commandLines = new Map<number, string>()
@@ -59,7 +59,7 @@ export function parseProcesses(text: string): GuestProcess[] {
     if (kind === 'cmdline') {
       commandLines.set(Number(pid), content.replaceAll('\0', ' ').trim())
     } else {
-      // The name may hold anything, parentheses too: it ends at the last one.
+      // The name may contain parentheses: it ends at the last one.
       const stat = /^\d+ \(([\s\S]*)\) ([A-Za-z]) /.exec(content)
       if (stat !== null && !/[ZX]/.test(stat[2] as string)) names.set(Number(pid), stat[1] as string)
     }
@@ -75,9 +75,9 @@ function isOurs(commandLine: string): boolean {
 }
 
 export interface MountExpectation {
-  /** The file system, as `ext4`. */
+  /** File system type, such as `ext4`. */
   readonly type?: string
-  /** The device, as `/dev/vdb`. */
+  /** Device, such as `/dev/vdb`. */
   readonly source?: string
 }
 
@@ -88,7 +88,7 @@ export interface Mount {
   readonly options: string
 }
 
-/** Something is mounted on a folder. */
+/** A file system is mounted on a folder. */
 export function isMounted(path: string, { type, source }: MountExpectation = {}): Check<Mount> {
   const parts = [
     ...(source === undefined ? [] : [`from ${source}`]),
@@ -98,7 +98,7 @@ export function isMounted(path: string, { type, source }: MountExpectation = {})
     expected: `${path} to be mounted${parts.length > 0 ? ` ${parts.join(' ')}` : ''}`,
     run: async (vm, signal) => {
       const mounts = parseMounts((await runScript(vm, 'cat /proc/mounts', signal)).stdout)
-      // The last one on a folder hides those before it.
+      // The last mount on a folder hides earlier ones.
       const found = mounts.filter((mount) => mount.path === path).at(-1)
       if (found === undefined) {
         return { isMet: false, received: `mounts on ${mounts.map((mount) => mount.path).join(', ')}` }
@@ -109,7 +109,7 @@ export function isMounted(path: string, { type, source }: MountExpectation = {})
   }
 }
 
-/** Reads `/proc/mounts`, where blanks are written as octal numbers (proc(5)). */
+/** Parses `/proc/mounts`, where blanks are escaped as octal numbers (proc(5)). */
 export function parseMounts(text: string): Mount[] {
   const decode = (word = '') =>
     word.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))

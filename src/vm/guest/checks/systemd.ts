@@ -13,12 +13,12 @@ const ARGUMENTS = 'argv[]='
 const NO_SYSTEMD = 'the guest has no systemd that answers'
 
 /**
- * A unit of systemd is active. It never will be when it failed, is not there, or is inactive while the manager
- * has no job to do.
+ * A systemd unit is active. The check fails at once for a unit that failed, does not exist, or is inactive
+ * while systemd has no queued jobs.
  */
 export function unitIsActive(name: string): Check {
   const unit = quoteWord(name)
-  // The jobs first: a unit that is inactive after there were none will not be started by one of them.
+  // Jobs are listed first: if there are none, no job will start a unit that is inactive afterwards.
   const script = [
     'systemctl list-jobs --no-legend --no-pager || exit 1',
     'echo ---',
@@ -42,7 +42,7 @@ export function unitIsActive(name: string): Check {
   }
 }
 
-/** Judges what `systemctl list-jobs` and, behind a line of dashes, `systemctl show` print. */
+/** Evaluates the output of `systemctl list-jobs` and, after a line of dashes, of `systemctl show`. */
 export function readUnit(name: string, text: string): CheckOutcome {
   const [jobs = '', properties = ''] = text.split(/^---$/m)
   const read = (key: string) => new RegExp(`^${key}=(.*)$`, 'm').exec(properties)?.[1] ?? ''
@@ -64,7 +64,7 @@ export function readUnit(name: string, text: string): CheckOutcome {
   return { isMet: false, received: `${state}${isIdle(jobs) ? '' : ', with jobs pending'}` }
 }
 
-/** The command that failed: the status of the main process says nothing where that was never started. */
+/** Returns the command that failed. The status of a main process that never started is meaningless. */
 function describeFailure(properties: string): string[] {
   for (const name of COMMANDS) {
     for (const [, command = ''] of properties.matchAll(new RegExp(`^${name}=\\{ (.*) \\}$`, 'gm'))) {
@@ -78,8 +78,9 @@ function describeFailure(properties: string): string[] {
 }
 
 /**
- * The words of a command that failed, and how it ended; undefined for any other. `systemctl show` prints fields with ` ; ` between them,
- * which the words may have too. A guest prints lines of any length, for which a pattern over all fields takes time by their cube.
+ * Returns the arguments and the status of a failed command; undefined for others. `systemctl show` separates
+ * fields with ` ; `, which arguments may contain too. Lines of a guest have any length, and a pattern over all
+ * fields would take cubic time.
  */
 function describeCommand(command: string): string | undefined {
   const fields = command.split(' ; ')
@@ -101,15 +102,15 @@ function isIdle(jobs: string): boolean {
 }
 
 export interface JournalExpectation {
-  /** The least priority that counts, as `journalctl -p` takes it. @default 'err' */
+  /** Minimum priority, as for `journalctl -p`. @default 'err' */
   readonly priority?: 'emerg' | 'alert' | 'crit' | 'err' | 'warning'
-  /** Only lines of this unit. @default all lines of this boot */
+  /** Unit whose lines are read. @default all lines of this boot */
   readonly unit?: string
-  /** Lines that may be there. */
+  /** Lines that are accepted. */
   readonly ignore?: readonly RegExp[]
 }
 
-/** The journal of this boot has no errors. An error in it does not go away: it fails at once. */
+/** The journal of this boot contains no errors. The check fails at once, because an error stays in the journal. */
 export function journalIsClean({ priority = 'err', unit, ignore = [] }: JournalExpectation = {}): Check {
   const ofUnit = unit === undefined ? '' : ` -u ${quoteWord(unit)}`
   const script = `journalctl -b -q --no-pager -o short-iso -p ${quoteWord(priority)}${ofUnit}`
