@@ -184,7 +184,7 @@ export interface ErrorDetails {
   readonly expected?: string
   readonly got?: string
   readonly evidence?: readonly Evidence[]
-  /** How to fix the failure: full sentences in the imperative. */
+  /** Instructions that fix the failure: full sentences in the imperative. */
   readonly hint: string
   readonly cause?: unknown
 }

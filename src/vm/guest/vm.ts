@@ -154,7 +154,7 @@ export class VM implements GuestHandle {
     return this.#machine.host.accelerator
   }
 
-  /** How this guest was started: cold boot, template or standby. */
+  /** Kind of start of this guest: cold boot, template or standby. */
   get startedFrom(): StartedFrom {
     return this.#machine.startedFrom
   }

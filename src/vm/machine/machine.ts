@@ -72,7 +72,7 @@ export interface ScreenSecrets {
   readonly spiceSecretFile: string | undefined
 }
 
-/** How a guest was started: cold boot, template or standby. */
+/** Kind of start of a guest: cold boot, template or standby. */
 export type StartedFrom =
   | {
       /** The guest was booted from power-on. */

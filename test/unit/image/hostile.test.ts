@@ -131,7 +131,7 @@ test('a backing file and a data file that are named by absolute paths, with `fil
   expect((await openDisk({ path })).format).toBe('qcow2')
 })
 
-/** A folder of images, in which a link leads out of it, and a secret beside it that is to stay there. */
+/** Creates a folder of images with a link that leads out of it, next to a secret that must not be read. */
 function makeFolderWithLink() {
   const dir = ownTmpdir()
   const images = join(dir, 'images')
