@@ -123,7 +123,7 @@ export async function bootMachine(
     try {
       const explained =
         machine === undefined ? failure : await explain(failure, machine, session, { ...options, lease })
-      throw vm === undefined ? explained : await keepIfWanted(vm, explained)
+      throw vm === undefined ? explained : await tryKeep(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
     }
@@ -269,9 +269,9 @@ function addLeaseWait(error: VMError, { waited }: Lease): VMError {
 }
 
 /** Keeps a guest that failed to start, if `keepOnFailure` is set. */
-async function keepIfWanted(vm: VM, error: unknown): Promise<unknown> {
+async function tryKeep(vm: VM, error: unknown): Promise<unknown> {
   const isOfGuest = error instanceof VMError && (error.kind === 'guest' || error.kind === 'command')
-  const kept = isOfGuest ? await vm.keepIfWanted(error.details.summary) : undefined
+  const kept = isOfGuest ? await vm.tryKeep(error.details.summary) : undefined
   return kept === undefined
     ? error
     : (error as VMError).withEvidence([{ label: 'Left running', text: kept.text }])

@@ -15,7 +15,7 @@ export interface GuestHandle {
   readonly lost: AbortSignal
   readonly isRunning: boolean
   readonly bootCount: number
-  readonly seenBoot: number
+  readonly lastReadyBoot: number
   readonly hasNetboot: boolean
   readonly netboot: Netboot
   url(guestPort: number, path?: string): string

@@ -186,8 +186,8 @@ export class VM implements GuestHandle {
   }
 
   /** The latest {@link bootCount} that was waited for by a launch, start, reboot or `waitFor.reboot()`. */
-  get seenBoot(): number {
-    return this.#power.seenBoot
+  get lastReadyBoot(): number {
+    return this.#power.lastReadyBoot
   }
 
   /** Boot stages of the latest start, with the time of each in milliseconds since QEMU was started. */
@@ -450,7 +450,7 @@ export class VM implements GuestHandle {
   }
 
   /** Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it was not kept. */
-  async keepIfWanted(why: string): Promise<KeptGuest | undefined> {
+  async tryKeep(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {
       this.#machine.log(`the guest '${this.name}' could not be kept: ${error.message}`)

@@ -88,9 +88,9 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    * With `since`, a value of `vm.bootCount`, only later boots count.
    */
   async reboot(options: WaitForOptions & { readonly since?: number } = {}): Promise<void> {
-    const { since = this.#power.seenBoot } = options
+    const { since = this.#power.lastReadyBoot } = options
     await this.#until(hasRebooted(since), options)
-    if (this.#power.seenBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
+    if (this.#power.lastReadyBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
   }
 
   /** Waits until the guest is off. An earlier shutdown counts. */

@@ -46,7 +46,7 @@ export class Power {
   /** Number of boots of the machine. */
   bootCount = 1
   /** Latest boot that was waited for until it was ready. */
-  seenBoot = 1
+  lastReadyBoot = 1
   readonly #vm: unknown
   readonly #machine: Machine
   readonly #controls: PowerControls
@@ -155,11 +155,12 @@ export class Power {
       session.watch.enter(firstStage(machine))
       session.watch.markReady()
       this.#wasReady = true
-      this.seenBoot = this.bootCount
+      this.lastReadyBoot = this.bootCount
       return
     }
     // A guest that was ready and has reset itself since boots again, with the time limits of all stages.
-    if (session.watch.isReady && this.seenBoot < this.bootCount) session.watch.restart(firstStage(machine))
+    if (session.watch.isReady && this.lastReadyBoot < this.bootCount)
+      session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
     // A launch is ended by its signal, so that a test's timeout is not attributed to the template.
     const limit = () => (this.#wasReady ? machine.waitLimit() : Number.POSITIVE_INFINITY)
@@ -180,7 +181,7 @@ export class Power {
         }
         await ready(this.#vm)
       })
-      this.seenBoot = this.bootCount
+      this.lastReadyBoot = this.bootCount
       this.#wasReady = true
     } catch (error) {
       throw await explainStart(error, machine, session)

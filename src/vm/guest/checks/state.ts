@@ -50,7 +50,7 @@ export function hasRebooted(since?: number): Check {
     expected: 'the guest to have rebooted',
     needsGuest: false,
     run: async (vm) => {
-      const from = since ?? vm.seenBoot
+      const from = since ?? vm.lastReadyBoot
       const isMet = vm.bootCount > from
       const never = vm.lost.aborted ? 'the guest is lost' : undefined
       const times = vm.bootCount - from
