@@ -9,8 +9,8 @@ import { CaptureFiles } from './capture-files.js'
 import { connectorCommand } from './connector.js'
 import type { DhcpExchange } from './dhcp.js'
 import { FileServer, type ServedContent } from './file-server.js'
+import { findLoop, findProblem, type NetbootProblem } from './netboot-problem.js'
 import { type NetbootRequest, normalizePath } from './netboot-request.js'
-import { findLoop, findTrouble, type NetbootTrouble } from './netboot-trouble.js'
 import { ServedFolder } from './served-folder.js'
 import { WireLog } from './wire-log.js'
 
@@ -26,7 +26,7 @@ export interface Netboot {
    * Detected problem: a missing or changed file, a loop of boot loaders, no DHCP reply. Undefined if none is
    * detected.
    */
-  readonly trouble: string | undefined
+  readonly problem: string | undefined
   /** Names of the served files. */
   readonly files: readonly string[]
   /** URL of the files in the guest's network; undefined without `http`. */
@@ -88,7 +88,7 @@ export class NetbootServer implements Netboot {
   #powerOns = 0
   /** True if the network is first in the boot order of this boot. */
   #isFirst = false
-  #onTrouble: ((error: VMError, stage: NetbootTrouble['stage']) => void) | undefined
+  #onProblem: ((error: VMError, stage: NetbootProblem['stage']) => void) | undefined
   #monitor: Monitor | undefined
   #timer: NodeJS.Timeout | undefined
   #seenExchanges = 0
@@ -183,14 +183,14 @@ export class NetbootServer implements Netboot {
     return http && urlOf(http)
   }
 
-  get trouble(): string | undefined {
-    return this.findTrouble()?.text
+  get problem(): string | undefined {
+    return this.findProblem()?.text
   }
 
   /** Returns the problem of the newest boot; undefined if none is detected. */
-  findTrouble(): NetbootTrouble | undefined {
+  findProblem(): NetbootProblem | undefined {
     this.#wire.readOn()
-    return findTrouble({
+    return findProblem({
       requests: this.#requests.since(this.#bootFrom.requests),
       dhcp: this.#wire.exchanges.since(this.#bootFrom.dhcp),
       files: this.files,
@@ -227,10 +227,10 @@ export class NetbootServer implements Netboot {
     }
   }
 
-  /** Monitors a started guest. @param onTrouble called with a problem that prevents the boot. */
-  follow(monitor: Monitor, onTrouble: (error: VMError, stage: NetbootTrouble['stage']) => void): void {
+  /** Monitors a started guest. @param onProblem called with a problem that prevents the boot. */
+  follow(monitor: Monitor, onProblem: (error: VMError, stage: NetbootProblem['stage']) => void): void {
     this.#monitor = monitor
-    this.#onTrouble = onTrouble
+    this.#onProblem = onProblem
     monitor.on('RESET', () => {
       this.#wire.abandon()
       this.#isFirst &&= !this.spec.once
@@ -347,9 +347,9 @@ export class NetbootServer implements Netboot {
     }
   }
 
-  #fail({ stage, text, hint }: NetbootTrouble): void {
+  #fail({ stage, text, hint }: NetbootProblem): void {
     const summary = `The guest cannot boot from the network. ${text}.`
-    this.#onTrouble?.(vmError('NETBOOT_FAILED', { summary, hint }), stage)
+    this.#onProblem?.(vmError('NETBOOT_FAILED', { summary, hint }), stage)
   }
 
   #noteChange(path: string): void {

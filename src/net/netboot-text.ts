@@ -1,6 +1,6 @@
+import { stageOf } from './netboot-problem.js'
 import type { NetbootRequest } from './netboot-request.js'
 import type { Netboot } from './netboot-server.js'
-import { stageOf } from './netboot-trouble.js'
 
 /** Number of the newest requests and exchanges that are listed. */
 const SHOWN_REQUESTS = 12

@@ -73,13 +73,13 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
   const { netboot } = machine
   if (netboot !== undefined && error.code !== 'NETBOOT_FAILED') {
-    const trouble =
-      netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findTrouble() : undefined
-    if (trouble !== undefined) {
+    const problem =
+      netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findProblem() : undefined
+    if (problem !== undefined) {
       const failure = vmError('NETBOOT_FAILED', {
-        summary: `The guest '${machine.spec.name}' did not boot from the network. ${trouble.text}.`,
+        summary: `The guest '${machine.spec.name}' did not boot from the network. ${problem.text}.`,
         got: error.details.summary,
-        hint: trouble.hint,
+        hint: problem.hint,
         cause: error,
       })
       return addEvidence(failure, machine, session)

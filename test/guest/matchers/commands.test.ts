@@ -258,7 +258,7 @@ test('an OOM kill ends a matcher that waits for a command, unless it killed this
   expect(
     eventually?.replace(/(Call log:\n)(?: {2}\|.*\n)+/, '$1').replace(/Killed process.*/, 'Killed …'),
   ).toMatchInlineSnapshot(`
-    "expect(command).toEventuallySucceed() failed at once, after TIME: the guest is in trouble
+    "expect(command).toEventuallySucceed() failed at once, after TIME: the guest reported a failure
 
       Expected: exit code 0
       Received: The guest ran out of memory and killed a process
@@ -267,5 +267,5 @@ test('an OOM kill ends a matcher that waits for a command, unless it killed this
     Call log:
       | ended after TIME"
   `)
-  for (const message of others) expect(message).toContain('the guest is in trouble')
+  for (const message of others) expect(message).toContain('the guest reported a failure')
 })

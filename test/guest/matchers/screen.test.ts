@@ -52,7 +52,7 @@ test('an OOM kill ends a wait for the screen', async ({ vm }) => {
   const waiting = matcherMessage(expect(vm.serial).toShow('never', { timeout: '2m' }))
   await expect(vm.ssh('tail /dev/zero', { reject: false })).toFailWith('SIGKILL')
   expect((await waiting).split('\n', 1)[0]).toMatchInlineSnapshot(
-    `"expect(vm.serial).toShow('never', { timeout: '2m' }) failed at once, after TIME: the guest is in trouble"`,
+    `"expect(vm.serial).toShow('never', { timeout: '2m' }) failed at once, after TIME: the guest reported a failure"`,
   )
 })
 

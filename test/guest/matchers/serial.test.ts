@@ -187,7 +187,7 @@ test('an OOM kill ends a wait for the console, unless it waits for the OOM kill 
   await seeing
   const [see, inOrder] = await Promise.all(waiting)
   expect(see?.replace(/Killed process.*/, 'Killed …')).toMatchInlineSnapshot(`
-    "expect(vm.serial).toSee('never', { after: mark, timeout: '2m' }) failed at once, after TIME: the guest is in trouble
+    "expect(vm.serial).toSee('never', { after: mark, timeout: '2m' }) failed at once, after TIME: the guest reported a failure
 
       Expected: 'never', after the mark
       Received: The guest ran out of memory and killed a process
@@ -199,7 +199,7 @@ test('an OOM kill ends a wait for the console, unless it waits for the OOM kill 
     Whole log:
       | RUN/serial.log"
   `)
-  expect(inOrder).toContain('failed at once, after TIME: the guest is in trouble')
+  expect(inOrder).toContain('failed at once, after TIME: the guest reported a failure')
   // The guest continues to run, so later waits work.
   await print(vm, 'goes on\n')
   await expect(vm.serial).toSee('goes on', { after })

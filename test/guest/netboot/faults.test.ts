@@ -73,12 +73,12 @@ test('a path that leads out of the folder is refused, and a file that was change
   await using vm = await launchVM({ netboot: { root, bootfile: 'boot.ipxe' }, ready: /press a key/ })
   await expect(vm.serial).toSee('that was refused')
   expect(vm.netboot.requests.at(-1)).toMatchObject({ path: 'sub/../../secret', status: 'failed', code: 2 })
-  expect(vm.netboot.trouble).toBe('TFTP: sub/../../secret: refused because the path is outside of the folder')
+  expect(vm.netboot.problem).toBe('TFTP: sub/../../secret: refused because the path is outside of the folder')
   writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
   await vm.serial.press('Enter')
   await expect(vm.serial).toSee('all is done')
   await vi.waitFor(() =>
-    expect(vm.netboot.trouble).toBe(
+    expect(vm.netboot.problem).toBe(
       'TFTP: initrd: the file was changed while the guest booted: its size changed from 1000 to 10 bytes',
     ),
   )
@@ -91,7 +91,7 @@ test('no answer by DHCP is told', async () => {
     qemuArgs: ['-object', 'filter-buffer,id=hold,netdev=net0,queue=rx,interval=4000000000,position=head'],
   })
   await vi.waitFor(
-    () => expect(vm.netboot.trouble).toMatch(/requested an address and received no reply \(DISCOVER/),
+    () => expect(vm.netboot.problem).toMatch(/requested an address and received no reply \(DISCOVER/),
     {
       timeout: 60_000,
       interval: 100,

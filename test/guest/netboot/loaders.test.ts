@@ -64,7 +64,7 @@ describe('iPXE', () => {
     expect(vm.netboot.dhcp).toMatchObject([
       { mac: MAC, isGranted: true, bootfile: 'boot.ipxe', vendorClass: 'PXEClient:Arch:00000:UNDI:002001' },
     ])
-    expect(vm.netboot.trouble).toBe(
+    expect(vm.netboot.problem).toBe(
       'TFTP: absent: file not found; the folder contains boot.ipxe, dir/text.txt, slow/mine',
     )
   })

@@ -80,10 +80,10 @@ function isFor(request: NetbootRequest, path: string): boolean {
 }
 
 function outcome(vm: GuestHandle, isMet: boolean, received: string): CheckOutcome {
-  const { trouble } = vm.netboot
+  const { problem } = vm.netboot
   return {
     isMet,
-    received: isMet || trouble === undefined ? received : `${received}. ${trouble}`,
+    received: isMet || problem === undefined ? received : `${received}. ${problem}`,
     never: vm.lost.aborted ? 'the guest is lost' : undefined,
   }
 }

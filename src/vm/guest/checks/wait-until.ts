@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { formatDuration } from '../../../common/duration.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
-import { watchTrouble } from '../../watch/guest-trouble.js'
+import { watchForFailure } from '../../watch/failure-watch.js'
 import type { GuestHandle } from '../guest-handle.js'
 import { explainCheck, Invariants, runCheck } from '../invariants.js'
 import { type Check, type CheckOutcome, describeExpectation } from './check.js'
@@ -84,11 +84,11 @@ export async function pollCheck<T>(
     }, ms)
   }
   if (Number.isFinite(timeoutMs)) setDeadline(timeoutMs)
-  const trouble =
+  const failureWatch =
     check.needsGuest === false
       ? undefined
-      : watchTrouble(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
-  const stops = [timeLimit.signal, options.signal, trouble?.signal]
+      : watchForFailure(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
+  const stops = [timeLimit.signal, options.signal, failureWatch?.signal]
   const signal = AbortSignal.any(stops.filter((stop) => stop !== undefined))
   const invariants = Invariants.of(vm)
   let intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
@@ -113,7 +113,7 @@ export async function pollCheck<T>(
         outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
       } catch (error) {
         options.signal?.throwIfAborted()
-        if (trouble?.signal.aborted) return await end(trouble.signal.reason as VMError)
+        if (failureWatch?.signal.aborted) return await end(failureWatch.signal.reason as VMError)
         if (timeLimit.signal.aborted) return await end()
         if (error instanceof VMError && error === vm.lost.reason) return await end(error)
         if (!(error instanceof VMError) || !TRANSIENT_CODES.includes(error.code)) throw error
@@ -125,12 +125,12 @@ export async function pollCheck<T>(
       await sleep(intervalMs, undefined, { signal }).catch(() => {})
       intervalMs = Math.min(intervalMs * BACKOFF_FACTOR, Math.max(maxIntervalMs, intervalMs))
       options.signal?.throwIfAborted()
-      if (trouble?.signal.aborted) return await end(trouble.signal.reason as VMError)
+      if (failureWatch?.signal.aborted) return await end(failureWatch.signal.reason as VMError)
       if (timeLimit.signal.aborted || elapsedMs() >= timeoutMs) return await end()
     }
   } finally {
     clearTimeout(timer)
-    trouble?.stop()
+    failureWatch?.stop()
   }
 }
 

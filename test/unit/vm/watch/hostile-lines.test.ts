@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { watchTrouble } from '../../../../src/vm/watch/guest-trouble.js'
+import { watchForFailure } from '../../../../src/vm/watch/failure-watch.js'
 import { GuestWatch } from '../../../../src/vm/watch/guest-watch.js'
 import { openSerialPeer } from '../../../support/serial-peer.js'
 
@@ -23,7 +23,7 @@ test('lines of 64 KiB that repeat the start of a pattern do not block the proces
   await using peer = await openSerialPeer()
   const watch = new GuestWatch()
   watch.follow(peer.serial)
-  const trouble = watchTrouble(peer.serial)
+  const failureWatch = watchForFailure(peer.serial)
   // Quadratic matching takes more than a minute for these lines.
   const lines = Array.from({ length: 8 }, () => BEGINNINGS)
     .flat()
@@ -33,6 +33,6 @@ test('lines of 64 KiB that repeat the start of a pattern do not block the proces
   expect(peer.serial.lines()).toEqual([...lines, 'Out of memory: Killed process 9 (demo)'])
   watch.finish()
   expect(watch.failure.reason).toMatchObject({ code: 'GUEST_FAILED' })
-  expect(trouble.signal.aborted).toBe(true)
-  trouble.stop()
+  expect(failureWatch.signal.aborted).toBe(true)
+  failureWatch.stop()
 }, 40_000)

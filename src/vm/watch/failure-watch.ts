@@ -3,28 +3,28 @@ import { ConsoleLines } from '../../channel/serial/console-lines.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import { findGuestFailure } from './guest-failures.js'
 
-/** Ends a wait when the guest runs into trouble. */
-export interface TroubleWatch {
+/** Ends a wait when the guest fails. */
+export interface FailureWatch {
   /** Aborts, with the error as its reason. */
   readonly signal: AbortSignal
   stop(): void
 }
 
-export interface TroubleOptions {
+export interface FailureWatchOptions {
   /** Aborts when the guest is lost: `vm.lost`. */
   readonly lost?: AbortSignal
-  /** Delay between the trouble and the abort, milliseconds. @default 0 */
+  /** Delay between the failure and the abort, milliseconds. @default 0 */
   readonly graceMs?: number | undefined
 }
 
 /**
  * Watches a guest during a wait. The loss of the guest (a panic, the end of QEMU) counts even if it happened earlier.
- * Trouble that a test may provoke (an oops, an OOM kill, an emergency shell) counts only from now on.
+ * A failure that a test may provoke (an oops, an OOM kill, an emergency shell) counts only from now on.
  */
-export function watchTrouble(
+export function watchForFailure(
   serial: SerialConsole,
-  { lost, graceMs = 0 }: TroubleOptions = {},
-): TroubleWatch {
+  { lost, graceMs = 0 }: FailureWatchOptions = {},
+): FailureWatch {
   const seen = new AbortController()
   const printed = new ConsoleLines()
   let timer: NodeJS.Timeout | undefined

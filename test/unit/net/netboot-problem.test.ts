@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { DhcpExchange } from '../../../src/net/dhcp.js'
+import { findProblem, type NetbootFacts } from '../../../src/net/netboot-problem.js'
 import type { NetbootRequest } from '../../../src/net/netboot-request.js'
-import { findTrouble, type NetbootFacts } from '../../../src/net/netboot-trouble.js'
 
 const LEASE: DhcpExchange = {
   mac: '52:54:00:aa:bb:cc',
@@ -38,7 +38,7 @@ function request(
 }
 
 function tell(facts: Partial<NetbootFacts>): string | undefined {
-  return findTrouble({
+  return findProblem({
     requests: [],
     dhcp: [LEASE],
     files: FILES,

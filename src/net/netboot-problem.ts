@@ -3,7 +3,7 @@ import type { DhcpExchange } from './dhcp.js'
 import { type NetbootRequest, normalizePath } from './netboot-request.js'
 
 /** Problem of a network boot. */
-export interface NetbootTrouble {
+export interface NetbootProblem {
   readonly stage: 'DHCP' | 'TFTP' | 'HTTP' | 'files'
   /** Stage, file and problem. */
   readonly text: string
@@ -31,20 +31,20 @@ const FILES_HINT =
   'Check the files of `netboot`: their names must equal those that the loader requests, including case.'
 
 /** Returns the earliest problem of a boot; undefined if all requests succeeded. */
-export function findTrouble(facts: NetbootFacts): NetbootTrouble | undefined {
+export function findProblem(facts: NetbootFacts): NetbootProblem | undefined {
   const { requests, failure } = facts
   if (failure !== undefined) return { stage: 'files', text: failure, hint: 'Correct the function.' }
   return (
-    findDhcpTrouble(facts) ??
+    findDhcpProblem(facts) ??
     findLoop(requests) ??
     findChange(facts) ??
-    findConfigurationTrouble(facts) ??
-    findFileTrouble(facts)
+    findConfigurationProblem(facts) ??
+    findFileProblem(facts)
   )
 }
 
 /** Detects a boot loader that loads itself, directly or through another. */
-export function findLoop(requests: readonly NetbootRequest[]): NetbootTrouble | undefined {
+export function findLoop(requests: readonly NetbootRequest[]): NetbootProblem | undefined {
   const counts = new Map<string, number>()
   for (const { path, protocol, status } of requests) {
     if (status !== 'complete') continue
@@ -60,7 +60,7 @@ export function findLoop(requests: readonly NetbootRequest[]): NetbootTrouble | 
   return undefined
 }
 
-function findDhcpTrouble({ dhcp, requests, bootfile, isFirst }: NetbootFacts): NetbootTrouble | undefined {
+function findDhcpProblem({ dhcp, requests, bootfile, isFirst }: NetbootFacts): NetbootProblem | undefined {
   if (requests.length > 0 || !isFirst) return undefined
   const last = dhcp.at(-1)
   if (last === undefined) {
@@ -95,7 +95,7 @@ function findDhcpTrouble({ dhcp, requests, bootfile, isFirst }: NetbootFacts): N
   }
 }
 
-function findChange({ requests, changes }: NetbootFacts): NetbootTrouble | undefined {
+function findChange({ requests, changes }: NetbootFacts): NetbootProblem | undefined {
   const request = requests.findLast(({ path }) => changes.has(path))
   if (request === undefined) return undefined
   const { path, protocol } = request
@@ -110,7 +110,7 @@ function findChange({ requests, changes }: NetbootFacts): NetbootTrouble | undef
  * Detects a missing configuration. PXELINUX tries names with the UUID, MAC address and IP address, then
  * `default`.
  */
-function findConfigurationTrouble({ requests, files }: NetbootFacts): NetbootTrouble | undefined {
+function findConfigurationProblem({ requests, files }: NetbootFacts): NetbootProblem | undefined {
   const tried = requests.filter(({ path }) => /(^|\/)pxelinux\.cfg\/[^/]+$/.test(path))
   if (tried.length === 0 || tried.some(({ status }) => status !== 'not found')) return undefined
   const path = tried.at(-1)?.path as string
@@ -122,7 +122,7 @@ function findConfigurationTrouble({ requests, files }: NetbootFacts): NetbootTro
 }
 
 /** Checks only the last request: loaders request many optional files. */
-function findFileTrouble({ requests, files }: NetbootFacts): NetbootTrouble | undefined {
+function findFileProblem({ requests, files }: NetbootFacts): NetbootProblem | undefined {
   const request = requests.at(-1)
   if (request === undefined || request.status === 'complete') return undefined
   const { path, protocol, status, code, bytes } = request
