@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { SparseFile } from '../common/files/sparse-file.js'
 import { type VMError, vmError } from '../errors.js'
 import { followLinks } from './follow-links.js'
-import { cleanPath, MOST_PATHS_CHARACTERS, type TarEntry } from './tar-archive.js'
+import { cleanPath, MAX_PATHS_CHARACTERS, type TarEntry } from './tar-archive.js'
 
 /** Owner and mode of a file. `mode` includes the type bits. */
 export interface Attributes {
@@ -191,7 +191,7 @@ export class RootTree {
 
   #put(path: string, node: RootNode): void {
     if (!this.#nodes.has(path)) this.#characters += path.length
-    if (this.#characters > MOST_PATHS_CHARACTERS)
+    if (this.#characters > MAX_PATHS_CHARACTERS)
       throw unusable(this.#name, shorten(path), 'total length of all paths exceeded')
     this.#nodes.set(path, node)
     if (path === '') return

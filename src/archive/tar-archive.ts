@@ -22,14 +22,14 @@ export interface TarEntry {
 const BLOCK_BYTES = 512
 const LINE_END = 10
 /** Maximum size of a long name or of the attributes of a member. */
-const MOST_META_BYTES = 1024 ** 2
+const MAX_META_BYTES = 1024 ** 2
 /** Maximum number of members, long names and attributes included. A desktop system has about half a million files. */
-const MOST_MEMBERS = 4_000_000
-const MOST_ID = 2 ** 32 - 2
+const MAX_MEMBERS = 4_000_000
+const MAX_ID = 2 ** 32 - 2
 /** Limit of Linux on paths and link targets (PATH_MAX). */
-const MOST_PATH_CHARACTERS = 4096
+const MAX_PATH_CHARACTERS = 4096
 /** Maximum sum of all paths and link targets. A system of half a million files has about 50 Mi. */
-export const MOST_PATHS_CHARACTERS = 256 * 1024 ** 2
+export const MAX_PATHS_CHARACTERS = 256 * 1024 ** 2
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
   '0': 'file',
@@ -71,9 +71,9 @@ export async function* readTar(
       throw damaged(name, `a member that ends behind byte ${size}`)
     at = offset + Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES
     members += 1
-    if (members > MOST_MEMBERS) throw damaged(name, `more than ${MOST_MEMBERS} members`)
+    if (members > MAX_MEMBERS) throw damaged(name, `more than ${MAX_MEMBERS} members`)
     if ('xgLK'.includes(flag)) {
-      if (bytes > MOST_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
+      if (bytes > MAX_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
       const text = await readAt(archive, offset, bytes)
       if (flag === 'x') pax = parsePax(text, name)
       if (flag === 'L') longPath = readText(text, 0, bytes)
@@ -86,10 +86,10 @@ export async function* readTar(
       throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
     const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
-    if (Math.max(written.length, target.length) > MOST_PATH_CHARACTERS)
-      throw damaged(name, `a path of more than ${MOST_PATH_CHARACTERS} characters`)
+    if (Math.max(written.length, target.length) > MAX_PATH_CHARACTERS)
+      throw damaged(name, `a path of more than ${MAX_PATH_CHARACTERS} characters`)
     characters += written.length + target.length
-    if (characters > MOST_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
+    if (characters > MAX_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
     yield {
       path: cleanPath(written, name),
       type: type === 'file' && written.endsWith('/') ? 'folder' : type,
@@ -107,7 +107,7 @@ export async function* readTar(
 }
 
 function checkId(id: number, archive: string): number {
-  if (Number.isInteger(id) && id >= 0 && id <= MOST_ID) return id
+  if (Number.isInteger(id) && id >= 0 && id <= MAX_ID) return id
   throw damaged(archive, `a member of the user or group ${id}`)
 }
 

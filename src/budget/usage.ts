@@ -20,15 +20,15 @@ export interface MemoryEstimate {
 export interface GuestKind {
   readonly memoryBytes: number
   /** Maximum memory after hot-plug. @default memoryBytes */
-  readonly mostBytes?: number | undefined
+  readonly maxBytes?: number | undefined
   /** All other properties. */
   readonly traits: ReadonlyArray<string | number>
 }
 
 /** Estimates the memory of a guest from earlier guests of its kind. Without a measurement, expects the maximum. */
 export async function estimateMemory(kind: GuestKind): Promise<MemoryEstimate> {
-  const { memoryBytes, mostBytes = memoryBytes } = kind
-  const maxMiB = Math.ceil(mostBytes / MIB) + QEMU_MIB
+  const { memoryBytes, maxBytes = memoryBytes } = kind
+  const maxMiB = Math.ceil(maxBytes / MIB) + QEMU_MIB
   const bootMiB = Math.ceil(memoryBytes / MIB) + QEMU_MIB
   const recordedMiB = await readRecorded(kind)
   return {

@@ -29,14 +29,14 @@ export function formatEntries(entries: readonly Row[], plural: string): string {
  */
 export async function pruneEntries(
   { maxSize }: { readonly maxSize?: string },
-  prune: (mostBytes: number) => Promise<string[]>,
+  prune: (maxBytes: number) => Promise<string[]>,
 ): Promise<number> {
-  const mostBytes = maxSize === undefined ? 0 : parseMemorySize(maxSize)
-  if (mostBytes === undefined) {
+  const maxBytes = maxSize === undefined ? 0 : parseMemorySize(maxSize)
+  if (maxBytes === undefined) {
     process.stderr.write(`withvm: --max-size requires a size such as '2G', got '${maxSize}'.\n`)
     return EXIT_CODES.usage
   }
-  const removed = await prune(mostBytes)
+  const removed = await prune(maxBytes)
   process.stdout.write(
     removed.length === 0 ? 'No entries were removed.\n' : `Removed ${removed.join(', ')}.\n`,
   )

@@ -24,9 +24,9 @@ export async function deleteTemplates(names: readonly string[]): Promise<number>
 
 /** Runs `withvm templates prune`. Without a size, removes all templates that are not in use. */
 export async function pruneCachedTemplates(options: { readonly maxSize?: string }): Promise<number> {
-  return pruneEntries(options, async (mostBytes) => {
+  return pruneEntries(options, async (maxBytes) => {
     await awaitStaleUsers(templatesDir())
-    return explainReadOnly(templatesDir(), () => pruneTemplates({ maxBytes: mostBytes }))
+    return explainReadOnly(templatesDir(), () => pruneTemplates({ maxBytes }))
   })
 }
 

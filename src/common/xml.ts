@@ -42,6 +42,6 @@ function count(text: string, part: string): number {
   return found
 }
 
-function requireAtMost(number: number, most: number, what: string): void {
-  if (number > most) throw new Error(`${number} ${what}, at most ${most} are supported`)
+function requireAtMost(number: number, max: number, what: string): void {
+  if (number > max) throw new Error(`${number} ${what}, at most ${max} are supported`)
 }

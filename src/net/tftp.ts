@@ -6,7 +6,7 @@ const SERVER_PORT = 69
 const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, optionsAck: 6 } as const
 const DEFAULT_BLOCK = 512
 /** Limits of RFC 2348. */
-const BLOCK = { least: 8, most: 65_464 } as const
+const BLOCK = { min: 8, max: 65_464 } as const
 /** Error code "File not found" (RFC 1350, 5.). */
 const NOT_FOUND = 1
 /**
@@ -94,7 +94,7 @@ export class TftpLog {
       const at = words.indexOf('blksize')
       if (at < 0) return undefined
       const blksize = Number(words[at + 1])
-      const isValid = Number.isInteger(blksize) && blksize >= BLOCK.least && blksize <= BLOCK.most
+      const isValid = Number.isInteger(blksize) && blksize >= BLOCK.min && blksize <= BLOCK.max
       if (!isValid) return MALFORMED
       request.blksize = blksize
     } else if (opcode === OPCODE.error) {

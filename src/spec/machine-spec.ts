@@ -135,7 +135,7 @@ export interface MachineSpec<VM = unknown> {
   readonly topology: Omit<CpuTopology, 'count'>
   readonly memoryBytes: number
   /** Room for hot-plugged memory. */
-  readonly memoryGrowth: { readonly mostBytes: number; readonly slots: number } | undefined
+  readonly memoryGrowth: { readonly maxBytes: number; readonly slots: number } | undefined
   /** Backing of the guest's RAM on the host. */
   readonly memoryBacking: Omit<MemoryOptions, 'size' | 'max' | 'slots'>
   readonly numa: ReadonlyArray<{ readonly memoryBytes: number; readonly cpus: readonly number[] } & HostNodes>

@@ -8,7 +8,7 @@ import { runScript } from '../support/run-script.js'
 
 beforeAll(buildCli)
 
-const MOST_MEMORY_MIB = 300
+const MAX_MEMORY_MIB = 300
 
 interface Outcome {
   readonly code: string | undefined
@@ -40,7 +40,7 @@ async function attack(options: string, body: string): Promise<Outcome> {
   expect(exitCode, String(stderr)).toBe(0)
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   const outcome = JSON.parse(String(stdout)) as Outcome
-  expect(outcome.peakMiB).toBeLessThan(MOST_MEMORY_MIB)
+  expect(outcome.peakMiB).toBeLessThan(MAX_MEMORY_MIB)
   return outcome
 }
 

@@ -33,14 +33,14 @@ export async function startFileServer(content: Buffer): Promise<FileServer> {
   return file
 }
 
-/** Answers as a server does that knows ranges; `mostBytes` later it cuts the connection. */
+/** Answers as a server does that knows ranges; `maxBytes` later it cuts the connection. */
 export function sendFile(
   content: Buffer,
   request: IncomingMessage,
   response: ServerResponse,
-  options: { readonly mostBytes?: number; readonly etag?: string; readonly knowsRanges?: boolean } = {},
+  options: { readonly maxBytes?: number; readonly etag?: string; readonly knowsRanges?: boolean } = {},
 ): void {
-  const { mostBytes = content.length, etag, knowsRanges = true } = options
+  const { maxBytes = content.length, etag, knowsRanges = true } = options
   const wanted = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1]
   const isOther = request.headers['if-range'] !== undefined && request.headers['if-range'] !== etag
   const from = wanted === undefined || isOther || !knowsRanges ? 0 : Number(wanted)
@@ -52,7 +52,7 @@ export function sendFile(
   const isPart = from > 0
   if (isPart) response.setHeader('content-range', `bytes ${from}-${content.length - 1}/${content.length}`)
   response.writeHead(isPart ? 206 : 200, { 'content-length': content.length - from })
-  const piece = content.subarray(from, from + mostBytes)
+  const piece = content.subarray(from, from + maxBytes)
   if (from + piece.length === content.length) response.end(piece)
   else response.write(piece, () => setTimeout(() => response.destroy(), 50))
 }

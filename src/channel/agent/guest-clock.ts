@@ -8,11 +8,11 @@ export interface ClockReading {
   readonly afterMs: number
 }
 
-/** Speed of the guest's clock: 1 is the host's. The true value is between `least` and `most`. */
+/** Speed of the guest's clock: 1 is the host's. The true value is between `min` and `max`. */
 export interface ClockRate {
-  readonly least: number
-  readonly middle: number
-  readonly most: number
+  readonly min: number
+  readonly mean: number
+  readonly max: number
 }
 
 /** Largest accepted difference between the speeds of the guest's and the host's clock. */
@@ -38,19 +38,19 @@ export async function readGuestClock(agent: GuestAgent, wait: AgentWait = {}): P
 /** Returns the clock rate between two readings. Shorter readings give a more exact rate. */
 export function compareClocks(first: ClockReading, second: ClockReading): ClockRate {
   const guestMs = second.guestMs - first.guestMs
-  const leastHostMs = Math.max(0, second.beforeMs - first.afterMs)
-  const mostHostMs = second.afterMs - first.beforeMs
+  const minHostMs = Math.max(0, second.beforeMs - first.afterMs)
+  const maxHostMs = second.afterMs - first.beforeMs
   return {
-    least: guestMs / mostHostMs,
-    middle: (2 * guestMs) / (leastHostMs + mostHostMs),
-    most: leastHostMs === 0 ? Number.POSITIVE_INFINITY : guestMs / leastHostMs,
+    min: guestMs / maxHostMs,
+    mean: (2 * guestMs) / (minHostMs + maxHostMs),
+    max: minHostMs === 0 ? Number.POSITIVE_INFINITY : guestMs / minHostMs,
   }
 }
 
 /** Returns true if a clock runs at the host's speed. Undefined if the readings are too long to decide. */
-export function isClockRight({ least, most }: ClockRate): boolean | undefined {
-  if (least > 1 + TOLERANCE || most < 1 - TOLERANCE) return false
-  return least >= 1 - TOLERANCE && most <= 1 + TOLERANCE ? true : undefined
+export function isClockRight({ min, max }: ClockRate): boolean | undefined {
+  if (min > 1 + TOLERANCE || max < 1 - TOLERANCE) return false
+  return min >= 1 - TOLERANCE && max <= 1 + TOLERANCE ? true : undefined
 }
 
 /**
@@ -60,7 +60,7 @@ export function isClockRight({ least, most }: ClockRate): boolean | undefined {
 export function correctFrequency(khz: number, rate: ClockRate): number | undefined {
   const isRight = isClockRight(rate)
   if (isRight === undefined) return undefined
-  return isRight ? khz : khz * rate.middle
+  return isRight ? khz : khz * rate.mean
 }
 
 /**

@@ -88,8 +88,8 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
   })
 }
 
-function isAnswer(text: unknown, least = 1): boolean {
-  return typeof text === 'string' && text.length >= least && !/[\r\n]/.test(text)
+function isAnswer(text: unknown, min = 1): boolean {
+  return typeof text === 'string' && text.length >= min && !/[\r\n]/.test(text)
 }
 
 type Reply = 'shell' | 'password' | 'refused'

@@ -128,11 +128,11 @@ export class SerialScreen {
  * @throws {UsageError} INVALID_OPTIONS when it is not.
  */
 export function checkSize(name: 'columns' | 'rows', size: number): number {
-  const [least, most] = LIMITS[name]
-  if (Number.isInteger(size) && size >= least && size <= most) return size
+  const [min, max] = LIMITS[name]
+  if (Number.isInteger(size) && size >= min && size <= max) return size
   throw vmError('INVALID_OPTIONS', {
     summary: `serial.screen() does not support this number of ${name}.`,
-    expected: `an integer from ${least} to ${most}`,
+    expected: `an integer from ${min} to ${max}`,
     got: String(size),
     hint: 'Use the size of a common terminal: 80 columns and 24 rows.',
   })

@@ -6,7 +6,7 @@ import type { XmlElement } from './xml-element.js'
 /** Reads the CPU count, topology and model. */
 export function readCpu(domain: XmlElement, note: Note): VMOptions {
   const vcpu = domain.child('vcpu')
-  const most = count(vcpu?.text)
+  const max = count(vcpu?.text)
   const current = count(vcpu?.attribute('current'))
   const cpu = domain.child('cpu')
   const topology = cpu?.child('topology')
@@ -16,10 +16,10 @@ export function readCpu(domain: XmlElement, note: Note): VMOptions {
       return number === undefined || (part === 'dies' && number === 1) ? [] : [[part, number]]
     }),
   )
-  const isPlain = Object.keys(parts).length === 0 && (current === undefined || current === most)
+  const isPlain = Object.keys(parts).length === 0 && (current === undefined || current === max)
   const cpus = isPlain
-    ? most
-    : { count: current ?? most, ...parts, ...(current === undefined ? {} : { maxcpus: most }) }
+    ? max
+    : { count: current ?? max, ...parts, ...(current === undefined ? {} : { maxcpus: max }) }
   return { cpus, cpu: cpu && readModel(cpu, note) } as VMOptions
 }
 
@@ -55,12 +55,12 @@ export function readMemory(domain: XmlElement, note: Note): VMOptions {
       'the guest starts with all of its memory',
     )
   }
-  const most = domain.child('maxMemory')
-  const mostKib = readAmount(most)
+  const max = domain.child('maxMemory')
+  const maxKib = readAmount(max)
   if (kib === undefined) return {}
-  if (mostKib === undefined || mostKib <= kib) return { memory: toText(kib) }
-  const slots = count(most?.attribute('slots'))
-  return { memory: { size: toText(kib), max: toText(mostKib), ...(slots === undefined ? {} : { slots }) } }
+  if (maxKib === undefined || maxKib <= kib) return { memory: toText(kib) }
+  const slots = count(max?.attribute('slots'))
+  return { memory: { size: toText(kib), max: toText(maxKib), ...(slots === undefined ? {} : { slots }) } }
 }
 
 export function readNuma(domain: XmlElement): VMOptions {

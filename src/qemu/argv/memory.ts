@@ -8,7 +8,7 @@ export const RAM_ID = 'ram'
 
 export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): string[] {
   const growth =
-    memoryGrowth === undefined ? {} : { slots: memoryGrowth.slots, maxmem: kibibytes(memoryGrowth.mostBytes) }
+    memoryGrowth === undefined ? {} : { slots: memoryGrowth.slots, maxmem: kibibytes(memoryGrowth.maxBytes) }
   return [
     '-m',
     joinOption('', { size: kibibytes(memoryBytes), ...growth }),

@@ -42,9 +42,9 @@ function checkTopology(cpus: CpuTopology, report: Report): void {
 
 function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   const { size, max, slots } = readMemory(options.memory)
-  const [sizeBytes, mostBytes] = [parseMemorySize(size), parseMemorySize(max)]
-  if (sizeBytes !== undefined && mostBytes !== undefined && mostBytes <= sizeBytes) {
-    report('memory.max', formatBytes(mostBytes), `more than \`size\`, ${formatBytes(sizeBytes)}`)
+  const [sizeBytes, maxBytes] = [parseMemorySize(size), parseMemorySize(max)]
+  if (sizeBytes !== undefined && maxBytes !== undefined && maxBytes <= sizeBytes) {
+    report('memory.max', formatBytes(maxBytes), `more than \`size\`, ${formatBytes(sizeBytes)}`)
   }
   const { hugePages, preallocate, hostNodes } = readMemory(options.memory)
   if ((hugePages || preallocate) && options.numa !== undefined) {

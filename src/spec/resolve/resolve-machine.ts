@@ -33,10 +33,10 @@ export function resolveMemory(
     ...host,
   }))
   const nodeBytes = numa.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
-  const mostBytes = parseMemorySize(max)
+  const maxBytes = parseMemorySize(max)
   return {
     memoryBytes: parseMemorySize(size) ?? (nodeBytes || fallback),
-    memoryGrowth: mostBytes === undefined ? undefined : { mostBytes, slots: slots ?? DEFAULT_SLOTS },
+    memoryGrowth: maxBytes === undefined ? undefined : { maxBytes, slots: slots ?? DEFAULT_SLOTS },
     memoryBacking: Object.fromEntries(
       Object.entries(backing).filter(([name, value]) => value !== (name === 'merge')),
     ),

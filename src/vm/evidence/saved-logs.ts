@@ -12,7 +12,7 @@ import { ensureFolder } from '../workspace/workspace.js'
 import { describeGuest } from './diagnostics.js'
 import { commandLineByHand } from './manual-command.js'
 import { Redaction } from './redaction.js'
-import { dumpMemory, type FileIn, MOST_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
+import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
 /** Commands that are run in a responsive guest, with the file for the output. */
 const COMMANDS = {
@@ -66,7 +66,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     const { qmp } = session
     await saveWrittenFile(machine, folder, {
       name: 'screenshot.png',
-      maxBytes: MOST_PICTURE_BYTES,
+      maxBytes: MAX_PICTURE_BYTES,
       write: (file) => takeScreenshot(qmp, file),
     })
     if (sources.memory !== true) return

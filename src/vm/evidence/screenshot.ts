@@ -10,7 +10,7 @@ const SCREENSHOT_TIMEOUT_MS = 2000
 /** Time limit for a memory dump, milliseconds per GiB. Measured: 0.7 s, on a dedicated disk. */
 const DUMP_TIMEOUT_MS_PER_GIB = 60_000
 /** Maximum size of a picture that is read: a PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
-export const MOST_PICTURE_BYTES = 256 * 1024 ** 2
+export const MAX_PICTURE_BYTES = 256 * 1024 ** 2
 
 /** File written by QEMU, in a folder of this process or of the run. */
 export interface FileIn {
@@ -38,7 +38,7 @@ export async function takeScreenshot(qmp: QmpClient, file: FileIn): Promise<void
 export async function readScreenshot(qmp: QmpClient, file: FileIn, timeFactor: number): Promise<Buffer> {
   try {
     await saveScreen(qmp, file, SCREENSHOT_TIMEOUT_MS * Math.max(5, timeFactor))
-    return await readWrittenFile(pathOf(file), MOST_PICTURE_BYTES)
+    return await readWrittenFile(pathOf(file), MAX_PICTURE_BYTES)
   } catch (error) {
     const got = error instanceof VMError ? (error.details.got ?? '') : ''
     if (!/no console|no such console|device .* not found/i.test(got)) throw error
@@ -66,7 +66,7 @@ async function saveScreen(qmp: QmpClient, { folder, name }: FileIn, timeoutMs: n
   try {
     await take(raw, 'ppm')
     const png = await encodePng(
-      decodePpm(await readWrittenFile(pathOf({ folder, name: raw }), MOST_PICTURE_BYTES)),
+      decodePpm(await readWrittenFile(pathOf({ folder, name: raw }), MAX_PICTURE_BYTES)),
     )
     await folder.write(name, png)
   } finally {

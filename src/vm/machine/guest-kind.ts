@@ -16,7 +16,7 @@ export function describeGuestKind(
   const kernel = directBoot?.kernel ?? 'its own kernel'
   return {
     memoryBytes,
-    mostBytes: memoryGrowth?.mostBytes,
+    maxBytes: memoryGrowth?.maxBytes,
     traits: [
       what,
       kernel,

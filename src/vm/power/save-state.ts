@@ -68,7 +68,7 @@ export async function saveGuest(
   const measured = isWrong ? await measureExactly(machine.agent, since, wait) : rate
   const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined
   if (khz !== undefined) await rememberTscKhz(khz)
-  if (isWrong) throw wrongClock(machine.spec.name, measured.middle)
+  if (isWrong) throw wrongClock(machine.spec.name, measured.mean)
   await saveState(machine, session, options.statePath, signal)
   await session.stop('orderly')
 }
@@ -113,7 +113,7 @@ function measureExactly(
 ): Promise<ClockRate> {
   const measure = async () => {
     const rate = compareClocks(since, await readGuestClock(agent, wait))
-    const isExact = rate.most < rate.least * (1 + PRECISION)
+    const isExact = rate.max < rate.min * (1 + PRECISION)
     return isExact || performance.now() - since.afterMs > MEASURE_MS ? rate : undefined
   }
   return pollUntil(measure, { intervalMs: 100, signal: wait.signal })

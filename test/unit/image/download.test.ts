@@ -99,7 +99,7 @@ describe('downloadFile', () => {
   test('continues after a lost connection, as long as there is progress', async () => {
     const server = await startFileServer(CONTENT)
     server.answer = (request, response) =>
-      sendFile(CONTENT, request, response, { mostBytes: MIB, etag: '"1"' })
+      sendFile(CONTENT, request, response, { maxBytes: MIB, etag: '"1"' })
     const wanted = order(server.url)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
@@ -118,7 +118,7 @@ describe('downloadFile', () => {
     server.answer = (request, response, number) =>
       sendFile(CONTENT, request, response, {
         knowsRanges: false,
-        ...(number === 1 ? { mostBytes: MIB } : {}),
+        ...(number === 1 ? { maxBytes: MIB } : {}),
       })
     const wanted = order(server.url)
     await downloadFile(wanted)
@@ -134,7 +134,7 @@ describe('downloadFile', () => {
     server.answer = (request, response, number) => {
       const etag = number === 1 ? etags.first : etags.later
       const tag = etag === undefined ? {} : { etag }
-      if (number === 1) sendFile(old, request, response, { mostBytes: MIB, ...tag })
+      if (number === 1) sendFile(old, request, response, { maxBytes: MIB, ...tag })
       else sendFile(CONTENT, request, response, tag)
     }
     const wanted = order(server.url)

@@ -85,7 +85,7 @@ test.each([{ 'node-name': { toString: 0 } }, { 'write-threshold': { valueOf: 0, 
 )
 
 /** Writes into a file that is all hole, from its beginning, as a guest does; QEMU reports a write beyond the threshold. */
-async function fillHole(limitBytes: number, atOnceBytes: number, mostBytes: number) {
+async function fillHole(limitBytes: number, atOnceBytes: number, maxBytes: number) {
   const path = join(ownTmpdir(), 'sparse')
   writeFileSync(path, '')
   truncateSync(path, 1024 * MIB)
@@ -99,7 +99,7 @@ async function fillHole(limitBytes: number, atOnceBytes: number, mostBytes: numb
   const file = openSync(path, 'r+')
   const piece = Buffer.alloc(atOnceBytes, 1)
   let at = 0
-  for (; at < mostBytes && !isExceeded; at += piece.length) {
+  for (; at < maxBytes && !isExceeded; at += piece.length) {
     monitor.announce('sparse', at + piece.length)
     writeSync(file, piece, 0, piece.length, at)
     await sleep(10)
