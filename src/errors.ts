@@ -93,11 +93,11 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'a network boot failed: a requested file was not served, or the boot loader loops',
   },
-  DISK_LIMIT_PASSED: {
+  DISK_LIMIT_EXCEEDED: {
     kind: 'guest',
     meaning: 'the guest wrote more to its disks than `limits.disk` allows',
   },
-  CONSOLE_LIMIT_PASSED: {
+  CONSOLE_LIMIT_EXCEEDED: {
     kind: 'guest',
     meaning: 'the guest wrote more to its serial console than `limits.console` allows',
   },

@@ -61,7 +61,7 @@ describe('a guest that', () => {
       "limits: { console: '256K' }",
       "await vm.ssh`tr '\\\\000' '\\\\233' </dev/zero >/dev/ttyS0`",
     )
-    expect(code).toBe('CONSOLE_LIMIT_PASSED')
+    expect(code).toBe('CONSOLE_LIMIT_EXCEEDED')
     expect(message).toMatch(
       /^The guest was stopped: it exceeded the limit of its console output\.\n {2}Expected: at most 256 KiB\n/,
     )
@@ -86,7 +86,7 @@ describe('a guest that', () => {
       "limits: { disk: '16M' }",
       'await vm.ssh`cat /dev/vda /dev/vda >/big; sync; sleep 1000`',
     )
-    expect(code).toBe('DISK_LIMIT_PASSED')
+    expect(code).toBe('DISK_LIMIT_EXCEEDED')
     expect(message).toMatch(
       /^The guest was stopped: it exceeded the limit of its disk space on the host\.\n {2}Expected: at most 16 MiB /,
     )
@@ -101,7 +101,7 @@ describe('a guest that', () => {
        await vm.waitFor.file('/dev/vdc')
        await vm.ssh\`dd if=/dev/urandom of=/dev/vdc bs=1M count=40 conv=fsync; sleep 1000\``,
     )
-    expect(code).toBe('DISK_LIMIT_PASSED')
+    expect(code).toBe('DISK_LIMIT_EXCEEDED')
   })
 
   test('fills the holes of a disk that is written through is stopped at the limit', async () => {
@@ -112,7 +112,7 @@ describe('a guest that', () => {
       `limits: { disk: '16M' }, disks: [{ image: '${path}', format: 'raw', snapshot: false }]`,
       'await vm.ssh`dd if=/dev/urandom of=/dev/vdb bs=1M count=200 conv=fsync; sleep 1000`',
     )
-    expect(code).toBe('DISK_LIMIT_PASSED')
+    expect(code).toBe('DISK_LIMIT_EXCEEDED')
     expect(statSync(path).blocks * 512).toBeLessThan(128 * 1024 ** 2)
   })
 

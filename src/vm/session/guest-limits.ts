@@ -47,7 +47,7 @@ function watchResets({ host }: Machine, session: Session): void {
 }
 
 function diskLimit(bytes: number): VMError {
-  return vmError('DISK_LIMIT_PASSED', {
+  return vmError('DISK_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its disk space on the host.',
     expected: `at most ${formatBytes(bytes)} for changes of all its disks and for its checkpoints`,
     hint: 'Raise `limits: { disk: … }`, or let the guest write less.',
@@ -55,7 +55,7 @@ function diskLimit(bytes: number): VMError {
 }
 
 function consoleLimit(bytes: number): VMError {
-  return vmError('CONSOLE_LIMIT_PASSED', {
+  return vmError('CONSOLE_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its console output.',
     expected: `at most ${formatBytes(bytes)}`,
     hint: 'Find the program that prints so much in the last lines, or raise `limits: { console: … }`.',
