@@ -43,7 +43,7 @@ export async function createOverlay({
       code: 'IMAGE_INVALID',
       hint: `Check the image: \`qemu-img check ${base.path}\`.`,
       timeoutMs: 30_000,
-      endsWithUs: false, // keeps each start fast
+      endsWithParent: false, // keeps each start fast
       user,
       signal,
     })

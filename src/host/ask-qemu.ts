@@ -29,7 +29,7 @@ export async function askQemu<T>(
 ): Promise<T> {
   const all = [{ id: 'start', execute: 'qmp_capabilities' }, ...commands, { id: 'end', execute: 'quit' }]
   const result = await runProgram(qemu.path, [...EMPTY_MACHINE, '-qmp', 'stdio'], {
-    endsWithUs: true,
+    endsWithParent: true,
     timeoutMs: QUERY_TIMEOUT_MS,
     signal,
     input: all.map((command) => `${JSON.stringify(command)}\n`).join(''),

@@ -13,7 +13,7 @@ export interface ProgramResult {
 /**
  * Runs a program to its end. A failure of the program does not reject.
  *
- * @throws {InfrastructureError} TOOL_NOT_FOUND when `endsWithUs` needs setpriv, which is not installed.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND when `endsWithParent` needs setpriv, which is not installed.
  * @throws {InfrastructureError} HOST_UNSUITABLE when no more files can be opened.
  */
 export async function runProgram(
@@ -25,11 +25,11 @@ export async function runProgram(
     readonly env?: NodeJS.ProcessEnv | undefined
     readonly input?: string | Uint8Array
     /** If true, the program is killed when this process ends, even by SIGKILL. @default false */
-    readonly endsWithUs?: boolean
+    readonly endsWithParent?: boolean
   },
 ): Promise<ProgramResult> {
   const { execa } = await import('execa')
-  const { file, args: words } = options.endsWithUs
+  const { file, args: words } = options.endsWithParent
     ? await tieHelper({ file: path, args })
     : { file: path, args }
   requireFiles()

@@ -140,7 +140,7 @@ async function readVersion(
   )
   if (known !== undefined) return known
   const result = await runProgram(path, ['--version'], {
-    endsWithUs: true,
+    endsWithParent: true,
     timeoutMs: VERSION_TIMEOUT_MS,
     signal: options.signal,
     env: options.env,

@@ -36,7 +36,7 @@ export async function findMissingScreens(
 ): Promise<MissingScreen[]> {
   const queryHelp = async (option: string) => {
     const { stdout, stderr } = await runProgram(qemu.path, [`-${option}`, 'help'], {
-      endsWithUs: true,
+      endsWithParent: true,
       timeoutMs: HELP_TIMEOUT_MS,
     })
     return { text: `${stdout}\n${stderr}`, words: stdout.split(/\s+/) }

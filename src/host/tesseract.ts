@@ -27,7 +27,7 @@ export async function readText(pgm: Buffer, language: string, signal: AbortSigna
   try {
     // A single thread is faster: with several, threads mostly wait for each other. --psm 6: a single block of text.
     const result = await runProgram(path, ['stdin', 'stdout', '-l', language, '--psm', '6'], {
-      endsWithUs: true,
+      endsWithParent: true,
       timeoutMs: TIMEOUT_MS,
       signal,
       env: { ...pickToolEnvironment(process.env, { more: ['TESSDATA_PREFIX'] }), OMP_THREAD_LIMIT: '1' },

@@ -54,7 +54,7 @@ export class QemuProcess {
    * Starts QEMU without a shell.
    *
    * @param folder working directory and folder for temporary files.
-   * @param options.endsWithUs if false, QEMU outlives this process in its own session, and another process must end
+   * @param options.endsWithParent if false, QEMU outlives this process in its own session, and another process must end
    *   it. @default true
    * @param options.user user that runs QEMU. @default the user of this process
    * @throws {InfrastructureError} QEMU_NOT_FOUND when QEMU cannot be started, HOST_UNSUITABLE when this process cannot
@@ -63,11 +63,11 @@ export class QemuProcess {
   static async start(
     command: QemuCommand,
     folder: WorkingFolder,
-    options: { readonly endsWithUs?: boolean; readonly user?: HostUser | undefined } = {},
+    options: { readonly endsWithParent?: boolean; readonly user?: HostUser | undefined } = {},
   ): Promise<QemuProcess> {
     const { execa } = await import('execa')
-    const { endsWithUs = true, user } = options
-    const { file, args, stdin = 'ignore' } = await setPrivileges(command, { endsWithUs, user })
+    const { endsWithParent = true, user } = options
+    const { file, args, stdin = 'ignore' } = await setPrivileges(command, { endsWithParent, user })
     const { usesTerminal = false } = command
     requireFiles()
     const child = execa(file, args, {
@@ -77,8 +77,8 @@ export class QemuProcess {
       stderr: 'pipe',
       buffer: false,
       reject: false,
-      cleanup: endsWithUs,
-      detached: !endsWithUs,
+      cleanup: endsWithParent,
+      detached: !endsWithParent,
       // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is killed.
       env: { ...pickQemuEnvironment(process.env, user), TMPDIR: folder.path },
       extendEnv: false,

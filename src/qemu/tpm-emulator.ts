@@ -44,7 +44,7 @@ export class TpmEmulator {
   async start(): Promise<void> {
     await this.stop()
     const { execa } = await import('execa')
-    const { program, version, stateDir, sockets, endsWithUs, user } = this.#settings
+    const { program, version, stateDir, sockets, endsWithParent, user } = this.#settings
     const { socket } = this
     await sockets.remove(SOCKET)
     const args = [
@@ -55,17 +55,17 @@ export class TpmEmulator {
       '--terminate',
     ]
     const helper = { file: program, args }
-    const command = endsWithUs
+    const command = endsWithParent
       ? await tieHelper(helper, { user })
-      : await setPrivileges(helper, { endsWithUs, user })
+      : await setPrivileges(helper, { endsWithParent, user })
     requireFiles()
     const child = execa(command.file, command.args, {
       cwd: '/', // another user must not get into the folder of this process
       stdin: 'ignore',
       all: true,
       reject: false,
-      cleanup: endsWithUs,
-      detached: !endsWithUs,
+      cleanup: endsWithParent,
+      detached: !endsWithParent,
       env: pickQemuEnvironment(process.env, user),
       extendEnv: false,
     })

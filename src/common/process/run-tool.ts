@@ -42,7 +42,7 @@ export interface ToolRun {
    * If false, the tool is not killed together with this process; for tools that end within
    * milliseconds. @default true
    */
-  readonly endsWithUs?: boolean | undefined
+  readonly endsWithParent?: boolean | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
   /** Code of the error of a failed run. @default 'IMAGE_BUILD_FAILED' */
@@ -153,8 +153,8 @@ async function withOwnMounts(program: Program): Promise<Program> {
   return { file: unshare, args: ['--mount', '--', program.file, ...program.args] }
 }
 
-function isGuarded({ endsWithUs = true }: Pick<ToolRun, 'endsWithUs'>): boolean {
-  return endsWithUs && process.platform === 'linux'
+function isGuarded({ endsWithParent = true }: Pick<ToolRun, 'endsWithParent'>): boolean {
+  return endsWithParent && process.platform === 'linux'
 }
 
 /** Kills the remaining processes of a tool, as an interrupted package manager leaves them. */

@@ -6,7 +6,7 @@ import { asUser, type HostUser, type Program } from './host-user.js'
 
 export interface Privileges {
   /** If true, the kernel kills the program when the thread that started it ends in any way. */
-  readonly endsWithUs: boolean
+  readonly endsWithParent: boolean
   /** User that the program runs as; undefined for the user of this process. */
   readonly user: HostUser | undefined
 }
@@ -22,11 +22,11 @@ export interface Privileges {
  */
 export async function setPrivileges<T extends Program>(
   command: T,
-  { endsWithUs, user }: Privileges,
+  { endsWithParent, user }: Privileges,
 ): Promise<T> {
-  const deathSignal = endsWithUs ? ['--pdeathsig', 'KILL'] : []
+  const deathSignal = endsWithParent ? ['--pdeathsig', 'KILL'] : []
   if (user !== undefined) return { ...command, ...asUser(user, command, deathSignal) }
-  if (!endsWithUs || process.platform !== 'linux') return command
+  if (!endsWithParent || process.platform !== 'linux') return command
   return {
     ...command,
     file: await findSetpriv(),
@@ -47,7 +47,10 @@ export function tieHelper(
   { limits = [], user }: { readonly limits?: readonly string[]; readonly user?: HostUser | undefined } = {},
 ): Promise<Program> {
   const script = [`[ "$PPID" = ${process.pid} ] || exit 1`, ...limits, 'exec "$0" "$@"'].join('; ')
-  return setPrivileges({ file: '/bin/sh', args: ['-c', script, file, ...args] }, { endsWithUs: true, user })
+  return setPrivileges(
+    { file: '/bin/sh', args: ['-c', script, file, ...args] },
+    { endsWithParent: true, user },
+  )
 }
 
 /** Finds setpriv of util-linux; that of BusyBox does not support the parent-death signal. */

@@ -393,14 +393,14 @@ async function planTpm(
   workspace: Workspace,
   { tpm }: MachineSpec,
   { swtpm: program, user }: MachineHost,
-  endsWithUs: boolean,
+  endsWithParent: boolean,
 ): Promise<TpmEmulator | undefined> {
   if (tpm === undefined || program === undefined) return undefined
   const { version } = tpm
   const stateDir = workspace.path('tpm')
   await mkdir(stateDir, { mode: 0o700 })
   const { sockets } = workspace
-  return new TpmEmulator({ program, version, stateDir, sockets, endsWithUs, user })
+  return new TpmEmulator({ program, version, stateDir, sockets, endsWithParent, user })
 }
 
 /** Copies the console log of the snapshot, so the guest's log is complete from its first byte. */

@@ -105,7 +105,7 @@ export class Session {
       const all = [...Object.values(listeners), ...guestPorts.map(({ listener }) => listener)]
       await Promise.all(all.map((listener) => listener.discard()))
       const qemu = await QemuProcess.start(command, workspace.folder, {
-        endsWithUs: machine.keeper === undefined,
+        endsWithParent: machine.keeper === undefined,
         user: machine.host.user,
       })
       machine.setProcess(qemu)

@@ -16,7 +16,13 @@ import { TpmEmulator } from '../../../../src/qemu/tpm-emulator.js'
 import { openWorkspace, type Workspace } from '../../../../src/vm/workspace/workspace.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
-const TPM = { program: 'false', version: '2.0', stateDir: '/', endsWithUs: false, user: undefined } as const
+const TPM = {
+  program: 'false',
+  version: '2.0',
+  stateDir: '/',
+  endsWithParent: false,
+  user: undefined,
+} as const
 const USER = { name: '12345', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
 const FILES = ['known_hosts', 'network-1.pcap', 'qemu.pid', 'qmp.sock', 'screen.png', 'tpm.sock']
 
