@@ -9,8 +9,8 @@ import type { Preparation } from '../spec/image-definition.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot/boot.js'
 import type { VM } from '../vm/guest/vm.js'
+import { findClosedFolder } from '../vm/machine/file-access.js'
 import type { MachineHost } from '../vm/machine/machine.js'
-import { findClosedFolder } from '../vm/machine/reach.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
 import {
   discardTemplate,

@@ -4,8 +4,8 @@ import { createOverlay } from '../../../disk/overlay.js'
 import { VMError, vmError } from '../../../errors.js'
 import { mediumDeviceId } from '../../../qemu/argv/disks.js'
 import type { DiskSpec } from '../../../spec/disk-spec.js'
+import { requireFileAccess } from '../../machine/file-access.js'
 import type { Machine } from '../../machine/machine.js'
-import { requireFileAccess } from '../../machine/reach.js'
 import type { Session } from '../../session/session.js'
 
 /** Drive with a removable medium: the CD drive, the first or second floppy drive, or an index into `disks`. */

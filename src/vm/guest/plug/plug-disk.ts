@@ -5,7 +5,7 @@ import { vmError } from '../../../errors.js'
 import { resolveImage } from '../../../image/resolve-image.js'
 import type { DiskFormat } from '../../../spec/base-image.js'
 import type { ImageSource } from '../../../spec/image-source.js'
-import { listDiskAccesses, requireFileAccess } from '../../machine/reach.js'
+import { listDiskAccesses, requireFileAccess } from '../../machine/file-access.js'
 
 /** Disk to plug in. Writes of the guest are discarded, as for disks that exist from the start. */
 export interface PlugDiskOptions {
