@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { inTurns } from '../common/in-turns.js'
+import { iterateInBatches } from '../common/iterate-in-batches.js'
 import { identifyFile } from '../disk/disk-file.js'
 import { type VMError, vmError } from '../errors.js'
 import { readSmallFile } from './read-layout-file.js'
@@ -128,12 +128,12 @@ async function addLayer(
   const entries = []
   for await (const entry of readTar(archive, name, signal)) entries.push(entry)
   const whiteouts = new Set(entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path)))
-  for await (const { path } of inTurns(whiteouts, signal)) {
+  for await (const { path } of iterateInBatches(whiteouts, signal)) {
     const at = path.lastIndexOf('.wh.')
     if (path.endsWith('.wh..wh..opq')) tree.empty(path.slice(0, path.indexOf('.wh.')).replace(/\/$/, ''))
     else tree.remove(path.slice(0, at) + path.slice(at + '.wh.'.length))
   }
-  for await (const entry of inTurns(entries, signal))
+  for await (const entry of iterateInBatches(entries, signal))
     if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))
 }
 

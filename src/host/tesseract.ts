@@ -1,5 +1,5 @@
+import { Mutex } from '../common/mutex.js'
 import { pickToolEnvironment } from '../common/process/environment.js'
-import { Turns } from '../common/turns.js'
 import { vmError } from '../errors.js'
 import { runProgram } from './program.js'
 import { requireTool } from './tools.js'
@@ -8,7 +8,7 @@ import { requireTool } from './tools.js'
 const TIMEOUT_MS = 30_000
 
 /** Queue that serializes runs, because each one uses a whole core. */
-const turns = new Turns()
+const mutex = new Mutex()
 
 /**
  * Recognizes the text of a screenshot with tesseract.
@@ -23,7 +23,7 @@ export async function readText(pgm: Buffer, language: string, signal: AbortSigna
     aptPackage: 'tesseract-ocr',
     why: 'recognizes text in screenshots',
   })
-  const endTurn = await turns.take(signal)
+  const release = await mutex.acquire(signal)
   try {
     // A single thread is faster: with several, threads mostly wait for each other. --psm 6: a single block of text.
     const result = await runProgram(path, ['stdin', 'stdout', '-l', language, '--psm', '6'], {
@@ -36,7 +36,7 @@ export async function readText(pgm: Buffer, language: string, signal: AbortSigna
     if (result.exitCode === 0) return normalize(result.stdout)
     throw ocrError(result, language)
   } finally {
-    endTurn()
+    release()
   }
 }
 

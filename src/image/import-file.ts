@@ -6,7 +6,7 @@ import { RootTree } from '../archive/root-tree.js'
 import { readMember, readTar, type TarEntry } from '../archive/tar-archive.js'
 import { unpackFile } from '../archive/unpack.js'
 import { copySparse } from '../common/files/sparse-copy.js'
-import { inTurns } from '../common/in-turns.js'
+import { iterateInBatches } from '../common/iterate-in-batches.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { identifyFile } from '../disk/disk-file.js'
 import { VMError, vmError } from '../errors.js'
@@ -102,7 +102,8 @@ async function unpackArchive(
       return false
     }
     const tree = new RootTree(name)
-    for await (const entry of inTurns(entries, signal)) tree.add(entry, () => readMember(archive, entry))
+    for await (const entry of iterateInBatches(entries, signal))
+      tree.add(entry, () => readMember(archive, entry))
     if (tree.find(OCI_MARK) === undefined) {
       requireDescriptor(
         name,

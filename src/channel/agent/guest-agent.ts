@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
-import { Turns } from '../../common/turns.js'
+import { Mutex } from '../../common/mutex.js'
 import { vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, settleCommand } from '../command-result.js'
 import { MAX_LINE_CHARS, MAX_OUTPUT_LINE_CHARS, parseObject, readLines } from '../json-lines.js'
@@ -53,7 +53,7 @@ export class GuestAgent {
   #isSynced = false
   /** Number of unexpected messages received during the current command. */
   #strays = 0
-  readonly #turns = new Turns()
+  readonly #mutex = new Mutex()
 
   /** Uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
@@ -114,7 +114,7 @@ export class GuestAgent {
    * @example await agent.execute('guest-get-osinfo')
    */
   execute(command: string, args?: object, options: AgentWait = {}): Promise<unknown> {
-    return this.#inTurn(command, options, async (signal) => {
+    return this.#runExclusive(command, options, async (signal) => {
       const request = { execute: command, ...(args && { arguments: args }) }
       const maxChars = LONG_RESPONSES.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
       const message = await this.#ask(request, signal, { maxChars })
@@ -146,7 +146,7 @@ export class GuestAgent {
     mode: 'powerdown' | 'halt' | 'reboot' = 'powerdown',
     options: AgentWait = {},
   ): Promise<void> {
-    await this.#inTurn('guest-shutdown', options, async (signal) => {
+    await this.#runExclusive('guest-shutdown', options, async (signal) => {
       const request = { execute: 'guest-shutdown', arguments: { mode } }
       const answer = this.#ask(request, signal)
       const message = await Promise.race([answer, sleep(REFUSAL_MS)]).catch(() => undefined)
@@ -164,7 +164,7 @@ export class GuestAgent {
     this.#pending?.reject(unavailable('the end of its connection'))
   }
 
-  async #inTurn<T>(
+  async #runExclusive<T>(
     command: string,
     options: AgentWait,
     work: (signal: AbortSignal) => Promise<T>,
@@ -176,12 +176,12 @@ export class GuestAgent {
       return unavailable(`no response to ${command} within ${formatDuration(timeoutMs)}${strays}`)
     }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
-      const endTurn = await this.#turns.take(innerSignal)
+      const release = await this.#mutex.acquire(innerSignal)
       try {
         await this.#sync(innerSignal)
         return await work(innerSignal)
       } finally {
-        endTurn()
+        release()
       }
     })
   }

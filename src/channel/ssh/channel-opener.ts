@@ -1,7 +1,7 @@
 import type { ClientChannel, SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
-import { Turns } from '../../common/turns.js'
+import { Mutex } from '../../common/mutex.js'
 import { vmError } from '../../errors.js'
 
 export type AnyChannel = ClientChannel | SFTPWrapper
@@ -17,7 +17,7 @@ const MAX_ATTEMPTS = 10
 export class ChannelOpener {
   readonly #channels = new Set<AnyChannel>()
   readonly #waiting = new Set<Deferred<void>>()
-  readonly #turns = new Turns()
+  readonly #mutex = new Mutex()
   #closedBy: Error | undefined
 
   has(channel: AnyChannel): boolean {
@@ -42,7 +42,7 @@ export class ChannelOpener {
     signal: AbortSignal | undefined,
   ): Promise<Channel> {
     for (let attempts = 1; ; attempts++) {
-      const endTurn = await this.#turns.take(signal)
+      const release = await this.#mutex.acquire(signal)
       const others = this.#channels.size
       try {
         if (this.#closedBy !== undefined) throw this.#closedBy
@@ -55,7 +55,7 @@ export class ChannelOpener {
         if (isAlone || (!isLimit && attempts >= MAX_ATTEMPTS)) throw sessionRefused(error)
         if (!isLimit || this.#channels.size === 0) continue
       } finally {
-        endTurn()
+        release()
       }
       const freed = createDeferred<void>()
       this.#waiting.add(freed)

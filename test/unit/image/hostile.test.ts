@@ -8,7 +8,7 @@ import { makeExt4Disk } from '../../../src/archive/ext4.js'
 import { findOciManifest, readOciImage } from '../../../src/archive/oci-layout.js'
 import { RootTree } from '../../../src/archive/root-tree.js'
 import { readTar, type TarEntry } from '../../../src/archive/tar-archive.js'
-import { inTurns } from '../../../src/common/in-turns.js'
+import { iterateInBatches } from '../../../src/common/iterate-in-batches.js'
 import { openDisk } from '../../../src/disk/backing-chain.js'
 import { addBootOption } from '../../../src/disk/efi-variables.js'
 import { checkQcow2Tables, parseQcow2Header } from '../../../src/disk/qcow2.js'
@@ -378,12 +378,12 @@ test('a path that this host cannot create is reported as IMAGE_INVALID', async (
 })
 
 test('an import of an archive with many members ends when it is aborted, also while the tree is assembled', async () => {
-  const turns: string[] = []
+  const yielded: string[] = []
   const controller = new AbortController()
   setTimeout(() => controller.abort(new Error('enough')))
   const work = async () => {
-    for await (const item of inTurns(Array.from({ length: 10_000_000 }).keys(), controller.signal))
-      turns[0] = String(item)
+    for await (const item of iterateInBatches(Array.from({ length: 10_000_000 }).keys(), controller.signal))
+      yielded[0] = String(item)
   }
   await expect(work()).rejects.toThrow('enough')
   const path = join(ownTmpdir(), 'root.tar')
