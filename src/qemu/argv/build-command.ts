@@ -48,7 +48,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
 }
 
 /** Builds the command line that boots the same guest manually in a terminal. Pure. */
-export function buildCommandByHand(
+export function buildManualCommand(
   spec: MachineSpec,
   wiring: Pick<
     Wiring,

@@ -7,7 +7,7 @@ import { describeArch } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import type { BootClue } from '../watch/boot-clues.js'
-import { commandLineByHand } from './manual-command.js'
+import { formatManualCommand } from './manual-command.js'
 import { findNetworkClue } from './network-clue.js'
 import { Redaction } from './redaction.js'
 
@@ -33,7 +33,7 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
     evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
   const stderr = machine.process?.stderr ?? ''
   if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
-  evidence.push({ label: 'To start the guest by hand', text: commandLineByHand(machine) })
+  evidence.push({ label: 'To start the guest by hand', text: formatManualCommand(machine) })
   const redaction = new Redaction(machine)
   return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
 }

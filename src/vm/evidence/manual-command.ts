@@ -1,17 +1,17 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { quoteWord } from '../../common/process/shell-quote.js'
-import { buildCommandByHand } from '../../qemu/argv/build-command.js'
+import { buildManualCommand } from '../../qemu/argv/build-command.js'
 import type { Machine } from '../machine/machine.js'
 
 /**
  * Returns the command that boots the same machine in a terminal, with console and monitor on the terminal, `snapshot=on`
  * instead of an overlay, and the same ports. It contains no keys: log in on the console.
  */
-export function commandLineByHand(machine: Machine): string {
+export function formatManualCommand(machine: Machine): string {
   const { spec, host } = machine
   const tpmFolder = spec.tpm === undefined ? undefined : join(tmpdir(), `withvm-tpm-${machine.id}`)
-  const { file, args } = buildCommandByHand(spec, {
+  const { file, args } = buildManualCommand(spec, {
     qemuPath: host.qemu.path,
     accelerator: host.accelerator,
     hostPorts: machine.ports.hostPorts,

@@ -10,7 +10,7 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { ensureFolder } from '../workspace/workspace.js'
 import { describeGuest } from './diagnostics.js'
-import { commandLineByHand } from './manual-command.js'
+import { formatManualCommand } from './manual-command.js'
 import { Redaction } from './redaction.js'
 import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
@@ -88,7 +88,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     ...(machine.netboot === undefined
       ? []
       : [write('netboot.txt', `${describeNetboot(machine.netboot, { all: true })}\n`)]),
-    write('command-line.txt', `${commandLineByHand(machine)}\n`),
+    write('command-line.txt', `${formatManualCommand(machine)}\n`),
   ])
   return folder
 }

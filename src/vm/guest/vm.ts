@@ -15,7 +15,7 @@ import type { QemuCommand } from '../../qemu/command.js'
 import type { NotCarriedOver } from '../../spec/not-carried-over.js'
 import type { Translation } from '../../spec/translation.js'
 import { addEvidence } from '../evidence/diagnostics.js'
-import { commandLineByHand } from '../evidence/manual-command.js'
+import { formatManualCommand } from '../evidence/manual-command.js'
 import { readPngSize } from '../evidence/picture.js'
 import { type SaveOptions, saveLogs } from '../evidence/saved-logs.js'
 import { readScreenshot } from '../evidence/screenshot.js'
@@ -202,7 +202,7 @@ export class VM implements GuestHandle {
 
   /** Shell command that boots the same machine by hand, with its console on the terminal. */
   get commandLine(): string {
-    return commandLineByHand(this.#machine)
+    return formatManualCommand(this.#machine)
   }
 
   /**

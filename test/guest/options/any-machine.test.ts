@@ -10,7 +10,7 @@ import type { VMOptions } from 'withvm'
 import { findQemu } from '../../../src/host/qemu-binary.js'
 import { resolveImage } from '../../../src/image/resolve-image.js'
 import { openDisks } from '../../../src/launch/parts.js'
-import { buildCommandByHand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
+import { buildManualCommand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
 import type { QemuCommand, Wiring } from '../../../src/qemu/command.js'
 import { readSystemDisk } from '../../../src/spec/list-disks.js'
 import type { MachineSpec } from '../../../src/spec/machine-spec.js'
@@ -38,7 +38,7 @@ test(`QEMU takes the arguments of any machine whose options are valid (${runs} o
       const spec = await plan(options)
       const wiring = wire(spec, qemuPath, folder)
       await start(buildQemuCommand(spec, wiring), ['-S'])
-      await start(buildCommandByHand(spec, wiring), ['-S', '-qmp', `unix:${wiring.qmpSocket}`])
+      await start(buildManualCommand(spec, wiring), ['-S', '-qmp', `unix:${wiring.qmpSocket}`])
     }),
     { numRuns: runs, endOnFailure: true },
   )

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { buildCommandByHand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
+import { buildManualCommand, buildQemuCommand } from '../../../src/qemu/argv/build-command.js'
 import type { BaseImage } from '../../../src/spec/base-image.js'
 import type { MachineSpec } from '../../../src/spec/machine-spec.js'
 import { optionSchema } from '../../../src/spec/option-schema.js'
@@ -179,7 +179,7 @@ function build(options: VMOptions, folder = '/run'): string[][] {
       isFirst: true,
     },
   }
-  return [buildQemuCommand(spec, all).args, buildCommandByHand(spec, all).args].map((args) => [...args])
+  return [buildQemuCommand(spec, all).args, buildManualCommand(spec, all).args].map((args) => [...args])
 }
 
 test('the samples cover every option with a string value', () => {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { quoteWord } from '../../../../src/common/process/shell-quote.js'
 import { parseParameters } from '../../../../src/import/command-line/parameters.js'
 import { parseCommandLine } from '../../../../src/import/command-line/parse-command-line.js'
-import { buildCommandByHand } from '../../../../src/qemu/argv/build-command.js'
+import { buildManualCommand } from '../../../../src/qemu/argv/build-command.js'
 import type { BaseImage } from '../../../../src/spec/base-image.js'
 import { listDisks, readDiskSource, readSystemDisk } from '../../../../src/spec/list-disks.js'
 import type { DiskConnection } from '../../../../src/spec/options/disks.js'
@@ -43,7 +43,7 @@ function plan(options: VMOptions) {
     image,
     listDisks(options).map((listed) => fileOf(readDiskSource(listed.disk))),
   )
-  const { args } = buildCommandByHand(spec, {
+  const { args } = buildManualCommand(spec, {
     qemuPath: 'qemu-system-x86_64',
     accelerator: 'tcg',
     hostPorts: spec.forwards.map(({ host }) => host ?? 0),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { buildCommandByHand, buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
+import { buildManualCommand, buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
 import { joinOption } from '../../../../src/qemu/argv/join-option.js'
 import type { Wiring } from '../../../../src/qemu/command.js'
 import type { BaseImage } from '../../../../src/spec/base-image.js'
@@ -271,7 +271,7 @@ test('commas in values are doubled, so that no value can add an option', () => {
 
 test('the manual command line uses a snapshot of the base image, the terminal as console and no secrets', () => {
   expect(
-    buildCommandByHand(resolveSpec({}, image), { ...wiring, hostPorts: [40_022] }),
+    buildManualCommand(resolveSpec({}, image), { ...wiring, hostPorts: [40_022] }),
   ).toMatchInlineSnapshot(`
     {
       "args": [
@@ -332,9 +332,9 @@ test.each([
   expect(args.join(' ')).toContain(
     `-object secret,id=disk0-secret,file=/run/disk-secret -drive id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,file.node-name=disk0-file,backing.${key}=disk0-secret,discard=unmap`,
   )
-  const byHand = buildCommandByHand(resolveSpec({}, encrypted), wiring)
-  expect(byHand.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)
-  expect(byHand.args.join(' ')).not.toContain('sesame')
+  const manual = buildManualCommand(resolveSpec({}, encrypted), wiring)
+  expect(manual.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)
+  expect(manual.args.join(' ')).not.toContain('sesame')
 })
 
 test('each connection to a `guestfwd` address starts a process', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { buildCommandByHand, buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
+import { buildManualCommand, buildQemuCommand } from '../../../../src/qemu/argv/build-command.js'
 import type { NetbootWiring } from '../../../../src/qemu/command.js'
 import type { NetbootOptions } from '../../../../src/spec/netboot.js'
 import type { VMOptions } from '../../../../src/spec/options.js'
@@ -73,7 +73,7 @@ test('the HTTP server is reached through QEMU, whose sandbox then allows process
 })
 
 test("the manual command line serves the author's folder", () => {
-  const { args } = buildCommandByHand(
+  const { args } = buildManualCommand(
     resolveSpec({ netboot: { root: '/srv', bootfile: 'a' } }, undefined),
     host,
   )
