@@ -85,7 +85,7 @@ export async function enterBlocked(name: string): Promise<Lease> {
 }
 
 /** Returns the entry of a kept guest as text, which the process that keeps the guest passes to `writeLeaseNamed()`. */
-export function nameKeptLease({ entry }: Lease): string {
+export function formatKeptLease({ entry }: Lease): string {
   return formatEntry({ ...entry, ticket: drawTicket(), state: 'kept' })
 }
 

@@ -1,4 +1,4 @@
-import { nameKeptLease } from '../../budget/take-lease.js'
+import { formatKeptLease } from '../../budget/take-lease.js'
 import { formatDuration, parseDuration } from '../../common/duration.js'
 import { vmError } from '../../errors.js'
 import type { VMOptions } from '../../spec/options.js'
@@ -71,7 +71,7 @@ export async function handOver(machine: Machine, session: Session, why: string):
   }
   await workspace.write(KEPT_FILE, JSON.stringify(record))
   const logBytes = Math.max(0, spec.limits.consoleBytes - machine.serial.printedBytes)
-  await keeper.takeOver({ place: nameKeptLease(machine.lease), logBytes })
+  await keeper.takeOver({ leaseName: formatKeptLease(machine.lease), logBytes })
   const name = guestName(spec.name, workspace.dir)
   return { name, until, text: describeKept(spec.name, name, keeper.keepMs, record) }
 }

@@ -18,7 +18,7 @@ export type KeeperOrder =
    * Hands the guest over for `keepMs` milliseconds, together with its lease in the host budget and
    * the log of its console, which may grow by `logBytes`.
    */
-  | { readonly keepMs: number; readonly place: string; readonly logBytes: number }
+  | { readonly keepMs: number; readonly leaseName: string; readonly logBytes: number }
 
 /** Replies of the keeper, one for each request. */
 export type KeeperReply = 'watching' | 'kept'
@@ -54,7 +54,7 @@ async function handleRequest(order: KeeperOrder): Promise<KeeperReply> {
     return 'watching'
   }
   relay?.start(ConsoleLogFile.continue(LOG_FD, order.logBytes))
-  await writeLeaseNamed(order.place)
+  await writeLeaseNamed(order.leaseName)
   endsAt = performance.now() + order.keepMs
   return 'kept'
 }

@@ -77,10 +77,10 @@ export class Keeper {
 
   /**
    * Hands the guest over to the keeper, which continues the log of the console.
-   * @param order.place the text with which the keeper writes the lease of the guest.
+   * @param order.leaseName the text with which the keeper writes the lease of the guest.
    * @param order.logBytes the number of bytes by which the log may still grow.
    */
-  async takeOver(order: { readonly place: string; readonly logBytes: number }): Promise<void> {
+  async takeOver(order: { readonly leaseName: string; readonly logBytes: number }): Promise<void> {
     await this.#request({ keepMs: this.keepMs, ...order }, 'kept')
     this.#hasGuest = true
   }
