@@ -22,7 +22,7 @@ export type ImageFile =
     }
 
 /** Settings of the guest in which an image is prepared. */
-export interface PreparingGuest {
+export interface PreparationGuestOptions {
   /** RAM: MiB, or with a unit. @default the image's */
   readonly memory?: MemorySize
   /** Number of CPUs. @default the image's */
@@ -71,7 +71,7 @@ export interface ImageOptions<VM> {
    */
   readonly prepare?: (vm: VM) => unknown
   /** Settings of the guest for `prepare`, and for `files` and `run` if they require a guest. */
-  readonly guest?: PreparingGuest
+  readonly guest?: PreparationGuestOptions
   /** Custom recipe that builds the disk; replaces `from`. @default none */
   readonly build?: (context: ImageBuild) => Promise<BuiltImage> | BuiltImage
   /**
