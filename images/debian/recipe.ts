@@ -214,7 +214,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       hasAgent: true,
       hasIdentityAgent: true,
       watchdog: 'ib700',
-      startEffort: 1,
+      bootTimeFactor: 1,
       sshReadyPattern: /withvm: sshd/,
     },
     defaults: { memoryBytes: 512 * MIB, cpus: 1 },

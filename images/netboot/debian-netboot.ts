@@ -55,7 +55,7 @@ export const debianNetboot: Recipe = {
         mayHaveCloudInit: false,
         hasAgent: false,
         hasIdentityAgent: false,
-        startEffort: 1,
+        bootTimeFactor: 1,
       },
       defaults: { memoryBytes: 512 * MIB, cpus: 1 },
     }

@@ -22,10 +22,10 @@ import { guestFiles } from './scripts.js'
  */
 const REVISION = 4
 /**
- * Start effort on other architectures, whose kernels contain drivers for all their hardware,
+ * Boot time factor on other architectures, whose kernels contain drivers for all their hardware,
  * relative to a full distribution.
  */
-const FOREIGN_EFFORT = 0.5
+const FOREIGN_BOOT_TIME_FACTOR = 0.5
 const MIB = 1024 ** 2
 
 /**
@@ -130,7 +130,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       mayHaveCloudInit: false,
       hasIdentityAgent: arch === 'x86_64',
       watchdog: 'ib700',
-      startEffort: isPc(arch) ? 0.1 : FOREIGN_EFFORT,
+      bootTimeFactor: isPc(arch) ? 0.1 : FOREIGN_BOOT_TIME_FACTOR,
       sshReadyPattern: /withvm: sshd/,
     },
     defaults: { memoryBytes: 256 * MIB, cpus: 1 },

@@ -99,7 +99,7 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
       ...(hostKeyFormat !== undefined && { hostKeyFormat }),
       hasAgent: built.hasAgent ?? false,
       hasIdentityAgent: false,
-      startEffort: 1,
+      bootTimeFactor: 1,
       ...(sshReady !== undefined && { sshReadyPattern: new RegExp(sshReady.source, sshReady.flags) }),
     },
     defaults: { memoryBytes: parseMemorySize(built.memory) ?? GIB, cpus: built.cpus ?? 1 },

@@ -280,7 +280,7 @@ async function describeDisk(
       hasAgent: false,
       mayHaveCloudInit: true,
       hasIdentityAgent: false,
-      startEffort: 1,
+      bootTimeFactor: 1,
     },
     defaults: { memoryBytes: GIB, cpus: 1 },
   }

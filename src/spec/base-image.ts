@@ -31,7 +31,7 @@ export interface GuestTraits {
   /** Watchdog for which the image's kernel has a driver. @default 'i6300esb' */
   readonly watchdog?: 'i6300esb' | 'ib700'
   /** Boot time relative to a general-purpose distribution; scales the deadlines. */
-  readonly startEffort: number
+  readonly bootTimeFactor: number
   /** Pattern on the serial console that shows that the SSH server listens. */
   readonly sshReadyPattern?: RegExp
 }

@@ -14,7 +14,7 @@ export const SAMPLE_IMAGE: BaseImage = {
     hasAgent: true,
     mayHaveCloudInit: false,
     hasIdentityAgent: true,
-    startEffort: 0.1,
+    bootTimeFactor: 0.1,
   },
   defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
 }

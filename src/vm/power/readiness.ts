@@ -93,8 +93,8 @@ export function firstStage(machine: Machine): Stage {
 
 /** Returns the time limit of a stage on this host, milliseconds. */
 export function stageDeadlineMs(machine: Machine, stage: Stage): number {
-  const effort = machine.spec.image?.traits.startEffort ?? 1
-  return Math.max(MIN_DEADLINE_MS, STAGE_ROWS[stage].deadlineMs * effort * machine.host.timeFactor)
+  const factor = machine.spec.image?.traits.bootTimeFactor ?? 1
+  return Math.max(MIN_DEADLINE_MS, STAGE_ROWS[stage].deadlineMs * factor * machine.host.timeFactor)
 }
 
 /**

@@ -40,8 +40,8 @@ async function isAnnounced(
 ): Promise<boolean> {
   const waited = new AbortController()
   const either = AbortSignal.any([signal, waited.signal])
-  const effort = (machine.spec.image?.traits.startEffort ?? 1) * machine.host.timeFactor
-  const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * effort)
+  const factor = (machine.spec.image?.traits.bootTimeFactor ?? 1) * machine.host.timeFactor
+  const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * factor)
   try {
     return await Promise.race([
       announced.then(() => true),

@@ -24,7 +24,7 @@ const TRAITS = {
   hasAgent: false,
   hasIdentityAgent: false,
   mayHaveCloudInit: false,
-  startEffort: 1,
+  bootTimeFactor: 1,
 } as const
 const DEFAULTS = { memoryBytes: 512 * 1024 ** 2, cpus: 1 }
 const runs = Number(process.env.WITHVM_PROPERTY_RUNS ?? 300)

@@ -35,7 +35,7 @@ const image = (path: string, format: 'raw' | 'qcow2' = 'raw'): BaseImage => ({
     hasAgent: false,
     mayHaveCloudInit: true,
     hasIdentityAgent: false,
-    startEffort: 1,
+    bootTimeFactor: 1,
   },
   defaults: { memoryBytes: 1024 * MIB, cpus: 1 },
 })
