@@ -111,7 +111,7 @@ function toCacheError(error: unknown, name: string, root: string): unknown {
 }
 
 /** Returns a digest that changes with the content of a complete entry of `images`. */
-export async function readEntryIdentity(dir: string): Promise<string> {
+export async function readEntryFingerprint(dir: string): Promise<string> {
   return hashInputs(await readEntrySums(dir))
 }
 

@@ -23,7 +23,7 @@ export async function queryDeviceProperties(
   options: CapabilityOptions = {},
 ): Promise<ReadonlyMap<string, readonly DeviceProperty[]>> {
   const cache = openHostCache(options.cacheDir ?? resolveCacheDir())
-  const fact = (device: string) => `qemu-device-1-${digestOf(qemu.identity, device)}`
+  const fact = (device: string) => `qemu-device-1-${digestOf(qemu.fingerprint, device)}`
   const known = new Map<string, readonly DeviceProperty[]>()
   for (const device of devices) {
     const properties = await cache.read(fact(device), parseProperties)

@@ -22,7 +22,7 @@ export interface QemuBinary {
   readonly version: QemuVersion
   readonly arch: GuestArch
   /** Digest of the binary. Cached facts about the binary depend on it. */
-  readonly identity: string
+  readonly fingerprint: string
 }
 
 /** Oldest version that withvm is tested with. */
@@ -123,7 +123,7 @@ async function inspect(path: string, arch: GuestArch, options: FindQemuOptions):
       hint: `Install a newer QEMU, or specify one with the option \`qemu\` or with WITHVM_QEMU=/path/to/qemu-system-${arch}.`,
     })
   }
-  return { path, version, arch, identity: digestOf(file, version.text) }
+  return { path, version, arch, fingerprint: digestOf(file, version.text) }
 }
 
 async function readVersion(

@@ -46,7 +46,7 @@ export async function queryCapabilities(
   options: CapabilityOptions = {},
 ): Promise<QemuCapabilities> {
   const cache = openHostCache(options.cacheDir ?? resolveCacheDir())
-  const fact = `qemu-capabilities-1-${qemu.identity}`
+  const fact = `qemu-capabilities-1-${qemu.fingerprint}`
   const known = await cache.read(fact, parseCapabilities)
   if (known !== undefined) return known
   const capabilities = await askQemu(qemu, QUERIES, parseResponses, options.signal)

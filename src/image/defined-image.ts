@@ -76,7 +76,7 @@ export async function planDefinition({ options }: ImageDefinition<unknown>): Pro
 export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: string): Promise<unknown> {
   return {
     revision: REVISION,
-    base: await identify(work.name, base, imagesDir),
+    base: await fingerprintOf(work.name, base, imagesDir),
     steps: await Promise.all(work.steps.map((step) => describeFunction(step.run, step))),
     files: Object.entries(work.files).map(([path, { content, mode }]) => [
       path,
@@ -100,10 +100,14 @@ export function describeLayered(base: BaseImage, name: string, dir: string): Bas
 }
 
 /**
- * Returns the identity of a base image. That of an image at a path is the digest of its file and
+ * Returns the fingerprint of a base image. That of an image at a path is the digest of its file and
  * backing files.
  */
-async function identify(name: string, { identity, disk }: BaseImage, imagesDir: string): Promise<unknown> {
+async function fingerprintOf(
+  name: string,
+  { fingerprint, disk }: BaseImage,
+  imagesDir: string,
+): Promise<unknown> {
   if (disk?.encryption !== undefined) {
     throw vmError('IMAGE_INVALID', {
       summary: `The image ${name} has an encrypted base image: changes made in a guest would be stored unencrypted.`,
@@ -112,7 +116,7 @@ async function identify(name: string, { identity, disk }: BaseImage, imagesDir: 
       hint: 'Prepare each guest instead: `image(…).prepare(…)`.',
     })
   }
-  if (identity !== undefined || disk === undefined) return identity
+  if (fingerprint !== undefined || disk === undefined) return fingerprint
   const { chain } = await openDisk({ ...disk, backingFolders: ['/'] })
   return Promise.all(chain.map(({ path }) => digestFile(path, imagesDir)))
 }

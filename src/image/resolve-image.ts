@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Recipe } from '../../images/recipe.js'
 import { RECIPES } from '../../images/recipes.js'
 import { findOciManifest, OCI_MARK } from '../archive/oci-layout.js'
-import { readEntryIdentity } from '../cache/cache.js'
+import { readEntryFingerprint } from '../cache/cache.js'
 import { describeLockWait } from '../cache/entry-lock.js'
 import { digestFile } from '../cache/file-digest.js'
 import {
@@ -86,7 +86,7 @@ async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise
     build: (building, _partial, report) =>
       recipe.build({ dir: building, arch, signal, report: (step) => report(step) }),
   })
-  return { ...(await recipe.open(dir, arch)), identity: await readEntryIdentity(dir) }
+  return { ...(await recipe.open(dir, arch)), fingerprint: await readEntryFingerprint(dir) }
 }
 
 /**
@@ -126,7 +126,7 @@ async function openDefinition(
     build: (building, _partial, report) =>
       makeLayer(work, { base, to: layerPath(building), report: (step) => report(step), signal }),
   })
-  return { ...describeLayered(base, name, dir), identity: await readEntryIdentity(dir) }
+  return { ...describeLayered(base, name, dir), fingerprint: await readEntryFingerprint(dir) }
 }
 
 async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<BaseImage> {
@@ -188,7 +188,7 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
   const dir = await openStored(`the image ${name}`, options, {
     name: isLayout ? 'oci' : 'root',
     origin: path,
-    inputs: { revision: IMPORT_REVISION, manifest, path: content && path, identity: content?.identity },
+    inputs: { revision: IMPORT_REVISION, manifest, path: content && path, fingerprint: content?.fingerprint },
     build: async (building, _partial, report) => {
       if (manifest !== undefined) {
         await importOciLayout({ layout: path, name, manifest, dir: building, report, signal })

@@ -90,8 +90,8 @@ export async function makeDiskOfTree(
   await rm(source, { recursive: true })
 }
 
-/** Reads the metadata of a folder, and an identity that changes with its content. */
-export async function readFolder(dir: string): Promise<RootContent & { readonly identity: string }> {
+/** Reads the metadata of a folder, and a fingerprint that changes with its content. */
+export async function readFolder(dir: string): Promise<RootContent & { readonly fingerprint: string }> {
   const nodes = new Map<string, Attributes>()
   const links = new Map<string, string>()
   const facts: unknown[] = []
@@ -109,7 +109,7 @@ export async function readFolder(dir: string): Promise<RootContent & { readonly 
     const reached = followLinks(path, (at) => links.get(at))
     return reached !== undefined && nodes.has(reached) ? reached : undefined
   }
-  return { nodes, find, bytes, identity: hashInputs(facts) }
+  return { nodes, find, bytes, fingerprint: hashInputs(facts) }
 }
 
 function findInit(name: string, content: RootContent): OciCommand {

@@ -41,10 +41,10 @@ export interface BaseImage {
   /** Name in messages: `tiny`, or the path. */
   readonly name: string
   /**
-   * Identifier of the content, part of the fingerprint of templates. Undefined if templates are not
+   * Fingerprint of the content, part of the fingerprint of templates. Undefined if templates are not
    * supported.
    */
-  readonly identity?: string
+  readonly fingerprint?: string
   readonly disk?: {
     readonly path: string
     readonly format: DiskFormat

@@ -15,7 +15,7 @@ const ROWS: readonly Row<never>[] = [
   },
   { applies: ({ image }) => image === undefined, reason: 'the guest has no image' },
   {
-    applies: ({ image }) => image?.traits.hasIdentityAgent !== true || image.identity === undefined,
+    applies: ({ image }) => image?.traits.hasIdentityAgent !== true || image.fingerprint === undefined,
     reason: 'the image has no identity agent, which clones need for their own identity',
   },
   {

@@ -108,7 +108,7 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
 async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
   const closed = await findClosedCache(order.host)
   if (closed !== undefined) return { coldReason: closed }
-  const request = hashInputs([order.spec.image?.identity, describeTemplateRequest(order)])
+  const request = hashInputs([order.spec.image?.fingerprint, describeTemplateRequest(order)])
   const failure = failures.find(request)
   if (failure !== undefined) return { coldReason: failure }
   const { log, signal } = order.settings
@@ -244,9 +244,9 @@ function describeTemplateRequest({ spec, host, steps }: GuestOrder): unknown {
     machine,
     String(ready),
     host.accelerator,
-    host.qemu.identity,
+    host.qemu.fingerprint,
     host.user?.name,
-    spec.image?.identity,
+    spec.image?.fingerprint,
     steps.map(({ run, inputs, files }) => [String(run), inputs, files]),
   ]
 }

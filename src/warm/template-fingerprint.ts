@@ -19,8 +19,8 @@ export function describeTemplate(
   const { directBoot, systemDisk, network, display, devices } = spec
   return {
     revision: REVISION,
-    image: image?.identity,
-    qemu: host.qemu.identity,
+    image: image?.fingerprint,
+    qemu: host.qemu.fingerprint,
     accelerator: host.accelerator,
     // The files of the template belong to that user.
     user: host.user && [host.user.uid, host.user.gid],

@@ -4,7 +4,7 @@ import type { BaseImage } from '../../src/spec/base-image.js'
 /** An image as `tiny` is, of which no file has to be there. */
 export const SAMPLE_IMAGE: BaseImage = {
   name: 'tiny',
-  identity: 'content-1',
+  fingerprint: 'content-1',
   disk: { path: '/cache/disk.qcow2', format: 'qcow2' },
   directBoot: { kernel: '/cache/kernel', initrd: '/cache/initrd', append: ['console=ttyS0', 'quiet'] },
   traits: {

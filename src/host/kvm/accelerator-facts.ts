@@ -59,7 +59,7 @@ export function factName(qemu: QemuBinary): string {
   const parts = [
     release(),
     readText('/proc/sys/kernel/random/boot_id'),
-    qemu.identity,
+    qemu.fingerprint,
     cpus()[0]?.model ?? '',
   ]
   return `accelerator-${digestOf(FACTS_VERSION, ...parts)}`

@@ -12,7 +12,7 @@ export function describeGuestKind(
   { isClone, becomesTemplate = false }: { readonly isClone: boolean; readonly becomesTemplate?: boolean },
 ): GuestKind {
   const way = isClone ? 'clone' : 'boots'
-  const what = image?.identity ?? image?.name ?? 'no image'
+  const what = image?.fingerprint ?? image?.name ?? 'no image'
   const kernel = directBoot?.kernel ?? 'its own kernel'
   return {
     memoryBytes,
@@ -22,7 +22,7 @@ export function describeGuestKind(
       kernel,
       cpus,
       accelerator,
-      qemu.identity,
+      qemu.fingerprint,
       way,
       becomesTemplate ? 'becomes a template' : '',
     ],

@@ -149,7 +149,7 @@ test('the version of a wrapper script is not cached', async () => {
   writeFileSync(version, 'QEMU emulator version 8.1.0\n')
   const after = await findQemu({ qemu, cacheDir: dir })
   expect([before.version.minor, after.version.minor]).toEqual([0, 1])
-  expect(before.identity).not.toBe(after.identity)
+  expect(before.fingerprint).not.toBe(after.fingerprint)
 })
 
 test('`findQemu()` works without a writable cache', async () => {

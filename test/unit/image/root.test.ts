@@ -92,9 +92,9 @@ test('a folder becomes a disk and is not modified', async () => {
   expect(askDisk(join(dir, 'disk'), 'cat /etc/hostname', 'stat /usr/sbin/init')).toMatch(
     /demo[\s\S]*Mode: {2}0755/,
   )
-  expect(await readFolder(root)).toMatchObject({ identity: before.identity })
+  expect(await readFolder(root)).toMatchObject({ fingerprint: before.fingerprint })
   writeFileSync(join(root, 'etc/hostname'), 'other\n')
-  expect((await readFolder(root)).identity).not.toBe(before.identity)
+  expect((await readFolder(root)).fingerprint).not.toBe(before.fingerprint)
 })
 
 test('a root file system without /sbin/init starts the first fallback of Linux', async () => {

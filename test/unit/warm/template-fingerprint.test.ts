@@ -11,7 +11,7 @@ const host: MachineHost = {
     path: '/usr/bin/qemu-system-x86_64',
     version: { major: 7, minor: 2, micro: 0, text: '7.2.0' },
     arch: 'x86_64',
-    identity: 'qemu-1',
+    fingerprint: 'qemu-1',
   },
   hasSandbox: true,
   accelerator: 'tcg',
@@ -64,8 +64,8 @@ test.each<[VMOptions]>([
 test('another image content, QEMU or accelerator needs another template', () => {
   const keys = [
     key({}),
-    key({}, { ...image, identity: 'content-2' }),
-    key({}, image, { ...host, qemu: { ...host.qemu, identity: 'qemu-2' } }),
+    key({}, { ...image, fingerprint: 'content-2' }),
+    key({}, image, { ...host, qemu: { ...host.qemu, fingerprint: 'qemu-2' } }),
     key({}, image, { ...host, accelerator: 'kvm' }),
   ]
   expect(new Set(keys).size).toBe(4)

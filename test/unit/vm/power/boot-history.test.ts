@@ -5,8 +5,8 @@ import { ownCache } from '../../../support/own-cache.js'
 
 /** Machine that no test boots. */
 const machine = {
-  spec: { image: { name: 'of this test', identity: String(Math.random()) }, memoryBytes: 1, cpus: 1 },
-  host: { accelerator: 'tcg', qemu: { identity: 'none' } },
+  spec: { image: { name: 'of this test', fingerprint: String(Math.random()) }, memoryBytes: 1, cpus: 1 },
+  host: { accelerator: 'tcg', qemu: { fingerprint: 'none' } },
 } as unknown as Machine
 
 test('the time limit of a stage grows with its recorded duration', async () => {
