@@ -43,7 +43,7 @@ test('a program that redraws itself is followed, and left with a key', async ({ 
 
 test('a screen of another size is what the guest finds when it asks', async ({ vm }) => {
   await prompt(vm)
-  const screen = await vm.serial.screen({ columns: 100, rows: 30, answers: true })
+  const screen = await vm.serial.screen({ columns: 100, rows: 30, replies: true })
   // What `resize` does: go to the far corner and ask where that is.
   const lines = [
     'stty -icanon -echo',
@@ -54,7 +54,7 @@ test('a screen of another size is what the guest finds when it asks', async ({ v
   await vm.ssh(`cat >/tmp/ask <<'END'\n${lines.join('\n')}\nEND`)
   await vm.serial.type('sh /tmp/ask\n')
   await screen.waitFor('reply: ^[[30;100R')
-  await vm.serial.screen({ columns: 80, rows: 24, answers: false })
+  await vm.serial.screen({ columns: 80, rows: 24, replies: false })
   expect([screen.columns, screen.rows]).toEqual([80, 24])
 })
 

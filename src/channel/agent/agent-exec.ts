@@ -13,7 +13,7 @@ import {
   timeOutCommand,
 } from '../command-result.js'
 import { killTreeOf } from '../kill-tree.js'
-import { type ExecStatus, readExecStatus, readPid } from './exec-answers.js'
+import { type ExecStatus, readExecStatus, readPid } from './exec-replies.js'
 import { signalName } from './linux-signals.js'
 
 /** Limit of the agent for each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */

@@ -14,12 +14,12 @@ export class ScreenTerminal {
   readonly #feed: ScreenFeed
   #isReplaying = false
   /** If true, replies to queries of the guest: position of the cursor, type of the terminal. */
-  isAnswering = false
+  sendsReplies = false
 
   private constructor(terminal: Terminal, hooks: TerminalHooks) {
     this.#terminal = terminal
     this.#feed = new ScreenFeed(terminal, hooks.onDrawn)
-    terminal.onData((text) => this.isAnswering && !this.#isReplaying && hooks.onReply(text))
+    terminal.onData((text) => this.sendsReplies && !this.#isReplaying && hooks.onReply(text))
     keepWrapping(terminal)
     boundCounts(terminal)
   }

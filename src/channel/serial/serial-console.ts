@@ -212,7 +212,7 @@ export class SerialConsole implements AsyncIterable<string> {
   async write(data: string | Uint8Array): Promise<void> {
     // Terminal replies to the guest precede input that is typed later.
     const terminal = await this.#terminal
-    if (terminal?.isAnswering) await terminal.caughtUp()
+    if (terminal?.sendsReplies) await terminal.caughtUp()
     await this.#send(data)
   }
 
@@ -287,13 +287,13 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   async #openScreen(options: ScreenOptions): Promise<SerialScreen> {
-    const { columns, rows, answers } = options
+    const { columns, rows, replies } = options
     if (columns !== undefined) checkSize('columns', columns)
     if (rows !== undefined) checkSize('rows', rows)
     const terminal = await this.#openTerminal(columns, rows)
     await terminal.caughtUp()
     terminal.resize(columns ?? terminal.columns, rows ?? terminal.rows)
-    terminal.isAnswering = answers ?? terminal.isAnswering
+    terminal.sendsReplies = replies ?? terminal.sendsReplies
     const bound = (longestMs: number) => this.#bound(longestMs)
     return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
   }

@@ -17,7 +17,7 @@ export interface ScreenOptions {
    * wait for the reply, so the reply may end up after text that is typed directly after a prompt.
    * @default false: reading the screen does not affect the guest.
    */
-  readonly answers?: boolean
+  readonly replies?: boolean
 }
 
 export interface ScreenWait {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { readExecStatus, readPid } from '../../../src/channel/agent/exec-answers.js'
+import { readExecStatus, readPid } from '../../../src/channel/agent/exec-replies.js'
 import { GuestAgent } from '../../../src/channel/agent/guest-agent.js'
 import { parseObject } from '../../../src/channel/json-lines.js'
 import { QmpClient } from '../../../src/channel/qmp/qmp-client.js'
@@ -230,7 +230,7 @@ test(
     const answers: string[] = []
     const hooks = { onDrawn: () => {}, onReply: (text: string) => answers.push(text) }
     const terminal = await ScreenTerminal.open(80, 24, hooks)
-    terminal.isAnswering = true
+    terminal.sendsReplies = true
     await fuzz(0.05, fuzzer, async (bytes) => {
       terminal.push(bytes.toString('latin1'))
       await terminal.caughtUp()

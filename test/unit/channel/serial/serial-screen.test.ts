@@ -113,20 +113,20 @@ describe('screen of the serial console', () => {
     expect(most).toBeLessThan(300 * 1024 * 1024)
   }, 60_000)
 
-  test('the terminal replies to queries only if `answers` is true, and not to earlier queries', async () => {
+  test('the terminal replies to queries only if `replies` is true, and not to earlier queries', async () => {
     await write('\x1b[6n')
     const screen = await peer.serial.screen()
     await write('shell \x1b[6n$')
     await screen.waitFor('$')
     expect(peer.typed()).toBe('')
-    await peer.serial.screen({ answers: true })
+    await peer.serial.screen({ replies: true })
     await write('\r\n\x1b[999;999H\x1b[6n')
     await peer.serial.type('typed')
     await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
   })
 
   test('terminal replies to a guest that does not read are dropped, and later ones are sent', async () => {
-    const screen = await peer.serial.screen({ answers: true })
+    const screen = await peer.serial.screen({ replies: true })
     peer.guest.pause()
     await write(`${'\x1b[6n'.repeat(200_000)}asked`)
     await screen.waitFor('asked')

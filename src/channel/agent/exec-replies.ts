@@ -26,10 +26,10 @@ const STATUS_TYPES = {
  *
  * @throws {GuestError} AGENT_FAILED when it contains no valid process id.
  */
-export function readPid(answer: unknown): number {
-  const pid = (answer as { readonly pid?: unknown } | null | undefined)?.pid
+export function readPid(reply: unknown): number {
+  const pid = (reply as { readonly pid?: unknown } | null | undefined)?.pid
   if (Number.isSafeInteger(pid) && (pid as number) > 0) return pid as number
-  throw malformed(`${describe(answer)} as the result of guest-exec`)
+  throw malformed(`${describe(reply)} as the result of guest-exec`)
 }
 
 /**
@@ -37,21 +37,21 @@ export function readPid(answer: unknown): number {
  *
  * @throws {GuestError} AGENT_FAILED when a field is missing or has the wrong type.
  */
-export function readExecStatus(answer: unknown): ExecStatus {
-  const fields = typeof answer === 'object' && answer !== null ? (answer as Record<string, unknown>) : {}
+export function readExecStatus(reply: unknown): ExecStatus {
+  const fields = typeof reply === 'object' && reply !== null ? (reply as Record<string, unknown>) : {}
   const isValid =
     'exited' in fields &&
     Object.entries(STATUS_TYPES).every(([name, type]) => {
       return fields[name] === undefined || typeof fields[name] === type
     })
   if (isValid) return fields as unknown as ExecStatus
-  throw malformed(`${describe(answer)} as the result of guest-exec-status`)
+  throw malformed(`${describe(reply)} as the result of guest-exec-status`)
 }
 
 const SHOWN_CHARS = 200
 
-function describe(answer: unknown): string {
+function describe(reply: unknown): string {
   // A string may have megabytes.
   const cut = (_: string, value: unknown) => (typeof value === 'string' ? value.slice(0, SHOWN_CHARS) : value)
-  return (JSON.stringify(answer, cut) ?? String(answer)).slice(0, SHOWN_CHARS)
+  return (JSON.stringify(reply, cut) ?? String(reply)).slice(0, SHOWN_CHARS)
 }
