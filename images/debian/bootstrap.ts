@@ -8,7 +8,7 @@ import { vmError } from '../../src/errors.js'
 import { readAcquireSettings } from '../../src/packages/apt.js'
 import { formatDeb822Sources } from '../../src/packages/apt-sources.js'
 import type { GuestFile } from '../recipe.js'
-import { LEFT_OUT } from './packages.js'
+import { EXCLUDED_PATHS } from './packages.js'
 import type { Suite } from './suite.js'
 
 export const BOOTSTRAP_TOOLS = {
@@ -94,7 +94,7 @@ export function buildArguments(
     `--include=${plan.packages.join(',')}`,
     ...host.settings.map((line) => `--aptopt=${line}`),
     '--aptopt=Acquire::Languages "none"',
-    ...['force-unsafe-io', ...LEFT_OUT].map((line) => `--dpkgopt=${line}`),
+    ...['force-unsafe-io', ...EXCLUDED_PATHS].map((line) => `--dpkgopt=${line}`),
     `--customize-hook=tar-in ${quoteWord(host.files)} /`,
     ...plan.run.map((command) => `--customize-hook=chroot "$1" /bin/sh -c ${quoteWord(command)}`),
     plan.suite.codename,

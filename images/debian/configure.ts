@@ -1,10 +1,10 @@
 import {
+  BLACKLISTED_MODULES,
   DISABLED_UNITS,
   ENABLED_UNITS,
   HOST_KEY,
   MASKED_GENERATORS,
   MASKED_UNITS,
-  UNASKED_MODULES,
 } from './units.js'
 
 /** Script that runs in the system after packages and files are installed. */
@@ -14,7 +14,7 @@ systemctl -q enable ${ENABLED_UNITS.join(' ')}
 systemctl -q mask ${MASKED_UNITS.join(' ')}
 mkdir -p /etc/systemd/system-generators
 for generator in ${MASKED_GENERATORS.join(' ')}; do ln -sf /dev/null "/etc/systemd/system-generators/$generator"; done
-for module in ${UNASKED_MODULES.join(' ')}; do echo "blacklist $module"; done >/etc/modprobe.d/withvm.conf
+for module in ${BLACKLISTED_MODULES.join(' ')}; do echo "blacklist $module"; done >/etc/modprobe.d/withvm.conf
 # The run's key has a place of its own.
 ln -sf /dev/null /etc/tmpfiles.d/provision.conf
 rm -f /etc/ssh/ssh_host_* ${HOST_KEY} /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap

@@ -40,7 +40,7 @@ export const BOOT_MODULES: readonly string[] = [
 ]
 
 /** Documentation and translations, which a test guest does not need. */
-export const LEFT_OUT: readonly string[] = [
+export const EXCLUDED_PATHS: readonly string[] = [
   'path-exclude=/usr/share/man/*',
   'path-exclude=/usr/share/info/*',
   'path-exclude=/usr/share/locale/*',

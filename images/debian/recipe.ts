@@ -18,7 +18,7 @@ import { CONFIGURE } from './configure.js'
 import { buildGrubConfig, LOADER_FILES, LOADER_FOLDER, MAKE_LOADER, ROOT_UUID } from './grub.js'
 import { GUEST_FILES, LAST_FILES } from './guest-files.js'
 import { readBootModules } from './modules.js'
-import { BOOT_MODULES, LEFT_OUT, PACKAGES } from './packages.js'
+import { BOOT_MODULES, EXCLUDED_PATHS, PACKAGES } from './packages.js'
 import { findSuite, warnOfUnchecked } from './suite.js'
 
 /**
@@ -63,7 +63,7 @@ export function debian(name: string, options: DebianOptions = {}): Recipe {
         sources: formatDeb822Sources(suite.sources),
         arch,
         packages,
-        leftOut: LEFT_OUT,
+        leftOut: EXCLUDED_PATHS,
         files: Object.entries({ ...files, ...LAST_FILES }).map(([path, { content, mode }]) => [
           path,
           mode,

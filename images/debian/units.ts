@@ -139,7 +139,7 @@ export const MASKED_UNITS: readonly string[] = [
  * Modules that would be loaded at each boot for the processor: nested virtualization and CPU
  * frequency.
  */
-export const UNASKED_MODULES: readonly string[] = ['kvm_amd', 'kvm_intel', 'powernow_k8', 'acpi_cpufreq']
+export const BLACKLISTED_MODULES: readonly string[] = ['kvm_amd', 'kvm_intel', 'powernow_k8', 'acpi_cpufreq']
 
 /**
  * Generators that cost a process at every boot and look for absent features: encrypted disks,

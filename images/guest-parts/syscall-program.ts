@@ -84,7 +84,7 @@ export function assembleSyscallProgram(once: readonly Syscall[], repeated: reado
 }
 
 interface Data {
-  place(value: string | Uint8Array | { readonly strings: readonly string[] }): number
+  store(value: string | Uint8Array | { readonly strings: readonly string[] }): number
   bytes(): Buffer
 }
 
@@ -98,7 +98,7 @@ function createData(base: number): Data {
     length += padded.length
     return at
   }
-  const place: Data['place'] = (value) => {
+  const store: Data['store'] = (value) => {
     if (typeof value === 'string') return append(Buffer.from(`${value}\0`))
     if (value instanceof Uint8Array) return append(Buffer.from(value))
     const pointers = Buffer.alloc(8 * (value.strings.length + 1))
@@ -107,7 +107,7 @@ function createData(base: number): Data {
     }
     return append(pointers)
   }
-  return { place, bytes: () => Buffer.concat(parts) }
+  return { store, bytes: () => Buffer.concat(parts) }
 }
 
 function assemble(once: readonly Syscall[], repeated: readonly Syscall[], data: Data): Buffer {
@@ -162,5 +162,5 @@ function resolveArgument(argument: Exclude<SyscallArgument, symbol>, data: Data)
   if (typeof argument === 'number') return argument
   return typeof argument === 'object' && 'bufferAt' in argument
     ? ELF_ADDRESS.memory + argument.bufferAt
-    : data.place(argument)
+    : data.store(argument)
 }

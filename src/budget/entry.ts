@@ -62,6 +62,6 @@ function parseEntry(text: string): Entry | undefined {
 }
 
 function isNewer(one: Entry, other: Entry): boolean {
-  const [mine, theirs] = [ORDER.indexOf(one.state), ORDER.indexOf(other.state)]
-  return mine === theirs ? one.qemuPid !== undefined : mine > theirs
+  const [rank, otherRank] = [ORDER.indexOf(one.state), ORDER.indexOf(other.state)]
+  return rank === otherRank ? one.qemuPid !== undefined : rank > otherRank
 }

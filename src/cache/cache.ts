@@ -185,9 +185,9 @@ async function publish({ root, entry, building, folder }: Build): Promise<void> 
  * complete in between.
  */
 async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Promise<void> {
-  const [dir, aside] = [join(root, entry), newBuildPath(root, entry)]
+  const [dir, renamed] = [join(root, entry), newBuildPath(root, entry)]
   try {
-    await rename(dir, aside)
+    await rename(dir, renamed)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return
@@ -195,12 +195,12 @@ async function moveAside({ root, entry, folder }: Omit<Build, 'building'>): Prom
     if (code !== 'EXDEV') throw error
     return await rm(dir, { recursive: true, force: true })
   }
-  if (await isComplete(aside, folder, root)) {
-    const isBack = await rename(aside, dir).then(
+  if (await isComplete(renamed, folder, root)) {
+    const isRestored = await rename(renamed, dir).then(
       () => true,
       () => false, // another entry has taken the name
     )
-    if (isBack) return
+    if (isRestored) return
   }
-  await rm(aside, { recursive: true, force: true })
+  await rm(renamed, { recursive: true, force: true })
 }

@@ -74,7 +74,7 @@ export async function listEntries(root: string): Promise<EntryInfo[]> {
 
 /**
  * Returns whether an entry counts as in use only because a marker of another container or host must
- * be observed twice. Starts to observe these markers: {@link SECOND_LOOK_MS} later it is known
+ * be observed twice. Starts to observe these markers: {@link RECHECK_MS} later it is known
  * whether their processes are alive.
  */
 export async function hasStaleUsers(root: string, names?: readonly string[]): Promise<boolean> {
@@ -89,7 +89,7 @@ export async function hasStaleUsers(root: string, names?: readonly string[]): Pr
 
 /**
  * Removes the markers of processes that have ended. A marker of another container or host is judged by two looks: the second
- * follows {@link SECOND_LOOK_MS} later, if this process lives that long.
+ * follows {@link RECHECK_MS} later, if this process lives that long.
  */
 export async function sweepMarkers(root: string): Promise<void> {
   const users = join(root, USERS)

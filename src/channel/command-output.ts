@@ -18,8 +18,8 @@ export class CommandOutput {
 
   /** Adds output. Returns false if it exceeds the limit; the excess is dropped. */
   push(chunk: Buffer): boolean {
-    const room = this.#maxBytes - this.#bytes
-    const kept = chunk.length > room ? chunk.subarray(0, room) : chunk
+    const freeBytes = this.#maxBytes - this.#bytes
+    const kept = chunk.length > freeBytes ? chunk.subarray(0, freeBytes) : chunk
     // Copy: a view would keep the complete read buffer in memory.
     if (this.#isCollected && kept.length > 0) this.#chunks.push(Buffer.from(kept))
     this.#bytes += kept.length

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasStaleUsers } from '../cache/entry-store.js'
-import { SECOND_LOOK_MS } from '../common/locks/staleness.js'
+import { RECHECK_MS } from '../common/locks/staleness.js'
 
 /**
  * Waits until it is known whether other containers and hosts still use entries of a cache folder, if their heartbeat is older than
@@ -13,5 +13,5 @@ export async function awaitStaleUsers(folder: string, names?: readonly string[])
   process.stderr.write(
     'withvm: waiting 41 s to check whether another container or host, with no heartbeat for an hour, is gone …\n',
   )
-  await sleep(SECOND_LOOK_MS)
+  await sleep(RECHECK_MS)
 }

@@ -111,8 +111,8 @@ async function checkFile(
 }
 
 function contains(folder: string, path: string): boolean {
-  const way = relative(folder, path)
-  return way !== '' && way !== '..' && !way.startsWith('../') && !isAbsolute(way)
+  const inner = relative(folder, path)
+  return inner !== '' && inner !== '..' && !inner.startsWith('../') && !isAbsolute(inner)
 }
 
 function addChain(error: unknown, chain: readonly ProbedFile[]): unknown {

@@ -69,7 +69,7 @@ export async function identifyFile(path: string, name = path): Promise<Content> 
 async function withHead<T>(
   path: string,
   name: string,
-  look: (file: FileHandle, head: Buffer, stats: Stats) => Promise<T>,
+  inspect: (file: FileHandle, head: Buffer, stats: Stats) => Promise<T>,
 ): Promise<T> {
   checkKind(name, await stat(path))
   const file = await openForReading(path, name)
@@ -78,7 +78,7 @@ async function withHead<T>(
     checkKind(name, stats)
     const head = Buffer.alloc(Math.min(IDENTIFYING_BYTES, stats.size || IDENTIFYING_BYTES))
     await file.read(head, 0, head.length, 0)
-    return await look(file, head, stats)
+    return await inspect(file, head, stats)
   } finally {
     await file.close()
   }

@@ -24,7 +24,7 @@ const MAGICS: ReadonlyArray<{ readonly at: number; readonly bytes: string; reado
   { at: 0, bytes: Buffer.from('conectix').toString('hex'), format: 'vpc' },
 ]
 
-const OTHERS: ReadonlyArray<{
+const UNSUPPORTED_FORMATS: ReadonlyArray<{
   readonly at?: number
   readonly bytes: string
   readonly what: string
@@ -47,7 +47,7 @@ export function identifyContent(head: Buffer): Content {
   const packing = findPacking(head)
   if (packing !== undefined) return { kind: 'packed', packing }
   if (head.toString('latin1', 257, 262) === 'ustar') return { kind: 'tar' }
-  const other = OTHERS.find(({ at, bytes }) => has(at ?? 0, bytes))
+  const other = UNSUPPORTED_FORMATS.find(({ at, bytes }) => has(at ?? 0, bytes))
   if (other !== undefined) return { kind: 'other', what: other.what, hint: other.hint }
   if (head.toString('latin1', 0x202, 0x206) === 'HdrS') {
     return { kind: 'other', what: 'a Linux kernel', hint: 'Use the option `kernel` for a kernel.' }

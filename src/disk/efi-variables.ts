@@ -64,8 +64,8 @@ export function addBootOption(flash: Buffer, { description, uri, once }: UriBoot
   const number = firstFree(known)
   const name = `Boot${number.toString(16).toUpperCase().padStart(4, '0')}`
   const order = known.find((variable) => variable.name === 'BootOrder')
-  const place = { at: known.end, end: store.end }
-  const write = (of: string, data: Buffer) => writeVariable(result, place, of, data)
+  const free = { at: known.end, end: store.end }
+  const write = (of: string, data: Buffer) => writeVariable(result, free, of, data)
   write(name, loadOption(description, uri))
   write('BootNext', uint16(number))
   if (once) return result
@@ -126,7 +126,7 @@ function firstFree(known: readonly Variable[]): number {
 
 function writeVariable(
   flash: Buffer,
-  place: { at: number; readonly end: number },
+  free: { at: number; readonly end: number },
   name: string,
   data: Buffer,
 ): void {
@@ -139,9 +139,9 @@ function writeVariable(
   header.writeUInt32LE(data.length, VARIABLE.dataBytesAt)
   GLOBAL_GUID.copy(header, VARIABLE.guidAt)
   const variable = Buffer.concat([header, text, data])
-  if (place.at + variable.length > place.end) throw notVariables('a full store')
-  variable.copy(flash, place.at)
-  place.at = aligned(place.at + variable.length)
+  if (free.at + variable.length > free.end) throw notVariables('a full store')
+  variable.copy(flash, free.at)
+  free.at = aligned(free.at + variable.length)
 }
 
 /** Builds an EFI_LOAD_OPTION: attributes, length of the path, description, and path. */

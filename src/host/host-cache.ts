@@ -42,7 +42,7 @@ export class HostCache {
   }
 
   /** Returns true if the message was not reported within a day. A run of many processes reports it once. */
-  async isNews(name: string, message: string): Promise<boolean> {
+  async shouldReport(name: string, message: string): Promise<boolean> {
     const last = await this.read(name, (value) => value as { reason?: unknown; at?: unknown })
     const now = Date.now()
     if (last?.reason === message && Number(last.at) > now - DAY_MS && Number(last.at) <= now) return false

@@ -11,7 +11,7 @@ export interface MissingScreen {
   readonly expected: string
 }
 
-type Wanted = Pick<DisplayOptionGroup, 'display' | 'vga' | 'spice'>
+type RequestedScreens = Pick<DisplayOptionGroup, 'display' | 'vga' | 'spice'>
 
 const HELP_TIMEOUT_MS = 15_000
 
@@ -31,7 +31,7 @@ const PACKAGES: Readonly<Record<string, Partial<Record<PackageManager, string>>>
  */
 export async function findMissingScreens(
   qemu: QemuBinary,
-  { display = 'none', vga = 'none', spice = false }: Wanted,
+  { display = 'none', vga = 'none', spice = false }: RequestedScreens,
   packageManager: PackageManager | undefined = readDistribution().packageManager,
 ): Promise<MissingScreen[]> {
   const queryHelp = async (option: string) => {

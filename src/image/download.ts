@@ -151,8 +151,8 @@ async function takeHeaders(file: PartialFile, response: Response, url: string): 
   // A server that does not support ranges, or has a new file, sends the whole file.
   if (!isRest && file.bytes > 0) await file.restart()
   if (!isRest && status === 206) throw new LostConnection('a different range than requested')
-  const strong = headers.get('etag')
-  file.begin(strong?.startsWith('"') ? strong : (headers.get('last-modified') ?? undefined))
+  const etag = headers.get('etag')
+  file.begin(etag?.startsWith('"') ? etag : (headers.get('last-modified') ?? undefined))
   return true
 }
 

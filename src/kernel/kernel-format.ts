@@ -48,7 +48,11 @@ const KERNEL_MARKS: ReadonlyArray<{
 ]
 
 /** File formats that neither firmware nor QEMU can boot. */
-const OTHERS: ReadonlyArray<{ readonly at: number; readonly mark: string; readonly what: string }> = [
+const UNBOOTABLE_FORMATS: ReadonlyArray<{
+  readonly at: number
+  readonly mark: string
+  readonly what: string
+}> = [
   { at: 0, mark: '070701', what: 'an initial RAM file system (cpio), which goes into `initrd`' },
   { at: 0, mark: '070702', what: 'an initial RAM file system (cpio), which goes into `initrd`' },
   { at: 0, mark: '!<arch>\n', what: 'a Debian package' },
@@ -72,7 +76,7 @@ export function findKernelProblem(head: Buffer, arch: GuestArch): string | undef
   if (head.length === 0) return 'which is empty'
   const family = FAMILIES[arch]
   const has = (at: number, mark: string) => head.toString('latin1', at, at + mark.length) === mark
-  const other = OTHERS.find(({ at, mark }) => has(at, mark))
+  const other = UNBOOTABLE_FORMATS.find(({ at, mark }) => has(at, mark))
   if (other !== undefined) return `which is ${other.what}`
   const foreign = findForeignKernel(head, family, has)
   if (foreign !== undefined) return `which is a kernel for ${foreign}`

@@ -57,7 +57,7 @@ export async function findQemuProblems<VM>(
     what: string,
   ): OptionProblem[] => {
     if (typeof got !== 'string' || known === undefined || known.includes(got)) return []
-    const expected = `${what} supported by QEMU ${qemu.version.text}${suchAs(got, known)}`
+    const expected = `${what} supported by QEMU ${qemu.version.text}${suggest(got, known)}`
     return [{ path, got: `"${got}"`, expected }]
   }
   const cpu = typeof options.cpu === 'string' ? options.cpu.split(',', 1)[0] : undefined
@@ -78,7 +78,7 @@ export async function findQemuProblems<VM>(
   ]
 }
 
-function suchAs(name: string, known: readonly string[]): string {
+function suggest(name: string, known: readonly string[]): string {
   const near = nearestNames(name, known)
   return near.length > 0 ? `, such as ${near.map((one) => `'${one}'`).join(', ')}` : ''
 }
@@ -143,7 +143,7 @@ async function findUnknownProperties(
     return properties
       .filter((name) => !isKnown(name))
       .map((name) => {
-        const expected = `a property of '${driver}' in QEMU ${qemu.version.text}${suchAs(name, names)}`
+        const expected = `a property of '${driver}' in QEMU ${qemu.version.text}${suggest(name, names)}`
         return { path: `${path}.${name}`, got: 'an unknown property', expected }
       })
   })
@@ -232,7 +232,7 @@ async function checkServed(option: string, root: unknown, bootfile: unknown): Pr
   const found = await stat(join(root, bootfile)).catch(() => undefined)
   if (found?.isFile()) return problems
   const path = option.replace(/\.\w+$/, '.bootfile')
-  const suggestion = suchAs(bootfile, await readdir(root))
+  const suggestion = suggest(bootfile, await readdir(root))
   return [
     ...problems,
     { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file in that folder${suggestion}` },

@@ -212,7 +212,7 @@ async function reportTemporaryCache(log: (line: string) => void): Promise<void> 
   const cache = findTemporaryCache()
   if (cache === undefined) return
   const { dir, reason } = cache
-  if (await openHostCache(dir).isNews('temporary-cache-announced', reason))
+  if (await openHostCache(dir).shouldReport('temporary-cache-announced', reason))
     log(`images are cached in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a persistent directory.`)
 }
 

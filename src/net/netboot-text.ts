@@ -20,10 +20,10 @@ export function describeNetboot(
       `DHCP ${mac} (${[firmware, userClass].filter((word) => word !== undefined).join(', ')}): ${messages.join(', ')}${isGranted ? ` of ${address}` : ''}${bootfile === undefined ? '' : `, boot file ${bootfile}`}`,
   )
   const shown = all ? requests : requests.slice(-SHOWN_REQUESTS)
-  const leftLeases = dropped.dhcp + dhcp.length - leases.length
+  const droppedLeases = dropped.dhcp + dhcp.length - leases.length
   const left = dropped.requests + requests.length - shown.length
   return [
-    ...(leftLeases > 0 ? [`(${leftLeases} earlier DHCP exchanges)`] : []),
+    ...(droppedLeases > 0 ? [`(${droppedLeases} earlier DHCP exchanges)`] : []),
     ...leases,
     ...(left > 0 ? [`(${left} earlier requests)`] : []),
     ...shown.map(describeRequest),

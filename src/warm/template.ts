@@ -8,7 +8,7 @@ import { hashFile } from '../cache/entry-manifest.js'
 import { discardEntry } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { copySparse } from '../common/files/sparse-copy.js'
-import { giveTo } from '../common/process/host-user.js'
+import { changeOwner } from '../common/process/host-user.js'
 import { noSpaceError } from '../common/process/run-tool.js'
 import { createProgress } from '../common/progress.js'
 import { formatBytes } from '../common/units.js'
@@ -172,7 +172,7 @@ async function buildTemplate(
   if (user !== undefined) {
     await chmod(building, 0o711)
     await appendFile(memoryFile, '') // QEMU sets its size, and cannot create files here
-    await giveTo(user, memoryFile, 0o600)
+    await changeOwner(user, memoryFile, 0o600)
   }
   const boot = () =>
     bootMachine(
@@ -218,14 +218,14 @@ async function buildTemplate(
     base: base ?? spec.image.disk,
     signal,
   })
-  if (user !== undefined) await giveTo(user, disk, 0o600)
+  if (user !== undefined) await changeOwner(user, disk, 0o600)
   // Flattened, so it does not depend on its parent templates. Their files may have been changed by
   // the QEMU of `runAs`, so they are opened as that user.
   if (parent !== undefined) await flattenOverlay({ path: disk, base: spec.image.disk, user, signal })
   const overlay = join(building, FILES.overlay)
   const finalDisk = { path: join(final, FILES.disk), format: 'qcow2' } as const
   await createOverlay({ base: finalDisk, path: overlay, virtualBytes, signal })
-  if (user !== undefined) await giveTo(user, overlay, 0o600)
+  if (user !== undefined) await changeOwner(user, overlay, 0o600)
 }
 
 /** Checks the free space first: a guest whose RAM file does not fit is killed without notice. */

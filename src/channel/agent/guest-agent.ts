@@ -52,7 +52,7 @@ export class GuestAgent {
   #boot = createBoot()
   #isSynced = false
   /** Number of unexpected messages received during the current command. */
-  #strays = 0
+  #unexpected = 0
   readonly #mutex = new Mutex()
 
   /** Uses a new connection of QEMU, which replaces the previous one. */
@@ -65,16 +65,16 @@ export class GuestAgent {
     })
     const onLine = (line: string) => {
       if (this.#pending === undefined) {
-        this.#strays++ // not worth parsing
+        this.#unexpected++ // not worth parsing
         return
       }
       // A response to a sync request starts with the byte 0xFF, which decodes to U+FFFD.
       const message = parseObject<AgentMessage>(line.slice(Math.max(0, line.indexOf('{'))))
-      if (message === undefined) this.#strays++
+      if (message === undefined) this.#unexpected++
       else this.#pending.onMessage(message)
     }
     const onTooLong = () => {
-      this.#strays++
+      this.#unexpected++
       this.#isSynced = false // the rest of the line may come after the next command
       this.#pending?.reject(malformed('a line that is longer than any response'))
     }
@@ -170,10 +170,11 @@ export class GuestAgent {
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options
-    this.#strays = 0
+    this.#unexpected = 0
     const onTimeout = () => {
-      const strays = this.#strays > FLOOD_MESSAGES ? `, but ${this.#strays} unexpected messages` : ''
-      return unavailable(`no response to ${command} within ${formatDuration(timeoutMs)}${strays}`)
+      const unexpected =
+        this.#unexpected > FLOOD_MESSAGES ? `, but ${this.#unexpected} unexpected messages` : ''
+      return unavailable(`no response to ${command} within ${formatDuration(timeoutMs)}${unexpected}`)
     }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
       const release = await this.#mutex.acquire(innerSignal)
@@ -218,7 +219,7 @@ export class GuestAgent {
     const answer = createDeferred<AgentMessage>()
     const onMessage = (message: AgentMessage) => {
       if (options.accept?.(message) ?? true) answer.resolve(message)
-      else this.#strays++
+      else this.#unexpected++
     }
     const onAbort = () => {
       this.#isSynced = false

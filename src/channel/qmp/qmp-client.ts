@@ -167,12 +167,12 @@ export class QmpClient {
     options: QmpWait & { readonly predicate?: (event: QmpEvent) => boolean } = {},
   ): Promise<QmpEvent> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, predicate, signal } = options
-    const seen = createDeferred<QmpEvent>()
+    const matched = createDeferred<QmpEvent>()
     const stop = this.on(name, (event) => {
       try {
-        if (predicate?.(event) ?? true) seen.resolve(event)
+        if (predicate?.(event) ?? true) matched.resolve(event)
       } catch (error) {
-        seen.reject(error)
+        matched.reject(error)
       }
     })
     const onTimeout = () =>
@@ -180,10 +180,10 @@ export class QmpClient {
         summary: `The QMP event ${name} did not occur within ${formatDuration(timeoutMs)}.`,
         hint: 'Start the wait before the command that causes the event.',
       })
-    if (this.#isClosed) seen.reject(closedError())
-    this.#waits.add(seen)
-    const wait = withDeadline({ timeoutMs, signal, onTimeout }, () => seen.promise).finally(() => {
-      this.#waits.delete(seen)
+    if (this.#isClosed) matched.reject(closedError())
+    this.#waits.add(matched)
+    const wait = withDeadline({ timeoutMs, signal, onTimeout }, () => matched.promise).finally(() => {
+      this.#waits.delete(matched)
       stop()
     })
     wait.catch(() => {}) // it may reject before the caller awaits it

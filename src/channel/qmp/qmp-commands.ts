@@ -42,7 +42,7 @@ interface Command<Arguments, Returns> {
 }
 
 type NoArguments = Readonly<Record<string, never>>
-type Nothing = Readonly<Record<string, never>>
+type EmptyReply = Readonly<Record<string, never>>
 
 /** Commands with typed arguments and results (QEMU's QAPI schema, 7.2). Other commands are untyped. */
 export interface QmpCommands {
@@ -97,41 +97,44 @@ export interface QmpCommands {
     ReadonlyArray<{ readonly name: string; readonly parent?: string }>
   >
   'qom-get': Command<{ readonly path: string; readonly property: string }, unknown>
-  'qom-set': Command<{ readonly path: string; readonly property: string; readonly value: unknown }, Nothing>
+  'qom-set': Command<
+    { readonly path: string; readonly property: string; readonly value: unknown },
+    EmptyReply
+  >
   'human-monitor-command': Command<{ readonly 'command-line': string; readonly 'cpu-index'?: number }, string>
   device_add: Command<
     { readonly driver: string; readonly id?: string; readonly [key: string]: unknown },
-    Nothing
+    EmptyReply
   >
-  device_del: Command<{ readonly id: string }, Nothing>
+  device_del: Command<{ readonly id: string }, EmptyReply>
   netdev_add: Command<
     { readonly type: string; readonly id: string; readonly [key: string]: unknown },
-    Nothing
+    EmptyReply
   >
-  netdev_del: Command<{ readonly id: string }, Nothing>
-  set_link: Command<{ readonly name: string; readonly up: boolean }, Nothing>
+  netdev_del: Command<{ readonly id: string }, EmptyReply>
+  set_link: Command<{ readonly name: string; readonly up: boolean }, EmptyReply>
   'send-key': Command<
     {
       readonly keys: ReadonlyArray<{ readonly type: 'qcode'; readonly data: string }>
       readonly 'hold-time'?: number
     },
-    Nothing
+    EmptyReply
   >
   screendump: Command<
     { readonly filename: string; readonly format?: 'ppm' | 'png'; readonly device?: string },
-    Nothing
+    EmptyReply
   >
   'migrate-set-capabilities': Command<
     { readonly capabilities: ReadonlyArray<{ readonly capability: string; readonly state: boolean }> },
-    Nothing
+    EmptyReply
   >
-  migrate: Command<{ readonly uri: string }, Nothing>
-  'migrate-incoming': Command<{ readonly uri: string }, Nothing>
+  migrate: Command<{ readonly uri: string }, EmptyReply>
+  'migrate-incoming': Command<{ readonly uri: string }, EmptyReply>
   'query-migrate': Command<NoArguments, { readonly status?: string; readonly 'error-desc'?: string }>
-  quit: Command<NoArguments, Nothing>
-  stop: Command<NoArguments, Nothing>
-  cont: Command<NoArguments, Nothing>
-  system_powerdown: Command<NoArguments, Nothing>
-  system_reset: Command<NoArguments, Nothing>
-  system_wakeup: Command<NoArguments, Nothing>
+  quit: Command<NoArguments, EmptyReply>
+  stop: Command<NoArguments, EmptyReply>
+  cont: Command<NoArguments, EmptyReply>
+  system_powerdown: Command<NoArguments, EmptyReply>
+  system_reset: Command<NoArguments, EmptyReply>
+  system_wakeup: Command<NoArguments, EmptyReply>
 }

@@ -22,7 +22,7 @@ export class ConsoleWaits {
   readonly #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | NodeJS.Immediate | undefined
   #grace: NodeJS.Timeout | undefined
-  #hasNews = false
+  #hasNewText = false
   #interruptedBy: Error | undefined
   #closedBy: Error | undefined
 
@@ -58,7 +58,7 @@ export class ConsoleWaits {
   /** Schedules a check of all waits after new output: at once, or after the pause of the previous check. */
   scheduleCheck(): void {
     if (this.#waiters.size === 0) return
-    this.#hasNews = true
+    this.#hasNewText = true
     this.#timer ??= setImmediate(() => this.#checkAll())
   }
 
@@ -92,14 +92,14 @@ export class ConsoleWaits {
 
   #checkAll(): void {
     const startedAt = performance.now()
-    this.#hasNews = false
+    this.#hasNewText = false
     for (const { check } of this.#waiters) check()
     const pauseMs = (performance.now() - startedAt) * PAUSE_PER_CHECK
     this.#timer = undefined
     if (pauseMs < 2 || this.#waiters.size === 0) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      if (this.#hasNews) this.#checkAll()
+      if (this.#hasNewText) this.#checkAll()
     }, pauseMs)
   }
 }

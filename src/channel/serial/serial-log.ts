@@ -84,20 +84,20 @@ export class SerialLog {
   async *readLines(): AsyncGenerator<string, void> {
     const { plain } = this
     let lineStart = plain.start
-    let searchedTo = plain.start
+    let searchEnd = plain.start
     let wake = createDeferred<void>()
     const stop = this.onText(() => wake.resolve())
     try {
       for (;;) {
         // Search only the new part: a line that never ends would be copied again for each byte.
-        const [first = '', ...more] = plain.slice(searchedTo).split('\n')
+        const [first = '', ...more] = plain.slice(searchEnd).split('\n')
         lineStart = Math.max(lineStart, plain.start)
-        const firstLine = more.length === 0 ? '' : plain.slice(lineStart, searchedTo) + first
+        const firstLine = more.length === 0 ? '' : plain.slice(lineStart, searchEnd) + first
         const lines = more.length === 0 ? [] : [firstLine, ...more.slice(0, -1)]
-        searchedTo = plain.end
-        if (lines.length > 0) lineStart = searchedTo - (more.at(-1) ?? '').length
+        searchEnd = plain.end
+        if (lines.length > 0) lineStart = searchEnd - (more.at(-1) ?? '').length
         yield* lines
-        if (plain.end > searchedTo) continue
+        if (plain.end > searchEnd) continue
         if (this.#isClosed) {
           const rest = plain.slice(lineStart)
           if (rest !== '') yield rest

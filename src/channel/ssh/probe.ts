@@ -112,7 +112,7 @@ function startProbe(
   const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutFactor
   const socket = connect({ host, port, noDelay: true })
   open.add(socket)
-  let seen = Buffer.alloc(0)
+  let received = Buffer.alloc(0)
   let isOver = false
   const end = (text: string, isRefused = false) => {
     if (isOver) return
@@ -134,19 +134,19 @@ function startProbe(
     end('the connection was accepted, then closed: nothing listens in the guest yet', true),
   )
   const onData = (chunk: Buffer) => {
-    seen = Buffer.concat([seen, chunk])
+    received = Buffer.concat([received, chunk])
     // A server may send other lines before its banner (RFC 4253, 4.2).
-    const banner = /^SSH-[^\r\n]*(?=\r?\n)/m.exec(seen.toString('latin1'))?.[0]
+    const banner = /^SSH-[^\r\n]*(?=\r?\n)/m.exec(received.toString('latin1'))?.[0]
     if (banner === undefined) {
-      if (seen.length > 8192)
-        end(`not an SSH server: it sent ${JSON.stringify(seen.toString('latin1', 0, 60))}`)
+      if (received.length > 8192)
+        end(`not an SSH server: it sent ${JSON.stringify(received.toString('latin1', 0, 60))}`)
       return
     }
     socket.off('data', onData).pause()
     end(banner)
     if (options.keepSocket) {
       socket.removeAllListeners('close')
-      socket.unshift(seen)
+      socket.unshift(received)
     } else {
       socket.destroy()
     }

@@ -49,13 +49,13 @@ export function runOnChannel(
   })
 
   return new Promise((resolve, reject) => {
-    const gaveUp = new AbortController()
+    const abandoned = new AbortController()
     let channel: ClientChannel | undefined
     let timer: NodeJS.Timeout | undefined
     const giveUp = (error: unknown) => {
-      if (gaveUp.signal.aborted) return
+      if (abandoned.signal.aborted) return
       settle()
-      gaveUp.abort(error)
+      abandoned.abort(error)
       if (channel !== undefined) killCommand(channel, endTree)
       reject(error)
     }
@@ -79,9 +79,9 @@ export function runOnChannel(
       timer = setTimeout(() => giveUp(timeOutCommand(outcome(), { timeoutMs })), timeoutMs)
     }
 
-    open(gaveUp.signal).then((opened) => {
+    open(abandoned.signal).then((opened) => {
       channel = opened
-      if (gaveUp.signal.aborted) return killCommand(opened, endTree)
+      if (abandoned.signal.aborted) return killCommand(opened, endTree)
       collect(opened, stdout, () => giveUp(overflowCommand(outcome(), 'stdout', maxBuffer)))
       collect(opened.stderr, stderr, () => giveUp(overflowCommand(outcome(), 'stderr', maxBuffer)))
       opened.on('error', () => {}) // 'close' follows
@@ -90,7 +90,7 @@ export function runOnChannel(
       // The event 'exit' of a quick command may be emitted before this listener is added.
       opened.once('close', (code?: number | null, exitSignal?: string) => {
         const finish = () => {
-          if (gaveUp.signal.aborted) return
+          if (abandoned.signal.aborted) return
           const exitCode = code ?? undefined
           settle()
           stdout.end()

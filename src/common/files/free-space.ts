@@ -7,7 +7,7 @@ import { formatBytes } from '../units.js'
  * Free space that a file of unknown length leaves on the disk: this many bytes, or this share of a
  * smaller disk.
  */
-const LEFT_FREE = { bytes: 256 * 1024 ** 2, share: 1 / 16 }
+const RESERVE = { bytes: 256 * 1024 ** 2, share: 1 / 16 }
 /** Number of bytes written between two checks of the disk. */
 const CHECK_INTERVAL_BYTES = 16 * 1024 ** 2
 
@@ -39,8 +39,8 @@ export class SpaceWatch {
     const freeBytes = bavail * bsize
     const isKnown = total !== undefined && total >= written
     const diskBytes = blocks * bsize
-    const leftBytes = diskBytes > LEFT_FREE.bytes ? LEFT_FREE.bytes : diskBytes * LEFT_FREE.share
-    const neededBytes = isKnown ? total - written : leftBytes
+    const reserveBytes = diskBytes > RESERVE.bytes ? RESERVE.bytes : diskBytes * RESERVE.share
+    const neededBytes = isKnown ? total - written : reserveBytes
     if (freeBytes >= neededBytes) return
     const needed = `${formatBytes(neededBytes)} ${isKnown ? 'more' : 'left free'}`
     throw notEnough({ purpose: this.#purpose, dir, needed, free: formatBytes(freeBytes), written })

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { chown, type FileHandle, mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { giveTo, type HostUser } from '../process/host-user.js'
+import { changeOwner, type HostUser } from '../process/host-user.js'
 import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile } from './descriptor-path.js'
 import { removeFile } from './remove-file.js'
 
@@ -72,10 +72,10 @@ export class OpenFolder {
   }
 
   /** Gives all entries to that user, and the folder last: until then no other user can enter it. */
-  giveTo(user: HostUser): Promise<void> {
+  changeOwner(user: HostUser): Promise<void> {
     return this.#run('', async () => {
       const names = await readdir(this.#root, { recursive: true })
-      await Promise.all(names.map((name) => giveTo(user, this.entry(name))))
+      await Promise.all(names.map((name) => changeOwner(user, this.entry(name))))
       await chown(this.#root, user.uid, user.gid)
     })
   }

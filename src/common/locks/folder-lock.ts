@@ -167,14 +167,14 @@ class Claim {
         ...listClaims(this.#folder, this.#name),
         ...listClaims(this.#folder, this.#name),
       ])
-      const rivals = [...files].filter((file) => file !== this.#file && !this.#isDead(file))
-      const first = rivals.find((file) => !isChoosing(file) && this.#isBefore(file))
+      const contenders = [...files].filter((file) => file !== this.#file && !this.#isDead(file))
+      const first = contenders.find((file) => !isChoosing(file) && this.#isBefore(file))
       if (first !== undefined) {
         this.rival = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
         return false
       }
-      const isDeaddue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_TIMEOUT_MS)
-      if (rivals.every((file) => !isChoosing(file) || isDeaddue(file))) return true
+      const isOverdue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_TIMEOUT_MS)
+      if (contenders.every((file) => !isChoosing(file) || isOverdue(file))) return true
       await sleep(1)
     }
   }

@@ -86,8 +86,8 @@ function readStat(name: string) {
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     return { id: Number.parseInt(text, 10), state: fields[0] ?? '', startedAt: Number(fields[19]) }
   } catch (error) {
-    const isGone = ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')
-    return isGone ? undefined : 'unreadable'
+    const hasEnded = ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')
+    return hasEnded ? undefined : 'unreadable'
   }
 }
 

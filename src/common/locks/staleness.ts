@@ -18,7 +18,7 @@ const OBSERVED_MS = 40_000
  * Delay of the second observation, milliseconds. Longer than necessary, because timers may fire
  * early.
  */
-export const SECOND_LOOK_MS = 41_000
+export const RECHECK_MS = 41_000
 
 const observed = new Map<string, { readonly mtimeMs: number; readonly since: number }>()
 
@@ -29,9 +29,9 @@ const observed = new Map<string, { readonly mtimeMs: number; readonly since: num
  * @param now the time of the clock that stamps the path. @default the time of this host
  */
 export function readStaleness(path: string, untouchedMs: number, now = Date.now()): Staleness {
-  const seen = observe(path)
-  if (seen === undefined || now - seen.mtimeMs <= untouchedMs) return 'fresh'
-  return performance.now() - seen.since >= OBSERVED_MS ? 'abandoned' : 'stale'
+  const observation = observe(path)
+  if (observation === undefined || now - observation.mtimeMs <= untouchedMs) return 'fresh'
+  return performance.now() - observation.since >= OBSERVED_MS ? 'abandoned' : 'stale'
 }
 
 /**
@@ -39,8 +39,8 @@ export function readStaleness(path: string, untouchedMs: number, now = Date.now(
  * observation.
  */
 export function isUnchangedFor(path: string, ms: number): boolean {
-  const seen = observe(path)
-  return seen !== undefined && performance.now() - seen.since >= ms
+  const observation = observe(path)
+  return observation !== undefined && performance.now() - observation.since >= ms
 }
 
 function observe(path: string) {
@@ -51,22 +51,22 @@ function observe(path: string) {
   }
   const known = observed.get(path)
   if (known?.mtimeMs === mtimeMs) return known
-  const seen = { mtimeMs, since: performance.now() }
-  observed.set(path, seen)
-  return seen
+  const observation = { mtimeMs, since: performance.now() }
+  observed.set(path, observation)
+  return observation
 }
 
 const awaited = new Set<string>()
 
 /**
- * Calls `look` again when a stale path has been observed for long enough. If this process ends
- * earlier, a later process does it. Errors of `look` are ignored.
+ * Calls `check` again when a stale path has been observed for long enough. If this process ends
+ * earlier, a later process does it. Errors of `check` are ignored.
  */
-export function recheckLater(path: string, look: () => Promise<void>): void {
+export function recheckLater(path: string, check: () => Promise<void>): void {
   if (awaited.has(path)) return
   awaited.add(path)
   setTimeout(() => {
     awaited.delete(path)
-    look().catch(() => {})
-  }, SECOND_LOOK_MS).unref()
+    check().catch(() => {})
+  }, RECHECK_MS).unref()
 }

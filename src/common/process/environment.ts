@@ -15,11 +15,11 @@ export function pickBaseEnvironment(
   env: NodeJS.ProcessEnv,
   more: readonly string[] = [],
 ): Record<string, string> {
-  const isWanted = (name: string) =>
+  const isSelected = (name: string) =>
     BASE_NAMES.includes(name) ||
     more.includes(name) ||
     BASE_PREFIXES.some((prefix) => name.startsWith(prefix))
-  return pick(env, isWanted)
+  return pick(env, isSelected)
 }
 
 /**
@@ -37,9 +37,9 @@ export function pickToolEnvironment(
   return { ...pickBaseEnvironment(env, [...TOOL_NAMES, ...more]), ...network }
 }
 
-function pick(env: NodeJS.ProcessEnv, isWanted: (name: string) => boolean): Record<string, string> {
+function pick(env: NodeJS.ProcessEnv, isSelected: (name: string) => boolean): Record<string, string> {
   const entries = Object.entries(env).filter(
-    (entry): entry is [string, string] => isWanted(entry[0]) && entry[1] !== undefined,
+    (entry): entry is [string, string] => isSelected(entry[0]) && entry[1] !== undefined,
   )
   return Object.fromEntries(entries)
 }

@@ -33,7 +33,7 @@ export function asUser(
 }
 
 /** Gives a file or folder to the user. Of a link, the link itself is given. */
-export async function giveTo({ uid, gid }: HostUser, path: string, mode?: number): Promise<void> {
+export async function changeOwner({ uid, gid }: HostUser, path: string, mode?: number): Promise<void> {
   if (mode !== undefined) await chmod(path, mode)
   await lchown(path, uid, gid)
 }

@@ -11,7 +11,7 @@ export class ShellSyntaxError extends Error {
 }
 
 /** Shell features that cannot be evaluated without the shell's variables, files and programs. */
-const REFUSED: ReadonlyArray<readonly [RegExp, string, string]> = [
+const UNSUPPORTED_SYNTAX: ReadonlyArray<readonly [RegExp, string, string]> = [
   [/^\$\(|^`/, 'a command substitution', 'its output in place of it'],
   [/^\$[\w{@*#?!$-]/, 'a shell variable', 'its value in place of it, for example from a template string'],
   [/^[;|<>()]|^&/, 'a shell operator', 'a single command, or the character in quotes'],
@@ -32,8 +32,8 @@ export interface SplitOptions {
  * @throws {ShellSyntaxError}
  */
 export function splitWords(line: string, { isLiteral = false }: SplitOptions = {}): string[] {
-  const refuseIn = (rest: string, rows: typeof REFUSED) => {
-    if (!isLiteral) refuse(rest, rows)
+  const rejectSyntax = (rest: string, rows: typeof UNSUPPORTED_SYNTAX) => {
+    if (!isLiteral) requireLiteral(rest, rows)
   }
   const words: string[] = []
   let word: string | undefined
@@ -58,7 +58,7 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
       add(rest.slice(1, end))
       at += end + 1
     } else if (character === '"') {
-      const { text, length } = readDoubleQuotes(rest, refuseIn)
+      const { text, length } = readDoubleQuotes(rest, rejectSyntax)
       add(text)
       at += length
     } else if (character === '\\') {
@@ -66,7 +66,7 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
       add(rest[1] as string)
       at += 2
     } else {
-      refuseIn(rest, REFUSED)
+      rejectSyntax(rest, UNSUPPORTED_SYNTAX)
       if (!isLiteral && character === '~' && word === undefined && /^~(\/|\s|$|\w)/.test(rest)) {
         throw new ShellSyntaxError(excerpt(rest), 'the path of the home folder in place of `~`')
       }
@@ -81,13 +81,13 @@ export function splitWords(line: string, { isLiteral = false }: SplitOptions = {
 /** Reads a double-quoted text, in which a backslash escapes only special characters. */
 function readDoubleQuotes(
   rest: string,
-  refuseIn: typeof refuse,
+  rejectSyntax: typeof requireLiteral,
 ): { readonly text: string; readonly length: number } {
   let text = ''
   for (let at = 1; at < rest.length; at++) {
     const character = rest[at] as string
     if (character === '"') return { text, length: at + 1 }
-    refuseIn(rest.slice(at), REFUSED.slice(0, 2))
+    rejectSyntax(rest.slice(at), UNSUPPORTED_SYNTAX.slice(0, 2))
     const next = rest[at + 1]
     if (character !== '\\' || next === undefined || !/[$`"\\\n]/.test(next)) {
       text += character
@@ -99,7 +99,7 @@ function readDoubleQuotes(
   throw new ShellSyntaxError(excerpt(rest), 'a closing `"`')
 }
 
-function refuse(rest: string, rows: typeof REFUSED): void {
+function requireLiteral(rest: string, rows: typeof UNSUPPORTED_SYNTAX): void {
   for (const [pattern, what, expected] of rows) {
     if (pattern.test(rest)) throw new ShellSyntaxError(`${what}, ${excerpt(rest)}`, expected)
   }

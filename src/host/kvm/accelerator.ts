@@ -85,7 +85,7 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   const timeFactor = resolveTimeFactor(facts.tcgLoopMs ?? USUAL_TCG_LOOP_MS)
   if (accel === 'tcg' || isForeignArch) return { name: 'tcg', timeFactor }
   const { reason, fix } = failure
-  if (await cache.isNews('tcg-announced', reason)) {
+  if (await cache.shouldReport('tcg-announced', reason)) {
     options.notify(`guests run with TCG, which is much slower than KVM: ${reason}. Fix: ${fix}`)
   }
   return { name: 'tcg', reason, fix, timeFactor }
@@ -105,7 +105,7 @@ async function chooseWithoutProbe(
   const chosen = { name: 'tcg', timeFactor: resolveTimeFactor(USUAL_TCG_LOOP_MS) } as const
   // Emulation of a foreign architecture is expected and not reported.
   if (accel === 'tcg' || !isNative(qemu.arch)) return chosen
-  if (await openHostCache(cacheDir ?? resolveCacheDir()).isNews('tcg-announced', reason))
+  if (await openHostCache(cacheDir ?? resolveCacheDir()).shouldReport('tcg-announced', reason))
     notify(`guests run with TCG, which is much slower than KVM: ${reason}. Fix: ${fix}`)
   return { ...chosen, reason, fix }
 }

@@ -21,7 +21,7 @@ const NULL_DISK = ['file.driver=null-co', 'file.read-zeroes=on']
 export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const controllers = findControllers(given, draft.options.machine)
   const used = new Set<ParsedOption>()
-  const byGiven = new Map<ParsedOption, DiskOptions>()
+  const optionsOf = new Map<ParsedOption, DiskOptions>()
   let first: DiskOptions | undefined
   for (const one of given) {
     const { flag, value } = one
@@ -30,7 +30,7 @@ export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonl
       draft.options[flag as (typeof LETTERS)[number]] = value
     } else if (flag === 'sd' || flag === 'pflash') {
       used.add(one)
-      byGiven.set(one, { interface: flag, image: value })
+      optionsOf.set(one, { interface: flag, image: value })
     } else if (flag === 'snapshot') {
       used.add(one)
     } else if (flag === 'drive') {
@@ -38,16 +38,16 @@ export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonl
       if (disk === undefined) continue
       used.add(one)
       for (const device of disk.devices) used.add(device)
-      byGiven.set(one, disk.options)
+      optionsOf.set(one, disk.options)
       if (lastValue(parseParameters(value), 'id') === 'disk0') first = disk.options
     }
   }
   const empty = readEmptyDrives(given, used, controllers)
   for (const { device, options } of empty) {
     used.add(device)
-    byGiven.set(device, options)
+    optionsOf.set(device, options)
   }
-  const disks = given.flatMap((one) => byGiven.get(one) ?? [])
+  const disks = given.flatMap((one) => optionsOf.get(one) ?? [])
   placeSystemDisk(draft, disks, first)
   const rest = given.filter((one) => !used.has(one))
   for (const one of rest) if (one.flag === 'drive') keepDrive(draft, one)
@@ -91,7 +91,7 @@ function readDrive(
   if (connection === undefined || (id !== undefined && devices.length > 1)) return undefined
   const content = readContent(parameters, given)
   if (content === undefined || !hasOnlyKnown(parameters)) return undefined
-  const { isCd, ...place } = connection
+  const { isCd, ...connector } = connection
   const cache = get('cache')
   if (get('snapshot') !== undefined && !isOn(get('snapshot') ?? '')) {
     draft.translate(
@@ -110,7 +110,7 @@ function readDrive(
   const isReadonly = isOn(get('readonly') ?? get('read-only') ?? 'off')
   const options: DiskOptions = {
     ...content,
-    ...place,
+    ...connector,
     ...(get('serial') === undefined ? {} : { serial: get('serial') as string }),
     ...(cache === undefined ? {} : { cache: CACHES[cache] ?? (cache as DiskCache) }),
     ...(get('discard') === 'ignore' || get('discard') === 'off' ? { discard: 'ignore' } : {}),
@@ -195,9 +195,9 @@ function readEmptyDrives(
     if (lastValue(parseParameters(device.value, 'driver'), 'drive') !== undefined) return []
     const connection = readDiskDevice(device, controllers)
     if (connection === undefined) return []
-    const { isCd, ...place } = connection
-    if (!isCd && place.interface !== 'floppy') return []
-    return [{ device, options: { ...place, ...(isCd ? { media: 'cdrom' as const } : {}) } }]
+    const { isCd, ...connector } = connection
+    if (!isCd && connector.interface !== 'floppy') return []
+    return [{ device, options: { ...connector, ...(isCd ? { media: 'cdrom' as const } : {}) } }]
   })
 }
 

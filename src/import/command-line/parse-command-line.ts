@@ -56,7 +56,7 @@ export function parseCommandLine(
 ): ParsedCommandLine {
   const draft = new Draft({ isFile, hasTerminal })
   const { line: own, version } = splitPreface(line)
-  const given = readGiven(draft, readWords(draft, own))
+  const given = parseOptions(draft, readWords(draft, own))
   const machine = given.filter(({ flag }) => flag === 'M' || flag === 'machine')
   for (const one of machine) machineReaders.machine?.(draft, one)
   let rest: readonly ParsedOption[] = given.filter((one) => !machine.includes(one))
@@ -83,8 +83,8 @@ export function parseCommandLine(
     draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm already uses that ID' })
   }
   const order = given.map(formatGiven)
-  const place = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
-  draft.translated.sort((a, b) => place(a) - place(b))
+  const position = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
+  draft.translated.sort((a, b) => position(a) - position(b))
   if (draft.kept.length > 0) draft.options.qemuArgs = draft.kept
   return { options: draft.options, translated: draft.translated }
 }
@@ -100,7 +100,7 @@ function readWords(draft: Draft, line: string): string[] {
 }
 
 /** Parses the program and its options with their values. QEMU accepts one or two dashes. */
-function readGiven(draft: Draft, words: readonly string[]): ParsedOption[] {
+function parseOptions(draft: Draft, words: readonly string[]): ParsedOption[] {
   if (draft.problems.length > 0) return []
   const [program = '', ...rest] = words[0] === 'sudo' || words[0] === 'exec' ? words.slice(1) : words
   const { problems, options } = draft

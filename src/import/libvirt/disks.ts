@@ -51,13 +51,13 @@ const rank = ({ disk }: ReadDisk) => disk.bootIndex ?? Number.POSITIVE_INFINITY
 function addBootIndexes(all: readonly ReadDisk[], order: readonly string[]): readonly ReadDisk[] {
   if (order.length === 0 || all.some(({ disk }) => disk.bootIndex !== undefined)) return all
   const kinds: Readonly<Record<string, string>> = { disk: 'hd', lun: 'hd', cdrom: 'cdrom', floppy: 'fd' }
-  const seen = new Set<string>()
+  const used = new Set<string>()
   return all.map((one) => {
     const kind = kinds[one.device] ?? ''
-    const place = order.indexOf(kind)
-    if (place < 0 || seen.has(kind) || one.disk.interface === 'sd') return one
-    seen.add(kind)
-    return { ...one, disk: { ...one.disk, bootIndex: place + 1 } }
+    const position = order.indexOf(kind)
+    if (position < 0 || used.has(kind) || one.disk.interface === 'sd') return one
+    used.add(kind)
+    return { ...one, disk: { ...one.disk, bootIndex: position + 1 } }
   })
 }
 

@@ -15,12 +15,12 @@ const DEFAULT_MODEL = 'rtl8139'
 /** Reads the network cards. Each card gets its own user-mode network instead of its source. */
 export function readInterfaces(domain: XmlElement, note: Note): VMOptions {
   const order = (domain.child('os')?.children('boot') ?? []).map((boot) => boot.attribute('dev'))
-  const place = order.indexOf('network')
+  const position = order.indexOf('network')
   const elements = domain.child('devices')?.children('interface') ?? []
   const cards = elements.map((element, index) => {
     const card = readCard(element, note)
-    return place >= 0 && index === 0 && card.bootIndex === undefined
-      ? { ...card, bootIndex: place + 1 }
+    return position >= 0 && index === 0 && card.bootIndex === undefined
+      ? { ...card, bootIndex: position + 1 }
       : card
   })
   if (cards.length === 0) {

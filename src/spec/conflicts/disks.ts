@@ -123,7 +123,7 @@ function reportDuplicateIndexes<VM>(options: VMOptions<VM>, report: Report): voi
 
 function reportDuplicateBootIndexes<VM>(options: VMOptions<VM>, report: Report): void {
   const several = Array.isArray(options.network)
-  const places = [
+  const devices = [
     { path: 'systemDisk', bootIndex: options.systemDisk?.bootIndex },
     ...listDisks(options).map(({ path, disk }) => ({ path, bootIndex: disk.bootIndex })),
     ...listNetworks(options).map(({ bootIndex }, index) => ({
@@ -132,7 +132,7 @@ function reportDuplicateBootIndexes<VM>(options: VMOptions<VM>, report: Report):
     })),
   ]
   const used = new Map<number, string>()
-  for (const { path, bootIndex } of places) {
+  for (const { path, bootIndex } of devices) {
     if (bootIndex === undefined) continue
     const other = used.get(bootIndex)
     if (other !== undefined)

@@ -57,15 +57,15 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
       '`hostNodes` of each NUMA node instead',
     )
   }
-  const places = [
+  const allocations = [
     ['memory', readMemory(options.memory)] as const,
     ...(options.numa ?? []).map((node, index) => [`numa[${index}]`, node] as const),
   ]
-  for (const [path, place] of places) {
-    if (place.policy === undefined || place.hostNodes !== undefined) continue
+  for (const [path, allocation] of allocations) {
+    if (allocation.policy === undefined || allocation.hostNodes !== undefined) continue
     report(
       `${path}.policy`,
-      `'${place.policy}'`,
+      `'${allocation.policy}'`,
       '`hostNodes` to be set too (the host nodes to allocate from)',
     )
   }

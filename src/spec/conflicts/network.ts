@@ -87,14 +87,14 @@ function checkAddresses(path: string, card: NetworkOptions, index: number, repor
 /** Each forward requires an unused address and exactly one service. */
 function checkGuestForwards(path: string, card: NetworkOptions, index: number, report: Report): void {
   const { net, list } = networkOf(card, index)
-  const seen = new Set<string>()
-  for (const [place, forward] of (card.guestfwd ?? []).entries()) {
-    const at = `${path}.guestfwd[${place}]`
+  const used = new Set<string>()
+  for (const [position, forward] of (card.guestfwd ?? []).entries()) {
+    const at = `${path}.guestfwd[${position}]`
     const { host } = splitAddress(forward.address)
-    const isTaken = [card.host, card.dns].includes(host) || seen.has(forward.address)
+    const isTaken = [card.host, card.dns].includes(host) || used.has(forward.address)
     if (!list.check(host)) report(`${at}.address`, `"${forward.address}"`, `an address of the network ${net}`)
     else if (isTaken) report(`${at}.address`, `"${forward.address}"`, 'an unused address')
-    seen.add(forward.address)
+    used.add(forward.address)
     const given = FORWARD_SERVICES.filter((name) => forward[name] !== undefined)
     if (given.length !== 1) {
       const got = given.length === 0 ? 'none of them' : given.map((name) => `\`${name}\``).join(' and ')

@@ -10,10 +10,10 @@ import type { VMOptions } from '../options.js'
 /** Returns true if hot-plug is enabled, explicitly or by a maximum of CPUs or memory. */
 export function isHotplugEnabled(options: Pick<VMOptions, 'hotplug' | 'cpus' | 'memory'>): boolean {
   const { hotplug, cpus, memory } = options
-  const hasRoom =
+  const mayGrow =
     (typeof cpus === 'object' && cpus.maxcpus !== undefined) ||
     (typeof memory === 'object' && memory.max !== undefined)
-  return hotplug ?? hasRoom
+  return hotplug ?? mayGrow
 }
 
 export function resolveDevices(

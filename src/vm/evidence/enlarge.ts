@@ -44,7 +44,7 @@ export function enlargeForReading({ width, height, data }: Picture): Buffer | un
 
 /** Returns the two lines of the small picture around a line of the large one, and the weight of the second. */
 function between(line: number, count: number) {
-  const place = Math.min(count - 1, Math.max(0, (line + 0.5) / FACTOR - 0.5))
-  const before = Math.floor(place)
-  return { before, after: Math.min(count - 1, before + 1), share: place - before }
+  const position = Math.min(count - 1, Math.max(0, (line + 0.5) / FACTOR - 0.5))
+  const before = Math.floor(position)
+  return { before, after: Math.min(count - 1, before + 1), share: position - before }
 }

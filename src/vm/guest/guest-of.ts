@@ -9,6 +9,6 @@ export function associateGuest<T extends object>(object: T, vm: GuestHandle): T 
 }
 
 /** Returns the guest of a console, or of a command promise exactly as returned by `vm.ssh` or `vm.exec`. */
-export function guestOf(thing: unknown): GuestHandle | undefined {
-  return typeof thing === 'object' && thing !== null ? guests.get(thing) : undefined
+export function guestOf(value: unknown): GuestHandle | undefined {
+  return typeof value === 'object' && value !== null ? guests.get(value) : undefined
 }

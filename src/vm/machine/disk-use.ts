@@ -95,20 +95,20 @@ export class DiskUse {
   /** @param grown a file that is about to have that size. */
   #sum(grown?: { readonly node: string; readonly size: number }): number {
     let sum = 0
-    for (const { node, path, base = NOTHING } of this.#files.values()) {
+    for (const { node, path, base = NO_USE } of this.#files.values()) {
       const { size, allocated } = useOf(path)
-      const sizeThen = Math.max(size, grown?.node === node ? grown.size : 0)
-      sum += Math.max(0, sizeThen - base.size, allocated - base.allocated)
+      const currentSize = Math.max(size, grown?.node === node ? grown.size : 0)
+      sum += Math.max(0, currentSize - base.size, allocated - base.allocated)
     }
     return sum
   }
 }
 
-const NOTHING: FileUse = { size: 0, allocated: 0 }
+const NO_USE: FileUse = { size: 0, allocated: 0 }
 
 export function useOf(path: string): FileUse {
   const stats = statSync(path, { throwIfNoEntry: false })
-  if (stats === undefined) return NOTHING
+  if (stats === undefined) return NO_USE
   // A file system such as XFS may allocate more than the size in advance.
   return { size: stats.size, allocated: Math.min(stats.size, stats.blocks * 512) }
 }

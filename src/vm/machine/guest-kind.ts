@@ -11,7 +11,7 @@ export function describeGuestKind(
   { accelerator, qemu }: MachineHost,
   { isClone, becomesTemplate = false }: { readonly isClone: boolean; readonly becomesTemplate?: boolean },
 ): GuestKind {
-  const way = isClone ? 'clone' : 'boots'
+  const start = isClone ? 'clone' : 'boots'
   const what = image?.fingerprint ?? image?.name ?? 'no image'
   const kernel = directBoot?.kernel ?? 'its own kernel'
   return {
@@ -23,7 +23,7 @@ export function describeGuestKind(
       cpus,
       accelerator,
       qemu.fingerprint,
-      way,
+      start,
       becomesTemplate ? 'becomes a template' : '',
     ],
   }

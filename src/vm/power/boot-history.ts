@@ -36,7 +36,7 @@ export class BootHistory {
   }
 
   /** Records a successful start. The longest duration counts, and decays with each faster start. */
-  async learn(timeline: readonly StageTime[]): Promise<void> {
+  async record(timeline: readonly StageTime[]): Promise<void> {
     const load = readLoadFactor()
     const times: StageTimes = { ...this.#known }
     for (const [index, { stage, atMs }] of timeline.entries()) {

@@ -72,9 +72,9 @@ export class Checkpoints {
       ...wait,
       predicate: ({ data }) => data.id === id && data.status === 'concluded',
     })
-    const place = job === 'snapshot-delete' ? {} : { vmstate: DISK_NODE }
+    const target = job === 'snapshot-delete' ? {} : { vmstate: DISK_NODE }
     const devices = await findWrittenDisks(qmp)
-    await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...place, devices }, wait)
+    await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...target, devices }, wait)
     await concluded
     const problem = await endJob(qmp, id)
     if (problem !== undefined) throw failed(job, name, problem)

@@ -15,7 +15,7 @@ const LOGS = `sudo=; [ "$(id -u)" = 0 ] || sudo='sudo -n'
 $sudo grep -hE 'WARNING|ERROR|CRITICAL|Traceback' /var/log/cloud-init.log | tail -n 20
 $sudo grep -v '^ci-info' /var/log/cloud-init-output.log | tail -n 20`
 
-const NOT_THERE = 127
+const COMMAND_NOT_FOUND = 127
 
 interface StageReport {
   readonly errors?: unknown
@@ -41,7 +41,7 @@ export async function waitForCloudInit(
   signal: AbortSignal,
 ): Promise<void> {
   const { stdout, exitCode } = await client.exec(WAIT, { reject: false, signal })
-  if (exitCode === NOT_THERE) throw absent(machine)
+  if (exitCode === COMMAND_NOT_FOUND) throw absent(machine)
   const report = parseStatus(stdout)
   if (report === undefined) throw notRun(machine)
   for (const warning of report.warnings) machine.log(`cloud-init in '${machine.spec.name}': ${warning}`)

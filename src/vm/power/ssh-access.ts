@@ -105,9 +105,9 @@ export class SshAccess {
           await this.#connect(user, signal, first).client
           return true
         } catch (error) {
-          const mayPass =
+          const isTemporary =
             error instanceof VMError && ['SSH_REFUSED', 'SSH_AUTH_FAILED', 'SSH_CLOSED'].includes(error.code)
-          if (!mayPass || signal.aborted || performance.now() > deadline) throw this.#explain(error)
+          if (!isTemporary || signal.aborted || performance.now() > deadline) throw this.#explain(error)
           return undefined
         }
       },

@@ -25,12 +25,12 @@ export function watchForFailure(
   serial: SerialConsole,
   { lost, graceMs = 0 }: FailureWatchOptions = {},
 ): FailureWatch {
-  const seen = new AbortController()
+  const failed = new AbortController()
   const printed = new ConsoleLines()
   let timer: NodeJS.Timeout | undefined
   const abort = (reason: unknown) => {
-    if (graceMs === 0) seen.abort(reason)
-    else timer ??= setTimeout(() => seen.abort(reason), graceMs)
+    if (graceMs === 0) failed.abort(reason)
+    else timer ??= setTimeout(() => failed.abort(reason), graceMs)
   }
   const onLost = () => abort(lost?.reason)
   if (lost?.aborted) onLost()
@@ -49,5 +49,5 @@ export function watchForFailure(
     lost?.removeEventListener('abort', onLost)
     stopReading()
   }
-  return { signal: seen.signal, stop }
+  return { signal: failed.signal, stop }
 }

@@ -65,9 +65,9 @@ export class StageClock {
 
   get #leftMs(): number {
     const { pace, deadlineMs } = this.#options
-    const givenMs = deadlineMs()
+    const limitMs = deadlineMs()
     const queuedMs = pace.queuedMs - this.#queuedBefore
-    const allMs = Math.min(givenMs + queuedMs + this.#extensionMs, givenMs * this.#rules.maxFactor)
+    const allMs = Math.min(limitMs + queuedMs + this.#extensionMs, limitMs * this.#rules.maxFactor)
     return allMs - (performance.now() - this.#startedAt)
   }
 
@@ -85,15 +85,15 @@ export class StageClock {
     const startedAt = this.#startedAt
     await pace.update()
     if (this.#isOver || startedAt !== this.#startedAt) return
-    const givenMs = deadlineMs()
-    if (canBeStuck && pace.idleMs >= Math.max(stuckMinMs, givenMs * stuckShare)) {
+    const limitMs = deadlineMs()
+    if (canBeStuck && pace.idleMs >= Math.max(stuckMinMs, limitMs * stuckShare)) {
       this.stop()
       onEnd('stuck')
       return
     }
     // The poll may be late, so several extensions may be due.
-    while (this.#leftMs <= 0 && this.#extensionMs < givenMs * maxFactor && this.#makesProgress(givenMs)) {
-      this.#extensionMs += givenMs * extensionShare
+    while (this.#leftMs <= 0 && this.#extensionMs < limitMs * maxFactor && this.#makesProgress(limitMs)) {
+      this.#extensionMs += limitMs * extensionShare
     }
     if (this.#leftMs <= 0) {
       this.stop()
@@ -103,8 +103,8 @@ export class StageClock {
     this.#schedule()
   }
 
-  #makesProgress(givenMs: number): boolean {
+  #makesProgress(limitMs: number): boolean {
     const { pace, sinceProgressMs } = this.#options
-    return Math.min(pace.sinceIoMs, sinceProgressMs()) < givenMs * this.#rules.progressShare
+    return Math.min(pace.sinceIoMs, sinceProgressMs()) < limitMs * this.#rules.progressShare
   }
 }

@@ -8,7 +8,7 @@ import { OpenFolder } from '../../common/files/open-folder.js'
 import { removeTree } from '../../common/files/remove-tree.js'
 import { keepTouched } from '../../common/locks/heartbeat.js'
 import { currentProcess } from '../../common/locks/process-identity.js'
-import { endQemu, findQemuOf, worksIn } from './qemu-of-folder.js'
+import { endQemu, findQemuOf, isQemuOf } from './qemu-of-folder.js'
 import { forgetHandedOver, KEEPER_FILE } from './run-folder.js'
 
 /** Requests of the test process to its keeper, one line of JSON each. */
@@ -76,7 +76,7 @@ let qemuPid: number | undefined
 async function hasQemu(): Promise<boolean> {
   try {
     qemuPid ??= await findQemuOf(folders)
-    return qemuPid !== undefined && (await worksIn(qemuPid, folders))
+    return qemuPid !== undefined && (await isQemuOf(qemuPid, folders))
   } catch {
     return true
   }

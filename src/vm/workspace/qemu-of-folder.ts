@@ -13,7 +13,7 @@ const MAX_ARGS_BYTES = 512 * 1024
  * @throws {InfrastructureError} HOST_UNSUITABLE when too many files are open to determine that.
  */
 export async function findQemuOf(folders: readonly string[]): Promise<number | undefined> {
-  for (const pid of await listPids()) if (await worksIn(pid, folders)) return pid
+  for (const pid of await listPids()) if (await isQemuOf(pid, folders)) return pid
   return undefined
 }
 
@@ -26,11 +26,11 @@ export async function endQemu(
   if (how === 'orderly') {
     sendSignal(pid, 'SIGTERM')
     for (let waitedMs = 0; waitedMs < SHUTDOWN_TIMEOUT_MS; waitedMs += 20) {
-      if (!(await worksIn(pid, folders))) return
+      if (!(await isQemuOf(pid, folders))) return
       await sleep(20)
     }
   }
-  while (await worksIn(pid, folders)) {
+  while (await isQemuOf(pid, folders)) {
     sendSignal(pid, 'SIGKILL')
     await sleep(20)
   }
@@ -41,7 +41,7 @@ export async function endQemu(
  * checked each time: only QEMU itself has the monitor's socket in its arguments.
  * @param uids users that the process may belong to. @default any
  */
-export async function worksIn(
+export async function isQemuOf(
   pid: number,
   folders: readonly string[],
   uids?: readonly number[],

@@ -7,7 +7,7 @@ import { livenessOf } from '../../common/locks/process-identity.js'
 import { ownerOfFolder } from '../../common/locks/run-folder-name.js'
 import { readStaleness, recheckLater } from '../../common/locks/staleness.js'
 import type { HostUser } from '../../common/process/host-user.js'
-import { endQemu, worksIn } from './qemu-of-folder.js'
+import { endQemu, isQemuOf } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
   forgetLostFolders,
@@ -73,9 +73,9 @@ async function listOwners(dir: string, ours: readonly number[]): Promise<readonl
 /** Kills the QEMU of a run and removes the run's folders. */
 async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
   const { pid, socketDir } = (await readQemuNote(dir)) ?? { socketDir: dir }
-  const folders = socketDir !== dir && (await isOverOrGone(socketDir, ours)) ? [dir, socketDir] : [dir]
+  const folders = socketDir !== dir && (await isUnused(socketDir, ours)) ? [dir, socketDir] : [dir]
   const uids = await listOwners(dir, ours)
-  if (pid !== undefined && (await worksIn(pid, folders, uids))) await endQemu(pid, folders, 'at-once')
+  if (pid !== undefined && (await isQemuOf(pid, folders, uids))) await endQemu(pid, folders, 'at-once')
   for (const folder of folders) {
     await removeTree(folder)
     await forgetHandedOver(folder)
@@ -86,7 +86,7 @@ async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
  * Returns whether the folder of sockets named in `qemu.pid` is gone or belongs to a dead run. A
  * compromised QEMU could have named the folder of another guest.
  */
-async function isOverOrGone(dir: string, ours: readonly number[]): Promise<boolean> {
+async function isUnused(dir: string, ours: readonly number[]): Promise<boolean> {
   if (!isSafeParent(await realpath(dirname(dir)))) return false
   return statIfVisible(dir) === undefined || (await judge(dir, ours)) !== 'leave'
 }

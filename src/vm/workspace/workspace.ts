@@ -117,7 +117,7 @@ function workspace(main: Folder, short: Folder): Workspace {
     handOver: async (user) => {
       for (const { open } of folders) {
         await noteHandedOver(open.path)
-        await open.giveTo(user)
+        await open.changeOwner(user)
       }
     },
     removeSync: () => {

@@ -97,9 +97,9 @@ function hasContent(text: string, expected: string | RegExp): boolean {
 }
 
 function isOwner({ user, group, uid, gid }: FileFacts, expected: string): boolean {
-  const [wantedUser, wantedGroup] = expected.split(':')
-  const isUser = wantedUser === '' || wantedUser === user || wantedUser === uid
-  return isUser && (wantedGroup === undefined || wantedGroup === group || wantedGroup === gid)
+  const [expectedUser, expectedGroup] = expected.split(':')
+  const isUser = expectedUser === '' || expectedUser === user || expectedUser === uid
+  return isUser && (expectedGroup === undefined || expectedGroup === group || expectedGroup === gid)
 }
 
 function writeMode(mode: number | string): string {

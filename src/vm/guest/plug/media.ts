@@ -67,12 +67,12 @@ export class Media {
 
   #find(drive: MediumDrive): { readonly id: string; readonly disk: DiskSpec } {
     const { disks } = this.#machine.spec
-    const isWanted = (disk: DiskSpec, index: number) => {
+    const isRequested = (disk: DiskSpec, index: number) => {
       if (drive === 'cdrom') return disk.media === 'cdrom'
       if (typeof drive === 'number') return index === drive
       return disk.interface === 'floppy' && (disk.index ?? 0) === (drive === 'fda' ? 0 : 1)
     }
-    const index = disks.findIndex(isWanted)
+    const index = disks.findIndex(isRequested)
     const disk = disks[index]
     const id = disk && mediumDeviceId(disk, index + 1)
     if (disk === undefined || id === undefined) throw noDrive(drive)

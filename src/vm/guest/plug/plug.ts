@@ -281,12 +281,12 @@ export class Plug {
     })
     return {
       remove: async () => {
-        const gone = session.qmp.waitForEvent('DEVICE_DELETED', {
+        const removed = session.qmp.waitForEvent('DEVICE_DELETED', {
           timeoutMs: defaultWaitMs(this.#machine.host),
           predicate: ({ data }) => data.device === controller,
         })
         await session.qmp.execute('device_del', { id: controller })
-        await gone
+        await removed
       },
     }
   }

@@ -31,7 +31,7 @@ export class PluggedDevice {
   /** Device id in QEMU. */
   readonly id: string
   readonly #parts: PluggedParts
-  #isGone = false
+  #isRemoved = false
 
   constructor(parts: PluggedParts) {
     this.id = parts.id
@@ -46,7 +46,7 @@ export class PluggedDevice {
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
     const { id, description, qmp: monitor, defaultTimeoutMs, waitLimit, release, cannotUnplug } = this.#parts
-    if (this.#isGone) throw alreadyRemoved(description)
+    if (this.#isRemoved) throw alreadyRemoved(description)
     if (cannotUnplug !== undefined) throw unpluggable(description, cannotUnplug)
     const qmp = monitor()
     const timeoutMs = Math.min(resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs, waitLimit())
@@ -63,29 +63,29 @@ export class PluggedDevice {
     } finally {
       wait.stop()
     }
-    this.#isGone = true
+    this.#isRemoved = true
     await release()
   }
 
   /** Unplugs the device, unless it is already removed or cannot be unplugged. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isGone && this.#parts.cannotUnplug === undefined) await this.unplug()
+    if (!this.#isRemoved && this.#parts.cannotUnplug === undefined) await this.unplug()
   }
 }
 
 /** Waits for the first of two events: the removal of the device, or its rejection by the guest. */
 function watchUnplug(qmp: QmpClient, id: string, wait: QmpWait) {
   const refused = createDeferred<'refused'>()
-  const isIt = ({ data }: QmpEvent) => data.device === id
+  const isOfDevice = ({ data }: QmpEvent) => data.device === id
   const onRefusal = (event: QmpEvent) => {
-    if (isIt(event)) refused.resolve('refused')
+    if (isOfDevice(event)) refused.resolve('refused')
   }
   // The second is QEMU's event for memory before version 6.2.
   const stops = ['DEVICE_UNPLUG_GUEST_ERROR', 'MEM_UNPLUG_ERROR'].map((name) => qmp.on(name, onRefusal))
   const over = new AbortController()
   const signal = wait.signal === undefined ? over.signal : AbortSignal.any([wait.signal, over.signal])
   const deleted = qmp
-    .waitForEvent('DEVICE_DELETED', { ...wait, signal, predicate: isIt })
+    .waitForEvent('DEVICE_DELETED', { ...wait, signal, predicate: isOfDevice })
     .then(() => 'gone' as const)
   deleted.catch(() => {})
   return {

@@ -18,10 +18,10 @@ test('the time limit of a stage grows with its recorded duration', async () => {
       { stage: 'init', atMs: 5000 },
       { stage: 'ready', atMs: 5000 + initMs },
     ] as const
-  await (await BootHistory.open(machine)).learn(timeline(600_000))
+  await (await BootHistory.open(machine)).record(timeline(600_000))
   const history = await BootHistory.open(machine)
   // Four times the recorded duration, independent of the load.
   expect(history.limitMs('init') / history.limitMs('kernel')).toBeCloseTo(120, 0)
-  await history.learn(timeline(1000))
+  await history.record(timeline(1000))
   expect((await BootHistory.open(machine)).limitMs('init')).toBeLessThan(history.limitMs('kernel') * 121)
 })
