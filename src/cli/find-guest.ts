@@ -15,14 +15,14 @@ export async function findGuest(name: string): Promise<RunningGuest> {
   const guests = await findRunningGuests()
   const found = guests.find((guest) => guest.name === name)
   if (found !== undefined) return found
-  const namesakes = guests.filter(({ guest }) => guest === name)
-  if (namesakes.length === 1) return namesakes[0] as RunningGuest
+  const matches = guests.filter(({ guest }) => guest === name)
+  if (matches.length === 1) return matches[0] as RunningGuest
   const isNear = ({ name: known, guest }: RunningGuest) => nearestNames(name, [known, guest]).length > 0
-  const near = (namesakes.length > 0 ? namesakes : guests.filter(isNear)).map((guest) => guest.name)
+  const near = (matches.length > 0 ? matches : guests.filter(isNear)).map((guest) => guest.name)
   throw vmError('GUEST_NOT_FOUND', {
     summary:
-      namesakes.length > 1
-        ? `The name '${name}' is ambiguous: ${namesakes.length} guests have it.`
+      matches.length > 1
+        ? `The name '${name}' is ambiguous: ${matches.length} guests have it.`
         : `No guest named '${name}' is running on this host.`,
     ...(near.length > 0 ? { expected: near.map((other) => `'${other}'`).join(' or ') } : {}),
     got: `'${name}'`,

@@ -1,8 +1,8 @@
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { askQemu, isText, listOf } from './ask-qemu.js'
 import { digestOf, openHostCache } from './host-cache.js'
 import type { QemuBinary } from './qemu-binary.js'
 import type { CapabilityOptions } from './qemu-capabilities.js'
+import { isText, listOf, queryQemu } from './query-qemu.js'
 
 /** Property of a device, as reported by QEMU. */
 export interface DeviceProperty {
@@ -34,7 +34,7 @@ export async function queryDeviceProperties(
   const commands = unknown.map((device) => {
     return { id: device, execute: 'device-list-properties', arguments: { typename: device } }
   })
-  const responses = await askQemu(
+  const responses = await queryQemu(
     qemu,
     commands,
     (found) => (unknown.every((device) => found.has(device)) ? found : undefined),

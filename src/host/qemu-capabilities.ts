@@ -1,7 +1,7 @@
 import { resolveCacheDir } from '../common/cache-dir.js'
-import { askQemu, isText, type Json, listOf } from './ask-qemu.js'
 import { openHostCache } from './host-cache.js'
 import type { QemuBinary } from './qemu-binary.js'
+import { isText, type Json, listOf, queryQemu } from './query-qemu.js'
 
 /** Capabilities of a QEMU binary, as reported over QMP. */
 export interface QemuCapabilities {
@@ -49,7 +49,7 @@ export async function queryCapabilities(
   const fact = `qemu-capabilities-1-${qemu.fingerprint}`
   const known = await cache.read(fact, parseCapabilities)
   if (known !== undefined) return known
-  const capabilities = await askQemu(qemu, QUERIES, parseResponses, options.signal)
+  const capabilities = await queryQemu(qemu, QUERIES, parseResponses, options.signal)
   await cache.write(fact, capabilities)
   return capabilities
 }

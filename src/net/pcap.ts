@@ -36,7 +36,7 @@ export class PcapReader {
         return []
       }
       this.#isLittleEndian = buffer.readUInt32LE(0) === MAGIC
-      if (!this.#isLittleEndian && buffer.readUInt32BE(0) !== MAGIC) return this.#giveUp([])
+      if (!this.#isLittleEndian && buffer.readUInt32BE(0) !== MAGIC) return this.#markMalformed([])
       buffer = buffer.subarray(FILE_HEADER)
     }
     const read = (at: number) => (this.#isLittleEndian ? buffer.readUInt32LE(at) : buffer.readUInt32BE(at))
@@ -45,7 +45,7 @@ export class PcapReader {
     while (at + PACKET_HEADER <= buffer.length) {
       const kept = read(at + 8)
       const length = read(at + 12)
-      if (kept > MAX_PACKET_BYTES || kept > length) return this.#giveUp(packets)
+      if (kept > MAX_PACKET_BYTES || kept > length) return this.#markMalformed(packets)
       const end = at + PACKET_HEADER + kept
       if (end > buffer.length) break
       packets.push({
@@ -59,7 +59,7 @@ export class PcapReader {
     return packets
   }
 
-  #giveUp(packets: CapturedPacket[]): CapturedPacket[] {
+  #markMalformed(packets: CapturedPacket[]): CapturedPacket[] {
     this.#isMalformed = true
     this.#rest = Buffer.alloc(0)
     return packets

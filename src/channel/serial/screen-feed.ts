@@ -6,9 +6,9 @@ const MAX_PENDING_CHARS = 1024 * 1024
 /** Size of one write to the terminal: a few milliseconds of work. */
 const CHUNK_CHARS = 64 * 1024
 
-interface Catching {
+interface Flush {
   readonly offset: number
-  readonly caughtUp: Deferred<void>
+  readonly flushed: Deferred<void>
 }
 
 /**
@@ -23,7 +23,7 @@ export class ScreenFeed {
   /** Total number of characters received, and of those that were drawn or dropped. */
   #pushed = 0
   #done = 0
-  #catching: Catching[] = []
+  #flushes: Flush[] = []
 
   constructor(terminal: Terminal, onDrawn: () => void) {
     this.#terminal = terminal
@@ -46,11 +46,11 @@ export class ScreenFeed {
   }
 
   /** Resolves when all text pushed so far is drawn, regardless of later text. */
-  async caughtUp(): Promise<void> {
+  async flushed(): Promise<void> {
     if (this.#done >= this.#pushed) return
-    const catching = { offset: this.#pushed, caughtUp: createDeferred<void>() }
-    this.#catching.push(catching)
-    await catching.caughtUp.promise
+    const flush = { offset: this.#pushed, flushed: createDeferred<void>() }
+    this.#flushes.push(flush)
+    await flush.flushed.promise
   }
 
   #dropOldest(): void {
@@ -69,9 +69,9 @@ export class ScreenFeed {
     if (text === undefined) return
     this.#terminal.write(text, () => {
       this.#done += text.length
-      const drawn = this.#catching.filter(({ offset }) => offset <= this.#done)
-      this.#catching = this.#catching.filter(({ offset }) => offset > this.#done)
-      for (const { caughtUp } of drawn) caughtUp.resolve()
+      const drawn = this.#flushes.filter(({ offset }) => offset <= this.#done)
+      this.#flushes = this.#flushes.filter(({ offset }) => offset > this.#done)
+      for (const { flushed } of drawn) flushed.resolve()
       this.#onDrawn()
       this.#drawNext()
     })

@@ -68,7 +68,7 @@ export class ScreenTerminal {
   async replay(text: string): Promise<void> {
     this.#isReplaying = true
     this.#feed.push(text)
-    await this.#feed.caughtUp()
+    await this.#feed.flushed()
     this.#isReplaying = false
   }
 
@@ -78,8 +78,8 @@ export class ScreenTerminal {
   }
 
   /** Resolves when all output pushed so far is drawn and its queries are answered. */
-  caughtUp(): Promise<void> {
-    return this.#feed.caughtUp()
+  flushed(): Promise<void> {
+    return this.#feed.flushed()
   }
 
   resize(columns: number, rows: number): void {

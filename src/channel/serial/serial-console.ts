@@ -212,7 +212,7 @@ export class SerialConsole implements AsyncIterable<string> {
   async write(data: string | Uint8Array): Promise<void> {
     // Terminal replies to the guest precede input that is typed later.
     const terminal = await this.#terminal
-    if (terminal?.sendsReplies) await terminal.caughtUp()
+    if (terminal?.sendsReplies) await terminal.flushed()
     await this.#send(data)
   }
 
@@ -255,7 +255,7 @@ export class SerialConsole implements AsyncIterable<string> {
     for (const key of keys) encodeKey(key) // throws before any key is pressed
     const terminal = await this.#openTerminal()
     for (const key of keys) {
-      await terminal.caughtUp()
+      await terminal.flushed()
       await this.#send(encodeKey(key, terminal.isApplicationMode))
       if (key === 'Escape') await sleep(AFTER_ESCAPE_MS)
     }
@@ -291,7 +291,7 @@ export class SerialConsole implements AsyncIterable<string> {
     if (columns !== undefined) checkSize('columns', columns)
     if (rows !== undefined) checkSize('rows', rows)
     const terminal = await this.#openTerminal(columns, rows)
-    await terminal.caughtUp()
+    await terminal.flushed()
     terminal.resize(columns ?? terminal.columns, rows ?? terminal.rows)
     terminal.sendsReplies = replies ?? terminal.sendsReplies
     const bound = (longestMs: number) => this.#bound(longestMs)

@@ -91,8 +91,8 @@ export class SshClient {
 
   /** Kills a running command and all its descendants. */
   async #endTree(run: { readonly line: string }): Promise<void> {
-    const alike = [...this.#running].filter(({ line }) => line === run.line)
-    const script = `exec /bin/sh -c ${quoteWord(killTreeOfSibling(alike.indexOf(run)))}`
+    const sameCommands = [...this.#running].filter(({ line }) => line === run.line)
+    const script = `exec /bin/sh -c ${quoteWord(killTreeOfSibling(sameCommands.indexOf(run)))}`
     const { client } = this.#connection
     const open = (signal: AbortSignal | undefined) =>
       this.#opener.open<ClientChannel>((done) => client.exec(script, done), signal)

@@ -52,7 +52,7 @@ export function runOnChannel(
     const abandoned = new AbortController()
     let channel: ClientChannel | undefined
     let timer: NodeJS.Timeout | undefined
-    const giveUp = (error: unknown) => {
+    const fail = (error: unknown) => {
       if (abandoned.signal.aborted) return
       settle()
       abandoned.abort(error)
@@ -62,7 +62,7 @@ export function runOnChannel(
     const onAbort = () => {
       const reason: unknown = signal?.reason
       const evidence = describeOutput(decodeOutcome(outcome()))
-      giveUp(
+      fail(
         reason instanceof VMError
           ? reason.withEvidence(evidence)
           : timeOutCommand(outcome(), { aborted: reason }),
@@ -76,14 +76,14 @@ export function runOnChannel(
     if (signal?.aborted) return onAbort()
     signal?.addEventListener('abort', onAbort, { once: true })
     if (Number.isFinite(timeoutMs)) {
-      timer = setTimeout(() => giveUp(timeOutCommand(outcome(), { timeoutMs })), timeoutMs)
+      timer = setTimeout(() => fail(timeOutCommand(outcome(), { timeoutMs })), timeoutMs)
     }
 
     open(abandoned.signal).then((opened) => {
       channel = opened
       if (abandoned.signal.aborted) return killCommand(opened, endTree)
-      collect(opened, stdout, () => giveUp(overflowCommand(outcome(), 'stdout', maxBuffer)))
-      collect(opened.stderr, stderr, () => giveUp(overflowCommand(outcome(), 'stderr', maxBuffer)))
+      collect(opened, stdout, () => fail(overflowCommand(outcome(), 'stdout', maxBuffer)))
+      collect(opened.stderr, stderr, () => fail(overflowCommand(outcome(), 'stderr', maxBuffer)))
       opened.on('error', () => {}) // 'close' follows
       // The channel closes when stdout has ended; stderr may still have unread data.
       const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
@@ -101,8 +101,8 @@ export function runOnChannel(
         }
         stderrEnded.then(finish).catch(reject)
       })
-      feed(opened, options.stdin, giveUp)
-    }, giveUp)
+      feed(opened, options.stdin, fail)
+    }, fail)
   })
 }
 
@@ -116,14 +116,10 @@ function collect(source: Readable, output: CommandOutput, onOverflow: () => void
   })
 }
 
-function feed(
-  channel: ClientChannel,
-  stdin: CommandOptions['stdin'],
-  giveUp: (error: unknown) => void,
-): void {
+function feed(channel: ClientChannel, stdin: CommandOptions['stdin'], fail: (error: unknown) => void): void {
   if (stdin instanceof Readable) {
-    stdin.once('error', giveUp)
-    channel.once('close', () => stdin.off('error', giveUp))
+    stdin.once('error', fail)
+    channel.once('close', () => stdin.off('error', fail))
     stdin.pipe(channel)
   } else if (stdin === undefined) {
     channel.end()

@@ -55,7 +55,7 @@ export class OpenFolder {
    * @throws {Error} when a parent folder is a link or no folder, or this folder was closed.
    */
   within<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
-    return this.#run(name, () => this.#reach(name, work))
+    return this.#run(name, () => this.#withPath(name, work))
   }
 
   /** Writes a file that no other user can read. Replaces an existing file and never follows a link. */
@@ -108,7 +108,7 @@ export class OpenFolder {
     return running.finally(() => this.#running.delete(running))
   }
 
-  async #reach<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
+  async #withPath<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     const folders = name.split('/')
     if (folders.some((folder) => ['', '.', '..'].includes(folder)))
       throw new Error(`'${name}' is not a valid file name.`)

@@ -76,7 +76,7 @@ export async function takeFolderLock(
   const claim = await Claim.make(folder, name)
   try {
     if (!(await claim.isFirst())) {
-      onWait?.(claim.rival)
+      onWait?.(claim.contender)
       await pollUntil(async () => (await claim.isFirst()) || undefined, { intervalMs, signal })
     }
     return { release: async () => claim.remove() }
@@ -125,7 +125,7 @@ class Claim {
   readonly #heartbeat: Heartbeat
 
   /** Holder that preceded this claim at the last call of {@link isFirst}. */
-  rival: LockHolder = 'local'
+  contender: LockHolder = 'local'
 
   private constructor(folder: string, name: string, { number, file, heartbeat }: NumberedFile) {
     this.#folder = folder
@@ -170,7 +170,7 @@ class Claim {
       const contenders = [...files].filter((file) => file !== this.#file && !this.#isDead(file))
       const first = contenders.find((file) => !isChoosing(file) && this.#isBefore(file))
       if (first !== undefined) {
-        this.rival = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
+        this.contender = livenessOf(holderOf(first)) === 'unknown' ? 'foreign' : 'local'
         return false
       }
       const isOverdue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_TIMEOUT_MS)

@@ -102,7 +102,7 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
  */
 function explains(clue: BootClue, { code }: VMError): boolean {
   const isNamed = code === 'GUEST_PANICKED' || code === 'GUEST_FAILED'
-  return !REPORTED_BY_GUEST.has(code) && !(clue.isPassing && isNamed)
+  return !REPORTED_BY_GUEST.has(code) && !(clue.isTemporary && isNamed)
 }
 
 /** Adds the evidence to a VMError; returns other errors unchanged. */

@@ -91,13 +91,13 @@ const ANY_CLUE = new RegExp(ROWS.map(({ pattern }) => `(?:${pattern.source})`).j
 export interface BootClue {
   readonly line: string
   readonly hint: string
-  readonly isPassing: boolean
+  readonly isTemporary: boolean
 }
 
 /** Returns the clue after this line: the first one, because later problems are often its consequences. */
 export function updateBootClue(known: BootClue | undefined, line: string): BootClue | undefined {
-  if (known?.isPassing === false || !ANY_CLUE.test(line)) return known
+  if (known?.isTemporary === false || !ANY_CLUE.test(line)) return known
   const row = ROWS.find(({ pattern }) => pattern.test(line))
   if (row === undefined) return known
-  return { line: line.trim(), hint: row.hint, isPassing: row.isTemporary ?? false }
+  return { line: line.trim(), hint: row.hint, isTemporary: row.isTemporary ?? false }
 }

@@ -60,9 +60,9 @@ type Verdict = 'over' | 'stale' | 'leave'
 
 async function judge(dir: string, ours: readonly number[]): Promise<Verdict> {
   if (!(await isPrivateFolder(dir, await listOwners(dir, ours)))) return 'leave'
-  const lives = [livenessOf(ownerOfFolder(dir) ?? ''), await readKeeperLiveness(dir)]
-  if (lives.includes('alive')) return 'leave'
-  if (!lives.includes('unknown')) return 'over'
+  const owners = [livenessOf(ownerOfFolder(dir) ?? ''), await readKeeperLiveness(dir)]
+  if (owners.includes('alive')) return 'leave'
+  if (!owners.includes('unknown')) return 'over'
   return ({ fresh: 'leave', stale: 'stale', abandoned: 'over' } as const)[readStaleness(dir, FOREIGN_RUN_MS)]
 }
 

@@ -233,7 +233,7 @@ test(
     terminal.sendsReplies = true
     await fuzz(0.05, fuzzer, async (bytes) => {
       terminal.push(bytes.toString('latin1'))
-      await terminal.caughtUp()
+      await terminal.flushed()
       expect(terminal.lines).toHaveLength(24)
     })
     await sleep(1)

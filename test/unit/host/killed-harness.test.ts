@@ -27,10 +27,10 @@ for (;;) await runProbe({ qemu, accelerator: 'tcg', timeoutMs: 60_000 })
 
 const QUERY = `
 import { findQemu } from '#dist/src/host/qemu-binary.js'
-import { askQemu } from '#dist/src/host/ask-qemu.js'
+import { queryQemu } from '#dist/src/host/query-qemu.js'
 const qemu = await findQemu()
 process.stdout.write('querying\\n')
-for (;;) await askQemu(qemu, [{ id: 'kvm', execute: 'query-kvm' }], (responses) => responses)
+for (;;) await queryQemu(qemu, [{ id: 'kvm', execute: 'query-kvm' }], (responses) => responses)
 `
 
 test.each([

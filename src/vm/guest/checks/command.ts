@@ -1,7 +1,7 @@
 import type { CommandResult } from '../../../channel/command-result.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
-import { matchText, showText } from './match-text.js'
+import { formatText, matchText } from './match-text.js'
 
 /** Met if a command exits with code 0. */
 export function commandSucceeds(command: string): Check<CommandResult> {
@@ -26,14 +26,14 @@ export function commandPrints(
   { exitCode = 0 }: { readonly exitCode?: number } = {},
 ): Check<CommandResult> {
   return {
-    expected: `\`${command}\` to print ${showText(expected)}${exitCode === 0 ? '' : ` and exit with code ${exitCode}`}`,
+    expected: `\`${command}\` to print ${formatText(expected)}${exitCode === 0 ? '' : ` and exit with code ${exitCode}`}`,
     run: async (vm, signal) => {
       const value = await runCommand(vm, command, signal)
       const isMet = value.exitCode === exitCode && matchText(value.stdout, expected)
       const received =
         value.exitCode === exitCode
-          ? showText(value.stdout)
-          : `${describeResult(value)}, stdout ${showText(value.stdout)}`
+          ? formatText(value.stdout)
+          : `${describeResult(value)}, stdout ${formatText(value.stdout)}`
       return { isMet, received, value }
     },
   }
@@ -46,5 +46,5 @@ function runCommand(vm: GuestHandle, command: string, signal: AbortSignal): Prom
 
 function describeResult({ exitCode, signal, stderr }: CommandResult): string {
   const end = exitCode === undefined ? `signal ${signal}` : `exit code ${exitCode}`
-  return stderr === '' ? end : `${end}, stderr ${showText(stderr)}`
+  return stderr === '' ? end : `${end}, stderr ${formatText(stderr)}`
 }

@@ -40,10 +40,10 @@ export function fileExists(path: string, expected: FileExpectation = {}): Check 
     const parent = quoteWord(parentOf(path))
     const others = `echo 'no such file; its folder contains' $(ls -A ${parent} | head -n ${SHOWN_NAMES})`
     const probe = {
-      look: `[ -e ${quoted} ] || [ -L ${quoted} ]`,
-      tell: `ls -ld ${quoted} 2>/dev/null || if [ -d ${parent} ]; then ${others}; else echo 'no such folder'; fi`,
+      condition: `[ -e ${quoted} ] || [ -L ${quoted} ]`,
+      report: `ls -ld ${quoted} 2>/dev/null || if [ -d ${parent} ]; then ${others}; else echo 'no such folder'; fi`,
     }
-    return { expected: words, run: (vm, signal, patience) => runProbe(vm, probe, signal, patience) }
+    return { expected: words, run: (vm, signal, longPoll) => runProbe(vm, probe, signal, longPoll) }
   }
   const script = [
     `[ -e ${quoted} ] || { echo 'no such file'; exit 0; }`,

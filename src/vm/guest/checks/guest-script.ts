@@ -24,9 +24,9 @@ export async function runScript(vm: GuestHandle, script: string, signal: AbortSi
 /** Condition in the guest, as two fragments of shell script. */
 export interface GuestProbe {
   /** Exits with 0 if the condition is met. Runs many times, so prefer shell builtins. */
-  readonly look: string
+  readonly condition: string
   /** Prints the observed value. Runs once, after the last probe. */
-  readonly tell: string
+  readonly report: string
 }
 
 /**
@@ -37,9 +37,9 @@ export async function runProbe(
   vm: GuestHandle,
   probe: GuestProbe,
   signal: AbortSignal,
-  patience: LongPoll | undefined,
+  longPoll: LongPoll | undefined,
 ): Promise<CheckOutcome> {
-  const { stdout, stderr, exitCode } = await runScript(vm, buildProbeScript(probe, patience), signal)
+  const { stdout, stderr, exitCode } = await runScript(vm, buildProbeScript(probe, longPoll), signal)
   const [verdict, ...rest] = stdout.split('\n')
   if (verdict !== 'met' && verdict !== 'unmet') {
     return { isMet: false, received: `the probe failed: ${stderr.trim() || `exit code ${exitCode}`}` }
@@ -47,17 +47,21 @@ export async function runProbe(
   return { isMet: verdict === 'met', received: rest.join('\n').trim() || '(nothing)' }
 }
 
-export function buildProbeScript({ look, tell }: GuestProbe, patience: LongPoll | undefined): string {
-  const lines = [`look() { ${look}`, '}', 'once() { if look 2>/dev/null; then v=met; else v=unmet; fi; }']
-  if (patience === undefined || patience.holdMs <= 0) lines.push('once')
+export function buildProbeScript({ condition, report }: GuestProbe, longPoll: LongPoll | undefined): string {
+  const lines = [
+    `condition() { ${condition}`,
+    '}',
+    'once() { if condition 2>/dev/null; then v=met; else v=unmet; fi; }',
+  ]
+  if (longPoll === undefined || longPoll.holdMs <= 0) lines.push('once')
   else {
     lines.push(
       // Hundredths of a second since the guest's boot.
       `clock() { read -r t _ </proc/uptime; t=\${t%.*}\${t#*.}; }`,
-      `clock; end=$((t + ${Math.ceil(patience.holdMs / 10)})); n=0`,
+      `clock; end=$((t + ${Math.ceil(longPoll.holdMs / 10)})); n=0`,
       'while :; do',
       '  once',
-      `  [ $v = ${patience.until ? 'met' : 'unmet'} ] && break`,
+      `  [ $v = ${longPoll.until ? 'met' : 'unmet'} ] && break`,
       '  clock; [ $t -ge $end ] && break',
       '  n=$((n + 1))',
       `  if [ $n -le ${FAST_POLLS} ]; then s=${SLEEPS.first}; else s=${SLEEPS.later}; fi`,
@@ -65,6 +69,6 @@ export function buildProbeScript({ look, tell }: GuestProbe, patience: LongPoll 
       'done',
     )
   }
-  lines.push('echo $v', `{ ${tell}`, '} 2>&1')
+  lines.push('echo $v', `{ ${report}`, '} 2>&1')
   return lines.join('\n')
 }

@@ -7,7 +7,7 @@ export function matchText(text: string, expected: string | RegExp): boolean {
 }
 
 /** Formats a text (shortened) or a pattern for a message. */
-export function showText(text: string | RegExp): string {
+export function formatText(text: string | RegExp): string {
   if (text instanceof RegExp) return String(text)
   if (text.length <= SHOWN_CHARS) return JSON.stringify(text)
   return `${JSON.stringify(text.slice(0, SHOWN_CHARS))}… (${text.length} characters)`

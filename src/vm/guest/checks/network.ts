@@ -23,13 +23,13 @@ export function portListens(
   const states = LISTENING[protocol]
   const hex = port.toString(16).toUpperCase().padStart(4, '0')
   const probe = {
-    look: `grep -qsE '^ *[0-9]+: [0-9A-F]+:${hex} [0-9A-F]+:[0-9A-F]+ (${states.join('|')}) ' ${files}`,
-    tell: `cat ${files} 2>/dev/null`,
+    condition: `grep -qsE '^ *[0-9]+: [0-9A-F]+:${hex} [0-9A-F]+:[0-9A-F]+ (${states.join('|')}) ' ${files}`,
+    report: `cat ${files} 2>/dev/null`,
   }
   return {
     expected: `${protocol} port ${port} to be open`,
-    run: async (vm, signal, patience) => {
-      const { isMet, received } = await runProbe(vm, probe, signal, patience)
+    run: async (vm, signal, longPoll) => {
+      const { isMet, received } = await runProbe(vm, probe, signal, longPoll)
       const ports = parseListeningPorts(received, protocol)
       return { isMet, received: `open ${protocol} ports: ${ports.join(', ') || '(none)'}` }
     },

@@ -23,9 +23,9 @@ export function serialShows(
   return {
     expected: `the serial console to show ${typeof pattern === 'string' ? JSON.stringify(pattern) : pattern}`,
     lossGraceMs: LOSS_GRACE_MS,
-    run: async (vm, signal, patience) => {
+    run: async (vm, signal, longPoll) => {
       if (mark === 'now') mark = vm.serial.mark()
-      const timeout = patience?.until ? Math.max(1, patience.holdMs) : 1
+      const timeout = longPoll?.until ? Math.max(1, longPoll.holdMs) : 1
       try {
         const value = await vm.serial.waitFor(pattern, { from: mark, timeout, signal })
         return { isMet: true, received: `the line ${JSON.stringify(value.line)}`, value }

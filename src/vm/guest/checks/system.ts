@@ -126,11 +126,11 @@ export function parseMounts(text: string): Mount[] {
 export function moduleIsLoaded(name: string): Check {
   const quoted = quoteWord(name.replaceAll('-', '_'))
   const probe = {
-    look: `[ -d /sys/module/${quoted} ]`,
-    tell: `grep '^'${quoted}' ' /proc/modules || { [ -d /sys/module/${quoted} ] && echo 'built in'; } || { echo 'not among:'; cut -d ' ' -f 1 /proc/modules | sort | tr '\\n' ' '; }`,
+    condition: `[ -d /sys/module/${quoted} ]`,
+    report: `grep '^'${quoted}' ' /proc/modules || { [ -d /sys/module/${quoted} ] && echo 'built in'; } || { echo 'not among:'; cut -d ' ' -f 1 /proc/modules | sort | tr '\\n' ' '; }`,
   }
   return {
     expected: `the kernel module ${name} to be loaded`,
-    run: (vm, signal, patience) => runProbe(vm, probe, signal, patience),
+    run: (vm, signal, longPoll) => runProbe(vm, probe, signal, longPoll),
   }
 }

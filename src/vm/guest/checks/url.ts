@@ -1,7 +1,7 @@
 import { vmError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
-import { matchText, showText } from './match-text.js'
+import { formatText, matchText } from './match-text.js'
 
 export interface UrlExpectation {
   /** HTTP status code. @default any below 400 */
@@ -27,7 +27,7 @@ const REQUEST_TIMEOUT_MS = 10_000
 export function urlAnswers(target: string | number, { status, body }: UrlExpectation = {}): Check<UrlAnswer> {
   const parts = [
     ...(status === undefined ? [] : [`status ${status}`]),
-    ...(body === undefined ? [] : [`the body ${showText(body)}`]),
+    ...(body === undefined ? [] : [`the body ${formatText(body)}`]),
   ]
   const name = typeof target === 'number' ? `port ${target}` : target
   return {
@@ -39,7 +39,7 @@ export function urlAnswers(target: string | number, { status, body }: UrlExpecta
         const answer = await readUrl(url, limit)
         const isStatus = status === undefined ? answer.status < 400 : answer.status === status
         const isBody = body === undefined || matchText(answer.body, body)
-        const received = `status ${answer.status}${body === undefined ? '' : ` and the body ${showText(answer.body)}`}`
+        const received = `status ${answer.status}${body === undefined ? '' : ` and the body ${formatText(answer.body)}`}`
         return { isMet: isStatus && isBody, received, value: answer }
       } catch (error) {
         signal.throwIfAborted()

@@ -9,10 +9,14 @@ import { readJournal, readUnit } from '../../../../../src/vm/guest/checks/system
 import { describeAttempts } from '../../../../../src/vm/guest/checks/wait-until.js'
 
 describe('the probe script', () => {
-  const run = (look: string, patience?: { holdMs: number; until: boolean }) =>
-    execFileSync('/bin/sh', ['-c', buildProbeScript({ look, tell: 'echo seen; echo twice' }, patience)], {
-      encoding: 'utf8',
-    })
+  const run = (condition: string, longPoll?: { holdMs: number; until: boolean }) =>
+    execFileSync(
+      '/bin/sh',
+      ['-c', buildProbeScript({ condition, report: 'echo seen; echo twice' }, longPoll)],
+      {
+        encoding: 'utf8',
+      },
+    )
 
   test('the script probes once without a long poll', () => {
     expect(run('true')).toBe('met\nseen\ntwice\n')
@@ -66,7 +70,7 @@ test('processes are parsed with unusual names and kernel threads, without zombie
     '==> /proc/2/cmdline <==\n\n',
     '==> /proc/9/cmdline <==\n./odd\0\n',
     '==> /proc/10/cmdline <==\n\n',
-    '==> /proc/11/cmdline <==\n/bin/sh\0-c\0: withvm-check\nlook() {\0\n',
+    '==> /proc/11/cmdline <==\n/bin/sh\0-c\0: withvm-check\ncondition() {\0\n',
     '==> /proc/12/cmdline <==\nsleep\x000.1000137\x00',
   ].join('')
   expect(parseProcesses(text)).toEqual([

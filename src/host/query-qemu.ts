@@ -21,7 +21,7 @@ const EMPTY_MACHINE = ['-machine', 'none', '-nodefaults', '-no-user-config', '-d
  *
  * @throws {InfrastructureError} QEMU_FAILED when `read` returns undefined.
  */
-export async function askQemu<T>(
+export async function queryQemu<T>(
   qemu: QemuBinary,
   commands: readonly QmpCommand[],
   read: (responses: ReadonlyMap<string, Json>) => T | undefined,
