@@ -1,10 +1,10 @@
 import { open, rm } from 'node:fs/promises'
 import { type Ext4Options, makeExt4 } from '../../src/archive/ext4.js'
 import { QEMU_IMG, runTool } from '../../src/common/process/run-tool.js'
+import { MIB } from '../../src/common/units.js'
 import { buildGpt, PARTITION_TYPES, type Partition, SECTOR_BYTES } from '../../src/disk/gpt.js'
 import { EFI_SYSTEM_MIB, placeBootSector, placeCore } from './grub.js'
 
-const MIB = 1024 ** 2
 const SECTORS_PER_MIB = MIB / SECTOR_BYTES
 const EFI_AT_MIB = 2
 const ROOT_AT_MIB = EFI_AT_MIB + EFI_SYSTEM_MIB

@@ -5,6 +5,7 @@ import { RootTree } from '../../src/archive/root-tree.js'
 import { readMember, readTar } from '../../src/archive/tar-archive.js'
 import { hashInputs } from '../../src/cache/cache.js'
 import { QEMU_IMG } from '../../src/common/process/run-tool.js'
+import { GIB, MIB } from '../../src/common/units.js'
 import { vmError } from '../../src/errors.js'
 import { extractVmlinux } from '../../src/kernel/kernel-image.js'
 import { APT_TOOLS } from '../../src/packages/apt.js'
@@ -26,8 +27,6 @@ import { findSuite, warnOfUnchecked } from './suite.js'
  * are detected.
  */
 const REVISION = 1
-const MIB = 1024 ** 2
-const GIB = 1024 ** 3
 const ROOT_DEVICE = '/dev/vda1'
 
 export interface DebianOptions {

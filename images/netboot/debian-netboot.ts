@@ -1,5 +1,6 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
+import { MIB } from '../../src/common/units.js'
 import { vmError } from '../../src/errors.js'
 import { APT_TOOLS } from '../../src/packages/apt.js'
 import { type Distribution, readDistribution } from '../../src/packages/distribution.js'
@@ -10,7 +11,6 @@ import type { Recipe } from '../recipe.js'
 import { withPackages } from './packages.js'
 
 const REVISION = 1
-const MIB = 1024 ** 2
 /** Releases with a package of the installer's tree, by codename. */
 const RELEASES: Readonly<Record<string, number>> = { bullseye: 11, bookworm: 12, trixie: 13, forky: 14 }
 const TREE = 'tree'

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { EXT4_TOOLS, makeExt4Disk } from '../../src/archive/ext4.js'
 import { hashInputs } from '../../src/cache/cache.js'
 import { QEMU_IMG } from '../../src/common/process/run-tool.js'
+import { GIB, MIB } from '../../src/common/units.js'
 import { DECOMPRESSORS } from '../../src/disk/packing.js'
 import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/packages/apt.js'
 import { readDistribution } from '../../src/packages/distribution.js'
@@ -26,7 +27,6 @@ const REVISION = 4
  * relative to a full distribution.
  */
 const FOREIGN_BOOT_TIME_FACTOR = 0.5
-const MIB = 1024 ** 2
 
 /**
  * Recipe of the default guest: a distribution's kernel for virtual machines, busybox, an SSH server
@@ -97,7 +97,7 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
   await makeExt4Disk({
     source: root,
     path: join(dir, 'disk.qcow2'),
-    virtualBytes: 2048 * MIB,
+    virtualBytes: 2 * GIB,
     label: 'tiny',
     modes: ROOT_MODES,
     owners: { '/home/user': 1000 },

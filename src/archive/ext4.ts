@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { type HostTool, QEMU_IMG, runTool } from '../common/process/run-tool.js'
+import { KIB } from '../common/units.js'
 import { vmError } from '../errors.js'
 import { listFolder } from './list-folder.js'
 import type { Attributes } from './root-tree.js'
@@ -98,7 +99,7 @@ export async function makeExt4(
     'lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0',
     ...(offsetBytes === 0 ? [] : [`offset=${offsetBytes}`]),
   ].join(',')
-  const size = `${Math.floor(options.virtualBytes / 1024)}k`
+  const size = `${Math.floor(options.virtualBytes / KIB)}k`
   await runTool({
     ...common,
     tool: EXT4_TOOLS.make,

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { iterateInBatches } from '../common/iterate-in-batches.js'
+import { MIB } from '../common/units.js'
 import { identifyFile } from '../disk/disk-file.js'
 import { type VMError, vmError } from '../errors.js'
 import { readSmallFile } from './read-layout-file.js'
@@ -150,7 +151,7 @@ async function unpackLayer(
     throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? error.message)
   })
   try {
-    for await (const piece of createReadStream(from, { highWaterMark: 1 << 20, signal }))
+    for await (const piece of createReadStream(from, { highWaterMark: MIB, signal }))
       hash.update(piece as Buffer)
   } catch (error) {
     signal?.throwIfAborted()

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { SparseFile } from '../common/files/sparse-file.js'
-import { formatBytes } from '../common/units.js'
+import { formatBytes, MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 import { readMember, type TarEntry } from './tar-archive.js'
 
 /** Maximum size of a descriptor or a list of digests. */
-const MAX_TEXT_BYTES = 1024 ** 2
+const MAX_TEXT_BYTES = MIB
 /** Names of disk files in appliances. */
 const DISK_NAME = /\.(vmdk|vdi|vhdx?|qcow2|img|raw)$/i
 

@@ -1,7 +1,8 @@
 import { constants, open } from 'node:fs/promises'
+import { MIB } from '../common/units.js'
 
 /** Maximum size of a manifest, index or descriptor, which usually have a few kilobytes. */
-const MAX_BYTES = 4 * 1024 ** 2
+const MAX_BYTES = 4 * MIB
 
 /**
  * Reads a small file of unknown origin: does not block on a FIFO or a device, and reads nothing of

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
+import { MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 
 export type TarType = 'file' | 'folder' | 'symlink' | 'hardlink' | 'character' | 'block' | 'fifo'
@@ -22,14 +23,14 @@ export interface TarEntry {
 const BLOCK_BYTES = 512
 const LINE_END = 10
 /** Maximum size of a long name or of the attributes of a member. */
-const MAX_META_BYTES = 1024 ** 2
+const MAX_META_BYTES = MIB
 /** Maximum number of members, long names and attributes included. A desktop system has about half a million files. */
 const MAX_MEMBERS = 4_000_000
 const MAX_ID = 2 ** 32 - 2
 /** Limit of Linux on paths and link targets (PATH_MAX). */
 const MAX_PATH_CHARACTERS = 4096
 /** Maximum sum of all paths and link targets. A system of half a million files has about 50 Mi. */
-export const MAX_PATHS_CHARACTERS = 256 * 1024 ** 2
+export const MAX_PATHS_CHARACTERS = 256 * MIB
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
   '0': 'file',
@@ -123,7 +124,7 @@ export async function* readMember(
   archive: FileHandle,
   { offset, bytes }: Pick<TarEntry, 'offset' | 'bytes'>,
 ): AsyncGenerator<Buffer> {
-  const pieceBytes = 1 << 20
+  const pieceBytes = MIB
   for (let at = 0; at < bytes; at += pieceBytes) {
     yield await readAt(archive, offset + at, Math.min(pieceBytes, bytes - at))
   }

@@ -1,9 +1,9 @@
+import { MIB } from '../common/units.js'
 import { readFreeMemory } from '../host/memory.js'
 import type { Entry } from './entry.js'
 import type { Limits } from './limits.js'
 import { type MemoryEstimate, readPssMiB } from './usage.js'
 
-const MIB = 1024 ** 2
 /** Host memory that stays free after a guest starts, and after a standby starts, MiB. */
 const RESERVE_MIB = { guest: 256, standby: 512 }
 

@@ -1,11 +1,10 @@
 import { formatDuration } from '../common/duration.js'
-import { formatBytes } from '../common/units.js'
+import { formatBytes, MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 import { type Capacity, holdsCapacity } from './capacity.js'
 import type { Entry } from './entry.js'
 import type { Limits } from './limits.js'
 
-const MIB = 1024 ** 2
 /** Maximum number of guest names in a message. */
 const MAX_NAMES = 4
 

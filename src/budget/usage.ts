@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { resolveCacheDir } from '../common/cache-dir.js'
+import { MIB } from '../common/units.js'
 import { digestOf, openHostCache } from '../host/host-cache.js'
 
-const MIB = 1024 ** 2
 /** Safety factor on the recorded memory: a guest may use more than earlier ones. */
 const MARGIN = 1.25
 /** Weight of the recorded memory when a guest used less. */

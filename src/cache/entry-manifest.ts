@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { MIB } from '../common/units.js'
 
 export type CacheFolder = 'images' | 'templates'
 
@@ -25,7 +26,7 @@ const MANIFEST = 'manifest.json'
  */
 const VERIFIED = '.verified'
 /** Maximum size of small files: hashing one each time a template is opened takes a few milliseconds. */
-const SMALL_BYTES = 4 * 1024 ** 2
+const SMALL_BYTES = 4 * MIB
 
 /** Returns the origin of a complete entry; undefined if it was not recorded. */
 export async function readEntryOrigin(dir: string): Promise<string | undefined> {
@@ -152,6 +153,6 @@ async function listFiles(dir: string): Promise<string[]> {
 /** Returns the SHA-256 of a file, in hexadecimal. */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
+  for await (const chunk of createReadStream(path, { highWaterMark: MIB })) hash.update(chunk as Buffer)
   return hash.digest('hex')
 }

@@ -4,7 +4,7 @@ import { isOpenToOthers } from '../common/files/open-to-others.js'
 import type { LockWait } from '../common/locks/folder-lock.js'
 import { processScope } from '../common/locks/process-identity.js'
 import { nearestNames } from '../common/nearest-name.js'
-import { formatBytes, parseMemorySize } from '../common/units.js'
+import { formatBytes, GIB, parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
 import { nameEntry, openCacheEntry } from './cache.js'
 import { tryEntryLock } from './entry-lock.js'
@@ -12,7 +12,7 @@ import { readEntryOrigin } from './entry-manifest.js'
 import { type EntryInfo, listEntries, markEntryUsed, pruneEntries, removeEntries } from './entry-store.js'
 
 /** Maximum size of all images of this user's cache, unless `WITHVM_IMAGES_SIZE` is set. */
-const DEFAULT_MAX_BYTES = 32 * 1024 ** 3
+const DEFAULT_MAX_BYTES = 32 * GIB
 /** Time for which an unfinished download is kept to be continued. */
 const PARTIAL_TTL_MS = 7 * 24 * 60 * 60 * 1000
 const PARTIAL = '.partial-'

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { type Duration, formatDuration } from '../common/duration.js'
 import { quoteWord } from '../common/process/shell-quote.js'
+import { KIB } from '../common/units.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
 /** Result of a command in the guest. With `encoding: 'buffer'`, both streams are Buffers. */
@@ -55,7 +56,7 @@ export interface RawOutcome {
 
 const MAX_EVIDENCE_CHARS = 4000
 /** Part of each stream that an overflow error carries, because decoded text takes twice the memory. */
-const MAX_OVERFLOW_BYTES = 256 * 1024
+const MAX_OVERFLOW_BYTES = 256 * KIB
 
 /** Returns the result of a command, or throws COMMAND_FAILED unless `reject` is false. */
 export function settleCommand(raw: RawOutcome, options: CommandOptions): CommandResult<string | Buffer> {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
+import { MIB } from '../common/units.js'
 
 /** Deeper than any response of QEMU or its guest agent. QEMU's own parser stops at 1024. */
 const MAX_DEPTH = 256
@@ -62,12 +63,12 @@ function isEscaped(line: string, quoteAt: number): boolean {
 }
 
 /** Maximum length of a line, except for the output of a command. */
-export const MAX_LINE_CHARS = 1024 * 1024
+export const MAX_LINE_CHARS = MIB
 /**
  * Maximum length of a line with output. 16 MiB of each stream, in the base64 of qemu-ga, take 43 Mi
  * characters.
  */
-export const MAX_OUTPUT_LINE_CHARS = 48 * 1024 * 1024
+export const MAX_OUTPUT_LINE_CHARS = 48 * MIB
 
 export interface LineHandlers {
   /** Receives each line that is not empty. */

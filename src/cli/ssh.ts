@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SshClient } from '../channel/ssh/ssh-client.js'
 import { readSmallFile } from '../common/files/read-small-file.js'
+import { KIB } from '../common/units.js'
 import { vmError } from '../errors.js'
 import type { RunningGuest } from '../vm/workspace/running-guests.js'
 import { findGuest } from './find-guest.js'
@@ -16,7 +17,7 @@ export interface SshFlags {
 /** Timeout of a login to a running guest, milliseconds. Allows for emulation on a busy host. */
 const LOGIN_MS = 30_000
 const SSH_PORT = 22
-const MAX_KEY_BYTES = 64 * 1024
+const MAX_KEY_BYTES = 64 * KIB
 
 /** Runs `withvm ssh`: opens a shell in a running guest, or runs one command. Returns its exit code. */
 export async function openSsh(name: string, command: readonly string[], flags: SshFlags): Promise<number> {

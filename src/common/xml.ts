@@ -1,4 +1,5 @@
 import { DOMParser, type Element, onErrorStopParsing } from '@xmldom/xmldom'
+import { MIB } from './units.js'
 
 export type { Element } from '@xmldom/xmldom'
 
@@ -6,7 +7,7 @@ export type { Element } from '@xmldom/xmldom'
  * Limits of a document, because the parser's time grows with the square of some of them. A libvirt
  * domain or an appliance descriptor has a few hundred tags and attributes.
  */
-const LIMITS = { characters: 1024 ** 2, tags: 10_000, attributes: 20_000, namespaces: 200 } as const
+const LIMITS = { characters: MIB, tags: 10_000, attributes: 20_000, namespaces: 200 } as const
 
 /**
  * Parses a document without reading anything outside of it. A document type is rejected, so no

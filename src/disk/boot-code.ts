@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newRunFolderName } from '../common/locks/run-folder-name.js'
 import { QEMU_IMG, runTool } from '../common/process/run-tool.js'
+import { KIB } from '../common/units.js'
 import type { BaseImage } from '../spec/base-image.js'
 
 /** Size of the disk head that is checked: up to the first descriptor of a CD, which is after 32 KiB. */
-const HEAD_BYTES = 68 * 1024
+const HEAD_BYTES = 68 * KIB
 const BLOCK_BYTES = 2048
 const SECTOR_BYTES = 512
 /** Size of the code in a boot record, before the disk signature and the partition table. */

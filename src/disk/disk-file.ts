@@ -1,7 +1,7 @@
 import { constants, type Stats } from 'node:fs'
 import { access, type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname, isAbsolute } from 'node:path'
-import { formatBytes } from '../common/units.js'
+import { formatBytes, TIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 import { type Content, IDENTIFYING_BYTES, identifyContent } from './disk-format.js'
@@ -34,7 +34,7 @@ export interface ProbedFile extends DiskInfo {
  * Largest virtual size, that of the largest cloud disks (AWS `io2`, Azure Ultra, Google Hyperdisk).
  * A header with a larger size is damaged or crafted to exhaust resources.
  */
-const MAX_VIRTUAL_BYTES = 64 * 1024 ** 4
+const MAX_VIRTUAL_BYTES = 64 * TIB
 
 /**
  * Verifies that a file is a complete, readable disk image.

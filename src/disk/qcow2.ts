@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
+import { GIB, MIB } from '../common/units.js'
 
 /** Fields of a qcow2 header that are used here (QEMU's docs/interop/qcow2.txt). */
 export interface Qcow2Header {
@@ -29,7 +30,7 @@ const ENCRYPTIONS = ['none', 'aes', 'luks'] as const
 /** Types of the header extensions. */
 const EXTENSION = { end: 0, backingFormat: 0xe2792aca, dataFile: 0x44415441 } as const
 /** QEMU's limit for the L1 table (qcow2.h: QCOW_MAX_L1_SIZE). */
-const MAX_L1_BYTES = 32 * 1024 ** 2
+const MAX_L1_BYTES = 32 * MIB
 
 /** Parses the header of a qcow2 file. Returns undefined if it is truncated or invalid. */
 export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
@@ -80,7 +81,7 @@ export type Qcow2Check = { readonly end: number } | { readonly problem: string }
 /** Page of zeros, as in holes of a sparse file. Such pages are skipped. */
 const PAGE = Buffer.alloc(4096)
 /** Maximum size of L2 tables in holes of the file, as in a sparse copy. */
-const MAX_HOLE_BYTES = 1024 ** 3
+const MAX_HOLE_BYTES = GIB
 
 /**
  * Determines the minimum size of a qcow2 file from its tables: QEMU reads zeros from a truncated

@@ -1,11 +1,12 @@
 import type { FileHandle } from 'node:fs/promises'
+import { MIB } from '../common/units.js'
 
 /** Offsets of fields in the header of a sparse extent (VMware, Virtual Disk Format 5.0). */
 const AT = { capacity: 0x0c, descriptorSector: 0x1c } as const
 const SECTOR_BYTES = 512
 const SPARSE_MARK = 'KDMV'
 /** Maximum size of a descriptor that is read: more than QEMU reads. */
-const MAX_DESCRIPTOR_BYTES = 2 * 1024 ** 2
+const MAX_DESCRIPTOR_BYTES = 2 * MIB
 /**
  * Matches extents as QEMU does with sscanf (block/vmdk.c, `vmdk_parse_extents`): fields are
  * separated by any white space including line ends, and longer names are truncated. QEMU opens only

@@ -1,5 +1,6 @@
 import { cpus, loadavg, totalmem } from 'node:os'
-import { formatBytes, readFreeMemory } from './memory.js'
+import { formatBytes } from '../common/units.js'
+import { readFreeMemory } from './memory.js'
 
 /**
  * Returns the factor by which the load of the host slows a program down: the load average of the last minute per processor, at

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SpaceWatch } from '../common/files/free-space.js'
 import { type Checksum, PartialFile } from '../common/files/partial-file.js'
 import { toDiskError } from '../common/process/run-tool.js'
-import { formatBytes } from '../common/units.js'
+import { formatBytes, MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 
 export interface DownloadOptions {
@@ -23,7 +23,7 @@ export interface DownloadOptions {
 /** Maximum number of successive attempts without progress. */
 const MAX_FRUITLESS_ATTEMPTS = 5
 /** Number of bytes that count as progress. */
-const PROGRESS_BYTES = 1024 ** 2
+const PROGRESS_BYTES = MIB
 /** Statuses that may be temporary (RFC 9110; 429: RFC 6585). */
 const TEMPORARY_STATUSES = [408, 425, 429, 500, 502, 503, 504]
 

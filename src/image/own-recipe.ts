@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import type { BuildContext, Recipe } from '../../images/recipe.js'
 import { hashFile } from '../cache/entry-manifest.js'
-import { parseMemorySize } from '../common/units.js'
+import { GIB, parseMemorySize } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { vmError } from '../errors.js'
 import { ARCHITECTURES, describeArch, type GuestArch } from '../spec/architectures.js'
@@ -12,7 +12,6 @@ import type { BuiltImage, ImageOptions, PreparationInputs } from '../spec/image-
 /** Increase when the stored description of an author's recipe changes. */
 const REVISION = 1
 const DESCRIPTION = 'image.json'
-const GIB = 1024 ** 3
 
 /** Stored result of the author's `build` function. */
 interface Description extends Omit<BuiltImage, 'sshReady'> {

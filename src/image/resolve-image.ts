@@ -16,6 +16,7 @@ import {
 import { resolveCacheDir, resolveSharedCacheDir } from '../common/cache-dir.js'
 import { nearestName } from '../common/nearest-name.js'
 import { createProgress } from '../common/progress.js'
+import { GIB } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { identifyFile } from '../disk/disk-file.js'
 import { type VMError, vmError } from '../errors.js'
@@ -44,7 +45,6 @@ export interface ResolveImageOptions {
 
 type Report = (step: string, amount?: string) => void
 
-const GIB = 1024 ** 3
 /** Root file systems: their init program uses x86-64 system calls. */
 const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
 /** Increase when the result of an import changes. */

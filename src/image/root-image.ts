@@ -7,6 +7,7 @@ import { listFolder } from '../archive/list-folder.js'
 import type { OciCommand } from '../archive/oci-layout.js'
 import type { Attributes, RootTree } from '../archive/root-tree.js'
 import { hashInputs } from '../cache/cache.js'
+import { GIB } from '../common/units.js'
 import { vmError } from '../errors.js'
 
 /**
@@ -15,9 +16,8 @@ import { vmError } from '../errors.js'
  */
 export const ROOT_FILES = { disk: 'disk', mark: 'root.json' } as const
 
-const MIB = 1024 ** 2
 /** Free space for the guest's writes. */
-const SPARE_BYTES = 2048 * MIB
+const SPARE_BYTES = 2 * GIB
 /** Mount points used by the initrd. */
 const MOUNT_POINTS = ['dev', 'proc', 'sys', 'run', 'tmp']
 /** Programs that Linux tries as init, in order (init/main.c). */

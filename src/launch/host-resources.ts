@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { currentUserName } from '../common/process/current-user.js'
 import type { HostUser } from '../common/process/host-user.js'
-import { formatBytes, parseMemorySize } from '../common/units.js'
+import { formatBytes, GIB, KIB, MIB, parseMemorySize } from '../common/units.js'
 import type { HostNodes } from '../spec/options/machine.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
@@ -45,14 +45,14 @@ export async function findResourceProblems<VM>(
 async function checkHugePages<VM>(options: VMOptions<VM>, { read }: HostView): Promise<OptionProblem[]> {
   const { hugePages, size } = readMemory(options.memory)
   if (hugePages !== true && hugePages !== '2M' && hugePages !== '1G') return []
-  const pageBytes = hugePages === '1G' ? 1024 ** 3 : 2 * 1024 ** 2
+  const pageBytes = hugePages === '1G' ? GIB : 2 * MIB
   const bytes = parseMemorySize(size)
   if (bytes !== undefined && bytes % pageBytes !== 0) {
     const expected = `a multiple of the huge page size, ${formatBytes(pageBytes)}`
     return [{ path: 'memory.size', got: formatBytes(bytes), expected }]
   }
   const needed = bytes === undefined ? 1 : bytes / pageBytes
-  const folder = `/sys/kernel/mm/hugepages/hugepages-${pageBytes / 1024}kB`
+  const folder = `/sys/kernel/mm/hugepages/hugepages-${pageBytes / KIB}kB`
   const free = Number(await read(`${folder}/free_hugepages`)) || 0
   if (free >= needed) return []
   const got = `${free} free huge pages of ${formatBytes(pageBytes)} on this host`

@@ -1,12 +1,13 @@
 import { closeSync, readSync } from 'node:fs'
 import { openWrittenFileSync } from '../common/files/written-file.js'
+import { MIB } from '../common/units.js'
 import { parseDatagram } from './datagram.js'
 import { DhcpLog } from './dhcp.js'
 import { MALFORMED } from './malformed.js'
 import { PcapReader } from './pcap.js'
 import { TftpLog } from './tftp.js'
 
-const CHUNK = 1024 ** 2
+const CHUNK = MIB
 /** Maximum number of bytes per read, so that a fast-growing capture does not block this process. */
 const MAX_BYTES_PER_READ = 16 * CHUNK
 

@@ -4,6 +4,7 @@ import type { OpenFolder } from '../common/files/open-folder.js'
 import { requireFiles, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/process/host-user.js'
 import { setPrivileges } from '../common/process/set-privileges.js'
+import { KIB } from '../common/units.js'
 import { vmError } from '../errors.js'
 import type { QemuCommand } from './command.js'
 import { pickQemuEnvironment } from './environment.js'
@@ -16,7 +17,7 @@ export interface QemuExit {
 }
 
 /** Number of the newest characters of stderr that are kept, for error messages. */
-const STDERR_KEPT = 16 * 1024
+const STDERR_KEPT = 16 * KIB
 
 interface QemuState {
   stderr: string

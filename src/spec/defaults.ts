@@ -1,3 +1,5 @@
+import { GIB, MIB } from '../common/units.js'
+
 /**
  * Defaults with their reasons. Defaults of architectures are in `architectures.ts`; other options
  * are unset by default.
@@ -17,9 +19,9 @@ export const DEFAULTS = {
   /** Other hosts cannot connect to a forwarded port. */
   bind: '127.0.0.1',
   /** More than a test of an upgrade or a build writes, and less than the usual free space of a host. */
-  diskLimitBytes: 16 * 1024 ** 3,
+  diskLimitBytes: 16 * GIB,
   /** Six hours on a 115,200 baud line. */
-  consoleLimitBytes: 256 * 1024 ** 2,
+  consoleLimitBytes: 256 * MIB,
   /**
    * The longest shutdown of a distribution on a host with KVM; scaled by the host's measured
    * factor.

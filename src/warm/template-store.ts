@@ -8,12 +8,12 @@ import {
 } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { nearestNames } from '../common/nearest-name.js'
-import { parseMemorySize } from '../common/units.js'
+import { GIB, parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
 
 export const TEMPLATES = 'templates'
 /** Maximum size of all templates of this user, unless `WITHVM_TEMPLATES_SIZE` is set. */
-const DEFAULT_MAX_BYTES = 8 * 1024 ** 3
+const DEFAULT_MAX_BYTES = 8 * GIB
 
 /**
  * Marks a template as used by this process until the process ends, which protects it from removal.

@@ -11,7 +11,7 @@ import { copySparse } from '../common/files/sparse-copy.js'
 import { changeOwner } from '../common/process/host-user.js'
 import { noSpaceError } from '../common/process/run-tool.js'
 import { createProgress } from '../common/progress.js'
-import { formatBytes } from '../common/units.js'
+import { formatBytes, MIB } from '../common/units.js'
 import { withWaitLimit } from '../common/wait-limit.js'
 import { createOverlay, flattenOverlay } from '../disk/overlay.js'
 import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
@@ -39,7 +39,7 @@ export interface Template {
 }
 
 /** Reserve for the device state, the disk, and other files that grow in the meantime. */
-const SPARE_BYTES = 32 * 1024 ** 2
+const SPARE_BYTES = 32 * MIB
 const FILES = {
   memory: 'memory',
   state: 'state',

@@ -3,6 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal } from '../../common/deadline.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
+import { MIB } from '../../common/units.js'
 import { VMError } from '../../errors.js'
 import { CommandOutput } from '../command-output.js'
 import {
@@ -17,7 +18,7 @@ import { type ExecStatus, readExecStatus, readPid } from './exec-replies.js'
 import { signalName } from './linux-signals.js'
 
 /** Limit of the agent for each stream (qemu-ga's GUEST_EXEC_MAX_OUTPUT). */
-const AGENT_MAX_BYTES = 16 * 1024 * 1024
+const AGENT_MAX_BYTES = 16 * MIB
 const FIRST_POLL_MS = 1
 const LAST_POLL_MS = 100
 /**

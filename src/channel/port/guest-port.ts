@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { MIB } from '../../common/units.js'
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 
@@ -29,7 +30,7 @@ export interface PortMark {
 }
 
 /** Number of bytes kept of the output. */
-const KEPT_BYTES = 8 * 1024 ** 2
+const KEPT_BYTES = 8 * MIB
 const MIN_BUFFER_BYTES = 4096
 
 /** Host end of a character device of the guest. Transfers bytes in both directions. */

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
+import { MIB } from '../../common/units.js'
 import { vmError } from '../../errors.js'
 import { parseObject, readLines } from '../json-lines.js'
 import type { QmpCommands, QmpEvent, QmpGreeting } from './qmp-commands.js'
@@ -30,7 +31,7 @@ interface PendingCommand extends Deferred<unknown> {
 
 const DEFAULT_TIMEOUT_MS = 30_000
 /** Larger than the complete memory map printed by `human-monitor-command`; `query-qmp-schema` takes 0.3 Mi. */
-const MAX_RESPONSE_CHARS = 4 * 1024 * 1024
+const MAX_RESPONSE_CHARS = 4 * MIB
 
 /**
  * QMP connection to the monitor of a QEMU. Commands can run concurrently and are sent in the order of the

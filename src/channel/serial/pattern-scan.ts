@@ -1,7 +1,8 @@
+import { KIB } from '../../common/units.js'
 import type { TextLog } from './text-log.js'
 
 /** Maximum length of a match, and of a line that is searched as a whole. */
-export const MATCH_WINDOW_CHARS = 16 * 1024
+export const MATCH_WINDOW_CHARS = 16 * KIB
 
 export interface FoundPattern {
   readonly match: RegExpExecArray

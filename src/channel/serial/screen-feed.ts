@@ -1,10 +1,11 @@
 import type { Terminal } from '@xterm/headless'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
+import { KIB, MIB } from '../../common/units.js'
 
 /** Maximum amount of undrawn text. A screen shows far less, so older text can be dropped. */
-const MAX_PENDING_CHARS = 1024 * 1024
+const MAX_PENDING_CHARS = MIB
 /** Size of one write to the terminal: a few milliseconds of work. */
-const CHUNK_CHARS = 64 * 1024
+const CHUNK_CHARS = 64 * KIB
 
 interface Flush {
   readonly offset: number

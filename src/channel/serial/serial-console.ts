@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
+import { MIB } from '../../common/units.js'
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { invalidOption, notConnected, patternTimeout } from './console-errors.js'
 import type { ConsoleLogFile } from './console-log-file.js'
@@ -68,10 +69,10 @@ export interface TypeOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const DEFAULT_MAX_CHARS = 16 * 1024 * 1024
+const DEFAULT_MAX_CHARS = 16 * MIB
 const DEFAULT_TIMEOUT: Duration = '30s'
 /** Amount of past output drawn on a new screen: more than any screen shows. */
-const REPLAY_CHARS = 1024 * 1024
+const REPLAY_CHARS = MIB
 /** Programs take input that follows Escape sooner as part of a sequence. vi waits 50 ms, longer under TCG. */
 const AFTER_ESCAPE_MS = 150
 /** Terminal replies are dropped while more bytes than this are unread by the guest. */

@@ -1,4 +1,6 @@
-const SEGMENT_CHARS = 64 * 1024
+import { KIB } from '../../common/units.js'
+
+const SEGMENT_CHARS = 64 * KIB
 
 /**
  * Append-only text, addressed by offsets from its start. Beyond a limit the oldest text is dropped; offsets

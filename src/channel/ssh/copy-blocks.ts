@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
+import { KIB } from '../../common/units.js'
 import { type FileSide, toPromise } from './file-side.js'
 
 /** File that is open for reading or writing at any offset. */
@@ -21,7 +22,7 @@ export interface CopySide extends FileSide {
 }
 
 /** Largest block that every SFTP server accepts (draft-ietf-secsh-filexfer-02, 3). */
-const BLOCK_BYTES = 32 * 1024
+const BLOCK_BYTES = 32 * KIB
 /** Number of blocks in flight: enough to hide the latency of an emulated guest. */
 const PARALLEL_BLOCKS = 32
 

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ClientChannel } from 'ssh2'
 import { resolveDuration } from '../../common/resolve-duration.js'
+import { MIB } from '../../common/units.js'
 import { VMError, vmError } from '../../errors.js'
 import { CommandOutput } from '../command-output.js'
 import {
@@ -13,7 +14,7 @@ import {
 } from '../command-result.js'
 
 /** Limit of the guest agent. */
-const DEFAULT_MAX_BUFFER = 16 * 1024 * 1024
+const DEFAULT_MAX_BUFFER = 16 * MIB
 /** Time for `endTree`. An emulated guest needs 100 to 300 ms. */
 const END_TREE_MS = 2000
 /** Time between SIGTERM and SIGKILL. */

@@ -1,3 +1,4 @@
+import { GIB, MIB } from '../../common/units.js'
 import { vmError } from '../../errors.js'
 
 /** Limits of a download, because the guest controls the data that it sends. */
@@ -11,12 +12,12 @@ export interface DownloadLimits {
   readonly maxFiles?: number | undefined
 }
 
-const DEFAULT_MAX_BYTES = 16 * 1024 ** 3
+const DEFAULT_MAX_BYTES = 16 * GIB
 const DEFAULT_MAX_FILES = 100_000
 /** Longest path in Linux (PATH_MAX of limits.h). A real file system has no deeper tree. */
 const MAX_PATH_CHARS = 4096
 /** Maximum total length of the paths in memory while a folder is copied, regardless of `maxFiles`. */
-const MAX_NAME_CHARS = 64 * 1024 ** 2
+const MAX_NAME_CHARS = 64 * MIB
 
 /** Counts the files and bytes of one copy against its limits. */
 export class TransferBudget {

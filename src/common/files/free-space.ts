@@ -1,15 +1,15 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type VMError, vmError } from '../../errors.js'
-import { formatBytes } from '../units.js'
+import { formatBytes, MIB } from '../units.js'
 
 /**
  * Free space that a file of unknown length leaves on the disk: this many bytes, or this share of a
  * smaller disk.
  */
-const RESERVE = { bytes: 256 * 1024 ** 2, share: 1 / 16 }
+const RESERVE = { bytes: 256 * MIB, share: 1 / 16 }
 /** Number of bytes written between two checks of the disk. */
-const CHECK_INTERVAL_BYTES = 16 * 1024 ** 2
+const CHECK_INTERVAL_BYTES = 16 * MIB
 
 /**
  * Checks the free space of the disk that a file is written to, so writing stops before the disk is

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { MIB } from '../units.js'
 
 export interface Checksum {
   readonly algorithm: 'sha256' | 'sha512'
@@ -8,7 +9,7 @@ export interface Checksum {
   readonly hex: string
 }
 
-const READ_BYTES = 1 << 20
+const READ_BYTES = MIB
 
 /** File that is written piece by piece and hashed at the same time. */
 export class PartialFile {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { GIB } from '../units.js'
 import { findProgram } from './find-program.js'
 import type { Program } from './host-user.js'
 
@@ -8,7 +9,7 @@ import type { Program } from './host-user.js'
  * qemu-img on a VDI of 60 TiB takes 0.5 GiB, `convert` with 16 coroutines 1.2 GiB; xz has
  * dictionaries of up to 1.5 GiB, zstd windows of up to 2 GiB.
  */
-const ADDRESS_SPACE_BYTES = 4 * 1024 ** 3
+const ADDRESS_SPACE_BYTES = 4 * GIB
 
 /**
  * glibc reserves address space for each thread that allocates; with fewer arenas the limit applies

@@ -2,11 +2,12 @@ import { lstat, readdir, statfs } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { findTemporaryCache, resolveCacheDir } from '../../common/cache-dir.js'
+import { formatBytes, GIB, MIB } from '../../common/units.js'
 import { VMError } from '../../errors.js'
 import { readDistribution } from '../distribution.js'
 import { type Accelerator, chooseAccelerator } from '../kvm/accelerator.js'
 import { readLoadFactor } from '../load.js'
-import { formatBytes, readFreeMemory } from '../memory.js'
+import { readFreeMemory } from '../memory.js'
 import { findQemu, type QemuBinary } from '../qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../qemu-capabilities.js'
 import { findTools, QEMU_NEED, type ToolNeed } from '../tools.js'
@@ -63,17 +64,15 @@ export interface InspectOptions {
   readonly signal?: AbortSignal
 }
 
-const MIB = 1024 ** 2
-
 /** Memory of the default guest, 256 MiB, plus about 100 MiB for QEMU, with a margin. */
 const MIN_MEMORY = 400 * MIB
 
 /** Minimum for sockets, logs and a small overlay. Overlays with the writes of guests are in the temporary directory. */
 const MIN_TEMPORARY = 64 * MIB
-const GOOD_TEMPORARY = 1024 * MIB
+const GOOD_TEMPORARY = GIB
 
 /** Peak disk usage of building the default image, with a margin. */
-const GOOD_CACHE = 1024 * MIB
+const GOOD_CACHE = GIB
 
 /** Checks all requirements of guests. Rejects only if the signal aborts. */
 export async function inspectHost(options: InspectOptions): Promise<HostReport> {

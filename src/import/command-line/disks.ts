@@ -1,3 +1,4 @@
+import { KIB } from '../../common/units.js'
 import { DISK_FORMATS, type DiskFormat } from '../../spec/base-image.js'
 import type { ImageSource } from '../../spec/image-source.js'
 import type { DiskCache, DiskConnection, DiskInterface, DiskOptions } from '../../spec/options/disks.js'
@@ -141,7 +142,7 @@ function readContent(
   const get = (key: string) => lastValue(parameters, key)
   const file = get('file')
   const size = get('file.size')
-  if (get('file.driver') === 'null-co' && size !== undefined) return { size: `${Number(size) / 1024}K` }
+  if (get('file.driver') === 'null-co' && size !== undefined) return { size: `${Number(size) / KIB}K` }
   if (file === undefined) return parameters.some(([key]) => key.startsWith('file.')) ? undefined : {}
   if (/^[a-z][\w+-]+:/i.test(file) && !file.startsWith('file:')) return undefined // nbd:, json:, fat:, http:
   const path = file.replace(/^file:/, '')

@@ -1,3 +1,4 @@
+import { KIB } from '../../common/units.js'
 import type { CpuTopology, HostNodes, NumaNode } from '../../spec/options/machine.js'
 import type { VMOptions } from '../../spec/options.js'
 import type { Draft, ParsedOption } from './draft.js'
@@ -80,7 +81,7 @@ function readMemory(draft: Draft, given: ParsedOption): void {
 
 /** Converts a size. A plain number is in MiB for `-m`, and in bytes elsewhere. The validation rejects invalid text. */
 function toSize(text: string, unit: 'M' | 'B' = 'M'): string {
-  if (/^\d+$/.test(text)) return unit === 'M' ? `${text}M` : `${Number(text) / 1024}K`
+  if (/^\d+$/.test(text)) return unit === 'M' ? `${text}M` : `${Number(text) / KIB}K`
   return text.replace(/[kmgtb]$/, (letter) => letter.toUpperCase())
 }
 

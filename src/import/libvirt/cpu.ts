@@ -1,3 +1,4 @@
+import { GIB, KIB, MIB, TIB } from '../../common/units.js'
 import type { NumaNode } from '../../spec/options/machine.js'
 import type { VMOptions } from '../../spec/options.js'
 import type { Note } from './note.js'
@@ -75,35 +76,36 @@ export function readNuma(domain: XmlElement): VMOptions {
   return { numa: nodes.sort((a, b) => a.id - b.id).map(({ node }) => node) }
 }
 
-/** Factors that convert the units of libvirt to KiB. */
+/** Units of libvirt, bytes. */
 const UNITS: Readonly<Record<string, number>> = {
-  b: 1 / 1024,
-  bytes: 1 / 1024,
-  KB: 1000 / 1024,
-  k: 1,
-  KiB: 1,
-  MB: 1000 ** 2 / 1024,
-  M: 1024,
-  MiB: 1024,
-  GB: 1000 ** 3 / 1024,
-  G: 1024 ** 2,
-  GiB: 1024 ** 2,
-  TB: 1000 ** 4 / 1024,
-  T: 1024 ** 3,
-  TiB: 1024 ** 3,
+  b: 1,
+  bytes: 1,
+  KB: 1000,
+  k: KIB,
+  KiB: KIB,
+  MB: 1000 ** 2,
+  M: MIB,
+  MiB: MIB,
+  GB: 1000 ** 3,
+  G: GIB,
+  GiB: GIB,
+  TB: 1000 ** 4,
+  T: TIB,
+  TiB: TIB,
 }
 
 function readAmount(element: XmlElement | undefined, value = element?.text): number | undefined {
   const amount = Number(value)
-  const factor = UNITS[element?.attribute('unit') ?? 'KiB']
-  return value === undefined || value === '' || Number.isNaN(amount) || factor === undefined
+  const unitBytes = UNITS[element?.attribute('unit') ?? 'KiB']
+  return value === undefined || value === '' || Number.isNaN(amount) || unitBytes === undefined
     ? undefined
-    : Math.ceil(amount * factor)
+    : Math.ceil((amount * unitBytes) / KIB)
 }
 
 function toText(kib: number): string {
-  if (kib % 1024 ** 2 === 0) return `${kib / 1024 ** 2}G`
-  return kib % 1024 === 0 ? `${kib / 1024}M` : `${kib}K`
+  const bytes = kib * KIB
+  if (bytes % GIB === 0) return `${bytes / GIB}G`
+  return bytes % MIB === 0 ? `${bytes / MIB}M` : `${kib}K`
 }
 
 /** Parses `0-2,^1,7`, in which `^` excludes a CPU. */

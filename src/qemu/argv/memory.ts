@@ -1,3 +1,4 @@
+import { KIB } from '../../common/units.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { HostNodes } from '../../spec/options/machine.js'
 import type { Wiring } from '../command.js'
@@ -67,5 +68,5 @@ export function lockArgs({ memoryBacking: { lock } }: MachineSpec): string[] {
 }
 
 function kibibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1024)}k`
+  return `${Math.ceil(bytes / KIB)}k`
 }

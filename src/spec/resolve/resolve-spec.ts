@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path'
 import { type Duration, parseDuration } from '../../common/duration.js'
-import { parseMemorySize } from '../../common/units.js'
+import { MIB, parseMemorySize } from '../../common/units.js'
 import { describeArch, isPc, resolveArch } from '../architectures.js'
 import type { BaseImage } from '../base-image.js'
 import { hasBootIndex } from '../boot-index.js'
@@ -22,7 +22,7 @@ import { listNetworks, resolveNetwork } from './resolve-network.js'
  * RAM and CPUs of a guest without an image: enough for the kernel and init system of a
  * distribution.
  */
-const WITHOUT_IMAGE = { memoryBytes: 512 * 1024 ** 2, cpus: 1 } as const
+const WITHOUT_IMAGE = { memoryBytes: 512 * MIB, cpus: 1 } as const
 
 /** Fills in all defaults. The options must be valid, and the file of a private key already read. */
 export function resolveSpec<VM>(

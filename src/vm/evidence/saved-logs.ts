@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { CommandResult } from '../../channel/command-result.js'
 import { OpenFolder } from '../../common/files/open-folder.js'
 import { streamWrittenFile } from '../../common/files/written-file.js'
+import { GIB } from '../../common/units.js'
 import { describeNetboot } from '../../net/netboot-text.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
@@ -24,7 +25,7 @@ const COMMANDS = {
  * Upper bound for the parts of a memory dump other than RAM (video memory, firmware), and for the
  * size of a log beyond its limit.
  */
-const MAX_OTHER_BYTES = 1024 ** 3
+const MAX_OTHER_BYTES = GIB
 
 export interface SaveOptions {
   /**

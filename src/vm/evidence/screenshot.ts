@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { OpenFolder } from '../../common/files/open-folder.js'
 import { chmodWrittenFile, readWrittenFile } from '../../common/files/written-file.js'
+import { GIB, MIB } from '../../common/units.js'
 import { VMError, vmError } from '../../errors.js'
 import { decodePpm, encodePng } from './picture.js'
 
@@ -10,7 +11,7 @@ const SCREENSHOT_TIMEOUT_MS = 2000
 /** Time limit for a memory dump, milliseconds per GiB. Measured: 0.7 s, on a dedicated disk. */
 const DUMP_TIMEOUT_MS_PER_GIB = 60_000
 /** Maximum size of a picture that is read: a PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
-export const MAX_PICTURE_BYTES = 256 * 1024 ** 2
+export const MAX_PICTURE_BYTES = 256 * MIB
 
 /** File written by QEMU, in a folder of this process or of the run. */
 export interface FileIn {
@@ -80,7 +81,7 @@ async function saveScreen(qmp: QmpClient, { folder, name }: FileIn, timeoutMs: n
  */
 export async function dumpMemory(qmp: QmpClient, file: FileIn, memoryBytes: number): Promise<void> {
   const path = pathOf(file)
-  const timeoutMs = Math.max(1, memoryBytes / 1024 ** 3) * DUMP_TIMEOUT_MS_PER_GIB
+  const timeoutMs = Math.max(1, memoryBytes / GIB) * DUMP_TIMEOUT_MS_PER_GIB
   try {
     await qmp.execute('dump-guest-memory', { paging: false, protocol: `file:${path}` }, { timeoutMs })
     await chmodWrittenFile(path, 0o600) // QEMU makes it read-only

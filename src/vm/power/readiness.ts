@@ -1,6 +1,7 @@
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
+import { MIB } from '../../common/units.js'
 import { boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { type VMError, vmError } from '../../errors.js'
 import type { Machine } from '../machine/machine.js'
@@ -17,7 +18,6 @@ const MAX_RESETS = 3
 const MIN_DEADLINE_MS = 3_000
 /** Time limit of a custom `ready` after the kernel has started, on a host with KVM, milliseconds. */
 const CUSTOM_READY_MS = 60_000
-const MIB = 1024 ** 2
 
 export interface StartWait {
   readonly machine: Machine

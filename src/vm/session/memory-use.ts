@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
+import { KIB } from '../../common/units.js'
 import { VMError, vmError } from '../../errors.js'
 import { type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
@@ -71,7 +72,7 @@ export async function readMemoryUse(qmp: QmpClient, pid: number, { spec }: Machi
 /** Parses `smaps_rollup`, see proc_pid_smaps(5). */
 export function parseRollup(rollup: string): Pick<MemoryUse, 'rss' | 'pss' | 'shared' | 'private'> {
   const read = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) * 1024
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) * KIB
   return {
     rss: read('Rss'),
     pss: read('Pss'),

@@ -1,10 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { formatDuration } from '../../common/duration.js'
+import { KIB } from '../../common/units.js'
 
 /** Share of a host CPU below which a virtual CPU counts as idle. An idle guest uses 1 to 5 % under TCG. */
 const IDLE_SHARE = 0.1
 /** I/O rate below which the guest's disk counts as idle, bytes per second. QEMU's own wakeups read and write a few bytes. */
-const IDLE_BYTES = 16 * 1024
+const IDLE_BYTES = 16 * KIB
 /** Minimum time between two readings: the kernel updates CPU times at its ticks, up to 10 ms apart. */
 const MIN_SPAN_MS = 20
 

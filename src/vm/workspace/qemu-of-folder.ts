@@ -2,11 +2,12 @@ import { lstat, readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tryReadSmallFile } from '../../common/files/read-small-file.js'
 import { isFileLimit, toHostError } from '../../common/host-error.js'
+import { KIB } from '../../common/units.js'
 
 /** Time limit for QEMU to close its disks, milliseconds. Measured: 5. */
 const SHUTDOWN_TIMEOUT_MS = 2000
 /** Maximum size of a command line that is read: longer ones of foreign processes are ignored. */
-const MAX_ARGS_BYTES = 512 * 1024
+const MAX_ARGS_BYTES = 512 * KIB
 
 /**
  * Returns the process id of the QEMU that uses one of the folders.

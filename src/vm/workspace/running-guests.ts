@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readSmallFile } from '../../common/files/read-small-file.js'
 import { removeTree } from '../../common/files/remove-tree.js'
+import { KIB } from '../../common/units.js'
 import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
@@ -15,7 +16,7 @@ import {
 
 /** Time limit for the keeper to remove its folder, milliseconds. Measured: 300. */
 const KEEPER_TIMEOUT_MS = 5000
-const MAX_RECORD_BYTES = 64 * 1024
+const MAX_RECORD_BYTES = 64 * KIB
 
 /** Socket on which the keeper serves the serial console of a kept guest, to one terminal at a time. */
 export const TTY_SOCKET = 'tty.sock'

@@ -1,4 +1,5 @@
 import { quoteWord } from '../../../common/process/shell-quote.js'
+import { MIB } from '../../../common/units.js'
 import { vmError } from '../../../errors.js'
 import type { Check, CheckOutcome } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
@@ -14,7 +15,7 @@ export interface FileExpectation {
   readonly sha256?: string
 }
 
-const MAX_BYTES = 1024 * 1024
+const MAX_BYTES = MIB
 const SHOWN_CHARS = 400
 const SHOWN_NAMES = 20
 

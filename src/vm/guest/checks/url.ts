@@ -1,3 +1,4 @@
+import { MIB } from '../../../common/units.js'
 import { vmError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
@@ -16,7 +17,7 @@ export interface UrlAnswer {
   readonly body: string
 }
 
-const MAX_BODY_BYTES = 1024 * 1024
+const MAX_BODY_BYTES = MIB
 /** Timeout of one request on a host with KVM. */
 const REQUEST_TIMEOUT_MS = 10_000
 
