@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { combineSignals } from '../common/combine-signals.js'
 import { statIfVisible } from '../common/files/safe-parent.js'
 import { type ProcessLock, sweepClaims } from '../common/locks/folder-lock.js'
 import { keepFileTouched } from '../common/locks/heartbeat.js'
@@ -84,7 +85,7 @@ export function requestEviction(entry: Entry): Promise<void> {
  */
 export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   const timeout = AbortSignal.timeout(LOCK_TIMEOUT_MS)
-  const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
+  const either = combineSignals(timeout, signal)
   const lock = await takeProcessLock(`ledger${poolSuffix()}`, { signal: either, intervalMs: POLL_MS }).catch(
     () => undefined,
   )

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { combineSignals } from '../common/combine-signals.js'
 import { SpaceWatch } from '../common/files/free-space.js'
 import { type Checksum, PartialFile } from '../common/files/partial-file.js'
 import { toDiskError } from '../common/process/run-tool.js'
@@ -90,7 +91,6 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
   const { url, signal, stallMs = 30_000 } = options
   const stall = new AbortController()
   const timer = setTimeout(() => stall.abort(), stallMs)
-  const signals = signal === undefined ? [stall.signal] : [signal, stall.signal]
   const lost = (error: unknown): never => {
     throw new LostConnection(stall.signal.aborted ? `no data for ${stallMs / 1000} s` : describe(error))
   }
@@ -100,7 +100,7 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       headers.range = `bytes=${file.bytes}-`
       if (file.validator !== undefined) headers['if-range'] = file.validator
     }
-    const response = await fetch(url, { headers, signal: AbortSignal.any(signals) }).catch(lost)
+    const response = await fetch(url, { headers, signal: combineSignals(signal, stall.signal) }).catch(lost)
     if (response.body === null || !(await takeHeaders(file, response, url))) {
       await response.body?.cancel().catch(() => {})
       return

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { withReservation } from '../budget/holder.js'
 import { reserveCapacity } from '../budget/take-lease.js'
 import { findTemporaryCache } from '../common/cache-dir.js'
+import { combineSignals } from '../common/combine-signals.js'
 import { requireProc, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/process/host-user.js'
 import { VMError } from '../errors.js'
@@ -82,9 +83,7 @@ async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
   const failure = new AbortController()
   const plans = await Promise.all(given.map((options) => planLaunch(options)))
   const list = plans.map(({ options }) => options)
-  const signals = list.map(({ signal }) =>
-    signal === undefined ? failure.signal : AbortSignal.any([failure.signal, signal]),
-  )
+  const signals = list.map(({ signal }) => combineSignals(failure.signal, signal))
   const orders = plans.map(({ order }, index) => ({
     ...order,
     settings: { ...order.settings, signal: signals[index] as AbortSignal },
@@ -94,7 +93,10 @@ async function launchTogether(given: readonly VMOptions<VM>[]): Promise<VM[]> {
     const isWarm = findColdReason(spec, list[index] as VMOptions<VM>) === undefined
     return { name: spec.name, kind: describeGuestKind(spec as MachineSpec, host, { isClone: isWarm }) }
   })
-  const reserved = await reserveCapacity(requests, { signal: AbortSignal.any(signals), log })
+  const reserved = await reserveCapacity(requests, {
+    signal: combineSignals(failure.signal, ...signals),
+    log,
+  })
   try {
     const starts = orders.map((order, index) =>
       withReservation(reserved, () => startPlanned(order, list[index] as VMOptions<VM>)),

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal } from '../../common/deadline.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
 import { MIB } from '../../common/units.js'
@@ -55,7 +56,7 @@ export async function runByAgent(
   const timer = new AbortController()
   const timeout = Number.isFinite(timeoutMs) ? setTimeout(() => timer.abort(), timeoutMs) : undefined
   const { boot } = agent
-  const signal = AbortSignal.any([boot, timer.signal, ...(options.signal ? [options.signal] : [])])
+  const signal = combineSignals(boot, timer.signal, options.signal)
   let pid: number | undefined
   try {
     const input = await raceSignal(readInput(options.stdin), signal)

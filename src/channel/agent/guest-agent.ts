@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { combineSignals } from '../../common/combine-signals.js'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
@@ -193,7 +194,7 @@ export class GuestAgent {
     for (;;) {
       const id = randomInt(1, 2 ** 31)
       const request = { execute: 'guest-sync-delimited', arguments: { id } }
-      const retry = AbortSignal.any([signal, AbortSignal.timeout(SYNC_INTERVAL_MS)])
+      const retry = combineSignals(signal, AbortSignal.timeout(SYNC_INTERVAL_MS))
       try {
         // 0xFF makes the agent discard an incomplete command.
         await this.#ask(request, retry, { prefix: Buffer.from([0xff]), accept: (m) => m.return === id })

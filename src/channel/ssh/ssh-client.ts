@@ -1,4 +1,5 @@
 import type { ClientChannel, ExecOptions, SFTPWrapper } from 'ssh2'
+import { combineSignals } from '../../common/combine-signals.js'
 import { createDeferred } from '../../common/deferred.js'
 import { quoteWord } from '../../common/process/shell-quote.js'
 import { VMError, vmError } from '../../errors.js'
@@ -145,8 +146,7 @@ export class SshClient {
     options: TransferOptions,
     copy: (sftp: SFTPWrapper, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const lost = this.#lost.signal
-    const signal = options.signal === undefined ? lost : AbortSignal.any([options.signal, lost])
+    const signal = combineSignals(options.signal, this.#lost.signal)
     const sftp = this.#idleSftp.pop() ?? (await this.#openSftp(signal))
     try {
       await copy(sftp, signal)

@@ -4,6 +4,7 @@ import { Keyboard, type KeyboardKey, type KeyboardTypeOptions } from '../../chan
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import type { DownloadOptions, TransferOptions } from '../../channel/ssh/transfer.js'
+import { combineSignals } from '../../common/combine-signals.js'
 import { abortsWithin, raceSignal } from '../../common/deadline.js'
 import { quoteWord } from '../../common/process/shell-quote.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
@@ -594,7 +595,7 @@ export class VM implements GuestHandle {
   async #race<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const session = this.#power.requireRunning()
     const { failure } = session.watch
-    const either = signal === undefined ? failure : AbortSignal.any([signal, failure])
+    const either = combineSignals(signal, failure)
     try {
       return await raceSignal(work(either), failure)
     } catch (error) {

@@ -1,3 +1,4 @@
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, formatDuration } from '../../common/duration.js'
@@ -307,10 +308,6 @@ export class Power {
 
 function hasAgent({ spec }: Machine): boolean {
   return spec.image?.traits.hasAgent === true || spec.ready === 'agent'
-}
-
-function combineSignals(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
-  return second === undefined ? first : AbortSignal.any([first, second])
 }
 
 /** Races `work` with the loss of the guest: a panic, unless it is already known, and the end of QEMU. */

@@ -1,3 +1,4 @@
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
@@ -72,7 +73,7 @@ export async function waitUntilReady<T>(
   }
   try {
     const result = await withDeadline({ timeoutMs, signal: wait.signal, onTimeout }, (signal) => {
-      const either = AbortSignal.any([signal, controller.signal])
+      const either = combineSignals(signal, controller.signal)
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })
     session.watch.markReady()

@@ -1,3 +1,4 @@
+import { combineSignals } from '../../common/combine-signals.js'
 import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import { encodeHostKey } from '../machine/host-key.js'
 import type { Machine } from '../machine/machine.js'
@@ -22,7 +23,7 @@ export async function restoreGuest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { qmp, watch } = session
-  const either = signal === undefined ? watch.failure : AbortSignal.any([signal, watch.failure])
+  const either = combineSignals(signal, watch.failure)
   const wait = { timeoutMs: stageDeadlineMs(machine, 'kernel'), signal: either }
   const resumed = qmp.waitForEvent('RESUME', wait)
   await Promise.all([

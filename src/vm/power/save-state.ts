@@ -11,6 +11,7 @@ import {
   measureClockRate,
   readGuestClock,
 } from '../../channel/agent/guest-clock.js'
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { pollUntil } from '../../common/poll.js'
@@ -58,7 +59,7 @@ export async function saveGuest(
   },
 ): Promise<void> {
   const { failure } = session.watch
-  const signal = options.signal === undefined ? failure : AbortSignal.any([options.signal, failure])
+  const signal = combineSignals(options.signal, failure)
   const wait = { timeoutMs: AGENT_MS, signal }
   const since = await readGuestClock(machine.agent, wait)
   const guestKhz = await parkGuest(machine, signal)

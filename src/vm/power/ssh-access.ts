@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { keyType } from '../../channel/ssh/keys.js'
 import { waitForSshBanner } from '../../channel/ssh/probe.js'
 import { SshClient } from '../../channel/ssh/ssh-client.js'
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal } from '../../common/deadline.js'
 import { pollUntil } from '../../common/poll.js'
 import { VMError, vmError } from '../../errors.js'
@@ -39,7 +40,7 @@ async function isAnnounced(
   signal: AbortSignal,
 ): Promise<boolean> {
   const waited = new AbortController()
-  const either = AbortSignal.any([signal, waited.signal])
+  const either = combineSignals(signal, waited.signal)
   const factor = (machine.spec.image?.traits.bootTimeFactor ?? 1) * machine.host.timeFactor
   const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * factor)
   try {

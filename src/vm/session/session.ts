@@ -1,6 +1,7 @@
 import { QmpClient, type QmpLog } from '../../channel/qmp/qmp-client.js'
 import type { SerialMark } from '../../channel/serial/serial-console.js'
 import { CleanupStack } from '../../common/cleanup-stack.js'
+import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal } from '../../common/deadline.js'
 import { createDeferred } from '../../common/deferred.js'
 import { type VMError, vmError } from '../../errors.js'
@@ -118,7 +119,7 @@ export class Session {
       cleanup.defer(() => over.abort())
       const wait = {
         timeoutMs: STAGE_ROWS.qemu.deadlineMs * machine.host.timeFactor,
-        signal: signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]),
+        signal: combineSignals(signal, over.signal),
       }
       const log: QmpLog = (direction, line) =>
         machine.transcripts.qmp.add(`${direction === 'sent' ? '->' : '<-'} ${line}`)

@@ -1,3 +1,4 @@
+import { combineSignals } from '../../../common/combine-signals.js'
 import { MIB } from '../../../common/units.js'
 import { vmError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
@@ -35,7 +36,7 @@ export function urlAnswers(target: string | number, { status, body }: UrlExpecta
     expected: `${name} to answer${parts.length > 0 ? ` with ${parts.join(' and ')}` : ''}`,
     run: async (vm, signal) => {
       const url = resolveUrl(vm, target)
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS * vm.timeFactor)])
+      const limit = combineSignals(signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS * vm.timeFactor))
       try {
         const answer = await readUrl(url, limit)
         const isStatus = status === undefined ? answer.status < 400 : answer.status === status

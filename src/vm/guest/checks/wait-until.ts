@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { combineSignals } from '../../../common/combine-signals.js'
 import { formatDuration } from '../../../common/duration.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
 import { watchForFailure } from '../../watch/failure-watch.js'
@@ -88,8 +89,7 @@ export async function pollCheck<T>(
     check.needsGuest === false
       ? undefined
       : watchForFailure(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
-  const stops = [timeLimit.signal, options.signal, failureWatch?.signal]
-  const signal = AbortSignal.any(stops.filter((stop) => stop !== undefined))
+  const signal = combineSignals(timeLimit.signal, options.signal, failureWatch?.signal)
   const invariants = Invariants.of(vm)
   let intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
   const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS

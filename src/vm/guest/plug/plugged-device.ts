@@ -1,5 +1,6 @@
 import type { QmpClient, QmpWait } from '../../../channel/qmp/qmp-client.js'
 import type { QmpEvent } from '../../../channel/qmp/qmp-commands.js'
+import { combineSignals } from '../../../common/combine-signals.js'
 import { createDeferred } from '../../../common/deferred.js'
 import { type Duration, formatDuration } from '../../../common/duration.js'
 import { resolveDuration } from '../../../common/resolve-duration.js'
@@ -83,7 +84,7 @@ function watchUnplug(qmp: QmpClient, id: string, wait: QmpWait) {
   // The second is QEMU's event for memory before version 6.2.
   const stops = ['DEVICE_UNPLUG_GUEST_ERROR', 'MEM_UNPLUG_ERROR'].map((name) => qmp.on(name, onRefusal))
   const over = new AbortController()
-  const signal = wait.signal === undefined ? over.signal : AbortSignal.any([wait.signal, over.signal])
+  const signal = combineSignals(wait.signal, over.signal)
   const deleted = qmp
     .waitForEvent('DEVICE_DELETED', { ...wait, signal, predicate: isOfDevice })
     .then(() => 'gone' as const)

@@ -1,4 +1,5 @@
 import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
+import { combineSignals } from '../../../common/combine-signals.js'
 import { type Duration, formatDuration } from '../../../common/duration.js'
 import { pollUntil } from '../../../common/poll.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../../common/units.js'
@@ -129,7 +130,7 @@ export async function setBalloon(
         actual = await readBalloon(qmp)
         return actual === bytes ? actual : undefined
       },
-      { intervalMs: POLL_MS, signal: AbortSignal.any([limit, signal]) },
+      { intervalMs: POLL_MS, signal: combineSignals(limit, signal) },
     )
   } catch (error) {
     if (!limit.aborted) throw error
