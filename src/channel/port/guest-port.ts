@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { withoutState } from '../../common/match-text.js'
 import { MIB } from '../../common/units.js'
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
@@ -164,5 +165,5 @@ export class GuestPort {
 
 function find(text: string, pattern: string | RegExp): string | undefined {
   if (typeof pattern === 'string') return text.includes(pattern) ? pattern : undefined
-  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).exec(text)?.[0]
+  return withoutState(pattern).exec(text)?.[0]
 }

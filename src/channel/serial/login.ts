@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../../common/deadline.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
+import { matchText } from '../../common/match-text.js'
 import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 import type { ConsoleWaits } from './console-waits.js'
@@ -124,7 +125,7 @@ async function answer(
       const last = printed.slice(printed.lastIndexOf('\n') + 1).slice(-LAST_LINE_CHARS)
       if (LOGIN_PROMPT.test(last) || last === loginLine) return 'refused'
       // Checked before the password prompt: the message of the day may mention passwords.
-      if (last !== '' && matches(prompt, last)) return 'shell'
+      if (last !== '' && matchText(last, prompt)) return 'shell'
       const isPrompt = silentMs >= SETTLED_MS && ANY_PROMPT.test(last)
       if (PASSWORD_PROMPT.test(printed) || (isUser && isPrompt)) return 'password'
     }
@@ -161,7 +162,7 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
       if (user !== undefined) return { kind: 'shell', user }
       const isRepeated = nudged?.line === line && log.plain.end > nudged.from
       if (isRepeated && ANY_PROMPT.test(line)) return { kind: 'login', line }
-      if (askedAt < 0 && line.trim() !== '' && matches(prompt, line)) {
+      if (askedAt < 0 && line.trim() !== '' && matchText(line, prompt)) {
         askedAt = log.plain.end
         nudgedAt = performance.now()
         await console.type(`${SHELL_PROBE}\n`)
@@ -180,11 +181,6 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
 async function pause({ waits }: LoginConsole, signal: AbortSignal): Promise<void> {
   if (waits.interruption !== undefined) throw waits.interruption
   await sleep(POLL_MS, undefined, { signal })
-}
-
-/** Tests without the flags `g` and `y`, which keep state between calls. */
-function matches(pattern: RegExp, line: string): boolean {
-  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).test(line)
 }
 
 function refused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {

@@ -1,7 +1,8 @@
 import type { CommandResult } from '../../../channel/command-result.js'
+import { matchText } from '../../../common/match-text.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
-import { formatText, matchText } from './match-text.js'
+import { formatText } from './format-text.js'
 
 /** Met if a command exits with code 0. */
 export function commandSucceeds(command: string): Check<CommandResult> {

@@ -1,9 +1,9 @@
+import { matchText } from '../../../common/match-text.js'
 import { readText } from '../../../host/tesseract.js'
 import { enlargeForReading } from '../../evidence/enlarge.js'
 import { decodePng } from '../../evidence/picture.js'
 import { recordPicture } from '../pictures.js'
 import type { Check } from './check.js'
-import { matchText } from './match-text.js'
 
 export interface DisplayExpectation {
   /** Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`. @default 'eng' */

@@ -1,3 +1,4 @@
+import { matchText } from '../../../common/match-text.js'
 import { quoteWord } from '../../../common/process/shell-quote.js'
 import { MIB } from '../../../common/units.js'
 import { vmError } from '../../../errors.js'
@@ -94,7 +95,7 @@ export function compareFile(facts: FileFacts, expected: FileExpectation): CheckO
 
 function hasContent(text: string, expected: string | RegExp): boolean {
   if (typeof expected === 'string') return text.replace(/\n$/, '') === expected.replace(/\n$/, '')
-  return new RegExp(expected.source, expected.flags.replace(/[gy]/g, '')).test(text)
+  return matchText(text, expected)
 }
 
 function isOwner({ user, group, uid, gid }: FileFacts, expected: string): boolean {

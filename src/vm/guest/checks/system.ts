@@ -1,3 +1,4 @@
+import { matchText } from '../../../common/match-text.js'
 import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { Check } from './check.js'
 import { MARKER, runProbe, runScript, SLEEPS } from './guest-script.js'
@@ -40,9 +41,7 @@ export function processRuns(wanted: string | RegExp): Check<readonly GuestProces
 }
 
 function isProcess({ name, commandLine }: GuestProcess, wanted: string | RegExp): boolean {
-  if (wanted instanceof RegExp) {
-    return new RegExp(wanted.source, wanted.flags.replace(/[gy]/g, '')).test(commandLine || name)
-  }
+  if (wanted instanceof RegExp) return matchText(commandLine || name, wanted)
   if (wanted.length <= COMM_CHARS) return name === wanted
   const file = commandLine.split(' ', 1)[0] ?? ''
   return name === wanted.slice(0, COMM_CHARS) && file.endsWith(wanted)

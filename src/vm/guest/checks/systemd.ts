@@ -1,3 +1,4 @@
+import { matchText } from '../../../common/match-text.js'
 import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { Check, CheckOutcome } from './check.js'
 import { runScript } from './guest-script.js'
@@ -129,9 +130,7 @@ export function journalIsClean({ priority = 'err', unit, ignore = [] }: JournalE
 
 export function readJournal(text: string, ignore: readonly RegExp[]): CheckOutcome {
   const lines = text.split('\n').filter((line) => line !== '' && !/^-- .* --$/.test(line))
-  const bad = lines.filter(
-    (line) => !ignore.some(({ source, flags }) => new RegExp(source, flags.replace(/[gy]/g, '')).test(line)),
-  )
+  const bad = lines.filter((line) => !ignore.some((pattern) => matchText(line, pattern)))
   if (bad.length === 0) return { isMet: true, received: 'no such lines' }
   return {
     isMet: false,

@@ -1,9 +1,10 @@
 import { combineSignals } from '../../../common/combine-signals.js'
+import { matchText } from '../../../common/match-text.js'
 import { MIB } from '../../../common/units.js'
 import { vmError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
-import { formatText, matchText } from './match-text.js'
+import { formatText } from './format-text.js'
 
 export interface UrlExpectation {
   /** HTTP status code. @default any below 400 */
