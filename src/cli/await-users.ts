@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasStaleUsers } from '../cache/entry-store.js'
 import { RECHECK_MS } from '../common/locks/staleness.js'
+import { logToStderr } from '../common/stderr-log.js'
 
 /**
  * Waits until it is known whether other containers and hosts still use entries of a cache folder, if their heartbeat is older than
@@ -10,8 +11,8 @@ import { RECHECK_MS } from '../common/locks/staleness.js'
  */
 export async function awaitStaleUsers(folder: string, names?: readonly string[]): Promise<void> {
   if (!(await hasStaleUsers(folder, names))) return
-  process.stderr.write(
-    'withvm: waiting 41 s to check whether another container or host, with no heartbeat for an hour, is gone …\n',
+  logToStderr(
+    'waiting 41 s to check whether another container or host, with no heartbeat for an hour, is gone …',
   )
   await sleep(RECHECK_MS)
 }

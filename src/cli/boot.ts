@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { logToStderr } from '../common/stderr-log.js'
 import { launchVM } from '../launch/launch.js'
 import type { VM } from '../vm/guest/vm.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
@@ -11,7 +12,7 @@ export interface BootFlags extends GuestFlags {
 /** Boots a guest and attaches the user's terminal to a shell over SSH, or to the serial console. */
 export async function bootInteractive(image: string | undefined, flags: BootFlags): Promise<number> {
   const options = readGuestFlags(image, flags, (path) => readFileSync(path, 'utf8'))
-  const log = flags.quiet === true ? () => {} : (line: string) => process.stderr.write(`withvm: ${line}\n`)
+  const log = flags.quiet === true ? () => {} : logToStderr
   if (flags.console === true) {
     await using vm = await launchVM({ ...options, ssh: false, ready: 'none' })
     log(`serial console of '${vm.name}'. Press Ctrl-] to exit and discard the guest.`)

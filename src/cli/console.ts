@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import { basename, join } from 'node:path'
 import { openWrittenFile } from '../common/files/written-file.js'
 import { tryProcessLock } from '../common/locks/process-lock.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { vmError } from '../errors.js'
 import { TTY_SOCKET } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
@@ -22,11 +23,9 @@ export async function openConsole(name: string): Promise<number> {
       hint: `Press Ctrl-] in that terminal, or open a shell: \`withvm ssh ${guest.name}\`.`,
     })
   }
-  process.stderr.write(
-    `withvm: serial console of '${guest.name}'. Press Ctrl-] to detach; the guest keeps running.\n`,
-  )
+  logToStderr(`serial console of '${guest.name}'. Press Ctrl-] to detach; the guest keeps running.`)
   const tail = await readTail(join(guest.dir, 'serial.log')).catch((error: Error) => {
-    process.stderr.write(`withvm: earlier output is not available: ${error.message}\n`)
+    logToStderr(`earlier output is not available: ${error.message}`)
     return ''
   })
   process.stdout.write(tail)

@@ -1,3 +1,4 @@
+import { logToStderr } from '../common/stderr-log.js'
 import { formatBytes, parseMemorySize } from '../common/units.js'
 import { EXIT_CODES } from './exit-code.js'
 
@@ -33,7 +34,7 @@ export async function pruneEntries(
 ): Promise<number> {
   const maxBytes = maxSize === undefined ? 0 : parseMemorySize(maxSize)
   if (maxBytes === undefined) {
-    process.stderr.write(`withvm: --max-size requires a size such as '2G', got '${maxSize}'.\n`)
+    logToStderr(`--max-size requires a size such as '2G', got '${maxSize}'.`)
     return EXIT_CODES.usage
   }
   const removed = await prune(maxBytes)

@@ -5,6 +5,7 @@ import { RECIPES } from '../../images/recipes.js'
 import { imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
 import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { nearestName } from '../common/nearest-name.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { formatBytes } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { vmError } from '../errors.js'
@@ -36,7 +37,7 @@ export async function buildImage(name: string): Promise<number> {
 /** Runs `withvm images pull`: downloads an image unless it is cached. */
 export async function pullImage(url: string, flags: ImageFlags): Promise<number> {
   if (!/^https?:/i.test(url)) {
-    process.stderr.write(`withvm: \`withvm images pull\` requires an http: or https: URL, got '${url}'.\n`)
+    logToStderr(`\`withvm images pull\` requires an http: or https: URL, got '${url}'.`)
     return EXIT_CODES.usage
   }
   return printCacheEntry(await openImage(url, flags))
@@ -80,8 +81,8 @@ export async function pruneCachedImages(options: { readonly maxSize?: string }):
 
 function warnAboutReaders(images: string): void {
   if (!existsSync(images) || !isOpenToOthers(images)) return
-  process.stderr.write(
-    `withvm: ${images} is readable for other users; images that only their guests use do not count as in use.\n`,
+  logToStderr(
+    `${images} is readable for other users; images that only their guests use do not count as in use.`,
   )
 }
 

@@ -1,4 +1,5 @@
 import { IMAGE_TOOLS } from '../../images/recipes.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { VMError } from '../errors.js'
 import { setUpHost } from '../host/setup/setup.js'
 import { selectNeeds } from '../host/tools.js'
@@ -17,7 +18,7 @@ export async function runSetup(options: { readonly checkOnly: boolean }): Promis
     return EXIT_CODES.ok
   } catch (error) {
     if (!(error instanceof VMError) || error.code !== 'TOOL_NOT_FOUND') throw error
-    process.stderr.write(`withvm: ${error.message}\n`)
+    logToStderr(error.message)
     return EXIT_CODES.failed
   }
 }

@@ -16,6 +16,7 @@ import {
 import { resolveCacheDir, resolveSharedCacheDir } from '../common/cache-dir.js'
 import { nearestName } from '../common/nearest-name.js'
 import { createProgress } from '../common/progress.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { GIB } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { identifyFile } from '../disk/disk-file.js'
@@ -219,7 +220,7 @@ export async function openStored(
       ...entry,
       build: (building, partial) => entry.build(building, partial, report),
       onWait: (holder) => report(describeLockWait(holder)),
-      onExcess: (text) => void process.stderr.write(`withvm: ${text}.\n`),
+      onExcess: (text) => logToStderr(`${text}.`),
       signal,
     })
     result = 'done'

@@ -6,6 +6,7 @@ import { findTemporaryCache } from '../common/cache-dir.js'
 import { combineSignals } from '../common/combine-signals.js'
 import { requireProc, toHostError } from '../common/host-error.js'
 import type { HostUser } from '../common/process/host-user.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { VMError } from '../errors.js'
 import { openHostCache } from '../host/host-cache.js'
 import { chooseAccelerator, forgetKvm } from '../host/kvm/accelerator.js'
@@ -127,7 +128,7 @@ async function planLaunch(given: VMOptions<VM>): Promise<LaunchPlan> {
   const runner = await checkOptions(options)
   const keepMs = resolveKeepMs(options) // reports an invalid WITHVM_KEEP before resources are acquired
   options.signal?.throwIfAborted()
-  const log = options.log ?? ((line: string) => void process.stderr.write(`withvm: ${line}\n`))
+  const log = options.log ?? logToStderr
   await reportTemporaryCache(log)
   for (const { from, to, reason } of translated) log(`${from} was translated to ${to}: ${reason}.`)
   const swept = sweepOnce(options.tmpdir, runner.user)

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type HostTool, runTool } from '../common/process/run-tool.js'
+import { logToStderr } from '../common/stderr-log.js'
 import { vmError } from '../errors.js'
 import {
   type AptSource,
@@ -215,7 +216,7 @@ export async function warnOfUncheckedSources(
   const line = `the image is built from packages of ${name} whose signatures apt does not verify: ${locations}`
   if (warn !== undefined) return warn(line)
   hasWarned = true
-  process.stderr.write(`withvm: warning: ${line}.\n`)
+  logToStderr(`warning: ${line}.`)
 }
 
 /** Ubuntu serves the packages of its less common architectures from other servers. */
