@@ -4,6 +4,7 @@ import { selectNeeds } from '../host/tools.js'
 import { readDistribution } from '../packages/distribution.js'
 import { describeUncheckedSource, listUncheckedSources } from '../packages/unchecked-sources.js'
 import { EXIT_CODES } from './exit-code.js'
+import { formatTable } from './table.js'
 
 /** Runs `withvm doctor`: reports what this host supports. Returns 0 when guests can run here, otherwise 69. */
 export async function runDoctor(options: {
@@ -44,13 +45,10 @@ const MARKS = { ok: 'ok', note: 'note', problem: 'PROBLEM' } as const
 
 /** Formats one row for each check, followed by its fix. */
 export function formatReport(report: HostReport): string {
-  const labelWidth = Math.max(...report.checks.map(({ label }) => label.length))
-  const markWidth = Math.max(...report.checks.map(({ state }) => MARKS[state].length))
-  const indent = ' '.repeat(markWidth + labelWidth + 4)
-  const formatCheck = ({ label, state, found, fix }: HostCheck) => {
-    const row = `${MARKS[state].padEnd(markWidth)}  ${label.padEnd(labelWidth)}  ${found}`
-    return fix === null ? row : `${row}\n${indent}Fix: ${fix}`
-  }
+  const rows = report.checks.flatMap(({ label, state, found, fix }) => [
+    [MARKS[state], label, found],
+    ...(fix === null ? [] : [['', '', `Fix: ${fix}`]]),
+  ])
   const verdict = report.canRunGuests ? 'Guests can run here.' : 'Guests cannot run here.'
-  return [...report.checks.map(formatCheck), '', verdict].join('\n')
+  return [formatTable(rows), '', verdict].join('\n')
 }

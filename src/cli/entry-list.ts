@@ -1,6 +1,7 @@
 import { logToStderr } from '../common/stderr-log.js'
 import { formatBytes, parseMemorySize } from '../common/units.js'
 import { EXIT_CODES } from './exit-code.js'
+import { formatTable } from './table.js'
 
 interface Row {
   readonly name: string
@@ -11,17 +12,18 @@ interface Row {
   readonly origin?: string
 }
 
+/** Width of the longest size, such as `1023.9 MiB`. */
+const SIZE_WIDTH = 10
+
 /** Formats one row for each cache entry, and the total size. */
 export function formatEntries(entries: readonly Row[], plural: string): string {
-  const width = Math.max(...entries.map(({ name }) => name.length))
   const rows = entries.map(({ name, bytes, lastUsed, isInUse, origin }) => {
     const used = isInUse ? 'in use' : `used ${lastUsed.toISOString().slice(0, 16).replace('T', ' ')}`
-    const row = `${name.padEnd(width)}  ${formatBytes(bytes).padStart(10)}  ${used}`
-    return origin === undefined ? row : `${row.padEnd(width + 35)}  ${origin}`
+    return [name, formatBytes(bytes).padStart(SIZE_WIDTH), used, ...(origin === undefined ? [] : [origin])]
   })
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
   const noun = entries.length === 1 ? plural.replace(/s$/, '') : plural
-  return [...rows, '', `${entries.length} ${noun}, ${formatBytes(total)}`].join('\n')
+  return [formatTable(rows), '', `${entries.length} ${noun}, ${formatBytes(total)}`].join('\n')
 }
 
 /**

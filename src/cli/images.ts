@@ -18,6 +18,7 @@ import { explainReadOnly } from './cache-errors.js'
 import { formatEntries, pruneEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 import { type ImageFlags, readImageSource } from './image-flags.js'
+import { formatTable } from './table.js'
 
 /** Runs `withvm images ls`: lists the cached images. */
 export async function showImages(options: { readonly json: boolean }): Promise<number> {
@@ -146,10 +147,7 @@ function formatReport(report: ImageReport): string {
     ['start', report.startsWarm ? 'warm' : 'cold'],
     ['defaults', `${formatBytes(report.memoryBytes)} of memory, ${report.cpus} CPU`],
   ]
-  return rows
-    .filter(([, value]) => value !== null)
-    .map(([label, value]) => `${label.padEnd(9)}  ${value}`)
-    .join('\n')
+  return formatTable(rows.flatMap(([label, value]) => (value === null ? [] : [[label, value]])))
 }
 
 function noRecipe(name: string) {

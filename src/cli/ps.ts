@@ -2,6 +2,7 @@ import { formatDuration } from '../common/duration.js'
 import { escapeControlCharacters } from '../errors.js'
 import { findRunningGuests, type RunningGuest } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
+import { formatTable } from './table.js'
 
 /** Runs `withvm ps`: lists the running guests on this host. */
 export async function listGuests(options: { readonly json: boolean }): Promise<number> {
@@ -55,15 +56,7 @@ export function formatGuests(guests: readonly RunningGuest[]): string {
         : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
     ].map(showCell),
   )
-  const widths = HEAD.map((_, column) => Math.max(...[HEAD, ...rows].map((row) => row[column]?.length ?? 0)))
-  return [HEAD, ...rows]
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return formatTable([HEAD, ...rows])
 }
 
 /** Escapes a cell to one line of plain text: names and reasons come from the test author and from the guest. */

@@ -61,14 +61,14 @@ test('`withvm images` pulls, lists, inspects, locates and removes an image', asy
     expect.stringMatching(/^1 image, 1\.\d MiB$/),
   ])
   const { stdout } = await run('inspect', path)
-  expect(stdout.replace(/virtual, \S+ \S+ allocated/, 'virtual, N allocated')).toBe(`image      ${path}
-disk       ${path}
-format     qcow2
-size       4 MiB virtual, N allocated
-login      root, with a key injected at boot
-agent      unknown
-start      cold
-defaults   1 GiB of memory, 1 CPU`)
+  expect(stdout.replace(/virtual, \S+ \S+ allocated/, 'virtual, N allocated')).toBe(`image     ${path}
+disk      ${path}
+format    qcow2
+size      4 MiB virtual, N allocated
+login     root, with a key injected at boot
+agent     unknown
+start     cold
+defaults  1 GiB of memory, 1 CPU`)
   expect(await run('rm', 'download-0')).toMatchObject({ exitCode: 2 })
   expect((await run('rm', name)).exitCode).toBe(0)
   expect(existsSync(path)).toBe(false)
