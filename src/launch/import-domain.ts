@@ -2,6 +2,7 @@ import type { NotCarriedOver } from '../spec/not-carried-over.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import type { VM } from '../vm/guest/vm.js'
+import { mergeImported, pickDefined } from './merge-imported.js'
 
 /** Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options take precedence. */
 export interface MergedOptions {
@@ -21,13 +22,8 @@ export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions
   const problems = findOptionProblems(options)
   if (problems.length > 0) throw optionError(problems)
   const { readDomain } = await import('../import/libvirt/read-domain.js')
-  const { libvirtXML, ...explicit } = options
+  const { libvirtXML, ...given } = options
+  const explicit = pickDefined(given)
   const { options: imported, notCarriedOver } = await readDomain(libvirtXML, explicit as VMOptions)
-  // The `systemDisk` of the domain applies only to the image of the domain.
-  const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
-  const { image, systemDisk, ...rest } = imported
-  const disk = hasOwnImage ? {} : { image, systemDisk }
-  const merged = { ...rest, ...disk, ...explicit }
-  const defined = Object.entries(merged).filter(([, value]) => value !== undefined)
-  return { options: Object.fromEntries(defined) as VMOptions<VM>, notCarriedOver }
+  return { options: mergeImported(imported as VMOptions<VM>, explicit), notCarriedOver }
 }

@@ -3,6 +3,7 @@ import type { ImageSource } from '../spec/image-source.js'
 import type { VMOptions } from '../spec/options.js'
 import type { Translation } from '../spec/translation.js'
 import type { VM } from '../vm/guest/vm.js'
+import { hasImage, mergeImported, pickDefined } from './merge-imported.js'
 
 /** Options with those of the command line merged in, and without `commandLine`. Explicit options take precedence. */
 export interface MergedCommandLine {
@@ -20,30 +21,21 @@ export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCo
   if (typeof options?.commandLine !== 'string') return { options, translated: [] }
   const { parseCommandLine } = await import('../import/command-line/parse-command-line.js')
   const { commandLine, ...given } = options
-  const defined = Object.entries(given).filter(([, value]) => value !== undefined)
-  const explicit: VMOptions<VM> = Object.fromEntries(defined)
+  const explicit = pickDefined(given)
   const { options: read, translated } = parseCommandLine(commandLine)
-  const { image, hda, systemDisk, qemuArgs = [], ...rest } = read as VMOptions<VM>
-  // The `systemDisk` of the command line applies only to the image of the command line.
-  const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
-  const disk = hasOwnImage ? {} : pickDefined({ image, hda, systemDisk })
-  const args = [...qemuArgs, ...(explicit.qemuArgs ?? [])]
+  const imported = read as VMOptions<VM>
+  // The login of an image that withvm does not know is unknown, unless the option `ssh` specifies it.
+  const isLoginKnown =
+    hasImage(explicit) || isRecipe(imported.hda ?? imported.image) || explicit.ssh !== undefined
+  const args = [...(imported.qemuArgs ?? []), ...(explicit.qemuArgs ?? [])]
   const merged = {
-    ...rest,
-    ...disk,
-    ...(hasOwnImage || isRecipe(hda ?? image) ? {} : { ready: 'none' as const }),
-    ...explicit,
+    ...(isLoginKnown ? {} : { ready: 'none' as const }),
+    ...mergeImported(imported, explicit),
     ...(args.length > 0 ? { qemuArgs: args } : {}),
   }
-  // With an explicit `ssh` option the guest is ready once the login works. Otherwise its login is unknown: `ready: 'none'`.
-  if (explicit.ready === undefined && explicit.ssh !== undefined) delete merged.ready
   return { options: merged, translated }
 }
 
 function isRecipe(image: VMOptions<VM>['image'] | ImageSource): boolean {
   return typeof image === 'string' && Object.hasOwn(RECIPES, image)
-}
-
-function pickDefined<T extends object>(values: T): Partial<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>
 }
