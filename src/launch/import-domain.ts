@@ -1,12 +1,11 @@
-import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { SkippedSetting } from '../spec/import-report.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import type { VM } from '../vm/guest/vm.js'
 
 /** Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options take precedence. */
 export interface MergedOptions {
-  readonly options: VMOptions<VM>
-  readonly notCarriedOver: readonly NotCarriedOver[]
+  readonly options: VMOptions
+  readonly skippedSettings: readonly SkippedSetting[]
 }
 
 /**
@@ -14,20 +13,20 @@ export interface MergedOptions {
  *
  * @throws {UsageError} INVALID_OPTIONS, IMAGE_NOT_FOUND.
  */
-export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions> {
+export async function mergeDomain(options: VMOptions): Promise<MergedOptions> {
   if (typeof options !== 'object' || options === null || options.libvirtXML === undefined) {
-    return { options, notCarriedOver: [] }
+    return { options, skippedSettings: [] }
   }
   const problems = findOptionProblems(options)
   if (problems.length > 0) throw optionError(problems)
   const { readDomain } = await import('../import/libvirt/read-domain.js')
   const { libvirtXML, ...explicit } = options
-  const { options: imported, notCarriedOver } = await readDomain(libvirtXML, explicit as VMOptions)
+  const { options: imported, skippedSettings } = await readDomain(libvirtXML, explicit as VMOptions)
   // The `systemDisk` of the domain applies only to the image of the domain.
   const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
   const { image, systemDisk, ...rest } = imported
   const disk = hasOwnImage ? {} : { image, systemDisk }
   const merged = { ...rest, ...disk, ...explicit }
   const defined = Object.entries(merged).filter(([, value]) => value !== undefined)
-  return { options: Object.fromEntries(defined) as VMOptions<VM>, notCarriedOver }
+  return { options: Object.fromEntries(defined) as VMOptions, skippedSettings }
 }

@@ -1,13 +1,12 @@
 import { RECIPES } from '../../images/recipes.js'
 import type { ImageSource } from '../spec/image-source.js'
+import type { ReplacedArgument } from '../spec/import-report.js'
 import type { VMOptions } from '../spec/options.js'
-import type { Translation } from '../spec/translation.js'
-import type { VM } from '../vm/guest/vm.js'
 
 /** Options with those of the command line merged in, and without `commandLine`. Explicit options take precedence. */
 export interface MergedCommandLine {
-  readonly options: VMOptions<VM>
-  readonly translated: readonly Translation[]
+  readonly options: VMOptions
+  readonly replacedArguments: readonly ReplacedArgument[]
 }
 
 /**
@@ -16,14 +15,14 @@ export interface MergedCommandLine {
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
  */
-export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCommandLine> {
-  if (typeof options?.commandLine !== 'string') return { options, translated: [] }
+export async function mergeCommandLine(options: VMOptions): Promise<MergedCommandLine> {
+  if (typeof options?.commandLine !== 'string') return { options, replacedArguments: [] }
   const { parseCommandLine } = await import('../import/command-line/parse-command-line.js')
   const { commandLine, ...given } = options
   const defined = Object.entries(given).filter(([, value]) => value !== undefined)
-  const explicit: VMOptions<VM> = Object.fromEntries(defined)
-  const { options: read, translated } = parseCommandLine(commandLine)
-  const { image, hda, systemDisk, qemuArgs = [], ...rest } = read as VMOptions<VM>
+  const explicit: VMOptions = Object.fromEntries(defined)
+  const { options: read, replacedArguments } = parseCommandLine(commandLine)
+  const { image, hda, systemDisk, qemuArgs = [], ...rest } = read as VMOptions
   // The `systemDisk` of the command line applies only to the image of the command line.
   const hasOwnImage = explicit.image !== undefined || explicit.hda !== undefined
   const disk = hasOwnImage ? {} : pickDefined({ image, hda, systemDisk })
@@ -37,10 +36,10 @@ export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCo
   }
   // With an explicit `ssh` option the guest is ready once the login works. Otherwise its login is unknown: `ready: 'none'`.
   if (explicit.ready === undefined && explicit.ssh !== undefined) delete merged.ready
-  return { options: merged, translated }
+  return { options: merged, replacedArguments }
 }
 
-function isRecipe(image: VMOptions<VM>['image'] | ImageSource): boolean {
+function isRecipe(image: VMOptions['image'] | ImageSource): boolean {
   return typeof image === 'string' && Object.hasOwn(RECIPES, image)
 }
 

@@ -14,7 +14,7 @@ export function commandLineByHand(machine: Machine): string {
   const { file, args } = buildCommandByHand(spec, {
     qemuPath: host.qemu.path,
     accelerator: host.accelerator,
-    hostPorts: machine.ports.hostPorts,
+    hostPorts: machine.ports.numbers,
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     firmware: host.firmware,
