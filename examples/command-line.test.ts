@@ -8,7 +8,9 @@ test('`commandLine` runs an existing QEMU command line with obsolete options', a
       'qemu-kvm -no-kvm -drive file=tiny,if=virtio -net nic,model=virtio -net user -redir tcp:8080::80',
     hostfwd: [{ guest: 80 }], // any free host port, instead of 8080
   })
-  expect(vm.translated.map(({ from, to }) => `${from} became ${to}`)).toContain("-no-kvm became accel: 'tcg'")
+  expect(vm.importReport.replacedArguments.map(({ from, to }) => `${from} became ${to}`)).toContain(
+    "-no-kvm became accel: 'tcg'",
+  )
   // #endregion
 })
 

@@ -17,7 +17,7 @@ const CANNOT_REJECT: Readonly<Record<string, string>> = {
     '`QemuProcess.exited` never rejects',
   "src/vm/power/power.ts: void session.ended.then(() => this.access.close('the guest was powered off'))":
     '`Session.ended` never rejects',
-  'src/vm/session/session.ts: void qemu.exited.then(() => machine.forwards.endCommands())':
+  'src/vm/session/session.ts: void qemu.exited.then(() => machine.services.forwards.endCommands())':
     '`QemuProcess.exited` and `ForwardCommand.ended` never reject',
   'src/vm/session/session.ts: void qemu.exited.then((exit) => failed.reject(explainStartFailure(exit)))':
     '`QemuProcess.exited` never rejects',

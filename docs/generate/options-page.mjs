@@ -108,7 +108,7 @@ function optionTable({ members }, prefix = '') {
   const head = ['Option', 'Type', 'Default', 'Meaning', ...(hasQemu ? ['QEMU'] : [])]
   const rows = members.map((member) => [
     code(prefix + member.name),
-    code(member.type.replaceAll(/\breadonly /g, '')),
+    code(member.type.replaceAll(/\breadonly /g, '').replaceAll('PreparedSource', 'PreparedImage')),
     member.isRequired ? '(required)' : value(member.default ?? ''),
     meaningOf(member, prefix),
     ...(hasQemu ? [member.qemu ?? ''] : []),

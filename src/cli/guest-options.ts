@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import type { VMOptions } from '../spec/options.js'
-import type { VM } from '../vm/guest/vm.js'
 import { addImageFlags, type ImageFlags, readImageSource } from './image-flags.js'
 
 /** Guest flags of `withvm run` and `withvm boot`, as parsed by commander. */
@@ -58,7 +57,7 @@ export function readGuestFlags(
   image: string | undefined,
   flags: GuestFlags,
   readKey: (path: string) => string,
-): VMOptions<VM> {
+): VMOptions {
   const ssh = {
     ...(flags.user === undefined ? {} : { user: flags.user }),
     ...(flags.identity === undefined ? {} : { privateKey: readKey(flags.identity) }),

@@ -9,7 +9,7 @@ import { vmError } from '../errors.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEBIAN } from '../spec/define-image.js'
 import type { ImageDefinition, ImageFile, ImageOptions } from '../spec/image-definition.js'
-import { type Preparation, PreparedImage } from '../spec/image-definition.js'
+import { type Preparation, PreparedSource } from '../spec/image-definition.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { describeFunction, ownRecipe } from './own-recipe.js'
 
@@ -21,12 +21,12 @@ const LAYER_DISK = 'disk.qcow2'
 export interface GuestWork {
   readonly name: string
   /** Preparations of the prepared image that this one is made from. They run first. */
-  readonly steps: readonly Preparation<unknown>[]
+  readonly steps: readonly Preparation[]
   readonly files: Readonly<Record<string, GuestFile>>
   readonly run: readonly string[]
   /** Runs last. */
-  readonly prepare: Preparation<unknown> | undefined
-  readonly guest: ImageOptions<unknown>['guest']
+  readonly prepare: Preparation | undefined
+  readonly guest: ImageOptions['guest']
 }
 
 /** Starts a guest of `base`, runs the work, powers the guest off, and leaves its overlay at `to`. */
@@ -43,13 +43,13 @@ export type MakeLayer = (
 /** Plan for building a defined image. */
 export interface DefinitionPlan {
   /** Base: a recipe, or an image source. */
-  readonly base: Recipe | ImageSource | ImageDefinition<unknown>
+  readonly base: Recipe | ImageSource | ImageDefinition
   /** Undefined if no work needs a guest. */
   readonly work: GuestWork | undefined
 }
 
 /** Decides which work is done while the image is built, and which in a guest of it. */
-export async function planDefinition({ options }: ImageDefinition<unknown>): Promise<DefinitionPlan> {
+export async function planDefinition({ options }: ImageDefinition): Promise<DefinitionPlan> {
   const { name, build, prepare, dependsOn, guest, from = DEBIAN } = options
   const files = await readFiles(name, options.files ?? {})
   const last = prepare && { ...dependsOn, run: prepare }
@@ -66,7 +66,7 @@ export async function planDefinition({ options }: ImageDefinition<unknown>): Pro
     const base = isPlain ? DEBIAN : debian(name, { suite, packages, files, run })
     return plan(base, { files: {}, run: [], steps: [] })
   }
-  if (from instanceof PreparedImage) {
+  if (from instanceof PreparedSource) {
     return plan(from.source, { files, run, steps: from.steps })
   }
   return plan(from, { files, run, steps: [] })

@@ -22,7 +22,7 @@ interface Description extends Omit<BuiltImage, 'sshReady'> {
 /** Returns a recipe that runs the author's `build` function. */
 export function ownRecipe(
   name: string,
-  build: NonNullable<ImageOptions<never>['build']>,
+  build: NonNullable<ImageOptions['build']>,
   dependsOn: PreparationInputs | undefined,
 ): Recipe {
   return {
@@ -50,7 +50,7 @@ export async function describeFunction(
 
 async function runBuild(
   name: string,
-  build: NonNullable<ImageOptions<never>['build']>,
+  build: NonNullable<ImageOptions['build']>,
   context: BuildContext,
 ): Promise<void> {
   const { dir, signal } = context

@@ -62,7 +62,7 @@ const IMPORT_REVISION = 1
  *   TOOL_NOT_FOUND.
  */
 export async function resolveImage(
-  source: ImageSource | ImageDefinition<unknown>,
+  source: ImageSource | ImageDefinition,
   options: ResolveImageOptions = {},
 ): Promise<BaseImage> {
   options.signal?.throwIfAborted()
@@ -108,10 +108,7 @@ export function requireArch(
 }
 
 /** Opens a defined image. Work that needs a guest runs in one, on top of the base image. */
-async function openDefinition(
-  definition: ImageDefinition<unknown>,
-  options: ResolveImageOptions,
-): Promise<BaseImage> {
+async function openDefinition(definition: ImageDefinition, options: ResolveImageOptions): Promise<BaseImage> {
   const { name } = definition.options
   const { base: source, work } = await planDefinition(definition)
   const isRecipe = typeof source === 'object' && 'readInputs' in source

@@ -5,7 +5,6 @@ import { type GuestArch, resolveArch } from '../spec/architectures.js'
 import { optionSchema } from '../spec/option-schema.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import type { VM } from '../vm/guest/vm.js'
 import { findFileProblems, findQemuProblems } from './host-problems.js'
 import { findResourceProblems, viewHost } from './host-resources.js'
 
@@ -27,7 +26,7 @@ export interface Runner {
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems at once.
  */
-export async function checkOptions(options: VMOptions<VM>): Promise<Runner> {
+export async function checkOptions(options: VMOptions): Promise<Runner> {
   const problems = findOptionProblems(options)
   const isObject = typeof options === 'object' && options !== null
   const finding = findQemu({

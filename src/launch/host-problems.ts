@@ -10,14 +10,14 @@ import { findMissingScreens } from '../host/screens.js'
 import { findKernelProblem, KERNEL_HEAD_BYTES } from '../kernel/kernel-format.js'
 import { findLinksOutside } from '../net/served-folder.js'
 import { ARCHITECTURES, resolveArch } from '../spec/architectures.js'
-import { PreparedImage } from '../spec/image-definition.js'
+import { PreparedSource } from '../spec/image-definition.js'
 import type { NetbootOptions } from '../spec/netboot.js'
 import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import type { OptionProblem } from '../spec/validate-options.js'
 
 /** Finds options that refer to missing or unsuitable files of this host. Skips values of a wrong type. */
-export async function findFileProblems<VM>(options: VMOptions<VM>): Promise<OptionProblem[]> {
+export async function findFileProblems(options: VMOptions): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkKernel(options.kernel, options.arch),
     checkPath('initrd', options.initrd, 'file'),
@@ -41,10 +41,7 @@ function checkFirmware(firmware: VMOptions['firmware']): Promise<OptionProblem[]
 }
 
 /** Finds options that QEMU on this host does not support. Skips values of a wrong type. */
-export async function findQemuProblems<VM>(
-  options: VMOptions<VM>,
-  qemu: QemuBinary,
-): Promise<OptionProblem[]> {
+export async function findQemuProblems(options: VMOptions, qemu: QemuBinary): Promise<OptionProblem[]> {
   const [{ machines, cpus, devices }, screens] = await Promise.all([
     queryCapabilities(qemu),
     findMissingScreens(qemu, options),
@@ -91,7 +88,7 @@ function checkTerminal(display: unknown): OptionProblem[] {
 }
 
 /** Returns the network cards that are objects, with their option paths. */
-function cards<VM>({ network }: VMOptions<VM>): Array<{ path: string; card: NetworkOptions }> {
+function cards({ network }: VMOptions): Array<{ path: string; card: NetworkOptions }> {
   const isList = Array.isArray(network)
   const all: readonly unknown[] = isList ? network : [network]
   return all.flatMap((card, index) => {
@@ -106,7 +103,7 @@ interface Driver {
   readonly properties: readonly string[]
 }
 
-function drivers<VM>({ devices }: VMOptions<VM>): Driver[] {
+function drivers({ devices }: VMOptions): Driver[] {
   if (!Array.isArray(devices)) return []
   return devices.map((device, index) => {
     const { driver, ...properties } = device ?? {}
@@ -177,8 +174,8 @@ async function checkKey(ssh: VMOptions['ssh']): Promise<OptionProblem[]> {
   return [{ path: 'ssh.privateKey', got: `an unusable key: ${problem}`, expected }]
 }
 
-function secretFile<VM>(image: VMOptions<VM>['image']): unknown {
-  const source = image instanceof PreparedImage ? image.source : image
+function secretFile(image: VMOptions['image']): unknown {
+  const source = image instanceof PreparedSource ? image.source : image
   const secret =
     typeof source === 'object' && source !== null && 'secret' in source ? source.secret : undefined
   return typeof secret === 'object' ? secret?.file : undefined

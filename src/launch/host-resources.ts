@@ -25,10 +25,7 @@ export function viewHost(user: HostUser | undefined): HostView {
 }
 
 /** Finds options that need resources which the kernel of this host does not provide. Skips values of a wrong type. */
-export async function findResourceProblems<VM>(
-  options: VMOptions<VM>,
-  host: HostView,
-): Promise<OptionProblem[]> {
+export async function findResourceProblems(options: VMOptions, host: HostView): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkHugePages(options, host),
     checkLock(options, host),
@@ -42,7 +39,7 @@ export async function findResourceProblems<VM>(
   return problems.flat()
 }
 
-async function checkHugePages<VM>(options: VMOptions<VM>, { read }: HostView): Promise<OptionProblem[]> {
+async function checkHugePages(options: VMOptions, { read }: HostView): Promise<OptionProblem[]> {
   const { hugePages, size } = readMemory(options.memory)
   if (hugePages !== true && hugePages !== '2M' && hugePages !== '1G') return []
   const pageBytes = hugePages === '1G' ? GIB : 2 * MIB
@@ -61,7 +58,7 @@ async function checkHugePages<VM>(options: VMOptions<VM>, { read }: HostView): P
 }
 
 /** Checks `hostNodes`. The error of QEMU for an unknown NUMA node does not name the node. */
-async function checkHostNodes<VM>(options: VMOptions<VM>, { read }: HostView): Promise<OptionProblem[]> {
+async function checkHostNodes(options: VMOptions, { read }: HostView): Promise<OptionProblem[]> {
   const nodes: readonly unknown[] = Array.isArray(options.numa) ? options.numa : []
   const bindings = [
     { path: 'memory.hostNodes', wanted: readMemory(options.memory).hostNodes },
@@ -85,7 +82,7 @@ async function checkHostNodes<VM>(options: VMOptions<VM>, { read }: HostView): P
 }
 
 /** Checks `memory.lock`. Users other than root may lock at most `ulimit -l`. */
-async function checkLock<VM>(options: VMOptions<VM>, { read, user }: HostView): Promise<OptionProblem[]> {
+async function checkLock(options: VMOptions, { read, user }: HostView): Promise<OptionProblem[]> {
   const { lock, size } = readMemory(options.memory)
   if (lock !== true || user.uid === 0) return []
   const limits = (await read('/proc/self/limits')) ?? ''

@@ -1,13 +1,12 @@
-import type { NotCarriedOver } from '../spec/not-carried-over.js'
+import type { SkippedSetting } from '../spec/import-report.js'
 import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
-import type { VM } from '../vm/guest/vm.js'
 import { mergeImported, pickDefined } from './merge-imported.js'
 
 /** Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options take precedence. */
 export interface MergedOptions {
-  readonly options: VMOptions<VM>
-  readonly notCarriedOver: readonly NotCarriedOver[]
+  readonly options: VMOptions
+  readonly skippedSettings: readonly SkippedSetting[]
 }
 
 /**
@@ -15,15 +14,15 @@ export interface MergedOptions {
  *
  * @throws {UsageError} INVALID_OPTIONS, IMAGE_NOT_FOUND.
  */
-export async function mergeDomain(options: VMOptions<VM>): Promise<MergedOptions> {
+export async function mergeDomain(options: VMOptions): Promise<MergedOptions> {
   if (typeof options !== 'object' || options === null || options.libvirtXML === undefined) {
-    return { options, notCarriedOver: [] }
+    return { options, skippedSettings: [] }
   }
   const problems = findOptionProblems(options)
   if (problems.length > 0) throw optionError(problems)
   const { readDomain } = await import('../import/libvirt/read-domain.js')
   const { libvirtXML, ...given } = options
   const explicit = pickDefined(given)
-  const { options: imported, notCarriedOver } = await readDomain(libvirtXML, explicit as VMOptions)
-  return { options: mergeImported(imported as VMOptions<VM>, explicit), notCarriedOver }
+  const { options: imported, skippedSettings } = await readDomain(libvirtXML, explicit as VMOptions)
+  return { options: mergeImported(imported as VMOptions, explicit), skippedSettings }
 }

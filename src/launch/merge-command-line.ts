@@ -1,14 +1,13 @@
 import { RECIPES } from '../../images/recipes.js'
 import type { ImageSource } from '../spec/image-source.js'
+import type { ReplacedArgument } from '../spec/import-report.js'
 import type { VMOptions } from '../spec/options.js'
-import type { Translation } from '../spec/translation.js'
-import type { VM } from '../vm/guest/vm.js'
 import { hasImage, mergeImported, pickDefined } from './merge-imported.js'
 
 /** Options with those of the command line merged in, and without `commandLine`. Explicit options take precedence. */
 export interface MergedCommandLine {
-  readonly options: VMOptions<VM>
-  readonly translated: readonly Translation[]
+  readonly options: VMOptions
+  readonly replacedArguments: readonly ReplacedArgument[]
 }
 
 /**
@@ -17,13 +16,13 @@ export interface MergedCommandLine {
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
  */
-export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCommandLine> {
-  if (typeof options?.commandLine !== 'string') return { options, translated: [] }
+export async function mergeCommandLine(options: VMOptions): Promise<MergedCommandLine> {
+  if (typeof options?.commandLine !== 'string') return { options, replacedArguments: [] }
   const { parseCommandLine } = await import('../import/command-line/parse-command-line.js')
   const { commandLine, ...given } = options
   const explicit = pickDefined(given)
-  const { options: read, translated } = parseCommandLine(commandLine)
-  const imported = read as VMOptions<VM>
+  const { options: read, replacedArguments } = parseCommandLine(commandLine)
+  const imported = read as VMOptions
   // The login of an image that withvm does not know is unknown, unless the option `ssh` specifies it.
   const isLoginKnown =
     hasImage(explicit) || isRecipe(imported.hda ?? imported.image) || explicit.ssh !== undefined
@@ -33,9 +32,9 @@ export async function mergeCommandLine(options: VMOptions<VM>): Promise<MergedCo
     ...mergeImported(imported, explicit),
     ...(args.length > 0 ? { qemuArgs: args } : {}),
   }
-  return { options: merged, translated }
+  return { options: merged, replacedArguments }
 }
 
-function isRecipe(image: VMOptions<VM>['image'] | ImageSource): boolean {
+function isRecipe(image: VMOptions['image'] | ImageSource): boolean {
   return typeof image === 'string' && Object.hasOwn(RECIPES, image)
 }

@@ -8,14 +8,13 @@ import { listDisks, readDiskSource } from '../spec/list-disks.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { VMOptions } from '../spec/options.js'
 import type { DiskFiles } from '../spec/resolve/resolve-disks.js'
-import type { VM } from '../vm/guest/vm.js'
-import type { MachineHost } from '../vm/machine/machine.js'
+import type { MachineHost } from '../vm/machine/guest-plan.js'
 
 const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'shares a folder with a guest' }
 const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }
 
 /** Opens the images of the disks besides the system disk, in order. */
-export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
+export async function openDisks(options: VMOptions): Promise<DiskFiles> {
   const { signal } = options
   const arch = resolveArch(options.arch)
   const opening = listDisks(options).map(async ({ path, disk }) => {
@@ -38,7 +37,7 @@ export async function openDisks(options: VMOptions<VM>): Promise<DiskFiles> {
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that provides it.
  */
 export async function findParts(
-  { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec<VM>,
+  { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
   if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined)

@@ -1,6 +1,6 @@
 import { vmError } from '../errors.js'
 import { definitionSchema } from './definition-schema.js'
-import { ImageDefinition, type ImageOptions, PreparedImage } from './image-definition.js'
+import { ImageDefinition, type ImageOptions } from './image-definition.js'
 import { countInvalid, findShapeProblems, formatValue, type OptionProblem } from './validate-options.js'
 
 /** The only recipe that supports {@link DEBIAN_OPTIONS}. */
@@ -8,19 +8,18 @@ export const DEBIAN = 'debian'
 const DEBIAN_OPTIONS = ['suite', 'arch', 'packages'] as const
 
 /**
- * Defines a custom image, which guests and other images can start from. It is built on first use
- * and cached until one of its inputs changes.
+ * Validates the options of a custom image.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems at once.
  */
-export function defineImage<VM>(options: ImageOptions<VM>): PreparedImage<VM> {
+export function createDefinition(options: ImageOptions): ImageDefinition {
   const shape = findShapeProblems(definitionSchema, options)
   const problems = shape.length > 0 ? shape : findConflicts(options)
   if (problems.length > 0) throw definitionError(problems)
-  return new PreparedImage<VM>(new ImageDefinition(options))
+  return new ImageDefinition(options)
 }
 
-function findConflicts<VM>(options: ImageOptions<VM>): OptionProblem[] {
+function findConflicts(options: ImageOptions): OptionProblem[] {
   const { from, build } = options
   const problems: OptionProblem[] = []
   if (from !== undefined && build !== undefined) {

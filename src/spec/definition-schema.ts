@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PreparedImage } from './image-definition.js'
+import { PreparedSource } from './image-definition.js'
 import { imageSource } from './schema/image.js'
 import { count, duration, flag, isText, memorySize, rule, texts } from './schema/rules.js'
 
@@ -46,7 +46,7 @@ export const definitionSchema = z.strictObject({
   name: z.custom<string>((value) => typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value), {
     error: "a name of letters, digits, '.', '_' and '-', up to 60 of them",
   }),
-  from: z.union([z.instanceof(PreparedImage), imageSource]).optional(),
+  from: z.union([z.instanceof(PreparedSource), imageSource]).optional(),
   suite: rule<string>("the codename of a release, such as 'bookworm'", (value) => {
     return typeof value === 'string' && /^[a-z]+$/.test(value)
   }),

@@ -34,7 +34,7 @@ export interface PreparationGuestOptions {
 }
 
 /** A custom image: its base and the changes to it. */
-export interface ImageOptions<VM> {
+export interface ImageOptions<VM = never> {
   /**
    * Name of the image, and default name of its guests: letters, digits, `.`, `_`, `-`, at most 60
    * characters.
@@ -44,7 +44,7 @@ export interface ImageOptions<VM> {
    * Base of the image: the name of a recipe, a path, a URL with its checksum, or another image.
    * @default 'debian'; none with `build`
    */
-  readonly from?: ImageSource | PreparedImage<VM>
+  readonly from?: ImageSource | PreparedSource
   /**
    * Codename of the Debian release, for `from: 'debian'`.
    * @default the host's release if it runs Debian, else 'bookworm'
@@ -123,10 +123,10 @@ export interface BuiltImage {
 }
 
 /** A custom image, as defined by `defineImage()`. */
-export class ImageDefinition<VM> {
-  readonly options: ImageOptions<VM>
+export class ImageDefinition {
+  readonly options: ImageOptions
 
-  constructor(options: ImageOptions<VM>) {
+  constructor(options: ImageOptions) {
     this.options = options
   }
 }
@@ -140,33 +140,17 @@ export interface PreparationInputs {
 }
 
 /** A preparation step: runs once in a guest, and clones start from the result. */
-export interface Preparation<VM> extends PreparationInputs {
-  readonly run: (vm: VM) => unknown
+export interface Preparation extends PreparationInputs {
+  readonly run: (vm: never) => unknown
 }
 
-/**
- * An image with preparation steps. The steps run once in a guest of the image, and guests start
- * from the state after the last step. The result is cached by the source code of the functions and
- * their declared inputs.
- */
-export class PreparedImage<VM> {
-  readonly source: ImageSource | ImageDefinition<VM>
-  readonly steps: readonly Preparation<VM>[]
+/** An image with preparation steps. The public class `PreparedImage` extends it. */
+export class PreparedSource {
+  readonly source: ImageSource | ImageDefinition
+  readonly steps: readonly Preparation[]
 
-  constructor(source: ImageSource | ImageDefinition<VM>, steps: readonly Preparation<VM>[] = []) {
+  constructor(source: ImageSource | ImageDefinition, steps: readonly Preparation[] = []) {
     this.source = source
     this.steps = steps
-  }
-
-  /**
-   * Returns the image with one more preparation step.
-   *
-   * @param run Receives a guest that is ready. It must depend only on its own source code and
-   *   `dependsOn`: if these are unchanged,   it does not run again.
-   * @example const web = image('tiny').prepare(async (vm) => { await vm.upload('./site', '/srv') },
-   *   { files: ['./site/index.html'] })
-   */
-  prepare(run: (vm: VM) => unknown, dependsOn: PreparationInputs = {}): PreparedImage<VM> {
-    return new PreparedImage(this.source, [...this.steps, { ...dependsOn, run }])
   }
 }

@@ -31,8 +31,8 @@ export function listDisks(options: Pick<VMOptions, 'disks' | LetteredOption>): L
 }
 
 /** Returns image and connection of the system disk as far as the options specify them. */
-export function readSystemDisk<VM>(options: VMOptions<VM>): {
-  readonly image: VMOptions<VM>['image']
+export function readSystemDisk(options: VMOptions): {
+  readonly image: VMOptions['image']
   readonly connection: DiskConnection
 } {
   const { image, hda, systemDisk = {} } = options

@@ -123,8 +123,10 @@ export interface DeviceSpec {
 }
 
 /** Complete, validated description of one machine. Only facts known at run time are left undefined. */
-export interface MachineSpec<VM = unknown> {
+export interface MachineSpec {
   readonly name: string
+  /** `auto`: warm if this guest can start from a template. `warm`: the same, and a cold boot is reported. */
+  readonly start: 'auto' | 'warm' | 'cold'
   readonly accel: AccelOption
   readonly qemu: string | undefined
   readonly arch: GuestArch
@@ -149,6 +151,8 @@ export interface MachineSpec<VM = unknown> {
   readonly directBoot:
     | {
         readonly kernel: string
+        /** If true, the kernel is given in the options. If false, it is the image's own. */
+        readonly isCustom: boolean
         readonly initrd: string | undefined
         readonly dtb: string | undefined
         readonly append: string
@@ -175,7 +179,7 @@ export interface MachineSpec<VM = unknown> {
   readonly cloudInit: CloudInitSpec | undefined
   /** Login on the serial console. */
   readonly login: LoginOptions | undefined
-  readonly ready: ReadyOption<VM>
+  readonly ready: ReadyOption
   readonly timeouts: TimeoutSpec
   /** Limits on the host resources the guest may use. */
   readonly limits: { readonly diskBytes: number; readonly consoleBytes: number }

@@ -107,7 +107,7 @@ export interface LimitOptions {
  * a user is logged in on the serial console (`login`, see the option `login`), the console output
  * matches a RegExp, a function resolves, or no condition (`none`).
  */
-export type ReadyOption<VM = unknown> =
+export type ReadyOption<VM = never> =
   | 'ssh'
   | 'cloud-init'
   | 'agent'
@@ -117,18 +117,18 @@ export type ReadyOption<VM = unknown> =
   | ((vm: VM) => unknown)
 
 /** Start, readiness, limits and artifacts of a guest. */
-export interface RunOptions<VM = unknown> {
+export interface RunOptions<VM = never> {
   /**
    * QEMU command line in shell syntax: `'qemu-kvm -m 512 -hda linux.img'`. It is converted to
    * options, and arguments without a corresponding option to `qemuArgs`. Other options override it.
-   * `vm.translated` lists replaced arguments, for example flags that QEMU no longer supports. A
+   * `vm.importReport` lists replaced arguments, for example flags that QEMU no longer supports. A
    * guest of a custom image is ready as soon as QEMU runs, unless `ssh` or `ready` is set.
    * @default none
    */
   readonly commandLine?: string
   /**
    * libvirt domain: the path of its XML, or the XML itself. It is converted to options; other
-   * options override it. `vm.notCarriedOver` lists settings that were not imported.
+   * options override it. `vm.importReport` lists settings that were not imported.
    * @default none
    */
   readonly libvirtXML?: string
@@ -228,8 +228,8 @@ export interface RunOptions<VM = unknown> {
 }
 
 /** Options of a guest. All have defaults: `{}` boots the image `tiny`. */
-export interface VMOptions<VM = unknown>
-  extends DiskOptionGroup<VM>,
+export interface VMOptions<VM = never>
+  extends DiskOptionGroup,
     MachineOptions,
     BootOptionGroup,
     NetworkOptionGroup,

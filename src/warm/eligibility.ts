@@ -1,14 +1,13 @@
 import type { MachineSpec } from '../spec/machine-spec.js'
-import type { VMOptions } from '../spec/options.js'
 
-interface Row<VM> {
-  readonly applies: (spec: MachineSpec<VM>, options: VMOptions<VM>) => boolean
+interface Row {
+  readonly applies: (spec: MachineSpec) => boolean
   readonly reason: string
 }
 
 /** Reasons against a warm start. The first one that applies is reported. */
-const ROWS: readonly Row<never>[] = [
-  { applies: (_, { start }) => start === 'cold', reason: "start: 'cold'" },
+const ROWS: readonly Row[] = [
+  { applies: ({ start }) => start === 'cold', reason: "start: 'cold'" },
   {
     applies: ({ image, directBoot }) => image === undefined && directBoot !== undefined,
     reason: 'the guest has no image, only a kernel',
@@ -86,7 +85,10 @@ const ROWS: readonly Row<never>[] = [
     applies: ({ devices }) => devices.others.length > 0,
     reason: '`devices` may contain devices whose state cannot be saved',
   },
-  { applies: (_, { kernel }) => kernel !== undefined, reason: '`kernel` takes effect only in a cold boot' },
+  {
+    applies: ({ directBoot }) => directBoot?.isCustom === true,
+    reason: '`kernel` takes effect only in a cold boot',
+  },
   {
     applies: ({ ssh }) => ssh === undefined || ssh.login !== undefined,
     reason: 'a clone accepts only the key of its run, and `ssh` specifies another login or none',
@@ -102,7 +104,6 @@ const ROWS: readonly Row<never>[] = [
 ]
 
 /** Returns why this guest needs a cold boot; undefined if it can start from a template. */
-export function findColdReason<VM>(spec: MachineSpec<VM>, options: VMOptions<VM>): string | undefined {
-  const rows = ROWS as readonly unknown[] as readonly Row<VM>[]
-  return rows.find(({ applies }) => applies(spec, options))?.reason
+export function findColdReason(spec: MachineSpec): string | undefined {
+  return ROWS.find(({ applies }) => applies(spec))?.reason
 }

@@ -3,14 +3,10 @@ import { join } from 'node:path'
 import { hashInputs } from '../cache/cache.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { formatDuration } from '../common/duration.js'
-import { currentWaitLimit } from '../common/wait-limit.js'
 import { VMError } from '../errors.js'
-import type { Preparation } from '../spec/image-definition.js'
-import type { MachineSpec } from '../spec/machine-spec.js'
-import { type BootedGuest, type BootOptions, bootMachine } from '../vm/boot/boot.js'
-import type { VM } from '../vm/guest/vm.js'
+import { type BootedGuest, bootMachine, type StandbyHooks } from '../vm/boot/boot.js'
 import { findClosedFolder } from '../vm/machine/file-access.js'
-import type { MachineHost } from '../vm/machine/machine.js'
+import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-plan.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
 import {
   discardTemplate,
@@ -21,20 +17,6 @@ import {
 } from './template.js'
 import { TemplateFailures } from './template-failures.js'
 import { TEMPLATES } from './template-store.js'
-
-/** Everything that is needed to start a guest from a template. */
-export interface GuestOrder {
-  readonly spec: MachineSpec<VM>
-  readonly host: MachineHost
-  /** Preparations that the template contains. */
-  readonly steps: readonly Preparation<VM>[]
-  readonly settings: Omit<BootOptions, 'startedFrom' | 'snapshot' | 'memoryFile' | 'onProcess' | 'onEvict'>
-  /**
-   * If true, starts a standby for the next test. Undefined: only if another such guest is likely to
-   * be requested.
-   */
-  readonly standby: boolean | undefined
-}
 
 /** The result of a warm start: a guest, or why it needs a cold boot. */
 export type WarmStart =
@@ -53,34 +35,28 @@ const failures = new TemplateFailures()
  *
  * @throws errors of the template's boot and of its preparations.
  */
-export async function startWarm(order: GuestOrder): Promise<WarmStart> {
-  const fingerprint = standbyFingerprint(order)
-  const { signal, log } = order.settings
-  const standby = await pool.take(fingerprint, signal)
+export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
+  const fingerprint = standbyFingerprint(plan)
+  const standby = await pool.take(fingerprint, plan.run.signal)
   if (standby !== undefined) {
-    const { startedFrom } = standby.machine
-    standby.machine.log = log
-    standby.machine.waitLimit = currentWaitLimit()
-    standby.machine.translated = order.settings.translated ?? []
-    standby.machine.notCarriedOver = order.settings.notCarriedOver ?? []
-    if (startedFrom.kind !== 'cold')
-      standby.machine.startedFrom = { kind: 'standby', template: startedFrom.template }
-    follow(standby, order, fingerprint)
+    const { startedFrom } = standby.machine.owner
+    const { template } = startedFrom as Exclude<StartedFrom, { kind: 'cold' }>
+    standby.machine.assign(plan.run, { kind: 'standby', template })
+    follow(standby, plan, fingerprint)
     return { guest: standby }
   }
-  const start = await startFromTemplate(order)
-  if ('guest' in start) follow(start.guest, order, fingerprint)
+  const start = await startFromTemplate(plan)
+  if ('guest' in start) follow(start.guest, plan, fingerprint)
   return start
 }
 
-function follow(guest: BootedGuest, order: GuestOrder, fingerprint: string): void {
+function follow(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
   const start = async ({ signal, ...callbacks }: StandbyCallbacks) => {
     // A standby outlives the test that starts it, so it gets no log and no artifacts of that test.
-    const settings = { ...order.settings, signal, artifacts: undefined, log: () => {} }
-    const template = await openTemplate({ ...order, settings })
-    return startClone({ ...order, settings }, template, callbacks)
+    const own = { ...plan, run: { ...plan.run, signal, artifacts: undefined, log: () => {} } }
+    return startClone(own, await openTemplate(own), callbacks)
   }
-  pool.follow(guest, { fingerprint, isTemporary: order.settings.tmpdir !== undefined, start }, order.standby)
+  pool.follow(guest, { fingerprint, isTemporary: plan.run.tmpdir !== undefined, start }, plan.run.standby)
 }
 
 /**
@@ -105,20 +81,20 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
  * again once, because it may be damaged. If that fails too, this guest boots cold and a later guest
  * retries, unless QEMU can never save the machine.
  */
-async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
-  const closed = await findClosedCache(order.host)
+async function startFromTemplate(plan: GuestPlan): Promise<WarmStart> {
+  const closed = await findClosedCache(plan.host)
   if (closed !== undefined) return { coldReason: closed }
-  const request = hashInputs([order.spec.image?.fingerprint, describeTemplateRequest(order)])
+  const request = hashInputs([plan.spec.image?.fingerprint, describeTemplateRequest(plan)])
   const failure = failures.find(request)
   if (failure !== undefined) return { coldReason: failure }
-  const { log, signal } = order.settings
+  const { log, signal } = plan.run
   let isFirst = true
   let wasSlow = false
   for (;;) {
     let template: Template | undefined
     try {
-      template = await openTemplate(order)
-      const guest = await startClone(order, template)
+      template = await openTemplate(plan)
+      const guest = await startClone(plan, template)
       failures.forget(request)
       return { guest }
     } catch (error) {
@@ -127,7 +103,7 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
       const reason = `its template could not be ${template === undefined ? 'saved' : 'used'}: ${summaryOf(error)}`
       if (template !== undefined && isFirst && !wasSlow && isSlow(error)) {
         wasSlow = true
-        log(`'${order.spec.name}' is restored from its template again: ${summaryOf(error)}.`)
+        log(`'${plan.spec.name}' is restored from its template again: ${summaryOf(error)}.`)
         continue
       }
       if (template !== undefined && !(await discardTemplate(template)))
@@ -138,23 +114,23 @@ async function startFromTemplate(order: GuestOrder): Promise<WarmStart> {
         continue
       }
       const delayMs = failures.note(request, { reason, isPermanent: isPermanent(error) })
-      log(`'${order.spec.name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
+      log(`'${plan.spec.name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
       return { coldReason: reason }
     }
   }
 }
 
 async function startClone(
-  { spec, host, settings }: GuestOrder,
+  plan: GuestPlan,
   { name, snapshot, buildMs }: Template,
-  callbacks: Pick<BootOptions, 'onProcess' | 'onEvict'> = {},
+  hooks?: StandbyHooks,
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
   // Counted before QEMU opens the files: a template that another guest finds unusable must not be
   // removed now.
   const endUse = noteTemplateUse(name)
   try {
-    const guest = await bootMachine(spec, host, { ...settings, ...callbacks, snapshot, startedFrom })
+    const guest = await bootMachine(plan, { startedFrom, snapshot }, hooks)
     void guest.disposed.then(endUse)
     return guest
   } catch (error) {
@@ -226,20 +202,13 @@ function describeRetry(delayMs: number): string {
  * Returns the fingerprint of a standby: machine, name, ports, network, timeouts and the folder of
  * the files.
  */
-function standbyFingerprint(order: GuestOrder): string {
-  const { name, forwards, network, timeouts } = order.spec
-  return hashInputs([
-    describeTemplateRequest(order),
-    name,
-    forwards,
-    network,
-    timeouts,
-    order.settings.tmpdir,
-  ])
+function standbyFingerprint(plan: GuestPlan): string {
+  const { name, forwards, network, timeouts } = plan.spec
+  return hashInputs([describeTemplateRequest(plan), name, forwards, network, timeouts, plan.run.tmpdir])
 }
 
-function describeTemplateRequest({ spec, host, steps }: GuestOrder): unknown {
-  const { image: _, name: _name, forwards: _forwards, ready, ...machine } = spec
+function describeTemplateRequest({ spec, host, steps }: GuestPlan): unknown {
+  const { image: _, name: _name, start: _start, forwards: _forwards, ready, ...machine } = spec
   return [
     machine,
     String(ready),

@@ -1,6 +1,6 @@
 import type { MachineSpec } from '../spec/machine-spec.js'
+import type { MachineHost } from '../vm/machine/guest-plan.js'
 import { type HostProcessor, readHostProcessor } from '../vm/machine/host-processor.js'
-import type { MachineHost } from '../vm/machine/machine.js'
 
 /** Increase when the content of a template changes, or the way in which a clone resumes from it. */
 const REVISION = 5
@@ -11,7 +11,7 @@ const REVISION = 5
  * host resources of its devices are not included.
  */
 export function describeTemplate(
-  spec: MachineSpec<never>,
+  spec: MachineSpec,
   host: MachineHost,
   processor: HostProcessor = readHostProcessor(),
 ): Readonly<Record<string, unknown>> {

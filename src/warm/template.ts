@@ -16,11 +16,10 @@ import { withWaitLimit } from '../common/wait-limit.js'
 import { createOverlay, flattenOverlay } from '../disk/overlay.js'
 import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
 import { VMError } from '../errors.js'
-import type { Preparation } from '../spec/image-definition.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import { type BootOptions, bootMachine } from '../vm/boot/boot.js'
-import type { VM } from '../vm/guest/vm.js'
-import type { MachineHost, MachineSnapshot } from '../vm/machine/machine.js'
+import { bootMachine } from '../vm/boot/boot.js'
+import { runPreparation } from '../vm/guest/run-preparation.js'
+import type { GuestPlan, MachineSnapshot } from '../vm/machine/guest-plan.js'
 import { saveGuest } from '../vm/power/save-state.js'
 import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
@@ -51,14 +50,6 @@ const FILES = {
 /** The snapshot of a booted guest could not be saved. The boot itself succeeded. */
 export class TemplateSaveError extends Error {}
 
-/** Everything a template is built from: a machine and the preparations that run in it. */
-export interface TemplatePlan {
-  readonly spec: MachineSpec<VM>
-  readonly host: MachineHost
-  readonly steps: readonly Preparation<VM>[]
-  readonly settings: Omit<BootOptions, 'startedFrom'>
-}
-
 /**
  * Returns the template of a machine, from the cache or built now. Other processes that need the
  * same template wait for the build. A template with preparations is built on top of the template
@@ -69,8 +60,8 @@ export interface TemplatePlan {
  *   not quiesce.
  * @throws {InfrastructureError} NO_SPACE when the disk is full.
  */
-export async function openTemplate(plan: TemplatePlan): Promise<Template> {
-  const { spec, steps, settings } = plan
+export async function openTemplate(plan: GuestPlan): Promise<Template> {
+  const { spec, steps, run } = plan
   const parent = steps.length === 0 ? undefined : await openTemplate({ ...plan, steps: steps.slice(0, -1) })
   const cacheDir = resolveCacheDir()
   const name = basename(spec.image?.name ?? 'guest')
@@ -95,8 +86,8 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
           if (!hasWrongClock(error)) throw error
           // Clones inherit the clock of the template, and only another boot measures it again.
           if (parent !== undefined) await discardTemplate(parent)
-          if (parent !== undefined || settings.signal?.aborted) throw error
-          settings.log(`The template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
+          if (parent !== undefined || run.signal?.aborted) throw error
+          run.log(`The template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
           await removeFiles(building)
           await buildTemplate(plan, parent, to)
         })
@@ -107,7 +98,7 @@ export async function openTemplate(plan: TemplatePlan): Promise<Template> {
         // The holder of the lock may itself wait for the capacity of guests that wait here.
         blocked = enterBlocked(spec.name)
       },
-      signal: settings.signal,
+      signal: run.signal,
     })
     if (buildMs !== undefined) await pruneTemplates({ cacheDir, keep: entry })
     return { name: entry, dir, snapshot: describeFiles(dir, spec), buildMs: sum(buildMs, parent?.buildMs) }
@@ -150,21 +141,21 @@ export async function discardTemplate({ name }: Template): Promise<boolean> {
 }
 
 async function describePlan(
-  { spec, host, steps }: TemplatePlan,
+  { spec, host, steps }: GuestPlan,
   parent: Template | undefined,
 ): Promise<unknown> {
   const step = steps.at(-1)
-  if (parent === undefined || step === undefined) return describeTemplate(spec as MachineSpec<never>, host)
+  if (parent === undefined || step === undefined) return describeTemplate(spec, host)
   const files = await Promise.all((step.files ?? []).map(async (file) => [file, await hashFile(file)]))
   return { parent: parent.name, step: String(step.run), inputs: step.inputs, files }
 }
 
 async function buildTemplate(
-  { spec, host, steps, settings }: TemplatePlan,
+  { spec, host, steps, run }: GuestPlan,
   parent: Template | undefined,
   { building, final }: { readonly building: string; readonly final: string },
 ): Promise<void> {
-  const { signal } = settings
+  const { signal } = run
   await checkSpace(building, spec.memoryBytes)
   const memoryFile = join(building, FILES.memory)
   if (parent !== undefined) await copySparse(parent.snapshot.memory, memoryFile, signal)
@@ -174,27 +165,26 @@ async function buildTemplate(
     await appendFile(memoryFile, '') // QEMU sets its size, and cannot create files here
     await changeOwner(user, memoryFile, 0o600)
   }
-  const boot = () =>
-    bootMachine(
-      {
-        ...spec,
-        name: basename(spec.image?.name ?? spec.name),
-        forwards: spec.forwards.slice(0, 1),
-        network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
-      },
-      host,
-      {
-        ...settings,
-        keepMs: undefined,
-        memoryFile,
-        snapshot: parent?.snapshot,
-        startedFrom: { kind: 'cold' },
-      },
-    )
+  const template: GuestPlan = {
+    spec: {
+      ...spec,
+      name: basename(spec.image?.name ?? spec.name),
+      forwards: spec.forwards.slice(0, 1),
+      network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
+    },
+    host,
+    steps: [],
+    run: { ...run, keepMs: undefined },
+  }
+  const origin = { startedFrom: { kind: 'cold' }, memoryFile, snapshot: parent?.snapshot } as const
   // This guest belongs to no test: only the signal of the waiting caller ends it.
-  const guest = await withWaitLimit(() => Number.POSITIVE_INFINITY, boot)
+  const guest = await withWaitLimit(
+    () => Number.POSITIVE_INFINITY,
+    () => bootMachine(template, origin),
+  )
   await using vm = guest.vm
-  if (parent !== undefined) await steps.at(-1)?.run(vm)
+  const step = steps.at(-1)
+  if (step !== undefined) await runPreparation(step, vm)
   try {
     await saveGuest(guest.machine, guest.session, {
       statePath: join(building, FILES.state),
@@ -208,12 +198,12 @@ async function buildTemplate(
   // The QEMU of another user may have written a link to a file that the user cannot read.
   const copy = user === undefined ? copyFile : copyWrittenFile
   await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
-  if (guest.machine.overlay === undefined || spec.image?.disk === undefined) return
+  if (guest.machine.files.overlay === undefined || spec.image?.disk === undefined) return
   const disk = join(building, FILES.disk)
   const base =
     parent?.snapshot.overlay === undefined ? undefined : await readOverlayBase(parent.snapshot.overlay)
   const { virtualBytes } = await copyWrittenOverlay({
-    from: guest.machine.overlay,
+    from: guest.machine.files.overlay,
     to: disk,
     base: base ?? spec.image.disk,
     signal,
@@ -239,7 +229,7 @@ async function checkSpace(dir: string, memoryBytes: number): Promise<void> {
   }
 }
 
-function describeFiles(dir: string, spec: MachineSpec<VM>): MachineSnapshot {
+function describeFiles(dir: string, spec: MachineSpec): MachineSnapshot {
   return {
     memory: join(dir, FILES.memory),
     state: join(dir, FILES.state),

@@ -13,7 +13,7 @@ import {
   type NetbootOptions,
   netboot,
   type PreparedImage,
-  type Translation,
+  type ReplacedArgument,
   type VM,
   type VMError,
   type VMOptions,
@@ -50,7 +50,7 @@ test('options have completion, and what does not exist is no option', () => {
 test('a command line is an option, and what became of it is told', () => {
   const vm = {} as VM
   expectTypeOf<{ commandLine: 'qemu -hda linux.img' }>().toExtend<VMOptions>()
-  expectTypeOf(vm.translated).toEqualTypeOf<readonly Translation[]>()
+  expectTypeOf(vm.importReport.replacedArguments).toEqualTypeOf<readonly ReplacedArgument[]>()
   expectTypeOf(vm.port('control').waitFor(/x/)).resolves.toBeString()
   // @ts-expect-error a port of no kind that there is
   void launchVM({ ports: [{ name: 'a', type: 'usb' }] })
@@ -82,7 +82,9 @@ test('options that have parts are typed to their last part', () => {
     tpm: true
     image: false
   }>().toExtend<VMOptions>()
-  expectTypeOf<VM['notCarriedOver']>().toExtend<readonly { what: string; path: string; reason: string }[]>()
+  expectTypeOf<VM['importReport']['skippedSettings']>().toExtend<
+    readonly { what: string; path: string; reason: string }[]
+  >()
   // @ts-expect-error an interface that does not exist
   void launchVM({ disks: [{ size: '1G', interface: 'sas' }] })
   // @ts-expect-error UEFI firmware with a misspelt part
@@ -154,7 +156,7 @@ test('an error of a command is a VMError with both streams', () => {
 
 test('an image of your own is an image, and its preparation is given a guest', () => {
   const web = defineImage({ name: 'web', packages: ['nginx-light'], prepare: (vm) => vm.ssh`true` })
-  expectTypeOf(web).toEqualTypeOf<PreparedImage<VM>>()
+  expectTypeOf(web).toEqualTypeOf<PreparedImage>()
   expectTypeOf<{ image: typeof web }>().toExtend<VMOptions>()
   void defineImage({ name: 'own', build: ({ dir }) => ({ disk: expectTypeOf(dir).toBeString() && 'disk' }) })
   // @ts-expect-error an image has a name

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { quoteWord } from '../../common/process/shell-quote.js'
+import type { ReplacedArgument } from '../../spec/import-report.js'
 import type { VMOptions } from '../../spec/options.js'
-import type { Translation } from '../../spec/translation.js'
 import type { OptionProblem } from '../../spec/validate-options.js'
 import { formatParameters, type Parameters, parseParameters } from './parameters.js'
 
@@ -16,7 +16,7 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
 /** Intermediate result of parsing a command line. */
 export class Draft {
   readonly options: Writable<VMOptions> = {}
-  readonly translated: Translation[] = []
+  readonly replacedArguments: ReplacedArgument[] = []
   readonly problems: OptionProblem[] = []
   readonly kept: string[] = []
 
@@ -36,7 +36,7 @@ export class Draft {
   }
 
   translate(given: ParsedOption, to: string, reason: string): void {
-    this.translated.push({ from: formatGiven(given), to, reason })
+    this.replacedArguments.push({ from: formatGiven(given), to, reason })
   }
 
   refuse(given: ParsedOption, expected: string): void {

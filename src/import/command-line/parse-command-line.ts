@@ -4,8 +4,8 @@ import { nearestNames } from '../../common/nearest-name.js'
 import { ShellSyntaxError, splitWords } from '../../common/process/split-words.js'
 import { hasTerminal as isOnTerminal } from '../../common/terminal.js'
 import { ARCHITECTURES, type GuestArch, hostArch } from '../../spec/architectures.js'
+import type { ReplacedArgument } from '../../spec/import-report.js'
 import type { VMOptions } from '../../spec/options.js'
-import type { Translation } from '../../spec/translation.js'
 import { optionError } from '../../spec/validate-options.js'
 import { bootReaders } from './boot.js'
 import { channelReaders, readTerminals } from './channels.js'
@@ -24,7 +24,7 @@ import type { Readers } from './readers.js'
 /** Options and translations of a command line. */
 export interface ParsedCommandLine {
   readonly options: VMOptions
-  readonly translated: readonly Translation[]
+  readonly replacedArguments: readonly ReplacedArgument[]
 }
 
 /** Facts about the host that the result depends on. @default detected by this process */
@@ -44,7 +44,7 @@ const READERS: Readers = {
 const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
 
 /**
- * Parses a QEMU command line to options. Arguments without an option are passed through in `qemuArgs`. `translated` lists removed
+ * Parses a QEMU command line to options. Arguments without an option are passed through in `qemuArgs`. `replacedArguments` lists removed
  * QEMU options and those that withvm handles differently.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
@@ -80,13 +80,17 @@ export function parseCommandLine(
   if (version !== undefined && typeof tpm === 'object') draft.options.tpm = { ...tpm, version }
   if (draft.problems.length > 0) throw optionError(draft.problems)
   for (const [from, to] of renameClashes(draft.kept)) {
-    draft.translated.push({ from: `id=${from}`, to: `id=${to}`, reason: 'withvm already uses that ID' })
+    draft.replacedArguments.push({
+      from: `id=${from}`,
+      to: `id=${to}`,
+      reason: 'withvm already uses that ID',
+    })
   }
   const order = given.map(formatGiven)
-  const position = ({ from }: Translation) => (order.includes(from) ? order.indexOf(from) : order.length)
-  draft.translated.sort((a, b) => position(a) - position(b))
+  const position = ({ from }: ReplacedArgument) => (order.includes(from) ? order.indexOf(from) : order.length)
+  draft.replacedArguments.sort((a, b) => position(a) - position(b))
   if (draft.kept.length > 0) draft.options.qemuArgs = draft.kept
-  return { options: draft.options, translated: draft.translated }
+  return { options: draft.options, replacedArguments: draft.replacedArguments }
 }
 
 function readWords(draft: Draft, line: string): string[] {

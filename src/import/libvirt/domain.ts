@@ -1,5 +1,5 @@
 import { UsageError, vmError } from '../../errors.js'
-import type { NotCarriedOver } from '../../spec/not-carried-over.js'
+import type { SkippedSetting } from '../../spec/import-report.js'
 import type { VMOptions } from '../../spec/options.js'
 import { readBoot, readClock } from './boot.js'
 import { readCpu, readMemory, readNuma } from './cpu.js'
@@ -13,18 +13,18 @@ import { XmlElement } from './xml-element.js'
 /** Options of a libvirt domain, and the settings that were not imported. */
 export interface ImportedDomain {
   readonly options: VMOptions
-  readonly notCarriedOver: readonly NotCarriedOver[]
+  readonly skippedSettings: readonly SkippedSetting[]
 }
 
 /**
- * Converts a libvirt domain to options. `notCarriedOver` lists unsupported settings with the reason. Does not check that files
+ * Converts a libvirt domain to options. `skippedSettings` lists unsupported settings with the reason. Does not check that files
  * exist, except the variable store of the firmware.
  *
  * @throws {UsageError} INVALID_OPTIONS when the text is not a domain; MACHINE_UNSUPPORTED for an unsupported architecture.
  */
 export function importDomain(xml: string): ImportedDomain {
   const domain = parse(xml)
-  const notes: NotCarriedOver[] = []
+  const notes: SkippedSetting[] = []
   const note: Note = (what, path, reason) => notes.push({ what, path, reason })
   const options = withoutUndefined({
     name: cleanName(domain.child('name')?.text, note),
@@ -38,7 +38,7 @@ export function importDomain(xml: string): ImportedDomain {
     ...readInterfaces(domain, note),
     ...readDevices(domain, note),
   }) as VMOptions
-  return { options, notCarriedOver: [...notes, ...explainLeftovers(domain.leftovers())] }
+  return { options, skippedSettings: [...notes, ...explainLeftovers(domain.leftovers())] }
 }
 
 function parse(xml: string): XmlElement {

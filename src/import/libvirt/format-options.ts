@@ -1,8 +1,8 @@
 import type { ImportedDomain } from './domain.js'
 
 /** Formats the options of a domain as the source of a test, with comments for settings that were not imported. */
-export function formatAsTest({ options, notCarriedOver }: ImportedDomain): string {
-  const notes = notCarriedOver.map(({ path, what, reason }) => `// - ${path}: ${what}: ${reason}`)
+export function formatAsTest({ options, skippedSettings }: ImportedDomain): string {
+  const notes = skippedSettings.map(({ path, what, reason }) => `// - ${path}: ${what}: ${reason}`)
   return [
     "import { withVM } from 'withvm'",
     '',

@@ -1,4 +1,4 @@
-import type { NotCarriedOver } from '../../spec/not-carried-over.js'
+import type { SkippedSetting } from '../../spec/import-report.js'
 import type { Leftover } from './xml-element.js'
 
 /** Reasons for settings that were not imported, by path. The first match is used. */
@@ -55,7 +55,7 @@ const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
 ]
 
 /** Returns each unread setting with its reason, without duplicates. */
-export function explainLeftovers(leftovers: readonly Leftover[]): NotCarriedOver[] {
+export function explainLeftovers(leftovers: readonly Leftover[]): SkippedSetting[] {
   const notes = leftovers.map(({ path, text: what }) => ({
     what,
     path,

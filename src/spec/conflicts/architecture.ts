@@ -62,14 +62,14 @@ const ROWS: readonly Row[] = [
 ]
 
 /** Reports options that machines of the guest's architecture do not support. */
-export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+export function findArchitectureConflicts(options: VMOptions, report: Report): void {
   const arch = resolveArch(options.arch)
   const row = describeArch(arch)
   if (options.accel === 'kvm' && !isNative(arch)) {
     report('accel', `'kvm' on ${arch}`, `'auto' or 'tcg' (KVM on this host runs only ${hostArch()} guests)`)
   }
   for (const { option, isSupported, supportedBy, instead = '`devices` or `qemuArgs`' } of ROWS) {
-    const value = options[option as keyof VMOptions<VM>]
+    const value = options[option as keyof VMOptions]
     if (value === undefined || value === false || value === 'none' || isSupported(row, arch)) continue
     report(option, `the architecture ${arch}`, `${supportedBy}; otherwise use ${instead}`)
   }
@@ -91,7 +91,7 @@ export function findArchitectureConflicts<VM>(options: VMOptions<VM>, report: Re
     report('memory.max', `hot-plug memory on ${arch}`, 'only `size` (memory hot-plug requires a PC guest)')
 }
 
-function checkFirmware<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
+function checkFirmware(options: VMOptions, arch: GuestArch, report: Report): void {
   const { firmware, kernel, disks, qemuArgs } = options
   const { hasOwnFirmware, hasUefi } = describeArch(arch)
   if (firmware === undefined || (typeof firmware === 'object' && firmware.type === 'bios')) return
@@ -108,7 +108,7 @@ function checkFirmware<VM>(options: VMOptions<VM>, arch: GuestArch, report: Repo
   }
 }
 
-function checkDisks<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
+function checkDisks(options: VMOptions, arch: GuestArch, report: Report): void {
   const { disks: known, machine } = describeArch(arch)
   const { connection } = readSystemDisk(options)
   const all = [
@@ -125,7 +125,7 @@ function checkDisks<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report)
   }
 }
 
-function checkPorts<VM>({ ports = [] }: VMOptions<VM>, arch: GuestArch, report: Report): void {
+function checkPorts({ ports = [] }: VMOptions, arch: GuestArch, report: Report): void {
   const { virtio } = describeArch(arch)
   ports.forEach(({ type = 'virtio' }, index) => {
     const isSupported = type === 'virtio' ? virtio !== undefined : isPc(arch)
@@ -136,7 +136,7 @@ function checkPorts<VM>({ ports = [] }: VMOptions<VM>, arch: GuestArch, report: 
 }
 
 /** An onboard card cannot be replaced, and no second card can be added. */
-function checkCards<VM>(options: VMOptions<VM>, arch: GuestArch, report: Report): void {
+function checkCards(options: VMOptions, arch: GuestArch, report: Report): void {
   const { card, machine } = describeArch(arch)
   if (!card.isOnBoard) return
   const cards = listNetworks(options)

@@ -11,7 +11,7 @@ const ALWAYS_WRITABLE: readonly DiskInterface[] = ['ide', 'sata']
 const WITHOUT_SERIAL: readonly DiskInterface[] = ['floppy', 'sd', 'pflash']
 
 /** Reports disks that conflict. */
-export function findDiskConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+export function findDiskConflicts(options: VMOptions, report: Report): void {
   if (options.hda !== undefined && options.image !== undefined) {
     report('hda', 'both', 'only one of `hda` and `image` (each is the disk to boot from)')
   }
@@ -102,7 +102,7 @@ function checkDirectWrites(path: string, disk: DiskOptions, isCd: boolean, repor
   }
 }
 
-function reportDuplicateIndexes<VM>(options: VMOptions<VM>, report: Report): void {
+function reportDuplicateIndexes(options: VMOptions, report: Report): void {
   const { image, connection } = readSystemDisk(options)
   const used = new Map<string, string>()
   const isQ35 = options.machine?.includes('q35') === true
@@ -121,7 +121,7 @@ function reportDuplicateIndexes<VM>(options: VMOptions<VM>, report: Report): voi
   }
 }
 
-function reportDuplicateBootIndexes<VM>(options: VMOptions<VM>, report: Report): void {
+function reportDuplicateBootIndexes(options: VMOptions, report: Report): void {
   const several = Array.isArray(options.network)
   const devices = [
     { path: 'systemDisk', bootIndex: options.systemDisk?.bootIndex },

@@ -2,7 +2,7 @@ import type { VMOptions } from '../options.js'
 import type { Report } from './report.js'
 
 /** Reports display options that conflict. */
-export function findDisplayConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+export function findDisplayConflicts(options: VMOptions, report: Report): void {
   const { vnc, spice, display, grab, vga } = options
   if (typeof vnc === 'object' && vnc.socket !== undefined) {
     for (const name of ['display', 'bind'] as const) {

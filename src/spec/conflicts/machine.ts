@@ -6,7 +6,7 @@ import { countTopology, readMemory, resolveCpus } from '../resolve/resolve-machi
 import type { Report } from './report.js'
 
 /** Reports options of CPUs, memory and firmware that conflict. */
-export function findMachineConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+export function findMachineConflicts(options: VMOptions, report: Report): void {
   if (typeof options.cpus === 'object') checkTopology(options.cpus, report)
   checkMemory(options, report)
   checkNuma(options, report)
@@ -40,7 +40,7 @@ function checkTopology(cpus: CpuTopology, report: Report): void {
   )
 }
 
-function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
+function checkMemory(options: VMOptions, report: Report): void {
   const { size, max, slots } = readMemory(options.memory)
   const [sizeBytes, maxBytes] = [parseMemorySize(size), parseMemorySize(max)]
   if (sizeBytes !== undefined && maxBytes !== undefined && maxBytes <= sizeBytes) {
@@ -74,7 +74,7 @@ function checkMemory<VM>(options: VMOptions<VM>, report: Report): void {
   }
 }
 
-function checkNuma<VM>({ numa = [], memory, cpus }: VMOptions<VM>, report: Report): void {
+function checkNuma({ numa = [], memory, cpus }: VMOptions, report: Report): void {
   if (numa.length === 0) return
   const sum = numa.reduce((total, node) => total + (parseMemorySize(node.memory) ?? 0), 0)
   const size = parseMemorySize(readMemory(memory).size)

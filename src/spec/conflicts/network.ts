@@ -9,7 +9,7 @@ import type { Report } from './report.js'
 const DEFAULT_NET = '10.0.2.0/24'
 
 /** Reports network cards that conflict. */
-export function findNetworkConflicts<VM>(options: VMOptions<VM>, report: Report): void {
+export function findNetworkConflicts(options: VMOptions, report: Report): void {
   const isList = Array.isArray(options.network)
   const macs = new Map<string, string>()
   listNetworks(options).forEach((card, index) => {

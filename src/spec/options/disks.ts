@@ -1,6 +1,6 @@
 import type { MemorySize } from '../../common/units.js'
 import type { DiskFormat } from '../base-image.js'
-import type { PreparedImage } from '../image-definition.js'
+import type { PreparedSource } from '../image-definition.js'
 import type { ImageSource } from '../image-source.js'
 
 /** Interface of a disk. On a `q35` machine, `ide` is the SATA controller. */
@@ -63,13 +63,13 @@ export interface DiskOptions extends DiskConnection {
 }
 
 /** Disks. The writes of a guest go to its own overlay. */
-export interface DiskOptionGroup<VM = unknown> {
+export interface DiskOptionGroup {
   /**
    * Base image to boot from, never written to. `false` boots without a disk (QEMU: `-drive`, with
    * an overlay).
    * @default 'tiny'; no disk if only `kernel` is given
    */
-  readonly image?: ImageSource | PreparedImage<VM> | false
+  readonly image?: ImageSource | PreparedSource | false
   /** Connection of the disk that has the image (QEMU: `-device`). @default { interface: 'virtio' } */
   readonly systemDisk?: DiskConnection
   /** Additional disks (QEMU: `-drive` and `-device`). @default none */

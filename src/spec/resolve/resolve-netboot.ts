@@ -10,7 +10,7 @@ const DEFAULT_NET = '10.0.2.0/24'
 const HTTP_PORT = 80
 
 /** Returns the network boot of the guest, or undefined if nothing is served. */
-export function resolveNetboot<VM>(options: VMOptions<VM>): NetbootSpec | undefined {
+export function resolveNetboot(options: VMOptions): NetbootSpec | undefined {
   const { netboot, boot } = options
   const [card] = listNetworks(options)
   const isFirst = boot === undefined && card?.bootIndex === undefined

@@ -25,11 +25,11 @@ import { listNetworks, resolveNetwork } from './resolve-network.js'
 const WITHOUT_IMAGE = { memoryBytes: 512 * MIB, cpus: 1 } as const
 
 /** Fills in all defaults. The options must be valid, and the file of a private key already read. */
-export function resolveSpec<VM>(
-  options: VMOptions<VM>,
+export function resolveSpec(
+  options: VMOptions,
   given: BaseImage | undefined,
   diskFiles: DiskFiles = [],
-): MachineSpec<VM> {
+): MachineSpec {
   const image = options.machine === MICROVM ? adaptToMicrovm(given) : given
   const ssh = hasSsh(options) ? resolveSsh(options, image) : undefined
   const defaults = image?.defaults ?? WITHOUT_IMAGE
@@ -40,6 +40,7 @@ export function resolveSpec<VM>(
   const cloudInit = resolveCloudInitDisk(options, image)
   return {
     name: options.name ?? guestName(options, image),
+    start: options.start ?? 'auto',
     accel: options.accel ?? DEFAULTS.accel,
     qemu: options.qemu,
     arch,
@@ -88,7 +89,7 @@ export function resolveSpec<VM>(
   }
 }
 
-function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
+function resolveDebug({ debug = {} }: VMOptions): DebugOptions {
   return debug.logFile === undefined ? debug : { ...debug, logFile: resolve(debug.logFile) }
 }
 
@@ -97,10 +98,7 @@ function resolveDebug<VM>({ debug = {} }: VMOptions<VM>): DebugOptions {
  * system disk cannot have a boot index, the cloud-init disk is attached only on request, because a
  * BIOS would try to boot from that disk alone.
  */
-function resolveCloudInitDisk<VM>(
-  options: VMOptions<VM>,
-  image: BaseImage | undefined,
-): MachineSpec['cloudInit'] {
+function resolveCloudInitDisk(options: VMOptions, image: BaseImage | undefined): MachineSpec['cloudInit'] {
   const { cloudInit } = options
   if (cloudInit === false) return undefined
   const { interface: at } = readSystemDisk(options).connection
@@ -115,8 +113,8 @@ function resolveCloudInitDisk<VM>(
  * A BIOS boots only from the first virtio disk: the cloud-init disk, if the system disk has another
  * interface and no boot index.
  */
-function resolveSystemDisk<VM>(
-  options: VMOptions<VM>,
+function resolveSystemDisk(
+  options: VMOptions,
   cloudInit: MachineSpec['cloudInit'],
 ): MachineSpec['systemDisk'] {
   const disk = resolveConnection(readSystemDisk(options).connection, resolveArch(options.arch))
@@ -126,7 +124,7 @@ function resolveSystemDisk<VM>(
   return isNotFirst && !isOrdered && isFirst ? { ...disk, bootIndex: 1 } : disk
 }
 
-function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
+function defaultReady(options: VMOptions): MachineSpec['ready'] {
   // A guest with paused vCPUs never becomes ready.
   if (options.debug?.paused === true) return 'none'
   if (!hasSsh(options)) return options.login === undefined ? 'none' : 'login'
@@ -137,12 +135,12 @@ function defaultReady<VM>(options: VMOptions<VM>): MachineSpec<VM>['ready'] {
  * A guest that boots only from the network is not expected to run an SSH server, unless the options
  * request one.
  */
-function hasSsh<VM>({ ssh, netboot, image, ready }: VMOptions<VM>): boolean {
+function hasSsh({ ssh, netboot, image, ready }: VMOptions): boolean {
   if (ssh === undefined && netboot !== undefined && image === undefined) return ready === 'ssh'
   return ssh !== false
 }
 
-function resolveSsh<VM>(options: VMOptions<VM>, image: BaseImage | undefined): SshSpec {
+function resolveSsh(options: VMOptions, image: BaseImage | undefined): SshSpec {
   const given = options.ssh === false ? undefined : options.ssh
   const hasLogin = given?.privateKey !== undefined || given?.password !== undefined
   return {
@@ -163,7 +161,7 @@ export function isKeyFile(key: PrivateKey | undefined): key is { readonly file: 
   return typeof key === 'object' && !Buffer.isBuffer(key)
 }
 
-function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): PortForward[] {
+function resolveForwards(options: VMOptions, ssh: SshSpec | undefined): PortForward[] {
   const forwards = (options.hostfwd ?? []).map((forward) => ({
     protocol: forward.protocol ?? 'tcp',
     bind: forward.bind ?? DEFAULTS.bind,
@@ -180,15 +178,12 @@ function resolveForwards<VM>(options: VMOptions<VM>, ssh: SshSpec | undefined): 
  * Without a given kernel, given arguments are appended to the image's. A boot order or boot index
  * disables the image's direct boot, so that the firmware selects the boot device.
  */
-function resolveDirectBoot<VM>(
-  options: VMOptions<VM>,
-  image: BaseImage | undefined,
-): MachineSpec['directBoot'] {
+function resolveDirectBoot(options: VMOptions, image: BaseImage | undefined): MachineSpec['directBoot'] {
   const given = typeof options.append === 'string' ? [options.append] : (options.append ?? [])
   if (options.kernel !== undefined) {
     const initrd = options.initrd === undefined ? undefined : resolve(options.initrd)
     const dtb = options.dtb === undefined ? undefined : resolve(options.dtb)
-    return { kernel: resolve(options.kernel), initrd, dtb, append: given.join(' ') }
+    return { kernel: resolve(options.kernel), isCustom: true, initrd, dtb, append: given.join(' ') }
   }
   if (isBootedByFirmware(options) || image?.directBoot === undefined) return undefined
   const { kernel, efiKernel, initrd, append, appendForOneCpu = [] } = image.directBoot
@@ -198,19 +193,20 @@ function resolveDirectBoot<VM>(
   const isSimple = cpus === 1 && topology.maxcpus === undefined && !isUefi && !isHotplugEnabled(options)
   return {
     kernel: isUefi ? (efiKernel ?? kernel) : kernel,
+    isCustom: false,
     initrd,
     dtb: undefined,
     append: [...append, ...(isSimple ? appendForOneCpu : []), ...given].join(' '),
   }
 }
 
-function isBootedByFirmware<VM>(options: VMOptions<VM>): boolean {
+function isBootedByFirmware(options: VMOptions): boolean {
   const hasBootOption =
     options.boot !== undefined || options.bootOnce !== undefined || options.bootMenu === true
   return hasBootOption || options.netboot !== undefined || hasBootIndex(options)
 }
 
-function guestName<VM>(options: VMOptions<VM>, image: BaseImage | undefined): string {
+function guestName(options: VMOptions, image: BaseImage | undefined): string {
   const source = image?.name ?? options.kernel ?? 'guest'
   const cleaned = basename(source)
     .replace(/\.[^.]*$/, '')

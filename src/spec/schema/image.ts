@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { DISK_FORMATS } from '../base-image.js'
-import { PreparedImage } from '../image-definition.js'
+import { PreparedSource } from '../image-definition.js'
 import { isFile, isText, oneOf, rule, texts } from './rules.js'
 
 const hexadecimal = (what: string, digits: number) =>
@@ -52,4 +52,4 @@ const imagePath = z.custom<string>((value) => isText(value) && !isWebUrl(value),
 export const imageSource = z.union([fileImage, urlImage, imagePath])
 
 /** Schema of the option `image`. */
-export const image = z.union([z.instanceof(PreparedImage), z.literal(false), fileImage, urlImage, imagePath])
+export const image = z.union([z.instanceof(PreparedSource), z.literal(false), fileImage, urlImage, imagePath])

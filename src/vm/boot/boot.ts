@@ -9,16 +9,13 @@ import { UsageError, VMError, vmError } from '../../errors.js'
 import { buildQemuCommand } from '../../qemu/argv/build-command.js'
 import type { QemuCommand } from '../../qemu/command.js'
 import { isPortTaken } from '../../qemu/start-failure.js'
-import type { MachineSpec } from '../../spec/machine-spec.js'
-import type { NotCarriedOver } from '../../spec/not-carried-over.js'
-import type { Translation } from '../../spec/translation.js'
 import { addEvidence } from '../evidence/diagnostics.js'
 import { saveLogs } from '../evidence/saved-logs.js'
 import { VM } from '../guest/vm.js'
 import { describeGuestKind } from '../machine/guest-kind.js'
+import type { GuestPlan, MachineSnapshot, RunSettings, StartOrigin } from '../machine/guest-plan.js'
 import { findTscKhz } from '../machine/host-processor.js'
-import type { Machine, MachineHost, MachineSnapshot, StartedFrom } from '../machine/machine.js'
-import { reservePorts } from '../machine/port-reservation.js'
+import type { Machine } from '../machine/machine.js'
 import { prepareMachine } from '../machine/prepare.js'
 import { restoreGuest } from '../power/restore-state.js'
 import { followNetboot } from '../session/follow-netboot.js'
@@ -29,29 +26,12 @@ import { Session } from '../session/session.js'
 /** Number of attempts to replace a port that another program took in the meantime. */
 const PORT_ATTEMPTS = 5
 
-export interface BootOptions {
-  readonly tmpdir: string | undefined
-  /** Folder for the logs of a guest that fails to start. */
-  readonly artifacts: string | false | undefined
-  /** If true, a dump of its RAM is saved with the logs. */
-  readonly memoryDump?: boolean | undefined
-  /** Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this process. */
-  readonly keepMs: number | undefined
-  readonly signal: AbortSignal | undefined
-  readonly log: (line: string) => void
-  readonly startedFrom: StartedFrom
-  /** Parts of the option `commandLine` that were dropped or replaced. */
-  readonly translated?: readonly Translation[]
-  /** Settings of a libvirt domain that were not imported. */
-  readonly notCarriedOver?: readonly NotCarriedOver[]
-  /** Called with the process id of each QEMU as soon as it runs. */
-  readonly onProcess?: ((pid: number) => void) | undefined
-  /** Snapshot to restore. Undefined: cold boot. */
-  readonly snapshot?: MachineSnapshot | undefined
-  /** File for the guest's RAM, so that the guest can become a template. */
-  readonly memoryFile?: string | undefined
-  /** Makes the guest a standby. Called when its memory is needed by another guest. */
-  readonly onEvict?: (() => void) | undefined
+/** Callbacks of a guest that is started for later use, as a standby. */
+export interface StandbyHooks {
+  /** Called with the process id of QEMU as soon as it runs. */
+  readonly onProcess: (pid: number) => void
+  /** Called when the memory of the standby is needed for another guest. */
+  readonly onEvict: () => void
 }
 
 /** A ready guest, with its machine, session and lease. */
@@ -75,13 +55,13 @@ export interface BootedGuest {
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  */
 export async function bootMachine(
-  spec: MachineSpec<VM>,
-  host: MachineHost,
-  options: BootOptions,
+  plan: GuestPlan,
+  origin: StartOrigin,
+  hooks?: StandbyHooks,
 ): Promise<BootedGuest> {
+  const { signal } = plan.run
   const cleanup = new CleanupStack()
-  const { snapshot, memoryFile, onProcess } = options
-  const lease = await acquireLease(spec as MachineSpec, host, options)
+  const lease = await acquireLease(plan, origin, hooks?.onEvict)
   cleanup.defer(() => lease.release())
   let machine: Machine | undefined
   let session: Session | undefined
@@ -89,25 +69,20 @@ export async function bootMachine(
   const disposed = createDeferred<void>()
   cleanup.defer(() => disposed.resolve())
   try {
-    const recordProcess = (pid: number) => {
-      lease.recordProcess(pid)
-      onProcess?.(pid)
-    }
-    const settings = { ...options, lease, onProcess: recordProcess }
-    const made = await prepareMachine(spec as MachineSpec, host, settings, cleanup)
+    const made = await prepareMachine(plan, origin, { lease, onProcess: hooks?.onProcess }, cleanup)
     machine = made
-    const powerOn = async (signal: AbortSignal | undefined, state?: MachineSnapshot) => {
-      session = await startSession(made, { memoryFile, snapshot: state }, signal)
+    const powerOn = async (signal: AbortSignal | undefined, snapshot?: MachineSnapshot) => {
+      session = await startSession(made, { memoryFile: origin.memoryFile, snapshot }, signal)
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.detach() : started.stop('orderly')))
       await followNetboot(made, started)
-      if (state !== undefined) await restoreGuest(made, started, signal)
+      if (snapshot !== undefined) await restoreGuest(made, started, signal)
       return started
     }
-    const first = await powerOn(options.signal, snapshot)
+    const first = await powerOn(signal, origin.snapshot)
     cleanup.defer(() => lease.recordUsage())
     vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, first)
-    await vm.waitUntilReady(options.signal)
+    await vm.waitUntilReady(signal)
     lease.recordReady()
     return {
       vm,
@@ -121,8 +96,7 @@ export async function bootMachine(
   } catch (error) {
     const failure = toDiskError(error, 'creating the folder of the run')
     try {
-      const explained =
-        machine === undefined ? failure : await explain(failure, machine, session, { ...options, lease })
+      const explained = machine === undefined ? failure : await explain(failure, plan.run, machine, session)
       throw vm === undefined ? explained : await tryKeep(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
@@ -131,21 +105,22 @@ export async function bootMachine(
 }
 
 /** Takes a lease. A standby does not wait: it fails if the budget has no free memory. */
-async function acquireLease(spec: MachineSpec, host: MachineHost, options: BootOptions): Promise<Lease> {
-  const { signal, log, onEvict } = options
+async function acquireLease(
+  { spec, host, run: { signal, log } }: GuestPlan,
+  { snapshot, memoryFile }: StartOrigin,
+  onEvict: (() => void) | undefined,
+): Promise<Lease> {
   signal?.throwIfAborted()
-  const how = { isClone: options.snapshot !== undefined, becomesTemplate: options.memoryFile !== undefined }
-  const order = { name: spec.name, kind: describeGuestKind(spec, host, how) }
-  if (onEvict === undefined) return takeLease(order, { signal, log })
-  const lease = await takeStandbyLease(order, onEvict, signal)
+  const usage = { isClone: snapshot !== undefined, becomesTemplate: memoryFile !== undefined }
+  const request = { name: spec.name, kind: describeGuestKind(spec, host, usage) }
+  if (onEvict === undefined) return takeLease(request, { signal, log })
+  const lease = await takeStandbyLease(request, onEvict, signal)
   if (lease === undefined) throw new Error('the host budget has no memory for a standby')
   return lease
 }
 
-interface MemoryOrigin {
-  readonly memoryFile: string | undefined
-  readonly snapshot: MachineSnapshot | undefined
-}
+/** Origin of the RAM of one power-on. */
+type MemoryOrigin = Pick<StartOrigin, 'memoryFile' | 'snapshot'>
 
 /** Starts QEMU. If another program took a port since it was chosen, tries again with another port. */
 async function startSession(
@@ -157,12 +132,9 @@ async function startSession(
     try {
       return await startOnce(machine, origin, signal)
     } catch (error) {
-      const { forwards } = machine.spec
       if (signal?.aborted || !isPortTaken(machine.process?.stderr ?? '')) throw error
-      if (tries === PORT_ATTEMPTS || forwards.every(({ host }) => host !== undefined))
-        throw portTaken(machine, error)
-      await machine.ports.release()
-      machine.setPorts(await reservePorts(forwards))
+      if (tries === PORT_ATTEMPTS || !machine.ports.isReplaceable) throw portTaken(machine, error)
+      await machine.ports.replace()
     }
   }
 }
@@ -175,7 +147,7 @@ async function startOnce(
 ): Promise<Session> {
   const state = origin.snapshot === undefined ? undefined : await open(origin.snapshot.state, 'r')
   try {
-    await machine.tpm?.start()
+    await machine.services.tpm?.start()
     const tscKhz = origin.snapshot === undefined ? await findTscKhz(machine) : undefined
     const command = buildCommand(machine, origin, tscKhz)
     const session = await Session.start(
@@ -196,35 +168,36 @@ function buildCommand(
   { memoryFile, snapshot }: MemoryOrigin,
   tscKhz: number | undefined,
 ): QemuCommand {
-  const { host, workspace, listeners } = machine
+  const { host, workspace, files, sockets, identity, services } = machine
   return buildQemuCommand(machine.spec, {
     qemuPath: host.qemu.path,
     accelerator: host.accelerator,
     sandbox: host.hasSandbox,
-    overlay: machine.overlay,
-    diskSecretFile: machine.diskSecretFile,
-    ...machine.screenSecrets,
+    overlay: files.overlay,
+    diskSecretFile: files.diskSecret,
+    vncSecretFile: files.vncSecret,
+    spiceSecretFile: files.spiceSecret,
     spiceSocket: workspace.socket('spice.sock'),
     gdbSocket: workspace.socket('gdb.sock'),
-    disks: machine.disks,
-    firmware: machine.firmware,
-    tpmSocket: machine.tpm?.socket,
-    seedDisk: machine.seedDisk,
-    qmpSocket: listeners.qmp.path,
-    serialSocket: listeners.serial.path,
+    disks: files.disks,
+    firmware: files.firmware,
+    tpmSocket: services.tpm?.socket,
+    seedDisk: files.seedDisk,
+    qmpSocket: sockets.qmp.path,
+    serialSocket: sockets.serial.path,
     serialLog: workspace.path('serial.log'),
-    agentSocket: listeners.agent.path,
-    identityAgentSocket: listeners.identityAgent.path,
-    portSockets: machine.guestPorts.map(({ listener }) => listener.path),
-    mac: machine.identity.mac,
-    furtherMacs: machine.identity.furtherMacs,
-    smbiosFiles: machine.smbiosFiles,
-    initrd: machine.initrd,
+    agentSocket: sockets.agent.path,
+    identityAgentSocket: sockets.identityAgent.path,
+    portSockets: sockets.ports.map(({ path }) => path),
+    mac: identity.mac,
+    furtherMacs: identity.furtherMacs,
+    smbiosFiles: files.credentials.smbios,
+    initrd: files.credentials.initrd,
     tscKhz,
-    watchdogTable: machine.watchdogTable,
-    hostPorts: machine.ports.hostPorts,
-    forwardCommands: machine.forwards.commands,
-    netboot: machine.netboot?.beginPowerOn(),
+    watchdogTable: files.watchdogTable,
+    hostPorts: machine.ports.numbers,
+    forwardCommands: services.forwards.commands,
+    netboot: services.netboot?.beginPowerOn(),
     memoryFile: chooseMemoryFile({ memoryFile, snapshot }),
     isIncoming: snapshot !== undefined,
   })
@@ -248,12 +221,12 @@ function portTaken(machine: Machine, cause: unknown) {
 
 async function explain(
   error: unknown,
+  { artifacts, memoryDump }: RunSettings,
   machine: Machine,
   session: Session | undefined,
-  { artifacts, memoryDump, lease }: BootOptions & { readonly lease: Lease },
 ): Promise<unknown> {
   const found = error instanceof UsageError ? error : addEvidence(error, machine, session)
-  const explained = found instanceof VMError ? addLeaseWait(found, lease) : found
+  const explained = found instanceof VMError ? addLeaseWait(found, machine.lease) : found
   if (!(explained instanceof VMError) || !artifacts) return explained
   const kept = await saveLogs(machine, artifacts, { session, memory: memoryDump }).catch(
     (failure: Error) => `(they could not be saved to ${artifacts}: ${failure.message})`,

@@ -4,10 +4,11 @@ import { copyWrittenOverlay } from '../../disk/written-overlay.js'
 import type { GuestWork, MakeLayer } from '../../image/defined-image.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { VMOptions } from '../../spec/options.js'
+import { runPreparation } from '../guest/run-preparation.js'
 import type { VM } from '../guest/vm.js'
 
 /** Cold-boots a guest of a built image. */
-type Boot = (image: BaseImage, options: VMOptions<VM>) => Promise<VM>
+type Boot = (image: BaseImage, options: VMOptions) => Promise<VM>
 
 /** Creates the function that builds an image layer in a guest: the guest's overlay is saved after an orderly shutdown. */
 export function createLayerBuilder(boot: Boot): MakeLayer {
@@ -29,7 +30,7 @@ export function createLayerBuilder(boot: Boot): MakeLayer {
 
 async function doWork(vm: VM, work: GuestWork, report: (step: string) => void): Promise<void> {
   const { files, run, steps, prepare } = work
-  for (const step of steps) await step.run(vm)
+  for (const step of steps) await runPreparation(step, vm)
   for (const [path, { content, mode }] of Object.entries(files)) {
     report(`writing ${path}`)
     const folder = path.slice(0, path.lastIndexOf('/')) || '/'
@@ -42,6 +43,6 @@ async function doWork(vm: VM, work: GuestWork, report: (step: string) => void): 
   }
   if (prepare !== undefined) {
     report('preparing')
-    await prepare.run(vm)
+    await runPreparation(prepare, vm)
   }
 }

@@ -29,8 +29,8 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
     label: 'Serial console, last lines',
     text: serial || describeEmptyConsole(machine.spec),
   })
-  if (machine.netboot !== undefined)
-    evidence.push({ label: 'Network boot', text: describeNetboot(machine.netboot) })
+  const { netboot } = machine.services
+  if (netboot !== undefined) evidence.push({ label: 'Network boot', text: describeNetboot(netboot) })
   const stderr = machine.process?.stderr ?? ''
   if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
   evidence.push({ label: 'To start the guest by hand', text: formatManualCommand(machine) })
@@ -71,7 +71,7 @@ function describeSilence({ serial: { silentMs } }: Machine): string {
  */
 export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
-  const { netboot } = machine
+  const { netboot } = machine.services
   if (netboot !== undefined && error.code !== 'NETBOOT_FAILED') {
     const problem =
       netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findProblem() : undefined

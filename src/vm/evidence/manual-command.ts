@@ -14,7 +14,7 @@ export function formatManualCommand(machine: Machine): string {
   const { file, args } = buildManualCommand(spec, {
     qemuPath: host.qemu.path,
     accelerator: host.accelerator,
-    hostPorts: machine.ports.hostPorts,
+    hostPorts: machine.ports.numbers,
     mac: machine.identity.mac,
     furtherMacs: machine.identity.furtherMacs,
     firmware: host.firmware,

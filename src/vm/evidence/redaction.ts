@@ -18,7 +18,7 @@ const formatBase64 = (bytes: Buffer) => bytes.toString('base64').replace(/.{76}/
 export class Redaction {
   readonly #secrets: readonly string[]
 
-  constructor({ keys, spec }: Pick<Machine, 'keys' | 'spec'>) {
+  constructor({ identity: { keys }, spec }: Pick<Machine, 'identity' | 'spec'>) {
     const { password, privateKey } = spec.ssh?.login ?? {}
     const texts = [
       keys?.client.privateKey,

@@ -79,6 +79,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     })
   }
   await Promise.all([...outputs, saveDumps(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
+  const { netboot } = machine.services
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
   await Promise.all([
     ...[...pictures].map(([name, png]) => writeFile(join(folder, name), png)),
@@ -86,9 +87,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
     write('qemu.log', machine.process?.stderr ?? ''),
     write('qmp.log', machine.transcripts.qmp.text),
     write('commands.log', machine.transcripts.commands.text),
-    ...(machine.netboot === undefined
-      ? []
-      : [write('netboot.txt', `${describeNetboot(machine.netboot, { all: true })}\n`)]),
+    ...(netboot === undefined ? [] : [write('netboot.txt', `${describeNetboot(netboot, { all: true })}\n`)]),
     write('command-line.txt', `${formatManualCommand(machine)}\n`),
   ])
   return folder

@@ -13,15 +13,15 @@ import type { WaitLimit } from '../../common/wait-limit.js'
 import { VMError, vmError } from '../../errors.js'
 import type { Netboot } from '../../net/netboot-server.js'
 import type { QemuCommand } from '../../qemu/command.js'
-import type { NotCarriedOver } from '../../spec/not-carried-over.js'
-import type { Translation } from '../../spec/translation.js'
+import type { ImportReport } from '../../spec/import-report.js'
 import { addEvidence } from '../evidence/diagnostics.js'
 import { formatManualCommand } from '../evidence/manual-command.js'
 import { readPngSize } from '../evidence/picture.js'
 import { type SaveOptions, saveLogs } from '../evidence/saved-logs.js'
 import { readScreenshot } from '../evidence/screenshot.js'
 import { defaultWaitMs } from '../machine/default-wait.js'
-import type { Machine, StartedFrom } from '../machine/machine.js'
+import type { StartedFrom } from '../machine/guest-plan.js'
+import type { Machine } from '../machine/machine.js'
 import { logCommand } from '../machine/transcript.js'
 import { handOver, type KeptGuest } from '../power/keep.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from '../power/power.js'
@@ -114,7 +114,7 @@ export class VM implements GuestHandle {
 
   /** If true, the guest can boot from the network, and {@link netboot} is available. */
   get hasNetboot(): boolean {
-    return this.#machine.netboot !== undefined
+    return this.#machine.services.netboot !== undefined
   }
 
   /**
@@ -122,7 +122,7 @@ export class VM implements GuestHandle {
    * @throws {UsageError} INVALID_OPTIONS when the guest has neither `netboot` nor `network.tftp`.
    */
   get netboot(): Netboot {
-    const { netboot } = this.#machine
+    const { netboot } = this.#machine.services
     if (netboot !== undefined) return netboot
     throw vmError('INVALID_OPTIONS', {
       summary: `The guest '${this.name}' has no network boot.`,
@@ -157,7 +157,7 @@ export class VM implements GuestHandle {
 
   /** Kind of start of this guest: cold boot, template or standby. */
   get startedFrom(): StartedFrom {
-    return this.#machine.startedFrom
+    return this.#machine.owner.startedFrom
   }
 
   /** Slowdown of this host relative to a host with KVM, 1 or more. Default timeouts are multiplied by it. */
@@ -167,7 +167,7 @@ export class VM implements GuestHandle {
 
   /** Upper bound of waits for this guest, so that they end before its test does. Internal. */
   get waitLimit(): WaitLimit {
-    return this.#machine.waitLimit
+    return this.#machine.owner.waitLimit
   }
 
   /** Channel for commands that withvm itself runs in the guest, such as those of checks. */
@@ -217,20 +217,15 @@ export class VM implements GuestHandle {
     return `target remote ${gdb === true ? this.#machine.workspace.socket('gdb.sock') : `127.0.0.1:${gdb}`}`
   }
 
-  /** Parts of the option `commandLine` that were dropped or replaced, each with the reason. */
-  get translated(): readonly Translation[] {
-    return this.#machine.translated
-  }
-
-  /** Settings of the domain of `libvirtXML` that were not imported, each with the reason. */
-  get notCarriedOver(): readonly NotCarriedOver[] {
-    return this.#machine.notCarriedOver
+  /** Parts of `commandLine` that were replaced and settings of `libvirtXML` that were not imported, with reasons. */
+  get importReport(): ImportReport {
+    return this.#machine.owner.importReport
   }
 
   /** Shell command that logs in to this guest while it runs. Undefined if withvm did not create the SSH key. */
   get sshCommandLine(): string | undefined {
     const { ssh } = this.#machine.spec
-    if (ssh === undefined || this.#machine.keys === undefined) return undefined
+    if (ssh === undefined || this.#machine.identity.keys === undefined) return undefined
     const file = (name: string) => this.#machine.workspace.path(name)
     const port = this.hostPort(ssh.guestPort)
     const options = [
@@ -258,7 +253,7 @@ export class VM implements GuestHandle {
     const index = forwards.findIndex(
       (forward) => forward.guest === guestPort && forward.protocol === protocol,
     )
-    const port = this.#machine.ports.hostPorts[index]
+    const port = this.#machine.ports.numbers[index]
     if (port !== undefined) return port
     throw vmError('INVALID_OPTIONS', {
       summary: `The ${protocol} port ${guestPort} of the guest is not forwarded.`,
@@ -275,11 +270,11 @@ export class VM implements GuestHandle {
    */
   port(name: string): GuestPort {
     const { guestPorts } = this.#machine
-    const found = guestPorts.find(({ port }) => port.name === name)
-    if (found !== undefined) return found.port
+    const found = guestPorts.find((port) => port.name === name)
+    if (found !== undefined) return found
     throw vmError('INVALID_OPTIONS', {
       summary: `The guest has no port '${name}'.`,
-      expected: `one of ${guestPorts.map(({ port }) => port.name).join(', ') || '(none)'}`,
+      expected: `one of ${guestPorts.map((port) => port.name).join(', ') || '(none)'}`,
       got: name,
       hint: `Add { name: '${name}' } to \`ports\`.`,
     })
@@ -454,7 +449,7 @@ export class VM implements GuestHandle {
   async tryKeep(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {
-      this.#machine.log(`the guest '${this.name}' could not be kept: ${error.message}`)
+      this.#machine.owner.log(`the guest '${this.name}' could not be kept: ${error.message}`)
       return undefined
     })
   }

@@ -10,7 +10,7 @@ import { MICROVM } from '../../spec/microvm.js'
  *
  * @throws {UsageError} IMAGE_INVALID when the firmware certainly finds nothing to boot.
  */
-export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSignal): Promise<void> {
+export async function requireBootable(spec: MachineSpec, signal?: AbortSignal): Promise<void> {
   const { image, firmware } = spec
   if (image?.disk === undefined || !bootsFromSystemDisk(spec) || !mustBootSystem(spec)) return
   // A disk that cannot be read here is left to QEMU.
@@ -38,7 +38,7 @@ export async function requireBootable(spec: MachineSpec<never>, signal?: AbortSi
  * Returns whether the system disk is the only boot source. Kernels, networks, other disks and QEMU
  * options can be others.
  */
-function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
+function bootsFromSystemDisk(spec: MachineSpec): boolean {
   const { arch, machine, firmware, image, systemDisk, network, furtherNetworks, devices } = spec
   const isKnownFirmware =
     firmware.type === 'uefi' ? firmware.vars === undefined : firmware.file === undefined && isPc(arch)
@@ -72,6 +72,6 @@ function bootsFromSystemDisk(spec: MachineSpec<never>): boolean {
  * Returns whether only an operating system on the disk can make the guest ready. A pattern or a
  * function may refer to the firmware's output.
  */
-function mustBootSystem({ ready }: MachineSpec<never>): boolean {
+function mustBootSystem({ ready }: MachineSpec): boolean {
   return typeof ready === 'string' && ready !== 'none'
 }

@@ -10,7 +10,7 @@ import { openNetbootTree } from '../../image/netboot-trees.js'
 import { startsProcesses } from '../../qemu/argv/guest-services.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
-import type { MachineHost } from './machine.js'
+import type { MachineHost } from './guest-plan.js'
 
 /** Access of QEMU to a file of the host. */
 export interface FileAccess {

@@ -1,6 +1,6 @@
 import type { GuestKind } from '../../budget/usage.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
-import type { MachineHost } from './machine.js'
+import type { MachineHost } from './guest-plan.js'
 
 /**
  * Returns the properties of a guest that determine how much memory its QEMU uses: what it boots,

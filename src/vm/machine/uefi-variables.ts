@@ -4,7 +4,7 @@ import { addBootOption } from '../../disk/efi-variables.js'
 import type { UefiFiles } from '../../host/firmware.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
-import type { MachineHost } from './machine.js'
+import type { MachineHost } from './guest-plan.js'
 
 /**
  * Copies the UEFI variables for one guest, because the firmware writes to them. Adds a boot option

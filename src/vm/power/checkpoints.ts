@@ -31,7 +31,7 @@ export class Checkpoints {
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
     if (!NAME.test(name)) throw badName(name)
-    if (this.#machine.overlay === undefined) throw noDisk(this.#machine.spec.name)
+    if (this.#machine.files.overlay === undefined) throw noDisk(this.#machine.spec.name)
     if (this.#session !== session) this.#names.clear()
     this.#session = session
     // The new checkpoint replaces an existing one: names in QEMU are unique.

@@ -44,7 +44,7 @@ export async function waitForCloudInit(
   if (exitCode === COMMAND_NOT_FOUND) throw absent(machine)
   const report = parseStatus(stdout)
   if (report === undefined) throw notRun(machine)
-  for (const warning of report.warnings) machine.log(`cloud-init in '${machine.spec.name}': ${warning}`)
+  for (const warning of report.warnings) machine.owner.log(`cloud-init in '${machine.spec.name}': ${warning}`)
   if (report.errors.length === 0) return
   const logs = await client.exec(LOGS, { reject: false, signal })
   throw vmError('CLOUD_INIT_FAILED', {

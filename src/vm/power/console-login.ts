@@ -17,21 +17,24 @@ const PREFERRED_TYPES = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa']
  * Logs in on the serial console. If the guest has SSH, installs the run's key for its user, reads the guest's host key and
  * logs out. All commands work in any shell and may be repeated.
  *
+ * @returns the guest's host key; undefined if it has none.
  * @throws {GuestError} LOGIN_FAILED, KEY_NOT_INSTALLED.
  */
 export async function logInOnConsole(
   machine: Machine,
   login: LoginOptions,
   signal: AbortSignal,
-): Promise<void> {
-  const { serial, keys, spec } = machine
+): Promise<Buffer | undefined> {
+  const { serial, identity, spec } = machine
+  const { keys } = identity
   const { wasLoggedIn } = await serial.login({ ...login, timeout: Number.POSITIVE_INFINITY, signal })
-  if (spec.ssh === undefined) return
+  if (spec.ssh === undefined) return undefined
   if (keys !== undefined) {
     await installKey(machine, login, { user: spec.ssh.user, publicKey: keys.client.publicKey }, signal)
   }
-  machine.hostKeyOfConsole = await readHostKey(machine, signal)
+  const hostKey = await readHostKey(machine, signal)
   if (!wasLoggedIn) await serial.type('exit\n')
+  return hostKey
 }
 
 async function installKey(

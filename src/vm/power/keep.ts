@@ -66,7 +66,7 @@ export async function handOver(machine: Machine, session: Session, why: string):
     until: until.toISOString(),
     image: spec.image?.name,
     user: spec.ssh?.user,
-    sshPort: machine.ports.hostPorts[spec.ssh === undefined ? -1 : 0],
+    sshPort: machine.ports.numbers[spec.ssh === undefined ? -1 : 0],
     keeperPid: keeper.pid,
   }
   await workspace.write(KEPT_FILE, JSON.stringify(record))

@@ -142,7 +142,7 @@ export class Power {
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
     const { ended } = this.session
     const longest = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
-    const { timeoutMs, hint } = boundWait(longest, this.#machine.waitLimit)
+    const { timeoutMs, hint } = boundWait(longest, this.#machine.owner.waitLimit)
     const onTimeout = () => this.#stateTimeout('end', timeoutMs, hint)
     const { reason, exit } = await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => ended)
     return { reason, exitCode: exit.exitCode }
@@ -164,7 +164,7 @@ export class Power {
       session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
     // A launch is ended by its signal, so that a test's timeout is not attributed to the template.
-    const limit = () => (this.#wasReady ? machine.waitLimit() : Number.POSITIVE_INFINITY)
+    const limit = () => (this.#wasReady ? machine.owner.waitLimit() : Number.POSITIVE_INFINITY)
     const lastStage = LAST_STAGES[ready as keyof typeof LAST_STAGES] ?? 'sshd'
     try {
       await waitUntilReady({ machine, session, lastStage, signal, limit }, async (stop) => {
@@ -180,7 +180,7 @@ export class Power {
           })
           return
         }
-        await ready(this.#vm)
+        await (ready as (vm: unknown) => unknown)(this.#vm)
       })
       this.lastReadyBoot = this.bootCount
       this.#wasReady = true
@@ -202,7 +202,7 @@ export class Power {
   async #logInOnConsole(signal: AbortSignal): Promise<void> {
     const { login } = this.#machine.spec
     if (login === undefined) return
-    await logInOnConsole(this.#machine, login, signal)
+    this.access.trustHostKey(await logInOnConsole(this.#machine, login, signal))
     this.session.watch.enter('sshd')
   }
 
@@ -282,12 +282,12 @@ export class Power {
     options: StopOptions,
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const { spec, host, waitLimit } = this.#machine
+    const { spec, host, owner } = this.#machine
     const longest =
       resolveDuration('timeout', options.timeout) ??
       spec.timeouts.shutdownMs ??
       DEFAULTS.shutdownMs * host.timeFactor
-    const { timeoutMs, hint } = boundWait(longest, waitLimit)
+    const { timeoutMs, hint } = boundWait(longest, owner.waitLimit)
     const onTimeout = () => this.#stateTimeout(what, timeoutMs, hint)
     try {
       await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, (signal) =>

@@ -77,7 +77,7 @@ export async function waitUntilReady<T>(
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })
     session.watch.markReady()
-    if (machine.startedFrom.kind === 'cold') history.record(session.watch.timeline).catch(() => {}) // the history is only an estimate
+    if (machine.owner.startedFrom.kind === 'cold') history.record(session.watch.timeline).catch(() => {}) // the history is only an estimate
     return result
   } finally {
     clock.stop()

@@ -46,7 +46,8 @@ export function ignoreShared(state: boolean) {
   return { capabilities: [{ capability: 'x-ignore-shared', state }] }
 }
 
-function identityMessage({ spec, identity, keys, isTemplate }: Machine): Buffer {
+function identityMessage({ spec, identity, isTemplate }: Machine): Buffer {
+  const { keys } = identity
   if (keys === undefined) throw new TypeError('a guest without keys of withvm cannot be restored')
   return buildIdentityMessage({
     hostname: spec.name,

@@ -99,7 +99,7 @@ async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number 
     } catch (error) {
       signal.throwIfAborted()
       if (!isAgentSilent(error) || tries === PARK_ATTEMPTS) throw error
-      machine.log(
+      machine.owner.log(
         `the guest agent of '${spec.name}' did not answer while its template was saved: trying again`,
       )
       await agent.ping({ timeoutMs: AGENT_MS, signal })
@@ -129,7 +129,7 @@ function isAgentSilent(error: unknown): boolean {
  * files.
  */
 async function saveState(
-  { stateListener: listener }: Machine,
+  { sockets: { state: listener } }: Machine,
   { qmp }: Session,
   path: string,
   signal: AbortSignal,

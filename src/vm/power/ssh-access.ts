@@ -62,6 +62,8 @@ export class SshAccess {
   readonly #clients = new Map<string, Opening>()
   /** Host key that a guest with its own key presented first since power-on. */
   #seenHostKey: Buffer | undefined
+  /** Host key on the guest's disk, as read from its console. */
+  #consoleHostKey: Buffer | undefined
 
   constructor(machine: Machine) {
     this.#machine = machine
@@ -117,9 +119,15 @@ export class SshAccess {
     await this.#noteHostKey()
   }
 
+  /** Accepts only this host key from now on; undefined accepts the first one that the server presents. */
+  trustHostKey(key: Buffer | undefined): void {
+    this.#consoleHostKey = key
+  }
+
   /** Adds a hint to an error if the guest rejected the key of the run. */
   #explain(error: unknown): unknown {
-    const { keys, spec } = this.#machine
+    const { spec, identity } = this.#machine
+    const { keys } = identity
     const usesRunKey =
       keys !== undefined && spec.login === undefined && spec.image?.traits.hostKeyFormat === undefined
     if (!usesRunKey || !(error instanceof VMError) || error.code !== 'SSH_AUTH_FAILED') return error
@@ -131,7 +139,8 @@ export class SshAccess {
 
   /** Writes `known_hosts` for a user's `ssh` command, if the guest has its own host key. */
   async #noteHostKey(): Promise<void> {
-    const { workspace, keys, spec } = this.#machine
+    const { workspace, identity, spec } = this.#machine
+    const { keys } = identity
     const key = this.#seenHostKey
     if (keys === undefined || key === undefined || spec.image?.traits.hostKeyFormat !== undefined) return
     await workspace.write('known_hosts', `* ${keyType(key)} ${key.toString('base64')}\n`)
@@ -166,7 +175,8 @@ export class SshAccess {
       port,
       socket,
       user,
-      privateKey: login?.privateKey ?? (login === undefined ? machine.keys?.client.privateKey : undefined),
+      privateKey:
+        login?.privateKey ?? (login === undefined ? machine.identity.keys?.client.privateKey : undefined),
       passphrase: login?.passphrase,
       password: login?.password,
       hostKey: this.#pinnedHostKey(),
@@ -186,9 +196,10 @@ export class SshAccess {
   }
 
   #pinnedHostKey(): Buffer | undefined {
-    const { keys, spec } = this.#machine
+    const { spec, identity } = this.#machine
+    const { keys } = identity
     const isGiven = keys !== undefined && spec.image?.traits.hostKeyFormat !== undefined
-    return isGiven ? keys.host.publicBlob : (this.#machine.hostKeyOfConsole ?? this.#seenHostKey)
+    return isGiven ? keys.host.publicBlob : (this.#consoleHostKey ?? this.#seenHostKey)
   }
 
   #target() {
@@ -200,6 +211,6 @@ export class SshAccess {
         hint: 'Remove `ssh: false`, or use `vm.exec()` (guest agent) or `vm.serial`.',
       })
     }
-    return { machine, port: machine.ports.hostPorts[0] as number, user: ssh.user, login: ssh.login }
+    return { machine, port: machine.ports.numbers[0] as number, user: ssh.user, login: ssh.login }
   }
 }

@@ -99,17 +99,18 @@ export class Session {
     signal: AbortSignal | undefined,
   ): Promise<Session> {
     signal?.throwIfAborted()
-    const { listeners, guestPorts, serial, agent, identityAgent, workspace } = machine
+    const { sockets, guestPorts, serial, agent, identityAgent, workspace } = machine
     const cleanup = new CleanupStack()
     const watch = new GuestWatch()
     try {
-      const all = [...Object.values(listeners), ...guestPorts.map(({ listener }) => listener)]
-      await Promise.all(all.map((listener) => listener.discard()))
+      const { qmp: qmpListener, ports: portListeners } = sockets
+      const listeners = [qmpListener, sockets.serial, sockets.agent, sockets.identityAgent, ...portListeners]
+      await Promise.all(listeners.map((listener) => listener.discard()))
       const qemu = await QemuProcess.start(command, workspace.folder, {
         endsWithParent: machine.keeper === undefined,
         user: machine.host.user,
       })
-      machine.setProcess(qemu)
+      machine.recordProcess(qemu)
       cleanup.defer(() => stopQemu(qemu))
       const failed = createDeferred<never>()
       failed.promise.catch(() => {})
@@ -124,11 +125,11 @@ export class Session {
       const log: QmpLog = (direction, line) =>
         machine.transcripts.qmp.add(`${direction === 'sent' ? '->' : '<-'} ${line}`)
       const connected = Promise.all([
-        listeners.qmp.accept(wait).then((socket) => QmpClient.negotiate(socket, { ...wait, log })),
-        listeners.serial.accept(wait),
-        listeners.agent.accept(wait),
-        listeners.identityAgent.accept(wait),
-        Promise.all(guestPorts.map(({ listener }) => listener.accept(wait))),
+        qmpListener.accept(wait).then((socket) => QmpClient.negotiate(socket, { ...wait, log })),
+        sockets.serial.accept(wait),
+        sockets.agent.accept(wait),
+        sockets.identityAgent.accept(wait),
+        Promise.all(portListeners.map((listener) => listener.accept(wait))),
         workspace.write(PID_FILE, formatQemuNote(qemu.pid, workspace)),
       ])
       connected.catch(() => {})
@@ -142,11 +143,11 @@ export class Session {
       cleanup.defer(() => qmp.close())
       const session = new Session(qemu, qmp, watch, machine)
       watch.follow(serial)
-      void qemu.exited.then(() => machine.forwards.endCommands())
+      void qemu.exited.then(() => machine.services.forwards.endCommands())
       serial.attach(serialSocket)
       agent.attach(agentSocket)
       identityAgent.attach(identityAgentSocket)
-      for (const [index, socket] of portSockets.entries()) guestPorts[index]?.port.attach(socket)
+      for (const [index, socket] of portSockets.entries()) guestPorts[index]?.attach(socket)
       session.onReset(() => agent.restart())
       return session
     } catch (error) {

@@ -63,7 +63,7 @@ test.each(U_BOOTS)('a machine %s starts U-Boot from a file in place of UEFI', as
 test.each(U_BOOTS)('a command line of qemu-system-%s with -bios runs U-Boot', async (arch, file) => {
   const commandLine = `qemu-system-${arch} -M virt -m 512 -nographic -bios ${file}`
   await using vm = await launchVM({ commandLine, ssh: false, log: () => {} })
-  expect(vm.translated).toEqual([])
+  expect(vm.importReport.replacedArguments).toEqual([])
   await expectUBoot(vm)
 })
 

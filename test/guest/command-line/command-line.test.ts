@@ -17,7 +17,7 @@ test('a line with a blank disk and a folder of TFTP boots from the network, by a
     },
     async (vm) => {
       await vm.serial.waitFor(/Command line: .*netbooted=yes.*/, { timeout: '60s' })
-      expect(vm.translated).toEqual([
+      expect(vm.importReport.replacedArguments).toEqual([
         {
           from: `-net user,tftp=${pub},bootfile=/pxelinux.0`,
           to: "network: { model: 'virtio-net-pci' }",
@@ -67,7 +67,7 @@ test('a line of old spellings runs a guest, whose options beside it count', asyn
     const usb = await vm.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })
     expect(usb).toContain('QEMU USB Tablet')
     expect(vm.hostPort(7)).toBeGreaterThan(0)
-    expect(vm.translated.map(({ from }) => from)).toEqual([
+    expect(vm.importReport.replacedArguments.map(({ from }) => from)).toEqual([
       '-no-kvm',
       '-localtime',
       '-redir tcp:0::7',

@@ -51,8 +51,12 @@ const SIGNS: Readonly<Record<string, RegExp>> = {
 
 test.each(Object.entries(SIGNS))('the domain %s of virt-install boots', async (name, ready) => {
   await using vm = await boot(name, { ssh: false, ready })
-  expect(vm.notCarriedOver.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`)).toMatchSnapshot()
-  expect(vm.notCarriedOver.filter(({ reason }) => reason === 'not supported by withvm')).toEqual([])
+  expect(
+    vm.importReport.skippedSettings.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`),
+  ).toMatchSnapshot()
+  expect(
+    vm.importReport.skippedSettings.filter(({ reason }) => reason === 'not supported by withvm'),
+  ).toEqual([])
 })
 
 test('the domain kernel-initrd of virt-install boots, and is reached by SSH', async () => {
@@ -62,7 +66,7 @@ test('the domain kernel-initrd of virt-install boots, and is reached by SSH', as
   expect(stdout).toBe('console=ttyS0 quiet panic=0\n52:54:00:00:00:07')
   expect(vm.name).toBe('kernel-initrd')
   expect(said).toContain(
-    `${vm.notCarriedOver.length} settings were not imported from the libvirt domain of 'kernel-initrd': see vm.notCarriedOver, or run \`withvm import\`.`,
+    `${vm.importReport.skippedSettings.length} settings were not imported from the libvirt domain of 'kernel-initrd': see vm.importReport, or run \`withvm import\`.`,
   )
 })
 

@@ -142,7 +142,7 @@ test('a command line with -gdb serves it on a port of loopback, and says so', as
   const own = readListeningSockets().filter(({ inode }) => findOwners(inode).includes(vm.pid))
   expect(own).toMatchObject([{ port, isLoopback: true }])
   expect(vm.gdb).toBe(`target remote 127.0.0.1:${port}`)
-  expect(vm.translated.map(({ from, to }) => [from, to])).toEqual([
+  expect(vm.importReport.replacedArguments.map(({ from, to }) => [from, to])).toEqual([
     [`-gdb tcp::${port}`, `debug: { gdb: ${port} }, on 127.0.0.1`],
   ])
 })

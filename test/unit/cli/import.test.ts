@@ -43,7 +43,7 @@ test('`withvm import --json` prints the options as JSON', async () => {
   const { stdout } = await runCli(['import', '--json', writeDomain()])
   expect(JSON.parse(stdout)).toMatchObject({
     options: { name: 'web', memory: '512M', image: '/srv/gone.img' },
-    notCarriedOver: [{ path: 'title', what: '<title>Web</title>' }],
+    skippedSettings: [{ path: 'title', what: '<title>Web</title>' }],
   })
 })
 

@@ -47,7 +47,7 @@ test('mmdebstrap gets the packages, then the files, then each command', () => {
 
 test('an unknown release is reported with the output of mmdebstrap, and leaves nothing', async () => {
   const cacheDir = ownTmpdir()
-  const definition = new ImageDefinition<unknown>({ name: 'nosuch', suite: 'nosuch' })
+  const definition = new ImageDefinition({ name: 'nosuch', suite: 'nosuch' })
   const error = await failureOf(resolveImage(definition, { cacheDir, onProgress: () => {} }))
   expect(error.code).toBe('IMAGE_BUILD_FAILED')
   expect(error.message).toMatch(/^Installing nosuch with \d+ packages failed: mmdebstrap ended with/)
@@ -59,7 +59,7 @@ test('an unknown release is reported with the output of mmdebstrap, and leaves n
 
 test('a missing host file is reported', async () => {
   const { source } = defineImage({ name: 'web', files: { '/etc/motd': { path: '/nowhere/motd' } } })
-  const error = await failureOf(resolveImage(source as ImageDefinition<unknown>, { cacheDir: ownTmpdir() }))
+  const error = await failureOf(resolveImage(source as ImageDefinition, { cacheDir: ownTmpdir() }))
   expect(error.message).toBe(`defineImage(): the host file for /etc/motd of the image web cannot be read.
   Expected: a readable file
   Got:      ENOENT: no such file or directory, stat '/nowhere/motd'

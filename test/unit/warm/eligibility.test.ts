@@ -6,7 +6,7 @@ import { findColdReason } from '../../../src/warm/eligibility.js'
 import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
 const reason = (options: VMOptions, base: BaseImage | undefined = image) =>
-  findColdReason(resolveSpec(options, base), options)
+  findColdReason(resolveSpec(options, base))
 
 test.each<[VMOptions]>([
   [{}],
@@ -43,10 +43,10 @@ test.each<[VMOptions, string]>([
 test('an image without an identity agent boots cold, and so does a kernel alone', () => {
   const plain = { ...image, traits: { ...image.traits, hasIdentityAgent: false } }
   expect(reason({}, plain)).toBe('the image has no identity agent, which clones need for their own identity')
-  expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined), {})).toBe(
+  expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined))).toBe(
     'the guest has no image, only a kernel',
   )
-  expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined), {})).toBe(
+  expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined))).toBe(
     'the guest has no image',
   )
 })

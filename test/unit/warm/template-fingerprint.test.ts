@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { BaseImage } from '../../../src/spec/base-image.js'
 import type { VMOptions } from '../../../src/spec/options.js'
 import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
-import type { MachineHost } from '../../../src/vm/machine/machine.js'
+import type { MachineHost } from '../../../src/vm/machine/guest-plan.js'
 import { describeTemplate } from '../../../src/warm/template-fingerprint.js'
 import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 

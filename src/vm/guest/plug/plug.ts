@@ -247,7 +247,7 @@ export class Plug {
       release,
       cannotUnplug,
       defaultTimeoutMs: defaultWaitMs(this.#machine.host),
-      waitLimit: this.#machine.waitLimit,
+      waitLimit: this.#machine.owner.waitLimit,
     })
   }
 

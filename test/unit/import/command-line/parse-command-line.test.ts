@@ -4,7 +4,7 @@ import { parseCommandLine } from '../../../../src/import/command-line/parse-comm
 const read = (line: string) => parseCommandLine(line, { isFile: () => false, hasTerminal: false })
 const options = (line: string) => read(line).options
 const translated = (line: string) =>
-  read(line).translated.map(({ from, to, reason }) => `${from} was translated to ${to}: ${reason}.`)
+  read(line).replacedArguments.map(({ from, to, reason }) => `${from} was translated to ${to}: ${reason}.`)
 
 test('a common network boot command line is translated with the default card', () => {
   const line = 'qemu -hda linux.img -boot n -net user,tftp=/tftpserver/pub,bootfile=/pxelinux.0'
@@ -406,8 +406,8 @@ test('UEFI firmware and a TPM are parsed from the output of `vm.commandLine`', (
 
 test('the curses display is used only if the process has a terminal', () => {
   for (const line of ['qemu -curses', 'qemu -display curses']) {
-    const { options, translated } = parseCommandLine(line, { hasTerminal: true })
-    expect([options, translated]).toEqual([{ display: 'curses', image: false }, []])
-    expect(read(line).translated.map(({ to }) => to)).toEqual(['nothing'])
+    const { options, replacedArguments } = parseCommandLine(line, { hasTerminal: true })
+    expect([options, replacedArguments]).toEqual([{ display: 'curses', image: false }, []])
+    expect(read(line).replacedArguments.map(({ to }) => to)).toEqual(['nothing'])
   }
 })

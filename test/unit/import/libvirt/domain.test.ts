@@ -84,11 +84,11 @@ test('the disk that the domain boots from is the system disk, in any position', 
 })
 
 test('a network disk is not imported and reported', () => {
-  const { options, notCarriedOver } = devices(
+  const { options, skippedSettings } = devices(
     '<disk type="network" device="disk"><source protocol="rbd" name="pool/image"/><target dev="vda" bus="virtio"/></disk>',
   )
   expect(options.image).toBe(false)
-  expect(notCarriedOver).toContainEqual({
+  expect(skippedSettings).toContainEqual({
     what: '<disk type="network" device="disk"> (vda)',
     path: 'devices/disk',
     reason: 'its content is not a file of this host: download it and add it with `disks`',
@@ -96,11 +96,11 @@ test('a network disk is not imported and reported', () => {
 })
 
 test('unknown elements and attributes are reported', () => {
-  const { notCarriedOver } = importDomain(
+  const { skippedSettings } = importDomain(
     '<domain type="xen"><novelty colour="red"/><vcpu cpuset="0-3">2</vcpu><features><hyperv><relaxed state="on"/></hyperv></features><devices><hostdev mode="subsystem"/><interface type="bridge"><source bridge="br0"/><model type="virtio" extra="1"/></interface></devices></domain>',
   )
   expect(
-    notCarriedOver.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`),
+    skippedSettings.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`),
   ).toMatchInlineSnapshot(`
     [
       "@type: <domain type="xen">: QEMU runs the guest",

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
-import { reservePorts } from '../../../../src/vm/machine/port-reservation.js'
+import { HostPorts } from '../../../../src/vm/machine/host-ports.js'
 import { buildCli } from '../../../support/built-cli.js'
 
 const BUILT = resolve(import.meta.dirname, '../../../../dist/src')
@@ -16,16 +16,16 @@ async function reserveApart(before: readonly string[] = []): Promise<string> {
 
 function runApart(then: string, before: readonly string[] = []) {
   const source = `
-    import { reservePorts } from '${BUILT}/vm/machine/port-reservation.js'
-    const reservation = await reservePorts([${JSON.stringify(FORWARD)}]).catch(({ code }) => code)
-    console.log(reservation.hostPorts ?? reservation)
+    import { HostPorts } from '${BUILT}/vm/machine/host-ports.js'
+    const reservation = await HostPorts.reserve([${JSON.stringify(FORWARD)}]).catch(({ code }) => code)
+    console.log(reservation.numbers ?? reservation)
     ${then}`
   const [file = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', source]
   return execa(file, args, { reject: false })
 }
 
 test('a port reservation applies to one network namespace', async () => {
-  const reservation = await reservePorts([FORWARD])
+  const reservation = await HostPorts.reserve([FORWARD])
   expect(await reserveApart()).toBe('PORT_UNAVAILABLE')
   expect(await reserveApart(['unshare', '--net'])).toBe('[ 18917 ]')
   await reservation.release()

@@ -5,37 +5,65 @@ import { tryProcessLock } from '../../common/locks/process-lock.js'
 import { vmError } from '../../errors.js'
 import type { PortForward } from '../../spec/machine-spec.js'
 
-/** Host ports that are reserved for one guest. */
-export interface PortReservation {
-  readonly hostPorts: readonly number[]
-  release(): Promise<void>
-}
-
 /**
- * Reserves a host port for each forward: the requested port, or a free one.
+ * Host ports that are reserved for one guest: for each forward the requested port, or a free one.
  *
  * The locks exclude other guests. Another program may still take a free port before QEMU binds it,
  * which only QEMU can detect.
- *
- * @throws {InfrastructureError} PORT_UNAVAILABLE when another guest uses a requested port.
  */
-export async function reservePorts(forwards: readonly PortForward[]): Promise<PortReservation> {
-  const locks: ProcessLock[] = []
-  const hostPorts: number[] = []
-  const release = async () => {
-    await Promise.all(locks.splice(0).map((lock) => lock.release()))
+export class HostPorts {
+  readonly #forwards: readonly PortForward[]
+  readonly #locks: ProcessLock[] = []
+  #numbers: readonly number[] = []
+
+  private constructor(forwards: readonly PortForward[]) {
+    this.#forwards = forwards
   }
-  try {
-    for (const forward of forwards) {
-      const [port, lock] =
-        forward.host === undefined ? await reserveFree(forward) : await reserveRequested(forward)
-      hostPorts.push(port)
-      locks.push(lock)
+
+  /** @throws {InfrastructureError} PORT_UNAVAILABLE when another guest uses a requested port. */
+  static async reserve(forwards: readonly PortForward[]): Promise<HostPorts> {
+    const ports = new HostPorts(forwards)
+    await ports.#reserve()
+    return ports
+  }
+
+  /** Ports in the order of the forwards. */
+  get numbers(): readonly number[] {
+    return this.#numbers
+  }
+
+  /** If true, at least one port is not requested by the options, so another one can replace it. */
+  get isReplaceable(): boolean {
+    return this.#forwards.some(({ host }) => host === undefined)
+  }
+
+  /**
+   * Releases all ports and reserves others where the options request none.
+   * @throws {InfrastructureError} PORT_UNAVAILABLE
+   */
+  async replace(): Promise<void> {
+    await this.release()
+    await this.#reserve()
+  }
+
+  async release(): Promise<void> {
+    await Promise.all(this.#locks.splice(0).map((lock) => lock.release()))
+  }
+
+  async #reserve(): Promise<void> {
+    const numbers: number[] = []
+    try {
+      for (const forward of this.#forwards) {
+        const [port, lock] =
+          forward.host === undefined ? await reserveFree(forward) : await reserveRequested(forward)
+        numbers.push(port)
+        this.#locks.push(lock)
+      }
+      this.#numbers = numbers
+    } catch (error) {
+      await this.release()
+      throw error
     }
-    return { hostPorts, release }
-  } catch (error) {
-    await release()
-    throw error
   }
 }
 

@@ -1,0 +1,153 @@
+import { readFile } from 'node:fs/promises'
+import type { HostUser } from '../common/process/host-user.js'
+import { logToStderr } from '../common/stderr-log.js'
+import type { VMError } from '../errors.js'
+import { chooseAccelerator } from '../host/kvm/accelerator.js'
+import { queryCapabilities } from '../host/qemu-capabilities.js'
+import { resolveImage } from '../image/resolve-image.js'
+import type { BaseImage } from '../spec/base-image.js'
+import { DEFAULTS } from '../spec/defaults.js'
+import { PreparedSource } from '../spec/image-definition.js'
+import { type ImportReport, NOTHING_IMPORTED } from '../spec/import-report.js'
+import { readSystemDisk } from '../spec/list-disks.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
+import { MICROVM } from '../spec/microvm.js'
+import type { VMOptions } from '../spec/options.js'
+import { isKeyFile, resolveSpec } from '../spec/resolve/resolve-spec.js'
+import { optionError } from '../spec/validate-options.js'
+import { createLayerBuilder } from '../vm/boot/layer.js'
+import { requireBootable } from '../vm/machine/bootable.js'
+import { listFileAccesses, requireFileAccess } from '../vm/machine/file-access.js'
+import type { GuestPlan, MachineHost, RunSettings } from '../vm/machine/guest-plan.js'
+import { resolveKeepMs } from '../vm/power/keep.js'
+import { checkOptions, type Runner } from './check-options.js'
+import { reportTemporaryCache, sweepOnce } from './housekeeping.js'
+import { importOptions, logImport } from './import-options.js'
+import { findParts, openDisks } from './parts.js'
+import { startCold } from './start-planned.js'
+
+/** A guest that can be started: its options are valid, and its image and host are known. */
+export interface LaunchPlan extends GuestPlan {
+  /** Settles when the files of dead runs are removed. */
+  readonly swept: Promise<unknown>
+}
+
+/**
+ * Plans a guest: imports and validates its options, resolves its image, and selects QEMU and accelerator.
+ *
+ * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID, MACHINE_UNSUPPORTED.
+ * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE.
+ */
+export async function planGuest(given: VMOptions): Promise<LaunchPlan> {
+  const { options, importReport } = await importOptions(given)
+  const runner = await checkOptions(options)
+  const run = resolveRun(options, importReport)
+  run.signal?.throwIfAborted()
+  await reportTemporaryCache(run.log)
+  const swept = sweepOnce(run.tmpdir, runner.user)
+  const image = await findImage(options, runner)
+  const machine = await describeMachine(options, image, runner, run)
+  logImport(importReport, machine.spec.name, run.log)
+  const steps = options.image instanceof PreparedSource ? options.image.steps : []
+  return { ...machine, steps, run, swept }
+}
+
+/** @throws {UsageError} INVALID_OPTIONS when WITHVM_KEEP has an invalid value. */
+function resolveRun(options: VMOptions, importReport: ImportReport): RunSettings {
+  const keepMs = resolveKeepMs(options)
+  return {
+    tmpdir: options.tmpdir,
+    artifacts: options.artifacts ?? process.env.WITHVM_ARTIFACTS,
+    memoryDump: options.memoryDump ?? false,
+    keepMs,
+    signal: options.signal,
+    log: options.log ?? logToStderr,
+    importReport,
+    // A guest that may be kept outlives this process, so none is prepared in advance.
+    standby: keepMs === undefined ? options.standby : false,
+  }
+}
+
+async function findImage(
+  options: VMOptions,
+  { qemu: { arch }, user }: Runner,
+): Promise<BaseImage | undefined> {
+  const bootsDefaultImage = options.kernel === undefined && options.netboot === undefined
+  const image = readSystemDisk(options).image ?? (bootsDefaultImage ? DEFAULTS.image : false)
+  if (image === false) return undefined
+  const source = image instanceof PreparedSource ? image.source : image
+  return resolveImage(source, { arch, signal: options.signal, makeLayer: makeLayerAs(user) })
+}
+
+/** Returns the builder of image layers, which boots guests as the same host user. */
+const makeLayerAs = (user: HostUser | undefined) =>
+  createLayerBuilder(async (image, options) => {
+    const run: RunSettings = {
+      ...resolveRun(options, NOTHING_IMPORTED),
+      artifacts: undefined,
+      keepMs: undefined,
+    }
+    const { qemu } = await checkOptions(options)
+    const machine = await describeMachine({ ...options, start: 'cold' }, image, { qemu, user }, run)
+    return startCold({ ...machine, steps: [], run }, 'the guest builds an image')
+  })
+
+async function describeMachine(
+  options: VMOptions,
+  image: BaseImage | undefined,
+  { qemu, user }: Runner,
+  { tmpdir, signal, log }: RunSettings,
+): Promise<Pick<GuestPlan, 'spec' | 'host'>> {
+  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw cloudInitUnsupported(image.name)
+  const { hasSandbox } = await queryCapabilities(qemu, { signal })
+  const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
+  if (spec.machine === MICROVM && !canLogInWithoutSmbios(spec)) throw loginImpossible(spec.name)
+  await requireBootable(spec, signal)
+  for (const { content, isWrittenDirectly } of spec.disks) {
+    if (isWrittenDirectly && content.kind === 'image')
+      log(`'${spec.name}' writes directly to ${content.file.path}: snapshot is false.`)
+  }
+  const { name: accelerator, timeFactor } = await chooseAccelerator({
+    accel: spec.accel,
+    qemu,
+    user,
+    notify: log,
+  })
+  const parts = await findParts(spec, qemu)
+  const host: MachineHost = { qemu, user, hasSandbox, accelerator, timeFactor, ...parts }
+  if (user !== undefined) await requireFileAccess(user, await listFileAccesses(spec, host, tmpdir))
+  return { spec, host }
+}
+
+/** Replaces a private key file with its content. The validation has checked that the file is readable. */
+async function readKeyFile(options: VMOptions): Promise<VMOptions> {
+  const { ssh } = options
+  if (!ssh || !isKeyFile(ssh.privateKey)) return options
+  return { ...options, ssh: { ...ssh, privateKey: await readFile(ssh.privateKey.file) } }
+}
+
+/** Returns true if the SSH login does not depend on a key that is passed through SMBIOS. */
+function canLogInWithoutSmbios({ ssh, login, cloudInit }: MachineSpec): boolean {
+  return ssh === undefined || ssh.login !== undefined || login !== undefined || cloudInit !== undefined
+}
+
+function loginImpossible(name: string): VMError {
+  return optionError([
+    {
+      path: 'machine',
+      got: `'${MICROVM}' for '${name}'`,
+      expected:
+        "another machine type, or `login: { user: 'root' }` or `ssh: false`: this machine type has no SMBIOS to pass the SSH key to the guest",
+    },
+  ])
+}
+
+function cloudInitUnsupported(image: string): VMError {
+  return optionError([
+    {
+      path: 'cloudInit',
+      got: `the image ${image}, which does not include cloud-init`,
+      expected: 'a disk image that includes cloud-init',
+    },
+  ])
+}

@@ -1,0 +1,91 @@
+import type { HostUser } from '../../common/process/host-user.js'
+import type { UefiFiles } from '../../host/firmware.js'
+import type { QemuBinary } from '../../host/qemu-binary.js'
+import type { Preparation } from '../../spec/image-definition.js'
+import type { ImportReport } from '../../spec/import-report.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
+
+/** Properties of the host that a machine depends on. */
+export interface MachineHost {
+  readonly qemu: QemuBinary
+  readonly hasSandbox: boolean
+  readonly accelerator: 'kvm' | 'tcg'
+  /** Factor by which this host is slower than a host with KVM; at least 1. */
+  readonly timeFactor: number
+  /** Files of the UEFI firmware, for a machine that uses it. */
+  readonly firmware?: UefiFiles | undefined
+  /** Path of the program swtpm, for a machine with a TPM. */
+  readonly swtpm?: string | undefined
+  /** User that QEMU and its helpers run as; undefined for the user of this process. */
+  readonly user?: HostUser | undefined
+}
+
+/** Settings of a run that do not affect the machine itself. */
+export interface RunSettings {
+  /** Parent folder of the run's folder. Undefined: the system's temporary folder. */
+  readonly tmpdir: string | undefined
+  /** Folder for the logs of a guest that fails. */
+  readonly artifacts: string | false | undefined
+  /** If true, a dump of the guest's RAM is saved with the logs. */
+  readonly memoryDump: boolean
+  /** Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this process. */
+  readonly keepMs: number | undefined
+  readonly signal: AbortSignal | undefined
+  readonly log: (line: string) => void
+  readonly importReport: ImportReport
+  /**
+   * If true, starts a standby for the next test. Undefined: only if another such guest is likely to
+   * be requested.
+   */
+  readonly standby: boolean | undefined
+}
+
+/** Everything known about a guest before it starts. */
+export interface GuestPlan {
+  readonly spec: MachineSpec
+  readonly host: MachineHost
+  /** Preparations that run in the guest after its first boot, or that its template contains. */
+  readonly steps: readonly Preparation[]
+  readonly run: RunSettings
+}
+
+/** Files of a saved snapshot, from which clones are restored. */
+export interface MachineSnapshot {
+  /** Empty overlay on top of the snapshot's disk. Undefined without a disk. */
+  readonly overlay: string | undefined
+  /** Log of the serial console up to the snapshot. */
+  readonly serialLog: string
+  /** Content of the RAM. */
+  readonly memory: string
+  /** State of devices and vCPUs. */
+  readonly state: string
+}
+
+/** Kind of start of a guest: cold boot, template or standby. */
+export type StartedFrom =
+  | {
+      /** The guest was booted from power-on. */
+      readonly kind: 'cold'
+      /** Reason why a warm start was not possible. */
+      readonly reason?: string
+    }
+  | {
+      /**
+       * The guest was restored from a template, or it was a standby, restored before and then only
+       * resumed.
+       */
+      readonly kind: 'template' | 'standby'
+      /** Name of the template as listed by `withvm templates ls`. */
+      readonly template: string
+      /** Time to boot and save the template, milliseconds; undefined if the template already existed. */
+      readonly buildMs?: number | undefined
+    }
+
+/** Origin of a guest's first power-on. */
+export interface StartOrigin {
+  readonly startedFrom: StartedFrom
+  /** Snapshot to restore. Undefined: cold boot. */
+  readonly snapshot?: MachineSnapshot | undefined
+  /** File for the guest's RAM, so that the guest can become a template. */
+  readonly memoryFile?: string | undefined
+}

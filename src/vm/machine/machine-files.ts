@@ -1,0 +1,114 @@
+import { copyFile } from 'node:fs/promises'
+import { settleAll } from '../../common/settle-all.js'
+import { createOverlay } from '../../disk/overlay.js'
+import type { UefiFiles } from '../../host/firmware.js'
+import { captureLimit } from '../../net/capture-files.js'
+import { diskFileNode } from '../../qemu/argv/disks.js'
+import { buildWatchdogTable, WATCHDOG_TABLE } from '../../qemu/argv/watchdog.js'
+import type { DiskFile } from '../../qemu/command.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { Workspace } from '../workspace/workspace.js'
+import { type CredentialFiles, writeCredentials, writeSeedDisk } from './credential-files.js'
+import { DiskUse, useOf } from './disk-use.js'
+import { makeDisks, writeSecret } from './disks.js'
+import type { GuestPlan, MachineSnapshot, StartOrigin } from './guest-plan.js'
+import type { MachineIdentity } from './machine-identity.js'
+import { makeVariables } from './uefi-variables.js'
+
+/** Files in the run's folder that QEMU opens. They outlive a power-on. */
+export interface MachineFiles {
+  /** Overlay on top of the image's disk. Undefined without a disk. */
+  readonly overlay: string | undefined
+  /** Secret of an encrypted image. */
+  readonly diskSecret: string | undefined
+  /** Files of the disks other than the system disk; undefined for an empty drive. */
+  readonly disks: ReadonlyArray<DiskFile | undefined>
+  readonly credentials: CredentialFiles
+  /** Seed disk for cloud-init. */
+  readonly seedDisk: string | undefined
+  /** Passwords of VNC and SPICE. */
+  readonly vncSecret: string | undefined
+  readonly spiceSecret: string | undefined
+  /** ACPI table of the watchdog. */
+  readonly watchdogTable: string | undefined
+  /** Firmware, with this machine's own UEFI variables. */
+  readonly firmware: UefiFiles | undefined
+}
+
+/**
+ * Creates the files of a machine.
+ * @throws {InfrastructureError} WORKSPACE_FAILED, NO_SPACE.
+ */
+export function createFiles(
+  workspace: Workspace,
+  { spec, host }: GuestPlan,
+  { snapshot, memoryFile }: StartOrigin,
+  identity: MachineIdentity,
+): Promise<MachineFiles> {
+  const { vnc, spice } = spec.display
+  return settleAll({
+    overlay: makeOverlay(workspace, spec, snapshot),
+    diskSecret: writeSecret(workspace, spec.image?.disk, 'disk-secret'),
+    disks: makeDisks(workspace, spec),
+    credentials: writeCredentials(workspace, spec, identity, { isTemplate: memoryFile !== undefined }),
+    seedDisk: writeSeedDisk(workspace, spec, identity),
+    vncSecret: writePassword(workspace, 'vnc-secret', vnc?.password),
+    spiceSecret: writePassword(workspace, 'spice-secret', spice?.password),
+    watchdogTable: writeWatchdogTable(workspace, spec),
+    firmware: makeVariables(workspace, spec, host),
+  })
+}
+
+/**
+ * Returns the files that grow as the guest writes. Captures have their own part of the limit and
+ * enforce it themselves.
+ */
+export function watchedDisks(
+  { disks: specs, limits, netboot }: MachineSpec,
+  { overlay, disks }: MachineFiles,
+): DiskUse {
+  const capturedBytes = netboot === undefined ? 0 : captureLimit(limits.diskBytes)
+  const diskUse = new DiskUse(limits.diskBytes - capturedBytes)
+  if (overlay !== undefined) diskUse.add({ path: overlay, node: diskFileNode(0) })
+  for (const [index, file] of disks.entries()) {
+    const disk = specs[index]
+    if (file === undefined || disk === undefined || disk.isReadonly) continue
+    const base = disk.isWrittenDirectly ? useOf(file.path) : undefined
+    diskUse.add({ path: file.path, node: diskFileNode(index + 1), base })
+  }
+  return diskUse
+}
+
+async function makeOverlay(
+  workspace: Workspace,
+  spec: MachineSpec,
+  snapshot: MachineSnapshot | undefined,
+): Promise<string | undefined> {
+  const base = spec.image?.disk
+  if (base === undefined) return undefined
+  const path = workspace.path('disk.qcow2')
+  if (snapshot?.overlay === undefined) await createOverlay({ base, path })
+  else await copyFile(snapshot.overlay, path)
+  return path
+}
+
+/** Writes a password to a file that only QEMU can read. */
+async function writePassword(
+  workspace: Workspace,
+  name: string,
+  password: string | undefined,
+): Promise<string | undefined> {
+  if (password === undefined) return undefined
+  await workspace.write(name, password)
+  return workspace.path(name)
+}
+
+/** Writes the ACPI table that describes a watchdog to kernels without a driver for it. */
+async function writeWatchdogTable(
+  workspace: Workspace,
+  { devices }: MachineSpec,
+): Promise<string | undefined> {
+  if (devices.watchdog?.model !== 'ib700') return undefined
+  await workspace.write(WATCHDOG_TABLE, buildWatchdogTable())
+  return WATCHDOG_TABLE
+}
