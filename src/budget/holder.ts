@@ -11,7 +11,6 @@ export interface LeaseHolder {
 
 const current = new AsyncLocalStorage<LeaseHolder>()
 const PROCESS_HOLDER: LeaseHolder = { name: `${process.pid}.${threadId}.0` }
-const holderOf = new WeakMap<object, LeaseHolder>()
 let count = 0
 
 /** Returns the holder of the current async context, or the holder of this process outside of one. */
@@ -19,16 +18,19 @@ export function currentHolder(): LeaseHolder {
   return current.getStore() ?? PROCESS_HOLDER
 }
 
-/** Runs `work` with the holder of `owner`, such as a test. Guests that `work` starts belong to that holder. */
-export function runAsHolder<T>(owner: object, work: () => T): T {
-  const holder = holderOf.get(owner) ?? newHolder()
-  holderOf.set(owner, holder)
+/** Creates a holder, for example for a test. */
+export function createHolder(): LeaseHolder {
+  return { name: `${process.pid}.${threadId}.${++count}` }
+}
+
+/** Runs `work` with a holder. Guests that `work` starts belong to that holder. */
+export function runAsHolder<T>(holder: LeaseHolder, work: () => T): T {
   return current.run(holder, work)
 }
 
 /** Runs `work` with a new holder, unless the current async context already has one. */
 export function runAsOwnHolder<T>(work: () => T): T {
-  return current.run(current.getStore() ?? newHolder(), work)
+  return current.run(current.getStore() ?? createHolder(), work)
 }
 
 /** Runs `work` with capacity that was reserved for it. */
@@ -39,8 +41,4 @@ export function withReservation<T>(reserved: Lease, work: () => T): T {
 /** Returns the holder of the process of `holder`, whose guests may belong to any holder in that process. */
 export function getProcessHolder(holder: string): string {
   return holder.replace(/\d+$/, '0')
-}
-
-function newHolder(): LeaseHolder {
-  return { name: `${process.pid}.${threadId}.${++count}` }
 }
