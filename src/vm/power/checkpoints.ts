@@ -4,7 +4,6 @@ import { type VMError, vmError } from '../../errors.js'
 import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
 import type { Machine } from '../machine/machine.js'
-import { pluggedDevices } from '../session/plug-registry.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageDeadlineMs } from './readiness.js'
 
@@ -38,7 +37,7 @@ export class Checkpoints {
     await this.#run(session, 'snapshot-delete', name, signal)
     this.#names.delete(name)
     await this.#run(session, 'snapshot-save', name, signal)
-    this.#names.set(name, [...pluggedDevices(session).keys()])
+    this.#names.set(name, [...session.pluggedDevices.keys()])
   }
 
   /** @param options.disconnect closes the connections to the guest. */
@@ -49,7 +48,7 @@ export class Checkpoints {
   ): Promise<void> {
     const known = this.names(session)
     if (!known.includes(name)) throw unknown(name, known)
-    requireSameDevices(name, this.#names.get(name) ?? [], pluggedDevices(session))
+    requireSameDevices(name, this.#names.get(name) ?? [], session.pluggedDevices)
     disconnect()
     await this.#run(session, 'snapshot-load', name, signal)
     disconnect()

@@ -42,6 +42,8 @@ export class Session {
   guestResets = 0
   /** Undefined until this power-on is over. */
   endReason: PowerOffReason | undefined
+  /** Devices plugged in during this power-on: their descriptions by QEMU id. */
+  readonly pluggedDevices = new Map<string, string>()
   readonly #endsWithoutEvent: boolean
   #guestShutdown = false
   #isStopping = false

@@ -7,7 +7,6 @@ import { describeArch, virtioDevice } from '../../../spec/architectures.js'
 import type { DeviceOptions } from '../../../spec/options/devices.js'
 import { defaultWaitMs } from '../../machine/default-wait.js'
 import type { Machine } from '../../machine/machine.js'
-import { pluggedDevices } from '../../session/plug-registry.js'
 import type { Session } from '../../session/session.js'
 import { makePluggedDisk, type PlugDiskOptions } from './plug-disk.js'
 import { badSize, deviceRejected, noFreeSlot } from './plug-errors.js'
@@ -45,7 +44,7 @@ export class Plug {
 
   /** QEMU ids of the devices that were plugged in during this power-on and not unplugged. */
   get list(): readonly string[] {
-    return [...pluggedDevices(this.#requireRunning()).keys()]
+    return [...this.#requireRunning().pluggedDevices.keys()]
   }
 
   /**
@@ -233,10 +232,9 @@ export class Plug {
       await removeBackends().catch(() => {})
       throw error
     }
-    const registry = pluggedDevices(session)
-    registry.set(id, description)
+    session.pluggedDevices.set(id, description)
     const release = async () => {
-      registry.delete(id)
+      session.pluggedDevices.delete(id)
       await removeBackends()
     }
     const qmp = () => this.#requireSameSession(session, description).qmp
