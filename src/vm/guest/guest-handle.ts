@@ -21,5 +21,7 @@ export interface GuestHandle {
   url(guestPort: number, path?: string): string
   exec(command: string, options?: CommandOptions): Promise<CommandResult>
   screenshot(): Promise<Buffer>
+  /** @internal */
+  recordPicture(png: Buffer): string
   wait(): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }>
 }

@@ -34,7 +34,6 @@ import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import type { GuestHandle } from './guest-handle.js'
 import { associateGuest } from './guest-of.js'
 import { type Invariant, Invariants } from './invariants.js'
-import { picturesOf } from './pictures.js'
 import { Media } from './plug/media.js'
 import { Plug } from './plug/plug.js'
 import type { PluggedDevice } from './plug/plugged-device.js'
@@ -79,6 +78,8 @@ export class VM implements GuestHandle {
   readonly waitFor: WaitFor<VM>
   readonly #machine: Machine
   readonly #power: Power
+  /** Screenshots recorded by checks and matchers, by file name. */
+  readonly #pictures = new Map<string, Buffer>()
   #screenshots = 0
 
   constructor(machine: Machine, controls: PowerControls, session: Session) {
@@ -393,7 +394,7 @@ export class VM implements GuestHandle {
     return saveLogs(this.#machine, folder, {
       ...options,
       session: this.#power.session,
-      pictures: picturesOf(this),
+      pictures: this.#pictures,
       ask: canAnswer ? (command) => this.#runDiagnostic(command) : undefined,
     })
   }
@@ -465,6 +466,13 @@ export class VM implements GuestHandle {
     const { folder } = this.#machine.workspace
     const file = { folder, name: `screen-${++this.#screenshots}.png` }
     return readScreenshot(qmp, file, this.timeFactor)
+  }
+
+  /** @internal Records a screenshot (PNG) that is saved with the guest's logs. Returns its file name. */
+  recordPicture(png: Buffer): string {
+    const name = `seen-${this.#pictures.size + 1}.png`
+    this.#pictures.set(name, png)
+    return name
   }
 
   /**

@@ -2,7 +2,6 @@ import { matchText } from '../../../common/match-text.js'
 import { readText } from '../../../host/tesseract.js'
 import { enlargeForReading } from '../../evidence/enlarge.js'
 import { decodePng } from '../../evidence/picture.js'
-import { recordPicture } from '../pictures.js'
 import type { Check } from './check.js'
 
 export interface DisplayExpectation {
@@ -34,7 +33,7 @@ export function displayShows(
     },
     explain: async (vm) => {
       if (lastPng === undefined) return []
-      return [{ label: "Screenshot, in the guest's logs", text: recordPicture(vm, lastPng) }]
+      return [{ label: "Screenshot, in the guest's logs", text: vm.recordPicture(lastPng) }]
     },
   }
 }
