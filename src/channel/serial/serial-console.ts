@@ -84,6 +84,8 @@ const MAX_UNREAD_REPLY_BYTES = 4096
  */
 export class SerialConsole implements AsyncIterable<string> {
   readonly logPath: string | undefined
+  /** @internal Guest of this console, for matchers: they receive only the console. */
+  owner: object | undefined
   readonly #log: SerialLog
   readonly #logFile: ConsoleLogFile | undefined
   readonly #waits = new ConsoleWaits()

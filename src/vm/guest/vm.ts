@@ -31,8 +31,8 @@ import type { StageTime } from '../watch/guest-watch.js'
 import type { CheckLike } from './checks/combined.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
+import { addGuest } from './guest-command.js'
 import type { GuestHandle } from './guest-handle.js'
-import { associateGuest } from './guest-of.js'
 import { type Invariant, Invariants } from './invariants.js'
 import { Media } from './plug/media.js'
 import { Plug } from './plug/plug.js'
@@ -85,12 +85,13 @@ export class VM implements GuestHandle {
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
     this.#power = new Power(this, machine, controls, session)
-    this.serial = associateGuest(machine.serial, this)
+    this.serial = machine.serial
+    this.serial.owner = this
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
       (use, user, signal, command) =>
         this.#withInvariants(command, signal, () => this.#useSsh(use, user, signal)),
-      { timeoutMs: commandMs, onCommand: (command) => associateGuest(command, this) },
+      { timeoutMs: commandMs, onCommand: (command) => addGuest(command, this) },
     )
     const running = () => this.#power.requireRunning()
     this.keyboard = new Keyboard(() => running().qmp)
@@ -304,7 +305,7 @@ export class VM implements GuestHandle {
         this.#machine.agent.exec(command, { ...options, timeout, signal }),
       ),
     )
-    return associateGuest(running, this)
+    return addGuest(running, this)
   }
 
   /**
