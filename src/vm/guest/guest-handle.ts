@@ -5,6 +5,17 @@ import type { Netboot } from '../../net/netboot-server.js'
 import type { PowerOffReason } from '../session/session.js'
 import type { Ssh } from './ssh-function.js'
 
+/** Invariants of a guest, as its waits use them. */
+export interface InvariantChecks {
+  /** If true, there are invariants, and the caller is not itself a check. */
+  readonly areActive: boolean
+  /**
+   * Verifies all invariants.
+   * @throws {GuestError} INVARIANT_BROKEN for the first broken one, on every call until it is stopped.
+   */
+  verify(when: string, signal: AbortSignal | undefined): Promise<void>
+}
+
 /** Part of `VM` that checks, waits and matchers use; it does not change the guest. */
 export interface GuestHandle {
   readonly ssh: Ssh
@@ -12,6 +23,8 @@ export interface GuestHandle {
   readonly timeFactor: number
   readonly waitLimit: WaitLimit
   readonly commandChannel: 'ssh' | 'agent'
+  /** @internal */
+  readonly invariants: InvariantChecks
   readonly lost: AbortSignal
   readonly isRunning: boolean
   readonly bootCount: number

@@ -5,7 +5,7 @@ import { formatDuration } from '../../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../../errors.js'
 import type { Check, CheckOutcome, LongPoll } from './checks/check.js'
 import { type CheckLike, toCheck } from './checks/combined.js'
-import type { GuestHandle } from './guest-handle.js'
+import type { GuestHandle, InvariantChecks } from './guest-handle.js'
 
 /** Handle returned by `vm.always()`. With `await using`, the check runs once more at the end of the block. */
 export interface Invariant extends AsyncDisposable {
@@ -59,24 +59,15 @@ export async function explainCheck(
   return raceSignal(explaining, signal)
 }
 
-const byGuest = new WeakMap<GuestHandle, Invariants>()
-
 /** Invariants of a guest. */
-export class Invariants {
+export class Invariants implements InvariantChecks {
   readonly #vm: GuestHandle
   readonly #entries = new Set<Entry>()
 
-  private constructor(vm: GuestHandle) {
+  constructor(vm: GuestHandle) {
     this.#vm = vm
   }
 
-  static of(vm: GuestHandle): Invariants {
-    const invariants = byGuest.get(vm) ?? new Invariants(vm)
-    byGuest.set(vm, invariants)
-    return invariants
-  }
-
-  /** If true, there are invariants, and the caller is not itself a check. */
   get areActive(): boolean {
     return this.#entries.size > 0 && inCheck.getStore() !== true
   }
@@ -115,10 +106,6 @@ export class Invariants {
     }
   }
 
-  /**
-   * Verifies all invariants.
-   * @throws {GuestError} INVARIANT_BROKEN for the first broken one, on every call until it is stopped.
-   */
   async verify(when: string, signal: AbortSignal | undefined): Promise<void> {
     if (!this.areActive) return
     for (const entry of [...this.#entries]) await this.#verifyEntry(entry, when, signal)

@@ -76,6 +76,8 @@ export class VM implements GuestHandle {
   readonly media: Media
   /** Waits for a condition of the guest: an active unit, a file, an open port, a process, a reboot, … */
   readonly waitFor: WaitFor<VM>
+  /** @internal Invariants of `vm.always()`. */
+  readonly invariants = new Invariants(this)
   readonly #machine: Machine
   readonly #power: Power
   /** Screenshots recorded by checks and matchers, by file name. */
@@ -338,7 +340,7 @@ export class VM implements GuestHandle {
    */
   async always(name: string, check: CheckLike<unknown, VM>): Promise<Invariant> {
     this.#power.requireRunning()
-    return Invariants.of(this).add(name, check)
+    return this.invariants.add(name, check)
   }
 
   /**
@@ -588,7 +590,7 @@ export class VM implements GuestHandle {
   ): Promise<T> {
     if (command === undefined) return work()
     const logged = () => logCommand(this.#machine.transcripts.commands, command, work)
-    return Invariants.of(this).around(nameCommand(command), signal, logged)
+    return this.invariants.around(nameCommand(command), signal, logged)
   }
 
   /** Runs `use` with a connection, until the guest is lost or `signal` aborts. */

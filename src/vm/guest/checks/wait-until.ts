@@ -4,7 +4,7 @@ import { formatDuration } from '../../../common/duration.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
 import { watchForFailure } from '../../watch/failure-watch.js'
 import type { GuestHandle } from '../guest-handle.js'
-import { explainCheck, Invariants, runCheck } from '../invariants.js'
+import { explainCheck, runCheck } from '../invariants.js'
 import { type Check, type CheckOutcome, describeExpectation } from './check.js'
 
 /** One poll; `atMs` is the time since the start of the wait. */
@@ -90,7 +90,6 @@ export async function pollCheck<T>(
       ? undefined
       : watchForFailure(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
   const signal = combineSignals(timeLimit.signal, options.signal, failureWatch?.signal)
-  const invariants = Invariants.of(vm)
   let intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
   const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS
   const end = async (lost?: VMError): Promise<PollResult<T>> => {
@@ -104,10 +103,10 @@ export async function pollCheck<T>(
     for (;;) {
       options.signal?.throwIfAborted()
       if (check.needsGuest !== false) {
-        await invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
+        await vm.invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
       }
       const atMs = elapsedMs()
-      const maxHoldMs = invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
+      const maxHoldMs = vm.invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
       const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
       try {
         outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
