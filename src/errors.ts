@@ -212,7 +212,7 @@ export class VMError extends Error {
   }
 
   /**
-   * Returns a copy of the error with more evidence appended. Labels that are already present are
+   * @internal Returns a copy of the error with more evidence appended. Labels that are already present are
    * skipped.
    */
   withEvidence(more: readonly Evidence[]): VMError {
@@ -221,7 +221,7 @@ export class VMError extends Error {
     return added.length === 0 ? this : this.#with({ evidence: [...this.evidence, ...added] })
   }
 
-  /** Returns a copy of the error with a more likely hint in front of the present one. */
+  /** @internal Returns a copy of the error with a more likely hint in front of the present one. */
   withHint(hint: string): VMError {
     return this.#with({ hint: `${hint} ${this.hint.charAt(0).toUpperCase()}${this.hint.slice(1)}` })
   }

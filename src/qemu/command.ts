@@ -4,9 +4,9 @@ import type { GuestForwardSpec } from '../spec/guest-forward.js'
 export interface QemuCommand {
   readonly file: string
   readonly args: readonly string[]
-  /** File descriptor for the standard input. @default none */
+  /** @internal File descriptor for the standard input. @default none */
   readonly stdin?: number
-  /** If true, the program draws on the terminal of this process. @default false */
+  /** @internal If true, the program draws on the terminal of this process. @default false */
   readonly usesTerminal?: boolean
 }
 

@@ -146,9 +146,12 @@ export interface Preparation extends PreparationInputs {
 
 /** An image with preparation steps. The public class `PreparedImage` extends it. */
 export class PreparedSource {
+  /** Base of the image. */
   readonly source: ImageSource | ImageDefinition
+  /** Preparation steps, in order. */
   readonly steps: readonly Preparation[]
 
+  /** @internal */
   constructor(source: ImageSource | ImageDefinition, steps: readonly Preparation[] = []) {
     this.source = source
     this.steps = steps

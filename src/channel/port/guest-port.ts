@@ -36,6 +36,7 @@ const MIN_BUFFER_BYTES = 4096
 
 /** Host end of a character device of the guest. Transfers bytes in both directions. */
 export class GuestPort {
+  /** Name of the port in the option `ports`. */
   readonly name: string
   readonly #defaultWaitMs: number
   readonly #waitLimit: WaitLimit
@@ -47,13 +48,14 @@ export class GuestPort {
   #receivedBytes = 0
   #waiters = new Set<Deferred<void>>()
 
+  /** @internal */
   constructor(name: string, options: { readonly defaultWaitMs: number; readonly waitLimit?: WaitLimit }) {
     this.name = name
     this.#defaultWaitMs = options.defaultWaitMs
     this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
   }
 
-  /** Internal: uses a new connection of QEMU, which replaces the previous one. */
+  /** @internal Uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     this.close()
     this.#socket = socket
@@ -65,7 +67,7 @@ export class GuestPort {
     })
   }
 
-  /** Internal: closes the connection. Idempotent. */
+  /** @internal Closes the connection. Idempotent. */
   close(): void {
     this.#socket?.destroy()
     this.#socket = undefined

@@ -66,6 +66,7 @@ export interface KeyboardTypeOptions {
 export class Keyboard {
   readonly #requireMonitor: () => QmpClient
 
+  /** @internal */
   constructor(requireMonitor: () => QmpClient) {
     this.#requireMonitor = requireMonitor
   }

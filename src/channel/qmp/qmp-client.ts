@@ -38,6 +38,7 @@ const MAX_RESPONSE_CHARS = 4 * MIB
  * calls.
  */
 export class QmpClient {
+  /** QEMU's greeting: its version and capabilities. */
   readonly greeting: QmpGreeting
   readonly #socket: Socket
   readonly #log: QmpLog | undefined
@@ -57,7 +58,7 @@ export class QmpClient {
   }
 
   /**
-   * Reads QEMU's greeting and leaves the capabilities negotiation mode.
+   * @internal Reads QEMU's greeting and leaves the capabilities negotiation mode.
    *
    * @throws {InfrastructureError} QMP_FAILED when the peer closes the connection, does not respond in time or is
    *   not a QMP server.
@@ -104,11 +105,12 @@ export class QmpClient {
     }
   }
 
+  /** @internal If true, the connection is closed. */
   get isClosed(): boolean {
     return this.#isClosed
   }
 
-  /** Rejects with QMP_FAILED when the connection is closed; never resolves. */
+  /** @internal Rejects with QMP_FAILED when the connection is closed; never resolves. */
   get closed(): Promise<never> {
     return this.#closed.promise
   }
@@ -191,7 +193,7 @@ export class QmpClient {
     return wait
   }
 
-  /** Closes the connection and rejects pending commands and waits. Idempotent. */
+  /** @internal Closes the connection and rejects pending commands and waits. Idempotent. */
   close(reason = 'closed by withvm'): void {
     if (this.#isClosed) return
     this.#isClosed = true

@@ -83,6 +83,7 @@ const MAX_UNREAD_REPLY_BYTES = 4096
  * matched against the line view, which has no escape sequences, control characters or `\r`.
  */
 export class SerialConsole implements AsyncIterable<string> {
+  /** Path of the complete log. Undefined for a console without a log file. */
   readonly logPath: string | undefined
   /** @internal Guest of this console, for matchers: they receive only the console. */
   owner: object | undefined
@@ -95,6 +96,7 @@ export class SerialConsole implements AsyncIterable<string> {
   #drained: Promise<void> = Promise.resolve()
   #terminal: Promise<ScreenTerminal> | undefined
 
+  /** @internal */
   constructor(options: SerialConsoleOptions = {}) {
     this.logPath = options.logPath
     this.#logFile = options.logFile
@@ -105,7 +107,7 @@ export class SerialConsole implements AsyncIterable<string> {
     this.#log.onText(() => this.#waits.scheduleCheck())
   }
 
-  /** Reads from a new connection of QEMU, which replaces the previous one. */
+  /** @internal Reads from a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     const reader = this.#log.begin()
     // Reset the terminal at power-on. CAN ends a truncated escape sequence.
@@ -126,8 +128,8 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Resolves when QEMU has closed its connection, all its output has been read and the waits matched by it have
-   * resolved, or after `timeoutMs`.
+   * @internal Resolves when QEMU has closed its connection, all its output has been read and the waits matched
+   * by it have resolved, or after `timeoutMs`.
    */
   async drain(timeoutMs: number): Promise<void> {
     const limit = createDeferred<void>()
@@ -306,31 +308,32 @@ export class SerialConsole implements AsyncIterable<string> {
     return this.#log.onText(listener)
   }
 
-  /** Yields each complete line of the line view from the start of the log. Ends when the console is closed. */
+  /** Yields each complete line of the line view from the start of the log. Ends when the guest is disposed of. */
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
     return this.#log.readLines()
   }
 
   /**
-   * Rejects all waits with `reason`, because the guest will print nothing more. Until `resume()`, later waits
-   * are rejected too. Waits whose pattern is in the output already resolve.
+   * @internal Rejects all waits with `reason`, because the guest will print nothing more. Until `resume()`,
+   * later waits are rejected too. Waits whose pattern is in the output already resolve.
    */
   interrupt(reason: Error): void {
     this.#waits.interrupt(reason)
   }
 
-  /** Reason of `interrupt()` or `close()`; undefined while the guest can still print. */
+  /** @internal Reason of `interrupt()` or `close()`; undefined while the guest can still print. */
   get interruption(): Error | undefined {
     return this.#waits.interruption
   }
 
-  /** Ends an `interrupt()`: the guest starts again. */
+  /** @internal Ends an `interrupt()`: the guest starts again. */
   resume(): void {
     this.#waits.resume()
   }
 
   /**
-   * Rejects all waits with `reason` and stops reading. The output received so far stays available. Idempotent.
+   * @internal Rejects all waits with `reason` and stops reading. The output received so far stays available.
+   * Idempotent.
    */
   close(reason: Error = notConnected()): void {
     if (this.#waits.isClosed) return

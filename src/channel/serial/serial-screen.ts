@@ -49,6 +49,7 @@ export class SerialScreen {
   readonly #waits: ConsoleWaits
   readonly #timeouts: ScreenTimeouts
 
+  /** @internal */
   constructor(terminal: ScreenTerminal, waits: ConsoleWaits, timeouts: ScreenTimeouts) {
     this.#terminal = terminal
     this.#waits = waits
@@ -73,10 +74,12 @@ export class SerialScreen {
     return this.#terminal.cursor
   }
 
+  /** Number of columns. */
   get columns(): number {
     return this.#terminal.columns
   }
 
+  /** Number of rows. */
   get rows(): number {
     return this.#terminal.rows
   }

@@ -26,6 +26,7 @@ export class ShellSession {
   readonly ended: Promise<{ readonly exitCode: number | undefined; readonly signal: string | undefined }>
   readonly #channel: ClientChannel
 
+  /** @internal */
   constructor(channel: ClientChannel) {
     this.#channel = channel
     this.stream = channel
@@ -43,6 +44,7 @@ export class ShellSession {
     if (this.#channel.writable) this.#channel.setWindow(rows, columns, 0, 0)
   }
 
+  /** Closes the session. */
   close(): void {
     this.#channel.close()
   }

@@ -21,13 +21,16 @@ export interface GuestHandle {
   readonly ssh: Ssh
   readonly serial: SerialConsole
   readonly timeFactor: number
+  /** @internal */
   readonly waitLimit: WaitLimit
+  /** @internal */
   readonly commandChannel: 'ssh' | 'agent'
   /** @internal */
   readonly invariants: InvariantChecks
   readonly lost: AbortSignal
   readonly isRunning: boolean
   readonly bootCount: number
+  /** @internal */
   readonly lastReadyBoot: number
   readonly hasNetboot: boolean
   readonly netboot: Netboot

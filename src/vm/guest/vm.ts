@@ -84,6 +84,7 @@ export class VM implements GuestHandle {
   readonly #pictures = new Map<string, Buffer>()
   #screenshots = 0
 
+  /** @internal */
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
     this.#power = new Power(this, machine, controls, session)
@@ -169,12 +170,12 @@ export class VM implements GuestHandle {
     return this.#machine.host.timeFactor
   }
 
-  /** Upper bound of waits for this guest, so that they end before its test does. Internal. */
+  /** @internal Upper bound of waits for this guest, so that they end before its test does. */
   get waitLimit(): WaitLimit {
     return this.#machine.owner.waitLimit
   }
 
-  /** Channel for commands that withvm itself runs in the guest, such as those of checks. */
+  /** @internal Channel for commands that withvm itself runs in the guest, such as those of checks. */
   get commandChannel(): 'ssh' | 'agent' {
     const { ready, ssh } = this.#machine.spec
     return ssh === undefined || ready === 'agent' ? 'agent' : 'ssh'
@@ -190,7 +191,7 @@ export class VM implements GuestHandle {
     return this.#power.bootCount
   }
 
-  /** The latest {@link bootCount} that was waited for by a launch, start, reboot or `waitFor.reboot()`. */
+  /** @internal The latest {@link bootCount} that was waited for by a launch, start, reboot or `waitFor.reboot()`. */
   get lastReadyBoot(): number {
     return this.#power.lastReadyBoot
   }
@@ -449,7 +450,7 @@ export class VM implements GuestHandle {
     return this.#machine.keeper !== undefined
   }
 
-  /** Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it was not kept. */
+  /** @internal Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it was not kept. */
   async tryKeep(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {

@@ -42,6 +42,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   readonly #vm: GuestHandle
   readonly #power: Power
 
+  /** @internal */
   constructor(vm: Guest, power: Power) {
     this.#vm = vm
     this.#power = power

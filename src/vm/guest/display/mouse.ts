@@ -27,7 +27,10 @@ export class Mouse {
   readonly #requireMonitor: () => QmpClient
   readonly #readSize: () => Promise<{ readonly width: number; readonly height: number }>
 
-  /** @param readSize returns the size of the display, pixels. */
+  /**
+   * @internal
+   * @param readSize returns the size of the display, pixels.
+   */
   constructor(
     requireMonitor: () => QmpClient,
     readSize: () => Promise<{ readonly width: number; readonly height: number }>,

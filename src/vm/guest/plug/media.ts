@@ -22,6 +22,7 @@ export class Media {
   readonly #requireRunning: () => Session
   #count = 0
 
+  /** @internal */
   constructor(machine: Machine, requireRunning: () => Session) {
     this.#machine = machine
     this.#requireRunning = requireRunning

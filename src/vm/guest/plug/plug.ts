@@ -37,6 +37,7 @@ export class Plug {
   readonly #requireRunning: () => Session
   #count = 0
 
+  /** @internal */
   constructor(machine: Machine, requireRunning: () => Session) {
     this.#machine = machine
     this.#requireRunning = requireRunning

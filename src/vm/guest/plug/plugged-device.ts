@@ -34,6 +34,7 @@ export class PluggedDevice {
   readonly #parts: PluggedParts
   #isRemoved = false
 
+  /** @internal */
   constructor(parts: PluggedParts) {
     this.id = parts.id
     this.#parts = parts

@@ -1,0 +1,171 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { execa } from 'execa'
+import { beforeAll, expect, test } from 'vitest'
+import { buildCli } from '../support/built-cli.js'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+/** Configuration that resolves `withvm` to the published types. */
+const PUBLISHED = 'test/types/tsconfig.published.json'
+const ENTRY_POINTS = ['dist/fixtures/index.d.ts', 'dist/fixtures/vitest.d.ts']
+
+/** Members of each class that a test author can reach. All others are `@internal`. */
+const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  VM: [
+    ...['ssh', 'serial', 'keyboard', 'mouse', 'plug', 'media', 'waitFor'],
+    ...['name', 'qmp', 'hasNetboot', 'netboot', 'isRunning', 'pid', 'runFolder', 'baseDisk', 'accelerator'],
+    ...['startedFrom', 'timeFactor', 'lost', 'bootCount', 'timeline', 'qemuCommand', 'commandLine', 'gdb'],
+    ...['translated', 'notCarriedOver', 'sshCommandLine', 'hostPort', 'port', 'url', 'exec'],
+    ...['upload', 'download', 'always', 'reboot', 'shutdown', 'powerCut', 'start', 'wait'],
+    ...['waitUntilReady', 'saveLogs', 'keep', 'checkpoints', 'checkpoint', 'restore', 'canBeKept'],
+    ...['screenshot', 'press', 'type', 'vnc', 'spice', 'setLink', 'balloon', 'throttle', 'memory'],
+    ...['dispose', '[Symbol.asyncDispose]'],
+  ],
+  WaitFor: [
+    ...['unit', 'file', 'port', 'process', 'serial', 'reboot', 'shutdown', 'url', 'command'],
+    ...['check', 'all', 'any'],
+  ],
+  SerialConsole: [
+    ...['logPath', 'logFailure', 'text', 'lines', 'tail', 'mark', 'since', 'printedBytes', 'silentMs'],
+    ...['waitFor', 'write', 'type', 'press', 'login', 'screen', 'onText', '[Symbol.asyncIterator]'],
+  ],
+  SerialScreen: ['lines', 'text', 'cursor', 'columns', 'rows', 'waitFor'],
+  GuestPort: ['name', 'received', 'text', 'mark', 'since', 'write', 'waitFor'],
+  QmpClient: ['greeting', 'execute', 'on', 'onAny', 'waitForEvent'],
+  Keyboard: ['press', 'type'],
+  Mouse: ['move', 'click', 'down', 'up'],
+  Plug: ['list', 'disk', 'card', 'cpu', 'memory', 'device'],
+  PluggedDevice: ['id', 'unplug', '[Symbol.asyncDispose]'],
+  Media: ['insert', 'eject'],
+  ShellSession: ['stream', 'ended', 'resize', 'close'],
+  PreparedImage: ['prepare'],
+  VMError: ['name', 'code', 'kind', 'hint', 'evidence', 'details', 'constructor'],
+  InfrastructureError: ['name'],
+  UsageError: ['name'],
+  GuestError: ['name'],
+  CommandError: [
+    ...['name', 'command', 'stdout', 'stderr', 'exitCode', 'signal', 'durationMs', 'constructor'],
+  ],
+}
+
+/** Classes of the fields of a guest that have members of their own. */
+const FIELDS: Readonly<Record<string, string>> = {
+  serial: 'SerialConsole',
+  keyboard: 'Keyboard',
+  mouse: 'Mouse',
+  plug: 'Plug',
+  media: 'Media',
+  waitFor: 'WaitFor',
+  qmp: 'QmpClient',
+}
+
+interface Declaration {
+  readonly kind: string
+  readonly text: string
+}
+
+/** Published file: its declarations, and the names that it takes from other files. */
+interface TypesFile {
+  readonly declarations: ReadonlyMap<string, Declaration>
+  readonly imports: ReadonlyMap<string, { readonly file: string; readonly name: string }>
+  /** Names that an entry point exports; `isType` for those that exist only as types. */
+  readonly exports: ReadonlyMap<string, { readonly isType: boolean }>
+}
+
+const STATEMENT = /^(?=(?:export|import|declare|interface|type|class|abstract|const|function)\b)/m
+const DECLARATION = /^(?:export )?(?:declare )?(?:abstract )?(class|interface|type|const|function) (\w+)/
+const NAMES = /^(import|export)( type)? \{([^}]*)\} from '(\.[^']+)\.js'/
+const MEMBER = /^ {4}(?:(?:static|readonly|get|set) )*(\w+|\[[\w.]+\])\??[(<:;]/
+
+function parseTypes(file: string): TypesFile {
+  const declarations = new Map<string, Declaration>()
+  const imports = new Map<string, { file: string; name: string }>()
+  const exports = new Map<string, { isType: boolean }>()
+  const source = readFileSync(join(ROOT, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')
+  for (const text of source.split(STATEMENT)) {
+    const [, verb, isType, names = '', from = ''] = NAMES.exec(text) ?? []
+    for (const part of names.split(',').filter((part) => part.trim() !== '')) {
+      const [, onlyType, name = '', alias = name] = /^\s*(type )?(\w+)(?: as (\w+))?/.exec(part) ?? []
+      imports.set(alias, { file: join(dirname(file), `${from}.d.ts`), name })
+      if (verb === 'export') exports.set(alias, { isType: (isType ?? onlyType) !== undefined })
+    }
+    const [, kind, name] = DECLARATION.exec(text) ?? []
+    if (kind === undefined || name === undefined) continue
+    declarations.set(name, { kind, text: `${declarations.get(name)?.text ?? ''}${text}` })
+    if (text.startsWith('export')) exports.set(name, { isType: kind === 'interface' || kind === 'type' })
+  }
+  return { declarations, imports, exports }
+}
+
+/** Returns the declarations that an editor shows for what the entry points export, by name. */
+function findReachable(files: ReadonlyMap<string, TypesFile>): Map<string, Declaration> {
+  const reached = new Map<string, Declaration>()
+  const seen = new Set<string>()
+  const visit = (file: string, name: string): void => {
+    if (seen.has(`${file} ${name}`)) return
+    seen.add(`${file} ${name}`)
+    const types = files.get(file)
+    const imported = types?.imports.get(name)
+    if (imported !== undefined) visit(imported.file, imported.name)
+    const declaration = types?.declarations.get(name)
+    if (declaration === undefined) return
+    reached.set(name, declaration)
+    for (const [word] of declaration.text.matchAll(/[A-Za-z_]\w*/g)) visit(file, word)
+  }
+  for (const file of ENTRY_POINTS) for (const name of files.get(file)?.exports.keys() ?? []) visit(file, name)
+  return reached
+}
+
+function listMembers({ text }: Declaration): string[] {
+  const names = text.split('\n').flatMap((line) => MEMBER.exec(line)?.[1] ?? [])
+  return [...new Set(names)].sort()
+}
+
+let files: ReadonlyMap<string, TypesFile>
+
+beforeAll(async () => {
+  await buildCli()
+  const names = readdirSync(join(ROOT, 'dist'), { recursive: true, encoding: 'utf8' })
+  const paths = names.filter((name) => name.endsWith('.d.ts')).map((name) => join('dist', name))
+  files = new Map(paths.map((path) => [path, parseTypes(path)]))
+}, 120_000)
+
+test('the published types show the public members of each class, and none of its wiring', () => {
+  const classes = [...findReachable(files)].filter(([, { kind }]) => kind === 'class')
+  const shown = Object.fromEntries(classes.map(([name, declaration]) => [name, listMembers(declaration)]))
+  const expected = Object.entries(MEMBERS).map(([name, members]) => [name, [...members].sort()])
+  expect(shown).toEqual(Object.fromEntries(expected))
+})
+
+test('errors are the only classes that users can construct', () => {
+  const values = ENTRY_POINTS.flatMap((file) =>
+    [...(files.get(file)?.exports ?? [])].filter(([, { isType }]) => !isType).map(([name]) => name),
+  )
+  const reachable = findReachable(files)
+  const classes = values.filter((name) => reachable.get(name)?.kind === 'class')
+  expect(classes.sort()).toEqual([
+    'CommandError',
+    'GuestError',
+    'InfrastructureError',
+    'UsageError',
+    'VMError',
+  ])
+})
+
+test('the examples compile with the published types, also if a user checks the types of libraries', async () => {
+  const { stdout } = await execa('npx', ['tsc', '-p', PUBLISHED], { cwd: ROOT, reject: false })
+  expect(stdout).toBe('')
+}, 120_000)
+
+test('the documentation uses public members only', () => {
+  const pages = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
+  const hidden = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap((page) => {
+    const text = readFileSync(join(ROOT, page), 'utf8')
+    return [...text.matchAll(/(?<![\w/.])vm\.(\w+)(?:\.(\w+))?/g)].flatMap(([whole, field = '', member]) => {
+      const ofField = MEMBERS[FIELDS[field] ?? '']
+      const isPublic = member === undefined || ofField === undefined || ofField.includes(member)
+      return isPublic && MEMBERS.VM?.includes(field) ? [] : [`${page}: ${whole}`]
+    })
+  })
+  expect(hidden).toEqual([])
+})
