@@ -126,6 +126,7 @@ export interface BuiltImage {
 export class ImageDefinition {
   readonly options: ImageOptions
 
+  /** @internal */
   constructor(options: ImageOptions) {
     this.options = options
   }
