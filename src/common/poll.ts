@@ -1,16 +1,46 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Calls `check` until it returns a value other than undefined. The signal aborts the wait. */
+export interface PollOptions {
+  /** Pause between two calls; with `maxIntervalMs`, the first pause. */
+  readonly intervalMs: number
+  /** Longest pause: each pause is half as long again as the one before it. @default intervalMs */
+  readonly maxIntervalMs?: number | undefined
+  /** Time after which the wait ends. The last call starts at that time. @default none */
+  readonly timeoutMs?: number | undefined
+  /** Aborts the wait, which rejects with the signal's reason. A running call is not interrupted. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const BACKOFF_FACTOR = 1.5
+
+/**
+ * Calls `check` until it returns a value other than undefined. Returns undefined if `timeoutMs`
+ * ends before that.
+ * @param check receives the pause before its next call, milliseconds.
+ */
 export async function pollUntil<T>(
-  check: () => Promise<T | undefined> | T | undefined,
-  options: { readonly intervalMs: number; readonly signal?: AbortSignal | undefined },
-): Promise<T> {
+  check: (pauseMs: number) => Promise<T | undefined> | T | undefined,
+  options: PollOptions & { readonly timeoutMs?: undefined },
+): Promise<T>
+export async function pollUntil<T>(
+  check: (pauseMs: number) => Promise<T | undefined> | T | undefined,
+  options: PollOptions,
+): Promise<T | undefined>
+export async function pollUntil<T>(
+  check: (pauseMs: number) => Promise<T | undefined> | T | undefined,
+  { intervalMs, maxIntervalMs = 0, timeoutMs = Number.POSITIVE_INFINITY, signal }: PollOptions,
+): Promise<T | undefined> {
+  const endsAt = performance.now() + timeoutMs
+  let pauseMs = intervalMs
   for (;;) {
-    options.signal?.throwIfAborted()
-    const value = await check()
+    signal?.throwIfAborted()
+    const value = await check(pauseMs)
     if (value !== undefined) return value
-    await sleep(options.intervalMs, undefined, { signal: options.signal }).catch((error: unknown) => {
-      throw options.signal?.aborted ? options.signal.reason : error
+    const leftMs = endsAt - performance.now()
+    if (leftMs <= 0) return undefined
+    await sleep(Math.min(pauseMs, leftMs), undefined, { signal }).catch((error: unknown) => {
+      throw signal?.aborted ? signal.reason : error
     })
+    pauseMs = Math.max(pauseMs, Math.min(pauseMs * BACKOFF_FACTOR, maxIntervalMs))
   }
 }

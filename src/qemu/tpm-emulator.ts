@@ -1,8 +1,8 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { OpenFolder } from '../common/files/open-folder.js'
 import { requireFiles } from '../common/host-error.js'
+import { pollUntil } from '../common/poll.js'
 import { type Privileges, setPrivileges, tieHelper } from '../common/process/set-privileges.js'
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
@@ -80,17 +80,17 @@ export class TpmEmulator {
         child.unref()
       },
     }
-    const deadline = performance.now() + START_TIMEOUT_MS
-    while (!(await exists(socket))) {
-      if (failure !== undefined || performance.now() > deadline) {
-        await this.stop()
-        throw vmError('QEMU_FAILED', {
-          summary: 'The TPM emulator did not start: swtpm does not listen.',
-          evidence: [{ label: 'Output of swtpm', text: failure ?? '(swtpm is still running)' }],
-          hint: `Run swtpm manually to find the problem: ${[program, ...args].join(' ')}`,
-        })
-      }
-      await sleep(POLL_MS)
+    const checkSocket = async () => {
+      if (await exists(socket)) return true
+      return failure === undefined ? undefined : false
+    }
+    if (!(await pollUntil(checkSocket, { intervalMs: POLL_MS, timeoutMs: START_TIMEOUT_MS }))) {
+      await this.stop()
+      throw vmError('QEMU_FAILED', {
+        summary: 'The TPM emulator did not start: swtpm does not listen.',
+        evidence: [{ label: 'Output of swtpm', text: failure ?? '(swtpm is still running)' }],
+        hint: `Run swtpm manually to find the problem: ${[program, ...args].join(' ')}`,
+      })
     }
   }
 

@@ -3,6 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { combineSignals } from '../../common/combine-signals.js'
 import { raceSignal } from '../../common/deadline.js'
+import { pollUntil } from '../../common/poll.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
 import { MIB } from '../../common/units.js'
 import { VMError } from '../../errors.js'
@@ -87,12 +88,15 @@ export async function runByAgent(
 }
 
 async function waitForExit(agent: AgentCommands, pid: number, signal: AbortSignal): Promise<ExecStatus> {
-  for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, LAST_POLL_MS)) {
-    await sleep(pollMs, undefined, { signal })
-    const asked = agent.execute('guest-exec-status', { pid }, { timeoutMs: STATUS_TIMEOUT_MS })
-    const status = readExecStatus(await raceSignal(asked, signal))
-    if (status.exited) return status
-  }
+  await sleep(FIRST_POLL_MS, undefined, { signal })
+  return pollUntil(
+    async () => {
+      const asked = agent.execute('guest-exec-status', { pid }, { timeoutMs: STATUS_TIMEOUT_MS })
+      const status = readExecStatus(await raceSignal(asked, signal))
+      return status.exited ? status : undefined
+    },
+    { intervalMs: FIRST_POLL_MS, maxIntervalMs: LAST_POLL_MS, signal },
+  )
 }
 
 function settle(

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pollUntil } from '../../common/poll.js'
 import type { AgentWait, GuestAgent } from './guest-agent.js'
 
 /** Reading of the guest's clock between two readings of the host's clock, in milliseconds. */
@@ -72,10 +72,11 @@ export async function measureClockRate(
   since: ClockReading,
   wait: AgentWait = {},
 ): Promise<ClockRate> {
-  for (;;) {
+  const measure = async () => {
     const reading = await readGuestClock(agent, wait)
     const rate = compareClocks(since, reading)
-    if (isClockRight(rate) !== undefined || reading.afterMs - since.afterMs > UNDECIDED_MS) return rate
-    await sleep(PAUSE_MS, undefined, { signal: wait.signal })
+    const isOver = isClockRight(rate) !== undefined || reading.afterMs - since.afterMs > UNDECIDED_MS
+    return isOver ? rate : undefined
   }
+  return pollUntil(measure, { intervalMs: PAUSE_MS, signal: wait.signal })
 }

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../../common/deadline.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
 import { matchText } from '../../common/match-text.js'
+import { pollUntil } from '../../common/poll.js'
 import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
 import type { ConsoleWaits } from './console-waits.js'
@@ -113,7 +113,7 @@ async function answer(
   const from = console.log.plain.end
   await console.type(`${text}\n`)
   let nudgedAt = performance.now()
-  for (;;) {
+  return poll<Reply>(console, signal, async () => {
     const seenFrom = Math.max(from, console.log.plain.end - SEEN_CHARS)
     const since = console.log.plain.slice(seenFrom)
     // The output after the echo of the answer, or after the line end that `login` prints for a hidden answer.
@@ -133,8 +133,8 @@ async function answer(
       nudgedAt = performance.now()
       await console.type('\n')
     }
-    await pause(console, signal)
-  }
+    return undefined
+  })
 }
 
 type FoundPrompt =
@@ -150,7 +150,7 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
   let nudgedAt = performance.now() - (log.silentMs ?? 0)
   let nudged: { readonly line: string; readonly from: number } | undefined
   let askedAt = -1
-  for (;;) {
+  return poll<FoundPrompt>(console, signal, async () => {
     const silentMs = log.silentMs ?? 0
     const line = log.lineAt(log.plain.end)
     if (silentMs >= PAUSE_MS && LOGIN_PROMPT.test(line)) return { kind: 'login', line }
@@ -173,14 +173,22 @@ async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSi
       nudged = { line, from: log.plain.end }
       await console.type('\n')
     }
-    await pause(console, signal)
-  }
+    return undefined
+  })
 }
 
-/** Waits for the next poll. Throws if the guest has ended. */
-async function pause({ waits }: LoginConsole, signal: AbortSignal): Promise<void> {
-  if (waits.interruption !== undefined) throw waits.interruption
-  await sleep(POLL_MS, undefined, { signal })
+/** Polls the console until `check` returns a value. Throws if the guest has ended. */
+function poll<T>(
+  { waits }: LoginConsole,
+  signal: AbortSignal,
+  check: () => Promise<T | undefined>,
+): Promise<T> {
+  const checkOnce = async () => {
+    const found = await check()
+    if (found === undefined && waits.interruption !== undefined) throw waits.interruption
+    return found
+  }
+  return pollUntil(checkOnce, { intervalMs: POLL_MS, signal })
 }
 
 function refused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {

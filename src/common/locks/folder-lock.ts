@@ -1,6 +1,5 @@
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { statIfVisible } from '../files/safe-parent.js'
 import { pollUntil } from '../poll.js'
 import { type Heartbeat, keepFileTouched } from './heartbeat.js'
@@ -160,8 +159,8 @@ class Claim {
   }
 
   /** Returns whether no live process has a lower number or is about to take one. */
-  async isFirst(): Promise<boolean> {
-    for (;;) {
+  isFirst(): Promise<boolean> {
+    const judge = () => {
       // Reads twice: a claim that replaces another file during a read can be missed once.
       const files = new Set([
         ...listClaims(this.#folder, this.#name),
@@ -174,9 +173,9 @@ class Claim {
         return false
       }
       const isOverdue = (file: string) => isUnchangedFor(join(this.#folder, file), 2 * NUMBERING_TIMEOUT_MS)
-      if (contenders.every((file) => !isChoosing(file) || isOverdue(file))) return true
-      await sleep(1)
+      return contenders.every((file) => !isChoosing(file) || isOverdue(file)) || undefined
     }
+    return pollUntil(judge, { intervalMs: 1 })
   }
 
   remove(): void {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pollUntil } from '../../common/poll.js'
 import { vmError } from '../../errors.js'
 import { runProgram } from '../program.js'
 
@@ -61,15 +61,16 @@ async function areKnown(packages: readonly string[], options: AptOptions): Promi
 /** Updates the package lists unless `skip` is true. Ignores the exit code: the installation shows if the packages are available. */
 async function updateUnless(skip: boolean, privilege: Privilege, options: AptOptions): Promise<boolean> {
   if (skip) return false
-  const begin = performance.now()
-  for (;;) {
+  const update = async () => {
     const { output } = await runApt(['apt-get', 'update', '-q'], privilege, options)
     // apt waits for the lock of dpkg by itself, but not for the lock of the package lists.
-    const isLocked = /Could not get lock|Unable to lock directory/.test(output)
-    if (!isLocked || performance.now() - begin > LOCK_TIMEOUT_S * 1000) return true
+    if (!/Could not get lock|Unable to lock directory/.test(output)) return true
     options.log('Waiting for another apt process …')
-    await sleep(LOCK_RETRY_MS, undefined, { signal: options.signal })
+    return undefined
   }
+  const timeoutMs = LOCK_TIMEOUT_S * 1000
+  await pollUntil(update, { intervalMs: LOCK_RETRY_MS, timeoutMs, signal: options.signal })
+  return true
 }
 
 /** Returns true if the output shows that the package lists are older than the repositories. */

@@ -147,17 +147,16 @@ async function saveState(
   const socket = await accepted
   const written = finished(socket.pipe(createWriteStream(path, { mode: 0o600 })))
   written.catch(() => {})
-  const timeout = AbortSignal.timeout(SAVE_MS)
-  await pollUntil(
+  const isSaved = await pollUntil(
     async () => {
-      if (timeout.aborted) throw notSaved(`not complete after ${formatDuration(SAVE_MS)}`)
       const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
       if (status === 'failed' || status === 'cancelled')
         throw UNSAVABLE.test(reason) ? refused(reason) : notSaved(reason)
       return status === 'completed' ? true : undefined
     },
-    { intervalMs: POLL_MS, signal },
+    { intervalMs: POLL_MS, timeoutMs: SAVE_MS, signal },
   )
+  if (!isSaved) throw notSaved(`not complete after ${formatDuration(SAVE_MS)}`)
   await raceSignal(written, signal)
 }
 

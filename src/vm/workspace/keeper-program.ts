@@ -1,6 +1,5 @@
 // The keeper: a process that outlives the test process. `keeper.ts` starts it in its own session.
 import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { writeLeaseNamed } from '../../budget/lease-files.js'
 import { ConsoleLogFile } from '../../channel/serial/console-log-file.js'
 import { ConsoleRelay, type RelaySockets } from '../../channel/serial/console-relay.js'
@@ -8,6 +7,7 @@ import { OpenFolder } from '../../common/files/open-folder.js'
 import { removeTree } from '../../common/files/remove-tree.js'
 import { keepTouched } from '../../common/locks/heartbeat.js'
 import { currentProcess } from '../../common/locks/process-identity.js'
+import { pollUntil } from '../../common/poll.js'
 import { endQemu, findQemuOf, isQemuOf } from './qemu-of-folder.js'
 import { forgetHandedOver, KEEPER_FILE } from './run-folder.js'
 
@@ -60,11 +60,11 @@ async function handleRequest(order: KeeperOrder): Promise<KeeperReply> {
 }
 
 /** Waits until the guest ends by itself, its time is up, or this process receives a signal. */
-async function untilOver(): Promise<void> {
-  while (!stop.signal.aborted && performance.now() < (endsAt as number)) {
-    if (!(await hasQemu())) return
-    await sleep(CHECK_INTERVAL_MS)
-  }
+async function untilOver(keptUntil: number): Promise<void> {
+  await pollUntil(async () => stop.signal.aborted || !(await hasQemu()) || undefined, {
+    intervalMs: CHECK_INTERVAL_MS,
+    timeoutMs: keptUntil - performance.now(),
+  })
 }
 
 let qemuPid: number | undefined
@@ -83,14 +83,16 @@ async function hasQemu(): Promise<boolean> {
 }
 
 async function endGuest(): Promise<void> {
-  while (await hasQemu()) {
+  const end = async () => {
+    if (!(await hasQemu())) return true
     try {
       if (qemuPid !== undefined) await endQemu(qemuPid, folders, endsAt === undefined ? 'at-once' : 'orderly')
     } catch {
       // Too many files are open.
     }
-    await sleep(20)
+    return undefined
   }
+  await pollUntil(end, { intervalMs: 20 })
 }
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
@@ -100,7 +102,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${await handleRequest(JSON.parse(line) as KeeperOrder)}\n`)
 }
 // The test process has ended or has disposed of its guest.
-if (endsAt !== undefined) await untilOver()
+if (endsAt !== undefined) await untilOver(endsAt)
 await endGuest()
 for (const folder of folders) {
   await removeTree(folder)

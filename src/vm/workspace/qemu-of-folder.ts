@@ -1,11 +1,12 @@
 import { lstat, readdir } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { tryReadSmallFile } from '../../common/files/read-small-file.js'
 import { isFileLimit, toHostError } from '../../common/host-error.js'
+import { pollUntil } from '../../common/poll.js'
 import { KIB } from '../../common/units.js'
 
 /** Time limit for QEMU to close its disks, milliseconds. Measured: 5. */
 const SHUTDOWN_TIMEOUT_MS = 2000
+const POLL_MS = 20
 /** Maximum size of a command line that is read: longer ones of foreign processes are ignored. */
 const MAX_ARGS_BYTES = 512 * KIB
 
@@ -24,17 +25,17 @@ export async function endQemu(
   folders: readonly string[],
   how: 'orderly' | 'at-once',
 ): Promise<void> {
+  const hasEnded = async () => !(await isQemuOf(pid, folders)) || undefined
   if (how === 'orderly') {
     sendSignal(pid, 'SIGTERM')
-    for (let waitedMs = 0; waitedMs < SHUTDOWN_TIMEOUT_MS; waitedMs += 20) {
-      if (!(await isQemuOf(pid, folders))) return
-      await sleep(20)
-    }
+    if (await pollUntil(hasEnded, { intervalMs: POLL_MS, timeoutMs: SHUTDOWN_TIMEOUT_MS })) return
   }
-  while (await isQemuOf(pid, folders)) {
+  const kill = async () => {
+    if (await hasEnded()) return true
     sendSignal(pid, 'SIGKILL')
-    await sleep(20)
+    return undefined
   }
+  await pollUntil(kill, { intervalMs: POLL_MS })
 }
 
 /**

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { readSmallFile } from '../../common/files/read-small-file.js'
 import { removeTree } from '../../common/files/remove-tree.js'
+import { pollUntil } from '../../common/poll.js'
 import { KIB } from '../../common/units.js'
 import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
 import {
@@ -78,10 +78,10 @@ export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promis
   await endQemu(pid, folders, 'orderly')
   // A running keeper detects that and removes the folders. A keeper that was killed or stopped does
   // not.
-  for (let waitedMs = 0; waitedMs < KEEPER_TIMEOUT_MS; waitedMs += 20) {
-    if ((await readKeeperLiveness(dir)) === 'dead') break
-    await sleep(20)
-  }
+  await pollUntil(async () => (await readKeeperLiveness(dir)) === 'dead' || undefined, {
+    intervalMs: 20,
+    timeoutMs: KEEPER_TIMEOUT_MS,
+  })
   for (const folder of folders) {
     await removeTree(folder)
     await forgetHandedOver(folder)

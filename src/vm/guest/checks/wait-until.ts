@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { combineSignals } from '../../../common/combine-signals.js'
 import { formatDuration } from '../../../common/duration.js'
+import { pollUntil } from '../../../common/poll.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
 import { watchForFailure } from '../../watch/failure-watch.js'
 import type { GuestHandle } from '../guest-handle.js'
@@ -38,7 +38,6 @@ const FIRST_INTERVAL_MS = 50
 const MAX_INTERVAL_MS = 1000
 /** Maximum pause for checks that do not query the guest. */
 const MAX_LOCAL_INTERVAL_MS = 100
-const BACKOFF_FACTOR = 1.5
 /** Maximum duration of one long poll, milliseconds, so that the call log has entries. */
 const MAX_HOLD_MS = 5000
 /** The same while invariants are verified between polls. */
@@ -90,7 +89,7 @@ export async function pollCheck<T>(
       ? undefined
       : watchForFailure(vm.serial, { lost: vm.lost, graceMs: check.lossGraceMs })
   const signal = combineSignals(timeLimit.signal, options.signal, failureWatch?.signal)
-  let intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
+  const intervalMs = options.intervalMs ?? FIRST_INTERVAL_MS
   const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS
   const end = async (lost?: VMError): Promise<PollResult<T>> => {
     const isMet = lost === undefined && attempts.length > 0 && outcome.isMet !== negate
@@ -99,34 +98,32 @@ export async function pollCheck<T>(
     const last = { ...outcome, ...(evidence.length > 0 && { evidence }) }
     return { isMet, outcome: last, attempts, elapsedMs: elapsedMs(), ...(lost && { lost }) }
   }
-  try {
-    for (;;) {
-      options.signal?.throwIfAborted()
-      if (check.needsGuest !== false) {
-        await vm.invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
-      }
-      const atMs = elapsedMs()
-      const maxHoldMs = vm.invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
-      const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
-      try {
-        outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
-      } catch (error) {
-        options.signal?.throwIfAborted()
-        if (failureWatch?.signal.aborted) return await end(failureWatch.signal.reason as VMError)
-        if (timeLimit.signal.aborted) return await end()
-        if (error instanceof VMError && error === vm.lost.reason) return await end(error)
-        if (!(error instanceof VMError) || !TRANSIENT_CODES.includes(error.code)) throw error
-        outcome = { isMet: negate, received: describeError(error) }
-      }
-      attempts.push({ atMs, received: outcome.received })
-      if (attempts.length > MAX_ATTEMPTS) attempts.shift()
-      if (outcome.isMet !== negate || (!negate && outcome.never !== undefined)) return await end()
-      await sleep(intervalMs, undefined, { signal }).catch(() => {})
-      intervalMs = Math.min(intervalMs * BACKOFF_FACTOR, Math.max(maxIntervalMs, intervalMs))
-      options.signal?.throwIfAborted()
-      if (failureWatch?.signal.aborted) return await end(failureWatch.signal.reason as VMError)
-      if (timeLimit.signal.aborted || elapsedMs() >= timeoutMs) return await end()
+  const poll = async (): Promise<PollResult<T> | undefined> => {
+    if (check.needsGuest !== false) {
+      await vm.invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
     }
+    const atMs = elapsedMs()
+    const maxHoldMs = vm.invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
+    const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
+    try {
+      outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof VMError && error === vm.lost.reason) return end(error)
+      if (!(error instanceof VMError) || !TRANSIENT_CODES.includes(error.code)) throw error
+      outcome = { isMet: negate, received: describeError(error) }
+    }
+    attempts.push({ atMs, received: outcome.received })
+    if (attempts.length > MAX_ATTEMPTS) attempts.shift()
+    const isOver = outcome.isMet !== negate || (!negate && outcome.never !== undefined)
+    return isOver || elapsedMs() >= timeoutMs ? end() : undefined
+  }
+  try {
+    return await pollUntil(poll, { intervalMs, maxIntervalMs, signal })
+  } catch (error) {
+    if (error !== signal.reason) throw error
+    options.signal?.throwIfAborted()
+    return await end(failureWatch?.signal.aborted ? (failureWatch.signal.reason as VMError) : undefined)
   } finally {
     clearTimeout(timer)
     failureWatch?.stop()

@@ -1,5 +1,4 @@
 import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
-import { combineSignals } from '../../../common/combine-signals.js'
 import { type Duration, formatDuration } from '../../../common/duration.js'
 import { pollUntil } from '../../../common/poll.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../../common/units.js'
@@ -123,23 +122,17 @@ export async function setBalloon(
   }
   await qmp.execute('balloon', { value: bytes })
   let actual = 0
-  const limit = AbortSignal.timeout(timeoutMs)
-  try {
-    return await pollUntil(
-      async () => {
-        actual = await readBalloon(qmp)
-        return actual === bytes ? actual : undefined
-      },
-      { intervalMs: POLL_MS, signal: combineSignals(limit, signal) },
-    )
-  } catch (error) {
-    if (!limit.aborted) throw error
-    throw vmError('UNPLUG_FAILED', {
-      summary: `The guest did not reach ${formatBytes(bytes)} of memory within ${formatDuration(timeoutMs)}.`,
-      got: formatBytes(actual),
-      hint: `Load the balloon driver in the guest (\`modprobe virtio_balloon\`), and free enough memory there${host.timeFactor > 1 ? '; or set a longer `timeout`' : ''}.`,
-    })
+  const poll = async () => {
+    actual = await readBalloon(qmp)
+    return actual === bytes ? actual : undefined
   }
+  const reached = await pollUntil(poll, { intervalMs: POLL_MS, timeoutMs, signal })
+  if (reached !== undefined) return reached
+  throw vmError('UNPLUG_FAILED', {
+    summary: `The guest did not reach ${formatBytes(bytes)} of memory within ${formatDuration(timeoutMs)}.`,
+    got: formatBytes(actual),
+    hint: `Load the balloon driver in the guest (\`modprobe virtio_balloon\`), and free enough memory there${host.timeFactor > 1 ? '; or set a longer `timeout`' : ''}.`,
+  })
 }
 
 /** Returns the present memory of the guest, bytes. */
