@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { launchVM, withVM } from 'withvm'
-import { brokenGuest, print, sleepForEver } from '../test/support/broken-guest.js'
+import { brokenGuest, print, sleepForever } from '../test/support/broken-guest.js'
 import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
 test('a guest is ready when its `ready` function resolves', async () => {
@@ -27,7 +27,7 @@ test('a guest without SSH is ready when its guest agent answers', async () => {
 })
 
 test('a custom kernel and initrd are ready when the console matches a pattern', async () => {
-  const { kernel, initrd } = await brokenGuest(ownTmpdir(), [print('init: all is well'), sleepForEver])
+  const { kernel, initrd } = await brokenGuest(ownTmpdir(), [print('init: all is well'), sleepForever])
   // #region kernel
   await using vm = await launchVM({
     kernel, // a path such as 'arch/x86/boot/bzImage'

@@ -18,11 +18,11 @@ const LISTED = [
   'test/unit/cli/main.test.ts',
   '`withvm list` prints what QEMU supports and rejects unknown devices and architectures',
 ]
-const SYSTEM_DISK = disks('the firmware boots from a system disk at %s, %j')
-const FITTED = machine('the guest has the processors, nodes and memory that were asked for')
-const CARDS = machine('its cards are on networks of their own, with the addresses that were said')
+const SYSTEM_DISK = disks('the firmware boots from a system disk on %s, %j')
+const FITTED = machine('the guest has the specified processors, NUMA nodes and memory')
+const CARDS = machine('each network card has its own network, with the specified addresses')
 const NETWORK_BOOT = line(
-  'a line with a blank disk and a folder of TFTP boots from the network, by a card that it does not name',
+  'a command line with an empty disk and a TFTP folder boots from the network through the default card',
 )
 
 /** @type {Array<{ known: string, options: string[], tests?: Array<[file: string, title: string]>, gap?: string }>} */
@@ -30,14 +30,12 @@ export const ROWS = [
   {
     known: '`-name`',
     options: ['name'],
-    tests: [
-      ['test/guest/resources.test.ts', 'a guest has the CPUs, the memory and the name that were asked for'],
-    ],
+    tests: [['test/guest/resources.test.ts', 'a guest has the specified CPUs, memory and name']],
   },
   {
     known: '`-uuid`, `-smbios`',
     options: ['smbios'],
-    tests: [machine('it says of itself what it was told to')],
+    tests: [machine('the guest reports the specified SMBIOS values')],
   },
   {
     known: '`-M`, `-M ?`',
@@ -52,14 +50,14 @@ export const ROWS = [
   {
     known: '`-cpu`, `-cpu ?`',
     options: ['cpu'],
-    tests: [host('a kernel is started with an initial RAM file system and arguments'), LISTED],
+    tests: [host('a kernel is booted directly with an initrd and arguments'), LISTED],
   },
   { known: '`-smp`', options: ['cpus'], tests: [FITTED] },
   { known: '`-numa`', options: ['numa'], tests: [FITTED] },
   {
     known: '`-fda`, `-fdb`',
     options: ['fda', 'fdb'],
-    tests: [disks('the firmware of a machine %s boots from a floppy disk')],
+    tests: [disks('the firmware of a %s machine boots from a floppy disk')],
   },
   {
     known: '`-hda` … `-hdd`, a disk image alone',
@@ -69,110 +67,110 @@ export const ROWS = [
   {
     known: '`-cdrom`',
     options: ['cdrom'],
-    tests: [disks('the place in the boot order decides, whatever there is else')],
+    tests: [disks('the boot order selects the device to boot from')],
   },
   {
     known: '`-drive`',
     options: ['disks', 'systemDisk', 'image'],
     tests: [
       SYSTEM_DISK,
-      disks('the firmware is what is on a flash'),
-      disks('a disk of an image is written to in an overlay, one without a snapshot in the file'),
+      disks('the content of a pflash disk replaces the firmware'),
+      disks('writes to a disk go to an overlay, or to the image file with `snapshot: false`'),
     ],
   },
   { known: '`-boot`', options: ['boot', 'bootOnce', 'bootMenu'], tests: [NETWORK_BOOT] },
   {
     known: '`-kernel`, `-initrd`, `-append`, `-dtb`',
     options: ['kernel', 'initrd', 'append', 'dtb'],
-    tests: [host('a kernel is started with an initial RAM file system and arguments')],
+    tests: [host('a kernel is booted directly with an initrd and arguments')],
   },
   {
     known: '`-bios`',
     options: ['firmware'],
     tests: [
-      architectures('firmware', 'a machine %s starts U-Boot from a file in place of UEFI'),
+      architectures('firmware', 'an %s machine starts U-Boot from a file instead of UEFI'),
       architectures('firmware', 'a command line of qemu-system-%s with -bios runs U-Boot'),
     ],
   },
   {
     known: '`-usb`',
     options: ['usb', 'devices'],
-    tests: [machine('it has the devices that were asked for')],
+    tests: [machine('the guest has the specified devices')],
   },
   {
     known: '`-chardev`, `-serial`, `-parallel`, virtio-serial',
     options: ['ports'],
     tests: [
-      ports('bytes cross a %s port both ways'),
-      ports('what the guest prints on a parallel port comes out'),
+      ports('a %s port transfers bytes in both directions'),
+      ports('output of the guest to a parallel port is received'),
     ],
   },
   {
     known: '`-rtc`, `-localtime`, `-startdate`',
     options: ['rtc'],
-    tests: [machine('its clock begins where it was told')],
+    tests: [machine("the guest's clock starts at the specified time")],
   },
   {
     known: '`-monitor`, `-S`, `-gdb`, `-s`, `-d`',
     options: ['debug'],
     tests: [
-      host('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to'),
-      host('GDB connects to a unix socket that only the user of the run reaches'),
-      host('a command line with -gdb serves it on a port of loopback, and says so'),
+      host('GDB finds the vCPUs stopped and continues them, and QEMU writes the selected log items'),
+      host('GDB connects to a unix socket that only the user of the run can access'),
+      host('a command line with -gdb serves GDB on a loopback port, and the translation is reported'),
     ],
   },
   {
     known: '`-nographic`',
     options: [],
-    tests: [['test/guest/serial.test.ts', 'begins with the first byte and is what QEMU wrote to its file']],
+    tests: [['test/guest/serial.test.ts', 'console log']],
   },
   {
     known: '`-curses`, `-sdl`',
     options: ['display'],
     tests: [
-      windows('a window of %s on an X server shows the guest'),
-      windows('a text screen is drawn on the terminal of the script'),
+      windows('a %s window on an X server shows the display of the guest'),
+      windows('display: curses draws the text screen on the terminal of the script'),
     ],
   },
   {
     known: '`-vga`',
     options: ['vga'],
-    tests: [[`${OPTIONS}/display-cards.test.ts`, 'a guest is seen on its card of the model %s']],
+    tests: [[`${OPTIONS}/display-cards.test.ts`, 'a guest with the display card %s shows its output']],
   },
   {
     known: '`-vnc`, `-k`',
     options: ['vnc', 'keyboardLayout'],
-    tests: [running('display', 'a viewer of VNC is asked for the password, on the loopback alone')],
+    tests: [running('display', 'VNC requires the password and listens only on loopback addresses')],
   },
   {
     known: '`-spice`',
     options: ['spice'],
-    tests: [running('display', 'a client of SPICE is answered on the socket of the run')],
+    tests: [running('display', 'SPICE accepts clients on the socket in the folder of the run')],
   },
   {
     known: '`-alt-grab`, `-ctrl-grab`',
     options: ['grab'],
-    tests: [windows('a window of %s on an X server shows the guest')],
+    tests: [windows('a %s window on an X server shows the display of the guest')],
   },
   {
     known: '`-net nic`',
     options: ['network'],
-    tests: [CARDS, machine('it has the devices that were asked for')],
+    tests: [CARDS, machine('the guest has the specified devices')],
   },
   { known: '`-net user`', options: ['network'], tests: [CARDS] },
   {
     known: '`hostfwd=`, `-redir`',
     options: ['hostfwd'],
-    tests: [['test/guest/network.test.ts', 'leads to a server in the guest']],
+    tests: [['test/guest/network.test.ts', 'a forwarded port connects to a server in the guest']],
   },
   {
     known: '`guestfwd=`, `smb=`',
     options: ['network'],
     tests: [
       services(
-        'a command, a unix socket and a TCP server of the host answer the guest within its closed network',
+        'a guest in a closed network reaches a command, a unix socket and a TCP server of the host through guestfwd',
       ),
-      services('a folder of the host is mounted by SMB, read and written'),
+      services('a guest mounts a folder of the host over SMB, reads from it and writes to it'),
     ],
   },
   { known: '`tftp=`, `bootfile=`, `-bootp`', options: ['network'], tests: [NETWORK_BOOT] },
@@ -180,21 +178,21 @@ export const ROWS = [
     known: '`-net tap`',
     options: ['network'],
     tests: [
-      host('a card is a TAP interface of the host'),
-      host('a missing TAP interface is an error before boot'),
+      host('a network card is connected to a TAP interface of the host'),
+      host('a missing TAP interface is rejected before the boot'),
     ],
   },
   {
     known: '`-net …,vlan=`, `-net socket`',
     options: ['network'],
-    tests: [host('two guests talk by a hub, and by nothing else')],
+    tests: [host('two guests are connected through a hub')],
   },
   {
     known: '`-enable-kvm`, `-no-kvm`',
     options: ['accel'],
     tests: [
-      ['test/guest/accelerator.test.ts', "accel: 'kvm' never falls back"],
-      ['test/guest/accelerator.test.ts', "accel: 'tcg' does not look at KVM"],
+      ['test/guest/accelerator.test.ts', "accel: 'kvm' never falls back to TCG"],
+      ['test/guest/accelerator.test.ts', "accel: 'tcg' does not probe KVM"],
     ],
   },
   {
@@ -203,7 +201,7 @@ export const ROWS = [
     tests: [
       [
         'test/guest/run-as.test.ts',
-        'QEMU is that user, with its groups and nothing else, and so is its folder',
+        'with `runAs`, QEMU and the folder of the run belong to that user, without other groups or privileges',
       ],
     ],
   },
@@ -211,14 +209,14 @@ export const ROWS = [
     known: '`-mem-path` of huge pages, `-mem-prealloc`',
     options: ['memory'],
     tests: [
-      host('RAM on huge pages is so where the host has some, and an error where it has none'),
-      host('RAM is given at the start, on pages that are not merged'),
+      host('RAM is on huge pages if the host has enough of them, else the option is rejected'),
+      host('RAM is preallocated and locked, and its pages are not merged'),
     ],
   },
   {
     known: 'NUMA bound to the host',
     options: ['numa', 'memory'],
-    tests: [machine("the memory of its nodes comes from those of this host's that were said")],
+    tests: [machine('the memory of NUMA nodes is bound to the specified nodes of the host')],
   },
   {
     known: '`-balloon`',
@@ -228,7 +226,7 @@ export const ROWS = [
   {
     known: 'KSM',
     options: ['memory'],
-    tests: [host('RAM is given at the start, on pages that are not merged')],
+    tests: [host('RAM is preallocated and locked, and its pages are not merged')],
   },
   {
     known: '`-snapshot`',
@@ -236,7 +234,7 @@ export const ROWS = [
     tests: [
       [
         'test/guest/base-image.test.ts',
-        'the base image is the same to the last bit after runs that were killed at random moments',
+        'runs that are killed at random moments leave the base image bit-identical',
       ],
     ],
   },
@@ -254,12 +252,12 @@ export const ROWS = [
     known: '`qemu-system-…` of another architecture',
     options: ['arch'],
     tests: [
-      architectures('tiny', 'tiny for %s is reached by SSH, by its agent and on its console'),
+      architectures('tiny', 'tiny for %s is reachable over SSH, through its agent and on its console'),
       architectures(
         'firmware',
-        'the firmware of a machine %s comes to its prompt, and answers on the console',
+        'the firmware of a %s machine shows its prompt and executes input from the console',
       ),
-      architectures('machines', 'QEMU takes all that a machine for %s may have'),
+      architectures('machines', 'QEMU accepts all devices that withvm supports on %s'),
     ],
   },
   {
@@ -268,18 +266,21 @@ export const ROWS = [
     tests: [
       [
         'test/guest/libvirt/domains.test.ts',
-        'the domain kernel-initrd of virt-install boots, and is reached by SSH',
+        'the domain kernel-initrd of virt-install boots and is reachable over SSH',
       ],
     ],
   },
   {
     known: '`.vdi`, `.vmdk`, `.ova`',
     options: ['image'],
-    tests: [['test/guest/image-formats.test.ts', 'a .%s boots']],
+    tests: [['test/guest/image-formats.test.ts', 'a .%s image boots']],
   },
   {
     known: '`qemu-kvm [options] disk_image`',
     options: ['commandLine'],
-    tests: [NETWORK_BOOT, line('a line of old spellings runs a guest, whose options beside it count')],
+    tests: [
+      NETWORK_BOOT,
+      line('a command line with deprecated options starts a guest, and explicit options take precedence'),
+    ],
   },
 ]

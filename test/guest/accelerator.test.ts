@@ -14,7 +14,7 @@ import { ownTmpdir } from '../support/own-tmpdir.js'
 const realCache = resolveCacheDir()
 const before = process.env.WITHVM_CACHE
 
-/** A cache of the test's own with the images of the real one, so that what is remembered of KVM can be made up. */
+/** Uses a new cache with the images of the real one, so that the tests can set the facts about KVM. */
 beforeEach(() => {
   const cache = ownTmpdir()
   mkdirSync(join(realCache, 'images'), { recursive: true })
@@ -26,19 +26,19 @@ afterEach(() => {
   else process.env.WITHVM_CACHE = before
 })
 
-/** Whether a kernel gets through under KVM on this host, by a probe of its own. */
+/** Probes KVM. Returns true if it runs a kernel on this host. */
 async function kvmWorks(): Promise<boolean> {
   const qemu = await findQemu()
   const { name } = await chooseAccelerator({ accel: 'auto', qemu, cacheDir: realCache, notify: () => {} })
   return name === 'kvm'
 }
 
-/** Whether there is a KVM that could be believed in: where its device does not open, nobody tries. */
+/** Returns true if the device of KVM opens. If it does not, no guest tries KVM. */
 async function kvmOpens(): Promise<boolean> {
   return (await findKvmObstacle({ cache: openHostCache(resolveCacheDir()) })) === undefined
 }
 
-async function believeInKvm(): Promise<void> {
+async function recordWorkingKvm(): Promise<void> {
   const qemu = await findQemu()
   await openHostCache(resolveCacheDir()).write(factName(qemu), {
     kvm: { works: true, loopMs: 0.3 },
@@ -46,28 +46,28 @@ async function believeInKvm(): Promise<void> {
   })
 }
 
-test('the first guest decides on the accelerator and says so once; the next ones remember', async () => {
-  const said: string[] = []
-  const log = (line: string) => void said.push(line)
+test('the first guest selects the accelerator and reports TCG once; later guests use the same one', async () => {
+  const logged: string[] = []
+  const log = (line: string) => void logged.push(line)
   const options = { log, ready: 'none', ssh: false } as const
   await using first = await launchVM(options)
   const usesKvm = await kvmWorks()
   expect(first.accelerator).toBe(usesKvm ? 'kvm' : 'tcg')
   await using second = await launchVM(options)
   expect(second.accelerator).toBe(first.accelerator)
-  const notices = said.filter((line) => line.includes('run with TCG'))
+  const notices = logged.filter((line) => line.includes('run with TCG'))
   expect(notices).toHaveLength(usesKvm ? 0 : 1)
   for (const notice of notices)
     expect(notice).toMatch(/^guests run with TCG, which is much slower than KVM: .+\. Fix: .+/)
 })
 
-// With 'max' QEMU itself gives up on a broken KVM; with 'qemu64' it starts, and the guest meets the fault.
+// With 'max', QEMU itself detects a broken KVM. With 'qemu64', QEMU starts and the guest fails.
 test.each(['host', 'qemu64'])(
-  'a KVM that fails a guest with the CPU %s is left for TCG, loudly, and not tried again',
+  'after KVM fails a guest with the CPU %s, guests run with TCG, with a notice, and KVM is not retried',
   async (cpu) => {
-    await believeInKvm()
-    const said: string[] = []
-    const log = (line: string) => void said.push(line)
+    await recordWorkingKvm()
+    const logged: string[] = []
+    const log = (line: string) => void logged.push(line)
     const accelerated = await kvmWorks()
     const options = accelerated || cpu === 'qemu64' ? { cpu } : {}
     await using vm = await launchVM({ ...options, log })
@@ -78,20 +78,20 @@ test.each(['host', 'qemu64'])(
     }
     expect(vm.accelerator).toBe('tcg')
     if (!(await kvmOpens())) {
-      expect(said.join('\n')).toMatch(/^guests run with TCG, which is much slower than KVM: .+\. Fix: .+/)
+      expect(logged.join('\n')).toMatch(/^guests run with TCG, which is much slower than KVM: .+\. Fix: .+/)
       return
     }
-    expect(said.join('\n')).toMatch(
+    expect(logged.join('\n')).toMatch(
       /KVM failed while the guest was running .*the guest is started again with TCG/,
     )
-    said.length = 0
+    logged.length = 0
     await using next = await launchVM({ ...options, log, ready: 'none', ssh: false })
     expect(next.accelerator).toBe('tcg')
-    expect(said.join('\n')).not.toContain('KVM failed')
+    expect(logged.join('\n')).not.toContain('KVM failed')
   },
 )
 
-test("accel: 'kvm' never falls back", async () => {
+test("accel: 'kvm' never falls back to TCG", async () => {
   if (await kvmWorks()) {
     await using vm = await launchVM({ accel: 'kvm', ready: 'none', ssh: false })
     expect(vm.accelerator).toBe('kvm')
@@ -99,19 +99,19 @@ test("accel: 'kvm' never falls back", async () => {
   }
   const error = await failureOf(launchVM({ accel: 'kvm' }))
   expect(error.code).toBe('ACCELERATOR_UNAVAILABLE')
-  await believeInKvm()
+  await recordWorkingKvm()
   const late = await failureOf(launchVM({ accel: 'kvm', cpu: 'qemu64' }))
   expect(late.code).toBe((await kvmOpens()) ? 'ACCELERATOR_FAILED' : 'ACCELERATOR_UNAVAILABLE')
 })
 
-test("accel: 'tcg' does not look at KVM", async () => {
-  const said: string[] = []
+test("accel: 'tcg' does not probe KVM", async () => {
+  const logged: string[] = []
   await using vm = await launchVM({
     accel: 'tcg',
     ready: 'none',
     ssh: false,
-    log: (line) => void said.push(line),
+    log: (line) => void logged.push(line),
   })
   expect(vm.accelerator).toBe('tcg')
-  expect(said).toEqual([])
+  expect(logged).toEqual([])
 })

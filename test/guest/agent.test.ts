@@ -7,8 +7,8 @@ import { maskMessage, rejection } from '../support/messages.js'
 
 const test = guestTest({ image: 'tiny', ssh: false, ready: 'agent', name: 'by-agent' })
 
-describe('a guest that is reached by its agent alone', () => {
-  test('gives results of the same shape as SSH does', async ({ vm }) => {
+describe('a guest that is reached only through its agent', () => {
+  test('vm.exec() returns a result of the same shape as vm.ssh', async ({ vm }) => {
     const result = await vm.exec('echo out; echo err >&2')
     expect(result).toEqual({
       command: 'echo out; echo err >&2',
@@ -20,17 +20,17 @@ describe('a guest that is reached by its agent alone', () => {
     })
   })
 
-  test('needs no network', async ({ vm }) => {
+  test('vm.exec() needs no network in the guest', async ({ vm }) => {
     await vm.exec('ifconfig eth0 down')
     expect((await vm.exec('cat /sys/class/net/eth0/operstate')).stdout).toBe('down')
     await vm.exec('ifconfig eth0 up')
   })
 
-  test('has its name as its host name', async ({ vm }) => {
+  test('a guest without SSH has its name as its host name', async ({ vm }) => {
     expect((await vm.exec('hostname')).stdout).toBe('by-agent')
   })
 
-  test('says of SSH that there is none', async ({ vm }) => {
+  test('vm.ssh rejects with `ssh: false` as the reason', async ({ vm }) => {
     const error = await rejection(vm.ssh`true`)
     expect(error.message).toBe(
       'SSH is disabled: the guest was started with `ssh: false`.\nFix: Remove `ssh: false`, or use `vm.exec()` (guest agent) or `vm.serial`.',
@@ -38,7 +38,7 @@ describe('a guest that is reached by its agent alone', () => {
     expect(vm.sshCommandLine).toBe(undefined)
   })
 
-  test('rejects when a command fails, with both streams', async ({ vm }) => {
+  test('vm.exec() rejects with stdout and stderr when a command fails', async ({ vm }) => {
     const error = await rejection(vm.exec('echo half; echo why >&2; exit 9'))
     expect(error).toMatchObject({ code: 'COMMAND_FAILED', exitCode: 9, stdout: 'half', stderr: 'why' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
@@ -57,14 +57,14 @@ describe('a guest that is reached by its agent alone', () => {
     expect(await vm.exec('exit 9', { reject: false })).toMatchObject({ exitCode: 9, signal: undefined })
   })
 
-  test('names the signal that ended a command', async ({ vm }) => {
+  test('vm.exec() reports the signal that ended a command', async ({ vm }) => {
     expect(await vm.exec('kill -TERM $$', { reject: false })).toMatchObject({
       exitCode: undefined,
       signal: 'SIGTERM',
     })
   })
 
-  test('hands stdin and variables to a command', async ({ vm }) => {
+  test('vm.exec() passes stdin and environment variables to the command', async ({ vm }) => {
     const input = randomBytes(100_000)
     const result = await vm.exec('echo "$WORDS" >&2; cat', {
       stdin: input,
@@ -76,7 +76,7 @@ describe('a guest that is reached by its agent alone', () => {
     expect((await vm.exec('cat; echo end')).stdout).toBe('end')
   })
 
-  test('ends a command whose time is up, and all that it had started', async ({ vm }) => {
+  test('vm.exec() ends a command that times out, together with its child processes', async ({ vm }) => {
     const running = rejection(vm.exec('sleep 4242; echo over', { timeout: '1s' }))
     expect(await countProcesses(vm, '4242')).toBe(2)
     const error = await running
@@ -87,7 +87,7 @@ describe('a guest that is reached by its agent alone', () => {
     await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
   })
 
-  test('runs several commands at a time', async ({ vm }) => {
+  test('vm.exec() runs several commands at the same time', async ({ vm }) => {
     const numbers = [1, 2, 3, 4, 5, 6]
     const startedAt = performance.now()
     const results = await Promise.all(numbers.map((number) => vm.exec(`sleep 1; echo ${number}`)))
@@ -95,7 +95,7 @@ describe('a guest that is reached by its agent alone', () => {
     expect(performance.now() - startedAt).toBeLessThan(4000)
   })
 
-  test('can be rebooted and switched off and on', async ({ vm }) => {
+  test('a guest without SSH can be rebooted, shut down and started again', async ({ vm }) => {
     await vm.exec('echo kept >/root/kept; sync')
     await vm.reboot()
     expect((await vm.exec('cat /root/kept')).stdout).toBe('kept')
@@ -107,7 +107,7 @@ describe('a guest that is reached by its agent alone', () => {
     )
   })
 
-  test('finds its agent again after a reset of its own', async ({ vm }) => {
+  test('vm.waitUntilReady() waits for the agent after the guest reset itself', async ({ vm }) => {
     const reset = vm.qmp.waitForEvent('RESET')
     await vm.exec(
       'echo 1 >/proc/sys/kernel/sysrq; (sleep 0.3; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &',
@@ -117,7 +117,7 @@ describe('a guest that is reached by its agent alone', () => {
     expect((await vm.exec('cat /root/kept')).stdout).toBe('kept')
   })
 
-  test('says so when the agent has gone', async ({ vm }) => {
+  test('vm.exec() rejects with AGENT_UNAVAILABLE when the agent has ended', async ({ vm }) => {
     await vm.exec('(sleep 0.3; killall qemu-ga) >/dev/null 2>&1 &')
     await sleep(1500)
     const error = await rejection(vm.exec('true'))

@@ -22,12 +22,12 @@ await withVM({}, async (vm) => {
 
 beforeAll(buildCli)
 
-test('the base image is the same to the last bit after runs that were killed at random moments', async () => {
+test('runs that are killed at random moments leave the base image bit-identical', async () => {
   const { disk, directBoot } = await resolveImage('tiny')
   const files = [disk?.path, directBoot?.kernel, directBoot?.initrd] as string[]
   const before = await Promise.all(files.map(sha256))
   const tmpdir = ownTmpdir()
-  // Two at a time: from before QEMU runs to the middle of what the guest writes.
+  // Two at a time. The kill happens between the start of QEMU and the middle of the guest's writes.
   for (let round = 0; round < 4; round++) {
     const scripts = [runScript(tmpdir, WRITES, `a${round}`), runScript(tmpdir, WRITES, `b${round}`)]
     await sleep(300 + Math.random() * 4500)

@@ -4,26 +4,33 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { launchVM, type VMError, type VMOptions } from 'withvm'
 import { generateSshKeyPair } from '../../src/channel/ssh/keys.js'
-import { act, brokenGuest, guestOfInitrd, print, sleepForEver, tinyKernel } from '../support/broken-guest.js'
+import {
+  brokenGuest,
+  guestOfInitrd,
+  print,
+  reboot,
+  sleepForever,
+  tinyKernel,
+} from '../support/broken-guest.js'
 import { debianInitrd } from '../support/debian-initrd.js'
 import { failureOf } from '../support/failure-of.js'
 import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { stallOncePrinting } from '../support/stall.js'
 
-/** What a guest without SSH is waited for by. */
+/** Readiness condition that no guest without SSH meets. */
 const NEVER = { ready: /never printed/, ssh: false } as const
-/** Above what each of these takes on two busy processors without KVM, and far below what a start may take in all. */
+/** Longer than each of these failures takes on two busy processors without KVM, far shorter than the limit of a start. */
 const SOON_MS = 60_000
-/** Longer than it takes from what a guest prints last to the end of its QEMU. */
+/** Longer than the time from the last output of a guest to the end of its QEMU. */
 const STALL_MS = 700
 
-/** The evidence of that name, or an empty text. */
+/** Returns the evidence with that label, or an empty string. */
 function evidence(error: VMError, label: string): string {
   return error.evidence.find((piece) => piece.label.startsWith(label))?.text ?? ''
 }
 
-/** The error of a start that has to fail soon. */
+/** Returns the error of a start, which must fail within {@link SOON_MS}. */
 async function startFailure(start: Promise<unknown>): Promise<VMError> {
   const startedAt = performance.now()
   const error = await failureOf(start)
@@ -34,7 +41,7 @@ async function startFailure(start: Promise<unknown>): Promise<VMError> {
 const launchFailure = (options: VMOptions) =>
   startFailure(launchVM({ log: () => {}, tmpdir: ownTmpdir(), ...options }))
 
-/** Changes the disk of a guest by a command, cuts its power, and gives the error of its next start. */
+/** Runs a command that changes the guest's disk, cuts the power and returns the error of the next start. */
 async function startFailureAfter(change: string, options: VMOptions = {}): Promise<VMError> {
   await using vm = await launchVM({ log: () => {}, ...options })
   await vm.ssh(`${change}\nsync`)
@@ -42,18 +49,18 @@ async function startFailureAfter(change: string, options: VMOptions = {}): Promi
   return await startFailure(vm.start())
 }
 
-/** A guest that does nothing from its init on: to tell that takes so long that the others go on meanwhile. */
+/** Folder of a guest whose init does nothing. It takes long to be reported as stuck, so it runs next to the other tests. */
 const stuckFolder = mkdtempSync(join(tmpdir(), 'wt-'))
 let stuck: Promise<VMError>
 beforeAll(async () => {
-  const guest = await brokenGuest(stuckFolder, [print('Run /init as init process'), sleepForEver])
+  const guest = await brokenGuest(stuckFolder, [print('Run /init as init process'), sleepForever])
   stuck = failureOf(launchVM({ log: () => {}, tmpdir: stuckFolder, ...guest }))
 })
 afterAll(() => rmSync(stuckFolder, { recursive: true, force: true }))
 
-describe('the evidence', () => {
-  test('says the stage, since when the console was silent, the accelerator and the state of this host', async () => {
-    const guest = await brokenGuest(ownTmpdir(), [print('Run /init as init process'), sleepForEver])
+describe('evidence of a failed start', () => {
+  test('a failed start reports the stage, the time since the last console output, the accelerator and the load of the host', async () => {
+    const guest = await brokenGuest(ownTmpdir(), [print('Run /init as init process'), sleepForever])
     const error = await launchFailure({ ...guest, ...NEVER, timeouts: { start: '10s' } })
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toMatch(/was not ready after 1[01](\.\d)? s: it stayed in stage 'init' for/)
@@ -71,8 +78,8 @@ describe('the evidence', () => {
   })
 })
 
-describe('the firmware', () => {
-  test('finds nothing to boot on a disk without a boot loader', async () => {
+describe('firmware', () => {
+  test('firmware that finds no boot loader on the disk fails the start', async () => {
     const error = await launchFailure({ image: 'tiny', boot: 'c', ...NEVER })
     expect(error.code).toBe('GUEST_FAILED')
     expect(error.details).toMatchObject({
@@ -83,7 +90,7 @@ describe('the firmware', () => {
     expect(error.hint).toMatch(/^Check that the image is a bootable disk\./)
   })
 
-  test('finds nothing in the network where nothing is served', async () => {
+  test('firmware that finds nothing to boot in the network fails the start', async () => {
     const error = await launchFailure({ image: 'tiny', boot: 'n', ...NEVER })
     expect(error.code).toBe('GUEST_FAILED')
     expect(error.message).toContain('The firmware found nothing to boot.')
@@ -92,8 +99,8 @@ describe('the firmware', () => {
   })
 })
 
-describe('the kernel', () => {
-  test('that does not have its root device panics', async () => {
+describe('kernel', () => {
+  test('a kernel without its root device fails the start with its panic', async () => {
     const kernel = await tinyKernel()
     const error = await launchFailure({ kernel, append: 'console=ttyS0 quiet root=/dev/none', ...NEVER })
     expect(error.code).toBe('GUEST_PANICKED')
@@ -102,7 +109,7 @@ describe('the kernel', () => {
     expect(error.hint).toMatch(/^Check `root=` in the kernel arguments/)
   })
 
-  test('that complained about its clock before it panicked is explained by the panic', async () => {
+  test('a start that fails with a panic is explained by the panic, not by an earlier complaint about the clock', async () => {
     const tmpdir = ownTmpdir()
     const init = [print('tsc: Unable to calibrate against PIT')]
     const error = await launchFailure({ ...(await brokenGuest(tmpdir, init)), ...NEVER, tmpdir })
@@ -111,7 +118,7 @@ describe('the kernel', () => {
     expect(evidence(error, 'Possible cause')).toBe('')
   })
 
-  test('whose init ends panics, and the lines before the panic are there', async () => {
+  test('a panic after the end of init is reported with the console lines before it', async () => {
     const tmpdir = ownTmpdir()
     const error = await launchFailure({
       ...(await brokenGuest(tmpdir, [print('about to end')])),
@@ -125,7 +132,7 @@ describe('the kernel', () => {
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   })
 
-  test('that cannot start the init of its initrd panics, and the hint says why it may be', async () => {
+  test('a kernel that cannot start the init of its initrd fails the start, and the hint names possible causes', async () => {
     const init = { path: 'init', mode: 0o100755, content: Buffer.from('#!/no/such/interpreter\n') }
     const error = await launchFailure({ ...(await guestOfInitrd(ownTmpdir(), [init])), ...NEVER })
     expect(error.code).toBe('GUEST_PANICKED')
@@ -134,7 +141,7 @@ describe('the kernel', () => {
     expect(error.hint).toContain('do its interpreter and libraries exist?')
   })
 
-  test('with too little memory resets before it prints anything, and that is a loop', async () => {
+  test('a kernel with too little memory, which resets before it prints anything, is reported as a reboot loop', async () => {
     const error = await launchFailure({ image: 'tiny', memory: '32M' })
     expect(error.code).toBe('GUEST_REBOOT_LOOP')
     expect(evidence(error, 'Guest')).toContain("in stage 'kernel'")
@@ -142,8 +149,8 @@ describe('the kernel', () => {
   })
 })
 
-describe('the init', () => {
-  test('that is not on the disk any more is named', async () => {
+describe('init', () => {
+  test('a missing init is named as the possible cause of the panic', async () => {
     const error = await startFailureAfter('mv /usr/sbin/init /usr/sbin/away')
     expect(error.code).toBe('GUEST_PANICKED')
     expect(evidence(error, 'Guest')).toContain("in stage 'init'")
@@ -151,7 +158,7 @@ describe('the init', () => {
     expect(error.hint).toMatch(/^Check what the test did to the root disk/)
   })
 
-  test('of an initramfs that does not find the root disk drops to its shell', async () => {
+  test('an initramfs that drops to its shell without the root disk fails the start', async () => {
     const guest = await guestOfInitrd(ownTmpdir(), await debianInitrd())
     const append = `${guest.append} root=/dev/vdz1`
     const error = await launchFailure({ ...guest, append, memory: '256M', ...NEVER })
@@ -165,7 +172,7 @@ describe('the init', () => {
     expect(error.hint).toMatch(/^Check `root=`/)
   })
 
-  test('that runs out of memory is killed', async () => {
+  test('an OOM kill during the boot fails the start', async () => {
     const change = `sed -i '/dropbear -s/i tail /dev/zero' /usr/sbin/init`
     const error = await startFailureAfter(change, { memory: '128M' })
     expect(error.code).toBe('GUEST_FAILED')
@@ -174,15 +181,15 @@ describe('the init', () => {
     expect(error.hint).toBe('Give the guest more `memory`.')
   })
 
-  test('that halts is not waited for', async () => {
-    const error = await launchFailure({ ...(await brokenGuest(ownTmpdir(), [act('halt')])), ...NEVER })
+  test('a guest that halts during the boot fails the start at once', async () => {
+    const error = await launchFailure({ ...(await brokenGuest(ownTmpdir(), [reboot('halt')])), ...NEVER })
     expect(error.code).toBe('GUEST_STOPPED')
     expect(error.details.got).toContain('System halted')
   })
 
-  test('that powers off is not waited for', async () => {
+  test('a guest that powers off during the boot fails the start at once', async () => {
     const tmpdir = ownTmpdir()
-    const guest = await brokenGuest(tmpdir, [act('powerOff')])
+    const guest = await brokenGuest(tmpdir, [reboot('powerOff')])
     const error = await launchFailure({ ...guest, ...NEVER, tmpdir })
     expect(error.code).toBe('GUEST_STOPPED')
     expect(error.message).toContain('The guest powered itself off before it was ready.')
@@ -191,10 +198,10 @@ describe('the init', () => {
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   })
 
-  test('that prints what `ready` waits for and powers off at once is ready', async () => {
+  test('a guest that prints the pattern of `ready` and powers off at once was ready', async () => {
     const lines = Array.from({ length: 40 }, (_, index) => print(`line ${index}`))
     const tmpdir = ownTmpdir()
-    const guest = await brokenGuest(tmpdir, [...lines, print('all done'), act('powerOff')])
+    const guest = await brokenGuest(tmpdir, [...lines, print('all done'), reboot('powerOff')])
     const stop = stallOncePrinting(tmpdir, STALL_MS)
     const launch = launchVM({ log: () => {}, tmpdir, ...guest, ready: /^all done$/, ssh: false })
     await using vm = await launch.finally(stop)
@@ -202,7 +209,7 @@ describe('the init', () => {
     await vm.serial.waitFor('reboot: Power down', { timeout: '1s' })
   })
 
-  test('that panics and is reset at once fails by its panic, not by its end', async () => {
+  test('a guest that is reset directly after a panic fails with the panic, not with the reset', async () => {
     const tmpdir = ownTmpdir()
     const guest = await brokenGuest(tmpdir, [])
     const append = 'console=ttyS0 quiet panic=-1'
@@ -212,8 +219,8 @@ describe('the init', () => {
     expect(error.code).toBe('GUEST_PANICKED')
   })
 
-  test('that reboots again and again is told from one that is slow', async () => {
-    const guest = await brokenGuest(ownTmpdir(), [print('once more'), act('restart')])
+  test('a guest that resets itself repeatedly is reported as a reboot loop, not as slow', async () => {
+    const guest = await brokenGuest(ownTmpdir(), [print('once more'), reboot('restart')])
     const error = await launchFailure({ ...guest, ...NEVER })
     expect(error.code).toBe('GUEST_REBOOT_LOOP')
     expect(error.message).toContain('The guest reset itself 4 times before it was ready.')
@@ -222,22 +229,22 @@ describe('the init', () => {
   })
 })
 
-describe('the network', () => {
-  test('of a kernel without the driver of its card fails in its own time', async () => {
+describe('network', () => {
+  test('a kernel without the driver of its network card fails in the network stage', async () => {
     const error = await launchFailure({ image: 'tiny', append: 'module_blacklist=virtio_net' })
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'network'")
     expect(error.hint).toMatch(/^Build the module virtio_net into the kernel/)
   })
 
-  test('of a card that is not the usual one names it', async () => {
+  test('a start without the driver of an unusual network card names the card', async () => {
     const error = await launchFailure({ image: 'tiny', network: { model: 'e1000' } })
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'network'")
     expect(error.hint).toMatch(/^Check that the guest's kernel has a driver for its network card, e1000/)
   })
 
-  test('of a guest that asks for no address is told from one without a driver', async () => {
+  test('a guest that requests no address is distinguished from a guest without a driver', async () => {
     const error = await startFailureAfter(
       `sed -i '/dropbear -s/i ifconfig eth0 0.0.0.0' /usr/sbin/init; sed -i '/udhcpc/d' /usr/lib/withvm/lease`,
     )
@@ -248,8 +255,8 @@ describe('the network', () => {
   })
 })
 
-describe('the SSH server', () => {
-  test('that is not installed is found out in the time of that stage', async () => {
+describe('SSH server', () => {
+  test('a missing SSH server fails the start within the limit of its stage', async () => {
     const error = await startFailureAfter('mv /usr/sbin/dropbear /usr/sbin/away')
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'sshd'")
@@ -258,7 +265,7 @@ describe('the SSH server', () => {
     expect(error.hint).toMatch(/^Check why the SSH server did not start\. Check that an SSH server/)
   })
 
-  test('that nobody starts is told by its port, which is closed', async () => {
+  test('an SSH server that is not started is detected by its closed port', async () => {
     const error = await startFailureAfter(`sed -i '/dropbear -s/d' /usr/sbin/init`)
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.hint).toMatch(
@@ -266,7 +273,7 @@ describe('the SSH server', () => {
     )
   })
 
-  test('that does not know the key refuses it, and the error says whose login it was', async () => {
+  test('an SSH server that rejects the key fails the start, and the error names the user', async () => {
     const { privateKey } = generateSshKeyPair()
     const error = await launchFailure({ image: 'tiny', ssh: { privateKey } })
     expect(error.code).toBe('SSH_AUTH_FAILED')
@@ -275,7 +282,7 @@ describe('the SSH server', () => {
     expect(error.hint).toContain('authorized_keys')
   })
 
-  test('of a guest whose disk is full does not get its keys, and the disk is named as the reason', async () => {
+  test('a full disk, which prevents the installation of the key, is named as the reason', async () => {
     const fill = [
       ': >/root/.ssh/authorized_keys',
       "fallocate -l $(df -k / | awk 'END { print ($4 - 200) * 1024 }') /large",
@@ -288,7 +295,7 @@ describe('the SSH server', () => {
     expect(error.hint).toMatch(/^Free space in the image or use a larger disk/)
   })
 
-  test('that shows another host key than the pinned one is refused', async () => {
+  test('an SSH server with a host key other than the pinned one is rejected', async () => {
     await using vm = await launchVM({ image: 'tiny' })
     await vm.exec('kill $(pidof dropbear); rm -f /etc/dropbear/*; sleep 1; dropbear -R -s -p 22')
     const error = await failureOf(vm.ssh`true`)
@@ -298,7 +305,7 @@ describe('the SSH server', () => {
   })
 })
 
-test('a guest that does nothing at all is told as stuck, before the time of its stage is up', async () => {
+test('a guest that does nothing is reported as stuck before the limit of its stage', async () => {
   const { code, details, message } = await stuck
   expect(code).toBe('BOOT_TIMEOUT')
   expect(message).toContain("it stayed in stage 'init'")

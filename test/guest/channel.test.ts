@@ -26,25 +26,25 @@ afterAll(async () => {
   rmSync(here, { recursive: true })
 })
 
-test('25 commands at a time all get their own answer, from a server that loses channels when it is hurried', async () => {
+test('each of 25 concurrent commands gets its own output, although the server drops channels under load', async () => {
   const results = await Promise.all(Array.from({ length: 25 }, (_, index) => vm.ssh(`echo ${index}`)))
   expect(results.map((result) => result.stdout)).toEqual(results.map((_, index) => String(index)))
 })
 
-test('a command may write much to both streams at once', async () => {
+test('a command can write megabytes to stdout and stderr at the same time', async () => {
   const command = 'head -c 5000000 /dev/zero & head -c 5000000 /dev/zero >&2; wait'
   const { stdout, stderr } = await vm.ssh(command)
   expect([stdout.length, stderr.length]).toEqual([5_000_000, 5_000_000])
 })
 
-test('a command that outlives its timeout gets a signal, and the connection stays usable', async () => {
+test('a command that times out is killed, and the connection stays usable', async () => {
   const error = await vm.ssh('echo $$; exec sleep 60', { timeout: '2s' }).catch((caught) => caught)
   expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', stdout: expect.stringMatching(/^\d+$/) })
   const isThere = async () => (await vm.ssh(`test -d /proc/${error.stdout}`, { reject: false })).exitCode
   await expect.poll(isThere, { timeout: 5000 }).toBe(1)
 })
 
-test('a folder with links goes in and comes out as it was', async () => {
+test('a folder with links is unchanged after an upload and a download', async () => {
   const source = join(here, 'tree')
   mkdirSync(source)
   writeFileSync(join(source, 'file'), randomBytes(1_000_003), { mode: 0o750 })
@@ -59,7 +59,7 @@ test('a folder with links goes in and comes out as it was', async () => {
   expect(readlinkSync(join(here, 'back/link'))).toBe('file')
 })
 
-test('a copy to a full file system says so', async () => {
+test('an upload to a full file system reports that no space is left', async () => {
   writeFileSync(join(here, 'big'), randomBytes(2_000_000))
   await vm.ssh`mkdir /tmp/small && mount -t tmpfs -o size=1m none /tmp/small`
   await expect(vm.upload(join(here, 'big'), '/tmp/small/big')).rejects.toMatchObject({
@@ -68,7 +68,7 @@ test('a copy to a full file system says so', async () => {
   })
 })
 
-test('a file of the kernel that says it is empty is read to its end', async () => {
+test('a file of /proc with a reported size of 0 is downloaded completely', async () => {
   await vm.download('/proc/meminfo', join(here, 'meminfo'))
   expect(readFileSync(join(here, 'meminfo'), 'utf8')).toMatch(/^MemTotal:.*\n(.|\n)*HugePages_Total/)
 })

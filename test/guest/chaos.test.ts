@@ -3,10 +3,10 @@ import { beforeAll, expect, test } from 'vitest'
 import { buildCli } from '../support/built-cli.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
-// It runs programs of its own with the built package.
+// The test runs programs that import the built package.
 beforeAll(buildCli)
 
-test('programs that are killed or stopped at a random moment leave nothing, and the next goes well', async () => {
+test('programs that are killed or stopped at random moments leave nothing behind, and the next run succeeds', async () => {
   const root = new URL('../../', import.meta.url).pathname
   const { stdout, stderr, exitCode } = await execa(
     process.execPath,

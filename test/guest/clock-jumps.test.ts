@@ -7,13 +7,13 @@ import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { runScript } from '../support/run-script.js'
 
-// It runs a program of its own with the built package, and with a clock of its own.
+// The test runs a program with its own clock, which imports the built package.
 beforeAll(async () => {
   await installGuestPackages()
   await buildCli()
 })
 
-test('a clock of this host that is set to another day ends no wait too soon or too late, and no guest', async () => {
+test('a host clock that is set to another day changes neither the length of waits nor the guest', async () => {
   const folder = ownTmpdir()
   const { path } = await findQemu()
   const clock = makeClock(folder, path)
@@ -24,31 +24,31 @@ test('a clock of this host that is set to another day ends no wait too soon or t
     import { setTimeout as sleep } from 'node:timers/promises'
     const file = process.env.FAKETIME_TIMESTAMP_FILE
     const set = (seconds) => { writeFileSync(file + '.new', seconds); renameSync(file + '.new', file) }
-    const said = {}
+    const results = {}
     await withVM({ log: () => {} }, async (vm) => {
       const before = new Date()
-      // A wait whose time would be up, and one that would have no end.
+      // By the wall clock, the first wait would time out at once and the second one never.
       const early = vm.serial.waitFor('spring', { timeout: '60s' })
       const late = vm.serial.waitFor('never', { timeout: '3s' }).catch((error) => error.code)
       set('+172800')
-      said.jumpedDays = Math.round((new Date() - before) / 86_400_000)
-      said.command = (await vm.ssh\`echo over there\`).stdout
+      results.jumpedDays = Math.round((new Date() - before) / 86_400_000)
+      results.command = (await vm.ssh\`echo over there\`).stdout
       set('-259200')
-      said.agent = (await vm.exec('echo and back')).stdout
+      results.agent = (await vm.exec('echo and back')).stdout
       vm.serial.write('echo spri""ng\\n')
       await early
-      said.late = await late
-      said.killed = (await vm.exec('sleep 1000', { timeout: '1s' }).catch((error) => error)).code
+      results.late = await late
+      results.killed = (await vm.exec('sleep 1000', { timeout: '1s' }).catch((error) => error)).code
       set('+259200')
       await vm.reboot()
-      said.rebooted = (await vm.ssh\`echo again\`).stdout
+      results.rebooted = (await vm.ssh\`echo again\`).stdout
     })
-    // What was made at another time of day is still of use.
+    // A template that was made at another time is still usable.
     set('-86400')
     await withVM({ log: () => {} }, async (vm) => {
-      said.day = Math.round((Date.now() - 1000 * Number((await vm.ssh\`date +%s\`).stdout)) / 60_000)
+      results.day = Math.round((Date.now() - 1000 * Number((await vm.ssh\`date +%s\`).stdout)) / 60_000)
     })
-    console.log(JSON.stringify(said))`,
+    console.log(JSON.stringify(results))`,
     'clock',
     clock.env,
   )

@@ -9,13 +9,13 @@ import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-/** A user id and a group id that no user database names. */
-const NOBODY_KNOWN = 54_321
+/** User id and group id without an entry in the user database. */
+const UNNAMED_ID = 54_321
 const isRoot = process.geteuid?.() === 0
 
 beforeAll(buildCli)
 
-/** A copy of the built package that every user may read, and a folder for its runs that every user may write to. */
+/** Copies the built package to a folder that every user can read, with a folder for runs that every user can write to. */
 async function makeOpenPackage(): Promise<{ readonly folder: string; readonly runs: string }> {
   const folder = ownTmpdir()
   chmodSync(folder, 0o755)
@@ -25,11 +25,11 @@ async function makeOpenPackage(): Promise<{ readonly folder: string; readonly ru
   const runs = join(folder, 'runs')
   mkdirSync(runs)
   chmodSync(runs, 0o1777)
-  await resolveImage('tiny') // into the cache that the other user reads
+  await resolveImage('tiny') // in the cache that the other user reads
   return { folder, runs }
 }
 
-/** Starts two guests, one after the other, as the user of a container whose user id has no name. */
+/** Starts two guests, one after the other, as a user whose id has no name, as in containers. */
 async function startGuests(env: Readonly<Record<string, string>>) {
   const { folder, runs } = await makeOpenPackage()
   const script = join(folder, 'script.mjs')
@@ -39,7 +39,7 @@ async function startGuests(env: Readonly<Record<string, string>>) {
     for (const _ of [1, 2])
       console.log((await withVM({ standby: false }, (vm) => vm.ssh\`echo well\`)).stdout)`,
   )
-  const user = ['--reuid', String(NOBODY_KNOWN), '--regid', String(NOBODY_KNOWN), '--clear-groups']
+  const user = ['--reuid', String(UNNAMED_ID), '--regid', String(UNNAMED_ID), '--clear-groups']
   const { stdout, stderr, exitCode } = await execa(
     'setpriv',
     [...(isRoot ? user : []), process.execPath, script],
@@ -62,15 +62,18 @@ async function startGuests(env: Readonly<Record<string, string>>) {
 describe.runIf(isRoot)('a user id without a name', () => {
   test.each([
     ['without HOME', {}, 'this user has no home directory'],
-    ['with a HOME that it may not write to', { HOME: '/' }, '/.cache/withvm cannot be created'],
-  ])('%s gets a private cache, which is reported once', async (_title, env, reason) => {
-    const { stdout, stderr, exitCode, runs } = await startGuests(env)
-    expect(exitCode, stderr).toBe(0)
-    expect(stdout).toBe('well\nwell')
-    const cache = join(runs, `withvm-cache-${NOBODY_KNOWN}`)
-    expect(stderr.split(`withvm: images are cached in ${cache}: ${reason}. Fix: `)).toHaveLength(2)
-    const { mode, uid } = statSync(cache)
-    expect([mode & 0o777, uid]).toEqual([0o700, NOBODY_KNOWN])
-    expect(findLeftovers(runs)).toEqual(NOTHING)
-  })
+    ['with an unwritable HOME', { HOME: '/' }, '/.cache/withvm cannot be created'],
+  ])(
+    'a user id without a name, %s, gets a private cache, which is reported once',
+    async (_title, env, reason) => {
+      const { stdout, stderr, exitCode, runs } = await startGuests(env)
+      expect(exitCode, stderr).toBe(0)
+      expect(stdout).toBe('well\nwell')
+      const cache = join(runs, `withvm-cache-${UNNAMED_ID}`)
+      expect(stderr.split(`withvm: images are cached in ${cache}: ${reason}. Fix: `)).toHaveLength(2)
+      const { mode, uid } = statSync(cache)
+      expect([mode & 0o777, uid]).toEqual([0o700, UNNAMED_ID])
+      expect(findLeftovers(runs)).toEqual(NOTHING)
+    },
+  )
 })

@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dirname, '../..')
 
 beforeAll(buildCli)
 
-test('the demo proves what it says, and the README shows what it prints', async () => {
+test('the demo succeeds, and the README contains its output', async () => {
   const { stdout, exitCode } = await execa(process.execPath, ['examples/demo.mjs'], {
     cwd: ROOT,
     reject: false,

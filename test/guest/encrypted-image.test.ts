@@ -10,7 +10,7 @@ import { ownTmpdir } from '../support/own-tmpdir.js'
 
 const SECRET = 'open sesame'
 
-test('an encrypted image boots, and what opens it stands nowhere but in the folder of the run', async () => {
+test('an encrypted image boots, and its secret is stored only in the folder of the run', async () => {
   const dir = ownTmpdir()
   const { disk, directBoot } = await resolveImage('tiny')
   const { kernel, initrd, append } = directBoot ?? {}
@@ -36,7 +36,7 @@ test('an encrypted image boots, and what opens it stands nowhere but in the fold
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('a secret that does not open the image, one that is missing, and one for nothing are refused', async () => {
+test('a wrong secret, a missing secret and a secret for an unencrypted image are rejected', async () => {
   const dir = ownTmpdir()
   const plain = makeDisk(dir)
   const path = encrypt(plain, join(dir, 'encrypted'), 'luks', SECRET)

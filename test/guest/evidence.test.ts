@@ -13,11 +13,11 @@ function ownFolder(): string {
   return folder
 }
 
-test('a body that fails leaves the logs of its guest, and says where', async () => {
+test('a body that fails saves the logs of its guest, and the error contains their path', async () => {
   const artifacts = ownFolder()
   const run = withVM({ image: 'tiny', artifacts, log: () => {} }, async (vm) => {
     await vm.ssh`echo to the console >/dev/ttyS0; echo fine`
-    await vm.ssh`echo gone wrong >&2; exit 3`
+    await vm.ssh`echo failed here >&2; exit 3`
   })
   const error = await rejection(run)
   const [name = ''] = readdirSync(artifacts)
@@ -45,8 +45,8 @@ test('a body that fails leaves the logs of its guest, and says where', async () 
       '   TIME $ echo to the console >/dev/ttyS0; echo fine',
       '   TIME fine',
       '          exit code 0 after TIME',
-      '   TIME $ echo gone wrong >&2; exit 3',
-      '   TIME gone wrong',
+      '   TIME $ echo failed here >&2; exit 3',
+      '   TIME failed here',
       '          exit code 3 after TIME',
       '',
     ].join('\n'),
@@ -58,7 +58,7 @@ test('a body that fails leaves the logs of its guest, and says where', async () 
   expect(read('command-line.txt')).toMatch(/^qemu-system|^\S+qemu/)
 })
 
-test('the error of another is given as it is, and the folder is told on the log', async () => {
+test('an error that is not from withvm is rethrown unchanged, and the folder is logged', async () => {
   const artifacts = ownFolder()
   const lines: string[] = []
   const mine = new Error('mine')
@@ -71,13 +71,13 @@ test('the error of another is given as it is, and the folder is told on the log'
   )
 })
 
-test('nothing is kept of a guest whose body did not fail', async () => {
+test('nothing is saved of a guest whose body succeeded', async () => {
   const artifacts = ownFolder()
   await withVM({ image: 'tiny', artifacts, log: () => {} }, (vm) => vm.ssh`true`)
   expect(readdirSync(artifacts)).toEqual([])
 })
 
-test('nothing is kept with `artifacts: false`, whatever the environment says', async () => {
+test('nothing is saved with `artifacts: false`, even if WITHVM_ARTIFACTS is set', async () => {
   const artifacts = ownFolder()
   vi.stubEnv('WITHVM_ARTIFACTS', artifacts)
   onTestFinished(() => void vi.unstubAllEnvs())
@@ -86,7 +86,7 @@ test('nothing is kept with `artifacts: false`, whatever the environment says', a
   expect(readdirSync(artifacts)).toEqual([])
 })
 
-test('a guest with a display leaves a picture of it, also one that panicked, at once', async () => {
+test('saveLogs() saves a screenshot of a guest with a display within 2 s, even after a panic', async () => {
   const artifacts = ownFolder()
   await using vm = await launchVM({ image: 'tiny', qemuArgs: ['-device', 'VGA'] })
   vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
@@ -102,7 +102,7 @@ test('a guest with a display leaves a picture of it, also one that panicked, at 
   expect(readFileSync(join(folder, 'serial.log'), 'utf8')).toContain('sysrq triggered crash')
 })
 
-test('a guest whose SSH server is gone is asked by its agent', async () => {
+test('saveLogs() uses the agent of a guest whose SSH server has ended', async () => {
   const artifacts = ownFolder()
   await using vm = await launchVM({ image: 'tiny' })
   await vm.exec('killall dropbear')
@@ -113,7 +113,7 @@ test('a guest whose SSH server is gone is asked by its agent', async () => {
   expect(readFileSync(join(folder, 'journal.txt'), 'utf8')).toContain('the journal by --boot --no-pager')
 })
 
-test('the memory is saved on request, as a core of its size', async () => {
+test('with `memoryDump`, the memory of the guest is saved as a core file', async () => {
   const artifacts = ownFolder()
   const options = { image: 'tiny', memory: '192M', artifacts, memoryDump: true, log: () => {} } as const
   await rejection(withVM(options, (vm) => vm.ssh`exit 3`))
@@ -123,7 +123,7 @@ test('the memory is saved on request, as a core of its size', async () => {
   expect(statSync(core).mode & 0o777).toBe(0o600)
 })
 
-test('neither keys nor passwords are in what is kept', async () => {
+test('saved logs contain neither keys nor passwords', async () => {
   const artifacts = ownFolder()
   const { privateKey } = generateSshKeyPair()
   const ssh = { privateKey, password: 'open sesame' } as const
@@ -137,7 +137,7 @@ test('neither keys nor passwords are in what is kept', async () => {
   expect(readFileSync(join(folder, 'serial.log'), 'utf8')).toContain('(redacted)\r\n')
 })
 
-test('a guest that was disposed of leaves what this process still knows of it', async () => {
+test('saveLogs() of a disposed guest saves its console', async () => {
   const artifacts = ownFolder()
   const vm = await launchVM({ image: 'tiny' })
   await vm.dispose()

@@ -13,14 +13,18 @@ const memoryMiB = async (vm: VM) =>
   Number((await vm.ssh`awk '/MemTotal/ {print $2}' /proc/meminfo`).stdout) / 1024
 
 describe('vm', () => {
-  test('is a guest of the options of the file', async ({ vm }) => {
+  test('the fixture `vm` starts a guest with the options of the file', async ({ vm }) => {
     expect(await memoryMiB(vm)).toBeLessThan(192)
     expect(await memoryMiB(vm)).toBeGreaterThan(128)
     await vm.ssh`touch /root/of-the-first-test`
     pids.set('first', vm.pid)
   })
 
-  test('is fresh for each test, and gone behind it', async ({ vm, ssh, serial }) => {
+  test('each test gets a new guest, and the guest of the previous test has ended', async ({
+    vm,
+    ssh,
+    serial,
+  }) => {
     expect(() => process.kill(pids.get('first') as number, 0)).toThrow('ESRCH')
     expect((await ssh`ls /root`).stdout).toBe('')
     expect(serial).toBe(vm.serial)
@@ -28,13 +32,13 @@ describe('vm', () => {
 })
 
 describe('launch', () => {
-  test('boots more guests, with options of their own', async ({ launch }) => {
+  test('launch() boots more guests, with other options', async ({ launch }) => {
     const tmpdir = ownTmpdir()
     const [small, large] = await Promise.all([launch({ tmpdir }), launch({ tmpdir, memory: '256M' })])
     expect(await memoryMiB(large)).toBeGreaterThan(await memoryMiB(small))
   })
 
-  test('stops what still starts when the test ends', async ({ launch, onTestFinished }) => {
+  test('a start that is pending at the end of the test is aborted', async ({ launch, onTestFinished }) => {
     const tmpdir = ownTmpdir()
     onTestFinished(() => expect(findLeftovers(tmpdir)).toEqual(NOTHING))
     const launching = launch({ tmpdir }).catch((error: unknown) => error)
@@ -42,49 +46,51 @@ describe('launch', () => {
   })
 })
 
-describe('a guest of scope file that is put back', () => {
+describe('a guest with scope file that is restored after each test', () => {
   test.override({ vmScope: 'file' })
   let pid: number
 
-  test('is what the first test makes of it', async ({ vm }) => {
+  test('the first test changes the shared guest', async ({ vm }) => {
     pid = vm.pid
     await vm.ssh`touch /root/mine && echo mine >/tmp/mine && sync`
   })
 
-  test('and for the next what it was at first', async ({ vm }) => {
+  test('the next test gets the shared guest in its original state', async ({ vm }) => {
     expect(vm.pid).toBe(pid)
     expect((await vm.ssh`ls /root /tmp`).stdout).not.toContain('mine')
     vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})
     await vm.serial.waitFor(/end Kernel panic/)
   })
 
-  test('also behind a test in which it panicked', async ({ vm }) => {
+  test('the shared guest is restored after a panic', async ({ vm }) => {
     expect(vm.pid).toBe(pid)
     expect((await vm.ssh`echo runs`).stdout).toBe('runs')
     await vm.qmp.execute('stop')
   })
 
-  test('or stood still', async ({ vm }) => {
+  test('the shared guest is restored after a pause', async ({ vm }) => {
     expect(vm.pid).toBe(pid)
     expect((await vm.ssh`echo runs`).stdout).toBe('runs')
     await vm.powerCut()
   })
 
-  test('and a new one where it was switched off', async ({ vm }) => {
+  test('a shared guest that was powered off is replaced by a new one', async ({ vm }) => {
     expect(vm.pid).not.toBe(pid)
     expect((await vm.ssh`ls /root`).stdout).toBe('')
   })
 })
 
-describe('a guest that cannot be put back', () => {
+describe('a guest that cannot be restored', () => {
   const pool = new GuestPool()
-  // Its state can not be saved, as QEMU says of this controller.
+  // QEMU cannot save the state of this controller.
   const options = {
     image: 'tiny',
     qemuArgs: ['-device', 'nvme,serial=1,drive=n', '-drive', 'if=none,id=n,driver=null-co'],
   }
 
-  test('does for one test, and fails the next with what to do', async ({ onTestFinished }) => {
+  test('a guest that cannot be restored serves one test, and the next one fails with a hint', async ({
+    onTestFinished,
+  }) => {
     onTestFinished(() => pool[Symbol.asyncDispose]())
     const vm = await pool.share(options, true)
     expect((await vm.ssh`echo runs`).stdout).toBe('runs')
@@ -99,55 +105,55 @@ describe('a guest that cannot be put back', () => {
   })
 })
 
-describe('a guest of scope file that is not put back', () => {
+describe('a guest with scope file and `vmReset: false`', () => {
   test.override({ vmScope: 'file', vmReset: false, vmOptions: { name: 'kept' } })
 
-  test('is made by the first test that asks for it', async ({ vm }) => {
+  test('the first test that uses the fixture starts the shared guest', async ({ vm }) => {
     pids.set('shared', vm.pid)
     await vm.ssh`touch /root/kept`
   })
 
-  test('is the same in the next', async ({ vm }) => {
+  test('the next test gets the same guest, with its changes', async ({ vm }) => {
     expect(vm.pid).toBe(pids.get('shared'))
     expect((await vm.ssh`ls /root`).stdout).toBe('kept')
   })
 
-  describe.concurrent('that tests use at the same time', () => {
-    test('is one', async ({ vm, expect }) => {
+  describe.concurrent('concurrent tests', () => {
+    test('a concurrent test gets the shared guest', async ({ vm, expect }) => {
       expect(vm.pid).toBe(pids.get('shared'))
     })
-    test('and the same', async ({ vm, expect }) => {
+    test('another concurrent test gets the same guest', async ({ vm, expect }) => {
       expect(vm.pid).toBe(pids.get('shared'))
     })
   })
 
-  test('is not shared with a test that wants another', async ({ launch, vm }) => {
+  test('launch() starts a guest of its own next to the shared one', async ({ launch, vm }) => {
     const other = await launch()
     expect(other.pid).not.toBe(vm.pid)
   })
 
-  test('may be lost by a test', async ({ vm }) => {
+  test('a test may power the shared guest off', async ({ vm }) => {
     await vm.powerCut()
   })
 
-  test('is then booted again for the next', async ({ vm }) => {
+  test('a shared guest that was powered off is booted again for the next test', async ({ vm }) => {
     expect(vm.pid).not.toBe(pids.get('shared'))
     expect((await vm.ssh`ls /root`).stdout).toBe('')
   })
 
-  test('that panics is booted again too', async ({ vm }) => {
+  test('a test may cause a panic of the shared guest', async ({ vm }) => {
     pids.set('shared', vm.pid)
     vm.ssh`echo c > /proc/sysrq-trigger`.catch(() => {})
     await vm.serial.waitFor(/end Kernel panic/)
   })
 
-  test('as is one that a test left paused', async ({ vm }) => {
+  test('a shared guest that panicked is booted again for the next test', async ({ vm }) => {
     expect(vm.pid).not.toBe(pids.get('shared'))
     pids.set('shared', vm.pid)
     await vm.qmp.execute('stop')
   })
 
-  test('so that each test begins with a guest that runs', async ({ vm }) => {
+  test('a shared guest that was left paused is booted again for the next test', async ({ vm }) => {
     expect(vm.pid).not.toBe(pids.get('shared'))
     expect((await vm.ssh`echo runs`).stdout).toBe('runs')
   })
@@ -155,38 +161,40 @@ describe('a guest of scope file that is not put back', () => {
 
 describe('retries', () => {
   let tries = 0
-  test('have a new guest each', { retry: 1 }, async ({ vm }) => {
+  test('each retry gets a new guest', { retry: 1 }, async ({ vm }) => {
     tries++
     expect((await vm.ssh`ls /root`).stdout).toBe('')
     await vm.ssh`touch /root/of-the-first-try`
     expect(tries).toBe(2)
   })
 
-  test('as have repeats', { repeats: 1 }, async ({ vm }) => {
+  test('each repeat gets a new guest', { repeats: 1 }, async ({ vm }) => {
     expect((await vm.ssh`ls /root`).stdout).toBe('')
     await vm.ssh`touch /root/of-the-first-run`
   })
 })
 
-test.for(['one', 'two'])('a table of tests has guests too: %s', async (word, { vm }) => {
+test.for(['one', 'two'])('tests of test.for get guests too: %s', async (word, { vm }) => {
   expect((await vm.ssh`echo ${word}`).stdout).toBe(word)
 })
 
-plainTest('a test has the time that a guest needs to say what is wrong', ({ task }) => {
+plainTest('the default timeout of a test is long enough for a failed start to be reported', ({ task }) => {
   expect(task.timeout).toBe(240_000)
 })
 
-describe('the time of a test', () => {
+describe('timeout of a test', () => {
   test.override({ vmScope: 'file' })
 
-  test('ends a wait before it ends the test, so that the wait can say why', { timeout: 8000 }, async ({
-    vm,
-  }) => {
+  test('a wait without a timeout ends before its test times out, with its own error', {
+    timeout: 8000,
+  }, async ({ vm }) => {
     const error = await rejection(expect(vm.serial).toSee('never printed'))
     expect(error.message).toContain("expect(vm.serial).toSee('never printed') failed after")
   })
 
-  test('ends a start before it ends the test', { timeout: 20_000 }, async ({ launch }) => {
+  test('a start ends before its test times out, with its own error', { timeout: 20_000 }, async ({
+    launch,
+  }) => {
     const error = await rejection(launch({ ready: /never printed/ }))
     expect(error).toMatchObject({ code: 'BOOT_TIMEOUT' })
     expect(error.message).toMatch(

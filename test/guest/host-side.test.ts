@@ -11,7 +11,7 @@ import { findOwners, readListeningSockets } from '../support/proc-sockets.js'
 vi.stubEnv('WITHVM_TEST_TOKEN', 'of-the-ci')
 const test = guestTest()
 
-/** A port of this host that is free, to be named in an option. */
+/** Returns a free port of this host. */
 async function findFreePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -22,7 +22,7 @@ async function findFreePort(): Promise<number> {
 }
 
 describe('QEMU', () => {
-  test('may neither start programs nor gain privileges', async ({ vm }) => {
+  test('QEMU can neither start programs nor gain privileges', async ({ vm }) => {
     const status = readFileSync(`/proc/${vm.pid}/status`, 'utf8')
     expect(status).toMatch(/^Seccomp:\t2$/m)
     const args = readFileSync(`/proc/${vm.pid}/cmdline`, 'utf8').split('\0')
@@ -31,7 +31,7 @@ describe('QEMU', () => {
     )
   })
 
-  test('gets no more of the environment than it needs', async ({ vm }) => {
+  test('QEMU gets only the environment variables that it needs', async ({ vm }) => {
     const names = readFileSync(`/proc/${vm.pid}/environ`, 'utf8')
       .split('\0')
       .map((entry) => entry.split('=', 1)[0])
@@ -40,13 +40,13 @@ describe('QEMU', () => {
     expect(names.filter((name) => /VITEST|NODE|npm/.test(name ?? ''))).toEqual([])
   })
 
-  test('is started without a shell', async ({ vm }) => {
+  test('QEMU is started without a shell', async ({ vm }) => {
     const parent = /^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${vm.pid}/status`, 'utf8'))?.[1]
     expect(Number(parent)).toBe(process.pid)
     expect(readFileSync(`/proc/${vm.pid}/cmdline`, 'utf8').split('\0')[0]).toMatch(/qemu/)
   })
 
-  test('listens on the loopback alone, with every server that it has', async () => {
+  test('all servers of QEMU listen only on loopback addresses', async () => {
     const [spice, gdb] = [await findFreePort(), await findFreePort()]
     await using vm = await launchVM({
       ...{ log: () => {}, image: false, ssh: false, ready: 'none' },
@@ -59,14 +59,14 @@ describe('QEMU', () => {
     const { port, websocketPort } = await vm.vnc()
     const own = readListeningSockets().filter(({ inode }) => findOwners(inode).includes(vm.pid))
     expect(own.filter(({ isLoopback }) => !isLoopback)).toEqual([])
-    // Each of them, and IPv6, is in the list, so that none has escaped.
+    // The list contains every server, so that none was overlooked.
     const tcp = own.filter(({ protocol }) => protocol === 'tcp').map((socket) => socket.port)
     expect(new Set(tcp)).toEqual(new Set([port, websocketPort, spice, gdb, vm.hostPort(80)]))
     expect(own.filter(({ protocol }) => protocol === 'udp')).toHaveLength(1)
   })
 })
 
-/** The flags of the mapping that holds the guest's RAM, as proc_pid_smaps(5) lists them: `dd` is left out of core dumps. */
+/** Returns the flags of the mapping of the guest's RAM (proc_pid_smaps(5)). `dd` excludes a mapping from core dumps. */
 function flagsOfRam(pid: number, bytes: number): string[] {
   const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
   const ram = mappings.find((text) => new RegExp(`^Size: +${bytes / 1024} kB$`, 'm').test(text))
@@ -74,21 +74,21 @@ function flagsOfRam(pid: number, bytes: number): string[] {
 }
 
 test.for(['warm', 'cold'] as const)(
-  'the RAM of a guest that starts %s is left out of core dumps of QEMU',
+  'core dumps of QEMU do not contain the RAM of a guest with a %s start',
   async (start) => {
     await using vm = await launchVM({ log: () => {}, start, memory: '200M' })
     expect(flagsOfRam(vm.pid, 200 * 1024 ** 2)).toEqual(expect.arrayContaining(['rd', 'wr', 'dd']))
   },
 )
 
-test('`memoryDump` holds the RAM all the same', async () => {
+test('a memory dump contains the RAM, although core dumps do not', async () => {
   await using vm = await launchVM({ log: () => {}, start: 'cold', memory: '200M' })
   await vm.ssh`printf 'mark-%s' of-the-memory > /dev/shm/mark`
   const folder = await vm.saveLogs(ownTmpdir(), { memory: true })
   expect(readFileSync(join(folder, 'memory.elf')).includes('mark-of-the-memory')).toBe(true)
 })
 
-test('VNC and SPICE are served on unix sockets that no other user can connect to', async () => {
+test('no other user can connect to the unix sockets of VNC and SPICE', async () => {
   const socket = join(ownTmpdir(), 'vnc.sock')
   const umask = process.umask(0o022)
   try {
@@ -98,7 +98,7 @@ test('VNC and SPICE are served on unix sockets that no other user can connect to
       spice: true,
     })
     expect((await vm.vnc()).url).toBe(`vnc+unix://${socket}`)
-    expect(statSync(socket).mode & 0o022).toBe(0) // whoever connects has to be allowed to write
+    expect(statSync(socket).mode & 0o022).toBe(0) // a connection requires write permission
     expect(dirname((await vm.spice()).socket ?? '')).toBe(vm.runFolder)
     const own = readListeningSockets().filter(({ inode }) => findOwners(inode).includes(vm.pid))
     expect(own).toEqual([])
@@ -108,7 +108,7 @@ test('VNC and SPICE are served on unix sockets that no other user can connect to
 })
 
 describe('the folder of a run', () => {
-  test('is for its user alone, and so is each file with a secret', async ({ vm }) => {
+  test('the folder of a run and its files with secrets are accessible only to their user', async ({ vm }) => {
     expect(statSync(vm.runFolder).mode & 0o777).toBe(0o700)
     const keys = ['id_ed25519', ...readdirSync(vm.runFolder).filter((name) => name.startsWith('smbios'))]
     for (const name of keys) expect(statSync(join(vm.runFolder, name)).mode & 0o077, name).toBe(0)

@@ -13,13 +13,13 @@ const MAX_MEMORY_MIB = 300
 interface Outcome {
   readonly code: string | undefined
   readonly message: string
-  /** The most memory that the harness had during the case, by the kernel's count. */
+  /** Peak memory of the test process, as reported by the kernel. */
   readonly peakMiB: number
-  /** The most that QEMU had, beside the guest's RAM. */
+  /** Peak memory of QEMU, without the mapped files. */
   readonly qemuMiB: number
 }
 
-/** Has a guest do something in a process of its own, then another guest something harmless. */
+/** Runs a hostile guest in a separate process, then another guest in the same process, which must work. */
 async function attack(options: string, body: string): Promise<Outcome> {
   const tmpdir = ownTmpdir()
   const source = `
@@ -28,13 +28,13 @@ async function attack(options: string, body: string): Promise<Outcome> {
     const quiet = { log: () => {}, standby: false }
     let vm
     let qemuMiB = 0
-    const outcome = await withVM({ ...quiet, ${options} }, async (given) => {
-      vm = given
+    const outcome = await withVM({ ...quiet, ${options} }, async (launched) => {
+      vm = launched
       try { ${body} } finally { qemuMiB = mib(vm.pid, 'VmHWM') - mib(vm.pid, 'RssFile') }
     }).then(() => ({ message: '' }), ({ code, message }) => ({ code, message }))
     const peakMiB = mib('self', 'VmHWM')
-    const next = await withVM(quiet, (vm) => vm.ssh\`echo well\`)
-    if (next.stdout !== 'well') throw new Error('the next guest is not well')
+    const next = await withVM(quiet, (vm) => vm.ssh\`echo runs\`)
+    if (next.stdout !== 'runs') throw new Error('the next guest does not run')
     console.log(JSON.stringify({ ...outcome, peakMiB, qemuMiB }))`
   const { stdout, stderr, exitCode } = await runScript(tmpdir, source)
   expect(exitCode, String(stderr)).toBe(0)
@@ -44,8 +44,8 @@ async function attack(options: string, body: string): Promise<Outcome> {
   return outcome
 }
 
-describe('a guest that', () => {
-  test('floods both streams of a command by SSH fails that command', async () => {
+describe('hostile guests', () => {
+  test('a guest that floods stdout and stderr over SSH fails that command', async () => {
     const { code, message } = await attack(
       '',
       "await vm.ssh`cat /dev/zero & tr '\\\\000' '\\\\377' </dev/zero >&2`",
@@ -56,7 +56,7 @@ describe('a guest that', () => {
     )
   })
 
-  test('floods its serial console with what is no text is stopped', async () => {
+  test('a guest that floods its serial console with control characters is stopped', async () => {
     const { code, message } = await attack(
       "limits: { console: '256K' }",
       "await vm.ssh`tr '\\\\000' '\\\\233' </dev/zero >/dev/ttyS0`",
@@ -69,7 +69,7 @@ describe('a guest that', () => {
     expect(message).not.toMatch(/\p{Cc}(?<![\n\t])/u)
   })
 
-  test('sends a line without an end in place of its agent fails what waits for the agent', async () => {
+  test('a guest that sends an endless line as its agent fails the command that waits for the agent', async () => {
     const { code, message } = await attack(
       '',
       `await vm.ssh\`killall qemu-ga; sleep 0.2; (cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0) >/dev/null 2>&1 &\`
@@ -81,7 +81,7 @@ describe('a guest that', () => {
     )
   })
 
-  test('fills its disk is stopped at the limit', async () => {
+  test('a guest that fills its disk is stopped at the limit', async () => {
     const { code, message } = await attack(
       "limits: { disk: '16M' }",
       'await vm.ssh`cat /dev/vda /dev/vda >/big; sync; sleep 1000`',
@@ -93,7 +93,7 @@ describe('a guest that', () => {
     expect(message).toContain('Raise `limits: { disk: … }`')
   })
 
-  test('fills several disks, one of them plugged in, is stopped at the limit of their sum', async () => {
+  test('a guest that fills several disks, one of them hot-plugged, is stopped at the limit of their sum', async () => {
     const { code } = await attack(
       "limits: { disk: '24M' }, disks: [{ size: '64M' }], hotplug: true",
       `await vm.plug.disk({ size: '64M', serial: 'plugged' })
@@ -104,7 +104,7 @@ describe('a guest that', () => {
     expect(code).toBe('DISK_LIMIT_EXCEEDED')
   })
 
-  test('fills the holes of a disk that is written through is stopped at the limit', async () => {
+  test('a guest that fills the holes of a disk with `snapshot: false` is stopped at the limit', async () => {
     const path = join(ownTmpdir(), 'sparse.raw')
     writeFileSync(path, '')
     truncateSync(path, 1024 ** 3)
@@ -116,18 +116,18 @@ describe('a guest that', () => {
     expect(statSync(path).blocks * 512).toBeLessThan(128 * 1024 ** 2)
   })
 
-  test('floods its network while that is captured takes no more of the disk than the captures may', async () => {
+  test('captures of a guest that floods its network stay within their share of the disk limit', async () => {
     const { code, message } = await attack(
       `limits: { disk: '16M' }, netboot: {
         http: true,
         bootfile: 'boot.ipxe',
         files: {
-          'boot.ipxe': '#!ipxe\\n' + 'imgfetch http://10.0.2.80/big\\nimgfree\\n'.repeat(4) + 'echo all came\\nsleep 1000\\n',
+          'boot.ipxe': '#!ipxe\\n' + 'imgfetch http://10.0.2.80/big\\nimgfree\\n'.repeat(4) + 'echo all fetched\\nsleep 1000\\n',
           big: Buffer.alloc(4 * 1024 ** 2),
         },
       }`,
       `const { readdirSync, statSync } = await import('node:fs')
-       await vm.serial.waitFor('all came', { timeout: '3m' })
+       await vm.serial.waitFor('all fetched', { timeout: '3m' })
        await new Promise((resolve) => setTimeout(resolve, 1000))
        const files = readdirSync(vm.runFolder).filter((name) => name.endsWith('.pcap'))
        const bytes = files.reduce((sum, name) => sum + statSync(vm.runFolder + '/' + name).size, 0)
@@ -139,11 +139,11 @@ describe('a guest that', () => {
     expect(seen).toMatchObject({ requests: 5, dropped: { malformed: 0, requests: 0 } })
     expect(seen.dropped.captures).toBeGreaterThan(0)
     expect(seen.files.length).toBeLessThanOrEqual(2)
-    // An eighth of the disk, and the packets of a quarter of a second, for which 12 MiB/s are allowed.
+    // An eighth of the disk limit, plus the packets of a quarter of a second at 12 MiB/s.
     expect(seen.bytes).toBeLessThan((16 / 8 + 12 / 4) * 1024 ** 2)
   })
 
-  test('starts processes without an end runs out of time, and is gone', async () => {
+  test('a fork bomb times out, and its guest is removed', async () => {
     const { code, message } = await attack(
       '',
       "await vm.ssh('bomb() { bomb | bomb & }; bomb; sleep 1000', { timeout: '1500ms' })",
@@ -152,14 +152,14 @@ describe('a guest that', () => {
     expect(message).toContain('did not end within 1.5 s')
   })
 
-  test('takes all memory takes no more than it was given', async () => {
+  test('a guest that allocates all of its memory uses no more than `memory`', async () => {
     const { code, message, qemuMiB } = await attack('', 'await vm.ssh`tail /dev/zero`')
     expect(code).toBe('COMMAND_FAILED')
     expect(message).toContain('Got:      signal SIGKILL\nFix: Look for `Out of memory` on the serial console')
     expect(qemuMiB).toBeLessThan(256 + 128)
   })
 
-  test('resets itself again and again while in use is stopped', async () => {
+  test('a guest that resets itself repeatedly while in use is stopped', async () => {
     const { code, message } = await attack(
       "start: 'cold', memory: '32M', ready: 'none'",
       "await vm.serial.waitFor('never')",

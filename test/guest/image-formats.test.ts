@@ -6,7 +6,7 @@ import { makeOva, qemuImg } from '../support/disk-images.js'
 import { ownCache } from '../support/own-cache.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
-/** The disk of the guest tiny in a format of other hypervisors. */
+/** Functions that convert the disk of `tiny` to formats of other hypervisors. */
 const MAKERS: Readonly<Record<string, (disk: string, dir: string) => string>> = {
   vdi: (disk, dir) => convert(disk, join(dir, 'disk.vdi'), 'vdi'),
   vmdk: (disk, dir) => convert(disk, join(dir, 'disk.vmdk'), 'vmdk'),
@@ -20,7 +20,7 @@ function convert(disk: string, path: string, format: string, ...options: string[
   return path
 }
 
-test.each(Object.keys(MAKERS))('a .%s boots', async (kind) => {
+test.each(Object.keys(MAKERS))('a .%s image boots', async (kind) => {
   const { disk, directBoot } = await resolveImage('tiny')
   const { kernel, initrd, append } = directBoot ?? {}
   const dir = ownTmpdir()

@@ -11,12 +11,12 @@ const sha256 = async (path: string) =>
     .update(await readFile(path))
     .digest('hex')
 
-/** The abstract sockets and the socket files of withvm that are open on this host and name `text`. */
+/** Lists the open abstract sockets and socket files of this host whose names contain `text`. */
 function openSockets(text: string): string[] {
   return listUnixSockets().filter((path) => path.includes(text))
 }
 
-test('two guests at once have ports, disks and keys of their own, and leave nothing behind', async () => {
+test('two concurrent guests have separate ports, disks and keys, and leave nothing behind', async () => {
   const quiet = { image: 'tiny', log: () => {} }
   const [one, two] = await Promise.all([
     launchVM({ ...quiet, name: 'one', hostfwd: [{ guest: 80 }] }),
@@ -29,17 +29,17 @@ test('two guests at once have ports, disks and keys of their own, and leave noth
   expect(new Set(ports).size).toBe(4)
   expect(two.runFolder).not.toBe(one.runFolder)
 
-  await one.ssh`echo of one >/root/mine; rm /etc/os-release; sync`
-  await two.ssh`echo of two >/root/mine; sync`
-  expect((await one.ssh`hostname; cat /root/mine`).stdout).toBe('one\nof one')
-  expect((await two.ssh`hostname; cat /root/mine; test -e /etc/os-release`).stdout).toBe('two\nof two')
+  await one.ssh`echo of one >/root/note; rm /etc/os-release; sync`
+  await two.ssh`echo of two >/root/note; sync`
+  expect((await one.ssh`hostname; cat /root/note`).stdout).toBe('one\nof one')
+  expect((await two.ssh`hostname; cat /root/note; test -e /etc/os-release`).stdout).toBe('two\nof two')
   const readKey = '/root/.ssh/authorized_keys'
   expect((await one.ssh`cat ${readKey}`).stdout).not.toBe((await two.ssh`cat ${readKey}`).stdout)
 
   const runs = [one, two].map(({ pid, runFolder }) => ({ pid, runFolder }))
   for (const { runFolder } of runs) expect(openSockets(runFolder)).not.toEqual([])
   await one.dispose()
-  expect((await two.ssh`cat /root/mine`).stdout).toBe('of two')
+  expect((await two.ssh`cat /root/note`).stdout).toBe('of two')
   await Promise.all([two.dispose(), two.dispose()])
   for (const { pid, runFolder } of runs) {
     expect(existsSync(`/proc/${pid}`)).toBe(false)
@@ -57,7 +57,7 @@ test('two guests at once have ports, disks and keys of their own, and leave noth
   }
 })
 
-test('the next guest is as fresh as the first', async () => {
+test('changes of one guest are not visible in the next guest', async () => {
   const digests: string[] = []
   for (let round = 1; round <= 2; round++) {
     await withVM({ image: 'tiny', log: () => {} }, async (vm) => {

@@ -278,8 +278,8 @@ test('a guest is not kept after an abort or with an invalid WITHVM_KEEP', async 
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-describe('the fixtures', () => {
-  test('keep only the guests of failed tests after Vitest exits', async () => {
+describe('fixtures', () => {
+  test('the fixtures keep only the guests of failed tests after Vitest exits', async () => {
     const tmpdir = ownTmpdir()
     stopKeptGuests(tmpdir)
     const source = `
@@ -312,16 +312,16 @@ describe('the fixtures', () => {
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   })
 
-  test('keep a shared guest as the failed test left it, and start another guest for the next test', async () => {
+  test('the fixtures keep a shared guest as the failed test left it, and start another one for the next test', async () => {
     const tmpdir = ownTmpdir()
     stopKeptGuests(tmpdir)
     const source = `
       test.override({ vmScope: 'file' })
       test('fails', async ({ vm }) => { await vm.ssh\`touch /root/failed; false\` })
-      test('has another', async ({ vm }) => { expect((await vm.ssh\`ls /root\`).stdout).toBe('') })
-      test.describe.concurrent('at the same time', () => {
+      test('gets another guest', async ({ vm }) => { expect((await vm.ssh\`ls /root\`).stdout).toBe('') })
+      test.describe.concurrent('concurrent tests', () => {
         test('fails', async ({ vm }) => { await vm.ssh\`touch /root/failed; false\` })
-        test('goes on', async ({ vm }) => { await vm.ssh\`sleep 3\` })
+        test('passes', async ({ vm }) => { await vm.ssh\`sleep 3\` })
       })`
     const run = await runVitest(join(tmpdir, 'project'), source, {
       env: { TMPDIR: tmpdir, WITHVM_KEEP: '1' },

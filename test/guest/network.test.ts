@@ -12,7 +12,7 @@ import { udpEchoProgram } from '../support/udp-echo.js'
 
 const tftp = await mkdtemp(join(tmpdir(), 'tftp,-'))
 afterAll(() => rm(tftp, { recursive: true }))
-await writeFile(join(tftp, 'hello.txt'), 'hello by TFTP\n'.repeat(1000))
+await writeFile(join(tftp, 'hello.txt'), 'hello over TFTP\n'.repeat(1000))
 
 const test = guestTest({
   image: 'tiny',
@@ -26,7 +26,7 @@ const openTest = guestTest({
   network: { internet: true },
 })
 
-/** A web server of this host, reached by this host's own address alone. */
+/** Starts a web server that listens only on the loopback address of this host. Returns its port. */
 async function serveOnHost(): Promise<number> {
   const server = createServer((_, response) => response.end('from the host'))
   server.listen(0, '127.0.0.1')
@@ -38,7 +38,7 @@ async function serveOnHost(): Promise<number> {
 const fetchFromGuest = (port: number) => `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 10.0.2.2 ${port}`
 
 describe('a forwarded port', () => {
-  test('leads to a server in the guest', async ({ vm }) => {
+  test('a forwarded port connects to a server in the guest', async ({ vm }) => {
     await vm.ssh`mkdir -p /srv/web && echo served >/srv/web/index.html && httpd -p 80 -h /srv/web`
     expect(vm.url(80)).toBe(`http://127.0.0.1:${vm.hostPort(80)}/`)
     expect(vm.url(80, 'a/b', 'https')).toBe(`https://127.0.0.1:${vm.hostPort(80)}/a/b`)
@@ -46,18 +46,18 @@ describe('a forwarded port', () => {
     expect((await fetch(vm.url(80, '/absent'))).status).toBe(404)
   })
 
-  test('on which nothing listens closes at once', async ({ vm }) => {
+  test('a connection to a forwarded port without a server in the guest is closed at once', async ({ vm }) => {
     await expect(fetch(vm.url(9))).rejects.toThrow('fetch failed')
   })
 
-  test("is this host's own: it listens on 127.0.0.1 alone", async ({ vm }) => {
+  test('forwarded ports listen only on 127.0.0.1', async ({ vm }) => {
     const usernet = await vm.qmp.execute('human-monitor-command', { 'command-line': 'info usernet' })
     const listening = usernet.split('\n').filter((line) => line.includes('HOST_FORWARD'))
     expect(listening).toHaveLength(3)
     for (const line of listening) expect(line).toMatch(/ 127\.0\.0\.1 /)
   })
 
-  test('that was not asked for is an error that says how to', async ({ vm }) => {
+  test('hostPort() of a port that is not forwarded throws with a hint', async ({ vm }) => {
     expect((await rejection((async () => vm.hostPort(8080))())).message).toBe(
       [
         'The tcp port 8080 of the guest is not forwarded.',
@@ -72,7 +72,7 @@ describe('a forwarded port', () => {
 })
 
 describe('a guest', () => {
-  test('is kept from the host and the outside unless asked for', async ({ vm }) => {
+  test('a guest reaches neither the host nor the internet by default', async ({ vm }) => {
     const port = await serveOnHost()
     expect(await vm.ssh(fetchFromGuest(port), { reject: false, timeout: '20s' })).toMatchObject({
       stdout: '',
@@ -81,9 +81,9 @@ describe('a guest', () => {
     expect(outside.exitCode).not.toBe(0)
   })
 
-  test('gets files by TFTP from the folder that was named', async ({ vm }) => {
+  test('a guest fetches files over TFTP from the folder of `network.tftp`', async ({ vm }) => {
     const { stdout } = await vm.ssh`cd /tmp && tftp -g -r hello.txt 10.0.2.2 && cat hello.txt`
-    expect(stdout).toBe('hello by TFTP\n'.repeat(1000).trimEnd())
+    expect(stdout).toBe('hello over TFTP\n'.repeat(1000).trimEnd())
     const absent = await vm.ssh('cd /tmp && tftp -g -r absent.txt 10.0.2.2', { reject: false })
     expect(absent.exitCode).not.toBe(0)
     expect(absent.stderr).toContain('File not found')
@@ -91,24 +91,24 @@ describe('a guest', () => {
 })
 
 describe('a guest with `internet: true`', () => {
-  openTest('reaches servers of the host', async ({ vm }) => {
+  openTest('a guest with `internet: true` reaches servers of the host', async ({ vm }) => {
     const port = await serveOnHost()
     expect((await vm.ssh(fetchFromGuest(port), { timeout: '20s' })).stdout).toMatch(/from the host$/)
   })
 
-  openTest('answers datagrams through a forwarded UDP port', async ({ vm }) => {
+  openTest('a guest replies to datagrams through a forwarded UDP port', async ({ vm }) => {
     const socket = createSocket('udp4')
     onTestFinished(() => void socket.close())
     socket.bind(0, '127.0.0.1')
     await once(socket, 'listening')
     const program = udpEchoProgram(7, { address: '10.0.2.2', port: socket.address().port })
     await vm.ssh('cat >/root/echo; chmod +x /root/echo; (/root/echo >/dev/null 2>&1 &)', { stdin: program })
-    const answers: string[] = []
-    socket.on('message', (message) => answers.push(message.toString()))
+    const replies: string[] = []
+    socket.on('message', (message) => replies.push(message.toString()))
     await vi.waitFor(
       () => {
         socket.send('ping', vm.hostPort(7, 'udp'), '127.0.0.1')
-        expect(answers).toContain('ping')
+        expect(replies).toContain('ping')
       },
       { timeout: 5000, interval: 200 },
     )

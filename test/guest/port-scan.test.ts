@@ -10,18 +10,18 @@ import { OPEN_PORTS } from '../support/loopback-watch.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { buildPortScanner, type PortScan } from '../support/port-scanner.js'
 
-/** The host's addresses in the guest's network: QEMU's own, and its name server's. */
+/** Addresses of the host in the guest's network: the gateway and the name server of QEMU. */
 const [HOST, DNS] = ['10.0.2.2', '10.0.2.3']
-/** An address of this host by which others reach it; a host without a network has none. */
-const outward = Object.values(networkInterfaces())
+/** Address of this host that other hosts can reach; undefined without a network. */
+const externalAddress = Object.values(networkInterfaces())
   .flatMap((addresses = []) => addresses)
   .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
 
-/** Counts what reaches this host, on the loopback and, if there is one, on another address. */
+/** Counts connections and datagrams that reach this host, on the loopback address and the external one. */
 async function listen() {
   const reached = { tcp: 0, udp: 0 }
   const ports: number[] = []
-  const addresses = outward === undefined ? ['127.0.0.1'] : ['127.0.0.1', outward]
+  const addresses = externalAddress === undefined ? ['127.0.0.1'] : ['127.0.0.1', externalAddress]
   for (const [index, address] of addresses.entries()) {
     const port = index === 0 ? 0 : OPEN_PORTS.unreached
     const server = createServer((socket) => {
@@ -55,7 +55,7 @@ async function scan(vm: VM, range: PortScan): Promise<number[]> {
     .map(Number)
 }
 
-/** Asks for a file by TFTP, which busybox does by UDP and at any port. */
+/** Requests a file over TFTP, because busybox sends these UDP datagrams to any port. */
 const sendDatagrams = (vm: VM, ports: readonly number[], addresses: readonly string[]) =>
   vm.ssh(
     addresses
@@ -65,35 +65,35 @@ const sendDatagrams = (vm: VM, ports: readonly number[], addresses: readonly str
     { reject: false },
   )
 
-test('with `network.internet` the scanner finds each port of this host that listens', async () => {
+test('with `network.internet`, the port scanner finds the listening ports of this host', async () => {
   const { reached, ports } = await listen()
   await using vm = await launchVM({ log: () => {}, network: { internet: true } })
   const [own = 0, open] = ports
   expect(await scan(vm, { address: HOST, first: own, last: own })).toEqual([own])
-  if (outward !== undefined && open !== undefined) {
-    expect(await scan(vm, { address: outward, first: open - 3, last: open + 3 })).toContain(open)
+  if (externalAddress !== undefined && open !== undefined) {
+    expect(await scan(vm, { address: externalAddress, first: open - 3, last: open + 3 })).toContain(open)
     expect(reached.tcp).toBe(2)
   }
   await sendDatagrams(vm, [own], [HOST])
   expect(reached.udp).toBeGreaterThan(0)
 })
 
-/** A port takes about a millisecond under TCG. */
+/** The scan of a port takes about a millisecond under TCG. */
 const SCAN_TIMEOUT_MS = 600_000
 
 test(
-  'a scan of the ports of this host finds none of those that listen',
+  'a port scan by the guest finds no listening port of this host',
   async () => {
     const { reached, ports } = await listen()
     await using vm = await launchVM({ log: () => {}, hostfwd: [{ guest: 80 }] })
     expect(await scan(vm, { address: HOST, first: 1, last: 65_535 })).toEqual([])
-    const further = [DNS, ...(outward === undefined ? [] : [outward])]
-    for (const address of further) {
+    const otherAddresses = [DNS, ...(externalAddress === undefined ? [] : [externalAddress])]
+    for (const address of otherAddresses) {
       expect(await scan(vm, { address, first: 1, last: 1023 }), address).toEqual([])
       for (const port of [...ports, vm.hostPort(22), vm.hostPort(80)])
         expect(await scan(vm, { address, first: port, last: port }), `${address}:${port}`).toEqual([])
     }
-    await sendDatagrams(vm, ports, [HOST, ...further])
+    await sendDatagrams(vm, ports, [HOST, ...otherAddresses])
     expect(reached).toEqual({ tcp: 0, udp: 0 })
   },
   SCAN_TIMEOUT_MS,

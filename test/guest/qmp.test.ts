@@ -5,8 +5,8 @@ import { rejection } from '../support/messages.js'
 
 const test = guestTest({ image: 'tiny', name: 'by-qmp', accel: 'tcg', cpus: 2 })
 
-describe('a command', () => {
-  test('tells of the machine, with types for those in common use', async ({ vm }) => {
+describe('vm.qmp.execute()', () => {
+  test('QMP commands return the state of the machine, with types for common commands', async ({ vm }) => {
     expect(await vm.qmp.execute('query-name')).toEqual({ name: 'by-qmp' })
     expect(await vm.qmp.execute('query-status')).toMatchObject({ status: 'running', running: true })
     expect((await vm.qmp.execute('query-kvm')).enabled).toBe(false)
@@ -16,12 +16,12 @@ describe('a command', () => {
     expect(await vm.qmp.execute('human-monitor-command', { 'command-line': 'info name' })).toBe('by-qmp\r\n')
   })
 
-  test('of any other name is passed on as it is', async ({ vm }) => {
+  test('QMP commands without types are passed on unchanged', async ({ vm }) => {
     const size = (await vm.qmp.execute('query-memory-size-summary')) as { 'base-memory': number }
     expect(size['base-memory']).toBe(256 * 1024 ** 2)
   })
 
-  test('shows that the disk is a throwaway in front of a base that is only read', async ({ vm }) => {
+  test('the disk of a guest is an overlay whose backing chain ends at the base image', async ({ vm }) => {
     const [disk] = await vm.qmp.execute('query-block')
     expect(disk?.inserted?.file).toBe(`${vm.runFolder}/disk.qcow2`)
     const { stdout } = await execa('qemu-img', [
@@ -31,11 +31,11 @@ describe('a command', () => {
       `${vm.runFolder}/disk.qcow2`,
     ])
     const chain = [...stdout.matchAll(/^image: (.*)$/gm)].map(([, path]) => path)
-    // Between them lies what a template of this guest had written.
+    // The overlay of a template can be in between.
     expect([chain.at(0), chain.at(-1)]).toEqual([`${vm.runFolder}/disk.qcow2`, vm.baseDisk])
   })
 
-  test('that QEMU does not know, or refuses, is an error with its words', async ({ vm }) => {
+  test('an unknown or failed QMP command rejects with the error text of QEMU', async ({ vm }) => {
     expect((await rejection(vm.qmp.execute('make-coffee'))).message).toBe(
       [
         'The QMP command make-coffee failed.',
@@ -49,10 +49,10 @@ describe('a command', () => {
   })
 })
 
-describe('an event', () => {
-  test('comes to who waits for it, and to who listens', async ({ vm }) => {
-    const seen: string[] = []
-    const stop = vm.qmp.onAny(({ event }) => seen.push(event))
+describe('QMP events', () => {
+  test('a QMP event resolves its waits and is passed to listeners', async ({ vm }) => {
+    const events: string[] = []
+    const stop = vm.qmp.onAny(({ event }) => events.push(event))
     const stopped = vm.qmp.waitForEvent('STOP')
     await vm.qmp.execute('stop')
     expect((await stopped).event).toBe('STOP')
@@ -60,19 +60,19 @@ describe('an event', () => {
     const resumed = vm.qmp.waitForEvent('RESUME')
     await vm.qmp.execute('cont')
     await resumed
-    expect(seen).toEqual(['STOP', 'RESUME'])
+    expect(events).toEqual(['STOP', 'RESUME'])
     stop()
-    expect((await vm.ssh`echo well`).stdout).toBe('well')
+    expect((await vm.ssh`echo runs`).stdout).toBe('runs')
   })
 
-  test('that does not come is an error in its time', async ({ vm }) => {
+  test('a wait for a QMP event that does not occur times out', async ({ vm }) => {
     const error = await rejection(vm.qmp.waitForEvent('BALLOON_CHANGE', { timeoutMs: 100 }))
     expect(error.message).toBe(
       'The QMP event BALLOON_CHANGE did not occur within 100 ms.\nFix: Start the wait before the command that causes the event.',
     )
   })
 
-  test('tells of a reset, after which the guest can be waited for', async ({ vm }) => {
+  test('a reset emits a QMP event, and vm.waitUntilReady() waits for the new boot', async ({ vm }) => {
     const listener = vi.fn()
     vm.qmp.on('RESET', listener)
     await vm.qmp.execute('system_reset')
@@ -83,7 +83,7 @@ describe('an event', () => {
   })
 })
 
-test('a connection to a QEMU that ends fails what is pending', async ({ vm }) => {
+test('the end of QEMU rejects pending QMP waits and later commands', async ({ vm }) => {
   const { qmp } = vm
   const pending = rejection(qmp.waitForEvent('BALLOON_CHANGE'))
   await vm.powerCut()

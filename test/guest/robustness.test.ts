@@ -7,19 +7,19 @@ import { findLeftovers, NOTHING } from '../support/leftovers.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { runScript } from '../support/run-script.js'
 
-// One test runs a program of its own with the built package.
+// One test runs a program that imports the built package.
 beforeAll(buildCli)
 
-/** From now on the guest does not do what it is asked for. */
-const makeDeaf = (vm: VM) =>
+/** Makes the guest ignore requests to reboot or power off. */
+const disablePowerCommands = (vm: VM) =>
   vm.ssh`cd /sbin && for name in poweroff reboot; do rm -f $name; printf '#!/bin/sh\n' >$name; chmod +x $name; done; sync`
 
-/** Far below the time that a reboot or a shutdown is given under TCG, which is minutes. */
+/** Far shorter than the time limits of a reboot and a shutdown under TCG, which are minutes. */
 const AT_ONCE_MS = 5000
 
-test('a QEMU that is killed ends a reboot and a shutdown that wait for the guest', async () => {
+test('vm.reboot() and vm.shutdown() reject at once when QEMU is killed', async () => {
   await using vm = await launchVM()
-  await makeDeaf(vm)
+  await disablePowerCommands(vm)
   for (const change of ['reboot', 'shutdown'] as const) {
     const startedAt = performance.now()
     const changing = failureOf(vm[change]())
@@ -33,9 +33,9 @@ test('a QEMU that is killed ends a reboot and a shutdown that wait for the guest
   }
 })
 
-test('a guest that panics while it goes down ends the wait for it, and the next one', async () => {
+test('vm.shutdown() rejects at once when the guest panics, and so do later calls', async () => {
   await using vm = await launchVM()
-  await makeDeaf(vm)
+  await disablePowerCommands(vm)
   await vm.ssh`(sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &`
   const startedAt = performance.now()
   expect((await failureOf(vm.shutdown())).code).toBe('GUEST_PANICKED')
@@ -44,7 +44,7 @@ test('a guest that panics while it goes down ends the wait for it, and the next 
   expect(performance.now() - startedAt).toBeLessThan(AT_ONCE_MS)
 })
 
-test('a guest that is disposed of while it starts again is gone when that is done', async () => {
+test('dispose() during vm.start() leaves nothing behind', async () => {
   const tmpdir = ownTmpdir()
   for (const delayMs of [0, 5, 20, 40, 60]) {
     const vm = await launchVM({ tmpdir, ready: 'none' })
@@ -58,7 +58,7 @@ test('a guest that is disposed of while it starts again is gone when that is don
   }
 })
 
-test('a guest that is disposed of while it reboots ends the reboot', async () => {
+test('dispose() during vm.reboot() rejects the reboot', async () => {
   const vm = await launchVM()
   const rebooting = failureOf(vm.reboot())
   await sleep(50)
@@ -66,7 +66,7 @@ test('a guest that is disposed of while it reboots ends the reboot', async () =>
   expect((await rebooting).code).toBe('VM_NOT_RUNNING')
 })
 
-test('a reset of the guest ends the commands that its agent runs', async () => {
+test('a reset of the guest rejects the running commands of its agent', async () => {
   await using vm = await launchVM()
   const running = failureOf(vm.exec('sleep 1000'))
   await vm.exec('true')
@@ -76,21 +76,21 @@ test('a reset of the guest ends the commands that its agent runs', async () => {
   expect(error.message).toContain('The guest was reset while its agent ran a command.')
 })
 
-test('a command that gives up while its connection opens does not end another that waits for it', async () => {
+test('a command that is aborted while its connection opens does not affect other commands of that connection', async () => {
   await using vm = await launchVM()
   const other = { user: 'toor' }
   await vm.ssh`echo 'toor::0:0:root:/root:/bin/sh' >>/etc/passwd`
   const reason = new Error('enough')
-  const giveUp = new AbortController()
-  const first = vm.ssh('echo first', { ...other, signal: giveUp.signal }).catch((error: unknown) => error)
+  const controller = new AbortController()
+  const first = vm.ssh('echo first', { ...other, signal: controller.signal }).catch((error: unknown) => error)
   const second = vm.ssh('echo second', other)
   await sleep(5)
-  giveUp.abort(reason)
+  controller.abort(reason)
   expect(await first).toBe(reason)
   expect((await second).stdout).toBe('second')
 })
 
-test('logs that cannot be kept are told of, and the guest that failed is gone all the same', async () => {
+test('logs that cannot be saved are reported, and the failed guest is still removed', async () => {
   const tmpdir = ownTmpdir()
   const never = { ready: () => new Promise(() => {}), timeouts: { start: '300ms' } } as const
   const error = await failureOf(launchVM({ tmpdir, artifacts: '/dev/null/logs', ...never }))
@@ -99,13 +99,13 @@ test('logs that cannot be kept are told of, and the guest that failed is gone al
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('times longer than a timer can be are no limit', async () => {
+test('timeouts above the maximum of a timer are no limit', async () => {
   const timeouts = { start: '1000h', body: '1000h', command: '1000h' } as const
   const ready = () => sleep(50)
   expect(await withVM({ timeouts, ready }, () => sleep(50, 'done'))).toBe('done')
 })
 
-test('one signal for many guests at once warns of nothing', async () => {
+test('one signal for many concurrent guests causes no warning', async () => {
   const tmpdir = ownTmpdir()
   const warnings: Error[] = []
   const onWarning = (warning: Error) => void warnings.push(warning)
@@ -121,12 +121,12 @@ test('one signal for many guests at once warns of nothing', async () => {
   expect(warnings).toEqual([])
 })
 
-test('a program ends as soon as its last guest is gone', async () => {
+test('a program ends as soon as its last guest is removed', async () => {
   const { stdout } = await runScript(
     ownTmpdir(),
     `await withVM({ ready: 'none' }, () => {})
-    const goneAt = performance.now()
-    process.on('exit', () => console.log(performance.now() - goneAt))`,
+    const removedAt = performance.now()
+    process.on('exit', () => console.log(performance.now() - removedAt))`,
   )
   expect(Number(stdout)).toBeGreaterThan(0)
   expect(Number(stdout)).toBeLessThan(100)

@@ -10,7 +10,7 @@ import { tarOf, writeOciLayout } from '../support/root-files.js'
 
 const options = { ssh: false, log: () => {} } as const
 
-test('a packed tarball of a root file system boots to its own init', async () => {
+test('a compressed tarball of a root file system boots its own init', async () => {
   const root = await makeBusyboxRoot('#!/bin/sh\nstat -c "init of %U, %a" /bin/busybox\nexec sh\n')
   const archive = tarOf(root, join(ownTmpdir(), 'root.tar'), '--owner=0', '--group=0')
   execFileSync('gzip', ['-1', archive])
@@ -20,7 +20,7 @@ test('a packed tarball of a root file system boots to its own init', async () =>
   await vm.serial.waitFor(/^kept[\s\S]*^\/proc\/self/m)
 })
 
-test('an OCI image layout boots to its command, with its environment', async () => {
+test('an OCI image layout boots its command, with its environment', async () => {
   const root = await makeBusyboxRoot()
   const layer = readFileSync(tarOf(root, join(ownTmpdir(), 'layer.tar')))
   const config = {

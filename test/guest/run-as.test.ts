@@ -36,29 +36,32 @@ const RUNS_AS_USER = new RegExp(
   'm',
 )
 
-test.runIf(!isRoot)('who is not root is told that QEMU runs as no other user', async () => {
+test.runIf(!isRoot)('`runAs` is rejected if the user is not root', async () => {
   const error = await failureOf(launchVM(options))
   expect(error.message).toContain('runAs: expected it where root starts the guest')
 })
 
-rootTest('QEMU is that user, with its groups and nothing else, and so is its folder', async () => {
-  await using vm = await launchVM(options)
-  expect(statusOf(vm.pid)).toMatch(RUNS_AS_USER)
-  expect(vm.startedFrom.kind).toBe('template')
-  expect((await vm.ssh`hostname`).stdout).toBe('tiny')
-  const { mode, ...owner } = statSync(vm.runFolder)
-  expect([mode & 0o777, owner.uid, owner.gid]).toEqual([0o700, uid, gid])
-  for (const name of readdirSync(vm.runFolder)) {
-    const expected = name === 'qemu.pid' ? 0 : uid
-    expect(statSync(join(vm.runFolder, name)).uid, name).toBe(expected)
-  }
-  await vm.powerCut()
-  await vm.start({ waitUntilReady: false })
-  expect(statusOf(vm.pid)).toMatch(RUNS_AS_USER)
-})
+rootTest(
+  'with `runAs`, QEMU and the folder of the run belong to that user, without other groups or privileges',
+  async () => {
+    await using vm = await launchVM(options)
+    expect(statusOf(vm.pid)).toMatch(RUNS_AS_USER)
+    expect(vm.startedFrom.kind).toBe('template')
+    expect((await vm.ssh`hostname`).stdout).toBe('tiny')
+    const { mode, ...owner } = statSync(vm.runFolder)
+    expect([mode & 0o777, owner.uid, owner.gid]).toEqual([0o700, uid, gid])
+    for (const name of readdirSync(vm.runFolder)) {
+      const expected = name === 'qemu.pid' ? 0 : uid
+      expect(statSync(join(vm.runFolder, name)).uid, name).toBe(expected)
+    }
+    await vm.powerCut()
+    await vm.start({ waitUntilReady: false })
+    expect(statusOf(vm.pid)).toMatch(RUNS_AS_USER)
+  },
+)
 
 rootTest(
-  "what is made while it runs is the user's too: checkpoints, disks, media, pictures, logs",
+  'with `runAs`, checkpoints, hot-plugged disks, media, screenshots and logs work as that user',
   async () => {
     const artifacts = join(folder, 'closed')
     mkdirSync(artifacts, { mode: 0o700 })
@@ -93,14 +96,14 @@ rootTest(
   },
 )
 
-rootTest('a prepared image is made of a template that the user opens, and does not need it', async () => {
+rootTest('with `runAs`, a prepared image starts from a template of that user', async () => {
   const prepared = image('tiny').prepare((vm) => vm.ssh`echo prepared >/root/step`)
   await using vm = await launchVM({ ...options, image: prepared })
   expect(vm.startedFrom.kind).toBe('template')
   expect((await vm.ssh`cat /root/step`).stdout).toBe('prepared')
 })
 
-rootTest('a TPM is emulated as that user too', async () => {
+rootTest('with `runAs`, the TPM emulator runs as that user', async () => {
   await using vm = await launchVM({ ...options, firmware: 'uefi', tpm: true, ssh: false, ready: 'none' })
   const helpers = readdirSync('/proc').filter((name) => {
     if (!/^\d+$/.test(name)) return false
@@ -111,7 +114,7 @@ rootTest('a TPM is emulated as that user too', async () => {
   for (const pid of [vm.pid, Number(helpers[0])]) expect(statusOf(pid)).toMatch(RUNS_AS_USER)
 })
 
-rootTest('files that the user does not reach are told before anything boots', async () => {
+rootTest('with `runAs`, files that the user cannot access are reported before the boot', async () => {
   const closed = join(folder, 'private')
   mkdirSync(closed, { mode: 0o700 })
   const image = join(closed, 'disk.img')
@@ -128,7 +131,7 @@ Fix: Move those files to a folder that this user can enter, or grant access (\`c
 })
 
 rootTest(
-  'after SIGKILL of the program no QEMU of another user is left, and the next run sweeps the rest',
+  'after SIGKILL of the test process, no QEMU of the `runAs` user is left, and the next run sweeps its files',
   async () => {
     const closed = join(folder, 'closed-cache')
     mkdirSync(closed, { mode: 0o700 })
@@ -141,9 +144,9 @@ rootTest(
       'killed',
       { WITHVM_CACHE: closed, WITHVM_SHARED_CACHE: process.env.WITHVM_CACHE },
     )
-    const said = String(await new Promise((resolve) => script.stdout?.once('data', resolve)))
-    expect(statusOf(Number.parseInt(said, 10))).toMatch(RUNS_AS_USER)
-    expect(said).toContain(`'nobody' of \`runAs\` cannot enter ${closed}, which contains the templates`)
+    const output = String(await new Promise((resolve) => script.stdout?.once('data', resolve)))
+    expect(statusOf(Number.parseInt(output, 10))).toMatch(RUNS_AS_USER)
+    expect(output).toContain(`'nobody' of \`runAs\` cannot enter ${closed}, which contains the templates`)
     script.kill('SIGKILL')
     await script
     await expect.poll(() => findLeftovers(folder).processes, { timeout: 1000 }).toEqual([])
@@ -153,11 +156,11 @@ rootTest(
   },
 )
 
-rootTest('a guest of another user is kept, listed and stopped as any other', async () => {
+rootTest('a kept guest of the `runAs` user is listed and stopped like any other guest', async () => {
   stopKeptGuests(folder)
   await runScript(
     folder,
-    `await withVM({ runAs: '${USER}', keepOnFailure: '10m', standby: false }, () => { throw new Error('mine') }).catch(() => {})`,
+    `await withVM({ runAs: '${USER}', keepOnFailure: '10m', standby: false }, () => { throw new Error('failed') }).catch(() => {})`,
   )
   const [guest] = await listGuests(folder)
   expect(statusOf(guest?.pid ?? 0)).toMatch(RUNS_AS_USER)

@@ -6,13 +6,13 @@ import { ownTmpdir } from '../support/own-tmpdir.js'
 
 const CONFIG = `testTimeout: 120_000, provide: { vmOptions: { image: 'tiny', memory: '192M' } },`
 
-/** A project whose guests are kept below a folder of their own, which has to be empty in the end. */
+/** Makes a Vitest project with its own TMPDIR, and asserts at the end that nothing is left there. */
 function guestProject(config = '') {
   const tmpdir = ownTmpdir()
   const project = nestedProject(`${CONFIG} ${config}`)
   onTestFinished(async () => {
     project[Symbol.dispose]()
-    // Its workers end a moment after it: with them what stood by for a next test.
+    // The workers and their standbys end shortly after the runner.
     await expect.poll(() => findLeftovers(tmpdir), { timeout: 5000 }).toEqual(NOTHING)
   })
   return { project, env: { TMPDIR: tmpdir } }
@@ -22,7 +22,7 @@ const statuses = (results: readonly { fullName: string; status: string }[]) =>
   results.map(({ fullName, status }) => `${status}: ${fullName}`)
 
 test.each(['threads', 'forks'])(
-  'the pool %s runs tests of every kind, with the options of the config',
+  'the Vitest pool %s runs tests of every kind, with the options of the config',
   async (pool) => {
     const { project, env } = guestProject()
     project.write(
@@ -34,13 +34,13 @@ import { describe } from 'vitest'
 test.override({ vmScope: 'file' })
 
 describe.each(['one', 'two'])('%s', (word) => {
-  test('in a describe.each', async ({ vm }) => {
+  test('a test of describe.each', async ({ vm }) => {
     await expect(vm.ssh\`echo \${word}\`).toPrint(word)
     expect(Number((await vm.ssh\`awk '/MemTotal/ {print $2}' /proc/meminfo\`).stdout)).toBeLessThan(192 * 1024)
   })
 })
 
-describe.concurrent('at the same time', () => {
+describe.concurrent('a concurrent test', () => {
   for (const word of ['one', 'two'])
     test(word, async ({ vm, expect }) => {
       await vm.ssh\`echo \${word} >/tmp/\${word}\`
@@ -49,29 +49,29 @@ describe.concurrent('at the same time', () => {
 })
 
 let tries = 0
-test('again where it failed', async ({ vm }) => {
+test('a retried test', async ({ vm }) => {
   await expect(vm.ssh\`test \${++tries} = 2\`).toSucceed()
 })
 
 let repeats = 0
-test('repeated', { repeats: 2 }, async ({ vm }) => {
+test('a repeated test', { repeats: 2 }, async ({ vm }) => {
   await expect(vm.ssh\`echo \${++repeats}\`).toPrint(String(repeats))
 })
 `,
     )
     const results = await project.run([`--pool=${pool}`, '--retry=1'], env)
     expect(statuses(results)).toEqual([
-      'passed: one in a describe.each',
-      'passed: two in a describe.each',
-      'passed: at the same time one',
-      'passed: at the same time two',
-      'passed: again where it failed',
-      'passed: repeated',
+      'passed: one a test of describe.each',
+      'passed: two a test of describe.each',
+      'passed: a concurrent test one',
+      'passed: a concurrent test two',
+      'passed: a retried test',
+      'passed: a repeated test',
     ])
   },
 )
 
-test('shards have the guests of their own tests alone', async () => {
+test('shards run only their own tests', async () => {
   const { project, env } = guestProject()
   for (const name of ['a', 'b']) {
     project.write(
@@ -81,7 +81,7 @@ test('${name}', async ({ ssh }) => { await expect(ssh\`hostname\`).toPrint('tiny
     )
   }
   const shards = await Promise.all(
-    // Each with a report of its own.
+    // Each shard has its own report.
     ['1/2', '2/2'].map(async (shard) => {
       const { all } = await project.start(['run', '--reporter=verbose', `--shard=${shard}`], env)
       return /✓ ([ab])\.test\.ts/.exec(all)?.[1]
@@ -90,7 +90,7 @@ test('${name}', async ({ ssh }) => { await expect(ssh\`hostname\`).toPrint('tiny
   expect(shards.sort()).toEqual(['a', 'b'])
 })
 
-test('a run that is given up ends what waits in other files by their signal, and their guests', async () => {
+test('`--bail` ends pending waits and starts in other files, with their guests', async () => {
   const { project, env } = guestProject()
   project.write(
     'fails.test.ts',
@@ -112,7 +112,7 @@ test.concurrent('starts', async ({ launch }) => {
   expect(performance.now() - startedAt).toBeLessThan(60_000)
 })
 
-test('watch mode runs a file again with guests that are new, and leaves none when it ends', async () => {
+test('watch mode reruns a file with new guests, and leaves none behind at its end', async () => {
   const { project, env } = guestProject()
   const source = (word: string) => `import { expect, test } from 'withvm/vitest'
 test.override({ vmScope: 'worker' })
@@ -140,15 +140,15 @@ test('${word}', async ({ vm }) => {
   await watching
 })
 
-test('a worker whose runner is killed ends with its guests, whatever it has still to say', async () => {
+test('a worker ends with its guests after the runner was killed, even with an unhandled rejection', async () => {
   const { project, env } = guestProject()
   project.write(
-    'talks.test.ts',
+    'worker.test.ts',
     `import { expect, test } from 'withvm/vitest'
-test('talks', async ({ vm }) => {
-  // What becomes of an error when there is nobody left to tell it to, and the worker was already told to stop.
+test('reports its worker', async ({ vm }) => {
+  // Simulates an unhandled rejection after the worker lost its runner.
   for (const listener of process.listeners('error')) process.off('error', listener)
-  setInterval(() => process.connected || Promise.reject(new Error('unheard')), 1)
+  setInterval(() => process.connected || Promise.reject(new Error('unhandled')), 1)
   console.log('the worker is', process.pid)
   await vm.ssh\`sleep 100\`
 })`,

@@ -6,8 +6,8 @@ import { encrypt, makeDisk } from '../support/disk-images.js'
 import { failureOf } from '../support/failure-of.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
-/** The files that withvm keeps of a guest. */
-const KEPT = [
+/** Files of a guest in the artifacts. */
+const ARTIFACTS = [
   'command-line.txt',
   'commands.log',
   'dmesg.txt',
@@ -24,12 +24,12 @@ const DISK = 'disk-secret-9043'
 const PASSWORD = 'login-password-6620'
 
 function makeArtifacts(): string {
-  const artifacts = join(ownTmpdir(), 'kept')
+  const artifacts = join(ownTmpdir(), 'artifacts')
   mkdirSync(artifacts)
   return artifacts
 }
 
-/** The argument lists of all processes of this host that this user may read. */
+/** Reads the argument lists of all processes that this user can inspect. */
 function readCommandLines(): string {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -37,20 +37,20 @@ function readCommandLines(): string {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
       } catch {
-        return '' // it has ended
+        return '' // the process has ended
       }
     })
     .join('\n')
 }
 
-/** The lines of a private key that are of no other key. */
+/** Returns the lines of a private key that occur in no other key. */
 const secretLines = (pem: string) =>
   pem
     .split('\n')
     .filter((line) => /^[A-Za-z0-9+/=]{16,}$/.test(line))
     .slice(-2)
 
-/** Asserts that none of the secrets is in what is kept, and returns the names of the files. */
+/** Asserts that neither the artifacts nor the given texts contain the secrets. Returns the names of the artifacts. */
 function expectNone(secrets: readonly string[], folder: string, texts: Readonly<Record<string, string>>) {
   const names = readdirSync(folder)
   const all = { ...texts, 'all argument lists': readCommandLines() }
@@ -61,7 +61,7 @@ function expectNone(secrets: readonly string[], folder: string, texts: Readonly<
   return names.sort()
 }
 
-test('keys and secrets are in no argument list, no artifact and not in the error of a guest that died', async () => {
+test('keys and secrets appear in no argument list, no artifact and not in the error after QEMU died', async () => {
   const artifacts = makeArtifacts()
   const images = ownTmpdir()
   const path = encrypt(makeDisk(images), join(images, 'encrypted'), 'luks', DISK)
@@ -75,7 +75,7 @@ test('keys and secrets are in no argument list, no artifact and not in the error
   for (const name of ['vnc-secret', 'spice-secret', 'disk-1-secret', 'id_ed25519'])
     expect(statSync(join(vm.runFolder, name)).mode & 0o777, name).toBe(0o600)
 
-  // The guest prints them on its console, as one may that logs too much.
+  // The guest prints its secrets on the console, like a guest that logs too much.
   const all = [client, host, VNC, SPICE, DISK].join('\n')
   await vm.ssh('cat >/dev/ttyS0; sleep 0.5', { stdin: all })
   const failed = await failureOf(vm.ssh('cat >/dev/null; exit 1', { stdin: all }))
@@ -90,11 +90,11 @@ test('keys and secrets are in no argument list, no artifact and not in the error
     'the error of a command': failed.message,
     'vm.commandLine': commandLine,
   }
-  expect(expectNone(secrets, folder, texts)).toEqual(KEPT)
+  expect(expectNone(secrets, folder, texts)).toEqual(ARTIFACTS)
   expect(readFileSync(join(folder, 'serial.log'), 'latin1')).toContain('(redacted)')
 })
 
-test('a password for SSH is in no argument list, no artifact and not in the error of a login', async () => {
+test('the SSH password appears in no argument list, no artifact and not in the error of a failed login', async () => {
   const artifacts = makeArtifacts()
   const ssh = { user: 'root', password: PASSWORD }
   await using vm = await launchVM({ log: () => {}, artifacts, ssh, ready: 'agent', start: 'cold' })
@@ -106,7 +106,7 @@ test('a password for SSH is in no argument list, no artifact and not in the erro
   expectNone([PASSWORD], folder, { 'the error of a login': refused.message })
 })
 
-test('the state of a TPM is not kept', async () => {
+test('the state of a TPM is not part of the artifacts', async () => {
   const artifacts = makeArtifacts()
   const options = { image: false, tpm: true, ssh: false, ready: 'none' } as const
   await using vm = await launchVM({ log: () => {}, ...options })

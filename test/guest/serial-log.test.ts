@@ -11,10 +11,10 @@ import { runScript } from '../support/run-script.js'
 import { stallEvery } from '../support/stall.js'
 
 const LINES = 1500
-/** Prints numbered lines on the serial console, and then another. */
+/** Prints numbered lines on the serial console, then a final line. */
 const PRINT = `i=0; while [ $i -lt ${LINES} ]; do i=$((i+1)); echo "numbered $i of many"; done >/dev/ttyS0; echo counted >/dev/ttyS0`
 const PRINTED = Array.from({ length: LINES }, (_, index) => `numbered ${index + 1} of many`)
-/** Longer than it takes the guest to fill the socket of its console. */
+/** Longer than the guest needs to fill the socket of its console. */
 const STALL_MS = 150
 const LONG = { timeout: 100_000, interval: 200 }
 
@@ -28,8 +28,8 @@ function readLog(folder: string): string {
   return readFileSync(join(folder, 'serial.log'), 'utf8')
 }
 
-describe('`serial.log` has each byte of the console once', () => {
-  test('while the harness reads late', async () => {
+describe('serial.log', () => {
+  test('serial.log contains each byte of the console once while the test process reads late', async () => {
     await withVM({ image: 'tiny', log: () => {} }, async (vm) => {
       await vm.ssh(`(${PRINT}) >/dev/null 2>&1 &`)
       const stop = stallEvery(STALL_MS)
@@ -39,7 +39,7 @@ describe('`serial.log` has each byte of the console once', () => {
     })
   })
 
-  test('while the harness is stopped by SIGSTOP', async () => {
+  test('serial.log contains each byte of the console once while the test process is stopped with SIGSTOP', async () => {
     const tmpdir = ownTmpdir()
     const source = `
       import { readFileSync } from 'node:fs'
@@ -64,7 +64,7 @@ describe('`serial.log` has each byte of the console once', () => {
     expect(numberedLines(stdout as string)).toEqual(PRINTED)
   })
 
-  test('of a kept guest, which prints while it is handed over and to a terminal that reads late', async () => {
+  test('serial.log contains each byte of a kept guest once, during the handover and with a slow terminal', async () => {
     const tmpdir = ownTmpdir()
     stopKeptGuests(tmpdir)
     const source = `

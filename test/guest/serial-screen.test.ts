@@ -4,7 +4,7 @@ import { guestTest } from '../support/guest-test.js'
 
 const test = guestTest({ image: 'tiny' })
 
-/** Waits until the guest has said all that it says at its start, and its shell is at its prompt. */
+/** Waits until the guest has printed its last boot message and its shell shows a prompt. */
 async function prompt(vm: VM): Promise<void> {
   await vm.serial.waitFor(/^root@tiny:\S*# /)
   await vm.serial.waitFor(/withvm: network .*\n/)
@@ -13,7 +13,7 @@ async function prompt(vm: VM): Promise<void> {
   await vm.serial.waitFor(/^root@tiny:\S*# /, { from })
 }
 
-test('an editor is opened, typed in, and saves', async ({ vm }) => {
+test('an editor on the serial console can be operated through the screen', async ({ vm }) => {
   await prompt(vm)
   const screen = await vm.serial.screen()
   await vm.serial.type('vi /tmp/demo.txt\n')
@@ -22,7 +22,7 @@ test('an editor is opened, typed in, and saves', async ({ vm }) => {
   await vm.serial.type('ifirst\nsecond\nthird')
   await vm.serial.press('Escape', 'Up', 'Up')
   await vm.serial.type('Ozeroth')
-  // A program draws piece by piece: what is waited for is all that matters.
+  // A program draws piece by piece, so the pattern contains all text that matters.
   await screen.waitFor(/^zeroth\nfirst\nsecond\nthird\n~$/)
   await vi.waitFor(() => expect(screen.cursor).toEqual({ row: 0, column: 6 }), { timeout: 5000 })
   await vm.serial.press('Escape')
@@ -31,7 +31,7 @@ test('an editor is opened, typed in, and saves', async ({ vm }) => {
   expect((await vm.ssh`cat /tmp/demo.txt`).stdout).toBe('zeroth\nfirst\nsecond\nthird')
 })
 
-test('a program that redraws itself is followed, and left with a key', async ({ vm }) => {
+test('the screen shows the current state of a program that redraws itself', async ({ vm }) => {
   await prompt(vm)
   const screen = await vm.serial.screen()
   await vm.serial.type('top -d 1\n')
@@ -41,10 +41,10 @@ test('a program that redraws itself is followed, and left with a key', async ({ 
   await screen.waitFor(/root@tiny:\S*# *$/)
 })
 
-test('a screen of another size is what the guest finds when it asks', async ({ vm }) => {
+test('the guest reads the size of the screen with a terminal query', async ({ vm }) => {
   await prompt(vm)
   const screen = await vm.serial.screen({ columns: 100, rows: 30, replies: true })
-  // What `resize` does: go to the far corner and ask where that is.
+  // As `resize` does: move the cursor to the last row and column and query its position.
   const lines = [
     'stty -icanon -echo',
     String.raw`printf '\033[999;999H\033[6n'`,
@@ -58,7 +58,7 @@ test('a screen of another size is what the guest finds when it asks', async ({ v
   expect([screen.columns, screen.rows]).toEqual([80, 24])
 })
 
-test('a getty lets in who knows the password', async ({ vm }) => {
+test('serial.login() logs in at a getty with the correct password only', async ({ vm }) => {
   await prompt(vm)
   await vm.ssh`sed -i "s|^user:[*]|user:$(mkpasswd -m sha512 s3cret)|" /etc/passwd && mkdir -p /home/user`
   await vm.serial.type('exec getty -L 0 ttyS0 vt100\n')

@@ -8,14 +8,16 @@ import { maskMessage, rejection } from '../support/messages.js'
 
 const test = guestTest({ image: 'tiny' })
 
-/** Waits until the guest has said all that it says at its start, and its shell is ready for a line. */
+/** Waits until the guest has printed its last boot message and its shell is ready for input. */
 async function prompt(vm: VM): Promise<void> {
   await vm.serial.waitFor(/^root@tiny:\S*# /)
   await vm.serial.waitFor(/withvm: network .*\n/)
 }
 
-describe('the log', () => {
-  test('begins with the first byte and is what QEMU wrote to its file', async ({ vm }) => {
+describe('console log', () => {
+  test('the console log starts with the first byte of the firmware and is identical to the log file', async ({
+    vm,
+  }) => {
     await prompt(vm)
     const path = join(vm.runFolder, 'serial.log')
     expect(vm.serial.logPath).toBe(path)
@@ -23,7 +25,7 @@ describe('the log', () => {
     expect(vm.serial.lines()[0]).toMatch(/^SeaBIOS \(version /)
   })
 
-  test('has plain lines, without what a terminal needs', async ({ vm }) => {
+  test('serial.lines() contains plain text, without escape sequences', async ({ vm }) => {
     const from = vm.serial.mark()
     await vm.ssh`printf '\\n\\033[1;31mred\\033[0m and\tplain\r\nprogress 1\rprogress 2\nend\n' >/dev/ttyS0`
     await vm.serial.waitFor(/^end$/, { from })
@@ -33,23 +35,23 @@ describe('the log', () => {
     expect(vm.serial.tail(1)).toEqual(['end'])
   })
 
-  test('can be followed line by line', async ({ vm }) => {
+  test('the console can be iterated line by line', async ({ vm }) => {
     await vm.ssh`echo 'following 1' >/dev/ttyS0`
-    const seen: string[] = []
+    const lines: string[] = []
     const reading = (async () => {
       for await (const line of vm.serial) {
-        if (/^following/.test(line)) seen.push(line)
+        if (/^following/.test(line)) lines.push(line)
         if (line === 'following 3') return
       }
     })()
     await vm.ssh`printf 'following 2\nfollowing 3\n' >/dev/ttyS0`
     await reading
-    expect(seen).toEqual(['following 1', 'following 2', 'following 3'])
+    expect(lines).toEqual(['following 1', 'following 2', 'following 3'])
   })
 })
 
 describe('waitFor()', () => {
-  test('finds what has been printed before, with its groups', async ({ vm }) => {
+  test('waitFor() finds earlier output, and returns the groups of the match', async ({ vm }) => {
     await vm.ssh`echo 'unit demo.service: state 42' >/dev/ttyS0`
     const found = await vm.serial.waitFor(/unit (?<name>\S+): state (\d+)/)
     expect(found.line).toBe('unit demo.service: state 42')
@@ -58,7 +60,9 @@ describe('waitFor()', () => {
     expect((await vm.serial.waitFor('demo.service')).text).toBe('demo.service')
   })
 
-  test("'now' passes over the past, and a mark takes up where a match ended", async ({ vm }) => {
+  test("waitFor() with from: 'now' ignores earlier output, and with a mark continues after a match", async ({
+    vm,
+  }) => {
     await vm.ssh`echo 'round 1' >/dev/ttyS0`
     const first = await vm.serial.waitFor(/round \d/)
     const next = vm.serial.waitFor(/round \d/, { from: 'now' })
@@ -69,7 +73,7 @@ describe('waitFor()', () => {
     expect((await vm.serial.waitFor(/round \d/, { from: second.end })).text).toBe('round 3')
   })
 
-  test('that is in vain says what it waited for and what was there', async ({ vm }) => {
+  test('waitFor() that times out reports the pattern and the last lines of the console', async ({ vm }) => {
     await prompt(vm)
     await vm.ssh`printf 'almost there\n' >/dev/ttyS0`
     await vm.serial.waitFor('almost there\n')
@@ -94,12 +98,12 @@ describe('waitFor()', () => {
     `)
   })
 
-  test('ends by its signal', async ({ vm }) => {
+  test('waitFor() rejects when its signal aborts', async ({ vm }) => {
     const error = await rejection(vm.serial.waitFor(/never/, { signal: AbortSignal.timeout(50) }))
     expect(error.name).toBe('TimeoutError')
   })
 
-  test('sees what the kernel says once the guest lets it through', async ({ vm }) => {
+  test('waitFor() finds kernel messages if the log level of the guest includes them', async ({ vm }) => {
     await vm.ssh`dmesg -n 7`
     await vm.ssh`echo '<4>demo: a kernel message' >/dev/kmsg`
     const { line } = await vm.serial.waitFor(/demo: a kernel message/, { timeout: '5s' })
@@ -108,11 +112,11 @@ describe('waitFor()', () => {
 })
 
 describe('write()', () => {
-  test('is logged in already where a shell of that user is there', async ({ vm }) => {
+  test('login() returns at once if the console already has a shell of that user', async ({ vm }) => {
     expect(await vm.serial.login({ user: 'root' })).toEqual({ wasLoggedIn: true })
   })
 
-  test('types into the shell of the console', async ({ vm }) => {
+  test('write() sends input to the shell on the console', async ({ vm }) => {
     await prompt(vm)
     await vm.serial.write('\n')
     const from = vm.serial.mark()
@@ -120,10 +124,10 @@ describe('write()', () => {
     await vm.serial.waitFor(/^typed 42\n\/dev\/ttyS0\nroot\n/, { from })
   })
 
-  test('sends control characters: Ctrl-C ends a program', async ({ vm }) => {
+  test('write() sends control characters: Ctrl-C ends a program', async ({ vm }) => {
     const from = vm.serial.mark()
-    await vm.serial.write('echo begun; sleep 1000\n')
-    await vm.serial.waitFor(/^begun$/, { from })
+    await vm.serial.write('echo started; sleep 1000\n')
+    await vm.serial.waitFor(/^started$/, { from })
     await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.1000')).toBe(1), { timeout: 5000 })
     await vm.serial.write('\u0003')
     await vm.serial.write('echo "ended by $?"\n')
@@ -131,7 +135,7 @@ describe('write()', () => {
   })
 })
 
-test('a guest that panics ends a wait at once, with the panic', async ({ vm }) => {
+test('a panic of the guest rejects a wait for the console at once', async ({ vm }) => {
   const waiting = rejection(vm.serial.waitFor(/never printed/, { timeout: '60s' }))
   const startedAt = performance.now()
   vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
@@ -140,6 +144,6 @@ test('a guest that panics ends a wait at once, with the panic', async ({ vm }) =
   const error = await rejection(vm.ssh`true`)
   expect(error).toMatchObject({ code: 'GUEST_PANICKED', kind: 'guest' })
   expect(error.message).toMatch(/Kernel panic - not syncing: sysrq triggered crash/)
-  // What was printed can still be found.
+  // A wait for earlier output still succeeds.
   await vm.serial.waitFor(/Kernel panic/)
 })

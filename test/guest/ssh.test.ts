@@ -10,8 +10,8 @@ import { maskMessage, rejection } from '../support/messages.js'
 
 const test = guestTest({ image: 'tiny', timeouts: { command: '8s' } })
 
-describe('the template', () => {
-  test('hands each argument to the command as it is, whatever the shell would make of it', async ({ vm }) => {
+describe('template', () => {
+  test('each value in the vm.ssh template is quoted and passed unchanged', async ({ vm }) => {
     const words = [
       `it's`,
       '"two words"',
@@ -28,11 +28,13 @@ describe('the template', () => {
     expect(joined.stdout).toBe(words.map((word) => `${word}|`).join(''))
   })
 
-  test('leaves what is written in the template itself to the shell', async ({ vm }) => {
+  test('the literal text of the vm.ssh template is interpreted by the shell', async ({ vm }) => {
     expect((await vm.ssh`echo $((6 * 7)) | tr 4 5 && echo ${1} ${2n}`).stdout).toBe('52\n1 2')
   })
 
-  test('refuses what has no words, before anything is run', async ({ vm }) => {
+  test('a value of the vm.ssh template without a text form is rejected before the command runs', async ({
+    vm,
+  }) => {
     await expect(vm.ssh`echo ${undefined as never}`).rejects.toThrow(
       new TypeError(
         'Argument 1 of the command is of type undefined: expected a string, a number or an array of these.',
@@ -43,8 +45,10 @@ describe('the template', () => {
   })
 })
 
-describe('a result', () => {
-  test('holds the command, both streams apart, the exit code and the time', async ({ vm }) => {
+describe('results', () => {
+  test('the result of vm.ssh contains the command, stdout, stderr, the exit code and the duration', async ({
+    vm,
+  }) => {
     const result = await vm.ssh('echo out; echo err >&2; echo more')
     expect(result).toEqual({
       command: 'echo out; echo err >&2; echo more',
@@ -57,7 +61,7 @@ describe('a result', () => {
     expect(result.durationMs).toBeGreaterThan(0)
   })
 
-  test('of a command that fails is an error that says all about it', async ({ vm }) => {
+  test('a failed command rejects with its exit code and output', async ({ vm }) => {
     const error = await rejection(vm.ssh`echo half; echo 'no such thing' >&2; exit 3`)
     expect(error).toBeInstanceOf(CommandError)
     expect(error).toMatchObject({
@@ -83,7 +87,7 @@ describe('a result', () => {
     `)
   })
 
-  test('of a program that is not there says where it has to come from', async ({ vm }) => {
+  test('a command whose program is missing rejects with a hint to install it', async ({ vm }) => {
     expect(maskMessage(await rejection(vm.ssh`frobnicate --all`))).toMatchInlineSnapshot(`
       "The command \`frobnicate --all\` failed after TIME.
         Expected: exit code 0
@@ -96,14 +100,14 @@ describe('a result', () => {
     `)
   })
 
-  test('of a command that may fail comes with `reject: false`', async ({ vm }) => {
+  test('with `reject: false`, a failed command resolves', async ({ vm }) => {
     expect(await vm.ssh('echo half; exit 3', { reject: false })).toMatchObject({
       stdout: 'half',
       exitCode: 3,
     })
   })
 
-  test('of a command that a signal ended names the signal and has no exit code', async ({ vm }) => {
+  test('a command that was ended by a signal has that signal and no exit code', async ({ vm }) => {
     const ended = await vm.ssh('echo before; kill -SEGV $$', { reject: false })
     expect(ended).toMatchObject({ stdout: 'before', exitCode: undefined, signal: 'SIGSEGV' })
     const error = await rejection(vm.ssh`kill -KILL $$`)
@@ -116,8 +120,8 @@ describe('a result', () => {
     `)
   })
 
-  test("explains a failure that comes from the guest's having no network", async ({ vm }) => {
-    // Until its DHCP client is done the guest is between two addresses.
+  test('a command that needs the internet fails with a hint to enable it', async ({ vm }) => {
+    // The address of the guest may change until its DHCP client has finished.
     await vm.serial.waitFor(/withvm: network/)
     const error = await rejection(vm.ssh`nc -w 2 8.8.8.8 53`)
     expect(error).toMatchObject({
@@ -126,8 +130,8 @@ describe('a result', () => {
   })
 })
 
-describe('what goes in and comes out', () => {
-  test('stdin is empty unless given, and may be text, bytes or a stream', async ({ vm }) => {
+describe('input and output', () => {
+  test('stdin of a command is empty by default, or a text, bytes or a stream', async ({ vm }) => {
     const digest = 'md5sum | cut -d" " -f1'
     const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex')
     const bytes = randomBytes(300_000)
@@ -138,41 +142,41 @@ describe('what goes in and comes out', () => {
     expect((await vm.ssh(digest, { stdin: Readable.from(chunks) })).stdout).toBe(md5(chunks.join('')))
   })
 
-  test('a command that does not read its stdin ends all the same', async ({ vm }) => {
+  test('a command that does not read its stdin ends normally', async ({ vm }) => {
     expect((await vm.ssh('echo done', { stdin: randomBytes(1_000_000) })).stdout).toBe('done')
   })
 
-  test('variables reach the command as they are', async ({ vm }) => {
+  test('environment variables of `env` are passed unchanged', async ({ vm }) => {
     const env = { GREETING: `it's "so" $HOME\nand so`, EMPTY: '' }
     const { stdout } = await vm.ssh('printf %s "$GREETING"; env | grep ^EMPTY=', { env })
     expect(stdout).toBe(`${env.GREETING}EMPTY=`)
   })
 
-  test('output comes while the command runs', async ({ vm }) => {
-    const seen: string[] = []
+  test('output is passed to callbacks while the command runs', async ({ vm }) => {
+    const chunks: string[] = []
     let firstAt = 0
     const startedAt = performance.now()
     const { stdout, stderr } = await vm.ssh('echo first; sleep 2; echo second; echo third >&2', {
       stdout: (text) => {
         firstAt ||= performance.now() - startedAt
-        seen.push(text)
+        chunks.push(text)
       },
-      stderr: (text) => seen.push(`stderr: ${text}`),
+      stderr: (text) => chunks.push(`stderr: ${text}`),
     })
     const tookMs = performance.now() - startedAt
-    expect(seen.slice().sort()).toEqual(['first\n', 'second\n', 'stderr: third\n'])
+    expect(chunks.slice().sort()).toEqual(['first\n', 'second\n', 'stderr: third\n'])
     expect(tookMs - firstAt).toBeGreaterThan(1500)
     expect([stdout, stderr]).toEqual(['first\nsecond', 'third'])
   })
 
-  test('5 MiB come through whole', async ({ vm }) => {
+  test('5 MiB of output are complete', async ({ vm }) => {
     const bytes = 5 * 1024 ** 2
     const { stdout } = await vm.ssh(`yes 0123456789abcde | head -c ${bytes}`)
     expect(stdout.length).toBe(bytes - 1)
     expect(stdout).toBe('0123456789abcde\n'.repeat(bytes / 16).slice(0, -1))
   })
 
-  test('bytes that are no text come as they are with `encoding: "buffer"`', async ({ vm }) => {
+  test('with `encoding: "buffer"`, binary output is returned unchanged', async ({ vm }) => {
     const bytes = randomBytes(100_000)
     const { stdout, stderr } = await vm.ssh('cat; printf "\\377\\n" >&2', {
       stdin: bytes,
@@ -182,7 +186,7 @@ describe('what goes in and comes out', () => {
     expect(stderr).toEqual(Buffer.from([0xff, 0x0a]))
   })
 
-  test('a command that floods us is killed at `maxBuffer`', async ({ vm }) => {
+  test('a command whose output exceeds `maxBuffer` is killed', async ({ vm }) => {
     const error = await rejection(vm.ssh('yes flooded', { maxBuffer: 10_000 }))
     expect(error).toMatchObject({ code: 'COMMAND_FAILED' })
     expect((error as CommandError).stdout).toMatch(/^(flooded\n){1249}flooded$/)
@@ -190,8 +194,10 @@ describe('what goes in and comes out', () => {
   })
 })
 
-describe('a command that is given up', () => {
-  test('after its time ends in the guest too, and the error has its output so far', async ({ vm }) => {
+describe('timeouts and aborts', () => {
+  test('a command that times out is killed in the guest, and the error contains its output', async ({
+    vm,
+  }) => {
     const error = await rejection(vm.ssh('echo waiting for it; sleep 4242; echo over', { timeout: '1s' }))
     expect(error).toMatchObject({ code: 'COMMAND_TIMEOUT', stdout: 'waiting for it', exitCode: undefined })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
@@ -205,50 +211,50 @@ describe('a command that is given up', () => {
     await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
   })
 
-  test('has the time of `timeouts.command` where it is given none', async ({ vm }) => {
+  test('`timeouts.command` is the default timeout of commands', async ({ vm }) => {
     const startedAt = performance.now()
     const error = await rejection(vm.ssh`exec sleep 4343`)
     expect(performance.now() - startedAt).toBeLessThan(10_000)
     expect(error.message).toMatch(/^The command `exec sleep 4343` did not end within 8 s\.\n/)
   })
 
-  test('by an AbortSignal ends in the guest too', async ({ vm }) => {
+  test('a command that is aborted is killed in the guest', async ({ vm }) => {
     const controller = new AbortController()
-    const running = rejection(vm.ssh('echo on; sleep 4444', { signal: controller.signal }))
+    const running = rejection(vm.ssh('echo started; sleep 4444', { signal: controller.signal }))
     await vi.waitFor(async () => expect(await countProcesses(vm, '4444')).toBeGreaterThan(0))
-    controller.abort(new Error('changed my mind'))
+    controller.abort(new Error('no longer needed'))
     const error = await running
     expect(error).toMatchObject({
       code: 'COMMAND_TIMEOUT',
-      stdout: 'on',
-      cause: new Error('changed my mind'),
+      stdout: 'started',
+      cause: new Error('no longer needed'),
     })
     await vi.waitFor(async () => expect(await countProcesses(vm, '4444')).toBe(0), { timeout: 5000 })
   })
 
-  test('leaves another of the same words alone', async ({ vm }) => {
+  test('an abort does not affect other commands with the same text', async ({ vm }) => {
     const controller = new AbortController()
-    // A shell and a sleep each.
+    // Each command consists of a shell and a sleep process.
     const command = 'sleep 4; echo $(echo slept)'
-    const stays = [vm.ssh(command), vm.ssh(command)]
-    const given = rejection(vm.ssh(command, { signal: controller.signal }))
+    const others = [vm.ssh(command), vm.ssh(command)]
+    const aborted = rejection(vm.ssh(command, { signal: controller.signal }))
     const after = vm.ssh(command)
     await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(8), { timeout: 3000 })
     controller.abort()
-    await given
+    await aborted
     await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.4')).toBe(6), { timeout: 3000 })
-    for (const { stdout } of await Promise.all([...stays, after])) expect(stdout).toBe('slept')
+    for (const { stdout } of await Promise.all([...others, after])) expect(stdout).toBe('slept')
   })
 
-  test('before it begins is never run', async ({ vm }) => {
+  test('a command whose signal is already aborted is not run', async ({ vm }) => {
     const signal = AbortSignal.abort(new Error('too late'))
     await rejection(vm.ssh('touch /root/was-run', { signal }))
     expect((await vm.ssh('ls /root/was-run', { reject: false })).exitCode).toBe(1)
   })
 })
 
-describe('the connection', () => {
-  test('carries 20 commands at a time', async ({ vm }) => {
+describe('connections', () => {
+  test('20 concurrent commands share one SSH connection', async ({ vm }) => {
     const numbers = Array.from({ length: 20 }, (_, index) => index)
     const results = await Promise.all(
       numbers.map((number) => vm.ssh`sleep 0.2; echo ${number} $SSH_CONNECTION`),
@@ -258,7 +264,7 @@ describe('the connection', () => {
     expect(connections.size).toBe(1)
   })
 
-  test('logs in as another user with `user`', async ({ vm }) => {
+  test('`user` runs a command as another user', async ({ vm }) => {
     await vm.ssh(
       'mkdir -p /home/user/.ssh && cp /root/.ssh/authorized_keys /home/user/.ssh/ && chown -R user /home/user && chmod 755 /home/user',
     )
@@ -267,7 +273,7 @@ describe('the connection', () => {
     expect((await vm.ssh`id -un`).stdout).toBe('root')
   })
 
-  test('refuses a user whom the guest does not let in', async ({ vm }) => {
+  test('a user that the guest does not accept is reported as SSH_AUTH_FAILED', async ({ vm }) => {
     const error = await rejection(vm.ssh('id', { user: 'nobody' }))
     expect(error).toMatchObject({ code: 'SSH_AUTH_FAILED', kind: 'guest' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
@@ -278,7 +284,7 @@ describe('the connection', () => {
     `)
   })
 
-  test('is made again after the server was restarted', async ({ vm }) => {
+  test('vm.ssh reconnects after the SSH server was restarted', async ({ vm }) => {
     const before = (await vm.ssh`echo $SSH_CONNECTION`).stdout
     const cut = rejection(vm.ssh`sleep 4545`)
     await vm.exec('killall -9 dropbear; sleep 0.1; dropbear -s -R -p 22')
@@ -288,7 +294,7 @@ describe('the connection', () => {
     expect(after).not.toBe(before)
   })
 
-  test('gives an interactive shell on a terminal', async ({ vm }) => {
+  test('ssh.shell() opens an interactive shell on a terminal', async ({ vm }) => {
     const shell = await vm.ssh.shell({ columns: 91, rows: 33 })
     let shown = ''
     shell.stream.on('data', (chunk: Buffer) => {
@@ -299,7 +305,9 @@ describe('the connection', () => {
     expect(shown).toMatch(/33 91\r\nxterm-256color\r\n/)
   })
 
-  test('can be made by a person with `sshCommandLine`, whose files are private', async ({ vm }) => {
+  test('sshCommandLine contains the command for a manual login, and its files are private', async ({
+    vm,
+  }) => {
     expect(vm.sshCommandLine).toBe(
       `ssh -p ${vm.hostPort(22)} -i ${vm.runFolder}/id_ed25519 -o UserKnownHostsFile=${vm.runFolder}/known_hosts -o HostKeyAlias=tiny -o IdentitiesOnly=yes root@127.0.0.1`,
     )

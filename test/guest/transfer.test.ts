@@ -27,8 +27,8 @@ afterEach(() => rm(dir, { recursive: true, force: true }))
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
-describe('a file', () => {
-  test('of 10 MiB arrives unchanged, both ways', async ({ vm }) => {
+describe('files', () => {
+  test('a file of 10 MiB is copied unchanged in both directions', async ({ vm }) => {
     const bytes = randomBytes(10 * 1024 ** 2)
     await writeFile(join(dir, 'big'), bytes)
     await vm.upload(join(dir, 'big'), '/root/big')
@@ -37,7 +37,7 @@ describe('a file', () => {
     expect(sha256(await readFile(join(dir, 'back')))).toBe(sha256(bytes))
   })
 
-  test('keeps its mode and takes the place of the one before', async ({ vm }) => {
+  test('a copied file keeps its mode and replaces an existing file', async ({ vm }) => {
     await writeFile(join(dir, 'script'), '#!/bin/sh\necho one\n', { mode: 0o750 })
     await vm.upload(join(dir, 'script'), '/root/script')
     expect((await vm.ssh`/root/script; stat -c %a /root/script`).stdout).toBe('one\n750')
@@ -49,7 +49,7 @@ describe('a file', () => {
     expect((await stat(join(dir, 'copy'))).mode & 0o777).toBe(0o600)
   })
 
-  test('of no bytes, and one of /proc that says it has none, are copied', async ({ vm }) => {
+  test('an empty file and a file of /proc with a reported size of 0 are copied', async ({ vm }) => {
     await writeFile(join(dir, 'empty'), '')
     await vm.upload(join(dir, 'empty'), '/root/empty')
     expect((await vm.ssh`stat -c %s /root/empty`).stdout).toBe('0')
@@ -57,7 +57,7 @@ describe('a file', () => {
     expect(await readFile(join(dir, 'version'), 'utf8')).toMatch(/^Linux version /)
   })
 
-  test('goes to a folder that is not there yet, and into one that is', async ({ vm }) => {
+  test('a file is copied to a new folder, which is created, and into an existing folder', async ({ vm }) => {
     await writeFile(join(dir, 'it'), 'it')
     await vm.upload(join(dir, 'it'), '/root/new/deep/named')
     await vm.upload(join(dir, 'it'), '/root/new/deep')
@@ -69,7 +69,9 @@ describe('a file', () => {
   })
 })
 
-test('a folder is copied with its empty folders, links, modes and odd names, both ways', async ({ vm }) => {
+test('a folder is copied with its empty folders, links, modes and unusual names in both directions', async ({
+  vm,
+}) => {
   const tree = join(dir, 'tree')
   await mkdir(join(tree, 'empty'), { recursive: true })
   await mkdir(join(tree, 'sub', 'deep'), { recursive: true })
@@ -89,8 +91,8 @@ test('a folder is copied with its empty folders, links, modes and odd names, bot
   expect((await stat(join(dir, 'back', 'empty'))).mode & 0o777).toBe(0o700)
 })
 
-describe('a copy fails with both paths and the reason', () => {
-  test('when there is nothing to copy', async ({ vm }) => {
+describe('failed copies', () => {
+  test('a copy of a missing file is rejected with both paths', async ({ vm }) => {
     const up = await rejection(vm.upload(join(dir, 'absent'), '/root/absent'))
     expect(up).toMatchObject({ code: 'TRANSFER_FAILED', kind: 'guest' })
     expect(up.message).toBe(
@@ -107,21 +109,21 @@ describe('a copy fails with both paths and the reason', () => {
     expect(await readdir(dir)).toEqual([])
   })
 
-  test('when a part of the path in the guest is a file', async ({ vm }) => {
+  test('an upload to a path below a file is rejected', async ({ vm }) => {
     await writeFile(join(dir, 'it'), 'it')
     const error = await rejection(vm.upload(join(dir, 'it'), '/etc/passwd/it'))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
     expect(error.message).toMatch(/^The upload failed: a part of the path is not a folder\.\n/)
   })
 
-  test('when the guest does not let us write there', async ({ vm }) => {
+  test('an upload to an unwritable path is rejected with the path', async ({ vm }) => {
     await writeFile(join(dir, 'it'), 'it')
     const error = await rejection(vm.upload(join(dir, 'it'), '/proc/it'))
     expect(error).toMatchObject({ code: 'TRANSFER_FAILED' })
     expect(error.message).toContain('at /proc/it (guest)')
   })
 
-  test("when the guest's disk is full; the next copy works", async ({ vm }) => {
+  test('an upload to a full disk is rejected, and the next copy succeeds', async ({ vm }) => {
     await vm.ssh`mkdir -p /mnt/small && mount -t tmpfs -o size=1M tmpfs /mnt/small`
     await writeFile(join(dir, 'two'), randomBytes(2 * 1024 ** 2))
     const error = await rejection(vm.upload(join(dir, 'two'), '/mnt/small/two'))
@@ -133,16 +135,16 @@ describe('a copy fails with both paths and the reason', () => {
     expect((await vm.ssh`cat /mnt/small/one`).stdout).toBe('fits')
   })
 
-  test('when its signal aborts', async ({ vm }) => {
+  test('an upload is rejected when its signal aborts', async ({ vm }) => {
     await writeFile(join(dir, 'big'), randomBytes(20 * 1024 ** 2))
     const error = await rejection(
       vm.upload(join(dir, 'big'), '/root/aborted', { signal: AbortSignal.timeout(200) }),
     )
     expect(error.name).toBe('TimeoutError')
-    expect((await vm.ssh`echo well`).stdout).toBe('well')
+    expect((await vm.ssh`echo runs`).stdout).toBe('runs')
   })
 
-  test('when the guest loses its power half-way', async ({ vm }) => {
+  test('an upload is rejected when the power of the guest is cut', async ({ vm }) => {
     await writeFile(join(dir, 'big'), randomBytes(20 * 1024 ** 2))
     const running = rejection(vm.upload(join(dir, 'big'), '/root/cut'))
     await vm.ssh`while [ ! -s /root/cut ]; do :; done`

@@ -8,71 +8,71 @@ import { failureOf } from '../support/failure-of.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 
 /**
- * Thirty tests as users write them. `bench/under-load.mjs` runs them again and again while this host is kept busy: none may
- * depend on how long a guest takes for anything.
+ * Thirty tests as users write them. `bench/under-load.mjs` runs them repeatedly on a busy host, so none may depend on the
+ * speed of a guest.
  */
 test.override({ vmOptions: { image: 'tiny', hostfwd: [{ guest: 80 }] } })
 
-describe('one guest', () => {
+describe('a shared guest', () => {
   test.override({ vmScope: 'file' })
 
-  test('boots through its stages in their order', async ({ vm, serial }) => {
+  test('a guest boots through its stages in order', async ({ vm, serial }) => {
     await expect(serial).toSeeInOrder(['SeaBIOS', /withvm: init/, /withvm: sshd/])
     const stages = vm.timeline.map(({ stage }) => stage)
     expect(stages[0]).toBe('qemu')
     expect(stages.slice(-2)).toEqual(['login', 'ready'])
   })
 
-  test('gets its address from the network', async ({ vm }) => {
+  test('a guest gets its address over DHCP', async ({ vm }) => {
     await expect(vm.serial).toSee('withvm: network 10.0.2.15')
     await expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })
   })
 
-  test('has a shell on its console', async ({ serial }) => {
+  test('a guest has a shell on its console', async ({ serial }) => {
     await expect(serial).toSee(/^root@tiny:\S*# /)
     const mark = serial.mark()
     await serial.type('echo $((6 * 7))\n')
     await expect(serial).toSee(/^42$/, { after: mark })
   })
 
-  test('runs commands and gives what they print', async ({ ssh }) => {
+  test('a command returns stdout, stderr and its exit code', async ({ ssh }) => {
     const { stdout, stderr, exitCode } = await ssh`echo out; echo err >&2`
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'out', stderr: 'err', exitCode: 0 })
   })
 
-  test('gets arguments as they are', async ({ ssh }) => {
+  test('arguments of a command are passed unchanged', async ({ ssh }) => {
     const awkward = `it's "$HOME" \\ * ; & \n é`
     expect((await ssh`printf %s ${awkward}`).stdout).toBe(awkward)
   })
 
-  test('tells how a command failed', async ({ ssh }) => {
+  test('a failed command reports its exit code or signal', async ({ ssh }) => {
     await expect(ssh`exit 7`).toFailWith(7)
     await expect(ssh`kill -TERM $$`).toFailWith('SIGTERM')
     await expect(ssh`no-such-program`).toFailWith(127)
   })
 
-  test('reads what it is sent', async ({ ssh }) => {
+  test('a command reads its stdin', async ({ ssh }) => {
     const text = 'line\n'.repeat(20_000)
     expect((await ssh('wc -l', { stdin: text })).stdout).toBe('20000')
   })
 
-  test('runs many commands at the same time', async ({ ssh }) => {
+  test('a guest runs several commands at the same time', async ({ ssh }) => {
     const results = await Promise.all([1, 2, 3, 4, 5].map((n) => ssh`sleep 0.2; echo ${n}`))
     expect(results.map(({ stdout }) => stdout)).toEqual(['1', '2', '3', '4', '5'])
   })
 
-  test('ends a command whose time is up, and goes on', async ({ ssh }) => {
+  test('a command that times out is ended, and the next one succeeds', async ({ ssh }) => {
     const error = await failureOf(ssh('sleep 600', { timeout: '1s' }))
     expect(error.code).toBe('COMMAND_TIMEOUT')
-    await expect(ssh`echo on`).toPrint('on')
+    await expect(ssh`echo runs`).toPrint('runs')
   })
 
-  test('ends a command that is aborted', async ({ ssh }) => {
+  test('an aborted command is ended', async ({ ssh }) => {
     const running = ssh('sleep 600', { signal: AbortSignal.timeout(300) })
     await expect(running).rejects.toThrow('was aborted')
   })
 
-  test('copies files in and out', async ({ vm }) => {
+  test('files are uploaded and downloaded', async ({ vm }) => {
     const folder = ownTmpdir()
     const sent = join(folder, 'sent')
     writeFileSync(sent, 'x'.repeat(100_000))
@@ -82,57 +82,57 @@ describe('one guest', () => {
     await vm.download('/tmp/back', join(folder, 'back'))
   })
 
-  test('makes a file that is waited for', async ({ vm }) => {
+  test('a wait ends when a file is created', async ({ vm }) => {
     await vm.ssh`(sleep 0.5; echo made >/tmp/made; chmod 600 /tmp/made) >/dev/null 2>&1 &`
     await expect(vm).toHaveFile('/tmp/made', { content: 'made', mode: 0o600 })
   })
 
-  test('loses a file that is waited for', async ({ vm }) => {
+  test('a wait ends when a file is removed', async ({ vm }) => {
     await vm.ssh`touch /tmp/lock; (sleep 0.5; rm /tmp/lock) >/dev/null 2>&1 &`
     await expect(vm).not.toHaveFile('/tmp/lock')
   })
 
-  test('starts a server that is reached from outside', async ({ vm }) => {
+  test('a server in the guest is reachable from the host', async ({ vm }) => {
     await vm.ssh`mkdir -p /srv; echo hello >/srv/index.html; (sleep 0.5; httpd -h /srv) >/dev/null 2>&1 &`
     await expect(vm).toListenOn(80)
     await expect(vm).toHaveProcess('httpd')
     await expect(vm).toBeReachable('/', { status: 200, body: 'hello' })
   })
 
-  test('mounts, and loads drivers', async ({ vm }) => {
+  test('mounts and kernel modules are found', async ({ vm }) => {
     await vm.ssh`mkdir -p /mnt/t; mount -t tmpfs tmpfs /mnt/t`
     await expect(vm).toHaveMounted('/mnt/t', { type: 'tmpfs' })
     await expect(vm).toHaveKernelModule('virtio_blk')
   })
 
-  test('is waited for by several conditions at once', async ({ vm }) => {
+  test('waits for several conditions end when one or all are met', async ({ vm }) => {
     await vm.ssh`(sleep 0.5; touch /tmp/b) >/dev/null 2>&1 &`
     expect(await vm.waitFor.any([checks.fileExists('/tmp/a'), checks.fileExists('/tmp/b')])).toBe(1)
     await vm.waitFor.all([checks.fileExists('/tmp/b'), checks.portListens(22)])
   })
 
-  test('is waited for by a command', async ({ vm }) => {
+  test('a wait repeats a command until it succeeds', async ({ vm }) => {
     await vm.ssh`(sleep 0.5; echo ready >/tmp/state) >/dev/null 2>&1 &`
     await vm.waitFor.command('cat /tmp/state', { prints: 'ready' })
     await expect(() => vm.ssh`grep -q ready /tmp/state`).toEventuallySucceed()
   })
 
-  test('is held to what has to be so, and told when it is not', async ({ vm }) => {
-    await vm.ssh`touch /tmp/held`
-    const held = await vm.always('held', checks.fileExists('/tmp/held'))
+  test('a broken invariant rejects the command that broke it', async ({ vm }) => {
+    await vm.ssh`touch /tmp/invariant`
+    const invariant = await vm.always('invariant', checks.fileExists('/tmp/invariant'))
     await vm.ssh`true`
-    const error = await failureOf(vm.ssh`rm /tmp/held`)
-    held.stop()
+    const error = await failureOf(vm.ssh`rm /tmp/invariant`)
+    invariant.stop()
     expect(error.code).toBe('INVARIANT_BROKEN')
   })
 
-  test('does not come true in vain, and the wait says what there was', async ({ vm }) => {
+  test('a wait that times out reports its condition', async ({ vm }) => {
     const error = await failureOf(vm.waitFor.file('/tmp/never', { timeout: '2s' }))
     expect(error.code).toBe('WAIT_TIMEOUT')
     expect(error.message).toContain('the file /tmp/never to exist')
   })
 
-  test('prints on its console what is waited for, only what is new', async ({ serial, ssh }) => {
+  test('a wait for the console finds only output after a mark', async ({ serial, ssh }) => {
     await ssh`echo tick >/dev/ttyS0`
     await expect(serial).toSee('tick')
     const mark = serial.mark()
@@ -140,34 +140,34 @@ describe('one guest', () => {
     await expect(serial).toSee('tick', { after: mark, times: 2 })
   })
 
-  test('draws on its screen', async ({ serial, ssh }) => {
+  test('the screen shows drawn text and its removal', async ({ serial, ssh }) => {
     await ssh`printf '\\033[2J\\033[3;5HMenu: \\033[7mdisk\\033[0m' >/dev/ttyS0`
     await expect(serial).toShow('    Menu: disk')
     await ssh`printf '\\033[2J\\033[H' >/dev/ttyS0`
     await expect(serial).not.toShow('Menu')
   })
 
-  test('is quiet when it has nothing to say', async ({ serial }) => {
-    await expect(serial).toSee('withvm: network') // the last line of its start
+  test('a console without output is quiet', async ({ serial }) => {
+    await expect(serial).toSee('withvm: network') // the last line of the boot
     await expect(serial).toStayQuiet('500ms')
   })
 
-  test('answers by its agent, without a network', async ({ vm }) => {
+  test('commands run through the agent without a network', async ({ vm }) => {
     await vm.waitFor.process('qemu-ga')
     await expect(vm.exec('id -un')).toPrint('root')
   })
 
-  test('is paused and goes on', async ({ vm }) => {
+  test('a paused guest continues to run after it is resumed', async ({ vm }) => {
     await vm.qmp.execute('stop')
     await sleep(200)
     await vm.qmp.execute('cont')
-    await expect(vm.ssh`echo on`).toPrint('on')
+    await expect(vm.ssh`echo runs`).toPrint('runs')
     await expect(vm).toBeRunning()
   })
 })
 
-describe('guests of their own', () => {
-  test('keep what was synced over a power cut', async ({ vm }) => {
+describe('separate guests', () => {
+  test('a guest keeps synced data over a power cut', async ({ vm }) => {
     await vm.ssh`echo kept >/root/note; sync`
     await vm.powerCut()
     expect(vm.isRunning).toBe(false)
@@ -175,7 +175,7 @@ describe('guests of their own', () => {
     await expect(vm).toHaveFile('/root/note', { content: 'kept' })
   })
 
-  test('reboot, and power themselves off', async ({ vm }) => {
+  test('a guest reboots and powers itself off', async ({ vm }) => {
     const since = vm.bootCount
     vm.ssh`reboot`.catch(() => {})
     await expect(vm).toHaveRebooted({ since })
@@ -185,29 +185,29 @@ describe('guests of their own', () => {
     expect(await vm.wait()).toEqual({ reason: 'guest-shutdown', exitCode: 0 })
   })
 
-  test('that panic end what waits for them at once', async ({ vm }) => {
+  test('a panic ends a wait at once', async ({ vm }) => {
     const waiting = failureOf(vm.waitFor.file('/tmp/never', { timeout: '5m' }))
     vm.ssh`echo c >/proc/sysrq-trigger`.catch(() => {})
     expect((await waiting).code).toBe('GUEST_PANICKED')
     await expect(vm).toHavePanicked()
   })
 
-  test('that run out of memory end what waits for them at once', async ({ launch }) => {
+  test('an OOM kill ends a wait at once', async ({ launch }) => {
     const vm = await launch({ memory: '128M' })
     const waiting = failureOf(vm.waitFor.file('/tmp/never', { timeout: '5m' }))
     await expect(vm.ssh`tail /dev/zero`).toFailWith('SIGKILL')
     expect((await waiting).code).toBe('GUEST_FAILED')
-    await expect(vm.ssh`echo lives on`).toPrint('lives on')
+    await expect(vm.ssh`echo still runs`).toPrint('still runs')
   })
 
-  test('are two at the same time, each with its own disk', async ({ launch }) => {
+  test('two guests at the same time have separate disks', async ({ launch }) => {
     const [one, other] = await Promise.all([launch(), launch()])
-    await one.ssh`touch /root/mine`
-    await expect(other).not.toHaveFile('/root/mine')
+    await one.ssh`touch /root/note`
+    await expect(other).not.toHaveFile('/root/note')
     await Promise.all([one.shutdown(), other.shutdown()])
   })
 
-  test('that lose their network driver say so in the time of that stage', async ({ launch }) => {
+  test('a guest without its network driver fails in the network stage', async ({ launch }) => {
     const error = await failureOf(launch({ append: 'module_blacklist=virtio_net' }))
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.hint).toContain('the guest does not drive its network card')

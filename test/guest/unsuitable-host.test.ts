@@ -4,10 +4,10 @@ import { buildCli } from '../support/built-cli.js'
 import { ownTmpdir } from '../support/own-tmpdir.js'
 import { writeScript } from '../support/run-script.js'
 
-// The scripts use the built package.
+// The scripts import the built package.
 beforeAll(buildCli)
 
-/** Whether this user can make a mount namespace. */
+/** True if this user can create a mount namespace. */
 const isRoot = process.getuid?.() === 0
 
 const GUEST = "{ image: false, ssh: false, ready: 'none', log: () => {} }"
@@ -20,7 +20,7 @@ try {
 }
 `
 
-/** Runs the script behind shell commands that change what it sees of the host. */
+/** Runs a script after shell commands that change its view of the host. Returns its output. */
 async function launchAfter(change: string, source = LAUNCH): Promise<string> {
   const folder = ownTmpdir()
   const command = `${change}; exec "${process.execPath}" "${writeScript(folder, source)}"`
@@ -33,19 +33,19 @@ async function launchAfter(change: string, source = LAUNCH): Promise<string> {
   return stdout + stderr
 }
 
-test.runIf(isRoot)('a host without /proc is refused with the command that mounts it', async () => {
+test.runIf(isRoot)('a host without /proc is rejected with the command that mounts it', async () => {
   expect(await launchAfter('umount -l /proc')).toMatch(
     /^HOST_UNSUITABLE: The processes of this host are not visible: \/proc is not mounted\.\n[\s\S]*Fix: Mount it: `mount -t proc/,
   )
 })
 
-test.runIf(isRoot)('a host without setpriv is refused with its package', async () => {
+test.runIf(isRoot)('a host without setpriv is rejected with the package to install', async () => {
   expect(await launchAfter('mount --bind /dev/null "$(readlink -f "$(command -v setpriv)")"')).toMatch(
     /^TOOL_NOT_FOUND: The program setpriv, [\s\S]*Fix: Install util-linux: /,
   )
 })
 
-test('a process that may open no more files is told its limit', async () => {
+test('a process that reached its limit of open files fails with HOST_UNSUITABLE', async () => {
   const opening = `
 import { openSync, closeSync } from 'node:fs'
 await withVM(${GUEST}, () => {}) // all modules are loaded

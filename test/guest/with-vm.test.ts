@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { launchVM, withVM } from 'withvm'
 
-test('withVM boots a guest, runs a command and gives what the body gives', async () => {
+test('`withVM()` boots a guest, runs a command and returns the result of the body', async () => {
   const result = await withVM(
     { image: 'tiny' },
     async (vm) => (await vm.ssh`echo ${"it's"} $(uname -s)`).stdout,
@@ -9,7 +9,7 @@ test('withVM boots a guest, runs a command and gives what the body gives', async
   expect(result).toBe("it's Linux")
 })
 
-test('launchVM gives a guest that ends with its scope', async () => {
+test('`launchVM()` with `await using` ends the guest at the end of its scope', async () => {
   let pid: number
   {
     await using vm = await launchVM({ ready: 'none' })
@@ -19,7 +19,7 @@ test('launchVM gives a guest that ends with its scope', async () => {
   expect(() => process.kill(pid, 0)).toThrow('ESRCH')
 })
 
-test('the timeline tells when the guest came to each stage', async () => {
+test('the timeline contains the time at which the guest entered each stage', async () => {
   await using vm = await launchVM({ start: 'cold' })
   const stages = vm.timeline.map(({ stage }) => stage)
   expect(stages[0]).toBe('qemu')

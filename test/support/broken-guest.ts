@@ -19,18 +19,18 @@ export const print = (text: string): Syscall => {
   const bytes = Buffer.from(`${text}\n`)
   return { number: SYS.write, args: [1, bytes, bytes.length] }
 }
-export const sleepForEver: Syscall = { number: SYS.pause, args: [] }
-export const act = (what: 'restart' | 'halt' | 'powerOff'): Syscall => ({
+export const sleepForever: Syscall = { number: SYS.pause, args: [] }
+export const reboot = (what: 'restart' | 'halt' | 'powerOff'): Syscall => ({
   number: SYS.reboot,
   args: [REBOOT.magic1, REBOOT.magic2, REBOOT[what], 0],
 })
 
-/** A real kernel whose only process does what a test says, and then ends, at which the kernel panics. */
+/** Returns the options of a guest with a real kernel, whose only process runs `program`. Its end makes the kernel panic. */
 export async function brokenGuest(folder: string, program: readonly Syscall[]) {
   return guestOfInitrd(folder, [{ path: 'init', mode: 0o100755, content: assembleSyscallProgram(program) }])
 }
 
-/** A real kernel with nothing but these files in its initial RAM disk, and a console. */
+/** Returns the options of a guest with a real kernel, whose initrd contains only these files and a console. */
 export async function guestOfInitrd(folder: string, entries: readonly CpioEntry[]) {
   const initrd = join(folder, 'initrd')
   const console: readonly CpioEntry[] = [

@@ -16,17 +16,17 @@ test.each([
   ['ppc', /OpenBIOS[\s\S]*CPU type PowerPC,G4[\s\S]*\n0 > /],
   ['ppc64', /SLOF[\s\S]*Ready!/],
 ] as const)(
-  'the firmware of a machine %s comes to its prompt, and answers on the console',
+  'the firmware of a %s machine shows its prompt and executes input from the console',
   async (arch, prompt) => {
     await using vm = await launchVM({ ...bare, arch })
     await vm.serial.waitFor(prompt, limit)
-    // What is typed is Forth.
+    // The input is Forth.
     vm.serial.write('6 7 * .\r')
     await vm.serial.waitFor(/\. *(42|2a) /, limit)
   },
 )
 
-test('a machine for RISC-V runs OpenSBI, and a boot loader behind it', async () => {
+test('a RISC-V machine runs OpenSBI, then a boot loader', async () => {
   await using vm = await launchVM({
     ...bare,
     arch: 'riscv64',
@@ -54,7 +54,7 @@ async function expectUBoot(vm: VM): Promise<void> {
   await vm.serial.waitFor('arch=arm', limit)
 }
 
-test.each(U_BOOTS)('a machine %s starts U-Boot from a file in place of UEFI', async (arch, file) => {
+test.each(U_BOOTS)('an %s machine starts U-Boot from a file instead of UEFI', async (arch, file) => {
   await using vm = await launchVM({ ...bare, arch, firmware: { type: 'bios', file } })
   expect(vm.commandLine).not.toContain('pflash')
   await expectUBoot(vm)
@@ -67,15 +67,15 @@ test.each(U_BOOTS)('a command line of qemu-system-%s with -bios runs U-Boot', as
   await expectUBoot(vm)
 })
 
-test.each(U_BOOTS)('a machine %s starts U-Boot from its first flash chip', async (arch, file) => {
+test.each(U_BOOTS)('an %s machine starts U-Boot from its first flash chip', async (arch, file) => {
   const image = join(ownTmpdir(), 'flash.img')
   copyFileSync(file, image)
-  truncateSync(image, 64 * 1024 ** 2) // what the board has
+  truncateSync(image, 64 * 1024 ** 2) // the size of the board's flash
   await using vm = await launchVM({ ...bare, arch, disks: [{ interface: 'pflash', image }] })
   await expectUBoot(vm)
 })
 
-test('a machine for ARM boots by UEFI what has no kernel', async () => {
+test('an ARM machine without a kernel boots with UEFI firmware', async () => {
   await using vm = await launchVM({ ...bare, arch: 'aarch64' })
   await vm.serial.waitFor(/UEFI firmware/, limit)
   expect(vm.commandLine).toContain('AAVMF')

@@ -8,8 +8,8 @@ beforeAll(installArchitecturePackages, 600_000)
 
 const ARCHS = Object.keys(ARCHITECTURES) as GuestArch[]
 
-/** One disk at each place where the machine can have one, a CD drive, and what virtio has: QEMU takes them all together. */
-function everything(arch: GuestArch): VMOptions {
+/** Returns one disk per supported interface, a CD drive and, if supported, virtio devices. QEMU accepts them together. */
+function allDevices(arch: GuestArch): VMOptions {
   const { disks, virtio, cd } = ARCHITECTURES[arch]
   const added = disks.filter((kind) => !['pflash', 'floppy', 'sd'].includes(kind))
   return {
@@ -23,14 +23,14 @@ function everything(arch: GuestArch): VMOptions {
   }
 }
 
-test.each(ARCHS)('QEMU takes all that a machine for %s may have', async (arch) => {
+test.each(ARCHS)('QEMU accepts all devices that withvm supports on %s', async (arch) => {
   await using vm = await launchVM({
     arch,
     image: false,
     ssh: false,
     debug: { paused: true },
     log: () => {},
-    ...everything(arch),
+    ...allDevices(arch),
   })
   const { status } = await vm.qmp.execute('query-status')
   expect(status).toBe('prelaunch')

@@ -8,7 +8,7 @@ beforeAll(installArchitecturePackages, 600_000)
 const LONG_MS = 900_000
 
 test(
-  "UEFI firmware for ARM boots Debian's installer from the network, to its first dialog",
+  "UEFI firmware for ARM boots Debian's installer from the network up to its first dialog",
   async () => {
     await using vm = await launchVM({
       arch: 'arm64',
@@ -26,7 +26,7 @@ test(
   LONG_MS,
 )
 
-test('UEFI firmware for ARM fetches a loader by its own HTTP boot', async () => {
+test('UEFI firmware for ARM fetches a boot loader with its own HTTP boot', async () => {
   await using vm = await launchVM({
     arch: 'arm64',
     netboot: { trees: ['debian-netboot'], httpBoot: 'debian-installer/arm64/bootnetaa64.efi' },

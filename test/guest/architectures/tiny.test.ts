@@ -4,7 +4,7 @@ import { installArchitecturePackages } from '../../support/guest-packages.js'
 
 beforeAll(installArchitecturePackages, 600_000)
 
-/** An image is built on first use, from some 60 MB of packages. */
+/** Each image is built on first use from about 60 MB of packages. */
 const LONG_MS = 600_000
 
 const launch = (arch: NonNullable<VMOptions['arch']>, options: VMOptions = {}) =>
@@ -18,14 +18,14 @@ test.each([
   ['s390x', 's390x'],
   ['riscv64', 'riscv64'],
 ] as const)(
-  'tiny for %s is reached by SSH, by its agent and on its console',
+  'tiny for %s is reachable over SSH, through its agent and on its console',
   async (arch, machine) => {
     await using vm = await launch(arch)
     expect((await vm.ssh`uname -m`).stdout).toBe(machine)
     expect((await vm.exec('uname -m')).stdout).toBe(machine)
     vm.serial.write('echo "this is $(uname -m)"\n')
     await vm.serial.waitFor(`this is ${machine}`)
-    // What a test of power needs: the disk lives on.
+    // The disk survives a reboot.
     await vm.ssh`echo here >/root/note && sync`
     await vm.reboot()
     expect((await vm.ssh`cat /root/note`).stdout).toBe('here')
@@ -36,7 +36,7 @@ test.each([
 )
 
 test(
-  'a guest for ARM has a second processor, a second disk and a second card',
+  'an ARM guest has a second processor, a second disk and a second network card',
   async () => {
     await using vm = await launch('arm64', {
       cpus: 2,
@@ -52,7 +52,7 @@ test(
 )
 
 test(
-  'UEFI firmware for ARM starts the kernel of tiny, with variables that the guest reads',
+  'UEFI firmware for ARM starts the kernel of tiny, and the guest can read UEFI variables',
   async () => {
     await using vm = await launch('aarch64', { firmware: 'uefi' })
     await vm.serial.waitFor(/UEFI firmware/)

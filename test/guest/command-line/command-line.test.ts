@@ -7,7 +7,7 @@ import { runCli } from '../../support/built-cli.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { unpackOnce } from '../../support/packages.js'
 
-test('a line with a blank disk and a folder of TFTP boots from the network, by a card that it does not name', async () => {
+test('a command line with an empty disk and a TFTP folder boots from the network through the default card', async () => {
   const { pub, disk } = await makeBootServer()
   const lines: string[] = []
   await withVM(
@@ -33,7 +33,7 @@ test('a line with a blank disk and a folder of TFTP boots from the network, by a
   )
 })
 
-/** PXELINUX as its package has it, and the kernel of `tiny`. */
+/** Makes a TFTP folder with PXELINUX of the distribution's package and the kernel of `tiny`. */
 async function makeBootServer(): Promise<{ pub: string; disk: string }> {
   const folder = ownTmpdir()
   const pub = join(folder, 'pub')
@@ -53,7 +53,7 @@ async function makeBootServer(): Promise<{ pub: string; disk: string }> {
   return { pub, disk }
 }
 
-test('a line of old spellings runs a guest, whose options beside it count', async () => {
+test('a command line with deprecated options starts a guest, and explicit options take precedence', async () => {
   const options: VMOptions = {
     commandLine:
       'qemu-kvm -M pc -m 300 -no-kvm -localtime -net nic,vlan=0,model=virtio -net user,vlan=0 -redir tcp:0::7 -usbdevice tablet -soundhw ac97 -tdf -alt-grab -monitor stdio -drive file=tiny,if=virtio,boot=on',
@@ -81,7 +81,7 @@ test('a line of old spellings runs a guest, whose options beside it count', asyn
   })
 })
 
-test('withvm run takes a line in place of an image', async () => {
+test('`withvm run --from` accepts a command line instead of an image', async () => {
   const run = await runCli([
     'run',
     '--from',

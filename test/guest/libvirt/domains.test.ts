@@ -27,7 +27,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-/** The domain as virt-install printed it, with its disks in the folder of this test. */
+/** Reads a domain as virt-install printed it, with its disks in the folder of this test. */
 const readDomain = (name: string) =>
   readFileSync(join(DOMAINS, `${name}.xml`), 'utf8').replaceAll('/srv/withvm/', `${folder}/`)
 
@@ -35,12 +35,12 @@ async function boot(name: string, options: VMOptions): Promise<VM> {
   return launchVM({ libvirtXML: readDomain(name), log: () => {}, ...options })
 }
 
-/** What shows that the guest booted, of each domain that is in the folder. */
-const SIGNS: Readonly<Record<string, RegExp>> = {
+/** Console output that shows that the guest booted, by domain. */
+const READY_PATTERNS: Readonly<Record<string, RegExp>> = {
   'bios-virtio': /booted from boot\.img/,
   'q35-sata-spice': /booted from boot\.img/,
   'uefi-tpm': /booted from efi\.img/,
-  // Nobody has signed what is on the disk.
+  // The program on the disk is not signed.
   'secure-boot': /failed to load Boot\d+ .*: Access Denied/,
   'pc-cdrom-vnc': /booted from boot\.iso/,
   'scsi-numa': /booted from boot\.img/,
@@ -49,7 +49,7 @@ const SIGNS: Readonly<Record<string, RegExp>> = {
   'host-cpu-floppy': /booted from floppy\.img/,
 }
 
-test.each(Object.entries(SIGNS))('the domain %s of virt-install boots', async (name, ready) => {
+test.each(Object.entries(READY_PATTERNS))('the domain %s of virt-install boots', async (name, ready) => {
   await using vm = await boot(name, { ssh: false, ready })
   expect(
     vm.importReport.skippedSettings.map(({ path, what, reason }) => `${path}: ${what}: ${reason}`),
@@ -59,23 +59,23 @@ test.each(Object.entries(SIGNS))('the domain %s of virt-install boots', async (n
   ).toEqual([])
 })
 
-test('the domain kernel-initrd of virt-install boots, and is reached by SSH', async () => {
-  const said: string[] = []
-  await using vm = await boot('kernel-initrd', { log: (line) => said.push(line) })
+test('the domain kernel-initrd of virt-install boots and is reachable over SSH', async () => {
+  const logged: string[] = []
+  await using vm = await boot('kernel-initrd', { log: (line) => logged.push(line) })
   const { stdout } = await vm.ssh`cat /proc/cmdline /sys/class/net/eth0/address`
   expect(stdout).toBe('console=ttyS0 quiet panic=0\n52:54:00:00:00:07')
   expect(vm.name).toBe('kernel-initrd')
-  expect(said).toContain(
+  expect(logged).toContain(
     `${vm.importReport.skippedSettings.length} settings were not imported from the libvirt domain of 'kernel-initrd': see vm.importReport, or run \`withvm import\`.`,
   )
 })
 
-test('every domain is among these tests', () => {
+test('every domain in the folder has a test', () => {
   const names = readdirSync(DOMAINS).map((file) => file.replace('.xml', ''))
-  expect(names.sort()).toEqual([...Object.keys(SIGNS), 'kernel-initrd'].sort())
+  expect(names.sort()).toEqual([...Object.keys(READY_PATTERNS), 'kernel-initrd'].sort())
 })
 
-test('options beside the domain count in place of what it says', async () => {
+test('explicit options override the settings of the domain', async () => {
   const image = { path: join(folder, 'data.img'), format: 'raw' } as const
   const options = { image, memory: '64M', name: 'other' } as const
   await using vm = await boot('scsi-numa', {
@@ -90,7 +90,7 @@ test('options beside the domain count in place of what it says', async () => {
   expect(vm.commandLine).toContain('virtio-blk-pci')
 })
 
-test('a disk of a domain that is not there is named', async () => {
+test('a missing disk of a domain is named in the error', async () => {
   const text = readDomain('bios-virtio').replaceAll(`${folder}/boot.img`, '/srv/gone/boot.img')
   const error = await failureOf(launchVM({ libvirtXML: text, log: () => {} }))
   expect(error.code).toBe('IMAGE_NOT_FOUND')

@@ -1,5 +1,5 @@
-// Prints the domains of `commands.json` again, by virt-install and a libvirtd of this host: `node test/guest/libvirt/print-domains.mjs`.
-// Their disks have to be there while it is asked: it makes empty ones in FOLDER, and removes them.
+// Prints the domains of `commands.json` again, with virt-install and libvirtd of this host: `node test/guest/libvirt/print-domains.mjs`.
+// virt-install requires existing disks, so this script creates empty ones in FOLDER and removes them.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

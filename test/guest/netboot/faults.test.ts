@@ -6,17 +6,17 @@ import { expect, test } from 'withvm/vitest'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-const NEVER = /this never comes/
+const NEVER = /never printed/
 
-/** Starts a guest that cannot come up. */
+/** Starts a guest that cannot boot. Returns the error. */
 async function failure(netboot: NetbootOptions) {
   const error = await failureOf(launchVM({ netboot, ready: NEVER, log: () => {} }))
   expect(error.code).toBe('NETBOOT_FAILED')
   return error
 }
 
-describe('a start fails', () => {
-  test('where the boot file is not there', async () => {
+describe('failed network boots', () => {
+  test('a missing boot file fails the start, and the error lists the files of the folder', async () => {
     const files = { 'pxelinux.1': '', 'more/files': '' }
     const { details, evidence } = await failure({ files, bootfile: 'pxelinux.0' })
     expect(details.summary).toBe(
@@ -28,7 +28,7 @@ describe('a start fails', () => {
     )
   })
 
-  test('where PXELINUX has no configuration', async () => {
+  test('a missing configuration of PXELINUX fails the start', async () => {
     const { details } = await failure({ trees: ['pxelinux'], bootfile: 'pxelinux.0' })
     expect(details.summary).toMatch(
       /^The guest 'guest' did not boot from the network\. TFTP: \/?pxelinux\.cfg\/default: file not found, nor any other of the \d+ names that PXELINUX tries for its configuration; the folder contains .*pxelinux\.0/,
@@ -37,7 +37,7 @@ describe('a start fails', () => {
     expect(details.hint).toBe('Put the configuration at pxelinux.cfg/default, next to pxelinux.0.')
   })
 
-  test('where a loader loads itself', async () => {
+  test('a boot loader that loads itself in a loop fails the start', async () => {
     const { details } = await failure({
       files: { 'boot.ipxe': '#!ipxe\nchain boot.ipxe' },
       bootfile: 'boot.ipxe',
@@ -47,7 +47,7 @@ describe('a start fails', () => {
     )
   })
 
-  test('where a function that makes a file does', async () => {
+  test('a function of `files` that throws fails the start', async () => {
     const boot = () => {
       throw new Error('no such machine')
     }
@@ -58,14 +58,14 @@ describe('a start fails', () => {
   })
 })
 
-test('a path that leads out of the folder is refused, and a file that was changed is told', async () => {
+test('a request for a path outside of the folder is refused, and a file that changes during the boot is reported', async () => {
   const root = ownTmpdir()
   const script = [
     '#!ipxe',
     'imgfetch tftp://10.0.2.2/sub/../../secret || echo that was refused',
     'prompt --timeout 60000 press a key ||',
     'imgfetch initrd || ',
-    'echo all is done',
+    'echo all steps are done',
     'sleep 60',
   ]
   writeFileSync(join(root, 'boot.ipxe'), script.join('\n'))
@@ -76,7 +76,7 @@ test('a path that leads out of the folder is refused, and a file that was change
   expect(vm.netboot.problem).toBe('TFTP: sub/../../secret: refused because the path is outside of the folder')
   writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
   await vm.serial.press('Enter')
-  await expect(vm.serial).toSee('all is done')
+  await expect(vm.serial).toSee('all steps are done')
   await vi.waitFor(() =>
     expect(vm.netboot.problem).toBe(
       'TFTP: initrd: the file was changed while the guest booted: its size changed from 1000 to 10 bytes',
@@ -84,10 +84,10 @@ test('a path that leads out of the folder is refused, and a file that was change
   )
 })
 
-test('no answer by DHCP is told', async () => {
+test('a missing DHCP reply is reported', async () => {
   await using vm = await launchVM({
     netboot: { files: { 'boot.ipxe': '' }, bootfile: 'boot.ipxe' },
-    // Holds back what the guest sends, but behind where it is read along.
+    // Holds back the packets of the guest, after the point at which they are captured.
     qemuArgs: ['-object', 'filter-buffer,id=hold,netdev=net0,queue=rx,interval=4000000000,position=head'],
   })
   await vi.waitFor(

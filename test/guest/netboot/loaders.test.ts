@@ -9,12 +9,12 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 const MAC = '52:54:00:aa:bb:cc'
 
 describe('iPXE', () => {
-  test('is given files by TFTP and HTTP, and files that are made when it asks', async () => {
+  test('iPXE fetches files over TFTP and HTTP, and files that a function generates on request', async () => {
     await using vm = await launchVM({
       network: { mac: MAC },
       netboot: {
         bootfile: 'boot.ipxe',
-        http: { faults: { 'slow/mine': { cutAfter: 7, times: 1 } } },
+        http: { faults: { 'slow/generated': { cutAfter: 7, times: 1 } } },
         files: {
           'boot.ipxe': ({ mac, firmware }) =>
             [
@@ -22,27 +22,27 @@ describe('iPXE', () => {
               `echo I am ${mac} with ${firmware}`,
               'imgfetch tftp://10.0.2.2/dir/text.txt',
               'imgfetch http://10.0.2.80/dir/text.txt',
-              'imgfetch http://10.0.2.80/absent || echo that is absent',
-              'imgfetch http://10.0.2.80/slow/mine || echo that was cut',
-              'imgfetch http://10.0.2.80/slow/mine && echo that was whole',
-              'imgfetch tftp://10.0.2.2/absent || echo all is done',
+              'imgfetch http://10.0.2.80/absent || echo the file is absent',
+              'imgfetch http://10.0.2.80/slow/generated || echo the download was cut',
+              'imgfetch http://10.0.2.80/slow/generated && echo the download was complete',
+              'imgfetch tftp://10.0.2.2/absent || echo all steps are done',
               'sleep 60',
             ].join('\n'),
           'dir/text.txt': 'a text\n'.repeat(1000),
-          'slow/mine': async ({ mac }) => `for ${mac}`,
+          'slow/generated': async ({ mac }) => `for ${mac}`,
         },
       },
-      ready: /^all is done/,
+      ready: /^all steps are done/,
     })
     await expect(vm).toHaveGotLease({ mac: MAC, address: '10.0.2.15', firmware: 'bios', userClass: 'iPXE' })
-    await expect(vm).toHaveFetchedInOrder(['boot.ipxe', 'dir/text.txt', '/dir/text.txt', 'slow/mine'])
+    await expect(vm).toHaveFetchedInOrder(['boot.ipxe', 'dir/text.txt', '/dir/text.txt', 'slow/generated'])
     await expect(vm).toHaveFetched('dir/text.txt', { protocol: 'tftp' })
     await expect(vm).not.toHaveFetched('absent')
     await expect(vm.serial).toSeeInOrder([
       `I am ${MAC} with bios`,
-      'that is absent',
-      'that was cut',
-      'that was whole',
+      'the file is absent',
+      'the download was cut',
+      'the download was complete',
     ])
     expect(
       vm.netboot.requests.map(({ protocol, path, status, code, bytes }) => [
@@ -57,26 +57,26 @@ describe('iPXE', () => {
       ['tftp', 'dir/text.txt', 'complete', undefined, 7000],
       ['http', '/dir/text.txt', 'complete', 200, 7000],
       ['http', '/absent', 'not found', 404, 0],
-      ['http', '/slow/mine', 'failed', 200, 7],
-      ['http', '/slow/mine', 'complete', 200, 21],
+      ['http', '/slow/generated', 'failed', 200, 7],
+      ['http', '/slow/generated', 'complete', 200, 21],
       ['tftp', 'absent', 'not found', 1, 0],
     ])
     expect(vm.netboot.dhcp).toMatchObject([
       { mac: MAC, isGranted: true, bootfile: 'boot.ipxe', vendorClass: 'PXEClient:Arch:00000:UNDI:002001' },
     ])
     expect(vm.netboot.problem).toBe(
-      'TFTP: absent: file not found; the folder contains boot.ipxe, dir/text.txt, slow/mine',
+      'TFTP: absent: file not found; the folder contains boot.ipxe, dir/text.txt, slow/generated',
     )
   })
 
-  test('boots a script by HTTP alone, on an rtl8139, and fetches a file by IPv6', async () => {
+  test('iPXE on an rtl8139 boots a script over HTTP alone and fetches a file over IPv6', async () => {
     await using vm = await launchVM({
-      network: { model: 'rtl8139', internet: true }, // QEMU answers by IPv6 in an open network alone
-      netboot: netboot.ipxe('#!ipxe\nimgfetch tftp://[fec0::2]/a\necho by HTTP alone.\nsleep 60', {
+      network: { model: 'rtl8139', internet: true }, // QEMU serves TFTP over IPv6 only in an open network
+      netboot: netboot.ipxe('#!ipxe\nimgfetch tftp://[fec0::2]/a\necho over HTTP alone.\nsleep 60', {
         via: 'http',
         files: { a: 'text' },
       }),
-      ready: /^by HTTP alone/,
+      ready: /^over HTTP alone/,
     })
     expect(vm.netboot.requests.map(({ protocol, path }) => `${protocol} ${path}`)).toEqual([
       'http /boot.ipxe',
@@ -84,7 +84,7 @@ describe('iPXE', () => {
     ])
   })
 
-  test('boots once from the network, and then the disk', async () => {
+  test('with `once`, a guest boots from the network once, then from its disk', async () => {
     const disk = join(ownTmpdir(), 'disk.img')
     writeFileSync(disk, Buffer.concat([makeBootProgram('this is the disk.'), Buffer.alloc(1024 * 1024)]))
     await using vm = await launchVM({
@@ -94,15 +94,15 @@ describe('iPXE', () => {
       ready: /^this is the disk/,
     })
     await expect(vm.serial).toSeeInOrder(['this is the network', 'this is the disk'])
-    const asked = vm.netboot.requests.length
+    const requestCount = vm.netboot.requests.length
     await vm.powerCut()
     await vm.start()
-    expect(vm.netboot.requests).toHaveLength(asked)
+    expect(vm.netboot.requests).toHaveLength(requestCount)
   })
 })
 
 describe('PXELINUX', () => {
-  test('shows a menu, on an e1000, of which the second entry is chosen by a key', async () => {
+  test('PXELINUX on an e1000 shows a menu, and keys select the second entry', async () => {
     const folder = ownTmpdir()
     for (const name of ['first', 'second'])
       writeFileSync(join(folder, `${name}.0`), makeBootProgram(`this is the ${name}.`))
@@ -138,9 +138,9 @@ describe('PXELINUX', () => {
 
   test.for([
     { vga: 'std', times: 1 },
-    // SeaBIOS copies the screen to the serial port, on which the loader prints by itself.
+    // SeaBIOS copies the screen to the serial port, to which the loader also prints.
     { vga: 'none', times: 2 },
-  ] as const)('with SERIAL and vga: $vga prints a line $times times', async ({ vga, times }) => {
+  ] as const)('PXELINUX with SERIAL and vga: $vga prints a line $times times', async ({ vga, times }) => {
     await using vm = await launchVM({
       vga,
       netboot: netboot.pxelinux({
@@ -151,7 +151,7 @@ describe('PXELINUX', () => {
     expect(vm.serial.text.match(/^PXELINUX \d/gm)).toHaveLength(times)
   })
 
-  test('starts memtest86+', async () => {
+  test('memtest86+ boots from the network', async () => {
     await using vm = await launchVM({
       netboot: {
         trees: ['memtest'],
@@ -166,12 +166,12 @@ describe('PXELINUX', () => {
 })
 
 describe('GRUB', () => {
-  test('boots by BIOS, with a configuration for this card', async () => {
+  test('GRUB under BIOS uses the configuration for the MAC address of the card', async () => {
     await using vm = await launchVM({
       network: { mac: MAC },
-      netboot: netboot.grub({ config: 'echo for all', byMac: { [MAC]: 'echo for this card.; sleep 60' } }),
+      netboot: netboot.grub({ config: 'echo for all', byMac: { [MAC]: 'echo for this MAC.; sleep 60' } }),
     })
-    // The firmware puts what GRUB prints on the serial line by moving the cursor: lines are not whole.
-    await expect(vm.serial).toShow('for this card')
+    // The firmware moves the cursor to draw GRUB's output on the serial console, so lines are not contiguous.
+    await expect(vm.serial).toShow('for this MAC')
   })
 })

@@ -1,7 +1,7 @@
 import { launchVM, netboot } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 
-test('GRUB boots by UEFI', async () => {
+test('GRUB boots under UEFI', async () => {
   await using vm = await launchVM({
     netboot: netboot.grub({ config: 'echo this is GRUB on $grub_platform\nsleep 60', firmware: 'uefi' }),
     firmware: 'uefi',
@@ -11,7 +11,7 @@ test('GRUB boots by UEFI', async () => {
   await expect(vm).toHaveFetchedInOrder(['grub/x86_64-efi/core.efi', 'grub/grub.cfg'])
 })
 
-test('iPXE, which is in the boot ROM of an e1000, runs a script by UEFI', async () => {
+test('iPXE of the boot ROM of an e1000 runs a script under UEFI', async () => {
   await using vm = await launchVM({
     network: { model: 'e1000' },
     netboot: netboot.ipxe('#!ipxe\necho this is iPXE, over HTTP.\nsleep 60', { via: 'http' }),
@@ -21,7 +21,7 @@ test('iPXE, which is in the boot ROM of an e1000, runs a script by UEFI', async 
   await expect(vm).toHaveGotLease({ firmware: 'uefi-x64', userClass: 'iPXE' })
 })
 
-test('UEFI firmware fetches a loader by its own HTTP boot, once', async () => {
+test('with `once`, UEFI firmware fetches a boot loader with its own HTTP boot only once', async () => {
   await using vm = await launchVM({
     netboot: { trees: ['grub'], httpBoot: 'grub/x86_64-efi/core.efi', once: true },
     firmware: 'uefi',
@@ -29,7 +29,7 @@ test('UEFI firmware fetches a loader by its own HTTP boot, once', async () => {
   await expect(vm.serial).toSeeInOrder([/Start HTTP Boot/, 'grub> '], { timeout: '180s' })
   await expect(vm).toHaveFetched('grub/x86_64-efi/core.efi', { protocol: 'http' })
   const requests = vm.netboot.requests.length
-  // From then on it is the firmware's own order.
+  // Later boots use the firmware's own boot order.
   vm.serial.write('reboot\r')
   await expect(vm.serial).toSee('Start PXE', { timeout: '180s' })
   expect(vm.netboot.requests).toHaveLength(requests)

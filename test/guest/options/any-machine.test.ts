@@ -19,10 +19,10 @@ import { anyMachine } from '../../support/any-machine.js'
 import { qemuImg } from '../../support/disk-images.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** How many machines are tried: each is a QEMU that starts and ends. */
+/** Number of machines. For each one, QEMU is started twice. */
 const runs = Number(process.env.WITHVM_MACHINE_RUNS ?? 30)
 
-test(`QEMU takes the arguments of any machine whose options are valid (${runs} of them)`, async () => {
+test(`QEMU accepts the arguments of ${runs} random machines with valid options`, async () => {
   const folder = ownTmpdir()
   const raw = join(folder, 'a,id=x.raw')
   const qcow2 = join(folder, "b c'.qcow2")
@@ -73,17 +73,17 @@ function wire(spec: MachineSpec, qemuPath: string, folder: string): Wiring {
   }
 }
 
-/** Starts it with its processors stopped; the peer quits it by QMP once it is there. */
+/** Starts QEMU with stopped vCPUs. The peer ends it over QMP as soon as it connects. */
 async function start({ file, args }: QemuCommand, more: readonly string[]): Promise<void> {
   const qemu = spawn(file, [...args, ...more, '-snapshot'], { stdio: ['pipe', 'ignore', 'pipe'] })
-  const words = text(qemu.stderr)
+  const stderr = text(qemu.stderr)
   const [code, signal] = await once(qemu, 'close')
   if (code !== 0)
-    throw new Error(`QEMU ended by ${code ?? signal}: ${await words}
+    throw new Error(`QEMU ended with ${code ?? signal}: ${await stderr}
 ${args.join(' ')}`)
 }
 
-/** Takes every connection of QEMU's, and answers the greeting of QMP with `quit`. */
+/** Accepts all connections of QEMU and replies to the greeting of QMP with `quit`. */
 async function openPeer(folder: string) {
   const sockets = new Set<Socket>()
   let greeted = 0

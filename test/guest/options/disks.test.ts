@@ -32,25 +32,25 @@ test.each<[DiskInterface, VMOptions]>([
   ['usb', {}],
   ['nvme', {}],
   ['sd', {}],
-])('the firmware boots from a system disk at %s, %j', async (kind, options) => {
+])('the firmware boots from a system disk on %s, %j', async (kind, options) => {
   const path = await writeBootDisk(join(folder, 'disk.img'), 'booted from the disk', 1024 ** 2)
   const image = { path, format: 'raw' } as const
   await bootsUntil({ ...options, image, systemDisk: { interface: kind } }, 'booted from the disk')
 })
 
-test.each(['pc', 'q35'])('the firmware of a machine %s boots from a floppy disk', async (machine) => {
+test.each(['pc', 'q35'])('the firmware of a %s machine boots from a floppy disk', async (machine) => {
   const fda = await writeBootDisk(join(folder, 'floppy.img'), 'booted from the floppy disk')
   await bootsUntil({ machine, image: false, fda, boot: 'a' }, 'booted from the floppy disk')
 })
 
-test('the firmware is what is on a flash', async () => {
+test('the content of a pflash disk replaces the firmware', async () => {
   const bios = await readFile('/usr/share/seabios/bios-256k.bin', 'latin1')
   const image = join(folder, 'flash.img')
   writeFileSync(image, bios.replaceAll('SeaBIOS (version', 'OurBIOS (version'), 'latin1')
   await bootsUntil({ image: false, disks: [{ image, interface: 'pflash' }] }, 'OurBIOS \\(version')
 })
 
-test('the place in the boot order decides, whatever there is else', async () => {
+test('the boot order selects the device to boot from', async () => {
   const hda = await writeBootDisk(join(folder, 'hda.img'), 'booted from hda')
   const cdrom = await writeBootCd(join(folder, 'cd.iso'), 'booted from the CD')
   const usb = await writeBootDisk(join(folder, 'usb.img'), 'booted from USB')
@@ -62,7 +62,7 @@ test('the place in the boot order decides, whatever there is else', async () => 
 
 const content = randomBytes(64)
 const guest = guestTest({
-  cpus: 2, // with one, tiny does without the interrupts that IDE needs
+  cpus: 2, // with one CPU, tiny disables the interrupts that IDE needs
   disks: [
     { size: '16M', serial: 'NEW-DISK' },
     { size: '8M', interface: 'scsi' },
@@ -71,7 +71,7 @@ const guest = guestTest({
   ],
 })
 
-guest('further disks are new and empty, and say their serial number', async ({ vm }) => {
+guest('additional disks are empty and report their serial numbers', async ({ vm }) => {
   const { stdout } = await vm.ssh`
     for module in ata_piix virtio_scsi sd_mod; do modprobe $module; done
     for try in 1 2 3 4 5 6 7 8 9; do [ -e /sys/block/sdb ] && break; sleep 1; done
@@ -91,21 +91,21 @@ guest('further disks are new and empty, and say their serial number', async ({ v
   })
 })
 
-test('a disk of an image is written to in an overlay, one without a snapshot in the file', async () => {
+test('writes to a disk go to an overlay, or to the image file with `snapshot: false`', async () => {
   const [kept, written] = ['kept.img', 'written.img'].map((name) => join(folder, name)) as [string, string]
   for (const path of [kept, written]) writeFileSync(path, Buffer.alloc(1024 ** 2, 1))
-  const said: string[] = []
+  const logged: string[] = []
   const disks = [
     { image: kept, format: 'raw' },
     { image: written, format: 'raw', snapshot: false },
     { image: kept, format: 'raw', readonly: true },
   ] as const
-  await using vm = await launchVM({ disks, log: (line) => said.push(line) })
+  await using vm = await launchVM({ disks, log: (line) => logged.push(line) })
   writeFileSync(join(folder, 'content'), content)
   await vm.upload(join(folder, 'content'), '/root/content')
   await vm.ssh`for disk in vdb vdc; do dd if=/root/content of=/dev/$disk conv=fsync 2>/dev/null; done`
   expect((await vm.ssh`cat /sys/block/vd[bcd]/ro`).stdout).toBe('0\n0\n1')
-  expect(said).toContain(`'tiny' writes directly to ${written}: snapshot is false.`)
+  expect(logged).toContain(`'tiny' writes directly to ${written}: snapshot is false.`)
   const busy = await failureOf(launchVM({ ...bare, image: false, disks: [disks[1]] }))
   expect(busy).toMatchObject({ code: 'IMAGE_LOCKED' })
   await vm.dispose()

@@ -23,19 +23,19 @@ test.each([
   ['vmware', 0x15ad, 0x0405],
   ['qxl', 0x1b36, 0x0100],
   ['virtio', 0x1af4, 0x1050],
-] as const)('a guest is seen on its card of the model %s', async (vga, vendor, device) => {
+] as const)('a guest with the display card %s shows its output', async (vga, vendor, device) => {
   await using vm = await launchVM({ hda, vga, memory: '64M', ssh: false, log: () => {} })
   await expect(vm).toShowText('Choose')
   const [bus] = (await vm.qmp.execute('query-pci')) as unknown as readonly PciBus[]
   expect(bus?.devices.map(({ id }) => id)).toContainEqual(expect.objectContaining({ vendor, device }))
-  // VGA's text of 80 x 25, in two colours.
+  // VGA text mode, 80 x 25, in two colors.
   const { width, height, data } = await decodePng(await vm.screenshot())
   expect([width, height]).toEqual([720, 400])
-  const colours = new Set(Array.from({ length: data.length / 4 }, (_, pixel) => data.readUInt32BE(pixel * 4)))
-  expect(colours.size).toBe(2)
+  const colors = new Set(Array.from({ length: data.length / 4 }, (_, pixel) => data.readUInt32BE(pixel * 4)))
+  expect(colors.size).toBe(2)
 })
 
-test('a start that waits for the console says that the firmware prints on the display', async () => {
+test('a start that times out waiting for the console hints that the firmware prints on the display', async () => {
   const start = {
     hda,
     vga: 'std',

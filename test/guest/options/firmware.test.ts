@@ -8,7 +8,7 @@ import { guestTest } from '../../support/guest-test.js'
 
 const test = guestTest({ machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' } })
 
-test('UEFI firmware starts the kernel of tiny, and tells it of the TPM', async ({ vm }) => {
+test('UEFI firmware starts the kernel of tiny and announces the TPM to it', async ({ vm }) => {
   const { stdout } = await vm.ssh`
     ls -d /sys/firmware/efi /sys/firmware/acpi/tables/TPM2; echo`
   expect(stdout).toContain('/sys/firmware/acpi/tables/TPM2\n/sys/firmware/efi\n')
@@ -16,7 +16,7 @@ test('UEFI firmware starts the kernel of tiny, and tells it of the TPM', async (
   expect(tpm).toMatchObject({ model: 'tpm-crb', options: { type: 'emulator' } })
 })
 
-test('its variables are written to a copy of its own', async ({ vm }) => {
+test('a guest writes UEFI variables to its own copy of the store', async ({ vm }) => {
   const blocks = (await vm.qmp.execute('query-block')) as ReadonlyArray<{
     inserted?: { file: string; ro: boolean }
   }>
@@ -28,7 +28,7 @@ test('its variables are written to a copy of its own', async ({ vm }) => {
   expect(readFileSync(own?.file ?? '').equals(readFileSync(vars.path))).toBe(false)
 })
 
-/** The swtpm processes that a process has started. */
+/** Lists the swtpm processes that a process has started. */
 async function listTpms(parent = process.pid): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   return pids.filter((pid) => {
@@ -43,7 +43,7 @@ async function listTpms(parent = process.pid): Promise<string[]> {
   })
 }
 
-test('the TPM ends with its guest, and is there again after a power cut', async ({ vm }) => {
+test('the TPM emulator ends with its guest and is started again after a power cut', async ({ vm }) => {
   const [first, ...others] = await listTpms()
   expect(others).toEqual([])
   await vm.powerCut()
@@ -55,7 +55,7 @@ test('the TPM ends with its guest, and is there again after a power cut', async 
   expect(await listTpms()).toEqual([])
 })
 
-plain('a TPM beside an initial RAM disk that QEMU loads is refused', async () => {
+plain('a TPM together with a directly booted initrd under BIOS is rejected', async () => {
   const error = await failureOf(launchVM({ tpm: true, log: () => {} }))
   expect(error.message).toMatchInlineSnapshot(`
     "QEMU does not support a TPM with a directly booted initrd under BIOS: the initrd would overwrite the ACPI tables.

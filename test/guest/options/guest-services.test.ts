@@ -17,10 +17,10 @@ const listen = async (server: Server, where: ListenOptions) => {
   await new Promise<void>((resolve) => server.listen(where, resolve))
   return server
 }
-const shouting = () =>
+const createUppercaseServer = () =>
   createServer((socket) => void socket.on('data', (data) => socket.end(data.toString().toUpperCase())))
-const unix = await listen(shouting(), { path: join(folder, 'server.sock') })
-const tcp = await listen(shouting(), { host: '127.0.0.1', port: 0 })
+const unix = await listen(createUppercaseServer(), { path: join(folder, 'server.sock') })
+const tcp = await listen(createUppercaseServer(), { host: '127.0.0.1', port: 0 })
 const web = createHttpServer((request, response) => response.end(`you asked for ${request.url}`))
 afterAll(async () => {
   unix.close()
@@ -34,40 +34,40 @@ const test = guestTest({
   network: {
     smb: folder,
     guestfwd: [
-      { address: '10.0.2.100:7', command: "sed -u 's/$/, says the host/'" },
+      { address: '10.0.2.100:7', command: "sed -u 's/$/, replies the host/'" },
       { address: '10.0.2.100:8', socket: join(folder, 'server.sock') },
       { address: '10.0.2.101:8', tcp: (tcp.address() as AddressInfo).port },
       { address: '10.0.2.102:80', handler: (connection) => web.emit('connection', connection) },
       {
         address: '10.0.2.103:80',
         handler: async () => {
-          throw new Error('nobody is at home')
+          throw new Error('no service')
         },
       },
     ],
   },
 })
 
-test('a command, a unix socket and a TCP server of the host answer the guest within its closed network', async ({
+test('a guest in a closed network reaches a command, a unix socket and a TCP server of the host through guestfwd', async ({
   vm,
 }) => {
-  const say = async (host: string, port: number) =>
+  const send = async (host: string, port: number) =>
     (await vm.ssh`echo hello | nc -w 5 ${host} ${port}`).stdout
-  expect(await Promise.all([say('10.0.2.100', 7), say('10.0.2.100', 8), say('10.0.2.101', 8)])).toEqual([
-    'hello, says the host',
+  expect(await Promise.all([send('10.0.2.100', 7), send('10.0.2.100', 8), send('10.0.2.101', 8)])).toEqual([
+    'hello, replies the host',
     'HELLO',
     'HELLO',
   ])
 })
 
-test('a function of the test answers it, and one that fails is told of', async ({ vm }) => {
+test('a function serves connections of guestfwd, and a function that fails is logged', async ({ vm }) => {
   const { stdout } = await vm.ssh`wget -qO- http://10.0.2.102/some/path`
   expect(stdout).toBe('you asked for /some/path')
   await vm.ssh('nc -w 5 10.0.2.103 80 < /dev/null', { reject: false })
-  expect(logged).toContain('a function of `guestfwd` failed: nobody is at home')
+  expect(logged).toContain('a function of `guestfwd` failed: no service')
 })
 
-/** What of this host belongs to the connections of a guest: its processes, and their memory in KiB. */
+/** Counts the processes of this host that serve connections of a guest, and their memory in KiB. */
 function findConnectors(runFolder: string): { readonly count: number; readonly kib: number } {
   const sizes = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -82,7 +82,7 @@ function findConnectors(runFolder: string): { readonly count: number; readonly k
   return { count: sizes.length, kib: sizes.reduce((sum, one) => sum + one, 0) }
 }
 
-test('sixty-four connections at once cost this host a few MiB, and more are refused', async () => {
+test('64 concurrent connections take a few MiB of host memory, and more are refused', async () => {
   let open = 0
   const handler = (connection: Socket) => {
     open++
@@ -102,17 +102,17 @@ test('sixty-four connections at once cost this host a few MiB, and more are refu
   await vm.ssh`echo too many | nc -w 20 10.0.2.100 9`
   expect(open).toBe(64)
   expect(lines).toContain('the guest has 64 connections to 10.0.2.100:9: further connections are refused')
-  await vm.ssh`killall sleep nc || true` // the one takes the other with it
+  await vm.ssh`killall sleep nc || true` // the end of one process ends the other
   await expect.poll(() => [open, findConnectors(vm.runFolder).count], { timeout: 60_000 }).toEqual([0, 0])
 })
 
-/** One that was killed may stay a zombie, where the first process of a container collects none. */
+/** A killed process can stay a zombie if the first process of a container does not reap it. */
 function isRunning(pid: string): boolean {
   return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
 }
 
 test.each(['power cut', 'end'] as const)(
-  'a command that ignores its streams is gone, with what it has started, after the %s of its guest',
+  'a command of guestfwd that ignores its streams is killed with its children after the %s of its guest',
   async (how) => {
     const command = 'sh -c \'trap "" PIPE HUP TERM; sleep 1000 & echo $! $$; wait; sleep 1000\''
     await using vm = await launchVM({
@@ -129,7 +129,7 @@ test.each(['power cut', 'end'] as const)(
   },
 )
 
-test('a folder of the host is mounted by SMB, read and written', async ({ vm }) => {
+test('a guest mounts a folder of the host over SMB, reads from it and writes to it', async ({ vm }) => {
   await vm.ssh`
     modprobe -a cifs sha256_generic hmac
     mkdir -p /mnt
@@ -137,11 +137,11 @@ test('a folder of the host is mounted by SMB, read and written', async ({ vm }) 
   expect((await vm.ssh`cat /mnt/from-host.txt`).stdout).toBe('a file of the host')
   await vm.ssh`echo of the guest > /mnt/from-guest.txt; umount /mnt`
   expect(await readFile(join(folder, 'from-guest.txt'), 'utf8')).toBe('of the guest\n')
-  // The settings that QEMU makes for samba are gone with the guest, however it ends.
+  // QEMU's settings for samba are in the folder of the run, so they are removed with it.
   expect((await readdir(vm.runFolder)).filter((name) => name.startsWith('qemu-smb'))).toHaveLength(1)
 })
 
-test('addresses that cannot be had, and a folder that is not there, are refused', async () => {
+test('invalid addresses of guestfwd and a missing SMB folder are rejected', async () => {
   const guestfwd = [
     { address: '192.168.1.1:80', tcp: 80 },
     { address: '10.0.2.100:80' },

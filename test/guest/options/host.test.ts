@@ -12,10 +12,10 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { findOwners, readListeningSockets } from '../../support/proc-sockets.js'
 
 const launch = (options: VMOptions) => launchVM({ log: () => {}, ...options })
-/** Whether this user can make TAP interfaces, as root can. */
+/** True if this user can create TAP interfaces, as root can. */
 const canTap = process.getuid?.() === 0 && ['/dev/net/tun', '/sbin/ip'].every(existsSync)
 
-test('two guests talk by a hub, and by nothing else', async () => {
+test('two guests are connected through a hub', async () => {
   const card = (last: number) => [{}, { hub: 'lan', mac: `52:54:00:00:00:0${last}` }]
   await using one = await launch({ network: card(1) })
   await using two = await launch({ network: card(2) })
@@ -27,7 +27,7 @@ test('two guests talk by a hub, and by nothing else', async () => {
   expect(stdout).toContain('10.9.9.2 lladdr 52:54:00:00:00:02')
 })
 
-test.skipIf(!canTap)('a card is a TAP interface of the host', async () => {
+test.skipIf(!canTap)('a network card is connected to a TAP interface of the host', async () => {
   const tap = `wt${process.pid}`.slice(0, 15)
   const ip = (...args: string[]) => execFileSync('ip', args)
   ip('tuntap', 'add', 'dev', tap, 'mode', 'tap')
@@ -43,14 +43,14 @@ test.skipIf(!canTap)('a card is a TAP interface of the host', async () => {
   }
 })
 
-test('a missing TAP interface is an error before boot', async () => {
+test('a missing TAP interface is rejected before the boot', async () => {
   const error = await failureOf(launch({ network: [{}, { tap: 'wtabsent' }] }))
   expect(error.message).toMatch(
     /^1 option is invalid; no guest was started\.\n {2}- network\[1\]\.tap: expected an existing TAP interface: create it with `sudo ip tuntap add dev wtabsent mode tap user \w+`, got "wtabsent", which is not a TAP interface of this host/,
   )
 })
 
-test('RAM is given at the start, on pages that are not merged', async () => {
+test('RAM is preallocated and locked, and its pages are not merged', async () => {
   await using vm = await launch({
     memory: { size: '64M', preallocate: true, merge: false, lock: true },
     image: false,
@@ -65,7 +65,7 @@ test('RAM is given at the start, on pages that are not merged', async () => {
   ).toBeGreaterThan(65_536)
 })
 
-test('RAM on huge pages is so where the host has some, and an error where it has none', async () => {
+test('RAM is on huge pages if the host has enough of them, else the option is rejected', async () => {
   const path = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages'
   const free = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0
   const options: VMOptions = {
@@ -85,7 +85,7 @@ test('RAM on huge pages is so where the host has some, and an error where it has
   expect(readFileSync(`/proc/${vm.pid}/smaps`, 'utf8')).toMatch(/^KernelPageSize:\s+2048 kB/m)
 })
 
-test('a debugger finds the processors waiting, and lets them go; QEMU logs what it was told to', async () => {
+test('GDB finds the vCPUs stopped and continues them, and QEMU writes the selected log items', async () => {
   const port = await getPort({ host: '127.0.0.1' })
   const logFile = `${ownTmpdir()}/qemu.log`
   await using vm = await launch({
@@ -96,13 +96,13 @@ test('a debugger finds the processors waiting, and lets them go; QEMU logs what 
   expect(await vm.qmp.execute('query-status')).toMatchObject({ running: false, status: 'prelaunch' })
   const peer = connect(port, '127.0.0.1')
   await once(peer, 'connect')
-  peer.write('+$?#3f') // why does it stand still
-  let answer = ''
+  peer.write('+$?#3f') // query the reason of the stop
+  let reply = ''
   peer.on('data', (bytes) => {
-    answer += bytes
+    reply += bytes
   })
-  await expect.poll(() => answer).toMatch(/^\+\$T05thread:/)
-  peer.write('+$c#63') // go on
+  await expect.poll(() => reply).toMatch(/^\+\$T05thread:/)
+  peer.write('+$c#63') // continue
   await expect
     .poll(async () => (await vm.qmp.execute('query-status')) as object)
     .toMatchObject({ running: true })
@@ -110,14 +110,14 @@ test('a debugger finds the processors waiting, and lets them go; QEMU logs what 
   expect(readFileSync(logFile, 'utf8')).toContain('CPU Reset (CPU 0)')
 })
 
-/** What GDB prints in batch mode; the answers of QEMU's monitor are on its standard error. */
+/** Runs GDB in batch mode. Returns its output; the replies of QEMU's monitor are on stderr. */
 function runGdb(line: string | undefined, ...commands: string[]): string {
   const args = [line ?? '', ...commands].flatMap((command) => ['-ex', command])
   const { stdout, stderr } = spawnSync('gdb', ['-nx', '-batch', ...args], { encoding: 'utf8' })
   return stdout + stderr
 }
 
-test('GDB connects to a unix socket that only the user of the run reaches', async () => {
+test('GDB connects to a unix socket that only the user of the run can access', async () => {
   await using vm = await launch({ image: false, ssh: false, debug: { paused: true, gdb: true } })
   const socket = vm.gdb?.replace(/^target remote /, '') ?? ''
   expect(statSync(socket).isSocket()).toBe(true)
@@ -132,7 +132,7 @@ test('GDB connects to a unix socket that only the user of the run reaches', asyn
   expect(runGdb(vm.gdb, 'monitor info name')).toMatch(/^guest$/m)
 })
 
-test('a command line with -gdb serves it on a port of loopback, and says so', async () => {
+test('a command line with -gdb serves GDB on a loopback port, and the translation is reported', async () => {
   const port = await getPort({ host: '127.0.0.1' })
   await using vm = await launch({
     commandLine: `qemu-system-x86_64 -m 64 -gdb tcp::${port}`,
@@ -147,7 +147,7 @@ test('a command line with -gdb serves it on a port of loopback, and says so', as
   ])
 })
 
-test('a kernel is started with an initial RAM file system and arguments', async () => {
+test('a kernel is booted directly with an initrd and arguments', async () => {
   const { directBoot } = await resolveImage('tiny')
   await using vm = await launch({
     kernel: directBoot?.kernel,

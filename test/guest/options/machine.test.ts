@@ -4,7 +4,7 @@ import { guestTest } from '../../support/guest-test.js'
 
 const UUID = '5f0c5b0e-8c5b-4a5c-9b0a-1d2e3f405162'
 
-/** Further models of cards, and by what each is known on the PCI bus. */
+/** Additional models of network cards, with their PCI ids. */
 const CARDS: Readonly<Record<string, string>> = {
   e1000: '0x8086:0x100e',
   e1000e: '0x8086:0x10d3',
@@ -37,7 +37,7 @@ const test = guestTest({
   devices: [{ driver: 'usb-tablet', serial: 'TABLET,1' }, { driver: 'pvpanic' }],
   network: [
     {
-      internet: true, // else DHCP names neither router nor name server
+      internet: true, // otherwise DHCP offers neither router nor name server
       hostname: 'by-dhcp',
       net: '10.5.0.0/24',
       host: '10.5.0.9',
@@ -51,7 +51,7 @@ const test = guestTest({
   ],
 })
 
-test('the guest has the processors, nodes and memory that were asked for', async ({ vm }) => {
+test('the guest has the specified processors, NUMA nodes and memory', async ({ vm }) => {
   const { stdout } = await vm.ssh`
     cd /sys/devices/system
     cat cpu/online node/online cpu/cpu1/topology/physical_package_id
@@ -63,7 +63,7 @@ test('the guest has the processors, nodes and memory that were asked for', async
   expect(slots).toHaveLength(2)
 })
 
-test("the memory of its nodes comes from those of this host's that were said", async ({ vm }) => {
+test('the memory of NUMA nodes is bound to the specified nodes of the host', async ({ vm }) => {
   expect(await vm.qmp.execute('query-memdev')).toMatchObject([
     { id: 'node0', policy: 'bind', 'host-nodes': [0] },
     { id: 'node1', policy: 'interleave', 'host-nodes': [0] },
@@ -73,18 +73,18 @@ test("the memory of its nodes comes from those of this host's that were said", a
   expect(maps).toMatch(/ interleave:0 .*anon=/)
 })
 
-test('it says of itself what it was told to', async ({ vm }) => {
+test('the guest reports the specified SMBIOS values', async ({ vm }) => {
   const { stdout } =
     await vm.ssh`cd /sys/class/dmi/id && cat sys_vendor product_name product_serial product_uuid`
   expect(stdout.split('\n')).toEqual(['Ada & Co., Ltd.', 'Engine', '00=17', UUID])
   expect(await vm.qmp.execute('query-uuid')).toEqual({ UUID })
 })
 
-test('its clock begins where it was told', async ({ vm }) => {
+test("the guest's clock starts at the specified time", async ({ vm }) => {
   expect((await vm.ssh`date -u +%F`).stdout).toBe('2030-01-31')
 })
 
-test('its cards are on networks of their own, with the addresses that were said', async ({ vm }) => {
+test('each network card has its own network, with the specified addresses', async ({ vm }) => {
   const { stdout } = await vm.ssh`
     cat /sys/class/net/eth1/address
     ip link set eth1 up
@@ -101,18 +101,18 @@ test('its cards are on networks of their own, with the addresses that were said'
   ])
 })
 
-test('it has the devices that were asked for', async ({ vm }) => {
+test('the guest has the specified devices', async ({ vm }) => {
   const { stdout } = await vm.ssh`
     for device in /sys/bus/pci/devices/*; do echo $(cat $device/vendor):$(cat $device/device); done
     `
   expect(stdout.split('\n')).toEqual(
     expect.arrayContaining([
-      '0x1234:0x1111', // the standard display card
-      '0x8086:0x293e', // the sound of an ICH9
-      '0x1b36:0x000d', // the USB controller
-      '0x1af4:0x1005', // the source of random numbers
-      '0x1af4:0x1002', // the balloon
-      '0x8086:0x25ab', // the watchdog
+      '0x1234:0x1111', // standard display card
+      '0x8086:0x293e', // ICH9 sound card
+      '0x1b36:0x000d', // USB controller
+      '0x1af4:0x1005', // random number generator
+      '0x1af4:0x1002', // balloon
+      '0x8086:0x25ab', // watchdog
       ...Object.values(CARDS),
     ]),
   )

@@ -14,12 +14,12 @@ test('a microvm boots its kernel directly, without the devices of a PC', async (
   await vm.serial.write('ls /sys/class/dmi/id || echo no-"dmi"; ls /sys/bus/pci/devices; echo the-"end"\n')
   await vm.serial.waitFor('the-end')
   const shown = vm.serial.text.slice(vm.serial.text.indexOf('ls /sys'))
-  expect(shown).toContain('0000:00:01.0') // no host bridge of a PC's, no IDE, no ISA bridge before it
+  expect(shown).toContain('0000:00:01.0') // no host bridge, IDE controller or ISA bridge of a PC before it
   expect(shown).not.toContain('0000:00:01.1')
   expect(shown).toContain('no-dmi')
 })
 
-test('a microvm that could not be told a key is refused', async () => {
+test('a microvm that cannot receive an SSH key is rejected', async () => {
   const error = await failureOf(launchVM({ machine: 'microvm', log: () => {} }))
   expect(error.message).toContain(
     "machine: expected another machine type, or `login: { user: 'root' }` or `ssh: false`: this machine type has no SMBIOS to pass the SSH key to the guest, got 'microvm' for 'tiny'",

@@ -10,27 +10,27 @@ const test = guestTest({
   ports: [{ name: 'control' }, { name: 'line', type: 'serial' }],
 })
 
-/** Answers the first line that comes from a device, once somebody has read that it is there. */
-const answer = (vm: VM, device: string) => vm.ssh`
+/** Starts a process in the guest that replies to the first line from a device after the host has read its greeting. */
+const startReplying = (vm: VM, device: string) => vm.ssh`
   (exec 3<>${device}; echo listening >&3; read -r word <&3; echo "got $word" >&3) < /dev/null > /dev/null 2>&1 &`
 
 test.for([
   ['virtio', 'control'],
   ['serial', 'line'],
-] as const)('bytes cross a %s port both ways', async ([kind, name], { vm }) => {
+] as const)('a %s port transfers bytes in both directions', async ([kind, name], { vm }) => {
   const { stdout } = await vm.ssh`
     modprobe virtio_console
     find() { cd /sys/class/virtio-ports && port=$(dirname $(grep -lx control */name)) && [ -c /dev/$port ]; }
     until find; do sleep 0.1; done 2> /dev/null
     echo $port`
   const port = vm.port(name)
-  await answer(vm, kind === 'virtio' ? `/dev/${stdout}` : '/dev/ttyS1')
+  await startReplying(vm, kind === 'virtio' ? `/dev/${stdout}` : '/dev/ttyS1')
   await port.waitFor('listening')
   await port.write('hello\n')
   expect(await port.waitFor('got hello')).toBe('got hello')
 })
 
-test('what the guest prints on a parallel port comes out', async () => {
+test('output of the guest to a parallel port is received', async () => {
   const path = join(ownTmpdir(), 'printing.img')
   writeFileSync(path, printingSector('OK'))
   await using vm = await launchVM({
@@ -42,7 +42,7 @@ test('what the guest prints on a parallel port comes out', async () => {
   expect(await vm.port('printer').waitFor('OK')).toBe('OK')
 })
 
-/** A boot sector that prints: for each byte the data register, then the strobe of the control register down and up. */
+/** Makes a boot sector that prints. Each byte is written to the data register, then the strobe bit is toggled. */
 function printingSector(text: string): Buffer {
   const code = [...Buffer.from(text)].flatMap((byte) => [
     ...[0xba, 0x78, 0x03, 0xb0, byte, 0xee],
@@ -54,7 +54,7 @@ function printingSector(text: string): Buffer {
   return sector
 }
 
-test('what does not come, and a port that is not there, are told', async ({ vm }) => {
+test('a wait for a port that times out and an unknown port are reported', async ({ vm }) => {
   const missed = await failureOf(vm.port('line').waitFor('more', { timeout: '50ms' }))
   expect(missed.message).toContain(`The guest did not write "more" to the port 'line' within 50 ms.`)
   expect(() => vm.port('absent')).toThrow("The guest has no port 'absent'.")

@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
 
-test('a guest that does not reset its watchdog is reset', async () => {
+test('a guest that does not feed its watchdog is reset', async () => {
   await using vm = await launchVM({ image: 'tiny', watchdog: true, standby: false, log: () => {} })
   const from = vm.serial.mark()
   await vm.ssh`modprobe wdat_wdt`
   expect((await vm.ssh`cat /sys/class/watchdog/watchdog0/identity`).stdout).toBe('wdat_wdt')
-  // Whoever closes it without a `V` has hung.
+  // A process that closes the device without writing `V` counts as hung.
   await vm.ssh`echo started >/dev/watchdog`
   expect((await vm.ssh`cat /sys/class/watchdog/watchdog0/state`).stdout).toBe('active')
   await vm.serial.waitFor(/withvm: sshd/, { from, timeout: '200s' })
   await vm.ssh`[ ! -e /dev/watchdog ]` // no driver is loaded after the reset
 }, 480_000)
 
-test('a watchdog that is stopped does not reset its guest', async () => {
+test('a stopped watchdog does not reset its guest', async () => {
   await using vm = await launchVM({
     image: 'tiny',
     watchdog: { action: 'pause' },

@@ -16,11 +16,11 @@ const test = guestTest({
   spice: { password: 'a ticket' },
   keyboardLayout: 'de',
   tablet: 'virtio',
-  hotplug: true, // with ACPI, which the driver of IDE drives wants
+  hotplug: true, // enables ACPI, which the driver of IDE drives requires
   disks: [{ media: 'cdrom' }, { interface: 'floppy' }],
 })
 
-/** Reads just so many bytes. */
+/** Reads exactly `count` bytes. */
 async function read(socket: Socket, count: number): Promise<Buffer> {
   for (;;) {
     const bytes = socket.read(count) as Buffer | null
@@ -36,23 +36,23 @@ function open(target: { host: string | undefined; port: number | undefined; sock
   return socket
 }
 
-test('a viewer of VNC is asked for the password, on the loopback alone', async ({ vm }) => {
+test('VNC requires the password and listens only on loopback addresses', async ({ vm }) => {
   const server = await vm.vnc()
   expect(server).toMatchObject({ host: '127.0.0.1', socket: undefined, hasPassword: true })
   expect(server.url).toBe(`vnc://127.0.0.1:${server.port}`)
   expect(server.websocketPort).toBe((server.port as number) - 200)
   const socket = open(server)
-  // RFC 6143, 7.1: both sides tell their version, then the server its security types; 2 is VNC's password.
+  // RFC 6143, 7.1: both sides send their version, then the server its security types. Type 2 is a VNC password.
   expect((await read(socket, 12)).toString()).toBe('RFB 003.008\n')
   socket.write('RFB 003.008\n')
   expect([...(await read(socket, 2))]).toEqual([1, 2])
   socket.write(Buffer.from([2]))
   expect(await read(socket, 16)).toHaveLength(16)
-  socket.write(Buffer.alloc(16)) // no answer to that challenge
+  socket.write(Buffer.alloc(16)) // a wrong response to the challenge
   expect((await read(socket, 4)).readUInt32BE()).toBe(1)
 })
 
-test('a client of SPICE is answered on the socket of the run', async ({ vm }) => {
+test('SPICE accepts clients on the socket in the folder of the run', async ({ vm }) => {
   const server = await vm.spice()
   expect(server).toMatchObject({ port: undefined, hasPassword: true })
   expect(server.url).toBe(`spice+unix://${server.socket}`)
@@ -67,14 +67,14 @@ test('a client of SPICE is answered on the socket of the run', async ({ vm }) =>
   message.writeUInt32LE(1, 22)
   message.writeUInt32LE(0, 26)
   message.writeUInt32LE(18, 30)
-  message.writeUInt32LE(0b1011, 34) // it selects the way to log in, and has the ticket as one
+  message.writeUInt32LE(0b1011, 34) // capabilities: selection of the login method, login with a ticket
   socket.write(message)
-  const answer = await read(socket, 20)
-  expect(answer.subarray(0, 4).toString()).toBe('REDQ')
-  expect(answer.readUInt32LE(16)).toBe(0) // SPICE_LINK_ERR_OK
+  const reply = await read(socket, 20)
+  expect(reply.subarray(0, 4).toString()).toBe('REDQ')
+  expect(reply.readUInt32LE(16)).toBe(0) // SPICE_LINK_ERR_OK
 })
 
-test('the keys that are pressed and the text that is typed reach the guest', async ({ vm }) => {
+test('vm.press() and vm.type() send keys to the guest', async ({ vm }) => {
   const listen = async (work: () => Promise<void>) => {
     await vm.ssh`
       modprobe evdev
@@ -85,7 +85,7 @@ test('the keys that are pressed and the text that is typed reach the guest', asy
       sleep 0.3`
     await work()
     const { stdout } = await vm.ssh('killall cat 2>/dev/null; cat /tmp/keys', { encoding: 'buffer' })
-    // struct input_event of input.h: 16 bytes of time, then type, code and value. Type 1 is a key, value 1 down.
+    // struct input_event of input.h: 16 bytes of time, then type, code and value. Type 1 is a key, value 1 a press.
     const events = Array.from({ length: Math.floor(stdout.length / 24) }, (_, index) =>
       stdout.subarray(index * 24),
     )
@@ -98,7 +98,7 @@ test('the keys that are pressed and the text that is typed reach the guest', asy
   expect(await listen(() => vm.type('zÖä', { layout: 'de' }))).toEqual([y, shift, semicolon, apostrophe])
 })
 
-test('the pointer goes to the place that it is told', async ({ vm }) => {
+test('vm.mouse.click() moves the pointer to the position and presses the button', async ({ vm }) => {
   const early = await failureOf(vm.mouse.click({ x: 0, y: 0 }))
   expect(early).toMatchObject({ code: 'DISPLAY_UNAVAILABLE', kind: 'usage' })
   expect(early.details.got).toBe('a mouse, which supports only relative movements')
@@ -117,14 +117,14 @@ test('the pointer goes to the place that it is told', async ({ vm }) => {
   expect(button).toBeDefined()
 })
 
-test('the display is there as a picture, also of a guest that nobody looks at', async ({ vm }) => {
+test('vm.screenshot() returns a PNG even if no viewer is connected', async ({ vm }) => {
   const png = await vm.screenshot()
   expect(png.subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n')
   expect(png.readUInt32BE(16)).toBeGreaterThanOrEqual(640)
   expect(png.readUInt32BE(20)).toBeGreaterThanOrEqual(400)
 })
 
-test('a CD is put in, changed and taken out', async ({ vm }) => {
+test('vm.media inserts, replaces and ejects a CD', async ({ vm }) => {
   const [first, second] = [file('first.iso'), file('second.iso')]
   onTestFinished(async () => void (await Promise.all([rm(first), rm(second)])))
   await writeFile(first, Buffer.alloc(65_536, 'A'))
@@ -132,7 +132,7 @@ test('a CD is put in, changed and taken out', async ({ vm }) => {
   await vm.ssh`modprobe -a ata_piix sr_mod`
   await vm.media.insert('cdrom', first)
   await vm.waitFor.file('/dev/sr0')
-  // The first look after a change is told that there was one.
+  // The first read after a change of the medium fails.
   const shows = (text: string) =>
     vm.waitFor.command(`test "$(dd if=/dev/sr0 bs=1 count=4 2> /dev/null)" = ${text}`)
   await shows('AAAA')
@@ -146,7 +146,9 @@ test('a CD is put in, changed and taken out', async ({ vm }) => {
   )
 })
 
-test('a floppy disk is put in, and what is written to it stays out of the file', async ({ vm }) => {
+test('vm.media inserts a floppy disk with an overlay, so that writes do not change the file', async ({
+  vm,
+}) => {
   const floppy = file('floppy.img')
   onTestFinished(() => rm(floppy))
   await writeFile(floppy, Buffer.alloc(1_474_560, 'F'))

@@ -12,7 +12,7 @@ const test = guestTest({
   standby: false,
 })
 
-test('a disk that is plugged in is there in the guest, and gone once it is unplugged', async ({ vm }) => {
+test('a hot-plugged disk appears in the guest and disappears when it is unplugged', async ({ vm }) => {
   const disk = await vm.plug.disk({ size: '64M', serial: 'extra' })
   expect(vm.plug.list).toEqual([disk.id])
   await vm.waitFor.file('/dev/vdb')
@@ -31,7 +31,7 @@ test('a disk that is plugged in is there in the guest, and gone once it is unplu
   )
 })
 
-test('a disk of SCSI comes with a controller of its own', async ({ vm }) => {
+test('a hot-plugged SCSI disk has its own controller', async ({ vm }) => {
   await vm.ssh`modprobe -a virtio_scsi sd_mod`
   const disk = await vm.plug.disk({ size: '32M', interface: 'scsi' })
   await vm.waitFor.file('/dev/sda')
@@ -39,7 +39,7 @@ test('a disk of SCSI comes with a controller of its own', async ({ vm }) => {
   await disk.unplug()
 })
 
-test('a throttled disk is as slow as was said', async ({ vm }) => {
+test('a throttled disk is limited to the specified rate', async ({ vm }) => {
   await using disk = await vm.plug.disk({ size: '64M' })
   await vm.waitFor.file('/dev/vdb')
   await vm.throttle(disk, { iops: 100, bps: '2M' })
@@ -52,7 +52,7 @@ test('a throttled disk is as slow as was said', async ({ vm }) => {
     bps: 2 * 1024 ** 2,
     iops: 100,
   })
-  // 6 MiB at 2 MiB/s, by the guest's own clock; QEMU lets a burst of a tenth of a second through.
+  // 6 MiB at 2 MiB/s, by the guest's own clock. QEMU allows a burst of a tenth of a second.
   const { stdout } = await vm.ssh`
     read -r begin rest < /proc/uptime
     dd if=/dev/zero of=/dev/vdb bs=64k count=96 conv=fsync 2> /dev/null
@@ -62,7 +62,7 @@ test('a throttled disk is as slow as was said', async ({ vm }) => {
   expect(end - begin).toBeGreaterThan(1.5)
 })
 
-test('a network card that is plugged in has the address that was said, and a cable', async ({ vm }) => {
+test('a hot-plugged network card has the specified address, and its link can be set', async ({ vm }) => {
   await using card = await vm.plug.card({ mac: '52:54:00:aa:bb:cc' })
   await vm.waitFor.file('/sys/class/net/eth1')
   await vm.ssh`ip link set eth1 up`
@@ -74,7 +74,7 @@ test('a network card that is plugged in has the address that was said, and a cab
   await vm.waitFor.command('grep -q 1 /sys/class/net/eth1/carrier')
 })
 
-test('without its cable the guest is reached by its agent', async ({ vm }) => {
+test('a guest whose link is down is reachable through its agent', async ({ vm }) => {
   await vm.setLink(false)
   expect((await vm.exec('cat /sys/class/net/eth0/carrier')).stdout).toBe('0')
   await vm.setLink(true)
@@ -85,7 +85,7 @@ test('without its cable the guest is reached by its agent', async ({ vm }) => {
   )
 })
 
-test('a processor that is plugged in comes online, and goes where QEMU can unplug it', async ({ vm }) => {
+test('a hot-plugged CPU comes online, and can be unplugged under KVM', async ({ vm }) => {
   const cpu = await vm.plug.cpu()
   await vm.waitFor.file('/sys/devices/system/cpu/cpu1/online')
   expect((await vm.ssh`echo 1 > /sys/devices/system/cpu/cpu1/online; nproc`).stdout).toBe('2')
@@ -104,7 +104,9 @@ test('a processor that is plugged in comes online, and goes where QEMU can unplu
   )
 })
 
-test('memory that is plugged in is the guest’s, until it gives it back', async ({ vm }) => {
+test('hot-plugged memory is available to the guest and is unplugged unless the guest uses it', async ({
+  vm,
+}) => {
   const total = async () => Number((await vm.ssh`awk '/MemTotal/ { print $2 }' /proc/meminfo`).stdout)
   const before = await total()
   await vm.ssh`echo online > /sys/devices/system/memory/auto_online_blocks`
@@ -113,7 +115,7 @@ test('memory that is plugged in is the guest’s, until it gives it back', async
   const full = await failureOf(vm.plug.memory('256M'))
   expect(full).toMatchObject({ code: 'DEVICE_REFUSED' })
   expect(full.hint).toContain('`memory.max`')
-  // What it has put something into it keeps.
+  // The guest does not release memory that it uses.
   const kept = await memory.unplug({ timeout: '3s' }).catch((error: unknown) => error)
   if (kept === undefined) expect(await total()).toBeLessThan(before + 100 * 1024)
   else expect(kept).toMatchObject({ code: 'UNPLUG_FAILED', kind: 'guest' })
@@ -138,7 +140,7 @@ test('the balloon takes memory from the guest and gives it back', async ({ vm })
   expect(error.message).toContain("at most the guest's memory of 256 MiB")
 })
 
-test('a device of USB is plugged in, and one that cannot be is refused with the reason', async ({ vm }) => {
+test('a USB device is hot-plugged, and a device without hot-plug support is rejected', async ({ vm }) => {
   const usb = () => vm.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })
   const tablet = await vm.plug.device({ driver: 'usb-tablet' })
   expect(await usb()).toContain('Product QEMU USB Tablet')
@@ -150,7 +152,9 @@ test('a device of USB is plugged in, and one that cannot be is refused with the 
   expect(error.hint).toContain('Start the guest with this device')
 })
 
-test('a checkpoint has what was plugged in, and is not gone back to with other devices', async ({ vm }) => {
+test('a checkpoint includes hot-plugged devices and cannot be restored with other devices', async ({
+  vm,
+}) => {
   await vm.checkpoint('bare')
   const disk = await vm.plug.disk({ size: '16M' })
   await vm.waitFor.file('/dev/vdb')
@@ -168,7 +172,7 @@ test('a checkpoint has what was plugged in, and is not gone back to with other d
   expect((await vm.ssh`ls /sys/block | grep -c vdb || true`).stdout).toBe('0')
 })
 
-test('a machine of PCI Express has four places, and tells when they are taken', async () => {
+test('a PCI Express machine has four hot-plug ports, and a fifth device is rejected', async () => {
   const options = { machine: 'q35', hotplug: true, image: false, ssh: false, ready: 'none' } as const
   await using vm = await launchVM({ ...options, log: () => {} })
   for (const kind of ['virtio', 'scsi'] as const) await vm.plug.disk({ size: '1M', interface: kind })
@@ -181,13 +185,13 @@ test('a machine of PCI Express has four places, and tells when they are taken', 
   )
 })
 
-test('a guest that was not started for it is told apart before QEMU is asked', async () => {
+test('hot-plug into a guest without `hotplug` is rejected before QEMU is asked', async () => {
   await using vm = await launchVM({ image: false, ssh: false, ready: 'none', log: () => {} })
   const error = await failureOf(vm.plug.disk({ size: '1M' }))
   expect(error.message).toBe(
     'The guest would not detect a disk: it was started without hot-plug support.\nFix: Set the option hotplug: true.',
   )
-  const dark = await failureOf(vm.screenshot())
-  expect(dark).toMatchObject({ code: 'DISPLAY_UNAVAILABLE' })
-  expect(dark.hint).toContain("vga: 'std'")
+  const noDisplay = await failureOf(vm.screenshot())
+  expect(noDisplay).toMatchObject({ code: 'DISPLAY_UNAVAILABLE' })
+  expect(noDisplay.hint).toContain("vga: 'std'")
 })

@@ -12,7 +12,7 @@ beforeAll(async () => {
   await resolveImage('debian')
 }, 900_000)
 
-test('clones are whole machines, each of its own', async () => {
+test('clones of debian are in the state running, and each has its own identity', async () => {
   await using one = await launchVM({ ...options, name: 'one' })
   await using two = await launchVM({ ...options, name: 'two' })
   expect(one.startedFrom.kind).toBe('template')
@@ -22,9 +22,9 @@ test('clones are whole machines, each of its own', async () => {
     init: (await vm.ssh`cat /proc/1/comm`).stdout,
     name: (await vm.ssh`hostname`).stdout,
   })
-  const whole = { state: 'running', failed: '', init: 'systemd' }
-  expect(await facts(one)).toEqual({ ...whole, name: 'one' })
-  expect(await facts(two)).toEqual({ ...whole, name: 'two' })
+  const running = { state: 'running', failed: '', init: 'systemd' }
+  expect(await facts(one)).toEqual({ ...running, name: 'one' })
+  expect(await facts(two)).toEqual({ ...running, name: 'two' })
   const own = async (command: string) => [(await one.exec(command)).stdout, (await two.exec(command)).stdout]
   for (const command of [
     'cat /etc/machine-id',
@@ -38,14 +38,14 @@ test('clones are whole machines, each of its own', async () => {
     expect(first?.trim(), command).not.toBe('')
   }
   await expect.poll(async () => (await one.ssh`cat /etc/hostname`).stdout, { timeout: 30_000 }).toBe('one')
-  // The lease comes when the test has begun, and the address stays.
+  // The guest gets its lease after the test has started, and its address does not change.
   await one.waitFor.command('networkctl status eth0 | grep -q "DHCP4 via"', { timeout: '60s' })
   expect((await one.ssh`ip -4 -brief addr show eth0`).stdout).toContain('10.0.2.15/24')
   expect((await one.ssh`journalctl -b -q -o cat -u systemd-networkd`).stdout).toContain('acquired')
   expect((await one.ssh`systemctl is-system-running`).stdout).toBe('running')
 })
 
-test('the users of DynamicUser= have names, and a hung guest is reset by its watchdog', async () => {
+test('debian resolves the names of DynamicUser= users, and its watchdog resets a hung guest', async () => {
   await using vm = await launchVM({ ...options, watchdog: true })
   await vm.ssh`systemd-run -q -p DynamicUser=yes --unit=passing sleep 1000`
   expect(
@@ -57,14 +57,14 @@ test('the users of DynamicUser= have names, and a hung guest is reset by its wat
   await vm.serial.waitFor(/withvm: sshd/, { from, timeout: '200s' })
 }, 600_000)
 
-test('a BIOS boots it by its own boot loader, and the key of the run lets in any user', async () => {
+test('debian boots with BIOS and its own boot loader, and accepts the SSH key of the run for any user', async () => {
   await using vm = await launchVM({ ...options, boot: 'c' })
   expect(vm.startedFrom.kind).toBe('cold')
   expect(vm.serial.text).toMatch(/GRUB[\s\S]*withvm: sshd/)
   expect((await vm.ssh`cat /proc/cmdline`).stdout).toMatch(/^BOOT_IMAGE=\/vmlinuz .*console=ttyS0/)
   expect((await vm.ssh`systemctl is-system-running --wait`).stdout).toBe('running')
   expect((await vm.ssh`hostname; stat -c %s /etc/machine-id`).stdout).toBe('debian\n33')
-  // What was said at boot is the run's: the host key is pinned, and any user may be asked for.
+  // The host key of the run is pinned, and its SSH key is valid for every user.
   await vm.ssh`useradd -m -s /bin/bash anna`
   expect((await vm.ssh('id -un; echo $XDG_RUNTIME_DIR', { user: 'anna' })).stdout).toMatch(
     /^anna\n\/run\/user\//,
@@ -72,7 +72,7 @@ test('a BIOS boots it by its own boot loader, and the key of the run lets in any
   await vm.serial.waitFor(/root@debian:~#/)
 })
 
-test('UEFI boots it by the EFI system partition', async () => {
+test('debian boots with UEFI from its EFI system partition', async () => {
   const firmware = join(await unpackOnce(['ovmf']), 'usr/share/OVMF')
   const variables = join(ownTmpdir(), 'variables.fd')
   copyFileSync(join(firmware, 'OVMF_VARS_4M.fd'), variables)

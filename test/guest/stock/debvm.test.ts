@@ -10,7 +10,7 @@ beforeAll(async () => {
 }, LONG_MS)
 
 test(
-  'a .vdi of what debvm-create makes is reached as root by the credentials of systemd alone',
+  'a .vdi image of debvm-create accepts the login of root only through systemd credentials',
   async () => {
     const { vdi, kernel, initrd, append } = debvm
     await using vm = await launchVM({ image: vdi, kernel, initrd, append, log: () => {} })
@@ -19,7 +19,7 @@ test(
       kind: 'cold',
       reason: 'the image has no identity agent, which clones need for their own identity',
     })
-    const error = await failureOf(vm.checkpoint('begun'))
+    const error = await failureOf(vm.checkpoint('first'))
     expect(error.hint).toContain('Convert the image to qcow2 (`qemu-img convert -O qcow2`)')
   },
   LONG_MS,

@@ -14,7 +14,7 @@ const options = { image: 'tiny', standby: false, log: () => {} } as const
 
 beforeAll(buildCli)
 
-/** Starts a guest, sees that it works, and gives what it was started from. */
+/** Starts a guest, asserts that it works, and returns how it was started. */
 function start(more: object = {}) {
   return withVM({ ...options, ...more }, async (vm) => {
     expect((await vm.ssh`cat /etc/os-release`).stdout).toContain('withvm tiny')
@@ -29,19 +29,19 @@ function flipByte(path: string, position: number): void {
 }
 
 const DAMAGES: Readonly<Record<string, (template: string) => void>> = {
-  'RAM that was cut off': (template) => truncateSync(join(template, 'memory'), 1024 ** 2),
-  'a bit of RAM that was flipped': (template) => flipByte(join(template, 'memory'), 24 * 1024 ** 2),
-  'a bit of the state that was flipped': (template) => flipByte(join(template, 'state'), 5000),
-  'a bit of the disk that was flipped': (template) => flipByte(join(template, 'disk.qcow2'), 300_000),
-  'a file that is gone': (template) => rmSync(join(template, 'overlay.qcow2')),
-  'no manifest': (template) => rmSync(join(template, 'manifest.json')),
-  'nothing in it': (template) => {
+  'truncated RAM': (template) => truncateSync(join(template, 'memory'), 1024 ** 2),
+  'a flipped bit in the RAM': (template) => flipByte(join(template, 'memory'), 24 * 1024 ** 2),
+  'a flipped bit in the device state': (template) => flipByte(join(template, 'state'), 5000),
+  'a flipped bit in the disk': (template) => flipByte(join(template, 'disk.qcow2'), 300_000),
+  'a missing file': (template) => rmSync(join(template, 'overlay.qcow2')),
+  'a missing manifest': (template) => rmSync(join(template, 'manifest.json')),
+  'an empty folder': (template) => {
     rmSync(template, { recursive: true })
     mkdirSync(template)
   },
 }
 
-test('a template is made again after any kind of damage', async () => {
+test('a damaged template is built again', async () => {
   const cacheDir = ownTemplates()
   await start()
   for (const [what, damage] of Object.entries(DAMAGES)) {
@@ -55,14 +55,14 @@ test('a template is made again after any kind of damage', async () => {
   }
 }, 600_000)
 
-test('a template whose state QEMU rejects is made again, and the log reports it', async () => {
+test('a template whose state QEMU rejects is built again, and the log reports it', async () => {
   const cacheDir = ownTemplates()
   await start()
   const [template = ''] = templatesIn(cacheDir)
-  // One whose bookkeeping is as wrong as its content.
+  // The manifest matches the damaged content.
   const state = readFileSync(join(template, 'state')).fill(0x55, 8, 4096)
   writeFileSync(join(template, 'state'), state)
-  await writeManifestAnew(template)
+  await updateManifest(template)
   const lines: string[] = []
   expect(await start({ log: (line: string) => lines.push(line) })).toMatchObject({
     kind: 'template',
@@ -71,8 +71,8 @@ test('a template whose state QEMU rejects is made again, and the log reports it'
   expect(lines.join('\n')).toMatch(/The template tiny-\w+ is made again: /)
 }, 240_000)
 
-/** Makes the manifest fit the files, as no damage would. */
-async function writeManifestAnew(template: string): Promise<void> {
+/** Updates the manifest to match the changed files, unlike accidental damage. */
+async function updateManifest(template: string): Promise<void> {
   const path = join(template, 'manifest.json')
   const manifest = JSON.parse(readFileSync(path, 'utf8'))
   const { stdout } = await execa(
@@ -87,7 +87,7 @@ async function writeManifestAnew(template: string): Promise<void> {
   writeFileSync(path, JSON.stringify(manifest))
 }
 
-test('a process that is killed while it makes a template does no damage, and the next start removes its files', async () => {
+test('a process that is killed while it builds a template does no damage, and the next start removes its files', async () => {
   const cacheDir = ownTemplates()
   const tmpdir = ownTmpdir()
   for (const afterMs of [300, 900, 1500, 2200, 2600, 3000]) {
@@ -102,7 +102,7 @@ test('a process that is killed while it makes a template does no damage, and the
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
 }, 400_000)
 
-test('processes that need the same template at the same time make it once', async () => {
+test('concurrent processes that need the same template build it once', async () => {
   const cacheDir = ownTemplates()
   const tmpdir = ownTmpdir()
   const source = `
@@ -129,13 +129,13 @@ test('a guest boots cold if there is no space for its template, and the reason i
   expect(templatesIn(cacheDir)).toEqual([])
 }, 240_000)
 
-test('a disk that fills up while a template is made affects only that template', async () => {
+test('a disk that fills up while a template is built affects only that template', async () => {
   const cacheDir = ownTmpdir()
   await execa('mount', ['-t', 'tmpfs', '-o', 'size=260m', 'none', cacheDir])
   onTestFinished(async () => void (await execa('umount', ['-l', cacheDir])))
   ownTemplates(cacheDir)
   const filler = join(cacheDir, 'filler')
-  // Of a size each: what could not be made is not tried again in the same process.
+  // Each guest has another size, because a failed template is not retried in the same process.
   const moments = { '189M': 400, '190M': 1500, '191M': 2500 }
   for (const [memory, afterMs] of Object.entries(moments)) {
     const starting = start({ memory })

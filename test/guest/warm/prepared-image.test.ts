@@ -51,7 +51,7 @@ test('a preparation runs on top of the previous one; another input or file means
   expect(await read('three')).toEqual(['one', 'three', 'tiny', 'first', 'mine'])
   writeFileSync(note, 'second')
   expect(await read('two')).toEqual(['one', 'two', 'tiny', 'second', 'mine'])
-  // Of the guest alone, of the first step, and of each second one.
+  // One template of the guest alone, one of the first step, and one of each second step.
   expect(templatesIn(cacheDir)).toHaveLength(5)
 }, 120_000)
 

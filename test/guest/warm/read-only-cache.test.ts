@@ -6,7 +6,7 @@ import { ownCache } from '../../support/own-cache.js'
 
 test('a guest boots cold where templates cannot be written, and the reason is reported', async () => {
   const cacheDir = ownCache()
-  // Root can write to any folder, but not below a path that is no folder.
+  // Root can write to any folder, but not below a path that is not a folder.
   writeFileSync(join(cacheDir, 'templates'), '')
   const lines: string[] = []
   await using vm = await launchVM({ image: 'tiny', log: (line) => void lines.push(line) })

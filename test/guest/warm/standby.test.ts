@@ -11,7 +11,7 @@ const options = { image: 'tiny', standby: true, log: () => {} } as const
 
 beforeAll(buildCli)
 
-/** The processes of guests of this name. */
+/** Lists the processes of guests with this name. */
 function qemusNamed(name: string): number[] {
   return readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
@@ -28,7 +28,7 @@ function qemusNamed(name: string): number[] {
 const identify = 'cat /etc/machine-id /sys/class/net/eth0/address; head -c 16 /dev/urandom | xxd -p'
 
 test('a standby is started while a guest is in use, and has its own identity', async () => {
-  ownPool() // what others do at the same time leaves no less room
+  ownPool() // other tests take no capacity from this pool
   const name = 'next-one'
   const seen: string[] = []
   for (let run = 0; run < 3; run++) {
@@ -43,7 +43,7 @@ test('a standby is started while a guest is in use, and has its own identity', a
 }, 60_000)
 
 test('a standby whose QEMU was killed is not used', async () => {
-  ownPool() // what others do at the same time leaves no less room
+  ownPool() // other tests take no capacity from this pool
   const name = 'killed-one'
   const first = await launchVM({ ...options, name })
   await expect.poll(() => qemusNamed(name).length, { timeout: 20_000 }).toBeGreaterThan(1)
@@ -56,7 +56,7 @@ test('a standby whose QEMU was killed is not used', async () => {
 }, 60_000)
 
 test('a standby is used only for a guest with the same options', async () => {
-  ownPool() // what others do at the same time leaves no less room
+  ownPool() // other tests take no capacity from this pool
   await using one = await launchVM({ ...options, name: 'kind-a' })
   await using other = await launchVM({ ...options, name: 'kind-b', hostfwd: [{ guest: 80 }] })
   expect((await one.ssh`hostname`).stdout).toBe('kind-a')
@@ -65,9 +65,9 @@ test('a standby is used only for a guest with the same options', async () => {
 }, 60_000)
 
 test('no standby is started with `standby: false`, and none outlives its process', async () => {
-  ownPool() // what others do at the same time leaves no less room
+  ownPool() // other tests take no capacity from this pool
   const tmpdir = ownTmpdir()
-  // The first that stands by is there as soon as this host has had the time to start it.
+  // The first standby appears as soon as the host has started it.
   const source = `
     const kinds = []
     while (kinds.length < 3 || (kinds.at(-1) !== 'standby' && kinds.length < MOST)) {
@@ -82,7 +82,7 @@ test('no standby is started with `standby: false`, and none outlives its process
   const { stdout } = await runScript(tmpdir, source.replace('MOST', '20').replace('STANDBY', 'true'))
   const [kinds = '', endedAfterMs] = String(stdout).split('\n')
   expect(kinds).toMatch(/^template (.* )?standby$/)
-  // The program ends soon, though guests were standing by.
+  // The program ends soon, although it has standbys.
   expect(Number(endedAfterMs)).toBeLessThan(5000)
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
   const without = await runScript(tmpdir, source.replace('MOST', '3').replace('STANDBY', 'false'), 'without')

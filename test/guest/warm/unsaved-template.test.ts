@@ -6,10 +6,10 @@ import { readTscKhz, rememberTscKhz } from '../../../src/host/tsc-frequency.js'
 import { ownTemplates, templatesIn } from '../../support/own-templates.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** KVM has a clock of its own, which no kernel measures. */
+/** Under KVM, the kernel does not measure the clock. */
 const tcg = { image: 'tiny', accel: 'tcg', standby: false } as const
 
-/** A cache without templates, where nothing is known of this host either. */
+/** Uses a cache without templates and without facts about this host. */
 function ownHostCache(): string {
   const cacheDir = ownTmpdir()
   mkdirSync(join(cacheDir, 'host'))
@@ -79,7 +79,7 @@ test('the next guest saves a template that could not be saved before', async () 
   let starts = 0
   const prepared = image('tiny').prepare(async (vm) => {
     if (starts++ > 0) return
-    // An agent that refuses to read the clock: the template cannot be saved, which shows at once.
+    // The agent refuses to read the clock, so saving the template fails at once.
     await vm.ssh`kill -9 $(cat /run/qemu-ga.pid); sleep 1
       qemu-ga -d -f /run/qemu-ga.pid -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run -b guest-get-time >/dev/null 2>&1`
   })

@@ -70,7 +70,7 @@ test('a clone looks like a guest that has just been booted', async () => {
   })
   await withVM(options, async (vm) => {
     expect((await vm.ssh`ls /root /tmp`).stdout).not.toContain('mine')
-    // Of commands before this one nothing is left, not even a login.
+    // Earlier commands leave no traces, not even a login.
     expect((await vm.ssh`ls /run/credentials/@system; pidof dropbear | wc -w`).stdout).toMatch(/^\d$/)
     expect((await vm.ssh`umask; echo $HOME`).stdout).toBe('0022\n/root')
   })

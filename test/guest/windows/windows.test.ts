@@ -36,18 +36,21 @@ async function shows(screen: XServer, text: string): Promise<void> {
     .toContain(text)
 }
 
-test.each(['gtk', 'sdl'] as const)('a window of %s on an X server shows the guest', async (display) => {
-  await using screen = await startXServer()
-  vi.stubEnv('DISPLAY', screen.display)
-  onTestFinished(() => void vi.unstubAllEnvs())
-  const grab = display === 'sdl' ? ({ grab: 'right-ctrl' } as const) : {}
-  await using vm = await launchVM({ ...bare, hda, display, ...grab })
-  await shows(screen, TEXT)
-  await vm.type('English', { layout: 'us' })
-  await shows(screen, 'English')
-})
+test.each(['gtk', 'sdl'] as const)(
+  'a %s window on an X server shows the display of the guest',
+  async (display) => {
+    await using screen = await startXServer()
+    vi.stubEnv('DISPLAY', screen.display)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const grab = display === 'sdl' ? ({ grab: 'right-ctrl' } as const) : {}
+    await using vm = await launchVM({ ...bare, hda, display, ...grab })
+    await shows(screen, TEXT)
+    await vm.type('English', { layout: 'us' })
+    await shows(screen, 'English')
+  },
+)
 
-test('a window is an error where there is no screen for it', async () => {
+test('a window without an X server fails the start', async () => {
   vi.stubEnv('DISPLAY', undefined)
   onTestFinished(() => void vi.unstubAllEnvs())
   const error = await failureOf(launchVM({ ...bare, hda, display: 'gtk' }))
@@ -55,7 +58,7 @@ test('a window is an error where there is no screen for it', async () => {
   expect(error.message).toContain('QEMU did not start: it found no screen for the display of the guest.')
 })
 
-test('a text screen is drawn on the terminal of the script', async () => {
+test('display: curses draws the text screen on the terminal of the script', async () => {
   const main = resolve(import.meta.dirname, '../../../dist/fixtures/index.js')
   const options = { memory: '32M', ssh: false, hda, display: 'curses' }
   const shown = join(folder, 'shown')
@@ -86,7 +89,7 @@ test('a text screen is drawn on the terminal of the script', async () => {
   expect(stdout).toMatch(/E.*n.*g.*l.*i.*s.*h/)
 })
 
-test('a text screen is refused where there is no terminal', async () => {
+test('display: curses is rejected in a process without a terminal', async () => {
   const error = await failureOf(launchVM({ ...bare, hda, display: 'curses' }))
   expect(error.message).toContain(
     "display: expected a process with a terminal, or `vnc: true`, got 'curses' in a process without a terminal",

@@ -12,7 +12,7 @@ import { GuestWatch } from '../../../src/vm/watch/guest-watch.js'
 import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
 import { FakeSocket } from '../../support/fake-socket.js'
 
-/** A million inputs take minutes. */
+/** Time limit that allows for a million inputs, milliseconds. */
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 
 const AWKWARD = [
@@ -35,7 +35,7 @@ const GREETING =
 
 const THRESHOLD = { 'node-name': 'overlay', 'write-threshold': 65_536, 'amount-exceeded': 1 }
 
-/** Greets as QEMU does, and answers the command that ends the negotiation once that has come. */
+/** Sends the greeting of QEMU and the response to the command that ends the negotiation. */
 async function greet(socket: FakeSocket): Promise<void> {
   socket.receive([Buffer.from(GREETING)])
   for (let turn = 0; turn < 20; turn++) await undefined
@@ -43,8 +43,8 @@ async function greet(socket: FakeSocket): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await undefined
 }
 
-/** Values of each type, with objects that cannot become a text or a number. */
-const WRONG: readonly unknown[] = [
+/** Values of each type, including objects that cannot be converted to a string or a number. */
+const WRONG_VALUES: readonly unknown[] = [
   null,
   true,
   -1,
@@ -55,21 +55,21 @@ const WRONG: readonly unknown[] = [
   [{ toString: 0 }],
 ]
 
-/** Lines with the message, in each of which one field, at any depth, has a value of a wrong type. */
+/** Returns lines with variants of a message, each with a value of a wrong type in one field at any depth. */
 function wrongTypes(message: object): string[] {
   return variants(message).map((variant) => `${JSON.stringify(variant)}\n`)
 }
 
 function variants(value: unknown): unknown[] {
-  if (typeof value !== 'object' || value === null) return [...WRONG]
+  if (typeof value !== 'object' || value === null) return [...WRONG_VALUES]
   const inner = Object.entries(value).flatMap(([name, field]) =>
     variants(field).map((variant) => ({ ...value, [name]: variant })),
   )
-  return [...WRONG, ...inner]
+  return [...WRONG_VALUES, ...inner]
 }
 
 test(
-  'QMP: whatever comes, a command ends, and nothing else is thrown',
+  'QMP: random input ends a command with a result or QMP_FAILED',
   async () => {
     const samples = [
       GREETING,
@@ -98,11 +98,11 @@ test(
       const outcome = client.then(
         async (qmp) => {
           qmp.on('RESET', (event) => void event.data.guest)
-          const answer = qmp.execute('query-status').catch((error: unknown) => error)
+          const reply = qmp.execute('query-status').catch((error: unknown) => error)
           use.watch(qmp, () => {})
           socket.receive(fuzzer.split(fuzzer.next()))
           qmp.close()
-          return answer
+          return reply
         },
         (error: unknown) => error,
       )
@@ -117,7 +117,7 @@ test(
 )
 
 test(
-  'agent: whatever comes, a command ends, and its answer is of its form',
+  'agent: random input ends a command with a valid response or an error',
   async () => {
     const samples = [
       '\xff{"return": 17}\n',
@@ -137,7 +137,7 @@ test(
     await fuzz(0.25, fuzzer, async (bytes) => {
       const socket = FakeSocket.create()
       const agent = new GuestAgent()
-      // What is asked is answered at once: each request by what the guest makes up.
+      // Sync requests are answered correctly, other requests with random bytes.
       const write = socket.write.bind(socket)
       socket.write = ((data: string | Buffer) => {
         const id = /"id":(\d+)/.exec(String(data))?.[1]
@@ -147,13 +147,13 @@ test(
         return write(data)
       }) as typeof socket.write
       agent.attach(socket)
-      const answer = agent
+      const reply = agent
         .execute('guest-exec')
         .then(readPid)
         .catch((error: unknown) => error)
       for (let turn = 0; turn < 20; turn++) await undefined
       agent.close()
-      const pid = await answer
+      const pid = await reply
       if (pid instanceof Error) expect(pid).toBeInstanceOf(VMError)
       else expect(pid).toSatisfy(Number.isSafeInteger)
       for (const line of bytes.toString().split('\n'))
@@ -163,9 +163,9 @@ test(
   TIMEOUT_MS,
 )
 
-function readStatus(answer: unknown): void {
+function readStatus(reply: unknown): void {
   try {
-    const status = readExecStatus(answer)
+    const status = readExecStatus(reply)
     for (const text of [status['out-data'], status['err-data']]) Buffer.from(text ?? '', 'base64')
   } catch (error) {
     expect(error).toMatchObject({ code: 'AGENT_FAILED' })
@@ -194,7 +194,7 @@ const CONSOLE = [
 ]
 
 test(
-  'serial: lines are plain and the same however the bytes come, and nothing is thrown',
+  'serial: random output results in plain lines that do not depend on the chunks',
   async () => {
     const fuzzer = new ByteFuzzer(
       CONSOLE.map((text) => Buffer.from(text, 'latin1')),
@@ -221,14 +221,14 @@ test(
 )
 
 test(
-  'screen: whatever a guest draws, there are as many rows as there are',
+  'screen: random output does not change the number of rows',
   async () => {
     const fuzzer = new ByteFuzzer(
       CONSOLE.map((text) => Buffer.from(text, 'latin1')),
       FUZZ.seed,
     )
-    const answers: string[] = []
-    const hooks = { onDrawn: () => {}, onReply: (text: string) => answers.push(text) }
+    const replies: string[] = []
+    const hooks = { onDrawn: () => {}, onReply: (text: string) => replies.push(text) }
     const terminal = await ScreenTerminal.open(80, 24, hooks)
     terminal.sendsReplies = true
     await fuzz(0.05, fuzzer, async (bytes) => {
@@ -237,12 +237,12 @@ test(
       expect(terminal.lines).toHaveLength(24)
     })
     await sleep(1)
-    expect(answers.every((answer) => answer.length < 1000)).toBe(true)
+    expect(replies.every((reply) => reply.length < 1000)).toBe(true)
   },
   TIMEOUT_MS,
 )
 
-test('QMP: a value of a wrong type in any field is refused or ignored, and nothing else is thrown', async () => {
+test('QMP: a value of a wrong type in any field is rejected or ignored', async () => {
   const messages = [
     { id: 2, error: { class: 'GenericError', desc: 'no' } },
     { event: 'BLOCK_WRITE_THRESHOLD', data: THRESHOLD, timestamp: { seconds: 1, microseconds: 2 } },
@@ -252,13 +252,13 @@ test('QMP: a value of a wrong type in any field is refused or ignored, and nothi
     const negotiating = QmpClient.negotiate(socket, { timeoutMs: 60_000 })
     await greet(socket)
     const qmp = await negotiating
-    const answer = qmp.execute('query-status').catch((error: unknown) => error)
+    const reply = qmp.execute('query-status').catch((error: unknown) => error)
     const use = new DiskUse(1024)
     use.add({ node: 'overlay', path: '/dev/null' })
     use.watch(qmp, () => {})
     expect(() => socket.receive([Buffer.from(line)]), line).not.toThrow()
     qmp.close()
-    const ended = await answer
+    const ended = await reply
     if (ended instanceof Error) expect(ended).toMatchObject({ code: 'QMP_FAILED' })
   }
 })

@@ -12,7 +12,7 @@ import { TftpLog } from '../../../src/net/tftp.js'
 import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
 import { dhcpMessage, makePcap, tftp, udpFrame } from '../../support/packets.js'
 
-/** A million inputs take minutes. */
+/** Time limit that allows for a million inputs, milliseconds. */
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 
 const CLIENT = {
@@ -43,15 +43,15 @@ const TFTP = [
 ]
 
 test(
-  'DHCP: a message of any bytes is read or malformed, and nothing is thrown',
+  'DHCP: a random message is recorded or malformed',
   async () => {
     const fuzzer = new ByteFuzzer(DHCP, FUZZ.seed)
     const log = new DhcpLog()
     await fuzz(0.3, fuzzer, (payload) => {
-      const isAsked = fuzzer.random() < 0.6
-      // Most are exchanges of their own.
+      const isRequest = fuzzer.random() < 0.6
+      // Most messages belong to separate exchanges.
       if (payload.length >= 8) payload.writeUInt32BE(fuzzer.below(2000), 4)
-      const [sourcePort, destinationPort] = isAsked ? [68, 67] : [67, 68]
+      const [sourcePort, destinationPort] = isRequest ? [68, 67] : [67, 68]
       const length = payload.length + (fuzzer.random() < 0.2 ? fuzzer.below(100) : 0)
       const result = log.add({ atMs: 0, sourcePort, destinationPort, payload, length })
       expect([undefined, MALFORMED]).toContain(result)
@@ -62,7 +62,7 @@ test(
 )
 
 test(
-  'TFTP: a message of any bytes is read or malformed, and its counts are numbers',
+  'TFTP: a random message is recorded or malformed, and its counts are integers',
   async () => {
     const fuzzer = new ByteFuzzer(TFTP, FUZZ.seed)
     let open = 0
@@ -92,7 +92,7 @@ test(
 )
 
 test(
-  'pcap: the packets are the same however the bytes come, and none is longer than the capture',
+  'pcap: packets do not depend on the chunks, and none is longer than its capture',
   async () => {
     const frames = [
       udpFrame([68, 67], dhcpMessage(1, CLIENT)),
@@ -128,7 +128,7 @@ const folder = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'withvm-fuzz-http-
 afterAll(() => rmSync(folder, { recursive: true }))
 
 test(
-  'HTTP: whatever comes on a connection, it ends, no file outside is sent, and the server goes on',
+  'HTTP: a connection with random input ends, no file outside is sent, and the server continues',
   async () => {
     writeFileSync(join(folder, 'secret'), 'this is outside')
     const served = await ServedFolder.join(join(folder, 'served'), [])
@@ -141,16 +141,16 @@ test(
       onRequest: () => open++,
       onEnd: () => open--,
     })
-    const say = (pieces: readonly Buffer[], waitMs = 2) =>
+    const send = (pieces: readonly Buffer[], waitMs = 2) =>
       new Promise<string>((resolve) => {
-        let answer = ''
+        let response = ''
         const connection = connect(socket)
         connection.on('data', (chunk) => {
-          answer += chunk.toString('latin1')
+          response += chunk.toString('latin1')
         })
-        connection.on('error', () => {}).once('close', () => resolve(answer))
+        connection.on('error', () => {}).once('close', () => resolve(response))
         for (const piece of pieces) connection.write(piece)
-        // An answer comes at once; a request that is not complete gets none.
+        // The response arrives at once; an incomplete request gets no response.
         const end = () => connection.end()
         connection.once('data', end)
         setTimeout(end, waitMs).unref()
@@ -168,9 +168,9 @@ test(
     ]
     const fuzzer = new ByteFuzzer(samples, FUZZ.seed)
     await fuzz(0.1, fuzzer, async (bytes) => {
-      expect(await say(fuzzer.split(bytes))).not.toContain('this is outside')
+      expect(await send(fuzzer.split(bytes))).not.toContain('this is outside')
     })
-    expect(await say([Buffer.from(samples[0] as string)], 10_000)).toMatch(
+    expect(await send([Buffer.from(samples[0] as string)], 10_000)).toMatch(
       /^HTTP\/1.1 200 OK[\s\S]*0123456789$/,
     )
     await expect.poll(() => open).toBe(0)

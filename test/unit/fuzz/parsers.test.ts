@@ -14,7 +14,7 @@ import { FakeSocket } from '../../support/fake-socket.js'
 const TIMEOUT_MS = 30_000 + FUZZ.inputs
 
 test(
-  'PPM: a picture has as many pixels as its file, or is refused',
+  'PPM: a picture has the pixels of its file, or is rejected',
   async () => {
     const samples = [
       Buffer.concat([Buffer.from('P6\n2 2\n255\n'), Buffer.alloc(12, 7)]),
@@ -40,7 +40,7 @@ test(
 )
 
 test(
-  'SFTP names: a name that is accepted leads to a file right in its folder',
+  'SFTP names: an accepted name is a file directly in its folder',
   async () => {
     const samples = [
       '..',
@@ -69,7 +69,7 @@ test(
 )
 
 test(
-  'identity agent: a message is answered by its own end alone, and whatever comes, the wait ends',
+  'identity agent: only the nonce of a message confirms it, and random input ends the wait',
   async () => {
     const nonce = Buffer.from('01234567')
     const fuzzer = new ByteFuzzer(
@@ -80,17 +80,17 @@ test(
       const socket = FakeSocket.create()
       const identityAgent = new IdentityAgent()
       identityAgent.attach(socket)
-      const told = identityAgent.send(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
-        () => 'answered',
+      const sent = identityAgent.send(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
+        () => 'confirmed',
         (error: unknown) => error,
       )
       socket.receive(fuzzer.split(bytes))
       identityAgent.close()
-      const isAnswered = Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
+      const isConfirmed = Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
         bytes.subarray(index * 8, index * 8 + 8),
       ).some((frame) => frame.equals(nonce))
-      const outcome = await told
-      if (isAnswered) expect(outcome).toBe('answered')
+      const outcome = await sent
+      if (isConfirmed) expect(outcome).toBe('confirmed')
       else expect(outcome).toMatchObject({ code: 'IDENTITY_AGENT_SILENT' })
     })
   },
@@ -112,7 +112,7 @@ const REPLIES = [
 ]
 
 test(
-  'agent replies: lines are the same however they come, and what is parsed is what JSON says',
+  'agent replies: lines do not depend on the chunks, and parsed values equal those of JSON.parse()',
   async () => {
     const fuzzer = new ByteFuzzer(REPLIES, FUZZ.seed)
     await fuzz(0.25, fuzzer, (bytes) => {
@@ -124,7 +124,7 @@ test(
         const parsed = parseObject<{ readonly return?: unknown }>(line)
         if (parsed !== undefined) expect(parsed).toEqual(JSON.parse(line))
         parseStatus(line)
-        for (const reader of [readPid, readExecStatus]) refuses(() => reader(parsed?.return))
+        for (const reader of [readPid, readExecStatus]) expectValidOrRejected(() => reader(parsed?.return))
       }
     })
   },
@@ -146,8 +146,8 @@ function read(pieces: readonly Buffer[], maxChars: number) {
   return { lines, isTooLong }
 }
 
-/** What is refused is refused by an error of ours. */
-function refuses(read: () => unknown): void {
+/** Asserts that a reader returns, or throws AGENT_FAILED. */
+function expectValidOrRejected(read: () => unknown): void {
   try {
     read()
   } catch (error) {
