@@ -9,37 +9,37 @@ interface Request {
 
 export interface AgentPeer {
   readonly socket: Socket
-  /** The commands that came, in order. */
-  readonly seen: string[]
-  /** While true it reads and answers nothing. */
-  isDeaf: boolean
-  /** Answers that are sent before the next real one: what a command that was given up left. */
+  /** Received commands, in order. */
+  readonly received: string[]
+  /** While true, the peer ignores requests. */
+  isSilent: boolean
+  /** Late responses to earlier commands, sent before the next response. */
   readonly stale: string[]
 }
 
 /**
- * A guest agent that runs its commands on this host: the wire format of qemu-ga 7.2, with one request at a time, 0xFF
- * as its reset, and no ids.
+ * Starts a guest agent that runs its commands on this host. It has the wire format of qemu-ga 7.2: one request at a
+ * time, 0xFF as a reset, and no ids.
  */
 export function startAgentPeer(path: string): AgentPeer {
   const socket = connect(path)
-  const peer: AgentPeer = { socket, seen: [], isDeaf: false, stale: [] }
+  const peer: AgentPeer = { socket, received: [], isSilent: false, stale: [] }
   const processes = new Map<number, object>()
   let rest = Buffer.alloc(0)
   socket.on('error', () => {})
   socket.on('data', (chunk) => {
-    if (peer.isDeaf) return
+    if (peer.isSilent) return
     rest = Buffer.concat([rest, chunk])
     for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
       const line = rest.subarray(0, end)
       rest = rest.subarray(end + 1)
       const reset = line.lastIndexOf(0xff)
-      answer(JSON.parse(line.subarray(reset + 1).toString()) as Request)
+      respond(JSON.parse(line.subarray(reset + 1).toString()) as Request)
     }
   })
 
-  function answer({ execute, arguments: args = {} }: Request): void {
-    peer.seen.push(execute)
+  function respond({ execute, arguments: args = {} }: Request): void {
+    peer.received.push(execute)
     for (const line of peer.stale.splice(0)) socket.write(line)
     const reply = (value: unknown) => socket.write(`${JSON.stringify({ return: value })}\n`)
     if (execute === 'guest-sync-delimited') {
@@ -60,7 +60,7 @@ export function startAgentPeer(path: string): AgentPeer {
   }
 
   function run(args: Record<string, unknown>): number {
-    // As qemu-ga does: each command in a session of its own.
+    // Like qemu-ga, each command has its own session.
     const child = spawn(args.path as string, args.arg as string[], { detached: true })
     const pid = child.pid as number
     const [out, err]: [Buffer[], Buffer[]] = [[], []]

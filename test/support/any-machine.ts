@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { VMOptions } from 'withvm'
 import { findOptionProblems } from '../../src/spec/validate-options.js'
 
-/** What a text of an author's may hold to become more than a value. */
+/** Strings that could become more than a value on a command line. */
 const HOSTILE = [
   ',',
   ',,',
@@ -22,12 +22,12 @@ const HOSTILE = [
   '\n-monitor stdio',
 ]
 
-/** A text in which the signs of command lines are common. */
+/** Arbitrary strings that often contain special characters of command lines. */
 export const hostileText = fc
   .array(fc.oneof(fc.constantFrom(...HOSTILE), fc.string({ maxLength: 5 })), { maxLength: 6 })
   .map((parts) => parts.join('').replaceAll('\0', ''))
 
-/** The files that options name: those that QEMU opens have to be there. */
+/** Files for the options. Files that QEMU opens must exist. */
 export interface MachineFiles {
   readonly raw: string
   readonly qcow2: string
@@ -76,7 +76,7 @@ const card = (files: MachineFiles) =>
     maybe,
   )
 
-/** Options of any machine that are valid by themselves. */
+/** Arbitrary valid options of a machine. */
 export function anyMachine(files: MachineFiles): fc.Arbitrary<VMOptions> {
   const image = fc.constantFrom(
     { path: files.raw, format: 'raw' as const },
@@ -153,11 +153,11 @@ export function anyMachine(files: MachineFiles): fc.Arbitrary<VMOptions> {
     },
     maybe,
   )
-  return options.map((made): VMOptions => ({ image: false, ssh: false, ...made })).map(withoutWrong)
+  return options.map((made): VMOptions => ({ image: false, ssh: false, ...made })).map(withoutInvalid)
 }
 
-/** Leaves out what the check of the options refuses, so that little of what was made is thrown away. */
-function withoutWrong(made: VMOptions): VMOptions {
+/** Removes options that the validation rejects, so that few generated values are discarded. */
+function withoutInvalid(made: VMOptions): VMOptions {
   const options: Record<string, unknown> = { ...made }
   for (;;) {
     const [problem] = findOptionProblems(options)

@@ -1,9 +1,9 @@
-/** Where firmware and boot loaders put a boot sector, and the first file that PXE fetches. */
+/** Load address of boot sectors and of the first file that PXE fetches. */
 const ORIGIN = 0x7c00
 
 /**
- * The smallest thing that boots: 16-bit code that prints a text by the BIOS, and halts. PXE starts it as a file, and a BIOS as
- * the first sector of a disk.
+ * Makes a minimal bootable program: 16-bit code that prints a text through the BIOS and halts. PXE starts it as a file, a
+ * BIOS as the first sector of a disk.
  */
 export function makeBootProgram(text: string): Buffer {
   const code = [

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises'
 
 const SECTOR = 512
-/** Where the firmware puts it. */
+/** Load address of boot sectors. */
 const ORIGIN = 0x7c00
 
-/** The first sector of a disk that prints a line on the first serial port and halts: what a firmware can boot from any disk. */
+/** Builds the first sector of a disk that a BIOS boots: it prints a line on the first serial port and halts. */
 export function buildBootSector(line: string): Buffer {
   // cld; cli; xor ax,ax; mov ds,ax; mov si,text; next: lodsb; test al,al; jz end; mov dx,0x3f8; out dx,al; jmp next; end: hlt; jmp end
   const code = Buffer.from('fcfa31c08ed8be0000ac84c07406baf803eeebf5f4ebfd', 'hex')
@@ -15,7 +15,7 @@ export function buildBootSector(line: string): Buffer {
   return sector
 }
 
-/** Writes a raw disk, or a floppy disk of 1440 KiB, that prints a line when it is booted. */
+/** Writes a raw disk, by default a floppy disk of 1440 KiB, that prints a line when it is booted. */
 export async function writeBootDisk(path: string, line: string, bytes = 1440 * 1024): Promise<string> {
   const disk = Buffer.alloc(bytes)
   buildBootSector(line).copy(disk)
@@ -23,7 +23,7 @@ export async function writeBootDisk(path: string, line: string, bytes = 1440 * 1
   return path
 }
 
-/** Writes a CD that prints a line when it is booted: El Torito without emulation, and no file system. */
+/** Writes a CD that prints a line when it is booted: El Torito without emulation and without a file system. */
 export async function writeBootCd(path: string, line: string): Promise<string> {
   const block = 2048
   const cd = Buffer.alloc(64 * block)
@@ -39,7 +39,7 @@ export async function writeBootCd(path: string, line: string): Promise<string> {
   const catalog = 19 * block
   cd.writeUInt8(1, catalog)
   cd.writeUInt16LE(0xaa55, catalog + 30)
-  cd.writeUInt16LE(0x55aa, catalog + 28) // the words of the entry add up to 0
+  cd.writeUInt16LE(0x55aa, catalog + 28) // the sum of the words of the entry is 0
   const entry = catalog + 32
   cd.writeUInt8(0x88, entry)
   cd.writeUInt16LE(4, entry + 6)

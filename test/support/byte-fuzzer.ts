@@ -1,16 +1,16 @@
 // @ts-expect-error: the bench is plain JavaScript.
 import { seededRandom } from '../../bench/random.mjs'
 
-/** `npm run fuzz` sets how many inputs all parsers get together, and from which seed. */
+/** Total number of inputs for all parsers, and the seed. `npm run fuzz` sets both. */
 export const FUZZ = {
   inputs: Number(process.env.WITHVM_FUZZ ?? 3000),
   seed: Number(process.env.WITHVM_FUZZ_SEED ?? 1),
 } as const
 
-/** Longer than any parser takes for an input, on a host however busy: a hang. */
+/** Duration of one input that counts as a hang, milliseconds: longer than any parser takes on a busy host. */
 const HANG_MS = 5000
 
-/** Makes bytes of what a peer may say: whole, broken, cut, repeated, and mixed. */
+/** Generates random inputs from samples: complete, damaged, truncated, repeated and mixed. */
 export class ByteFuzzer {
   readonly random: () => number
   readonly #samples: readonly Buffer[]
@@ -29,7 +29,7 @@ export class ByteFuzzer {
     return Buffer.concat(parts)
   }
 
-  /** The same bytes in pieces, as a stream may bring them. */
+  /** Splits bytes into chunks of random lengths, like a stream. */
   split(bytes: Buffer): Buffer[] {
     const pieces: Buffer[] = []
     for (let at = 0; at < bytes.length; ) {
@@ -73,7 +73,7 @@ export class ByteFuzzer {
   }
 }
 
-/** Gives `target` so many inputs. What fails says the input and the seed that makes it again. */
+/** Calls `target` with a share of the inputs. An error contains the input and the seed that reproduces it. */
 export async function fuzz(
   share: number,
   fuzzer: ByteFuzzer,
@@ -93,7 +93,7 @@ export async function fuzz(
     const tookMs = performance.now() - startedAt
     if (tookMs > HANG_MS)
       throw new Error(`input ${round} of seed ${FUZZ.seed} took ${tookMs} ms: ${bytes.toString('base64')}`)
-    // So that Vitest hears of this worker now and then, and what was put off is done.
+    // Lets the worker respond to Vitest and run pending callbacks.
     if (round % 500 === 0) await new Promise(setImmediate)
   }
 }

@@ -6,12 +6,12 @@ import { unpackOnce } from './packages.js'
 
 const SCRIPTS = 'usr/share/initramfs-tools'
 
-/** For how long the scripts wait for the root disk at least, seconds: a test need not. */
-const SLUMBER = { theirs: 'slumber=30', ours: 'slumber=2' }
+/** Minimum time for which the scripts wait for the root disk, seconds. Tests shorten it. */
+const ROOT_WAIT = { original: 'slumber=30', shortened: 'slumber=2' }
 
 /**
- * The files of the initial RAM disk that Debian's and Ubuntu's own tools make: their init, its scripts and busybox, out of
- * the packages of this host's distribution.
+ * Returns the files of an initrd as the tools of Debian and Ubuntu make it: init, its scripts and busybox, from the packages
+ * of this host's distribution.
  */
 export async function debianInitrd(): Promise<CpioEntry[]> {
   const packages = await unpackOnce(['initramfs-tools-core', 'busybox-static'])
@@ -29,7 +29,7 @@ export async function debianInitrd(): Promise<CpioEntry[]> {
     file('scripts/functions', await read(`${SCRIPTS}/scripts/functions`)),
     file(
       'scripts/local',
-      String(await read(`${SCRIPTS}/scripts/local`)).replace(SLUMBER.theirs, SLUMBER.ours),
+      String(await read(`${SCRIPTS}/scripts/local`)).replace(ROOT_WAIT.original, ROOT_WAIT.shortened),
     ),
     file('scripts/nfs', await read(`${SCRIPTS}/scripts/nfs`)),
     file('conf/initramfs.conf', await read('etc/initramfs-tools/initramfs.conf')),

@@ -11,7 +11,7 @@ export function digestOf(path: string, algorithm = 'sha256'): string {
   return createHash(algorithm).update(readFileSync(path)).digest('hex')
 }
 
-/** An image with a mebibyte that cannot be packed, and some that are empty. */
+/** Makes an image with one mebibyte of incompressible data; the rest is empty. */
 export function makeDisk(dir: string, format = 'qcow2', options: readonly string[] = []): string {
   const raw = join(dir, 'data.raw')
   writeFileSync(raw, Buffer.concat([randomBytes(1 << 20), Buffer.alloc(3 << 20)]))
@@ -33,7 +33,7 @@ ${disks.map((_, index) => `    <Disk ovf:capacity="4" ovf:diskId="disk${index}" 
 </Envelope>
 `
 
-/** Makes an appliance of disks that lie in one folder, as VirtualBox and VMware export one. */
+/** Makes an appliance from disks in one folder, in the form that VirtualBox and VMware export. */
 export function makeOva(disks: readonly string[], digest?: string): string {
   const dir = dirname(disks[0] as string)
   const names = disks.map((disk) => basename(disk))
@@ -45,7 +45,7 @@ export function makeOva(disks: readonly string[], digest?: string): string {
   return path
 }
 
-/** Makes a copy of a disk that only `secret` opens: LUKS in a qcow2, or by itself. */
+/** Makes an encrypted copy of a disk: plain LUKS, or LUKS in a qcow2. */
 export function encrypt(disk: string, path: string, format: 'qcow2' | 'luks', secret: string): string {
   const keys =
     format === 'luks'

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 
-/** Where the firmware puts a boot sector. */
+/** Load address of boot sectors. */
 const ORIGIN = 0x7c00
 
 /**
- * Writes a disk whose boot sector shows a text on the display, and from then on each key that is pressed: by the BIOS, which
- * prints all of that on the first serial port too where there is no display card.
+ * Writes a disk whose boot sector shows a text on the display, then each pressed key. It uses the BIOS, which also prints
+ * to the first serial port if there is no display card.
  */
 export async function writeDisplayDisk(path: string, text: string): Promise<string> {
   const code = [

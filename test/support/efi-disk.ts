@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 
-/** A program for UEFI firmware that prints a line on the first serial port and halts (PE/COFF, revision 11; UEFI 2.10, 2.1.1). */
+/** Builds a UEFI program that prints a line on the first serial port and halts (PE/COFF, revision 11; UEFI 2.10, 2.1.1). */
 function buildEfiProgram(line: string): Buffer {
   // cld; lea rsi,[rip+text]; next: lodsb; test al,al; jz end; mov dx,0x3f8; out dx,al; jmp next; cli; end: hlt; jmp end
   const code = Buffer.from('fc488d3510000000ac84c0740766baf803eeebf4faf4ebfd', 'hex')
@@ -37,7 +37,7 @@ function buildEfiProgram(line: string): Buffer {
   return file
 }
 
-/** Writes a raw disk with a FAT partition from which UEFI firmware starts a program that prints a line. */
+/** Writes a raw disk with a FAT partition. UEFI firmware starts a program from it that prints a line. */
 export async function writeEfiDisk(path: string, line: string): Promise<string> {
   const folder = `${path}.files`
   await mkdir(join(folder, 'EFI/BOOT'), { recursive: true })

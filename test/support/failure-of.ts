@@ -1,6 +1,6 @@
 import { VMError } from '../../src/errors.js'
 
-/** Gives the error that a promise rejects with; throws when it does not, or with another kind of error. */
+/** Returns the VMError that a promise rejects with. Throws if it resolves or rejects with another error. */
 export async function failureOf(promise: Promise<unknown>): Promise<VMError> {
   const outcome = await promise.then(
     (value) => ({ value }),

@@ -1,10 +1,10 @@
 // @ts-expect-error: the bench is plain JavaScript.
 import * as bench from '../../bench/fake-clock.mjs'
 
-/** The library by which a program gets a clock of its own, if it is installed. */
+/** Returns the path of the library that gives a program its own clock; undefined if it is not installed. */
 export const findClockLibrary: () => string | undefined = bench.findClockLibrary
 
-/** A clock for programs: `env` is their environment, and `set` says how many seconds it is ahead of the host's. */
+/** Makes a clock for programs. `env` is their environment; `set` sets its offset from the host's clock, seconds. */
 export const makeClock: (
   folder: string,
   qemu: string,

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 
-/** As much of a socket as a channel uses; what is written is dropped, and what comes is what a test gives. */
+/** The part of a socket that channels use. Written data is dropped; a test supplies the received data. */
 export class FakeSocket extends EventEmitter {
   destroyed = false
   readonly writable = true

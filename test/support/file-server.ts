@@ -4,19 +4,19 @@ import { onTestFinished } from 'vitest'
 
 export interface FileServer {
   readonly url: string
-  /** The `Range` of each request so far; undefined where there was none. */
+  /** `Range` header of each request; undefined without one. */
   readonly ranges: (string | undefined)[]
-  /** What it has now. */
+  /** Current content of the file. */
   content: Buffer
-  /** The answer to a request; by default the file, as a server that knows ranges gives it. */
-  answer: (request: IncomingMessage, response: ServerResponse, requestNumber: number) => void
+  /** Responds to a request. @default sends the file, with support for ranges */
+  respond: (request: IncomingMessage, response: ServerResponse, requestNumber: number) => void
 }
 
-/** A server of this test's own that has one file, on the loopback, until the test ends. */
+/** Starts a server with one file on a loopback address, until the test ends. */
 export async function startFileServer(content: Buffer): Promise<FileServer> {
   const server = createServer((request, response) => {
     file.ranges.push(request.headers.range)
-    file.answer(request, response, file.ranges.length)
+    file.respond(request, response, file.ranges.length)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => {
@@ -28,22 +28,22 @@ export async function startFileServer(content: Buffer): Promise<FileServer> {
     url: `http://127.0.0.1:${port}/disk.img`,
     ranges: [],
     content,
-    answer: (request, response) => sendFile(file.content, request, response),
+    respond: (request, response) => sendFile(file.content, request, response),
   }
   return file
 }
 
-/** Answers as a server does that knows ranges; `maxBytes` later it cuts the connection. */
+/** Sends a file, with support for ranges. Cuts the connection after `maxBytes`. */
 export function sendFile(
   content: Buffer,
   request: IncomingMessage,
   response: ServerResponse,
-  options: { readonly maxBytes?: number; readonly etag?: string; readonly knowsRanges?: boolean } = {},
+  options: { readonly maxBytes?: number; readonly etag?: string; readonly supportsRanges?: boolean } = {},
 ): void {
-  const { maxBytes = content.length, etag, knowsRanges = true } = options
-  const wanted = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1]
+  const { maxBytes = content.length, etag, supportsRanges = true } = options
+  const requested = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1]
   const isOther = request.headers['if-range'] !== undefined && request.headers['if-range'] !== etag
-  const from = wanted === undefined || isOther || !knowsRanges ? 0 : Number(wanted)
+  const from = requested === undefined || isOther || !supportsRanges ? 0 : Number(requested)
   if (etag !== undefined) response.setHeader('etag', etag)
   if (from >= content.length && from > 0) {
     response.writeHead(416, { 'content-range': `bytes */${content.length}` }).end()

@@ -9,7 +9,7 @@ import { findClockLibrary } from './fake-clock.js'
 
 type Needs = Readonly<Record<string, () => Promise<unknown>>>
 
-/** What only some tests need of the host, by the name of the package. */
+/** Packages that only some tests need, by name. */
 const NEEDS: Needs = {
   libfaketime: async () => findClockLibrary(),
   gdb: () => findProgram('gdb'),
@@ -19,7 +19,7 @@ const NEEDS: Needs = {
   ovmf: () => findUefi({ arch: 'x86_64', machine: 'q35', secureBoot: true }).catch(() => undefined),
 }
 
-/** And what only tests of windows need: a hundred packages and more. */
+/** Packages that only tests of windows need, with more than a hundred dependencies. */
 const WINDOW_NEEDS: Needs = {
   xvfb: () => findProgram('Xvfb'),
   'qemu-system-gui': async () => {
@@ -28,10 +28,10 @@ const WINDOW_NEEDS: Needs = {
   },
 }
 
-/** Installs the packages that the tests of guests need. */
+/** Installs the packages that guest tests need. */
 export const installGuestPackages = () => installMissing(NEEDS)
 
-/** Installs those that the tests of windows need beside them. */
+/** Installs the additional packages that tests of windows need. */
 export const installWindowPackages = () => installMissing(WINDOW_NEEDS)
 
 const firmwareFor = (arch: string) => () =>
@@ -42,7 +42,7 @@ const fileAt = (path: string) =>
     () => undefined,
   )
 
-/** What guests of other architectures take. */
+/** Packages that guests of other architectures need. */
 const ARCHITECTURE_NEEDS: Needs = {
   'qemu-system-arm': () => findProgram('qemu-system-aarch64'),
   'qemu-system-misc': () => findProgram('qemu-system-s390x'),
@@ -54,10 +54,10 @@ const ARCHITECTURE_NEEDS: Needs = {
   'u-boot-qemu': () => fileAt('/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf'),
 }
 
-/** Installs those that guests of other architectures take. */
+/** Installs the packages that guests of other architectures need. */
 export const installArchitecturePackages = () => installMissing(ARCHITECTURE_NEEDS)
 
-/** Installs the packages that are missing, where that can be done without asking. */
+/** Installs the missing packages if that requires no password. */
 async function installMissing(needs: Needs): Promise<void> {
   if ((await listMissing(needs)).length === 0 || readDistribution().packageManager !== 'apt') return
   const { env } = process

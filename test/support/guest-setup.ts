@@ -3,8 +3,8 @@ import { installGuestPackages } from './guest-packages.js'
 import { watchListeners } from './loopback-watch.js'
 
 /**
- * Has the packages that tests need, and the default guest, before the first test: no test's time-out has to hold that.
- * Then watches that nothing listens but on loopback, until the last test is over: what does fails the run.
+ * Installs the packages that tests need and builds the default image before the first test, so that no test's timeout
+ * includes that. Then watches for sockets that listen on other than loopback addresses; such a socket fails the run.
  */
 export async function setup(): Promise<() => void> {
   await installGuestPackages()
@@ -14,7 +14,7 @@ export async function setup(): Promise<() => void> {
   return () => {
     const problems = stop()
     if (problems.length === 0) return
-    // Vitest 4 says what a teardown throws, and ends well all the same.
+    // Vitest 4 prints the error of a teardown but exits with 0.
     process.once('exit', () => {
       process.exitCode = 1
     })

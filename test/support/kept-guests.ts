@@ -12,13 +12,13 @@ export interface ListedGuest {
   readonly kept: { readonly why: string; readonly until: string } | null
 }
 
-/** What `withvm ps` tells of guests whose runs are below `tmpdir`. */
+/** Returns the output of `withvm ps` for guests whose runs are below `tmpdir`. */
 export async function listGuests(tmpdir: string): Promise<ListedGuest[]> {
   const { stdout } = await runCli(['ps', '--json'])
   return (JSON.parse(stdout) as ListedGuest[]).filter(({ runFolder }) => runFolder.startsWith(`${tmpdir}/`))
 }
 
-/** Throws away at the end of the test what it left running below `tmpdir`, also when it fails half-way. */
+/** Stops the kept guests below `tmpdir` at the end of the test, even if the test fails. */
 export function stopKeptGuests(tmpdir: string): void {
   onTestFinished(async () => {
     const kept = (await listGuests(tmpdir)).filter((guest) => guest.kept !== null)

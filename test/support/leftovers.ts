@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os'
 import { ownerOfFolder } from '../../src/common/locks/run-folder-name.js'
 import { listUnixSockets } from './unix-sockets.js'
 
-/** What guests leave on a host while they live: folders, QEMU processes, locks and listening sockets. */
+/** Traces of guests on a host: folders, QEMU processes, locks and listening sockets. */
 export interface Leftovers {
   readonly folders: readonly string[]
   readonly processes: readonly string[]
   readonly sockets: readonly string[]
 }
 
-/** Finds all that belongs to runs below `base`, of whichever process. */
+/** Finds the traces of all runs below `base`, of any process. */
 export function findLeftovers(base: string = tmpdir()): Leftovers {
   const folders = readdirSync(base).filter((name) => ownerOfFolder(name) !== undefined)
   const sockets = listUnixSockets().filter(
@@ -19,7 +19,7 @@ export function findLeftovers(base: string = tmpdir()): Leftovers {
   return { folders, processes: findQemus(base), sockets }
 }
 
-/** The QEMU processes whose command line names a folder below `base`. */
+/** Lists the QEMU processes whose command lines contain a folder below `base`. */
 function findQemus(base: string): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** The files that take a minute and more, the longest first: one that begins last would have the others wait for it. */
+/** Test files that take a minute or more, longest first. If one of them started last, the run would wait for it. */
 const LONG = [
   'netboot-installer.test.ts',
   'stock-images.test.ts',
@@ -21,7 +21,7 @@ const LONG = [
   'keep.test.ts',
 ]
 
-/** Starts the files in the order in which they keep all workers at work to the end. */
+/** Starts the longest files first, which keeps all workers busy until the end. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => {

@@ -1,6 +1,6 @@
 import { maskMessage, rejection } from './messages.js'
 
-/** The message of a matcher that fails, without times and without what the console happened to show. */
+/** Returns the message of a failed matcher, without times and console lines. */
 export async function matcherMessage(assertion: Promise<unknown>): Promise<string> {
   return maskMessage(await rejection(assertion))
     .replace(/(Serial console, last lines:\n) {2}\|.*(?:\n {2}\|.*)*/, '$1  | LINES')

@@ -1,4 +1,4 @@
-/** An error's message with what differs from run to run put aside: times, ports, counts of bytes. */
+/** Returns the message of an error with values that change with each run masked: times, ports, byte counts. */
 export function maskMessage(error: unknown): string {
   const { message } = error as Error
   return message
@@ -9,7 +9,7 @@ export function maskMessage(error: unknown): string {
     .replace(/\/\S*\/withvm-[0-9a-z.]+-[0-9a-f]{6}/g, 'RUN')
 }
 
-/** What a promise rejects with. */
+/** Returns the error that a promise rejects with. */
 export async function rejection(promise: Promise<unknown>): Promise<Error> {
   const value = await promise.catch((error: unknown) => ({ error }))
   if (typeof value === 'object' && value !== null && 'error' in value) return value.error as Error

@@ -5,26 +5,26 @@ import { execa, type ResultPromise } from 'execa'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** What Vitest's JSON reporter tells of one test. */
+/** Result of one test, from Vitest's JSON reporter. */
 export interface NestedResult {
   readonly fullName: string
   readonly status: 'passed' | 'failed' | 'skipped' | 'pending'
   readonly failureMessages: readonly string[]
 }
 
-/** A project of its own, whose tests a Vitest of its own runs. */
+/** Separate project whose tests run in a separate Vitest. */
 export interface NestedProject extends Disposable {
   readonly folder: string
   write(file: string, text: string): void
   read(file: string): string
   start(args: readonly string[], env?: NodeJS.ProcessEnv): ResultPromise<{ reject: false; all: true }>
-  /** Runs all tests once. Gives the result of each, by their names. */
+  /** Runs all tests once. Returns the results, sorted by name. */
   run(args?: readonly string[], env?: NodeJS.ProcessEnv): Promise<readonly NestedResult[]>
 }
 
-/** Makes a project that finds withvm in the sources of this one. `config` is put into the `test` part of its config. */
+/** Makes a project that imports withvm from this repository. `config` is inserted into the `test` part of its config. */
 export function nestedProject(config = ''): NestedProject {
-  // Outside of this one, whose folders for what is made Vitest neither takes for tests nor watches.
+  // Outside of this repository, because Vitest ignores its folders of generated files.
   const folder = mkdtempSync(join(tmpdir(), 'wt-nested-'))
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const project: NestedProject = {

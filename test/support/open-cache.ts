@@ -4,14 +4,14 @@ import { basename, dirname, join } from 'node:path'
 import { resolveCacheDir } from '../../src/common/cache-dir.js'
 import { resolveImage } from '../../src/image/resolve-image.js'
 
-/** A folder for temporary files that other users may go through. Whoever asks for it removes it. */
+/** Makes a temporary folder that other users can enter. The caller removes it. */
 export function makeOpenFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'wt-'))
   chmodSync(folder, 0o755)
   return folder
 }
 
-/** Makes a cache in a folder that has the default guest of the usual one, which may be closed to other users. Gives its path. */
+/** Makes a cache with the default image, because other users may not be able to read the usual cache. Returns its path. */
 export async function makeOpenCache(folder: string): Promise<string> {
   const { directBoot } = await resolveImage('tiny')
   const entry = dirname(directBoot?.kernel ?? '')
@@ -23,7 +23,7 @@ export async function makeOpenCache(folder: string): Promise<string> {
   return cache
 }
 
-/** A copy takes time: where both are on one file system, there is none. */
+/** Links a file if both paths are on one file system, which is faster than a copy. */
 function linkOrCopy(from: string, to: string): void {
   try {
     linkSync(from, to)

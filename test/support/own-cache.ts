@@ -5,8 +5,8 @@ import { ownEnv } from './own-env.js'
 import { ownTmpdir } from './own-tmpdir.js'
 
 /**
- * Lets this test use a cache of its own; one that is not given begins empty. What the usual cache has is read, and what is
- * known of this host is shared. Gives its path.
+ * Sets a separate cache for this test, by default an empty one. The usual cache is used read-only, and its facts about this
+ * host are shared. Returns the path of the cache.
  */
 export function ownCache(cacheDir = ownTmpdir()): string {
   const usual = resolveCacheDir()

@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 
-/** Sets variables of the environment for this test. */
+/** Sets environment variables until the end of this test. */
 export function ownEnv(settings: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(settings)) {
     const before = process.env[name]

@@ -4,7 +4,7 @@ import { resolveCacheDir } from '../../src/common/cache-dir.js'
 import { ownCache } from './own-cache.js'
 import { ownTmpdir } from './own-tmpdir.js'
 
-/** Makes a cache without templates, which has the images of the usual one, and lets this test use it. Gives its path. */
+/** Sets a cache for this test that has the images of the usual one and no templates. Returns its path. */
 export function ownTemplates(cacheDir = ownTmpdir()): string {
   const usual = resolveCacheDir()
   symlinkSync(join(usual, 'images'), join(cacheDir, 'images'))
@@ -12,7 +12,7 @@ export function ownTemplates(cacheDir = ownTmpdir()): string {
   return ownCache(cacheDir)
 }
 
-/** The folders of the templates in a cache. */
+/** Lists the folders of the templates in a cache. */
 export function templatesIn(cacheDir: string): string[] {
   const root = join(cacheDir, 'templates')
   return readdirSync(root)

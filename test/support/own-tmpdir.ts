@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
-/** A folder of the test's own for runs, so that what is left in it is of this test. Removed when the test ends. */
+/** Makes a folder for the runs of this test, so that leftovers in it are its own. It is removed at the end of the test. */
 export function ownTmpdir(): string {
   const folder = mkdtempSync(join(tmpdir(), 'wt-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))

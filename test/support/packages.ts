@@ -6,7 +6,7 @@ import { readDistribution } from '../../src/packages/distribution.js'
 
 const KEPT = resolve(import.meta.dirname, '../../node_modules/.withvm-tests')
 
-/** Downloads and unpacks packages, unless an earlier run has. Gives the folder. */
+/** Downloads and unpacks packages, unless an earlier run has done so. Returns the folder. */
 export async function unpackOnce(names: readonly string[]): Promise<string> {
   const distribution = await readDistribution()
   const target = join(KEPT, [distribution.codename, ...names].join('-'))
@@ -20,7 +20,7 @@ export async function unpackOnce(names: readonly string[]): Promise<string> {
     for (const deb of await apt.download({ packages: names, keep: () => false })) {
       await extractPackage(deb, unpacked)
     }
-    // Another run may have been faster.
+    // A concurrent run may have been faster.
     await rename(unpacked, target).catch(() => rm(unpacked, { recursive: true }))
     return target
   } finally {

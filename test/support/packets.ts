@@ -1,12 +1,12 @@
-/** Writes captures as QEMU's `filter-dump` does, for what reads them. */
+/** Builds captures in the format of QEMU's `filter-dump`. */
 
 const MAC = '525400aabbcc'
 
 export interface Packet {
-  /** Microseconds since the capture began. */
+  /** Time since the start of the capture, microseconds. */
   readonly atUs: number
   readonly frame: Buffer
-  /** How much of it the capture keeps. @default all */
+  /** Number of bytes that the capture keeps. @default all */
   readonly kept?: number
 }
 

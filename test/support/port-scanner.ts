@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net'
 
-/** Where the program is in memory, and where in it the code begins. */
+/** Address of the program in memory, and offset of the code in it. */
 const ORIGIN = 0x40_0000
 const CODE_AT = 64 + 56
 
@@ -11,9 +11,9 @@ export interface PortScan {
 }
 
 /**
- * Builds a Linux program for x86_64 that connects to each TCP port of an address, one after the other, and writes the
- * numbers of those that accept, as words of 16 bits. In a guest under TCG it scans some thousand ports a second, where a
- * shell starts a process for each.
+ * Builds a Linux program for x86_64 that connects to each TCP port of an address in turn and writes the numbers of open
+ * ports as 16-bit words. In a guest under TCG it scans about a thousand ports per second; a shell would start a process
+ * for each port.
  */
 export function buildPortScanner({ address, first, last }: PortScan): Buffer {
   if (!isIPv4(address)) throw new Error(`${address} is no IPv4 address`)
@@ -42,12 +42,12 @@ export function buildPortScanner({ address, first, last }: PortScan): Buffer {
   program.writeUInt16LE(62, 18) // of x86_64
   program.writeUInt32LE(1, 20)
   program.writeBigUInt64LE(BigInt(ORIGIN + CODE_AT), 24)
-  program.writeBigUInt64LE(64n, 32) // where its one segment is described
+  program.writeBigUInt64LE(64n, 32) // offset of the program header
   program.writeUInt16LE(64, 52)
   program.writeUInt16LE(56, 54)
   program.writeUInt16LE(1, 56)
-  program.writeUInt32LE(1, 64) // to be loaded
-  program.writeUInt32LE(5, 68) // to be read and run
+  program.writeUInt32LE(1, 64) // PT_LOAD
+  program.writeUInt32LE(5, 68) // readable and executable
   program.writeBigUInt64LE(BigInt(ORIGIN), 80)
   program.writeBigUInt64LE(BigInt(ORIGIN), 88)
   program.writeBigUInt64LE(BigInt(program.length), 96)

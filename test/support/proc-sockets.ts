@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** A socket on which something may come in from outside of the process. */
+/** Socket that accepts connections or datagrams. */
 export interface ListeningSocket {
   readonly protocol: 'tcp' | 'udp'
   readonly port: number
@@ -8,7 +8,7 @@ export interface ListeningSocket {
   readonly inode: string
 }
 
-/** What `ss -ltun` shows, from where it has it: no program has to be there, and looking costs a millisecond. */
+/** Lists the sockets that `ss -ltun` shows, from the same source, without a program and within a millisecond. */
 export function readListeningSockets(): ListeningSocket[] {
   return (['tcp', 'tcp6', 'udp', 'udp6'] as const).flatMap((table) => {
     const isTcp = table.startsWith('tcp')
@@ -31,14 +31,14 @@ function readTable(name: string): string[] {
   }
 }
 
-/** Addresses stand there in words of the host's byte order: 127.0.0.1 is `0100007F` on all that withvm runs on. */
+/** Addresses in /proc are words in the byte order of the host: 127.0.0.1 is `0100007F` on little-endian hosts. */
 function isLoopback(address: string): boolean {
   const isIPv4 = address.length === 8 || address.startsWith('0000000000000000FFFF0000')
   if (isIPv4 && /E[0-9A-F]$/.test(address)) return isJoinedOnLoopbackOnly(address)
   return isIPv4 ? address.endsWith('7F') : address === '00000000000000000000000001000000'
 }
 
-/** A group of multicast reaches who has joined it by that interface: a hub of guests, by the loopback. */
+/** Returns true if a multicast group is joined only on the loopback interface, as a hub of guests does. */
 function isJoinedOnLoopbackOnly(group: string): boolean {
   let device = ''
   for (const line of readTable('igmp')) {
@@ -48,7 +48,7 @@ function isJoinedOnLoopbackOnly(group: string): boolean {
   return true
 }
 
-/** The processes that have a socket open. */
+/** Lists the processes that have a socket open. */
 export function findOwners(inode: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -58,7 +58,7 @@ export function findOwners(inode: string): number[] {
           (fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`,
         )
       } catch {
-        return false // it has ended, or is another user's
+        return false // the process has ended or belongs to another user
       }
     })
     .map(Number)
@@ -72,7 +72,7 @@ export function readCommandLine(pid: number): string {
   }
 }
 
-/** Whether `pid` was started by `ancestor`, or by one that was. */
+/** Returns true if `pid` is a descendant of `ancestor`. */
 export function isDescendant(pid: number, ancestor: number): boolean {
   for (let current = pid; current > 1; current = readParent(current)) if (current === ancestor) return true
   return false
@@ -80,7 +80,7 @@ export function isDescendant(pid: number, ancestor: number): boolean {
 
 function readParent(pid: number): number {
   try {
-    // The name, in parentheses, may have any character.
+    // The name, in parentheses, may contain any character.
     return Number(
       readFileSync(`/proc/${pid}/stat`, 'utf8')
         .replace(/^.*\) \S /s, '')

@@ -1,4 +1,4 @@
-/** Reads an option as QEMU does (util/qemu-option.c, get_opt_value): a comma ends a value, two are one of it. */
+/** Parses an option like QEMU (util/qemu-option.c, get_opt_value): a comma ends a value, a double comma is a literal one. */
 export function readOption(option: string): [key: string, value: string][] {
   const parts: string[] = []
   let part = ''
@@ -19,14 +19,14 @@ export function readOption(option: string): [key: string, value: string][] {
   })
 }
 
-/** The options of QEMU's command line that have no argument. */
+/** Options of QEMU without an argument. */
 const WITHOUT_ARGUMENT = ['-nodefaults', '-no-user-config', '-S']
-/** The options whose argument is one value, whatever is in it. */
+/** Options whose argument is a single value, regardless of its content. */
 const ONE_VALUE = ['-append', '-kernel', '-initrd', '-dtb', '-bios', '-D', '-d', '-cpu']
 
 /**
- * Returns a command line without its values: the options, and the keys in the argument of each. QEMU takes an argument
- * that no option asks for, and that does not begin with a dash, for a disk.
+ * Returns the shape of a command line: the options and the keys of their arguments, without values. QEMU uses an argument
+ * that belongs to no option and does not start with a dash as a disk.
  */
 export function readShape(args: readonly string[]): string[] {
   const shape: string[] = []
@@ -42,12 +42,12 @@ export function readShape(args: readonly string[]): string[] {
 function readKeys(option: string, argument: string): string {
   if (ONE_VALUE.includes(option)) return '(value)'
   const [first, ...rest] = readOption(argument).map(([key]) => key)
-  // A first value without a key gets the key that the option implies.
+  // A first value without a key has the implied key of the option.
   const isBare = !/^[^=,]*=/.test(argument)
   return [isBare ? '(value)' : first, ...rest].join()
 }
 
-/** Returns all values of a command line as QEMU reads them, those without a key included. */
+/** Returns all values of a command line as QEMU parses them, including values without a key. */
 export function readValues(args: readonly string[]): string[] {
   return args.flatMap((arg) => [arg, ...readOption(arg).flat()])
 }

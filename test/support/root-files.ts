@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { qemuImg } from './disk-images.js'
 
-/** Writes files, by path; those that begin with `#!` are programs. Gives the folder. */
+/** Writes files by path. Files that start with `#!` are executable. Returns the folder. */
 export function writeFiles(dir: string, files: Readonly<Record<string, string>>): string {
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(join(dir, dirname(path)), { recursive: true })
@@ -15,13 +15,13 @@ export function writeFiles(dir: string, files: Readonly<Record<string, string>>)
   return dir
 }
 
-/** Packs what is in a folder, without the folder. */
+/** Packs the content of a folder. */
 export function tarOf(dir: string, path: string, ...args: string[]): string {
   execFileSync('tar', ['-cf', path, ...args, '-C', dir, '.'])
   return path
 }
 
-/** Makes an OCI image layout of layers, each an archive, the lowest first. */
+/** Makes an OCI image layout from layers, each an archive, lowest first. */
 export function writeOciLayout(dir: string, layers: readonly Buffer[], config: object): string {
   mkdirSync(join(dir, 'blobs', 'sha256'), { recursive: true })
   const add = (content: Buffer, mediaType: string) => {
@@ -44,8 +44,8 @@ export function writeOciLayout(dir: string, layers: readonly Buffer[], config: o
   return dir
 }
 
-/** Asks debugfs about the file system that a qcow2 disk is. */
-export function askDisk(disk: string, ...commands: string[]): string {
+/** Runs commands of debugfs on the file system of a qcow2 disk without partitions. */
+export function queryDisk(disk: string, ...commands: string[]): string {
   const raw = `${disk}.raw`
   qemuImg('convert', '-f', 'qcow2', '-O', 'raw', disk, raw)
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }

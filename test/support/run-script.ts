@@ -5,8 +5,8 @@ import { execa, type ResultPromise } from 'execa'
 const ROOT = resolve(import.meta.dirname, '../..')
 
 /**
- * Runs a program that uses the built package, in a process of its own: to be killed, or to look at its streams. Its
- * runs are kept below `folder`, `#dist` in it is the folder of what was built; `name` tells apart programs that run there at the same time.
+ * Runs a program that imports the built package in a separate process, which can be killed or whose streams can be read.
+ * Its runs are below `folder`. `#dist` in the source is the folder of the build; `name` distinguishes concurrent programs.
  */
 export function runScript(
   folder: string,
@@ -20,7 +20,7 @@ export function runScript(
   })
 }
 
-/** Writes such a program, and gives its path. */
+/** Writes such a program. Returns its path. */
 export function writeScript(folder: string, source: string, name = 'script'): string {
   const scripts = join(ROOT, 'node_modules', '.withvm-tests')
   mkdirSync(scripts, { recursive: true })

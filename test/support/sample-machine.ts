@@ -1,7 +1,7 @@
 import type { Wiring } from '../../src/qemu/command.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 
-/** An image as `tiny` is, of which no file has to be there. */
+/** Image like `tiny`, whose files do not exist. */
 export const SAMPLE_IMAGE: BaseImage = {
   name: 'tiny',
   fingerprint: 'content-1',
@@ -19,7 +19,7 @@ export const SAMPLE_IMAGE: BaseImage = {
   defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },
 }
 
-/** What only a run can know of its machine. */
+/** Values that are determined at the start of a guest. */
 export const SAMPLE_WIRING: Wiring = {
   qemuPath: '/usr/bin/qemu-system-x86_64',
   accelerator: 'tcg',

@@ -1,8 +1,8 @@
 import type { z } from 'zod'
 
-/** A place in the options where a value is, rather than further options. */
+/** Path in the options that has a value instead of nested options. */
 export interface SchemaLeaf {
-  /** As `disks[].serial`. */
+  /** For example `disks[].serial`. */
   readonly path: string
   readonly schema: z.ZodType
 }
@@ -15,7 +15,7 @@ interface Definition {
   readonly shape?: Readonly<Record<string, z.ZodType>>
 }
 
-/** Lists all places for values in a schema. */
+/** Lists the paths of all values in a schema. */
 export function listLeaves(schema: z.ZodType, path = ''): SchemaLeaf[] {
   const { type, innerType, element, options, shape } = (schema as unknown as { readonly def: Definition }).def
   if (innerType !== undefined) return listLeaves(innerType, path)

@@ -5,15 +5,15 @@ import { join } from 'node:path'
 import { SerialConsole } from '../../src/channel/serial/serial-console.js'
 import { listenUnix } from '../../src/channel/unix-listener.js'
 
-/** A console with a peer in the place of a guest. */
+/** Console with a peer in place of a guest. */
 export interface SerialPeer extends AsyncDisposable {
   readonly serial: SerialConsole
-  /** Where a guest writes, and reads what was typed. */
+  /** Socket of the peer, which writes output and reads input. */
   guest: Socket
-  /** All that was typed. */
+  /** Returns all input. */
   typed(): string
-  /** Connects as a QEMU that is started does. */
-  switchOn(): Promise<void>
+  /** Connects like a QEMU that starts. */
+  powerOn(): Promise<void>
 }
 
 export async function openSerialPeer(): Promise<SerialPeer> {
@@ -21,7 +21,7 @@ export async function openSerialPeer(): Promise<SerialPeer> {
   const listener = await listenUnix(join(folder, 's'))
   const serial = new SerialConsole({ logPath: '/run/serial.log' })
   let typed = ''
-  const switchOn = async () => {
+  const powerOn = async () => {
     const guest = connect(listener.path)
     guest.on('data', (bytes) => {
       typed += bytes.toString()
@@ -31,11 +31,11 @@ export async function openSerialPeer(): Promise<SerialPeer> {
   }
   const peer: SerialPeer = {
     serial,
-    guest: await switchOn(),
+    guest: await powerOn(),
     typed: () => typed,
-    switchOn: async () => {
+    powerOn: async () => {
       peer.guest.destroy()
-      peer.guest = await switchOn()
+      peer.guest = await powerOn()
     },
     [Symbol.asyncDispose]: async () => {
       peer.guest.destroy()

@@ -10,33 +10,33 @@ import type { SshKeyPair } from '../../src/channel/ssh/keys.js'
 
 export interface TestSshServer {
   readonly port: number
-  /** Cuts every connection, as a guest that loses its power. */
+  /** Cuts every connection, like a power cut of a guest. */
   cut(): void
   close(): Promise<void>
 }
 
 export interface TestServerOptions {
   readonly hostKey: SshKeyPair
-  /** Public key files' second words that may log in. */
+  /** Accepted public keys, in the form of the second word of a public key file. */
   readonly authorized?: readonly Buffer[]
   readonly password?: string
-  /** Whether the password is asked for by questions alone (`keyboard-interactive`), as some PAM set-ups have it. */
+  /** If true, a password is accepted only through `keyboard-interactive`, as with some PAM configurations. */
   readonly isInteractive?: boolean
-  /** Channels at a time on one connection. */
+  /** Maximum number of open channels per connection. */
   readonly maxSessions?: number
   readonly sftp?: boolean
-  /** Lists in place of what a folder holds: names that may lead anywhere, and nothing has to be there. */
+  /** Returns a forged folder listing: names may lead anywhere, and the files need not exist. */
   readonly listing?: (folder: string, round: number) => readonly ListedFile[] | undefined
 }
 
 export interface ListedFile {
   readonly name: string
-  /** With the bits of its kind: 0o100644 is a file, 0o040755 a folder, 0o120777 a link. */
+  /** Mode, including the file type: 0o100644 is a file, 0o040755 a folder, 0o120777 a link. */
   readonly mode: number
   readonly size?: number
 }
 
-/** An SSH server in this process that runs commands by `/bin/sh` on this host, as this user. */
+/** Starts an SSH server in this process that runs commands with `/bin/sh` on this host, as this user. */
 export async function startSshServer(options: TestServerOptions): Promise<TestSshServer> {
   const connections = new Set<Connection>()
   const children = new Set<ChildProcess>()
@@ -106,7 +106,7 @@ export async function startSshServer(options: TestServerOptions): Promise<TestSs
 
 const { STATUS_CODE, flagsToString } = ssh2.utils.sftp
 
-/** This host's files, as far as a copy needs them. */
+/** Serves the files of this host, with the requests that a copy needs. */
 function serveFiles(sftp: SFTPWrapper, { listing }: TestServerOptions): void {
   const files = new Map<number, FileHandle>()
   const folders = new Map<number, string[]>()

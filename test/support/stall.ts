@@ -2,8 +2,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * Keeps this process from doing anything for so long, again and again with a short pause, as a busy host does. Gives a
- * function that ends it.
+ * Blocks this process repeatedly for some time, with short pauses, like a busy host. Returns a function that ends it.
  */
 export function stallEvery(stallMs: number): () => void {
   const lock = new Int32Array(new SharedArrayBuffer(4))
@@ -11,7 +10,7 @@ export function stallEvery(stallMs: number): () => void {
   return () => clearInterval(timer)
 }
 
-/** Does so from the moment on that a guest below `tmpdir` prints something: what comes before would only take longer. */
+/** Starts {@link stallEvery} when a guest below `tmpdir` prints its first output, so that earlier steps are not slowed down. */
 export function stallOncePrinting(tmpdir: string, stallMs: number): () => void {
   let stop = () => clearInterval(timer)
   const timer = setInterval(() => {

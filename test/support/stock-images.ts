@@ -9,9 +9,9 @@ import { readCaches } from '../../src/image/resolve-image.js'
 import { readDistribution } from '../../src/packages/distribution.js'
 import { makeOva, qemuImg } from './disk-images.js'
 
-/** Count up when what is made changes. */
+/** Increase when the images change. */
 const REVISION = 1
-/** What a Debian takes for a start, or to be made, on a host that has much else to do. */
+/** Time limit for building or starting a Debian image on a busy host, milliseconds. */
 export const LONG_MS = 900_000
 
 const run = promisify(execFile)
@@ -26,11 +26,11 @@ const DEBVM = need('debvm-create', 'debvm')
 const MMDEBSTRAP = need('mmdebstrap', 'mmdebstrap')
 const DEBOOTSTRAP = need('debootstrap', 'debootstrap')
 
-/** A user who may become root by this password. */
+/** User who can become root with this password. */
 export const TESTER = { user: 'tester', password: 'a secret word' } as const
 
 const ADD_TESTER = `chroot "$1" useradd -m -s /bin/bash -G sudo ${TESTER.user} && echo "${TESTER.user}:${TESTER.password}" | chroot "$1" chpasswd`
-/** What a guest of a test does without, and what makes dpkg fast. */
+/** Options that exclude unneeded files and make dpkg fast. */
 const LEAN = [
   '--hook-dir=/usr/share/mmdebstrap/hooks/eatmydata',
   '--dpkgopt=force-unsafe-io',
@@ -44,7 +44,7 @@ interface StockImage {
   readonly append: string
 }
 
-/** What `debvm-create` makes: ext4 without a partition table, systemd 252, an SSH server, no cloud-init. A .vdi and a .vmdk of it. */
+/** Makes an image with `debvm-create`: ext4 without a partition table, systemd 252, an SSH server, no cloud-init; as .vdi and .vmdk. */
 export async function debvmImage(): Promise<StockImage & { readonly vdi: string; readonly vmdk: string }> {
   const dir = await store('debvm', [DEBVM], async (building, suite) => {
     const image = join(building, 'rootfs.ext4')
@@ -52,7 +52,7 @@ export async function debvmImage(): Promise<StockImage & { readonly vdi: string;
       ...['-r', suite, '-z', '1100M', '-o', image, '-s', 'autologin,packagelists,usrmerge'],
       ...['--', '--include=openssh-server,sudo', ...LEAN, `--customize-hook=${ADD_TESTER}`],
     ])
-    await takeKernel(image, building)
+    await extractKernel(image, building)
     qemuImg('convert', '-f', 'raw', '-O', 'vdi', image, join(building, 'disk.vdi'))
     qemuImg('convert', '-f', 'raw', '-O', 'vmdk', image, join(building, 'disk.vmdk'))
     await rm(image)
@@ -64,7 +64,7 @@ export async function debvmImage(): Promise<StockImage & { readonly vdi: string;
   }
 }
 
-/** A Debian with cloud-init, as mmdebstrap makes it, in an appliance as VirtualBox and VMware export one. */
+/** Makes a Debian image with cloud-init with mmdebstrap, as an appliance in the form that VirtualBox and VMware export. */
 export async function cloudImage(): Promise<StockImage> {
   const packages =
     'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,cloud-init,ifupdown,isc-dhcp-client'
@@ -73,11 +73,11 @@ export async function cloudImage(): Promise<StockImage> {
     await run('mmdebstrap', [
       ...['--variant=minbase', '--format=ext2', ...LEAN, `--include=${packages}`],
       '--customize-hook=echo "/dev/vda / ext4 defaults 0 0" >"$1/etc/fstab"',
-      // It takes a guest under TCG 20 s to make one.
+      // A guest under TCG takes 20 s to generate one.
       '--customize-hook=echo "locale: false" >"$1/etc/cloud/cloud.cfg.d/90-test.cfg"',
       ...[suite, image],
     ])
-    await takeKernel(image, building)
+    await extractKernel(image, building)
     await run('truncate', ['-s', '+300M', image])
     await run('/sbin/resize2fs', [image])
     await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
@@ -89,7 +89,7 @@ export async function cloudImage(): Promise<StockImage> {
   return describe(dir, 'machine.ova', 'root=/dev/vda net.ifnames=0')
 }
 
-/** What `debootstrap` makes, with systemd and an SSH server, in a tarball. */
+/** Makes a tarball with `debootstrap`, with systemd and an SSH server. */
 export async function debootstrapTarball(): Promise<string> {
   const dir = await store('debootstrap', [DEBOOTSTRAP], async (building, suite) => {
     const root = join(building, 'root')
@@ -125,8 +125,8 @@ async function store(
   })
 }
 
-/** Does what `debvm-run` does: the kernel and its initrd are in the image, where two links name them. */
-async function takeKernel(image: string, dir: string): Promise<void> {
+/** Extracts kernel and initrd, to which two links in the image point, like `debvm-run`. */
+async function extractKernel(image: string, dir: string): Promise<void> {
   for (const [link, file] of [
     ['vmlinuz', 'vmlinuz'],
     ['initrd.img', 'initrd'],

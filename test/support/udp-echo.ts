@@ -1,13 +1,13 @@
 import { assembleSyscallProgram, ENVIRONMENT, KEPT } from '../../images/guest-parts/syscall-program.js'
 
-/** Numbers of x86-64 Linux (arch/x86/entry/syscalls/syscall_64.tbl). */
+/** x86-64 numbers of system calls (arch/x86/entry/syscalls/syscall_64.tbl). */
 const SYS = { dup2: 33, socket: 41, connect: 42, bind: 49, execve: 59 } as const
 const AF_INET = 2
 const SOCK_DGRAM = 2
 
 /**
- * A program for a guest that sends each datagram that comes from `peer` back to it: busybox has no server for UDP,
- * but its `cat` will do between the two ends of a socket.
+ * Builds a program for a guest that echoes each datagram of `peer`. busybox has no UDP server, but `cat` copies from the
+ * socket to itself.
  */
 export function udpEchoProgram(guestPort: number, peer: { address: string; port: number }): Buffer {
   const failure = 'udp echo failed'
@@ -21,7 +21,7 @@ export function udpEchoProgram(guestPort: number, peer: { address: string; port:
   ])
 }
 
-/** The bytes of a `struct sockaddr_in` (ip(7)). */
+/** Builds a `struct sockaddr_in` (ip(7)). */
 function socketAddress(address: string, port: number): Buffer {
   const bytes = Buffer.alloc(16)
   bytes.writeUInt16LE(AF_INET, 0)

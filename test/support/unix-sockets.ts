@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * Returns the names of the unix sockets of this host. The name of one that was made relative to a descriptor is resolved to the folder that
- * the descriptor is of.
+ * Lists the names of the unix sockets of this host. A name relative to a descriptor is resolved to the folder of the
+ * descriptor.
  */
 export function listUnixSockets(): string[] {
   const sockets = readFileSync('/proc/net/unix', 'utf8')
@@ -20,7 +20,7 @@ export function listUnixSockets(): string[] {
 
 const FROM_DESCRIPTOR = /^\/proc\/self\/fd\/(\d+)\/(.+)$/
 
-/** The folder in /proc of the descriptors of the process that has a socket open, by the socket's inode. */
+/** Maps the inodes of sockets to the descriptor folders in /proc of the processes that have them open. */
 function findOwners(): Map<string, string> {
   const owners = new Map<string, string>()
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -37,7 +37,7 @@ function readNames(folder: string): string[] {
   try {
     return readdirSync(folder)
   } catch {
-    return [] // the process has ended, or is another user's
+    return [] // the process has ended or belongs to another user
   }
 }
 

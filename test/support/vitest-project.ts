@@ -15,22 +15,22 @@ const config = (provide: object) => `export default {
 
 export interface ProjectRun {
   readonly exitCode: number | undefined
-  /** What came on the terminal, without colours. */
+  /** Output on the terminal, without colors. */
   readonly output: string
-  /** What is in a file of the project. */
+  /** Reads a file of the project. */
   read(path: string): string
-  /** All files below a folder of the project, but links; none where there is no such folder. */
+  /** Lists all files below a folder of the project, without links. Empty if the folder does not exist. */
   list(path: string): string[]
 }
 
-/** Runs Vitest by itself on one test file, with `import { expect, test } from 'withvm/vitest'` on top of it. */
+/** Runs a separate Vitest on one test file, with `import { expect, test } from 'withvm/vitest'` prepended. */
 export async function runVitest(
   folder: string,
   source: string,
   settings: {
     readonly args?: readonly string[]
     readonly env?: NodeJS.ProcessEnv
-    /** What the Vitest config provides. */
+    /** Values that the Vitest config provides. */
     readonly provide?: object
   } = {},
 ): Promise<ProjectRun> {

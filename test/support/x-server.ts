@@ -4,15 +4,15 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { decodePpm, encodePng } from '../../src/vm/evidence/picture.js'
 
-/** An X server whose screen is a file. */
+/** X server whose screen is a file. */
 export interface XServer extends AsyncDisposable {
-  /** Its name, for DISPLAY. */
+  /** Name for DISPLAY. */
   readonly display: string
-  /** What its screen shows, as PNG. */
+  /** Takes a screenshot, as PNG. */
   screenshot(): Promise<Buffer>
 }
 
-/** Starts Xvfb, of the package xvfb, on a display that is free. */
+/** Starts Xvfb of the package xvfb on a free display. */
 export async function startXServer(): Promise<XServer> {
   const folder = await mkdtemp(join(tmpdir(), 'withvm-x-'))
   const screen = ['-screen', '0', '1024x768x24', '-fbdir', folder, '-nolisten', 'tcp']

@@ -15,7 +15,7 @@ test.skipIf(process.platform !== 'linux')(
     }
     const stop = watchListeners([])
     const own = await listen('127.0.0.1', 0)
-    const open = await listen('0.0.0.0', OPEN_PORTS.seen)
+    const open = await listen('0.0.0.0', OPEN_PORTS.detected)
     const problems = stop()
     expect(problems.join('\n')).toContain(
       `tcp port ${open} is open to others than this host: process ${process.pid}`,

@@ -19,7 +19,7 @@ async function serveDisks(count: number) {
   const dir = ownTmpdir()
   const contents = Array.from({ length: count }, () => readFileSync(makeDisk(dir)))
   const server = await startFileServer(contents[0] as Buffer)
-  server.answer = (request, response) => {
+  server.respond = (request, response) => {
     sendFile(contents[Number(request.url?.split('?')[1])] as Buffer, request, response)
   }
   const sources = contents.map((content, index) => {
@@ -160,7 +160,7 @@ test('`withvm images rm` waits until the container that used an image is known t
 
 test('an aborted download is kept for a week, or until all images are pruned', async () => {
   const { cacheDir, sources, server } = await serveDisks(1)
-  server.answer = (_, response) => {
+  server.respond = (_, response) => {
     response.writeHead(200, { 'content-length': server.content.length })
     response.write(server.content.subarray(0, 1000), () => response.socket?.destroy())
   }

@@ -46,7 +46,7 @@ describe('downloadFile', () => {
 
   test('starts no download that does not fit on the disk', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) =>
+    server.respond = (_, response) =>
       void response.writeHead(200, { 'content-length': 2 ** 52 }).write(CONTENT)
     const wanted = order(server.url)
     const error = await failureOf(downloadFile(wanted))
@@ -63,7 +63,7 @@ describe('downloadFile', () => {
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=280m', 'none', small])
     onTestFinished(async () => void (await execa('umount', ['-l', small])))
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => {
+    server.respond = (_, response) => {
       const send = (): void => {
         while (!response.destroyed) if (!response.write(CONTENT)) return void response.once('drain', send)
       }
@@ -81,7 +81,7 @@ describe('downloadFile', () => {
     ['more bytes than the server reports', 10, 'more than the 100 bytes that the server reports'],
   ])('%s is not written', async (_, before, got) => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => {
+    server.respond = (_, response) => {
       response.writeHead(206, { 'content-range': `bytes ${before}-99/100` })
       const send = (): void => {
         while (!response.destroyed) if (!response.write(CONTENT)) return void response.once('drain', send)
@@ -98,7 +98,7 @@ describe('downloadFile', () => {
 
   test('continues after a lost connection, as long as there is progress', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (request, response) =>
+    server.respond = (request, response) =>
       sendFile(CONTENT, request, response, { maxBytes: MIB, etag: '"1"' })
     const wanted = order(server.url)
     await downloadFile(wanted)
@@ -115,9 +115,9 @@ describe('downloadFile', () => {
 
   test('starts again if the server does not support ranges', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (request, response, number) =>
+    server.respond = (request, response, number) =>
       sendFile(CONTENT, request, response, {
-        knowsRanges: false,
+        supportsRanges: false,
         ...(number === 1 ? { maxBytes: MIB } : {}),
       })
     const wanted = order(server.url)
@@ -131,7 +131,7 @@ describe('downloadFile', () => {
   ])('a file that changes during a download is detected %s and fetched again', async (_, etags) => {
     const server = await startFileServer(CONTENT)
     const old = randomBytes(CONTENT.length)
-    server.answer = (request, response, number) => {
+    server.respond = (request, response, number) => {
       const etag = number === 1 ? etags.first : etags.later
       const tag = etag === undefined ? {} : { etag }
       if (number === 1) sendFile(old, request, response, { maxBytes: MIB, ...tag })
@@ -144,7 +144,7 @@ describe('downloadFile', () => {
 
   test('a stalled connection counts as lost', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (request, response, number) => {
+    server.respond = (request, response, number) => {
       if (number > 1) sendFile(CONTENT, request, response)
       else response.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT.subarray(0, MIB))
     }
@@ -156,7 +156,7 @@ describe('downloadFile', () => {
   test('a slow server does not count as stalled', async () => {
     const content = CONTENT.subarray(0, 1000)
     const server = await startFileServer(content)
-    server.answer = async (_, response) => {
+    server.respond = async (_, response) => {
       response.writeHead(200, { 'content-length': content.length })
       for (let at = 0; at < content.length; at += 100) {
         response.write(content.subarray(at, at + 100))
@@ -171,7 +171,7 @@ describe('downloadFile', () => {
 
   test('a request is retried after a temporary error of the server', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (request, response, number) => {
+    server.respond = (request, response, number) => {
       if (number <= 2) response.writeHead(503).end()
       else sendFile(CONTENT, request, response)
     }
@@ -181,7 +181,7 @@ describe('downloadFile', () => {
 
   test('a missing page is not requested again', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => void response.writeHead(404).end()
+    server.respond = (_, response) => void response.writeHead(404).end()
     const error = await failureOf(downloadFile(order(server.url)))
     expect(error.message).toBe(`The image ${server.url} could not be downloaded.
   Got:      HTTP 404 Not Found
@@ -215,7 +215,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
 
   test('a download ends when it is aborted', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => void response.writeHead(200).write('x')
+    server.respond = (_, response) => void response.writeHead(200).write('x')
     const controller = new AbortController()
     setTimeout(() => controller.abort(new Error('enough')), 100)
     await expect(downloadFile(order(server.url, { signal: controller.signal }))).rejects.toThrow('enough')
@@ -223,7 +223,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
 
   test('a download of a killed process is continued by the next one', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => {
+    server.respond = (_, response) => {
       response.writeHead(200, { 'content-length': CONTENT.length }).write(CONTENT.subarray(0, 2 * MIB))
     }
     const wanted = order(server.url)
@@ -240,7 +240,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     )
     killed.kill('SIGKILL')
     await killed
-    server.answer = (request, response) => sendFile(CONTENT, request, response)
+    server.respond = (request, response) => sendFile(CONTENT, request, response)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
     // From wherever its last whole write had come to.

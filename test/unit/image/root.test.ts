@@ -15,7 +15,7 @@ import { importFile, importOciLayout } from '../../../src/image/import-file.js'
 import { makeRootDisk, readFolder } from '../../../src/image/root-image.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
-import { askDisk, tarOf, writeFiles, writeOciLayout } from '../../support/root-files.js'
+import { queryDisk, tarOf, writeFiles, writeOciLayout } from '../../support/root-files.js'
 
 const report = () => {}
 const INIT = { 'sbin/init': '#!/bin/sh\n' }
@@ -63,7 +63,7 @@ test('a tarball becomes a disk with its owners, modes, links and unusual names',
   symlinkSync('/etc/shadow', join(root, 'etc/link'))
   linkSync(join(root, 'sbin/init'), join(root, 'sbin/other'))
   const archive = tarOf(root, join(ownTmpdir(), 'root.tar'), '--owner=1000', '--group=2000')
-  const said = askDisk(
+  const output = queryDisk(
     await importArchive(archive),
     'stat /usr/bin/su',
     'stat /etc/shadow',
@@ -73,14 +73,14 @@ test('a tarball becomes a disk with its owners, modes, links and unusual names',
     `cat /${'long/'.repeat(40)}name`,
     'ls -l /',
   )
-  expect(said).toMatch(/Mode: {2}04755[\s\S]*User: {2}1000 {3}Group: {2}2000/)
-  expect(said).toMatch(/Mode: {2}0000[\s\S]*User: {2}1000/)
-  expect(said).toContain('Fast link dest: "/etc/shadow"')
-  expect(said).toMatch(/Links: 2/)
-  expect(said).toContain('here')
-  expect(said).toContain('deep')
+  expect(output).toMatch(/Mode: {2}04755[\s\S]*User: {2}1000 {3}Group: {2}2000/)
+  expect(output).toMatch(/Mode: {2}0000[\s\S]*User: {2}1000/)
+  expect(output).toContain('Fast link dest: "/etc/shadow"')
+  expect(output).toMatch(/Links: 2/)
+  expect(output).toContain('here')
+  expect(output).toContain('deep')
   for (const folder of ['proc', 'sys', 'dev', 'run', 'tmp'])
-    expect(said).toMatch(new RegExp(` ${folder}$`, 'm'))
+    expect(output).toMatch(new RegExp(` ${folder}$`, 'm'))
 })
 
 test('a folder becomes a disk and is not modified', async () => {
@@ -89,7 +89,7 @@ test('a folder becomes a disk and is not modified', async () => {
   const before = await readFolder(root)
   const dir = ownTmpdir()
   await makeRootDisk({ name: root, source: root, content: before, command: undefined, dir })
-  expect(askDisk(join(dir, 'disk'), 'cat /etc/hostname', 'stat /usr/sbin/init')).toMatch(
+  expect(queryDisk(join(dir, 'disk'), 'cat /etc/hostname', 'stat /usr/sbin/init')).toMatch(
     /demo[\s\S]*Mode: {2}0755/,
   )
   expect(await readFolder(root)).toMatchObject({ fingerprint: before.fingerprint })
@@ -102,7 +102,7 @@ test('a root file system without /sbin/init starts the first fallback of Linux',
   symlinkSync('usr/bin', join(root, 'bin'))
   const disk = await importArchive(tarOf(root, join(ownTmpdir(), 'root.tar')))
   expect(JSON.parse(readFileSync(join(disk, '..', 'root.json'), 'utf8'))).toEqual({ starts: ['/bin/sh'] })
-  expect(askDisk(disk, 'stat /sbin/init')).toMatch(/Mode: {2}0755/)
+  expect(queryDisk(disk, 'stat /sbin/init')).toMatch(/Mode: {2}0755/)
 })
 
 test.each([
@@ -130,8 +130,8 @@ test('links in an archive cannot leave the root, and circular links are rejected
       { path: 'up/note', content: 'in etc' },
     ),
   )
-  const said = askDisk(await importArchive(path), `cat ${outside}/file`, 'cat /etc/note')
-  expect(said).toMatch(/inside[\s\S]*in etc/)
+  const output = queryDisk(await importArchive(path), `cat ${outside}/file`, 'cat /etc/note')
+  expect(output).toMatch(/inside[\s\S]*in etc/)
   expect(existsSync(join(outside, 'file'))).toBe(false)
   const round = [
     { path: 'a', flag: '2', target: 'b' },
@@ -168,14 +168,20 @@ test('the layers of an OCI image are merged, and its command is started', async 
   const dir = ownTmpdir()
   await importOciLayout({ layout, name: 'oci', manifest: await findOciManifest(layout), dir, report })
   expect(readdirSync(dir).sort()).toEqual(['disk', 'root.json'])
-  const said = askDisk(join(dir, 'disk'), 'ls -p /etc', 'ls -p /data', 'cat /usr/lib/here', 'cat /sbin/init')
-  expect(said).not.toContain('gone')
-  expect(said).not.toMatch(/one|two/)
-  expect(said).toMatch(/three[\s\S]*merged/)
-  expect(said).toContain('--fast')
+  const output = queryDisk(
+    join(dir, 'disk'),
+    'ls -p /etc',
+    'ls -p /data',
+    'cat /usr/lib/here',
+    'cat /sbin/init',
+  )
+  expect(output).not.toContain('gone')
+  expect(output).not.toMatch(/one|two/)
+  expect(output).toMatch(/three[\s\S]*merged/)
+  expect(output).toContain('--fast')
   // The same, packed into one file.
   const disk = await importArchive(tarOf(layout, join(ownTmpdir(), 'oci.tar')))
-  expect(askDisk(disk, 'cat /data/three')).toContain('new')
+  expect(queryDisk(disk, 'cat /data/three')).toContain('new')
 })
 
 test('an OCI image with a damaged layer, without its command or for another architecture is rejected', async () => {

@@ -120,7 +120,7 @@ describe('URLs', () => {
     const image = await resolveImage(source, { cacheDir })
     expect(image).toMatchObject({ name: server.url, disk: { format: 'qcow2' } })
     expect(digestOf(image.disk?.path as string)).toBe(digestOf(disk))
-    server.answer = (_, response) => void response.writeHead(500).end()
+    server.respond = (_, response) => void response.writeHead(500).end()
     expect(await resolveImage(source, { cacheDir })).toEqual(image)
     expect(server.ranges).toHaveLength(1)
     expect(entriesIn(cacheDir)).toHaveLength(1)
@@ -174,7 +174,7 @@ describe('the cache', () => {
     const dir = ownTmpdir()
     const disk = makeDisk(dir)
     const server = await startFileServer(readFileSync(disk))
-    server.answer = (request, response) =>
+    server.respond = (request, response) =>
       void setTimeout(() => sendFile(server.content, request, response), 500)
     const source = { url: server.url, sha256: digestOf(disk) }
     const runs = await Promise.all(
@@ -194,7 +194,7 @@ describe('the cache', () => {
       const cacheDir = join(dir, 'cache')
       const source = { url: server.url, sha256: digestOf(`${raw}.xz`) }
       if (step === 'downloading') {
-        server.answer = (_, response) => {
+        server.respond = (_, response) => {
           response.writeHead(200, { 'content-length': server.content.length })
           response.write(server.content.subarray(0, 300_000))
         }
@@ -212,7 +212,7 @@ describe('the cache', () => {
       )
       killed.kill('SIGKILL')
       await killed
-      server.answer = (request, response) => sendFile(server.content, request, response)
+      server.respond = (request, response) => sendFile(server.content, request, response)
       const image = await resolveImage(source, { cacheDir })
       expect(digestOf(image.disk?.path as string)).toBe(digestOf(raw))
       expect(entriesIn(cacheDir)).toHaveLength(1)

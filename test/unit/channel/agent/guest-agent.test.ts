@@ -17,7 +17,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'withvm-agent-'))
   listener = await listenUnix(join(directory, 's'))
   agent = new GuestAgent()
-  await switchOn()
+  await powerOn()
 })
 
 afterEach(async () => {
@@ -27,7 +27,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true })
 })
 
-async function switchOn(): Promise<void> {
+async function powerOn(): Promise<void> {
   peer = startAgentPeer(listener.path)
   agent.attach(await listener.accept({ timeoutMs: 1000 }))
 }
@@ -36,7 +36,7 @@ describe('protocol of the guest agent', () => {
   test('the agent is synchronized once, before the first command', async () => {
     await agent.ping()
     await agent.ping()
-    expect(peer.seen).toEqual(['guest-sync-delimited', 'guest-ping', 'guest-ping'])
+    expect(peer.received).toEqual(['guest-sync-delimited', 'guest-ping', 'guest-ping'])
   })
 
   test('concurrent agent commands run one at a time', async () => {
@@ -45,10 +45,10 @@ describe('protocol of the guest agent', () => {
   })
 
   test('an agent that starts late may respond to every repeated sync request', async () => {
-    peer.isDeaf = true
+    peer.isSilent = true
     const pinging = agent.ping({ timeoutMs: 5000 })
     await new Promise((resolve) => setTimeout(resolve, 300))
-    peer.isDeaf = false
+    peer.isSilent = false
     peer.stale.push('{"return": 17}\n', '\xff{"return": 18}\n')
     await pinging
     expect((await agent.exec('echo fine')).stdout).toBe('fine')
@@ -56,7 +56,7 @@ describe('protocol of the guest agent', () => {
 
   test('the next agent command succeeds after one without a response, despite late responses', async () => {
     await agent.ping()
-    peer.isDeaf = true
+    peer.isSilent = true
     await expect(agent.execute('guest-ping', {}, { timeoutMs: 30 })).rejects.toMatchObject({
       code: 'AGENT_UNAVAILABLE',
       message: [
@@ -65,19 +65,19 @@ describe('protocol of the guest agent', () => {
         'Fix: Check that the guest has booted and runs qemu-guest-agent, which stock cloud images do not contain.',
       ].join('\n'),
     })
-    peer.isDeaf = false
+    peer.isSilent = false
     peer.stale.push('{"return": {"late": true}}\n', '{"ret')
     expect((await agent.exec('echo back')).stdout).toBe('back')
   })
 
   test('a closed agent connection rejects the running command, and a new connection works', async () => {
     await agent.ping()
-    peer.isDeaf = true
+    peer.isSilent = true
     const lost = agent.ping()
     setTimeout(() => peer.socket.destroy(), 20)
     await expect(lost).rejects.toThrow('Got:      the end of its connection')
     await expect(agent.ping()).rejects.toThrow('Got:      no connection')
-    await switchOn()
+    await powerOn()
     await agent.ping()
   })
 
@@ -201,7 +201,7 @@ describe('a hostile guest', () => {
   test('output data that is not a string fails the command', async () => {
     await agent.ping()
     const running = agent.exec('sleep 0.2').catch((failure: unknown) => failure)
-    await expect.poll(() => peer.seen).toContain('guest-exec')
+    await expect.poll(() => peer.received).toContain('guest-exec')
     peer.stale.push('{"return": {"exited": true, "out-data": {"length": 2000000000}}}\n')
     expect(await running).toMatchObject({ code: 'AGENT_FAILED' })
   })
@@ -235,16 +235,16 @@ describe('a hostile guest', () => {
 
   test('a deeply nested object is not accepted as a response', async () => {
     await agent.ping()
-    peer.isDeaf = true
+    peer.isSilent = true
     const asked = agent.execute('guest-exec', {}, { timeoutMs: 1000 }).catch((failure: unknown) => failure)
     peer.socket.write(`{"return":${'{"pid":'.repeat(20_000)}1${'}'.repeat(20_000)}}\n`)
     expect(await asked).toMatchObject({ code: 'AGENT_UNAVAILABLE' })
-    peer.isDeaf = false
+    peer.isSilent = false
     await agent.ping()
   })
 
   test('a flood of unexpected messages is reported in the error', async () => {
-    peer.isDeaf = true
+    peer.isSilent = true
     peer.socket.write('{"return": 17}\n'.repeat(5000))
     await expect(agent.ping({ timeoutMs: 400 })).rejects.toThrow(
       /Got: {6}no response to guest-ping within 400 ms, but \d{4,} unexpected messages/,

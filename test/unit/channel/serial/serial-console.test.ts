@@ -16,7 +16,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'withvm-serial-'))
   listener = await listenUnix(join(directory, 's'))
   serial = new SerialConsole({ logPath: '/run/serial.log' })
-  guest = await switchOn()
+  guest = await powerOn()
 })
 
 afterEach(async () => {
@@ -27,7 +27,7 @@ afterEach(async () => {
 })
 
 /** Connects like QEMU. */
-async function switchOn(): Promise<Socket> {
+async function powerOn(): Promise<Socket> {
   const peer = connect(listener.path)
   serial.attach(await listener.accept({ timeoutMs: 1000 }))
   return peer
@@ -189,7 +189,7 @@ describe('log of the serial console', () => {
     await write('first boot\x1b[3')
     guest.destroy()
     await sleep(10)
-    guest = await switchOn()
+    guest = await powerOn()
     await write('second boot\n')
     await serial.waitFor('second')
     expect(serial.lines()).toEqual(['first boot', 'second boot'])

@@ -76,7 +76,7 @@ describe('screen of the serial console', () => {
     const screen = await peer.serial.screen()
     await write('\x1b[?1049h\x1b[5;20r\x1b[10;10Hold\x1b[3')
     await screen.waitFor('old')
-    await peer.switchOn()
+    await peer.powerOn()
     await write('new')
     await screen.waitFor(/^new$/)
     expect(screen.text).toBe('new')
