@@ -1,4 +1,4 @@
-// What a program of the chaos suite does when it is killed. Each is the source of a program, or a command of withvm.
+// Programs that the chaos suite kills in a certain phase: sources of programs, or commands of withvm.
 import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -8,11 +8,11 @@ import { openCacheEntry } from '../dist/src/cache/cache.js'
 const CLI = new URL('../dist/src/cli/main.js', import.meta.url).pathname
 const MIB = 1024 ** 2
 const DOWNLOAD_BYTES = 256 * MIB
-/** 16 MiB a second: a download takes longer than any delay. */
+/** Size and interval of chunks: at 16 MiB/s, a download takes longer than any delay. */
 const PIECE_BYTES = MIB
 const PIECE_MS = 60
 
-/** A file of zeros that comes slowly. */
+/** Serves a file of zeros at a limited rate. Returns its URL. */
 export async function serveSlowly() {
   const server = createServer((_, response) => {
     response.writeHead(200, { 'content-length': DOWNLOAD_BYTES })
@@ -30,9 +30,9 @@ export async function serveSlowly() {
 }
 
 /**
- * The phases by the name of their trouble: `longestMs` is the latest moment at which they are killed, `cacheDir` a cache of their own.
- * @param url what {@link serveSlowly} returns
- * @param usualCache the cache that has the image of the default guest
+ * Returns the phases by fault name: `longestMs` is the latest moment of the kill, `cacheDir` their own cache.
+ * @param url the URL of {@link serveSlowly}
+ * @param usualCache the cache with the default image
  */
 export function describePhases(folder, url, usualCache) {
   const cacheDir = join(folder, 'own-cache')
@@ -71,7 +71,7 @@ export function describePhases(folder, url, usualCache) {
   }
 }
 
-/** Makes the cache of a phase anew: it is empty, but knows what the usual one knows of this host. */
+/** Empties the cache of a phase, except for the facts of the usual cache about this host. */
 export function emptyCache({ cacheDir }, name, usualCache) {
   if (cacheDir === undefined) return
   rmSync(cacheDir, { recursive: true, force: true })
@@ -82,7 +82,7 @@ export function emptyCache({ cacheDir }, name, usualCache) {
   }
 }
 
-/** Builds something else in the cache of a phase, and lists what dead builders have left all the same. */
+/** Builds another entry in the cache of a phase, which removes the remains of dead builders. Lists the remains. */
 export async function findRemains({ cacheDir }) {
   if (cacheDir === undefined) return []
   const left = []

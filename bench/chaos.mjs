@@ -1,7 +1,7 @@
-// `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only WHAT,WHAT]`: programs that start guests, and what befalls them at a
-// random moment: they, QEMU or a helper are killed or stopped for a while, the disk or the memory runs out, the clock jumps; or they are
-// killed during the KVM probe, a build, a download, while a template is saved, during a network boot or with commands of `guestfwd`. After each round
-// nothing may be left, the images are to be as they were, and the next run is to go well. A seed gives the same rounds again.
+// `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only FAULT,FAULT]` starts programs with guests and injects a fault at a random
+// moment: the program, QEMU or a helper is killed or stopped for a while, the disk or the memory is filled, or the clock jumps. Other faults
+// kill a program during the KVM probe, a build, a download, the save of a template, a network boot, or with commands of `guestfwd`. After each
+// round nothing may be left, the base image must be unchanged, and the next run must succeed. A seed reproduces the same rounds.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, readdirSync, readFileSync } from 'node:fs'
@@ -29,20 +29,20 @@ const random = seededRandom(Number(values.seed))
 const endsAt = performance.now() + Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000
 const rounds = Number(values.rounds ?? (values.minutes === undefined ? 100 : Number.POSITIVE_INFINITY))
 
-/** How soon after the end of its harness a QEMU has to be gone, milliseconds. */
-const GONE_MS = 1000
-/** How long a program may take to end by itself when it is told to. */
+/** Time limit for QEMU to end after its test process, milliseconds. */
+const QEMU_END_MS = 1000
+/** Time limit for a program to end after SIGTERM, milliseconds. */
 const END_MS = 20_000
 
 const folder = await mkdtemp(join(process.env.TMPDIR ?? tmpdir(), 'chaos-'))
 process.env.TMPDIR = folder
-/** Of locks and leases. */
+/** Folder of locks and leases. */
 const runtime = join(folder, 'runtime')
 mkdirSync(runtime, { mode: 0o700 })
 process.env.XDG_RUNTIME_DIR = runtime
 const full = join(folder, 'full')
 
-/** Starts guests, one after the other; what befalls them is an error of withvm's, and the next is started. */
+/** Starts guests one after the other. After a VMError, the next guest is started. */
 const PROGRAM = `
   import { VMError, withVM } from 'withvm'
   const options = { log: () => {}, ...JSON.parse(process.argv[1] ?? '{}') }
@@ -67,8 +67,8 @@ const NEXT = `
     if (stdout !== '') throw new Error('the next guest is not fresh: ' + stdout)
   })`
 
-/** What may befall a program: each gets the program and the moment at which it is to do it. */
-const TROUBLES = {
+/** Faults by name. Each function gets the program and injects the fault. */
+const FAULTS = {
   'kill-harness': async (program) => void program.kill('SIGKILL'),
   'end-harness': async (program) => void program.kill(pick(['SIGINT', 'SIGTERM', 'SIGHUP'])),
   'kill-qemu': async () => {
@@ -96,7 +96,7 @@ const TROUBLES = {
     await ended(hog)
   },
   'fill-disk': async () => sleep(1500),
-  // Up to a month back or ahead.
+  // Jumps of up to a month in either direction.
   'jump-clock': async () => {
     for (let jump = 0; jump < 3; jump++) {
       clock.set((random() - 0.5) * 60 * 86_400)
@@ -107,13 +107,13 @@ const TROUBLES = {
 
 const clock = makeClock(folder, (await findQemu()).path)
 if (clock === undefined) {
-  delete TROUBLES['jump-clock']
-  console.log('the clock stays as it is: its jumps take the package libfaketime')
+  delete FAULTS['jump-clock']
+  console.log('the fault jump-clock is skipped: it requires the package libfaketime')
 }
 const usualCache = resolveCacheDir()
 const PHASES = describePhases(folder, await serveSlowly(), usualCache)
-for (const name of Object.keys(PHASES)) TROUBLES[name] = TROUBLES['kill-harness']
-const names = Object.keys(TROUBLES).filter((name) => values.only?.split(',').includes(name) ?? true)
+for (const name of Object.keys(PHASES)) FAULTS[name] = FAULTS['kill-harness']
+const names = Object.keys(FAULTS).filter((name) => values.only?.split(',').includes(name) ?? true)
 const problems = []
 let base
 try {
@@ -121,20 +121,20 @@ try {
   const digest = await digestOf(base)
   let round = 0
   for (; round < rounds && performance.now() < endsAt; round++) {
-    // The first of a few rounds are not to be all of one kind.
+    // The first rounds inject each fault once.
     const name = round < names.length ? names[round] : pick(names)
     const delayMs = Math.round(random() * (PHASES[name]?.longestMs ?? 3000))
     const found = await playRound(name, delayMs)
     if ((await digestOf(base)) !== digest) found.push('the base image has changed')
     console.log(
-      `round ${round}: ${name} after ${delayMs} ms: ${found.length === 0 ? 'well' : found.join('; ')}`,
+      `round ${round}: ${name} after ${delayMs} ms: ${found.length === 0 ? 'ok' : found.join('; ')}`,
     )
     for (const problem of found) problems.push(`round ${round} (${name} after ${delayMs} ms): ${problem}`)
   }
   console.log(
     problems.length === 0
-      ? `${round} rounds of seed ${values.seed}: nothing is left, and each next run went well`
-      : `${problems.length} problems; the same rounds again: npm run chaos -- --seed ${values.seed} --rounds ${round}`,
+      ? `${round} rounds of seed ${values.seed}: nothing is left, and each next run succeeded`
+      : `${problems.length} problems; to reproduce: npm run chaos -- --seed ${values.seed} --rounds ${round}`,
   )
 } finally {
   await rm(folder, { recursive: true, force: true })
@@ -154,8 +154,8 @@ async function playRound(name, delayMs) {
         : startPhase(phase)
     const end = ended(program)
     await sleep(delayMs)
-    await TROUBLES[name](program)
-    // Where it goes on, it is ended as a person would.
+    await FAULTS[name](program)
+    // A program that continues is ended with SIGTERM.
     program.kill('SIGTERM')
     const outcome = await Promise.race([end, sleep(END_MS, 'hangs')])
     if (outcome === 'hangs') {
@@ -167,7 +167,7 @@ async function playRound(name, delayMs) {
         `the program ended with ${outcome.code}: ${outcome.stderr.trim().split('\n').slice(-8).join(' | ')}`,
       )
     }
-    await sleep(GONE_MS)
+    await sleep(QEMU_END_MS)
     const orphans = findProcesses(() => true)
     if (orphans.length > 0)
       found.push(`left: ${orphans.map(({ command }) => command.slice(0, 120)).join(', ')}`)
@@ -194,11 +194,11 @@ function listFiles(dir) {
   try {
     return readdirSync(dir, { recursive: true })
   } catch {
-    return [] // this user has a folder elsewhere
+    return [] // this user's folder is elsewhere
   }
 }
 
-/** A disk that is full after a few megabytes. Gives false where nobody may make one. */
+/** Mounts a file system of a few megabytes. Returns false if this user cannot mount. */
 async function mountSmall() {
   mkdirSync(full, { recursive: true })
   const { code } = await ended(
@@ -215,7 +215,7 @@ function startPhase({ args, source, env }) {
   })
 }
 
-/** A program in a process of its own, which the folder's name tells from those of others. */
+/** Starts a program in a separate process, which is identified by its TMPDIR. */
 function start(source, options = {}, env = {}) {
   return spawn(process.execPath, ['--input-type=module', '-e', source, JSON.stringify(options)], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -232,24 +232,24 @@ function ended(child) {
   return new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal, stderr })))
 }
 
-/** The processes of guests below our folder: QEMU, and what stands beside it. */
-function findProcesses(isWanted) {
+/** Lists the processes of guests below this folder: QEMU and its helpers. */
+function findProcesses(matches) {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .flatMap((entry) => {
       try {
         const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
         const isOurs = command.includes(`${folder}/`) || isChild(entry)
-        return isOurs && isWanted(command)
+        return isOurs && matches(command)
           ? [{ pid: Number(entry), command: basename(command.split(' ')[0]) + command }]
           : []
       } catch {
-        return [] // it has ended
+        return [] // the process has ended
       }
     })
 }
 
-/** Whether a process was started by one of the programs, which have our folder for temporary files. */
+/** Returns true if a process was started by one of the programs: they have this folder as TMPDIR. */
 function isChild(pid) {
   if (Number(pid) === process.pid) return false
   return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`TMPDIR=${folder}\0`)
@@ -259,7 +259,7 @@ function kill(pid, signal) {
   try {
     process.kill(pid, signal)
   } catch {
-    // It has ended by itself.
+    // The process has ended.
   }
 }
 

@@ -3,7 +3,7 @@ const LABEL = 300
 const BAR = 22
 const GAP = 12
 
-/** Draws what a start takes, cold and warm, as an SVG: a bar for each, raw QEMU's behind withvm's. */
+/** Draws the durations of cold and warm starts as an SVG: a bar for each, in front of that of raw QEMU. */
 export function drawChart({ accelerator, boot, warm, standby, ten }) {
   const rows = [
     boot && { label: 'cold boot, first SSH result', ours: boot.result.oursMs, raw: boot.result.rawMs },

@@ -1,9 +1,9 @@
-// Boots the guest `tiny` with QEMU alone, without the harness, and prints how long each stage takes.
+// Boots the guest `tiny` with QEMU alone, without withvm, and prints the duration of each stage.
 //
 //   npm run build && node bench/cold-boot-floor.mjs [RUNS] [VARIANT…]
 //
-// Variants are taken in turn, run by run, so that a machine that gets slower in between does so for all.
-// Each is a name of the table below, or changes joined by slashes, as `add:quiet/cpu:max`. "cpu" is the processor time that QEMU used until the first result.
+// The variants alternate in each run, so that a host that becomes slower affects all of them. A variant is a name of the table below, or a list
+// of changes separated by slashes, such as `add:quiet/cpu:max`. "cpu" is the CPU time that QEMU used until the first result.
 import { spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ const image = await resolveImage('tiny')
 const dir = mkdtempSync(join(tmpdir(), 'withvm-floor-'))
 const keys = ssh2.utils.generateKeyPairSync('ed25519')
 
-/** Each variant changes what `boot` builds. */
+/** Functions that change the plan of a boot. */
 const VARIANTS = {
   base: (plan) => plan,
   bzimage: (plan) => ({ ...plan, kernel: process.env.BZIMAGE }),
@@ -74,7 +74,7 @@ function planOf(name) {
   return name.split('/').reduce(change, plan)
 }
 
-/** Applies a row of the table, or a change such as `add:quiet`, `del:pci=`, `cpu:max`, `machine:q35`, `initrd:FILE`. */
+/** Applies a variant of the table, or a change such as `add:quiet`, `del:pci=`, `cpu:max`, `machine:q35`, `initrd:FILE`. */
 function change(plan, part) {
   if (VARIANTS[part]) return VARIANTS[part](plan)
   const value = part.slice(part.indexOf(':') + 1)
@@ -219,7 +219,7 @@ function execute(client, command) {
   })
 }
 
-/** dropbear's own form: string "ssh-ed25519", string of 64 bytes: seed, then public key. */
+/** Builds a host key in the format of Dropbear: string "ssh-ed25519", then a string of 64 bytes with seed and public key. */
 function buildDropbearKey() {
   const { privateKey } = generateKeyPairSync('ed25519')
   const { d, x } = privateKey.export({ format: 'jwk' })

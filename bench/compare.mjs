@@ -1,4 +1,4 @@
-// `npm run bench:compare -- --other FOLDER [--rounds N]`: warm and standby starts of this checkout and of another one, in turn, in one run.
+// `npm run bench:compare -- --other FOLDER [--rounds N]` compares warm and standby starts of this checkout and another one, alternating.
 import { spawn } from 'node:child_process'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -7,11 +7,12 @@ import { median } from './statistics.mjs'
 const { values } = parseArgs({
   options: { other: { type: 'string' }, rounds: { type: 'string', default: '10' } },
 })
-if (values.other === undefined) throw new Error('--other FOLDER: the checkout to compare with, built')
+if (values.other === undefined)
+  throw new Error('--other FOLDER is required: a built checkout to compare with')
 const rounds = Number(values.rounds)
 const roots = { this: resolve(import.meta.dirname, '..'), other: resolve(values.other) }
 
-/** Times some guests of each kind, from the call to the first result over SSH. The first of each kind makes its template. */
+/** Measures several guests of each kind, from the call to the first result over SSH. The first guest builds the template. */
 const PROGRAM = `
   const { withVM } = await import(process.argv[1] + '/dist/fixtures/index.js')
   const start = async (standby) => {
@@ -20,7 +21,7 @@ const PROGRAM = `
     await withVM({ log: () => {}, standby }, async (vm) => {
       await vm.ssh\`true\`
       ms = performance.now() - startedAt
-      // Long enough for the next one to be ready.
+      // Long enough for the next standby to be ready.
       if (standby) await new Promise((resolve) => setTimeout(resolve, 2500))
     })
     return ms

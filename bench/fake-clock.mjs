@@ -1,9 +1,9 @@
-// A clock of their own for programs: the library libfaketime gives them the time of day that a file says. Their monotonic
-// clock stays that of the host, as it does when a host's clock is set.
+// Gives programs their own time of day: the library libfaketime reads its offset from a file. The monotonic clock stays that
+// of the host, as when the clock of a host is set.
 import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Where Debian's package `libfaketime` has it. */
+/** Returns the path of the library of Debian's package `libfaketime`; undefined if it is not installed. */
 export function findClockLibrary() {
   return readdirSync('/usr/lib')
     .map((folder) => join('/usr/lib', folder, 'faketime/libfaketime.so.1'))
@@ -11,8 +11,8 @@ export function findClockLibrary() {
 }
 
 /**
- * Gives the environment for programs, a QEMU for them in `WITHVM_QEMU` that has the same clock, and what sets it:
- * undefined where the library is not installed.
+ * Returns the environment for programs, with a QEMU in `WITHVM_QEMU` that has the same clock, and a function that sets the
+ * clock. Undefined if the library is not installed.
  */
 export function makeClock(folder, qemu) {
   const library = findClockLibrary()
@@ -26,13 +26,13 @@ export function makeClock(folder, qemu) {
   }
   const wrapper = join(folder, 'qemu-with-clock')
   const words = Object.entries(settings).map(([name, value]) => `${name}='${value}'`)
-  // What withvm starts has not all of its environment.
+  // withvm does not pass its whole environment to QEMU.
   writeFileSync(wrapper, `#!/bin/sh\nexec env LD_PRELOAD='${library}' ${words.join(' ')} ${qemu} "$@"\n`, {
     mode: 0o755,
   })
-  /** How far ahead of the host's the clock is, seconds; behind it with a sign. */
+  /** Sets the offset from the host's clock, seconds. */
   const set = (seconds) => {
-    // Never half of it is read.
+    // The rename makes the change atomic.
     writeFileSync(`${file}.new`, `${seconds < 0 ? '' : '+'}${Math.round(seconds)}\n`)
     renameSync(`${file}.new`, file)
   }

@@ -1,14 +1,14 @@
-// What a boot costs, what withVM() adds to it, and what a command costs: beside raw QEMU and bare ssh2.
+// Measures boots, the overhead of withVM() and commands, in comparison with raw QEMU and ssh2.
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { launchVM, withVM } from 'withvm'
 import { bootRaw, execute, login, startAndQuit } from './raw-boot.mjs'
-import { inTurn, median, ms, pairedRatio, table, timed } from './statistics.mjs'
+import { alternate, median, ms, pairedRatio, table, timed } from './statistics.mjs'
 
 const silent = { log: () => {} }
 
-/** Loads the package in fresh processes. */
+/** Measures the import of the package in new processes. */
 export function measureImport({ rounds }) {
   const program = `const t = performance.now(); await import('withvm'); console.log(performance.now() - t)`
   const times = Array.from({ length: rounds }, () =>
@@ -19,15 +19,15 @@ export function measureImport({ rounds }) {
 }
 
 /**
- * What withVM() costs beside QEMU and the guest: a QEMU that is started with its processor stopped, from the call to its
- * return, less the same QEMU started and ended by hand.
+ * Measures the overhead of withVM(): the duration of a call for a QEMU with stopped vCPUs, minus that of the same QEMU
+ * without withvm.
  */
 export async function measureOwnCost({ host, rounds }) {
   const options = { ...silent, ready: 'none', qemuArgs: ['-S'] }
   const ours = []
   const theirs = []
   for (let round = 0; round < rounds; round++) {
-    await inTurn(round, [
+    await alternate(round, [
       async () => ours.push(await timed(() => withVM(options, () => {}))),
       async () => theirs.push(await startAndQuit(host)),
     ])
@@ -43,7 +43,10 @@ export async function measureBoot({ host, rounds }) {
   const ours = []
   const raw = []
   for (let round = 0; round < rounds; round++) {
-    await inTurn(round, [async () => raw.push(await bootRaw(host)), async () => ours.push(await bootOurs())])
+    await alternate(round, [
+      async () => raw.push(await bootRaw(host)),
+      async () => ours.push(await bootOurs()),
+    ])
   }
   const rows = [['from the start of QEMU', 'raw QEMU', 'withVM()', 'ratio']]
   const result = {}
@@ -85,13 +88,13 @@ async function bootOurs() {
   }
 }
 
-/** A command on an open connection, beside bare ssh2 on another connection to the same guest. */
+/** Measures a command on an open connection, in comparison with ssh2 on another connection to the same guest. */
 export async function measureCommand({ rounds }) {
   const [ours, theirs] = [[], []]
   await withVM(silent, async (vm) => {
     const bare = await login(vm.hostPort(22), readFileSync(`${vm.runFolder}/id_ed25519`, 'utf8'))
     for (let round = 0; round < rounds * 4 + 5; round++) {
-      await inTurn(round, [
+      await alternate(round, [
         async () => ours.push(await timed(() => vm.ssh`true`)),
         async () => theirs.push(await timed(() => execute(bare, 'true'))),
       ])
@@ -108,7 +111,7 @@ export async function measureCommand({ rounds }) {
 
 const COPIED_MIB = 16
 
-/** A file of random bytes into the guest, beside ssh2's own SFTP. */
+/** Measures an upload of random bytes, in comparison with the SFTP client of ssh2. */
 export async function measureCopy({ rounds }) {
   const [ours, theirs] = [[], []]
   await withVM(silent, async (vm) => {
@@ -123,7 +126,7 @@ export async function measureCopy({ rounds }) {
         sftp.fastPut(file, '/tmp/theirs', (error) => (error ? reject(error) : resolve())),
       )
     for (let round = 0; round < Math.max(3, Math.ceil(rounds / 4)); round++) {
-      await inTurn(round, [
+      await alternate(round, [
         async () => ours.push(await timed(() => vm.upload(file, '/tmp/ours'))),
         async () => theirs.push(await timed(put)),
       ])

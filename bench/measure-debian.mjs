@@ -1,20 +1,20 @@
-// What a Debian costs: its boot beside raw QEMU, with the same command and through the disk's own boot loader; and how much faster warm starts are.
+// Measures Debian: cold boots in comparison with raw QEMU, with the same command and with the boot loader of the disk, and warm starts.
 import { CHANNELS, measureStandby, startOurs } from './measure-warm.mjs'
 import { bootRaw } from './raw-boot.mjs'
-import { inTurn, median, ms, pairedRatio, table } from './statistics.mjs'
+import { alternate, median, ms, pairedRatio, table } from './statistics.mjs'
 
 const debian = { image: 'debian', log: () => {} }
-/** A boot takes a hundred times as long as a warm start. */
+/** Warm starts per boot, because a boot takes a hundred times as long. */
 const ROUNDS_PER_BOOT = 3
-/** How long a test takes in which the next guest is made to stand by, milliseconds. */
+/** Duration of a test during which the next standby becomes ready, milliseconds. */
 const TEST_MS = 6000
 
 export async function measureDebian({ host, rounds }) {
-  for (const way of Object.values(CHANNELS)) await startOurs(way, debian) // makes the image and the template
+  for (const way of Object.values(CHANNELS)) await startOurs(way, debian) // builds the image and the template
   const boots = { cold: [], raw: [], loader: [] }
   const warm = { agent: [], ssh: [] }
   for (let round = 0; round < Math.max(2, Math.round(rounds / ROUNDS_PER_BOOT)); round++) {
-    await inTurn(round, [
+    await alternate(round, [
       async () => boots.cold.push(await startOurs(CHANNELS.ssh, { ...debian, start: 'cold' })),
       async () => boots.raw.push((await bootRaw(host, 'debian')).result),
       async () => boots.loader.push((await bootRaw({ ...host, options: { boot: 'c' } }, 'debian')).result),
@@ -32,16 +32,16 @@ export async function measureDebian({ host, rounds }) {
     ratio: pairedRatio(boots.cold, boots.raw),
     loaderRatio: pairedRatio(boots.cold, boots.loader),
   }
-  const rows = [['first result of debian', 'milliseconds', 'cold is slower by']]
-  rows.push(['raw QEMU, its own boot loader, by ssh', ms(result.loaderMs), ''])
-  rows.push(['raw QEMU, the same command, by ssh', ms(result.rawMs), ''])
-  rows.push(['withVM() cold, by ssh', ms(result.coldMs), ''])
+  const rows = [['first result of debian', 'milliseconds', 'speedup over cold']]
+  rows.push(['raw QEMU, its own boot loader, over ssh', ms(result.loaderMs), ''])
+  rows.push(['raw QEMU, the same command, over ssh', ms(result.rawMs), ''])
+  rows.push(['withVM() cold, over ssh', ms(result.coldMs), ''])
   for (const [channel, times] of Object.entries(warm)) {
     result[channel] = { warmMs: median(times), faster: pairedRatio(boots.cold, times) }
-    rows.push([`withVM() warm, by ${channel}`, ms(median(times)), `${result[channel].faster.toFixed(1)} x`])
+    rows.push([`withVM() warm, over ${channel}`, ms(median(times)), `${result[channel].faster.toFixed(1)} x`])
   }
   console.log(
-    `${table(rows)}\nCold beside raw QEMU: ratio ${result.ratio.toFixed(3)}; beside its own boot loader ${result.loaderRatio.toFixed(3)}\n`,
+    `${table(rows)}\nCold boot compared with raw QEMU: ratio ${result.ratio.toFixed(3)}; with its own boot loader ${result.loaderRatio.toFixed(3)}\n`,
   )
   return { ...result, standby: await measureStandby({ rounds }, debian, TEST_MS) }
 }

@@ -1,4 +1,4 @@
-// What it takes to give a guest an initrd of 50 MiB by the network, by each way there is, beside raw QEMU doing the same.
+// Measures network boots with an initrd of 50 MiB over each protocol, in comparison with raw QEMU.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,7 +6,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { netboot, withVM } from 'withvm'
-import { inTurn, median, ms, pairedRatio, table, timed } from './statistics.mjs'
+import { alternate, median, ms, pairedRatio, table, timed } from './statistics.mjs'
 
 const SIZE = 50 * 1024 ** 2
 const silent = { log: () => {} }
@@ -37,7 +37,7 @@ export async function measureNetboot({ host, rounds }) {
           async () =>
             times[name].push(await run()),
       )
-      await inTurn(round, measurements)
+      await alternate(round, measurements)
     }
   } finally {
     web.close()
@@ -67,7 +67,7 @@ function fetchOurs(more, url, initrd, options = {}) {
   )
 }
 
-/** The same machine without the harness: its capture is not written, and its console goes to a pipe. */
+/** Boots the same machine without withvm: without a capture, and with its console on a pipe. */
 async function fetchRaw({ qemuPath, accelerator }, dir) {
   writeFileSync(join(dir, 'boot.ipxe'), script('tftp://10.0.2.2/initrd'))
   const args = [
@@ -96,7 +96,7 @@ async function fetchRaw({ qemuPath, accelerator }, dir) {
   }
 }
 
-/** A kernel with that initrd: by the network, and handed over by QEMU, from the start of QEMU to the kernel's first line. */
+/** Measures a kernel with that initrd, loaded over the network and by QEMU, from the start of QEMU to the first line of the kernel. */
 async function measureDirect(rounds) {
   const { resolveImage } = await import('../dist/src/image/resolve-image.js')
   const { directBoot } = await resolveImage('debian-netboot')
@@ -121,7 +121,7 @@ async function measureDirect(rounds) {
         async () =>
           times[name].push(await start(options)),
     )
-    await inTurn(round, measurements)
+    await alternate(round, measurements)
   }
   const slowest = times["Debian's installer, PXELINUX by TFTP"]
   const rows = [['from the start of QEMU to the first line of the kernel', 'ms', 'ratio to the first']]

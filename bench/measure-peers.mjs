@@ -1,4 +1,4 @@
-// Ten fresh Debian guests with a command each: ours beside those of the harnesses that Debian packages.
+// Compares Debian guests with one command each: withvm and the other test harnesses that Debian packages.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +14,7 @@ const PEERS = {
   autopkgtest: { run: runAutopkgtest, program: 'autopkgtest-virt-qemu' },
 }
 
-/** The wrapper stands where they look for QEMU, on a host whose accelerator is TCG. */
+/** Makes a wrapper that the other harnesses start as QEMU, for hosts whose accelerator is TCG. */
 function makeTcgWrapper() {
   const bin = mkdtempSync(join(tmpdir(), 'peers-'))
   const names = ['kvm', 'qemu-system-x86_64']
@@ -22,7 +22,7 @@ function makeTcgWrapper() {
   return { bin, qemu: join(bin, 'qemu-system-x86_64') }
 }
 
-/** One round is one guest of each, one after the other; what is compared is all of them together. */
+/** Measures the guests of each harness and compares their total durations. */
 export async function measureDebianPeers({ host, rounds }) {
   const missing = Object.values(PEERS).filter(({ program }) => !isInstalled(program))
   if (missing.length > 0) {
@@ -42,7 +42,7 @@ export async function measureDebianPeers({ host, rounds }) {
   for (const [name, { run }] of Object.entries(PEERS)) harnesses[name] = () => run(image, way)
   const times = Object.fromEntries(Object.keys(harnesses).map((name) => [name, []]))
   try {
-    await ours() // boots it once, for all to go on from, as the others' image is made once
+    await ours() // builds the template once, like the image of the other harnesses
     for (const [name, run] of Object.entries(harnesses)) {
       for (let round = 0; round < rounds; round++) times[name].push(await timed(run))
     }

@@ -1,10 +1,10 @@
-// What a warm start costs, beside raw QEMU that restores the same; and what many guests cost, in time and in memory.
+// Measures warm starts, in comparison with raw QEMU that restores the same snapshot, and the time and memory of many guests.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { launchVM, withVM } from 'withvm'
-import { freezeRaw, thawRaw } from './raw-warm.mjs'
-import { inTurn, median, ms, pairedRatio, table, timed } from './statistics.mjs'
+import { restoreRaw, saveRaw } from './raw-warm.mjs'
+import { alternate, median, ms, pairedRatio, table, timed } from './statistics.mjs'
 
 const silent = { log: () => {} }
 export const CHANNELS = {
@@ -12,7 +12,7 @@ export const CHANNELS = {
   ssh: { options: {}, first: (vm) => vm.ssh`true` },
 }
 
-/** From the call to the first result, all included. */
+/** Measures a start from the call to the first result. */
 export async function startOurs({ options, first }, more = {}) {
   const startedAt = performance.now()
   const vm = await launchVM({ ...silent, standby: false, ...options, ...more })
@@ -23,29 +23,29 @@ export async function startOurs({ options, first }, more = {}) {
 }
 
 export async function measureWarm({ host, rounds }) {
-  const frozen = await freezeRaw(host)
+  const snapshot = await saveRaw(host)
   const rows = [['from the call to the first result', 'raw QEMU', 'withVM()', 'ratio', 'more']]
   const result = {}
   for (const [channel, way] of Object.entries(CHANNELS)) {
     const [ours, raw] = [[], []]
     await startOurs(way)
     for (let round = 0; round < rounds; round++) {
-      await inTurn(round, [
-        async () => raw.push(await thawRaw(host, frozen, channel)),
+      await alternate(round, [
+        async () => raw.push(await restoreRaw(host, snapshot, channel)),
         async () => ours.push(await startOurs(way)),
       ])
     }
     const more = median(ours.map((value, index) => value - raw[index]))
     const ratio = pairedRatio(ours, raw)
     result[channel] = { oursMs: median(ours), rawMs: median(raw), ratio, moreMs: more }
-    rows.push([`by ${channel}`, ms(median(raw)), ms(median(ours)), ratio.toFixed(3), ms(more)])
+    rows.push([`over ${channel}`, ms(median(raw)), ms(median(ours)), ratio.toFixed(3), ms(more)])
   }
-  frozen.dispose()
+  snapshot.dispose()
   console.log(`Warm start of tiny, ${host.accelerator.toUpperCase()}\n${table(rows)}\n`)
   return result
 }
 
-/** With a guest that stands by: each round waits until one does, as a test that takes longer than a start. */
+/** Measures starts with a standby. Each round waits until it is ready, like a test that takes longer than a start. */
 export async function measureStandby({ rounds }, more = {}, pauseMs = 1500) {
   const result = {}
   const texts = []
@@ -63,9 +63,9 @@ export async function measureStandby({ rounds }, more = {}, pauseMs = 1500) {
     }
     await previous.dispose()
     result[channel] = { oursMs: median(times), rounds: times.length }
-    texts.push(`first result by ${channel} ${ms(median(times))}`)
+    texts.push(`first result over ${channel} ${ms(median(times))}`)
   }
-  console.log(`With a guest standing by, from the call: ${texts.join(', ')}\n`)
+  console.log(`With a standby, from the call: ${texts.join(', ')}\n`)
   return result
 }
 
@@ -78,7 +78,7 @@ export async function measureSizes({ rounds }) {
     const measurements = SIZES.map((memory) => async () => {
       times[memory].push(await startOurs(CHANNELS.agent, { memory }))
     })
-    await inTurn(round, measurements)
+    await alternate(round, measurements)
   }
   const medians = SIZES.map((size) => median(times[size]))
   const spread = Math.max(...medians) / Math.min(...medians)
@@ -88,7 +88,7 @@ export async function measureSizes({ rounds }) {
   return { sizes: Object.fromEntries(SIZES.map((size, index) => [size, medians[index]])), spread }
 }
 
-/** The proportional set size of guests of 1 GiB, all with an SSH connection that was used. */
+/** Measures the proportional set size of guests with 1 GiB, after a command over SSH. */
 export async function measureMemory() {
   const counts = [1, 4, 8]
   const guests = []
@@ -115,7 +115,7 @@ function readPss(pid) {
 
 const TESTS = 10
 
-/** Ten tests, each with a guest of its own and one command by SSH. */
+/** Measures ten tests, each with its own guest and one command over SSH. */
 export async function measureTen({ rounds }) {
   const oneTest = (options) => withVM({ ...silent, ...options }, (vm) => vm.ssh`true`)
   const run = (options, atATime) =>
@@ -132,11 +132,11 @@ export async function measureTen({ rounds }) {
   for (const atATime of [1, 2]) {
     const [cold, warm] = [[], []]
     for (let repeat = 0; repeat < repeats; repeat++) {
-      await inTurn(repeat, [
+      await alternate(repeat, [
         async () => cold.push(await run({ start: 'cold' }, atATime)),
         async () => warm.push(await run({}, atATime)),
       ])
-      await sleep(1000) // those that stand by go
+      await sleep(1000) // the standbys end
     }
     const faster = pairedRatio(cold, warm)
     result[atATime] = { coldMs: median(cold), warmMs: median(warm), faster }
@@ -148,9 +148,9 @@ export async function measureTen({ rounds }) {
 
 const PEER_RUNS = 3
 
-/** Other harnesses: each a shell's command that boots a guest of its own, runs one command in it, and ends. */
+/** Measures other harnesses: each is a shell command that boots a guest, runs one command in it, and ends. */
 export async function measurePeers({ peers, ten }) {
-  const rows = [['one test by another harness, seconds', 'median', 'a warm test is faster by']]
+  const rows = [['one test by another harness, seconds', 'median', 'speedup of a warm test']]
   const result = {}
   for (const peer of peers) {
     const name = peer.slice(0, peer.indexOf('='))

@@ -1,5 +1,5 @@
-// `npm run packed [-- --tests N] [--workers N] [--memory MIB] [--parts N] [--limited]`: many tests, each with a guest of its own, under a
-// budget and (but with `--limited`) without one, in turn. Tells whether the budget was ever passed, what is left, and what the budget costs.
+// `npm run packed [-- --tests N] [--workers N] [--memory MIB] [--parts N] [--limited]` runs many tests, each with its own guest, alternating
+// with and without a memory limit (with `--limited`: only with it). Reports whether the limit was exceeded, leftovers, and the cost of the limit.
 import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
@@ -26,9 +26,9 @@ const folder = await mkdtemp(join(tmpdir(), 'packed-'))
 const problems = []
 try {
   writeProject()
-  await runPart({ isLimited: true, isWarmUp: true }) // makes the template
+  await runPart({ isLimited: true, isWarmUp: true }) // builds the template
   const runs = { limited: [], unlimited: [] }
-  // In turn, as a host that others use too is not the same for long.
+  // Alternating, because the load of a shared host changes.
   for (let part = 0; part < parts; part++) {
     const order = part % 2 === 0 ? ['limited', 'unlimited'] : ['unlimited', 'limited']
     for (const way of order) {
@@ -82,7 +82,7 @@ function writeProject() {
   }
 }
 
-/** Runs the tests once, and looks at the guests all the time. */
+/** Runs the tests once and monitors the memory of the guests. */
 async function runPart({ isLimited, isWarmUp = false }) {
   const env = {
     ...process.env,
@@ -122,7 +122,7 @@ async function runPart({ isLimited, isWarmUp = false }) {
   return { seconds, peakMiB, passed: numPassedTests }
 }
 
-/** What all guests of these tests take, MiB: what they share is counted once. */
+/** Sums the proportional set size of all guests of these tests, MiB: shared memory counts once. */
 function sumPss() {
   const kib = findQemus().map((pid) => {
     const text = read(`/proc/${pid}/smaps_rollup`)

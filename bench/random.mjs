@@ -1,4 +1,4 @@
-/** Random numbers that a seed gives again (mulberry32). */
+/** Returns a seeded generator of random numbers (mulberry32). */
 export function seededRandom(seed) {
   let state = seed
   return () => {

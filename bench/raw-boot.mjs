@@ -1,4 +1,4 @@
-// Boots a guest with QEMU and ssh2 alone: what the harness is measured against. Nothing here checks, retries or explains.
+// Boots a guest with only QEMU and ssh2, as the reference for withvm: without checks, retries and error messages.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -12,7 +12,7 @@ import { buildSmbiosStrings } from '../dist/src/provisioning/credentials.js'
 import { buildQemuCommand } from '../dist/src/qemu/argv/build-command.js'
 import { resolveSpec } from '../dist/src/spec/resolve/resolve-spec.js'
 
-/** Makes ready all that the very command line of the harness names: overlay, keys, sockets, a port. */
+/** Prepares everything that the command line of withvm refers to: overlay, keys, sockets, a port. */
 export async function prepare(
   { qemuPath, accelerator, qemuArgs = [], options = {}, disk, wiring = {} },
   image = 'tiny',
@@ -66,7 +66,7 @@ function hostKey(format) {
     : { 'withvm.ssh_host_ed25519_key': Buffer.from(key.privateKey) }
 }
 
-/** Boots a guest to its first SSH result, and gives what the stages took from the start of QEMU. */
+/** Boots a guest up to its first SSH result. Returns the time of each stage since the start of QEMU. */
 export async function bootRaw(host, image) {
   const raw = await prepare(host, image)
   const startedAt = performance.now()
@@ -90,24 +90,24 @@ export async function bootRaw(host, image) {
     marks.result = since()
     return marks
   } finally {
-    const gone = new Promise((resolve) => qemu.once('exit', resolve))
+    const ended = new Promise((resolve) => qemu.once('exit', resolve))
     qemu.kill('SIGKILL')
-    await gone
+    await ended
     raw.dispose()
   }
 }
 
-/** Starts QEMU with its processor stopped, greets its monitor and ends it; gives how long that took. */
+/** Starts QEMU with stopped vCPUs and ends it over QMP. Returns the duration. */
 export async function startAndQuit(host) {
   const raw = await prepare({ ...host, qemuArgs: ['-S'] })
   const startedAt = performance.now()
   const qemu = spawn(raw.command.file, raw.command.args, { stdio: ['ignore', 'ignore', 'inherit'] })
-  const gone = new Promise((resolve) => qemu.once('exit', resolve))
+  const ended = new Promise((resolve) => qemu.once('exit', resolve))
   raw.qmp.once('connection', (socket) => {
-    socket.on('error', () => {}) // QEMU ends while its last answer is under way
+    socket.on('error', () => {}) // QEMU ends while it sends its last response
     socket.once('data', () => socket.write('{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n'))
   })
-  await gone
+  await ended
   const took = performance.now() - startedAt
   raw.dispose()
   return took
@@ -122,7 +122,7 @@ export function login(port, privateKey) {
       port,
       username: 'root',
       privateKey,
-      // The ciphers and key exchange that cost an emulated processor the least, as the harness has them.
+      // The ciphers and the key exchange that are fastest under emulation, as in withvm.
       algorithms: {
         kex: ['curve25519-sha256'],
         serverHostKey: ['ssh-ed25519'],

@@ -1,4 +1,4 @@
-// Freezes a guest and lets others go on from it with QEMU alone: the floor of a warm start. All clones are alike; nothing is made their own.
+// Saves a guest and restores clones with only QEMU, as the lower bound of a warm start. The clones do not get their own identities.
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { execute, login, prepare } from './raw-boot.mjs'
 
-/** Boots a guest until its SSH server and its agent answer, and saves it. Gives what clones need. */
-export async function freezeRaw(host, memory = '256M') {
+/** Boots a guest until its SSH server and its agent respond, and saves it. Returns the snapshot. */
+export async function saveRaw(host, memory = '256M') {
   const dir = mkdtempSync(join(tmpdir(), 'raw-warm-'))
   const file = (name) => join(dir, name)
   const raw = await prepare({
@@ -22,7 +22,7 @@ export async function freezeRaw(host, memory = '256M') {
   await untilSshd(raw.serial)
   ;(await login(raw.port, raw.privateKey)).end()
   await agent.exec('true')
-  await new Promise((resolve) => setTimeout(resolve, 1000)) // what the guest does last of its boot
+  await new Promise((resolve) => setTimeout(resolve, 1000)) // the guest completes its boot
   const saving = createServer()
   await new Promise((resolve) => saving.listen(file('socket'), resolve))
   const saved = new Promise((resolve) =>
@@ -49,16 +49,16 @@ export async function freezeRaw(host, memory = '256M') {
   }
 }
 
-/** Lets a clone go on, up to the first result of its agent (or of SSH), and ends it. Gives milliseconds from its call. */
-export async function thawRaw(host, frozen, channel, whileItRuns = async () => {}) {
+/** Restores a clone, waits for the first result of its agent or over SSH, and ends it. Returns the duration, milliseconds. */
+export async function restoreRaw(host, snapshot, channel, whileItRuns = async () => {}) {
   const startedAt = performance.now()
   const raw = await prepare({
     ...host,
-    options: frozen.options,
-    disk: frozen.disk,
-    wiring: { memoryFile: { path: frozen.memory, isWritten: false }, isIncoming: true, mac: frozen.mac },
+    options: snapshot.options,
+    disk: snapshot.disk,
+    wiring: { memoryFile: { path: snapshot.memory, isWritten: false }, isIncoming: true, mac: snapshot.mac },
   })
-  const qemu = start(raw, openSync(frozen.state))
+  const qemu = start(raw, openSync(snapshot.state))
   try {
     const qmp = await openQmp(raw.qmp)
     const resumed = qmp.event('RESUME')
@@ -68,7 +68,7 @@ export async function thawRaw(host, frozen, channel, whileItRuns = async () => {
     if (channel === 'agent') {
       await openAgent(raw.agent).exec('true')
     } else {
-      await execute(await login(raw.port, frozen.privateKey), 'true')
+      await execute(await login(raw.port, snapshot.privateKey), 'true')
     }
     const took = performance.now() - startedAt
     await whileItRuns(qemu.pid)
@@ -130,28 +130,28 @@ async function openQmp(server) {
 }
 
 function openAgent(server) {
-  let answer = () => {}
+  let onReply = () => {}
   let rest = ''
   const opened = server.connected.then((socket) => {
     socket.on('error', () => {})
     socket.on('data', (bytes) => {
       const lines = (rest + bytes).split('\n')
       rest = lines.pop()
-      for (const line of lines) answer(JSON.parse(line.replace(/^[^{]*/, '')))
+      for (const line of lines) onReply(JSON.parse(line.replace(/^[^{]*/, '')))
     })
     return socket
   })
-  const ask = async (request, isAnswer) => {
+  const request = async (message, isReply) => {
     const socket = await opened
     return new Promise((resolve) => {
-      const again = setInterval(send, 250)
+      const timer = setInterval(send, 250)
       function send() {
-        socket.write(`${JSON.stringify(request)}\n`)
+        socket.write(`${JSON.stringify(message)}\n`)
       }
-      answer = (message) => {
-        if (!isAnswer(message)) return
-        clearInterval(again)
-        resolve(message.return)
+      onReply = (reply) => {
+        if (!isReply(reply)) return
+        clearInterval(timer)
+        resolve(reply.return)
       }
       send()
     })
@@ -159,14 +159,17 @@ function openAgent(server) {
   return {
     async exec(command) {
       const id = Math.floor(Math.random() * 1e9)
-      await ask({ execute: 'guest-sync-delimited', arguments: { id } }, (message) => message.return === id)
+      await request(
+        { execute: 'guest-sync-delimited', arguments: { id } },
+        (message) => message.return === id,
+      )
       const args = { path: '/bin/sh', arg: ['-c', command], 'capture-output': true }
-      const { pid } = await ask(
+      const { pid } = await request(
         { execute: 'guest-exec', arguments: args },
         (message) => message.return?.pid > 0,
       )
       for (;;) {
-        const status = await ask(
+        const status = await request(
           { execute: 'guest-exec-status', arguments: { pid } },
           (message) => 'exited' in message.return,
         )

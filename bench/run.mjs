@@ -1,4 +1,4 @@
-// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE] [--peer NAME=COMMAND]`: withvm beside raw QEMU and bare ssh2, in turn, in one run.
+// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE] [--peer NAME=COMMAND]` compares withvm with raw QEMU and ssh2, alternating.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
@@ -32,13 +32,13 @@ const MEASUREMENTS = {
   netboot: measureNetboot,
 }
 
-/** Those of other harnesses and of network boots take a quarter of an hour, and are measured when they are asked for. */
-const ALWAYS = Object.keys(MEASUREMENTS).filter((name) => !['debian-peers', 'netboot'].includes(name))
+/** Default measurements. Those of other harnesses and of network boots take a quarter of an hour. */
+const DEFAULTS = Object.keys(MEASUREMENTS).filter((name) => !['debian-peers', 'netboot'].includes(name))
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '10' },
-    only: { type: 'string', default: ALWAYS.join(',') },
+    only: { type: 'string', default: DEFAULTS.join(',') },
     json: { type: 'string' },
     chart: { type: 'string' },
     peer: { type: 'string', multiple: true, default: [] },

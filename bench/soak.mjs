@@ -1,4 +1,4 @@
-// `npm run soak [-- --rounds N] [--kills N] [--seed N]`: warm starts in a row, and starts that are killed; then a look at what is left.
+// `npm run soak [-- --rounds N] [--kills N] [--seed N]` runs many warm starts, then kills programs during starts, and reports leftovers.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, readFileSync } from 'node:fs'
@@ -22,28 +22,28 @@ process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'soak-'))
 const problems = []
 const baseDisk = await withVM({ ready: 'none' }, (vm) => vm.baseDisk)
 const before = await digest(baseDisk)
-await thaws(Number(values.rounds))
+await warmStarts(Number(values.rounds))
 await kills(Number(values.kills), Number(values.seed))
 if ((await digest(baseDisk)) !== before) problems.push('the base image has changed')
 for (const problem of problems) console.log(`PROBLEM: ${problem}`)
-console.log(problems.length === 0 ? 'nothing is left, and nothing has failed' : `${problems.length} problems`)
+console.log(problems.length === 0 ? 'nothing is left, and nothing failed' : `${problems.length} problems`)
 await rm(process.env.TMPDIR, { recursive: true, force: true })
 process.exitCode = problems.length === 0 ? 0 : 1
 
-/** Each a new guest with one command by its agent; each tenth also with one by SSH. */
-async function thaws(rounds) {
+/** Starts new guests, each with one command through its agent; every tenth also with one over SSH. */
+async function warmStarts(rounds) {
   const options = { ready: 'agent', standby: false, log: () => {} }
   await withVM(options, () => {})
   const times = []
   let start
   for (let round = 0; round < rounds; round++) {
-    // What is loaded and grown on the way counts as used.
-    if (round === Math.floor(rounds / 10)) start = look()
+    // The first tenth of the rounds is a warm-up of memory and open files.
+    if (round === Math.floor(rounds / 10)) start = readUsage()
     const startedAt = performance.now()
     try {
       const vm = await launchVM(options)
       const { stdout } = await vm.exec('echo $((6 * 7))')
-      if (stdout !== '42') problems.push(`round ${round}: the guest said ${stdout}`)
+      if (stdout !== '42') problems.push(`round ${round}: the guest printed ${stdout}`)
       if (vm.startedFrom.kind !== 'template')
         problems.push(`round ${round}: ${JSON.stringify(vm.startedFrom)}`)
       if (round % 10 === 0) await vm.ssh`true`
@@ -53,8 +53,10 @@ async function thaws(rounds) {
     }
     times.push(performance.now() - startedAt)
   }
-  const end = look()
-  console.log(`${rounds} warm starts: median ${ms(median(times))} ms; then and a tenth of the way in:`)
+  const end = readUsage()
+  console.log(
+    `${rounds} warm starts: median ${ms(median(times))} ms; usage at the end (and after a tenth of the rounds):`,
+  )
   for (const [name, value] of Object.entries(end)) console.log(`  ${name}: ${value} (${start[name]})`)
   if (end.files > start.files + 2) problems.push(`open files grew from ${start.files} to ${end.files}`)
   if (end.memoryMiB > start.memoryMiB + 64)
@@ -63,7 +65,7 @@ async function thaws(rounds) {
     problems.push(`left: ${JSON.stringify(end)}`)
 }
 
-/** Programs that start guests, killed at a random moment. */
+/** Kills programs that start guests at random moments. */
 async function kills(count, seed) {
   const random = seededRandom(seed)
   const program = `
@@ -75,10 +77,10 @@ async function kills(count, seed) {
     await sleep(random() * 3000)
     child.kill('SIGKILL')
     await sleep(1000)
-    if (look().qemus > 0) orphans++
+    if (readUsage().qemus > 0) orphans++
   }
   if (orphans > 0) problems.push(`${orphans} of ${count} kills left a QEMU for more than a second`)
-  // In a process of its own: what dead runs have left is swept once in a process.
+  // In a separate process, because each process sweeps dead runs only once.
   const next = `
     import { withVM } from 'withvm'
     await withVM({ log: () => {} }, async (vm) => {
@@ -89,13 +91,13 @@ async function kills(count, seed) {
     spawn(process.execPath, ['--input-type=module', '-e', next], { stdio: 'inherit' }).once('exit', resolve),
   )
   if (exitCode !== 0) problems.push(`the run after the kills ended with ${exitCode}`)
-  const left = look()
+  const left = readUsage()
   if (left.folders > 0 || left.qemus > 0) problems.push(`left after the kills: ${JSON.stringify(left)}`)
   console.log(`${count} kills: ${orphans} left a QEMU; ${left.folders} folders after the next run`)
 }
 
-/** What this process and its guests have at this moment. */
-function look() {
+/** Returns the current resources of this process and its guests. */
+function readUsage() {
   globalThis.gc?.()
   const own = process.env.TMPDIR
   const commands = readdirSync('/proc')

@@ -4,7 +4,7 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/** The median of the ratios of pairs that were measured one after the other: a machine that drifts does so for both. */
+/** Returns the median of the ratios of pairs that were measured in succession, so that a drift of the host affects both. */
 export function pairedRatio(ours, theirs) {
   return median(ours.map((value, index) => value / theirs[index]))
 }
@@ -22,12 +22,12 @@ export function table(rows) {
     .join('\n')
 }
 
-/** Measures one after the other, the other way round in each second round: a host whose second run is slower is so for both. */
-export async function inTurn(round, measurements) {
+/** Runs measurements in succession, in reverse order in every second round, so that the order affects all alike. */
+export async function alternate(round, measurements) {
   for (const measure of round % 2 === 0 ? measurements : [...measurements].reverse()) await measure()
 }
 
-/** How long something takes, milliseconds. */
+/** Returns the duration of a function, milliseconds. */
 export async function timed(work) {
   const startedAt = performance.now()
   await work()

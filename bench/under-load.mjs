@@ -1,5 +1,5 @@
-// Runs `test/guest/under-load.test.ts` again and again, each time without a retry, while busy loops keep every processor of this host at
-// work. Ends with 1 where a run failed, and prints what it said.
+// Runs `test/guest/under-load.test.ts` repeatedly without retries, while busy loops use every processor of this host. Exits with 1 if a
+// run failed, and prints its output.
 //
 //   node bench/under-load.mjs [runs]     10 runs by default
 
@@ -20,7 +20,7 @@ const stop = () => {
 process.on('exit', stop)
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
-/** Runs the file once. Gives whether it passed, what it printed, and how long it took. */
+/** Runs the file once. Returns the result, the output and the duration. */
 function runOnce() {
   const startedAt = performance.now()
   const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'guest', '--retry=0', FILE]
@@ -41,7 +41,7 @@ function runOnce() {
   })
 }
 
-console.log(`${FILE}, ${runs} times, beside ${loops.length} busy loops`)
+console.log(`${FILE}, ${runs} times, with ${loops.length} busy loops`)
 let failures = 0
 for (let run = 1; run <= runs; run++) {
   const { isPassed, output, seconds } = await runOnce()

@@ -1,12 +1,12 @@
-// autopkgtest-virt-qemu, by the protocol in which autopkgtest itself talks to it: a line each, answered by `ok …`.
+// Runs autopkgtest-virt-qemu with the protocol of autopkgtest: one request per line, with a reply `ok …`.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-/** One guest, with a command. */
+/** Starts one guest and runs a command in it. */
 export async function runAutopkgtest(image, { env, qemu }) {
   const direct = `-kernel ${image.kernel} -initrd ${image.initrd}`
-  // It splits what it passes on at each space.
+  // autopkgtest-virt-qemu splits its options at spaces.
   const append = 'root=LABEL=debvm rw console=ttyS0'
   const args = ['--qemu-command', qemu, '--qemu-options', direct, '--qemu-architecture', 'x86_64']
   const limits = ['--timeout-reboot', '600', image.disk]
@@ -16,21 +16,21 @@ export async function runAutopkgtest(image, { env, qemu }) {
   })
   const ended = once(harness, 'exit')
   const lines = createInterface({ input: harness.stdout })[Symbol.asyncIterator]()
-  const answer = async () => {
+  const readReply = async () => {
     const { value = 'nothing' } = await lines.next()
     if (!value.startsWith('ok')) throw new Error(`autopkgtest-virt-qemu: ${value}`)
     return value
   }
-  const ask = (line) => {
+  const request = (line) => {
     harness.stdin.write(`${line}\n`)
-    return answer()
+    return readReply()
   }
   try {
-    await answer()
-    await ask('open')
-    const command = (await ask('print-execute-command')).split(' ')[1].split(',').map(decodeURIComponent)
+    await readReply()
+    await request('open')
+    const command = (await request('print-execute-command')).split(' ')[1].split(',').map(decodeURIComponent)
     execFileSync(command[0], [...command.slice(1), 'true'], { stdio: 'ignore' })
-    await ask('close')
+    await request('close')
     harness.stdin.end('quit\n')
     await ended
   } finally {

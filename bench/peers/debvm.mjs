@@ -1,9 +1,9 @@
-// debvm: `debvm-run`, `debvm-waitssh` and `ssh`, as its manual has it. The guest is killed as soon as it has answered.
+// Runs debvm as its manual describes: `debvm-run`, `debvm-waitssh` and `ssh`. The guest is killed after the first result.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** One guest, with a command. */
+/** Starts one guest and runs a command in it. */
 export async function runDebvm(image, { env }) {
   const port = await freePort()
   const args = ['-i', image.disk, '-s', String(port), '--', '-snapshot']

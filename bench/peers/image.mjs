@@ -1,10 +1,10 @@
-// The guest of the other harnesses: a Debian made by debvm-create, kept for the next run.
+// Builds the guest of the other harnesses: a Debian image of debvm-create, which is cached.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-/** The root shell on a second serial port that autopkgtest wants to find, as its own set-up makes it. */
+/** Unit for the root shell on a second serial port that autopkgtest requires, as in its own setup. */
 const ROOT_SHELL = `[Unit]
 Description=Root shell for autopkgtest
 [Service]
@@ -18,7 +18,7 @@ SendSIGHUP=yes
 WantedBy=multi-user.target
 `
 
-/** What is made at the first run, and where from: the programs of the packages `debvm` and `autopkgtest`. */
+/** Returns the files of the image. The first run builds it, with the packages `debvm` and `autopkgtest`. */
 export function makePeerImage() {
   const cache =
     process.env.WITHVM_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'withvm')
@@ -26,7 +26,7 @@ export function makePeerImage() {
   const path = (name) => join(dir, name)
   const image = { disk: path('disk.ext4'), kernel: path('kernel'), initrd: path('initrd'), key: path('key') }
   if (existsSync(image.disk)) return image
-  console.log('Making the Debian guest of the other harnesses, which takes minutes …')
+  console.log('Building the Debian image of the other harnesses, which takes minutes …')
   rmSync(dir, { recursive: true, force: true })
   mkdirSync(dir, { recursive: true })
   const run = (file, ...args) => execFileSync(file, args, { stdio: ['ignore', 'ignore', 'inherit'] })
