@@ -1,9 +1,9 @@
 import { code, madeFrom, table } from './markdown.mjs'
 
 const KINDS = {
-  usage: 'What you wrote cannot be meant. Change it; running again will not help.',
-  infrastructure: 'This host cannot do it, or not now: a CI may run the job again elsewhere.',
-  guest: 'The guest did not do what it should: most often the finding of a test.',
+  usage: 'Invalid usage: fix the test; retrying will not help.',
+  infrastructure: 'A problem of the host, possibly temporary: a CI can retry the job on another host.',
+  guest: 'The guest did not behave as expected, which is usually what a test detects.',
   command: 'A command in the guest failed. The error has `stdout`, `stderr`, `exitCode` and `signal`.',
 }
 
@@ -23,13 +23,13 @@ export async function errorsPage({ load }) {
   const parts = [
     madeFrom('src/errors.ts', 'src/cli/exit-code.ts'),
     '# Errors',
-    "Every error that withvm throws is a `VMError` with a `code` that stays the same between versions, a `kind`, a `hint` (what to do about it) and `evidence` (a list of `{ label, text }`: the guest's stage, the last lines of its serial console, QEMU's own words, a command that boots the same machine by hand). The message has all of that in it. Text of messages may change, codes do not.",
-    'The class says whose fault it is, so that a CI can treat a broken host otherwise than a failed test:',
+    "Every error that withvm throws is a `VMError` with a stable `code`, a `kind`, a `hint` (how to fix the problem) and `evidence` (a list of `{ label, text }`: the guest's stage, the last lines of its serial console, the output of QEMU, a command that boots the same machine manually). The message contains all of these. The texts of messages may change, codes do not.",
+    'The class identifies the cause, so that a CI can distinguish a broken host from a failed test:',
     ...Object.entries(KINDS).map(([kind, text]) => {
       const [errorCode] = Object.entries(ERROR_CODES).find(([, row]) => row.kind === kind)
       return `- ${code(sample(errorCode, kind).name)}, kind ${code(kind)}: ${text}`
     }),
-    'The last column is the exit code of `withvm`; `withvm run` ends with the exit code of the command in the guest instead, once that has run.',
+    'The last column is the exit code of `withvm`. `withvm run` exits with the exit code of the command in the guest if the command was run.',
     table(
       ['Code', 'Kind', 'Class', 'Meaning', 'Exit code'],
       Object.keys(KINDS).flatMap((kind) => rows.filter((row) => row.kind === kind).map(({ cells }) => cells)),

@@ -1,5 +1,5 @@
-// Reads interfaces and type aliases out of a TypeScript file as Biome formats it: one member or one end of it a line.
-// It knows just that much of the language, and refuses what it does not know instead of leaving it out.
+// Parses interfaces and type aliases of a TypeScript file in the format of Biome: each line has one member or the end of one.
+// It supports only this subset of the language and throws for other syntax instead of omitting it.
 
 /**
  * @typedef {{ name: string, isRequired: boolean, type: string, text: string, default: string | undefined, qemu: string | undefined }} Member
@@ -9,11 +9,11 @@
 
 const START = /^export interface (\w+)(?:<.*?>)?(?: extends (.+?))? \{$/
 const MEMBER = /^ {2}(?:readonly )?(\w+)(\??): (.+)$/
-/** What the text above an interface tells of: a method, or that it has members of any name. */
+/** Methods and index signatures, which the text above the interface documents. */
 const METHOD = /^ {2}(?:\w+(?:<.*?>)?\(|readonly \[)/
 
 /**
- * Reads the interfaces that `wants` names; all, if it is not given.
+ * Parses the interfaces that `wants` accepts. @default all
  * @returns {Interface[]}
  */
 export function parseInterfaces(source, path, wants = () => true) {
@@ -42,7 +42,7 @@ export function parseAliases(source) {
   })
 }
 
-/** Every exported declaration, with the comment above it and the lines from it on. */
+/** Returns each exported declaration, with the comment above it and the lines that follow. */
 function blocks(source) {
   const lines = source.split('\n')
   return lines.flatMap((line, index) => {
@@ -89,7 +89,7 @@ function readComment(lines) {
     .trim()
 }
 
-/** Takes a comment apart: the text, what `@default` says, and the `(QEMU: …)` in the text. */
+/** Parses a comment: the text, its `@default`, and the `(QEMU: …)` in the text. */
 function describe(comment) {
   const [text = '', ...tags] = comment.split(/\s*@(?=[a-z]+ )/)
   const tag = tags.find((part) => part.startsWith('default '))

@@ -6,7 +6,7 @@ const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
 const NETBOOT = 'src/spec/netboot.ts'
 
-/** The groups of options: the title of each, the file that has it, and the interface there. */
+/** Groups of options: title, file and interface. */
 const GROUPS = [
   ['Machine, CPU, memory and clock', 'src/spec/options/machine.ts', 'MachineOptions'],
   ['Disks', 'src/spec/options/disks.ts', 'DiskOptionGroup'],
@@ -18,10 +18,10 @@ const GROUPS = [
   ['The run', OPTIONS, 'RunOptions'],
 ]
 
-/** What `image` may be beside a text. */
+/** Headings of the object forms of `image`. */
 const IMAGE_OBJECTS = { FileImage: 'image, of this host', UrlImage: 'image, downloaded' }
 
-/** What a call takes: its title, and the file and interface that say so. */
+/** Calls with options: title, file and interface. */
 const CALLS = [
   ['`vm.ssh(command, …)`', 'src/vm/guest/ssh-function.ts', 'SshCommandOptions'],
   ['', 'src/channel/ssh/ssh-client.ts', 'SshExecOptions'],
@@ -32,15 +32,15 @@ const CALLS = [
   ['`vm.shutdown(…)`, `vm.reboot(…)`, `vm.wait(…)`', 'src/vm/power/power.ts', 'StopOptions'],
 ]
 
-/** What is the same for every call, and so is not said at each. */
+/** Meanings of options that are the same for every call. */
 const COMMON = {
-  signal: "Ends the call early: it rejects with the signal's reason.",
-  timeout: 'How long to wait at most.',
-  encoding: 'Whether both streams are given as text, or as a Buffer each.',
-  waitUntilReady: 'Whether to wait for the guest, not only for QEMU.',
+  signal: "Aborts the call, which rejects with the signal's reason.",
+  timeout: 'Time limit of the wait.',
+  encoding: 'Type of stdout and stderr: text, or a Buffer each.',
+  waitUntilReady: 'If true, waits until the guest is ready, not only until QEMU runs.',
 }
 
-/** Where the types lie that the tables name. */
+/** Files with the types that the tables refer to. */
 const ALIASES = [
   ...new Set(GROUPS.map(([, path]) => path)),
   IMAGES,
@@ -55,7 +55,7 @@ export async function optionsPage({ read, load }) {
   const parts = [
     madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES, NETBOOT),
     '# Options',
-    'What `withVM(options, body)` and `launchVM(options)` take. All problems with the options come in one error, with the path of each, before anything is started. A column QEMU names what an option becomes on its command line; `vm.commandLine` has the whole line.',
+    'Options of `withVM(options, body)` and `launchVM(options)`. All problems with the options are reported in one error, with the path of each, before anything is started. The column QEMU contains the arguments that an option becomes; `vm.commandLine` is the complete command line.',
   ]
   for (const [title, path, name] of GROUPS) {
     const interfaces = [path, NETBOOT].flatMap((file) => parseInterfaces(read(file), file))
@@ -86,7 +86,7 @@ export async function optionsPage({ read, load }) {
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
 }
 
-/** The interfaces of the file that are the types of members, each once; what an interface extends is part of it. */
+/** Returns the interfaces that are the types of members, each once, including inherited members. */
 function nestedOptions(group, interfaces) {
   const known = new Map(interfaces.map((one) => [one.name, one]))
   return group.members.flatMap((member) => {
@@ -119,10 +119,10 @@ function optionTable({ members }, prefix = '') {
 function meaningOf({ name, text }, prefix) {
   const meaning = text || COMMON[name]
   if (meaning) return meaning
-  throw new Error(`docs/generate: nothing says what the option ${prefix}${name} means`)
+  throw new Error(`docs/generate: the option ${prefix}${name} has no docstring`)
 }
 
-/** What people know, what it is here, and the test in which it is seen. */
+/** Returns the table of arguments of qemu-kvm, the equivalent options and their tests. */
 function rowTable() {
   const rows = ROWS.map(({ known, options, tests = [], gap }) => [
     known,
@@ -132,8 +132,8 @@ function rowTable() {
       : 'none yet',
   ])
   return [
-    'What has a name on the command line of `qemu-kvm`, the options that it has become, and the tests that start a guest, or QEMU, and see it. A whole command line is taken by `commandLine`.',
-    table(['On the command line', 'Option', 'Seen in the test'], rows),
+    'Arguments of `qemu-kvm`, the equivalent options, and the tests that start a guest or QEMU to verify them. The option `commandLine` accepts a complete command line.',
+    table(['On the command line', 'Option', 'Tests'], rows),
   ]
 }
 
