@@ -1,10 +1,10 @@
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.js'
 
-/** Where a continuous integration wants the results as JSON. */
+/** Path for the results as JSON, set by a CI. */
 const results = process.env.WITHVM_RESULTS
 
-/** What boots whole distributions, guests of other architectures, an installer to its fourth dialog, and windows, which take large packages: `npm run test:distributions`. */
+/** Tests that require large packages: distributions, guests of other architectures, an installer, windows. `npm run test:distributions` runs them. */
 const DISTRIBUTIONS = [
   'test/guest/stock/**/*.test.ts',
   'test/guest/architectures/**/*.test.ts',
@@ -19,7 +19,7 @@ const guests = {
   globalSetup: ['test/support/guest-setup.ts'],
   testTimeout: 240_000,
   hookTimeout: 240_000,
-  // A test that passes at its second try is shown as such. A host that does other work at the same time is no fault of the code's.
+  // In a CI, a failed test is retried once, because the host may be busy. Vitest reports a test that passes at its retry.
   retry: results === undefined ? 0 : 1,
 }
 
@@ -31,7 +31,7 @@ export default defineConfig({
     ],
   },
   test: {
-    // Under TCG two guests at a time keep two cores busy; a third of a test's time is waiting.
+    // Under TCG, two concurrent guests keep two cores busy; a third of a test's duration is waiting.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     reporters: results === undefined ? ['default'] : ['default', ['json', { outputFile: results }]],

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** Modules that a module may import from, beside itself. Each has only modules above it. `docs/architecture.md` shows this table. */
+/** Modules that a module may import from, in addition to itself. Each lists only modules above it. `docs/architecture.md` contains this table. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'src/errors': [],
   'src/common': ['src/errors'],
@@ -196,7 +196,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-/** The one home of each dependency; execa is at home wherever a process is started. */
+/** The only module that imports each dependency; execa may be imported wherever a process is started. */
 const HOMES: Readonly<Record<string, readonly string[]>> = {
   ssh2: ['src/channel/ssh'],
   '@xterm/headless': ['src/channel/serial'],
@@ -212,13 +212,13 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   execa: ['src/common/process', 'src/host', 'src/qemu', 'src/packages', 'images'],
 }
 
-/** The most files that one folder may have: more are two subjects. */
+/** Maximum number of files in a folder: more files belong to several subjects. */
 const MAX_FILES = 24
 
-const files = ['src', 'fixtures', 'images'].flatMap((room) =>
-  readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
+const files = ['src', 'fixtures', 'images'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
-    .map((name) => join(room, name)),
+    .map((name) => join(folder, name)),
 )
 
 function importsOf(file: string): string[] {
@@ -226,14 +226,14 @@ function importsOf(file: string): string[] {
   return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1] as string)
 }
 
-/** Returns the files of this project that a file imports, also those of which it uses only types. */
+/** Returns the files of this project that a file imports, including type-only imports. */
 function ownImportsOf(file: string): string[] {
   return importsOf(file)
     .filter((name) => name.startsWith('.'))
     .map((name) => relative(ROOT, resolve(ROOT, dirname(file), name)).replace(/\.js$/, '.ts'))
 }
 
-/** Returns the module of a file: the longest entry of {@link ALLOWED} that its path begins with. */
+/** Returns the module of a file: the longest entry of {@link ALLOWED} that its path starts with. */
 function moduleOf(file: string): string {
   const path = file.replace(/\.ts$/, '')
   const found = MODULES.find((name) => path === name || path.startsWith(`${name}/`))
@@ -257,7 +257,7 @@ test('modules import in one direction only', () => {
   expect(wrong).toEqual([])
 })
 
-test('the table of modules has no cycle, and nothing that is not used', () => {
+test('the table of modules has no cycles and no unused entries', () => {
   const above = (name: string) => MODULES.slice(0, MODULES.indexOf(name))
   const downward = MODULES.flatMap((name) =>
     (ALLOWED[name] ?? [])
@@ -274,7 +274,7 @@ test('the table of modules has no cycle, and nothing that is not used', () => {
   expect(unused).toEqual([])
 })
 
-test('files import each other in no cycle, not even for types', () => {
+test('no imports of files form a cycle, not even type-only imports', () => {
   const finished = new Set<string>()
   const path: string[] = []
   const cycles: string[] = []
@@ -296,7 +296,7 @@ test(`no folder has more than ${MAX_FILES} files`, () => {
   expect([...folders].filter(([, count]) => count > MAX_FILES)).toEqual([])
 })
 
-test('each dependency has one home', () => {
+test('each dependency is imported only by its module', () => {
   const wrong = files.flatMap((file) =>
     importsOf(file)
       .filter((name) => name in HOMES && !HOMES[name]?.some((home) => file.startsWith(home)))

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** The form of the first and of the last characters of each text. A summary may start with the function that the user called. */
+/** Patterns for the start and the end of each text. A summary may start with the function that the user called. */
 const FORMS = {
   summary: { first: /^(?:[A-Z`'"]|\$\{|[a-z][\w.]*\(\))/, last: /(?:[.!?]|\})$/ },
   hint: { first: /^(?:[A-Z`]|\$\{)/, last: /(?:[.!?]|\})$/ },
@@ -16,7 +16,7 @@ const files = ['src', 'fixtures', 'images'].flatMap((folder) =>
     .map((name) => join(folder, name)),
 )
 
-/** Returns the alternatives of an expression of string literals from `start` on: `a + b` is one, `isX ? a : b` are two. */
+/** Returns the alternatives of an expression of string literals at `start`: `a + b` is one, `isX ? a : b` are two. */
 function readTexts(source: string, start: number): string[] {
   const texts: string[] = []
   let text: string | undefined
@@ -39,7 +39,7 @@ function readTexts(source: string, start: number): string[] {
   return texts
 }
 
-/** Returns the index of the quote that ends the literal that begins at `start`. */
+/** Returns the index of the closing quote of the literal at `start`. */
 function endOfLiteral(source: string, start: number): number {
   const quote = source[start] as string
   for (let at = start + 1; at < source.length; at++) {
@@ -65,7 +65,7 @@ test.each(Object.entries(FORMS))('each %s of an error is a sentence', (name, { f
   const wrong = files.flatMap((file) => {
     const source = readFileSync(join(ROOT, file), 'utf8')
     return [...source.matchAll(new RegExp(`\\b${name}:\\s`, 'g'))].flatMap(({ index, 0: match }) => {
-      // A comparison with an empty text is no text of an error.
+      // A comparison with an empty string is not a text of an error.
       const texts = readTexts(source, index + match.length).filter((text) => /\s/.test(text))
       return texts
         .filter((text) => !first.test(text) || !last.test(text.trimEnd()))

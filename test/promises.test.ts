@@ -5,8 +5,8 @@ import { expect, test } from 'vitest'
 const ROOT = resolve(import.meta.dirname, '..')
 
 /**
- * Promises that cannot reject, each with the reason: `void` is for these alone. Biome reports a promise that nothing handles, but takes
- * `void` for a handler, which it is not: a rejection would end the process.
+ * Promises that cannot reject, each with the reason. Only these may be used with `void`: Biome reports unhandled promises, but
+ * accepts `void`, although a rejection would end the process.
  */
 const CANNOT_REJECT: Readonly<Record<string, string>> = {
   'src/budget/lease-files.ts: void server.close() }))': '`Server.close()` returns no promise',
@@ -31,13 +31,13 @@ const CANNOT_REJECT: Readonly<Record<string, string>> = {
   'src/warm/standby.ts: void this.clear(), GRACE_MS)': '`#discard()` catches all',
 }
 
-const files = ['src', 'fixtures', 'images'].flatMap((room) =>
-  readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
+const files = ['src', 'fixtures', 'images'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
-    .map((name) => ({ name: join(room, name), text: readFileSync(join(ROOT, room, name), 'utf8') })),
+    .map((name) => ({ name: join(folder, name), text: readFileSync(join(ROOT, folder, name), 'utf8') })),
 )
 
-/** Names of functions and methods that return a promise, by their declarations. */
+/** Names of functions and methods that return a promise, according to their declarations. */
 const asynchronous = new Set([
   ...files.flatMap(({ text }) =>
     [
@@ -49,7 +49,7 @@ const asynchronous = new Set([
   'finally',
 ])
 
-/** The names of the calls of an expression, in their order, without those among arguments. */
+/** Returns the names of the calls of an expression in order, without calls in arguments. */
 function callsOf(expression: string): string[] {
   const calls: string[] = []
   let depth = 0
@@ -65,12 +65,12 @@ function callsOf(expression: string): string[] {
   return calls
 }
 
-test('`void` stands before no promise that can reject', () => {
+test('`void` is used only with promises that cannot reject', () => {
   const found = files.flatMap(({ name, text }) =>
     [...text.matchAll(/(?<![:<|\w]\s*|Promise<)\bvoid (?=[\w#(])/g)].flatMap((match) => {
       const expression = text.slice(match.index + 5)
       const calls = callsOf(expression)
-      // A stream's `write()` returns no promise.
+      // `write()` of a stream returns no promise.
       const isHandled = calls.includes('catch') || expression.startsWith('process.std')
       return !isHandled && calls.some((call) => asynchronous.has(call))
         ? [`${name}: void ${(expression.split('\n', 1)[0] as string).replace(/ *\/\/.*/, '')}`]

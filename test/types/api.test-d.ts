@@ -20,43 +20,43 @@ import {
   withVM,
 } from 'withvm'
 
-test('withVM gives what its body gives', () => {
+test('`withVM()` resolves to the result of its body', () => {
   expectTypeOf(withVM({}, () => 5)).resolves.toBeNumber()
   expectTypeOf(withVM({}, async (vm) => vm)).resolves.toEqualTypeOf<VM>()
   expectTypeOf(launchVM()).resolves.toEqualTypeOf<VM>()
 })
 
-test('launchVMs gives as many guests as it was given options', async () => {
+test('`launchVMs()` resolves to one guest per element', async () => {
   await using vms = await launchVMs([{ name: 'server' }, {}])
   const [server, client] = vms
   expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
-  // @ts-expect-error a misspelt option
+  // @ts-expect-error unknown option
   void launchVMs([{ memroy: '1G' }])
 })
 
-test('options have completion, and what does not exist is no option', () => {
+test('options are typed, and unknown options are rejected', () => {
   expectTypeOf<VMOptions['accel']>().toEqualTypeOf<'auto' | 'kvm' | 'tcg' | undefined>()
   expectTypeOf<{ memory: '1G'; timeouts: { start: '30s' } }>().toExtend<VMOptions>()
   expectTypeOf<{ limits: { disk: '2G'; console: 64 } }>().toExtend<VMOptions>()
   expectTypeOf<Parameters<VM['download']>[2]>().toEqualTypeOf<DownloadOptions | undefined>()
-  // @ts-expect-error a misspelt option
+  // @ts-expect-error unknown option
   void launchVM({ memroy: '1G' })
-  // @ts-expect-error a duration without its unit
+  // @ts-expect-error duration without a unit
   void launchVM({ timeouts: { start: '30' } })
-  // @ts-expect-error a forward without the guest's port
+  // @ts-expect-error forward without a guest port
   void launchVM({ hostfwd: [{ host: 80 }] })
 })
 
-test('a command line is an option, and what became of it is told', () => {
+test('`commandLine` is an option, and its translations are typed', () => {
   const vm = {} as VM
   expectTypeOf<{ commandLine: 'qemu -hda linux.img' }>().toExtend<VMOptions>()
   expectTypeOf(vm.importReport.replacedArguments).toEqualTypeOf<readonly ReplacedArgument[]>()
   expectTypeOf(vm.port('control').waitFor(/x/)).resolves.toBeString()
-  // @ts-expect-error a port of no kind that there is
+  // @ts-expect-error unknown type of port
   void launchVM({ ports: [{ name: 'a', type: 'usb' }] })
 })
 
-test('network boots are told by a plain object, or a builder of one', () => {
+test('network boots are plain objects or results of builders', () => {
   const files = {
     a: 'text',
     b: new Uint8Array(),
@@ -69,13 +69,13 @@ test('network boots are told by a plain object, or a builder of one', () => {
   expectTypeOf<VM['netboot']['requests'][number]['status']>().toEqualTypeOf<
     'pending' | 'complete' | 'not found' | 'failed' | 'aborted'
   >()
-  // @ts-expect-error a kernel without its path
+  // @ts-expect-error kernel without a path
   void netboot.kernel({ initrd: 'a' })
-  // @ts-expect-error no such tree
+  // @ts-expect-error unknown tree
   void launchVM({ netboot: { trees: ['lilo'] } })
 })
 
-test('options that have parts are typed to their last part', () => {
+test('nested options are typed', () => {
   expectTypeOf<{ disks: [{ size: '1G'; interface: 'nvme' }]; cpus: { sockets: 2 } }>().toExtend<VMOptions>()
   expectTypeOf<{
     network: [{ model: 'e1000' }, Record<string, never>]
@@ -85,42 +85,42 @@ test('options that have parts are typed to their last part', () => {
   expectTypeOf<VM['importReport']['skippedSettings']>().toExtend<
     readonly { what: string; path: string; reason: string }[]
   >()
-  // @ts-expect-error an interface that does not exist
+  // @ts-expect-error unknown interface
   void launchVM({ disks: [{ size: '1G', interface: 'sas' }] })
-  // @ts-expect-error UEFI firmware with a misspelt part
+  // @ts-expect-error unknown option of UEFI firmware
   void launchVM({ firmware: { type: 'uefi', secureboot: true } })
 })
 
-test('a ready function is given the guest', () => {
+test('a `ready` function receives the guest', () => {
   void launchVM({ ready: (vm) => expectTypeOf(vm).toEqualTypeOf<VM>() })
 })
 
-test('vm.ssh is a tag and a function, with text or bytes', () => {
+test('vm.ssh is a template tag and a function, and returns text or bytes', () => {
   const vm = {} as VM
   expectTypeOf(vm.ssh`echo ${'word'} ${['more', 'words']} ${5}`).resolves.toEqualTypeOf<CommandResult>()
   expectTypeOf(vm.ssh('true', { encoding: 'buffer' })).resolves.toEqualTypeOf<CommandResult<Buffer>>()
   expectTypeOf(vm.exec('true')).resolves.toEqualTypeOf<CommandResult>()
   expectTypeOf<CommandResult['exitCode']>().toEqualTypeOf<number | undefined>()
-  // @ts-expect-error an object is no word of a command
+  // @ts-expect-error an object is not a word of a command
   void vm.ssh`echo ${{}}`
 })
 
-test('waits give what they found, and take what there is to expect', () => {
+test('waits return the found value, and their expectations are typed', () => {
   const vm = {} as VM
   expectTypeOf(vm.waitFor.port(80)).resolves.toBeVoid()
   expectTypeOf(vm.waitFor.command('true')).resolves.toEqualTypeOf<CommandResult>()
   expectTypeOf(vm.waitFor.any([checks.portListens(80), (vm) => vm.isRunning])).resolves.toBeNumber()
   expectTypeOf(vm.waitFor.url('/')).resolves.toHaveProperty('status')
   expectTypeOf(vm.always('up', () => true)).resolves.toEqualTypeOf<Invariant>()
-  // @ts-expect-error a duration without its unit
+  // @ts-expect-error duration without a unit
   void vm.waitFor.unit('demo', { timeout: '30' })
-  // @ts-expect-error what is no part of a file
+  // @ts-expect-error unknown property of a file
   void vm.waitFor.file('/etc/passwd', { size: 5 })
-  // @ts-expect-error a text is no check
+  // @ts-expect-error a string is not a check
   void vm.always('up', 'true')
 })
 
-test('how a guest that was made elsewhere is reached', () => {
+test('options for the access to custom images are typed', () => {
   expectTypeOf<{ cloudInit: { userData: { packages: ['a'] }; metaData: 'a: b' } }>().toExtend<VMOptions>()
   expectTypeOf<{ cloudInit: false; login: { user: 'demo'; password: 'x' } }>().toExtend<VMOptions>()
   expectTypeOf<{ ssh: { privateKey: { file: 'key' }; passphrase: 'x' } }>().toExtend<VMOptions>()
@@ -131,50 +131,50 @@ test('how a guest that was made elsewhere is reached', () => {
   expectTypeOf(vm.serial.login({ user: 'root' })).resolves.toEqualTypeOf<{ readonly wasLoggedIn: boolean }>()
 })
 
-test('what is kept of a failure', () => {
+test('options for artifacts are typed', () => {
   const vm = {} as VM
   expectTypeOf(vm.saveLogs('logs', { memory: true })).resolves.toBeString()
   expectTypeOf(vm.keep('to look into it')).resolves.toEqualTypeOf<KeptGuest>()
   expectTypeOf<{ keepOnFailure: '30m'; artifacts: false; memoryDump: true }>().toExtend<VMOptions>()
-  // @ts-expect-error what for?
+  // @ts-expect-error the reason is missing
   void vm.keep()
-  // @ts-expect-error a duration without its unit
+  // @ts-expect-error duration without a unit
   void launchVM({ keepOnFailure: '30' })
 })
 
-test('QMP commands that are known are typed, others are unknown', () => {
+test('common QMP commands are typed, other results are unknown', () => {
   const vm = {} as VM
   expectTypeOf(vm.qmp.execute('query-status')).resolves.toHaveProperty('status')
   expectTypeOf(vm.qmp.execute('query-anything')).resolves.toBeUnknown()
 })
 
-test('an error of a command is a VMError with both streams', () => {
+test('a CommandError is a VMError with stdout and stderr', () => {
   expectTypeOf<CommandError>().toExtend<VMError>()
   expectTypeOf<CommandError['stderr']>().toBeString()
   expectTypeOf(new Error() as VMError).toHaveProperty('code')
 })
 
-test('an image of your own is an image, and its preparation is given a guest', () => {
+test('a custom image is an image, and its preparation receives a guest', () => {
   const web = defineImage({ name: 'web', packages: ['nginx-light'], prepare: (vm) => vm.ssh`true` })
   expectTypeOf(web).toEqualTypeOf<PreparedImage>()
   expectTypeOf<{ image: typeof web }>().toExtend<VMOptions>()
   void defineImage({ name: 'own', build: ({ dir }) => ({ disk: expectTypeOf(dir).toBeString() && 'disk' }) })
-  // @ts-expect-error an image has a name
+  // @ts-expect-error the name is missing
   void defineImage({ from: 'debian' })
-  // @ts-expect-error there is one architecture
+  // @ts-expect-error unsupported architecture
   void defineImage({ name: 'web', arch: 'arm64' })
 })
 
-test('what is plugged in can be unplugged, and layouts and drives have names', () => {
+test('hot-plugged devices can be unplugged, and layouts and drives are typed', () => {
   const vm = {} as VM
   expectTypeOf(vm.plug.disk({ size: '1G' })).resolves.toHaveProperty('unplug')
   expectTypeOf(vm.balloon('128M')).resolves.toBeNumber()
   expectTypeOf(vm.screenshot()).resolves.toEqualTypeOf<Buffer>()
   void vm.media.insert('cdrom', 'a.iso')
-  // @ts-expect-error no such drive
+  // @ts-expect-error unknown drive
   void vm.media.eject('hdc')
-  // @ts-expect-error no such layout
+  // @ts-expect-error unknown layout
   void vm.type('a', { layout: 'xx' })
-  // @ts-expect-error no such window
+  // @ts-expect-error unknown display
   void launchVM({ display: 'qt' })
 })

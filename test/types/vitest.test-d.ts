@@ -2,7 +2,7 @@ import { expectTypeOf } from 'vitest'
 import type { CommandResult, SerialConsole, Ssh, VM, VMOptions } from 'withvm'
 import { expect, type Launch, maskVolatile, test, type VMEvidence, type VMScope } from 'withvm/vitest'
 
-test('a test is given guests and what belongs to them', (context) => {
+test('a test receives the fixtures', (context) => {
   const { vm, launch, serial, ssh, vmOptions, vmScope, vmEvidence } = context
   expectTypeOf(vm).toEqualTypeOf<VM>()
   expectTypeOf(launch).toEqualTypeOf<Launch>()
@@ -13,23 +13,23 @@ test('a test is given guests and what belongs to them', (context) => {
   expectTypeOf(vmEvidence).toEqualTypeOf<VMEvidence>()
 })
 
-// @ts-expect-error there is no such fixture
-test('what is not there is no fixture', ({ machine }) => machine)
+// @ts-expect-error unknown fixture
+test('an unknown fixture is rejected', ({ machine }) => machine)
 
-// By another name, or the collector of type tests takes these calls for tests that it then skips.
+// Under another name, because the collector of type tests would treat these calls as skipped tests.
 const guests = test
 guests.override({ vmOptions: { memory: '512M' }, vmScope: 'file' })
-// @ts-expect-error a misspelt option
+// @ts-expect-error unknown option
 guests.override({ vmOptions: { memroy: '512M' } })
 // @ts-expect-error `serial` belongs to `vm`
 guests.override({ vmOptions: { serial: true } })
-// @ts-expect-error no such scope
+// @ts-expect-error unknown scope
 guests.override({ vmScope: 'suite' })
 
 guests.override({ vmEvidence: 'never', vmOptions: { artifacts: false, memoryDump: true } })
-// @ts-expect-error no such choice
+// @ts-expect-error unknown choice
 guests.override({ vmEvidence: 'sometimes' })
-// @ts-expect-error not a folder
+// @ts-expect-error not a path
 guests.override({ vmOptions: { artifacts: true } })
 
 const own = guests.extend<{ server: string }>({
@@ -37,17 +37,17 @@ const own = guests.extend<{ server: string }>({
     await use(vm.url(80))
   },
 })
-test('launch takes options and gives a guest', async ({ launch }) => {
+test('`launch()` accepts options and resolves to a guest', async ({ launch }) => {
   expectTypeOf(await launch({ memory: '192M', hostfwd: [{ guest: 80 }] })).toEqualTypeOf<VM>()
   const [server, client] = await launch([{ name: 'server' }, { name: 'client' }])
   expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
-  // @ts-expect-error an image has a name, a path, or more about it
+  // @ts-expect-error an image is a string or an object
   void launch({ image: 5 })
   // @ts-expect-error options are an object
   void launch('tiny')
 })
 
-own('fixtures of an author build on them', ({ server, vm }) => {
+own('custom fixtures can extend the fixtures', ({ server, vm }) => {
   expectTypeOf(server).toBeString()
   expectTypeOf(vm).toEqualTypeOf<VM>()
 })
@@ -62,27 +62,27 @@ test('matchers of the console', ({ vm, serial }) => {
   expectTypeOf(expect(serial).toShow(/text/, { timeout: '5s' })).resolves.toBeVoid()
   expectTypeOf(expect(serial).toMatchScreen({ mask: [/a/], timeout: '5s' })).resolves.toBeVoid()
   expectTypeOf(expect(serial).not.toStayQuiet(500)).resolves.toBeVoid()
-  // @ts-expect-error a guest is no console
+  // @ts-expect-error a guest is not a console
   void expect(vm).toSee('text')
-  // @ts-expect-error a guest has no screen of its own
+  // @ts-expect-error a guest is not a screen
   void expect(vm).toMatchScreen()
   // @ts-expect-error a mask is a list of patterns
   void expect(serial).toMatchScreen({ mask: /a/ })
-  // @ts-expect-error a mark is where something was, not a number
+  // @ts-expect-error a mark is not a number
   void expect(serial).toSee('text', { after: 5 })
-  // @ts-expect-error how often is a number
+  // @ts-expect-error the count is a number
   void expect(serial).toSee('text', { times: '2' })
-  // @ts-expect-error only toSee() counts
+  // @ts-expect-error only toSee() supports `times`
   void expect(serial).toSeeInOrder(['one'], { times: 2 })
-  // @ts-expect-error what a console shows is told, not looked for at intervals
+  // @ts-expect-error toShow() has no interval
   void expect(serial).toShow('text', { interval: 100 })
-  // @ts-expect-error a number is no pattern
+  // @ts-expect-error a number is not a pattern
   void expect(serial).toSee(5)
-  // @ts-expect-error a duration without its unit
+  // @ts-expect-error duration without a unit
   void expect(serial).toSee('text', { timeout: '5' })
-  // @ts-expect-error one text is no order
+  // @ts-expect-error a string is not a list
   void expect(serial).toSeeInOrder('one')
-  // @ts-expect-error for how long?
+  // @ts-expect-error the duration is missing
   void expect(serial).toStayQuiet()
 })
 
@@ -98,23 +98,23 @@ test('matchers of commands', ({ vm }) => {
   expectTypeOf(expect(vm.ssh`true`).toMatchOutput({ stream: 'stderr', mask: [/a/] })).resolves.toBeVoid()
   expectTypeOf(expect(() => vm.ssh`true`).toMatchOutput({ interval: 100 })).resolves.toBeVoid()
   expectTypeOf(maskVolatile('text', [/a/])).toBeString()
-  // @ts-expect-error which exit code?
+  // @ts-expect-error the exit code is missing
   void expect(vm.ssh`true`).toFailWith()
-  // @ts-expect-error print what?
+  // @ts-expect-error the pattern is missing
   void expect(vm.ssh`true`).toPrint()
-  // @ts-expect-error bytes are no text
+  // @ts-expect-error bytes are not text
   void expect(vm.ssh('true', { encoding: 'buffer' })).toPrint('text')
-  // @ts-expect-error a function that runs no command
+  // @ts-expect-error the function runs no command
   void expect(() => 5).toEventuallySucceed()
-  // @ts-expect-error a console is no command
+  // @ts-expect-error a console is not a command
   void expect(vm.serial).toMatchOutput()
-  // @ts-expect-error a function is run again and again: toEventuallySucceed
+  // @ts-expect-error a function requires toEventuallySucceed()
   void expect(() => vm.ssh`true`).toSucceed()
-  // @ts-expect-error a command that runs cannot be run again
+  // @ts-expect-error a running command cannot be repeated
   void expect(vm.ssh`true`).toEventuallySucceed()
-  // @ts-expect-error a text is no command
+  // @ts-expect-error a string is not a command
   void expect('true').toSucceed()
-  // @ts-expect-error no such stream
+  // @ts-expect-error unknown stream
   void expect(vm.ssh`true`).toPrint('text', { stream: 'stdin' })
 })
 
@@ -126,13 +126,13 @@ test('matchers of network boots', ({ vm, serial }) => {
   expectTypeOf(
     expect(vm).not.toHaveGotLease({ mac: 'a', firmware: 'bios', timeout: '5s' }),
   ).resolves.toBeVoid()
-  // @ts-expect-error no such protocol
+  // @ts-expect-error unknown protocol
   void expect(vm).toHaveFetched('a', { protocol: 'ftp' })
-  // @ts-expect-error one text is no order
+  // @ts-expect-error a string is not a list
   void expect(vm).toHaveFetchedInOrder('a')
-  // @ts-expect-error no such firmware
+  // @ts-expect-error unknown firmware
   void expect(vm).toHaveGotLease({ firmware: 'ppc' })
-  // @ts-expect-error a console fetches nothing
+  // @ts-expect-error a console has no network boot
   void expect(serial).toHaveFetched('a')
 })
 
@@ -152,38 +152,38 @@ test('matchers of guests', ({ vm, serial }) => {
   expectTypeOf(expect(vm).not.toBePoweredOff()).resolves.toBeVoid()
   expectTypeOf(expect(vm).toBeRunning({ timeout: 5000 })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHavePanicked()).resolves.toBeVoid()
-  // @ts-expect-error a console is no guest
+  // @ts-expect-error a console is not a guest
   void expect(serial).toHaveFile('/a')
-  // @ts-expect-error nor is a command
+  // @ts-expect-error a command is not a guest
   void expect(vm.ssh`true`).toBeRunning()
-  // @ts-expect-error nor is a text
+  // @ts-expect-error a string is not a guest
   void expect('tiny').toHavePanicked()
-  // @ts-expect-error a duration without its unit
+  // @ts-expect-error duration without a unit
   void expect(vm).toBeRunning({ timeout: '5' })
-  // @ts-expect-error a process is named, or matched
+  // @ts-expect-error a process is a name or a pattern
   void expect(vm).toHaveProcess(42)
   // @ts-expect-error a status is a number
   void expect(vm).toBeReachable('/', { status: '200' })
-  // @ts-expect-error a misspelt option
+  // @ts-expect-error unknown option
   void expect(vm).toHaveMounted('/mnt', { fstype: 'ext4' })
-  // @ts-expect-error a list of addresses
+  // @ts-expect-error the address is a string
   void expect(vm).toHaveInterface('eth0', { address: ['10.0.2.15'] })
-  // @ts-expect-error which module?
+  // @ts-expect-error the module is missing
   void expect(vm).toHaveKernelModule()
-  // @ts-expect-error lines are left out by patterns
+  // @ts-expect-error ignored lines are patterns
   void expect(vm).toHaveCleanJournal({ ignore: ['a'] })
-  // @ts-expect-error a boot is a number
+  // @ts-expect-error the boot is a number
   void expect(vm).toHaveRebooted({ since: 'now' })
-  // @ts-expect-error a switch has no subject
+  // @ts-expect-error the matcher has no argument
   void expect(vm).toBePoweredOff('now')
-  // @ts-expect-error a misspelt option
+  // @ts-expect-error unknown option
   void expect(vm).toHaveFile('/a', { contents: 'a' })
   // @ts-expect-error a port is a number
   void expect(vm).toListenOn('80')
-  // @ts-expect-error no such protocol
+  // @ts-expect-error unknown protocol
   void expect(vm).toListenOn(80, { protocol: 'sctp' })
-  // @ts-expect-error no such priority
+  // @ts-expect-error unknown priority
   void expect(vm).toHaveCleanJournal({ priority: 'loud' })
-  // @ts-expect-error which unit?
+  // @ts-expect-error the unit is missing
   void expect(vm).toHaveActiveUnit()
 })

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { OPEN_PORTS, watchListeners } from '../support/loopback-watch.js'
 
 test.skipIf(process.platform !== 'linux')(
-  'the watch of the guest tests sees what listens for others than this host',
+  'the watch of the guest tests detects sockets that other hosts can reach',
   async () => {
     const listen = async (host: string, port: number) => {
       const server = createServer().listen(port, host)

@@ -37,7 +37,7 @@ test('unpacking stops before the disk is full', async () => {
   onTestFinished(async () => void (await execa('umount', ['-l', small])))
   const from = join(folder, 'bomb.gz')
   const piece = gzipSync(Buffer.alloc(16 * MIB, 'x'))
-  // Packed files one behind the other are one: 320 MiB in 320 KiB.
+  // Concatenated packed files unpack as one: 320 MiB from 320 KiB.
   writeFileSync(from, Buffer.concat(Array.from({ length: 20 }, () => piece)))
   const error = await failureOf(unpack(from, join(small, 'bomb')))
   expect(error.code).toBe('NO_SPACE')

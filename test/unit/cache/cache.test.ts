@@ -24,7 +24,7 @@ import { passTime } from '../../support/pass-time.js'
 
 const CACHE_MODULE = new URL('../../../dist/src/cache/cache.js', import.meta.url).href
 
-/** Another process that opens the entry; its build takes `buildMs` and leaves a line in `builds`. */
+/** Opens the entry in another process, whose build takes `buildMs` and appends a line to `builds`. */
 function openElsewhere(cacheDir: string, buildMs: number, before: readonly string[] = []) {
   const source = `
     import { appendFileSync, writeFileSync } from 'node:fs'
@@ -43,14 +43,14 @@ function openElsewhere(cacheDir: string, buildMs: number, before: readonly strin
 
 const buildHere = async (dir: string) => writeFileSync(join(dir, 'disk'), 'whole')
 
-/** All that is in the folder of the images but their locks. */
+/** Lists the folder of images, without locks. */
 const entriesIn = (cacheDir: string) =>
   readdirSync(join(cacheDir, 'images')).filter((name) => name !== '.locks')
 
 beforeAll(buildCli)
 
 describe('openCacheEntry', () => {
-  test('builds an entry once and reuses it', async () => {
+  test('a cache entry is built once and reused', async () => {
     const cacheDir = ownTmpdir()
     let builds = 0
     const open = () =>
@@ -70,13 +70,13 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toHaveLength(1)
   })
 
-  test('builds another entry for other inputs', async () => {
+  test('other inputs result in another cache entry', async () => {
     const cacheDir = ownTmpdir()
     const one = await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 2, build: buildHere })).not.toBe(one)
   })
 
-  test('the remains of a build of another container are removed after a second look, unless they were touched', async () => {
+  test('the remains of a build of another container are removed after a second check, unless they were touched', async () => {
     const pass = passTime()
     const cacheDir = ownTmpdir()
     const images = join(cacheDir, 'images')
@@ -90,13 +90,13 @@ describe('openCacheEntry', () => {
     for (const name of [touched, old]) utimesSync(join(images, name), longAgo, longAgo)
     await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     expect(entriesIn(cacheDir)).toEqual([fresh, touched, old, expect.stringMatching(/^x-/)])
-    // The clock of the other host may be hours behind: only that it changes counts.
+    // The clock of the other host may be hours behind: any change of the time counts as a touch.
     utimesSync(join(images, touched), longAgo, longAgo.getTime() / 1000 + 15)
     pass(41_000)
     await expect.poll(() => entriesIn(cacheDir)).toEqual([fresh, touched, expect.stringMatching(/^x-/)])
   })
 
-  test('a build that another user left keeps no entry from being built', async () => {
+  test('the remains of a build of another user do not prevent a build', async () => {
     const cacheDir = ownTmpdir()
     const left = join(cacheDir, 'images', `.build-${processScope()}.zzzzzz.1-y-17`)
     mkdirSync(left, { recursive: true })
@@ -108,7 +108,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([basename(left), expect.stringMatching(/^x-/)])
   })
 
-  test('never replaces an entry that another container has built in the meantime', async () => {
+  test('an entry that another container has built in the meantime is not replaced', async () => {
     const cacheDir = ownTmpdir()
     const elsewhere = await openCacheEntry({ cacheDir: ownTmpdir(), name: 'x', inputs: 1, build: buildHere })
     const dir = join(cacheDir, 'images', basename(elsewhere))
@@ -122,7 +122,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir).filter((name) => name.startsWith('.build-'))).toEqual([])
   })
 
-  test('two containers that share the cache do one build', async () => {
+  test('two containers that share the cache build an entry once', async () => {
     const cacheDir = ownTmpdir()
     const container = ['unshare', '--net', '--pid', '--fork', '--mount-proc']
     const outcomes = await Promise.all([
@@ -133,7 +133,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
   })
 
-  test('rebuilds an entry whose file was changed in place, even with the same size', async () => {
+  test('an entry whose file was changed in place is rebuilt, even if the size is the same', async () => {
     const cacheDir = ownTmpdir()
     const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const disk = join(await open(), 'disk')
@@ -144,7 +144,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(disk, 'utf8')).toBe('whole')
   })
 
-  test('accepts a copied cache with other times after computing its checksums once', async () => {
+  test('a copied cache with other times is accepted after its checksums were computed once', async () => {
     const [cacheDir, copy] = [ownTmpdir(), ownTmpdir()]
     await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     cpSync(cacheDir, copy, { recursive: true })
@@ -154,7 +154,7 @@ describe('openCacheEntry', () => {
     expect(readdirSync(join(copy, 'images', '.verified'))).toHaveLength(1)
   })
 
-  test('the files of an image are read-only, those of a template for their owner alone', async () => {
+  test('the files of an image are read-only, and those of a template accessible only to their owner', async () => {
     const cacheDir = ownTmpdir()
     const modes = async (folder: 'images' | 'templates') => {
       const dir = await openCacheEntry({ cacheDir, folder, name: 'x', inputs: 1, build: buildHere })
@@ -166,28 +166,28 @@ describe('openCacheEntry', () => {
     expect(await modes('templates')).toEqual(['700', '700', '600', '600'])
   })
 
-  test('uses the entry of a container that was faster', async () => {
+  test('the entry of a container that was faster is used', async () => {
     const cacheDir = ownTmpdir()
     const made = await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const aside = `${made}.aside`
     renameSync(made, aside)
     const build = async (dir: string) => {
       await buildHere(dir)
-      // The other container's entry comes to its place just before ours would.
+      // The entry of the other container is renamed just before ours.
       cpSync(aside, made, { recursive: true })
       rmSync(dir, { recursive: true })
     }
     expect(await openCacheEntry({ cacheDir, name: 'x', inputs: 1, build })).toBe(made)
   })
 
-  test('lets two simultaneous processes do one build', async () => {
+  test('two concurrent processes build an entry once', async () => {
     const cacheDir = ownTmpdir()
     const outcomes = await Promise.all([openElsewhere(cacheDir, 300), openElsewhere(cacheDir, 300)])
     expect(outcomes.map(({ exitCode }) => exitCode)).toEqual([0, 0])
     expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
   })
 
-  test('builds immediately after a builder was killed, and removes its remains', async () => {
+  test('a build starts immediately after a builder was killed, whose remains are removed', async () => {
     const cacheDir = ownTmpdir()
     const killed = openElsewhere(cacheDir, 60_000)
     await once(killed.stdout, 'data')
@@ -199,7 +199,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([expect.stringMatching(/^x-/)])
   })
 
-  test('rebuilds an entry with a truncated file', async () => {
+  test('an entry with a truncated file is rebuilt', async () => {
     const cacheDir = ownTmpdir()
     const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
     const dir = await open()
@@ -208,7 +208,7 @@ describe('openCacheEntry', () => {
     expect(readFileSync(join(dir, 'disk'), 'utf8')).toBe('whole')
   })
 
-  test('removes the remains of a failed build, and throws NO_SPACE if the disk is full', async () => {
+  test('the remains of a failed build are removed, and a full disk is reported as NO_SPACE', async () => {
     const cacheDir = ownTmpdir()
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     const build = () => Promise.reject(full)
@@ -217,7 +217,7 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([])
   })
 
-  test('reports an unwritable cache folder with a fix', async () => {
+  test('an unwritable cache folder is reported with a fix', async () => {
     const file = join(ownTmpdir(), 'file')
     writeFileSync(file, '')
     const error = await failureOf(

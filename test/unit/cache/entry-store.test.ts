@@ -20,7 +20,7 @@ beforeAll(buildCli)
 
 const LONG_AGO = new Date(Date.now() - 2 * 60 * 60_000)
 
-/** Makes an entry with the marker of a process of another host, which was last touched two hours ago. */
+/** Makes an entry with a marker of a process of another host that was last touched two hours ago. */
 async function makeUsed(cacheDir: string, name: string) {
   const build = async (dir: string) => writeFileSync(join(dir, 'disk'), name)
   const entry = basename(await openCacheEntry({ cacheDir, name, inputs: 1, build }))
@@ -32,7 +32,7 @@ async function makeUsed(cacheDir: string, name: string) {
   return { entry, marker }
 }
 
-test('an entry that another container used long ago is removed after a second look, unless its marker was touched', async () => {
+test('an entry that another container used long ago is removed after a second check, unless its marker was touched', async () => {
   const pass = passTime()
   const cacheDir = ownTmpdir()
   const root = join(cacheDir, 'images')
@@ -44,7 +44,7 @@ test('an entry that another container used long ago is removed after a second lo
   expect(await pruneEntries(root, { maxBytes: 0 })).toEqual([])
   expect(await removeEntries(root, [named.entry])).toEqual([named.entry])
   expect(await hasStaleUsers(root)).toBe(true)
-  // After a jump of the clock, the next touch is hours ahead of the marker, or behind it: only that it changes counts.
+  // After a jump of the clock, the next touch is hours before or after the marker: any change counts as a touch.
   utimesSync(live.marker, LONG_AGO, LONG_AGO.getTime() / 1000 + 15)
   pass(41_000)
   expect(await hasStaleUsers(root, [gone.entry, named.entry])).toBe(false)
@@ -54,7 +54,7 @@ test('an entry that another container used long ago is removed after a second lo
   expect(readdirSync(root).filter((name) => !name.startsWith('.'))).toEqual([live.entry])
 })
 
-test('the marker of another container that ended is swept after a second look, so that a later prune removes the entry', async () => {
+test('the marker of another container that ended is swept after a second check, so that a later prune removes the entry', async () => {
   const pass = passTime()
   const cacheDir = ownTmpdir()
   const root = join(cacheDir, 'images')

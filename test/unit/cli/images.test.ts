@@ -104,7 +104,7 @@ test('the least recently used images are evicted, except images in use by a runn
   const { url, sha256 } = sources[2] as { url: string; sha256: string }
   const pulled = await runCli(['images', 'pull', url, '--sha256', sha256], env)
   expect(pulled.exitCode).toBe(0)
-  // The image in use, and the new one.
+  // The image in use and the new one are kept.
   expect(names()).toHaveLength(2)
   const removal = await runCli(['images', 'prune'], env)
   expect(removal.stdout).toMatch(/^Removed download-/)

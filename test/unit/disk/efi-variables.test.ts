@@ -7,7 +7,7 @@ const OPTION = { description: 'test', uri: 'http://10.0.2.80/loader.efi', once: 
 const STORE_AT = 72
 const STATE_AT = 2
 
-/** A chip with a store of that many bytes in which nothing is yet, as `OVMF_VARS.fd` has it. */
+/** Makes a flash chip with an empty variable store of that size, like `OVMF_VARS.fd`. */
 function emptyFlash(storeBytes = 4096): Buffer {
   const flash = Buffer.alloc(8192, 0xff)
   flash.fill(0, 0, STORE_AT)
@@ -18,7 +18,7 @@ function emptyFlash(storeBytes = 4096): Buffer {
   return flash
 }
 
-/** The variables that count, by name. */
+/** Reads the valid variables, by name. */
 function read(flash: Buffer): Record<string, Buffer> {
   const found: Record<string, Buffer> = {}
   for (let at = STORE_AT + 28; flash.readUInt16LE(at) === 0x55aa; ) {
@@ -62,7 +62,7 @@ test('a blank flash chip, as shipped with ARM firmware, is initialized', () => {
   const flash = addBootOption(Buffer.alloc(0x100000), OPTION)
   expect(Object.keys(read(flash))).toEqual(['Boot0000', 'BootNext', 'BootOrder'])
   expect(flash.readUInt32LE(STORE_AT + 16)).toBe(0x40000 - STORE_AT)
-  // The header of a volume adds up to zero.
+  // The checksum of the volume header is zero.
   const words = Array.from({ length: STORE_AT / 2 }, (_, index) => flash.readUInt16LE(2 * index))
   expect(words.reduce((sum, word) => sum + word, 0) & 0xffff).toBe(0)
   // Data after the volume is unchanged.

@@ -25,7 +25,7 @@ function order(url: string, overrides: Partial<DownloadOptions> = {}): DownloadO
   }
 }
 
-/** A port on which nobody listens any more. */
+/** Returns a port on which no process listens. */
 async function deadUrl(): Promise<string> {
   const server = await startFileServer(CONTENT)
   return server.url.replace(/:\d+/, ':1')
@@ -34,7 +34,7 @@ async function deadUrl(): Promise<string> {
 beforeAll(buildCli)
 
 describe('downloadFile', () => {
-  test('fetches a file and reports the progress', async () => {
+  test('`downloadFile()` fetches a file and reports the progress', async () => {
     const server = await startFileServer(CONTENT)
     const amounts: string[] = []
     const wanted = order(server.url, { onAmount: (amount) => amounts.push(amount) })
@@ -44,7 +44,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toEqual([undefined])
   })
 
-  test('starts no download that does not fit on the disk', async () => {
+  test('a download that does not fit on the disk is not started', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (_, response) =>
       void response.writeHead(200, { 'content-length': 2 ** 52 }).write(CONTENT)
@@ -57,7 +57,7 @@ describe('downloadFile', () => {
     expect(existsSync(wanted.path)).toBe(false)
   })
 
-  test('stops a file of unknown length before the disk is full', async () => {
+  test('a download of unknown length is stopped before the disk is full', async () => {
     const small = join(ownTmpdir(), 'small')
     mkdirSync(small)
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=280m', 'none', small])
@@ -96,7 +96,7 @@ describe('downloadFile', () => {
     expect(readFileSync(wanted.path)).toHaveLength(0)
   })
 
-  test('continues after a lost connection, as long as there is progress', async () => {
+  test('a download continues after a lost connection, as long as it makes progress', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (request, response) =>
       sendFile(CONTENT, request, response, { maxBytes: MIB, etag: '"1"' })
@@ -113,7 +113,7 @@ describe('downloadFile', () => {
     }
   })
 
-  test('starts again if the server does not support ranges', async () => {
+  test('a download starts again if the server does not support ranges', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (request, response, number) =>
       sendFile(CONTENT, request, response, {
@@ -142,7 +142,7 @@ describe('downloadFile', () => {
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
   })
 
-  test('a stalled connection counts as lost', async () => {
+  test('a stalled download counts as a lost connection', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (request, response, number) => {
       if (number > 1) sendFile(CONTENT, request, response)
@@ -169,7 +169,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toHaveLength(1)
   })
 
-  test('a request is retried after a temporary error of the server', async () => {
+  test('a download is retried after a temporary error of the server', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (request, response, number) => {
       if (number <= 2) response.writeHead(503).end()
@@ -179,7 +179,7 @@ describe('downloadFile', () => {
     expect(server.ranges).toHaveLength(3)
   })
 
-  test('a missing page is not requested again', async () => {
+  test('a missing file is not requested again', async () => {
     const server = await startFileServer(CONTENT)
     server.respond = (_, response) => void response.writeHead(404).end()
     const error = await failureOf(downloadFile(order(server.url)))
@@ -190,7 +190,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     expect(server.ranges).toHaveLength(1)
   })
 
-  test('an unreachable host is given up, and the received part is kept', async () => {
+  test('a download from an unreachable host fails, and the received part is kept', async () => {
     const wanted = order(await deadUrl())
     writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
     const error = await failureOf(downloadFile(wanted))
@@ -243,7 +243,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     server.respond = (request, response) => sendFile(CONTENT, request, response)
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
-    // From wherever its last whole write had come to.
+    // The download continues after the last completed write.
     expect(server.ranges).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d{5,6}-$/)])
   })
 

@@ -7,7 +7,7 @@ import { digestOf, makeDisk, makeOva, qemuImg } from '../../support/disk-images.
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** The first line of the error and what it expected and got, without the folder of the test. */
+/** Returns the error of an image without the folder of the test. */
 async function refusalOf(source: Parameters<typeof resolveImage>[0], dir: string): Promise<string> {
   const error = await failureOf(resolveImage(source, { cacheDir: join(dir, 'cache') }))
   expect(error.code).toBe('IMAGE_INVALID')
@@ -63,7 +63,7 @@ test('a symbolic link to an image is followed, and messages show both paths', as
   mkdirSync(join(dir, 'real'))
   const base = makeDisk(join(dir, 'real'))
   const overlay = join(dir, 'real', 'overlay.qcow2')
-  // Its backing file is named from where the overlay really is.
+  // The backing file is relative to the folder of the overlay, not of the link.
   qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', 'disk.qcow2', overlay)
   const link = join(dir, 'link')
   symlinkSync('real/overlay.qcow2', link)
@@ -121,7 +121,7 @@ test('a backing file without a declared format is rejected', async () => {
   const base = makeDisk(dir)
   const path = join(dir, 'overlay.qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base, path)
-  // qemu-img no longer makes such images: the mark of the format in the header is made one that nobody knows.
+  // qemu-img no longer makes such images, so the id of the header extension with the format is replaced with an unknown one.
   const content = readFileSync(path)
   const at = content.indexOf(Buffer.from('e2792aca', 'hex'))
   content.write('6803f857', at, 'hex')
@@ -148,7 +148,7 @@ test('backing files outside of the folder of the image are read only if that is 
     Fix: Allow the folder with \`image: { path, backingFolders: [FOLDER, …] }\`, or flatten the image: \`qemu-img convert -O qcow2 IMAGE NEW\`."
   `)
   expect((await resolveImage({ path: overlay, backingFolders: [outside] })).disk?.path).toBe(overlay)
-  // By way of a link, by another protocol, as a data file, and as the extent of a VMDK.
+  // Through a link, over another protocol, as a data file, and as an extent of a VMDK.
   symlinkSync(base, join(inside, 'link.qcow2'))
   qemuImg('rebase', '-u', '-F', 'qcow2', '-b', 'link.qcow2', overlay)
   expect(await refusalOf(overlay, dir)).toContain('inside/link.qcow2 (a link to outside/disk.qcow2)')
@@ -197,7 +197,7 @@ Fix: Unpack it with \`tar -xf\` and specify its disks: \`image: 'disk.vmdk', dis
 Fix: Unpack it with \`tar -xf\` and specify the path of its disk, or export the appliance again.`)
 })
 
-/** An appliance that is only a descriptor. */
+/** Makes an appliance that contains only a descriptor. */
 function makeDescriptor(dir: string, text: string): string {
   const path = join(dir, 'hostile.ova')
   writeFileSync(join(dir, 'machine.ovf'), text)
@@ -215,7 +215,7 @@ test.each([
   expect(await refusalOf(makeDescriptor(dir, text), dir)).toContain(why)
 })
 
-test('a descriptor of an .ova with thousands of disks and files takes no time by their product', async () => {
+test('the time for an .ova descriptor with thousands of disks and files does not grow with their product', async () => {
   const dir = ownTmpdir()
   const files = Array.from({ length: 4990 }, (_, index) => `<File id="f${index}" href="x"/>`)
   const timeOf = async (file: string) => {
@@ -225,7 +225,7 @@ test('a descriptor of an .ova with thousands of disks and files takes no time by
     expect(await refusalOf(path, dir)).toContain('has several disks')
     return performance.now() - startedAt
   }
-  // The first file is found at once, and one that is not there after a look at all.
+  // The first file is found at once; a missing one requires a search of all files.
   const soonMs = Math.max(await timeOf('f0'), await timeOf('f0'))
   expect(await timeOf('none')).toBeLessThan(4 * soonMs)
 })

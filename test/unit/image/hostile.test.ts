@@ -19,14 +19,14 @@ import { makeDisk, qemuImg } from '../../support/disk-images.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
-/** Makes a FIFO that nobody writes to: whoever opens it to read waits for ever. */
+/** Makes a FIFO without a writer: opening it for reading blocks forever. */
 function makeFifo(dir: string, name = 'fifo'): string {
   const path = join(dir, name)
   execFileSync('mkfifo', [path])
   return path
 }
 
-/** A tar archive with one symbolic link, whose attributes come before it in the form of pax. */
+/** Makes a tar archive with one symbolic link that has pax attributes. */
 function makePaxArchive(fields: Readonly<Record<string, string>> | string): Buffer {
   const records = Object.entries(fields).map(([key, value]) => {
     const length = key.length + value.length + 3
@@ -59,7 +59,7 @@ test('a backing or extent file in another folder, or that is no regular file, is
   expect((await failureOf(openDisk({ path }))).message).toContain('Got:      /etc/passwd')
   writeFileSync(path, descriptor('fifo'))
   expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
-  // QEMU takes these for names in the folder of the image.
+  // QEMU treats these as names in the folder of the image.
   for (const name of ['nbd://host/export', 'file:/etc/passwd']) {
     writeFileSync(path, descriptor(name))
     expect((await failureOf(openDisk({ path }))).message).toContain(`a part of it ${join(dir, '/')}${name}`)
@@ -266,7 +266,7 @@ test('a qcow2 image whose L1 table is too large, or points to one table a millio
   expect((await failureOf(openDisk({ path }))).code).toBe('IMAGE_INVALID')
 })
 
-/** A qcow2 file of 64 TiB with clusters of 2 MiB whose L1 table points to missing L2 tables: a hole. */
+/** Makes a qcow2 file of 64 TiB with clusters of 2 MiB, whose L1 table points to L2 tables in a hole. */
 function makeHollowQcow2(tables: number, distanceBytes: number): string {
   const path = join(ownTmpdir(), 'hollow.qcow2')
   const clusterBytes = 2 << 20
@@ -288,7 +288,7 @@ function makeHollowQcow2(tables: number, distanceBytes: number): string {
   return path
 }
 
-/** Checks the tables of a file as they are checked before qemu-img opens it. */
+/** Checks the tables of a file like the check before qemu-img opens it. */
 async function checkTables(path: string, signal?: AbortSignal) {
   const file = await open(path)
   try {

@@ -8,7 +8,7 @@ import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const MODULES = ['virtio_blk.ko', 'ext4.ko'].map((fileName) => ({ fileName, content: Buffer.from(fileName) }))
 
-/** The script that the RAM disk of another architecture starts. */
+/** Returns the script that the initrd of another architecture starts. */
 function scriptOf(initrd: Buffer): string {
   const text = initrd.toString('latin1')
   const start = text.indexOf('#!/bin/busybox sh')
@@ -29,7 +29,7 @@ test('the initrd for x86-64 runs a program of system calls, the others a busybox
   expect(script.trimEnd().split('\n').at(-1)).toBe('exec busybox switch_root /root /sbin/init')
   const path = join(ownTmpdir(), 'init')
   writeFileSync(path, script)
-  execFileSync('sh', ['-n', path]) // it is no script if this fails
+  execFileSync('sh', ['-n', path]) // fails if it is not a valid script
 })
 
 test('credentials are a separate archive after the unmodified initrd', () => {

@@ -13,7 +13,7 @@ function qemuImg(...args: string[]): void {
   execFileSync('qemu-img', args, { stdio: 'pipe' })
 }
 
-/** A qcow2 image with a mebibyte of data. */
+/** Makes a qcow2 image with a mebibyte of data. */
 function makeQcow2(dir: string): string {
   const raw = join(dir, 'data.raw')
   const path = join(dir, 'disk.qcow2')
@@ -23,7 +23,7 @@ function makeQcow2(dir: string): string {
 }
 
 describe('resolveImage', () => {
-  test('detects the format of a file from its content', async () => {
+  test('the format of an image is detected from its content', async () => {
     const dir = ownTmpdir()
     for (const format of ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc']) {
       const path = join(dir, `disk-${format}.img`)
@@ -32,7 +32,7 @@ describe('resolveImage', () => {
     }
   })
 
-  test('suggests the nearest image for an unknown name', async () => {
+  test('the error for an unknown image suggests the nearest name', async () => {
     const error = await failureOf(resolveImage('tinny'))
     expect(error.code).toBe('IMAGE_NOT_FOUND')
     const names = Object.keys(RECIPES).join(', ')
@@ -42,7 +42,7 @@ describe('resolveImage', () => {
 Fix: Did you mean 'tiny'? Use a built-in image (${names}) or the path of a disk image.`)
   })
 
-  test('rejects a directory, an empty file and a file that is no disk, each with a fix', async () => {
+  test('a directory, an empty file and a file that is not a disk are rejected, each with a fix', async () => {
     const dir = ownTmpdir()
     const empty = join(dir, 'empty.img')
     writeFileSync(empty, '')
@@ -60,7 +60,7 @@ Fix: Specify the folder that contains \`sbin\` and \`etc\`, or a tarball of its 
     expect((await failureOf(resolveImage(page))).message).toContain('Got:      an HTML page')
   })
 
-  test('rejects a file whose format differs from `format`', async () => {
+  test('an image whose format differs from `format` is rejected', async () => {
     const path = makeQcow2(ownTmpdir())
     const error = await failureOf(resolveImage({ path, format: 'vmdk' }))
     expect(error.message).toBe(`The image ${path} does not have the specified format.
@@ -69,7 +69,7 @@ Fix: Specify the folder that contains \`sbin\` and \`etc\`, or a tarball of its 
 Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the content.`)
   })
 
-  test('rejects a qcow2 file truncated in its header or data', async () => {
+  test('a qcow2 image truncated in its header or data is rejected', async () => {
     const path = makeQcow2(ownTmpdir())
     const whole = readFileSync(path)
     expect((await resolveImage(path)).disk?.format).toBe('qcow2')
@@ -83,7 +83,7 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
     }
   })
 
-  test('rejects a raw disk that is smaller than its partitions', async () => {
+  test('a raw disk that is smaller than its partitions is rejected', async () => {
     const path = join(ownTmpdir(), 'disk.img')
     const disk = Buffer.alloc(8192)
     disk.writeUInt16LE(0xaa55, 510)
@@ -96,7 +96,7 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
     expect((await failureOf(resolveImage(path))).message).toContain('is truncated')
   })
 
-  test('rejects an image whose backing file is missing', async () => {
+  test('an image whose backing file is missing is rejected', async () => {
     const dir = ownTmpdir()
     const base = makeQcow2(dir)
     const path = join(dir, 'overlay.qcow2')
@@ -106,7 +106,7 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
     expect(error.message).toContain(`Expected: its backing file ${base}`)
   })
 
-  test('reports when another process has locked the image', async () => {
+  test('an image that another process has locked is reported as locked', async () => {
     const path = makeQcow2(ownTmpdir())
     const writer = spawn('qemu-io', ['-f', 'qcow2', path], { stdio: 'pipe' })
     try {
@@ -121,7 +121,7 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
 })
 
 describe('createOverlay', () => {
-  test('does not modify the base', async () => {
+  test('`createOverlay()` does not modify the base image', async () => {
     const dir = ownTmpdir()
     const base = makeQcow2(dir)
     const before = statSync(base)
@@ -131,7 +131,7 @@ describe('createOverlay', () => {
     expect(statSync(base).mtimeMs).toBe(before.mtimeMs)
   })
 
-  test('reports an unwritable directory as the cause', async () => {
+  test('`createOverlay()` reports an unwritable directory as the cause', async () => {
     const dir = ownTmpdir()
     const base = { path: makeQcow2(dir), format: 'qcow2' as const }
     mkdirSync(join(dir, 'there'))

@@ -20,7 +20,7 @@ import { queryDisk, tarOf, writeFiles, writeOciLayout } from '../../support/root
 const report = () => {}
 const INIT = { 'sbin/init': '#!/bin/sh\n' }
 
-/** Imports an archive and gives the disk that was made of it. */
+/** Imports an archive. Returns the path of the resulting disk. */
 async function importArchive(path: string): Promise<string> {
   const dir = ownTmpdir()
   await importFile({ path, name: 'root.tar', dir, isTemporary: false, report })
@@ -28,7 +28,7 @@ async function importArchive(path: string): Promise<string> {
   return join(dir, 'disk')
 }
 
-/** An archive with members as they are written in it. */
+/** Makes an archive with the given members, unchanged. */
 function rawTar(...members: { path: string; flag?: string; target?: string; content?: string }[]): Buffer {
   const blocks = members.map(({ path, flag = '0', target = '', content = '' }) => {
     const header = Buffer.alloc(512)

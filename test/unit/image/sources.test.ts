@@ -44,7 +44,7 @@ function entriesIn(cacheDir: string): string[] {
   )
 }
 
-/** Another process that resolves an image, and prints where its disk is. */
+/** Resolves an image in another process, which prints the path of the disk. */
 function resolveElsewhere(source: unknown, cacheDir: string, env: NodeJS.ProcessEnv = {}) {
   const code = `
     const { resolveImage } = await import('${MODULE}')
@@ -199,7 +199,7 @@ describe('the cache', () => {
           response.write(server.content.subarray(0, 300_000))
         }
       }
-      // An xz that never ends, as one that is killed half-way.
+      // An xz process that never ends.
       const bin = join(dir, 'bin')
       mkdirSync(bin)
       writeFileSync(join(bin, 'xz'), '#!/bin/sh\necho half\nexec sleep 20\n')

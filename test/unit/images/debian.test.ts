@@ -72,7 +72,7 @@ describe('the disk', () => {
     { number: 15, type: PARTITION_TYPES.efiSystem, label: 'esp', firstSector: 2048, lastSector: 4095 },
   ]
 
-  test('has a complete partition table and its backup', () => {
+  test('the boot disk of debian has a complete partition table and its backup', () => {
     const { head, tail } = buildGpt(16_384, partitions)
     const header = Buffer.from(head.subarray(512, 512 + 92))
     const table = head.subarray(1024)
@@ -85,7 +85,7 @@ describe('the disk', () => {
     expect(findPartitionsEnd(head)).toBe((16_384 - 33) * 512)
   })
 
-  test('is readable by partx', () => {
+  test('partx reads the partition table of the boot disk of debian', () => {
     const file = join(ownTmpdir(), 'disk.raw')
     writeFileSync(file, '')
     truncateSync(file, 16_384 * 512)
@@ -95,7 +95,7 @@ describe('the disk', () => {
     expect(listing.toString().trim().split('\n')).toEqual(['1 4096 8191 root', '15 2048 4095 esp'])
   })
 
-  test('has a boot sector that finds its core', () => {
+  test('the boot sector of debian contains the sector of the GRUB core', () => {
     const sector = placeBootSector(Buffer.alloc(512, 0xaa), 2048)
     expect(sector.length).toBe(440)
     expect(sector.readBigUInt64LE(0x5c)).toBe(2048n)

@@ -4,7 +4,7 @@ import { findElfEnd, hideElfSection, readElfSection, readNeededLibraries } from 
 const DT_NEEDED = 1
 const TYPES = { strings: 3, dynamic: 6, data: 1 } as const
 
-/** An ELF file with a list of libraries, and the name of what loads it. */
+/** Makes an ELF file with a list of libraries and the path of its loader. */
 function makeElf({ is64, isLittle }: { readonly is64: boolean; readonly isLittle: boolean }): Buffer {
   const width = is64 ? 8 : 4
   const file = Buffer.alloc(1024)
@@ -57,6 +57,6 @@ test.each([
   expect(readNeededLibraries(hidden)).toEqual(['libc.so.6'])
 })
 
-test('a file that is no ELF file needs no libraries', () => {
+test('a file that is not an ELF file needs no libraries', () => {
   expect(readNeededLibraries(Buffer.alloc(100))).toEqual([])
 })

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { findKernelProblem } from '../../../src/kernel/kernel-format.js'
 import type { GuestArch } from '../../../src/spec/architectures.js'
 
-/** A file with marks at places. */
+/** Makes the head of a file with marks at offsets. */
 function file(marks: Readonly<Record<number, string | Buffer>>): Buffer {
   const head = Buffer.alloc(4096, 0x11)
   for (const [at, mark] of Object.entries(marks)) Buffer.from(mark as string, 'latin1').copy(head, Number(at))
@@ -59,6 +59,6 @@ test.each<[GuestArch, Buffer, string]>([
   ['aarch64', BZ_IMAGE, 'which is a kernel for x86'],
   ['aarch64', elf(62), 'which is a kernel for x86'],
   ['ppc64', elf(22, { big: true }), 'which is a kernel for s390x'],
-])('a file that is certainly no kernel for %s guests is rejected: %#', (arch, head, why) => {
+])('a file that cannot be a kernel for %s guests is rejected: %#', (arch, head, why) => {
   expect(findKernelProblem(head, arch)).toBe(why)
 })

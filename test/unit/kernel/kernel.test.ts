@@ -30,7 +30,7 @@ const MODULES = [
 ]
 
 describe('kernel modules', () => {
-  test('are loaded after their dependencies, and built-in ones are skipped', () => {
+  test('kernel modules are loaded after their dependencies, and built-in ones are skipped', () => {
     expect(orderModules(MODULES, ['virtio_pci', 'virtio_net'])).toEqual([
       'kernel/failover.ko',
       'kernel/net_failover.ko',
@@ -39,7 +39,7 @@ describe('kernel modules', () => {
     ])
   })
 
-  test('are listed for modprobe with their dependencies and aliases', () => {
+  test('kernel modules are listed for modprobe with their dependencies and aliases', () => {
     expect(formatModulesDep(MODULES).split('\n')[0]).toBe(
       'kernel/virtio-net.ko: kernel/virtio.ko kernel/net_failover.ko kernel/failover.ko',
     )

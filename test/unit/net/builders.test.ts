@@ -201,7 +201,7 @@ test("Debian's installer shows the menu of its package or starts at once", () =>
 test("Debian's installer over HTTP shows the menu of its package", () => {
   expect(netboot.debianInstaller({ via: 'http' })).toEqual({
     trees: ['debian-netboot', 'pxelinux'],
-    bootfile: 'http://10.0.2.80/lpxelinux.0', // from where it fetches all else
+    bootfile: 'http://10.0.2.80/lpxelinux.0', // PXELINUX fetches all other files from there
     http: true,
     files: {},
   })

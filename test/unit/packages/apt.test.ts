@@ -18,7 +18,7 @@ const hasApt = (await findProgram('apt-get')) !== undefined
 if (!hasApt) process.stderr.write('skipped: roots of other architectures are made by apt\n')
 
 describe('apt sources', () => {
-  test('in the one-line format keep their keyring and drop host-only options', () => {
+  test('apt sources in the one-line format keep their keyring and drop host-only options', () => {
     const text = `
       # deb http://old/ bookworm main
       deb [arch=amd64 signed-by=/k.gpg trusted=yes] http://d/debian bookworm main contrib # comment
@@ -34,7 +34,7 @@ describe('apt sources', () => {
     ])
   })
 
-  test('in the deb822 format yield one source for each URI and suite', () => {
+  test('apt sources in the deb822 format yield one source for each URI and suite', () => {
     const text = `Types: deb deb-src\nURIs: http://a/ http://b/\n# comment\nSuites: noble noble-updates\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n\nTypes: deb\nEnabled: no\nURIs: http://c/\nSuites: noble\n`
     const sources = parseDeb822Sources(text)
     expect(sources.map(({ uri, suite }) => `${uri} ${suite}`)).toEqual([
@@ -47,7 +47,7 @@ describe('apt sources', () => {
     expect(parseDeb822Sources(formatDeb822Sources(sources))).toEqual(sources)
   })
 
-  test('of third parties are left out', () => {
+  test('apt sources of third parties are excluded', () => {
     const suites = [
       'bookworm',
       'bookworm-updates',
@@ -78,7 +78,7 @@ test('a derivative of Ubuntu counts as the Ubuntu release it is based on', () =>
 describe.runIf(hasApt)('a root for another architecture', () => {
   const distribution = { id: 'debian', codename: 'bookworm', name: 'Debian GNU/Linux 12 (bookworm)' } as const
 
-  /** A repository of files, in which one release has a list of packages for armhf. */
+  /** Makes a local repository in which one release has a package list for armhf. */
   function makeRepository(): { readonly dir: string; readonly hostAptDir: string } {
     const dir = ownTmpdir()
     const lists = 'main/binary-armhf'
@@ -97,7 +97,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
   }
   const source = (dir: string, suite: string) => `deb [trusted=yes] file:${dir} ${suite} main\n`
 
-  test('is created without unavailable updates, which is reported', async () => {
+  test('an apt root is created without unavailable updates, which is reported', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(
       join(hostAptDir, 'sources.list'),
@@ -111,7 +111,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
     ])
   })
 
-  test('is an error if the distribution does not support the architecture', async () => {
+  test('an apt root for an architecture that the distribution does not support is rejected', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(join(hostAptDir, 'sources.list'), source(dir, 'bookworm'))
     const error = await failureOf(
@@ -121,7 +121,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
     expect(error.message).toContain('Debian GNU/Linux 12 (bookworm) has no packages for riscv64')
   })
 
-  test('is an error if the lists of the release itself cannot be read', async () => {
+  test('an apt root is rejected if the lists of the release itself cannot be read', async () => {
     const { dir, hostAptDir } = makeRepository()
     writeFileSync(join(hostAptDir, 'sources.list'), source(`${dir}/elsewhere`, 'bookworm'))
     const error = await failureOf(

@@ -7,7 +7,7 @@ const MINUTE_MS = 60_000
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
-/** A guest in use that stays in use. */
+/** A guest that stays in use. */
 const inUse = { disposed: new Promise<void>(() => {}) } as BootedGuest
 
 /** Makes `pool` start a standby that never becomes ready. Returns the signal of that start. */
@@ -25,7 +25,7 @@ async function startSlowStandby(pool: StandbyPool): Promise<AbortSignal> {
   return started
 }
 
-test('a standby that is not ready after a minute is given up', async () => {
+test('a standby that is not ready after a minute is discarded', async () => {
   const pool = new StandbyPool()
   const signal = await startSlowStandby(pool)
   expect(signal.aborted).toBe(false)

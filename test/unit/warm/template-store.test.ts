@@ -12,7 +12,7 @@ const MIB = 1024 ** 2
 
 beforeAll(buildCli)
 
-/** Makes templates that are nothing but big, the first used longest ago. */
+/** Makes large templates without content, the first one least recently used. */
 function makeTemplates(...names: string[]): string {
   const cacheDir = ownTmpdir()
   names.forEach((name, index) => {
@@ -27,7 +27,7 @@ function makeTemplates(...names: string[]): string {
 
 const namesIn = async (cacheDir: string) => (await listTemplates(cacheDir)).map(({ name }) => name)
 
-/** Another process that uses a template until it is killed. */
+/** Starts another process that uses a template until it is killed. */
 async function useElsewhere(name: string, cacheDir: string) {
   const source = `
     const { markUsed } = await import('${MODULE}')

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { removeTree, removeTreeSync } from '../../../../src/common/files/remove-tree.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
-/** A folder with files at several levels, and a link to what must stay. */
+/** Makes a folder with files at several levels, and a link to a folder that must stay. */
 function makeTree(): { readonly tree: string; readonly victim: string } {
   const base = ownTmpdir()
   const [tree, victim] = [join(base, 'tree'), join(base, 'victim')]
@@ -25,12 +25,12 @@ test.each([
   await remove(tree)
   expect(existsSync(tree)).toBe(false)
   expect(readdirSync(victim)).toEqual(['precious'])
-  await remove(tree) // and what is gone already is no error
+  await remove(tree) // a missing folder is not an error
 })
 
-test('a folder that is replaced with a link while it is removed leads nowhere', async () => {
+test('removing a folder that is replaced with a link at the same time does not follow the link', async () => {
   const { tree, victim } = makeTree()
-  // Exchanges a folder with a link to the victim's, back and forth, for two seconds.
+  // Repeatedly exchanges a folder with a link to the victim for two seconds.
   const swap = `
     import { mkdirSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
     const attempt = (work) => { try { work() } catch {} }

@@ -18,7 +18,7 @@ const MODULE = new URL('../../../../dist/src/common/locks/folder-lock.js', impor
 
 beforeAll(buildCli)
 
-/** Another process that takes the lock 'x' of a folder, prints whether it got it, and keeps it until it is killed. */
+/** Takes the lock 'x' of a folder in another process, which prints the result and holds the lock until it is killed. */
 function takeElsewhere(folder: string, command: readonly string[] = [process.execPath]) {
   const source = `
     const { tryFolderLock } = await import('${MODULE}')
@@ -179,24 +179,24 @@ test('a lock of another container is taken only when its holder has not touched 
   expect(await tryFolderLock(folder, 'x')).toBeUndefined()
   holder.kill('SIGKILL')
   await holder
-  // It cannot be seen from here that its process has ended.
+  // This process cannot detect that the holder has ended.
   expect(await tryFolderLock(folder, 'x')).toBeUndefined()
   const [claim = ''] = readdirSync(folder)
   const longAgo = new Date(Date.now() - FOREIGN_CLAIM_MS - 60_000)
   utimesSync(join(folder, claim), longAgo, longAgo)
-  // One look is not enough: right after a jump of the clock all look so.
+  // One observation is not enough: directly after a jump of the clock, all claims look abandoned.
   expect(await tryFolderLock(folder, 'x')).toBeUndefined()
   const holders: string[] = []
   const lock = await takeFolderLock(folder, 'x', { onWait: (who) => holders.push(who) })
   expect(holders).toEqual(['foreign'])
-  // Nor does that container take ours.
+  // That container does not take this lock either.
   const second = takeElsewhere(folder, container)
   expect(await second.outcome).toBe('taken')
   second.holder.kill('SIGKILL')
   await lock.release()
 }, 120_000)
 
-/** A claim on the lock 'x' by a process of another host, which was last touched an hour ago. */
+/** Makes a claim on the lock 'x' by a process of another host that was last touched an hour ago. */
 function leaveForeignClaim(folder: string, file = 'x~1~1~00000000.1.1'): string {
   const path = join(folder, file)
   writeFileSync(path, '')
@@ -218,7 +218,7 @@ test('a second attempt of the same process takes the lock of a container that le
   await lock?.release()
 })
 
-test('an old claim of another container is swept after a second look, unless it was touched', async () => {
+test('an old claim of another container is swept after a second check, unless it was touched', async () => {
   const pass = passTime()
   const folder = ownTmpdir()
   const touched = leaveForeignClaim(folder, 'x~1~1~aaaaaaaa.1.1')

@@ -23,7 +23,7 @@ beforeEach(() => {
   onTestFinished(() => void vi.useRealTimers())
 })
 
-/** Makes a file that is touched, and gives its path. */
+/** Makes a file that is touched by heartbeats. Returns its path. */
 function touchedFile(): string {
   const path = join(ownTmpdir(), 'claim')
   const heartbeat = keepFileTouched(path)
@@ -33,7 +33,7 @@ function touchedFile(): string {
 
 const mtimeOf = (path: string) => statSync(path).mtimeMs
 
-/** Lets beats pass until the file or folder was touched. */
+/** Advances the timers until the file or folder was touched. */
 async function untilTouched(path: string): Promise<void> {
   utimesSync(path, longAgo, longAgo)
   const beat = () => {
@@ -89,7 +89,7 @@ test.each([
     const moved = `${workspace.dir}-moved`
     renameSync(workspace.dir, moved)
     make(workspace.dir, victim)
-    // Each that blocks takes one of the four threads of libuv.
+    // Each blocked operation uses one of the four threads of libuv.
     for (let beat = 0; beat < 5; beat++) await untilTouched(moved)
     expect(await readFile('/proc/self/comm', 'utf8')).not.toBe('')
     expect(mtimeOf(victim)).toBe(0)

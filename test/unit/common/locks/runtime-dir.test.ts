@@ -12,7 +12,7 @@ beforeAll(buildCli)
 
 let count = 0
 
-/** Opens a part of its own, so that nothing is known of it from another test. */
+/** Opens a separate part, so that no result of another test is cached. */
 function openIn(runtime: string): string | undefined {
   return openRuntimeDir(`test-${process.pid}-${count++}`, { XDG_RUNTIME_DIR: runtime })
 }
@@ -60,7 +60,7 @@ test('a relative XDG_RUNTIME_DIR is ignored', () => {
   expect(openIn(relative(process.cwd(), runtime))).toMatch(/^\//)
 })
 
-/** Runs a program where `runtime` is a file system of its own, which is then changed by a line of the shell. */
+/** Runs a program in a namespace where `runtime` is a separate file system, which a shell command then changes. */
 function runMounted(runtime: string, change: string, source: string) {
   const script = `mount -t tmpfs -o size=64k none "$0" && mkdir -m 700 "$0/withvm"
     mkdir -m 700 "$0/withvm/locks" "$0/withvm/leases"; ${change}; exec "$@"`

@@ -72,7 +72,7 @@ Max address space         1000                 2000                 bytes
   expect(parseHardLimits('')).toEqual({ addressSpaceBytes: cpuSeconds, cpuSeconds })
 })
 
-/** The processes that have this text among their arguments. */
+/** Lists the processes whose arguments contain a text. */
 function processesWith(text: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -80,7 +80,7 @@ function processesWith(text: string): number[] {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(text)
       } catch {
-        return false // it has ended
+        return false // the process has ended
       }
     })
     .map(Number)

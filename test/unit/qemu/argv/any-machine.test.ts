@@ -60,7 +60,7 @@ function isOrderedFloppy(disk: DiskConnection | undefined): boolean {
 test('`vm.commandLine` of any guest can be imported as the same guest', () => {
   fc.assert(
     fc.property(machines, (options) => {
-      // Without a system disk, the import takes the first other bootable disk as the system disk.
+      // Without a system disk, the import uses the first other bootable disk as the system disk.
       fc.pre(options.image !== false || options.disks === undefined)
       // The boot index of a floppy disk is an option of its controller, which is imported as a raw argument, after the others.
       fc.pre(![options.systemDisk, ...(options.disks ?? [])].some(isOrderedFloppy))

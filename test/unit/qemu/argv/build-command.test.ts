@@ -350,7 +350,7 @@ test('each connection to a `guestfwd` address starts a process', () => {
     'user,id=net0,restrict=on,smb=/srv,,v2,guestfwd=tcp:10.0.2.100:7-cmd:cat -n,,id=x,guestfwd=tcp:10.0.2.100:8-cmd:env -u NODE_OPTIONS ',
   )
   expect(backend).toContain('connect({"path":"/run/a,,b",,"allowHalfOpen":true})')
-  expect(backend).not.toContain('10.0.2.100:9') // by hand nothing answers for a function
+  expect(backend).not.toContain('10.0.2.100:9') // the manual command line cannot call a function
   expect(args[args.indexOf('-sandbox') + 1]).toContain('spawn=allow')
   const spec = resolveSpec({ network: { guestfwd } }, image)
   const forwardCommands = new Map(

@@ -9,7 +9,7 @@ const ppm = Buffer.concat([
 ])
 const pixels = [255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 10, 13, 32, 255]
 
-test('a picture of QEMU becomes a PNG of the same size and the same pixels', async () => {
+test('a screenshot of QEMU is converted to a PNG with the same size and pixels', async () => {
   const picture = decodePpm(ppm)
   expect([...picture.data]).toEqual(pixels)
   const png = await encodePng(picture)
@@ -17,13 +17,13 @@ test('a picture of QEMU becomes a PNG of the same size and the same pixels', asy
   expect(await decodePng(png)).toEqual({ width: 2, height: 2, data: Buffer.from(pixels) })
 })
 
-test('what is no such picture is refused', () => {
+test('a file that is not a binary PPM is rejected', () => {
   expect(() => decodePpm(Buffer.from('P3\n1 1\n255\n1 2 3\n'))).toThrow('not a binary PPM of 8 bits')
 })
 
 type Chunk = readonly [type: string, data: Buffer]
 
-/** A PNG of chunks, without their sums, which nobody has to look at. */
+/** Makes a PNG from chunks, with checksums of 0, because the chunks are rejected before. */
 function makePng(chunks: readonly Chunk[]): Buffer {
   const parts = chunks.map(([type, data]) => {
     const head = Buffer.alloc(8)
@@ -64,11 +64,11 @@ test.each<[string, () => Buffer, string]>([
     '100000 chunks',
   ],
   ['half a header', () => makePng([header(8, 8)]).subarray(0, 26), 'an interlaced PNG'],
-])('a PNG with %s is refused before it is inflated', async (_, make, why) => {
+])('a PNG with %s is rejected before it is inflated', async (_, make, why) => {
   await expect(decodePng(make())).rejects.toThrow(why)
 })
 
-test('a picture to be read is twice as large, and dark on light', () => {
+test('a picture for text recognition is enlarged twice and dark on light', () => {
   const dark = decodePpm(
     Buffer.concat([Buffer.from('P6 3 1 255 '), Buffer.from([0, 0, 0, 255, 255, 255, 0, 0, 0])]),
   )
@@ -77,11 +77,11 @@ test('a picture to be read is twice as large, and dark on light', () => {
   expect([...pgm.subarray(11, 17)]).toEqual([255, 191, 63, 63, 191, 255])
 })
 
-test('a picture of one colour has no text', () => {
+test('a picture of one color has no text', () => {
   expect(enlargeForReading({ width: 8, height: 8, data: Buffer.alloc(256, 0x40) })).toBeUndefined()
 })
 
-test('what is painted over does not differ, and areas may reach beyond the edges', async () => {
+test('masked areas are not compared, and areas may extend beyond the edges', async () => {
   const picture = decodePpm(ppm)
   const other = { ...picture, data: Buffer.from(pixels.map((value, index) => (index < 4 ? 255 : value))) }
   expect((await comparePictures(picture, other, 0.1))?.count).toBe(1)

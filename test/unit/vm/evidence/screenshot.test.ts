@@ -14,7 +14,7 @@ const GREETING = {
   QMP: { version: { qemu: { major: 7, minor: 2, micro: 0 }, package: '' }, capabilities: [] },
 }
 
-/** A peer in place of a compromised QEMU: it calls `write` for each command, and answers that the command succeeded. */
+/** Simulates a compromised QEMU: it calls `write` for each command and reports success. */
 async function connectPeer(write: (command: string, args: { filename?: string; protocol?: string }) => void) {
   const listener = await listenUnix(join(ownTmpdir(), 'qmp'))
   const peer = connect(listener.path)

@@ -7,7 +7,7 @@ import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const MIB = 1024 ** 2
 
-/** Grows files as a guest does, and reports what goes beyond a threshold, as QEMU does: once for each. */
+/** Grows files like a guest, and reports writes beyond a threshold like QEMU: once per threshold. */
 function monitorOf(files: Readonly<Record<string, string>>) {
   const thresholds = new Map<string, number>()
   let report: (event: { data: Record<string, unknown> }) => void = () => {}
@@ -84,7 +84,7 @@ test.each([{ 'node-name': { toString: 0 } }, { 'write-threshold': { valueOf: 0, 
   },
 )
 
-/** Writes into a file that is all hole, from its beginning, as a guest does; QEMU reports a write beyond the threshold. */
+/** Writes to a file that consists of a hole, from the start, like a guest; writes beyond the threshold are reported. */
 async function fillHole(limitBytes: number, atOnceBytes: number, maxBytes: number) {
   const path = join(ownTmpdir(), 'sparse')
   writeFileSync(path, '')
@@ -109,12 +109,12 @@ async function fillHole(limitBytes: number, atOnceBytes: number, maxBytes: numbe
   return { isExceeded, bytes: at }
 }
 
-test('what fills the holes of a disk that is written through counts', async () => {
+test('writes to the holes of a disk with `snapshot: false` count', async () => {
   const { isExceeded, bytes } = await fillHole(8 * MIB, MIB / 4, 64 * MIB)
   expect(isExceeded).toBe(true)
   expect(bytes).toBeGreaterThan(8 * MIB)
   expect(bytes).toBeLessThan(32 * MIB)
-  // All in one write, after which QEMU has nothing to report.
+  // A single write, after which QEMU reports nothing.
   expect(await fillHole(8 * MIB, 16 * MIB, 16 * MIB)).toEqual({ isExceeded: true, bytes: 16 * MIB })
   expect(await fillHole(8 * MIB, 4 * MIB, 4 * MIB)).toEqual({ isExceeded: false, bytes: 4 * MIB })
 })

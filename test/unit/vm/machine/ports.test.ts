@@ -8,7 +8,7 @@ import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const OPTIONS = { ready: 'none', log: () => {} } as const
 
-/** A QEMU that finds its port taken the first time: what happens when another program was faster. */
+/** Makes a QEMU whose port is taken at its first start, as if another program was faster. */
 async function qemuThatLosesAPort(folder: string) {
   const { path } = await findQemu()
   const taken = join(folder, 'taken')

@@ -71,7 +71,7 @@ test.runIf(isLinux)('removals in the folder of a run do not follow a link in its
   await listener.close()
   await workspace.folder.remove('screen.png')
   captures.next('power-on')
-  await new TpmEmulator({ ...TPM, sockets }).start().catch(() => {}) // whatever becomes of the program
+  await new TpmEmulator({ ...TPM, sockets }).start().catch(() => {}) // the result does not matter
   await workspace.dispose()
   expect(readdirSync(moved)).toEqual([])
   expect(readdirSync(victim).sort()).toEqual(FILES)

@@ -11,14 +11,14 @@ import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const OTHER = 12_345
 
-/** Makes a folder as that of a run. */
+/** Makes a folder like that of a run. */
 function makeFolder(): string {
   const dir = join(ownTmpdir(), newRunFolderName())
   mkdirSync(dir, { mode: 0o700 })
   return dir
 }
 
-/** Starts a program with the arguments of a guest whose run is in the folder, and finds what is listed of it. */
+/** Starts a program with the arguments of a guest whose run is in the folder. Returns the listed guests of that folder. */
 async function findLookalike(
   dir: string,
   { uid, name = 'a\u001b[2Jb' }: { readonly uid?: number; readonly name?: string } = {},

@@ -93,7 +93,7 @@ test('a sweep under another release of Node.js leaves a live run alone, in both 
   expect(readdirSync(base)).toEqual([])
 })
 
-/** The folder of a dead run, as this user's own would be. */
+/** Makes the folder of a dead run of this user. */
 async function makeDead(base: string): Promise<string> {
   const { stdout } = await runApart(`
     const { dir } = await openWorkspace(${JSON.stringify(base)})
@@ -135,7 +135,7 @@ test.each(['qemu.pid', 'keeper'])('a FIFO named %s does not block a sweep', asyn
   expect(existsSync(dir)).toBe(false)
 })
 
-/** Starts a process with the argument by which QEMU names the folder of its sockets. */
+/** Starts a process with the argument of QEMU that contains the folder of its sockets. */
 async function startLookalike(socketDir: string) {
   const program = ['-e', "console.log('up'); setInterval(() => {}, 1000)", '--']
   const child = execa(process.execPath, [...program, `socket,id=qmp,path=${socketDir}/qmp.sock`], {
@@ -182,7 +182,7 @@ test.each<[string, (base: string) => void]>([
   expect(existsSync(dir)).toBe(true)
 })
 
-test('an old folder of another container is removed after a second look, unless it was touched', async () => {
+test('an old folder of another container is removed after a second check, unless it was touched', async () => {
   const base = ownTmpdir()
   const [touched, left] = ['aaaaaaaa', 'bbbbbbbb'].map((scope) =>
     join(base, `withvm-${scope}.1.1-abcdef`),
@@ -197,7 +197,7 @@ test('an old folder of another container is removed after a second look, unless 
   expect(readdirSync(base)).toHaveLength(2)
   utimesSync(touched, new Date(), longAgo.getTime() / 1000 + 15)
   pass(41_000)
-  // The clock is stopped: the second look takes some turns of the event loop.
+  // The clock is stopped: the second check takes several turns of the event loop.
   const endsAt = Date.now() + 10_000
   while (readdirSync(base).length > 1 && Date.now() < endsAt)
     await new Promise((resolve) => setImmediate(resolve))

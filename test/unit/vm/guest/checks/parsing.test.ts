@@ -29,7 +29,7 @@ describe('the probe script', () => {
     expect(run(`! { ${counting}; }`, { holdMs: 60_000, until: false })).toMatch(/^unmet\n/)
   })
 
-  test('the script ends when its time is up', () => {
+  test('the script ends at its time limit', () => {
     const startedAt = performance.now()
     expect(run('false', { holdMs: 300, until: true })).toMatch(/^unmet\n/)
     expect(performance.now() - startedAt).toBeGreaterThan(290)
@@ -234,7 +234,7 @@ test('the call log merges equal polls and shows the last ones', () => {
   )
 })
 
-/** Each takes minutes for a pattern whose time grows by the square of the answer, or of a line in it. */
+/** Each takes minutes if the time of a pattern is quadratic in the length of the answer or of a line. */
 test.each<[string, (text: string) => unknown, () => string]>([
   ['of processes, with line ends', parseProcesses, () => `==> /proc/1/cmdline <==\n${'\n'.repeat(2 ** 18)}x`],
   ['of processes, with names', parseProcesses, () => `==> /proc/1/stat <==\n1 (${') '.repeat(2 ** 18)}`],
