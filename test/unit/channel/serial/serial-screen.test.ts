@@ -14,7 +14,7 @@ afterEach(() => peer[Symbol.asyncDispose]())
 async function write(text: string): Promise<void> {
   const end = peer.serial.text.length + text.length
   peer.guest.write(text)
-  await vi.waitFor(() => expect(peer.serial.text.length).toBe(end))
+  await vi.waitFor(() => expect(peer.serial.text.length).toBe(end), { timeout: 30_000 })
 }
 
 describe('screen of the serial console', () => {
