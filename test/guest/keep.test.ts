@@ -33,7 +33,7 @@ async function keepOne(tmpdir: string, options = "keepOnFailure: '10m'"): Promis
 }
 
 async function untilGone(tmpdir: string): Promise<void> {
-  await expect.poll(() => findLeftovers(tmpdir), { timeout: 15_000, interval: 50 }).toEqual(NOTHING)
+  await expect.poll(() => findLeftovers(tmpdir), { timeout: 60_000, interval: 50 }).toEqual(NOTHING)
 }
 
 /** Runs `withvm console` and types each text once its pattern appears after the previous one, then Ctrl-]. */
