@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { addImageFlags, IMAGE_HELP, type ImageFlags } from './image-flags.js'
+import { addImageFlags, IMAGE_HELP, type ImageFlags } from '../image-flags.js'
 
 const PRUNE_HELP = 'remove the least recently used entries that are not in use'
 const MAX_SIZE_HELP = "total size to keep, such as '2G' (default: remove all unused entries)"
@@ -18,7 +18,7 @@ function addImageCommands(program: Command): void {
     .description('list cached images with their size, last use and origin')
     .option('--json', 'print the list as JSON')
     .action(async (options: { json?: boolean }) => {
-      const { showImages } = await import('./images.js')
+      const { showImages } = await import('../images.js')
       process.exitCode = await showImages({ json: options.json === true })
     })
   images
@@ -26,14 +26,14 @@ function addImageCommands(program: Command): void {
     .description('build the image of a recipe unless it is cached')
     .argument('<name>', "name of a recipe, such as 'tiny'")
     .action(async (name: string) => {
-      const { buildImage } = await import('./images.js')
+      const { buildImage } = await import('../images.js')
       process.exitCode = await buildImage(name)
     })
   addImageFlags(images.command('pull'))
     .description('download an image unless it is cached')
     .argument('<url>', 'URL of the image; requires --sha256 or --sha512')
     .action(async (url: string, flags: ImageFlags) => {
-      const { pullImage } = await import('./images.js')
+      const { pullImage } = await import('../images.js')
       process.exitCode = await pullImage(url, flags)
     })
   addImageFlags(images.command('inspect'))
@@ -41,14 +41,14 @@ function addImageCommands(program: Command): void {
     .argument('<image>', IMAGE_HELP)
     .option('--json', 'print the report as JSON')
     .action(async (image: string, flags: ImageFlags & { json?: boolean }) => {
-      const { inspectImage } = await import('./images.js')
+      const { inspectImage } = await import('../images.js')
       process.exitCode = await inspectImage(image, flags)
     })
   addImageFlags(images.command('path'))
     .description('print the path of the disk of an image; builds or downloads the image if needed')
     .argument('<image>', IMAGE_HELP)
     .action(async (image: string, flags: ImageFlags) => {
-      const { printPath } = await import('./images.js')
+      const { printPath } = await import('../images.js')
       process.exitCode = await printPath(image, flags)
     })
   images
@@ -56,7 +56,7 @@ function addImageCommands(program: Command): void {
     .description('remove images from the cache; they are built or downloaded again when needed')
     .argument('<name...>', NAMES_HELP)
     .action(async (names: string[]) => {
-      const { deleteImages } = await import('./images.js')
+      const { deleteImages } = await import('../images.js')
       process.exitCode = await deleteImages(names)
     })
   images
@@ -64,7 +64,7 @@ function addImageCommands(program: Command): void {
     .description(PRUNE_HELP)
     .option('--max-size <size>', MAX_SIZE_HELP)
     .action(async (options: { maxSize?: string }) => {
-      const { pruneCachedImages } = await import('./images.js')
+      const { pruneCachedImages } = await import('../images.js')
       process.exitCode = await pruneCachedImages(options)
     })
 }
@@ -78,7 +78,7 @@ function addTemplateCommands(program: Command): void {
     .description('list templates with their size and last use')
     .option('--json', 'print the list as JSON')
     .action(async (options: { json?: boolean }) => {
-      const { showTemplates } = await import('./templates.js')
+      const { showTemplates } = await import('../templates.js')
       process.exitCode = await showTemplates({ json: options.json === true })
     })
   templates
@@ -86,7 +86,7 @@ function addTemplateCommands(program: Command): void {
     .description('remove templates; they are built again when needed')
     .argument('<name...>', NAMES_HELP)
     .action(async (names: string[]) => {
-      const { deleteTemplates } = await import('./templates.js')
+      const { deleteTemplates } = await import('../templates.js')
       process.exitCode = await deleteTemplates(names)
     })
   templates
@@ -94,7 +94,7 @@ function addTemplateCommands(program: Command): void {
     .description(PRUNE_HELP)
     .option('--max-size <size>', MAX_SIZE_HELP)
     .action(async (options: { maxSize?: string }) => {
-      const { pruneCachedTemplates } = await import('./templates.js')
+      const { pruneCachedTemplates } = await import('../templates.js')
       process.exitCode = await pruneCachedTemplates(options)
     })
 }
