@@ -38,7 +38,7 @@ exec systemctl restart --no-block withvm-park.service
 `
 
 const PARK_NOW = `#!/bin/sh
-# Leaves the guest as each of its clones begins: nobody is logged in, and the identity agent waits for the identity of the clone.
+# Brings the guest to the initial state of its clones: no user is logged in, and the identity agent waits for the identity of the clone.
 umask 022
 systemctl is-system-running --wait >/dev/null
 for session in $(pgrep -f '^sshd: [a-z]'); do kill "$session"; done
@@ -56,7 +56,7 @@ cd /
 read -r id </etc/machine-id
 ${LIBRARY}/restored "$without_ipv6" "$id" &
 journalctl --sync
-# It is at its waiting point when it waits for nothing but the one who tells it.
+# The script restored creates this file before it waits for the restore.
 while ! [ -e ${RUN_FOLDER}/restored.ready ]; do sleep 0.1; done
 rm ${RUN_FOLDER}/restored.ready
 sync
@@ -68,9 +68,9 @@ exec ${IDENTITY_AGENT_PATHS.identity}
  * first test.
  */
 const RESTORED = `#!/bin/sh
-# Waits for the clone to begin. What depends on its identity and is not needed at once follows then.
+# Waits for the restore of a clone, then does the work that depends on its identity and can be done later.
 renice -n 19 $$ >/dev/null
-# The address that it has is the one that it will be given: nothing is to be without it meanwhile.
+# The present address is also that of the lease, so networkd keeps it in the meantime.
 mkdir -p /run/systemd/network/80-ethernet.network.d /run/systemd/system/systemd-networkd.service.d
 printf '[Network]\\nKeepConfiguration=static\\n' >/run/systemd/network/80-ethernet.network.d/keep.conf
 printf '[Service]\\nNice=19\\n' >/run/systemd/system/systemd-networkd.service.d/late.conf
@@ -81,7 +81,7 @@ sleep ${LEASE_AFTER_S}
 read -r name </proc/sys/kernel/hostname
 echo "$name" >/etc/hostname
 read -r id </etc/machine-id
-# The journal goes on in the files that are open.
+# The journal continues in its open files.
 for journal in /run/log/journal /var/log/journal; do
   [ "$id" != "$2" ] && [ -d "$journal/$2" ] && mv "$journal/$2" "$journal/$id"
 done
@@ -104,15 +104,15 @@ ClientIdentifier=mac
 UseDomains=yes
 `
 
-const SSHD = `# One key is enough, and it is the run's.
+const SSHD = `# The only host key is that of the run.
 HostKey ${HOST_KEY}
-# The key of the run lets in whichever user it is asked for.
+# The key of the run is valid for every user.
 AuthorizedKeysFile .ssh/authorized_keys ${AUTHORIZED_KEYS}
 UseDNS no
 PrintLastLog no
 `
 
-const SSHD_PAM = `# As Debian's, without the message of the day, which is made anew for each login, and without what is for SELinux.
+const SSHD_PAM = `# Like Debian's file, without SELinux and without the message of the day, which is generated for each login.
 @include common-auth
 account required pam_nologin.so
 @include common-account

@@ -27,7 +27,7 @@ export PATH=${PATH} HOME=/root
 
 echo 'nameserver 10.0.2.3' >/run/resolv.conf
 
-# SMBIOS type 11 strings, as systemd reads them. A NUL ends each, and the first has a header in front.
+# SMBIOS type 11 strings, as read by systemd. Each ends with a NUL; a header precedes the first.
 umask 077
 cd /run/credentials/@system
 keep() {
@@ -48,7 +48,7 @@ END
 strings=/sys/firmware/dmi/tables/DMI
 read -r -d '' line </dev/null 2>/dev/null
 if [ $? -eq 2 ]; then
-  # A busybox whose read knows no -d.
+  # The read of this busybox does not support -d.
   tr '\\0' '\\n' <"$strings" | while IFS= read -r line; do keep "$line"; done
 elif [ -r "$strings" ]; then
   while IFS= read -r -d '' line; do keep "$line"; done <"$strings"
@@ -66,8 +66,8 @@ set -- -R
 cd /
 umask 022
 
-# For each connection dropbear starts itself anew, which takes an emulated processor a tenth of a second; it goes on as it is
-# where it cannot.
+# dropbear re-executes itself for each connection, which takes a tenth of a second under emulation. Without execute permission,
+# it continues without.
 cp /usr/sbin/dropbear ${SERVER}
 ${SERVER} -s -p 22 -P /run/dropbear.pid -W 262144 "$@" && echo 'withvm: sshd' && chmod 644 ${SERVER}
 exec /usr/bin/busybox init
@@ -78,7 +78,7 @@ const late = (console: string) => `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null
 mkdir -p /run/withvm
-# A guest that is to be frozen takes no lease: each of its clones asks for one, by its own address.
+# A guest that becomes a template takes no lease: each clone requests one with its own address.
 if [ -e /run/credentials/@system/withvm.template ]; then
   ifconfig eth0 2>/dev/null | grep -q 'addr:10.0.2.15 ' && echo 'withvm: network 10.0.2.15' >/dev/console
 else
@@ -108,7 +108,7 @@ exec udhcpc -i eth0 -f -S -t 10 -T 1 -A 10 -s /usr/lib/withvm/dhcp >/dev/null 2>
 `
 
 const CONSOLE = `#!/bin/sh
-# A root shell on a terminal, again and again.
+# Runs a root shell on a terminal and restarts it when it ends.
 while :; do
   setsid -c /bin/sh -l <>"/dev/$1" >&0 2>&1
   sleep 1
@@ -116,8 +116,8 @@ done
 `
 
 const DHCP = `#!/bin/sh
-# Called by udhcpc with what the server gave in the environment. The RAM disk has set what QEMU's user network
-# gives, so that there is usually nothing to change.
+# Called by udhcpc with the lease in the environment. The initrd has already set the values of QEMU's user network, so
+# usually nothing changes.
 state=/run/dhcp.address
 case "$1" in
   leasefail | nak)
@@ -127,8 +127,8 @@ case "$1" in
       : >"$state"
     fi ;;
   bound | renew)
-    news=$FROM_POWER_ON
-    [ "$ip" != 10.0.2.15 ] && news=1
+    announce=$FROM_POWER_ON
+    [ "$ip" != 10.0.2.15 ] && announce=1
     if [ "$ip $subnet" != '10.0.2.15 255.255.255.0' ] || [ -e "$state" ]; then
       ifconfig "$interface" "$ip" netmask "\${subnet:-255.255.255.0}" \${broadcast:+broadcast "$broadcast"} up
     fi
@@ -141,26 +141,25 @@ case "$1" in
       for server in $dns; do echo "nameserver $server"; done
     } >/run/resolv.conf.new
     mv /run/resolv.conf.new /run/resolv.conf
-    # A clone says nothing at a time of its own that its console has had before.
-    [ "$1" = bound ] && [ -n "$news" ] && echo "withvm: network $ip" >/dev/console ;;
+    # A clone does not announce an address that its console already contains.
+    [ "$1" = bound ] && [ -n "$announce" ] && echo "withvm: network $ip" >/dev/console ;;
 esac
 `
 
 const SHUTDOWN = `#!/bin/sh
-# Called by init when the machine is to stop: what /sbin/poweroff and its like have asked for is done here,
-# without the seconds that init itself would wait. busybox' shell has a poweroff of its own, which tells
-# init alone what is asked for: then init has to do the last step.
+# Called by init for a shutdown: performs the action that /sbin/poweroff, reboot or halt requested, without the delay of
+# seconds of init itself. The built-in poweroff of the busybox shell notifies only init, which then performs the last step.
 export PATH=${PATH}
 action=
 [ -e /run/withvm.action ] && read -r action </run/withvm.action
-# An interactive shell ends at a hang-up only.
+# An interactive shell ends only on SIGHUP.
 kill -HUP -1
 kill -TERM -1
 tries=0
 while [ "$tries" -lt 40 ]; do
   alive=
   for exe in /proc/[0-9]*/exe; do
-    # Threads of the kernel have none.
+    # Kernel threads have no executable.
     case "$exe" in /proc/1/exe | "/proc/$$/exe" | /proc/self/exe) continue ;; esac
     [ -e "$exe" ] && alive=1 && break
   done
@@ -177,7 +176,7 @@ umount -a -r 2>/dev/null
 `
 
 const STOP = `#!/bin/sh
-# poweroff, reboot and halt: -f acts at once and unmounts nothing, as everywhere.
+# poweroff, reboot and halt. As usual, -f acts at once without unmounting.
 action=\${0##*/}
 for option; do [ "$option" = -f ] && exec busybox "$action" -f; done
 echo "$action" >/run/withvm.action
@@ -185,8 +184,8 @@ exec busybox "$action"
 `
 
 const PARK = `#!/bin/sh
-# Called when the guest is to be frozen: leaves it as each of its clones begins. Nobody is logged in, the SSH server has no
-# host key, and the identity agent waits for the identity of the clone.
+# Called before the guest is saved as a template. Brings it to the initial state of its clones: no user is logged in, the SSH
+# server has no host key, and the identity agent waits for the identity of the clone.
 export PATH=${PATH} HOME=/root
 umask 022
 cd /
@@ -206,7 +205,7 @@ echo 1 >ipv6/conf/eth0/disable_ipv6
 cd /
 (/usr/lib/withvm/restored "$without_ipv6" &)
 chmod 755 ${SERVER}
-# It seeds its random numbers anew for each connection.
+# With re-execution, dropbear seeds its random numbers for each connection.
 ${SERVER} -s -R -p 22 -P /run/dropbear.pid -W 262144
 chmod 644 ${SERVER}
 sync
@@ -214,7 +213,7 @@ exec ${IDENTITY_AGENT_PATHS.identity}
 `
 
 const RESTORED = `#!/bin/sh
-# Waits for the clone to begin. What depends on the address of its card and is not needed at once follows then.
+# Waits for the restore of a clone, then does the work that depends on its MAC address and can be done later.
 renice 19 $$ >/dev/null
 read -r what <${RESTORED_FIFO}
 echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
@@ -222,7 +221,7 @@ echo "$1" >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 `
 
 const SHUTDOWN_COMMAND = `#!/bin/sh
-# As far as the guest agent and people use shutdown(8): -P, -h, -H, -r, and a time that is now.
+# The subset of shutdown(8) that the guest agent and users need: -P, -h, -H, -r, and only the time now.
 action=poweroff
 for option; do
   case "$option" in
