@@ -296,6 +296,28 @@ test(`no folder has more than ${MAX_FILES} files`, () => {
   expect([...folders].filter(([, count]) => count > MAX_FILES)).toEqual([])
 })
 
+/** Ways to start a program as another user, and a use of `asUser()` that drops the options of the start. */
+const OTHER_USER = [
+  /--re[ug]id/,
+  /\bset(e|re|res)?[ug]id\(/,
+  /\b(setgroups|initgroups)\(/,
+  /'(su|runuser)'/,
+  /\b(spawn|execa)\((?:[^()]|\([^()]*\))*\b[ug]id:/,
+  /\b(settings|options) = \{[^}]*\b[ug]id:/,
+  /\]\s*=\s*(await )?(asUser|setPrivileges|tieHelper)\(/,
+] as const
+
+test('only `asUser()` starts programs of another user', () => {
+  const wrong = files
+    .filter((file) => file !== 'src/common/process/as-user.ts')
+    .flatMap((file) => {
+      const text = readFileSync(join(ROOT, file), 'utf8')
+      const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
+      return OTHER_USER.filter((way) => way.test(code)).map((way) => `${file}: ${way}`)
+    })
+  expect(wrong).toEqual([])
+})
+
 test('each dependency is imported only by its module', () => {
   const wrong = files.flatMap((file) =>
     importsOf(file)

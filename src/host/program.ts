@@ -29,11 +29,7 @@ export async function runProgram(
   },
 ): Promise<ProgramResult> {
   const { execa } = await import('execa')
-  const { file, args: words } = options.endsWithParent
-    ? await tieHelper({ file: path, args })
-    : { file: path, args }
-  requireFiles()
-  const result = await execa(file, words, {
+  const settings = {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',
@@ -41,7 +37,12 @@ export async function runProgram(
     extendEnv: false,
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
-  })
+  } as const
+  const start = options.endsWithParent
+    ? await tieHelper({ file: path, args }, settings)
+    : ([path, args, settings] as const)
+  requireFiles()
+  const result = await execa(...start)
   options.signal?.throwIfAborted()
   const limit = toHostError(result.cause)
   if (limit !== result.cause) throw limit

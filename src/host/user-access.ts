@@ -1,5 +1,6 @@
 import { requireFiles } from '../common/host-error.js'
-import { asUser, type HostUser } from '../common/process/host-user.js'
+import { asUser } from '../common/process/as-user.js'
+import type { HostUser } from '../common/process/host-user.js'
 
 /** Access modes as in access(2): read, write, and execute (for folders: traverse). */
 export type Access = 'r' | 'w' | 'x' | 'rw' | 'rx' | 'wx'
@@ -8,11 +9,13 @@ export type Access = 'r' | 'w' | 'x' | 'rw' | 'rx' | 'wx'
 export async function mayUse(user: HostUser, path: string, access: Access): Promise<boolean> {
   const { execa } = await import('execa')
   const tests = [...access].flatMap((one, index) => [...(index === 0 ? [] : ['-a']), `-${one}`, path])
-  const { file, args } = asUser(user, { file: 'test', args: tests })
-  // The environment of this process may contain secrets, so the other user does not receive it.
-  const env = { PATH: process.env.PATH }
+  const settings = {
+    reject: false,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: process.env.PATH },
+  } as const
   requireFiles()
-  const { exitCode, stderr } = await execa(file, args, { reject: false, env, extendEnv: false })
+  const { exitCode, stderr } = await execa(...asUser(user, { file: 'test', args: tests }, settings))
   if (exitCode !== 0 && exitCode !== 1) throw new Error(`programs cannot run as ${user.name}: ${stderr}`)
   return exitCode === 0
 }

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { requireFiles } from '../common/host-error.js'
-import { asUser, type HostUser } from '../common/process/host-user.js'
+import { asUser } from '../common/process/as-user.js'
+import type { HostUser } from '../common/process/host-user.js'
 import { guardGroup, killGroup } from '../common/process/process-group.js'
 import { splitWords } from '../common/process/split-words.js'
 import { pickQemuEnvironment } from './environment.js'
@@ -40,14 +41,14 @@ export class ForwardCommand {
     const words = splitWords(line, { isLiteral: true })
     const [program = '', ...rest] = words
     const guarded = guardGroup({ file: program, args: rest })
-    const { file, args } = user === undefined ? guarded : asUser(user, guarded)
-    requireFiles()
-    const child = spawn(file, args, {
+    const settings = {
       cwd: folder.workingDirectory,
       detached: true, // leads a process group
       stdio: [connection, connection, connection, 'pipe'],
-      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: folder.path },
-    })
+      env: { ...pickQemuEnvironment(process.env), TMPDIR: folder.path },
+    } satisfies SpawnOptions
+    requireFiles()
+    const child = spawn(...asUser(user, guarded, settings))
     child.unref() // does not keep this process alive
     // If no file descriptor is left, Node.js returns a child without streams and emits 'error' later.
     const command = new ForwardCommand(child)

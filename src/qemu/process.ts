@@ -68,22 +68,25 @@ export class QemuProcess {
   ): Promise<QemuProcess> {
     const { execa } = await import('execa')
     const { endsWithParent = true, user } = options
-    const { file, args, stdin = 'ignore' } = await setPrivileges(command, { endsWithParent, user })
-    const { usesTerminal = false } = command
-    requireFiles()
-    const child = execa(file, args, {
+    const { stdin = 'ignore', usesTerminal = false } = command
+    const settings = {
       cwd: folder.workingDirectory,
-      stdin: usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types allow only descriptors 3 to 9
-      stdout: usesTerminal ? 'inherit' : 'pipe',
-      stderr: 'pipe',
+      stdio: [
+        usesTerminal ? 'inherit' : (stdin as 'ignore'), // execa's types allow only descriptors 3 to 9
+        usesTerminal ? 'inherit' : 'pipe',
+        'pipe',
+      ],
       buffer: false,
       reject: false,
-      cleanup: endsWithParent,
+      cleanup: endsWithParent, // has no effect in a session of its own, where the parent-death signal ends QEMU
       detached: !endsWithParent,
       // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is killed.
-      env: { ...pickQemuEnvironment(process.env, user), TMPDIR: folder.path },
+      env: { ...pickQemuEnvironment(process.env), TMPDIR: folder.path },
       extendEnv: false,
-    })
+    } as const
+    const start = await setPrivileges(command, { endsWithParent, user }, settings)
+    requireFiles()
+    const child = execa(...start)
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }
     const keep = (chunk: Buffer) => {
       state.stderr = (state.stderr + chunk.toString()).slice(-STDERR_KEPT)

@@ -55,20 +55,21 @@ export class TpmEmulator {
       '--terminate',
     ]
     const helper = { file: program, args }
-    const command = endsWithParent
-      ? await tieHelper(helper, { user })
-      : await setPrivileges(helper, { endsWithParent, user })
-    requireFiles()
-    const child = execa(command.file, command.args, {
+    const settings = {
       cwd: '/', // another user must not get into the folder of this process
-      stdin: 'ignore',
+      stdio: ['ignore', 'pipe', 'pipe'],
       all: true,
       reject: false,
       cleanup: endsWithParent,
       detached: !endsWithParent,
-      env: pickQemuEnvironment(process.env, user),
+      env: pickQemuEnvironment(process.env),
       extendEnv: false,
-    })
+    } as const
+    const start = endsWithParent
+      ? await tieHelper(helper, settings, { user })
+      : await setPrivileges(helper, { endsWithParent, user }, settings)
+    requireFiles()
+    const child = execa(...start)
     let failure: string | undefined
     const ended = child.then(({ all, exitCode, signal }) => {
       failure = `${all || '(no output)'}\n(${signal === undefined ? `exit code ${exitCode}` : `signal ${signal}`})`

@@ -27,6 +27,12 @@ afterAll(() => {
 })
 
 const statusOf = (pid: number) => readFileSync(`/proc/${pid}/status`, 'utf8')
+/** Session of a process, and its controlling terminal (proc(5), `/proc/[pid]/stat`: fields 6 and 7). */
+const sessionOf = (pid: number) => {
+  const [, rest = ''] = /\) (.*)\n/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
+  const [, , , session, terminal] = rest.split(' ').map(Number)
+  return { session, terminal }
+}
 const { uid, gid } = { uid: 65_534, gid: 65_534 }
 const RUNS_AS_USER = new RegExp(
   [
@@ -46,6 +52,7 @@ rootTest(
   async () => {
     await using vm = await launchVM(options)
     expect(statusOf(vm.pid)).toMatch(RUNS_AS_USER)
+    expect(sessionOf(vm.pid)).toEqual({ session: vm.pid, terminal: 0 })
     expect(vm.startedFrom.kind).toBe('template')
     expect((await vm.ssh`hostname`).stdout).toBe('tiny')
     const { mode, ...owner } = statSync(vm.runFolder)
@@ -111,7 +118,10 @@ rootTest('with `runAs`, the TPM emulator runs as that user', async () => {
     return args[0]?.endsWith('swtpm') && args.some((arg) => arg.includes(vm.runFolder))
   })
   expect(helpers).toHaveLength(1)
-  for (const pid of [vm.pid, Number(helpers[0])]) expect(statusOf(pid)).toMatch(RUNS_AS_USER)
+  for (const pid of [vm.pid, Number(helpers[0])]) {
+    expect(statusOf(pid)).toMatch(RUNS_AS_USER)
+    expect(sessionOf(pid)).toEqual({ session: pid, terminal: 0 })
+  }
 })
 
 rootTest('with `runAs`, files that the user cannot access are reported before the boot', async () => {

@@ -18,20 +18,6 @@ export interface Program {
   readonly args: readonly string[]
 }
 
-/**
- * Returns the command that runs a program as that user, with its groups and without a way to regain
- * privileges (setpriv(1)). The process id is that of the program.
- */
-export function asUser(
-  { setpriv, uid, gid, hasGroups }: HostUser,
-  { file, args }: Program,
-  more: readonly string[] = [],
-): Program {
-  const groups = hasGroups ? '--init-groups' : '--clear-groups'
-  const user = ['--reuid', String(uid), '--regid', String(gid), groups, '--no-new-privs']
-  return { file: setpriv, args: [...user, ...more, '--', file, ...args] }
-}
-
 /** Gives a file or folder to the user. Of a link, the link itself is given. */
 export async function changeOwner({ uid, gid }: HostUser, path: string, mode?: number): Promise<void> {
   if (mode !== undefined) await chmod(path, mode)

@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { type ErrorCode, VMError, vmError } from '../../errors.js'
 import { requireFiles } from '../host-error.js'
+import { asUser } from './as-user.js'
 import { pickToolEnvironment } from './environment.js'
 import { findProgram } from './find-program.js'
-import { asUser, type HostUser, type Program } from './host-user.js'
+import type { HostUser, Program } from './host-user.js'
 import { guardGroup, killGroup } from './process-group.js'
 import { LIMITED_ENVIRONMENT, limitTool } from './tool-limits.js'
 
@@ -71,11 +72,13 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
   run.signal?.throwIfAborted()
   const { execa } = await import('execa')
   requireFiles()
-  const { file, args } = await buildProgram(run)
-  const subprocess = execa(file, args, {
-    ...executionOptions(run),
-    ...(run.input === undefined ? {} : { input: run.input }),
-  })
+  const program = await buildProgram(run)
+  const subprocess = execa(
+    ...asUser(run.user, program, {
+      ...executionOptions(run),
+      ...(run.input === undefined ? {} : { input: run.input }),
+    }),
+  )
   endGroup(subprocess, run)
   const result = await subprocess
   if (!result.failed) return result.stdout
@@ -121,19 +124,15 @@ export async function streamTool(
   throw toolError(run, { output, code: result.code, exitCode: result.exitCode, timedOut: result.timedOut })
 }
 
-/**
- * Returns the program wrapped in the commands that limit it, change its user and guard its process
- * group.
- */
+/** Returns the program wrapped in the commands that limit it and guard its process group. */
 async function buildProgram(run: ToolRun): Promise<Program> {
-  const { tool, args, user, timeoutMs, writes = true } = run
+  const { tool, args, timeoutMs, writes = true } = run
   const path = await findProgram(tool.program, { PATH: toolPath() })
   if (path === undefined) throw toolMissing(run)
   const program = { file: path, args }
   const limited = tool.parsesImages ? await limitTool(program, { timeoutMs, writes }) : program
   const apart = run.hasOwnMounts ? await withOwnMounts(limited) : limited
-  const owned = user === undefined ? apart : asUser(user, apart)
-  return isGuarded(run) ? guardGroup(owned) : owned
+  return isGuarded(run) ? guardGroup(apart) : apart
 }
 
 let canHaveOwnMounts: Promise<boolean> | undefined
@@ -180,9 +179,9 @@ function executionOptions(run: ToolRun) {
   } as const
 }
 
-/** Returns the environment. Another user, who could read it, gets only its own home. */
+/** Returns the environment. Another user, who could read it, gets nothing of that of this process. */
 function buildEnvironment({ tool, env, user }: Pick<ToolRun, 'tool' | 'env' | 'user'>) {
-  const base = user === undefined ? pickToolEnvironment(process.env, tool) : { HOME: user.home }
+  const base = user === undefined ? pickToolEnvironment(process.env, tool) : {}
   const limits = tool.parsesImages ? LIMITED_ENVIRONMENT : {}
   return { ...base, ...limits, LC_ALL: 'C', PATH: toolPath(), ...env }
 }

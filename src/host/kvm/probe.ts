@@ -104,9 +104,8 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
   const command = [options.qemu.path, ...machine, ...emptyMachine, '-bios', rom.path, '-serial', 'stdio']
   // The CPU limit ends a stuck probe if this process cannot.
   const [file = '', ...args] = command
-  const tied = await tieHelper({ file, args }, { limits: ['ulimit -t 2', 'ulimit -c 0'] })
-  requireFiles()
-  const subprocess = execa(tied.file, tied.args, {
+  const limits = ['ulimit -t 2', 'ulimit -c 0']
+  const settings = {
     reject: false,
     timeout: options.timeoutMs,
     killSignal: 'SIGKILL',
@@ -114,7 +113,10 @@ async function bootRom(rom: Rom, options: ProbeOptions): Promise<ProbeOutcome> {
     stdio: ['ignore', 'pipe', 'pipe', rom.fd as 3],
     encoding: 'latin1',
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
-  })
+  } as const
+  const start = await tieHelper({ file, args }, settings, { limits })
+  requireFiles()
+  const subprocess = execa(...start)
   let output = ''
   let errors = ''
   subprocess.stdout.on('data', (data: string) => {

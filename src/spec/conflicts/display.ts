@@ -3,7 +3,7 @@ import type { Report } from './report.js'
 
 /** Reports display options that conflict. */
 export function findDisplayConflicts(options: VMOptions, report: Report): void {
-  const { vnc, spice, display, grab, vga } = options
+  const { vnc, spice, display, grab, vga, runAs } = options
   if (typeof vnc === 'object' && vnc.socket !== undefined) {
     for (const name of ['display', 'bind'] as const) {
       if (vnc[name] === undefined) continue
@@ -26,6 +26,10 @@ export function findDisplayConflicts(options: VMOptions, report: Report): void {
   }
   if (grab !== undefined && display !== 'sdl') {
     report('grab', `'${grab}'`, "`display: 'sdl'` to be set too (other windows have fixed keys)")
+  }
+  if (display === 'curses' && runAs !== undefined) {
+    const reason = 'the other user could read this terminal and type commands into its shell'
+    report('display', "'curses' together with `runAs`", `\`vnc: true\`, or no \`runAs\` (${reason})`)
   }
   const shown = [
     ['display', display !== undefined && display !== 'none'],

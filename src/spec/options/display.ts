@@ -46,8 +46,8 @@ export interface SpiceOptions {
 /** The display, its servers and input devices. */
 export interface DisplayOptionGroup {
   /**
-   * Interactive display: a window (`gtk`, `sdl`) or a text screen in the terminal (`curses`) (QEMU:
-   * `-display`).
+   * Interactive display: a window (`gtk`, `sdl`) or a text screen in the terminal (`curses`, not with
+   * `runAs`) (QEMU: `-display`).
    * @default 'none'; `vm.screenshot()` works without a display
    */
   readonly display?: 'none' | 'gtk' | 'sdl' | 'curses'

@@ -270,3 +270,11 @@ test('display options that conflict are rejected', () => {
     problems({ vnc: true, spice: { port: 5930, password: 'ticket' }, tablet: 'usb', hotplug: true }),
   ).toEqual([])
 })
+
+test('the terminal of this process is not handed to the user of `runAs`', () => {
+  expect(problems({ display: 'curses', runAs: 'nobody' })).toEqual([
+    "display: got 'curses' together with `runAs`; expected `vnc: true`, or no `runAs` (the other user could read this terminal and type commands into its shell)",
+  ])
+  expect(problems({ display: 'curses' })).toEqual([])
+  expect(problems({ vnc: true, runAs: 'nobody' })).toEqual([])
+})
