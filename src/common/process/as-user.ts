@@ -3,6 +3,7 @@ import type { HostUser, Program } from './host-user.js'
 /** Options of execa and `spawn()` by which a program gets resources of this process. */
 export interface StartOptions {
   readonly detached?: boolean | undefined
+  readonly cwd?: string | undefined
   readonly stdio?: readonly unknown[] | undefined
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
@@ -17,6 +18,8 @@ export type StartArguments<T> = readonly [file: string, args: readonly string[],
  *
  * - The program leads a session of its own, so it has no controlling terminal. Code in it could
  *   otherwise type commands into root's shell (ioctl TIOCSTI) or read what root types.
+ * - Its working directory is `options.cwd`, by default `/`. Through /proc/PID/cwd, that user could
+ *   otherwise read files below folders that it may not enter.
  * - Its environment, which that user can read, is exactly `options.env` with the user's home.
  *
  * @param user undefined starts the program with `options` as the user of this process.
@@ -32,6 +35,7 @@ export function asUser<T extends StartOptions>(
   const { setpriv, uid, gid, hasGroups, home } = user
   const groups = hasGroups ? '--init-groups' : '--clear-groups'
   const identity = ['--reuid', String(uid), '--regid', String(gid), groups, '--no-new-privs']
-  const apart = { detached: true, env: { ...options.env, HOME: home }, extendEnv: false }
+  const cwd = options.cwd ?? '/'
+  const apart = { detached: true, cwd, env: { ...options.env, HOME: home }, extendEnv: false }
   return [setpriv, [...identity, ...more, '--', file, ...args], { ...options, ...apart }]
 }

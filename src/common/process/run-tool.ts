@@ -173,8 +173,7 @@ function executionOptions(run: ToolRun) {
     timeout: run.timeoutMs,
     extendEnv: false,
     env: buildEnvironment(run),
-    // Another user must not get into the folder of this process.
-    cwd: run.cwd ?? (run.user === undefined ? undefined : '/'),
+    cwd: run.cwd,
     ...(run.signal === undefined ? {} : { cancelSignal: run.signal }),
   } as const
 }

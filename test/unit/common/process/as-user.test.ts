@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -10,6 +10,7 @@ import { writeScript } from '../../../support/run-script.js'
 const RECORDER = `#!/bin/sh
 {
   cat /proc/$$/stat
+  readlink /proc/$$/cwd
   echo
   tr '\\0' '\\n' </proc/$$/environ
 } >"$0.record"
@@ -54,21 +55,27 @@ beforeAll(async () => {
   await buildCli()
   folder = mkdtempSync(join(tmpdir(), 'wt-'))
   for (const name of SUBJECTS) writeFileSync(join(folder, name), RECORDER, { mode: 0o755 })
+  mkdirSync(join(folder, 'closed'), { mode: 0o700 })
   // script(1) runs the program with a terminal of its own.
   const command = `exec '${process.execPath}' '${writeScript(folder, script(folder))}'`
-  await execa('script', ['-qec', command, '/dev/null'], { env: { CI_JOB_TOKEN: 'secret' }, stdin: 'ignore' })
+  await execa('script', ['-qec', command, '/dev/null'], {
+    cwd: join(folder, 'closed'),
+    env: { CI_JOB_TOKEN: 'secret' },
+    stdin: 'ignore',
+  })
 })
 afterAll(() => isLinux && rmSync(folder, { recursive: true }))
 
 test.runIf(isLinux).each(SUBJECTS)(
-  'a program of another user (%s) gets no terminal or token of this process',
+  'a program of another user (%s) gets no terminal, folder or token of this process',
   (name) => {
     const [status = '', environment = ''] = readFileSync(join(folder, `${name}.record`), 'utf8').split('\n\n')
-    const [stat = ''] = status.split('\n')
+    const [stat = '', cwd] = status.split('\n')
     // proc(5), `/proc/[pid]/stat`: fields 1, 6 and 7.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const pid = stat.split(' ', 1)[0]
     expect({ session: fields[3], terminal: fields[4] }).toEqual({ session: pid, terminal: '0' })
+    expect(cwd).toBe(['qemu', 'guestfwd'].includes(name) ? join(folder, 'run') : '/')
     expect(environment).not.toContain('CI_JOB_TOKEN')
     expect(environment.match(/^HOME=.*$/gm)).toEqual(['HOME=/home/of-user'])
   },
