@@ -1,4 +1,5 @@
 import type { HostUser, Program } from './host-user.js'
+import { coverInherited } from './inherited-descriptors.js'
 
 /** Options of execa and `spawn()` by which a program gets resources of this process. */
 export interface StartOptions {
@@ -20,6 +21,8 @@ export type StartArguments<T> = readonly [file: string, args: readonly string[],
  *   otherwise type commands into root's shell (ioctl TIOCSTI) or read what root types.
  * - Its working directory is `options.cwd`, by default `/`. Through /proc/PID/cwd, that user could
  *   otherwise read files below folders that it may not enter.
+ * - It inherits no descriptors besides `options.stdio`, by default three pipes. The shell that started
+ *   this process may have left a file open that only root can read.
  * - Its environment, which that user can read, is exactly `options.env` with the user's home.
  *
  * @param user undefined starts the program with `options` as the user of this process.
@@ -35,7 +38,12 @@ export function asUser<T extends StartOptions>(
   const { setpriv, uid, gid, hasGroups, home } = user
   const groups = hasGroups ? '--init-groups' : '--clear-groups'
   const identity = ['--reuid', String(uid), '--regid', String(gid), groups, '--no-new-privs']
-  const cwd = options.cwd ?? '/'
-  const apart = { detached: true, cwd, env: { ...options.env, HOME: home }, extendEnv: false }
+  const apart = {
+    detached: true,
+    cwd: options.cwd ?? '/',
+    stdio: coverInherited(options.stdio ?? ['pipe', 'pipe', 'pipe']),
+    env: { ...options.env, HOME: home },
+    extendEnv: false,
+  }
   return [setpriv, [...identity, ...more, '--', file, ...args], { ...options, ...apart }]
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -6,11 +6,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildCli } from '../../../support/built-cli.js'
 import { writeScript } from '../../../support/run-script.js'
 
+/** Number of the descriptor that the script inherits. Node.js marks only the first descriptors as not inherited. */
+const INHERITED = 20
+
 /** Takes the place of `setpriv`: writes a record of how it was started next to itself. */
 const RECORDER = `#!/bin/sh
 {
   cat /proc/$$/stat
   readlink /proc/$$/cwd
+  for fd in /proc/$$/fd/*; do readlink "$fd"; done
   echo
   tr '\\0' '\\n' </proc/$$/environ
 } >"$0.record"
@@ -56,26 +60,31 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'wt-'))
   for (const name of SUBJECTS) writeFileSync(join(folder, name), RECORDER, { mode: 0o755 })
   mkdirSync(join(folder, 'closed'), { mode: 0o700 })
+  writeFileSync(join(folder, 'secret'), '', { mode: 0o600 })
+  const secret = openSync(join(folder, 'secret'), 'r')
   // script(1) runs the program with a terminal of its own.
   const command = `exec '${process.execPath}' '${writeScript(folder, script(folder))}'`
   await execa('script', ['-qec', command, '/dev/null'], {
     cwd: join(folder, 'closed'),
     env: { CI_JOB_TOKEN: 'secret' },
-    stdin: 'ignore',
+    stdio: ['ignore', 'pipe', 'pipe', ...Array<'ignore'>(INHERITED - 3).fill('ignore'), secret as 3],
   })
+  closeSync(secret)
 })
 afterAll(() => isLinux && rmSync(folder, { recursive: true }))
 
 test.runIf(isLinux).each(SUBJECTS)(
-  'a program of another user (%s) gets no terminal, folder or token of this process',
+  'a program of another user (%s) gets no terminal, folder, open file or token of this process',
   (name) => {
     const [status = '', environment = ''] = readFileSync(join(folder, `${name}.record`), 'utf8').split('\n\n')
-    const [stat = '', cwd] = status.split('\n')
+    const [stat = '', cwd, ...descriptors] = status.split('\n')
     // proc(5), `/proc/[pid]/stat`: fields 1, 6 and 7.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const pid = stat.split(' ', 1)[0]
     expect({ session: fields[3], terminal: fields[4] }).toEqual({ session: pid, terminal: '0' })
     expect(cwd).toBe(['qemu', 'guestfwd'].includes(name) ? join(folder, 'run') : '/')
+    const harmless = [/^(pipe|socket):/, /^\/dev\/null$/, new RegExp(`^${folder}/${name}(\\.record)?$`)]
+    expect(descriptors.filter((path) => !harmless.some((pattern) => pattern.test(path)))).toEqual([])
     expect(environment).not.toContain('CI_JOB_TOKEN')
     expect(environment.match(/^HOME=.*$/gm)).toEqual(['HOME=/home/of-user'])
   },
