@@ -1,6 +1,6 @@
 /**
- * State of a guest in the budget. `blocked`: the process that starts the guest is waiting for another process. `kept`: left
- * running after a failure, for a person to inspect.
+ * State of a guest in the budget. `waiting`: in the queue. `blocked`: the process that starts the guest is waiting for another
+ * process, or is stopped while the guest waits. `kept`: left running after a failure, for a person to inspect.
  */
 export type EntryState = 'waiting' | 'starting' | 'running' | 'standby' | 'kept' | 'blocked'
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, utimesSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { combineSignals } from '../common/combine-signals.js'
@@ -9,11 +9,17 @@ import { keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { takeProcessLock } from '../common/locks/process-lock.js'
 import { openRuntimeDir } from '../common/locks/runtime-dir.js'
+import { isUnchangedFor } from '../common/locks/staleness.js'
 import { type Entry, formatEntry, parseEntries } from './entry.js'
 
 /** Poll interval and timeout of the lock of the budget, milliseconds. */
 const POLL_MS = 3
 const LOCK_TIMEOUT_MS = 3000
+/**
+ * Time without a touch after which a waiting guest loses its place in the queue, milliseconds. Its process touches the entry at
+ * each poll, and waits for the lock in between.
+ */
+const IDLE_MS = LOCK_TIMEOUT_MS + 2000
 /** Maximum length of the path of a Unix socket, bytes (unix(7)). */
 const MAX_SOCKET_PATH = 107
 const SOCKET_SUFFIX = '.sock'
@@ -22,20 +28,36 @@ const SOCKET_SUFFIX = '.sock'
  * Returns the entries of all guests of this user on this host, and removes entries of processes that have ended.
  *
  * Each entry is a file, named by {@link formatEntry}, in a folder that only this user can access. Returns an empty list if that
- * folder is unavailable; the budget then depends on the free memory of the host alone.
+ * folder is unavailable; the budget then depends on the free memory of the host alone. A waiting guest whose process is stopped
+ * is returned as `blocked`: it must not hold up the queue.
  */
 export function readLeases(): Entry[] {
   const folder = openLeaseDir()
   if (folder === undefined) return []
-  const names: string[] = []
+  const paths = new Map<string, string>()
   for (const file of listFiles(folder)) {
     const [name = '', holder] = file.split('~')
     if (holder === undefined) continue
     const liveness = livenessOf(holder)
-    if (liveness === 'alive') names.push(name)
+    if (liveness === 'alive') paths.set(name, join(folder, file))
     else if (liveness === 'dead') removeEntry(folder, name, file)
   }
-  return parseEntries(names)
+  const isIdle = (entry: Entry) => isUnchangedFor(paths.get(formatEntry(entry)) ?? '', IDLE_MS)
+  return parseEntries([...paths.keys()]).map((entry) =>
+    entry.state === 'waiting' && isIdle(entry) ? { ...entry, state: 'blocked' } : entry,
+  )
+}
+
+/** Shows other processes that the process of a waiting guest still polls. Never throws. */
+export function touchLease(entry: Entry): void {
+  const folder = openLeaseDir()
+  if (folder === undefined) return
+  try {
+    const now = new Date()
+    utimesSync(leasePath(folder, formatEntry(entry)), now, now)
+  } catch {
+    // The entry could not be written.
+  }
 }
 
 /** Writes the entry of a guest. `onEvict` is called when another process needs the memory of the guest. */
@@ -51,7 +73,7 @@ export async function writeLeaseNamed(name: string, onEvict?: () => void): Promi
   const folder = openLeaseDir()
   if (folder === undefined) return { release: async () => {} }
   sweepOnce(folder).catch(() => {}) // the next process retries
-  const path = join(folder, `${name}~${currentProcess()}`)
+  const path = leasePath(folder, name)
   const listener = onEvict === undefined ? undefined : await listenForEviction(folder, name, onEvict)
   try {
     const heartbeat = keepFileTouched(path)
@@ -120,6 +142,10 @@ function listenForEviction(folder: string, name: string, onEvict: () => void) {
     server.once('error', () => resolve(undefined))
     server.listen(path, () => resolve({ close: () => void server.close() }))
   })
+}
+
+function leasePath(folder: string, name: string): string {
+  return join(folder, `${name}~${currentProcess()}`)
 }
 
 function socketPath(folder: string, name: string): string {

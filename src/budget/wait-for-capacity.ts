@@ -4,7 +4,7 @@ import { type Capacity, findCapacity } from './capacity.js'
 import { DeadlockWatch } from './deadlock.js'
 import type { Entry } from './entry.js'
 import { Lease } from './lease.js'
-import { readLeases, requestEviction, withLeaseLock, writeLease } from './lease-files.js'
+import { readLeases, requestEviction, touchLease, withLeaseLock, writeLease } from './lease-files.js'
 import type { Limits } from './limits.js'
 import { describeDeadlock, describeWait, describeWaited } from './messages.js'
 import type { GuestKind } from './usage.js'
@@ -45,6 +45,7 @@ export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise
   let hasReported = false
 
   const tryAcquire = async (): Promise<Lease | undefined> => {
+    if (lease !== undefined) touchLease(lease.entry)
     const entries = readLeases()
     const decision = await decide(entry, entries, { limits, reservedMiB, deadlock })
     const acquired = decision.mayStart ? await withLeaseLock(() => acquire(decision), signal) : undefined

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, lstat, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OpenFolder } from '../common/files/open-folder.js'
 import type { LockWait } from '../common/locks/folder-lock.js'
@@ -57,7 +57,9 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   if (await isComplete(dir, folder, root)) return dir
   try {
     await makeRoot(root, folder)
-    const lock = await takeEntryLock(root, entry, { signal, onWait })
+    const isPublished = onceReplaced(dir, () => isComplete(dir, folder, root))
+    const lock = await takeEntryLock(root, entry, { signal, onWait, isComplete: isPublished })
+    if (lock === undefined) return dir
     try {
       if (await isComplete(dir, folder, root)) return dir
       await sweepBuilds(root)
@@ -68,6 +70,25 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
     }
   } catch (error) {
     throw toCacheError(error, name, root)
+  }
+}
+
+/**
+ * Returns a function that calls `check` only after another folder has taken the place of `dir`, because checking a damaged entry
+ * reads all of its files.
+ */
+function onceReplaced(dir: string, check: () => Promise<boolean>): () => Promise<boolean> {
+  const identify = () =>
+    lstat(dir).then(
+      ({ ino, ctimeMs }) => `${ino} ${ctimeMs}`,
+      () => undefined,
+    )
+  let known: string | undefined
+  return async () => {
+    const found = await identify()
+    if (found === known) return false
+    known = found
+    return check()
   }
 }
 

@@ -6,7 +6,7 @@ import {
   type LockWait,
   type ProcessLock,
   sweepClaims,
-  takeFolderLock,
+  takeFolderLockUnless,
   tryFolderLock,
 } from '../common/locks/folder-lock.js'
 import { currentProcess, IDENTITY_PATTERN, livenessOf } from '../common/locks/process-identity.js'
@@ -32,9 +32,13 @@ export async function tryEntryLock(root: string, entry: string): Promise<Process
   return tryFolderLock(await openLocks(root), entry)
 }
 
-/** Waits for the lock of an entry. */
-export async function takeEntryLock(root: string, entry: string, wait: LockWait): Promise<ProcessLock> {
-  return takeFolderLock(await openLocks(root), entry, wait)
+/** Waits for the lock of an entry; returns undefined as soon as `isComplete` resolves to true. */
+export async function takeEntryLock(
+  root: string,
+  entry: string,
+  { isComplete, ...wait }: LockWait & { readonly isComplete: () => Promise<boolean> },
+): Promise<ProcessLock | undefined> {
+  return takeFolderLockUnless(isComplete, await openLocks(root), entry, wait)
 }
 
 /** Describes for a progress line which process builds the entry. */

@@ -69,16 +69,45 @@ export async function tryFolderLock(folder: string, name: string): Promise<Proce
 export async function takeFolderLock(
   folder: string,
   name: string,
-  { signal, onWait, intervalMs = 50 }: LockWait = {},
+  wait: LockWait = {},
 ): Promise<ProcessLock> {
-  signal?.throwIfAborted()
+  wait.signal?.throwIfAborted()
   const claim = await Claim.make(folder, name)
+  await waitForTurn(claim, wait)
+  return { release: async () => claim.remove() }
+}
+
+/**
+ * Waits for the lock like {@link takeFolderLock}, but only until `isObsolete` resolves to true; returns undefined then. The
+ * processes before this one in the queue may be stopped, although their work is no longer needed.
+ */
+export async function takeFolderLockUnless(
+  isObsolete: () => Promise<boolean>,
+  folder: string,
+  name: string,
+  wait: LockWait = {},
+): Promise<ProcessLock | undefined> {
+  wait.signal?.throwIfAborted()
+  const claim = await Claim.make(folder, name)
+  if (await waitForTurn(claim, wait, isObsolete)) return { release: async () => claim.remove() }
+  claim.remove()
+  return undefined
+}
+
+/** Resolves to true when the claim is first, or to false as soon as the wait is obsolete. Removes the claim if the wait fails. */
+async function waitForTurn(
+  claim: Claim,
+  { signal, onWait, intervalMs = 50 }: LockWait,
+  isObsolete = async () => false,
+): Promise<boolean> {
   try {
-    if (!(await claim.isFirst())) {
-      onWait?.(claim.contender)
-      await pollUntil(async () => (await claim.isFirst()) || undefined, { intervalMs, signal })
+    if (await claim.isFirst()) return true
+    onWait?.(claim.contender)
+    const check = async () => {
+      if (await claim.isFirst()) return true
+      return (await isObsolete()) ? false : undefined
     }
-    return { release: async () => claim.remove() }
+    return await pollUntil(check, { intervalMs, signal })
   } catch (error) {
     claim.remove()
     throw error

@@ -197,6 +197,24 @@ test('the leases of a killed process are released', async () => {
   await (await waiting).release()
 })
 
+test('a stopped process that waits for capacity blocks no later start, and waits again when it continues', async () => {
+  const env = ownPool({ WITHVM_MEMORY: '500M' })
+  const first = await takeReady('first')
+  const source = `const { takeLease } = await import('#dist/src/budget/take-lease.js')
+    await takeLease({ name: 'stopped', kind: { memoryBytes: 256 * 1024 ** 2, traits: [] } }, { log: () => {} })
+    setInterval(() => {}, 1000)`
+  const stopped = runScript(ownTmpdir(), source, 'stopped', env)
+  onTestFinished(() => void stopped.kill('SIGKILL'))
+  await expect.poll(states, { timeout: 20_000 }).toEqual(['first running', 'stopped waiting'])
+  stopped.kill('SIGSTOP')
+  await first.release()
+  const next = await runAsOwnHolder(() => take('next', { signal: AbortSignal.timeout(20_000) }))
+  stopped.kill('SIGCONT')
+  await expect.poll(states).toEqual(['stopped waiting', 'next starting'])
+  await next.release()
+  await expect.poll(states).toEqual(['stopped starting'])
+})
+
 test('a socket without an entry is removed unless a process listens on it', async () => {
   ownPool()
   const { release } = await writeLeaseNamed('first')

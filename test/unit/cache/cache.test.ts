@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import {
   chownSync,
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,7 +15,7 @@ import {
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { execa } from 'execa'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openCacheEntry } from '../../../src/cache/cache.js'
 import { processScope } from '../../../src/common/locks/process-identity.js'
 import { buildCli } from '../../support/built-cli.js'
@@ -185,6 +186,38 @@ describe('openCacheEntry', () => {
     const outcomes = await Promise.all([openElsewhere(cacheDir, 300), openElsewhere(cacheDir, 300)])
     expect(outcomes.map(({ exitCode }) => exitCode)).toEqual([0, 0])
     expect(readFileSync(join(cacheDir, 'builds'), 'utf8')).toBe('built\n')
+  })
+
+  test('a complete entry is used although a stopped process is next in the queue for its lock', async () => {
+    const cacheDir = ownTmpdir()
+    let finish = () => {}
+    const builder = openCacheEntry({
+      cacheDir,
+      name: 'x',
+      inputs: 1,
+      build: async (dir) => {
+        await buildHere(dir)
+        await new Promise<void>((resolve) => {
+          finish = resolve
+        })
+      },
+    })
+    const locks = join(cacheDir, 'images', '.locks')
+    await expect.poll(() => existsSync(locks) && readdirSync(locks).length).toBe(1)
+    const waiter = openElsewhere(cacheDir, 0)
+    onTestFinished(() => void waiter.kill('SIGKILL'))
+    await expect.poll(() => readdirSync(locks).length, { timeout: 20_000 }).toBe(2)
+    waiter.kill('SIGSTOP')
+    const last = await new Promise<{ opened: Promise<string> }>((resolve) => {
+      const build = () => Promise.reject(new Error('built again'))
+      const signal = AbortSignal.timeout(10_000)
+      const onWait = () => resolve({ opened })
+      const opened = openCacheEntry({ cacheDir, name: 'x', inputs: 1, build, signal, onWait })
+    })
+    finish()
+    expect(await last.opened).toBe(await builder)
+    // Only the claim of the stopped process is left.
+    expect(readdirSync(locks)).toHaveLength(1)
   })
 
   test('a build starts immediately after a builder was killed, whose remains are removed', async () => {
