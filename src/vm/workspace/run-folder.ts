@@ -82,6 +82,12 @@ export async function isHandedOver(dir: string): Promise<boolean> {
   return record !== undefined && (await readSmallFile(record, MAX_NOTE_BYTES)) === dir
 }
 
+/** Returns the names of the folders that this user gave to another user. */
+export async function listHandedOver(): Promise<ReadonlySet<string>> {
+  const folder = openRuntimeDir('handed-over')
+  return new Set(folder === undefined ? [] : await readdir(folder))
+}
+
 /**
  * Removes the records of folders that no longer exist, for example because a temporary directory
  * was emptied. Records of runs that may be alive are kept.

@@ -1,4 +1,4 @@
-import { lstat, readdir, realpath } from 'node:fs/promises'
+import { lstat, opendir, realpath } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { removeTree } from '../../common/files/remove-tree.js'
@@ -13,6 +13,7 @@ import {
   forgetLostFolders,
   isHandedOver,
   isPrivateFolder,
+  listHandedOver,
   readKeeperLiveness,
   readQemuNote,
 } from './run-folder.js'
@@ -23,6 +24,14 @@ import { listFolderBases } from './workspace.js'
  * Runs touch their folders every 15 s. Runs from before a reboot of this host are treated the same.
  */
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
+
+/**
+ * Time for which a sweep looks for folders of dead runs, milliseconds: another user can create any number of folders with such
+ * names. Enough for several hundred thousand.
+ */
+const LOOK_MS = 2000
+/** Number of names that are read at once. The event loop runs in between. */
+const BATCH_SIZE = 1024
 
 let areNotesSwept = false
 
@@ -42,11 +51,25 @@ export async function sweepDeadWorkspaces(base: string = tmpdir(), user?: HostUs
 
 async function sweepBase(base: string, uids: readonly number[]): Promise<void> {
   if (!isSafeParent(await realpath(base))) return
-  for (const name of await readdir(base)) {
+  for (const dir of await listDeadRuns(base, uids)) await sweepFolder(dir, uids).catch(() => {})
+}
+
+/** Lists the folders whose owner and name show that they may be of dead runs of these users. */
+async function listDeadRuns(base: string, uids: readonly number[]): Promise<string[]> {
+  const handedOver = await listHandedOver()
+  const endsAt = performance.now() + LOOK_MS
+  const found: string[] = []
+  for await (const { name } of await opendir(base, { bufferSize: BATCH_SIZE })) {
+    if (performance.now() > endsAt) break
     const owner = ownerOfFolder(name)
-    if (owner === undefined || livenessOf(owner) === 'alive') continue
-    await sweepFolder(join(base, name), uids).catch(() => {})
+    if (owner === undefined) continue
+    const dir = join(base, name)
+    // First: folders of other users may be many, and this takes microseconds.
+    const uid = statIfVisible(dir)?.uid ?? -1
+    const isOurs = uids.includes(uid) || handedOver.has(name)
+    if (isOurs && livenessOf(owner) !== 'alive') found.push(dir)
   }
+  return found
 }
 
 async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> {

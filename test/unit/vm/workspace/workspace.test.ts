@@ -13,6 +13,7 @@ import {
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { newRunFolderName } from '../../../../src/common/locks/run-folder-name.js'
 import { formatQemuNote, PID_FILE } from '../../../../src/vm/workspace/run-folder.js'
 import { sweepDeadWorkspaces } from '../../../../src/vm/workspace/sweep.js'
 import { openWorkspace } from '../../../../src/vm/workspace/workspace.js'
@@ -110,6 +111,24 @@ test('a sweep leaves the folder of another user alone, and removes that of the u
   const user = { name: '12345', uid: 12_345, gid: 12_345, hasGroups: false, home: '/', setpriv: 'setpriv' }
   await sweepDeadWorkspaces(base, user)
   expect(existsSync(dir)).toBe(false)
+})
+
+test('forty thousand folders of another user hold up a sweep for less than two seconds', async () => {
+  const base = ownTmpdir()
+  await execa('mount', ['-t', 'tmpfs', 'none', base])
+  onTestFinished(async () => void (await execa('umount', ['-l', base])))
+  const scope = newRunFolderName().split('.', 1)[0]
+  for (let id = 0; id < 40_000; id++) {
+    const planted = join(base, `${scope}.${(1_000_000 + id).toString(36)}.1-abcdef`)
+    mkdirSync(planted, { mode: 0o700 })
+    chownSync(planted, 12_345, 12_345)
+  }
+  const dir = await makeDead(base)
+  const startedAt = performance.now()
+  await sweepDeadWorkspaces(base)
+  expect(performance.now() - startedAt).toBeLessThan(2000)
+  expect(existsSync(dir)).toBe(false)
+  expect(readdirSync(base)).toHaveLength(40_000)
 })
 
 test('a sweep follows no link in place of a folder, and enters no folder that others can write to', async () => {
