@@ -77,6 +77,8 @@ export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: 
   return {
     revision: REVISION,
     base: await fingerprintOf(work.name, base, imagesDir),
+    // The layer refers to that file: it is unusable after the cache was moved, and may be wrong after it was copied.
+    basePath: base.disk?.path,
     steps: await Promise.all(work.steps.map((step) => describeFunction(step.run, step))),
     files: Object.entries(work.files).map(([path, { content, mode }]) => [
       path,

@@ -1,13 +1,18 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { defineImage } from 'withvm'
 import { RECIPES } from '../../../images/recipes.js'
 import { createOverlay } from '../../../src/disk/overlay.js'
+import type { MakeLayer } from '../../../src/image/defined-image.js'
 import { resolveImage } from '../../../src/image/resolve-image.js'
+import type { BaseImage } from '../../../src/spec/base-image.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+
+type BaseDisk = NonNullable<BaseImage['disk']>
 
 function qemuImg(...args: string[]): void {
   execFileSync('qemu-img', args, { stdio: 'pipe' })
@@ -104,6 +109,42 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
     rmSync(base)
     const error = await failureOf(resolveImage(path))
     expect(error.message).toContain(`Expected: its backing file ${base}`)
+  })
+
+  describe('a layer is built again when its base image is in another place after', () => {
+    const build = async ({ dir }: { dir: string }) => ({ disk: basename(makeQcow2(dir)) })
+    const base = defineImage({ name: 'base', build })
+    const layered = defineImage({ name: 'layered', from: base, run: ['true'] })
+    const makeLayer: MakeLayer = async (_, { base: { disk }, to }) =>
+      createOverlay({ base: disk as BaseDisk, path: to })
+
+    /** Opens the layer, and the files below it, as each start of a guest does. */
+    async function open(caches: { cacheDir: string; sharedCacheDir?: string }) {
+      const { disk } = await resolveImage(layered.source, { ...caches, makeLayer })
+      await createOverlay({ base: disk as BaseDisk, path: join(ownTmpdir(), 'overlay.qcow2') })
+      return disk?.path
+    }
+
+    test('the cache was moved', async () => {
+      const [before, after] = [join(ownTmpdir(), 'cache'), join(ownTmpdir(), 'cache')]
+      const first = await open({ cacheDir: before })
+      expect(await open({ cacheDir: before })).toBe(first)
+      renameSync(before, after)
+      expect(await open({ cacheDir: after })).toMatch(/cache\/images\/layered-/)
+    })
+
+    test('the shared cache of the base was moved', async () => {
+      const [before, after, cacheDir] = [
+        join(ownTmpdir(), 'shared'),
+        join(ownTmpdir(), 'shared'),
+        ownTmpdir(),
+      ]
+      await resolveImage(base.source, { cacheDir: before })
+      const first = await open({ cacheDir, sharedCacheDir: before })
+      expect(first?.startsWith(cacheDir)).toBe(true)
+      renameSync(before, after)
+      await open({ cacheDir, sharedCacheDir: after })
+    })
   })
 
   test('an image that another process has locked is reported as locked', async () => {
