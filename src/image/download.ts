@@ -101,7 +101,8 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       if (file.validator !== undefined) headers['if-range'] = file.validator
     }
     const response = await fetch(url, { headers, signal: combineSignals(signal, stall.signal) }).catch(lost)
-    if (response.body === null || !(await takeHeaders(file, response, url))) {
+    const isWhole = !(await takeHeaders(file, response, url))
+    if (isWhole || response.body === null) {
       await response.body?.cancel().catch(() => {})
       return
     }

@@ -190,6 +190,23 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     expect(server.ranges).toHaveLength(1)
   })
 
+  test.each([
+    [204, 'HTTP 204 No Content'],
+    [205, 'HTTP 205 Reset Content'],
+  ])(
+    'a response with status %i, which has no body, fails and keeps the received part',
+    async (status, got) => {
+      const server = await startFileServer(CONTENT)
+      server.answer = (_, response) => void response.writeHead(status).end()
+      const wanted = order(server.url)
+      writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
+      const error = await failureOf(downloadFile(wanted))
+      expect(error.code).toBe('IMAGE_FETCH_FAILED')
+      expect(error.message).toContain(`Got:      ${got}`)
+      expect(readFileSync(wanted.path)).toHaveLength(MIB)
+    },
+  )
+
   test('a download from an unreachable host fails, and the received part is kept', async () => {
     const wanted = order(await deadUrl())
     writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
