@@ -4,7 +4,7 @@ import { combineSignals } from '../common/combine-signals.js'
 import { SpaceWatch } from '../common/files/free-space.js'
 import { type Checksum, PartialFile } from '../common/files/partial-file.js'
 import { toDiskError } from '../common/process/run-tool.js'
-import { formatBytes, MIB } from '../common/units.js'
+import { formatBytes, KIB, MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
 
 export interface DownloadOptions {
@@ -17,14 +17,16 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined
   /** Delay before the second attempt, milliseconds; doubled before each further one. @default 500 */
   readonly retryMs?: number | undefined
-  /** Time without a byte after which a connection counts as lost, milliseconds. @default 30000 */
+  /** Time in which a connection that brings less than 64 KiB counts as lost, milliseconds. @default 30000 */
   readonly stallMs?: number | undefined
 }
 
 /** Maximum number of successive attempts without progress. */
 const MAX_FRUITLESS_ATTEMPTS = 5
-/** Number of bytes that count as progress. */
+/** Number of bytes of an attempt that count as progress. */
 const PROGRESS_BYTES = MIB
+/** Minimum number of bytes in `stallMs`. A server that sends single bytes would keep a download from ending. */
+const STALL_BYTES = 64 * KIB
 /** Statuses that may be temporary (RFC 9110; 429: RFC 6585). */
 const TEMPORARY_STATUSES = [408, 425, 429, 500, 502, 503, 504]
 
@@ -92,7 +94,7 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
   const stall = new AbortController()
   const timer = setTimeout(() => stall.abort(), stallMs)
   const lost = (error: unknown): never => {
-    throw new LostConnection(stall.signal.aborted ? `no data for ${stallMs / 1000} s` : describe(error))
+    throw new LostConnection(stall.signal.aborted ? tooSlow(stallMs) : describe(error))
   }
   try {
     const headers: Record<string, string> = { 'accept-encoding': 'identity' }
@@ -110,15 +112,19 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
     const space = new SpaceWatch(options.path, `downloading ${url}`)
     await space.check(file.bytes, totalBytes)
     const reader = response.body.getReader()
-    for (;;) {
+    timer.refresh()
+    for (let startBytes = file.bytes; ; ) {
       const { done, value } = await reader.read().catch(lost)
       if (done) break
-      timer.refresh()
       if (totalBytes !== undefined && file.bytes + value.length > totalBytes) {
         await file.restart()
         throw fetchFailed(url, `more than the ${totalBytes} bytes that the server reports`, file)
       }
       await file.append(value)
+      if (file.bytes - startBytes >= STALL_BYTES) {
+        startBytes = file.bytes
+        timer.refresh()
+      }
       await space.check(file.bytes, totalBytes)
       const total = totalBytes === undefined ? '' : ` of ${formatBytes(totalBytes)}`
       options.onAmount?.(`${formatBytes(file.bytes)}${total}`)
@@ -170,6 +176,10 @@ function readTotalBytes({ status, headers }: Response): number | undefined {
 function readRetryAfterMs(headers: Headers): number {
   const seconds = Number(headers.get('retry-after') ?? 0)
   return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), 60) * 1000 : 0
+}
+
+function tooSlow(stallMs: number): string {
+  return `less than ${formatBytes(STALL_BYTES)} in ${stallMs / 1000} s`
 }
 
 function describe(error: unknown): string {

@@ -153,13 +153,28 @@ describe('downloadFile', () => {
     expect(server.ranges).toEqual([undefined, `bytes=${MIB}-`])
   })
 
+  test('a server that sends a byte now and then counts as stalled', async () => {
+    const server = await startFileServer(CONTENT)
+    server.answer = (_, response) => {
+      response.writeHead(200, { 'content-length': CONTENT.length })
+      const timer = setInterval(() => response.write('x'), 20)
+      response.once('close', () => clearInterval(timer))
+    }
+    const signal = AbortSignal.timeout(20_000)
+    const error = await failureOf(downloadFile(order(server.url, { stallMs: 300, signal })))
+    expect(error.code).toBe('IMAGE_FETCH_FAILED')
+    expect(error.message).toContain('Got:      less than 64 KiB in 0.3 s')
+    expect(server.ranges).toHaveLength(5)
+  })
+
   test('a slow server does not count as stalled', async () => {
-    const content = CONTENT.subarray(0, 1000)
+    const content = CONTENT.subarray(0, MIB)
+    const pieceBytes = content.length / 8
     const server = await startFileServer(content)
     server.respond = async (_, response) => {
       response.writeHead(200, { 'content-length': content.length })
-      for (let at = 0; at < content.length; at += 100) {
-        response.write(content.subarray(at, at + 100))
+      for (let at = 0; at < content.length; at += pieceBytes) {
+        response.write(content.subarray(at, at + pieceBytes))
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
       response.end()
