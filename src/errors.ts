@@ -76,7 +76,7 @@ export const ERROR_CODES = {
   },
   TEMPLATE_IN_USE: {
     kind: 'infrastructure',
-    meaning: 'a template cannot be removed because a running process has clones of it',
+    meaning: 'a template cannot be removed or made again because a running process has clones of it',
   },
   BOOT_TIMEOUT: { kind: 'guest', meaning: 'the guest exceeded the time limit of a stage of its start' },
   GUEST_PANICKED: { kind: 'guest', meaning: "the guest's kernel panicked" },

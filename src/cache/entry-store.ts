@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs'
-import { access, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
+import { access, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Heartbeat, keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
@@ -175,16 +175,42 @@ async function remove(root: string, name: string, except?: string): Promise<bool
 const FOREIGN_USER_MS = 60 * 60_000
 
 /**
- * Returns whether a live process other than `except` uses an entry. Markers of dead processes are
- * removed.
+ * Returns whether another live process marked an entry as used before the files of the entry were last changed: its guests may
+ * still need the entry. A process that marked the entry later has found it incomplete. Returns false if the entry does not exist.
  */
+export async function hasEarlierUsers(root: string, name: string): Promise<boolean> {
+  const changedMs = await readChangeTime(join(root, name))
+  if (changedMs === undefined) return false
+  for (const marker of await listUsers(root, name, currentProcess())) {
+    // The file system stamps both times, with the same clock.
+    const { birthtimeMs } = await stat(marker).catch(() => ({ birthtimeMs: Number.POSITIVE_INFINITY }))
+    if (birthtimeMs <= changedMs) return true
+  }
+  return false
+}
+
+/** Returns the time of the last change (ctime) of a folder and its files; undefined if the folder does not exist. */
+async function readChangeTime(dir: string): Promise<number | undefined> {
+  const files = await readdir(dir).catch(() => undefined)
+  if (files === undefined) return undefined
+  const stats = await Promise.all([dir, ...files.map((file) => join(dir, file))].map((path) => lstat(path)))
+  return Math.max(...stats.map(({ ctimeMs }) => ctimeMs))
+}
+
+/** Returns whether a live process other than `except` uses an entry. */
 async function hasUsers(root: string, name: string, except?: string): Promise<boolean> {
+  return (await listUsers(root, name, except)).length > 0
+}
+
+/** Lists the markers of live processes other than `except`. Markers of dead processes are removed. */
+async function listUsers(root: string, name: string, except?: string): Promise<string[]> {
   const folder = join(root, USERS, name)
-  let found = false
+  const found: string[] = []
   for (const marker of await readdir(folder).catch(() => [])) {
     if (marker === except) continue
-    if (readMarker(folder, marker) === 'abandoned') await rm(join(folder, marker), { force: true })
-    else found = true
+    const path = join(folder, marker)
+    if (readMarker(folder, marker) === 'abandoned') await rm(path, { force: true })
+    else found.push(path)
   }
   return found
 }

@@ -146,7 +146,7 @@ async function startClone(
 function isTemplateError(error: unknown, template: Template | undefined): boolean {
   if (error instanceof TemplateSaveError) return true
   if (!(error instanceof VMError)) return template !== undefined && isMissing(error, template)
-  if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY'].includes(error.code)
+  if (template === undefined) return ['NO_SPACE', 'CACHE_READ_ONLY', 'TEMPLATE_IN_USE'].includes(error.code)
   return [
     'QMP_FAILED',
     'QEMU_FAILED',

@@ -5,7 +5,7 @@ import { enterBlocked } from '../budget/take-lease.js'
 import { nameEntry, openCacheEntry } from '../cache/cache.js'
 import { describeLockWait } from '../cache/entry-lock.js'
 import { hashFile } from '../cache/entry-manifest.js'
-import { discardEntry } from '../cache/entry-store.js'
+import { discardEntry, hasEarlierUsers } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { copySparse } from '../common/files/sparse-copy.js'
 import { changeOwner } from '../common/process/host-user.js'
@@ -15,7 +15,7 @@ import { formatBytes, MIB } from '../common/units.js'
 import { withWaitLimit } from '../common/wait-limit.js'
 import { createOverlay, flattenOverlay } from '../disk/overlay.js'
 import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
-import { VMError } from '../errors.js'
+import { VMError, vmError } from '../errors.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { bootMachine } from '../vm/boot/boot.js'
 import { runPreparation } from '../vm/guest/run-preparation.js'
@@ -58,7 +58,8 @@ export class TemplateSaveError extends Error {}
  * @throws errors of the guest's boot and of the preparations.
  * @throws {TemplateSaveError} when QEMU cannot save the state of this machine, or the guest does
  *   not quiesce.
- * @throws {InfrastructureError} NO_SPACE when the disk is full.
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; TEMPLATE_IN_USE when the template was
+ *   changed and guests still use it.
  */
 export async function openTemplate(plan: GuestPlan): Promise<Template> {
   const { spec, steps, run } = plan
@@ -79,6 +80,7 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
       name,
       inputs,
       build: async (building) => {
+        await requireUnused(entry, cacheDir)
         const startedAt = performance.now()
         progress.report('booting')
         const to = { building, final: join(cacheDir, TEMPLATES, entry) }
@@ -138,6 +140,19 @@ export function noteTemplateUse(name: string): () => void {
 export async function discardTemplate({ name }: Template): Promise<boolean> {
   if ((inUse.get(name) ?? 0) > 0) return false
   return discardEntry(join(resolveCacheDir(), TEMPLATES), name)
+}
+
+/**
+ * Checks that a template that does not exist or was changed may be made again. After a power cut, guests boot from the disk of
+ * their template, so it stays in place while guests use it.
+ */
+async function requireUnused(name: string, cacheDir: string): Promise<void> {
+  const isUsed = (inUse.get(name) ?? 0) > 0 || (await hasEarlierUsers(join(cacheDir, TEMPLATES), name))
+  if (!isUsed) return
+  throw vmError('TEMPLATE_IN_USE', {
+    summary: `The template '${name}' was changed while other guests use it.`,
+    hint: 'Run `chown` and `chmod` on the cache only while no tests run.',
+  })
 }
 
 async function describePlan(

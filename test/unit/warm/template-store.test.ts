@@ -2,13 +2,43 @@ import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
+import { nameEntry } from '../../../src/cache/cache.js'
+import { hasEarlierUsers } from '../../../src/cache/entry-store.js'
+import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
+import type { MachineHost, RunSettings } from '../../../src/vm/machine/guest-plan.js'
+import { startWarm } from '../../../src/warm/start-warm.js'
+import { describeTemplate } from '../../../src/warm/template-fingerprint.js'
 import { listTemplates, markUsed, pruneTemplates, removeTemplates } from '../../../src/warm/template-store.js'
 import { buildCli, runCli } from '../../support/built-cli.js'
 import { failureOf } from '../../support/failure-of.js'
+import { ownCache } from '../../support/own-cache.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { SAMPLE_IMAGE } from '../../support/sample-machine.js'
 
 const MODULE = new URL('../../../dist/src/warm/template-store.js', import.meta.url).href
 const MIB = 1024 ** 2
+
+const HOST: MachineHost = {
+  qemu: {
+    path: '/nowhere',
+    version: { major: 7, minor: 2, micro: 0, text: '7.2.0' },
+    arch: 'x86_64',
+    fingerprint: '1',
+  },
+  hasSandbox: true,
+  accelerator: 'tcg',
+  timeFactor: 1,
+}
+const RUN: RunSettings = {
+  tmpdir: undefined,
+  artifacts: false,
+  memoryDump: false,
+  keepMs: undefined,
+  signal: undefined,
+  log: () => {},
+  importReport: { replacedArguments: [], skippedSettings: [] },
+  standby: false,
+}
 
 beforeAll(buildCli)
 
@@ -75,6 +105,26 @@ test('a template in use stays until its process has ended, even by SIGKILL', asy
   await removeTemplates(['a'], cacheDir)
   expect(await namesIn(cacheDir)).toEqual([])
   expect(readdirSync(join(cacheDir, 'templates', '.users'))).toEqual([])
+})
+
+test('a changed template that another process already used stays in place, and the guest boots cold', async () => {
+  const cacheDir = ownCache(ownTmpdir())
+  const spec = resolveSpec({ standby: false }, SAMPLE_IMAGE)
+  const entry = nameEntry('tiny', describeTemplate(spec, HOST))
+  const { user } = await useElsewhere(entry, cacheDir)
+  const root = join(cacheDir, 'templates')
+  mkdirSync(join(root, entry))
+  writeFileSync(join(root, entry, 'disk.qcow2'), 'changed')
+  expect(await startWarm({ spec, host: HOST, steps: [], run: RUN })).toEqual({
+    coldReason: `its template could not be saved: The template '${entry}' was changed while other guests use it`,
+  })
+  expect(readdirSync(join(root, entry))).toEqual(['disk.qcow2'])
+  user.kill('SIGKILL')
+  await user
+  // A process that starts after the change has no guest of this template: it may make it again.
+  const { user: later } = await useElsewhere(entry, cacheDir)
+  expect(await hasEarlierUsers(root, entry)).toBe(false)
+  later.kill('SIGKILL')
 })
 
 test('removing an unknown template is an error, and nothing is removed', async () => {
