@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,6 +24,8 @@ export interface FileServerOptions {
 
 /** Maximum number of open connections. Boot loaders use one, a booting system a few. */
 const MAX_CONNECTIONS = 64
+/** Maximum number of unanswered requests on a connection. apt sends 10 (`Acquire::http::Pipeline-Depth`). */
+const MAX_PENDING_REQUESTS = 16
 /** PATH_MAX of Linux's limits.h. */
 const MAX_PATH_CHARS = 4096
 
@@ -31,13 +34,15 @@ export class FileServer {
   readonly #server: Server
   readonly #options: FileServerOptions
   readonly #faults = new Map<string, { fault: HttpFault; left: number }>()
+  /** Unanswered requests by connection. */
+  readonly #pending = new WeakMap<Socket, { count: number; last: Promise<void> }>()
   #malformed = 0
   #refused = 0
 
   private constructor(options: FileServerOptions) {
     this.#options = options
     this.#server = createServer((request, response) => {
-      this.#answer(request, response).catch(() => response.destroy())
+      this.#answerInTurn(request, response)
     })
     this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.on('drop', () => this.#refused++)
@@ -53,7 +58,7 @@ export class FileServer {
     return this.#malformed
   }
 
-  /** Number of connections refused because too many were open. */
+  /** Number of connections refused because too many were open, or closed because of too many requests. */
   get refused(): number {
     return this.#refused
   }
@@ -78,6 +83,30 @@ export class FileServer {
     const closed = new Promise((resolve) => this.#server.close(resolve))
     this.#server.closeAllConnections()
     await closed
+  }
+
+  /**
+   * Answers the requests of a connection one after the other. Node.js parses all requests that it has received,
+   * and each request in progress keeps a file open and a part of it in memory until the guest reads the response.
+   */
+  #answerInTurn(incoming: IncomingMessage, response: ServerResponse): void {
+    const { socket } = incoming
+    const pending = this.#pending.get(socket) ?? { count: 0, last: Promise.resolve() }
+    this.#pending.set(socket, pending)
+    if (socket.destroyed) return
+    if (pending.count >= MAX_PENDING_REQUESTS) {
+      this.#refused++
+      socket.destroy()
+      return
+    }
+    pending.count++
+    pending.last = pending.last.then(async () => {
+      if (socket.destroyed) return
+      const isSent = new Promise((resolve) => response.once('close', resolve))
+      await this.#answer(incoming, response).catch(() => response.destroy())
+      await isSent
+      pending.count--
+    })
   }
 
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -197,8 +226,7 @@ async function openFile(path: string): Promise<FileHandle> {
 }
 
 function read(content: FileHandle | Uint8Array, start: number, end: number): Readable {
-  if (!(content instanceof Uint8Array))
-    return content.createReadStream({ start, end, highWaterMark: 262_144 })
+  if (!(content instanceof Uint8Array)) return content.createReadStream({ start, end })
   return Readable.from([Buffer.from(content.buffer, content.byteOffset + start, end - start + 1)])
 }
 

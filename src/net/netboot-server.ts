@@ -43,7 +43,7 @@ export interface Netboot {
 export interface NetbootDropped {
   /** Packets and HTTP requests that violate their protocol. */
   readonly malformed: number
-  /** HTTP connections beyond the limit of 64 open ones. */
+  /** HTTP connections beyond the limit of 64 open ones, or with more than 16 unanswered requests. */
   readonly connections: number
   /** Oldest entries of `requests`. */
   readonly requests: number

@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { request as send } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -44,7 +45,7 @@ async function serve() {
       sent.on('error', reject)
       sent.end()
     })
-  return { server, requests, get, socket }
+  return { server, requests, get, socket, folder }
 }
 
 test('files and generated contents are sent completely', async () => {
@@ -124,6 +125,49 @@ test('requests that are not HTTP, and connections above the limit, are counted a
   for (const connection of idle) connection.destroy()
   await vi.waitFor(async () => expect((await get('/file')).status).toBe(200))
 })
+
+test('requests on one connection are answered in order, one at a time, and more than 16 close it', async () => {
+  const { server, get, socket, requests, folder } = await serve()
+  truncateSync(join(folder, 'file'), 4 * 1024 ** 2)
+  const send = (count: number, path = '/file') => {
+    const connection = connect(socket).on('error', () => {})
+    connection.pause().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(count))
+    return connection
+  }
+  const unread = send(16)
+  await vi.waitFor(() => expect(requests).toHaveLength(1))
+  await sleep(300)
+  expect(requests.map(({ status }) => status)).toEqual(['pending'])
+  expect(countOpen(join(folder, 'file'))).toBe(1)
+  let received = 0
+  unread.resume().on('data', (bytes) => {
+    received += bytes.length
+  })
+  await vi.waitFor(
+    () => expect(requests.map(({ status }) => status)).toEqual(Array(16).fill('complete')),
+    10_000,
+  )
+  await vi.waitFor(() => expect(received).toBeGreaterThan(16 * 4 * 1024 ** 2))
+  unread.destroy()
+
+  await new Promise((resolve) => send(2000).resume().once('close', resolve))
+  expect(server.refused).toBe(1)
+  await vi.waitFor(() => expect(countOpen(join(folder, 'file'))).toBe(0))
+  expect((await get('/made')).body).toBe('made at once')
+  expect(requests.length).toBeLessThanOrEqual(18)
+})
+
+/** Number of descriptors of this process for a file. */
+function countOpen(path: string): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return '' // closed in the meantime
+    }
+  })
+  return links.filter((link) => link === path).length
+}
 
 test('a recorded request keeps only the shown part of its path in memory', async () => {
   const { get, requests } = await serve()
