@@ -1,5 +1,8 @@
+import { constants } from 'node:buffer'
 import type { Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+
+const MIN_BUFFER_BYTES = 1024
 
 /** Collects one output stream of a command up to a limit, and forwards it to a sink. */
 export class CommandOutput {
@@ -7,12 +10,13 @@ export class CommandOutput {
   readonly #maxBytes: number
   readonly #isCollected: boolean
   readonly #decoder = new StringDecoder('utf8')
-  #chunks: Buffer[] = []
+  /** One buffer that doubles, instead of a list of pieces: a Buffer of one byte takes about 200 bytes of memory. */
+  #collected = Buffer.alloc(0)
   #bytes = 0
 
   constructor(sink: Writable | ((text: string) => void) | undefined, maxBytes: number, isCollected = true) {
     this.#sink = sink
-    this.#maxBytes = isCollected ? maxBytes : Number.POSITIVE_INFINITY
+    this.#maxBytes = isCollected ? Math.min(maxBytes, constants.MAX_LENGTH) : Number.POSITIVE_INFINITY
     this.#isCollected = isCollected
   }
 
@@ -20,8 +24,7 @@ export class CommandOutput {
   push(chunk: Buffer): boolean {
     const freeBytes = this.#maxBytes - this.#bytes
     const kept = chunk.length > freeBytes ? chunk.subarray(0, freeBytes) : chunk
-    // Copy: a view would keep the complete read buffer in memory.
-    if (this.#isCollected && kept.length > 0) this.#chunks.push(Buffer.from(kept))
+    if (this.#isCollected) this.#append(kept)
     this.#bytes += kept.length
     if (typeof this.#sink === 'function') {
       const text = this.#decoder.write(kept)
@@ -52,7 +55,16 @@ export class CommandOutput {
   }
 
   toBuffer(): Buffer {
-    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
-    return this.#chunks[0] as Buffer
+    return this.#collected.subarray(0, this.#bytes)
+  }
+
+  #append(piece: Buffer): void {
+    const end = this.#bytes + piece.length
+    if (end > this.#collected.length) {
+      const larger = Buffer.alloc(Math.min(Math.max(2 * end, MIN_BUFFER_BYTES), this.#maxBytes))
+      this.#collected.copy(larger)
+      this.#collected = larger
+    }
+    piece.copy(this.#collected, this.#bytes)
   }
 }

@@ -3,12 +3,11 @@ import { request as send } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { FileServer } from '../../../src/net/file-server.js'
 import type { NetbootRequest } from '../../../src/net/netboot-request.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { usedHeap } from '../../support/used-heap.js'
 
 async function serve() {
   const folder = ownTmpdir()
@@ -179,9 +178,3 @@ test('a recorded request keeps only the shown part of its path in memory', async
   // 1500 paths take 6 MiB at 4 KiB each, and 21 MiB at 15 kB each.
   expect(usedHeap() - before).toBeLessThan(14 * 1024 ** 2)
 }, 60_000)
-
-function usedHeap(): number {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
-  return process.memoryUsage().heapUsed
-}

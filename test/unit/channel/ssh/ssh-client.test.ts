@@ -2,11 +2,13 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
 import ssh2 from 'ssh2'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { CommandOutput } from '../../../../src/channel/command-output.js'
 import { generateSshKeyPair } from '../../../../src/channel/ssh/keys.js'
 import { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
 import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
 import { CommandError, vmError } from '../../../../src/errors.js'
 import { startSshServer, type TestSshServer } from '../../../support/ssh-server.js'
+import { usedHeap } from '../../../support/used-heap.js'
 
 const hostKey = generateSshKeyPair()
 const clientKey = generateSshKeyPair()
@@ -316,6 +318,16 @@ describe('commands over SSH', () => {
         'The command `yes` was killed: it wrote too much to stdout.\n  Expected: at most 100000 bytes',
       ),
     })
+  })
+
+  test('output in pieces of one byte takes no more memory than in large ones', () => {
+    const output = new CommandOutput(undefined, 1024 ** 2)
+    const before = usedHeap()
+    for (let count = 0; count < 1024 ** 2; count++) output.push(Buffer.from('a'))
+    expect(usedHeap() - before).toBeLessThan(8 * 1024 ** 2)
+    expect(output.push(Buffer.from('b'))).toBe(false)
+    expect(output.toBuffer().equals(Buffer.alloc(1024 ** 2, 'a'))).toBe(true)
+    expect(output.toBuffer().buffer.byteLength).toBe(1024 ** 2)
   })
 
   test('an SSH command that exceeds its timeout rejects with its output and is killed', async () => {

@@ -1,12 +1,18 @@
 import { execFileSync } from 'node:child_process'
-import { describe, expect, test } from 'vitest'
+import { type AddressInfo, createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { createDeferred } from '../../../../../src/common/deferred.js'
 import { describeExpectation } from '../../../../../src/vm/guest/checks/check.js'
 import { compareFile, fileExists, parseFileFacts } from '../../../../../src/vm/guest/checks/file.js'
 import { buildProbeScript } from '../../../../../src/vm/guest/checks/guest-script.js'
 import { parseAddresses, parseListeningPorts } from '../../../../../src/vm/guest/checks/network.js'
 import { parseMounts, parseProcesses } from '../../../../../src/vm/guest/checks/system.js'
 import { readJournal, readUnit } from '../../../../../src/vm/guest/checks/systemd.js'
+import { urlAnswers } from '../../../../../src/vm/guest/checks/url.js'
 import { describeAttempts } from '../../../../../src/vm/guest/checks/wait-until.js'
+import type { GuestHandle } from '../../../../../src/vm/guest/guest-handle.js'
+import { usedHeap } from '../../../../support/used-heap.js'
 
 describe('the probe script', () => {
   const run = (condition: string, longPoll?: { holdMs: number; until: boolean }) =>
@@ -262,3 +268,28 @@ test.each<[string, (text: string) => unknown, () => string]>([
   },
   10_000,
 )
+
+test('the body of a URL check in pieces of one byte takes no more memory than in large ones', async () => {
+  const count = 300_000
+  const sent = createDeferred<void>()
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+    socket.write(Buffer.from('1\r\na\r\n'.repeat(count)), () => sent.resolve())
+    sent.promise
+      .then(() => sleep(500))
+      .then(() => {
+        grown = usedHeap() - before
+        socket.end('0\r\n\r\n')
+      })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const { port } = server.address() as AddressInfo
+  const check = urlAnswers(`http://127.0.0.1:${port}/`)
+  const before = usedHeap()
+  let grown = 0
+  const { value } = await check.run({ timeFactor: 1 } as GuestHandle, new AbortController().signal)
+  expect(value).toEqual({ status: 200, body: 'a'.repeat(count) })
+  expect(grown).toBeLessThan(8 * 1024 ** 2)
+})
