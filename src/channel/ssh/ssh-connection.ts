@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import type { Client, ConnectConfig } from 'ssh2'
 import { withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
+import { MIB } from '../../common/units.js'
 import { vmError } from '../../errors.js'
 import { keyType } from './keys.js'
 import { loadSsh } from './ssh-library.js'
@@ -42,6 +43,13 @@ export interface SshConnection {
 type Stage = 'connect' | 'banner' | 'key exchange' | 'authentication'
 
 /**
+ * Size of the unsent data above which nothing more is read. The library replies to each request of the server, so a
+ * server that never reads would fill the memory. Uploads rarely reach this size: the window of an OpenSSH server is
+ * 2 MiB for each channel.
+ */
+const MAX_UNSENT_BYTES = 4 * MIB
+
+/**
  * Opens a TCP connection to an SSH server and logs in.
  *
  * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it refuses the login,
@@ -68,6 +76,9 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
       })
       tcp.once('data', () => {
         stage = 'key exchange'
+      })
+      tcp.on('data', () => {
+        if (tcp.writableLength > MAX_UNSENT_BYTES) tcp.pause().once('drain', () => tcp.resume())
       })
       return await new Promise<SshConnection>((resolve, reject) => {
         ssh.on('error', (error) => reject(toError(error, options, stage, hostKey)))

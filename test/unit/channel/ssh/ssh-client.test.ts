@@ -1,12 +1,16 @@
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import ssh2 from 'ssh2'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { CommandOutput } from '../../../../src/channel/command-output.js'
 import { generateSshKeyPair } from '../../../../src/channel/ssh/keys.js'
 import { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
 import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
+import { createDeferred } from '../../../../src/common/deferred.js'
 import { CommandError, vmError } from '../../../../src/errors.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
 import { startSshServer, type TestSshServer } from '../../../support/ssh-server.js'
 import { usedHeap } from '../../../support/used-heap.js'
 
@@ -426,6 +430,45 @@ test('a transfer to a server without SFTP is rejected with that reason', async (
     code: 'TRANSFER_FAILED',
     message: expect.stringContaining('The SSH server in the guest does not support SFTP.'),
   })
+})
+
+/** Connects to an SSH server in this process over a unix socket, whose buffers are small. */
+async function connectInProcess() {
+  const sessions = createDeferred<ServerSide>()
+  const ssh = new ssh2.Server({ hostKeys: [hostKey.privateKey], keepaliveInterval: 0 }, (connection) => {
+    connection.on('error', () => {}).on('authentication', (context) => context.accept())
+    connection.on('ready', () => sessions.resolve(connection as unknown as ServerSide))
+  })
+  const listener = createServer((peer) => ssh.injectSocket(peer))
+  const path = join(ownTmpdir(), 'ssh.sock')
+  await new Promise<void>((resolve) => listener.listen(path, resolve))
+  onTestFinished(() => void listener.close())
+  const socket = createConnection(path)
+  const client = await connect({ socket, algorithms: { cipher: ['aes128-gcm@openssh.com'] } })
+  return { client, socket, guest: await sessions.promise }
+}
+
+interface ServerSide {
+  readonly _sock: Socket
+  /** `ping()` sends a global request that asks for a reply, as OpenSSH's keepalive. */
+  readonly _protocol: { ping(): void }
+}
+
+test('an SSH server that sends requests and reads no reply is not read until it does', async () => {
+  const { client, socket, guest } = await connectInProcess()
+  guest._sock.pause()
+  let unsentBytes = 0
+  for (let round = 0; round < 200 && !socket.isPaused(); round++) {
+    for (let count = 0; count < 2000; count++) guest._protocol.ping()
+    while (guest._sock.writableLength > 0 && !socket.isPaused()) await nextTurn()
+    unsentBytes = Math.max(unsentBytes, socket.writableLength)
+    if (unsentBytes > 6 * 1024 ** 2) break
+  }
+  expect(socket.isPaused()).toBe(true)
+  expect(unsentBytes).toBeLessThan(5 * 1024 ** 2)
+  guest._sock.resume()
+  await expect.poll(() => [socket.isPaused(), socket.writableLength], { timeout: 10_000 }).toEqual([false, 0])
+  expect(client.isClosed).toBe(false)
 })
 
 function isAlive(pid: number): boolean {
