@@ -53,11 +53,13 @@ export interface NetbootDropped {
   readonly captures: number
 }
 
-/** Part of the QMP client that is used here. */
-interface Monitor {
-  execute(command: 'stop' | 'cont'): Promise<unknown>
-  execute(command: 'object-add' | 'object-del', args: object): Promise<unknown>
-  on(event: 'RESET', listener: () => void): unknown
+/** Part of a session that is used here. */
+interface StartedGuest {
+  readonly qmp: {
+    execute(command: 'object-add' | 'object-del', args: object): Promise<unknown>
+    on(event: 'RESET', listener: () => void): unknown
+  }
+  pauseDuring(work: () => Promise<void>): Promise<void>
 }
 
 /**
@@ -89,7 +91,7 @@ export class NetbootServer implements Netboot {
   /** True if the network is first in the boot order of this boot. */
   #isFirst = false
   #onProblem: ((error: VMError, stage: NetbootProblem['stage']) => void) | undefined
-  #monitor: Monitor | undefined
+  #guest: StartedGuest | undefined
   #timer: NodeJS.Timeout | undefined
   #seenExchanges = 0
   /** Start of the newest boot in the lists. */
@@ -228,10 +230,10 @@ export class NetbootServer implements Netboot {
   }
 
   /** Monitors a started guest. @param onProblem called with a problem that prevents the boot. */
-  follow(monitor: Monitor, onProblem: (error: VMError, stage: NetbootProblem['stage']) => void): void {
-    this.#monitor = monitor
+  follow(guest: StartedGuest, onProblem: (error: VMError, stage: NetbootProblem['stage']) => void): void {
+    this.#guest = guest
     this.#onProblem = onProblem
-    monitor.on('RESET', () => {
+    guest.qmp.on('RESET', () => {
       this.#wire.abandon()
       this.#isFirst &&= !this.spec.once
       this.#beginBoot()
@@ -241,7 +243,7 @@ export class NetbootServer implements Netboot {
 
   async close(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#monitor = undefined
+    this.#guest = undefined
     this.#wire.readOn()
     this.#wire.close()
     await this.#http?.close()
@@ -287,7 +289,7 @@ export class NetbootServer implements Netboot {
   #schedule(): void {
     const pollMs = this.#functions.length > 0 ? POLL_MS.withFunctions : POLL_MS.otherwise
     this.#timer = setTimeout(() => {
-      const next = () => this.#monitor !== undefined && this.#schedule()
+      const next = () => this.#guest !== undefined && this.#schedule()
       this.#poll().then(next, next) // a function that fails was reported
     }, pollMs).unref()
   }
@@ -310,7 +312,7 @@ export class NetbootServer implements Netboot {
    * both files.
    */
   async #beginCapture(): Promise<void> {
-    const monitor = this.#monitor
+    const monitor = this.#guest?.qmp
     if (monitor === undefined) return
     const file = this.#captures.next('full')
     const [before, id] = [this.#captureId, basename(file, '.pcap')]
@@ -330,9 +332,7 @@ export class NetbootServer implements Netboot {
    */
   async #makeFiles(): Promise<void> {
     const client = this.#client() ?? UNKNOWN_CLIENT
-    const monitor = this.#monitor
-    await monitor?.execute('stop').catch(() => {})
-    try {
+    await this.#guest?.pauseDuring(async () => {
       for (const [path, make] of this.#functions) {
         try {
           await this.folder.put(path, await make(client))
@@ -342,9 +342,7 @@ export class NetbootServer implements Netboot {
           this.#fail({ stage: 'files', text: this.#failure, hint })
         }
       }
-    } finally {
-      await monitor?.execute('cont').catch(() => {})
-    }
+    })
   }
 
   #fail({ stage, text, hint }: NetbootProblem): void {

@@ -24,10 +24,7 @@ export async function continueGuest(
   if (failure.aborted) return false
   const wait = { timeoutMs: stageDeadlineMs(machine, 'login'), signal }
   try {
-    await Promise.all([
-      session.qmp.execute('cont', {}, wait),
-      machine.identityAgent.send(buildClockMessage(), wait),
-    ])
+    await Promise.all([session.resume(wait), machine.identityAgent.send(buildClockMessage(), wait)])
     return true
   } catch {
     signal?.throwIfAborted()

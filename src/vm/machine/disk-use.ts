@@ -60,7 +60,7 @@ export class DiskUse {
     this.#setThresholds()
   }
 
-  /** Watches the files in a running QEMU. @param onExceeded called when the sum exceeds the limit. */
+  /** Watches the files in a running QEMU. @param onExceeded called at each report while the sum exceeds the limit. */
   watch(monitor: Monitor, onExceeded: () => void): void {
     this.#monitor = monitor
     this.#setThresholds()
@@ -70,12 +70,13 @@ export class DiskUse {
       if (typeof threshold !== 'number' || typeof more !== 'number') return
       // QEMU reports before it writes: the file may still be shorter.
       if (this.#sum({ node: name, size: threshold + more }) > this.#limitBytes) onExceeded()
-      else if (threshold > ANY_WRITE) this.#setThresholds()
+      // Also beyond the limit: the test may resume the guest.
+      if (threshold > ANY_WRITE) this.#setThresholds()
       else
         setTimeout(() => {
           if (this.#monitor !== monitor) return
           if (this.#sum() > this.#limitBytes) onExceeded()
-          else this.#setThresholds()
+          this.#setThresholds()
         }, HOLES_MS).unref()
     })
   }

@@ -53,7 +53,7 @@ export class Checkpoints {
     await this.#run(session, 'snapshot-load', name, signal)
     disconnect()
     const { status } = await session.qmp.execute('query-status', {}, { signal })
-    if (status !== 'running') await session.qmp.execute('cont', {}, { signal })
+    if (status !== 'running') await session.resume({ signal })
     // A later reset or panic is undone by the restore.
     session.watch.restart(firstStage(this.#machine))
     session.watch.enter('login')

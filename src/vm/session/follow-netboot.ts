@@ -4,12 +4,10 @@ import { isLater } from '../watch/boot-stages.js'
 import type { Session } from './session.js'
 
 /** Follows the network boot requests of a guest from now on. */
-export async function followNetboot(
-  { services: { netboot } }: Machine,
-  { qmp, watch }: Session,
-): Promise<void> {
+export async function followNetboot({ services: { netboot } }: Machine, session: Session): Promise<void> {
   if (netboot === undefined) return
-  netboot.follow(qmp, (error, stage) => {
+  const { qmp, watch } = session
+  netboot.follow(session, (error, stage) => {
     // A booted system may fetch a file any number of times.
     if (stage === 'files' || !isLater(watch.stage, 'bootloader')) watch.fail(error)
   })

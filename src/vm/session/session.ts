@@ -1,4 +1,4 @@
-import { QmpClient, type QmpLog } from '../../channel/qmp/qmp-client.js'
+import { QmpClient, type QmpLog, type QmpWait } from '../../channel/qmp/qmp-client.js'
 import type { SerialMark } from '../../channel/serial/serial-console.js'
 import { CleanupStack } from '../../common/cleanup-stack.js'
 import { combineSignals } from '../../common/combine-signals.js'
@@ -48,6 +48,7 @@ export class Session {
   #guestShutdown = false
   #isStopping = false
   #isShutdownAsked = false
+  #haltedBy: VMError | undefined
   #resetAt = Number.NEGATIVE_INFINITY
   readonly #resetListeners = new Set<() => void>()
 
@@ -164,10 +165,32 @@ export class Session {
     return () => void this.#resetListeners.delete(listener)
   }
 
-  /** Marks the guest as lost and stops its vCPUs. */
+  /** Marks the guest as lost and stops its vCPUs until the end of this power-on. */
   halt(error: VMError): void {
+    this.#haltedBy ??= error
     this.watch.fail(error)
     this.qmp.execute('stop').catch(() => {}) // QEMU has already ended
+  }
+
+  /** Lets the vCPUs run. Throws if the guest was halted: `cont` is sent nowhere else, so nothing resumes it. */
+  async resume(wait: QmpWait = {}): Promise<void> {
+    if (this.#haltedBy !== undefined) throw this.#haltedBy
+    await this.qmp.execute('cont', {}, wait)
+  }
+
+  /** Pauses the vCPUs during `work`, unless they are paused already. */
+  async pauseDuring(work: () => Promise<void>): Promise<void> {
+    // Sent together, so that no other command comes between them.
+    const asked = Promise.all([this.qmp.execute('query-status'), this.qmp.execute('stop')])
+    const wasRunning = await asked.then(
+      ([{ status }]) => status === 'running',
+      () => false, // QEMU has ended
+    )
+    try {
+      await work()
+    } finally {
+      if (wasRunning) await this.resume().catch(() => {}) // QEMU has ended, or the guest was halted
+    }
   }
 
   /** Announces a requested shutdown, which then does not count as a power-off by the guest. */

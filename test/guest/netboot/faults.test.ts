@@ -1,10 +1,12 @@
-import { writeFileSync } from 'node:fs'
+import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, vi } from 'vitest'
 import { launchVM, type NetbootOptions } from 'withvm'
 import { expect, test } from 'withvm/vitest'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
+import { dhcpMessage, makePcap, udpFrame } from '../../support/packets.js'
 
 const NEVER = /never printed/
 
@@ -82,6 +84,23 @@ test('a request for a path outside of the folder is refused, and a file that cha
       'TFTP: initrd: the file was changed while the guest booted: its size changed from 1000 to 10 bytes',
     ),
   )
+})
+
+test.each([
+  ['stopped at a limit', { limits: { console: 1 / 1024 ** 2 } }],
+  ['paused by the test', {}],
+])('a guest that was %s is not resumed for files that are functions', async (how, options) => {
+  const made = vi.fn(() => '#!ipxe')
+  const netboot = { files: { 'boot.ipxe': made }, bootfile: 'boot.ipxe' }
+  await using vm = await launchVM({ netboot, ready: 'none', log: () => {}, ...options })
+  if (how === 'paused by the test') await vm.qmp.execute('stop')
+  else await vi.waitFor(() => expect(vm.lost.reason?.code).toBe('CONSOLE_LIMIT_EXCEEDED'), 20_000)
+  // As if the guest had requested an address just before that.
+  const capture = makePcap([{ atUs: 0, frame: udpFrame([68, 67], dhcpMessage(1)) }])
+  appendFileSync(join(vm.runFolder, 'network-1.pcap'), capture.subarray(24))
+  await vi.waitFor(() => expect(made).toHaveBeenCalled(), 20_000)
+  await sleep(300)
+  expect((await vm.qmp.execute('query-status')).status).toBe('paused')
 })
 
 test('a missing DHCP reply is reported', async () => {

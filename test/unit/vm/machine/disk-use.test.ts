@@ -50,11 +50,9 @@ function watch(limitBytes: number, sizes: Readonly<Record<string, number>>) {
     use.add({ node, path })
   }
   const monitor = monitorOf(files)
-  let isExceeded = false
-  use.watch(monitor as unknown as Parameters<DiskUse['watch']>[0], () => {
-    isExceeded = true
-  })
-  return { use, monitor, files, dir, isExceeded: () => isExceeded }
+  let halts = 0
+  use.watch(monitor as unknown as Parameters<DiskUse['watch']>[0], () => halts++)
+  return { use, monitor, files, dir, isExceeded: () => halts > 0, halts: () => halts }
 }
 
 test('the limit applies to the sum of all disks, and few reports are needed', () => {
@@ -70,6 +68,14 @@ test('the limit applies to the sum of all disks, and few reports are needed', ()
   expect(size).toBeGreaterThan(19 * MIB)
   expect(size).toBeLessThanOrEqual(20.5 * MIB)
   expect(monitor.reports).toBeLessThan(60)
+})
+
+test('a guest that is resumed beyond the limit exceeds it again with its next writes', () => {
+  const { monitor, halts } = watch(MIB, { a: 0 })
+  monitor.write('a', 2 * MIB)
+  expect(halts()).toBe(1)
+  for (let size = 2 * MIB; size <= 2.25 * MIB; size += 4096) monitor.write('a', size)
+  expect(halts()).toBeGreaterThan(1)
 })
 
 test.each([{ 'node-name': { toString: 0 } }, { 'write-threshold': { valueOf: 0, toString: 0 } }])(
