@@ -1,10 +1,11 @@
 import type { Terminal } from '@xterm/headless'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { KIB, MIB } from '../../common/units.js'
+import { limitCell, writeSize } from './terminal-limits.js'
 
 /** Maximum amount of undrawn text. A screen shows far less, so older text can be dropped. */
 const MAX_PENDING_CHARS = MIB
-/** Size of one write to the terminal: a few milliseconds of work. */
+/** Size of the pieces in which undrawn text is kept. */
 const CHUNK_CHARS = 64 * KIB
 
 interface Flush {
@@ -65,10 +66,11 @@ export class ScreenFeed {
   }
 
   #drawNext(): void {
-    const text = this.#pending.shift()
-    this.#isDrawing = text !== undefined
-    if (text === undefined) return
-    this.#terminal.write(text, () => {
+    const text = this.#takeNext()
+    this.#isDrawing = text !== ''
+    if (!this.#isDrawing) return
+    // The terminal lets the event loop run between two writes when it has drawn for 12 ms.
+    this.#terminal.write(limitCell(this.#terminal, text), () => {
       this.#done += text.length
       const drawn = this.#flushes.filter(({ offset }) => offset <= this.#done)
       this.#flushes = this.#flushes.filter(({ offset }) => offset > this.#done)
@@ -76,5 +78,14 @@ export class ScreenFeed {
       this.#onDrawn()
       this.#drawNext()
     })
+  }
+
+  /** Removes and returns the text for one write to the terminal: a few milliseconds of work. */
+  #takeNext(): string {
+    const [first = ''] = this.#pending
+    const text = first.slice(0, writeSize(this.#terminal))
+    if (text.length < first.length) this.#pending[0] = first.slice(text.length)
+    else this.#pending.shift()
+    return text
   }
 }

@@ -1,5 +1,6 @@
 import type { Terminal } from '@xterm/headless'
 import { ScreenFeed } from './screen-feed.js'
+import { limitSequences } from './terminal-limits.js'
 
 export interface TerminalHooks {
   /** Called after new text was drawn. */
@@ -21,7 +22,7 @@ export class ScreenTerminal {
     this.#feed = new ScreenFeed(terminal, hooks.onDrawn)
     terminal.onData((text) => this.sendsReplies && !this.#isReplaying && hooks.onReply(text))
     keepWrapping(terminal)
-    boundCounts(terminal)
+    limitSequences(terminal)
   }
 
   /** Creates a terminal. Loads the library on first use. */
@@ -84,23 +85,6 @@ export class ScreenTerminal {
 
   resize(columns: number, rows: number): void {
     this.#terminal.resize(columns, rows)
-  }
-}
-
-/**
- * Sequences with a repeat count: insert and delete lines, scroll up and down, tab forward and back, repeat a
- * character.
- */
-const REPEATING = ['L', 'M', 'S', 'T', 'I', 'Z', 'b']
-/** Larger than the number of rows or columns of common screens. */
-const MAX_COUNT = 512
-
-/** Ignores sequences with absurd repeat counts: the terminal would execute a billion repetitions, for hours. */
-function boundCounts(terminal: Terminal): void {
-  for (const final of REPEATING) {
-    terminal.parser.registerCsiHandler({ final }, ([count = 1]) => {
-      return typeof count === 'number' && count > MAX_COUNT
-    })
   }
 }
 

@@ -17,6 +17,25 @@ async function write(text: string): Promise<void> {
   await vi.waitFor(() => expect(peer.serial.text.length).toBe(end), { timeout: 30_000 })
 }
 
+/** Returns the most processor time, in milliseconds, that this process used without a turn of its timers. */
+async function longestBlockMs(work: () => Promise<void>): Promise<number> {
+  let longestUs = 0
+  let last = process.cpuUsage()
+  const turn = () => {
+    const { user, system } = process.cpuUsage(last)
+    longestUs = Math.max(longestUs, user + system)
+    last = process.cpuUsage()
+  }
+  const timer = setInterval(turn, 1)
+  try {
+    await work()
+    turn()
+  } finally {
+    clearInterval(timer)
+  }
+  return longestUs / 1000
+}
+
 describe('screen of the serial console', () => {
   test('the screen shows earlier output as a terminal would', async () => {
     await write('old\r\n\x1b[2J\x1b[HMenu\r\n  \x1b[7m one \x1b[0m\r\n   two')
@@ -46,6 +65,44 @@ describe('screen of the serial console', () => {
     await write('\x1b[2;1Hlow\x1b[H\x1b[1S')
     await screen.waitFor(/^low/)
     expect(screen.text).toBe('low')
+  })
+
+  test.each([
+    ['lines that are inserted', '', '\x1b[512L\x1b[80L', 4000],
+    ['resets', '', '\x1bc', 32_000],
+    ['lines that move below links', '\x1b]8;;a\x07'.repeat(9000), '\x1b[24H\x1b[24L', 400],
+    ['a long list of colors', '', `\x1b]4;${'1;?;'.repeat(100_000)}\x07`, 2],
+    ['a character with many accents that is repeated', `e${'\u0301'.repeat(150_000)}`, '\x1b[80b', 1],
+  ])(
+    'output of %s does not block the process',
+    async (_, start, sequence, count) => {
+      const screen = await peer.serial.screen()
+      const blockMs = await longestBlockMs(async () => {
+        peer.guest.write(`${start}${sequence.repeat(count)}\x18\x1bcneedle`)
+        await screen.waitFor(/^needle$/)
+      })
+      expect(screen.text).toBe('needle')
+      expect(blockMs).toBeLessThan(300)
+    },
+    15_000,
+  )
+
+  test('a character with millions of accents takes little memory, and later text is drawn', async () => {
+    const screen = await peer.serial.screen()
+    await write(`e${'\u0301'.repeat(400_000)}`)
+    await write('\r\nnext\r\n')
+    await screen.waitFor('next')
+    expect(screen.text.length).toBeLessThan(20_000)
+    expect(screen.lines).toContain('next')
+  })
+
+  test('accents are drawn, also where the text of the guest comes in pieces', async () => {
+    const screen = await peer.serial.screen()
+    await write('e\u0301'.repeat(70))
+    await write('e')
+    await write('\u0301')
+    await screen.waitFor(/(e\u0301){71}/)
+    expect(screen.text).toBe('e\u0301'.repeat(71))
   })
 
   test('the screen is restored when a program leaves the alternate screen', async () => {
