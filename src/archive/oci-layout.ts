@@ -116,6 +116,9 @@ export async function readOciImage(options: {
   }
 }
 
+const WHITEOUT = '.wh.'
+const OPAQUE = '.wh..opq'
+
 /**
  * Adds a layer. A member `.wh.NAME` removes a file of lower layers, and `.wh..wh..opq` removes all
  * their files in its folder.
@@ -130,9 +133,10 @@ async function addLayer(
   for await (const entry of readTar(archive, name, signal)) entries.push(entry)
   const whiteouts = new Set(entries.filter(({ path }) => /(^|\/)\.wh\.[^/]+$/.test(path)))
   for await (const { path } of iterateInBatches(whiteouts, signal)) {
-    const at = path.lastIndexOf('.wh.')
-    if (path.endsWith('.wh..wh..opq')) tree.empty(path.slice(0, path.indexOf('.wh.')).replace(/\/$/, ''))
-    else tree.remove(path.slice(0, at) + path.slice(at + '.wh.'.length))
+    const at = path.lastIndexOf('/') + 1
+    const removed = path.slice(at + WHITEOUT.length)
+    if (removed === OPAQUE) tree.empty(path.slice(0, Math.max(0, at - 1)))
+    else tree.remove(path.slice(0, at) + removed)
   }
   for await (const entry of iterateInBatches(entries, signal))
     if (!whiteouts.has(entry)) tree.add(entry, () => readMember(archive, entry))

@@ -184,6 +184,25 @@ test('the layers of an OCI image are merged, and its command is started', async 
   expect(queryDisk(disk, 'cat /data/three')).toContain('new')
 })
 
+test('members of a layer that remove files apply to their own folder, also if `.wh.` is in a name', async () => {
+  const lower = rawTar(
+    { path: 'bin/run', content: '#!/bin/sh' },
+    { path: 'a/kept', content: 'old' },
+    { path: 'a.wh.b/c/gone', content: 'old' },
+    { path: 'a.wh.b/x.wh.y', content: 'old' },
+    { path: 'a.wh.b/kept', content: 'old' },
+  )
+  const upper = rawTar({ path: 'a.wh.b/c/.wh..wh..opq' }, { path: 'a.wh.b/.wh.x.wh.y' })
+  const layout = writeOciLayout(ownTmpdir(), [lower, upper], { Cmd: ['/bin/run'] })
+  const dir = ownTmpdir()
+  await importOciLayout({ layout, name: 'oci', manifest: await findOciManifest(layout), dir, report })
+  const list = (path: string) => askDisk(join(dir, 'disk'), `ls -p ${path}`)
+  expect(list('/a')).toContain('/kept/')
+  expect(list('/a.wh.b')).toContain('/kept/')
+  expect(list('/a.wh.b')).not.toContain('x.wh.y')
+  expect(list('/a.wh.b/c')).not.toContain('gone')
+})
+
 test('an OCI image with a damaged layer, without its command or for another architecture is rejected', async () => {
   const layer = rawTar({ path: 'bin/run', content: '#!/bin/sh' })
   const importLayout = async (layout: string) =>
