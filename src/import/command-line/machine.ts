@@ -1,3 +1,4 @@
+import { parseNumberRange } from '../../common/number-range.js'
 import { KIB } from '../../common/units.js'
 import type { CpuTopology, HostNodes, NumaNode } from '../../spec/options/machine.js'
 import type { VMOptions } from '../../spec/options.js'
@@ -181,9 +182,5 @@ function readHostNodes(object: Parameters): HostNodes {
 
 /** Parses a list, in which the key is repeated for each number or range. */
 function listNumbers(parameters: Parameters, wanted: string): number[] {
-  return parameters.flatMap(([key, value]) => {
-    if (key !== wanted) return []
-    const [first = 0, last = first] = value.split('-').map(Number)
-    return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index)
-  })
+  return parameters.flatMap(([key, value]) => (key === wanted ? parseNumberRange(value) : []))
 }

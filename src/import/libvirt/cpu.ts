@@ -1,3 +1,4 @@
+import { parseNumberRange } from '../../common/number-range.js'
 import { GIB, KIB, MIB, TIB } from '../../common/units.js'
 import type { NumaNode } from '../../spec/options/machine.js'
 import type { VMOptions } from '../../spec/options.js'
@@ -112,8 +113,8 @@ function toText(kib: number): string {
 function parseCpus(text: string): number[] {
   const cpus = new Set<number>()
   for (const part of text.split(',').filter((word) => word !== '')) {
-    const [first = 0, last = first] = part.replace('^', '').split('-').map(Number)
-    for (let cpu = first; cpu <= last; cpu++) part.startsWith('^') ? cpus.delete(cpu) : cpus.add(cpu)
+    for (const cpu of parseNumberRange(part.replace('^', '')))
+      part.startsWith('^') ? cpus.delete(cpu) : cpus.add(cpu)
   }
   return [...cpus]
 }

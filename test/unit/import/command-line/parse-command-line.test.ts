@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseCommandLine } from '../../../../src/import/command-line/parse-command-line.js'
+import { findOptionProblems } from '../../../../src/spec/validate-options.js'
 
 const read = (line: string) => parseCommandLine(line, { isFile: () => false, hasTerminal: false })
 const options = (line: string) => read(line).options
@@ -16,6 +17,12 @@ test('a common network boot command line is translated with the default card', (
   expect(translated(line)).toEqual([
     "-net user,tftp=/tftpserver/pub,bootfile=/pxelinux.0 was translated to network: { model: 'virtio-net-pci' }: the command line specifies no card for this network, so the default card is used.",
   ])
+})
+
+test('a range of CPUs is not counted to its end, and such CPUs are invalid', () => {
+  const { numa } = options('qemu -numa node,mem=128,cpus=0-99999999999')
+  expect(numa?.[0]?.cpus).toHaveLength(256)
+  expect(findOptionProblems({ numa }).map(({ path }) => path)).toEqual(['numa[0].cpus'])
 })
 
 test.each<[string, object]>([

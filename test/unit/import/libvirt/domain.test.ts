@@ -57,6 +57,15 @@ test.each([
   expect(findOptionProblems(options)).toEqual([])
 })
 
+test.each([
+  ['0-99999999999', ['numa[0].cpus']],
+  ['^0-99999999999', []],
+  ['0-2,^1-99999999999', []],
+])('a range of CPUs such as %s is not counted to its end', (cpus, problems) => {
+  const { options } = domain(`<cpu><numa><cell cpus="${cpus}" memory="131072"/></numa></cpu>`)
+  expect(findOptionProblems(options).map(({ path }) => path)).toEqual(problems)
+})
+
 test('a domain of the type qemu is imported with TCG', () => {
   expect(domain('', 'type="qemu"').options.accel).toBe('tcg')
 })
