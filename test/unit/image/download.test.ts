@@ -155,7 +155,7 @@ describe('downloadFile', () => {
 
   test('a server that sends a byte now and then counts as stalled', async () => {
     const server = await startFileServer(CONTENT)
-    server.answer = (_, response) => {
+    server.respond = (_, response) => {
       response.writeHead(200, { 'content-length': CONTENT.length })
       const timer = setInterval(() => response.write('x'), 20)
       response.once('close', () => clearInterval(timer))
@@ -212,7 +212,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     'a response with status %i, which has no body, fails and keeps the received part',
     async (status, got) => {
       const server = await startFileServer(CONTENT)
-      server.answer = (_, response) => void response.writeHead(status).end()
+      server.respond = (_, response) => void response.writeHead(status).end()
       const wanted = order(server.url)
       writeFileSync(wanted.path, CONTENT.subarray(0, MIB))
       const error = await failureOf(downloadFile(wanted))

@@ -196,7 +196,7 @@ test('members of a layer that remove files apply to their own folder, also if `.
   const layout = writeOciLayout(ownTmpdir(), [lower, upper], { Cmd: ['/bin/run'] })
   const dir = ownTmpdir()
   await importOciLayout({ layout, name: 'oci', manifest: await findOciManifest(layout), dir, report })
-  const list = (path: string) => askDisk(join(dir, 'disk'), `ls -p ${path}`)
+  const list = (path: string) => queryDisk(join(dir, 'disk'), `ls -p ${path}`)
   expect(list('/a')).toContain('/kept/')
   expect(list('/a.wh.b')).toContain('/kept/')
   expect(list('/a.wh.b')).not.toContain('x.wh.y')
