@@ -7,7 +7,7 @@ import type { DiskFormat } from '../spec/base-image.js'
 import { type Content, IDENTIFYING_BYTES, identifyContent } from './disk-format.js'
 import { type DiskInfo, readDiskInfo } from './disk-info.js'
 import { findPartitionsEnd } from './partition-table.js'
-import { checkQcow2Tables, parseQcow2Header } from './qcow2.js'
+import { checkQcow2Tables, parseQcow2Header, type Qcow2Header } from './qcow2.js'
 import { findVdiEnd } from './vdi.js'
 import { readVmdkExtents } from './vmdk.js'
 
@@ -47,12 +47,12 @@ export async function probeDiskFile(options: DiskFileOptions): Promise<ProbedFil
   const { path, name = path, signal } = options
   return withHead(path, name, async (file, head, stats) => {
     const format = await chooseFormat(name, options.format, file, head, stats.size)
-    const disk = { path, format, file, head, stats }
+    const header = format === 'qcow2' ? readQcow2Header(name, head) : undefined
+    const disk = { path, format, file, head, header, stats }
     for (const part of await listParts(name, disk)) await options.checkPart?.(part)
     const info = await checkContent([readDiskInfo(path, format, signal), checkComplete(name, disk, signal)])
     checkVirtualSize(name, info.virtualBytes)
-    const isEncrypted =
-      format === 'luks' || (format === 'qcow2' && parseQcow2Header(head)?.encryption === 'luks')
+    const isEncrypted = format === 'luks' || header?.encryption === 'luks'
     return { path, format, isEncrypted, ...info }
   })
 }
@@ -133,20 +133,32 @@ interface OpenDisk {
   readonly format: DiskFormat
   readonly file: FileHandle
   readonly head: Buffer
+  /** Undefined for other formats than qcow2. */
+  readonly header: Qcow2Header | undefined
   readonly stats: Stats
 }
 
 /** Returns the additional files that qemu-img would open with the image, even for inspection. */
-async function listParts(name: string, { path, format, file, head, stats }: OpenDisk): Promise<string[]> {
+async function listParts(
+  name: string,
+  { path, format, file, head, header, stats }: OpenDisk,
+): Promise<string[]> {
   // QEMU looks up each of them in the folder of the image, also one that looks like a protocol (block/vmdk.c).
   if (format === 'vmdk') {
     const extents = await readVmdkExtents(file, head, stats.size)
     return extents.map((extent) => (isAbsolute(extent) ? extent : `${dirname(path)}/${extent}`))
   }
-  const header = format === 'qcow2' ? parseQcow2Header(head) : undefined
   if (header?.hasExternalData !== true) return []
   if (header.dataFile !== undefined) return [header.dataFile]
   throw invalid(name, 'a qcow2 file with an unnamed external data file', 'Create it again.')
+}
+
+/** Throws before qemu-img opens the file: the header may name files that are not checked. */
+function readQcow2Header(name: string, head: Buffer): Qcow2Header {
+  const header = parseQcow2Header(head)
+  if (header !== undefined) return header
+  if (head.length < IDENTIFYING_BYTES) throw truncated(name, head.length, 'a complete qcow2 header')
+  throw invalid(name, 'a qcow2 file with an invalid header', 'Download or create it again: it is damaged.')
 }
 
 async function chooseFormat(
@@ -201,15 +213,13 @@ async function hasVpcFooter(file: FileHandle, fileBytes: number): Promise<boolea
 
 async function checkComplete(
   name: string,
-  { format, file, head, stats }: OpenDisk,
+  { format, file, head, header, stats }: OpenDisk,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (!stats.isFile()) return
   if (format === 'raw') checkEnd(name, stats.size, findPartitionsEnd(head), 'its partition table')
   if (format === 'vdi') checkEnd(name, stats.size, findVdiEnd(head), 'its header')
-  if (format !== 'qcow2') return
-  const header = parseQcow2Header(head)
-  if (header === undefined) throw truncated(name, stats.size, 'a complete qcow2 header')
+  if (header === undefined) return
   if (header.encryption === 'aes' || header.encryption === 'unknown') {
     throw invalid(
       name,

@@ -45,7 +45,9 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   if (backingOffset + backingBytes > head.length) return undefined
   const l1Entries = head.readUInt32BE(36)
   if (l1Entries * 8 > MAX_L1_BYTES) return undefined
-  const extensions = readExtensions(head, version > 2 ? head.readUInt32BE(100) : 72)
+  const start = version > 2 ? head.readUInt32BE(100) : 72
+  const extensions = readExtensions(head, start, backingOffset || 2 ** clusterBits)
+  if (extensions === undefined) return undefined
   return {
     virtualBytes: Number(head.readBigUInt64BE(24)),
     clusterBits,
@@ -62,13 +64,20 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
   }
 }
 
-/** Returns the header extensions in `head` by type. Each has a type, a length and data. */
-function readExtensions(head: Buffer, start: number): Map<number, string> {
+/**
+ * Returns the header extensions by type. Each has a type, a length and data that is padded to 8 bytes. QEMU reads them
+ * up to an end mark or to `limit`. Returns undefined if `head` does not contain all of them, or if `start` is not a
+ * multiple of 8, which QEMU accepts: the checked data file must be the one that QEMU opens.
+ */
+function readExtensions(head: Buffer, start: number, limit: number): Map<number, string> | undefined {
   const found = new Map<number, string>()
-  for (let at = start; at + 8 <= head.length; ) {
+  if (start % 8 !== 0) return undefined
+  for (let at = start; at < limit; ) {
+    if (at + 8 > head.length) return undefined
     const type = head.readUInt32BE(at)
     const end = at + 8 + head.readUInt32BE(at + 4)
-    if (type === EXTENSION.end || end > head.length) break
+    if (type === EXTENSION.end) return found
+    if (end > Math.min(limit, head.length)) return undefined
     found.set(type, head.toString('utf8', at + 8, end))
     at = Math.ceil(end / 8) * 8
   }

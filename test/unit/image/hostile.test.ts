@@ -102,6 +102,72 @@ test('an external data file of a qcow2 image is checked before qemu-img opens it
   expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
 })
 
+/** Replaces the header extensions of a qcow2 file. Returns their end. */
+function setExtensions(
+  content: Buffer,
+  start: number,
+  extensions: ReadonlyArray<readonly [type: string, data: Buffer]>,
+): number {
+  let at = start
+  for (const [type, data] of extensions) {
+    content.write(type, at, 'latin1')
+    content.writeUInt32BE(data.length, at + 4)
+    data.copy(content, at + 8)
+    at += 8 + Math.ceil(data.length / 8) * 8
+  }
+  return at
+}
+
+/** Extensions of which QEMU uses the data file `secret`, and a parser that is less exact uses `decoy`. */
+test.each<[string, (content: Buffer, secret: Buffer, decoy: Buffer) => unknown]>([
+  [
+    'starts at an odd offset',
+    (content, secret, decoy) => {
+      content.writeUInt32BE(105, 100)
+      // The last byte of its length is a D at an offset that is a multiple of 8.
+      const hidden = Buffer.alloc(0x144)
+      hidden.write('ATA')
+      hidden.writeUInt32BE(decoy.length, 3)
+      decoy.copy(hidden, 7)
+      setExtensions(content, 105, [
+        ['more', Buffer.alloc(8)],
+        ['more', hidden],
+        ['DATA', secret],
+      ])
+    },
+  ],
+  [
+    'is longer than the part that is read',
+    (content, secret, decoy) =>
+      setExtensions(content, 104, [
+        ['DATA', decoy],
+        ['more', Buffer.alloc(4096)],
+        ['DATA', secret],
+      ]),
+  ],
+  [
+    'continues where the name of the backing file begins',
+    (content, secret, decoy) => {
+      const end = setExtensions(content, 104, [['DATA', secret]])
+      content.writeBigUInt64BE(BigInt(end), 8)
+      setExtensions(content, end, [['DATA', decoy]])
+    },
+  ],
+])('a qcow2 image whose list of extensions %s cannot hide its data file', async (_, write) => {
+  const dir = ownTmpdir()
+  const path = join(dir, 'disk.qcow2')
+  const decoy = join(dir, 'data.raw')
+  qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${decoy}`, path, '1M')
+  const content = readFileSync(path).fill(0, 104, 65_536)
+  content.writeUInt32BE(104, 100)
+  write(content, Buffer.from('/etc/passwd'), Buffer.from(decoy))
+  writeFileSync(path, content)
+  expect([undefined, '/etc/passwd']).toContain(parseQcow2Header(content.subarray(0, 4096))?.dataFile)
+  const error = await failureOf(openDisk({ path }))
+  expect(error.code).toBe('IMAGE_INVALID')
+  expect(error.message).toMatch(/an invalid header|\/etc\/passwd/)
+})
+
 test.each([
   ['data_file', 'secret'],
   ['backing file', 'file:secret'],
@@ -292,8 +358,8 @@ function makeHollowQcow2(tables: number, distanceBytes: number): string {
 async function checkTables(path: string, signal?: AbortSignal) {
   const file = await open(path)
   try {
-    const head = Buffer.alloc(104)
-    await file.read(head, 0, 104, 0)
+    const head = Buffer.alloc(4096)
+    await file.read(head, 0, head.length, 0)
     const header = parseQcow2Header(head)
     if (header === undefined) throw new TypeError('no header')
     return await checkQcow2Tables(file, header, await file.stat(), signal)
