@@ -118,7 +118,7 @@ async function* listRemote(sftp: SFTPWrapper, path: string): AsyncGenerator<File
     sftp.opendir(path, (error, opened) => (error ? reject(error) : resolve(opened)))
   })
   try {
-    for (;;) {
+    for (let withoutFile = 0; withoutFile <= MAX_WITHOUT_FILE; ) {
       const entries = await new Promise<
         readonly { readonly filename: string; readonly attrs: AnyStats }[] | undefined
       >((resolve, reject) => {
@@ -128,15 +128,18 @@ async function* listRemote(sftp: SFTPWrapper, path: string): AsyncGenerator<File
         })
       })
       if (entries === undefined) return
-      for (const { filename, attrs } of entries) {
-        if (filename !== '.' && filename !== '..') yield toEntry(filename, attrs)
-      }
+      const files = entries.filter(({ filename }) => filename !== '.' && filename !== '..')
+      if (files.length === 0) withoutFile++
+      for (const { filename, attrs } of files) yield toEntry(filename, attrs)
     }
+    throw new Error('an endless folder listing without files')
   } finally {
     sftp.close(handle, () => {})
   }
 }
 
+/** Maximum number of parts of a list that contain no file: `.` and `..` may be sent alone. */
+const MAX_WITHOUT_FILE = 2
 /** SSH_FX_EOF. */
 const END = 1
 

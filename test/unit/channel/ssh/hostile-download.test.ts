@@ -143,6 +143,24 @@ test('a download of an endless folder stops at the limit, which the error names'
   expect(readdirSync(join(here, 'into'))).toEqual([])
 })
 
+test.each([[['.']], [['..']], [[]]])(
+  'a download stops at a folder listing that repeats the entries %j without end',
+  async (names) => {
+    listing = () => names.map((name) => ({ name, mode: FOLDER }))
+    const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
+    expect(error.message).toMatch(/^The download failed: an endless folder listing without files\.\n/)
+  },
+)
+
+test('a download accepts the entries `.` and `..` in parts of their own', async () => {
+  writeFileSync(join(guest, 'tree', 'file'), 'of the guest')
+  const parts = ['.', '..', 'file']
+  listing = (_folder, round) =>
+    parts[round] === undefined ? undefined : [{ name: parts[round], mode: FILE }]
+  await client.download(join(guest, 'tree'), join(here, 'into'))
+  expect(readdirSync(join(here, 'into/tree'))).toEqual(['file'])
+})
+
 test('a download of endlessly nested folders stops at the longest path', async () => {
   listing = (_folder, round) => (round > 0 ? [] : [{ name: 'deeper', mode: FOLDER }])
   const error = await rejection(client.download(join(guest, 'tree'), join(here, 'into')))
