@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { launchVM, withVM } from 'withvm'
 import { buildCli, runCli } from '../support/built-cli.js'
 import { failureOf } from '../support/failure-of.js'
@@ -30,6 +30,14 @@ async function keepOne(tmpdir: string, options = "keepOnFailure: '10m'"): Promis
   if (guest === undefined) throw new Error(`no guest was kept: ${stdout}`)
   expect(stdout).toContain(`npx withvm ssh ${guest.name} `)
   return guest
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 async function untilGone(tmpdir: string): Promise<void> {
@@ -258,6 +266,64 @@ test('`withvm stop` and `withvm console` reject unknown guests, with similar nam
   // A shell in the guest of a running test is allowed.
   expect((await runCli(['ssh', 'under-test', '--', 'hostname'])).stdout).toBe('under-test')
 })
+
+/** Starts a guest that may be kept, kills its test process, and waits until the keeper has removed the folder. */
+async function killTestProcess(tmpdir: string, options: string, onStarted?: (qemuPid: number) => void) {
+  const source = `
+    const vm = await launchVM({ image: false, ssh: false, ready: 'none', keepOnFailure: true, ${options} })
+    console.log(vm.pid)
+    setInterval(() => {}, 1000)`
+  const child = runScript(tmpdir, source)
+  const qemuPid = Number(await new Promise((resolve) => child.stdout?.once('data', resolve)))
+  onTestFinished(() => void (isRunning(qemuPid) && process.kill(qemuPid, 'SIGKILL')))
+  onStarted?.(qemuPid)
+  child.kill('SIGKILL')
+  await child
+  await expect.poll(() => findLeftovers(tmpdir).folders, { timeout: 10_000 }).toEqual([])
+  return { isQemuRunning: isRunning(qemuPid) }
+}
+
+test('the keeper ends a QEMU whose arguments no longer name its folder', async () => {
+  const tmpdir = ownTmpdir()
+  // A compromised QEMU can overwrite its arguments. This one gets another text for the same path.
+  const qemu = join(tmpdir, 'qemu-system-x86_64-disguised')
+  const script = `#!/bin/sh
+for arg; do shift; set -- "$@" "$(printf %s "$arg" | sed 's,/qmp.sock,/./qmp.sock,')"; done
+exec qemu-system-x86_64 "$@"
+`
+  writeFileSync(qemu, script, { mode: 0o755 })
+  expect(await killTestProcess(tmpdir, `qemu: '${qemu}'`)).toEqual({ isQemuRunning: false })
+})
+
+test.runIf(process.geteuid?.() === 0)(
+  'the keeper does not take a process of another user for QEMU, whatever its arguments',
+  async () => {
+    const tmpdir = ownTmpdir()
+    const otherUser = ['--reuid', '54321', '--regid', '54321', '--clear-groups']
+    // It has a lower process id than QEMU, and waits for the argument.
+    const decoy = execa(
+      'setpriv',
+      [...otherUser, 'sh', '-c', 'read -r arg; exec sh -c "sleep 1000; :" "$arg"'],
+      {
+        reject: false,
+      },
+    )
+    onTestFinished(() => void decoy.kill('SIGKILL'))
+    const { isQemuRunning } = await killTestProcess(tmpdir, '', (qemuPid) => {
+      const args = readFileSync(`/proc/${qemuPid}/cmdline`, 'utf8').split('\0')
+      decoy.stdin.write(`${args.find((arg) => arg.startsWith('socket,id=qmp,'))}\n`)
+      const deadline = performance.now() + 5000
+      while (
+        !readFileSync(`/proc/${decoy.pid}/cmdline`, 'utf8').includes('id=qmp') &&
+        performance.now() < deadline
+      );
+    })
+    expect({ isQemuRunning, isDecoyRunning: isRunning(decoy.pid ?? 0) }).toEqual({
+      isQemuRunning: false,
+      isDecoyRunning: true,
+    })
+  },
+)
 
 test('a guest is not kept after an abort or with an invalid WITHVM_KEEP', async () => {
   const tmpdir = ownTmpdir()

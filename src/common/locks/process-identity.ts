@@ -28,14 +28,44 @@ function readOwnIdentity(): string {
   return [processScope(), id.toString(36), startedAt.toString(36)].join('.')
 }
 
+/** A process of this PID namespace. Ids are reused, so the start time tells it from a later process. */
+export interface ProcessReference {
+  readonly pid: number
+  /** Ticks since the host booted; 0 if unknown, as where `/proc` shows other ids. */
+  readonly startedAt: number
+}
+
+/** Returns a reference to the process that has this id now; undefined if there is none. */
+export function referTo(pid: number): ProcessReference | undefined {
+  const stat = hasOwnProc() ? readStat(String(pid)) : 'unreadable'
+  return stat === undefined ? undefined : { pid, startedAt: stat === 'unreadable' ? 0 : stat.startedAt }
+}
+
+/**
+ * Returns the id of this process in `/proc`. It differs from `process.pid` in a PID namespace without
+ * its own `/proc`. Empty on a system without `/proc`.
+ */
+export function idInProc(): string {
+  return readLink('/proc/self')
+}
+
+/** Returns whether `/proc` shows the ids of this PID namespace, not those of an outer one. */
+export function hasOwnProc(): boolean {
+  return idInProc() === String(process.pid)
+}
+
 /** Returns whether the thread of an identity still runs. An invalid identity is `unknown`. */
 export function livenessOf(identity: string): Liveness {
   if (!IDENTITY.test(identity)) return 'unknown'
   const [scope, id = '', start = ''] = identity.split('.')
   if (scope !== processScope()) return 'unknown'
-  const startedAt = Number.parseInt(start, 36)
-  if (startedAt === 0) return signalReaches(Number.parseInt(id, 36))
-  const stat = readStat(String(Number.parseInt(id, 36)))
+  return livenessOfProcess({ pid: Number.parseInt(id, 36), startedAt: Number.parseInt(start, 36) })
+}
+
+/** Returns whether a process or thread still runs. */
+export function livenessOfProcess({ pid, startedAt }: ProcessReference): Liveness {
+  if (startedAt === 0) return signalReaches(pid)
+  const stat = readStat(String(pid))
   if (stat === 'unreadable') return 'unknown'
   const runs = stat !== undefined && stat.startedAt === startedAt && !['Z', 'X'].includes(stat.state)
   return runs ? 'alive' : 'dead'
@@ -58,9 +88,8 @@ function readScope(): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')
     const pids = readlinkSync('/proc/self/ns/pid')
-    // If /proc belongs to another namespace, it shows another id for this process.
-    const isOwn = readlinkSync('/proc/self') === String(process.pid)
-    return [boot, pids, readLink('/proc/self/ns/time'), isOwn ? '' : readlinkSync('/proc/self')].join(' ')
+    const outerId = hasOwnProc() ? '' : idInProc()
+    return [boot, pids, readLink('/proc/self/ns/time'), outerId].join(' ')
   } catch {
     return hostname() // a system without /proc
   }
@@ -70,7 +99,7 @@ function readLink(path: string): string {
   try {
     return readlinkSync(path)
   } catch {
-    return '' // Linux before 5.6 has no time namespaces
+    return '' // Linux before 5.6 has no time namespaces, and other systems have no /proc
   }
 }
 

@@ -124,6 +124,7 @@ export class Machine {
   /** Records the QEMU of a new power-on. */
   recordProcess(process: QemuProcess): void {
     this.#process = process
+    this.keeper?.recordQemu(process.pid)
     this.lease.recordProcess(process.pid)
     this.#onProcess?.(process.pid)
   }

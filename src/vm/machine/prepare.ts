@@ -86,7 +86,7 @@ interface RunFolder {
 
 /** Opens the run's folder, and makes sure that it and QEMU do not outlive this process unless the guest is kept. */
 async function openRunFolder(
-  { run: { tmpdir, keepMs } }: GuestPlan,
+  { run: { tmpdir, keepMs }, host: { user } }: GuestPlan,
   cleanup: CleanupStack,
   killQemu: () => void,
 ): Promise<RunFolder> {
@@ -102,7 +102,7 @@ async function openRunFolder(
   const logFile = ConsoleLogFile.create(workspace.path('serial.log'))
   cleanup.defer(() => logFile.close())
   if (keepMs !== undefined) {
-    keeper = await Keeper.start(workspace, keepMs, logFile)
+    keeper = await Keeper.start(workspace, { keepMs, log: logFile, user })
     cleanup.defer(() => keeper?.end())
   }
   return { workspace, keeper, logFile }

@@ -6,6 +6,8 @@ import type { Readable, Writable } from 'node:stream'
 import type { ConsoleLogFile } from '../../channel/serial/console-log-file.js'
 import { raceSignal } from '../../common/deadline.js'
 import { requireFiles } from '../../common/host-error.js'
+import { referTo } from '../../common/locks/process-identity.js'
+import type { HostUser } from '../../common/process/host-user.js'
 import { vmError } from '../../errors.js'
 import type { KeeperOrder, KeeperReply } from './keeper-program.js'
 import { KEPT_CONSOLE_SOCKET, TTY_SOCKET } from './running-guests.js'
@@ -13,6 +15,15 @@ import type { Workspace } from './workspace.js'
 
 /** Time limit for a reply of the keeper, milliseconds: it has to start Node.js. Measured: 90. */
 const REPLY_TIMEOUT_MS = 20_000
+
+export interface KeeperSettings {
+  /** Time for which the guest is left running, milliseconds. */
+  readonly keepMs: number
+  /** Log of the console, which the keeper continues. */
+  readonly log: ConsoleLogFile
+  /** User that runs QEMU. @default the user of this process */
+  readonly user: HostUser | undefined
+}
 
 /**
  * Second process, for a guest that may be left running. When this process dies, the keeper ends
@@ -41,7 +52,8 @@ export class Keeper {
    *
    * @throws {InfrastructureError} WORKSPACE_FAILED when the process cannot be started.
    */
-  static async start(workspace: Workspace, keepMs: number, log: ConsoleLogFile): Promise<Keeper> {
+  static async start(workspace: Workspace, settings: KeeperSettings): Promise<Keeper> {
+    const { keepMs, log, user } = settings
     requireFiles()
     const child = spawn(process.execPath, [programPath()], {
       cwd: '/',
@@ -55,11 +67,12 @@ export class Keeper {
     const keeper = new Keeper(child, child.pid, keepMs)
     try {
       const watch = [...new Set([workspace.socketDir, workspace.dir])]
+      const uids = [process.geteuid?.() ?? -1, ...(user === undefined ? [] : [user.uid])]
       const console = {
         guest: workspace.socket(KEPT_CONSOLE_SOCKET),
         terminal: workspace.socket(TTY_SOCKET),
       }
-      await keeper.#request({ watch, console }, 'watching')
+      await keeper.#request({ watch, uids, console }, 'watching')
       return keeper
     } catch (error) {
       child.kill('SIGKILL')
@@ -73,6 +86,12 @@ export class Keeper {
    */
   get hasGuest(): boolean {
     return this.#hasGuest
+  }
+
+  /** Names the QEMU of a new power-on, which the keeper ends if this process dies. */
+  recordQemu(pid: number): void {
+    const qemu = referTo(pid)
+    if (qemu !== undefined) this.#send({ qemu })
   }
 
   /**
@@ -106,8 +125,12 @@ export class Keeper {
     this.#child.unref()
   }
 
-  async #request(order: KeeperOrder, reply: KeeperReply): Promise<void> {
+  #send(order: KeeperOrder): void {
     this.#child.stdin.write(`${JSON.stringify(order)}\n`)
+  }
+
+  async #request(order: KeeperOrder, reply: KeeperReply): Promise<void> {
+    this.#send(order)
     const limit = AbortSignal.timeout(REPLY_TIMEOUT_MS)
     const result = await raceSignal(this.#replies.next(), limit).catch(() => ({ value: undefined }))
     if (result.value !== reply) throw keeperLost('no reply in time')

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { readSmallFile } from '../../common/files/read-small-file.js'
 import { removeTree } from '../../common/files/remove-tree.js'
+import { type ProcessReference, referTo } from '../../common/locks/process-identity.js'
 import { pollUntil } from '../../common/poll.js'
 import { KIB } from '../../common/units.js'
 import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
@@ -42,6 +43,8 @@ export interface RunningGuest {
   /** Name that the test gave to the guest. */
   readonly guest: string
   readonly pid: number
+  /** The process with that id when the guest was found. */
+  readonly qemu: ProcessReference
   readonly ageMs: number
   readonly ports: ReadonlyArray<{
     readonly protocol: string
@@ -73,9 +76,9 @@ export async function findRunningGuests(): Promise<RunningGuest[]> {
  * Stops a guest that was left running and removes its folders, as its keeper does when its time is
  * up.
  */
-export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promise<void> {
+export async function removeGuest({ qemu, dir, socketDir }: RunningGuest): Promise<void> {
   const folders = [...new Set([socketDir, dir])]
-  await endQemu(pid, folders, 'orderly')
+  await endQemu(qemu, 'orderly')
   // A running keeper detects that and removes the folders. A keeper that was killed or stopped does
   // not.
   await pollUntil(async () => (await readKeeperLiveness(dir)) === 'dead' || undefined, {
@@ -89,10 +92,11 @@ export async function removeGuest({ pid, dir, socketDir }: RunningGuest): Promis
 }
 
 async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
+  const qemu = referTo(pid)
   const args = await readArgs(pid)
   const socketDir = args.map(monitorSocketDir).find((dir) => dir !== undefined)
   const log = optionValue(args, 'logfile')
-  if (socketDir === undefined || log === undefined) return undefined
+  if (qemu === undefined || socketDir === undefined || log === undefined) return undefined
   const dir = dirname(log)
   if (!(await isGuestOf(pid, [socketDir, dir]))) return undefined
   const guest = optionValue(args, 'guest') ?? 'guest'
@@ -100,6 +104,7 @@ async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | u
     name: guestName(guest, dir),
     guest,
     pid,
+    qemu,
     ageMs: Math.max(0, uptimeMs - (await startedAtMs(pid))),
     ports: readPorts(args),
     dir,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { removeTree } from '../../common/files/remove-tree.js'
 import { isSafeParent, statIfVisible } from '../../common/files/safe-parent.js'
-import { livenessOf } from '../../common/locks/process-identity.js'
+import { livenessOf, referTo } from '../../common/locks/process-identity.js'
 import { ownerOfFolder } from '../../common/locks/run-folder-name.js'
 import { readStaleness, recheckLater } from '../../common/locks/staleness.js'
 import type { HostUser } from '../../common/process/host-user.js'
@@ -98,7 +98,10 @@ async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
   const { pid, socketDir } = (await readQemuNote(dir)) ?? { socketDir: dir }
   const folders = socketDir !== dir && (await isUnused(socketDir, ours)) ? [dir, socketDir] : [dir]
   const uids = await listOwners(dir, ours)
-  if (pid !== undefined && (await isQemuOf(pid, folders, uids))) await endQemu(pid, folders, 'at-once')
+  if (pid !== undefined) {
+    const qemu = referTo(pid)
+    if (qemu !== undefined && (await isQemuOf(pid, folders, uids))) await endQemu(qemu, 'at-once')
+  }
   for (const folder of folders) {
     await removeTree(folder)
     await forgetHandedOver(folder)
