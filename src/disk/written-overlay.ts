@@ -1,4 +1,5 @@
 import { copyFile, open, rm } from 'node:fs/promises'
+import { sharedDescriptorPath } from '../common/files/descriptor-path.js'
 import { copySparse } from '../common/files/sparse-copy.js'
 import { openWrittenFile } from '../common/files/written-file.js'
 import { type VMError, vmError } from '../errors.js'
@@ -50,7 +51,7 @@ export async function copyWrittenFile(from: string, to: string, signal?: AbortSi
     throw changed(from, 'a regular file, in a folder that is no link', error.message)
   })
   try {
-    await copySparse(`/proc/${process.pid}/fd/${file.fd}`, to, signal)
+    await copySparse(sharedDescriptorPath(file.fd), to, signal)
   } finally {
     await file.close()
   }

@@ -1,3 +1,5 @@
+import { idInProc } from '../locks/process-identity.js'
+
 /**
  * True if paths can start at a descriptor: on Linux (proc(5)), which is also the only system that
  * supports `runAs`.
@@ -7,6 +9,11 @@ export const HAS_DESCRIPTOR_PATHS = process.platform === 'linux'
 /** Returns a path that the kernel resolves to the open file, even if its own path has changed. */
 export function descriptorPath(fd: number): string {
   return `/proc/self/fd/${fd}`
+}
+
+/** Returns such a path for other processes, which must not use it after the descriptor was closed. */
+export function sharedDescriptorPath(fd: number): string {
+  return `/proc/${idInProc()}/fd/${fd}`
 }
 
 /** Replaces a descriptor path in an error with the path of the file. */

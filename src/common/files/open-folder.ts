@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { chown, type FileHandle, mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { changeOwner, type HostUser } from '../process/host-user.js'
-import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile } from './descriptor-path.js'
+import { descriptorPath, HAS_DESCRIPTOR_PATHS, nameFile, sharedDescriptorPath } from './descriptor-path.js'
 import { removeFile } from './remove-file.js'
 
 const FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
@@ -37,7 +37,7 @@ export class OpenFolder {
 
   /** Path for the working directory of a child process of this process. It must not be used after {@link close}. */
   get workingDirectory(): string {
-    return this.#descriptor === undefined ? this.path : `/proc/${process.pid}/fd/${this.#descriptor}`
+    return this.#descriptor === undefined ? this.path : sharedDescriptorPath(this.#descriptor)
   }
 
   /**

@@ -8,13 +8,16 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { execa } from 'execa'
+import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { listenUnix } from '../../../../src/channel/unix-listener.js'
 import { CaptureFiles } from '../../../../src/net/capture-files.js'
 import { QemuProcess } from '../../../../src/qemu/process.js'
 import { TpmEmulator } from '../../../../src/qemu/tpm-emulator.js'
 import { openWorkspace, type Workspace } from '../../../../src/vm/workspace/workspace.js'
+import { buildCli } from '../../../support/built-cli.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
+import { writeScript } from '../../../support/run-script.js'
 
 const TPM = {
   program: 'false',
@@ -29,6 +32,9 @@ const FILES = ['known_hosts', 'network-1.pcap', 'qemu.pid', 'qmp.sock', 'screen.
 let victim: string
 let moved: string
 let workspace: Workspace
+
+// One test runs the built package.
+beforeAll(buildCli)
 
 beforeEach(async () => {
   victim = join(ownTmpdir(), 'victim')
@@ -95,6 +101,28 @@ test.runIf(isLinux)('child processes enter the folder of a run, not a link in it
   const qemu = await QemuProcess.start({ file: 'pwd', args: ['-P'] }, workspace.folder)
   expect((await qemu.exited).stderr.trim()).toBe(moved)
 })
+
+test.runIf(process.geteuid?.() === 0)(
+  'child processes enter the folder of a run, and files in it are copied, where /proc has other process ids',
+  async () => {
+    const folder = ownTmpdir()
+    const source = `
+      import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+      import { OpenFolder } from '#dist/src/common/files/open-folder.js'
+      import { copyWrittenFile } from '#dist/src/disk/written-overlay.js'
+      import { QemuProcess } from '#dist/src/qemu/process.js'
+      const folder = await OpenFolder.make('${folder}/run')
+      const qemu = await QemuProcess.start({ file: 'pwd', args: ['-P'] }, folder)
+      const entered = (await qemu.exited).stderr.trim()
+      writeFileSync('${folder}/run/written', 'content')
+      await copyWrittenFile('${folder}/run/written', '${folder}/copied')
+      console.log(entered, readFileSync('${folder}/copied', 'utf8'))`
+    // A PID namespace with the /proc of the outer one.
+    const namespace = ['--pid', '--fork', '--kill-child', process.execPath]
+    const { stdout } = await execa('unshare', [...namespace, writeScript(folder, source)])
+    expect(stdout).toBe(`${folder}/run content`)
+  },
+)
 
 test.runIf(isLinux)('swtpm does not start in the working directory of this process', async () => {
   const program = join(ownTmpdir(), 'swtpm')
