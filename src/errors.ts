@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU rejected a QMP command or did not respond to it' },
   SAVE_UNSUPPORTED: {
     kind: 'usage',
-    meaning: 'QEMU cannot save the state of this machine, so warm start is not supported',
+    meaning: 'QEMU cannot save the state of this guest, so warm start is not supported',
   },
   OCR_FAILED: { kind: 'infrastructure', meaning: 'the text of a screenshot could not be read' },
   CHECKPOINT_FAILED: {
@@ -191,7 +191,7 @@ export interface ErrorDetails {
 
 /**
  * The base class of all errors that withvm throws. The message contains, in this order, the
- * failure, the expected and the actual value, the evidence, and a hint how to fix it.
+ * failure, the expected and the actual value, the evidence, and a hint on how to fix it.
  */
 export class VMError extends Error {
   override readonly name: string = 'VMError'

@@ -169,7 +169,7 @@ function findFile(files: ReadonlyMap<string, string>, name: string): string {
   const path = files.get(name)
   if (path !== undefined) return path
   throw vmError('IMAGE_BUILD_FAILED', {
-    summary: `The packages of this distribution lack the file ${name}, which the guest tiny needs.`,
+    summary: `The packages of this distribution lack the file ${name}, which the image tiny requires.`,
     hint: 'Run `apt-get update` and retry. If that fails, specify the path of a disk image: this release of the distribution is not supported as a source of tiny.',
   })
 }

@@ -189,8 +189,8 @@ function parsePax(text: Buffer, name: string): Map<string, string> {
 function damaged(name: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The archive ${name} cannot be read.`,
-    expected: 'a whole tar archive (ustar, pax or GNU)',
+    expected: 'a complete tar archive (ustar, pax or GNU)',
     got,
-    hint: 'It is damaged, or its download or copy has stopped half-way: make it again.',
+    hint: 'Create or download the archive again: it is damaged or incomplete.',
   })
 }

@@ -150,7 +150,7 @@ function unknown(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('IMAGE_NOT_FOUND', {
     summary: `The cache has no image '${name}'.`,
-    expected: (near.length > 0 ? near : known).join(' or ') || 'an image, but the cache has none',
+    expected: (near.length > 0 ? near : known).join(' or ') || '(the cache contains no images)',
     got: `'${name}'`,
     hint: 'Run `withvm images ls` to list the images.',
   })

@@ -108,6 +108,6 @@ function notConnected(path: string, timeoutMs: number): Error {
 function closed(path: string): Error {
   return vmError('VM_NOT_RUNNING', {
     summary: `The socket ${path} was closed while withvm waited for QEMU.`,
-    hint: 'Do not dispose the guest while it starts.',
+    hint: 'Do not dispose of the guest while it starts.',
   })
 }

@@ -10,7 +10,7 @@ export function resolveDuration(name: string, duration: Duration | undefined): n
   if (duration === undefined || ms !== undefined) return ms
   throw vmError('INVALID_OPTIONS', {
     summary: `The option \`${name}\` is not a duration.`,
-    expected: "milliseconds above 0, or a text such as '30s'",
+    expected: "milliseconds above 0, or a string such as '30s'",
     got: JSON.stringify(duration) ?? String(duration),
     hint: 'Correct the option.',
   })

@@ -86,7 +86,7 @@ async function checkFile(
 ): Promise<string> {
   const path = name.replace(/^file:/, '')
   // QEMU treats `json:`, `nbd:`, `https:` and others as protocols, which cannot be verified.
-  if (PROTOCOL.test(path)) throw outside(image, name, folders, 'not a file')
+  if (PROTOCOL.test(path)) throw outside(image, name, folders, 'a source that is not a file')
   if (!isAbsolute(path)) throw relativePath(image, name)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
     throw missing(image, path, what, error)
@@ -96,17 +96,18 @@ async function checkFile(
       image,
       resolve(path) === real ? real : `${path} (a link to ${real})`,
       folders,
-      'in another folder',
+      'a file outside of the allowed folders',
     )
   // The folder of an image may be a home directory with keys in hidden folders.
   if (
     !areNamed &&
     !folders.some((folder) => contains(folder, real) && !/(^|\/)\./.test(relative(folder, real)))
   )
-    throw outside(image, real, folders, 'hidden')
+    throw outside(image, real, folders, 'a hidden file')
   // Opening a FIFO blocks, and opening a device may have side effects.
   const stats = await stat(real)
-  if (!stats.isFile() && !stats.isBlockDevice()) throw outside(image, real, folders, 'no regular file')
+  if (!stats.isFile() && !stats.isBlockDevice())
+    throw outside(image, real, folders, 'a path that is not a regular file')
   return real
 }
 
@@ -136,22 +137,22 @@ function looping(image: string, path: string): VMError {
     summary: `The image ${image} is part of its own backing chain.`,
     expected: 'a backing chain without a loop',
     got: `${path} for the second time`,
-    hint: 'Correct the backing file of the wrong image: `qemu-img rebase -u -F FORMAT -b RIGHT IMAGE`.',
+    hint: 'Set the correct backing file of one of these images: `qemu-img rebase -u -F FORMAT -b BACKING IMAGE`.',
   })
 }
 
 function relativePath(image: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} needs a file that QEMU would look for in its own working directory.`,
-    expected: 'an absolute path of an external data file, or behind `file:`',
+    summary: `The image ${image} names a file by a path relative to QEMU's working directory.`,
+    expected: 'an absolute path for an external data file or a `file:` name',
     got,
-    hint: 'In the folder of the image, run: qemu-img amend -f qcow2 -o data_file="$PWD/FILE" IMAGE (for a backing file: qemu-img rebase -u -F FORMAT -b FILE IMAGE).',
+    hint: 'Store an absolute path. In the folder of the image, run `qemu-img amend -f qcow2 -o data_file="$PWD/FILE" IMAGE`; for a backing file, `qemu-img rebase -u -F FORMAT -b FILE IMAGE`.',
   })
 }
 
-function outside(image: string, got: string, folders: readonly string[], where: string): VMError {
+function outside(image: string, got: string, folders: readonly string[], source: string): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} reads something that is ${where}, which might not be meant for the guest.`,
+    summary: `The image ${image} refers to ${source}.`,
     expected: `files in ${folders.map((folder) => join(folder, '/')).join(' or ')}`,
     got,
     hint: 'Allow the folder with `image: { path, backingFolders: [FOLDER, …] }`, or flatten the image: `qemu-img convert -O qcow2 IMAGE NEW`.',
@@ -169,9 +170,9 @@ function encryptedBacking(image: string, got: string): VMError {
 
 function withoutFormat(image: string, path: string, { name, format }: Backing): VMError {
   return vmError('IMAGE_INVALID', {
-    summary: `The image ${image} does not state the format of its backing file.`,
-    expected: 'a stated format: what a guest wrote to a raw disk could pass for another one',
-    got: format === undefined ? `only the name ${name}` : `'${format}', which is none of a disk image`,
-    hint: `State the format: \`qemu-img rebase -u -F FORMAT -b ${name} ${path}\`.`,
+    summary: `The image ${image} does not specify the format of its backing file.`,
+    expected: 'an explicit format: a guest can write a header of another format to a raw disk',
+    got: format === undefined ? `only the name ${name}` : `'${format}', which is not a disk image format`,
+    hint: `Set the format: \`qemu-img rebase -u -F FORMAT -b ${name} ${path}\`.`,
   })
 }

@@ -263,6 +263,6 @@ function truncated(name: string, bytes: number, expected: string): VMError {
     summary: `The image ${name} is truncated.`,
     expected,
     got: `${bytes} bytes (${formatBytes(bytes)})`,
-    hint: 'Download or copy it again: the last attempt has probably stopped half-way.',
+    hint: 'Download or copy it again: the last attempt was probably interrupted.',
   })
 }

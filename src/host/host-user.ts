@@ -28,14 +28,14 @@ export async function findHostUser(wanted: string): Promise<HostUser | UserProbl
   if (process.platform !== 'linux')
     return { got: `${got} on ${process.platform}`, expected: 'a Linux host, or no `runAs`' }
   if (process.geteuid?.() !== 0) {
-    const expected = 'a process of root, or no `runAs`: QEMU already runs as the current user'
-    return { got: `${got} in a process of another user than root`, expected }
+    const expected = 'a process that runs as root, or no `runAs`: QEMU already runs as the current user'
+    return { got: `${got} in a process that does not run as root`, expected }
   }
   const found = await readUser(wanted)
   if (found === undefined) {
     const expected = NUMERIC.test(wanted)
       ? '`uid:gid`, or the uid of an existing user'
-      : 'an existing user of this host'
+      : 'an existing user of the host'
     return { got: `${got}, which does not exist on this host`, expected }
   }
   if (found.uid === 0) return { got: `${got}, which is root`, expected: 'a user other than root' }

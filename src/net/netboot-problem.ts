@@ -146,8 +146,8 @@ function findFileProblem({ requests, files }: NetbootFacts): NetbootProblem | un
     }
   }
   const why = path.split('/').includes('..')
-    ? 'refused because the path is outside of the folder'
-    : 'refused by the server'
+    ? 'rejected because the path is outside of the folder'
+    : 'rejected by the server'
   return {
     stage,
     text: `${stage}: ${path}: ${protocol === 'http' ? `the server responded with status ${code} and ${bytes} bytes` : why}`,

@@ -100,7 +100,7 @@ export function explainStartFailure(exit: QemuExit): VMError {
   const known = KNOWN_FAILURES.find(({ pattern }) => pattern.test(exit.stderr))
   return vmError(known?.code ?? 'QEMU_FAILED', {
     summary: `QEMU did not start: ${known?.reason ?? `it ended with ${describeExit(exit)}`}.`,
-    evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
+    evidence: [{ label: "QEMU's stderr", text: exit.stderr || '(empty)' }],
     hint:
       known?.hint ??
       (exit.signal === 'SIGSYS'

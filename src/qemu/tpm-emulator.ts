@@ -90,7 +90,7 @@ export class TpmEmulator {
       throw vmError('QEMU_FAILED', {
         summary: 'The TPM emulator did not start: swtpm does not listen.',
         evidence: [{ label: 'Output of swtpm', text: failure ?? '(swtpm is still running)' }],
-        hint: `Run swtpm manually to find the problem: ${[program, ...args].join(' ')}`,
+        hint: `Run swtpm manually to find the problem: \`${[program, ...args].join(' ')}\`.`,
       })
     }
   }

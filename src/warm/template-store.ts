@@ -66,7 +66,7 @@ function unknown(name: string, known: readonly string[]) {
     expected:
       near.length > 0
         ? near.map((other) => `'${other}'`).join(' or ')
-        : known.join(', ') || 'a template, but the cache has none',
+        : known.join(', ') || '(the cache contains no templates)',
     got: `'${name}'`,
     hint: 'Run `withvm templates ls` to list the templates.',
   })

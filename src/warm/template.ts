@@ -56,7 +56,7 @@ export class TemplateSaveError extends Error {}
  * with one preparation less.
  *
  * @throws errors of the guest's boot and of the preparations.
- * @throws {TemplateSaveError} when QEMU cannot save the state of this machine, or the guest does
+ * @throws {TemplateSaveError} when QEMU cannot save the state of this guest, or the guest does
  *   not quiesce.
  * @throws {InfrastructureError} NO_SPACE when the disk is full; TEMPLATE_IN_USE when the template was
  *   changed and guests still use it.

@@ -277,7 +277,7 @@ describe('connections', () => {
     const error = await rejection(vm.ssh('id', { user: 'nobody' }))
     expect(error).toMatchObject({ code: 'SSH_AUTH_FAILED', kind: 'guest' })
     expect(maskMessage(error)).toMatchInlineSnapshot(`
-      "The SSH server on port PORT refused the login of nobody.
+      "The SSH server on port PORT rejected the login of nobody.
         Expected: a login with a key
         Got:      All configured authentication methods failed
       Fix: Check the user, the user's authorized_keys in the guest, and the modes of that file and its folder."

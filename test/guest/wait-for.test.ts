@@ -153,8 +153,8 @@ describe('a wait that fails', () => {
     const error = await rejection(vm.waitFor.process('no-such-thing', { timeout: '700ms' }))
     expect(error).toMatchObject({ code: 'WAIT_TIMEOUT', kind: 'guest' })
     expect(mask(error)).toMatchInlineSnapshot(`
-      "Timed out after TIME waiting for a process of the name no-such-thing to run.
-        Expected: a process of the name no-such-thing to run
+      "Timed out after TIME waiting for a process named no-such-thing to be running.
+        Expected: a process named no-such-thing to be running
         Got:      none among N processes
 
       Processes of the guest:
@@ -167,7 +167,7 @@ describe('a wait that fails', () => {
       Serial console, last lines:
         | …
 
-      Fix: Compare the observed value above; if the guest only needs more time, set a longer \`timeout\`."
+      Fix: Compare the observed value above with the expected one. If the guest only needs more time, set a longer \`timeout\`."
     `)
   })
 

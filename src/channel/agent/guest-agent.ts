@@ -269,7 +269,7 @@ function refused(command: string, error: unknown): Error {
   if (typeof kind !== 'string' || typeof desc !== 'string')
     return malformed(`an invalid error object for ${command}`)
   return vmError('AGENT_FAILED', {
-    summary: `The guest agent refused ${command}.`,
+    summary: `The guest agent rejected ${command}.`,
     got: `${kind}: ${desc}`.slice(0, MAX_REFUSAL_CHARS),
     hint:
       kind === 'CommandNotFound'

@@ -120,10 +120,10 @@ export function encodeKeys(key: string): string[] {
     return [...new Set([...modifiers.map((name) => MODIFIERS[name.toLowerCase()] as string), ...codes])]
   const near = nearestNames(key, Object.keys(NAMED))
   throw vmError('INVALID_OPTIONS', {
-    summary: 'keyboard.press() does not know this key.',
+    summary: 'vm.keyboard.press() does not support this key.',
     expected: `a name (${Object.keys(NAMED).join(', ')}) or one character, optionally with Ctrl-, Alt-, Shift-, AltGr- or Meta-`,
     got: JSON.stringify(key),
-    hint: near.length === 0 ? 'Use keyboard.type() to type a text.' : `Did you mean '${near[0]}'?`,
+    hint: near.length === 0 ? 'Use `vm.keyboard.type()` to type text.' : `Did you mean '${near[0]}'?`,
   })
 }
 
@@ -135,7 +135,7 @@ export function encodeKeys(key: string): string[] {
 export function encodeText(text: string, layout: KeyboardLayout): Array<readonly string[]> {
   if (!KEYBOARD_LAYOUTS.includes(layout)) {
     throw vmError('INVALID_OPTIONS', {
-      summary: 'keyboard.type() does not know this layout.',
+      summary: 'vm.keyboard.type() does not support this layout.',
       expected: KEYBOARD_LAYOUTS.map((name) => `'${name}'`).join(' or '),
       got: JSON.stringify(layout) ?? String(layout),
       hint: 'Configure one of these layouts in the guest, or send the keys with `vm.keyboard.press()`.',

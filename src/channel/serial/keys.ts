@@ -60,10 +60,10 @@ export function encodeKey(key: string, isApplicationMode = false): string {
   if (encoded !== undefined) return encoded
   const near = nearestName(key, NAMES)
   throw vmError('INVALID_OPTIONS', {
-    summary: 'serial.press() does not know this key.',
+    summary: 'serial.press() does not support this key.',
     expected: `a name (${NAMES.slice(0, -3).join(', ')}) or one character, optionally with Ctrl-, Alt- or Shift-`,
     got: JSON.stringify(key),
-    hint: near === undefined ? 'Use serial.type() to type a text.' : `Did you mean '${near}'?`,
+    hint: near === undefined ? 'Use `serial.type()` to type text.' : `Did you mean '${near}'?`,
   })
 }
 

@@ -195,13 +195,16 @@ function refused(log: SerialLog, startOffset: number, user: string, reply: Reply
   const needsPassword = reply === 'password'
   return vmError('LOGIN_FAILED', {
     summary: `The login of ${JSON.stringify(user)} on the serial console failed.`,
-    got: needsPassword ? 'a prompt for a password that was not specified' : 'a refusal',
+    got: needsPassword ? 'a prompt for a password that was not specified' : 'a rejected login',
     evidence: [
-      { label: 'Serial console since then', text: log.plain.slice(startOffset).trim().slice(-2000) },
+      {
+        label: 'Serial console since the login started',
+        text: log.plain.slice(startOffset).trim().slice(-2000),
+      },
     ],
     hint: needsPassword
       ? 'Specify `password`. If it is specified, the guest may require a password change before the first login.'
-      : 'Check user and password. `login` also refuses root on a terminal that is not listed in /etc/securetty.',
+      : 'Check user and password. `login` also rejects root on a terminal that is not listed in /etc/securetty.',
   })
 }
 

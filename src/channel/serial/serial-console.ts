@@ -270,7 +270,7 @@ export class SerialConsole implements AsyncIterable<string> {
    * Answers the prompts of `login` and waits for the shell. Accepts a prompt that was printed earlier, and a
    * shell in which the user is already logged in. If the guest is silent, sends Enter to get a new prompt.
    *
-   * @throws {GuestError} LOGIN_FAILED when the guest refuses the login, SERIAL_TIMEOUT when a prompt is not
+   * @throws {GuestError} LOGIN_FAILED when the guest rejects the login, SERIAL_TIMEOUT when a prompt is not
    *   printed in time.
    * @example await vm.serial.login({ user: 'root', password: 'secret' })
    */

@@ -180,7 +180,7 @@ function authFailed(options: SshConnectOptions, cause: Error): Error {
   const { user = 'root', privateKey, password } = options
   const tried = [privateKey && 'a key', password !== undefined && 'a password'].filter(Boolean)
   return vmError('SSH_AUTH_FAILED', {
-    summary: `The SSH server on port ${options.port} refused the login of ${user}.`,
+    summary: `The SSH server on port ${options.port} rejected the login of ${user}.`,
     expected: `a login with ${tried.length === 0 ? 'neither key nor password' : tried.join(' or ')}`,
     got: cause.message,
     hint:

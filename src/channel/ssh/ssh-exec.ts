@@ -179,7 +179,7 @@ function noExitStatus(raw: RawOutcome): Error {
   return vmError('SSH_CLOSED', {
     summary: 'The SSH connection was lost before the command ended.',
     expected: `an exit status of \`${outcome.command.slice(0, 200)}\``,
-    got: 'the end of its channel without an exit status',
+    got: 'the channel closed without an exit status',
     evidence: describeOutput(outcome),
     hint: 'Check on the serial console whether the guest rebooted, panicked or lost its network.',
   })

@@ -42,7 +42,7 @@ export class SpaceWatch {
     const reserveBytes = diskBytes > RESERVE.bytes ? RESERVE.bytes : diskBytes * RESERVE.share
     const neededBytes = isKnown ? total - written : reserveBytes
     if (freeBytes >= neededBytes) return
-    const needed = `${formatBytes(neededBytes)} ${isKnown ? 'more' : 'left free'}`
+    const needed = `${formatBytes(neededBytes)} ${isKnown ? 'more' : 'of free space to remain'}`
     throw notEnough({ purpose: this.#purpose, dir, needed, free: formatBytes(freeBytes), written })
   }
 }
@@ -56,8 +56,8 @@ function notEnough(text: {
 }): VMError {
   const { purpose, dir, needed, free, written } = text
   return vmError('NO_SPACE', {
-    summary: `The disk of ${dir} has not enough free space (${purpose}).`,
-    expected: `${needed}, after ${formatBytes(written)}`,
+    summary: `The file system of ${dir} does not have enough free space (${purpose}).`,
+    expected: `${needed} (${formatBytes(written)} already written)`,
     got: `${free} free`,
     hint: 'Free some space, or move the cache with WITHVM_CACHE and temporary files with TMPDIR.',
   })

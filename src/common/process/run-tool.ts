@@ -205,10 +205,15 @@ function toolError(run: ToolRun, failure: ToolFailure): VMError {
   return vmError(run.code ?? 'IMAGE_BUILD_FAILED', {
     summary: failure.timedOut
       ? `${capitalize(run.purpose)} failed: ${tool.program} was stopped after ${run.timeoutMs / 1000} s.`
-      : `${capitalize(run.purpose)} failed: ${tool.program} ended with ${failure.exitCode ?? failure.code ?? 'a signal'}.`,
+      : `${capitalize(run.purpose)} failed: ${tool.program} ${describeEnd(failure)}.`,
     evidence,
     hint: run.hint ?? `Read the output of ${tool.program} above; run the command by hand to reproduce it.`,
   })
+}
+
+function describeEnd({ exitCode, code }: ToolFailure): string {
+  if (exitCode !== undefined) return `exited with code ${exitCode}`
+  return code === undefined ? 'was killed by a signal' : `failed with ${code}`
 }
 
 function toolMissing({ tool, purpose }: ToolRun): VMError {

@@ -143,7 +143,11 @@ function parseOptions(draft: Draft, words: readonly string[]): ParsedOption[] {
     } else if (hasValue) {
       const value = rest[++at]
       if (value === undefined)
-        problems.push({ path: 'commandLine', got: `\`${word}\` at the end`, expected: 'a value after it' })
+        problems.push({
+          path: 'commandLine',
+          got: 'the end of the command line',
+          expected: `a value for \`${word}\``,
+        })
       else given.push({ flag, value })
     } else given.push({ flag, value: '' })
   }

@@ -213,7 +213,7 @@ function portTaken(machine: Machine, cause: unknown) {
   const given = machine.spec.forwards.filter(({ host }) => host !== undefined)
   return vmError('PORT_UNAVAILABLE', {
     summary: `QEMU could not listen on a host port: ${given.map(({ protocol, bind, host }) => `${protocol} ${bind}:${host}`).join(', ')}.`,
-    evidence: [{ label: "QEMU's standard error", text: machine.process?.stderr ?? '' }],
+    evidence: [{ label: "QEMU's stderr", text: machine.process?.stderr ?? '' }],
     hint: 'Stop the program that listens there (find it with `ss -tulpn`), or omit `host` to get a free port, returned by `vm.hostPort()`.',
     cause,
   })

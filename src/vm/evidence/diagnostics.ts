@@ -32,7 +32,7 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   const { netboot } = machine.services
   if (netboot !== undefined) evidence.push({ label: 'Network boot', text: describeNetboot(netboot) })
   const stderr = machine.process?.stderr ?? ''
-  if (stderr !== '') evidence.push({ label: "QEMU's standard error", text: stderr.trimEnd() })
+  if (stderr !== '') evidence.push({ label: "QEMU's stderr", text: stderr.trimEnd() })
   evidence.push({ label: 'To start the guest by hand', text: formatManualCommand(machine) })
   const redaction = new Redaction(machine)
   return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))

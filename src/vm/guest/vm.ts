@@ -130,7 +130,7 @@ export class VM implements GuestHandle {
     const { netboot } = this.#machine.services
     if (netboot !== undefined) return netboot
     throw vmError('INVALID_OPTIONS', {
-      summary: `The guest '${this.name}' has no network boot.`,
+      summary: `The guest '${this.name}' does not boot from the network.`,
       hint: 'Set the option `netboot` or `network.tftp`.',
     })
   }

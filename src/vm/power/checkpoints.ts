@@ -134,7 +134,7 @@ function failed(job: Job, name: string, got: string): VMError {
     summary: `The checkpoint '${name}' could not be ${verb}.`,
     got,
     hint: isFull
-      ? 'Free disk space, or set `tmpdir` to a folder with more: a checkpoint needs as much space as the guest uses of its RAM.'
+      ? 'Free disk space, or set `tmpdir` to a folder with more space: a checkpoint is as large as the RAM that the guest uses.'
       : ofDevice,
   })
 }

@@ -50,8 +50,8 @@ async function installKey(
   if (status === 0) return
   throw vmError('KEY_NOT_INSTALLED', {
     summary: `The SSH key of this run could not be installed for the user '${user}' through the serial console.`,
-    got: status === undefined ? 'no answer' : `exit code ${status}`,
-    evidence: [{ label: 'Serial console since then', text: text.trim().slice(-2000) }],
+    got: status === undefined ? 'no response' : `exit code ${status}`,
+    evidence: [{ label: 'Serial console since the command was typed', text: text.trim().slice(-2000) }],
     hint: isOther
       ? `Allow ${login.user} to run commands as ${user} with sudo, and give ${user} a shell; or omit \`ssh.user\` to use ${login.user}.`
       : 'Check the output above: is the disk mounted read-write, and does the user have a home directory?',

@@ -43,7 +43,7 @@ const UNSAVABLE = /non-migratable|blocked|not support|unsupported|not allowed|di
  * Quiesces a guest for cloning, and saves its device state. Its RAM is then in its file, its disk in its overlay, and its
  * QEMU has ended.
  *
- * @throws {UsageError} SAVE_UNSUPPORTED when a device of this machine cannot be saved.
+ * @throws {UsageError} SAVE_UNSUPPORTED when a device of this guest cannot be saved.
  * @throws {GuestError} AGENT_UNAVAILABLE, IDENTITY_AGENT_SILENT when the guest cannot be quiesced.
  * @throws {GuestError} GUEST_CLOCK_WRONG when its clock is more than 2 % too fast or too slow.
  * @throws {InfrastructureError} QMP_FAILED when the state is not saved in time.
@@ -162,7 +162,7 @@ async function saveState(
 
 function refused(got: string): VMError {
   return vmError('SAVE_UNSUPPORTED', {
-    summary: 'QEMU cannot save the state of this machine.',
+    summary: 'QEMU cannot save the state of this guest.',
     got,
     hint: "Leave out the device that QEMU names, or set `start: 'cold'` to boot this guest each time.",
   })
@@ -170,9 +170,9 @@ function refused(got: string): VMError {
 
 function notSaved(got: string): VMError {
   return vmError('QMP_FAILED', {
-    summary: 'QEMU did not save the state of this machine.',
+    summary: 'QEMU did not save the state of this guest.',
     got,
-    hint: 'Check the free space and the load of this host. The next guest tries again.',
+    hint: 'Check the free space and the load of this host. Saving is retried with the next guest.',
   })
 }
 
@@ -181,6 +181,6 @@ function wrongClock(name: string, rate: number): VMError {
     summary: `The clock of guest '${name}' runs at ${rate.toPrecision(3)} times the speed of the host's.`,
     expected: 'a difference of at most 2 %',
     got: `${(Math.abs(rate - 1) * 100).toPrecision(3)} % too ${rate > 1 ? 'fast' : 'slow'}`,
-    hint: 'Run fewer guests at a time: the guest kernel measures its clock wrongly on a busy host. Remove `tsc_early_khz=` from `append` if it is there.',
+    hint: 'Run fewer guests at a time: the guest kernel measures its clock wrongly on a busy host. Remove `tsc_early_khz=` from `append`, if present.',
   })
 }

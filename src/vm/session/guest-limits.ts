@@ -49,7 +49,7 @@ function watchResets({ host }: Machine, session: Session): void {
 function diskLimit(bytes: number): VMError {
   return vmError('DISK_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its disk space on the host.',
-    expected: `at most ${formatBytes(bytes)} for changes of all its disks and for its checkpoints`,
+    expected: `at most ${formatBytes(bytes)} in total for changes to all disks and for checkpoints`,
     hint: 'Raise `limits: { disk: … }`, or let the guest write less.',
   })
 }

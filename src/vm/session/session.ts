@@ -262,7 +262,7 @@ function qemuDied(exit: QemuExit, killer: string | undefined) {
   if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
   return vmError('QEMU_DIED', {
     summary: `QEMU ended unexpectedly while the guest was in use: ${describeExit(exit)}.`,
-    evidence: [{ label: "QEMU's standard error", text: exit.stderr || '(empty)' }],
+    evidence: [{ label: "QEMU's stderr", text: exit.stderr || '(empty)' }],
     hint: killer ?? "Read QEMU's own message above.",
   })
 }

@@ -26,7 +26,7 @@ const ROWS: readonly ClueRow[] = [
   },
   {
     pattern: /I\/O error, dev \S+|Buffer I\/O error/,
-    hint: 'Check that the image is complete and as large as its partition table says: the guest could not read its disk.',
+    hint: 'Check that the image is complete and as large as its partition table requires: the guest could not read its disk.',
   },
   {
     pattern: /Initramfs unpacking failed/,

@@ -63,7 +63,7 @@ test('toHaveProcess', async ({ vm }) => {
   ).toMatchInlineSnapshot(`
     "expect(vm).toHaveProcess('nginx', { timeout: 1500 }) failed after TIME
 
-      Expected: a process of the name nginx to run
+      Expected: a process named nginx to be running
       Received: none among N processes
 
     Call log:
@@ -205,7 +205,7 @@ describe('with systemd', () => {
     expect(await message(expect(vm).toHaveCleanJournal())).toMatchInlineSnapshot(`
       "expect(vm).toHaveCleanJournal() failed at once, after TIME: the journal has 1 such line
 
-        Expected: the journal to be without lines of priority err and above
+        Expected: the journal to contain no messages of priority err or higher
         Received: demo[12]: an error
 
       Call log:

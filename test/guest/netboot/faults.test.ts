@@ -75,7 +75,9 @@ test('a request for a path outside of the folder is refused, and a file that cha
   await using vm = await launchVM({ netboot: { root, bootfile: 'boot.ipxe' }, ready: /press a key/ })
   await expect(vm.serial).toSee('that was refused')
   expect(vm.netboot.requests.at(-1)).toMatchObject({ path: 'sub/../../secret', status: 'failed', code: 2 })
-  expect(vm.netboot.problem).toBe('TFTP: sub/../../secret: refused because the path is outside of the folder')
+  expect(vm.netboot.problem).toBe(
+    'TFTP: sub/../../secret: rejected because the path is outside of the folder',
+  )
   writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
   await vm.serial.press('Enter')
   await expect(vm.serial).toSee('all steps are done')

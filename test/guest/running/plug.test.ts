@@ -81,7 +81,7 @@ test('a guest whose link is down is reachable through its agent', async ({ vm })
   expect((await vm.ssh`cat /sys/class/net/eth0/carrier`).stdout).toBe('1')
   const error = await failureOf(vm.setLink(false, { card: 3 }))
   expect(error.message).toBe(
-    'vm.setLink(): the guest has no such network card.\n  Expected: 0 to 0, or a card of vm.plug.card()\n  Got:      3\nFix: Count the cards from 0, in the order of the option `network`.',
+    'vm.setLink(): the guest has no such network card.\n  Expected: 0, or a card returned by vm.plug.card()\n  Got:      3\nFix: Count the cards from 0, in the order of the option `network`.',
   )
 })
 

@@ -8,7 +8,7 @@ test('a missing duration gets the default, and an invalid one is an error', () =
   for (const wrong of ['soon', 0, -1, null]) {
     expect(() => resolveDuration('timeout', wrong as Duration)).toThrow(
       `The option \`timeout\` is not a duration.
-  Expected: milliseconds above 0, or a text such as '30s'
+  Expected: milliseconds above 0, or a string such as '30s'
   Got:      ${JSON.stringify(wrong)}
 Fix: Correct the option.`,
     )

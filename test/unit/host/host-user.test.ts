@@ -31,7 +31,7 @@ whenRoot('`uid:gid` needs no existing user and has no supplementary groups', asy
 })
 
 whenRoot.each([
-  ['no-such-user', '"no-such-user", which does not exist on this host', 'an existing user of this host'],
+  ['no-such-user', '"no-such-user", which does not exist on this host', 'an existing user of the host'],
   ['54321', '"54321", which does not exist on this host', '`uid:gid`, or the uid of an existing user'],
   ['root', '"root", which is root', 'a user other than root'],
   ['0:5', '"0:5", which is root', 'a user other than root'],
@@ -48,10 +48,10 @@ whenRoot('the error for a missing setpriv names its package', async () => {
   )
 })
 
-test('`findHostUser()` rejects every user in a process of another user than root', async () => {
+test('`findHostUser()` rejects every user in a process that does not run as root', async () => {
   if (isRoot) process.seteuid?.('nobody')
   expect(await findHostUser('daemon')).toEqual({
-    got: '"daemon" in a process of another user than root',
-    expected: 'a process of root, or no `runAs`: QEMU already runs as the current user',
+    got: '"daemon" in a process that does not run as root',
+    expected: 'a process that runs as root, or no `runAs`: QEMU already runs as the current user',
   })
 })

@@ -52,7 +52,7 @@ describe('downloadFile', () => {
     const error = await failureOf(downloadFile(wanted))
     expect(error.code).toBe('NO_SPACE')
     expect(error.message).toMatch(
-      /^The disk of .* has not enough free space \(downloading http:.*\)\.\n {2}Expected: 4096 TiB more, after 0 bytes\n {2}Got: {6}[\d.]+ [GMT]iB free\n/,
+      /^The file system of .* does not have enough free space \(downloading http:.*\)\.\n {2}Expected: 4096 TiB more \(0 bytes already written\)\n {2}Got: {6}[\d.]+ [GMT]iB free\n/,
     )
     expect(existsSync(wanted.path)).toBe(false)
   })
@@ -72,7 +72,7 @@ describe('downloadFile', () => {
     const wanted = order(server.url, { path: join(small, 'file') })
     const error = await failureOf(downloadFile(wanted))
     expect(error.code).toBe('NO_SPACE')
-    expect(error.message).toContain('Expected: 256 MiB left free, after ')
+    expect(error.message).toContain('Expected: 256 MiB of free space to remain (')
     expect(existsSync(wanted.path)).toBe(false)
   })
 

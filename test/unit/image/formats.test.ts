@@ -93,7 +93,7 @@ test('a chain of backing files is verified to its end, and a missing or damaged 
       | top.qcow2 (qcow2)
       |   needs middle.qcow2 (qcow2)
 
-    Fix: Download or copy it again: the last attempt has probably stopped half-way."
+    Fix: Download or copy it again: the last attempt was probably interrupted."
   `)
 })
 
@@ -112,7 +112,7 @@ test('a circular chain of backing files is rejected and shown', async () => {
       | disk.qcow2 (qcow2)
       |   needs two.qcow2 (qcow2)
 
-    Fix: Correct the backing file of the wrong image: \`qemu-img rebase -u -F FORMAT -b RIGHT IMAGE\`."
+    Fix: Set the correct backing file of one of these images: \`qemu-img rebase -u -F FORMAT -b BACKING IMAGE\`."
   `)
 })
 
@@ -126,7 +126,7 @@ test('a backing file without a declared format is rejected', async () => {
   const at = content.indexOf(Buffer.from('e2792aca', 'hex'))
   content.write('6803f857', at, 'hex')
   writeFileSync(path, content)
-  expect(await refusalOf(path, dir)).toContain('does not state the format of its backing file')
+  expect(await refusalOf(path, dir)).toContain('does not specify the format of its backing file')
 })
 
 test('backing files outside of the folder of the image are read only if that is allowed', async () => {
@@ -138,7 +138,7 @@ test('backing files outside of the folder of the image are read only if that is 
   const overlay = join(inside, 'overlay.qcow2')
   qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base, overlay)
   expect(await refusalOf(overlay, dir)).toMatchInlineSnapshot(`
-    "The image inside/overlay.qcow2 reads something that is in another folder, which might not be meant for the guest.
+    "The image inside/overlay.qcow2 refers to a file outside of the allowed folders.
       Expected: files in inside/
       Got:      outside/disk.qcow2
 

@@ -58,7 +58,9 @@ test('a backing or extent file in another folder, or that is no regular file, is
   writeFileSync(path, descriptor('/etc/passwd'))
   expect((await failureOf(openDisk({ path }))).message).toContain('Got:      /etc/passwd')
   writeFileSync(path, descriptor('fifo'))
-  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+  expect((await failureOf(openDisk({ path }))).message).toContain(
+    'refers to a path that is not a regular file',
+  )
   // QEMU treats these as names in the folder of the image.
   for (const name of ['nbd://host/export', 'file:/etc/passwd']) {
     writeFileSync(path, descriptor(name))
@@ -71,7 +73,9 @@ test('a backing or extent file in another folder, or that is no regular file, is
   sparse.writeBigUInt64LE(1n, 0x1c)
   sparse.write(descriptor(fifo).replace('# Disk', '#Disk'), 512)
   writeFileSync(path, sparse)
-  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+  expect((await failureOf(openDisk({ path }))).message).toContain(
+    'refers to a path that is not a regular file',
+  )
 })
 
 test.each(['\n', '\r\n', '\v', '\f', '\t '])(
@@ -99,7 +103,9 @@ test('an external data file of a qcow2 image is checked before qemu-img opens it
   qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${join(dir, 'data.raw')}`, path, '1M')
   execFileSync('rm', [join(dir, 'data.raw')])
   makeFifo(dir, 'data.raw')
-  expect((await failureOf(openDisk({ path }))).message).toContain('reads something that is no regular file')
+  expect((await failureOf(openDisk({ path }))).message).toContain(
+    'refers to a path that is not a regular file',
+  )
 })
 
 /** Replaces the header extensions of a qcow2 file. Returns their end. */
@@ -180,7 +186,7 @@ test.each([
   execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...named, path, '4096'], { cwd: dir })
   const error = await failureOf(openDisk({ path }))
   expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('that QEMU would look for in its own working directory')
+  expect(error.message).toContain("names a file by a path relative to QEMU's working directory")
   expect(error.message).toContain(`Got:      ${name}`)
 })
 
@@ -220,7 +226,7 @@ test('a backing file behind a link is looked for where QEMU looks for it, by the
   const path = make('disk.qcow2', 'qcow2', 'link.qcow2')
   const error = await failureOf(openDisk({ path }))
   expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('reads something that is in another folder')
+  expect(error.message).toContain('refers to a file outside of the allowed folders')
 })
 
 test('a path with `..` behind a link leads where the kernel follows it, not where its text does', async () => {
@@ -229,7 +235,7 @@ test('a path with `..` behind a link leads where the kernel follows it, not wher
   writeFileSync(join(images, 'secret'), 'decoy'.repeat(1024))
   const error = await failureOf(openDisk({ path: make('disk.qcow2', 'raw', 'way/../secret') }))
   expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('reads something that is in another folder')
+  expect(error.message).toContain('refers to a file outside of the allowed folders')
 })
 
 test('a FIFO in place of an image or of an OCI index does not block', async () => {
@@ -262,7 +268,7 @@ test('a hidden backing file below the folder of the image is read only if that i
   qemuImg('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '.ssh/key', path, '1M')
   const error = await failureOf(openDisk({ path }))
   expect(error.code).toBe('IMAGE_INVALID')
-  expect(error.message).toContain('reads something that is hidden')
+  expect(error.message).toContain('refers to a hidden file')
   expect((await openDisk({ path, backingFolders: [dir] })).chain).toHaveLength(2)
 })
 

@@ -46,5 +46,5 @@ test('a missing host file in `netboot.files` is rejected', async () => {
 
 test('`vm.netboot` throws for a guest without network boot', async () => {
   await using vm = await launchVM({ ready: 'none', ssh: false, qemuArgs: ['-S'] })
-  expect(() => vm.netboot).toThrow("The guest 'tiny' has no network boot.")
+  expect(() => vm.netboot).toThrow("The guest 'tiny' does not boot from the network.")
 })

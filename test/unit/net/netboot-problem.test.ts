@@ -91,7 +91,7 @@ test.each<[string, Partial<NetbootFacts>, string]>([
   [
     'the path is outside of the folder',
     { requests: [request('../secret', 'failed', { code: 2 })] },
-    'TFTP: ../secret: refused because the path is outside of the folder',
+    'TFTP: ../secret: rejected because the path is outside of the folder',
   ],
   [
     'the file was changed',

@@ -61,7 +61,7 @@ export function hasFetchedInOrder(paths: readonly string[]): Check {
 export function hasLease(expectation: LeaseExpectation = {}): Check {
   const wanted = Object.entries(expectation)
   return {
-    expected: `the guest to have received a lease${wanted.length === 0 ? '' : ` with ${wanted.map(([name, value]) => `${name} ${value}`).join(', ')}`}`,
+    expected: `the guest to have received a DHCP lease${wanted.length === 0 ? '' : ` with ${wanted.map(([name, value]) => `${name} ${value}`).join(', ')}`}`,
     needsGuest: false,
     run: async (vm) => {
       const leases = vm.netboot.dhcp.filter(({ isGranted }) => isGranted)

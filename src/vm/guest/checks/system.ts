@@ -22,7 +22,7 @@ export function processRuns(wanted: string | RegExp): Check<readonly GuestProces
   const list = async (vm: Parameters<Check['run']>[0], signal: AbortSignal) =>
     parseProcesses((await runScript(vm, script, signal)).stdout)
   return {
-    expected: `a process ${typeof wanted === 'string' ? `of the name ${wanted}` : `that matches ${wanted}`} to run`,
+    expected: `a process ${typeof wanted === 'string' ? `named ${wanted}` : `that matches ${wanted}`} to be running`,
     run: async (vm, signal) => {
       const all = await list(vm, signal)
       const found = all.filter((process) => isProcess(process, wanted))

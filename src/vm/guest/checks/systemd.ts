@@ -116,7 +116,7 @@ export function journalIsClean({ priority = 'err', unit, ignore = [] }: JournalE
   const ofUnit = unit === undefined ? '' : ` -u ${quoteWord(unit)}`
   const script = `journalctl -b -q --no-pager -o short-iso -p ${quoteWord(priority)}${ofUnit}`
   return {
-    expected: `the journal${unit === undefined ? '' : ` of ${unit}`} to be without lines of priority ${priority} and above`,
+    expected: `the journal${unit === undefined ? '' : ` of ${unit}`} to contain no messages of priority ${priority} or higher`,
     run: async (vm, signal) => {
       const { stdout, stderr, exitCode } = await runScript(vm, script, signal)
       if (exitCode !== 0) {

@@ -162,7 +162,7 @@ export async function waitUntil<T>(
     hint: isNever
       ? 'Check the evidence above: waiting longer does not help.'
       : (options.timeoutHint ??
-        'Compare the observed value above; if the guest only needs more time, set a longer `timeout`.'),
+        'Compare the observed value above with the expected one. If the guest only needs more time, set a longer `timeout`.'),
   })
 }
 

@@ -26,6 +26,8 @@ export interface BalloonOptions {
 
 const POLL_MS = 50
 
+const formatIndexes = (count: number) => (count === 1 ? '0' : `0 to ${count - 1}`)
+
 /** Sets the link of a card up or down. */
 export async function setLink(qmp: QmpClient, { spec }: Machine, isUp: boolean, options: LinkOptions) {
   const { card = 0 } = options
@@ -33,7 +35,7 @@ export async function setLink(qmp: QmpClient, { spec }: Machine, isUp: boolean, 
   if (typeof card === 'number' && !(card >= 0 && card < count && Number.isInteger(card))) {
     throw vmError('INVALID_OPTIONS', {
       summary: 'vm.setLink(): the guest has no such network card.',
-      expected: `0 to ${count - 1}, or a card of vm.plug.card()`,
+      expected: `${formatIndexes(count)}, or a card returned by vm.plug.card()`,
       got: String(card),
       hint: 'Count the cards from 0, in the order of the option `network`.',
     })
@@ -68,7 +70,7 @@ export async function throttle(
   if (typeof disk === 'number' && spec.disks[disk] === undefined) {
     throw vmError('INVALID_OPTIONS', {
       summary: 'vm.throttle(): the guest has no such disk.',
-      expected: `'system', ${spec.disks.length === 0 ? '' : `0 to ${spec.disks.length - 1}, `}or a disk of vm.plug.disk()`,
+      expected: `'system', ${spec.disks.length === 0 ? '' : `${formatIndexes(spec.disks.length)}, `}or a disk returned by vm.plug.disk()`,
       got: String(disk),
       hint: 'Count the disks from 0, in the order of the option `disks`.',
     })

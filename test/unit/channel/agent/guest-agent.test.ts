@@ -85,7 +85,7 @@ describe('protocol of the guest agent', () => {
     await expect(agent.execute('guest-dance')).rejects.toMatchObject({
       code: 'AGENT_FAILED',
       message: [
-        'The guest agent refused guest-dance.',
+        'The guest agent rejected guest-dance.',
         '  Got:      CommandNotFound: The command guest-dance has not been found',
         'Fix: Check the version and the configuration of the agent, which may block the command (Red Hat: BLACKLIST_RPC).',
       ].join('\n'),

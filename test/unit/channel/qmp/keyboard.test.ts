@@ -22,9 +22,9 @@ test.each([
 
 test.each([
   ['Entr', "Did you mean 'Enter'?"],
-  ['hello world', 'Use keyboard.type() to type a text.'],
-  ['ä', 'Use keyboard.type() to type a text.'],
-  ['', 'Use keyboard.type() to type a text.'],
+  ['hello world', 'Use `vm.keyboard.type()` to type text.'],
+  ['ä', 'Use `vm.keyboard.type()` to type text.'],
+  ['', 'Use `vm.keyboard.type()` to type text.'],
 ])('the key %j is rejected', (key, hint) => {
   expect(() => encodeKeys(key)).toThrow(hint)
 })

@@ -33,6 +33,6 @@ test.each([
 test.each(['', 'Return', 'ab', 'Ctrl-', 'Ctrl-ä', 'Ctrl-ab', 'Strg-C', 'constructor'])(
   '%j is not a key of the serial console',
   (key) => {
-    expect(() => encodeKey(key)).toThrow('serial.press() does not know this key.')
+    expect(() => encodeKey(key)).toThrow('serial.press() does not support this key.')
   },
 )

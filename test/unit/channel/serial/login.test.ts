@@ -66,15 +66,15 @@ test('`login()` rejects at once on a refusal, without the password in the messag
   expect(error.message).toBe(
     [
       'The login of "root" on the serial console failed.',
-      '  Got:      a refusal',
+      '  Got:      a rejected login',
       '',
-      'Serial console since then:',
+      'Serial console since the login started:',
       '  | tiny login: root',
       '  | Password: ',
       '  | Login incorrect',
       '  | tiny login:',
       '',
-      'Fix: Check user and password. `login` also refuses root on a terminal that is not listed in /etc/securetty.',
+      'Fix: Check user and password. `login` also rejects root on a terminal that is not listed in /etc/securetty.',
     ].join('\n'),
   )
 })

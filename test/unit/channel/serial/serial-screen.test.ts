@@ -270,7 +270,7 @@ describe('keys of the serial console', () => {
     const error = await peer.serial.press('Down', 'Entr').catch((caught) => caught)
     expect(error.message).toBe(
       [
-        'serial.press() does not know this key.',
+        'serial.press() does not support this key.',
         '  Expected: a name (Enter, Tab, Escape, Backspace, Space, Up, Down, Right, Left, End, Home, Insert, Delete, PageUp, PageDown, F5, F6, F7, F8, F9, F10, F11, F12, F1, F2, F3, F4) or one character, optionally with Ctrl-, Alt- or Shift-',
         '  Got:      "Entr"',
         "Fix: Did you mean 'Enter'?",

@@ -59,7 +59,7 @@ describe('connecting over SSH', () => {
     await expect(connect({ privateKey: stranger.privateKey, user: 'eve' })).rejects.toMatchObject({
       code: 'SSH_AUTH_FAILED',
       message: [
-        `The SSH server on port ${server.port} refused the login of eve.`,
+        `The SSH server on port ${server.port} rejected the login of eve.`,
         '  Expected: a login with a key',
         '  Got:      All configured authentication methods failed',
         "Fix: Check the user, the user's authorized_keys in the guest, and the modes of that file and its folder.",
