@@ -1,9 +1,9 @@
-// Prints Vitest's counts of several runs as one plain line, and fails when one of them did not come to its end, or no test of a guest ran.
+// Prints the number of tests of several runs. Fails if a run did not finish or no guest test passed.
 import { existsSync, readFileSync } from 'node:fs'
 
 const files = process.argv.slice(2)
 for (const file of files.filter((name) => !existsSync(name))) {
-  console.log(`There is no ${file}: that run did not come to its end.`)
+  console.log(`${file} does not exist: that run did not finish.`)
   process.exitCode = 1
 }
 const tests = files
@@ -16,7 +16,7 @@ const count = (isWanted) => tests.filter(isWanted).length
 const passed = count(({ status }) => status === 'passed')
 const failed = count(({ status }) => status === 'failed')
 if (count(({ status, isOfGuest }) => isOfGuest && status === 'passed') === 0) {
-  console.log('No test of a guest ran.')
+  console.log('No guest test passed.')
   process.exitCode = 1
 }
 console.log(`${passed} passed, ${failed} failed, ${tests.length - passed - failed} skipped`)

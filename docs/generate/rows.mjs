@@ -1,7 +1,3 @@
-/**
- * What people know from the command line of qemu-kvm: each with the options that it has become, and with the tests that boot a guest, or
- * start QEMU, and see the effect. A test is named by its file and by its title; what has none yet is told as a gap.
- */
 const OPTIONS = 'test/guest/options'
 const machine = (title) => [`${OPTIONS}/machine.test.ts`, title]
 const disks = (title) => [`${OPTIONS}/disks.test.ts`, title]
@@ -25,7 +21,12 @@ const NETWORK_BOOT = line(
   'a command line with an empty disk and a TFTP folder boots from the network through the default card',
 )
 
-/** @type {Array<{ known: string, options: string[], tests?: Array<[file: string, title: string]>, gap?: string }>} */
+/**
+ * Arguments of qemu-kvm, each with its options and with the tests that start QEMU and verify the effect. A test is
+ * identified by its file and title. An argument without a test has a `gap`.
+ *
+ * @type {Array<{ known: string, options: string[], tests?: Array<[file: string, title: string]>, gap?: string }>}
+ */
 export const ROWS = [
   {
     known: '`-name`',

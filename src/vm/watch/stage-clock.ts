@@ -8,8 +8,8 @@ const RULES = {
   stuckShare: 0.5,
   stuckMinMs: 30_000,
   /**
-   * A guest that made progress within the last `newsShare` of its limit gets `moreShare` of the limit in addition,
-   * repeatedly.
+   * A guest that made progress within the last `progressShare` of its limit gets `extensionShare` of the limit in
+   * addition, repeatedly.
    */
   progressShare: 0.3,
   extensionShare: 0.5,
