@@ -15,10 +15,13 @@ const tools = {
   dist: join(ROOT, 'dist'),
   read: (path) => readFileSync(join(ROOT, path), 'utf8'),
   load,
-  architectures: {
+  constants: {
     ...(await load('src/spec/architectures.js')),
     ...(await load('src/host/distribution.js')),
     ...(await load('images/recipes.js')),
+    ...(await load('src/vm/evidence/saved-logs.js')),
+    ...(await load('src/vm/watch/boot-stages.js')),
+    ...(await load('src/warm/eligibility.js')),
   },
 }
 const isCheck = process.argv.includes('--check')

@@ -1,6 +1,6 @@
 import { extname } from 'node:path'
 import { architecturesTable } from './architectures-table.mjs'
-import { fence, table } from './markdown.mjs'
+import { code, fence, table } from './markdown.mjs'
 
 const MARKED = /(<!-- (example|output|table): (\S+) -->\n)[\s\S]*?(<!-- \/\2 -->)/g
 
@@ -22,9 +22,9 @@ const FILL = {
   output(source, { read }) {
     return fence('text', read(source))
   },
-  table(source, { read, architectures }) {
+  table(source, { read, constants }) {
     const [path, name] = source.split('#')
-    if (name === 'ARCHITECTURES') return architecturesTable(architectures)
+    if (name in TABLES) return TABLES[name](constants)
     const rows = Object.entries(readObject(read(path), path, name))
     const cells = (values) => values.map((value) => `\`${value}\``).join(', ') || 'nothing'
     // The cells of modules are too long for a table.
@@ -35,6 +35,22 @@ const FILL = {
       rows.map(([key, values]) => [`\`${key}\``, cells(values)]),
     )
   },
+}
+
+/** Renderers of the constants that are loaded from the built package. */
+const TABLES = {
+  ARCHITECTURES: architecturesTable,
+  STAGES: ({ STAGES }) => STAGES.map((stage, index) => `${index + 1}. ${code(stage)}`).join('\n'),
+  COLD_REASONS: ({ COLD_REASONS }) =>
+    table(
+      ['Options', 'Reason for a cold boot'],
+      COLD_REASONS.map(({ options, reason }) => [options.map(code).join(', '), reason]),
+    ),
+  ARTIFACTS: ({ ARTIFACTS }) =>
+    table(
+      ['File', 'Contents'],
+      Object.entries(ARTIFACTS).map(([file, contents]) => [code(file), contents]),
+    ),
 }
 
 const LINE_CHARS = 100

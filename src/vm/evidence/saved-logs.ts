@@ -15,11 +15,29 @@ import { formatManualCommand } from './manual-command.js'
 import { Redaction } from './redaction.js'
 import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
-/** Commands that are run in a responsive guest, with the file for the output. */
-const COMMANDS = {
-  'dmesg.txt': 'dmesg',
-  'journal.txt': 'journalctl --boot --no-pager --output=short-precise --lines=10000',
+/** Saved files and their contents, as listed in the documentation. `seen-N.png` stands for several. */
+export const ARTIFACTS = {
+  'serial.log': 'serial console, complete, across power-ons',
+  'commands.log': 'commands of `vm.ssh` and `vm.exec` with output, exit code and duration',
+  'guest.txt': 'stages of the start, accelerator, exit of QEMU',
+  'dmesg.txt': 'kernel log, if the guest still answers over SSH or through its agent',
+  'journal.txt': 'journal of this boot, if the guest still answers and has systemd',
+  'screenshot.png': 'display, if the guest has one (`vga`, or a card in `qemuArgs`)',
+  'seen-N.png': 'screenshots of failed matchers, and their differences from the reference',
+  'netboot.txt': 'DHCP, TFTP and HTTP requests, if the guest can boot from the network',
+  'qmp.log': 'QMP traffic with timestamps',
+  'qemu.log': 'output of QEMU',
+  'command-line.txt': 'command that boots the same guest in a terminal',
+  'memory.elf':
+    'memory for `crash` or `gdb`, as large as the RAM; only with `memoryDump: true` or `saveLogs(folder, { memory: true })`',
 } as const
+type Artifact = Exclude<keyof typeof ARTIFACTS, 'seen-N.png'>
+
+/** Commands that are run in a responsive guest, with the file for the output. */
+const COMMANDS: ReadonlyArray<readonly [Artifact, string]> = [
+  ['dmesg.txt', 'dmesg'],
+  ['journal.txt', 'journalctl --boot --no-pager --output=short-precise --lines=10000'],
+]
 
 /**
  * Upper bound for the parts of a memory dump other than RAM (video memory, firmware), and for the
@@ -28,10 +46,7 @@ const COMMANDS = {
 const MAX_OTHER_BYTES = GIB
 
 export interface SaveOptions {
-  /**
-   * If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM. @default
-   * false
-   */
+  /** If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM. @default false */
   readonly memory?: boolean
 }
 
@@ -56,9 +71,9 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   const folder = resolve(parent, `${machine.spec.name}-${machine.id}`)
   await ensureFolder(folder)
   const redaction = new Redaction(machine)
-  const write = (name: string, text: string) => writeFile(join(folder, name), redaction.apply(text))
+  const write = (name: Artifact, text: string) => writeFile(join(folder, name), redaction.apply(text))
   const { session, ask: runCommand, pictures = new Map() } = sources
-  const outputs = Object.entries(COMMANDS).map(async ([name, command]) => {
+  const outputs = COMMANDS.map(async ([name, command]) => {
     const result = await runCommand?.(command).catch(() => undefined)
     if (result?.exitCode === 0 && result.stdout !== '') await write(name, result.stdout)
   })
@@ -78,7 +93,11 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
       write: (file) => dumpMemory(qmp, file, memoryBytes),
     })
   }
-  await Promise.all([...outputs, saveDumps(), copySerialLog(machine, join(folder, 'serial.log'), redaction)])
+  await Promise.all([
+    ...outputs,
+    saveDumps(),
+    copySerialLog(machine, join(folder, 'serial.log' satisfies Artifact), redaction),
+  ])
   const { netboot } = machine.services
   const guest = session === undefined ? '' : `${describeGuest(machine, session)}\n`
   await Promise.all([
@@ -95,7 +114,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
 
 /** File written by QEMU, with the maximum number of bytes that are copied. */
 interface WrittenFile {
-  readonly name: string
+  readonly name: Artifact
   readonly maxBytes: number
   readonly write: (file: FileIn) => Promise<void>
 }

@@ -392,6 +392,8 @@ export class VM implements GuestHandle {
    * - always: `serial.log`, `commands.log` (commands with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`
    * - with a display: `screenshot.png`, and `seen-1.png`, … for screenshots of failed matchers
    * - if the guest still answers: `dmesg.txt`, `journal.txt`
+   * - with a network boot: `netboot.txt`
+   * - with `memory: true`: `memory.elf`
    */
   saveLogs(folder: string, options: SaveOptions = {}): Promise<string> {
     const canAnswer = this.isRunning && !this.lost.aborted

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import type { BaseImage } from '../../../src/spec/base-image.js'
+import { optionSchema } from '../../../src/spec/option-schema.js'
 import type { VMOptions } from '../../../src/spec/options.js'
 import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
-import { findColdReason } from '../../../src/warm/eligibility.js'
+import { COLD_REASONS, findColdReason } from '../../../src/warm/eligibility.js'
 import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
 const reason = (options: VMOptions, base: BaseImage | undefined = image) =>
@@ -49,4 +50,12 @@ test('an image without an identity agent boots cold, and so does a kernel alone'
   expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined))).toBe(
     'the guest has no image',
   )
+})
+
+test('each reason for a cold boot names existing options', () => {
+  const known = Object.keys(optionSchema.shape)
+  for (const { options, reason } of COLD_REASONS) {
+    expect(options.length, reason).toBeGreaterThan(0)
+    for (const option of options) expect(known, reason).toContain(option.split(/[.[]/)[0])
+  }
 })
