@@ -1,12 +1,64 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
 import { buildCli } from '../support/built-cli.js'
 
-const GENERATE = new URL('../../docs/generate.mjs', import.meta.url).pathname
+const ROOT = resolve(import.meta.dirname, '../..')
+const GENERATE = join(ROOT, 'docs/generate.mjs')
+
+const isPage = (name: string) => name.endsWith('.md')
+const PAGES = [
+  ...readdirSync(ROOT).filter(isPage),
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter(isPage)
+    .map((name) => `docs/${name}`),
+]
+
+/** Returns the text of a page without its code blocks. */
+function readProse(page: string): string {
+  return readFileSync(join(ROOT, page), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
+}
+
+/** Returns the anchors of a page as GitHub assigns them: to headings, and explicit ones. */
+function listAnchors(page: string): string[] {
+  const counts = new Map<string, number>()
+  const headings = [...readProse(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => {
+    const slug = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_\- ]/gu, '')
+      .replaceAll(' ', '-')
+    const count = counts.get(slug) ?? 0
+    counts.set(slug, count + 1)
+    return count === 0 ? slug : `${slug}-${count}`
+  })
+  return [...headings, ...[...readProse(page).matchAll(/<a id="([^"]+)">/g)].map(([, id = '']) => id)]
+}
 
 beforeAll(buildCli, 120_000)
 
 test('the documentation equals the output of `npm run docs`', async () => {
   const { stdout, stderr } = await execa(process.execPath, [GENERATE, '--check'], { reject: false })
   expect(stdout + stderr, 'run `npm run docs` and commit what it changes').toBe('')
+})
+
+test('each link between the pages leads to an existing file and heading', () => {
+  const anchors = new Map(PAGES.map((page) => [page, listAnchors(page)]))
+  const broken = PAGES.flatMap((page) =>
+    [...readProse(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)].flatMap(
+      ([link, path = '', anchor]) => {
+        const target = path === '' ? page : join(dirname(page), path)
+        const isValid =
+          existsSync(join(ROOT, target)) && (anchor === undefined || anchors.get(target)?.includes(anchor))
+        return isValid === true ? [] : [`${page}: ${link}`]
+      },
+    ),
+  )
+  expect(broken).toEqual([])
+})
+
+test('the README lists each page of the documentation', () => {
+  const readme = readProse('README.md')
+  const missing = PAGES.filter((page) => page.startsWith('docs/') && !readme.includes(`](${page})`))
+  expect(missing).toEqual([])
 })
