@@ -1,6 +1,8 @@
 // Parses interfaces and type aliases of a TypeScript file in the format of Biome: each line has one member or the end of one.
 // It supports only this subset of the language and throws for other syntax instead of omitting it.
 
+import { linkPages } from './markdown.mjs'
+
 /**
  * @typedef {{ name: string, isRequired: boolean, type: string, text: string, default: string | undefined, qemu: string | undefined }} Member
  * @typedef {{ name: string, parents: string[], text: string, members: Member[] }} Interface
@@ -95,7 +97,9 @@ function describe(comment) {
   const tag = tags.find((part) => part.startsWith('default '))
   const qemu = /\s*\(QEMU: ([^)]*)\)/.exec(text)
   return {
-    text: (qemu === null ? text : text.replace(qemu[0], '')).replace(/\{@link (\w+)\}/g, '`$1`').trim(),
+    text: linkPages(
+      (qemu === null ? text : text.replace(qemu[0], '')).replace(/\{@link (\w+)\}/g, '`$1`').trim(),
+    ),
     default: tag?.slice('default '.length).trim(),
     qemu: qemu?.[1],
   }

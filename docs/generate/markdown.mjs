@@ -13,7 +13,15 @@ export function code(text) {
 
 /** Returns a default value with its literals as code. */
 export function value(text) {
-  return text.replace(/^(?:\d+|true|false)\b|(?<![\w`])'[^' ]+'(?![\w`])/g, code)
+  const isOneLiteral = /^(?:\{[^}]*\}|\/\S*( \S*)?\/|'[^']*')$/.test(text)
+  return isOneLiteral
+    ? code(text)
+    : text.replace(/^(?:\d+(?: (?:ms|s|[KMG]iB))?|true|false)\b|(?<![\w`])'[^' ]+'(?![\w`])/g, code)
+}
+
+/** Returns a text of the source in which the names of pages are links. */
+export function linkPages(text) {
+  return text.replaceAll(/(?<!`)docs\/([\w-]+)\.md/g, '[$1.md]($1.md)')
 }
 
 export function fence(language, text) {

@@ -33,7 +33,7 @@ const CALLS = [
 ]
 
 /** Meanings of options that are the same for every call. */
-const COMMON = {
+export const COMMON = {
   signal: "Aborts the call, which rejects with the signal's reason.",
   timeout: 'Time limit of the wait.',
   encoding: 'Type of stdout and stderr: text, or a Buffer each.',
@@ -60,7 +60,7 @@ export async function optionsPage({ read, load }) {
   for (const [title, path, name] of GROUPS) {
     const interfaces = [path, NETBOOT].flatMap((file) => parseInterfaces(read(file), file))
     const group = interfaces.find((one) => one.name === name)
-    parts.push(`## ${title}`, group.text, optionTable(group))
+    parts.push(`## ${title}`, group.text === `${title}.` ? '' : group.text, optionTable(group))
     const addNested = (outer, before) => {
       for (const { prefix, nested } of nestedOptions(outer, interfaces)) {
         const path = before + prefix

@@ -148,7 +148,7 @@ export interface SmbiosOptions {
 /** Machine, CPU, memory and clock. */
 export interface MachineOptions {
   /**
-   * Architecture of the guest's CPU (QEMU: `qemu-system-…`). See architectures.md.
+   * Architecture of the guest's CPU (QEMU: `qemu-system-…`). See docs/architectures.md.
    * @default the host's
    */
   readonly arch?: ArchOption
