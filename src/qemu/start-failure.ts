@@ -10,14 +10,11 @@ interface KnownFailure {
   readonly hint: string
 }
 
-/** Known messages of a QEMU that ends during its start. The first match is used. */
+/**
+ * Known messages of a QEMU that ends during its start. The first match is used. The caller replaces
+ * the error of a port that is in use ({@link isPortTaken}).
+ */
 const KNOWN_FAILURES: readonly KnownFailure[] = [
-  {
-    pattern: /Could not set up host forwarding rule|Address already in use/,
-    code: 'PORT_UNAVAILABLE',
-    reason: 'the host port of a port forward is in use',
-    hint: 'Omit `host` to use a free port, or stop the program that listens on it.',
-  },
   {
     pattern: /Failed to get "?(shared )?"?\w+"? lock|Failed to lock byte/,
     code: 'IMAGE_LOCKED',
@@ -91,7 +88,7 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
 
 /** Returns true if QEMU ended because another program has taken a port in the meantime. */
 export function isPortTaken(stderr: string): boolean {
-  return KNOWN_FAILURES[0]?.pattern.test(stderr) ?? false
+  return /Could not set up host forwarding rule|Address already in use/.test(stderr)
 }
 
 /** Builds the error of a QEMU that ended during its start. */

@@ -5,7 +5,7 @@ import { CleanupStack } from '../../common/cleanup-stack.js'
 import { createDeferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
 import { toDiskError } from '../../common/process/run-tool.js'
-import { UsageError, VMError, vmError } from '../../errors.js'
+import { UsageError, VMError } from '../../errors.js'
 import { buildQemuCommand } from '../../qemu/argv/build-command.js'
 import type { QemuCommand } from '../../qemu/command.js'
 import { isPortTaken } from '../../qemu/start-failure.js'
@@ -132,8 +132,9 @@ async function startSession(
     try {
       return await startOnce(machine, origin, signal)
     } catch (error) {
-      if (signal?.aborted || !isPortTaken(machine.process?.stderr ?? '')) throw error
-      if (tries === PORT_ATTEMPTS || !machine.ports.isReplaceable) throw portTaken(machine, error)
+      const stderr = machine.process?.stderr ?? ''
+      if (signal?.aborted || !isPortTaken(stderr)) throw error
+      if (tries === PORT_ATTEMPTS || !machine.ports.isReplaceable) throw machine.ports.inUse(stderr, error)
       await machine.ports.replace()
     }
   }
@@ -207,16 +208,6 @@ function buildCommand(
 function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
   if (memoryFile !== undefined) return { path: memoryFile, isWritten: true }
   return snapshot === undefined ? undefined : { path: snapshot.memory, isWritten: false }
-}
-
-function portTaken(machine: Machine, cause: unknown) {
-  const given = machine.spec.forwards.filter(({ host }) => host !== undefined)
-  return vmError('PORT_UNAVAILABLE', {
-    summary: `QEMU could not listen on a host port: ${given.map(({ protocol, bind, host }) => `${protocol} ${bind}:${host}`).join(', ')}.`,
-    evidence: [{ label: "QEMU's stderr", text: machine.process?.stderr ?? '' }],
-    hint: 'Stop the program that listens there (find it with `ss -tulpn`), or omit `host` to get a free port, returned by `vm.hostPort()`.',
-    cause,
-  })
 }
 
 async function explain(

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
 import type { ProcessLock } from '../../common/locks/folder-lock.js'
 import { tryProcessLock } from '../../common/locks/process-lock.js'
-import { vmError } from '../../errors.js'
+import { type VMError, vmError } from '../../errors.js'
 import type { PortForward } from '../../spec/machine-spec.js'
+
+const OMIT_HOST = 'Omit `host` (or `ssh.hostPort`) to get a free port, returned by `vm.hostPort()`'
 
 /**
  * Host ports that are reserved for one guest: for each forward the requested port, or a free one.
@@ -46,6 +48,22 @@ export class HostPorts {
     await this.#reserve()
   }
 
+  /** Builds the error of a QEMU that could not listen because another program uses a port. */
+  inUse(stderr: string, cause: unknown): VMError {
+    const addresses = this.#forwards.map(({ protocol, bind }, index) => {
+      return `${protocol} ${bind}:${this.#numbers[index]}`
+    })
+    const isRequested = this.#forwards.some(({ host }) => host !== undefined)
+    return vmError('PORT_UNAVAILABLE', {
+      summary: `QEMU could not listen on ${addresses.length === 1 ? '' : 'one of '}${addresses.join(', ')}: another program uses the host port.`,
+      evidence: [{ label: "QEMU's standard error", text: stderr }],
+      hint: isRequested
+        ? `${OMIT_HOST}, or stop the program that listens (find it with \`ss -tulpn\`).`
+        : 'Find the program that takes free ports with `ss -tulpn`, and run the test again.',
+      cause,
+    })
+  }
+
   async release(): Promise<void> {
     await Promise.all(this.#locks.splice(0).map((lock) => lock.release()))
   }
@@ -85,7 +103,7 @@ async function reserveRequested(forward: PortForward): Promise<[number, ProcessL
   throw vmError('PORT_UNAVAILABLE', {
     summary: `Host port ${port} is taken: another guest of withvm already forwards it.`,
     expected: `${forward.protocol} port ${port} on ${forward.bind} for the guest's port ${forward.guest}`,
-    hint: 'Leave out `host` to get a free port (`vm.hostPort()` returns it), or dispose of the other guest first.',
+    hint: `${OMIT_HOST}, or dispose of the other guest first.`,
   })
 }
 
@@ -94,7 +112,7 @@ function noPort(forward: PortForward, cause: Error) {
     summary: `No free host port was found on ${forward.bind} for the guest's ${forward.protocol} port ${forward.guest}.`,
     expected: 'an address of this host',
     got: cause.message,
-    hint: 'Leave out `bind` to listen on 127.0.0.1, or set it to an address listed by `ip address`.',
+    hint: 'Omit `bind` to listen on 127.0.0.1, or set it to an address listed by `ip address`.',
     cause,
   })
 }

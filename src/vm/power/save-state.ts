@@ -164,7 +164,7 @@ function refused(got: string): VMError {
   return vmError('SAVE_UNSUPPORTED', {
     summary: 'QEMU cannot save the state of this guest.',
     got,
-    hint: "Leave out the device that QEMU names, or set `start: 'cold'` to boot this guest each time.",
+    hint: "Omit the device that QEMU names, or set `start: 'cold'` to boot this guest each time.",
   })
 }
 

@@ -41,3 +41,20 @@ test('a port of a killed container is free at once, after its restart and outsid
   expect(await reserveApart(container)).toBe('[ 18917 ]')
   expect(await reserveApart()).toBe('[ 18917 ]')
 })
+
+test('the error of a taken port lists the ports that QEMU was given, also if none was requested', async () => {
+  const free = { protocol: 'udp', bind: '127.0.0.1', host: undefined, guest: 53 } as const
+  const ports = await HostPorts.reserve([free])
+  onTestFinished(() => ports.release())
+  const { message } = ports.inUse('Could not set up host forwarding rule', undefined)
+  expect(message).toContain(
+    `QEMU could not listen on udp 127.0.0.1:${ports.numbers[0]}: another program uses`,
+  )
+  expect(message).not.toContain('Omit `host`')
+  const both = await HostPorts.reserve([FORWARD, free])
+  onTestFinished(() => both.release())
+  expect(both.inUse('', undefined).message).toContain(
+    `QEMU could not listen on one of tcp 127.0.0.1:18917, udp 127.0.0.1:${both.numbers[1]}: another program`,
+  )
+  expect(both.inUse('', undefined).hint).toContain('Omit `host`')
+})
