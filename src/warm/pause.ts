@@ -1,6 +1,6 @@
 import { buildClockMessage } from '../provisioning/guest-identity.js'
 import type { BootedGuest } from '../vm/boot/boot.js'
-import { stageDeadlineMs } from '../vm/power/readiness.js'
+import { stageLimitMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
 
 /**
@@ -22,7 +22,7 @@ export async function continueGuest(
 ): Promise<boolean> {
   const { failure } = session.watch
   if (failure.aborted) return false
-  const wait = { timeoutMs: stageDeadlineMs(machine, 'login'), signal }
+  const wait = { timeoutMs: stageLimitMs(machine, 'login'), signal }
   try {
     await Promise.all([session.resume(wait), machine.identityAgent.send(buildClockMessage(), wait)])
     return true

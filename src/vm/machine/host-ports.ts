@@ -56,7 +56,7 @@ export class HostPorts {
     const isRequested = this.#forwards.some(({ host }) => host !== undefined)
     return vmError('PORT_UNAVAILABLE', {
       summary: `QEMU could not listen on ${addresses.length === 1 ? '' : 'one of '}${addresses.join(', ')}: another program uses the host port.`,
-      evidence: [{ label: "QEMU's standard error", text: stderr }],
+      evidence: [{ label: "QEMU's stderr", text: stderr }],
       hint: isRequested
         ? `${OMIT_HOST}, or stop the program that listens (find it with \`ss -tulpn\`).`
         : 'Find the program that takes free ports with `ss -tulpn`, and run the test again.',

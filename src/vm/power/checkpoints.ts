@@ -5,7 +5,7 @@ import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
-import { firstStage, stageDeadlineMs } from './readiness.js'
+import { firstStage, stageLimitMs } from './readiness.js'
 
 /** Timeout of a job, which writes RAM to a disk or reads it, milliseconds. */
 const JOB_MS = 120_000
@@ -59,7 +59,7 @@ export class Checkpoints {
     session.watch.enter('login')
     session.watch.markReady()
     if (this.#machine.spec.image?.traits.hasIdentityAgent !== true) return
-    const timeoutMs = stageDeadlineMs(this.#machine, 'login')
+    const timeoutMs = stageLimitMs(this.#machine, 'login')
     await this.#machine.identityAgent.send(buildClockMessage(), { timeoutMs, signal })
   }
 

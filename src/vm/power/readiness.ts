@@ -16,7 +16,7 @@ import { BootHistory } from './boot-history.js'
 /** Maximum number of resets by the guest itself before it is ready: a boot loader may need one or two. */
 const MAX_RESETS = 3
 /** Minimum time limit of a stage, milliseconds: a process may wait this long for a CPU on any host. */
-const MIN_DEADLINE_MS = 3_000
+const MIN_LIMIT_MS = 3_000
 /** Time limit of a custom `ready` after the kernel has started, on a host with KVM, milliseconds. */
 const CUSTOM_READY_MS = 60_000
 
@@ -51,7 +51,7 @@ export async function waitUntilReady<T>(
   const history = await BootHistory.open(machine)
   const clock = new StageClock({
     pace,
-    deadlineMs: () => currentDeadlineMs(wait, history),
+    limitMs: () => currentLimitMs(wait, history),
     sinceProgressMs: () => session.watch.sinceProgressMs,
     // A guest with a custom `ready` may be idle until the awaited event.
     canBeStuck: !hasCustomReady(machine),
@@ -93,23 +93,23 @@ export function firstStage(machine: Machine): Stage {
 }
 
 /** Returns the time limit of a stage on this host, milliseconds. */
-export function stageDeadlineMs(machine: Machine, stage: Stage): number {
+export function stageLimitMs(machine: Machine, stage: Stage): number {
   const factor = machine.spec.image?.traits.bootTimeFactor ?? 1
-  return Math.max(MIN_DEADLINE_MS, STAGE_ROWS[stage].deadlineMs * factor * machine.host.timeFactor)
+  return Math.max(MIN_LIMIT_MS, STAGE_ROWS[stage].limitMs * factor * machine.host.timeFactor)
 }
 
 /**
  * Returns the present time limit. A guest without console output may be in any later stage, so their limits are added
  * up.
  */
-function currentDeadlineMs({ machine, session, lastStage }: StartWait, history: BootHistory): number {
+function currentLimitMs({ machine, session, lastStage }: StartWait, history: BootHistory): number {
   const { stage, hasPrinted } = session.watch
   const { startMs } = machine.spec.timeouts
   if (hasCustomReady(machine)) {
     if (startMs !== undefined) return startMs
     if (isLater(stage, 'kernel')) return CUSTOM_READY_MS * machine.host.timeFactor
   }
-  const limitMs = (name: Stage) => Math.max(stageDeadlineMs(machine, name), history.limitMs(name))
+  const limitMs = (name: Stage) => Math.max(stageLimitMs(machine, name), history.limitMs(name))
   if (hasPrinted) return limitMs(stage)
   const stages = STAGES.slice(STAGES.indexOf(stage), STAGES.indexOf(lastStage) + 1)
   return stages.reduce((total, name) => total + limitMs(name), 0)

@@ -3,7 +3,7 @@ import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import { encodeHostKey } from '../machine/host-key.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
-import { stageDeadlineMs } from './readiness.js'
+import { stageLimitMs } from './readiness.js'
 
 /** Gateway of QEMU's user-mode network. */
 const USER_NETWORK_GATEWAY = [10, 0, 2, 2]
@@ -24,7 +24,7 @@ export async function restoreGuest(
 ): Promise<void> {
   const { qmp, watch } = session
   const either = combineSignals(signal, watch.failure)
-  const wait = { timeoutMs: stageDeadlineMs(machine, 'kernel'), signal: either }
+  const wait = { timeoutMs: stageLimitMs(machine, 'kernel'), signal: either }
   const resumed = qmp.waitForEvent('RESUME', wait)
   await Promise.all([
     qmp.execute('migrate-set-capabilities', ignoreShared(true), wait),

@@ -21,7 +21,7 @@ import { PARKED } from '../../provisioning/guest-identity.js'
 import { isPc } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
-import { stageDeadlineMs } from './readiness.js'
+import { stageLimitMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
 
 const PARK = '/usr/lib/withvm/park'
@@ -83,7 +83,7 @@ export async function saveGuest(
 async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
   const { agent, identityAgent, spec } = machine
   const parked = identityAgent.waitFor(PARKED, {
-    timeoutMs: stageDeadlineMs(machine, 'init') + AGENT_MS,
+    timeoutMs: stageLimitMs(machine, 'init') + AGENT_MS,
     signal,
   })
   parked.catch(() => {})

@@ -9,7 +9,7 @@ import { pollUntil } from '../../common/poll.js'
 import { VMError, vmError } from '../../errors.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
-import { stageDeadlineMs } from './readiness.js'
+import { stageLimitMs } from './readiness.js'
 
 /**
  * Interval between connection attempts while the guest boots, milliseconds: without and with a
@@ -99,7 +99,7 @@ export class SshAccess {
     })
     let socket = found.socket
     session.watch.enter('login')
-    const deadline = performance.now() + stageDeadlineMs(machine, 'login') * 0.9
+    const deadline = performance.now() + stageLimitMs(machine, 'login') * 0.9
     await pollUntil(
       async () => {
         try {
@@ -180,7 +180,7 @@ export class SshAccess {
       passphrase: login?.passphrase,
       password: login?.password,
       hostKey: this.#pinnedHostKey(),
-      timeoutMs: stageDeadlineMs(machine, 'login'),
+      timeoutMs: stageLimitMs(machine, 'login'),
       signal,
     })
     const opening: Opening = { client, signal }

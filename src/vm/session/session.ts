@@ -122,7 +122,7 @@ export class Session {
       const over = new AbortController()
       cleanup.defer(() => over.abort())
       const wait = {
-        timeoutMs: STAGE_ROWS.qemu.deadlineMs * machine.host.timeFactor,
+        timeoutMs: STAGE_ROWS.qemu.limitMs * machine.host.timeFactor,
         signal: combineSignals(signal, over.signal),
       }
       const log: QmpLog = (direction, line) =>

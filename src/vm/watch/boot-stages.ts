@@ -18,8 +18,11 @@ interface StageRow {
   readonly stage: Stage
   /** Console line that shows that the guest entered this stage. */
   readonly entered: RegExp | undefined
-  /** Maximum duration for common distributions on a host with KVM, milliseconds. */
-  readonly deadlineMs: number
+  /**
+   * Maximum duration for common distributions on a host with KVM, milliseconds. Multiplied by the
+   * image's `bootTimeFactor` and the host's `timeFactor`, and at least 3 s: see `power/readiness.ts`.
+   */
+  readonly limitMs: number
   /** Advice for a guest that stays in this stage. CONSOLE is replaced by the architecture's console device. */
   readonly hint: string
 }
@@ -29,32 +32,32 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
   qemu: {
     stage: 'qemu',
     entered: undefined,
-    deadlineMs: 5_000,
+    limitMs: 5_000,
     hint: 'Run `withvm doctor` to check the load of this host: QEMU runs but does not answer.',
   },
   firmware: {
     stage: 'firmware',
     entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d|U-Boot (SPL )?\d{4}\.\d/,
-    deadlineMs: 8_000,
+    limitMs: 8_000,
     hint: 'Check that the disk is bootable and that its boot loader uses `console=CONSOLE`: the firmware found nothing to boot, or the booted program prints nothing on the serial console.',
   },
   bootloader: {
     stage: 'bootloader',
     entered: /GNU GRUB|Welcome to GRUB|GRUB loading|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
-    deadlineMs: 10_000,
+    limitMs: 10_000,
     hint: 'Check whether the boot menu waits for a key, and whether the kernel has `console=CONSOLE`: no kernel was seen to start.',
   },
   kernel: {
     stage: 'kernel',
     entered: /EFI stub:|Decompressing Linux|Booting the kernel|Linux version \d|^\[ *\d+\.\d{6}\]/,
-    deadlineMs: 10_000,
+    limitMs: 10_000,
     hint: 'Check that the kernel has a driver for the root disk (virtio), and that `root=` names the disk: the kernel did not start init.',
   },
   init: {
     stage: 'init',
     entered:
       /withvm: init|systemd\[1\]|Welcome to (?!GRUB|(ISO|SYS|PXE)LINUX|.{0,200}boot (menu|loader))|INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
-    deadlineMs: 15_000,
+    limitMs: 15_000,
     hint: 'Check which service the init system is waiting for: the network was not started.',
   },
   network: {
@@ -62,25 +65,25 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     // A login prompt, and the line of `tiny` when its SSH server listens, come after init.
     entered:
       /(Starting|Started) .{0,200}[Nn]etwork|Reached target .{0,200}Network|udhcpc: started|dhclient|withvm: sshd| login: *$/,
-    deadlineMs: 10_000,
+    limitMs: 10_000,
     hint: 'Check that the guest has a driver for its network card and requests an address over DHCP: it does not answer on the network.',
   },
   sshd: {
     stage: 'sshd',
     entered: /withvm: network|Starting .{0,200}(OpenSSH|SSH|ssh)/,
-    deadlineMs: 10_000,
+    limitMs: 10_000,
     hint: "Check that an SSH server is installed and enabled, or set ready: 'none' and ssh: false: the network works, but no SSH server answers.",
   },
   login: {
     stage: 'login',
     entered: undefined,
-    deadlineMs: 5_000,
+    limitMs: 5_000,
     hint: 'Check the user and the key: the SSH server answers, but the login fails.',
   },
   'cloud-init': {
     stage: 'cloud-init',
     entered: undefined,
-    deadlineMs: 300_000,
+    limitMs: 300_000,
     hint: 'Set `network: { internet: true }` if cloud-init installs packages: it did not finish.',
   },
 }

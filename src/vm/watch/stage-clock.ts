@@ -8,8 +8,8 @@ const RULES = {
   stuckShare: 0.5,
   stuckMinMs: 30_000,
   /**
-   * A guest that made progress within the last `progressShare` of its limit gets `extensionShare` of the limit in
-   * addition, repeatedly.
+   * A guest that made progress within the last `progressShare` of its limit gets `extensionShare` of
+   * the limit in addition, repeatedly.
    */
   progressShare: 0.3,
   extensionShare: 0.5,
@@ -20,7 +20,7 @@ const RULES = {
 export interface StageClockOptions {
   readonly pace: GuestPace
   /** Returns the time limit of the present stage on this host, milliseconds. */
-  readonly deadlineMs: () => number
+  readonly limitMs: () => number
   /** Returns the time since the last new console line, milliseconds. */
   readonly sinceProgressMs: () => number
   /** If true, an idle guest counts as stuck. */
@@ -64,8 +64,8 @@ export class StageClock {
   }
 
   get #leftMs(): number {
-    const { pace, deadlineMs } = this.#options
-    const limitMs = deadlineMs()
+    const { pace } = this.#options
+    const limitMs = this.#options.limitMs()
     const queuedMs = pace.queuedMs - this.#queuedBefore
     const allMs = Math.min(limitMs + queuedMs + this.#extensionMs, limitMs * this.#rules.maxFactor)
     return allMs - (performance.now() - this.#startedAt)
@@ -74,18 +74,18 @@ export class StageClock {
   #schedule(): void {
     if (this.#isOver) return
     clearTimeout(this.#timer)
-    // Without a deadline, there is nothing to enforce.
-    if (!Number.isFinite(this.#options.deadlineMs())) return
+    // Without a limit, there is nothing to enforce.
+    if (!Number.isFinite(this.#options.limitMs())) return
     this.#timer = setTimeout(() => void this.#poll(), Math.max(1, Math.min(this.#rules.pollMs, this.#leftMs)))
   }
 
   async #poll(): Promise<void> {
-    const { pace, deadlineMs, canBeStuck, onEnd } = this.#options
+    const { pace, canBeStuck, onEnd } = this.#options
     const { stuckMinMs, stuckShare, extensionShare, maxFactor } = this.#rules
     const startedAt = this.#startedAt
     await pace.update()
     if (this.#isOver || startedAt !== this.#startedAt) return
-    const limitMs = deadlineMs()
+    const limitMs = this.#options.limitMs()
     if (canBeStuck && pace.idleMs >= Math.max(stuckMinMs, limitMs * stuckShare)) {
       this.stop()
       onEnd('stuck')

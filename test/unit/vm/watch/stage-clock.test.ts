@@ -28,7 +28,7 @@ function run(file: string, ...args: string[]): Program {
 /** Returns the reason for the end of a stage, and its duration. */
 async function timeStage(
   pid: number,
-  options: Partial<StageClockOptions> & { readonly deadlineMs: () => number },
+  options: Partial<StageClockOptions> & { readonly limitMs: () => number },
 ): Promise<{ why: string; afterMs: number; words: string | undefined }> {
   const pace = new GuestPace(pid, () => undefined)
   const startedAt = performance.now()
@@ -41,7 +41,7 @@ async function timeStage(
 test('an idle guest is reported as stuck long before its time limit', async () => {
   const { pid } = idleProgram()
   const { why, words } = await timeStage(pid, {
-    deadlineMs: () => 1000 * 60,
+    limitMs: () => 1000 * 60,
     rules: { ...rules, stuckShare: 0.01 },
   })
   expect(why).toBe('stuck')
@@ -50,20 +50,20 @@ test('an idle guest is reported as stuck long before its time limit', async () =
 
 test('a guest with its own `ready` check is never reported as stuck', async () => {
   const { pid } = idleProgram()
-  const { why } = await timeStage(pid, { deadlineMs: () => 900, canBeStuck: false })
+  const { why } = await timeStage(pid, { limitMs: () => 900, canBeStuck: false })
   expect(why).toBe('time')
 })
 
 test('a guest that only uses its CPU is not stuck, and gets no additional time', async () => {
   const { pid } = program('for (;;) {}')
-  const { why, words } = await timeStage(pid, { deadlineMs: () => 500 })
+  const { why, words } = await timeStage(pid, { limitMs: () => 500 })
   expect(why).toBe('time')
   expect(words).toContain('its CPUs were busy')
 })
 
 test('a guest that prints new lines gets more time, up to a maximum', async () => {
   const { pid } = program('for (;;) {}')
-  const { why, afterMs } = await timeStage(pid, { deadlineMs: () => 400, sinceProgressMs: () => 0 })
+  const { why, afterMs } = await timeStage(pid, { limitMs: () => 400, sinceProgressMs: () => 0 })
   expect(why).toBe('time')
   expect(afterMs).toBeGreaterThanOrEqual(1150)
 })
@@ -74,7 +74,7 @@ test('a guest that uses its disk gets more time', async () => {
     setInterval(() => readSync(file, Buffer.alloc(1e6)), 5)`)
   await sleep(1000)
   const { afterMs, words } = await timeStage(pid, {
-    deadlineMs: () => 500,
+    limitMs: () => 500,
     rules: { ...rules, progressShare: 2 },
   })
   expect(afterMs).toBeGreaterThanOrEqual(1400)
@@ -84,7 +84,7 @@ test('a guest that uses its disk gets more time', async () => {
 test('time in the run queue is added to the limit', async () => {
   // More processes than CPUs: each has to wait.
   const pids = Array.from({ length: 4 * availableParallelism() }, () => program('for (;;) {}').pid)
-  const { afterMs } = await timeStage(pids[0] as number, { deadlineMs: () => 600 })
+  const { afterMs } = await timeStage(pids[0] as number, { limitMs: () => 600 })
   expect(afterMs).toBeGreaterThan(750)
 })
 
@@ -94,7 +94,7 @@ test('a new stage has its full time limit', async () => {
   let isOver = false
   const clock = new StageClock({
     pace,
-    deadlineMs: () => 1600,
+    limitMs: () => 1600,
     sinceProgressMs: () => NEVER,
     canBeStuck: true,
     onEnd: () => {
