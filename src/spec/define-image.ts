@@ -1,6 +1,6 @@
 import { vmError } from '../errors.js'
-import { definitionSchema } from './definition-schema.js'
 import { ImageDefinition, type ImageOptions } from './image-definition.js'
+import { definitionSchema } from './schema/definition.js'
 import { countInvalid, findShapeProblems, formatValue, type OptionProblem } from './validate-options.js'
 
 /** The only recipe that supports {@link DEBIAN_OPTIONS}. */

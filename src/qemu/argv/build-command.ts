@@ -3,6 +3,7 @@ import type { QemuCommand, Wiring } from '../command.js'
 import { bootArgs } from './boot.js'
 import { channelArgs, terminalArgs } from './channels.js'
 import { clockArgs } from './clock.js'
+import { cloudInitDiskArgs } from './cloud-init-disk.js'
 import { cpuArgs } from './cpu.js'
 import { debugArgs } from './debug.js'
 import { deviceArgs, plugPortArgs } from './devices.js'
@@ -15,7 +16,6 @@ import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
 import { networkArgs } from './network.js'
 import { portArgs, terminalPortArgs } from './ports.js'
 import { sandboxArgs } from './sandbox.js'
-import { seedArgs } from './seed.js'
 
 /** Builds the complete command line of a guest. Pure. */
 export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand {
@@ -38,7 +38,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...plugPortArgs(spec),
     ...deviceArgs(spec, wiring),
     ...debugArgs(spec, wiring),
-    ...seedArgs(spec, wiring.seedDisk),
+    ...cloudInitDiskArgs(spec, wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
     ...sandboxArgs(spec, wiring),
     ...spec.qemuArgs,

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { describeArch } from '../../spec/architectures.js'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
-import { guestServices } from './guest-services.js'
 import { joinOption } from './join-option.js'
 import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
+import { networkServices } from './network-services.js'
 
 /**
  * Returns the arguments of the network cards. Each card has its own network; ports are forwarded to the first
@@ -30,7 +30,7 @@ export function networkArgs(
       '-netdev',
       [
         backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}),
-        ...guestServices(card, forwardCommands),
+        ...networkServices(card, forwardCommands),
         ...(index === 0 ? ports : []),
       ].join(','),
       ...cardArgs(spec, index, address, netboot),

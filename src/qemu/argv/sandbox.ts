@@ -1,7 +1,7 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
-import { startsProcesses } from './guest-services.js'
 import { joinOption } from './join-option.js'
+import { startsProcesses } from './network-services.js'
 
 /**
  * Returns the sandbox rules: a guest that breaks out of QEMU can neither start programs nor gain privileges.

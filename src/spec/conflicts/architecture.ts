@@ -9,7 +9,7 @@ import {
 } from '../architectures.js'
 import { listDisks, readSystemDisk } from '../list-disks.js'
 import type { VMOptions } from '../options.js'
-import { providesFirmware } from '../resolve/resolve-devices.js'
+import { providesFirmware } from '../resolve/resolve-firmware.js'
 import { listNetworks } from '../resolve/resolve-network.js'
 import type { Report } from './report.js'
 

@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net'
 import { z } from 'zod'
-import { netbootSchema } from '../netboot-schema.js'
 import type { GuestHandler } from '../options/network.js'
+import { netbootSchema } from './netboot.js'
 import { count, flag, isPort, isText, oneOf, path, port, required, rule, text, textLike } from './rules.js'
 
 const address = () =>

@@ -59,7 +59,7 @@ interface LogSources extends SaveOptions {
    * Runs a command in the guest, with its own time limit. Undefined if nothing in the guest
    * responds.
    */
-  readonly ask?: ((command: string) => Promise<CommandResult>) | undefined
+  readonly runCommand?: ((command: string) => Promise<CommandResult>) | undefined
 }
 
 /**
@@ -72,7 +72,7 @@ export async function saveLogs(machine: Machine, parent: string, sources: LogSou
   await ensureFolder(folder)
   const redaction = new Redaction(machine)
   const write = (name: Artifact, text: string) => writeFile(join(folder, name), redaction.apply(text))
-  const { session, ask: runCommand, pictures = new Map() } = sources
+  const { session, runCommand, pictures = new Map() } = sources
   const outputs = COMMANDS.map(async ([name, command]) => {
     const result = await runCommand?.(command).catch(() => undefined)
     if (result?.exitCode === 0 && result.stdout !== '') await write(name, result.stdout)

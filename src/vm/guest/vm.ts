@@ -401,7 +401,7 @@ export class VM implements GuestHandle {
       ...options,
       session: this.#power.session,
       pictures: this.#pictures,
-      ask: canAnswer ? (command) => this.#runDiagnostic(command) : undefined,
+      runCommand: canAnswer ? (command) => this.#runDiagnostic(command) : undefined,
     })
   }
 

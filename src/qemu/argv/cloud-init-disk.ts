@@ -6,7 +6,7 @@ import { joinOption } from './join-option.js'
  * Returns the arguments of the seed disk for cloud-init. It is the last device, so names of disks and cards do
  * not change.
  */
-export function seedArgs({ arch }: MachineSpec, seedDisk: string | undefined): string[] {
+export function cloudInitDiskArgs({ arch }: MachineSpec, seedDisk: string | undefined): string[] {
   if (seedDisk === undefined) return []
   return [
     '-drive',

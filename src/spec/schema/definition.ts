@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { PreparedSource } from './image-definition.js'
-import { imageSource } from './schema/image.js'
-import { count, duration, flag, isText, memorySize, rule, texts } from './schema/rules.js'
+import { PreparedSource } from '../image-definition.js'
+import { imageSource } from './image.js'
+import { count, duration, flag, isText, memorySize, rule, texts } from './rules.js'
 
 const isPath = (value: string) => /^\/[^/]/.test(value) && !value.split('/').includes('..')
 const isContent = (value: unknown) => typeof value === 'string' || value instanceof Uint8Array

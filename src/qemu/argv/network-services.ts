@@ -10,7 +10,7 @@ type Commands = Wiring['forwardCommands']
  * Returns the options of services in the user-mode network: an SMB share and `guestfwd` addresses. The manual command line
  * omits addresses that are served by a function of the test.
  */
-export function guestServices({ sharedFolder, guestForwards }: NetworkSpec, commands: Commands): string[] {
+export function networkServices({ sharedFolder, guestForwards }: NetworkSpec, commands: Commands): string[] {
   const forwards = guestForwards.flatMap((forward) => {
     const command = commands?.get(forward) ?? manualCommand(forward)
     return command === undefined
