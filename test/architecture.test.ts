@@ -184,6 +184,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/common',
     'src/spec',
     'src/budget',
+    'src/qemu',
     'src/channel',
     'src/net',
     'src/vm/watch',

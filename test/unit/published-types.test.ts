@@ -61,6 +61,16 @@ const FIELDS: Readonly<Record<string, string>> = {
   qmp: 'QmpClient',
 }
 
+/**
+ * Types that no signature names: parts of an exported type, which an editor shows as members of that
+ * type.
+ */
+const PARTS: readonly string[] = [
+  ...['DiskOptionGroup', 'MachineOptions', 'BootOptionGroup', 'NetworkOptionGroup', 'DisplayOptionGroup'],
+  ...['DeviceOptionGroup', 'DebugOptionGroup', 'RunOptions', 'GuestTraits', 'GuestHandle'],
+  ...['Terminal', 'DownloadLimits', 'SshExecOptions', 'MatcherOptions'],
+]
+
 interface Declaration {
   readonly kind: string
   readonly text: string
@@ -137,6 +147,15 @@ test('the published types show the public members of each class, and none of its
   const shown = Object.fromEntries(classes.map(([name, declaration]) => [name, listMembers(declaration)]))
   const expected = Object.entries(MEMBERS).map(([name, members]) => [name, [...members].sort()])
   expect(shown).toEqual(Object.fromEntries(expected))
+})
+
+test('each type that a published signature names can be imported', () => {
+  const exported = ENTRY_POINTS.flatMap((file) => [...(files.get(file)?.exports.keys() ?? [])])
+  const named = [...findReachable(files)].filter(
+    ([, { kind, text }]) => (kind === 'interface' || kind === 'type') && text.startsWith('export'),
+  )
+  const hidden = named.map(([name]) => name).filter((name) => !exported.includes(name))
+  expect(hidden.sort()).toEqual([...PARTS].sort())
 })
 
 test('errors are the only classes that users can construct', () => {
