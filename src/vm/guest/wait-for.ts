@@ -34,9 +34,9 @@ export interface WaitForOptions {
  * Waits of `vm.waitFor`. Each method resolves when its condition is met. The guest is polled over SSH, or through the
  * guest agent if it has no SSH.
  *
- * Each method throws {GuestError} WAIT_TIMEOUT with the last observed value when it times out, and WAIT_FAILED as soon as
- * the condition can no longer be met. GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency
- * shell) and {InfrastructureError} QEMU_DIED are thrown at once.
+ * WAIT_TIMEOUT contains the last observed value. Each method also throws, at once, {GuestError}
+ * GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency shell) and
+ * {InfrastructureError} QEMU_DIED.
  */
 export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   readonly #vm: GuestHandle
@@ -49,19 +49,32 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   }
 
   /**
-   * Waits until a systemd unit is active. Rejects at once, with the unit's journal, if it failed or no job will start
-   * it.
+   * Waits until a systemd unit is active. The error contains the journal of the unit.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the unit failed or
+   *   does not exist, or no job will start it.
+   * @example await vm.waitFor.unit('nginx')
    */
   async unit(name: string, options: WaitForOptions = {}): Promise<void> {
     await this.#until(unitIsActive(name), options)
   }
 
-  /** Waits until a file or folder exists and has the expected properties. */
+  /**
+   * Waits until a file or folder exists and has the expected properties.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @example await vm.waitFor.file('/etc/app.conf', { content: /port 80/, mode: 0o644, owner: 'root' })
+   */
   async file(path: string, options: WaitForOptions & FileExpectation = {}): Promise<void> {
     await this.#until(fileExists(path, options), options)
   }
 
-  /** Waits until a process in the guest listens on a port. @default protocol 'tcp' */
+  /**
+   * Waits until a process in the guest listens on a port. @default protocol 'tcp'
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @example await vm.waitFor.port(53, { protocol: 'udp', timeout: '1m' })
+   */
   async port(
     port: number,
     options: WaitForOptions & { readonly protocol?: 'tcp' | 'udp' } = {},
@@ -69,12 +82,24 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     await this.#until(portListens(port, options), options)
   }
 
-  /** Waits until a process with this name, or with a matching command line, runs. */
+  /**
+   * Waits until a process with this name, or with a matching command line, runs. Returns all such
+   * processes.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @example const [server] = await vm.waitFor.process('nginx')
+   */
   async process(wanted: string | RegExp, options: WaitForOptions = {}): Promise<readonly GuestProcess[]> {
     return this.#value(processRuns(wanted), options)
   }
 
-  /** Waits until the serial console prints a text or a match. @default from 'start': earlier output counts */
+  /**
+   * Waits until the serial console prints a text or a match.
+   * @default from 'start': earlier output counts
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @example const { match } = await vm.waitFor.serial(/listening on port (\d+)/)
+   */
   serial(
     pattern: string | RegExp,
     options: WaitForOptions & { readonly from?: SerialMark | 'start' | 'now' } = {},
@@ -87,6 +112,12 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until the guest has rebooted and is ready again. An earlier reboot counts if nothing has waited for it yet.
    * With `since`, a value of `vm.bootCount`, only later boots count.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest is lost;
+   *   the errors of `vm.waitUntilReady()`.
+   * @example
+   * await vm.ssh`systemctl --no-block reboot`
+   * await vm.waitFor.reboot()
    */
   async reboot(options: WaitForOptions & { readonly since?: number } = {}): Promise<void> {
     const { since = this.#power.lastReadyBoot } = options
@@ -94,7 +125,15 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     if (this.#power.lastReadyBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
   }
 
-  /** Waits until the guest is off. An earlier shutdown counts. */
+  /**
+   * Waits until the guest is off. An earlier shutdown counts.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest panicked
+   *   or QEMU died.
+   * @example
+   * await vm.serial.type('poweroff\n')
+   * await vm.waitFor.shutdown()
+   */
   async shutdown(
     options: WaitForOptions = {},
   ): Promise<{ readonly reason: PowerOffReason; readonly exitCode: number | undefined }> {
@@ -102,12 +141,24 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     return this.#vm.wait()
   }
 
-  /** Waits until a server in the guest answers. `target` is a URL, a path on guest port 80, or a guest port. */
+  /**
+   * Waits until a server in the guest answers. `target` is a URL, a path on guest port 80, or a guest
+   * port.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @throws {UsageError} INVALID_OPTIONS when `target` is invalid or its port is not forwarded.
+   * @example const { body } = await vm.waitFor.url('/health', { status: 200 })
+   */
   url(target: string | number, options: WaitForOptions & UrlExpectation = {}): Promise<UrlAnswer> {
     return this.#value(urlAnswers(target, options), options)
   }
 
-  /** Repeats a command until it exits with `exitCode` (default 0) and prints the expected text. */
+  /**
+   * Repeats a command until it exits with `exitCode` (default 0) and prints the expected text.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over.
+   * @example await vm.waitFor.command('pg_isready', { prints: /accepting connections/ })
+   */
   command(
     command: string,
     options: WaitForOptions & { readonly exitCode?: number; readonly prints?: string | RegExp } = {},
@@ -120,17 +171,35 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     return this.#value(check, options)
   }
 
-  /** Waits until a check of `checks`, or a function of your own, is met. */
+  /**
+   * Waits until a check of `checks`, or a function of your own, is met.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the check can no
+   *   longer be met.
+   * @example await vm.waitFor.check(async ({ ssh }) => (await ssh`nproc`).stdout === '2')
+   */
   async check(check: CheckLike<unknown, Guest>, options: WaitForOptions = {}): Promise<void> {
     await this.#until(toCheck(check), options)
   }
 
-  /** Waits until all checks are met at the same time. */
+  /**
+   * Waits until all checks are met at the same time.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as one of the checks
+   *   can no longer be met.
+   * @example await vm.waitFor.all([checks.portListens(80), checks.isMounted('/srv')])
+   */
   async all(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<void> {
     await this.#until(allOf(checks), options)
   }
 
-  /** Waits until one of the checks is met, and returns its index. */
+  /**
+   * Waits until one of the checks is met, and returns its index.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as none of the checks
+   *   can be met any longer.
+   * @example const index = await vm.waitFor.any([checks.fileExists('/run/ok'), checks.fileExists('/run/failed')])
+   */
   any(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<number> {
     return this.#value(anyOf(checks), options)
   }

@@ -4,12 +4,18 @@ import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
 import { formatText } from './format-text.js'
 
-/** Met if a command exits with code 0. */
+/**
+ * Met if a command exits with code 0.
+ * @example checks.commandSucceeds('systemctl is-active nginx')
+ */
 export function commandSucceeds(command: string): Check<CommandResult> {
   return commandFailsWith(command, 0)
 }
 
-/** Met if a command exits with this code. */
+/**
+ * Met if a command exits with this code.
+ * @example checks.commandFailsWith('grep -q error /var/log/app.log', 1)
+ */
 export function commandFailsWith(command: string, exitCode: number): Check<CommandResult> {
   return {
     expected: `\`${command}\` to ${exitCode === 0 ? 'succeed' : `fail with exit code ${exitCode}`}`,
@@ -20,7 +26,10 @@ export function commandFailsWith(command: string, exitCode: number): Check<Comma
   }
 }
 
-/** Met if a command exits with this code (default 0) and its stdout contains a text or matches a pattern. */
+/**
+ * Met if a command exits with this code (default 0) and its stdout contains a text or matches a pattern.
+ * @example checks.commandPrints('redis-cli ping', 'PONG')
+ */
 export function commandPrints(
   command: string,
   expected: string | RegExp,

@@ -32,7 +32,10 @@ export interface FileFacts {
   readonly sha256?: string
 }
 
-/** Met if the path exists (a file, a folder or any other entry) and has the expected properties. */
+/**
+ * Met if the path exists (a file, a folder or any other entry) and has the expected properties.
+ * @example checks.fileExists('/run/app.sock', { owner: 'app:app' })
+ */
 export function fileExists(path: string, expected: FileExpectation = {}): Check {
   requireAbsolutePath(path)
   const parts = describeParts(expected)

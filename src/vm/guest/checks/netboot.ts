@@ -15,7 +15,10 @@ export type LeaseExpectation = Partial<
   Pick<DhcpExchange, 'mac' | 'address' | 'bootfile' | 'firmware' | 'userClass' | 'uuid'>
 >
 
-/** Met if the guest fetched a complete file over TFTP or HTTP. */
+/**
+ * Met if the guest fetched a complete file over TFTP or HTTP.
+ * @example checks.hasFetched('initrd.gz', { protocol: 'http' })
+ */
 export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectation = {}): Check {
   const how = `${protocol === undefined ? '' : ` over ${protocol.toUpperCase()}`}${times === 1 ? '' : `, ${times} times`}`
   return {
@@ -37,7 +40,10 @@ export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectati
   }
 }
 
-/** Met if the guest fetched these complete files in this order. Other files may be fetched in between. */
+/**
+ * Met if the guest fetched these complete files in this order. Other files may be fetched in between.
+ * @example checks.hasFetchedInOrder(['pxelinux.0', 'linux', 'initrd.gz'])
+ */
 export function hasFetchedInOrder(paths: readonly string[]): Check {
   return {
     expected: `the guest to have fetched ${paths.join(', then ')}`,
@@ -57,7 +63,10 @@ export function hasFetchedInOrder(paths: readonly string[]): Check {
   }
 }
 
-/** Met if the guest received a DHCP lease with the expected properties. */
+/**
+ * Met if the guest received a DHCP lease with the expected properties.
+ * @example checks.hasLease({ firmware: 'uefi-x64' })
+ */
 export function hasLease(expectation: LeaseExpectation = {}): Check {
   const wanted = Object.entries(expectation)
   return {

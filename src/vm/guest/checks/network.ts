@@ -6,7 +6,10 @@ import { runProbe, runScript } from './guest-script.js'
 /** States of include/net/tcp_states.h: 0A is LISTEN; a UDP socket is in 07, or in 01 when it is connected. */
 const LISTENING = { tcp: ['0A'], udp: ['07', '01'] } as const
 
-/** Met if a process in the guest listens on a port, on any address. */
+/**
+ * Met if a process in the guest listens on a port, on any address.
+ * @example checks.portListens(53, { protocol: 'udp' })
+ */
 export function portListens(
   port: number,
   { protocol = 'tcp' }: { readonly protocol?: 'tcp' | 'udp' } = {},
@@ -52,7 +55,10 @@ export interface InterfaceExpectation {
   readonly address?: string
 }
 
-/** Met if a network interface exists and is up. */
+/**
+ * Met if a network interface exists and is up.
+ * @example checks.interfaceIsUp('eth0', { address: '10.0.2.15/24' })
+ */
 export function interfaceIsUp(name: string, { address }: InterfaceExpectation = {}): Check {
   const dir = quoteWord(`/sys/class/net/${name}`)
   const script = [

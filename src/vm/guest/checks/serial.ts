@@ -14,7 +14,10 @@ export interface SerialExpectation {
   readonly from?: SerialMark | 'start' | 'now'
 }
 
-/** Met if the serial console printed a text or a match. */
+/**
+ * Met if the serial console printed a text or a match.
+ * @example checks.serialShows(/login: $/, { from: 'now' })
+ */
 export function serialShows(
   pattern: string | RegExp,
   { from = 'start' }: SerialExpectation = {},

@@ -2,7 +2,10 @@ import { VMError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
 
-/** Met if the guest is off. Can no longer be met after a panic or the unexpected end of QEMU. */
+/**
+ * Met if the guest is off. Can no longer be met after a panic or the unexpected end of QEMU.
+ * @example checks.isPoweredOff()
+ */
 export function isPoweredOff(): Check {
   return {
     expected: 'the guest to be powered off',
@@ -17,7 +20,10 @@ export function isPoweredOff(): Check {
   }
 }
 
-/** Met if the guest is on, and has neither panicked nor halted. */
+/**
+ * Met if the guest is on, and has neither panicked nor halted.
+ * @example checks.isRunning()
+ */
 export function isRunning(): Check {
   return {
     expected: 'the guest to be running',
@@ -29,7 +35,10 @@ export function isRunning(): Check {
   }
 }
 
-/** Met if the guest's kernel panicked. Can no longer be met once the guest is off. */
+/**
+ * Met if the guest's kernel panicked. Can no longer be met once the guest is off.
+ * @example checks.hasPanicked()
+ */
 export function hasPanicked(): Check {
   return {
     expected: 'the guest to have panicked',
@@ -44,6 +53,7 @@ export function hasPanicked(): Check {
 /**
  * Met if the guest booted again, by a reset or a start.
  * @param since value of `vm.bootCount`. @default the latest boot that was waited for
+ * @example checks.hasRebooted(vm.bootCount)
  */
 export function hasRebooted(since?: number): Check {
   return {

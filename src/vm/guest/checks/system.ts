@@ -14,7 +14,11 @@ export interface GuestProcess {
 const COMM_CHARS = 15
 const SHOWN_PROCESSES = 60
 
-/** A process with this name (as in `ps -o comm` and `pgrep -x`) or with a matching command line runs. */
+/**
+ * Met if a process with this name (as in `ps -o comm` and `pgrep -x`) or with a matching command
+ * line runs.
+ * @example checks.processRuns(/java .*-jar app\.jar/)
+ */
 export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
   // One program reads them all; the first path marks it, and is not there. Command lines come first: exec(2) has set the name by the time
   // that the new command line is there, so that what is found by that has its own name.
@@ -87,7 +91,10 @@ export interface Mount {
   readonly options: string
 }
 
-/** A file system is mounted on a folder. */
+/**
+ * Met if a file system is mounted on a folder.
+ * @example checks.isMounted('/srv', { type: 'ext4', source: '/dev/vdb' })
+ */
 export function isMounted(path: string, { type, source }: MountExpectation = {}): Check<Mount> {
   const parts = [
     ...(source === undefined ? [] : [`from ${source}`]),
@@ -121,7 +128,10 @@ export function parseMounts(text: string): Mount[] {
     })
 }
 
-/** A module is loaded, or built into the kernel. */
+/**
+ * Met if a module is loaded, or built into the kernel.
+ * @example checks.moduleIsLoaded('virtio_net')
+ */
 export function moduleIsLoaded(name: string): Check {
   const quoted = quoteWord(name.replaceAll('-', '_'))
   const probe = {

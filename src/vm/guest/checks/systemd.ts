@@ -14,8 +14,9 @@ const ARGUMENTS = 'argv[]='
 const NO_SYSTEMD = 'the guest has no systemd that answers'
 
 /**
- * A systemd unit is active. The check fails at once for a unit that failed, does not exist, or is inactive
- * while systemd has no queued jobs.
+ * Met if a systemd unit is active. Can no longer be met once the unit failed, if it does not exist,
+ * or if it is inactive while systemd has no queued jobs.
+ * @example checks.unitIsActive('nginx')
  */
 export function unitIsActive(name: string): Check {
   const unit = quoteWord(name)
@@ -111,7 +112,11 @@ export interface JournalExpectation {
   readonly ignore?: readonly RegExp[]
 }
 
-/** The journal of this boot contains no errors. The check fails at once, because an error stays in the journal. */
+/**
+ * Met if the journal of this boot contains no errors. Can no longer be met after an error, because
+ * it stays in the journal.
+ * @example checks.journalIsClean({ unit: 'nginx', ignore: [/deprecated/] })
+ */
 export function journalIsClean({ priority = 'err', unit, ignore = [] }: JournalExpectation = {}): Check {
   const ofUnit = unit === undefined ? '' : ` -u ${quoteWord(unit)}`
   const script = `journalctl -b -q --no-pager -o short-iso -p ${quoteWord(priority)}${ofUnit}`

@@ -26,6 +26,7 @@ const REQUEST_TIMEOUT_MS = 10_000
 /**
  * Met if a server in the guest answers the host through a forwarded port. `target` is a URL, a path on guest port 80,
  * or a guest port. Redirects are not followed, and certificates are not verified.
+ * @example checks.urlAnswers('/health', { status: 200, body: 'ok' })
  */
 export function urlAnswers(target: string | number, { status, body }: UrlExpectation = {}): Check<UrlAnswer> {
   const parts = [
