@@ -72,7 +72,7 @@ export async function writeLease(entry: Entry, onEvict?: () => void): Promise<Pr
 export async function writeLeaseNamed(name: string, onEvict?: () => void): Promise<ProcessLock> {
   const folder = openLeaseDir()
   if (folder === undefined) return { release: async () => {} }
-  sweepOnce(folder).catch(() => {}) // the next process retries
+  sweepLeasesOnce(folder).catch(() => {}) // the next process retries
   const path = leasePath(folder, name)
   const listener = onEvict === undefined ? undefined : await listenForEviction(folder, name, onEvict)
   try {
@@ -171,7 +171,7 @@ const STALE_SOCKET_MS = 60_000
 const swept = new Set<string>()
 
 /** Removes, once in a process, the entries and sockets of killed processes, including earlier boots and other containers. */
-async function sweepOnce(folder: string): Promise<void> {
+async function sweepLeasesOnce(folder: string): Promise<void> {
   if (swept.has(folder)) return
   swept.add(folder)
   sweepClaims(folder)

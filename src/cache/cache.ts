@@ -49,7 +49,7 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   const root = join(cacheDir, folder)
   const entry = nameEntry(name, inputs)
   const dir = join(root, entry)
-  sweepOnce(root)
+  sweepBuildsOnce(root)
   if (sharedCacheDir !== undefined) {
     const shared = join(sharedCacheDir, folder, entry)
     if (await isComplete(shared, folder, root)) return shared
@@ -98,7 +98,7 @@ const swept = new Set<string>()
  * Removes the remains of dead builders, once in a process: an unfinished template contains the RAM
  * of a guest.
  */
-function sweepOnce(root: string): void {
+function sweepBuildsOnce(root: string): void {
   if (swept.has(root)) return
   swept.add(root)
   void sweepBuilds(root)

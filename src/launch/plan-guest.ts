@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { findTemporaryCache } from '../common/cache-dir.js'
 import type { HostUser } from '../common/process/host-user.js'
 import { logToStderr } from '../common/stderr-log.js'
 import type { VMError } from '../errors.js'
+import { openHostCache } from '../host/host-cache.js'
 import { chooseAccelerator } from '../host/kvm/accelerator.js'
 import { queryCapabilities } from '../host/qemu-capabilities.js'
 import { resolveImage } from '../image/resolve-image.js'
@@ -21,10 +23,10 @@ import { listFileAccesses, requireFileAccess } from '../vm/machine/file-access.j
 import type { GuestPlan, MachineHost, RunSettings } from '../vm/machine/guest-plan.js'
 import { resolveKeepMs } from '../vm/power/keep.js'
 import { checkOptions, type Runner } from './check-options.js'
-import { reportTemporaryCache, sweepOnce } from './housekeeping.js'
 import { importOptions, logImport } from './import-options.js'
 import { findParts, openDisks } from './parts.js'
 import { startCold } from './start-planned.js'
+import { sweepDeadRunsOnce } from './sweep-once.js'
 
 /** A guest that can be started: its options are valid, and its image and host are known. */
 export interface LaunchPlan extends GuestPlan {
@@ -44,12 +46,21 @@ export async function planGuest(given: VMOptions): Promise<LaunchPlan> {
   const run = resolveRun(options, importReport)
   run.signal?.throwIfAborted()
   await reportTemporaryCache(run.log)
-  const swept = sweepOnce(run.tmpdir, runner.user)
+  const swept = sweepDeadRunsOnce(run.tmpdir, runner.user)
   const image = await findImage(options, runner)
   const machine = await describeMachine(options, image, runner, run)
   logImport(importReport, machine.spec.name, run.log)
   const steps = options.image instanceof PreparedSource ? options.image.steps : []
   return { ...machine, steps, run, swept }
+}
+
+/** Logs, once per reason, that the cache is in the temporary directory, where it may be deleted. */
+async function reportTemporaryCache(log: (line: string) => void): Promise<void> {
+  const cache = findTemporaryCache()
+  if (cache === undefined) return
+  const { dir, reason } = cache
+  if (await openHostCache(dir).shouldReport('temporary-cache-announced', reason))
+    log(`images are cached in ${dir}: ${reason}. Fix: Set WITHVM_CACHE to a persistent directory.`)
 }
 
 /** @throws {UsageError} INVALID_OPTIONS when WITHVM_KEEP has an invalid value. */
