@@ -1,3 +1,5 @@
+import { toSafeText } from './errors/safe-text.js'
+
 /** Cause of a failure: invalid usage, the host, the guest, or a command in the guest. */
 export type ErrorKind = 'usage' | 'infrastructure' | 'guest' | 'command'
 
@@ -202,7 +204,7 @@ export class VMError extends Error {
   readonly details: ErrorDetails
 
   constructor(code: ErrorCode, raw: ErrorDetails) {
-    const details = escapeDetails(raw)
+    const details = toSafeDetails(raw)
     super(formatMessage(details), details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.kind = ERROR_CODES[code].kind
@@ -311,44 +313,37 @@ function formatMessage(details: ErrorDetails): string {
   return parts.join('\n')
 }
 
-/**
- * C0 and C1 controls, which can drive a terminal, and bidirectional format characters; not tab and
- * line feed.
- */
-const CONTROLS = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
-
-const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'gu')
-
-/**
- * Escapes control characters as JSON does, so that a guest's output in a message cannot drive the
- * reader's terminal.
- */
-export function escapeControlCharacters(text: string): string {
-  return text
-    .replaceAll('\r\n', '\n')
-    .replace(REPEATED, (run) => `${escapeCharacter(run.charAt(0))} (${run.length} times)`)
-    .replace(CONTROLS, escapeCharacter)
-}
-
-function escapeCharacter(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
-}
-
-function escapeDetails(details: ErrorDetails): ErrorDetails {
-  const { summary, expected, got, hint, evidence } = details
+function toSafeDetails(details: ErrorDetails): ErrorDetails {
+  const { summary, expected, got, hint, evidence, cause } = details
   return {
     ...details,
-    summary: escapeControlCharacters(summary),
-    hint: escapeControlCharacters(hint),
-    ...(expected !== undefined && { expected: escapeControlCharacters(expected) }),
-    ...(got !== undefined && { got: escapeControlCharacters(got) }),
+    summary: toSafeText(summary),
+    hint: toSafeText(hint),
+    ...(expected !== undefined && { expected: toSafeText(expected) }),
+    ...(got !== undefined && { got: toSafeText(got) }),
     ...(evidence !== undefined && {
-      evidence: evidence.map(({ label, text }) => ({
-        label: escapeControlCharacters(label),
-        text: escapeControlCharacters(text),
-      })),
+      evidence: evidence.map(({ label, text }) => ({ label: toSafeText(label), text: toSafeText(text) })),
     }),
+    ...(cause !== undefined && { cause: toSafeCause(cause) }),
   }
+}
+
+/** Returns a copy of an error of another library if its texts are not safe: test runners print them too. */
+function toSafeCause(cause: unknown): unknown {
+  if (!(cause instanceof Error) || cause instanceof VMError) return cause
+  const safe = {
+    message: toSafeText(cause.message),
+    stack: cause.stack === undefined ? undefined : toSafeText(cause.stack),
+    cause: toSafeCause(cause.cause),
+  }
+  if (safe.message === cause.message && safe.stack === cause.stack && safe.cause === cause.cause) return cause
+  const copy = Object.setPrototypeOf(new Error(safe.message), Object.getPrototypeOf(cause))
+  return Object.defineProperties(copy, {
+    ...Object.getOwnPropertyDescriptors(cause),
+    message: { value: safe.message },
+    stack: { value: safe.stack },
+    ...(safe.cause !== undefined && { cause: { value: safe.cause } }),
+  })
 }
 
 function indentRest(text: string): string {

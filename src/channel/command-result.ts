@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import { type Duration, formatDuration } from '../common/duration.js'
 import { quoteWord } from '../common/process/shell-quote.js'
 import { KIB } from '../common/units.js'
+import { shortenText } from '../errors/safe-text.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
 /** Result of a command in the guest. With `encoding: 'buffer'`, both streams are Buffers. */
@@ -111,12 +112,12 @@ export function overflowCommand(raw: RawOutcome, stream: string, maxBytes: numbe
   })
 }
 
-/** Returns the last part of each stream as evidence. */
+/** Returns the start and the end of each stream as evidence. */
 export function describeOutput(outcome: CommandOutcome): readonly Evidence[] {
   return [
     { label: 'Command', text: outcome.command.includes('\n') ? outcome.command : '' },
-    { label: 'stdout', text: keepTail(outcome.stdout) },
-    { label: 'stderr', text: keepTail(outcome.stderr) },
+    { label: 'stdout', text: shortenText(outcome.stdout, MAX_EVIDENCE_CHARS) },
+    { label: 'stderr', text: shortenText(outcome.stderr, MAX_EVIDENCE_CHARS) },
   ].filter((piece) => piece.text !== '')
 }
 
@@ -150,11 +151,6 @@ function decodeText(bytes: Buffer): string {
 export function nameCommand(command: string): string {
   const line = command.trim().split('\n', 1)[0] ?? ''
   return `\`${line.length > 120 || line !== command.trim() ? `${line.slice(0, 119)}…` : line}\``
-}
-
-function keepTail(text: string): string {
-  if (text.length <= MAX_EVIDENCE_CHARS) return text
-  return `(the last ${MAX_EVIDENCE_CHARS} of ${text.length} characters)\n…${text.slice(-MAX_EVIDENCE_CHARS)}`
 }
 
 const NO_NETWORK =

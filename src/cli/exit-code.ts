@@ -1,3 +1,4 @@
+import { toSafeText } from '../errors/safe-text.js'
 import { VMError } from '../errors.js'
 
 /** Exit codes of `withvm`. `withvm run` returns the exit code of the command in the guest instead, once that has run. */
@@ -21,7 +22,7 @@ export function exitCodeOf(error: unknown): number {
 
 /** Formats an error for a terminal: the message, plus the stack if the error is unexpected or `verbose` is true. */
 export function formatError(error: unknown, verbose: boolean): string {
-  if (!(error instanceof Error)) return `withvm: ${String(error)}`
+  if (!(error instanceof Error)) return `withvm: ${toSafeText(String(error))}`
   if (error instanceof VMError && !verbose) return `withvm: ${error.message}`
-  return `withvm: ${error.stack ?? error.message}`
+  return `withvm: ${toSafeText(error.stack ?? error.message)}`
 }

@@ -1,5 +1,4 @@
 import { formatDuration } from '../common/duration.js'
-import { escapeControlCharacters } from '../errors.js'
 import { findRunningGuests, type RunningGuest } from '../vm/workspace/running-guests.js'
 import { EXIT_CODES } from './exit-code.js'
 import { formatTable } from './table.js'
@@ -43,25 +42,17 @@ const HEAD = ['NAME', 'PID', 'AGE', 'IMAGE', 'PORTS', 'KEPT']
 /** Formats a table with one row for each guest. */
 export function formatGuests(guests: readonly RunningGuest[]): string {
   if (guests.length === 0) return 'No guests are running on this host.'
-  const rows = guests.map((guest) =>
-    [
-      guest.name,
-      String(guest.pid),
-      formatDuration(Math.floor(guest.ageMs / 1000) * 1000),
-      guest.kept?.image ?? '-',
-      guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') ||
-        '-',
-      guest.kept === undefined
-        ? 'no: in use by the process that started it'
-        : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
-    ].map(showCell),
-  )
+  const rows = guests.map((guest) => [
+    guest.name,
+    String(guest.pid),
+    formatDuration(Math.floor(guest.ageMs / 1000) * 1000),
+    guest.kept?.image ?? '-',
+    guest.ports.map(({ protocol, host, guest: port }) => formatPort(protocol, host, port)).join(', ') || '-',
+    guest.kept === undefined
+      ? 'no: in use by the process that started it'
+      : `until ${clockTime(guest.kept.until)}: ${guest.kept.why}`,
+  ])
   return formatTable([HEAD, ...rows])
-}
-
-/** Escapes a cell to one line of plain text: names and reasons come from the test author and from the guest. */
-function showCell(text: string): string {
-  return escapeControlCharacters(text).replaceAll(/[\t\n]+/g, ' ')
 }
 
 function formatPort(protocol: string, host: number, guest: number): string {

@@ -1,5 +1,8 @@
-/** Formats rows as lines of aligned columns. Rows may differ in length. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+import { toSafeLine } from '../errors/safe-text.js'
+
+/** Formats rows as lines of aligned columns. Rows may differ in length. Cells may come from a guest or an image. */
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(toSafeLine))
   const widths: number[] = []
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../../errors.js'
-import type { Check, CheckOutcome, LongPoll } from './checks/check.js'
+import { type Check, type CheckOutcome, type LongPoll, shortenOutcome } from './checks/check.js'
 import { type CheckLike, toCheck } from './checks/combined.js'
 import type { GuestHandle, InvariantChecks } from './guest-handle.js'
 
@@ -45,7 +45,8 @@ export function runCheck<T>(
   signal: AbortSignal,
   longPoll?: LongPoll,
 ): Promise<CheckOutcome<T>> {
-  return inCheck.run(true, () => raceSignal(check.run(vm, signal, longPoll), signal))
+  const run = async () => shortenOutcome(await check.run(vm, signal, longPoll))
+  return inCheck.run(true, () => raceSignal(run(), signal))
 }
 
 /** Returns the evidence of a check that is not met. */

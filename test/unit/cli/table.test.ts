@@ -13,3 +13,7 @@ test('columns of a table are aligned, and no line ends with spaces', () => {
     '                note',
   ])
 })
+
+test('a cell of a table is one line, without control characters', () => {
+  expect(formatTable([['a\u001b[2J\n::error::b', 'c']])).toBe('a\\u001b[2J ::error::b  c')
+})

@@ -1,3 +1,4 @@
+import { shortenText } from '../../../errors/safe-text.js'
 import type { Evidence } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 
@@ -36,4 +37,17 @@ export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
 /** Returns the expectation as text, negated with `negate`. */
 export function describeExpectation(check: Check, negate = false): string {
   return negate ? check.expected.replace(/(?= to )/, ' not') : check.expected
+}
+
+/** Maximum length of an observed value. A guest can answer a probe with any amount of text. */
+const MAX_RECEIVED_CHARS = 4000
+
+/** Returns the outcome with its texts shortened: those of many polls are kept, and shown in errors. */
+export function shortenOutcome<T>(outcome: CheckOutcome<T>): CheckOutcome<T> {
+  const { received, never } = outcome
+  return {
+    ...outcome,
+    received: shortenText(received, MAX_RECEIVED_CHARS),
+    ...(never !== undefined && { never: shortenText(never, MAX_RECEIVED_CHARS) }),
+  }
 }
