@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasStaleUsers } from '../cache/entry-store.js'
 import { RECHECK_MS } from '../common/locks/staleness.js'
-import { logToStderr } from '../common/stderr-log.js'
+import { logToStderr } from '../common/log.js'
 
 /**
  * Waits until it is known whether other containers and hosts still use entries of a cache folder, if their heartbeat is older than

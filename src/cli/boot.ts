@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { logToStderr } from '../common/stderr-log.js'
+import { logToStderr } from '../common/log.js'
 import { launchVM } from '../launch/launch.js'
 import type { VM } from '../vm/guest/vm.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'

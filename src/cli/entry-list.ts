@@ -1,4 +1,4 @@
-import { logToStderr } from '../common/stderr-log.js'
+import { logToStderr } from '../common/log.js'
 import { formatBytes, parseMemorySize } from '../common/units.js'
 import { EXIT_CODES } from './exit-code.js'
 import { formatTable } from './table.js'

@@ -1,9 +1,8 @@
 import { IMAGE_TOOLS } from '../../images/recipes.js'
-import { logToStderr } from '../common/stderr-log.js'
 import { VMError } from '../errors.js'
 import { setUpHost } from '../host/setup/setup.js'
 import { selectNeeds } from '../host/tools.js'
-import { EXIT_CODES } from './exit-code.js'
+import { EXIT_CODES, formatError } from './exit-code.js'
 
 /** Runs `withvm setup`: installs missing packages, or prints the command that installs them. */
 export async function runSetup(options: { readonly checkOnly: boolean }): Promise<number> {
@@ -18,7 +17,7 @@ export async function runSetup(options: { readonly checkOnly: boolean }): Promis
     return EXIT_CODES.ok
   } catch (error) {
     if (!(error instanceof VMError) || error.code !== 'TOOL_NOT_FOUND') throw error
-    logToStderr(error.message)
+    process.stderr.write(`${formatError(error, false)}\n`)
     return EXIT_CODES.failed
   }
 }

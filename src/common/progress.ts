@@ -1,3 +1,4 @@
+import { toSafeLine } from '../errors/safe-text.js'
 import { formatDuration } from './duration.js'
 
 /** Shows the progress of a slow operation. */
@@ -24,8 +25,8 @@ export function createProgress(
   let latestAmount = ''
   const show = (): void => {
     shown = true
-    const line = `withvm: ${subject}: ${latest}`
-    output.write(output.isTTY ? `\r\x1b[2K${line}${latestAmount} …` : `${line}\n`)
+    const line = toSafeLine(`withvm: ${subject}: ${latest}${output.isTTY ? `${latestAmount} …` : ''}`)
+    output.write(output.isTTY ? `\r\x1b[2K${line}` : `${line}\n`)
   }
   const timer = setTimeout(show, DELAY_MS)
   timer.unref()
@@ -40,7 +41,7 @@ export function createProgress(
       clearTimeout(timer)
       if (!shown) return
       const duration = formatDuration(performance.now() - startedAt)
-      const line = result === undefined ? '' : `withvm: ${subject}: ${result} (${duration})`
+      const line = result === undefined ? '' : toSafeLine(`withvm: ${subject}: ${result} (${duration})`)
       if (output.isTTY) output.write(`\r\x1b[2K${line === '' ? '' : `${line}\n`}`)
       else if (line !== '') output.write(`${line}\n`)
     },

@@ -14,9 +14,9 @@ import {
   type StoredImageOptions,
 } from '../cache/image-store.js'
 import { resolveCacheDir, resolveSharedCacheDir } from '../common/cache-dir.js'
+import { logToStderr } from '../common/log.js'
 import { nearestName } from '../common/nearest-name.js'
 import { createProgress } from '../common/progress.js'
-import { logToStderr } from '../common/stderr-log.js'
 import { GIB } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { identifyFile } from '../disk/disk-file.js'

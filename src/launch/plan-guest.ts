@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { findTemporaryCache } from '../common/cache-dir.js'
+import { createLog, logToStderr } from '../common/log.js'
 import type { HostUser } from '../common/process/host-user.js'
-import { logToStderr } from '../common/stderr-log.js'
 import type { VMError } from '../errors.js'
 import { openHostCache } from '../host/host-cache.js'
 import { chooseAccelerator } from '../host/kvm/accelerator.js'
@@ -72,7 +72,7 @@ function resolveRun(options: VMOptions, importReport: ImportReport): RunSettings
     memoryDump: options.memoryDump ?? false,
     keepMs,
     signal: options.signal,
-    log: options.log ?? logToStderr,
+    log: createLog(options.log ?? logToStderr),
     importReport,
     // A guest that may be kept outlives this process, so none is prepared in advance.
     standby: keepMs === undefined ? options.standby : false,

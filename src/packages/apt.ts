@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { logToStderr } from '../common/log.js'
 import { type HostTool, runTool } from '../common/process/run-tool.js'
-import { logToStderr } from '../common/stderr-log.js'
 import { vmError } from '../errors.js'
 import {
   type AptSource,

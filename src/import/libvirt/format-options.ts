@@ -1,8 +1,11 @@
+import { toSafeLine } from '../../errors/safe-text.js'
 import type { ImportedDomain } from './domain.js'
 
 /** Formats the options of a domain as the source of a test, with comments for settings that were not imported. */
 export function formatAsTest({ options, skippedSettings }: ImportedDomain): string {
-  const notes = skippedSettings.map(({ path, what, reason }) => `// - ${path}: ${what}: ${reason}`)
+  const notes = skippedSettings.map(({ path, what, reason }) =>
+    toSafeLine(`// - ${path}: ${what}: ${reason}`),
+  )
   return [
     "import { withVM } from 'withvm'",
     '',

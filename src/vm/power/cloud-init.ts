@@ -16,6 +16,8 @@ $sudo grep -hE 'WARNING|ERROR|CRITICAL|Traceback' /var/log/cloud-init.log | tail
 $sudo grep -v '^ci-info' /var/log/cloud-init-output.log | tail -n 20`
 
 const COMMAND_NOT_FOUND = 127
+/** Number of warnings that are logged. The guest can report any number of them. */
+const MAX_WARNINGS = 20
 
 interface StageReport {
   readonly errors?: unknown
@@ -44,7 +46,7 @@ export async function waitForCloudInit(
   if (exitCode === COMMAND_NOT_FOUND) throw absent(machine)
   const report = parseStatus(stdout)
   if (report === undefined) throw notRun(machine)
-  for (const warning of report.warnings) machine.owner.log(`cloud-init in '${machine.spec.name}': ${warning}`)
+  logWarnings(machine, report.warnings)
   if (report.errors.length === 0) return
   const logs = await client.exec(LOGS, { reject: false, signal })
   throw vmError('CLOUD_INIT_FAILED', {
@@ -53,6 +55,12 @@ export async function waitForCloudInit(
     evidence: [{ label: "cloud-init's logs", text: logs.stdout }],
     hint: "Correct `cloudInit` or the image's cloud-init configuration. Set ready: 'ssh' to inspect the guest anyway.",
   })
+}
+
+function logWarnings({ owner, spec: { name } }: Machine, warnings: readonly string[]): void {
+  for (const warning of warnings.slice(0, MAX_WARNINGS)) owner.log(`cloud-init in '${name}': ${warning}`)
+  const more = warnings.length - MAX_WARNINGS
+  if (more > 0) owner.log(`cloud-init in '${name}': ${more} more warnings`)
 }
 
 /** Parses /run/cloud-init/status.json. Returns undefined if it is invalid, or if cloud-init did not finish. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
@@ -40,8 +41,9 @@ const test = guestTest({
       { address: '10.0.2.102:80', handler: (connection) => web.emit('connection', connection) },
       {
         address: '10.0.2.103:80',
-        handler: async () => {
-          throw new Error('no service')
+        handler: async (connection) => {
+          const [request] = await once(connection, 'data')
+          throw new Error(`no service for ${request}`)
         },
       },
     ],
@@ -60,11 +62,12 @@ test('a guest in a closed network reaches a command, a unix socket and a TCP ser
   ])
 })
 
-test('a function serves connections of guestfwd, and a function that fails is logged', async ({ vm }) => {
+test('a function serves connections of guestfwd, and the error of a function is logged as one line', async ({ vm }) => {
   const { stdout } = await vm.ssh`wget -qO- http://10.0.2.102/some/path`
   expect(stdout).toBe('you asked for /some/path')
-  await vm.ssh('nc -w 5 10.0.2.103 80 < /dev/null', { reject: false })
-  expect(logged).toContain('a function of `guestfwd` failed: no service')
+  // Text of the guest is escaped and stays on one line.
+  await vm.ssh(`printf 'a\\033[2J\\n::error::b' | nc -w 5 10.0.2.103 80`, { reject: false })
+  expect(logged).toContain('a function of `guestfwd` failed: no service for a\\u001b[2J ::error::b')
 })
 
 /** Counts the processes of this host that serve connections of a guest, and their memory in KiB. */

@@ -123,6 +123,15 @@ test('unknown elements and attributes are reported', () => {
   `)
 })
 
+test('text of a domain cannot leave the comments of the formatted test', () => {
+  const title = '<title>A\nprocess.exit()&#x9b;</title><description x="1&#10;process.exit()"/>'
+  const lines = formatAsTest(domain(title)).split('\n')
+  expect(lines.filter((line) => line.includes('process.exit'))).toEqual([
+    expect.stringMatching(/^\/\/ - title: <title>A process\.exit\(\)\\u009b<\/title>: /),
+    expect.stringMatching(/^\/\/ - description: <description x="1 process\.exit\(\)">/),
+  ])
+})
+
 test('`formatAsTest()` formats a domain as a test', () => {
   expect(formatAsTest(domain("<os><cmdline>it's</cmdline></os><title>A</title>"))).toMatchInlineSnapshot(`
     "import { withVM } from 'withvm'

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseStatus } from '../../../../src/vm/power/cloud-init.js'
+import type { SshClient } from '../../../../src/channel/ssh/ssh-client.js'
+import type { Machine } from '../../../../src/vm/machine/machine.js'
+import { parseStatus, waitForCloudInit } from '../../../../src/vm/power/cloud-init.js'
 
 const stage = (extra: object = {}) => ({ errors: [], finished: 1, start: 0, ...extra })
 
@@ -35,4 +37,21 @@ test('values that are not strings are ignored in a cloud-init report', () => {
     'modules-final': stage(),
   }
   expect(parseStatus(JSON.stringify({ v1 }))).toEqual({ errors: ['e'], warnings: ['DEPRECATED: d'] })
+})
+
+test('twenty warnings of cloud-init are logged, and the number of the others', async () => {
+  const WARNING = Array.from({ length: 1000 }, (_, index) => `w${index}`)
+  const status = { v1: { 'modules-final': stage({ recoverable_errors: { WARNING } }) } }
+  const lines: string[] = []
+  const machine = {
+    spec: { name: 'g' },
+    owner: { log: (line: string) => lines.push(line) },
+  } as unknown as Machine
+  const client = {
+    exec: async () => ({ stdout: JSON.stringify(status), exitCode: 0 }),
+  } as unknown as SshClient
+  await waitForCloudInit(machine, client, new AbortController().signal)
+  expect(lines).toHaveLength(21)
+  expect(lines[19]).toBe("cloud-init in 'g': WARNING: w19")
+  expect(lines[20]).toBe("cloud-init in 'g': 980 more warnings")
 })
