@@ -2,13 +2,14 @@
 // changes nothing and exits with 1 if a page is stale. It reads the built package, so build first.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { apiPage } from './generate/api-page.mjs'
 import { cliPage } from './generate/cli-page.mjs'
 import { fillEmbeds } from './generate/embeds.mjs'
 import { errorsPage } from './generate/errors-page.mjs'
 import { optionsPage } from './generate/options-page.mjs'
 
 const ROOT = resolve(import.meta.dirname, '..')
-const PAGES = { 'options.md': optionsPage, 'errors.md': errorsPage, 'cli.md': cliPage }
+const PAGES = { 'options.md': optionsPage, 'api.md': apiPage, 'errors.md': errorsPage, 'cli.md': cliPage }
 
 const load = (path) => import(join(ROOT, 'dist', path))
 const tools = {

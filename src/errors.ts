@@ -197,10 +197,15 @@ export interface ErrorDetails {
  */
 export class VMError extends Error {
   override readonly name: string = 'VMError'
+  /** Stable code of the failure. */
   readonly code: ErrorCode
+  /** Cause: invalid usage, the host, the guest, or a command in the guest. */
   readonly kind: ErrorKind
+  /** Instructions that fix the failure. */
   readonly hint: string
+  /** Facts about the guest at the time of the failure, as in the message. */
   readonly evidence: readonly Evidence[]
+  /** Parts of the message. */
   readonly details: ErrorDetails
 
   constructor(code: ErrorCode, raw: ErrorDetails) {
@@ -256,24 +261,34 @@ export class GuestError extends VMError {
 
 /** Result of a command in the guest. */
 export interface CommandOutcome {
+  /** Command line as run by the guest's shell. */
   readonly command: string
+  /** Standard output. */
   readonly stdout: string
+  /** Standard error. */
   readonly stderr: string
   /** Undefined if a signal killed the command, or if it did not end. */
   readonly exitCode: number | undefined
   /** Name of the signal that killed the command, such as `SIGTERM`. */
   readonly signal: string | undefined
+  /** Duration of the command, milliseconds. */
   readonly durationMs: number
 }
 
 /** A command in the guest failed or timed out. Has both output streams and the exit code. */
 export class CommandError extends VMError implements CommandOutcome {
   override readonly name: string = 'CommandError'
+  /** Command line as run by the guest's shell. */
   readonly command: string
+  /** Standard output. */
   readonly stdout: string
+  /** Standard error. */
   readonly stderr: string
+  /** Exit code. Undefined if a signal killed the command, or if it did not end. */
   readonly exitCode: number | undefined
+  /** Name of the signal that killed the command, such as `SIGTERM`. */
   readonly signal: string | undefined
+  /** Duration of the command, milliseconds. */
   readonly durationMs: number
 
   constructor(

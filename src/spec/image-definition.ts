@@ -124,6 +124,7 @@ export interface BuiltImage {
 
 /** A custom image, as defined by `defineImage()`. */
 export class ImageDefinition {
+  /** Options of `defineImage()`. */
   readonly options: ImageOptions
 
   /** @internal */

@@ -190,3 +190,29 @@ test('the documentation uses public members only', () => {
   })
   expect(hidden).toEqual([])
 })
+
+test('the page of the API documents each public member', () => {
+  const page = readFileSync(join(ROOT, 'docs/api.md'), 'utf8')
+  const sections = page.split(/^(?=## )/m)
+  const missing = Object.entries(MEMBERS).flatMap(([name, members]) => {
+    const section = sections.find(
+      (text) => text.includes(`is of type \`${name}\``) || text.includes(`### ${name}\n`),
+    )
+    const documented = [
+      ...(section ?? '').matchAll(/^(?:### `.*?\.?|\| `)(\w+|\[[\w.]+\])(?:\(\))?` *(?:$|\|)/gm),
+    ]
+    const known = documented.map(([, member]) => member)
+    return members
+      .filter((member) => member !== 'constructor' && !known.includes(member))
+      .map((member) => `${name}: ${member}`)
+  })
+  expect(missing).toEqual([])
+})
+
+test('each name that the package exports is on a reference page', () => {
+  const pages = ['docs/api.md', 'docs/options.md']
+    .map((page) => readFileSync(join(ROOT, page), 'utf8'))
+    .join('')
+  const names = ENTRY_POINTS.flatMap((file) => [...(files.get(file)?.exports.keys() ?? [])])
+  expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(pages))).toEqual([])
+})
