@@ -62,7 +62,9 @@ test('a guest in a closed network reaches a command, a unix socket and a TCP ser
   ])
 })
 
-test('a function serves connections of guestfwd, and the error of a function is logged as one line', async ({ vm }) => {
+test('a function serves connections of guestfwd, and the error of a function is logged as one line', async ({
+  vm,
+}) => {
   const { stdout } = await vm.ssh`wget -qO- http://10.0.2.102/some/path`
   expect(stdout).toBe('you asked for /some/path')
   // Text of the guest is escaped and stays on one line.

@@ -49,7 +49,9 @@ test('passwords of VNC and SPICE and secrets of further disks are redacted', () 
 test('a Dropbear host key is redacted in the format of base64(1)', () => {
   const keys = { client: generateSshKeyPair(), host: generateSshKeyPair() }
   const printed = toDropbearHostKey(keys.host).toString('base64').replace(/.{76}/g, '$&\n')
-  expect(new Redaction({ identity: { keys }, spec: {} } as never).apply(printed)).toBe('(redacted)\n(redacted)')
+  expect(new Redaction({ identity: { keys }, spec: {} } as never).apply(printed)).toBe(
+    '(redacted)\n(redacted)',
+  )
 })
 
 test('binary data passes through a redacting stream unchanged', async () => {
