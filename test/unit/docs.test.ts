@@ -62,3 +62,13 @@ test('the README lists each page of the documentation', () => {
   const missing = PAGES.filter((page) => page.startsWith('docs/') && !readme.includes(`](${page})`))
   expect(missing).toEqual([])
 })
+
+test('the page for contributors names existing files', () => {
+  const roots = ['', 'src']
+  const paths = [...readProse('CONTRIBUTING.md').matchAll(/`([\w./-]+)`/g)]
+    .map(([, path = '']) => path)
+    .filter((path) => /[/]|\.ts$/.test(path))
+  const missing = paths.filter((path) => !roots.some((root) => existsSync(join(ROOT, root, path))))
+  expect(paths.length).toBeGreaterThan(30)
+  expect(missing).toEqual([])
+})
