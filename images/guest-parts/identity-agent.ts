@@ -65,7 +65,7 @@ export function assembleClockAgent(): Buffer {
         expected: CLOCK_MESSAGE_BYTES,
       },
       ...refreshClock(),
-      answer(IDENTITY.clockNonce),
+      sendAnswer(IDENTITY.clockNonce),
     ],
   )
 }
@@ -102,7 +102,7 @@ export function assembleIdentityAgent(files: IdentityFiles): Buffer {
     ...writeFile(files.machineId, machineId, 0o444),
     ...writeFile(files.authorizedKeys, authorizedKeys, 0o600),
     ...writeFile(files.hostKey, { at: hostKey.at, bytes: hostKeyBytes }, 0o600),
-    answer(nonce),
+    sendAnswer(nonce),
     ...openAs(fifo, RESTORED_FIFO, O_WRONLY),
     { number: SYS.write, args: [fifo, { bufferAt: afterwards.at }, afterwards.bytes] },
     { number: SYS.close, args: [fifo] },
@@ -121,7 +121,7 @@ function refreshClock(): Syscall[] {
   ]
 }
 
-function answer(nonce: { readonly at: number; readonly bytes: number }): Syscall {
+function sendAnswer(nonce: { readonly at: number; readonly bytes: number }): Syscall {
   return { number: SYS.write, args: [FD.port, { bufferAt: nonce.at }, nonce.bytes] }
 }
 

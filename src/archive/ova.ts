@@ -27,7 +27,7 @@ export async function extractOvaDisk(options: {
   const { archive, name, entries, to, signal } = options
   const descriptor = entries.find(isDescriptor)
   if (descriptor === undefined) throw invalid(name, 'a descriptor (*.ovf)', 'none')
-  const href = await findDisk(await readText(archive, descriptor, name), name)
+  const href = await findDisk(await readTextEntry(archive, descriptor, name), name)
   const disk = entries.find(({ path }) => path === href)
   if (disk === undefined)
     throw invalid(name, `the disk ${href} named in its descriptor`, 'no such file in the archive')
@@ -78,7 +78,7 @@ export function requireDescriptor(name: string, entries: readonly TarEntry[], is
   })
 }
 
-async function readText(
+async function readTextEntry(
   archive: FileHandle,
   { path, offset, bytes }: TarEntry,
   name: string,
@@ -135,7 +135,7 @@ async function findDigest(
 ) {
   const list = entries.find(({ path }) => /^[^/]+\.mf$/i.test(path))
   if (list === undefined) return undefined
-  for (const line of (await readText(archive, list, name)).split('\n')) {
+  for (const line of (await readTextEntry(archive, list, name)).split('\n')) {
     const [, algorithm = '', path, hex = ''] =
       /^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i.exec(line) ?? []
     if (path === file) return { algorithm: algorithm.toLowerCase(), hex: hex.toLowerCase() }

@@ -77,8 +77,8 @@ export async function* readTar(
       if (bytes > MAX_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
       const text = await readAt(archive, offset, bytes)
       if (flag === 'x') pax = parsePax(text, name)
-      if (flag === 'L') longPath = readText(text, 0, bytes)
-      if (flag === 'K') longTarget = readText(text, 0, bytes)
+      if (flag === 'L') longPath = readField(text, 0, bytes)
+      if (flag === 'K') longTarget = readField(text, 0, bytes)
       continue
     }
     const type = TYPES[flag]
@@ -86,7 +86,7 @@ export async function* readTar(
     if (type === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse'))) {
       throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
-    const target = pax.get('linkpath') ?? longTarget ?? readText(header, 157, 100)
+    const target = pax.get('linkpath') ?? longTarget ?? readField(header, 157, 100)
     if (Math.max(written.length, target.length) > MAX_PATH_CHARACTERS)
       throw damaged(name, `a path of more than ${MAX_PATH_CHARACTERS} characters`)
     characters += written.length + target.length
@@ -153,7 +153,7 @@ function readNumber(header: Buffer, at: number, length: number): number {
   return field.subarray(1).reduce((value, byte) => value * 256 + byte, (field[0] ?? 0) & 0x7f)
 }
 
-function readText(bytes: Buffer, at: number, length: number): string {
+function readField(bytes: Buffer, at: number, length: number): string {
   const field = bytes.subarray(at, at + length)
   const end = field.indexOf(0)
   return field.toString('utf8', 0, end === -1 ? length : end)
@@ -162,8 +162,8 @@ function readText(bytes: Buffer, at: number, length: number): string {
 /** Returns the ustar prefix. GNU archives use the field differently. */
 function readPath(header: Buffer): string {
   const isUstar = header.toString('latin1', 257, 263) === 'ustar\0'
-  const prefix = isUstar ? readText(header, 345, 155) : ''
-  const name = readText(header, 0, 100)
+  const prefix = isUstar ? readField(header, 345, 155) : ''
+  const name = readField(header, 0, 100)
   return prefix === '' ? name : `${prefix}/${name}`
 }
 

@@ -56,7 +56,7 @@ export async function inspectImage(
   image: string,
   flags: ImageFlags & { readonly json?: boolean },
 ): Promise<number> {
-  const report = await describe(await openImage(image, flags))
+  const report = await describeImage(await openImage(image, flags))
   print(flags.json === true ? JSON.stringify(report, undefined, 2) : formatReport(report))
   return EXIT_CODES.ok
 }
@@ -100,9 +100,9 @@ function printCacheEntry({ name, disk }: BaseImage): number {
   return EXIT_CODES.ok
 }
 
-type ImageReport = Awaited<ReturnType<typeof describe>>
+type ImageReport = Awaited<ReturnType<typeof describeImage>>
 
-async function describe({ name, disk, directBoot, traits, defaults }: BaseImage) {
+async function describeImage({ name, disk, directBoot, traits, defaults }: BaseImage) {
   // resolveImage() has already checked the folders of the backing files.
   const opened = disk && (await openDisk({ ...disk, backingFolders: ['/'] }))
   return {

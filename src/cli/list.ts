@@ -21,7 +21,7 @@ export async function listHardware(
   const qemu = await findQemu({ arch: resolveArch(arch) })
   const capabilities = await queryCapabilities(qemu)
   if (device === undefined) {
-    print(describe(what, capabilities, qemu))
+    print(describeSupport(what, capabilities, qemu))
     return EXIT_CODES.ok
   }
   const { devices } = capabilities
@@ -40,7 +40,7 @@ export async function listHardware(
   return EXIT_CODES.ok
 }
 
-function describe(what: ListName, capabilities: QemuCapabilities, qemu: QemuBinary): string[] {
+function describeSupport(what: ListName, capabilities: QemuCapabilities, qemu: QemuBinary): string[] {
   const { deprecatedMachines } = capabilities
   const names = capabilities[what]
   if (names === undefined)

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readOptionalFile } from '../common/files/optional-file.js'
 import { parseOsRelease } from '../common/os-release.js'
 import type { GuestArch } from '../spec/architectures.js'
 
@@ -28,7 +28,7 @@ export function readDistribution(
   platform: NodeJS.Platform = process.platform,
 ): Distribution {
   if (platform === 'darwin') return { name: 'macOS', packageManager: 'brew' }
-  const fields = parseOsRelease(readText(osReleasePath))
+  const fields = parseOsRelease(readOptionalFile(osReleasePath))
   const ids = [fields.get('ID') ?? '', ...(fields.get('ID_LIKE') ?? '').split(/\s+/)]
   const known = ids.find((id) => id in MANAGER_OF)
   return {
@@ -89,12 +89,4 @@ export function installCommand(
   if (packageManager === undefined) return undefined
   const names = aptPackages.map((name) => PACKAGE_NAMES[name]?.[packageManager] ?? name)
   return [INSTALL[packageManager], ...new Set(names)].join(' ')
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }

@@ -17,7 +17,7 @@ export interface OomKills {
  */
 export async function readOomKills(root = '/'): Promise<OomKills> {
   const [vmstat, ...groups] = await Promise.all([
-    readText(join(root, 'proc/vmstat')),
+    readCounters(join(root, 'proc/vmstat')),
     ...[...listGroups('memory', root)].map(readGroup),
   ])
   // In a container the path may be that of the host, of which only the root is mounted.
@@ -41,8 +41,8 @@ function increase(before: number | undefined, after: number | undefined): number
 }
 
 async function readGroup(group: string): Promise<number | undefined> {
-  const events = await readText(join(group, 'memory.events'))
-  return parseCounter(events || (await readText(join(group, 'memory.oom_control'))))
+  const events = await readCounters(join(group, 'memory.events'))
+  return parseCounter(events || (await readCounters(join(group, 'memory.oom_control'))))
 }
 
 function parseCounter(text: string): number | undefined {
@@ -50,6 +50,6 @@ function parseCounter(text: string): number | undefined {
   return found === undefined ? undefined : Number(found)
 }
 
-function readText(path: string): Promise<string> {
+function readCounters(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '')
 }

@@ -17,7 +17,7 @@ const mutex = new Mutex()
  * @param language language code of tesseract: `eng`, `deu`, `chi_sim`, or several: `eng+deu`.
  * @throws {InfrastructureError} TOOL_NOT_FOUND, with the package, when tesseract or its language data is not installed; OCR_FAILED.
  */
-export async function readText(pgm: Buffer, language: string, signal: AbortSignal): Promise<string> {
+export async function recognizeText(pgm: Buffer, language: string, signal: AbortSignal): Promise<string> {
   const path = await requireTool({
     program: 'tesseract',
     aptPackage: 'tesseract-ocr',

@@ -94,7 +94,7 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
   const stall = new AbortController()
   const timer = setTimeout(() => stall.abort(), stallMs)
   const lost = (error: unknown): never => {
-    throw new LostConnection(stall.signal.aborted ? tooSlow(stallMs) : describe(error))
+    throw new LostConnection(stall.signal.aborted ? tooSlow(stallMs) : describeCause(error))
   }
   try {
     const headers: Record<string, string> = { 'accept-encoding': 'identity' }
@@ -182,7 +182,7 @@ function tooSlow(stallMs: number): string {
   return `less than ${formatBytes(STALL_BYTES)} in ${stallMs / 1000} s`
 }
 
-function describe(error: unknown): string {
+function describeCause(error: unknown): string {
   if (typeof error === 'string') return error
   const { cause, message } = error as Error
   const { code, message: why } = (cause ?? {}) as NodeJS.ErrnoException

@@ -85,7 +85,9 @@ export class DhcpLog {
     if (isRequest) return undefined
     exchange.address = [...payload.subarray(16, 20)].join('.')
     exchange.bootfile =
-      readText(options.get(OPTION.bootfile)) ?? readText(payload.subarray(108, 236)) ?? exchange.bootfile
+      readDhcpText(options.get(OPTION.bootfile)) ??
+      readDhcpText(payload.subarray(108, 236)) ??
+      exchange.bootfile
     if (type !== 'ACK') return undefined
     exchange.isGranted = true
     exchange.durationMs = new Date(atMs).getTime() - exchange.startedAt.getTime()
@@ -128,8 +130,8 @@ function describeClient(mac: string, options: ReadonlyMap<number, Buffer>) {
   const uuid = options.get(OPTION.uuid)
   return {
     mac,
-    vendorClass: readText(options.get(OPTION.vendorClass)),
-    userClass: readText(options.get(OPTION.userClass)),
+    vendorClass: readDhcpText(options.get(OPTION.vendorClass)),
+    userClass: readDhcpText(options.get(OPTION.userClass)),
     firmware: (arch === undefined ? undefined : FIRMWARES[arch.readUInt16BE(0)]) ?? 'unknown',
     // A client without a UUID sends zeros.
     uuid: uuid?.length === 17 && uuid.some((byte) => byte !== 0) ? formatUuid(uuid.subarray(1)) : undefined,
@@ -153,7 +155,7 @@ function readOptions(bytes: Buffer, { isCut }: { readonly isCut: boolean }): Map
   return options
 }
 
-function readText(bytes: Buffer | undefined): string | undefined {
+function readDhcpText(bytes: Buffer | undefined): string | undefined {
   const text = bytes?.toString('latin1').replace(/\0.*$/s, '')
   return text === '' ? undefined : text
 }

@@ -65,7 +65,7 @@ export class GuestForwards {
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: isCommand }, (connection) => {
         open.add(connection)
         connection.on('error', () => {}).on('close', () => open.delete(connection))
-        answer(forward, connection, { ...options, running })
+        answerConnection(forward, connection, { ...options, running })
       })
       server.maxConnections = MAX_CONNECTIONS
       server.once('drop', () => {
@@ -99,7 +99,7 @@ export class GuestForwards {
   }
 }
 
-function answer(
+function answerConnection(
   { service: how }: GuestForwardSpec,
   connection: Socket,
   options: ForwardsOptions & { readonly running: Set<RunningCommand> },

@@ -29,7 +29,7 @@ const STATUS_TYPES = {
 export function readPid(reply: unknown): number {
   const pid = (reply as { readonly pid?: unknown } | null | undefined)?.pid
   if (Number.isSafeInteger(pid) && (pid as number) > 0) return pid as number
-  throw malformed(`${describe(reply)} as the result of guest-exec`)
+  throw malformed(`${describeReply(reply)} as the result of guest-exec`)
 }
 
 /**
@@ -45,12 +45,12 @@ export function readExecStatus(reply: unknown): ExecStatus {
       return fields[name] === undefined || typeof fields[name] === type
     })
   if (isValid) return fields as unknown as ExecStatus
-  throw malformed(`${describe(reply)} as the result of guest-exec-status`)
+  throw malformed(`${describeReply(reply)} as the result of guest-exec-status`)
 }
 
 const SHOWN_CHARS = 200
 
-function describe(reply: unknown): string {
+function describeReply(reply: unknown): string {
   // A string may have megabytes.
   const cut = (_: string, value: unknown) => (typeof value === 'string' ? value.slice(0, SHOWN_CHARS) : value)
   return (JSON.stringify(reply, cut) ?? String(reply)).slice(0, SHOWN_CHARS)

@@ -119,7 +119,7 @@ export class GuestAgent {
       const request = { execute: command, ...(args && { arguments: args }) }
       const maxChars = LONG_RESPONSES.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
       const message = await this.#ask(request, signal, { maxChars })
-      if (message.error !== undefined) throw refused(command, message.error)
+      if (message.error !== undefined) throw agentRefused(command, message.error)
       if (!('return' in message)) throw malformed(`a response to ${command} without a result`)
       return message.return
     })
@@ -153,7 +153,7 @@ export class GuestAgent {
       const message = await Promise.race([answer, sleep(REFUSAL_MS)]).catch(() => undefined)
       this.#pending = undefined
       this.#isSynced = false
-      if (message?.error !== undefined) throw refused('guest-shutdown', message.error)
+      if (message?.error !== undefined) throw agentRefused('guest-shutdown', message.error)
     })
   }
 
@@ -264,7 +264,7 @@ function unavailable(got: string): Error {
 /** Maximum length of the agent's error text in a message. */
 const MAX_REFUSAL_CHARS = 1000
 
-function refused(command: string, error: unknown): Error {
+function agentRefused(command: string, error: unknown): Error {
   const { class: kind, desc } = (error ?? {}) as { readonly class?: unknown; readonly desc?: unknown }
   if (typeof kind !== 'string' || typeof desc !== 'string')
     return malformed(`an invalid error object for ${command}`)

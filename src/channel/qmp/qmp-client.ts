@@ -131,7 +131,7 @@ export class QmpClient {
   async execute(command: string, args: object = {}, options: QmpWait = {}): Promise<unknown> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     options.signal?.throwIfAborted()
-    if (this.#isClosed) throw refused(command, 'a closed QMP connection')
+    if (this.#isClosed) throw commandRefused(command, 'a closed QMP connection')
     const id = this.#nextId++
     const pending: PendingCommand = { ...createDeferred<unknown>(), command }
     pending.promise.catch(() => {})
@@ -139,7 +139,7 @@ export class QmpClient {
     const line = JSON.stringify({ execute: command, arguments: args, id })
     this.#log?.('sent', line)
     this.#socket.write(`${line}\n`)
-    const onTimeout = () => refused(command, `no response within ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => commandRefused(command, `no response within ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => pending.promise)
     } finally {
@@ -199,7 +199,7 @@ export class QmpClient {
     this.#isClosed = true
     this.#socket.destroy()
     const got = `the end of the QMP connection: ${reason}`
-    for (const pending of this.#pending.values()) pending.reject(refused(pending.command, got))
+    for (const pending of this.#pending.values()) pending.reject(commandRefused(pending.command, got))
     const error = closedError(reason)
     for (const wait of this.#waits) wait.reject(error)
     this.#closed.reject(error)
@@ -215,7 +215,9 @@ export class QmpClient {
       const { error } = message
       if (error === undefined) pending?.resolve(message.return)
       else
-        pending?.reject(refused(pending.command, `${error.class}: ${error.desc}`.slice(0, MAX_ERROR_CHARS)))
+        pending?.reject(
+          commandRefused(pending.command, `${error.class}: ${error.desc}`.slice(0, MAX_ERROR_CHARS)),
+        )
     }
   }
 
@@ -276,7 +278,7 @@ function closedError(reason?: string): Error {
   return vmError('QMP_FAILED', { summary, hint: CLOSED_HINT })
 }
 
-function refused(command: string, got: string): Error {
+function commandRefused(command: string, got: string): Error {
   const isUnknown = got.startsWith('CommandNotFound')
   return vmError('QMP_FAILED', {
     summary: `The QMP command ${command} failed.`,

@@ -79,12 +79,12 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
     }
     waitingFor = password === undefined ? 'a shell prompt' : 'a password prompt'
     const isUser = password !== undefined
-    let reply = await answer(console, user, { prompt, loginLine: found.line, isUser }, signal)
+    let reply = await answerPrompt(console, user, { prompt, loginLine: found.line, isUser }, signal)
     if (reply === 'password' && password !== undefined) {
       waitingFor = 'a shell prompt'
-      reply = await answer(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
+      reply = await answerPrompt(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
     }
-    if (reply !== 'shell') throw refused(console.log, startOffset, user, reply)
+    if (reply !== 'shell') throw loginRefused(console.log, startOffset, user, reply)
     return { wasLoggedIn: false }
   })
 }
@@ -104,7 +104,7 @@ interface AnswerContext {
 }
 
 /** Types an answer and returns the guest's reply. The user may have no password although one was specified. */
-async function answer(
+async function answerPrompt(
   console: LoginConsole,
   text: string,
   { prompt, loginLine, isUser }: AnswerContext,
@@ -191,7 +191,7 @@ function poll<T>(
   return pollUntil(checkOnce, { intervalMs: POLL_MS, signal })
 }
 
-function refused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {
+function loginRefused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {
   const needsPassword = reply === 'password'
   return vmError('LOGIN_FAILED', {
     summary: `The login of ${JSON.stringify(user)} on the serial console failed.`,

@@ -61,7 +61,7 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
   let hostKey: Buffer | undefined
   let { socket } = options
   let client: Client | undefined
-  const onTimeout = () => refused(options, stage, `no progress within ${formatDuration(timeoutMs)}`)
+  const onTimeout = () => connectionRefused(options, stage, `no progress within ${formatDuration(timeoutMs)}`)
   try {
     return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
       const { Client } = await loadSsh()
@@ -82,7 +82,7 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
       })
       return await new Promise<SshConnection>((resolve, reject) => {
         ssh.on('error', (error) => reject(toError(error, options, stage, hostKey)))
-        ssh.once('close', () => reject(refused(options, stage, 'the server closed the connection')))
+        ssh.once('close', () => reject(connectionRefused(options, stage, 'the server closed the connection')))
         ssh.once('handshake', () => {
           stage = 'authentication'
         })
@@ -173,7 +173,7 @@ function toError(
     })
   }
   if (error.level === 'client-authentication') return authFailed(options, error)
-  return refused(options, stage, error.message, error)
+  return connectionRefused(options, stage, error.message, error)
 }
 
 function authFailed(options: SshConnectOptions, cause: Error): Error {
@@ -198,7 +198,7 @@ const STAGE_TEXT: Record<Stage, string> = {
   authentication: 'during the login',
 }
 
-function refused(options: SshConnectOptions, stage: Stage, got: string, cause?: Error): Error {
+function connectionRefused(options: SshConnectOptions, stage: Stage, got: string, cause?: Error): Error {
   const isSilent = stage === 'connect' || stage === 'banner'
   return vmError('SSH_REFUSED', {
     summary: `The SSH connection to ${options.host ?? '127.0.0.1'}:${options.port} failed.`,

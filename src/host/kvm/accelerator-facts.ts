@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
+import { readOptionalFile } from '../../common/files/optional-file.js'
 import { takeProcessLock } from '../../common/locks/process-lock.js'
 import { digestOf, type HostCache } from '../host-cache.js'
 import type { QemuBinary } from '../qemu-binary.js'
@@ -58,7 +58,7 @@ export async function probeAccelerators(options: ProbeRequest): Promise<Accelera
 export function factName(qemu: QemuBinary): string {
   const parts = [
     release(),
-    readText('/proc/sys/kernel/random/boot_id'),
+    readOptionalFile('/proc/sys/kernel/random/boot_id').trim(),
     qemu.fingerprint,
     cpus()[0]?.model ?? '',
   ]
@@ -121,12 +121,4 @@ function parseVerdict(value: unknown): KvmVerdict | undefined {
 
 function isPositive(value: unknown): value is number {
   return typeof value === 'number' && value > 0 && Number.isFinite(value)
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch {
-    return ''
-  }
 }

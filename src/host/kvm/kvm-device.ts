@@ -1,6 +1,7 @@
-import { constants, existsSync, readFileSync } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readOptionalFile } from '../../common/files/optional-file.js'
 import { currentUserName } from '../../common/process/current-user.js'
 import type { HostUser } from '../../common/process/host-user.js'
 import { digestOf, type HostCache } from '../host-cache.js'
@@ -130,21 +131,13 @@ function isContainer(): boolean {
 }
 
 function readCpuFlags(): Set<string> {
-  const line = /^flags\s*:(.*)$/m.exec(readText('/proc/cpuinfo'))?.[1] ?? ''
+  const line = /^flags\s*:(.*)$/m.exec(readOptionalFile('/proc/cpuinfo'))?.[1] ?? ''
   return new Set(line.trim().split(' '))
 }
 
 function groupName(gid: number): string {
-  const line = readText('/etc/group')
+  const line = readOptionalFile('/etc/group')
     .split('\n')
     .find((entry) => entry.split(':')[2] === String(gid))
   return line?.split(':')[0] ?? String(gid)
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }

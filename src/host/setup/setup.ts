@@ -61,7 +61,7 @@ async function install(
 ): Promise<void> {
   const packages = packagesOf(missing)
   options.log(`Installing ${packages.length === 1 ? 'a package' : `${packages.length} packages`}:`)
-  for (const line of describe(missing)) options.log(line)
+  for (const line of describeTools(missing)) options.log(line)
   await installPackages(packages, privilege, options)
 }
 
@@ -73,7 +73,7 @@ function packagesOf(tools: readonly ToolNeed[]): string[] {
   return [...new Set(tools.map(({ aptPackage }) => aptPackage))]
 }
 
-function describe(tools: readonly ToolNeed[]): string[] {
+function describeTools(tools: readonly ToolNeed[]): string[] {
   return tools.map(({ program, aptPackage, why }) => `  ${aptPackage}: ${program}, which ${why}`)
 }
 

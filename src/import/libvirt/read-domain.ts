@@ -13,12 +13,12 @@ import { type ImportedDomain, importDomain } from './domain.js'
  */
 export async function readDomain(source: string, overrides: VMOptions = {}): Promise<ImportedDomain> {
   const isText = source.trimStart().startsWith('<')
-  const domain = importDomain(isText ? source : await readText(source))
+  const domain = importDomain(isText ? source : await readDomainFile(source))
   await checkDisks({ ...domain.options, ...overrides }, domain, isText ? 'inline text' : source)
   return domain
 }
 
-async function readText(path: string): Promise<string> {
+async function readDomainFile(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     throw vmError('INVALID_OPTIONS', {
       summary: 'The file of the option `libvirtXML` is not readable.',

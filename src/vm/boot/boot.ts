@@ -96,7 +96,8 @@ export async function bootMachine(
   } catch (error) {
     const failure = toDiskError(error, 'creating the folder of the run')
     try {
-      const explained = machine === undefined ? failure : await explain(failure, plan.run, machine, session)
+      const explained =
+        machine === undefined ? failure : await explainFailedStart(failure, plan.run, machine, session)
       throw vm === undefined ? explained : await tryKeep(vm, explained)
     } finally {
       await (vm?.dispose() ?? cleanup.dispose())
@@ -210,7 +211,7 @@ function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
   return snapshot === undefined ? undefined : { path: snapshot.memory, isWritten: false }
 }
 
-async function explain(
+async function explainFailedStart(
   error: unknown,
   { artifacts, memoryDump }: RunSettings,
   machine: Machine,

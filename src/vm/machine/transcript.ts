@@ -35,7 +35,7 @@ export async function logCommand<T>(log: Transcript, command: string, work: () =
   const startedAt = performance.now()
   log.add(`$ ${command}`)
   const record = (outcome: unknown) =>
-    log.add(`${describe(outcome)} after ${formatDuration(performance.now() - startedAt)}`)
+    log.add(`${describeOutcome(outcome)} after ${formatDuration(performance.now() - startedAt)}`)
   try {
     const result = await work()
     record(result)
@@ -46,7 +46,7 @@ export async function logCommand<T>(log: Transcript, command: string, work: () =
   }
 }
 
-function describe(outcome: unknown): string {
+function describeOutcome(outcome: unknown): string {
   const { exitCode, stdout, stderr, message } = (outcome ?? {}) as Record<string, unknown>
   const end =
     exitCode === undefined

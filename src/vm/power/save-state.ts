@@ -141,7 +141,7 @@ async function saveState(
   accepted.catch(() => {})
   await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
     throw error instanceof VMError && UNSAVABLE.test(error.details.got ?? '')
-      ? refused(error.details.got ?? '')
+      ? saveRefused(error.details.got ?? '')
       : error
   })
   const socket = await accepted
@@ -151,7 +151,7 @@ async function saveState(
     async () => {
       const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
       if (status === 'failed' || status === 'cancelled')
-        throw UNSAVABLE.test(reason) ? refused(reason) : notSaved(reason)
+        throw UNSAVABLE.test(reason) ? saveRefused(reason) : notSaved(reason)
       return status === 'completed' ? true : undefined
     },
     { intervalMs: POLL_MS, timeoutMs: SAVE_MS, signal },
@@ -160,7 +160,7 @@ async function saveState(
   await raceSignal(written, signal)
 }
 
-function refused(got: string): VMError {
+function saveRefused(got: string): VMError {
   return vmError('SAVE_UNSUPPORTED', {
     summary: 'QEMU cannot save the state of this guest.',
     got,

@@ -68,7 +68,7 @@ export function guestName(guest: string, dir: string): string {
  */
 export async function findRunningGuests(): Promise<RunningGuest[]> {
   const uptimeMs = Number((await readFile('/proc/uptime', 'utf8')).split(' ', 1)[0]) * 1000
-  const guests = await Promise.all((await listPids()).map((pid) => describe(pid, uptimeMs)))
+  const guests = await Promise.all((await listPids()).map((pid) => describeProcess(pid, uptimeMs)))
   return guests.filter((guest) => guest !== undefined).sort((a, b) => b.ageMs - a.ageMs || a.pid - b.pid)
 }
 
@@ -91,7 +91,7 @@ export async function removeGuest({ qemu, dir, socketDir }: RunningGuest): Promi
   }
 }
 
-async function describe(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
+async function describeProcess(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
   const qemu = referTo(pid)
   const args = await readArgs(pid)
   const socketDir = args.map(monitorSocketDir).find((dir) => dir !== undefined)

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { launchVM } from 'withvm'
-import { readText } from '../../../src/host/tesseract.js'
+import { recognizeText } from '../../../src/host/tesseract.js'
 import { enlargeForReading } from '../../../src/vm/evidence/enlarge.js'
 import { decodePng } from '../../../src/vm/evidence/picture.js'
 import { writeDisplayDisk } from '../../support/display-disk.js'
@@ -29,7 +29,7 @@ async function shows(screen: XServer, text: string): Promise<void> {
     .poll(
       async () => {
         const pgm = enlargeForReading(await decodePng(await screen.screenshot()))
-        return pgm === undefined ? '' : readText(pgm, 'eng', new AbortController().signal)
+        return pgm === undefined ? '' : recognizeText(pgm, 'eng', new AbortController().signal)
       },
       { timeout: 30_000, interval: 500 },
     )

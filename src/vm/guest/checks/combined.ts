@@ -54,7 +54,7 @@ export function allOf<Guest extends GuestHandle>(
       const never = unmet.find(({ outcome }) => outcome.never !== undefined)?.outcome.never
       return {
         isMet: unmet.length === 0,
-        received: unmet.length === 0 ? 'all met' : describe(checks, unmet),
+        received: unmet.length === 0 ? 'all met' : describeUnmet(checks, unmet),
         never,
         evidence: unmet.flatMap(({ outcome }) => outcome.evidence ?? []),
       }
@@ -81,7 +81,7 @@ export function anyOf<Guest extends GuestHandle>(
       const isNever = outcomes.every((outcome) => outcome.never !== undefined)
       return {
         isMet: false,
-        received: describe(checks, unmet),
+        received: describeUnmet(checks, unmet),
         never: isNever ? outcomes.map((outcome) => outcome.never).join('; ') : undefined,
         evidence: outcomes.flatMap((outcome) => outcome.evidence ?? []),
       }
@@ -103,7 +103,7 @@ function list(checks: readonly Check[]): string {
   return `(${checks.map((check) => check.expected).join('; ')})`
 }
 
-function describe(
+function describeUnmet(
   checks: readonly Check[],
   unmet: readonly { readonly outcome: CheckOutcome; readonly index: number }[],
 ): string {

@@ -1,5 +1,5 @@
 import { matchText } from '../../../common/match-text.js'
-import { readText } from '../../../host/tesseract.js'
+import { recognizeText } from '../../../host/tesseract.js'
 import { enlargeForReading } from '../../evidence/enlarge.js'
 import { decodePng } from '../../evidence/picture.js'
 import type { Check } from './check.js'
@@ -27,7 +27,7 @@ export function displayShows(
       lastPng = png
       if (read === undefined || !png.equals(read.png)) {
         const pgm = enlargeForReading(await decodePng(png))
-        read = { png, text: pgm === undefined ? '' : await readText(pgm, language, signal) }
+        read = { png, text: pgm === undefined ? '' : await recognizeText(pgm, language, signal) }
       }
       const { text } = read
       return { isMet: matchText(text, pattern), received: text || '(no text)', value: text }

@@ -93,7 +93,7 @@ export async function pollCheck<T>(
   const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS
   const end = async (lost?: VMError): Promise<PollResult<T>> => {
     const isMet = lost === undefined && attempts.length > 0 && outcome.isMet !== negate
-    const more = isMet || lost !== undefined ? [] : await explain(vm, check)
+    const more = isMet || lost !== undefined ? [] : await explainUnmet(vm, check)
     const evidence = [...(outcome.evidence ?? []), ...more]
     const last = { ...outcome, ...(evidence.length > 0 && { evidence }) }
     return { isMet, outcome: last, attempts, elapsedMs: elapsedMs(), ...(lost && { lost }) }
@@ -193,7 +193,7 @@ function serialEvidence(vm: GuestHandle): Evidence {
   return { label: 'Serial console, last lines', text: text || '(nothing was printed)' }
 }
 
-async function explain(vm: GuestHandle, check: Check): Promise<readonly Evidence[]> {
+async function explainUnmet(vm: GuestHandle, check: Check): Promise<readonly Evidence[]> {
   if (!vm.isRunning) return []
   const signal = AbortSignal.timeout(EXPLAIN_TIMEOUT_MS)
   return explainCheck(vm, check, signal).catch(() => [])

@@ -87,7 +87,7 @@ export class Media {
       const { got = error.details.summary } = error.details
       const isLocked = /locked/i.test(got)
       throw vmError('DEVICE_REFUSED', {
-        summary: `The medium of the drive ${describe(drive)} could not be changed.`,
+        summary: `The medium of the drive ${describeDrive(drive)} could not be changed.`,
         got,
         hint: isLocked
           ? 'Unmount the medium in the guest, or set { force: true }. QEMU has pressed the eject button of the drive.'
@@ -98,11 +98,11 @@ export class Media {
   }
 }
 
-const describe = (drive: MediumDrive) => (typeof drive === 'number' ? `disks[${drive}]` : `'${drive}'`)
+const describeDrive = (drive: MediumDrive) => (typeof drive === 'number' ? `disks[${drive}]` : `'${drive}'`)
 
 function noDrive(drive: MediumDrive) {
   return vmError('DEVICE_REFUSED', {
-    summary: `The guest has no drive ${describe(drive)} with a removable medium.`,
+    summary: `The guest has no drive ${describeDrive(drive)} with a removable medium.`,
     hint: "Start the guest with `cdrom`, `fda`, `fdb`, or an empty drive in `disks`: { media: 'cdrom' } or { interface: 'floppy' }.",
   })
 }
