@@ -69,8 +69,8 @@ const NEXT = `
 
 /** Faults by name. Each function gets the program and injects the fault. */
 const FAULTS = {
-  'kill-harness': async (program) => void program.kill('SIGKILL'),
-  'end-harness': async (program) => void program.kill(pick(['SIGINT', 'SIGTERM', 'SIGHUP'])),
+  'kill-test-process': async (program) => void program.kill('SIGKILL'),
+  'end-test-process': async (program) => void program.kill(pick(['SIGINT', 'SIGTERM', 'SIGHUP'])),
   'kill-qemu': async () => {
     for (const { pid } of findProcesses((command) => command.includes('qemu-system'))) kill(pid, 'SIGKILL')
   },
@@ -79,7 +79,7 @@ const FAULTS = {
     if (helpers.length > 0) kill(pick(helpers).pid, 'SIGKILL')
     else program.kill('SIGKILL')
   },
-  'stop-harness': async (program) => {
+  'stop-test-process': async (program) => {
     program.kill('SIGSTOP')
     await sleep(500 + random() * 2500)
     program.kill('SIGCONT')
@@ -112,7 +112,7 @@ if (clock === undefined) {
 }
 const usualCache = resolveCacheDir()
 const PHASES = describePhases(folder, await serveSlowly(), usualCache)
-for (const name of Object.keys(PHASES)) FAULTS[name] = FAULTS['kill-harness']
+for (const name of Object.keys(PHASES)) FAULTS[name] = FAULTS['kill-test-process']
 const names = Object.keys(FAULTS).filter((name) => values.only?.split(',').includes(name) ?? true)
 const problems = []
 let base

@@ -47,7 +47,7 @@ const TYPES: Readonly<Record<string, TarType>> = {
  * Reads the members of a ustar, pax or GNU archive (tar(5)).
  *
  * @param name name of the archive in messages.
- * @throws {UsageError} IMAGE_INVALID when it is damaged or cut off, or has members with `..` or of unknown kinds.
+ * @throws {UsageError} IMAGE_INVALID when it is damaged or truncated, or has members with `..` or of an unknown type.
  */
 export async function* readTar(
   archive: FileHandle,
@@ -64,12 +64,12 @@ export async function* readTar(
     signal?.throwIfAborted()
     const header = await readAt(archive, at, BLOCK_BYTES)
     if (header.every((byte) => byte === 0)) return
-    if (!hasRightSum(header)) throw damaged(name, `no header of a member at byte ${at}`)
+    if (!hasValidChecksum(header)) throw damaged(name, `no header of a member at byte ${at}`)
     const flag = header.toString('latin1', 156, 157)
     const bytes = flag === '1' || flag === '2' ? 0 : Number(pax.get('size') ?? readNumber(header, 124, 12))
     const offset = at + BLOCK_BYTES
     if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size)
-      throw damaged(name, `a member that ends behind byte ${size}`)
+      throw damaged(name, `a member that ends after byte ${size}`)
     at = offset + Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES
     members += 1
     if (members > MAX_MEMBERS) throw damaged(name, `more than ${MAX_MEMBERS} members`)
@@ -140,8 +140,8 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer
 }
 
-/** Returns the sum of all bytes, with spaces in place of the checksum field. */
-function hasRightSum(header: Buffer): boolean {
+/** Returns true if the checksum is correct: the sum of all bytes, with spaces in place of the checksum field. */
+function hasValidChecksum(header: Buffer): boolean {
   const sum = header.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 32 : byte), 0)
   return sum === readNumber(header, 148, 8)
 }

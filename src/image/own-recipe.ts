@@ -65,7 +65,7 @@ async function runBuild(
         (found) => found.isFile(),
         () => false,
       ))
-    if (!exists) throw badResult(name, `'${file}', which is no file in its folder`)
+    if (!exists) throw badResult(name, `'${file}', which is not a file in that folder`)
   }
   const { format } = await openDisk({ path: join(dir, built.disk), name, backingFolders: [dir], signal })
   const { sshReady, ...rest } = built

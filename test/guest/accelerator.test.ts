@@ -63,7 +63,7 @@ test('the first guest selects the accelerator and reports TCG once; later guests
 
 // With 'max', QEMU itself detects a broken KVM. With 'qemu64', QEMU starts and the guest fails.
 test.each(['host', 'qemu64'])(
-  'after KVM fails a guest with the CPU %s, guests run with TCG, with a notice, and KVM is not retried',
+  'after a guest with the CPU %s fails under KVM, guests run under TCG, with a notice, and KVM is not retried',
   async (cpu) => {
     await recordWorkingKvm()
     const logged: string[] = []

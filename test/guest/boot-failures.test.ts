@@ -90,7 +90,7 @@ describe('firmware', () => {
     expect(error.hint).toMatch(/^Check that the image is a bootable disk\./)
   })
 
-  test('firmware that finds nothing to boot in the network fails the start', async () => {
+  test('firmware that finds nothing to boot on the network fails the start', async () => {
     const error = await launchFailure({ image: 'tiny', boot: 'n', ...NEVER })
     expect(error.code).toBe('GUEST_FAILED')
     expect(error.message).toContain('The firmware found nothing to boot.')
@@ -198,7 +198,7 @@ describe('init', () => {
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   })
 
-  test('a guest that prints the pattern of `ready` and powers off at once was ready', async () => {
+  test('a guest that prints the pattern of `ready` and powers off at once counts as ready', async () => {
     const lines = Array.from({ length: 40 }, (_, index) => print(`line ${index}`))
     const tmpdir = ownTmpdir()
     const guest = await brokenGuest(tmpdir, [...lines, print('all done'), reboot('powerOff')])

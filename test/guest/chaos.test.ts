@@ -14,6 +14,6 @@ test('programs that are killed or stopped at random moments leave nothing behind
     { cwd: root, reject: false, env: { TMPDIR: ownTmpdir() } },
   )
   expect(exitCode, `${stdout}\n${stderr}`).toBe(0)
-  expect(stdout).toMatch(/^round 0: kill-harness after \d+ ms: ok\n/)
+  expect(stdout).toMatch(/^round 0: kill-test-process after \d+ ms: ok\n/)
   expect(stdout).toContain('3 rounds of seed 1: nothing is left, and each next run succeeded')
 })

@@ -45,7 +45,7 @@ test('a hanging body is ended by `timeouts.body`', async () => {
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('an abort ends the body, and one during the start ends the start', async () => {
+test('an abort ends the body, or the start if the guest is not ready yet', async () => {
   const tmpdir = ownTmpdir()
   const reason = new Error('enough')
   const during = new AbortController()
@@ -62,7 +62,7 @@ test('an abort ends the body, and one during the start ends the start', async ()
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('waits for a guest end at once when its QEMU is killed', async () => {
+test('every wait of a guest rejects at once when its QEMU is killed', async () => {
   const tmpdir = ownTmpdir()
   const vm = await launchVM({ tmpdir })
   const pending = [
@@ -86,7 +86,7 @@ test('waits for a guest end at once when its QEMU is killed', async () => {
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('waits for a guest end at once when it panics', async () => {
+test('a command rejects at once when its guest panics', async () => {
   await using vm = await launchVM()
   const error = await failureOf(vm.ssh`echo c > /proc/sysrq-trigger`)
   expect(error.code).toBe('GUEST_PANICKED')

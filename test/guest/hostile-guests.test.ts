@@ -69,7 +69,7 @@ describe('hostile guests', () => {
     expect(message).not.toMatch(/\p{Cc}(?<![\n\t])/u)
   })
 
-  test('a guest that sends an endless line as its agent fails the command that waits for the agent', async () => {
+  test('an endless line from the guest agent fails the command that waits for it', async () => {
     const { code, message } = await attack(
       '',
       `await vm.ssh\`killall qemu-ga; sleep 0.2; (cat /dev/zero >/dev/virtio-ports/org.qemu.guest_agent.0) >/dev/null 2>&1 &\`

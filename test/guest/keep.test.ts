@@ -242,7 +242,7 @@ test('`vm.keep()` keeps the guest and disposes of the VM object', async () => {
   )
 })
 
-test('`withvm stop` and `withvm console` reject unknown guests, with similar names, and guests in use', async () => {
+test('`withvm stop` and `withvm console` reject a guest in use, and an unknown guest with a suggestion of similar names', async () => {
   const tmpdir = ownTmpdir()
   await using vm = await launchVM({ image: 'tiny', tmpdir, name: 'under-test' })
   const [guest] = await listGuests(tmpdir)

@@ -99,13 +99,13 @@ test('logs that cannot be saved are reported, and the failed guest is still remo
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
 })
 
-test('timeouts above the maximum of a timer are no limit', async () => {
+test('a timeout above the maximum of a Node.js timer never expires', async () => {
   const timeouts = { start: '1000h', body: '1000h', command: '1000h' } as const
   const ready = () => sleep(50)
   expect(await withVM({ timeouts, ready }, () => sleep(50, 'done'))).toBe('done')
 })
 
-test('one signal for many concurrent guests causes no warning', async () => {
+test('an AbortSignal shared by many guests causes no MaxListeners warning', async () => {
   const tmpdir = ownTmpdir()
   const warnings: Error[] = []
   const onWarning = (warning: Error) => void warnings.push(warning)

@@ -131,7 +131,7 @@ describe('results', () => {
 })
 
 describe('input and output', () => {
-  test('stdin of a command is empty by default, or a text, bytes or a stream', async ({ vm }) => {
+  test('stdin of a command is empty by default, or a string, bytes or a stream', async ({ vm }) => {
     const digest = 'md5sum | cut -d" " -f1'
     const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex')
     const bytes = randomBytes(300_000)
@@ -169,7 +169,7 @@ describe('input and output', () => {
     expect([stdout, stderr]).toEqual(['first\nsecond', 'third'])
   })
 
-  test('5 MiB of output are complete', async ({ vm }) => {
+  test('5 MiB of output are returned completely', async ({ vm }) => {
     const bytes = 5 * 1024 ** 2
     const { stdout } = await vm.ssh(`yes 0123456789abcde | head -c ${bytes}`)
     expect(stdout.length).toBe(bytes - 1)

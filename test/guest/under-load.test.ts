@@ -105,7 +105,7 @@ describe('a shared guest', () => {
     await expect(vm).toHaveKernelModule('virtio_blk')
   })
 
-  test('waits for several conditions end when one or all are met', async ({ vm }) => {
+  test('`waitFor.any()` resolves when one check is met, `waitFor.all()` when all are', async ({ vm }) => {
     await vm.ssh`(sleep 0.5; touch /tmp/b) >/dev/null 2>&1 &`
     expect(await vm.waitFor.any([checks.fileExists('/tmp/a'), checks.fileExists('/tmp/b')])).toBe(1)
     await vm.waitFor.all([checks.fileExists('/tmp/b'), checks.portListens(22)])

@@ -2,7 +2,7 @@
 const ORIGIN = 0x7c00
 
 /**
- * Makes a minimal bootable program: 16-bit code that prints a text through the BIOS and halts. PXE starts it as a file, a
+ * Makes a minimal bootable program: 16-bit code that prints text through the BIOS and halts. PXE starts it as a file, a
  * BIOS as the first sector of a disk.
  */
 export function makeBootProgram(text: string): Buffer {

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 const ORIGIN = 0x7c00
 
 /**
- * Writes a disk whose boot sector shows a text on the display, then each pressed key. It uses the BIOS, which also prints
+ * Writes a disk whose boot sector shows text on the display, then each pressed key. It uses the BIOS, which also prints
  * to the first serial port if there is no display card.
  */
 export async function writeDisplayDisk(path: string, text: string): Promise<string> {

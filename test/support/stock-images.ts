@@ -73,7 +73,7 @@ export async function cloudImage(): Promise<StockImage> {
     await run('mmdebstrap', [
       ...['--variant=minbase', '--format=ext2', ...LEAN, `--include=${packages}`],
       '--customize-hook=echo "/dev/vda / ext4 defaults 0 0" >"$1/etc/fstab"',
-      // A guest under TCG takes 20 s to generate one.
+      // A guest under TCG takes 20 s to generate a locale.
       '--customize-hook=echo "locale: false" >"$1/etc/cloud/cloud.cfg.d/90-test.cfg"',
       ...[suite, image],
     ])

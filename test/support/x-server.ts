@@ -36,11 +36,11 @@ export async function startXServer(): Promise<XServer> {
   }
 }
 
-/** Reads an X window dump of 32 bits a pixel (XWDFile.h): a header of 32-bit words, colours of 12 bytes, and rows of pixels. */
+/** Reads an X window dump of 32 bits a pixel (XWDFile.h): a header of 32-bit words, colors of 12 bytes, and rows of pixels. */
 function pngFromXwd(xwd: Buffer): Promise<Buffer> {
   const word = (index: number) => xwd.readUInt32BE(index * 4)
-  const [headerBytes, width, height, lineBytes, colours] = [word(0), word(4), word(5), word(12), word(19)]
-  const start = headerBytes + colours * 12
+  const [headerBytes, width, height, lineBytes, colors] = [word(0), word(4), word(5), word(12), word(19)]
+  const start = headerBytes + colors * 12
   const rgb = Buffer.alloc(width * height * 3)
   for (let pixel = 0; pixel < width * height; pixel++) {
     const at = start + Math.floor(pixel / width) * lineBytes + (pixel % width) * 4

@@ -154,7 +154,7 @@ test('a CommandError is a VMError with stdout and stderr', () => {
   expectTypeOf(new Error() as VMError).toHaveProperty('code')
 })
 
-test('a custom image is an image, and its preparation receives a guest', () => {
+test('`image` accepts the result of `defineImage()`, and `prepare` receives a VM', () => {
   const web = defineImage({ name: 'web', packages: ['nginx-light'], prepare: (vm) => vm.ssh`true` })
   expectTypeOf(web).toEqualTypeOf<PreparedImage>()
   expectTypeOf<{ image: typeof web }>().toExtend<VMOptions>()

@@ -52,7 +52,7 @@ own('custom fixtures can extend the fixtures', ({ server, vm }) => {
   expectTypeOf(vm).toEqualTypeOf<VM>()
 })
 
-test('matchers of the console', ({ vm, serial }) => {
+test('the matchers of the console have types', ({ vm, serial }) => {
   expectTypeOf(
     expect(serial).toSee('text', { after: serial.mark(), times: 2, timeout: '1m' }),
   ).resolves.toBeVoid()
@@ -86,7 +86,7 @@ test('matchers of the console', ({ vm, serial }) => {
   void expect(serial).toStayQuiet()
 })
 
-test('matchers of commands', ({ vm }) => {
+test('the matchers of commands have types', ({ vm }) => {
   expectTypeOf(expect(vm.ssh`true`).toSucceed()).resolves.toBeVoid()
   expectTypeOf(expect({} as CommandResult).toSucceed()).resolves.toBeVoid()
   expectTypeOf(expect(vm.exec('true')).toFailWith(1)).resolves.toBeVoid()
@@ -118,7 +118,7 @@ test('matchers of commands', ({ vm }) => {
   void expect(vm.ssh`true`).toPrint('text', { stream: 'stdin' })
 })
 
-test('matchers of network boots', ({ vm, serial }) => {
+test('the matchers of network boots have types', ({ vm, serial }) => {
   expectTypeOf(
     expect(vm).toHaveFetched('a', { protocol: 'tftp', times: 2, timeout: '5s' }),
   ).resolves.toBeVoid()
@@ -136,7 +136,7 @@ test('matchers of network boots', ({ vm, serial }) => {
   void expect(serial).toHaveFetched('a')
 })
 
-test('matchers of guests', ({ vm, serial }) => {
+test('the matchers of guests have types', ({ vm, serial }) => {
   expectTypeOf(expect(vm).toHaveFile('/a', { content: /a/, mode: 0o644, owner: 'root' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveFile('/a', { sha256: '', interval: '1s' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveActiveUnit('demo')).resolves.toBeVoid()

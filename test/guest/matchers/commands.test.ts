@@ -77,7 +77,7 @@ describe('toFailWith', () => {
 })
 
 describe('toPrint', () => {
-  test('toPrint finds a text or a pattern in the output', async ({ vm }) => {
+  test('toPrint finds text or a pattern in the output', async ({ vm }) => {
     await expect(vm.ssh`uname -s`).toPrint('Linux')
     await expect(vm.ssh`uname -s`).toPrint(/^Lin/)
     await expect(vm.ssh`uname -s`).not.toPrint('Windows')
@@ -247,7 +247,9 @@ test('a panic ends all command matchers at once', async ({ launch }) => {
   for (const message of messages) expect(message).toContain("Received: The guest's kernel panicked")
 })
 
-test('an OOM kill ends a matcher that waits for a command, unless it killed this command', async ({ vm }) => {
+test('an OOM kill ends a matcher that waits for a command, unless the killed process is that command', async ({
+  vm,
+}) => {
   const waiting = [
     expect(vm.ssh`sleep 120`).toSucceed(),
     expect(() => vm.ssh`test -e /tmp/never`).toEventuallySucceed({ timeout: '2m' }),

@@ -26,7 +26,7 @@ const ACTIVE = 'LoadState=loaded\nActiveState=active\nSubState=running\n'
 const FAILED = 'LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=1\n'
 const STARTING = 'LoadState=loaded\nActiveState=activating\nSubState=start\n'
 
-test('toHaveFile', async ({ vm }) => {
+test('toHaveFile waits for a file with the expected properties', async ({ vm }) => {
   await vm.ssh`(sleep 0.3; echo hello >/tmp/made; chmod 640 /tmp/made) >/dev/null 2>&1 &`
   await expect(vm).toHaveFile('/tmp/made')
   await expect(vm).toHaveFile('/tmp/made', { content: 'hello', mode: 0o640, owner: 'root' })
@@ -52,7 +52,7 @@ test('toHaveFile', async ({ vm }) => {
   )
 })
 
-test('toHaveProcess', async ({ vm }) => {
+test('toHaveProcess waits for a process with the name or the command line', async ({ vm }) => {
   await vm.ssh`(sleep 0.3; exec sleep 4711) >/dev/null 2>&1 &`
   await expect(vm).toHaveProcess(/sleep 4711/)
   await expect(vm).toHaveProcess('sleep')
@@ -77,7 +77,7 @@ test('toHaveProcess', async ({ vm }) => {
   `)
 })
 
-test('toListenOn and toBeReachable', async ({ vm }) => {
+test('toListenOn waits for an open port, toBeReachable for a response to the host', async ({ vm }) => {
   await expect(vm).not.toListenOn(80)
   await vm.ssh`mkdir -p /srv && echo from the guest >/srv/index.html`
   await vm.ssh`(sleep 0.3; httpd -h /srv) >/dev/null 2>&1 &`
@@ -117,7 +117,7 @@ test('toListenOn and toBeReachable', async ({ vm }) => {
   `)
 })
 
-test('toHaveMounted', async ({ vm }) => {
+test('toHaveMounted compares the type of a mounted file system', async ({ vm }) => {
   await expect(vm).toHaveMounted('/proc', { type: 'proc' })
   await expect(vm).not.toHaveMounted('/mnt')
   expect(await message(expect(vm).toHaveMounted('/proc', { type: 'ext4', ...SOON }))).toMatchInlineSnapshot(`
@@ -134,7 +134,7 @@ test('toHaveMounted', async ({ vm }) => {
   `)
 })
 
-test('toHaveInterface', async ({ vm }) => {
+test('toHaveInterface compares the addresses of a network interface', async ({ vm }) => {
   await expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })
   await expect(vm).not.toHaveInterface('eth1')
   const failure = await message(expect(vm).toHaveInterface('eth0', { address: '10.0.2.16', ...SOON }))
@@ -153,7 +153,7 @@ test('toHaveInterface', async ({ vm }) => {
   `)
 })
 
-test('toHaveKernelModule', async ({ vm }) => {
+test('toHaveKernelModule finds a loaded module, and lists the others on failure', async ({ vm }) => {
   await expect(vm).toHaveKernelModule('virtio_net')
   await expect(vm).not.toHaveKernelModule('floppy')
   const failure = await message(expect(vm).toHaveKernelModule('floppy', LONGER_THAN_A_POLL))
@@ -173,7 +173,9 @@ test('toHaveKernelModule', async ({ vm }) => {
 })
 
 describe('with systemd', () => {
-  test('toHaveActiveUnit', async ({ vm }) => {
+  test('toHaveActiveUnit waits for a unit, and fails at once with the journal of a failed unit', async ({
+    vm,
+  }) => {
     await pretend(vm, STARTING)
     await vm.ssh`(sleep 0.3; printf ${ACTIVE} >/tmp/unit) >/dev/null 2>&1 &`
     await expect(vm).toHaveActiveUnit('demo')
@@ -196,7 +198,9 @@ describe('with systemd', () => {
     `)
   })
 
-  test('toHaveCleanJournal', async ({ vm }) => {
+  test('toHaveCleanJournal fails at once for an error in the journal, unless it is ignored', async ({
+    vm,
+  }) => {
     await pretend(vm, ACTIVE)
     await expect(vm).toHaveCleanJournal()
     await pretend(vm, ACTIVE, 'demo[12]: an error\n')
@@ -217,7 +221,9 @@ describe('with systemd', () => {
   })
 })
 
-test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked', async ({ launch }) => {
+test('toBeRunning, toHaveRebooted, toBePoweredOff and toHavePanicked follow the state of the guest', async ({
+  launch,
+}) => {
   const vm = await launch()
   const since = vm.bootCount
   await expect(vm).toBeRunning()

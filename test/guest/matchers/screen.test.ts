@@ -3,7 +3,7 @@ import { matcherMessage } from '../../support/matcher-messages.js'
 
 test.override({ vmScope: 'file' })
 
-test('toShow', async ({ vm }) => {
+test('toShow waits for the expected text', async ({ vm }) => {
   await expect(vm.serial).toSee('withvm: network')
   await vm.ssh`(sleep 0.3; printf '\\033[2J\\033[3;5HMenu: \\033[1mdisk\\033[0m') >/dev/ttyS0 2>&1 &`
   await expect(vm.serial).toShow('    Menu: disk')
@@ -36,7 +36,7 @@ test('toShow', async ({ vm }) => {
   await expect(vm.serial).not.toShow('Menu')
 })
 
-test('toMatchScreen', async ({ vm }) => {
+test('toMatchScreen compares the masked screen with its snapshot, and rejects .not', async ({ vm }) => {
   await vm.ssh`printf '\\033[2J\\033[2;2HMemory: 512 MiB\\r\\n Time:   12:30:01' >/dev/ttyS0`
   await expect(vm.serial).toShow('Time:')
   await expect(vm.serial).toMatchScreen({ mask: [/\d+ MiB/] })

@@ -205,7 +205,7 @@ test('an OOM kill ends a wait for the console, unless it waits for the OOM kill 
   await expect(vm.serial).toSee('goes on', { after })
 })
 
-test('console matchers reject other values', async () => {
+test('console matchers reject values that are not a console', async () => {
   const message = await matcherMessage(expect(JSON.parse('{}')).toSee('text'))
   expect(message).toMatchInlineSnapshot(`
     "expect(vm.serial).toSee('text') does not support the received value.

@@ -49,7 +49,7 @@ describe('failed network boots', () => {
     )
   })
 
-  test('a function of `files` that throws fails the start', async () => {
+  test('a function in `files` that throws fails the start', async () => {
     const boot = () => {
       throw new Error('no such machine')
     }
@@ -60,7 +60,7 @@ describe('failed network boots', () => {
   })
 })
 
-test('a request for a path outside of the folder is refused, and a file that changes during the boot is reported', async () => {
+test('a request for a path outside of the folder is rejected, and a file that changes during the boot is reported', async () => {
   const root = ownTmpdir()
   const script = [
     '#!ipxe',

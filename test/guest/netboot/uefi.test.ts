@@ -11,7 +11,7 @@ test('GRUB boots under UEFI', async () => {
   await expect(vm).toHaveFetchedInOrder(['grub/x86_64-efi/core.efi', 'grub/grub.cfg'])
 })
 
-test('iPXE of the boot ROM of an e1000 runs a script under UEFI', async () => {
+test('iPXE from the boot ROM of an e1000 runs a script under UEFI', async () => {
   await using vm = await launchVM({
     network: { model: 'e1000' },
     netboot: netboot.ipxe('#!ipxe\necho this is iPXE, over HTTP.\nsleep 60', { via: 'http' }),

@@ -55,7 +55,7 @@ test('a preparation runs on top of the previous one; another input or file means
   expect(templatesIn(cacheDir)).toHaveLength(5)
 }, 120_000)
 
-test('a guest of a prepared image can be rebooted and power-cycled, also during a preparation', async () => {
+test('a guest of a prepared image can be rebooted and power-cycled, even during a preparation', async () => {
   ownTemplates()
   const restarted = image('tiny').prepare(async (vm) => {
     await vm.ssh`echo kept >/root/kept && sync`

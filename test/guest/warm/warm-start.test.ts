@@ -55,7 +55,7 @@ test('the clock of a clone is set to the time of the host', async () => {
   expect(Math.abs(Number(stdout) * 1000 - Date.now())).toBeLessThan(2000)
 })
 
-test('random numbers of clones differ from the first byte', async () => {
+test('clones have different random numbers, starting with the first byte', async () => {
   const firsts = []
   for (let run = 0; run < 3; run++) {
     await using vm = await launchVM({ ...options, ready: 'agent' })

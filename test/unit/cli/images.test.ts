@@ -119,7 +119,7 @@ test('the least recently used images are evicted, except images in use by a runn
   expect((await runCli(['images', 'rm', inUse], env)).exitCode).toBe(0)
 })
 
-test('images of a cache that is readable for other users are removed only by a command', async () => {
+test('images of a cache that is readable for other users are removed only by an explicit command', async () => {
   const { cacheDir, sources } = await serveDisks(3)
   const env = { WITHVM_CACHE: cacheDir, WITHVM_IMAGES_SIZE: '2M' }
   const pull = ({ url, sha256 } = { url: '', sha256: '' }) =>

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { matchText } from '../../../src/common/match-text.js'
 
-test('a text is matched by a string literally and by a pattern anywhere', () => {
+test('text is matched by a string literally and by a pattern anywhere', () => {
   expect(matchText('a+b', 'a+b')).toBe(true)
   expect(matchText('aab', 'a+b')).toBe(false)
   expect(matchText('1\nOK', /^ok$/im)).toBe(true)

@@ -8,7 +8,7 @@ test('a check is called until it returns a value', async () => {
   expect(calls).toBe(3)
 })
 
-test('a poll returns undefined after its timeout, and calls the check a last time then', async () => {
+test('a poll calls its check a last time at its timeout, then returns undefined', async () => {
   const startedAt = performance.now()
   const calls: number[] = []
   const check = () => void calls.push(performance.now() - startedAt)
@@ -17,14 +17,14 @@ test('a poll returns undefined after its timeout, and calls the check a last tim
   expect(performance.now() - startedAt).toBeLessThan(5000)
 })
 
-test('pauses grow by half up to the longest one', async () => {
+test('poll pauses grow by half, up to `maxIntervalMs`', async () => {
   const pauses: number[] = []
   const check = (pauseMs: number) => (pauses.push(pauseMs) === 5 ? true : undefined)
   await pollUntil(check, { intervalMs: 2, maxIntervalMs: 6 })
   expect(pauses).toEqual([2, 3, 4.5, 6, 6])
 })
 
-test('an abort ends the pause and rejects with its reason', async () => {
+test('an abort ends the pause of a poll and rejects with its reason', async () => {
   const caller = new AbortController()
   const polled = pollUntil(() => undefined, { intervalMs: 10_000, signal: caller.signal })
   const reason = new Error('no longer needed')

@@ -43,7 +43,7 @@ const TFTP = [
 ]
 
 test(
-  'DHCP: a random message is recorded or malformed',
+  'DHCP: a random message is recorded or counted as malformed',
   async () => {
     const fuzzer = new ByteFuzzer(DHCP, FUZZ.seed)
     const log = new DhcpLog()
@@ -62,7 +62,7 @@ test(
 )
 
 test(
-  'TFTP: a random message is recorded or malformed, and its counts are integers',
+  'TFTP: a random message is recorded or counted as malformed, and its counts are integers',
   async () => {
     const fuzzer = new ByteFuzzer(TFTP, FUZZ.seed)
     let open = 0

@@ -188,7 +188,7 @@ Fix: Unpack it with \`tar -xf\` and specify its disks: \`image: 'disk.vmdk', dis
   expect(await refusalOf(makeOva([disk], '0'.repeat(64)), dir)).toContain('from its list of digests')
   const whole = makeOva([disk])
   truncateSync(whole, readFileSync(whole).length - 300_000)
-  expect(await refusalOf(whole, dir)).toContain('a member that ends behind byte')
+  expect(await refusalOf(whole, dir)).toContain('a member that ends after byte')
   const other = join(dir, 'other.tar')
   execFileSync('tar', ['-cf', other, '-C', dir, 'disk.vmdk'])
   expect(await refusalOf(other, dir)).toBe(`The archive other.tar has no appliance descriptor.

@@ -51,7 +51,7 @@ function makePaxArchive(fields: Readonly<Record<string, string>> | string): Buff
 const descriptor = (extent: string) =>
   `# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "${extent}" 0\n`
 
-test('a backing or extent file in another folder, or that is no regular file, is never opened', async () => {
+test('a backing or extent file in another folder, or that is not a regular file, is never opened', async () => {
   const dir = ownTmpdir()
   const path = join(dir, 'disk.vmdk')
   const fifo = makeFifo(dir)
@@ -177,7 +177,7 @@ test.each<[string, (content: Buffer, secret: Buffer, decoy: Buffer) => unknown]>
 test.each([
   ['data_file', 'secret'],
   ['backing file', 'file:secret'],
-])('a %s %s, which QEMU would look for in the folder of the run, is refused', async (kind, name) => {
+])('a %s %s, which QEMU would look for in the run folder, is rejected', async (kind, name) => {
   const dir = ownTmpdir()
   const path = join(dir, 'disk.qcow2')
   writeFileSync(join(dir, 'secret'), 'decoy'.repeat(1024))
@@ -217,7 +217,7 @@ function makeFolderWithLink() {
   return { images, make, secret: '../outside/secret' }
 }
 
-test('a backing file behind a link is looked for where QEMU looks for it, by the folder of the link', async () => {
+test('a backing file of a linked image is resolved relative to the folder of the link, as in QEMU', async () => {
   const { images, make, secret } = makeFolderWithLink()
   make('sub/middle.qcow2', 'raw', 'base')
   writeFileSync(join(images, 'sub', 'base'), 'decoy'.repeat(1024))
@@ -229,7 +229,7 @@ test('a backing file behind a link is looked for where QEMU looks for it, by the
   expect(error.message).toContain('refers to a file outside of the allowed folders')
 })
 
-test('a path with `..` behind a link leads where the kernel follows it, not where its text does', async () => {
+test('`..` after a symbolic link is resolved as in the kernel, not as text', async () => {
   const { images, make } = makeFolderWithLink()
   symlinkSync('../outside/deep', join(images, 'way'))
   writeFileSync(join(images, 'secret'), 'decoy'.repeat(1024))
@@ -251,7 +251,7 @@ test.each([
   ['a list', '[]'],
   ['null', 'null'],
   ['parts without digests', '{"manifests":[null]}'],
-  ['parts that are no list', '{"manifests":{"length":1}}'],
+  ['parts that are not a list', '{"manifests":{"length":1}}'],
 ])('an OCI layout whose index is %s is rejected without quoting it', async (_, text) => {
   const dir = ownTmpdir()
   writeFileSync(join(dir, 'index.json'), text)
@@ -307,7 +307,7 @@ test('a FIFO in place of a blob of an OCI layout does not block', async () => {
   const hex = createHash('sha256').update('manifest').digest('hex')
   makeFifo(blobs, hex)
   writeFileSync(join(dir, 'index.json'), JSON.stringify({ manifests: [{ digest: `sha256:${hex}` }] }))
-  expect((await failureOf(findOciManifest(dir))).message).toContain('no regular file')
+  expect((await failureOf(findOciManifest(dir))).message).toContain('not a regular file')
 })
 
 test('the name of a file cannot inject a command of debugfs', async () => {
@@ -449,7 +449,7 @@ test('a path that this host cannot create is reported as IMAGE_INVALID', async (
   expect(error.message).toContain('too long for this host')
 })
 
-test('an import of an archive with many members ends when it is aborted, also while the tree is assembled', async () => {
+test('an import of an archive with many members ends when it is aborted, even while the tree is assembled', async () => {
   const yielded: string[] = []
   const controller = new AbortController()
   setTimeout(() => controller.abort(new Error('enough')))
@@ -480,11 +480,11 @@ test('an archive with impossible paths or links is rejected', async () => {
 test.each([
   ['that is 1, by a hundred thousand digits', () => `${'0'.repeat(2 ** 17 - 2)}1 `],
   ['of a hundred thousand digits', () => '1'.repeat(2 ** 17)],
-  ['that ends behind the record', () => '14 path=bin/sh\n'],
-  ['that ends behind the attributes', () => '9999999999 path=bin/sh\n'],
+  ['that ends after the record', () => '14 path=bin/sh\n'],
+  ['that ends after the attributes', () => '9999999999 path=bin/sh\n'],
   ['of its own digits alone', () => '2 path=bin/sh\n'],
 ])(
-  'attributes of a member with a length %s are refused at once',
+  'attributes of a member with a length %s are rejected at once',
   async (_, makeText) => {
     const path = join(ownTmpdir(), 'root.tar')
     writeFileSync(path, makePaxArchive(makeText()))
@@ -497,7 +497,7 @@ test.each([
   10_000,
 )
 
-test('a member whose size is no whole number of bytes is refused', async () => {
+test('a member whose size is not an integer is rejected', async () => {
   const path = join(ownTmpdir(), 'root.tar')
   const header = Buffer.from(makePaxArchive({ size: '0.5' }))
   // The link becomes a file: a link has no content.
@@ -508,7 +508,7 @@ test('a member whose size is no whole number of bytes is refused', async () => {
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1')
   writeFileSync(path, header)
   const archive = await open(path)
-  expect((await failureOf(readTar(archive, path).next())).message).toContain('a member that ends behind byte')
+  expect((await failureOf(readTar(archive, path).next())).message).toContain('a member that ends after byte')
   await archive.close()
 })
 

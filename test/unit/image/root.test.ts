@@ -146,7 +146,7 @@ test('a truncated tarball is rejected', async () => {
   const root = writeFiles(ownTmpdir(), { ...INIT, 'var/big': 'x'.repeat(100_000) })
   const path = tarOf(root, join(ownTmpdir(), 'root.tar'))
   truncateSync(path, 50_000)
-  expect((await failureOf(importArchive(path))).message).toContain('a member that ends behind byte 50000')
+  expect((await failureOf(importArchive(path))).message).toContain('a member that ends after byte 50000')
 })
 
 test('the layers of an OCI image are merged, and its command is started', async () => {

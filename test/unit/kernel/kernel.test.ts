@@ -47,7 +47,7 @@ describe('kernel modules', () => {
   })
 })
 
-test('a kernel compressed with lz4 is unpacked, also if a match overlaps its own output', () => {
+test('a kernel compressed with lz4 is unpacked, even if a match overlaps its own output', () => {
   // "ab", then six bytes from two bytes back, then "!"
   const block = Buffer.from([0x22, 0x61, 0x62, 0x02, 0x00, 0x10, 0x21])
   const size = Buffer.from([block.length, 0, 0, 0])

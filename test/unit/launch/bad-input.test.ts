@@ -77,7 +77,7 @@ test('an image without read permission is rejected with IMAGE_INVALID', async ()
   }
 })
 
-test('an image of another format than specified is rejected with both formats', async () => {
+test('an image whose format differs from the specified one is rejected with both formats', async () => {
   const path = await qcow2(join(ownTmpdir(), 'disk.img'))
   const error = await refusal({ image: { path, format: 'vmdk' } })
   expect(error.code).toBe('IMAGE_INVALID')

@@ -33,7 +33,7 @@ test.each(['one', ['one'], { first: 'one' }, { first: ['one'] }])(
   },
 )
 
-test('user data as text is passed unchanged, an object as cloud-config; without keys of the run it contains none', () => {
+test('user data as text is passed unchanged, an object as cloud-config; a run without keys adds none', () => {
   const userData = '#!/bin/sh\necho hello\n'
   expect(contentOf({ userData, networkConfig: 'version: 2\n' })).toContain(userData)
   expect(contentOf({ userData: { packages: ['a'] } })).toContain('#cloud-config\n{\n  "packages": [')

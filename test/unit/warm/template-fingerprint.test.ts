@@ -28,9 +28,12 @@ test.each<[VMOptions]>([
   [{ network: { mac: '52:54:00:00:00:01' } }],
   [{ ready: 'agent' }],
   [{ timeouts: { start: '1m' } }],
-])('a guest with %j uses the same template, because that is outside of the guest', (options) => {
-  expect(key(options)).toBe(key({}))
-})
+])(
+  'a guest with %j uses the same template, because the option does not affect the state of the guest',
+  (options) => {
+    expect(key(options)).toBe(key({}))
+  },
+)
 
 test('the fingerprint of a template contains the user that QEMU runs as', () => {
   const user = {

@@ -92,7 +92,7 @@ describe('protocol of the guest agent', () => {
     })
   })
 
-  test('`shutdown()` resolves without a response and rejects on a refusal', async () => {
+  test('`shutdown()` resolves without a response and rejects on an error of the agent', async () => {
     await agent.shutdown()
     await expect(agent.shutdown('halt')).rejects.toThrow('Got:      GenericError: no init here')
     await agent.ping()

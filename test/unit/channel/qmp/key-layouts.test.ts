@@ -51,7 +51,7 @@ test('a missing character is reported with a layout that has it', () => {
   expect(() => encodeText('a', 'dvorak' as KeyboardLayout)).toThrow("'us' or 'uk' or 'de' or 'fr'")
 })
 
-test('key names are case-insensitive and include QEMU’s names', () => {
+test("key names are case-insensitive and include QEMU's names", () => {
   expect(encodeKeys('ctrl-alt-f2')).toEqual(['ctrl', 'alt', 'f2'])
   expect(encodeKeys('Meta-pgdn')).toEqual(['meta_l', 'pgdn'])
   expect(encodeKeys('AltGr-q')).toEqual(['alt_r', 'q'])

@@ -58,7 +58,7 @@ test('`login()` accepts a custom shell prompt', async () => {
   await login
 })
 
-test('`login()` rejects at once on a refusal, without the password in the message', async () => {
+test('`login()` rejects at once on a rejected login, without the password in the message', async () => {
   const getty = play('tiny login: ', 'root\r\nPassword: ', '\r\nLogin incorrect\r\ntiny login: ')
   const error = await peer.serial.login({ user: 'root', password: 's3cret' }).catch((caught) => caught)
   await getty
@@ -151,7 +151,7 @@ test('a guest that prints 256 KiB of "account" without a line end does not block
   await getty
 }, 20_000)
 
-test('`login()` detects a refusal after much output following the answer', async () => {
+test('`login()` detects a rejected login after much output following the answer', async () => {
   const getty = play('tiny login: ', `root\r\n${'motd\r\n'.repeat(10_000)}Your account is locked\r\n`)
   const error = await peer.serial.login({ user: 'root', timeout: '15s' }).catch((caught: unknown) => caught)
   await getty

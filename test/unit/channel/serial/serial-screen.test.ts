@@ -279,7 +279,7 @@ describe('keys of the serial console', () => {
     expect(peer.typed()).toBe('')
   })
 
-  test('`type()` sends the characters of a text', async () => {
+  test('`type()` sends the characters of its argument', async () => {
     await peer.serial.type('echo hä\nyes\r\n')
     await peer.serial.type('ab', { delay: '5ms' })
     await vi.waitFor(() => expect(peer.typed()).toBe('echo hä\ryes\rab'))

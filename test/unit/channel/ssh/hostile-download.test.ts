@@ -69,7 +69,7 @@ test.each(['../precious', '/etc/passwd', 'a/../../precious', '', 'a\0b'])(
   },
 )
 
-test('a file is not written through a link of the same name', async () => {
+test('a download does not write through a link with the name of the file', async () => {
   symlinkSync(join(here, 'precious'), join(guest, 'tree', 'x'))
   const lie: ListedFile[] = [
     { name: 'x', mode: LINK },
@@ -102,7 +102,7 @@ test('a link from an earlier download is replaced, not followed', async () => {
   expect(existsSync(join(here, 'not-there-yet'))).toBe(false)
 })
 
-test('a download of a single file or a folder does not follow a link of its name', async () => {
+test('a download of a single file or a folder does not follow a link with its name', async () => {
   mkdirSync(join(here, 'outside'))
   symlinkSync(join(here, 'precious'), join(here, 'into', 'one'))
   symlinkSync(join(here, 'outside'), join(here, 'into', 'tree'))

@@ -55,7 +55,7 @@ test.runIf(process.platform === 'linux')('a read-only tool cannot write to any f
   expect(error.code).toBe('IMAGE_BUILD_FAILED')
 })
 
-test('a missing program is reported with its package, also under limits', async () => {
+test('a missing program is reported with its package, even under limits', async () => {
   const tool: HostTool = { ...PARSER, program: 'frobnicate', aptPackage: 'frob' }
   const error = await failureOf(runTool({ ...common, tool, args: [] }))
   expect(error.code).toBe('TOOL_NOT_FOUND')
@@ -72,7 +72,7 @@ Max address space         1000                 2000                 bytes
   expect(parseHardLimits('')).toEqual({ addressSpaceBytes: cpuSeconds, cpuSeconds })
 })
 
-/** Lists the processes whose arguments contain a text. */
+/** Lists the processes whose arguments contain a string. */
 function processesWith(text: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -96,10 +96,10 @@ test('a tool and its children end when this process is killed', async () => {
   const source = `
     const { runTool } = await import('${module}')
     await runTool({ tool: ${JSON.stringify(SHELL)}, args: ['-c', ${JSON.stringify(STUBBORN(mark))}], purpose: 'testing', timeoutMs: 60000 })`
-  const harness = execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
+  const testProcess = execa(process.execPath, ['--input-type=module', '-e', source], { reject: false })
   await expect.poll(() => processesWith(mark), { timeout: 20_000 }).toHaveLength(2)
-  harness.kill('SIGKILL')
-  await harness
+  testProcess.kill('SIGKILL')
+  await testProcess
   await expect.poll(() => processesWith(mark)).toEqual([])
 })
 

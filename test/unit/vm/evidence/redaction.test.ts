@@ -9,7 +9,7 @@ const login = (password: string, user = 'root') =>
     spec: { ssh: { user, guestPort: 22, login: { password } } },
   } as never)
 
-test('keys are redacted, also with escaped line ends', () => {
+test('keys are redacted, even with escaped line ends', () => {
   const keys = { client: generateSshKeyPair(), host: generateSshKeyPair() }
   const redaction = new Redaction({ identity: { keys }, spec: {} } as never)
   for (const { privateKey } of [keys.client, keys.host]) {

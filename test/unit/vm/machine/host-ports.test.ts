@@ -31,7 +31,7 @@ test('a port reservation applies to one network namespace', async () => {
   await reservation.release()
 })
 
-test('a port of a killed container is free at once, after its restart and outside of it', async () => {
+test('a port reserved by a killed container is free at once, in the restarted container and outside of it', async () => {
   const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
   const killed = runApart('setInterval(() => {}, 1000)', container)
   onTestFinished(() => void killed.kill('SIGKILL'))

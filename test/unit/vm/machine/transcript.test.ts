@@ -3,7 +3,7 @@ import { logCommand, Transcript } from '../../../../src/vm/machine/transcript.js
 
 const mask = (text: string) => text.replace(/^ *\d+\.\d{3}/gm, 'TIME').replace(/after .*$/gm, 'after TIME')
 
-test('a transcript contains one record a line, without private keys and truncated', () => {
+test('a transcript has one truncated record per line, without private keys', () => {
   const log = new Transcript()
   log.add('one\ntwo')
   log.add('-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\nrest')

@@ -17,7 +17,7 @@ test.each([
   expect(resolveKeepMs({ keepOnFailure }, env)).toBe(expected)
 })
 
-test.each(['yes', '30', '1d', '-1m', '99999h'])('WITHVM_KEEP=%s is refused', (text) => {
+test.each(['yes', '30', '1d', '-1m', '99999h'])('WITHVM_KEEP=%s is rejected', (text) => {
   expect(() => resolveKeepMs({}, { WITHVM_KEEP: text })).toThrow(
     `The environment variable WITHVM_KEEP has an invalid value.\n  Expected: '1' or a duration ('30m', '2h'); '0' keeps no guest\n  Got:      '${text}'`,
   )

@@ -24,18 +24,18 @@ describe('the probe script', () => {
       },
     )
 
-  test('the script probes once without a long poll', () => {
+  test('the probe script probes once without a long poll', () => {
     expect(run('true')).toBe('met\nseen\ntwice\n')
     expect(run('false')).toBe('unmet\nseen\ntwice\n')
   })
 
-  test('the script ends as soon as the expected outcome is observed', () => {
+  test('the probe script ends as soon as the expected outcome is observed', () => {
     const counting = 'c=$((c + 1)); [ $c -ge 3 ]'
     expect(run(counting, { holdMs: 60_000, until: true })).toMatch(/^met\n/)
     expect(run(`! { ${counting}; }`, { holdMs: 60_000, until: false })).toMatch(/^unmet\n/)
   })
 
-  test('the script ends at its time limit', () => {
+  test('the probe script ends at its time limit', () => {
     const startedAt = performance.now()
     expect(run('false', { holdMs: 300, until: true })).toMatch(/^unmet\n/)
     expect(performance.now() - startedAt).toBeGreaterThan(290)

@@ -37,7 +37,7 @@ test.each([
   ['the KVM probe', PROBE],
   ['a query of the capabilities', QUERY],
 ])(
-  'SIGKILL of the harness during %s leaves no process',
+  'SIGKILL of the test process during %s leaves no process',
   async (_, source) => {
     const tmpdir = ownTmpdir()
     const stuck = join(tmpdir, 'qemu-system-x86_64-stuck')
