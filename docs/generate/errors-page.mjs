@@ -2,7 +2,7 @@ import { code, madeFrom, table } from './markdown.mjs'
 
 const KINDS = {
   usage: 'Invalid usage: fix the test; retrying will not help.',
-  infrastructure: 'A problem of the host, possibly temporary: a CI can retry the job on another host.',
+  infrastructure: 'A problem of the host, possibly temporary: retry the CI job on another host.',
   guest: 'The guest did not behave as expected, which is usually what a test detects.',
   command: 'A command in the guest failed. The error has `stdout`, `stderr`, `exitCode` and `signal`.',
 }
@@ -23,8 +23,13 @@ export async function errorsPage({ load }) {
   const parts = [
     madeFrom('src/errors.ts', 'src/cli/exit-code.ts'),
     '# Errors',
-    "Every error that withvm throws is a `VMError` with a stable `code`, a `kind`, a `hint` (how to fix the problem) and `evidence` (a list of `{ label, text }`: the guest's stage, the last lines of its serial console, the output of QEMU, a command that boots the same machine manually). The message contains all of these. The texts of messages may change, codes do not.",
-    'The class identifies the cause, so that a CI can distinguish a broken host from a failed test:',
+    'Every error that withvm throws is a `VMError` with a stable `code`, a `kind`, a `hint` (how to fix the problem) and `evidence`. The message contains all of these. The texts of messages may change, codes do not.',
+    'The evidence is a list of `{ label, text }`:',
+    "- the guest's stage",
+    '- the last lines of its serial console',
+    '- the output of QEMU',
+    '- a command that boots the same guest manually',
+    'The class identifies the cause, so that a CI job can distinguish a broken host from a failed test:',
     ...Object.entries(KINDS).map(([kind, text]) => {
       const [errorCode] = Object.entries(ERROR_CODES).find(([, row]) => row.kind === kind)
       return `- ${code(sample(errorCode, kind).name)}, kind ${code(kind)}: ${text}`
