@@ -44,7 +44,7 @@ rm -r work
  * kernel that is installed later is booted.
  */
 export function buildGrubConfig(kernelArguments: readonly string[]): string {
-  return `# The serial console is where the harness looks.
+  return `# withvm reads the serial console.
 serial --unit=0 --speed=115200
 terminal_input serial console
 terminal_output serial console

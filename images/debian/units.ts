@@ -26,7 +26,7 @@ WantedBy=sysinit.target
 `
 
 const IDENTITY_AGENT = `[Unit]
-Description=Clock and random numbers of a guest that stood still
+Description=Clock and random pool agent for a paused guest
 
 [Service]
 ExecStart=${LIBRARY}/clock-agent
@@ -36,7 +36,7 @@ Restart=on-failure
 
 /** Becomes the identity agent, so it must not end with its caller. */
 const PARK = `[Unit]
-Description=Rest, until a clone of this guest begins
+Description=Wait for the restore of a clone
 Conflicts=withvm-identity-agent.service
 After=withvm-identity-agent.service
 
@@ -52,7 +52,7 @@ StandardInput=null
  * that no longer exists. It gets the address that this server gives to the first client.
  */
 const TEMPLATE_NETWORK = `[Unit]
-Description=Address of a guest that is to be frozen
+Description=Network address of a template
 DefaultDependencies=no
 ConditionCredential=withvm.template
 After=systemd-sysctl.service
