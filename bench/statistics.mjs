@@ -22,7 +22,7 @@ export function table(rows) {
     .join('\n')
 }
 
-/** Runs measurements in succession, in reverse order in every second round, so that the order affects all alike. */
+/** Runs measurements in succession, in reverse order in every second round, so that the order affects all measurements equally. */
 export async function alternate(round, measurements) {
   for (const measure of round % 2 === 0 ? measurements : [...measurements].reverse()) await measure()
 }

@@ -40,7 +40,13 @@ export function parseAliases(source) {
       lines.findIndex((next, index) => index > 0 && !next.startsWith('  ')),
     )
     const type = [start[2] ?? '', ...rest.map((next) => next.trim())].join(' ').trim()
-    return [{ name: start[1], text: describe(comment).text, type: type.replace(/^\| /, '') }]
+    return [
+      {
+        name: start[1],
+        text: describe(comment).text.replace('\n- ', '\n\n- '),
+        type: type.replace(/^\| /, ''),
+      },
+    ]
   })
 }
 
@@ -83,11 +89,13 @@ function parseMembers(lines, path) {
   return members
 }
 
+/** Returns the text of a comment in one line. Items of a list keep their lines. */
 function readComment(lines) {
   return lines
     .map((line) => line.replace(/^\s*\/?\*+\/?\s?/, '').replace(/\s*\*\/\s*$/, ''))
-    .join(' ')
-    .replace(/\s+/g, ' ')
+    .join('\n')
+    .replace(/\s*\n(?!- )\s*/g, ' ')
+    .replace(/ +/g, ' ')
     .trim()
 }
 

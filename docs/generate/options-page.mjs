@@ -128,7 +128,11 @@ function rowTable() {
     known,
     options.map(code).join(', '),
     gap === undefined
-      ? tests.map(([file, title]) => `${title} ([${file.split('/').at(-1)}](../${file}))`).join('; ')
+      ? tests
+          .map(
+            ([file, title]) => `${title.replaceAll(/%[sj]/g, '…')} ([${file.split('/').at(-1)}](../${file}))`,
+          )
+          .join('; ')
       : 'none yet',
   ])
   return [

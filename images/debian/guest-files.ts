@@ -32,7 +32,7 @@ key=$(take withvm.ssh_host_ed25519_key) && echo "$key" >${HOST_KEY}
 /** Delay before a clone requests its DHCP lease, seconds, so the test starts first. */
 const LEASE_AFTER_S = 1
 
-/** Called by the harness through the guest agent, which must not wait for it. */
+/** Called by withvm through the guest agent, which must not wait for it. */
 const PARK = `#!/bin/sh
 exec systemctl restart --no-block withvm-park.service
 `

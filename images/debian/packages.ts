@@ -30,7 +30,7 @@ export const LOADER_PACKAGES: readonly string[] = [
   'mtools',
 ]
 
-/** Drivers for the root disk, the network and the ports of the harness, loaded first. */
+/** Drivers for the root disk, the network and the ports of withvm, loaded first. */
 export const BOOT_MODULES: readonly string[] = [
   'virtio_pci',
   'virtio_blk',

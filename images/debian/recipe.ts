@@ -225,7 +225,7 @@ const KERNEL_ARGUMENTS: readonly string[] = [
   'quiet',
   // The network card is always named eth0.
   'net.ifnames=0',
-  // The guest stays up after a panic until the harness has read the console.
+  // The guest stays up after a panic until withvm has read the console.
   'panic=0',
   'cryptomgr.notests',
   'no_timer_check',

@@ -8,9 +8,9 @@ import {
 } from '../../src/provisioning/guest-identity.js'
 import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'
 
-/** Virtio-serial port through which the harness talks to the identity agent. */
+/** Virtio-serial port through which withvm communicates with the identity agent. */
 const PORT = '/dev/virtio-ports/org.withvm.identity-agent.0'
-/** FIFO through which a waiting script learns that the clone has resumed, and what to do. */
+/** FIFO through which a waiting script is notified that the clone was restored, with the action to perform. */
 export const RESTORED_FIFO = '/run/withvm/restored'
 export const IDENTITY_AGENT_PATHS = {
   clock: '/usr/lib/withvm/clock-agent',
@@ -55,7 +55,7 @@ const PAUSE = timespec(20_000_000)
  */
 export function assembleClockAgent(): Buffer {
   return assembleSyscallProgram(
-    // If the identity agent has become this program, both are already open.
+    // If the identity agent has executed this program, both descriptors are already open.
     [...openAs(FD.port, PORT, O_RDWR), ...openAs(FD.random, '/dev/urandom', O_RDWR)],
     [
       { number: SYS.nanosleep, args: [PAUSE, 0] },

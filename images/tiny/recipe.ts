@@ -161,7 +161,7 @@ const SKIPPED_INITCALLS = [
  */
 const KERNEL_ARGUMENTS = [
   'quiet',
-  // The guest stays up after a panic until the harness has read the console.
+  // The guest stays up after a panic until withvm has read the console.
   'panic=0',
   'cryptomgr.notests',
   // A test guest needs no address randomization.

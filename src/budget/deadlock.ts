@@ -3,7 +3,7 @@ import { getProcessHolder } from './holder.js'
 
 /** Time without a change after which holders that wait for each other count as deadlocked, milliseconds. */
 const DEADLOCK_MS = 3000
-/** The same while a guest is starting. That start makes progress by itself, unless it needs another guest. */
+/** {@link DEADLOCK_MS} while a guest is starting. The start makes progress by itself, unless it needs another guest. */
 const WHILE_STARTING_MS = 120_000
 
 /** Detects that every holder of guests is waiting for another guest, so that no guest will be released. */

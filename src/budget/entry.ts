@@ -1,6 +1,6 @@
 /**
  * State of a guest in the budget. `waiting`: in the queue. `blocked`: the process that starts the guest is waiting for another
- * process, or is stopped while the guest waits. `kept`: left running after a failure, for a person to inspect.
+ * process, or is stopped while the guest waits. `kept`: left running after a failure, for inspection.
  */
 export type EntryState = 'waiting' | 'starting' | 'running' | 'standby' | 'kept' | 'blocked'
 
@@ -11,7 +11,7 @@ export interface Entry {
   readonly state: EntryState
   /** Holder that requests the guest. It may hold other guests, and releases none of them before it gets this one. */
   readonly holder: string
-  /** Memory that such a guest usually uses, MiB. */
+  /** Expected memory use of the guest, MiB, from measurements of earlier guests of its kind if there are any. */
   readonly expectedMiB: number
   /** Maximum memory of the guest, MiB. */
   readonly maxMiB: number

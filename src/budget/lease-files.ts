@@ -108,7 +108,7 @@ export function requestEviction(entry: Entry): Promise<void> {
 export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   const timeout = AbortSignal.timeout(LOCK_TIMEOUT_MS)
   const either = combineSignals(timeout, signal)
-  const lock = await takeProcessLock(`ledger${poolSuffix()}`, { signal: either, intervalMs: POLL_MS }).catch(
+  const lock = await takeProcessLock(`leases${poolSuffix()}`, { signal: either, intervalMs: POLL_MS }).catch(
     () => undefined,
   )
   try {
@@ -119,7 +119,10 @@ export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSign
   }
 }
 
-/** Processes with the same `WITHVM_POOL` share a budget; without it, all processes of this user share one. */
+/**
+ * Returns the folder of the leases, undefined if none can be used. `WITHVM_POOL` selects a separate folder, and therefore
+ * a separate budget.
+ */
 function openLeaseDir(): string | undefined {
   return openRuntimeDir(`leases${poolSuffix()}`)
 }

@@ -11,7 +11,7 @@ interface LeaseOptions {
   readonly onRelease?: (() => Promise<void>) | undefined
 }
 
-/** Lease of a guest on the budget. It ends when it is released or when its process ends. */
+/** Lease of a guest in the host budget. It ends when it is released or when its process ends. */
 export class Lease {
   #waited: { readonly ms: number; readonly text: string } | undefined
   #entry: Entry

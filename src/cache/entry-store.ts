@@ -25,7 +25,7 @@ export interface EntryInfo {
 /** Heartbeats by the path of the marker. */
 const used = new Map<string, Heartbeat>()
 
-/** A process of another container or host would count as alive for an hour by its markers. */
+/** Removes the markers at exit. Otherwise other containers and hosts would treat this process as alive for an hour. */
 process.on('exit', () => {
   for (const marker of used.keys()) rmSync(marker, { force: true })
 })
@@ -88,8 +88,8 @@ export async function hasStaleUsers(root: string, names?: readonly string[]): Pr
 }
 
 /**
- * Removes the markers of processes that have ended. A marker of another container or host is judged by two looks: the second
- * follows {@link RECHECK_MS} later, if this process lives that long.
+ * Removes the markers of processes that have ended. A marker of another container or host is removed after a second check,
+ * {@link RECHECK_MS} later, if this process is still running then.
  */
 export async function sweepMarkers(root: string): Promise<void> {
   const users = join(root, USERS)

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync } from 'node:fs'
 import { VMError, vmError } from '../errors.js'
 
 /** Number of files needed to start a child process, including those that Node.js itself uses. */
-const FILES_OF_A_CHILD = 10
+const FILES_PER_CHILD = 10
 
 /** Error codes that mean that this process, or the whole host, has too many open files. */
 const TOO_MANY_FILES = ['EMFILE', 'ENFILE']
@@ -45,7 +45,7 @@ export function toHostError(error: unknown): unknown {
 export function requireFiles(): void {
   const opened: number[] = []
   try {
-    while (opened.length < FILES_OF_A_CHILD) opened.push(openSync('/dev/null', 'r'))
+    while (opened.length < FILES_PER_CHILD) opened.push(openSync('/dev/null', 'r'))
   } catch (error) {
     throw toHostError(error)
   } finally {

@@ -12,7 +12,7 @@ export interface StaticElf {
   readonly isWritable?: boolean
 }
 
-/** Addresses at which code and memory of such a program start. */
+/** Addresses at which the code and the memory of a program start. */
 export const ELF_ADDRESS = { code: BASE + HEADER_BYTES, memory: 0x800000 } as const
 
 /**

@@ -17,12 +17,12 @@ export interface Disk extends ProbedFile {
 }
 
 /**
- * Verifies that a disk image and its backing chain are readable, and that none of them refers to a file outside
- * of the allowed folders: a header that names a host file would bring that file into the guest.
+ * Verifies that a disk image and its backing chain are readable and refer to no file outside of the allowed folders.
+ * A header that names a host file would otherwise expose that file to the guest.
  *
- * @throws {UsageError} IMAGE_INVALID when an image of the chain is missing, was there before, lies in another folder
- *   than is allowed, has no format stated, or is itself no whole image; with the chain up to there.
- * @throws {InfrastructureError} IMAGE_LOCKED when another process has one open for writing.
+ * @throws {UsageError} IMAGE_INVALID when an image in the chain is missing, occurs twice, is outside of the allowed
+ *   folders, has no specified format, or is incomplete. The error shows the chain up to that image.
+ * @throws {InfrastructureError} IMAGE_LOCKED when another process has one of the images open for writing.
  */
 export async function openDisk(options: DiskOptions): Promise<Disk> {
   const name = options.name ?? options.path
@@ -63,7 +63,10 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
 /** Protocol prefix, as QEMU detects it (block.c, `path_has_protocol`). */
 const PROTOCOL = /^[^/:]*:/
 
-/** Returns the path that QEMU opens for a backing file. Keeps `..`, which after a link differs from the text. */
+/**
+ * Returns the path that QEMU opens for a backing file. Does not normalize `..`: after a symbolic link, it refers to another
+ * folder than the text suggests.
+ */
 function locateBacking(from: string, name: string): string {
   const path = name.replace(/^file:(?=\/)/, '')
   return isAbsolute(path) || PROTOCOL.test(path) ? path : `${dirname(from)}/${path}`

@@ -32,7 +32,7 @@ export const UNPACK_TOOLS: readonly HostTool[] = [DECOMPRESSORS.xz, DECOMPRESSOR
 /** Compression format of a whole file. */
 export interface Packing {
   readonly name: string
-  /** First bytes of such a file, in hexadecimal. */
+  /** First bytes of a file in this format, in hexadecimal. */
   readonly magic: RegExp
   /** Program that writes the content to stdout; undefined if Node.js unpacks the format. */
   readonly tool?: HostTool

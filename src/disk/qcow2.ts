@@ -89,7 +89,7 @@ export type Qcow2Check = { readonly end: number } | { readonly problem: string }
 
 /** Page of zeros, as in holes of a sparse file. Such pages are skipped. */
 const PAGE = Buffer.alloc(4096)
-/** Maximum size of L2 tables in holes of the file, as in a sparse copy. */
+/** Maximum total size of L2 tables that lie in holes of the file, as they can in a sparse copy. */
 const MAX_HOLE_BYTES = GIB
 
 /**

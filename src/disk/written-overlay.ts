@@ -42,13 +42,13 @@ export async function copyWrittenOverlay(options: {
  * Copies a file written by a QEMU that runs as another user. Follows no link in place of the file or
  * of its folder, which could lead to a file that this user cannot read.
  *
- * @throws {UsageError} IMAGE_INVALID when it is no regular file.
+ * @throws {UsageError} IMAGE_INVALID when it is not a regular file.
  */
 export async function copyWrittenFile(from: string, to: string, signal?: AbortSignal): Promise<void> {
   // `runAs` and descriptor paths in `/proc` exist only on Linux.
   if (process.platform !== 'linux') return copyFile(from, to)
   const file = await openWrittenFile(from).catch((error: Error) => {
-    throw changed(from, 'a regular file, in a folder that is no link', error.message)
+    throw changed(from, 'a regular file, in a folder that is not a link', error.message)
   })
   try {
     await copySparse(sharedDescriptorPath(file.fd), to, signal)

@@ -22,7 +22,7 @@ export interface DownloadOptions {
 }
 
 /** Maximum number of successive attempts without progress. */
-const MAX_FRUITLESS_ATTEMPTS = 5
+const MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 /** Number of bytes of an attempt that count as progress. */
 const PROGRESS_BYTES = MIB
 /** Minimum number of bytes in `stallMs`. A server that sends single bytes would keep a download from ending. */
@@ -73,16 +73,17 @@ class LostConnection extends Error {
 
 async function fetchRest(file: PartialFile, options: DownloadOptions): Promise<void> {
   const { url, signal, retryMs = 500 } = options
-  for (let fruitless = 0; ; ) {
+  for (let attemptsWithoutProgress = 0; ; ) {
     const before = file.bytes
     try {
       return await fetchOnce(file, options)
     } catch (error) {
       signal?.throwIfAborted()
       if (!(error instanceof LostConnection)) throw error
-      fruitless = file.bytes - before >= PROGRESS_BYTES ? 0 : fruitless + 1
-      if (fruitless === MAX_FRUITLESS_ATTEMPTS) throw fetchFailed(url, error.message, file)
-      const waitMs = Math.max(error.waitMs, retryMs * 2 ** Math.max(0, fruitless - 1))
+      attemptsWithoutProgress = file.bytes - before >= PROGRESS_BYTES ? 0 : attemptsWithoutProgress + 1
+      if (attemptsWithoutProgress === MAX_ATTEMPTS_WITHOUT_PROGRESS)
+        throw fetchFailed(url, error.message, file)
+      const waitMs = Math.max(error.waitMs, retryMs * 2 ** Math.max(0, attemptsWithoutProgress - 1))
       await sleep(waitMs, undefined, { signal }).catch(() => signal?.throwIfAborted())
     }
   }

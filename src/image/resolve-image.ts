@@ -40,7 +40,7 @@ export interface ResolveImageOptions {
   readonly signal?: AbortSignal | undefined
   /** Called with each step of a long operation. @default a progress line on stderr after one second */
   readonly onProgress?: Report | undefined
-  /** Runs work that needs a guest. Required for images defined with such work. */
+  /** Builds an image layer in a guest. Required for images whose definition runs steps in a guest. */
   readonly makeLayer?: MakeLayer | undefined
 }
 
@@ -52,11 +52,11 @@ const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
 const IMPORT_REVISION = 1
 
 /**
- * Resolves an image to files on this host: a recipe, built if it is not in the cache; a path,
- * verified, and unpacked into the cache if it is compressed; or a URL, downloaded into the cache. A
- * name is a recipe if one of that name exists, else a path.
+ * Resolves an image to files on this host. A recipe is built if it is not in the cache. A path is
+ * verified, and unpacked into the cache if it is compressed. A URL is downloaded into the cache. A
+ * name is a recipe if a recipe of that name exists, else a path.
  *
- * @throws {UsageError} IMAGE_NOT_FOUND when no such image exists; IMAGE_INVALID when it is no
+ * @throws {UsageError} IMAGE_NOT_FOUND when the image does not exist; IMAGE_INVALID when it is not a
  *   complete disk image; IMAGE_CHECKSUM_WRONG.
  * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE,
  *   TOOL_NOT_FOUND.
@@ -116,7 +116,7 @@ async function openDefinition(definition: ImageDefinition, options: ResolveImage
   if (work === undefined) return { ...base, name }
   const { makeLayer, signal } = options
   if (makeLayer === undefined)
-    throw new TypeError('This image needs work in a guest, and `makeLayer` is not set.')
+    throw new TypeError('This image runs steps in a guest, and `makeLayer` is not set.')
   const dir = await openStored(`building the image ${name}`, options, {
     name,
     origin: name,

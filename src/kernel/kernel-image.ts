@@ -18,7 +18,7 @@ const LZ4_LEGACY = [0x02, 0x21, 0x4c, 0x18]
 /**
  * Returns the ELF kernel inside an x86 bzImage, which QEMU can boot without the kernel's own
  * decompressor (Documentation/x86/boot.rst: `payload_offset` and `payload_length`, relative to the
- * protected-mode code). Returns undefined if the file is no bzImage or is not compressed with gzip,
+ * protected-mode code). Returns undefined if the file is not a bzImage or is not compressed with gzip,
  * xz, zstd or lz4.
  */
 export async function extractVmlinux(bzImage: Buffer, signal?: AbortSignal): Promise<Buffer | undefined> {

@@ -216,7 +216,7 @@ function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: 
 } {
   const single = kernel === undefined ? [] : [{ label: 'linux', kernel, initrd, append }]
   const files: Record<string, NetbootFile> = {}
-  const named = (entries ?? single).map((entry): BootEntry => {
+  const entriesWithPaths = (entries ?? single).map((entry): BootEntry => {
     const folder = entries === undefined ? '' : `${entry.label}/`
     files[`${folder}linux`] = { path: entry.kernel }
     if (entry.initrd !== undefined) files[`${folder}initrd`] = { path: entry.initrd }
@@ -227,8 +227,8 @@ function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: 
       append: entry.append,
     }
   })
-  const title = menu ?? (named.length > 1 ? '' : undefined)
-  return { menu: { entries: named, title, seconds: menuSeconds }, files }
+  const title = menu ?? (entriesWithPaths.length > 1 ? '' : undefined)
+  return { menu: { entries: entriesWithPaths, title, seconds: menuSeconds }, files }
 }
 
 /**

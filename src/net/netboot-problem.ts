@@ -25,7 +25,7 @@ export interface NetbootFacts {
 
 /** Number of downloads of one file that counts as a loop. A menu that is reopened loads its files a few times. */
 const LOOP_DOWNLOADS = 8
-/** Number of file names shown of a folder. */
+/** Maximum number of file names shown in a message. */
 const SHOWN_NAMES = 12
 const FILES_HINT =
   'Check the files of `netboot`: their names must equal those that the loader requests, including case.'

@@ -7,9 +7,9 @@ import { MALFORMED } from './malformed.js'
 import { PcapReader } from './pcap.js'
 import { TftpLog } from './tftp.js'
 
-const CHUNK = MIB
+const CHUNK_BYTES = MIB
 /** Maximum number of bytes per read, so that a fast-growing capture does not block this process. */
-const MAX_BYTES_PER_READ = 16 * CHUNK
+const MAX_BYTES_PER_READ = 16 * CHUNK_BYTES
 
 /** File with which the capture continues. */
 interface NextFile {
@@ -107,9 +107,9 @@ export class WireLog {
     let total = 0
     try {
       this.#fd ??= openWrittenFileSync(path)
-      const chunk = Buffer.allocUnsafe(CHUNK)
+      const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
       while (total < maxBytes) {
-        const size = readSync(this.#fd, chunk, 0, CHUNK, null)
+        const size = readSync(this.#fd, chunk, 0, CHUNK_BYTES, null)
         if (size === 0) break
         total += size
         this.#take(Buffer.from(chunk.subarray(0, size)))

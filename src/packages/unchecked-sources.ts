@@ -14,7 +14,7 @@ export interface UncheckedSource {
 const OPTION =
   /\b(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)\s*[=:]\s*(yes|true|with|on|enable|1)\b/i
 
-/** Returns such options in the text of a file, for the sources of a release. Pure. */
+/** Returns the options that disable signature checks in the text of a file, for the sources of a release. Pure. */
 export function findUncheckedSources(file: string, text: string, codename: string): UncheckedSource[] {
   const isOneLine = file.endsWith('.list')
   const parse = isOneLine ? parseOneLineSources : parseDeb822Sources
@@ -27,7 +27,7 @@ export function findUncheckedSources(file: string, text: string, codename: strin
   })
 }
 
-/** Returns such options in the files that apt reads. Unreadable files count as empty. */
+/** Returns the options that disable signature checks in the files that apt reads. Unreadable files count as empty. */
 export async function listUncheckedSources(aptDir: string, codename: string): Promise<UncheckedSource[]> {
   const found = await Promise.all(
     (await listSourceFiles(aptDir)).map(async (file) =>

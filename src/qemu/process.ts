@@ -17,7 +17,7 @@ export interface QemuExit {
 }
 
 /** Number of the newest characters of stderr that are kept, for error messages. */
-const STDERR_KEPT = 16 * KIB
+const MAX_STDERR_CHARS = 16 * KIB
 
 interface QemuState {
   stderr: string
@@ -89,7 +89,7 @@ export class QemuProcess {
     const child = execa(...start)
     const state: QemuState = { stderr: '', exit: undefined, listeners: new Set() }
     const keep = (chunk: Buffer) => {
-      state.stderr = (state.stderr + chunk.toString()).slice(-STDERR_KEPT)
+      state.stderr = (state.stderr + chunk.toString()).slice(-MAX_STDERR_CHARS)
       for (const listener of state.listeners) listener(state.stderr)
     }
     child.stderr.on('data', keep)

@@ -20,7 +20,7 @@ export interface GuestTraits {
   readonly hostKeyFormat?: 'openssh' | 'dropbear'
   /**
    * If true, withvm's identity agent listens on the virtio-serial port
-   * `org.withvm.identity-agent.0`. Such a guest can be saved as a template, because each clone
+   * `org.withvm.identity-agent.0`. The guest can then be saved as a template, because each clone
    * receives its own identity.
    */
   readonly hasIdentityAgent: boolean

@@ -175,7 +175,7 @@ export interface MachineSpec {
   /** All port forwards. The forward for SSH, if any, is the first. */
   readonly forwards: readonly PortForward[]
   readonly ssh: SshSpec | undefined
-  /** Content of the cloud-init disk. Undefined: no such disk. */
+  /** Content of the cloud-init disk; undefined without this disk. */
   readonly cloudInit: CloudInitSpec | undefined
   /** Login on the serial console. */
   readonly login: LoginOptions | undefined

@@ -102,10 +102,14 @@ export interface LimitOptions {
 }
 
 /**
- * Condition for a guest to be ready: an SSH command succeeds (`ssh`), cloud-init has finished
- * without an error and an SSH command succeeds (`cloud-init`), the guest agent responds (`agent`),
- * a user is logged in on the serial console (`login`, see the option `login`), the console output
- * matches a RegExp, a function resolves, or no condition (`none`).
+ * Condition for a guest to be ready:
+ * - `'ssh'`: an SSH command succeeds
+ * - `'cloud-init'`: cloud-init has finished without an error, and an SSH command succeeds
+ * - `'agent'`: the guest agent responds
+ * - `'login'`: a user is logged in on the serial console (see the option `login`)
+ * - `'none'`: no condition
+ * - a RegExp: the console output matches it
+ * - a function: it resolves
  */
 export type ReadyOption<VM = never> =
   | 'ssh'
@@ -153,7 +157,7 @@ export interface RunOptions<VM = never> {
   readonly runAs?: string
   /**
    * Configuration for cloud-init in the guest (QEMU: a read-only `-drive` after all others).
-   * `false` attaches no such disk.
+   * `false` attaches no disk for it.
    * @default the run's key and a host name for a custom disk image; none for a recipe or a root
    *   file system
    */
@@ -180,14 +184,15 @@ export interface RunOptions<VM = never> {
   /**
    * If true, keeps a standby for the next guest with the same options, which then starts
    * immediately. A standby is prepared with idle CPU time, and only if enough memory is free.
-   * @default true in Vitest, elsewhere from the second such guest on; false with `tmpdir` and in
+   * @default true in Vitest, elsewhere from the second guest with the same options on; false with `tmpdir` and in
    *   worker threads
    */
   readonly standby?: boolean
   /**
    * Condition for the guest to be ready.
-   * @default 'ssh'; 'cloud-init' with `cloudInit`; with `ssh: false`, 'login' with a `login`, else
-   *   'none'; 'none' with `netboot` and no `image` or `ssh`
+   * @default 'none' with `debug.paused`; without SSH (`ssh: false`, or `netboot` but neither `image`
+   *   nor `ssh`): 'login' if `login` is set, else 'none'; 'cloud-init' with `cloudInit`; otherwise
+   *   'ssh'
    */
   readonly ready?: ReadyOption<VM>
   /** Time limits. @default each stage of a start has its own limit */

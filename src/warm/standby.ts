@@ -18,8 +18,8 @@ const IDLE_MS = 50_000
  */
 const BUILD_TIMEOUT_MS = 60_000
 /**
- * Time after the last guest of a process during which standbys are kept, milliseconds, unless the
- * process is a worker of Vitest.
+ * Time for which standbys are kept after the last guest of a process has ended, milliseconds. Not
+ * used in a Vitest worker.
  */
 const GRACE_MS = 250
 /**
@@ -117,7 +117,7 @@ export class StandbyPool {
   }
 
   /**
-   * Returns whether another such guest is likely to be requested and its folder is permanent. A
+   * Returns whether another guest with this fingerprint is likely to be requested and its folder is permanent. A
    * worker thread can be terminated without notice, and its standbys would leave files behind.
    */
   #isLikely({ fingerprint, isTemporary }: StandbyRequest): boolean {

@@ -7,7 +7,7 @@ const REVISION = 5
 
 /**
  * Returns everything on which the RAM, the devices and the disk of a template depend. A difference
- * in any value means another template. What each clone gets for itself (names, keys, ports) and the
+ * in any value means another template. Values that each clone receives (names, keys, ports) and the
  * host resources of its devices are not included.
  */
 export function describeTemplate(
@@ -22,7 +22,7 @@ export function describeTemplate(
     image: image?.fingerprint,
     qemu: host.qemu.fingerprint,
     accelerator: host.accelerator,
-    // The files of the template belong to that user.
+    // With `runAs`, the files of the template belong to that user.
     user: host.user && [host.user.uid, host.user.gid],
     // Under TCG too, the guest's time-stamp counter is the host's: a clone on another processor
     // would have a wrong clock.

@@ -114,7 +114,7 @@ export class GuestPort {
   }
 
   /**
-   * Waits until the output contains a text or matches a pattern, and returns the matched text. Searches from the
+   * Waits until the output contains a string or matches a pattern, and returns the matched text. Searches from the
    * first byte, or from the position `from`.
    * @throws {GuestError} WAIT_TIMEOUT with the last output when it does not match in time.
    * @example

@@ -83,7 +83,7 @@ export class Keyboard {
   }
 
   /**
-   * Types a text of one or more lines.
+   * Types text of one or more lines.
    *
    * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character, before anything is typed;
    *   VM_NOT_RUNNING when the guest is powered off.

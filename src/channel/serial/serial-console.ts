@@ -73,7 +73,10 @@ const DEFAULT_MAX_CHARS = 16 * MIB
 const DEFAULT_TIMEOUT: Duration = '30s'
 /** Amount of past output drawn on a new screen: more than any screen shows. */
 const REPLAY_CHARS = MIB
-/** Programs take input that follows Escape sooner as part of a sequence. vi waits 50 ms, longer under TCG. */
+/**
+ * Pause after Escape, milliseconds. A program interprets input that follows sooner as part of an escape sequence. vi waits
+ * 50 ms, longer under TCG.
+ */
 const AFTER_ESCAPE_MS = 150
 /** Terminal replies are dropped while more bytes than this are unread by the guest. */
 const MAX_UNREAD_REPLY_BYTES = 4096
@@ -137,7 +140,7 @@ export class SerialConsole implements AsyncIterable<string> {
     await Promise.race([this.#drained, limit.promise])
     clearTimeout(timer)
     this.#waits.checkNow()
-    await new Promise(setImmediate) // callers that await such a wait continue first
+    await new Promise(setImmediate) // callers that await one of these waits continue first
   }
 
   /**
@@ -230,7 +233,7 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Types a text as a keyboard does: a line feed is sent as the key Enter.
+   * Types text like a keyboard: a line feed is sent as the key Enter.
    *
    * @throws {UsageError} VM_NOT_RUNNING while no guest is connected.
    * @example await vm.serial.type('yes\n')
@@ -364,7 +367,7 @@ export class SerialConsole implements AsyncIterable<string> {
     this.#send(text).catch(() => {}) // the guest has disconnected
   }
 
-  /** Waits without a timeout are the harness's own: the limits of the start end them. */
+  /** Waits without a timeout are those of a start, which has its own time limits. */
   #bound(longestMs: number): BoundWait {
     return boundWait(longestMs, Number.isFinite(longestMs) ? this.#waitLimit : () => Number.POSITIVE_INFINITY)
   }

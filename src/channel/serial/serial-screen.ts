@@ -37,7 +37,7 @@ export interface ScreenTimeouts {
   bound(longestMs: number): BoundWait
 }
 
-/** Lower limits of the terminal library; larger sizes than 1000 are mistakes. */
+/** Minimum sizes of the terminal library. The maximum rejects sizes that are certainly mistakes. */
 const LIMITS = { columns: [2, 1000], rows: [1, 1000] } as const
 
 /**

@@ -25,7 +25,7 @@ export interface SshConnectOptions {
   readonly hostKey?: Buffer | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
-  /** In place of the default, which prefers what costs an emulated guest the least. */
+  /** SSH algorithms to offer. @default the fastest ones on an emulated CPU first */
   readonly algorithms?: ConnectConfig['algorithms'] | undefined
   /** Interval of keepalive requests to a silent server. @default 10000 */
   readonly keepaliveIntervalMs?: number

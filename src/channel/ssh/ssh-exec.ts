@@ -13,8 +13,8 @@ import {
   timeOutCommand,
 } from '../command-result.js'
 
-/** Limit of the guest agent. */
-const DEFAULT_MAX_BUFFER = 16 * MIB
+/** Default of `maxBuffer`, equal to the limit of the guest agent. */
+const DEFAULT_MAX_BUFFER_BYTES = 16 * MIB
 /** Time for `endTree`. An emulated guest needs 100 to 300 ms. */
 const END_TREE_MS = 2000
 /** Time between SIGTERM and SIGKILL. */
@@ -36,7 +36,7 @@ export function runOnChannel(
 ): Promise<RawOutcome> {
   const { signal } = options
   const timeoutMs = resolveDuration('timeout', options.timeout) ?? Number.POSITIVE_INFINITY
-  const maxBuffer = options.maxBuffer ?? DEFAULT_MAX_BUFFER
+  const maxBuffer = options.maxBuffer ?? DEFAULT_MAX_BUFFER_BYTES
   const stdout = new CommandOutput(options.stdout, maxBuffer, options.collect)
   const stderr = new CommandOutput(options.stderr, maxBuffer, options.collect)
   const startedAt = performance.now()

@@ -52,7 +52,7 @@ export class OpenFolder {
    * Calls `work` with a path of the named file after creating its parent folders. The file may be
    * anything, so `work` must not follow links.
    *
-   * @throws {Error} when a parent folder is a link or no folder, or this folder was closed.
+   * @throws {Error} when a parent folder is a link or not a folder, or this folder was closed.
    */
   within<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     return this.#run(name, () => this.#withPath(name, work))

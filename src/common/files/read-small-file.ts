@@ -9,7 +9,7 @@ const NO_FILE = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'ESRCH']
 
 /**
  * Reads a file that another user or the guest may have created. Does not follow a link, does not
- * block on a FIFO or device, and reads at most `maxBytes`. Returns undefined if the path is no
+ * block on a FIFO or device, and reads at most `maxBytes`. Returns undefined if the path is not a
  * regular file within that size, or cannot be read.
  */
 export async function readSmallFile(path: string, maxBytes: number): Promise<string | undefined> {
@@ -17,7 +17,7 @@ export async function readSmallFile(path: string, maxBytes: number): Promise<str
 }
 
 /**
- * Reads a file like {@link readSmallFile}. Undefined means that no such file exists.
+ * Reads a file like {@link readSmallFile}. Undefined means that the file does not exist.
  *
  * @throws {NodeJS.ErrnoException} when the file may exist: without permission, or with too many
  *   open files.

@@ -44,7 +44,7 @@ export function openWrittenFileSync(path: string): number {
 }
 
 /**
- * Reads the whole content of such a file.
+ * Reads the whole content of a file that QEMU wrote, see {@link openWrittenFile}.
  *
  * @throws {Error} when it does not exist, is not a regular file, or is larger than `maxBytes`.
  */
@@ -68,7 +68,7 @@ export async function readWrittenFile(path: string, maxBytes: number): Promise<B
 }
 
 /**
- * Returns a stream of such a file, which closes the file at its end.
+ * Returns a stream of a file that QEMU wrote, see {@link openWrittenFile}. The stream closes the file at its end.
  *
  * @throws {Error} when it does not exist, is not a regular file, or is larger than `maxBytes`.
  */
@@ -83,7 +83,7 @@ export async function streamWrittenFile(path: string, maxBytes: number) {
   }
 }
 
-/** Changes the mode of such a file. */
+/** Changes the mode of a file that QEMU wrote, see {@link openWrittenFile}. */
 export async function chmodWrittenFile(path: string, mode: number): Promise<void> {
   const file = await openWrittenFile(path)
   try {

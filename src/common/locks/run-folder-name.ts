@@ -14,8 +14,8 @@ export function newRunFolderName(): string {
 }
 
 /**
- * Maximum length of such a name, bytes: the identity has three parts of at most 8, 7 and 12
- * characters.
+ * Maximum length of the name of a run folder, bytes: the identity has three parts of at most 8, 7
+ * and 12 characters.
  */
 export const LONGEST_FOLDER_NAME = PREFIX.length + 29 + 7
 

@@ -60,7 +60,7 @@ function makePrivate(dir: string): boolean {
   return isPrivate(dir)
 }
 
-/** Tests with data, as a lock writes it: a full file system may accept an empty file. */
+/** Tests by writing data, as a lock does: a full file system may accept an empty file. */
 function canWriteTo(dir: string): boolean {
   const file = join(dir, `.check-${currentProcess()}`)
   try {

@@ -95,7 +95,7 @@ function findGuestFailure({ accel, fresh = false, qemu }: AcceleratorOptions): O
   return accel === 'auto' && !fresh ? guestFailures.get(factName(qemu)) : undefined
 }
 
-/** Chooses the accelerator for other architectures than x86, which the probe guest does not support: KVM only on request. */
+/** Chooses the accelerator for architectures that the probe guest does not support (all but x86): KVM only on request. */
 async function chooseWithoutProbe(
   accel: AcceleratorOptions['accel'],
   { reason, fix }: Obstacle,
@@ -122,7 +122,7 @@ const guestFailures = new Map<string, Obstacle>()
 
 /**
  * Records that KVM failed while a guest was running, and probes KVM again. Later guests of this process run with TCG under
- * `accel: 'auto'`. Later runs do so only if the probe fails too, because a guest can cause such a failure by itself.
+ * `accel: 'auto'`. Later runs do so only if the probe fails too, because a guest can cause the failure itself.
  */
 export async function forgetKvm(
   reason: string,

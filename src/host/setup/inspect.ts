@@ -65,14 +65,14 @@ export interface InspectOptions {
 }
 
 /** Memory of the default guest, 256 MiB, plus about 100 MiB for QEMU, with a margin. */
-const MIN_MEMORY = 400 * MIB
+const MIN_MEMORY_BYTES = 400 * MIB
 
 /** Minimum for sockets, logs and a small overlay. Overlays with the writes of guests are in the temporary directory. */
-const MIN_TEMPORARY = 64 * MIB
-const GOOD_TEMPORARY = GIB
+const MIN_TEMPORARY_BYTES = 64 * MIB
+const RECOMMENDED_TEMPORARY_BYTES = GIB
 
 /** Peak disk usage of building the default image, with a margin. */
-const GOOD_CACHE = GIB
+const RECOMMENDED_CACHE_BYTES = GIB
 
 /** Checks all requirements of guests. Rejects only if the signal aborts. */
 export async function inspectHost(options: InspectOptions): Promise<HostReport> {
@@ -185,7 +185,7 @@ function judgeRecipes(osReleasePath: string | undefined): HostCheck[] {
 
 function judgeMemory(freeBytes: number): HostCheck {
   const found = `${formatBytes(freeBytes)} free of ${formatBytes(totalmem())}`
-  if (freeBytes >= MIN_MEMORY) return good('memory', 'Memory', found)
+  if (freeBytes >= MIN_MEMORY_BYTES) return good('memory', 'Memory', found)
   const fix = `Stop other programs, or run fewer guests concurrently: a guest needs 256 MiB and QEMU about 100 MiB.`
   return { id: 'memory', label: 'Memory', state: 'note', found, fix }
 }
@@ -193,8 +193,9 @@ function judgeMemory(freeBytes: number): HostCheck {
 function judgeTemporary(freeBytes: number | null): HostCheck {
   const found = `${freeBytes === null ? 'not usable' : `${formatBytes(freeBytes)} free`}, ${tmpdir()}`
   const check = { id: 'temporary', label: 'Temporary files', found }
-  if (freeBytes !== null && freeBytes >= GOOD_TEMPORARY) return { ...check, state: 'ok', fix: null }
-  const isUsable = freeBytes !== null && freeBytes >= MIN_TEMPORARY
+  if (freeBytes !== null && freeBytes >= RECOMMENDED_TEMPORARY_BYTES)
+    return { ...check, state: 'ok', fix: null }
+  const isUsable = freeBytes !== null && freeBytes >= MIN_TEMPORARY_BYTES
   const fix =
     'Free disk space in that directory, or set TMPDIR to a larger disk: it stores the writes of running guests.'
   return { ...check, state: isUsable ? 'note' : 'problem', fix }
@@ -208,7 +209,7 @@ function judgeCache(dir: string, freeBytes: number | null, usedBytes: number): H
     const fix = 'Set WITHVM_CACHE to a persistent directory: this cache is in the temporary directory.'
     return { id: 'cache', label: 'Cache', state: 'note', found: `${found} (${temporary.reason})`, fix }
   }
-  if (freeBytes !== null && freeBytes >= GOOD_CACHE) return good('cache', 'Cache', found)
+  if (freeBytes !== null && freeBytes >= RECOMMENDED_CACHE_BYTES) return good('cache', 'Cache', found)
   const fix =
     'Free disk space in that directory, or set WITHVM_CACHE to a larger disk: it stores images and templates.'
   return { id: 'cache', label: 'Cache', state: 'note', found, fix }

@@ -138,7 +138,7 @@ function parseOptions(draft: Draft, words: readonly string[]): ParsedOption[] {
       const near = nearestNames(word, FLAGS)
       const suggestion = near.length > 0 ? `, such as ${near.join(', ')}` : ''
       problems.push({ path: 'commandLine', got: `\`${word}\``, expected: `an option of QEMU${suggestion}` })
-      // The next word may be its value, so it is not parsed as a disk image.
+      // The next word may be the value of the unknown flag, so it is not parsed as a disk image.
       if (rest[at + 1]?.startsWith('-') === false) at++
     } else if (hasValue) {
       const value = rest[++at]

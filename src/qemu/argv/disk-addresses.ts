@@ -30,7 +30,7 @@ const CONTROLLERS: Partial<Record<DiskInterface, (arch: GuestArch) => string | u
 export function assignAddresses(spec: MachineSpec, hasSystemDisk: boolean): DiskAddresses {
   const disks: readonly SystemDiskSpec[] = [...(hasSystemDisk ? [spec.systemDisk] : []), ...spec.disks]
   const hasSata = hasBuiltInSata(spec.machine)
-  // The only IDE bus of such a machine is its SATA controller.
+  // On a machine with built-in SATA, the only IDE bus is the SATA controller.
   const kinds = disks.map(({ interface: kind }) => (hasSata && kind === 'ide' ? 'sata' : kind))
   const name = (kind: DiskInterface, index: number) => `${kind} ${index}`
   const taken = new Set(

@@ -20,8 +20,8 @@ export interface VncOptions {
    */
   readonly password?: string
   /**
-   * Enables WebSocket connections: `true` on port 5700 + `display`, a number on that port (QEMU:
-   * `-vnc …,websocket=`).
+   * Enables WebSocket connections: `true` listens on port 5700 + `display`; a number listens on
+   * that port (QEMU: `-vnc …,websocket=`).
    * @default false
    */
   readonly websocket?: boolean | number

@@ -119,7 +119,7 @@ export interface ClockOptions {
 }
 
 /**
- * System information reported through SMBIOS, each text at most 64 characters. Linux shows it in
+ * System information reported through SMBIOS, each value at most 64 characters. Linux shows it in
  * `/sys/class/dmi/id`.
  */
 export interface SmbiosOptions {

@@ -51,7 +51,7 @@ export class Redaction {
     return this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, PLACEHOLDER), text)
   }
 
-  /** Creates a stream that redacts the secrets in arbitrary bytes, also across chunks. */
+  /** Creates a stream that redacts the secrets in arbitrary bytes, including across chunks. */
   stream(): Transform {
     // latin1 maps each byte to one character and back.
     const secrets = this.#secrets.map((secret) => Buffer.from(secret).toString('latin1'))

@@ -148,7 +148,7 @@ export class Invariants implements InvariantChecks {
     } catch (error) {
       if (signal?.aborted || vm.lost.aborted) return undefined
       if (error instanceof CheckTimeout)
-        return { isMet: false, received: `no answer within ${formatDuration(timeoutMs)}` }
+        return { isMet: false, received: `no response within ${formatDuration(timeoutMs)}` }
       if (!(error instanceof VMError) || error instanceof UsageError) throw error
       return { isMet: false, received: error.details.summary }
     }

@@ -206,7 +206,7 @@ export class VM implements GuestHandle {
     return this.#power.session.process.command
   }
 
-  /** Shell command that boots the same machine by hand, with its console on the terminal. */
+  /** Shell command that boots the same guest by hand, with its console on the terminal. */
   get commandLine(): string {
     return formatManualCommand(this.#machine)
   }
@@ -406,8 +406,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Keeps the guest running after this process ends, for inspection, until the time of `keepOnFailure` is up or
-   * `withvm stop` is called. In this process, the guest is then disposed of. `withVM()` and the fixtures do this after
+   * Keeps the guest running after this process ends, for inspection, until the duration of `keepOnFailure` expires
+   * or `withvm stop` is called. In this process, the guest is then disposed of. `withVM()` and the fixtures do this after
    * a failure.
    *
    * @param why reason shown by `withvm ps`.
@@ -436,7 +436,7 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Restores RAM and disk of a checkpoint, also after a panic. The guest's clock is set to the present time. Commands
+   * Restores RAM and disk of a checkpoint, even after a panic. The guest's clock is set to the present time. Commands
    * that were running end; the console log continues.
    *
    * @throws {UsageError} INVALID_OPTIONS when the checkpoint does not exist.
@@ -492,7 +492,7 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Types a text on the guest's keyboard. Short for `vm.keyboard.type()`.
+   * Types text on the guest's keyboard. Short for `vm.keyboard.type()`.
    *
    * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character of the text; nothing is typed then.
    * @example await vm.type('root\n', { layout: 'de' })

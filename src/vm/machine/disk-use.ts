@@ -26,7 +26,7 @@ interface Monitor {
 const HOLES_MS = 50
 
 /** Cluster size of qcow2. A smaller step would cause a report per cluster. */
-const MIN_STEP = 65_536
+const MIN_STEP_BYTES = 65_536
 /** Lowest threshold: 0 disables reports. */
 const ANY_WRITE = 1
 
@@ -83,7 +83,7 @@ export class DiskUse {
 
   #setThresholds(): void {
     const open = [...this.#files.values()].filter(({ node }) => !this.#left.has(node))
-    const step = Math.max(MIN_STEP, Math.floor((this.#limitBytes - this.#sum()) / open.length))
+    const step = Math.max(MIN_STEP_BYTES, Math.floor((this.#limitBytes - this.#sum()) / open.length))
     for (const { node, path, base } of open) {
       const { size, allocated } = useOf(path)
       const hasHoles = base !== undefined && allocated < size

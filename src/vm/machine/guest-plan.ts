@@ -34,8 +34,8 @@ export interface RunSettings {
   readonly log: (line: string) => void
   readonly importReport: ImportReport
   /**
-   * If true, starts a standby for the next test. Undefined: only if another such guest is likely to
-   * be requested.
+   * If true, starts a standby for the next test. Undefined: only if another guest with the same
+   * options is likely to be requested.
    */
   readonly standby: boolean | undefined
 }

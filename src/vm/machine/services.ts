@@ -12,7 +12,7 @@ import type { GuestPlan } from './guest-plan.js'
 export interface MachineServices {
   /** Server of the network boot; undefined without one. */
   readonly netboot: NetbootServer | undefined
-  /** Servers behind the addresses of `guestfwd`. */
+  /** Servers at the addresses of `guestfwd`. */
   readonly forwards: GuestForwards
   readonly tpm: TpmEmulator | undefined
 }

@@ -8,8 +8,8 @@ import { KEPT_FILE } from '../workspace/run-folder.js'
 import { guestName, KEPT_CONSOLE_SOCKET, type KeptRecord } from '../workspace/running-guests.js'
 
 /**
- * Guest that keeps running without the process that started it, until it is stopped or its time is
- * up.
+ * Guest that keeps running without the process that started it, until it is stopped or its time
+ * limit expires.
  */
 export interface KeptGuest {
   /** Name for `withvm ssh`, `withvm console` and `withvm stop`. */

@@ -100,7 +100,7 @@ async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number 
       signal.throwIfAborted()
       if (!isAgentSilent(error) || tries === PARK_ATTEMPTS) throw error
       machine.owner.log(
-        `the guest agent of '${spec.name}' did not answer while its template was saved: trying again`,
+        `the guest agent of '${spec.name}' did not respond while its template was saved: retrying`,
       )
       await agent.ping({ timeoutMs: AGENT_MS, signal })
     }

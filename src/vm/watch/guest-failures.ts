@@ -8,7 +8,7 @@ interface GuestFailureRow {
   /**
    * Operations that the failure ends. `always`: the guest is lost, ready or not. `waits`: a start, and waits during which
    * the line appears; outside of these, a test may provoke it. `start`: only a start; tests of firmware or boot loaders
-   * expect such lines.
+   * expect these lines.
    */
   readonly ends: 'always' | 'waits' | 'start'
 }

@@ -28,7 +28,7 @@ export interface KeeperSettings {
 /**
  * Second process, for a guest that may be left running. When this process dies, the keeper ends
  * QEMU and removes the folder, as the kernel ends QEMU for other guests. After `takeOver()` it does
- * so when the guest's time is up.
+ * so when the guest's time limit expires.
  */
 export class Keeper {
   readonly keepMs: number

@@ -25,7 +25,7 @@ export function isInScope(path: string): boolean {
 
 /**
  * Returns whether a path is a real folder of mode 0700 that belongs to one of the users. Any user
- * can create a folder of such a name in `/tmp`.
+ * can create a folder with the name of a run folder in `/tmp`.
  */
 export async function isPrivateFolder(path: string, uids: readonly number[]): Promise<boolean> {
   const stat = await lstat(path).catch(() => undefined)

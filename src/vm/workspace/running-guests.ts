@@ -73,8 +73,8 @@ export async function findRunningGuests(): Promise<RunningGuest[]> {
 }
 
 /**
- * Stops a guest that was left running and removes its folders, as its keeper does when its time is
- * up.
+ * Stops a guest that was left running and removes its folders, as its keeper does when its
+ * time limit expires.
  */
 export async function removeGuest({ qemu, dir, socketDir }: RunningGuest): Promise<void> {
   const folders = [...new Set([socketDir, dir])]
@@ -115,7 +115,7 @@ async function describeProcess(pid: number, uptimeMs: number): Promise<RunningGu
 
 /**
  * Returns whether a process is a guest of this user. Any user can start a program with the
- * arguments of a guest and create a folder of such a name. So the folders must belong to the user
+ * arguments of a guest and create a folder with the name of a run folder. So the folders must belong to the user
  * of the process, and that is this user, or the user to whom root gave them for `runAs`.
  */
 async function isGuestOf(pid: number, folders: readonly string[]): Promise<boolean> {

@@ -14,7 +14,7 @@ export interface CheckOutcome<T = unknown> {
   readonly value?: T | undefined
 }
 
-/** Permission for a check to wait itself: up to `holdMs`, for the outcome `until`. */
+/** Allows a check to wait in the guest for up to `holdMs`, until its outcome equals `until`, instead of being polled. */
 export interface LongPoll {
   readonly holdMs: number
   readonly until: boolean
@@ -28,7 +28,7 @@ export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
   readonly needsGuest?: boolean
   /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */
   readonly lossGraceMs?: number
-  /** Observes once. With `longPoll`, a check that can wait more cheaply than by polling waits inside the run. */
+  /** Observes the condition once. With `longPoll`, may wait within this call if that costs less than polling. */
   run(vm: Guest, signal: AbortSignal, longPoll?: LongPoll): Promise<CheckOutcome<T>>
   /** Returns evidence for the error of a check that is not met. Called once, after the last run. */
   explain?(vm: Guest, signal: AbortSignal): Promise<readonly Evidence[]>

@@ -10,7 +10,7 @@ export interface DisplayExpectation {
 }
 
 /**
- * Met if the display shows a text or a match, as recognized by the program tesseract: line by line, without blank lines,
+ * Met if the display shows a string or a match, as recognized by the program tesseract: line by line, without blank lines,
  * with single spaces between words. Text that is not made of dictionary words may be misread.
  * @example checks.displayShows('Installation complete')
  */

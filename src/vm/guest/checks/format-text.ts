@@ -1,6 +1,6 @@
 const SHOWN_CHARS = 400
 
-/** Formats a text (shortened) or a pattern for a message. */
+/** Formats text (shortened) or a pattern for a message. */
 export function formatText(text: string | RegExp): string {
   if (text instanceof RegExp) return String(text)
   if (text.length <= SHOWN_CHARS) return JSON.stringify(text)

@@ -31,7 +31,7 @@ export interface GuestProbe {
 
 /**
  * Polls a condition in a loop inside the guest: one command over SSH waits until the expected outcome or `holdMs`.
- * The loop uses the guest's clock, which may run at another speed than the host's.
+ * The loop uses the guest's clock, which may run faster or slower than the host's.
  */
 export async function runProbe(
   vm: GuestHandle,

@@ -10,7 +10,7 @@ export interface FetchExpectation {
   readonly times?: number
 }
 
-/** Expected properties of a lease. Omitted properties are not compared. */
+/** Expected properties of a DHCP lease. Omitted properties are not compared. */
 export type LeaseExpectation = Partial<
   Pick<DhcpExchange, 'mac' | 'address' | 'bootfile' | 'firmware' | 'userClass' | 'uuid'>
 >
@@ -25,17 +25,17 @@ export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectati
     expected: `the guest to have fetched ${path}${how}`,
     needsGuest: false,
     run: async (vm) => {
-      const asked = vm.netboot.requests.filter(
+      const requested = vm.netboot.requests.filter(
         (request) => isFor(request, path) && (protocol === undefined || request.protocol === protocol),
       )
-      const whole = asked.filter(({ status }) => status === 'complete')
+      const complete = requested.filter(({ status }) => status === 'complete')
       const received =
-        asked.length === 0
+        requested.length === 0
           ? 'not requested'
-          : whole.length > 0
-            ? `fetched ${whole.length === 1 ? 'once' : `${whole.length} times`}`
-            : `requested: ${asked.at(-1)?.status}`
-      return outcome(vm, whole.length >= times, received)
+          : complete.length > 0
+            ? `fetched ${complete.length === 1 ? 'once' : `${complete.length} times`}`
+            : `requested: ${requested.at(-1)?.status}`
+      return outcome(vm, complete.length >= times, received)
     },
   }
 }

@@ -15,7 +15,7 @@ export interface SerialExpectation {
 }
 
 /**
- * Met if the serial console printed a text or a match.
+ * Met if the serial console printed a string or a match.
  * @example checks.serialShows(/login: $/, { from: 'now' })
  */
 export function serialShows(

@@ -20,8 +20,9 @@ const SHOWN_PROCESSES = 60
  * @example checks.processRuns(/java .*-jar app\.jar/)
  */
 export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
-  // One program reads them all; the first path marks it, and is not there. Command lines come first: exec(2) has set the name by the time
-  // that the new command line is there, so that what is found by that has its own name.
+  // One process reads all files. The first path does not exist; it marks this process, so that the check does not find itself. Command
+  // lines are read before names: exec(2) sets the name before the command line changes, so a process found by its command line has the
+  // matching name.
   const script = `head -c 4096 /proc/${MARKER} /proc/[0-9]*/cmdline /proc/[0-9]*/stat 2>/dev/null; true`
   const list = async (vm: Parameters<Check['run']>[0], signal: AbortSignal) =>
     parseProcesses((await runScript(vm, script, signal)).stdout)

@@ -50,7 +50,7 @@ export function urlAnswers(target: string | number, { status, body }: UrlExpecta
         const { code, message } = error as NodeJS.ErrnoException
         return {
           isMet: false,
-          received: limit.aborted ? 'no answer in time' : `no answer: ${code ?? message}`,
+          received: limit.aborted ? 'no response in time' : `no response: ${code ?? message}`,
         }
       }
     },

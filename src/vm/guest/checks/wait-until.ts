@@ -40,7 +40,7 @@ const MAX_INTERVAL_MS = 1000
 const MAX_LOCAL_INTERVAL_MS = 100
 /** Maximum duration of one long poll, milliseconds, so that the call log has entries. */
 const MAX_HOLD_MS = 5000
-/** The same while invariants are verified between polls. */
+/** {@link MAX_HOLD_MS} while invariants are verified between polls. */
 const MAX_HOLD_WITH_INVARIANTS_MS = 1000
 /** Time for the result of a long poll to arrive, milliseconds. */
 const RESULT_MARGIN_MS = 150

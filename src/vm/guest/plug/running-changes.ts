@@ -15,12 +15,12 @@ export interface ThrottleLimits {
 }
 
 export interface LinkOptions {
-  /** Network card: an index into the option `network`, or a card of `vm.plug.card()`. @default 0 */
+  /** Network card: an index into the option `network`, or a card returned by `vm.plug.card()`. @default 0 */
   readonly card?: number | PluggedDevice
 }
 
 export interface BalloonOptions {
-  /** Maximum time for the guest. @default 30 s on a host with KVM, more on a slower host */
+  /** Maximum time for the guest to reach the requested memory size. @default 30 s on a host with KVM, more on a slower host */
   readonly timeout?: Duration
 }
 
