@@ -7,7 +7,10 @@ interface DebianArchitecture {
   readonly name: string
   /** Folder of its libraries below `/usr/lib` (Debian's multiarch tuples). */
   readonly libraries: string
-  /** Codename of the first release with the architecture, and of older supported releases without it. */
+  /**
+   * Codename of the first release with the architecture, and of older supported releases without
+   * it.
+   */
   readonly since?: { readonly codename: string; readonly after: readonly string[] }
 }
 

@@ -219,8 +219,8 @@ export class VMError extends Error {
   }
 
   /**
-   * @internal Returns a copy of the error with more evidence appended. Labels that are already present are
-   * skipped.
+   * @internal Returns a copy of the error with more evidence appended. Labels that are already
+   * present are skipped.
    */
   withEvidence(more: readonly Evidence[]): VMError {
     const known = new Set(this.evidence.map((piece) => piece.label))
@@ -343,7 +343,10 @@ function toSafeDetails(details: ErrorDetails): ErrorDetails {
   }
 }
 
-/** Returns a copy of an error of another library if its texts are not safe: test runners print them too. */
+/**
+ * Returns a copy of an error of another library if its texts are not safe: test runners print them
+ * too.
+ */
 function toSafeCause(cause: unknown): unknown {
   if (!(cause instanceof Error) || cause instanceof VMError) return cause
   const safe = {

@@ -4,7 +4,10 @@ import { expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 
-/** Modules that a module may import from, in addition to itself. Each lists only modules above it. `docs/architecture.md` contains this table. */
+/**
+ * Modules that a module may import from, in addition to itself. Each lists only modules above it.
+ * `docs/architecture.md` contains this table.
+ */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'src/errors': [],
   'src/common': ['src/errors'],
@@ -216,6 +219,11 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
 /** Maximum number of files in a folder: more files belong to several subjects. */
 const MAX_FILES = 24
 
+/** Maximum width of a line with a comment, columns. */
+const MAX_COMMENT_COLUMNS = 100
+/** A line of a comment, or code followed by a comment. */
+const COMMENT = /^\s*(?:\/\/|\/?\*)| \/\/ [^'"`]*$/
+
 const files = ['src', 'fixtures', 'images'].flatMap((folder) =>
   readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
@@ -326,4 +334,15 @@ test('each dependency is imported only by its module', () => {
       .map((name) => `${file} imports ${name}; its home is ${HOMES[name]?.join(', ')}`),
   )
   expect(wrong).toEqual([])
+})
+
+test(`no comment is wider than ${MAX_COMMENT_COLUMNS} columns`, () => {
+  const wide = files.flatMap((file) =>
+    readFileSync(join(ROOT, file), 'utf8')
+      .split('\n')
+      .flatMap((line, index) =>
+        line.length > MAX_COMMENT_COLUMNS && COMMENT.test(line) ? [`${file}:${index + 1}`] : [],
+      ),
+  )
+  expect(wide).toEqual([])
 })

@@ -103,7 +103,9 @@ export function buildArguments(
   ]
 }
 
-/** Selects the mode: root builds directly, other users in a user namespace if they may create one. */
+/**
+ * Selects the mode: root builds directly, other users in a user namespace if they may create one.
+ */
 async function chooseMode(): Promise<'root' | 'unshare'> {
   if (process.geteuid?.() === 0) return 'root'
   const problem = await findNamespaceProblem()

@@ -10,7 +10,10 @@ import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './sysca
 
 /** Virtio-serial port through which withvm communicates with the identity agent. */
 const PORT = '/dev/virtio-ports/org.withvm.identity-agent.0'
-/** FIFO through which a waiting script is notified that the clone was restored, with the action to perform. */
+/**
+ * FIFO through which a waiting script is notified that the clone was restored, with the action to
+ * perform.
+ */
 export const RESTORED_FIFO = '/run/withvm/restored'
 export const IDENTITY_AGENT_PATHS = {
   clock: '/usr/lib/withvm/clock-agent',

@@ -67,7 +67,10 @@ const LOAD_ENVIRONMENT = [
   [0x4d, 0x89, 0xe8],
   [0x4d, 0x89, 0xe9],
 ] as const
-/** `mov rax, [rsp]; lea r13, [rsp + rax * 8 + 16]`: the stack has argc, the arguments, a null, the environment. */
+/**
+ * `mov rax, [rsp]; lea r13, [rsp + rax * 8 + 16]`: the stack has argc, the arguments, a null, the
+ * environment.
+ */
 const PROLOGUE = [0x48, 0x8b, 0x04, 0x24, 0x4c, 0x8d, 0x6c, 0xc4, 0x10] as const
 
 /**

@@ -10,7 +10,9 @@ export interface UnpackOptions extends BuildContext {
   readonly keep?: (packageName: string) => boolean
 }
 
-/** Unpacks packages of this host's distribution into a folder, passes it to `use`, and removes it. */
+/**
+ * Unpacks packages of this host's distribution into a folder, passes it to `use`, and removes it.
+ */
 export async function withPackages(
   { dir, packages, keep = () => false, signal, report }: UnpackOptions,
   use: (root: string) => Promise<void>,

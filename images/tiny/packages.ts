@@ -1,7 +1,10 @@
 import type { Distribution } from '../../src/packages/distribution.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 
-/** Kernels for virtual machines if available: they have the fewest hardware drivers and boot fastest. */
+/**
+ * Kernels for virtual machines if available: they have the fewest hardware drivers and boot
+ * fastest.
+ */
 const DEBIAN_KERNELS: Partial<Record<GuestArch, string>> = {
   x86_64: 'linux-image-cloud-amd64',
   i386: 'linux-image-686',

@@ -13,7 +13,9 @@ const HOST_KEY = '/run/withvm/host-key'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** Copy of the SSH server whose execute permission can be removed, so it cannot start itself again. */
+/**
+ * Copy of the SSH server whose execute permission can be removed, so it cannot start itself again.
+ */
 const SERVER = '/run/dropbear'
 
 /**
@@ -73,7 +75,9 @@ ${SERVER} -s -p 22 -P /run/dropbear.pid -W 262144 "$@" && echo 'withvm: sshd' &&
 exec /usr/bin/busybox init
 `
 
-/** Work that can wait until logins are possible, at the lowest priority so it does not delay a test. */
+/**
+ * Work that can wait until logins are possible, at the lowest priority so it does not delay a test.
+ */
 const late = (console: string) => `#!/bin/sh
 export PATH=${PATH} HOME=/root
 renice -n 19 $$ >/dev/null

@@ -24,7 +24,10 @@ const BLOCK_BYTES = 512
 const LINE_END = 10
 /** Maximum size of a long name or of the attributes of a member. */
 const MAX_META_BYTES = MIB
-/** Maximum number of members, long names and attributes included. A desktop system has about half a million files. */
+/**
+ * Maximum number of members, long names and attributes included. A desktop system has about half a
+ * million files.
+ */
 const MAX_MEMBERS = 4_000_000
 const MAX_ID = 2 ** 32 - 2
 /** Limit of Linux on paths and link targets (PATH_MAX). */
@@ -47,7 +50,8 @@ const TYPES: Readonly<Record<string, TarType>> = {
  * Reads the members of a ustar, pax or GNU archive (tar(5)).
  *
  * @param name name of the archive in messages.
- * @throws {UsageError} IMAGE_INVALID when it is damaged or truncated, or has members with `..` or of an unknown type.
+ * @throws {UsageError} IMAGE_INVALID when it is damaged or truncated, or has members with `..` or
+ *   of an unknown type.
  */
 export async function* readTar(
   archive: FileHandle,
@@ -112,7 +116,10 @@ function checkId(id: number, archive: string): number {
   throw damaged(archive, `a member of the user or group ${id}`)
 }
 
-/** Returns the path of a member relative to the root. @throws {UsageError} IMAGE_INVALID when it leads out of the archive. */
+/**
+ * Returns the path of a member relative to the root.
+ * @throws {UsageError} IMAGE_INVALID when it leads out of the archive.
+ */
 export function cleanPath(path: string, archive: string): string {
   const steps = path.split('/').filter((step) => step !== '' && step !== '.')
   if (steps.includes('..')) throw damaged(archive, `a member that leads out of it, ${path}`)
@@ -140,7 +147,10 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer
 }
 
-/** Returns true if the checksum is correct: the sum of all bytes, with spaces in place of the checksum field. */
+/**
+ * Returns true if the checksum is correct: the sum of all bytes, with spaces in place of the
+ * checksum field.
+ */
 function hasValidChecksum(header: Buffer): boolean {
   const sum = header.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 32 : byte), 0)
   return sum === readNumber(header, 148, 8)
@@ -168,8 +178,8 @@ function readPath(header: Buffer): string {
 }
 
 /**
- * Parses records of the form `LENGTH KEY=VALUE\n`. The length includes its own digits; a smaller length would
- * make the parser read the same bytes again.
+ * Parses records of the form `LENGTH KEY=VALUE\n`. The length includes its own digits; a smaller
+ * length would make the parser read the same bytes again.
  */
 function parsePax(text: Buffer, name: string): Map<string, string> {
   const records = new Map<string, string>()

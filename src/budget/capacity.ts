@@ -13,7 +13,10 @@ export interface CapacityRequest extends MemoryEstimate {
 
 export interface Capacity {
   readonly fits: boolean
-  /** Reason for `fits: false`: earlier requests in the queue, the limit of concurrent starts, or memory. */
+  /**
+   * Reason for `fits: false`: earlier requests in the queue, the limit of concurrent starts, or
+   * memory.
+   */
   readonly blockedBy: 'queue' | 'starts' | 'memory' | undefined
   /** Memory that is free for further guests, MiB. */
   readonly freeMiB: number
@@ -24,8 +27,8 @@ export function holdsCapacity({ state }: Entry): boolean {
 }
 
 /**
- * Computes whether one more guest fits next to the guests in `entries`. Each guest counts with its expected memory or its
- * measured memory, whichever is larger.
+ * Computes whether one more guest fits next to the guests in `entries`. Each guest counts with its
+ * expected memory or its measured memory, whichever is larger.
  */
 export async function findCapacity(
   entries: readonly Entry[],
@@ -55,7 +58,8 @@ export async function findCapacity(
     }),
   )
   const countedMiB = sum(measured.map((guest) => guest.countedMiB))
-  // Any single guest may grow from its expected to its maximum memory, so the largest such growth stays free.
+  // Any single guest may grow from its expected to its maximum memory, so the largest such growth
+  // stays free.
   const growthMiB = Math.max(
     request.maxMiB - request.expectedMiB,
     ...measured.map((guest) => guest.growthMiB),
@@ -64,7 +68,8 @@ export async function findCapacity(
     0,
     Math.min(limitMiB - countedMiB - growthMiB, hostMiB - sum(measured.map(({ unusedMiB }) => unusedMiB))),
   )
-  // The first guest always starts: no other guest could free memory. So does a guest whose memory is already reserved.
+  // The first guest always starts: no other guest could free memory. So does a guest whose memory
+  // is already reserved.
   const isExempt = request.for !== 'standby' && (holders.length === 0 || request.expectedMiB === 0)
   const fits = request.expectedMiB <= freeMiB || isExempt
   return { fits, blockedBy: fits ? undefined : 'memory', freeMiB }

@@ -1,19 +1,28 @@
 import type { Entry } from './entry.js'
 import { getProcessHolder } from './holder.js'
 
-/** Time without a change after which holders that wait for each other count as deadlocked, milliseconds. */
+/**
+ * Time without a change after which holders that wait for each other count as deadlocked,
+ * milliseconds.
+ */
 const DEADLOCK_MS = 3000
-/** {@link DEADLOCK_MS} while a guest is starting. The start makes progress by itself, unless it needs another guest. */
+/**
+ * {@link DEADLOCK_MS} while a guest is starting. The start makes progress by itself, unless it
+ * needs another guest.
+ */
 const WHILE_STARTING_MS = 120_000
 
-/** Detects that every holder of guests is waiting for another guest, so that no guest will be released. */
+/**
+ * Detects that every holder of guests is waiting for another guest, so that no guest will be
+ * released.
+ */
 export class DeadlockWatch {
   #deadlocked = ''
   #since = 0
 
   /**
-   * Returns true if the entry `ticket` may start to break a deadlock: the deadlock has lasted for {@link DEADLOCK_MS}, and the
-   * entry is the first in the queue whose holder already has guests.
+   * Returns true if the entry `ticket` may start to break a deadlock: the deadlock has lasted for
+   * {@link DEADLOCK_MS}, and the entry is the first in the queue whose holder already has guests.
    */
   mayBreak(ticket: string, entries: readonly Entry[], now = performance.now()): boolean {
     const users = entries.filter(({ state }) => state === 'starting' || state === 'running')
@@ -35,7 +44,10 @@ export class DeadlockWatch {
   }
 }
 
-/** Returns true if a holder of guests is waiting for another. The holder of a process stands for every holder in it. */
+/**
+ * Returns true if a holder of guests is waiting for another. The holder of a process stands for
+ * every holder in it.
+ */
 function isWaiting(holder: string, waiting: ReadonlySet<string>): boolean {
   const processHolder = getProcessHolder(holder)
   if (waiting.has(holder) || waiting.has(processHolder)) return true

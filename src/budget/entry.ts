@@ -1,17 +1,27 @@
 /**
- * State of a guest in the budget. `waiting`: in the queue. `blocked`: the process that starts the guest is waiting for another
- * process, or is stopped while the guest waits. `kept`: left running after a failure, for inspection.
+ * State of a guest in the budget. `waiting`: in the queue. `blocked`: the process that starts the
+ * guest is waiting for another process, or is stopped while the guest waits. `kept`: left running
+ * after a failure, for inspection.
  */
 export type EntryState = 'waiting' | 'starting' | 'running' | 'standby' | 'kept' | 'blocked'
 
 /** Budget entry of a guest, visible to all processes of this user. */
 export interface Entry {
-  /** Position in the queue: microseconds of the host's monotonic clock, followed by a few random digits. */
+  /**
+   * Position in the queue: microseconds of the host's monotonic clock, followed by a few random
+   * digits.
+   */
   readonly ticket: string
   readonly state: EntryState
-  /** Holder that requests the guest. It may hold other guests, and releases none of them before it gets this one. */
+  /**
+   * Holder that requests the guest. It may hold other guests, and releases none of them before it
+   * gets this one.
+   */
   readonly holder: string
-  /** Expected memory use of the guest, MiB, from measurements of earlier guests of its kind if there are any. */
+  /**
+   * Expected memory use of the guest, MiB, from measurements of earlier guests of its kind if there
+   * are any.
+   */
   readonly expectedMiB: number
   /** Maximum memory of the guest, MiB. */
   readonly maxMiB: number

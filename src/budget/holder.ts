@@ -2,7 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import type { Lease } from './lease.js'
 
-/** Holder of guests, such as a test. A holder that waits for another guest releases none before it gets that guest. */
+/**
+ * Holder of guests, such as a test. A holder that waits for another guest releases none before it
+ * gets that guest.
+ */
 export interface LeaseHolder {
   readonly name: string
   /** Capacity reserved for guests that are started together. */
@@ -13,7 +16,9 @@ const current = new AsyncLocalStorage<LeaseHolder>()
 const PROCESS_HOLDER: LeaseHolder = { name: `${process.pid}.${threadId}.0` }
 let count = 0
 
-/** Returns the holder of the current async context, or the holder of this process outside of one. */
+/**
+ * Returns the holder of the current async context, or the holder of this process outside of one.
+ */
 export function currentHolder(): LeaseHolder {
   return current.getStore() ?? PROCESS_HOLDER
 }
@@ -38,7 +43,10 @@ export function withReservation<T>(reserved: Lease, work: () => T): T {
   return current.run({ name: currentHolder().name, reserved }, work)
 }
 
-/** Returns the holder of the process of `holder`, whose guests may belong to any holder in that process. */
+/**
+ * Returns the holder of the process of `holder`, whose guests may belong to any holder in that
+ * process.
+ */
 export function getProcessHolder(holder: string): string {
   return holder.replace(/\d+$/, '0')
 }

@@ -16,8 +16,8 @@ import { type Entry, formatEntry, parseEntries } from './entry.js'
 const POLL_MS = 3
 const LOCK_TIMEOUT_MS = 3000
 /**
- * Time without a touch after which a waiting guest loses its place in the queue, milliseconds. Its process touches the entry at
- * each poll, and waits for the lock in between.
+ * Time without a touch after which a waiting guest loses its place in the queue, milliseconds. Its
+ * process touches the entry at each poll, and waits for the lock in between.
  */
 const IDLE_MS = LOCK_TIMEOUT_MS + 2000
 /** Maximum length of the path of a Unix socket, bytes (unix(7)). */
@@ -25,11 +25,13 @@ const MAX_SOCKET_PATH = 107
 const SOCKET_SUFFIX = '.sock'
 
 /**
- * Returns the entries of all guests of this user on this host, and removes entries of processes that have ended.
+ * Returns the entries of all guests of this user on this host, and removes entries of processes
+ * that have ended.
  *
- * Each entry is a file, named by {@link formatEntry}, in a folder that only this user can access. Returns an empty list if that
- * folder is unavailable; the budget then depends on the free memory of the host alone. A waiting guest whose process is stopped
- * is returned as `blocked`: it must not hold up the queue.
+ * Each entry is a file, named by {@link formatEntry}, in a folder that only this user can access.
+ * Returns an empty list if that folder is unavailable; the budget then depends on the free memory
+ * of the host alone. A waiting guest whose process is stopped is returned as `blocked`: it must not
+ * hold up the queue.
  */
 export function readLeases(): Entry[] {
   const folder = openLeaseDir()
@@ -60,14 +62,17 @@ export function touchLease(entry: Entry): void {
   }
 }
 
-/** Writes the entry of a guest. `onEvict` is called when another process needs the memory of the guest. */
+/**
+ * Writes the entry of a guest. `onEvict` is called when another process needs the memory of the
+ * guest.
+ */
 export async function writeLease(entry: Entry, onEvict?: () => void): Promise<ProcessLock> {
   return writeLeaseNamed(formatEntry(entry), onEvict)
 }
 
 /**
- * Writes the entry of a guest, given as text of {@link formatEntry}. Never rejects: if the entry cannot be written, other
- * processes do not count this guest.
+ * Writes the entry of a guest, given as text of {@link formatEntry}. Never rejects: if the entry
+ * cannot be written, other processes do not count this guest.
  */
 export async function writeLeaseNamed(name: string, onEvict?: () => void): Promise<ProcessLock> {
   const folder = openLeaseDir()
@@ -102,8 +107,9 @@ export function requestEviction(entry: Entry): Promise<void> {
 }
 
 /**
- * Runs `work` while no other process changes the entries. If the lock is not available within {@link LOCK_TIMEOUT_MS}, runs
- * `work` without it, because a stopped process (SIGSTOP) must not block all others.
+ * Runs `work` while no other process changes the entries. If the lock is not available within
+ * {@link LOCK_TIMEOUT_MS}, runs `work` without it, because a stopped process (SIGSTOP) must not
+ * block all others.
  */
 export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   const timeout = AbortSignal.timeout(LOCK_TIMEOUT_MS)
@@ -120,8 +126,8 @@ export async function withLeaseLock<T>(work: () => Promise<T>, signal: AbortSign
 }
 
 /**
- * Returns the folder of the leases, undefined if none can be used. `WITHVM_POOL` selects a separate folder, and therefore
- * a separate budget.
+ * Returns the folder of the leases, undefined if none can be used. `WITHVM_POOL` selects a separate
+ * folder, and therefore a separate budget.
  */
 function openLeaseDir(): string | undefined {
   return openRuntimeDir(`leases${poolSuffix()}`)
@@ -132,7 +138,10 @@ function poolSuffix(): string {
   return pool === '' ? '' : `-${digest(pool).slice(0, 8)}`
 }
 
-/** Listens for eviction requests. Resolves to undefined if the path of the socket is too long; the guest is then never evicted. */
+/**
+ * Listens for eviction requests. Resolves to undefined if the path of the socket is too long; the
+ * guest is then never evicted.
+ */
 function listenForEviction(folder: string, name: string, onEvict: () => void) {
   return new Promise<{ close: () => void } | undefined>((resolve) => {
     const path = socketPath(folder, name)
@@ -168,12 +177,18 @@ function removeFile(path: string): void {
   }
 }
 
-/** Minimum age of a stale socket, milliseconds. The entry of a younger socket may not be written yet. */
+/**
+ * Minimum age of a stale socket, milliseconds. The entry of a younger socket may not be written
+ * yet.
+ */
 const STALE_SOCKET_MS = 60_000
 
 const swept = new Set<string>()
 
-/** Removes, once in a process, the entries and sockets of killed processes, including earlier boots and other containers. */
+/**
+ * Removes, once in a process, the entries and sockets of killed processes, including earlier boots
+ * and other containers.
+ */
 async function sweepLeasesOnce(folder: string): Promise<void> {
   if (swept.has(folder)) return
   swept.add(folder)

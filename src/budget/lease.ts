@@ -54,7 +54,10 @@ export class Lease {
     await this.change(() => ({ state: 'running', holder }))
   }
 
-  /** Records the used memory as an estimate for later guests of this configuration. Call right before the guest ends. */
+  /**
+   * Records the used memory as an estimate for later guests of this configuration. Call right
+   * before the guest ends.
+   */
   recordUsage(): void {
     const { qemuPid } = this.#entry
     if (this.#options.kind !== undefined && qemuPid !== undefined)

@@ -15,11 +15,15 @@ export interface Limits {
   readonly standbys: number
 }
 
-/** Standbys use memory but no CPU. Each worker of a test run may have one, and few runs have more workers per processor. */
+/**
+ * Standbys use memory but no CPU. Each worker of a test run may have one, and few runs have more
+ * workers per processor.
+ */
 const STANDBYS_PER_PROCESSOR = 2
 
 /**
- * Reads the limits from `WITHVM_MEMORY` and `WITHVM_STARTS`. Unset variables default to the limits of this host or container.
+ * Reads the limits from `WITHVM_MEMORY` and `WITHVM_STARTS`. Unset variables default to the limits
+ * of this host or container.
  *
  * @throws {UsageError} INVALID_OPTIONS when one of the variables is invalid.
  */
@@ -31,14 +35,18 @@ export function readLimits(env: NodeJS.ProcessEnv = process.env): Limits {
   return {
     memoryBytes: isLower ? configured : total,
     origin: isLower ? 'WITHVM_MEMORY' : 'memory of this host',
-    // Measured: more than one start per processor is not faster, neither with TCG nor with KVM, except while waiting for disks.
+    // Measured: more than one start per processor is not faster, neither with TCG nor with KVM,
+    // except while waiting for disks.
     starts:
       readSetting(env, 'WITHVM_STARTS', 'an integer from 1 to 9999', parseCount) ?? Math.max(2, processors),
     standbys: STANDBYS_PER_PROCESSOR * processors,
   }
 }
 
-/** Counts the processors available to this process. The CPU quota of a container may be lower than the count of its host. */
+/**
+ * Counts the processors available to this process. The CPU quota of a container may be lower than
+ * the count of its host.
+ */
 function countProcessors(): number {
   const allowed = readCgroupLimits().processors ?? Number.POSITIVE_INFINITY
   return Math.max(1, Math.min(availableParallelism(), Math.ceil(allowed)))

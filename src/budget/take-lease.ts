@@ -22,10 +22,11 @@ export interface LeaseWait {
 const NO_MEMORY: MemoryEstimate = { expectedMiB: 0, maxMiB: 0 }
 
 /**
- * Takes a lease for a guest to start. Waits in a first-come, first-served queue until capacity is free: standbys are evicted,
- * or other guests end.
+ * Takes a lease for a guest to start. Waits in a first-come, first-served queue until capacity is
+ * free: standbys are evicted, or other guests end.
  *
- * @throws {InfrastructureError} HOST_TOO_SMALL when the memory of the guest exceeds the limit for all guests.
+ * @throws {InfrastructureError} HOST_TOO_SMALL when the memory of the guest exceeds the limit for
+ *   all guests.
  * @throws {UsageError} INVALID_OPTIONS when WITHVM_MEMORY or WITHVM_STARTS is invalid.
  */
 export async function takeLease({ name, kind }: LeaseRequest, wait: LeaseWait): Promise<Lease> {
@@ -36,8 +37,8 @@ export async function takeLease({ name, kind }: LeaseRequest, wait: LeaseWait): 
 }
 
 /**
- * Reserves capacity for several guests at once, which then start with it ({@link withReservation}). No guest waits while another
- * of them already runs.
+ * Reserves capacity for several guests at once, which then start with it ({@link withReservation}).
+ * No guest waits while another of them already runs.
  *
  * @throws as {@link takeLease}.
  */
@@ -53,7 +54,8 @@ export async function reserveCapacity(requests: readonly LeaseRequest[], wait: L
 }
 
 /**
- * Takes a lease for a standby. Returns undefined unless it fits next to all running and waiting guests.
+ * Takes a lease for a standby. Returns undefined unless it fits next to all running and waiting
+ * guests.
  *
  * @param onEvict called when the memory is needed for another guest.
  */
@@ -78,13 +80,18 @@ export async function takeStandbyLease(
   }, signal)
 }
 
-/** Marks the current holder as waiting for another process, until the returned lease is released. */
+/**
+ * Marks the current holder as waiting for another process, until the returned lease is released.
+ */
 export async function enterBlocked(name: string): Promise<Lease> {
   const entry = newEntry('blocked', name, NO_MEMORY)
   return new Lease(entry, await writeLease(entry))
 }
 
-/** Returns the entry of a kept guest as text, which the process that keeps the guest passes to `writeLeaseNamed()`. */
+/**
+ * Returns the entry of a kept guest as text, which the process that keeps the guest passes to
+ * `writeLeaseNamed()`.
+ */
 export function formatKeptLease({ entry }: Lease): string {
   return formatEntry({ ...entry, ticket: drawTicket(), state: 'kept' })
 }

@@ -7,7 +7,10 @@ import { digestOf, openHostCache } from '../host/host-cache.js'
 const MARGIN = 1.25
 /** Weight of the recorded memory when a guest used less. */
 const DECAY = 0.9
-/** Memory of QEMU besides the guest's RAM: code, and translated code under TCG, MiB. Measured: 60 to 110 MiB. */
+/**
+ * Memory of QEMU besides the guest's RAM: code, and translated code under TCG, MiB. Measured: 60 to
+ * 110 MiB.
+ */
 const QEMU_MIB = 128
 
 /** Memory of a guest: the expected use, from measurements of earlier guests, and the maximum. */
@@ -25,7 +28,10 @@ export interface GuestKind {
   readonly traits: ReadonlyArray<string | number>
 }
 
-/** Estimates the memory of a guest from earlier guests of its kind. Without a measurement, expects the maximum. */
+/**
+ * Estimates the memory of a guest from earlier guests of its kind. Without a measurement, expects
+ * the maximum.
+ */
 export async function estimateMemory(kind: GuestKind): Promise<MemoryEstimate> {
   const { memoryBytes, maxBytes = memoryBytes } = kind
   const maxMiB = Math.ceil(maxBytes / MIB) + QEMU_MIB
@@ -50,8 +56,8 @@ export async function recordMemory(kind: GuestKind, pid: number): Promise<void> 
 }
 
 /**
- * Reads the proportional set size of a process, MiB (proc(5), `smaps_rollup`). Undefined if it is not readable or the process
- * has ended.
+ * Reads the proportional set size of a process, MiB (proc(5), `smaps_rollup`). Undefined if it is
+ * not readable or the process has ended.
  */
 export async function readPssMiB(pid: number): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')

@@ -11,7 +11,10 @@ import type { GuestKind } from './usage.js'
 
 /** Poll interval of a waiting guest, milliseconds. */
 const POLL_MS = 40
-/** Minimum duration of a wait before it is logged, milliseconds. Starts end by themselves, so their limit is higher. */
+/**
+ * Minimum duration of a wait before it is logged, milliseconds. Starts end by themselves, so their
+ * limit is higher.
+ */
 const REPORT_AFTER_MS = { memory: 2000, starts: 20_000 }
 
 export interface CapacityWait {

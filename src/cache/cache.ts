@@ -74,8 +74,8 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
 }
 
 /**
- * Returns a function that calls `check` only after another folder has taken the place of `dir`, because checking a damaged entry
- * reads all of its files.
+ * Returns a function that calls `check` only after another folder has taken the place of `dir`,
+ * because checking a damaged entry reads all of its files.
  */
 function onceReplaced(dir: string, check: () => Promise<boolean>): () => Promise<boolean> {
   const identify = () =>

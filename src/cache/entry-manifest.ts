@@ -8,7 +8,9 @@ export type CacheFolder = 'images' | 'templates'
 
 interface FileRecord {
   readonly bytes: number
-  /** SHA-256 of each file of an image and of the small files of a template, which are read quickly. */
+  /**
+   * SHA-256 of each file of an image and of the small files of a template, which are read quickly.
+   */
   readonly sha256?: string | undefined
   /** Change time of the file (ctime), which no write can hide. */
   readonly changedNs: string
@@ -25,7 +27,9 @@ const MANIFEST = 'manifest.json'
  * copied.
  */
 const VERIFIED = '.verified'
-/** Maximum size of small files: hashing one each time a template is opened takes a few milliseconds. */
+/**
+ * Maximum size of small files: hashing one each time a template is opened takes a few milliseconds.
+ */
 const SMALL_BYTES = 4 * MIB
 
 /** Returns the origin of a complete entry; undefined if it was not recorded. */

@@ -25,7 +25,10 @@ export interface EntryInfo {
 /** Heartbeats by the path of the marker. */
 const used = new Map<string, Heartbeat>()
 
-/** Removes the markers at exit. Otherwise other containers and hosts would treat this process as alive for an hour. */
+/**
+ * Removes the markers at exit. Otherwise other containers and hosts would treat this process as
+ * alive for an hour.
+ */
 process.on('exit', () => {
   for (const marker of used.keys()) rmSync(marker, { force: true })
 })
@@ -88,8 +91,8 @@ export async function hasStaleUsers(root: string, names?: readonly string[]): Pr
 }
 
 /**
- * Removes the markers of processes that have ended. A marker of another container or host is removed after a second check,
- * {@link RECHECK_MS} later, if this process is still running then.
+ * Removes the markers of processes that have ended. A marker of another container or host is
+ * removed after a second check, {@link RECHECK_MS} later, if this process is still running then.
  */
 export async function sweepMarkers(root: string): Promise<void> {
   const users = join(root, USERS)
@@ -98,7 +101,9 @@ export async function sweepMarkers(root: string): Promise<void> {
   if (hasStale) recheckLater(users, () => sweepMarkers(root))
 }
 
-/** Removes existing entries. Returns the names of those that running processes use, which are kept. */
+/**
+ * Removes existing entries. Returns the names of those that running processes use, which are kept.
+ */
 export async function removeEntries(root: string, names: readonly string[]): Promise<string[]> {
   const kept: string[] = []
   for (const name of names) if (!(await remove(root, name))) kept.push(name)
@@ -175,8 +180,9 @@ async function remove(root: string, name: string, except?: string): Promise<bool
 const FOREIGN_USER_MS = 60 * 60_000
 
 /**
- * Returns whether another live process marked an entry as used before the files of the entry were last changed: its guests may
- * still need the entry. A process that marked the entry later has found it incomplete. Returns false if the entry does not exist.
+ * Returns whether another live process marked an entry as used before the files of the entry were
+ * last changed: its guests may still need the entry. A process that marked the entry later has
+ * found it incomplete. Returns false if the entry does not exist.
  */
 export async function hasEarlierUsers(root: string, name: string): Promise<boolean> {
   const changedMs = await readChangeTime(join(root, name))
@@ -189,7 +195,10 @@ export async function hasEarlierUsers(root: string, name: string): Promise<boole
   return false
 }
 
-/** Returns the time of the last change (ctime) of a folder and its files; undefined if the folder does not exist. */
+/**
+ * Returns the time of the last change (ctime) of a folder and its files; undefined if the folder
+ * does not exist.
+ */
 async function readChangeTime(dir: string): Promise<number | undefined> {
   const files = await readdir(dir).catch(() => undefined)
   if (files === undefined) return undefined
@@ -202,7 +211,9 @@ async function hasUsers(root: string, name: string, except?: string): Promise<bo
   return (await listUsers(root, name, except)).length > 0
 }
 
-/** Lists the markers of live processes other than `except`. Markers of dead processes are removed. */
+/**
+ * Lists the markers of live processes other than `except`. Markers of dead processes are removed.
+ */
 async function listUsers(root: string, name: string, except?: string): Promise<string[]> {
   const folder = join(root, USERS, name)
   const found: string[] = []

@@ -10,7 +10,10 @@ export class CommandOutput {
   readonly #maxBytes: number
   readonly #isCollected: boolean
   readonly #decoder = new StringDecoder('utf8')
-  /** One buffer that doubles, instead of a list of pieces: a Buffer of one byte takes about 200 bytes of memory. */
+  /**
+   * One buffer that doubles, instead of a list of pieces: a Buffer of one byte takes about 200
+   * bytes of memory.
+   */
   #collected = Buffer.alloc(0)
   #bytes = 0
 

@@ -34,10 +34,14 @@ export interface CommandOptions {
   readonly stdout?: Writable | ((text: string) => void) | undefined
   /** Receives the standard error while the command runs, in addition to the result. */
   readonly stderr?: Writable | ((text: string) => void) | undefined
-  /** Maximum number of bytes collected of each stream. A command that writes more is killed. @default 16 MiB */
+  /**
+   * Maximum number of bytes collected of each stream. A command that writes more is killed.
+   * @default 16 MiB
+   */
   readonly maxBuffer?: number | undefined
   /**
-   * If false, the streams are only passed to `stdout` and `stderr`, without a limit, and are empty in the result.
+   * If false, the streams are only passed to `stdout` and `stderr`, without a limit, and are empty
+   * in the result.
    * @default true
    */
   readonly collect?: boolean | undefined
@@ -56,7 +60,9 @@ export interface RawOutcome {
 }
 
 const MAX_EVIDENCE_CHARS = 4000
-/** Part of each stream that an overflow error carries, because decoded text takes twice the memory. */
+/**
+ * Part of each stream that an overflow error carries, because decoded text takes twice the memory.
+ */
 const MAX_OVERFLOW_BYTES = 256 * KIB
 
 /** Returns the result of a command, or throws COMMAND_FAILED unless `reject` is false. */
@@ -125,7 +131,10 @@ export function decodeOutcome(raw: RawOutcome): CommandResult {
   return { ...raw, stdout: decodeText(raw.stdout), stderr: decodeText(raw.stderr) }
 }
 
-/** Prefixes a command with its environment variables: SSH servers reject most variables that a client sends. */
+/**
+ * Prefixes a command with its environment variables: SSH servers reject most variables that a
+ * client sends.
+ */
 export function prefixEnv(command: string, env: Readonly<Record<string, string>> | undefined): string {
   const names = Object.keys(env ?? {})
   if (env === undefined || names.length === 0) return command

@@ -5,14 +5,15 @@ import { MIB } from '../common/units.js'
 /** Deeper than any response of QEMU or its guest agent. QEMU's own parser stops at 1024. */
 const MAX_DEPTH = 256
 /**
- * Maximum number of brackets, commas, colons and quotes. `query-qmp-schema`, the longest response, has 72,000
- * (QEMU 7.2).
+ * Maximum number of brackets, commas, colons and quotes. `query-qmp-schema`, the longest response,
+ * has 72,000 (QEMU 7.2).
  */
 const MAX_TOKENS = 500_000
 
 /**
- * Parses a line with a JSON object. Returns undefined for any other line, and for objects that exceed the limits of
- * depth and size: parsing those takes seconds and hundreds of megabytes, and walking a deep object overflows the stack.
+ * Parses a line with a JSON object. Returns undefined for any other line, and for objects that
+ * exceed the limits of depth and size: parsing those takes seconds and hundreds of megabytes, and
+ * walking a deep object overflows the stack.
  */
 export function parseObject<T extends object>(line: string): T | undefined {
   if (!isParsable(line)) return undefined
@@ -74,8 +75,8 @@ export interface LineHandlers {
   /** Receives each line that is not empty. */
   readonly onLine: (line: string) => void
   /**
-   * Called when a line exceeds the limit, and again for each further part of that length, so that a command that is
-   * sent in the meantime fails too. The line is dropped.
+   * Called when a line exceeds the limit, and again for each further part of that length, so that a
+   * command that is sent in the meantime fails too. The line is dropped.
    */
   readonly onTooLong: () => void
   /** Returns the current maximum length of a line. @default 1 Mi characters */

@@ -4,8 +4,9 @@ export function killTreeOf(pid: number): string {
 }
 
 /**
- * Returns a script like {@link killTreeOf} for a command that the same server process runs with `sh -c`. The script
- * reads the command line from stdin. `index` selects one of several equal commands, counted from the oldest.
+ * Returns a script like {@link killTreeOf} for a command that the same server process runs with
+ * `sh -c`. The script reads the command line from stdin. `index` selects one of several equal
+ * commands, counted from the oldest.
  */
 export function killTreeOfSibling(index: number): string {
   return `${FIND_SIBLINGS}\nroots=$(printf '%s\\n' $found | sort -n | sed -n ${index + 1}p)\n${KILL_ROOTS}`

@@ -4,7 +4,10 @@ import { createDeferred, type Deferred } from '../common/deferred.js'
 import { formatDuration } from '../common/duration.js'
 import { vmError } from '../errors.js'
 
-/** Unix socket on which this process listens before QEMU starts. Each QEMU process connects to it once. */
+/**
+ * Unix socket on which this process listens before QEMU starts. Each QEMU process connects to it
+ * once.
+ */
 export interface UnixListener {
   readonly path: string
   /**
@@ -13,15 +16,18 @@ export interface UnixListener {
    * @throws {InfrastructureError} QEMU_FAILED when QEMU does not connect in time.
    */
   accept(options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined }): Promise<Socket>
-  /** Closes connections that have not been accepted: those of a QEMU that ended early, before the next start. */
+  /**
+   * Closes connections that have not been accepted: those of a QEMU that ended early, before the
+   * next start.
+   */
   discard(): Promise<void>
   /** Stops listening and removes the socket. Accepted connections stay open. */
   close(): Promise<void>
 }
 
 /**
- * Size of `sun_path` without the final NUL (unix(7); 104 bytes on macOS). Node.js 20 truncates longer paths
- * silently.
+ * Size of `sun_path` without the final NUL (unix(7); 104 bytes on macOS). Node.js 20 truncates
+ * longer paths silently.
  */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
@@ -29,8 +35,8 @@ const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 const MAX_CONNECTIONS = 8
 
 /**
- * Listens on a unix socket. The listener does not keep the process alive. Bytes that QEMU sends before its connection
- * is accepted are kept.
+ * Listens on a unix socket. The listener does not keep the process alive. Bytes that QEMU sends
+ * before its connection is accepted are kept.
  *
  * @param options.boundAt path that is bound, and removed when the listener closes. @default `path`
  */
@@ -52,7 +58,8 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
   })
 
   const discard = async () => {
-    await new Promise(setImmediate) // lets connections that are pending in the kernel enter the queue
+    // Connections that are pending in the kernel enter the queue.
+    await new Promise(setImmediate)
     for (const socket of queue.splice(0)) socket.destroy()
   }
   return {
@@ -75,7 +82,8 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
         waiter.reject(closed(path))
       }
       for (const socket of queue.splice(0)) socket.destroy()
-      if (server.listening) server.close() // not awaited: the callback also waits for accepted sockets
+      // Not awaited: the callback also waits for accepted sockets.
+      if (server.listening) server.close()
     },
   }
 }

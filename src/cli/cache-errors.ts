@@ -5,7 +5,8 @@ const REFUSALS = ['EROFS', 'EACCES', 'EPERM']
 /**
  * Runs `remove`, which removes entries from a folder of the cache, and explains permission errors.
  *
- * @throws {InfrastructureError} CACHE_READ_ONLY when the folder is not writable. Other errors of `remove` are rethrown.
+ * @throws {InfrastructureError} CACHE_READ_ONLY when the folder is not writable. Other errors of
+ *   `remove` are rethrown.
  */
 export async function explainReadOnly<T>(folder: string, remove: () => Promise<T>): Promise<T> {
   try {

@@ -12,7 +12,10 @@ import { attachKeys } from './terminal.js'
 /** Size of the earlier output that is printed on attach: a few screens. */
 const SHOWN_BYTES = 8192
 
-/** Runs `withvm console`: attaches to the serial console of a kept guest until Ctrl-]. The guest keeps running. */
+/**
+ * Runs `withvm console`: attaches to the serial console of a kept guest until Ctrl-]. The guest
+ * keeps running.
+ */
 export async function openConsole(name: string): Promise<number> {
   const guest = await findKeptGuest(name)
   // QEMU serves one client at a time; a second client would wait without any message.

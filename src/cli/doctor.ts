@@ -6,7 +6,10 @@ import { describeUncheckedSource, listUncheckedSources } from '../packages/unche
 import { EXIT_CODES } from './exit-code.js'
 import { formatTable } from './table.js'
 
-/** Runs `withvm doctor`: reports what this host supports. Returns 0 when guests can run here, otherwise 69. */
+/**
+ * Runs `withvm doctor`: reports what this host supports. Returns 0 when guests can run here,
+ * otherwise 69.
+ */
 export async function runDoctor(options: {
   readonly json: boolean
   readonly fresh: boolean
@@ -19,8 +22,9 @@ export async function runDoctor(options: {
 }
 
 /**
- * Checks that apt verifies the signatures of the packages that images are built from. Returns no checks on a host without
- * apt. Tests pass other paths of os-release(5) and of the configuration of apt.
+ * Checks that apt verifies the signatures of the packages that images are built from. Returns no
+ * checks on a host without apt. Tests pass other paths of os-release(5) and of the configuration of
+ * apt.
  */
 export async function inspectSources({
   osReleasePath = '/etc/os-release',

@@ -27,8 +27,8 @@ export function formatEntries(entries: readonly Row[], plural: string): string {
 }
 
 /**
- * Calls `prune` to remove entries until the total size is at most `maxSize`, and prints the removed entries. Without
- * `maxSize`, removes all entries that are not in use.
+ * Calls `prune` to remove entries until the total size is at most `maxSize`, and prints the removed
+ * entries. Without `maxSize`, removes all entries that are not in use.
  */
 export async function pruneEntries(
   { maxSize }: { readonly maxSize?: string },

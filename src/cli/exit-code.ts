@@ -1,14 +1,20 @@
 import { toSafeText } from '../errors/safe-text.js'
 import { VMError } from '../errors.js'
 
-/** Exit codes of `withvm`. `withvm run` returns the exit code of the command in the guest instead, once that has run. */
+/**
+ * Exit codes of `withvm`. `withvm run` returns the exit code of the command in the guest instead,
+ * once that has run.
+ */
 export const EXIT_CODES = {
   ok: 0,
   /** A guest or a command in a guest failed, or `withvm setup` could not set up this host. */
   failed: 1,
   /** The command line or an option is invalid; no guest was started. */
   usage: 2,
-  /** A problem of this host (EX_UNAVAILABLE of sysexits.h). Retrying later or on another host may help. */
+  /**
+   * A problem of this host (EX_UNAVAILABLE of sysexits.h). Retrying later or on another host may
+   * help.
+   */
   infrastructure: 69,
   /** An internal error of withvm (EX_SOFTWARE of sysexits.h). */
   internal: 70,
@@ -20,7 +26,10 @@ export function exitCodeOf(error: unknown): number {
   return error.kind === 'infrastructure' ? EXIT_CODES.infrastructure : EXIT_CODES.failed
 }
 
-/** Formats an error for a terminal: the message, plus the stack if the error is unexpected or `verbose` is true. */
+/**
+ * Formats an error for a terminal: the message, plus the stack if the error is unexpected or
+ * `verbose` is true.
+ */
 export function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return `withvm: ${toSafeText(String(error))}`
   if (error instanceof VMError && !verbose) return `withvm: ${error.message}`

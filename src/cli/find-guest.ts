@@ -7,7 +7,8 @@ export interface KeptGuest extends RunningGuest {
 }
 
 /**
- * Finds a running guest by the name that `withvm ps` shows, or by its `name` option if only one guest has that name.
+ * Finds a running guest by the name that `withvm ps` shows, or by its `name` option if only one
+ * guest has that name.
  *
  * @throws {UsageError} GUEST_NOT_FOUND when no guest, or more than one, matches.
  */
@@ -33,7 +34,8 @@ export async function findGuest(name: string): Promise<RunningGuest> {
 /**
  * Finds a kept guest by name.
  *
- * @throws {UsageError} GUEST_NOT_FOUND; GUEST_IN_USE when the process that started the guest still uses it.
+ * @throws {UsageError} GUEST_NOT_FOUND; GUEST_IN_USE when the process that started the guest still
+ *   uses it.
  */
 export async function findKeptGuest(name: string): Promise<KeptGuest> {
   const guest = await findGuest(name)

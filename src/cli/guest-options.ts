@@ -82,7 +82,10 @@ export function readGuestFlags(
   }
 }
 
-/** Parses `80`, `8080:80` and `5353:53/udp`. Text that is not a number becomes NaN, which the validation rejects. */
+/**
+ * Parses `80`, `8080:80` and `5353:53/udp`. Text that is not a number becomes NaN, which the
+ * validation rejects.
+ */
 function readForward(text: string) {
   const [ports = '', protocol] = text.split('/')
   const parts = ports.split(':').map(Number)

@@ -21,7 +21,9 @@ export function addImageFlags(command: Command): Command {
     .option('--secret-file <path>', 'file that contains only the passphrase of an encrypted image')
 }
 
-/** Converts flags to an image source. The validation of the options rejects invalid combinations. */
+/**
+ * Converts flags to an image source. The validation of the options rejects invalid combinations.
+ */
 export function readImageSource(
   image: string,
   { format, sha256, sha512, secretFile }: ImageFlags,

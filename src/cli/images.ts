@@ -44,7 +44,10 @@ export async function pullImage(url: string, flags: ImageFlags): Promise<number>
   return printCacheEntry(await openImage(url, flags))
 }
 
-/** Runs `withvm images path`: prints the path of the disk of an image, built or downloaded first if needed. */
+/**
+ * Runs `withvm images path`: prints the path of the disk of an image, built or downloaded first if
+ * needed.
+ */
 export async function printPath(image: string, flags: ImageFlags): Promise<number> {
   const { disk, directBoot } = await openImage(image, flags)
   print(disk?.path ?? directBoot?.kernel ?? '')

@@ -10,8 +10,8 @@ import { EXIT_CODES } from './exit-code.js'
 export type ListName = 'machines' | 'cpus' | 'devices'
 
 /**
- * Runs `withvm list`: prints the machine types, CPU models or devices that QEMU supports for an architecture, one per
- * line. With `device`, prints the properties of that device and their types.
+ * Runs `withvm list`: prints the machine types, CPU models or devices that QEMU supports for an
+ * architecture, one per line. With `device`, prints the properties of that device and their types.
  */
 export async function listHardware(
   what: ListName,

@@ -7,7 +7,10 @@ import { addNewGuestCommands } from './commands/new-guest-commands.js'
 import { addRunningGuestCommands } from './commands/running-guest-commands.js'
 import { EXIT_CODES, exitCodeOf, formatError } from './exit-code.js'
 
-/** Builds the commands. The code of each is loaded when it runs: `withvm setup` must not load an SSH client. */
+/**
+ * Builds the commands. The code of each is loaded when it runs: `withvm setup` must not load an SSH
+ * client.
+ */
 function buildProgram(): Command {
   const program = new Command('withvm')
     .description('Real virtual machines for tests.')
@@ -33,7 +36,8 @@ async function main(): Promise<void> {
     await program.parseAsync()
   } catch (error) {
     if (error instanceof CommanderError) {
-      // Commander has already printed the message. Help and version exit with 0; other errors are invalid usage.
+      // Commander has already printed the message. Help and version exit with 0; other errors are
+      // invalid usage.
       process.exitCode = error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage
       return
     }

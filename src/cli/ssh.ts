@@ -19,7 +19,9 @@ const LOGIN_MS = 30_000
 const SSH_PORT = 22
 const MAX_KEY_BYTES = 64 * KIB
 
-/** Runs `withvm ssh`: opens a shell in a running guest, or runs one command. Returns its exit code. */
+/**
+ * Runs `withvm ssh`: opens a shell in a running guest, or runs one command. Returns its exit code.
+ */
 export async function openSsh(name: string, command: readonly string[], flags: SshFlags): Promise<number> {
   const guest = await findGuest(name)
   const client = await SshClient.connect({
@@ -64,7 +66,9 @@ async function readKey(guest: RunningGuest, { identity }: SshFlags): Promise<Buf
   }
 }
 
-/** Reads the host key that withvm passed to the guest. Undefined for a guest that generated its own. */
+/**
+ * Reads the host key that withvm passed to the guest. Undefined for a guest that generated its own.
+ */
 async function readHostKey({ dir }: RunningGuest): Promise<Buffer | undefined> {
   const line = await readSmallFile(join(dir, 'known_hosts'), MAX_KEY_BYTES)
   const blob = line?.trim().split(' ')[2]

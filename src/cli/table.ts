@@ -1,6 +1,9 @@
 import { toSafeLine } from '../errors/safe-text.js'
 
-/** Formats rows as lines of aligned columns. Rows may differ in length. Cells may come from a guest or an image. */
+/**
+ * Formats rows as lines of aligned columns. Rows may differ in length. Cells may come from a guest
+ * or an image.
+ */
 export function formatTable(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map(toSafeLine))
   const widths: number[] = []

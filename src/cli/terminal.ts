@@ -3,13 +3,19 @@ import type { ShellSession } from '../channel/ssh/shell-session.js'
 /** Ctrl-], as in telnet and `virsh console`. Guest programs rarely use it. */
 const ESCAPE = 0x1d
 
-/** Returns the size and type of the user's terminal. A terminal of unknown size reports 0 columns and rows. */
+/**
+ * Returns the size and type of the user's terminal. A terminal of unknown size reports 0 columns
+ * and rows.
+ */
 export function readTerminal() {
   const { stdout } = process
   return { columns: stdout.columns || 80, rows: stdout.rows || 24, term: process.env.TERM }
 }
 
-/** Attaches the user's terminal to a shell in a guest until the shell or the guest ends. Returns the shell's exit code. */
+/**
+ * Attaches the user's terminal to a shell in a guest until the shell or the guest ends. Returns the
+ * shell's exit code.
+ */
 export async function attachShell(shell: ShellSession, guestEnded?: Promise<unknown>): Promise<number> {
   const { stdin, stdout } = process
   const onResize = () => shell.resize(readTerminal().columns, readTerminal().rows)
@@ -54,7 +60,10 @@ export async function attachKeys(
   }
 }
 
-/** Switches the terminal to raw mode, so that the guest receives every key, including Ctrl-C. Returns the undo function. */
+/**
+ * Switches the terminal to raw mode, so that the guest receives every key, including Ctrl-C.
+ * Returns the undo function.
+ */
 function enableRawMode(): () => void {
   const { stdin } = process
   if (stdin.isTTY) stdin.setRawMode(true)

@@ -1,4 +1,7 @@
-/** Runs releases in reverse order of registration. Every release runs, even if an earlier one throws. */
+/**
+ * Runs releases in reverse order of registration. Every release runs, even if an earlier one
+ * throws.
+ */
 export class CleanupStack {
   readonly #releases: Array<() => unknown> = []
   #disposing: Promise<void> | undefined

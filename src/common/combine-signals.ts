@@ -1,7 +1,7 @@
 /**
- * Returns a signal that aborts with the first of these signals, and with its reason. A single signal
- * is returned unchanged. `AbortSignal.any()` holds its sources and their dependents weakly, so a
- * long-lived signal does not retain the signals of waits that have ended.
+ * Returns a signal that aborts with the first of these signals, and with its reason. A single
+ * signal is returned unchanged. `AbortSignal.any()` holds its sources and their dependents weakly,
+ * so a long-lived signal does not retain the signals of waits that have ended.
  */
 export function combineSignals(first: AbortSignal, ...more: readonly (AbortSignal | undefined)[]): AbortSignal
 export function combineSignals(

@@ -1,4 +1,6 @@
-/** Duration: a number of milliseconds, or a number with a unit: `'500ms'`, `'30s'`, `'2m'`, `'1h'`. */
+/**
+ * Duration: a number of milliseconds, or a number with a unit: `'500ms'`, `'30s'`, `'2m'`, `'1h'`.
+ */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h'}`
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const

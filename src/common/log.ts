@@ -4,8 +4,8 @@ import { toSafeLine } from '../errors/safe-text.js'
 export type Log = (line: string) => void
 
 /**
- * Creates a log that passes lines on to `write`. Messages can contain text of a guest, an image or a server, so each becomes one
- * short line without control characters.
+ * Creates a log that passes lines on to `write`. Messages can contain text of a guest, an image or
+ * a server, so each becomes one short line without control characters.
  */
 export function createLog(write: Log): Log {
   return (line) => write(toSafeLine(line))

@@ -5,7 +5,9 @@ import { createDeferred } from './deferred.js'
 export class Mutex {
   #last: Promise<void> = Promise.resolve()
 
-  /** Waits for access and returns the function that releases it. An aborted wait leaves the queue. */
+  /**
+   * Waits for access and returns the function that releases it. An aborted wait leaves the queue.
+   */
   async acquire(signal?: AbortSignal): Promise<() => void> {
     const before = this.#last
     const released = createDeferred<void>()
@@ -13,7 +15,8 @@ export class Mutex {
     try {
       await raceSignal(before, signal)
     } catch (error) {
-      void before.then(() => released.resolve()) // the next in the queue must not overtake those before
+      // The next in the queue must not overtake those before.
+      void before.then(() => released.resolve())
       throw error
     }
     return () => released.resolve()

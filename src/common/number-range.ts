@@ -2,8 +2,9 @@
 const MAX_NUMBERS = 256
 
 /**
- * Parses a number or a range, such as `3` or `0-3`. A longer range than an option allows is cut to 256 numbers, which the
- * validation of the options rejects: ranges come from files of others, and a range of a billion numbers would fill the memory.
+ * Parses a number or a range, such as `3` or `0-3`. A longer range than an option allows is cut to
+ * 256 numbers, which the validation of the options rejects: ranges come from files of others, and a
+ * range of a billion numbers would fill the memory.
  */
 export function parseNumberRange(text: string): number[] {
   const [first = 0, last = first] = text.split('-').map(Number)

@@ -3,7 +3,9 @@ import { formatDuration } from './duration.js'
 
 /** Shows the progress of a slow operation. */
 export interface Progress {
-  /** @param amount progress of the step, for example `120 MiB of 1 GiB`; shown only on a terminal */
+  /**
+   * @param amount progress of the step, for example `120 MiB of 1 GiB`; shown only on a terminal
+   */
   report(step: string, amount?: string): void
   /** Ends the line. `result` is shown only if something was shown before. */
   end(result?: string): void

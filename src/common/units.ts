@@ -1,4 +1,7 @@
-/** Amount of memory: a number of MiB, as with QEMU's `-m`, or a number with a unit: `'512M'`, `'2G'`. */
+/**
+ * Amount of memory: a number of MiB, as with QEMU's `-m`, or a number with a unit: `'512M'`,
+ * `'2G'`.
+ */
 export type MemorySize = number | string
 
 export const KIB = 1024

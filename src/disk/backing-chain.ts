@@ -17,12 +17,14 @@ export interface Disk extends ProbedFile {
 }
 
 /**
- * Verifies that a disk image and its backing chain are readable and refer to no file outside of the allowed folders.
- * A header that names a host file would otherwise expose that file to the guest.
+ * Verifies that a disk image and its backing chain are readable and refer to no file outside of the
+ * allowed folders. A header that names a host file would otherwise expose that file to the guest.
  *
- * @throws {UsageError} IMAGE_INVALID when an image in the chain is missing, occurs twice, is outside of the allowed
- *   folders, has no specified format, or is incomplete. The error shows the chain up to that image.
- * @throws {InfrastructureError} IMAGE_LOCKED when another process has one of the images open for writing.
+ * @throws {UsageError} IMAGE_INVALID when an image in the chain is missing, occurs twice, is
+ *   outside of the allowed folders, has no specified format, or is incomplete. The error shows the
+ *   chain up to that image.
+ * @throws {InfrastructureError} IMAGE_LOCKED when another process has one of the images open for
+ *   writing.
  */
 export async function openDisk(options: DiskOptions): Promise<Disk> {
   const name = options.name ?? options.path
@@ -43,7 +45,8 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       for (const part of current.parts) await checkPart(part)
       if (current.backing === undefined) break
       const { backing } = current
-      // QEMU resolves a relative name from the folder of the path it opened, not from the target of a link. So does the next round.
+      // QEMU resolves a relative name from the folder of the path it opened, not from the target of
+      // a link. So does the next round.
       const path = locateBacking(current.path, backing.name)
       const real = await checkFile(name, path, { ...scope, what: 'its backing file' })
       if (visited.has(real)) throw looping(name, real)
@@ -64,8 +67,8 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
 const PROTOCOL = /^[^/:]*:/
 
 /**
- * Returns the path that QEMU opens for a backing file. Does not normalize `..`: after a symbolic link, it refers to another
- * folder than the text suggests.
+ * Returns the path that QEMU opens for a backing file. Does not normalize `..`: after a symbolic
+ * link, it refers to another folder than the text suggests.
  */
 function locateBacking(from: string, name: string): string {
   const path = name.replace(/^file:(?=\/)/, '')

@@ -6,7 +6,9 @@ import { QEMU_IMG, runTool } from '../common/process/run-tool.js'
 import { KIB } from '../common/units.js'
 import type { BaseImage } from '../spec/base-image.js'
 
-/** Size of the disk head that is checked: up to the first descriptor of a CD, which is after 32 KiB. */
+/**
+ * Size of the disk head that is checked: up to the first descriptor of a CD, which is after 32 KiB.
+ */
 const HEAD_BYTES = 68 * KIB
 const BLOCK_BYTES = 2048
 const SECTOR_BYTES = 512

@@ -143,7 +143,8 @@ async function listParts(
   name: string,
   { path, format, file, head, header, stats }: OpenDisk,
 ): Promise<string[]> {
-  // QEMU looks up each of them in the folder of the image, also one that looks like a protocol (block/vmdk.c).
+  // QEMU looks up each of them in the folder of the image, also one that looks like a protocol
+  // (block/vmdk.c).
   if (format === 'vmdk') {
     const extents = await readVmdkExtents(file, head, stats.size)
     return extents.map((extent) => (isAbsolute(extent) ? extent : `${dirname(path)}/${extent}`))

@@ -39,7 +39,9 @@ const UNSUPPORTED_FORMATS: ReadonlyArray<{
   },
 ]
 
-/** Identifies content from its first bytes alone. Content without a known signature is a raw disk. */
+/**
+ * Identifies content from its first bytes alone. Content without a known signature is a raw disk.
+ */
 export function identifyContent(head: Buffer): Content {
   const has = (at: number, bytes: string) => head.toString('hex', at, at + bytes.length / 2) === bytes
   const magic = MAGICS.find(({ at, bytes }) => has(at, bytes))

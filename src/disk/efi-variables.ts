@@ -16,7 +16,9 @@ const STATE = { added: 0x3f, deletedBit: 0x02 } as const
 const ATTRIBUTES = 0x7
 /** EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c. */
 const GLOBAL_GUID = Buffer.from('61dfe48bca93d211aa0d00e098032b8c', 'hex')
-/** Nodes of device paths (UEFI specification 2.10, 10.3): the URI messaging node and the end node. */
+/**
+ * Nodes of device paths (UEFI specification 2.10, 10.3): the URI messaging node and the end node.
+ */
 const URI_NODE = [3, 24] as const
 const END_NODE = Buffer.from([0x7f, 0xff, 4, 0])
 const LOAD_OPTION_ACTIVE = 1
@@ -46,7 +48,9 @@ export interface UriBootOption {
   readonly description: string
   /** URI that the firmware boots over HTTP, through any capable card. */
   readonly uri: string
-  /** If true, the option is used only for the next boot; else it is also first in the boot order. */
+  /**
+   * If true, the option is used only for the next boot; else it is also first in the boot order.
+   */
   readonly once: boolean
 }
 

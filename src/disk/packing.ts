@@ -49,7 +49,9 @@ const PACKINGS: readonly Packing[] = [
   { name: 'bzip2', magic: /^425a683[1-9](314159265359|177245385090)/, tool: BZIP2, args: ['-dc', '--'] },
 ]
 
-/** Returns the compression format of a file from its first bytes; undefined if it is not compressed. */
+/**
+ * Returns the compression format of a file from its first bytes; undefined if it is not compressed.
+ */
 export function findPacking(head: Buffer): Packing | undefined {
   const hex = head.toString('hex', 0, 10)
   return PACKINGS.find(({ magic }) => magic.test(hex))

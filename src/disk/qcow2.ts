@@ -65,9 +65,10 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | undefined {
 }
 
 /**
- * Returns the header extensions by type. Each has a type, a length and data that is padded to 8 bytes. QEMU reads them
- * up to an end mark or to `limit`. Returns undefined if `head` does not contain all of them, or if `start` is not a
- * multiple of 8, which QEMU accepts: the checked data file must be the one that QEMU opens.
+ * Returns the header extensions by type. Each has a type, a length and data that is padded to 8
+ * bytes. QEMU reads them up to an end mark or to `limit`. Returns undefined if `head` does not
+ * contain all of them, or if `start` is not a multiple of 8, which QEMU accepts: the checked data
+ * file must be the one that QEMU opens.
  */
 function readExtensions(head: Buffer, start: number, limit: number): Map<number, string> | undefined {
   const found = new Map<number, string>()

@@ -39,8 +39,8 @@ export async function copyWrittenOverlay(options: {
 }
 
 /**
- * Copies a file written by a QEMU that runs as another user. Follows no link in place of the file or
- * of its folder, which could lead to a file that this user cannot read.
+ * Copies a file written by a QEMU that runs as another user. Follows no link in place of the file
+ * or of its folder, which could lead to a file that this user cannot read.
  *
  * @throws {UsageError} IMAGE_INVALID when it is not a regular file.
  */

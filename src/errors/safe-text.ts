@@ -1,6 +1,6 @@
 /**
- * Text that may come from a guest, an image or a server, for a reader's terminal. Errors, evidence, lines of the
- * log and messages of matchers are all built with these functions.
+ * Text that may come from a guest, an image or a server, for a reader's terminal. Errors, evidence,
+ * lines of the log and messages of matchers are all built with these functions.
  */
 
 /** Maximum length of a part of a message, such as one section of evidence. */
@@ -18,13 +18,20 @@ const CONTROLS = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]
 
 const REPEATED = new RegExp(`(${CONTROLS.source})\\1{15,}`, 'gu')
 
-/** Returns a part of a message: control characters are escaped, and a long text is shortened. Idempotent. */
+/**
+ * Returns a part of a message: control characters are escaped, and a long text is shortened.
+ * Idempotent.
+ */
 export function toSafeText(text: string, maxChars = MAX_PART_CHARS): string {
-  // An escaped character is longer, so the text is shortened before, for the time, and after, for the length.
+  // An escaped character is longer, so the text is shortened before, for the time, and after, for
+  // the length.
   return shortenText(escapeControlCharacters(shortenText(text, maxChars)), maxChars)
 }
 
-/** Returns a text as one short line: a guest cannot add lines of its own to a log, which a CI may take for commands. */
+/**
+ * Returns a text as one short line: a guest cannot add lines of its own to a log, which a CI may
+ * take for commands.
+ */
 export function toSafeLine(text: string): string {
   return toSafeText(text, MAX_LINE_CHARS).replaceAll(/[\t\n]+/g, ' ')
 }

@@ -12,8 +12,8 @@ export interface CgroupLimits {
 }
 
 /**
- * Reads the limits of the control groups of this process and of their ancestors, for cgroup v2 and v1 (cgroups(7)). The
- * tightest limit applies. A limit that is not set or not readable is left out.
+ * Reads the limits of the control groups of this process and of their ancestors, for cgroup v2 and
+ * v1 (cgroups(7)). The tightest limit applies. A limit that is not set or not readable is left out.
  *
  * @param root replaces `/` in tests
  */
@@ -56,7 +56,10 @@ function readMemory(group: string): { limit: number; free: number } | undefined 
   return { limit, free: Math.max(0, limit - used + cached) }
 }
 
-/** Returns the inactive page cache, which the kernel reclaims first. In v1 only the `total_` counters include child groups. */
+/**
+ * Returns the inactive page cache, which the kernel reclaims first. In v1 only the `total_`
+ * counters include child groups.
+ */
 function readCached(stat: string): number {
   const find = (name: string) => new RegExp(`^${name} (\\d+)$`, 'm').exec(stat)?.[1]
   return Number(find('total_inactive_file') ?? find('inactive_file') ?? 0)

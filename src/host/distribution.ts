@@ -67,7 +67,10 @@ export function qemuPackage(arch: GuestArch, packageManager: PackageManager | un
   return packageManager === 'brew' ? 'qemu' : debian
 }
 
-/** QEMU packages: on Debian 12; on Fedora and Arch, with one package per architecture; on openSUSE. `PACKAGE_NAMES` lists x86. */
+/**
+ * QEMU packages: on Debian 12; on Fedora and Arch, with one package per architecture; on openSUSE.
+ * `PACKAGE_NAMES` lists x86.
+ */
 const QEMU_PACKAGES: Readonly<Record<GuestArch, readonly [string, string?, string?]>> = {
   x86_64: ['qemu-system-x86'],
   i386: ['qemu-system-x86'],
@@ -81,7 +84,10 @@ const QEMU_PACKAGES: Readonly<Record<GuestArch, readonly [string, string?, strin
   sparc64: ['qemu-system-sparc', 'qemu-system-sparc', 'qemu-extra'],
 }
 
-/** Returns the command that installs the given Debian packages, with the package names of that package manager. */
+/**
+ * Returns the command that installs the given Debian packages, with the package names of that
+ * package manager.
+ */
 export function installCommand(
   aptPackages: readonly string[],
   packageManager: PackageManager | undefined,

@@ -25,14 +25,18 @@ export interface FirmwareRequest {
 }
 
 export interface FirmwareOptions {
-  /** Folders of descriptors, in order of precedence. @default the folders of the user, administrator and distribution */
+  /**
+   * Folders of descriptors, in order of precedence.
+   * @default the folders of the user, administrator and distribution
+   */
   readonly folders?: readonly string[]
   readonly osReleasePath?: string | undefined
 }
 
 /**
- * Finds UEFI firmware through the descriptors of firmware packages (QEMU's docs/interop/firmware.json). A descriptor hides
- * files of the same name in folders of lower precedence. The first match, sorted by file name, is used.
+ * Finds UEFI firmware through the descriptors of firmware packages (QEMU's
+ * docs/interop/firmware.json). A descriptor hides files of the same name in folders of lower
+ * precedence. The first match, sorted by file name, is used.
  *
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND when no firmware of this host matches.
  */
@@ -65,7 +69,10 @@ function hintFor({ arch, machine }: FirmwareRequest, { osReleasePath }: Firmware
     : `Run \`${command}\`.`
 }
 
-/** Checks that the files exist: the descriptors of Debian 12 list aarch64 firmware that its package does not contain. */
+/**
+ * Checks that the files exist: the descriptors of Debian 12 list aarch64 firmware that its package
+ * does not contain.
+ */
 async function exist({ code, vars }: UefiFiles): Promise<boolean> {
   const checks = [code, vars].map(({ path }) => access(path, constants.R_OK))
   return (await Promise.allSettled(checks)).every(({ status }) => status === 'fulfilled')
@@ -119,7 +126,10 @@ function readFiles({ mapping }: Descriptor): UefiFiles | undefined {
   }
 }
 
-/** Checks a descriptor against a request. Secure boot needs firmware with enrolled keys; without keys it boots unsigned code. */
+/**
+ * Checks a descriptor against a request. Secure boot needs firmware with enrolled keys; without
+ * keys it boots unsigned code.
+ */
 function fits(
   { 'interface-types': types = [], targets = [], features = [] }: Descriptor,
   { arch, machine, secureBoot }: FirmwareRequest,

@@ -5,8 +5,9 @@ import { dirname, join } from 'node:path'
 const DAY_MS = 86_400_000
 
 /**
- * Cache of facts about this host that are slow to determine. Each fact is a small JSON file in `host/` of the cache directory.
- * An unreadable or invalid fact counts as unknown. A fact that cannot be written (full disk, read-only home) is kept in memory.
+ * Cache of facts about this host that are slow to determine. Each fact is a small JSON file in
+ * `host/` of the cache directory. An unreadable or invalid fact counts as unknown. A fact that
+ * cannot be written (full disk, read-only home) is kept in memory.
  */
 export class HostCache {
   /** Cache directory. */
@@ -41,7 +42,10 @@ export class HostCache {
     }
   }
 
-  /** Returns true if the message was not reported within a day. A run of many processes reports it once. */
+  /**
+   * Returns true if the message was not reported within a day. A run of many processes reports it
+   * once.
+   */
   async shouldReport(name: string, message: string): Promise<boolean> {
     const last = await this.read(name, (value) => value as { reason?: unknown; at?: unknown })
     const now = Date.now()

@@ -18,7 +18,8 @@ export interface UserProblem {
 }
 
 /**
- * Finds the user that QEMU runs as when root starts it, and checks that programs can run as that user.
+ * Finds the user that QEMU runs as when root starts it, and checks that programs can run as that
+ * user.
  *
  * @param wanted user name, `uid` or `uid:gid`. With a gid the user has no supplementary groups.
  * @throws {InfrastructureError} TOOL_NOT_FOUND when setpriv is not installed.

@@ -3,8 +3,8 @@ import { formatBytes } from '../common/units.js'
 import { readFreeMemory } from './memory.js'
 
 /**
- * Returns the factor by which the load of the host slows a program down: the load average of the last minute per processor, at
- * least 1.
+ * Returns the factor by which the load of the host slows a program down: the load average of the
+ * last minute per processor, at least 1.
  */
 export function readLoadFactor(load = loadavg()[0] ?? 0, processors = cpus().length): number {
   return Math.max(1, load / Math.max(1, processors))

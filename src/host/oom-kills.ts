@@ -2,7 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { listGroups } from './cgroup.js'
 
-/** Numbers of processes that the kernel's out-of-memory killer has killed. Undefined if the kernel does not report them. */
+/**
+ * Numbers of processes that the kernel's out-of-memory killer has killed. Undefined if the kernel
+ * does not report them.
+ */
 export interface OomKills {
   /** On the whole host (Linux 4.13). */
   readonly host: number | undefined
@@ -11,7 +14,8 @@ export interface OomKills {
 }
 
 /**
- * Reads the counters of the out-of-memory killer: `/proc/vmstat`, and `memory.events` (cgroup v2) or `memory.oom_control` (v1).
+ * Reads the counters of the out-of-memory killer: `/proc/vmstat`, and `memory.events` (cgroup v2)
+ * or `memory.oom_control` (v1).
  *
  * @param root replaces `/` in tests
  */

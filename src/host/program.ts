@@ -13,7 +13,8 @@ export interface ProgramResult {
 /**
  * Runs a program to its end. A failure of the program does not reject.
  *
- * @throws {InfrastructureError} TOOL_NOT_FOUND when `endsWithParent` needs setpriv, which is not installed.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND when `endsWithParent` needs setpriv, which is not
+ *   installed.
  * @throws {InfrastructureError} HOST_UNSUITABLE when no more files can be opened.
  */
 export async function runProgram(

@@ -12,7 +12,10 @@ export interface QemuVersion {
   readonly major: number
   readonly minor: number
   readonly micro: number
-  /** Version text of QEMU, including the distribution's suffix: `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)`. */
+  /**
+   * Version text of QEMU, including the distribution's suffix:
+   * `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)`.
+   */
   readonly text: string
 }
 
@@ -43,11 +46,14 @@ export interface FindQemuOptions {
 const VERSION_TIMEOUT_MS = 10_000
 
 /**
- * Finds the QEMU binary for guests of an architecture. In order: the option `qemu`, `WITHVM_QEMU`, `qemu-system-<arch>` on PATH,
- * and the names of distributions: `qemu-kvm`, `/usr/libexec/qemu-kvm`, `kvm`. The version is cached until the file changes.
+ * Finds the QEMU binary for guests of an architecture. In order: the option `qemu`, `WITHVM_QEMU`,
+ * `qemu-system-<arch>` on PATH, and the names of distributions: `qemu-kvm`,
+ * `/usr/libexec/qemu-kvm`, `kvm`. The version is cached until the file changes.
  *
- * @throws {InfrastructureError} QEMU_NOT_FOUND when no QEMU is found, or the specified program is not QEMU.
- * @throws {InfrastructureError} QEMU_TOO_OLD when it is older than 7.2, the oldest version that is tested.
+ * @throws {InfrastructureError} QEMU_NOT_FOUND when no QEMU is found, or the specified program is
+ *   not QEMU.
+ * @throws {InfrastructureError} QEMU_TOO_OLD when it is older than 7.2, the oldest version that is
+ *   tested.
  */
 export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinary> {
   const { arch = hostArch(), env = process.env } = options
@@ -84,13 +90,19 @@ function listPath(env: NodeJS.ProcessEnv): string {
   return env.PATH ? env.PATH.split(delimiter).join(', ') : 'an empty PATH'
 }
 
-/** Returns the names of QEMU. Names without an architecture are used only for guests of the host's architecture. */
+/**
+ * Returns the names of QEMU. Names without an architecture are used only for guests of the host's
+ * architecture.
+ */
 function distributionNames(arch: GuestArch): string[] {
   const names = qemuArchs(arch).map((name) => `qemu-system-${name}`)
   return isNative(arch) ? [...names, 'qemu-kvm', '/usr/libexec/qemu-kvm', 'kvm'] : names
 }
 
-/** Returns the architectures whose QEMU runs guests of `arch`. QEMU for x86_64 also runs i386, under the KVM that the probe tested. */
+/**
+ * Returns the architectures whose QEMU runs guests of `arch`. QEMU for x86_64 also runs i386, under
+ * the KVM that the probe tested.
+ */
 function qemuArchs(arch: GuestArch): readonly GuestArch[] {
   return arch === 'i386' ? ['x86_64', 'i386'] : [arch]
 }
@@ -169,7 +181,10 @@ export function parseVersion(text: string): QemuVersion | undefined {
   return { major: Number(major), minor: Number(minor), micro: Number(micro), text: full.trim() }
 }
 
-/** Detects wrapper scripts. Their version is not cached, because the QEMU that they start can change while the script does not. */
+/**
+ * Detects wrapper scripts. Their version is not cached, because the QEMU that they start can change
+ * while the script does not.
+ */
 async function isScript(path: string): Promise<boolean> {
   const file = await open(path)
   try {

@@ -16,8 +16,8 @@ const QUERY_TIMEOUT_MS = 15_000
 const EMPTY_MACHINE = ['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none']
 
 /**
- * Runs QMP commands in a QEMU process without a machine. Returns the result of `read`, which receives each response with its
- * `return` or `error`.
+ * Runs QMP commands in a QEMU process without a machine. Returns the result of `read`, which
+ * receives each response with its `return` or `error`.
  *
  * @throws {InfrastructureError} QEMU_FAILED when `read` returns undefined.
  */

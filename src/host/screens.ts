@@ -26,8 +26,8 @@ const PACKAGES: Readonly<Record<string, Partial<Record<PackageManager, string>>>
 }
 
 /**
- * Finds the display options that QEMU does not support. The result is not cached: display modules come in separate packages,
- * which can be installed without a change of the binary.
+ * Finds the display options that QEMU does not support. The result is not cached: display modules
+ * come in separate packages, which can be installed without a change of the binary.
  */
 export async function findMissingScreens(
   qemu: QemuBinary,

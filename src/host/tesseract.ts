@@ -4,7 +4,10 @@ import { vmError } from '../errors.js'
 import { runProgram } from './program.js'
 import { requireTool } from './tools.js'
 
-/** Timeout of a run, milliseconds. A text screen takes half a second on a slow core; photographs take much longer. */
+/**
+ * Timeout of a run, milliseconds. A text screen takes half a second on a slow core; photographs
+ * take much longer.
+ */
 const TIMEOUT_MS = 30_000
 
 /** Queue that serializes runs, because each one uses a whole core. */
@@ -15,7 +18,8 @@ const mutex = new Mutex()
  *
  * @param pgm image in the PGM format.
  * @param language language code of tesseract: `eng`, `deu`, `chi_sim`, or several: `eng+deu`.
- * @throws {InfrastructureError} TOOL_NOT_FOUND, with the package, when tesseract or its language data is not installed; OCR_FAILED.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND, with the package, when tesseract or its language
+ *   data is not installed; OCR_FAILED.
  */
 export async function recognizeText(pgm: Buffer, language: string, signal: AbortSignal): Promise<string> {
   const path = await requireTool({
@@ -25,7 +29,8 @@ export async function recognizeText(pgm: Buffer, language: string, signal: Abort
   })
   const release = await mutex.acquire(signal)
   try {
-    // A single thread is faster: with several, threads mostly wait for each other. --psm 6: a single block of text.
+    // A single thread is faster: with several, threads mostly wait for each other. --psm 6: a
+    // single block of text.
     const result = await runProgram(path, ['stdin', 'stdout', '-l', language, '--psm', '6'], {
       endsWithParent: true,
       timeoutMs: TIMEOUT_MS,
@@ -40,7 +45,10 @@ export async function recognizeText(pgm: Buffer, language: string, signal: Abort
   }
 }
 
-/** Removes blank lines and form feeds, and collapses spaces, whose number depends on the letters around them. */
+/**
+ * Removes blank lines and form feeds, and collapses spaces, whose number depends on the letters
+ * around them.
+ */
 function normalize(text: string): string {
   return text
     .split(/[\n\f]+/)

@@ -58,7 +58,8 @@ export function selectNeeds(
 }
 
 /**
- * Finds each program with the same rules as the code that runs it. Keeps the order of `needs`, without duplicates.
+ * Finds each program with the same rules as the code that runs it. Keeps the order of `needs`,
+ * without duplicates.
  *
  * @throws {InfrastructureError} QEMU_TOO_OLD; QEMU_NOT_FOUND when WITHVM_QEMU is not QEMU.
  */
@@ -109,7 +110,9 @@ export async function requireTool(
   })
 }
 
-/** Adds the sbin folders, which contain mke2fs and debugfs and are often not on the PATH of a user. */
+/**
+ * Adds the sbin folders, which contain mke2fs and debugfs and are often not on the PATH of a user.
+ */
 function withSystemFolders(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return env.PATH === undefined ? env : { ...env, PATH: `${env.PATH}:${SYSTEM_FOLDERS.join(':')}` }
 }

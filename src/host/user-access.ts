@@ -6,7 +6,10 @@ import type { HostUser } from '../common/process/host-user.js'
 /** Access modes as in access(2): read, write, and execute (for folders: traverse). */
 export type Access = 'r' | 'w' | 'x' | 'rw' | 'rx' | 'wx'
 
-/** Returns true if a user has access to a path. Tests it as that user, so that ACLs and security modules apply. */
+/**
+ * Returns true if a user has access to a path. Tests it as that user, so that ACLs and security
+ * modules apply.
+ */
 export async function mayUse(user: HostUser, path: string, access: Access): Promise<boolean> {
   const { execa } = await import('execa')
   const absolute = resolve(path) // the program runs in another folder

@@ -29,7 +29,9 @@ export interface GuestWork {
   readonly guest: ImageOptions['guest']
 }
 
-/** Starts a guest of `base`, runs the work, powers the guest off, and leaves its overlay at `to`. */
+/**
+ * Starts a guest of `base`, runs the work, powers the guest off, and leaves its overlay at `to`.
+ */
 export type MakeLayer = (
   work: GuestWork,
   options: {
@@ -77,7 +79,8 @@ export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: 
   return {
     revision: REVISION,
     base: await fingerprintOf(work.name, base, imagesDir),
-    // The layer refers to that file: it is unusable after the cache was moved, and may be wrong after it was copied.
+    // The layer refers to that file: it is unusable after the cache was moved, and may be wrong
+    // after it was copied.
     basePath: base.disk?.path,
     steps: await Promise.all(work.steps.map((step) => describeFunction(step.run, step))),
     files: Object.entries(work.files).map(([path, { content, mode }]) => [

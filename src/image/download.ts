@@ -15,9 +15,14 @@ export interface DownloadOptions {
   /** Called with the progress, for example `120 MiB of 1 GiB`. */
   readonly onAmount?: ((amount: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
-  /** Delay before the second attempt, milliseconds; doubled before each further one. @default 500 */
+  /**
+   * Delay before the second attempt, milliseconds; doubled before each further one. @default 500
+   */
   readonly retryMs?: number | undefined
-  /** Time in which a connection that brings less than 64 KiB counts as lost, milliseconds. @default 30000 */
+  /**
+   * Time in which a connection that brings less than 64 KiB counts as lost, milliseconds.
+   * @default 30000
+   */
   readonly stallMs?: number | undefined
 }
 
@@ -25,7 +30,10 @@ export interface DownloadOptions {
 const MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 /** Number of bytes of an attempt that count as progress. */
 const PROGRESS_BYTES = MIB
-/** Minimum number of bytes in `stallMs`. A server that sends single bytes would keep a download from ending. */
+/**
+ * Minimum number of bytes in `stallMs`. A server that sends single bytes would keep a download from
+ * ending.
+ */
 const STALL_BYTES = 64 * KIB
 /** Statuses that may be temporary (RFC 9110; 429: RFC 6585). */
 const TEMPORARY_STATUSES = [408, 425, 429, 500, 502, 503, 504]

@@ -38,9 +38,13 @@ export interface ResolveImageOptions {
   /** Read-only cache that is searched first. @default `WITHVM_SHARED_CACHE` */
   readonly sharedCacheDir?: string | undefined
   readonly signal?: AbortSignal | undefined
-  /** Called with each step of a long operation. @default a progress line on stderr after one second */
+  /**
+   * Called with each step of a long operation. @default a progress line on stderr after one second
+   */
   readonly onProgress?: Report | undefined
-  /** Builds an image layer in a guest. Required for images whose definition runs steps in a guest. */
+  /**
+   * Builds an image layer in a guest. Required for images whose definition runs steps in a guest.
+   */
   readonly makeLayer?: MakeLayer | undefined
 }
 
@@ -56,8 +60,8 @@ const IMPORT_REVISION = 1
  * verified, and unpacked into the cache if it is compressed. A URL is downloaded into the cache. A
  * name is a recipe if a recipe of that name exists, else a path.
  *
- * @throws {UsageError} IMAGE_NOT_FOUND when the image does not exist; IMAGE_INVALID when it is not a
- *   complete disk image; IMAGE_CHECKSUM_WRONG.
+ * @throws {UsageError} IMAGE_NOT_FOUND when the image does not exist; IMAGE_INVALID when it is not
+ *   a complete disk image; IMAGE_CHECKSUM_WRONG.
  * @throws {InfrastructureError} IMAGE_LOCKED, IMAGE_BUILD_FAILED, IMAGE_FETCH_FAILED, NO_SPACE,
  *   TOOL_NOT_FOUND.
  */

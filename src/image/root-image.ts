@@ -97,7 +97,8 @@ export async function readFolder(dir: string): Promise<RootContent & { readonly 
   const facts: unknown[] = []
   let bytes = 0
   for await (const { entry, file, path, stats: found } of listFolder(dir)) {
-    // Files that belong to the creator of the folder, if that is not root, belong to root in the image.
+    // Files that belong to the creator of the folder, if that is not root, belong to root in the
+    // image.
     const mapOwner = (id: bigint, current: number | undefined) => (Number(id) === current ? 0 : Number(id))
     const [uid, gid] = [mapOwner(found.uid, process.getuid?.()), mapOwner(found.gid, process.getgid?.())]
     nodes.set(path, { mode: Number(found.mode), uid, gid })

@@ -18,8 +18,8 @@ const LZ4_LEGACY = [0x02, 0x21, 0x4c, 0x18]
 /**
  * Returns the ELF kernel inside an x86 bzImage, which QEMU can boot without the kernel's own
  * decompressor (Documentation/x86/boot.rst: `payload_offset` and `payload_length`, relative to the
- * protected-mode code). Returns undefined if the file is not a bzImage or is not compressed with gzip,
- * xz, zstd or lz4.
+ * protected-mode code). Returns undefined if the file is not a bzImage or is not compressed with
+ * gzip, xz, zstd or lz4.
  */
 export async function extractVmlinux(bzImage: Buffer, signal?: AbortSignal): Promise<Buffer | undefined> {
   const payload = findPayload(bzImage)
@@ -58,7 +58,9 @@ async function decompress(payload: Buffer, signal: AbortSignal | undefined): Pro
   return undefined
 }
 
-/** Decompresses the legacy lz4 frame (`lz4 -l`): a magic number, then blocks preceded by their size. */
+/**
+ * Decompresses the legacy lz4 frame (`lz4 -l`): a magic number, then blocks preceded by their size.
+ */
 export function decompressLz4Legacy(frame: Buffer, outputBytes: number): Buffer {
   const output = Buffer.alloc(outputBytes)
   let at = 4

@@ -48,7 +48,9 @@ export function orderModules(modules: readonly ModuleInfo[], names: readonly str
   return [...ordered]
 }
 
-/** Formats `modules.dep`: the path of each module, a colon, and its dependencies, the nearest first. */
+/**
+ * Formats `modules.dep`: the path of each module, a colon, and its dependencies, the nearest first.
+ */
 export function formatModulesDep(modules: readonly ModuleInfo[]): string {
   return modules
     .map((module) => {

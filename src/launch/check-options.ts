@@ -8,7 +8,10 @@ import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { findFileProblems, findQemuProblems } from './host-problems.js'
 import { findResourceProblems, viewHost } from './host-resources.js'
 
-/** Returns the architecture of the host if the option is invalid: the validation reports that problem first. */
+/**
+ * Returns the architecture of the host if the option is invalid: the validation reports that
+ * problem first.
+ */
 function findArch(arch: unknown): GuestArch {
   const isKnown = typeof arch === 'string' && optionSchema.shape.arch.safeParse(arch).success
   return resolveArch(isKnown ? arch : undefined)
@@ -22,7 +25,8 @@ export interface Runner {
 }
 
 /**
- * Validates the options against their schema and against this host, before any resource is acquired.
+ * Validates the options against their schema and against this host, before any resource is
+ * acquired.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems at once.
  */

@@ -16,7 +16,10 @@ import type { NetworkOptions } from '../spec/options/network.js'
 import type { VMOptions } from '../spec/options.js'
 import type { OptionProblem } from '../spec/validate-options.js'
 
-/** Finds options that refer to missing or unsuitable files of this host. Skips values of a wrong type. */
+/**
+ * Finds options that refer to missing or unsuitable files of this host. Skips values of a wrong
+ * type.
+ */
 export async function findFileProblems(options: VMOptions): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkKernel(options.kernel, options.arch),
@@ -200,7 +203,10 @@ async function checkPath(option: string, path: unknown, kind: 'file' | 'folder')
   }
 }
 
-/** Checks the format of the kernel. QEMU starts an invalid kernel without an error, and the boot would only time out. */
+/**
+ * Checks the format of the kernel. QEMU starts an invalid kernel without an error, and the boot
+ * would only time out.
+ */
 async function checkKernel(path: unknown, given: unknown): Promise<OptionProblem[]> {
   const problems = await checkPath('kernel', path, 'file')
   const arch = resolveArch(typeof given === 'string' ? given : undefined)
@@ -212,7 +218,10 @@ async function checkKernel(path: unknown, given: unknown): Promise<OptionProblem
   return [{ path: 'kernel', got: `"${path}", ${why}`, expected: `a kernel for ${arch} guests` }]
 }
 
-/** Checks a folder that is served to the guest: it contains the boot file, and no link leads out of it. */
+/**
+ * Checks a folder that is served to the guest: it contains the boot file, and no link leads out of
+ * it.
+ */
 async function checkServed(option: string, root: unknown, bootfile: unknown): Promise<OptionProblem[]> {
   const problems = await checkPath(option, root, 'folder')
   if (problems.length > 0 || typeof root !== 'string') return problems
@@ -236,7 +245,10 @@ async function checkServed(option: string, root: unknown, bootfile: unknown): Pr
   ]
 }
 
-/** Returns the boot file that must be in the folder. With `trees` or `files`, the boot file may come from there instead. */
+/**
+ * Returns the boot file that must be in the folder. With `trees` or `files`, the boot file may come
+ * from there instead.
+ */
 function servedBootfile(netboot: NetbootOptions | undefined): string | undefined {
   return netboot?.trees === undefined && netboot?.files === undefined ? netboot?.bootfile : undefined
 }

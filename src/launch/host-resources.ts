@@ -24,7 +24,10 @@ export function viewHost(user: HostUser | undefined): HostView {
   }
 }
 
-/** Finds options that need resources which the kernel of this host does not provide. Skips values of a wrong type. */
+/**
+ * Finds options that need resources which the kernel of this host does not provide. Skips values of
+ * a wrong type.
+ */
 export async function findResourceProblems(options: VMOptions, host: HostView): Promise<OptionProblem[]> {
   const problems = await Promise.all([
     checkHugePages(options, host),

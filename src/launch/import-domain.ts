@@ -3,7 +3,10 @@ import type { VMOptions } from '../spec/options.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { mergeImported, pickDefined } from './merge-imported.js'
 
-/** Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options take precedence. */
+/**
+ * Options with those of the libvirt domain merged in, and without `libvirtXML`. Explicit options
+ * take precedence.
+ */
 export interface MergedOptions {
   readonly options: VMOptions
   readonly skippedSettings: readonly SkippedSetting[]

@@ -10,11 +10,13 @@ import { type LaunchPlan, planGuest } from './plan-guest.js'
 import { startPlanned } from './start-planned.js'
 
 /**
- * Starts a guest: validates the options, finds QEMU and the accelerator, prepares the image, then restores the guest from a
- * template or boots it. If any step fails, all resources are released.
+ * Starts a guest: validates the options, finds QEMU and the accelerator, prepares the image, then
+ * restores the guest from a template or boots it. If any step fails, all resources are released.
  *
- * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID, MACHINE_UNSUPPORTED.
- * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE, NO_SPACE, PORT_UNAVAILABLE, …
+ * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID,
+ *   MACHINE_UNSUPPORTED.
+ * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE, NO_SPACE,
+ *   PORT_UNAVAILABLE, …
  * @throws {GuestError} BOOT_TIMEOUT, GUEST_PANICKED, … with the stage and the console's last lines.
  * @example await using vm = await launchVM({ image: 'tiny' })
  */
@@ -30,8 +32,8 @@ export async function launchVM(given: VMOptions = {}): Promise<VM> {
 }
 
 /**
- * Starts several guests concurrently. Capacity for all of them is reserved before the first one starts. If one guest fails, the
- * others are disposed of.
+ * Starts several guests concurrently. Capacity for all of them is reserved before the first one
+ * starts. If one guest fails, the others are disposed of.
  *
  * @throws the errors of {@link launchVM}; the first one if several guests fail.
  */
@@ -63,7 +65,9 @@ function withSignal(plan: LaunchPlan, failure: AbortSignal): LaunchPlan {
   return { ...plan, run: { ...plan.run, signal } }
 }
 
-/** Reserves capacity for all guests, so that two groups of guests cannot block each other half-way. */
+/**
+ * Reserves capacity for all guests, so that two groups of guests cannot block each other half-way.
+ */
 function reserveForAll(plans: readonly LaunchPlan[], failure: AbortSignal) {
   const requests = plans.map(({ spec, host }) => {
     const isClone = findColdReason(spec) === undefined
@@ -76,7 +80,10 @@ function reserveForAll(plans: readonly LaunchPlan[], failure: AbortSignal) {
   })
 }
 
-/** Runs a launch, and converts errors about host limits, such as too many open files, to `InfrastructureError`. */
+/**
+ * Runs a launch, and converts errors about host limits, such as too many open files, to
+ * `InfrastructureError`.
+ */
 async function onHost<T>(launch: () => Promise<T>): Promise<T> {
   requireProc()
   try {

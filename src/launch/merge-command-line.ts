@@ -4,15 +4,18 @@ import type { ReplacedArgument } from '../spec/import-report.js'
 import type { VMOptions } from '../spec/options.js'
 import { hasImage, mergeImported, pickDefined } from './merge-imported.js'
 
-/** Options with those of the command line merged in, and without `commandLine`. Explicit options take precedence. */
+/**
+ * Options with those of the command line merged in, and without `commandLine`. Explicit options
+ * take precedence.
+ */
 export interface MergedCommandLine {
   readonly options: VMOptions
   readonly replacedArguments: readonly ReplacedArgument[]
 }
 
 /**
- * Merges the QEMU command line in `commandLine` into the options. Explicit options take precedence; explicit `qemuArgs` are
- * appended to those of the command line.
+ * Merges the QEMU command line in `commandLine` into the options. Explicit options take precedence;
+ * explicit `qemuArgs` are appended to those of the command line.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
  */
@@ -23,7 +26,8 @@ export async function mergeCommandLine(options: VMOptions): Promise<MergedComman
   const explicit = pickDefined(given)
   const { options: read, replacedArguments } = parseCommandLine(commandLine)
   const imported = read as VMOptions
-  // The login of an image that withvm does not know is unknown, unless the option `ssh` specifies it.
+  // The login of an image that withvm does not know is unknown, unless the option `ssh` specifies
+  // it.
   const isLoginKnown =
     hasImage(explicit) || isRecipe(imported.hda ?? imported.image) || explicit.ssh !== undefined
   const args = [...(imported.qemuArgs ?? []), ...(explicit.qemuArgs ?? [])]

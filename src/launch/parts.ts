@@ -34,7 +34,8 @@ export async function openDisks(options: VMOptions): Promise<DiskFiles> {
  * Finds the firmware and programs that a machine needs on this host, besides QEMU.
  *
  * @throws {UsageError} MACHINE_UNSUPPORTED when QEMU does not support the combination.
- * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that provides it.
+ * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that provides
+ *   it.
  */
 export async function findParts(
   { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec,
@@ -54,8 +55,9 @@ export async function findParts(
 }
 
 /**
- * QEMU 7.2 reserves 160 KiB between the initrd and the end of RAM for the ACPI tables. The event log of a TPM makes the tables
- * larger, so they would overlap the initrd and the guest would find no tables. UEFI firmware places both itself.
+ * QEMU 7.2 reserves 160 KiB between the initrd and the end of RAM for the ACPI tables. The event
+ * log of a TPM makes the tables larger, so they would overlap the initrd and the guest would find
+ * no tables. UEFI firmware places both itself.
  */
 function tpmUnsupported() {
   return vmError('MACHINE_UNSUPPORTED', {

@@ -35,9 +35,11 @@ export interface LaunchPlan extends GuestPlan {
 }
 
 /**
- * Plans a guest: imports and validates its options, resolves its image, and selects QEMU and accelerator.
+ * Plans a guest: imports and validates its options, resolves its image, and selects QEMU and
+ * accelerator.
  *
- * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID, MACHINE_UNSUPPORTED.
+ * @throws {UsageError} INVALID_OPTIONS with all problems at once, IMAGE_NOT_FOUND, IMAGE_INVALID,
+ *   MACHINE_UNSUPPORTED.
  * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE.
  */
 export async function planGuest(given: VMOptions): Promise<LaunchPlan> {
@@ -130,7 +132,10 @@ async function describeMachine(
   return { spec, host }
 }
 
-/** Replaces a private key file with its content. The validation has checked that the file is readable. */
+/**
+ * Replaces a private key file with its content. The validation has checked that the file is
+ * readable.
+ */
 async function readKeyFile(options: VMOptions): Promise<VMOptions> {
   const { ssh } = options
   if (!ssh || !isKeyFile(ssh.privateKey)) return options

@@ -7,7 +7,9 @@ import type { GuestPlan } from '../vm/machine/guest-plan.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { startWarm } from '../warm/start-warm.js'
 
-/** Starts a planned guest. If KVM fails, starts it again with TCG, unless the options require KVM. */
+/**
+ * Starts a planned guest. If KVM fails, starts it again with TCG, unless the options require KVM.
+ */
 export async function startPlanned(plan: GuestPlan): Promise<VM> {
   try {
     return await startWarmOrCold(plan)
@@ -35,7 +37,10 @@ async function startWarmOrCold(plan: GuestPlan): Promise<VM> {
   return startCold(plan, coldReason)
 }
 
-/** Boots the guest and runs the preparation steps, which a warm start would have in its template, in the guest itself. */
+/**
+ * Boots the guest and runs the preparation steps, which a warm start would have in its template, in
+ * the guest itself.
+ */
 export async function startCold(plan: GuestPlan, reason: string): Promise<VM> {
   const { vm } = await bootMachine(plan, { startedFrom: { kind: 'cold', reason } })
   try {

@@ -5,8 +5,8 @@ export class BoundedList<T> {
   #dropped = 0
 
   /**
-   * @param limit number of entries that are always kept. Up to a tenth more are kept to drop entries in
-   * batches.
+   * @param limit number of entries that are always kept. Up to a tenth more are kept to drop
+   * entries in batches.
    */
   constructor(limit: number) {
     this.#limit = limit

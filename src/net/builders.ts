@@ -17,7 +17,9 @@ export interface KernelOptions {
   readonly via?: Via
 }
 
-/** Configuration of a boot loader: one kernel, a menu of several, or your own configuration file. */
+/**
+ * Configuration of a boot loader: one kernel, a menu of several, or your own configuration file.
+ */
 export interface LoaderOptions extends Partial<KernelOptions> {
   /** Menu entries. @default one entry with `kernel`, `initrd` and `append` */
   readonly entries?: ReadonlyArray<Omit<KernelOptions, 'via'> & { readonly label: string }>
@@ -28,9 +30,15 @@ export interface LoaderOptions extends Partial<KernelOptions> {
   readonly menu?: string
   /** Seconds without a key after which the menu starts the first entry. @default no limit */
   readonly menuSeconds?: number
-  /** Configuration file of the loader, instead of a generated one. @default generated from the options above */
+  /**
+   * Configuration file of the loader, instead of a generated one.
+   * @default generated from the options above
+   */
   readonly config?: NetbootFile
-  /** Configuration files for guests with these MAC addresses, instead of the common one. @default none */
+  /**
+   * Configuration files for guests with these MAC addresses, instead of the common one.
+   * @default none
+   */
   readonly byMac?: Readonly<Record<string, NetbootFile>>
   /** Configuration files for guests with these UUIDs, instead of the common one. @default none */
   readonly byUuid?: Readonly<Record<string, NetbootFile>>
@@ -44,7 +52,10 @@ export interface GrubOptions extends LoaderOptions {
 }
 
 export interface DebianInstallerOptions {
-  /** Architecture of the installer, equal to the guest's `arch`. `'aarch64'` requires UEFI. @default 'x86_64' */
+  /**
+   * Architecture of the installer, equal to the guest's `arch`. `'aarch64'` requires UEFI.
+   * @default 'x86_64'
+   */
   readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64'
   /**
    * Kernel arguments such as `console=ttyS0`. The installer then starts without a menu.
@@ -132,7 +143,7 @@ export const netboot = {
 
   /**
    * Boots with GRUB, on BIOS or UEFI.
-   * @example netboot: netboot.grub({ config: 'menuentry demo { linux /linux console=ttyS0 }', firmware: 'uefi' })
+   * @example netboot: netboot.grub({ config: 'linux /linux\nboot', firmware: 'uefi' })
    */
   grub(options: GrubOptions): NetbootOptions {
     const { firmware = 'bios', via = 'tftp' } = options
@@ -151,7 +162,8 @@ export const netboot = {
   },
 
   /**
-   * Boots Debian's installer: with the menu of its package, or at once if `append` or `preseed` is set.
+   * Boots Debian's installer: with the menu of its package, or at once if `append` or `preseed` is
+   * set.
    * @example netboot: netboot.debianInstaller({ append: 'console=ttyS0', preseed: 'd-i …' })
    */
   debianInstaller(options: DebianInstallerOptions = {}): NetbootOptions {
@@ -171,7 +183,8 @@ export const netboot = {
     const config: Readonly<Record<string, NetbootFile>> = isArm
       ? { [`${below}/grub/grub.cfg`]: formatGrubConfig(menu, grubPrefixOf(via)) }
       : { 'pxelinux.cfg/default': formatPxelinuxConfig(menu, prefixOf(via)) }
-    // The menu of the package works with both protocols in PXELINUX, which loads files relative to itself. GRUB needs URLs.
+    // The menu of the package works with both protocols in PXELINUX, which loads files relative to
+    // itself. GRUB needs URLs.
     const isGenerated = !isMenu || (isArm && isHttp)
     const pxelinux = isHttp ? `${isMenu ? `${HTTP_URL}/` : ''}lpxelinux.0` : 'pxelinux.0'
     return {
@@ -232,8 +245,8 @@ function collectEntries({ entries, kernel, initrd, append, menu, menuSeconds }: 
 }
 
 /**
- * Returns configuration files by client. Loaders look for the UUID and for the MAC address with the prefix
- * `01-` (Ethernet).
+ * Returns configuration files by client. Loaders look for the UUID and for the MAC address with the
+ * prefix `01-` (Ethernet).
  */
 function byClient(prefix: string, { byMac = {}, byUuid = {} }: LoaderOptions): Record<string, NetbootFile> {
   const macs = Object.entries(byMac).map(

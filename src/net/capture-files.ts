@@ -14,8 +14,8 @@ export function captureLimit(diskBytes: number): number {
 }
 
 /**
- * Capture files of a guest's network traffic. Rotates full files and removes the oldest to stay below a total
- * size.
+ * Capture files of a guest's network traffic. Rotates full files and removes the oldest to stay
+ * below a total size.
  */
 export class CaptureFiles {
   readonly #folder: OpenFolder
@@ -42,8 +42,8 @@ export class CaptureFiles {
   }
 
   /**
-   * Returns the path of the next file without creating it: `network-1.pcap` for the first power-on, `network-1-2.pcap`
-   * for its second part.
+   * Returns the path of the next file without creating it: `network-1.pcap` for the first power-on,
+   * `network-1-2.pcap` for its second part.
    */
   next(why: 'power-on' | 'full'): string {
     this.#powerOn += why === 'power-on' ? 1 : 0

@@ -8,12 +8,13 @@ const AF_UNIX = 1
 const ADDRESS_BYTES = 110
 
 /**
- * Builds a static x86-64 Linux program that forwards its standard input and output, which are one socket, to a unix
- * socket.
+ * Builds a static x86-64 Linux program that forwards its standard input and output, which are one
+ * socket, to a unix socket.
  *
- * QEMU starts a process for each connection of a guest (`guestfwd=…-cmd:`). Node.js would take about 10 MiB; this
- * program consists of two processes of a few pages, one for each direction. It exits when the peer of either socket
- * closes it, so none remains after QEMU or this process is killed.
+ * QEMU starts a process for each connection of a guest (`guestfwd=…-cmd:`). Node.js would take
+ * about 10 MiB; this program consists of two processes of a few pages, one for each direction. It
+ * exits when the peer of either socket closes it, so none remains after QEMU or this process is
+ * killed.
  */
 export function buildConnector(socketPath: string): Buffer {
   const address = Buffer.alloc(ADDRESS_BYTES)
@@ -27,8 +28,8 @@ export function buildConnector(socketPath: string): Buffer {
 }
 
 /**
- * Returns the machine code. Syscall numbers: arch/x86/entry/syscalls/syscall_64.tbl. Jumps are relative to the
- * next instruction.
+ * Returns the machine code. Syscall numbers: arch/x86/entry/syscalls/syscall_64.tbl. Jumps are
+ * relative to the next instruction.
  */
 function assemble(addressAt: number): Buffer {
   const at = (address: number): string => {
@@ -52,7 +53,8 @@ function assemble(addressAt: number): Buffer {
     'b8 2a000000 0f05', //     mov  eax, 42; syscall
     '85c0', //                 test eax, eax
     '0f85 8f000000', //        jne  exit
-    // fork(): the parent forwards the guest's data (r13 = 0, r14 = r12), the child the responses (r13 = r12, r14 = 0).
+    // fork(): the parent forwards the guest's data (r13 = 0, r14 = r12), the child the responses
+    // (r13 = r12, r14 = 0).
     'b8 39000000 0f05', //     mov  eax, 57; syscall
     '85c0', //                 test eax, eax
     '0f88 80000000', //        js   exit

@@ -5,9 +5,9 @@ import { quoteWord } from '../common/process/shell-quote.js'
 import { buildConnector } from './connector-program.js'
 
 /**
- * Returns the command that forwards one connection of a guest to a unix socket, for QEMU's `guestfwd=…-cmd:`. It is a
- * program of a few hundred bytes that is written to `program`. On processors other than x86-64, and on file systems
- * mounted with `noexec`, Node.js is used instead.
+ * Returns the command that forwards one connection of a guest to a unix socket, for QEMU's
+ * `guestfwd=…-cmd:`. It is a program of a few hundred bytes that is written to `program`. On
+ * processors other than x86-64, and on file systems mounted with `noexec`, Node.js is used instead.
  */
 export async function connectorCommand({
   socket,

@@ -28,8 +28,8 @@ interface UdpPosition {
 }
 
 /**
- * Parses an Ethernet frame with UDP over IPv4 or IPv6. Returns undefined for other frames and for later fragments, and
- * {@link MALFORMED} for inconsistent lengths.
+ * Parses an Ethernet frame with UDP over IPv4 or IPv6. Returns undefined for other frames and for
+ * later fragments, and {@link MALFORMED} for inconsistent lengths.
  */
 export function parseDatagram({
   atMs,
@@ -50,7 +50,8 @@ export function parseDatagram({
     atMs,
     sourcePort: ip.readUInt16BE(start),
     destinationPort: ip.readUInt16BE(start + 2),
-    payload: ip.subarray(start + UDP_HEADER, start + UDP_HEADER + length), // without the padding of short frames
+    // Without the padding of short frames.
+    payload: ip.subarray(start + UDP_HEADER, start + UDP_HEADER + length),
     length,
   }
 }

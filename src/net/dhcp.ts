@@ -64,7 +64,10 @@ export class DhcpLog {
     return this.#exchanges
   }
 
-  /** Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates RFC 2131. */
+  /**
+   * Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates
+   * RFC 2131.
+   */
   add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort, atMs } = datagram
     const isRequest = destinationPort === SERVER_PORT && sourcePort === CLIENT_PORT
@@ -114,7 +117,9 @@ interface DhcpMessage {
   readonly options: ReadonlyMap<number, Buffer>
 }
 
-/** Returns undefined for a message that violates RFC 2131, or whose architecture violates RFC 4578. */
+/**
+ * Returns undefined for a message that violates RFC 2131, or whose architecture violates RFC 4578.
+ */
 function parseMessage({ payload, length }: Datagram): DhcpMessage | undefined {
   if (payload.length < OPTIONS_AT || payload.readUInt32BE(MAGIC_AT) !== MAGIC) return undefined
   const options = readOptions(payload.subarray(OPTIONS_AT), { isCut: payload.length < length })
@@ -138,7 +143,10 @@ function describeClient(mac: string, options: ReadonlyMap<number, Buffer>) {
   } as const
 }
 
-/** Returns undefined if an option extends beyond the message. In a truncated capture, that option is omitted. */
+/**
+ * Returns undefined if an option extends beyond the message. In a truncated capture, that option is
+ * omitted.
+ */
 function readOptions(bytes: Buffer, { isCut }: { readonly isCut: boolean }): Map<number, Buffer> | undefined {
   const options = new Map<number, Buffer>()
   for (let at = 0; at < bytes.length && bytes[at] !== 255; ) {
@@ -161,8 +169,8 @@ function readDhcpText(bytes: Buffer | undefined): string | undefined {
 }
 
 /**
- * Formats a UUID. Firmware sends the first three fields in the byte order of SMBIOS, so no swap is needed (RFC
- * 4578, 2.3).
+ * Formats a UUID. Firmware sends the first three fields in the byte order of SMBIOS, so no swap is
+ * needed (RFC 4578, 2.3).
  */
 function formatUuid(bytes: Buffer): string {
   const hex = bytes.toString('hex')

@@ -24,7 +24,10 @@ export interface FileServerOptions {
 
 /** Maximum number of open connections. Boot loaders use one, a booting system a few. */
 const MAX_CONNECTIONS = 64
-/** Maximum number of unanswered requests on a connection. apt sends 10 (`Acquire::http::Pipeline-Depth`). */
+/**
+ * Maximum number of unanswered requests on a connection. apt sends 10
+ * (`Acquire::http::Pipeline-Depth`).
+ */
 const MAX_PENDING_REQUESTS = 16
 /** PATH_MAX of Linux's limits.h. */
 const MAX_PATH_CHARS = 4096
@@ -58,7 +61,10 @@ export class FileServer {
     return this.#malformed
   }
 
-  /** Number of connections refused because too many were open, or closed because of too many requests. */
+  /**
+   * Number of connections refused because too many were open, or closed because of too many
+   * requests.
+   */
   get refused(): number {
     return this.#refused
   }
@@ -86,8 +92,9 @@ export class FileServer {
   }
 
   /**
-   * Answers the requests of a connection one after the other. Node.js parses all requests that it has received,
-   * and each request in progress keeps a file open and a part of it in memory until the guest reads the response.
+   * Answers the requests of a connection one after the other. Node.js parses all requests that it
+   * has received, and each request in progress keeps a file open and a part of it in memory until
+   * the guest reads the response.
    */
   #answerInTurn(incoming: IncomingMessage, response: ServerResponse): void {
     const { socket } = incoming
@@ -242,8 +249,8 @@ function pace(bytesPerSecond: number | undefined, count: (bytes: number) => void
 }
 
 /**
- * Parses a header with one range of bytes (RFC 9110, 14.1.2). Returns `none` for an unsatisfiable range,
- * undefined for the complete file.
+ * Parses a header with one range of bytes (RFC 9110, 14.1.2). Returns `none` for an unsatisfiable
+ * range, undefined for the complete file.
  */
 function parseRange(
   header: string | undefined,

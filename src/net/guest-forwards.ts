@@ -26,8 +26,9 @@ export interface ForwardsOptions {
 }
 
 /**
- * Serves connections of a guest to the addresses of `guestfwd`. QEMU starts a small program for each connection, which
- * forwards it to a unix socket of this process. So this process limits the number of connections and ends them.
+ * Serves connections of a guest to the addresses of `guestfwd`. QEMU starts a small program for
+ * each connection, which forwards it to a unix socket of this process. So this process limits the
+ * number of connections and ends them.
  */
 export class GuestForwards {
   /** Command that QEMU starts for each connection to an address. */
@@ -144,7 +145,10 @@ function joinSockets(guest: Socket, server: Socket): void {
   }
 }
 
-/** Logs a message. Ignores errors of the author's `log`: they must not end the handler of a connection. */
+/**
+ * Logs a message. Ignores errors of the author's `log`: they must not end the handler of a
+ * connection.
+ */
 function report({ log }: ForwardsOptions, line: string): void {
   try {
     log(line)

@@ -23,7 +23,10 @@ export interface NetbootFacts {
   readonly isFirst: boolean
 }
 
-/** Number of downloads of one file that counts as a loop. A menu that is reopened loads its files a few times. */
+/**
+ * Number of downloads of one file that counts as a loop. A menu that is reopened loads its files a
+ * few times.
+ */
 const LOOP_DOWNLOADS = 8
 /** Maximum number of file names shown in a message. */
 const SHOWN_NAMES = 12
@@ -107,8 +110,8 @@ function findChange({ requests, changes }: NetbootFacts): NetbootProblem | undef
 }
 
 /**
- * Detects a missing configuration. PXELINUX tries names with the UUID, MAC address and IP address, then
- * `default`.
+ * Detects a missing configuration. PXELINUX tries names with the UUID, MAC address and IP address,
+ * then `default`.
  */
 function findConfigurationProblem({ requests, files }: NetbootFacts): NetbootProblem | undefined {
   const tried = requests.filter(({ path }) => /(^|\/)pxelinux\.cfg\/[^/]+$/.test(path))

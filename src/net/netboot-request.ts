@@ -23,7 +23,9 @@ export interface NetbootRequest {
   readonly durationMs: number | undefined
 }
 
-/** Normalizes a requested path: `/pxelinux.0`, `./pxelinux.0` and `//pxelinux.0` are the same file. */
+/**
+ * Normalizes a requested path: `/pxelinux.0`, `./pxelinux.0` and `//pxelinux.0` are the same file.
+ */
 export function normalizePath(path: string): string {
   return path
     .replaceAll('\\', '/')

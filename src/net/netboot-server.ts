@@ -23,8 +23,8 @@ export interface Netboot {
   /** Numbers of packets, connections and entries that are not in these lists. */
   readonly dropped: NetbootDropped
   /**
-   * Detected problem: a missing or changed file, a loop of boot loaders, no DHCP reply. Undefined if none is
-   * detected.
+   * Detected problem: a missing or changed file, a loop of boot loaders, no DHCP reply. Undefined
+   * if none is detected.
    */
   readonly problem: string | undefined
   /** Names of the served files. */
@@ -43,7 +43,9 @@ export interface Netboot {
 export interface NetbootDropped {
   /** Packets and HTTP requests that violate their protocol. */
   readonly malformed: number
-  /** HTTP connections beyond the limit of 64 open ones, or with more than 16 unanswered requests. */
+  /**
+   * HTTP connections beyond the limit of 64 open ones, or with more than 16 unanswered requests.
+   */
   readonly connections: number
   /** Oldest entries of `requests`. */
   readonly requests: number
@@ -63,8 +65,8 @@ interface StartedGuest {
 }
 
 /**
- * Poll interval of the capture. Files that are functions must be created as soon as the guest sends its first
- * request.
+ * Poll interval of the capture. Files that are functions must be created as soon as the guest sends
+ * its first request.
  */
 const POLL_MS = { withFunctions: 20, otherwise: 250 } as const
 
@@ -119,7 +121,8 @@ export class NetbootServer implements Netboot {
 
   /**
    * Creates the served folder, and starts the HTTP server if it is enabled.
-   * @param options.trees folders whose files are served. Files of later folders override those of earlier ones.
+   * @param options.trees folders whose files are served. Files of later folders override those of
+   *   earlier ones.
    * @param options.captureBytes maximum size of the captures on the host's disk.
    */
   static async start(options: {
@@ -294,7 +297,10 @@ export class NetbootServer implements Netboot {
     }, pollMs).unref()
   }
 
-  /** Reads the capture, creates files when a guest requests its address, and detects loops of boot loaders. */
+  /**
+   * Reads the capture, creates files when a guest requests its address, and detects loops of boot
+   * loaders.
+   */
   async #poll(): Promise<void> {
     this.#wire.readOn()
     if (this.#captures.isFull) await this.#beginCapture()
@@ -308,8 +314,8 @@ export class NetbootServer implements Netboot {
   }
 
   /**
-   * Makes QEMU write to a new capture file. Both commands are sent together: no packet is lost, few are in
-   * both files.
+   * Makes QEMU write to a new capture file. Both commands are sent together: no packet is lost, few
+   * are in both files.
    */
   async #beginCapture(): Promise<void> {
     const monitor = this.#guest?.qmp
@@ -327,8 +333,8 @@ export class NetbootServer implements Netboot {
   }
 
   /**
-   * Creates the files that are functions. The guest is paused: it requests the first file soon after its
-   * address.
+   * Creates the files that are functions. The guest is paused: it requests the first file soon
+   * after its address.
    */
   async #makeFiles(): Promise<void> {
     const client = this.#client() ?? UNKNOWN_CLIENT

@@ -10,7 +10,10 @@ type NetbootRecord = Pick<Netboot, 'dhcp' | 'requests' | 'dropped'> & {
   readonly captureProblem?: string | undefined
 }
 
-/** Lists DHCP exchanges and requests, one per line, newest last. Counts the entries that are not listed. */
+/**
+ * Lists DHCP exchanges and requests, one per line, newest last. Counts the entries that are not
+ * listed.
+ */
 export function describeNetboot(
   { dhcp, requests, dropped, captureProblem }: NetbootRecord,
   { all = false }: { readonly all?: boolean } = {},

@@ -21,7 +21,10 @@ export class PcapReader {
   #isLittleEndian: boolean | undefined
   #isMalformed = false
 
-  /** True if the file is not a capture or a packet length is invalid. The rest of the file is dropped. */
+  /**
+   * True if the file is not a capture or a packet length is invalid. The rest of the file is
+   * dropped.
+   */
   get isMalformed(): boolean {
     return this.#isMalformed
   }

@@ -16,9 +16,9 @@ interface AuthorsFile {
 }
 
 /**
- * Folder that QEMU's TFTP server reads, with the metadata of its files. A folder created by withvm may belong to the
- * user of QEMU (`runAs`), who can replace anything in it. So this process never reads it back, and writes to it without
- * following links.
+ * Folder that QEMU's TFTP server reads, with the metadata of its files. A folder created by withvm
+ * may belong to the user of QEMU (`runAs`), who can replace anything in it. So this process never
+ * reads it back, and writes to it without following links.
  */
 export class ServedFolder {
   readonly dir: string
@@ -39,8 +39,8 @@ export class ServedFolder {
   }
 
   /**
-   * Creates a folder of links to the files of several trees. Files of later trees override those of earlier
-   * ones.
+   * Creates a folder of links to the files of several trees. Files of later trees override those of
+   * earlier ones.
    */
   static async join(dir: string, trees: readonly string[]): Promise<ServedFolder> {
     const folder = new ServedFolder(dir, await OpenFolder.make(dir))
@@ -77,7 +77,10 @@ export class ServedFolder {
     return [...this.#files.keys()].sort()
   }
 
-  /** Returns the content of a requested file. A folder of the author may contain files that were added later. */
+  /**
+   * Returns the content of a requested file. A folder of the author may contain files that were
+   * added later.
+   */
   async find(path: string): Promise<ServedContent | undefined> {
     const name = normalizePath(path)
     if (name.split('/').includes('..')) return undefined
@@ -89,7 +92,10 @@ export class ServedFolder {
     return isFile && (await isInside(found, this.dir)) ? { path: found } : undefined
   }
 
-  /** Describes how a file of the author has changed since the guest was started; undefined if it has not. */
+  /**
+   * Describes how a file of the author has changed since the guest was started; undefined if it has
+   * not.
+   */
   async findChange(path: string): Promise<string | undefined> {
     const file = this.#files.get(normalizePath(path))
     if (file === undefined || file instanceof Uint8Array) return undefined
@@ -123,8 +129,8 @@ export class ServedFolder {
 }
 
 /**
- * Returns the links in a folder whose targets are outside of it, as `name -> target`: they would be served to
- * the guest.
+ * Returns the links in a folder whose targets are outside of it, as `name -> target`: they would be
+ * served to the guest.
  */
 export async function findLinksOutside(root: string): Promise<string[]> {
   const real = await realpath(root)
@@ -166,8 +172,8 @@ async function listTree(root: string, below = '', depth = 0): Promise<string[]> 
 }
 
 /**
- * Writes a new file without following links. The mode is set regardless of the umask, because QEMU may read the file as
- * the user of `runAs`. The mode of the folder restricts access.
+ * Writes a new file without following links. The mode is set regardless of the umask, because QEMU
+ * may read the file as the user of `runAs`. The mode of the folder restricts access.
  */
 async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
   await using file = await open(path, 'wx')

@@ -10,8 +10,8 @@ const BLOCK = { min: 8, max: 65_464 } as const
 /** Error code "File not found" (RFC 1350, 5.). */
 const NOT_FOUND = 1
 /**
- * Maximum number of open transfers; older ones count as aborted. QEMU's server supports 20 (TFTP_SESSIONS_MAX
- * of libslirp).
+ * Maximum number of open transfers; older ones count as aborted. QEMU's server supports 20
+ * (TFTP_SESSIONS_MAX of libslirp).
  */
 const MAX_TRANSFERS = 256
 
@@ -37,7 +37,10 @@ export class TftpLog {
     this.#end = on.end
   }
 
-  /** Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates the RFCs. */
+  /**
+   * Adds a datagram; ignores other protocols. Returns {@link MALFORMED} for a message that violates
+   * the RFCs.
+   */
   add(datagram: Datagram): typeof MALFORMED | undefined {
     const { payload, sourcePort, destinationPort } = datagram
     if (destinationPort !== SERVER_PORT && sourcePort !== SERVER_PORT) return undefined
@@ -115,7 +118,8 @@ export class TftpLog {
   }
 
   /**
-   * Handles an error sent by the guest: loaders abort a transfer after they have learned the size of the file.
+   * Handles an error sent by the guest: loaders abort a transfer after they have learned the size
+   * of the file.
    */
   #fromGuest(port: number, opcode: number, { payload, atMs }: Datagram): void {
     if (opcode !== OPCODE.error || !this.#transfers.has(port)) return

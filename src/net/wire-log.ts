@@ -39,7 +39,10 @@ export class WireLog {
     return this.#dhcp.exchanges
   }
 
-  /** Number of packets dropped because they violate their protocol. A malformed capture counts as one. */
+  /**
+   * Number of packets dropped because they violate their protocol. A malformed capture counts as
+   * one.
+   */
   get malformed(): number {
     return this.#malformed
   }
@@ -54,7 +57,10 @@ export class WireLog {
     this.#continueWith({ path: file, isPowerOn: true })
   }
 
-  /** Continues with the next part of the same capture after the end of the current one. Transfers continue. */
+  /**
+   * Continues with the next part of the same capture after the end of the current one. Transfers
+   * continue.
+   */
   continueWith(file: string): void {
     this.#continueWith({ path: file, isPowerOn: false })
   }
@@ -66,8 +72,8 @@ export class WireLog {
   }
 
   /**
-   * Synchronously reads new packets, at most 16 MiB, and updates the lists. A failed read is retried by the
-   * next call.
+   * Synchronously reads new packets, at most 16 MiB, and updates the lists. A failed read is
+   * retried by the next call.
    */
   readOn(): void {
     let left = MAX_BYTES_PER_READ

@@ -57,7 +57,9 @@ export interface AptRootOptions {
   readonly codename?: string | undefined
   /** Architecture as named by Debian, for example `amd64`. */
   readonly arch: string
-  /** Called if some repositories are unreadable and the others are used alone. @default no report */
+  /**
+   * Called if some repositories are unreadable and the others are used alone. @default no report
+   */
   readonly report?: ((step: string) => void) | undefined
   /**
    * Receives the warning about sources whose packages apt does not verify. @default prints it on
@@ -202,7 +204,9 @@ export async function readDistributionSources(
 
 let hasWarned = false
 
-/** Warns about options of the host's sources that disable signature checks for packages of an image. */
+/**
+ * Warns about options of the host's sources that disable signature checks for packages of an image.
+ */
 export async function warnOfUncheckedSources(
   { codename, name }: Distribution,
   {

@@ -10,11 +10,16 @@ export interface UncheckedSource {
   readonly option: string
 }
 
-/** Options that make apt accept packages with missing, wrong or weak signatures (sources.list(5)). */
+/**
+ * Options that make apt accept packages with missing, wrong or weak signatures (sources.list(5)).
+ */
 const OPTION =
   /\b(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)\s*[=:]\s*(yes|true|with|on|enable|1)\b/i
 
-/** Returns the options that disable signature checks in the text of a file, for the sources of a release. Pure. */
+/**
+ * Returns the options that disable signature checks in the text of a file, for the sources of a
+ * release. Pure.
+ */
 export function findUncheckedSources(file: string, text: string, codename: string): UncheckedSource[] {
   const isOneLine = file.endsWith('.list')
   const parse = isOneLine ? parseOneLineSources : parseDeb822Sources
@@ -27,7 +32,10 @@ export function findUncheckedSources(file: string, text: string, codename: strin
   })
 }
 
-/** Returns the options that disable signature checks in the files that apt reads. Unreadable files count as empty. */
+/**
+ * Returns the options that disable signature checks in the files that apt reads. Unreadable files
+ * count as empty.
+ */
 export async function listUncheckedSources(aptDir: string, codename: string): Promise<UncheckedSource[]> {
   const found = await Promise.all(
     (await listSourceFiles(aptDir)).map(async (file) =>

@@ -56,8 +56,8 @@ export interface Wiring {
   readonly qmpSocket: string
   readonly serialSocket: string
   /**
-   * Log of the serial console. Not written by QEMU: its path in the command line identifies the folder of the
-   * run.
+   * Log of the serial console. Not written by QEMU: its path in the command line identifies the
+   * folder of the run.
    */
   readonly serialLog: string
   readonly agentSocket: string
@@ -68,15 +68,18 @@ export interface Wiring {
   readonly mac: string
   /** MAC addresses of the other cards, in order. */
   readonly furtherMacs?: readonly string[]
-  /** Files with one SMBIOS OEM string each: their content is secret and must not be in the command line. */
+  /**
+   * Files with one SMBIOS OEM string each: their content is secret and must not be in the command
+   * line.
+   */
   readonly smbiosFiles: readonly string[]
   /** Initrd with the data of this run, instead of the spec's. */
   readonly initrd?: string | undefined
   /** ACPI table that describes the watchdog, relative to QEMU's working directory. */
   readonly watchdogTable?: string | undefined
   /**
-   * Frequency of the guest's time-stamp counter, for a kernel of the image; undefined if the kernel measures
-   * it.
+   * Frequency of the guest's time-stamp counter, for a kernel of the image; undefined if the kernel
+   * measures it.
    */
   readonly tscKhz?: number | undefined
   /** Host port of each port forward of the spec, in order. */

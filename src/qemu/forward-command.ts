@@ -10,7 +10,10 @@ import type { WorkingFolder } from './process.js'
 
 /** Command of `guestfwd` that serves one connection of a guest, in its own process group. */
 export class ForwardCommand {
-  /** Resolves when the command has ended; never rejects. The rest of its process group is killed at that time. */
+  /**
+   * Resolves when the command has ended; never rejects. The rest of its process group is killed at
+   * that time.
+   */
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   #hasEnded = false
@@ -50,7 +53,8 @@ export class ForwardCommand {
     requireFiles()
     const child = spawn(...asUser(user, guarded, settings))
     child.unref() // does not keep this process alive
-    // If no file descriptor is left, Node.js returns a child without streams and emits 'error' later.
+    // If no file descriptor is left, Node.js returns a child without streams and emits 'error'
+    // later.
     const command = new ForwardCommand(child)
     const pipe = child.stdio?.[3] as Socket | null | undefined
     pipe?.on('error', () => {})

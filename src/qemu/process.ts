@@ -25,7 +25,10 @@ interface QemuState {
   readonly listeners: Set<(stderr: string) => void>
 }
 
-/** Folder of a run. The user of QEMU may replace its path, so the working directory is entered through a descriptor. */
+/**
+ * Folder of a run. The user of QEMU may replace its path, so the working directory is entered
+ * through a descriptor.
+ */
 export type WorkingFolder = Pick<OpenFolder, 'path' | 'workingDirectory'>
 
 /** QEMU process. By default it dies with this process, even if this process is killed. */
@@ -55,11 +58,12 @@ export class QemuProcess {
    * Starts QEMU without a shell.
    *
    * @param folder working directory and folder for temporary files.
-   * @param options.endsWithParent if false, QEMU outlives this process in its own session, and another process must end
-   *   it. @default true
+   * @param options.endsWithParent if false, QEMU outlives this process in its own session, and
+   *   another process must end it.
+   * @default true
    * @param options.user user that runs QEMU. @default the user of this process
-   * @throws {InfrastructureError} QEMU_NOT_FOUND when QEMU cannot be started, HOST_UNSUITABLE when this process cannot
-   *   open more files.
+   * @throws {InfrastructureError} QEMU_NOT_FOUND when QEMU cannot be started, HOST_UNSUITABLE when
+   *   this process cannot open more files.
    */
   static async start(
     command: QemuCommand,
@@ -78,9 +82,11 @@ export class QemuProcess {
       ],
       buffer: false,
       reject: false,
-      cleanup: endsWithParent, // has no effect in a session of its own, where the parent-death signal ends QEMU
+      // No effect in a session of its own, where the parent-death signal ends QEMU.
+      cleanup: endsWithParent,
       detached: !endsWithParent,
-      // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is killed.
+      // Temporary files, such as the settings of samba, are removed with the folder even if QEMU is
+      // killed.
       env: { ...pickQemuEnvironment(process.env), TMPDIR: folder.path },
       extendEnv: false,
     } as const

@@ -196,7 +196,9 @@ export function describeArch(arch: GuestArch): ArchitectureRow {
   return ARCHITECTURES[arch]
 }
 
-/** Returns true if KVM on the host can run guests of the architecture: x86_64 hosts also run i386. */
+/**
+ * Returns true if KVM on the host can run guests of the architecture: x86_64 hosts also run i386.
+ */
 export function isNative(arch: GuestArch, host: GuestArch = hostArch()): boolean {
   return arch === host || (host === 'x86_64' && arch === 'i386')
 }

@@ -41,8 +41,8 @@ export interface BaseImage {
   /** Name in messages: `tiny`, or the path. */
   readonly name: string
   /**
-   * Fingerprint of the content, part of the fingerprint of templates. Undefined if templates are not
-   * supported.
+   * Fingerprint of the content, part of the fingerprint of templates. Undefined if templates are
+   * not supported.
    */
   readonly fingerprint?: string
   readonly disk?: {

@@ -51,7 +51,9 @@ export function findUserDataProblem(userData: unknown): string | undefined {
   return /^#cloud-config\s*\n/.test(text) ? findYamlProblem(text) : undefined
 }
 
-/** Returns the problem with text that must be a YAML mapping, or undefined if it is one or empty. */
+/**
+ * Returns the problem with text that must be a YAML mapping, or undefined if it is one or empty.
+ */
 export function findYamlProblem(text: string): string | undefined {
   const document = parseDocument(text, { logLevel: 'silent' })
   const error = document.errors[0]

@@ -29,7 +29,9 @@ export interface PreparationGuestOptions {
   readonly cpus?: number
   /** Network of the guest. Downloads require `internet: true`. @default restricted */
   readonly network?: Pick<NetworkOptions, 'internet'>
-  /** Limits of the start, of each command over SSH and of the shutdown. @default those of any guest */
+  /**
+   * Limits of the start, of each command over SSH and of the shutdown. @default those of any guest
+   */
   readonly timeouts?: { readonly start?: Duration; readonly command?: Duration; readonly shutdown?: Duration }
 }
 

@@ -122,10 +122,15 @@ export interface DeviceSpec {
   readonly others: readonly DeviceOptions[]
 }
 
-/** Complete, validated description of one machine. Only facts known at run time are left undefined. */
+/**
+ * Complete, validated description of one machine. Only facts known at run time are left undefined.
+ */
 export interface MachineSpec {
   readonly name: string
-  /** `auto`: warm if this guest can start from a template. `warm`: the same, and a cold boot is reported. */
+  /**
+   * `auto`: warm if this guest can start from a template. `warm`: the same, and a cold boot is
+   * reported.
+   */
   readonly start: 'auto' | 'warm' | 'cold'
   readonly accel: AccelOption
   readonly qemu: string | undefined

@@ -184,15 +184,15 @@ export interface RunOptions<VM = never> {
   /**
    * If true, keeps a standby for the next guest with the same options, which then starts
    * immediately. A standby is prepared with idle CPU time, and only if enough memory is free.
-   * @default true in Vitest, elsewhere from the second guest with the same options on; false with `tmpdir` and in
-   *   worker threads
+   * @default true in Vitest, elsewhere from the second guest with the same options on; false with
+   *   `tmpdir` and in worker threads
    */
   readonly standby?: boolean
   /**
    * Condition for the guest to be ready.
-   * @default 'none' with `debug.paused`; without SSH (`ssh: false`, or `netboot` but neither `image`
-   *   nor `ssh`): 'login' if `login` is set, else 'none'; 'cloud-init' with `cloudInit`; otherwise
-   *   'ssh'
+   * @default 'none' with `debug.paused`; without SSH (`ssh: false`, or `netboot` but neither
+   *   `image` nor `ssh`): 'login' if `login` is set, else 'none'; 'cloud-init' with `cloudInit`;
+   *   otherwise 'ssh'
    */
   readonly ready?: ReadyOption<VM>
   /** Time limits. @default each stage of a start has its own limit */
@@ -208,7 +208,8 @@ export interface RunOptions<VM = never> {
   readonly tmpdir?: string
   /**
    * Folder for the artifacts (logs) of a guest that failed. `false` keeps none.
-   * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else none
+   * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else
+   * none
    */
   readonly artifacts?: string | false
   /**

@@ -4,7 +4,9 @@ import { setPriority } from 'node:os'
 /** CAP_SYS_NICE (capabilities(7)). */
 const SYS_NICE = 1n << 23n
 
-/** Returns whether the niceness of a process can be lowered again. If not, it must not be raised. */
+/**
+ * Returns whether the niceness of a process can be lowered again. If not, it must not be raised.
+ */
 export function canRaise(): boolean {
   try {
     const held = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'

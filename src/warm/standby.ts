@@ -117,8 +117,9 @@ export class StandbyPool {
   }
 
   /**
-   * Returns whether another guest with this fingerprint is likely to be requested and its folder is permanent. A
-   * worker thread can be terminated without notice, and its standbys would leave files behind.
+   * Returns whether another guest with this fingerprint is likely to be requested and its folder is
+   * permanent. A worker thread can be terminated without notice, and its standbys would leave files
+   * behind.
    */
   #isLikely({ fingerprint, isTemporary }: StandbyRequest): boolean {
     return !isTemporary && isMainThread && (this.#isInRunner || (this.#requests.get(fingerprint) ?? 0) > 1)

@@ -58,8 +58,8 @@ export class TemplateSaveError extends Error {}
  * @throws errors of the guest's boot and of the preparations.
  * @throws {TemplateSaveError} when QEMU cannot save the state of this guest, or the guest does
  *   not quiesce.
- * @throws {InfrastructureError} NO_SPACE when the disk is full; TEMPLATE_IN_USE when the template was
- *   changed and guests still use it.
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; TEMPLATE_IN_USE when the template
+ *   was changed and guests still use it.
  */
 export async function openTemplate(plan: GuestPlan): Promise<Template> {
   const { spec, steps, run } = plan
@@ -143,8 +143,8 @@ export async function discardTemplate({ name }: Template): Promise<boolean> {
 }
 
 /**
- * Checks that a template that does not exist or was changed may be made again. After a power cut, guests boot from the disk of
- * their template, so it stays in place while guests use it.
+ * Checks that a template that does not exist or was changed may be made again. After a power cut,
+ * guests boot from the disk of their template, so it stays in place while guests use it.
  */
 async function requireUnused(name: string, cacheDir: string): Promise<void> {
   const isUsed = (inUse.get(name) ?? 0) > 0 || (await hasEarlierUsers(join(cacheDir, TEMPLATES), name))

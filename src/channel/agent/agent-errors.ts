@@ -1,8 +1,8 @@
 import { vmError } from '../../errors.js'
 
 /**
- * Builds the error of a message that violates the protocol: the program in the guest is not an agent, or
- * hostile.
+ * Builds the error of a message that violates the protocol: the program in the guest is not an
+ * agent, or hostile.
  */
 export function malformed(got: string): Error {
   return vmError('AGENT_FAILED', {

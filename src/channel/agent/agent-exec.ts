@@ -24,8 +24,8 @@ const AGENT_MAX_BYTES = 16 * MIB
 const FIRST_POLL_MS = 1
 const LAST_POLL_MS = 100
 /**
- * Long, because an agent that has started a command is available but responds late if the guest is out of
- * memory.
+ * Long, because an agent that has started a command is available but responds late if the guest is
+ * out of memory.
  */
 const STATUS_TIMEOUT_MS = 60_000
 

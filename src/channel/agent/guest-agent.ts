@@ -34,18 +34,25 @@ interface PendingRequest {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000
-/** Interval at which the sync request is repeated: data sent before the guest opens its port may be lost. */
+/**
+ * Interval at which the sync request is repeated: data sent before the guest opens its port may be
+ * lost.
+ */
 const SYNC_INTERVAL_MS = 250
 /** Commands that return output of a command or a part of a file. Other responses are short. */
 const LONG_RESPONSES: readonly string[] = ['guest-exec-status', 'guest-file-read']
-/** Number of unexpected messages that counts as a flood: a slow agent answers each repeated sync request. */
+/**
+ * Number of unexpected messages that counts as a flood: a slow agent answers each repeated sync
+ * request.
+ */
 const FLOOD_MESSAGES = 1000
 /** Time in which an agent reports that it cannot shut down the guest. */
 const REFUSAL_MS = 500
 
 /**
- * QEMU's guest agent, through the host end of its virtio-serial port. Messages of the protocol have no ids, so one
- * command runs at a time, and both sides synchronize after a command without a response.
+ * QEMU's guest agent, through the host end of its virtio-serial port. Messages of the protocol have
+ * no ids, so one command runs at a time, and both sides synchronize after a command without a
+ * response.
  */
 export class GuestAgent {
   #socket: Socket | undefined
@@ -82,7 +89,10 @@ export class GuestAgent {
     readLines(socket, { onLine, onTooLong, maxChars: () => this.#pending?.maxChars ?? MAX_LINE_CHARS })
   }
 
-  /** Aborted when the guest is reset: processes started by the agent are gone, and their ids may be reused. */
+  /**
+   * Aborted when the guest is reset: processes started by the agent are gone, and their ids may be
+   * reused.
+   */
   get boot(): AbortSignal {
     return this.#boot.signal
   }
@@ -110,8 +120,8 @@ export class GuestAgent {
   /**
    * Runs a command of the agent's protocol and returns its result.
    *
-   * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED when it returns an
-   *   error.
+   * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED
+   *   when it returns an error.
    * @example await agent.execute('guest-get-osinfo')
    */
   execute(command: string, args?: object, options: AgentWait = {}): Promise<unknown> {
@@ -126,11 +136,12 @@ export class GuestAgent {
   }
 
   /**
-   * Runs a command in `/bin/sh` of the guest. Requires neither network nor login. The output is available only when
-   * the command ends.
+   * Runs a command in `/bin/sh` of the guest. Requires neither network nor login. The output is
+   * available only when the command ends.
    *
-   * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal (unless
-   *   `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted.
+   * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal
+   *   (unless `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is
+   *   aborted.
    * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond.
    */
   exec(
@@ -142,7 +153,10 @@ export class GuestAgent {
     return settleCommand(await runByAgent(this, command, options), options)
   }
 
-  /** Requests a shutdown. Resolves when the request was sent and not refused: the agent does not confirm it. */
+  /**
+   * Requests a shutdown. Resolves when the request was sent and not refused: the agent does not
+   * confirm it.
+   */
   async shutdown(
     mode: 'powerdown' | 'halt' | 'reboot' = 'powerdown',
     options: AgentWait = {},
@@ -188,7 +202,10 @@ export class GuestAgent {
     })
   }
 
-  /** Discards responses to earlier commands: sends a sync request with a random id and waits for that id. */
+  /**
+   * Discards responses to earlier commands: sends a sync request with a random id and waits for
+   * that id.
+   */
   async #sync(signal: AbortSignal): Promise<void> {
     if (this.#isSynced) return
     for (;;) {

@@ -25,7 +25,8 @@ const UNDECIDED_MS = 10_000
 /**
  * Reads the guest's clock with the agent's `guest-get-time`, which starts no process.
  *
- * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED when it returns an error.
+ * @throws {GuestError} AGENT_UNAVAILABLE when the agent does not respond in time, AGENT_FAILED when
+ *   it returns an error.
  */
 export async function readGuestClock(agent: GuestAgent, wait: AgentWait = {}): Promise<ClockReading> {
   await agent.ping(wait) // a backlog of the agent must not widen the reading
@@ -47,15 +48,18 @@ export function compareClocks(first: ClockReading, second: ClockReading): ClockR
   }
 }
 
-/** Returns true if a clock runs at the host's speed. Undefined if the readings are too long to decide. */
+/**
+ * Returns true if a clock runs at the host's speed. Undefined if the readings are too long to
+ * decide.
+ */
 export function isClockRight({ min, max }: ClockRate): boolean | undefined {
   if (min > 1 + TOLERANCE || max < 1 - TOLERANCE) return false
   return min >= 1 - TOLERANCE && max <= 1 + TOLERANCE ? true : undefined
 }
 
 /**
- * Returns the frequency of the counter behind a clock: the one that the guest's kernel assumes if the clock is right,
- * else the corrected one. Undefined if the readings are too long to decide.
+ * Returns the frequency of the counter behind a clock: the one that the guest's kernel assumes if
+ * the clock is right, else the corrected one. Undefined if the readings are too long to decide.
  */
 export function correctFrequency(khz: number, rate: ClockRate): number | undefined {
   const isRight = isClockRight(rate)
@@ -64,8 +68,8 @@ export function correctFrequency(khz: number, rate: ClockRate): number | undefin
 }
 
 /**
- * Measures the rate of the guest's clock since an earlier reading. Repeats the measurement for up to ten seconds, until
- * it is conclusive.
+ * Measures the rate of the guest's clock since an earlier reading. Repeats the measurement for up
+ * to ten seconds, until it is conclusive.
  */
 export async function measureClockRate(
   agent: GuestAgent,

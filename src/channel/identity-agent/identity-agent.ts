@@ -10,14 +10,14 @@ export interface IdentityAgentWait {
 }
 
 /**
- * Length of all messages of an identity agent: a status text, or the last bytes of the message that it
- * confirms.
+ * Length of all messages of an identity agent: a status text, or the last bytes of the message that
+ * it confirms.
  */
 const ANSWER_BYTES = 8
 
 /**
- * Identity agent: a small program in the guest that waits for one message and then sets the clock, reseeds the random
- * pool and sets host name and keys. Uses the host end of its virtio-serial port.
+ * Identity agent: a small program in the guest that waits for one message and then sets the clock,
+ * reseeds the random pool and sets host name and keys. Uses the host end of its virtio-serial port.
  */
 export class IdentityAgent {
   #socket: Socket | undefined
@@ -74,7 +74,10 @@ export class IdentityAgent {
     }
   }
 
-  /** Takes received bytes. Unexpected messages belong to an earlier wait that timed out, and are dropped. */
+  /**
+   * Takes received bytes. Unexpected messages belong to an earlier wait that timed out, and are
+   * dropped.
+   */
   #receive(bytes: Buffer): void {
     this.#received = Buffer.concat([this.#received, bytes])
     while (this.#received.length >= ANSWER_BYTES) {

@@ -17,8 +17,8 @@ export interface PortWait {
   /** Aborts the wait. @default none */
   readonly signal?: AbortSignal
   /**
-   * Position at which the search starts: a mark, the first byte (`'start'`), or the current end of the output
-   * (`'now'`).
+   * Position at which the search starts: a mark, the first byte (`'start'`), or the current end of
+   * the output (`'now'`).
    * @default 'start'
    */
   readonly from?: PortMark | 'start' | 'now'
@@ -41,7 +41,9 @@ export class GuestPort {
   readonly #defaultWaitMs: number
   readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
-  /** Up to twice the size of the kept output, so that dropping the oldest bytes rarely needs a copy. */
+  /**
+   * Up to twice the size of the kept output, so that dropping the oldest bytes rarely needs a copy.
+   */
   #buffer = Buffer.alloc(0)
   #end = 0
   /** Total number of bytes received, including dropped bytes. */
@@ -114,8 +116,8 @@ export class GuestPort {
   }
 
   /**
-   * Waits until the output contains a string or matches a pattern, and returns the matched text. Searches from the
-   * first byte, or from the position `from`.
+   * Waits until the output contains a string or matches a pattern, and returns the matched text.
+   * Searches from the first byte, or from the position `from`.
    * @throws {GuestError} WAIT_TIMEOUT with the last output when it does not match in time.
    * @example
    * const before = port.mark()

@@ -10,12 +10,14 @@ const ROWS = [
 ] as const
 
 /**
- * Characters of each row: without a modifier, with Shift, with AltGr. A space stands for no character or a
- * dead key.
+ * Characters of each row: without a modifier, with Shift, with AltGr. A space stands for no
+ * character or a dead key.
  */
 type Labels = readonly (readonly [plain: string, shifted: string, altGr?: string])[]
 
-/** Layouts of the X keyboard extension (xkeyboard-config: `us`, `gb`, `de`, `fr`), first variant. */
+/**
+ * Layouts of the X keyboard extension (xkeyboard-config: `us`, `gb`, `de`, `fr`), first variant.
+ */
 const LABELS: Readonly<Record<KeyboardLayout, Labels>> = {
   us: [
     ['`1234567890-=', '~!@#$%^&*()_+'],
@@ -47,7 +49,10 @@ const MODIFIERS = [[], ['shift'], ['alt_r']] as const
 
 export const KEYBOARD_LAYOUTS = Object.keys(LABELS) as readonly KeyboardLayout[]
 
-/** Returns the keys that are pressed together for a character; undefined if the layout lacks the character. */
+/**
+ * Returns the keys that are pressed together for a character; undefined if the layout lacks the
+ * character.
+ */
 export function findKeys(character: string, layout: KeyboardLayout): readonly string[] | undefined {
   if (character === ' ') return ['spc']
   if (character === '\n') return ['ret']

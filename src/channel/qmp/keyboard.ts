@@ -50,8 +50,8 @@ const MODIFIERS: Readonly<Record<string, string>> = {
 const HOLD_MS = 50
 
 /**
- * Key: a name such as `Enter`, `Down` or `F2`, or one character, with optional prefixes `Ctrl-`, `Alt-`, `Shift-`,
- * `AltGr-` and `Meta-`. Case-insensitive: `ctrl-alt-f2`.
+ * Key: a name such as `Enter`, `Down` or `F2`, or one character, with optional prefixes `Ctrl-`,
+ * `Alt-`, `Shift-`, `AltGr-` and `Meta-`. Case-insensitive: `ctrl-alt-f2`.
  */
 export type KeyboardKey = string
 
@@ -74,7 +74,8 @@ export class Keyboard {
   /**
    * Presses keys in sequence. A character stands for its key on a US keyboard.
    *
-   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING when the guest is powered off.
+   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING when the guest is
+   *   powered off.
    * @example await vm.keyboard.press('Down', 'Enter', 'Ctrl-Alt-Delete')
    */
   async press(...keys: readonly KeyboardKey[]): Promise<void> {
@@ -85,8 +86,8 @@ export class Keyboard {
   /**
    * Types text of one or more lines.
    *
-   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character, before anything is typed;
-   *   VM_NOT_RUNNING when the guest is powered off.
+   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character, before anything is
+   *   typed; VM_NOT_RUNNING when the guest is powered off.
    * @example await vm.keyboard.type('größer\n', { layout: 'de' })
    */
   async type(text: string, { delay = '20ms', layout = 'us' }: KeyboardTypeOptions = {}): Promise<void> {

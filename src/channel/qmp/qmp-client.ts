@@ -7,7 +7,9 @@ import { vmError } from '../../errors.js'
 import { parseObject, readLines } from '../json-lines.js'
 import type { QmpCommands, QmpEvent, QmpGreeting } from './qmp-commands.js'
 
-/** Receives each line of QMP traffic, without its line end. `direction` is relative to this process. */
+/**
+ * Receives each line of QMP traffic, without its line end. `direction` is relative to this process.
+ */
 export type QmpLog = (direction: 'sent' | 'received', line: string) => void
 
 export interface QmpWait {
@@ -30,12 +32,15 @@ interface PendingCommand extends Deferred<unknown> {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** Larger than the complete memory map printed by `human-monitor-command`; `query-qmp-schema` takes 0.3 Mi. */
+/**
+ * Larger than the complete memory map printed by `human-monitor-command`; `query-qmp-schema` takes
+ * 0.3 Mi.
+ */
 const MAX_RESPONSE_CHARS = 4 * MIB
 
 /**
- * QMP connection to the monitor of a QEMU. Commands can run concurrently and are sent in the order of the
- * calls.
+ * QMP connection to the monitor of a QEMU. Commands can run concurrently and are sent in the order
+ * of the calls.
  */
 export class QmpClient {
   /** QEMU's greeting: its version and capabilities. */
@@ -60,8 +65,8 @@ export class QmpClient {
   /**
    * @internal Reads QEMU's greeting and leaves the capabilities negotiation mode.
    *
-   * @throws {InfrastructureError} QMP_FAILED when the peer closes the connection, does not respond in time or is
-   *   not a QMP server.
+   * @throws {InfrastructureError} QMP_FAILED when the peer closes the connection, does not respond
+   *   in time or is not a QMP server.
    */
   static async negotiate(
     socket: Socket,
@@ -118,8 +123,8 @@ export class QmpClient {
   /**
    * Runs a command and returns QEMU's result.
    *
-   * @throws {InfrastructureError} QMP_FAILED when QEMU returns an error or does not respond in time, or when the
-   *   connection is closed.
+   * @throws {InfrastructureError} QMP_FAILED when QEMU returns an error or does not respond in
+   *   time, or when the connection is closed.
    * @example await vm.qmp.execute('human-monitor-command', { 'command-line': 'info network' })
    */
   execute<Name extends keyof QmpCommands>(
@@ -161,9 +166,11 @@ export class QmpClient {
   }
 
   /**
-   * Waits for the next event of that name. Call it before the command that causes the event, and await it after.
+   * Waits for the next event of that name. Call it before the command that causes the event, and
+   * await it after.
    *
-   * @throws {InfrastructureError} QMP_FAILED when the event does not occur in time or the connection is closed.
+   * @throws {InfrastructureError} QMP_FAILED when the event does not occur in time or the
+   *   connection is closed.
    */
   waitForEvent(
     name: string,

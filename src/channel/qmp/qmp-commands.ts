@@ -44,7 +44,9 @@ interface Command<Arguments, Returns> {
 type NoArguments = Readonly<Record<string, never>>
 type EmptyReply = Readonly<Record<string, never>>
 
-/** Commands with typed arguments and results (QEMU's QAPI schema, 7.2). Other commands are untyped. */
+/**
+ * Commands with typed arguments and results (QEMU's QAPI schema, 7.2). Other commands are untyped.
+ */
 export interface QmpCommands {
   'query-status': Command<NoArguments, { readonly status: QmpRunState; readonly running: boolean }>
   'query-version': Command<NoArguments, QmpVersion>

@@ -1,10 +1,13 @@
 /**
- * Limit of the time that matching takes: a guest may print a line that never ends. No pattern needs a longer
- * line.
+ * Limit of the time that matching takes: a guest may print a line that never ends. No pattern needs
+ * a longer line.
  */
 const MAX_CHARS = 4096
 
-/** Splits console output into lines for pattern matching. Longer lines are cut to their last 4096 characters. */
+/**
+ * Splits console output into lines for pattern matching. Longer lines are cut to their last 4096
+ * characters.
+ */
 export class ConsoleLines {
   #partial = ''
 

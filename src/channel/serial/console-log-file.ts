@@ -3,9 +3,10 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs'
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW } = constants
 
 /**
- * Log file of a serial console, which contains each byte once and in order. This process writes it, because QEMU's
- * `logfile=` repeats bytes that a full socket did not accept (QEMU 7.2: `qemu_chr_write_buffer()` treats EAGAIN like
- * a lost connection). A guest whose console is not read blocks, so no byte is lost either.
+ * Log file of a serial console, which contains each byte once and in order. This process writes it,
+ * because QEMU's `logfile=` repeats bytes that a full socket did not accept (QEMU 7.2:
+ * `qemu_chr_write_buffer()` treats EAGAIN like a lost connection). A guest whose console is not
+ * read blocks, so no byte is lost either.
  */
 export class ConsoleLogFile {
   readonly #fd: number
@@ -37,12 +38,17 @@ export class ConsoleLogFile {
     return this.#fd
   }
 
-  /** Write error, such as a full disk, because of which the file is incomplete; undefined if it is complete. */
+  /**
+   * Write error, such as a full disk, because of which the file is incomplete; undefined if it is
+   * complete.
+   */
   get failure(): Error | undefined {
     return this.#failure
   }
 
-  /** Appends bytes synchronously, so that the file always contains the output that a test has seen. */
+  /**
+   * Appends bytes synchronously, so that the file always contains the output that a test has seen.
+   */
   write(bytes: Uint8Array): void {
     const kept = bytes.subarray(0, Math.max(0, this.#maxBytes - this.#bytes))
     try {

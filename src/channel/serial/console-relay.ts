@@ -29,7 +29,10 @@ export class ConsoleRelay {
     return relay
   }
 
-  /** Starts to copy the guest's output, including bytes buffered in the socket, to the log and the terminal. */
+  /**
+   * Starts to copy the guest's output, including bytes buffered in the socket, to the log and the
+   * terminal.
+   */
   start(log: ConsoleLogFile): void {
     this.#log = log
     this.#read()

@@ -55,7 +55,10 @@ export class ConsoleWaits {
     }
   }
 
-  /** Schedules a check of all waits after new output: at once, or after the pause of the previous check. */
+  /**
+   * Schedules a check of all waits after new output: at once, or after the pause of the previous
+   * check.
+   */
   scheduleCheck(): void {
     if (this.#waiters.size === 0) return
     this.#hasNewText = true

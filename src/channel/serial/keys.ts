@@ -13,7 +13,10 @@ const PLAIN = {
 /** Keys that send `CSI letter`, or `SS3 letter` in the application mode (xterm's ctlseqs). */
 const CURSOR = { Up: 'A', Down: 'B', Right: 'C', Left: 'D', End: 'F', Home: 'H' } as const
 
-/** Keys that send `CSI number ~`; F1 to F4 send `SS3 letter` (xterm's ctlseqs, "PC-Style Function Keys"). */
+/**
+ * Keys that send `CSI number ~`; F1 to F4 send `SS3 letter` (xterm's ctlseqs, "PC-Style Function
+ * Keys").
+ */
 const NUMBERED = {
   Insert: 2,
   Delete: 3,
@@ -41,7 +44,8 @@ type NamedKey =
 type Modifier = keyof typeof MODIFIERS
 
 /**
- * Key of a terminal: a name or one character, with optional prefixes `Ctrl-`, `Alt-` and `Shift-`: `'Ctrl-C'`.
+ * Key of a terminal: a name or one character, with optional prefixes `Ctrl-`, `Alt-` and `Shift-`:
+ * `'Ctrl-C'`.
  */
 export type SerialKey = NamedKey | `${Modifier}-${string}` | (string & {})
 

@@ -1,11 +1,17 @@
 /** Maximum length of an escape sequence. Longer ones are garbage and shown as text. */
 const MAX_SEQUENCE_CHARS = 4096
 
-/** A run of control characters (C0 and C1) without meaning for lines, a run of returns, or an Escape. */
+/**
+ * A run of control characters (C0 and C1) without meaning for lines, a run of returns, or an
+ * Escape.
+ */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
 const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
 
-/** Complete escape sequence: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to 5.6. */
+/**
+ * Complete escape sequence: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to
+ * 5.6.
+ */
 const SEQUENCE =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
   /^\x1b(?:\[[0-?]*[ -/]*([@-~])|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|(?![[\]PX^_])[ -/]*[0-~])/
@@ -19,8 +25,8 @@ const OPEN_SEQUENCE =
 const MOVES = new Set('ABEFHdf')
 
 /**
- * Converts console output to plain lines. Removes escape sequences and control characters, takes `\r\n` as one line
- * end, and begins a new line at a lone `\r` or a cursor movement within a line.
+ * Converts console output to plain lines. Removes escape sequences and control characters, takes
+ * `\r\n` as one line end, and begins a new line at a lone `\r` or a cursor movement within a line.
  */
 export class LineView {
   #open = ''

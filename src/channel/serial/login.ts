@@ -39,11 +39,14 @@ const ANY_PROMPT = /[:：] ?$/
 const PASSWORD_PROMPT = /password[^\n]{0,60}: ?/i
 const SHELL_PROMPT = /[#$%>] ?$/
 /**
- * Silence after which Enter is sent to get a new prompt: the old one may be above kernel messages. Longer than the 3 s
- * for which `login` is silent after a wrong password.
+ * Silence after which Enter is sent to get a new prompt: the old one may be above kernel messages.
+ * Longer than the 3 s for which `login` is silent after a wrong password.
  */
 const NUDGE_AFTER_MS = 5000
-/** Silence after which a line that may be a shell prompt, or a prompt in another language, is taken as one. */
+/**
+ * Silence after which a line that may be a shell prompt, or a prompt in another language, is taken
+ * as one.
+ */
 const SETTLED_MS = 1500
 /** Identifies a shell: its output differs from the echo of the command. */
 const SHELL_PROBE = 'echo withvm-"shell" `id -un`'
@@ -103,7 +106,10 @@ interface AnswerContext {
   readonly isUser: boolean
 }
 
-/** Types an answer and returns the guest's reply. The user may have no password although one was specified. */
+/**
+ * Types an answer and returns the guest's reply. The user may have no password although one was
+ * specified.
+ */
 async function answerPrompt(
   console: LoginConsole,
   text: string,
@@ -116,7 +122,8 @@ async function answerPrompt(
   return poll<Reply>(console, signal, async () => {
     const seenFrom = Math.max(from, console.log.plain.end - SEEN_CHARS)
     const since = console.log.plain.slice(seenFrom)
-    // The output after the echo of the answer, or after the line end that `login` prints for a hidden answer.
+    // The output after the echo of the answer, or after the line end that `login` prints for a
+    // hidden answer.
     const isEchoPast = seenFrom > from
     const printed = isEchoPast ? since : since.slice(since.indexOf('\n') + 1)
     if (REFUSED.test(printed)) return 'refused'
@@ -142,8 +149,9 @@ type FoundPrompt =
   | { readonly kind: 'shell'; readonly user: string }
 
 /**
- * Waits until the guest pauses after a login prompt, and sends Enter if it is silent for long. A prompt in any
- * language that Enter repeats is taken as a login prompt. A shell is asked for its user.
+ * Waits until the guest pauses after a login prompt, and sends Enter if it is silent for long. A
+ * prompt in any language that Enter repeats is taken as a login prompt. A shell is asked for its
+ * user.
  */
 async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSignal): Promise<FoundPrompt> {
   const { log } = console

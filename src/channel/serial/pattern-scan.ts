@@ -11,7 +11,10 @@ export interface FoundPattern {
   readonly end: number
 }
 
-/** Matches the source of a pattern that may match a line end: by a class, an escape or the line end itself. */
+/**
+ * Matches the source of a pattern that may match a line end: by a class, an escape or the line end
+ * itself.
+ */
 const MAY_SPAN_LINES = /\\[nrtsWDPpxuckfv0-9]|\[\^|\n|\(\?[a-z]*s/
 
 /** Returns a RegExp whose `^` and `$` match at line boundaries. A string is matched literally. */
@@ -21,7 +24,10 @@ export function toLineRegExp(pattern: string | RegExp): RegExp {
   return new RegExp(pattern.source, `${pattern.flags.replace(/[gym]/g, '')}gm`)
 }
 
-/** Searches a growing log for one pattern. Text that can no longer be part of a match is searched only once. */
+/**
+ * Searches a growing log for one pattern. Text that can no longer be part of a match is searched
+ * only once.
+ */
 export class PatternScan {
   readonly #log: TextLog
   readonly #regexp: RegExp

@@ -14,8 +14,8 @@ interface Flush {
 }
 
 /**
- * Writes text to a terminal as fast as it draws. If the guest prints faster, the oldest undrawn text is
- * dropped.
+ * Writes text to a terminal as fast as it draws. If the guest prints faster, the oldest undrawn
+ * text is dropped.
  */
 export class ScreenFeed {
   readonly #terminal: Terminal

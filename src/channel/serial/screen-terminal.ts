@@ -5,7 +5,9 @@ import { limitSequences } from './terminal-limits.js'
 export interface TerminalHooks {
   /** Called after new text was drawn. */
   readonly onDrawn: () => void
-  /** Sends the reply of the terminal to a query of the guest, such as the position of the cursor. */
+  /**
+   * Sends the reply of the terminal to a query of the guest, such as the position of the cursor.
+   */
   readonly onReply: (text: string) => void
 }
 
@@ -89,8 +91,8 @@ export class ScreenTerminal {
 }
 
 /**
- * Ignores SeaBIOS's request to disable line wrapping after its reset of the terminal: later programs would lose the
- * ends of long lines. Requests of other programs are honored.
+ * Ignores SeaBIOS's request to disable line wrapping after its reset of the terminal: later
+ * programs would lose the ends of long lines. Requests of other programs are honored.
  */
 function keepWrapping(terminal: Terminal): void {
   let isJustReset = false

@@ -14,14 +14,19 @@ import { ScreenTerminal } from './screen-terminal.js'
 import { SerialLog } from './serial-log.js'
 import { checkSize, requireAwait, type ScreenOptions, SerialScreen } from './serial-screen.js'
 
-/** Position in the console output, returned by {@link SerialConsole.mark} or as the end of a match. */
+/**
+ * Position in the console output, returned by {@link SerialConsole.mark} or as the end of a match.
+ */
 export interface SerialMark {
   /** Number of characters of the line view before this position. */
   readonly offset: number
 }
 
 export interface SerialMatch {
-  /** Result of `RegExp.exec()`, with its capture groups. A string pattern has a result of the same shape. */
+  /**
+   * Result of `RegExp.exec()`, with its capture groups. A string pattern has a result of the same
+   * shape.
+   */
   readonly match: RegExpExecArray
   /** Matched text. */
   readonly text: string
@@ -38,8 +43,8 @@ export interface SerialWait {
    */
   readonly timeout?: Duration
   /**
-   * Position at which the search starts: a mark, the start of the log (`'start'`: the guest's first power-on),
-   * or the current end of the log (`'now'`).
+   * Position at which the search starts: a mark, the start of the log (`'start'`: the guest's first
+   * power-on), or the current end of the log (`'now'`).
    * @default 'start'
    */
   readonly from?: SerialMark | 'start' | 'now'
@@ -48,7 +53,10 @@ export interface SerialWait {
 }
 
 export interface SerialConsoleOptions {
-  /** Path of the log file, which is complete. Memory holds only the last {@link maxTextChars} characters. */
+  /**
+   * Path of the log file, which is complete. Memory holds only the last {@link maxTextChars}
+   * characters.
+   */
   readonly logPath?: string
   /** Log file to which all console output is appended. @default none */
   readonly logFile?: ConsoleLogFile | undefined
@@ -63,7 +71,9 @@ export interface SerialConsoleOptions {
 }
 
 export interface TypeOptions {
-  /** Delay between two characters, for firmware and boot loaders that drop fast input. @default none */
+  /**
+   * Delay between two characters, for firmware and boot loaders that drop fast input. @default none
+   */
   readonly delay?: Duration
   /** Aborts the typing. */
   readonly signal?: AbortSignal | undefined
@@ -74,16 +84,16 @@ const DEFAULT_TIMEOUT: Duration = '30s'
 /** Amount of past output drawn on a new screen: more than any screen shows. */
 const REPLAY_CHARS = MIB
 /**
- * Pause after Escape, milliseconds. A program interprets input that follows sooner as part of an escape sequence. vi waits
- * 50 ms, longer under TCG.
+ * Pause after Escape, milliseconds. A program interprets input that follows sooner as part of an
+ * escape sequence. vi waits 50 ms, longer under TCG.
  */
 const AFTER_ESCAPE_MS = 150
 /** Terminal replies are dropped while more bytes than this are unread by the guest. */
 const MAX_UNREAD_REPLY_BYTES = 4096
 
 /**
- * Serial console of a guest: all its output since the first power-on, across power cycles. Patterns are
- * matched against the line view, which has no escape sequences, control characters or `\r`.
+ * Serial console of a guest: all its output since the first power-on, across power cycles. Patterns
+ * are matched against the line view, which has no escape sequences, control characters or `\r`.
  */
 export class SerialConsole implements AsyncIterable<string> {
   /** Path of the complete log. Undefined for a console without a log file. */
@@ -114,7 +124,8 @@ export class SerialConsole implements AsyncIterable<string> {
   attach(socket: Socket): void {
     const reader = this.#log.begin()
     // Reset the terminal at power-on. CAN ends a truncated escape sequence.
-    this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {}) // screen() rejects with it
+    // An error is ignored, because screen() rejects with it.
+    this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {})
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes) => {
@@ -131,8 +142,8 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * @internal Resolves when QEMU has closed its connection, all its output has been read and the waits matched
-   * by it have resolved, or after `timeoutMs`.
+   * @internal Resolves when QEMU has closed its connection, all its output has been read and the
+   * waits matched by it have resolved, or after `timeoutMs`.
    */
   async drain(timeoutMs: number): Promise<void> {
     const limit = createDeferred<void>()
@@ -144,20 +155,25 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Write error, such as a full disk, because of which the log file is incomplete; undefined if it is
-   * complete.
+   * Write error, such as a full disk, because of which the log file is incomplete; undefined if it
+   * is complete.
    */
   get logFailure(): Error | undefined {
     return this.#logFile?.failure
   }
 
-  /** Raw output, escape sequences included: the last 16 Mi characters. The complete log is in `logPath`. */
+  /**
+   * Raw output, escape sequences included: the last 16 Mi characters. The complete log is in
+   * `logPath`.
+   */
   get text(): string {
     const { raw } = this.#log
     return raw.slice(raw.start)
   }
 
-  /** Returns the lines of {@link text} without escape sequences. The last line may be incomplete. */
+  /**
+   * Returns the lines of {@link text} without escape sequences. The last line may be incomplete.
+   */
   lines(): string[] {
     return this.#log.lines()
   }
@@ -188,11 +204,12 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Waits until the output contains a pattern. Searches from the start of the log, or from the position `from`.
-   * `^` and `$` match at line boundaries; the flags `g` and `y` are ignored; a match spans at most 16384
-   * characters.
+   * Waits until the output contains a pattern. Searches from the start of the log, or from the
+   * position `from`. `^` and `$` match at line boundaries; the flags `g` and `y` are ignored; a
+   * match spans at most 16384 characters.
    *
-   * @throws {GuestError} SERIAL_TIMEOUT with the last lines when the pattern is not printed in time.
+   * @throws {GuestError} SERIAL_TIMEOUT with the last lines when the pattern is not printed in
+   *   time.
    * @example await vm.serial.waitFor(/login: $/)
    */
   async waitFor(pattern: string | RegExp, options: SerialWait = {}): Promise<SerialMatch> {
@@ -253,10 +270,12 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Presses keys in sequence: `'Enter'`, `'Down'`, `'F2'`, `'Ctrl-C'`, `'Alt-x'`, `'Shift-Tab'`, or a character.
-   * Sends the escape sequences of xterm, including its application mode of the cursor keys.
+   * Presses keys in sequence: `'Enter'`, `'Down'`, `'F2'`, `'Ctrl-C'`, `'Alt-x'`, `'Shift-Tab'`, or
+   * a character. Sends the escape sequences of xterm, including its application mode of the cursor
+   * keys.
    *
-   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING while no guest is connected.
+   * @throws {UsageError} INVALID_OPTIONS when a key is unknown, VM_NOT_RUNNING while no guest is
+   *   connected.
    * @example await vm.serial.press('Down', 'Down', 'Enter')
    */
   async press(...keys: readonly SerialKey[]): Promise<void> {
@@ -270,11 +289,12 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Answers the prompts of `login` and waits for the shell. Accepts a prompt that was printed earlier, and a
-   * shell in which the user is already logged in. If the guest is silent, sends Enter to get a new prompt.
+   * Answers the prompts of `login` and waits for the shell. Accepts a prompt that was printed
+   * earlier, and a shell in which the user is already logged in. If the guest is silent, sends
+   * Enter to get a new prompt.
    *
-   * @throws {GuestError} LOGIN_FAILED when the guest rejects the login, SERIAL_TIMEOUT when a prompt is not
-   *   printed in time.
+   * @throws {GuestError} LOGIN_FAILED when the guest rejects the login, SERIAL_TIMEOUT when a
+   *   prompt is not printed in time.
    * @example await vm.serial.login({ user: 'root', password: 'secret' })
    */
   login(options: SerialLogin): Promise<LoginOutcome> {
@@ -284,8 +304,8 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Returns the console as an emulated terminal shows it: rows of text and a cursor. All output up to now is
-   * drawn. The console has one terminal: each call returns it, resized to the given size.
+   * Returns the console as an emulated terminal shows it: rows of text and a cursor. All output up
+   * to now is drawn. The console has one terminal: each call returns it, resized to the given size.
    *
    * @throws {UsageError} INVALID_OPTIONS when the size is not supported.
    * @example const screen = await vm.serial.screen()
@@ -306,19 +326,24 @@ export class SerialConsole implements AsyncIterable<string> {
     return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
   }
 
-  /** Calls `listener` with each chunk of raw output. Returns a function that removes the listener. */
+  /**
+   * Calls `listener` with each chunk of raw output. Returns a function that removes the listener.
+   */
   onText(listener: (text: string) => void): () => void {
     return this.#log.onText(listener)
   }
 
-  /** Yields each complete line of the line view from the start of the log. Ends when the guest is disposed of. */
+  /**
+   * Yields each complete line of the line view from the start of the log. Ends when the guest is
+   * disposed of.
+   */
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
     return this.#log.readLines()
   }
 
   /**
-   * @internal Rejects all waits with `reason`, because the guest will print nothing more. Until `resume()`,
-   * later waits are rejected too. Waits whose pattern is in the output already resolve.
+   * @internal Rejects all waits with `reason`, because the guest will print nothing more. Until
+   * `resume()`, later waits are rejected too. Waits whose pattern is in the output already resolve.
    */
   interrupt(reason: Error): void {
     this.#waits.interrupt(reason)
@@ -335,8 +360,8 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * @internal Rejects all waits with `reason` and stops reading. The output received so far stays available.
-   * Idempotent.
+   * @internal Rejects all waits with `reason` and stops reading. The output received so far stays
+   * available. Idempotent.
    */
   close(reason: Error = notConnected()): void {
     if (this.#waits.isClosed) return
@@ -361,7 +386,9 @@ export class SerialConsole implements AsyncIterable<string> {
     return terminal
   }
 
-  /** Sends the terminal's reply to a query of the guest, unless the guest does not read its input. */
+  /**
+   * Sends the terminal's reply to a query of the guest, unless the guest does not read its input.
+   */
   #reply(text: string): void {
     if ((this.#socket?.writableLength ?? 0) > MAX_UNREAD_REPLY_BYTES) return
     this.#send(text).catch(() => {}) // the guest has disconnected

@@ -3,8 +3,8 @@ import { LineView } from './line-view.js'
 import { TextLog } from './text-log.js'
 
 /**
- * Output of a serial console, raw and as plain lines, up to a limit of characters. Notifies listeners of new
- * output.
+ * Output of a serial console, raw and as plain lines, up to a limit of characters. Notifies
+ * listeners of new output.
  */
 export class SerialLog {
   readonly raw: TextLog

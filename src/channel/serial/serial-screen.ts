@@ -12,9 +12,10 @@ export interface ScreenOptions {
   /** Number of rows, 1 to 1000. @default 24 */
   readonly rows?: number
   /**
-   * If true, the terminal replies to queries of the guest (size, type, cursor position) as xterm does. Some
-   * programs, such as `resize`, require it. The busybox shell also sends a query at each prompt but does not
-   * wait for the reply, so the reply may end up after text that is typed directly after a prompt.
+   * If true, the terminal replies to queries of the guest (size, type, cursor position) as xterm
+   * does. Some programs, such as `resize`, require it. The busybox shell also sends a query at each
+   * prompt but does not wait for the reply, so the reply may end up after text that is typed
+   * directly after a prompt.
    * @default false: reading the screen does not affect the guest.
    */
   readonly replies?: boolean
@@ -41,8 +42,9 @@ export interface ScreenTimeouts {
 const LIMITS = { columns: [2, 1000], rows: [1, 1000] } as const
 
 /**
- * The serial console as a terminal shows it: menus, installers, editors. The screen is updated continuously. A
- * serial line does not transmit the size of the terminal: run `stty rows 24 cols 80` in the guest to set it.
+ * The serial console as a terminal shows it: menus, installers, editors. The screen is updated
+ * continuously. A serial line does not transmit the size of the terminal: run
+ * `stty rows 24 cols 80` in the guest to set it.
  */
 export class SerialScreen {
   readonly #terminal: ScreenTerminal
@@ -57,8 +59,8 @@ export class SerialScreen {
   }
 
   /**
-   * Rows of the screen from the top, without trailing blanks. Blanks before the cursor are kept: they end
-   * prompts.
+   * Rows of the screen from the top, without trailing blanks. Blanks before the cursor are kept:
+   * they end prompts.
    */
   get lines(): string[] {
     return this.#terminal.lines
@@ -85,9 +87,11 @@ export class SerialScreen {
   }
 
   /**
-   * Waits until the screen shows a pattern and returns the match. `^` and `$` match at row boundaries.
+   * Waits until the screen shows a pattern and returns the match. `^` and `$` match at row
+   * boundaries.
    *
-   * @throws {GuestError} SERIAL_TIMEOUT with the complete screen when it does not show the pattern in time.
+   * @throws {GuestError} SERIAL_TIMEOUT with the complete screen when it does not show the pattern
+   *   in time.
    * @example await screen.waitFor('Partition disks')
    */
   async waitFor(pattern: string | RegExp, options: ScreenWait = {}): Promise<RegExpExecArray> {
@@ -146,7 +150,10 @@ const MEMBERS = ['lines', 'text', 'cursor', 'columns', 'rows', 'waitFor'] as con
   keyof SerialScreen
 >
 
-/** Makes accesses to members of the screen on its promise throw an error that names the missing `await`. */
+/**
+ * Makes accesses to members of the screen on its promise throw an error that names the missing
+ * `await`.
+ */
 export function requireAwait(screen: Promise<SerialScreen>): Promise<SerialScreen> {
   for (const name of MEMBERS) {
     const get = () => {

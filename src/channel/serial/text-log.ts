@@ -3,8 +3,8 @@ import { KIB } from '../../common/units.js'
 const SEGMENT_CHARS = 64 * KIB
 
 /**
- * Append-only text, addressed by offsets from its start. Beyond a limit the oldest text is dropped; offsets
- * stay valid.
+ * Append-only text, addressed by offsets from its start. Beyond a limit the oldest text is dropped;
+ * offsets stay valid.
  */
 export class TextLog {
   readonly #maxChars: number

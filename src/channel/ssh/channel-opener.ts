@@ -33,9 +33,10 @@ export class ChannelOpener {
   /**
    * Opens a channel with `start`.
    *
-   * Servers limit the number of channels (OpenSSH: 10). If the server refuses a channel while others are open, the
-   * next attempt waits until one of them closes. Dropbear (2022.83) closes a new channel if the command of another
-   * one ends at the same moment. The attempt is then repeated, and channels are opened one at a time to make it rare.
+   * Servers limit the number of channels (OpenSSH: 10). If the server refuses a channel while
+   * others are open, the next attempt waits until one of them closes. Dropbear (2022.83) closes a
+   * new channel if the command of another one ends at the same moment. The attempt is then
+   * repeated, and channels are opened one at a time to make it rare.
    */
   async open<Channel extends AnyChannel>(
     start: StartChannel<Channel>,

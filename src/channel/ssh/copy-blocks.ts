@@ -27,9 +27,9 @@ const BLOCK_BYTES = 32 * KIB
 const PARALLEL_BLOCKS = 32
 
 /**
- * Copies a file in blocks, several in parallel. ssh2's `fastPut` and `fastGet` never settle when the connection is
- * lost; this copy ends when `signal` is aborted, and closes both files. Calls `count` with the size of each block
- * read; an error that it throws ends the copy.
+ * Copies a file in blocks, several in parallel. ssh2's `fastPut` and `fastGet` never settle when
+ * the connection is lost; this copy ends when `signal` is aborted, and closes both files. Calls
+ * `count` with the size of each block read; an error that it throws ends the copy.
  */
 export async function copyBlocks(
   source: { readonly open: OpenBlocks; readonly path: string; readonly sizeBytes: number },

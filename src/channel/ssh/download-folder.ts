@@ -8,13 +8,16 @@ import { localSide } from './file-side.js'
 const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants
 /** Opens folders without read permission (open(2)). Node.js has no constant for it. */
 const O_PATH = process.platform === 'linux' ? 0o10000000 : 0
-/** Folder with links to open descriptors, at which paths can begin. Undefined on systems other than Linux. */
+/**
+ * Folder with links to open descriptors, at which paths can begin. Undefined on systems other than
+ * Linux.
+ */
 const DESCRIPTORS = process.platform === 'linux' && existsSync('/proc/self/fd') ? '/proc/self/fd' : undefined
 
 /**
- * Returns the host side of a download. Each folder between `root` and a file is opened without following links,
- * because an earlier or concurrent download may have created them. The parent folder of `root` belongs to the author:
- * links in its path are followed.
+ * Returns the host side of a download. Each folder between `root` and a file is opened without
+ * following links, because an earlier or concurrent download may have created them. The parent
+ * folder of `root` belongs to the author: links in its path are followed.
  */
 export function downloadFolder(root: string): CopySide {
   const within = <T>(path: string, work: (safePath: string) => Promise<T>) => withParent(root, path, work)

@@ -110,8 +110,8 @@ export function remoteSide(sftp: SFTPWrapper): FileSide {
 }
 
 /**
- * Lists a folder in chunks, as the server sends them: an endless list must not fill the memory of this
- * process.
+ * Lists a folder in chunks, as the server sends them: an endless list must not fill the memory of
+ * this process.
  */
 async function* listRemote(sftp: SFTPWrapper, path: string): AsyncGenerator<FileEntry, void> {
   const handle = await new Promise<Buffer>((resolve, reject) => {
@@ -156,8 +156,9 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Returns true if ssh2 sends the names of SYMLINK in the wrong order. OpenSSH's SFTP server expects them in reverse
- * order of the protocol. ssh2 1.17 detects it by the name of the SSH server, and misses Dropbear with that SFTP server.
+ * Returns true if ssh2 sends the names of SYMLINK in the wrong order. OpenSSH's SFTP server expects
+ * them in reverse order of the protocol. ssh2 1.17 detects it by the name of the SSH server, and
+ * misses Dropbear with that SFTP server.
  */
 function takesLinkFirst(sftp: SFTPWrapper): boolean {
   const { _isOpenSSH: isKnown, _extensions: extensions } = sftp as unknown as {

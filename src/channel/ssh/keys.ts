@@ -34,8 +34,8 @@ export function toDropbearHostKey(keyPair: SshKeyPair): Buffer {
 }
 
 /**
- * Format of OpenSSH's PROTOCOL.key: header, public key, and private part padded with 1, 2, 3 … to blocks of 8
- * bytes.
+ * Format of OpenSSH's PROTOCOL.key: header, public key, and private part padded with 1, 2, 3 … to
+ * blocks of 8 bytes.
  */
 function toOpenSshPem(publicBlob: Buffer, publicBytes: Buffer, secret: Buffer): string {
   const check = randomBytes(4)

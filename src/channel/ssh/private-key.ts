@@ -1,8 +1,8 @@
 import { loadSsh } from './ssh-library.js'
 
 /**
- * Describes the problem of a private key, without revealing parts of the key. Returns undefined for a usable
- * key.
+ * Describes the problem of a private key, without revealing parts of the key. Returns undefined for
+ * a usable key.
  */
 export async function findKeyProblem(key: string | Buffer, passphrase?: string): Promise<string | undefined> {
   const { utils } = await loadSsh()

@@ -11,13 +11,18 @@ export interface ProbeOptions {
   readonly probeTimeoutMs?: number
   /** Ends the wait, which has no other deadline. */
   readonly signal: AbortSignal
-  /** Resolves when the guest announces that its server listens. The next probe then starts at once. */
+  /**
+   * Resolves when the guest announces that its server listens. The next probe then starts at once.
+   */
   readonly wake?: Promise<unknown> | undefined
   /** If true, the guest has already announced that its server listens. @default false */
   readonly isAwake?: boolean
   /** Receives the result of each probe, for the error of a wait that fails. */
   readonly onResult?: (result: ProbeResult) => void
-  /** If true, returns the open connection of the successful probe, which saves the guest a second one. */
+  /**
+   * If true, returns the open connection of the successful probe, which saves the guest a second
+   * one.
+   */
   readonly keepSocket?: boolean
 }
 
@@ -25,7 +30,10 @@ export interface ProbeOptions {
 export interface ProbeResult {
   /** Banner of the server, or a description of the failure. */
   readonly text: string
-  /** True if the connection was ended: the network of the guest works, but nothing listens on the port. */
+  /**
+   * True if the connection was ended: the network of the guest works, but nothing listens on the
+   * port.
+   */
   readonly isRefused: boolean
 }
 
@@ -40,21 +48,23 @@ const DEFAULT_PROBE_TIMEOUT_MS = 3000
 /** Delay after a failed probe if the guest has announced its server. */
 const AWAKE_RETRY_MS = 50
 /**
- * Interval of probes if the guest has announced its server: each connection costs an emulated guest 50 ms and
- * more.
+ * Interval of probes if the guest has announced its server: each connection costs an emulated guest
+ * 50 ms and more.
  */
 const AWAKE_INTERVAL_MS = 1000
 /**
- * Limits once the network of the guest works. A silent server is then a busy one: further connections slow it down,
- * and OpenSSH drops some from the tenth on (`MaxStartups`). So fewer probes run at a time, each with a longer timeout.
+ * Limits once the network of the guest works. A silent server is then a busy one: further
+ * connections slow it down, and OpenSSH drops some from the tenth on (`MaxStartups`). So fewer
+ * probes run at a time, each with a longer timeout.
  */
 const NETWORK_UP = { maxProbes: 3, timeoutFactor: 10 } as const
 
 /**
  * Waits until an SSH server responds on a forwarded port.
  *
- * QEMU's user-mode network accepts connections before a server listens in the guest, and an early connection may hang
- * for seconds. So each probe has its own timeout, and the next probe does not wait for it.
+ * QEMU's user-mode network accepts connections before a server listens in the guest, and an early
+ * connection may hang for seconds. So each probe has its own timeout, and the next probe does not
+ * wait for it.
  */
 export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner> {
   const { signal } = options

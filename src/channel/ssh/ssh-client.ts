@@ -45,8 +45,8 @@ export class SshClient {
   /**
    * Connects and logs in.
    *
-   * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it refuses the
-   *   login, SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
+   * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it
+   *   refuses the login, SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
    */
   static async connect(options: SshConnectOptions): Promise<SshClient> {
     return new SshClient(await openSshConnection(options))
@@ -64,8 +64,9 @@ export class SshClient {
   /**
    * Runs a command in the user's shell.
    *
-   * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal (unless
-   *   `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted.
+   * @throws {CommandError} COMMAND_FAILED when it ends with a non-zero exit code or a signal
+   *   (unless `reject: false`), COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is
+   *   aborted.
    * @throws {GuestError} SSH_CLOSED when the connection is lost.
    */
   exec(
@@ -140,7 +141,8 @@ export class SshClient {
   }
 
   /**
-   * Runs a copy on its own SFTP channel, so that aborting it does not affect others. Idle channels are reused.
+   * Runs a copy on its own SFTP channel, so that aborting it does not affect others. Idle channels
+   * are reused.
    */
   async #withSftp(
     options: TransferOptions,

@@ -16,7 +16,9 @@ export interface SshConnectOptions {
   readonly socket?: Socket | undefined
   /** User to log in as. @default 'root' */
   readonly user?: string
-  /** Private key in OpenSSH or PEM format. Without a key and a password, the method `none` is used. */
+  /**
+   * Private key in OpenSSH or PEM format. Without a key and a password, the method `none` is used.
+   */
   readonly privateKey?: string | Buffer | undefined
   /** Passphrase of an encrypted private key. */
   readonly passphrase?: string | undefined
@@ -29,7 +31,9 @@ export interface SshConnectOptions {
   readonly algorithms?: ConnectConfig['algorithms'] | undefined
   /** Interval of keepalive requests to a silent server. @default 10000 */
   readonly keepaliveIntervalMs?: number
-  /** Number of unanswered keepalive requests after which the connection counts as lost. @default 6 */
+  /**
+   * Number of unanswered keepalive requests after which the connection counts as lost. @default 6
+   */
   readonly keepaliveCountMax?: number
 }
 
@@ -43,17 +47,17 @@ export interface SshConnection {
 type Stage = 'connect' | 'banner' | 'key exchange' | 'authentication'
 
 /**
- * Size of the unsent data above which nothing more is read. The library replies to each request of the server, so a
- * server that never reads would fill the memory. Uploads rarely reach this size: the window of an OpenSSH server is
- * 2 MiB for each channel.
+ * Size of the unsent data above which nothing more is read. The library replies to each request of
+ * the server, so a server that never reads would fill the memory. Uploads rarely reach this size:
+ * the window of an OpenSSH server is 2 MiB for each channel.
  */
 const MAX_UNSENT_BYTES = 4 * MIB
 
 /**
  * Opens a TCP connection to an SSH server and logs in.
  *
- * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it refuses the login,
- *   SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
+ * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it
+ *   refuses the login, SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
  */
 export async function openSshConnection(options: SshConnectOptions): Promise<SshConnection> {
   const { timeoutMs } = options
@@ -66,7 +70,8 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
     return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
       const { Client } = await loadSsh()
       signal.throwIfAborted()
-      // `noDelay`: otherwise each write waits for the guest's delayed ACK, and a command takes 68 instead of 26 ms.
+      // `noDelay`: otherwise each write waits for the guest's delayed ACK, and a command takes 68
+      // instead of 26 ms.
       const tcp = socket ?? connect({ host: options.host ?? '127.0.0.1', port: options.port, noDelay: true })
       const ssh = new Client()
       socket = tcp
@@ -132,8 +137,8 @@ function toConfig(options: SshConnectOptions): ConnectConfig {
 }
 
 /**
- * Prefers algorithms that are fast on an emulated CPU: without AES instructions, ChaCha20 copies 1.5 × as fast as
- * AES-CTR. Other algorithms of the library are offered after these.
+ * Prefers algorithms that are fast on an emulated CPU: without AES instructions, ChaCha20 copies
+ * 1.5 × as fast as AES-CTR. Other algorithms of the library are offered after these.
  */
 function fastAlgorithms(hostKey: Buffer | undefined): NonNullable<ConnectConfig['algorithms']> {
   const type = hostKey === undefined ? 'ssh-ed25519' : keyType(hostKey)

@@ -21,11 +21,11 @@ const END_TREE_MS = 2000
 const KILL_AFTER_MS = 250
 
 /**
- * Runs a command on a channel opened by `open` and waits for its end. If the command times out or is aborted,
- * `endTree` kills it and its descendants.
+ * Runs a command on a channel opened by `open` and waits for its end. If the command times out or
+ * is aborted, `endTree` kills it and its descendants.
  *
- * @throws {CommandError} COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted, COMMAND_FAILED
- *   when its output exceeds `maxBuffer`.
+ * @throws {CommandError} COMMAND_TIMEOUT when it exceeds its timeout or its AbortSignal is aborted,
+ *   COMMAND_FAILED when its output exceeds `maxBuffer`.
  * @throws {GuestError} SSH_CLOSED when the connection is lost before the command has ended.
  */
 export function runOnChannel(
@@ -130,8 +130,9 @@ function feed(channel: ClientChannel, stdin: CommandOptions['stdin'], fail: (err
 }
 
 /**
- * Kills a command: with `endTree`, then SIGTERM, SIGKILL and the close of the channel. Servers forward different
- * signals to different processes: Dropbear only to the shell, not to its children. Every server supports the close.
+ * Kills a command: with `endTree`, then SIGTERM, SIGKILL and the close of the channel. Servers
+ * forward different signals to different processes: Dropbear only to the shell, not to its
+ * children. Every server supports the close.
  */
 function killCommand(channel: ClientChannel, endTree: () => Promise<unknown>): void {
   channel.on('error', () => {})
@@ -163,8 +164,8 @@ function killCommand(channel: ClientChannel, endTree: () => Promise<unknown>): v
 }
 
 /**
- * Sends a signal. `channel.signal()` of ssh2 1.17 sends none after the end of stdin, although the protocol
- * allows it.
+ * Sends a signal. `channel.signal()` of ssh2 1.17 sends none after the end of stdin, although the
+ * protocol allows it.
  */
 function sendSignal(channel: ClientChannel, name: string): void {
   const { outgoing, _client: client } = channel as unknown as {

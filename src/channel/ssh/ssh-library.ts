@@ -4,7 +4,10 @@ type Ssh2 = { readonly Client: typeof Client; readonly utils: typeof utils }
 
 let library: Promise<Ssh2> | undefined
 
-/** Loads the SSH library once. Call it while the guest boots: the first load takes tens of milliseconds. */
+/**
+ * Loads the SSH library once. Call it while the guest boots: the first load takes tens of
+ * milliseconds.
+ */
 export function loadSsh(): Promise<Ssh2> {
   library ??= import('ssh2').then((module) => module.default)
   return library

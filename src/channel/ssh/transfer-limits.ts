@@ -16,7 +16,9 @@ const DEFAULT_MAX_BYTES = 16 * GIB
 const DEFAULT_MAX_FILES = 100_000
 /** Longest path in Linux (PATH_MAX of limits.h). A real file system has no deeper tree. */
 const MAX_PATH_CHARS = 4096
-/** Maximum total length of the paths in memory while a folder is copied, regardless of `maxFiles`. */
+/**
+ * Maximum total length of the paths in memory while a folder is copied, regardless of `maxFiles`.
+ */
 const MAX_NAME_CHARS = 64 * MIB
 
 /** Counts the files and bytes of one copy against its limits. */
@@ -47,7 +49,10 @@ export class TransferBudget {
     if (this.#announced > this.#maxBytes) throw limitExceeded(`${this.#announced} bytes`, 'maxBytes')
   }
 
-  /** Counts bytes read from a file, which may be longer than reported. Throws if the limit is exceeded. */
+  /**
+   * Counts bytes read from a file, which may be longer than reported. Throws if the limit is
+   * exceeded.
+   */
   addBytes(count: number): void {
     this.#bytes += count
     if (this.#bytes > this.#maxBytes) throw limitExceeded(`more than ${this.#maxBytes} bytes`, 'maxBytes')

@@ -32,11 +32,11 @@ interface Copy {
 const PARALLEL_FILES = 4
 
 /**
- * Copies a file or a folder to the guest, including permissions. Overwrites existing files, creates missing parent
- * folders and copies symbolic links within a folder as links.
+ * Copies a file or a folder to the guest, including permissions. Overwrites existing files, creates
+ * missing parent folders and copies symbolic links within a folder as links.
  *
- * The target is resolved as by `cp -r`. If `remotePath` is an existing folder or ends with `/`, the copy keeps its name
- * in that folder. Otherwise `remotePath` is the path of the copy.
+ * The target is resolved as by `cp -r`. If `remotePath` is an existing folder or ends with `/`, the
+ * copy keeps its name in that folder. Otherwise `remotePath` is the path of the copy.
  *
  * @throws {GuestError} TRANSFER_FAILED with both paths and the reason when the copy fails.
  */
@@ -56,11 +56,13 @@ export async function uploadPath(
 }
 
 /**
- * Copies a file or a folder from the guest, by the rules of {@link uploadPath}. Never writes outside of the target,
- * regardless of the file names that the guest reports: an existing link is replaced, not followed. Links of the guest
- * are copied unchanged and may lead anywhere on the host, so do not follow them.
+ * Copies a file or a folder from the guest, by the rules of {@link uploadPath}. Never writes
+ * outside of the target, regardless of the file names that the guest reports: an existing link is
+ * replaced, not followed. Links of the guest are copied unchanged and may lead anywhere on the
+ * host, so do not follow them.
  *
- * @throws {GuestError} TRANSFER_FAILED with both paths and the reason when the copy fails or exceeds a limit.
+ * @throws {GuestError} TRANSFER_FAILED with both paths and the reason when the copy fails or
+ *   exceeds a limit.
  */
 export async function downloadPath(
   sftp: SFTPWrapper,
@@ -156,7 +158,10 @@ async function listItems(copy: Copy, item: Item): Promise<Item[]> {
   return items
 }
 
-/** Returns true for a single path component: names reported by the guest must not lead to other folders. */
+/**
+ * Returns true for a single path component: names reported by the guest must not lead to other
+ * folders.
+ */
 export function isFileName(name: string): boolean {
   return typeof name === 'string' && name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)
 }
@@ -169,7 +174,10 @@ async function forEachParallel<T>(items: readonly T[], work: (item: T) => Promis
   await Promise.all(Array.from({ length: PARALLEL_FILES }, run))
 }
 
-/** Reasons and hints for SFTP status codes (draft-ietf-secsh-filexfer-02, 7) and common codes of the host. */
+/**
+ * Reasons and hints for SFTP status codes (draft-ietf-secsh-filexfer-02, 7) and common codes of the
+ * host.
+ */
 const REASONS: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
   2: ['no such file or folder', 'Check the path in the guest.'],
   4: [

@@ -5,7 +5,10 @@ const PRUNE_HELP = 'remove the least recently used entries that are not in use'
 const MAX_SIZE_HELP = "total size to keep, such as '2G' (default: remove all unused entries)"
 const NAMES_HELP = 'names as shown by `ls`'
 
-/** Adds the commands that manage the cache. The code of each command is loaded when the command runs. */
+/**
+ * Adds the commands that manage the cache. The code of each command is loaded when the command
+ * runs.
+ */
 export function addCacheCommands(program: Command): void {
   addImageCommands(program)
   addTemplateCommands(program)

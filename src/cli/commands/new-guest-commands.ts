@@ -3,7 +3,10 @@ import type { BootFlags } from '../boot.js'
 import { addGuestFlags, type GuestFlags } from '../guest-options.js'
 import { IMAGE_HELP } from '../image-flags.js'
 
-/** Adds the commands that start a guest, `run` and `boot`, and `import`, which writes a test that does. */
+/**
+ * Adds the commands that start a guest, `run` and `boot`, and `import`, which writes a test that
+ * does.
+ */
 export function addNewGuestCommands(program: Command): void {
   addGuestFlags(program.command('run'))
     .description('run one command in a new guest and exit with its exit code')

@@ -11,7 +11,9 @@ export function descriptorPath(fd: number): string {
   return `/proc/self/fd/${fd}`
 }
 
-/** Returns such a path for other processes, which must not use it after the descriptor was closed. */
+/**
+ * Returns such a path for other processes, which must not use it after the descriptor was closed.
+ */
 export function sharedDescriptorPath(fd: number): string {
   return `/proc/${idInProc()}/fd/${fd}`
 }

@@ -35,7 +35,10 @@ export class OpenFolder {
     return new OpenFolder(path)
   }
 
-  /** Path for the working directory of a child process of this process. It must not be used after {@link close}. */
+  /**
+   * Path for the working directory of a child process of this process. It must not be used after
+   * {@link close}.
+   */
   get workingDirectory(): string {
     return this.#descriptor === undefined ? this.path : sharedDescriptorPath(this.#descriptor)
   }
@@ -58,7 +61,9 @@ export class OpenFolder {
     return this.#run(name, () => this.#withPath(name, work))
   }
 
-  /** Writes a file that no other user can read. Replaces an existing file and never follows a link. */
+  /**
+   * Writes a file that no other user can read. Replaces an existing file and never follows a link.
+   */
   write(name: string, content: string | Uint8Array): Promise<void> {
     return this.within(name, async (path) => {
       await removeFile(path)

@@ -68,7 +68,8 @@ export async function readWrittenFile(path: string, maxBytes: number): Promise<B
 }
 
 /**
- * Returns a stream of a file that QEMU wrote, see {@link openWrittenFile}. The stream closes the file at its end.
+ * Returns a stream of a file that QEMU wrote, see {@link openWrittenFile}. The stream closes the
+ * file at its end.
  *
  * @throws {Error} when it does not exist, is not a regular file, or is larger than `maxBytes`.
  */

@@ -78,8 +78,9 @@ export async function takeFolderLock(
 }
 
 /**
- * Waits for the lock like {@link takeFolderLock}, but only until `isObsolete` resolves to true; returns undefined then. The
- * processes before this one in the queue may be stopped, although their work is no longer needed.
+ * Waits for the lock like {@link takeFolderLock}, but only until `isObsolete` resolves to true;
+ * returns undefined then. The processes before this one in the queue may be stopped, although their
+ * work is no longer needed.
  */
 export async function takeFolderLockUnless(
   isObsolete: () => Promise<boolean>,
@@ -94,7 +95,10 @@ export async function takeFolderLockUnless(
   return undefined
 }
 
-/** Resolves to true when the claim is first, or to false as soon as the wait is obsolete. Removes the claim if the wait fails. */
+/**
+ * Resolves to true when the claim is first, or to false as soon as the wait is obsolete. Removes
+ * the claim if the wait fails.
+ */
 async function waitForTurn(
   claim: Claim,
   { signal, onWait, intervalMs = 50 }: LockWait,
@@ -133,7 +137,9 @@ export function sweepClaims(folder: string): void {
 let count = 0
 const held = new Set<Claim>()
 
-/** A process that exits removes its claims. Claims of a killed process are removed by the next one. */
+/**
+ * A process that exits removes its claims. Claims of a killed process are removed by the next one.
+ */
 process.on('exit', () => {
   for (const claim of held) claim.remove()
 })
@@ -218,7 +224,9 @@ class Claim {
     return number < this.#number || (number === this.#number && file < this.#file)
   }
 
-  /** Returns whether the process of a claim is dead or counts as dead, and removes the claim then. */
+  /**
+   * Returns whether the process of a claim is dead or counts as dead, and removes the claim then.
+   */
   #isDead(file: string): boolean {
     const liveness = livenessOf(holderOf(file))
     const isDead = liveness === 'dead' || (liveness === 'unknown' && this.#isAbandoned(file))
@@ -233,7 +241,9 @@ class Claim {
   }
 }
 
-/** Removes a claim. In a folder of several users, a claim of another user may remain; it is ignored. */
+/**
+ * Removes a claim. In a folder of several users, a claim of another user may remain; it is ignored.
+ */
 function removeClaim(path: string): void {
   try {
     rmSync(path, { force: true })

@@ -28,7 +28,9 @@ function readOwnIdentity(): string {
   return [processScope(), id.toString(36), startedAt.toString(36)].join('.')
 }
 
-/** A process of this PID namespace. Ids are reused, so the start time tells it from a later process. */
+/**
+ * A process of this PID namespace. Ids are reused, so the start time tells it from a later process.
+ */
 export interface ProcessReference {
   readonly pid: number
   /** Ticks since the host booted; 0 if unknown, as where `/proc` shows other ids. */
@@ -42,8 +44,8 @@ export function referTo(pid: number): ProcessReference | undefined {
 }
 
 /**
- * Returns the id of this process in `/proc`. It differs from `process.pid` in a PID namespace without
- * its own `/proc`. Empty on a system without `/proc`.
+ * Returns the id of this process in `/proc`. It differs from `process.pid` in a PID namespace
+ * without its own `/proc`. Empty on a system without `/proc`.
  */
 export function idInProc(): string {
   return readLink('/proc/self')

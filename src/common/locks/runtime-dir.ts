@@ -32,7 +32,8 @@ export function openRuntimeDir(name: string, env: NodeJS.ProcessEnv = process.en
 function* listCandidates(env: NodeJS.ProcessEnv): Generator<string> {
   const uid = process.geteuid?.()
   if (uid === undefined) return yield join(tmpdir(), 'withvm-run')
-  // "If an implementation encounters a relative path [...] it should consider the path invalid" (XDG Base Directory Specification).
+  // "If an implementation encounters a relative path [...] it should consider the path invalid"
+  // (XDG Base Directory Specification).
   const runtime = env.XDG_RUNTIME_DIR ?? ''
   if (isAbsolute(runtime)) yield join(runtime, 'withvm')
   yield `/run/user/${uid}/withvm`

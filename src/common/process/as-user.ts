@@ -13,16 +13,17 @@ export interface StartOptions {
 export type StartArguments<T> = readonly [file: string, args: readonly string[], options: T]
 
 /**
- * Returns the arguments of execa or `spawn()` that start a program as that user, with its groups and
- * without a way to regain privileges (setpriv(1)). The process id is that of the program. This is the
- * only function that starts programs of another user, who is an attacker: QEMU may be compromised.
+ * Returns the arguments of execa or `spawn()` that start a program as that user, with its groups
+ * and without a way to regain privileges (setpriv(1)). The process id is that of the program. This
+ * is the only function that starts programs of another user, who is an attacker: QEMU may be
+ * compromised.
  *
  * - The program leads a session of its own, so it has no controlling terminal. Code in it could
  *   otherwise type commands into root's shell (ioctl TIOCSTI) or read what root types.
  * - Its working directory is `options.cwd`, by default `/`. Through /proc/PID/cwd, that user could
  *   otherwise read files below folders that it may not enter.
- * - It inherits no descriptors besides `options.stdio`, by default three pipes. The shell that started
- *   this process may have left a file open that only root can read.
+ * - It inherits no descriptors besides `options.stdio`, by default three pipes. The shell that
+ *   started this process may have left a file open that only root can read.
  * - Its environment, which that user can read, is exactly `options.env` with the user's home.
  *
  * @param user undefined starts the program with `options` as the user of this process.

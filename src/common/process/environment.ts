@@ -1,10 +1,14 @@
-/** Variables that host programs need to start: paths of libraries and settings, language, time zone. */
+/**
+ * Variables that host programs need to start: paths of libraries and settings, language, time zone.
+ */
 const BASE_NAMES = ['PATH', 'HOME', 'LANG', 'TZ', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'DYLD_LIBRARY_PATH']
 const BASE_PREFIXES = ['LC_', 'QEMU_', 'NIX_LD', 'ASAN_', 'UBSAN_', 'G_']
 
 const TOOL_NAMES = ['TMPDIR', 'USER', 'LOGNAME']
 
-/** Network settings: proxies in both spellings, certificates, and the apt configuration of the host. */
+/**
+ * Network settings: proxies in both spellings, certificates, and the apt configuration of the host.
+ */
 const NETWORK_NAME = /^((http|https|ftp|all|no)_proxy|ssl_cert_(file|dir)|apt_config)$/i
 
 /**

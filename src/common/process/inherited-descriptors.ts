@@ -1,7 +1,10 @@
 import { openSync, readdirSync, readFileSync } from 'node:fs'
 import { toHostError } from '../host-error.js'
 
-/** Flag of a descriptor that is closed when a program is executed (open(2): O_CLOEXEC), as in `/proc/self/fdinfo`. */
+/**
+ * Flag of a descriptor that is closed when a program is executed (open(2): O_CLOEXEC), as in
+ * `/proc/self/fdinfo`.
+ */
 const CLOSED_ON_EXEC = 0o2000000
 
 /**

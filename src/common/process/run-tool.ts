@@ -178,7 +178,9 @@ function executionOptions(run: ToolRun) {
   } as const
 }
 
-/** Returns the environment. Another user, who could read it, gets nothing of that of this process. */
+/**
+ * Returns the environment. Another user, who could read it, gets nothing of that of this process.
+ */
 function buildEnvironment({ tool, env, user }: Pick<ToolRun, 'tool' | 'env' | 'user'>) {
   const base = user === undefined ? pickToolEnvironment(process.env, tool) : {}
   const limits = tool.parsesImages ? LIMITED_ENVIRONMENT : {}

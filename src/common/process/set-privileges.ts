@@ -14,8 +14,8 @@ export interface Privileges {
 
 /**
  * Returns the arguments of execa that start a program with privileges set by `setpriv` of
- * util-linux, which then executes the program under the same process id. QEMU's own options cannot do
- * this: `-run-with exit-with-parent=on` is newer than the oldest supported QEMU. And the kernel
+ * util-linux, which then executes the program under the same process id. QEMU's own options cannot
+ * do this: `-run-with exit-with-parent=on` is newer than the oldest supported QEMU. And the kernel
  * clears the parent-death signal when a process changes its user, as `-runas` does; `setpriv` sets
  * the signal after that.
  *

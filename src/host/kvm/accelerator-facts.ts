@@ -25,13 +25,22 @@ export interface ProbeRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Timeout that leaves half a second of the two seconds for the first decision. A successful probe takes 60 to 200 ms. */
+/**
+ * Timeout that leaves half a second of the two seconds for the first decision. A successful probe
+ * takes 60 to 200 ms.
+ */
 const PROBE_TIMEOUT_MS = 1500
 
-/** Version of the facts. Increase it when the tests of the probe guest or the shape of the facts change. */
+/**
+ * Version of the facts. Increase it when the tests of the probe guest or the shape of the facts
+ * change.
+ */
 const FACTS_VERSION = 1
 
-/** Returns the cached facts, or runs the missing probes. Concurrent processes share one run of the probes. */
+/**
+ * Returns the cached facts, or runs the missing probes. Concurrent processes share one run of the
+ * probes.
+ */
 export async function probeAccelerators(options: ProbeRequest): Promise<AcceleratorFacts> {
   const { cache, signal } = options
   const fact = factName(options.qemu)
@@ -52,8 +61,9 @@ export async function probeAccelerators(options: ProbeRequest): Promise<Accelera
 }
 
 /**
- * Returns the name of the facts. It includes the boot ID of the host: firmware settings and nested virtualization can change
- * between boots, and a cloud or CI may restore a cache on another machine. A probe is faster than the boot of a guest.
+ * Returns the name of the facts. It includes the boot ID of the host: firmware settings and nested
+ * virtualization can change between boots, and a cloud or CI may restore a cache on another
+ * machine. A probe is faster than the boot of a guest.
  */
 export function factName(qemu: QemuBinary): string {
   const parts = [
@@ -71,7 +81,10 @@ function isSufficient(facts: AcceleratorFacts, options: ProbeRequest): boolean {
   return facts.tcgLoopMs !== undefined || facts.tcgMissing === true
 }
 
-/** Runs both probes concurrently, so that they are compared under the same load and share one timeout. */
+/**
+ * Runs both probes concurrently, so that they are compared under the same load and share one
+ * timeout.
+ */
 async function probeMissing(known: AcceleratorFacts, options: ProbeRequest): Promise<AcceleratorFacts> {
   const boot = (accelerator: AcceleratorName) =>
     runProbe({

@@ -14,7 +14,10 @@ export interface AcceleratorOptions {
   readonly qemu: QemuBinary
   /** Cache directory. @default `resolveCacheDir()` */
   readonly cacheDir?: string | undefined
-  /** Receives the message that guests run without KVM, once a day for each reason across all processes. */
+  /**
+   * Receives the message that guests run without KVM, once a day for each reason across all
+   * processes.
+   */
   readonly notify: (line: string) => void
   /** If true, cached probe results are ignored. @default false */
   readonly fresh?: boolean | undefined
@@ -34,12 +37,15 @@ export interface Accelerator {
 }
 
 /**
- * Duration of the probe's loop on a host with KVM: 703,000 ticks at 2.607 GHz, measured with the same instructions in a plain
- * program on an AMD EPYC (Zen 4). With TCG of QEMU 7.2 the loop takes 2.3 to 4.4 ms on that host.
+ * Duration of the probe's loop on a host with KVM: 703,000 ticks at 2.607 GHz, measured with the
+ * same instructions in a plain program on an AMD EPYC (Zen 4). With TCG of QEMU 7.2 the loop takes
+ * 2.3 to 4.4 ms on that host.
  */
 const REFERENCE_LOOP_MS = 0.27
 
-/** Default when the host is too busy to measure TCG: the middle of the range on the reference host. */
+/**
+ * Default when the host is too busy to measure TCG: the middle of the range on the reference host.
+ */
 const USUAL_TCG_LOOP_MS = 3.3
 
 /** Upper bound, so that timeouts stay finite on extremely slow hosts. */
@@ -56,12 +62,13 @@ const UNTESTED: Obstacle = {
 }
 
 /**
- * Chooses KVM or TCG. `auto` selects KVM if a probe guest passes at the speed of hardware; `kvm` never falls back to TCG. Probe
- * results are cached until the next boot of the host, or a change of its kernel, QEMU or processor. The first decision takes less
- * than two seconds, later ones about a millisecond.
+ * Chooses KVM or TCG. `auto` selects KVM if a probe guest passes at the speed of hardware; `kvm`
+ * never falls back to TCG. Probe results are cached until the next boot of the host, or a change of
+ * its kernel, QEMU or processor. The first decision takes less than two seconds, later ones about a
+ * millisecond.
  *
- * @throws {InfrastructureError} ACCELERATOR_UNAVAILABLE when `kvm` is requested and cannot run guests, or when QEMU supports no
- * other accelerator.
+ * @throws {InfrastructureError} ACCELERATOR_UNAVAILABLE when `kvm` is requested and cannot run
+ * guests, or when QEMU supports no other accelerator.
  */
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<Accelerator> {
   const { accel, qemu, user, signal, fresh = false } = options
@@ -95,7 +102,10 @@ function findGuestFailure({ accel, fresh = false, qemu }: AcceleratorOptions): O
   return accel === 'auto' && !fresh ? guestFailures.get(factName(qemu)) : undefined
 }
 
-/** Chooses the accelerator for architectures that the probe guest does not support (all but x86): KVM only on request. */
+/**
+ * Chooses the accelerator for architectures that the probe guest does not support (all but x86):
+ * KVM only on request.
+ */
 async function chooseWithoutProbe(
   accel: AcceleratorOptions['accel'],
   { reason, fix }: Obstacle,
@@ -121,8 +131,9 @@ function foreignArch({ arch }: QemuBinary): Obstacle {
 const guestFailures = new Map<string, Obstacle>()
 
 /**
- * Records that KVM failed while a guest was running, and probes KVM again. Later guests of this process run with TCG under
- * `accel: 'auto'`. Later runs do so only if the probe fails too, because a guest can cause the failure itself.
+ * Records that KVM failed while a guest was running, and probes KVM again. Later guests of this
+ * process run with TCG under `accel: 'auto'`. Later runs do so only if the probe fails too, because
+ * a guest can cause the failure itself.
  */
 export async function forgetKvm(
   reason: string,

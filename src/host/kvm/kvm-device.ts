@@ -25,7 +25,10 @@ export interface KvmDeviceOptions {
 /** Time in which udev restores the permissions of devices after it starts, milliseconds. */
 const UDEV_RESET_MS = 300
 
-/** Returns the reason why the user cannot open the device of KVM, or undefined. Takes well under a millisecond. */
+/**
+ * Returns the reason why the user cannot open the device of KVM, or undefined. Takes well under a
+ * millisecond.
+ */
 export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstacle | undefined> {
   if (process.platform !== 'linux') {
     return { reason: `KVM requires Linux, and this host runs ${process.platform}`, fix: 'Use a Linux host.' }
@@ -62,7 +65,10 @@ async function tryOpen(path: string): Promise<NodeJS.ErrnoException | undefined>
   }
 }
 
-/** Describes a denied access, after one wait for udev. The wait is not repeated until the permissions of the device change. */
+/**
+ * Describes a denied access, after one wait for udev. The wait is not repeated until the
+ * permissions of the device change.
+ */
 async function describeDenied(
   path: string,
   code: 'EACCES' | 'EPERM',

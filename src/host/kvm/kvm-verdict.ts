@@ -10,7 +10,10 @@ export type KvmVerdict =
       readonly lasting: boolean
     } & Obstacle)
 
-/** Minimum speedup over TCG. Hardware is 8 to 15 times faster than TCG; a slower "KVM" is itself emulated. */
+/**
+ * Minimum speedup over TCG. Hardware is 8 to 15 times faster than TCG; a slower "KVM" is itself
+ * emulated.
+ */
 const MIN_SPEEDUP = 1.5
 
 const BROKEN_FIX =

@@ -1,10 +1,12 @@
 /**
- * Probe guest: a firmware image that runs the first steps of a kernel. It writes one letter per stage to the first serial port
- * (0x3F8); probe.ts lists the stages. Then it prints the TSC ticks of 10 ms and of five runs of a loop, each as a space and eight
- * digits `A` to `P`, followed by `z`.
+ * Probe guest: a firmware image that runs the first steps of a kernel. It writes one letter per
+ * stage to the first serial port (0x3F8); probe.ts lists the stages. Then it prints the TSC ticks
+ * of 10 ms and of five runs of a loop, each as a space and eight digits `A` to `P`, followed by
+ * `z`.
  *
- * Each line contains the offset in the ROM, the bytes, and the assembler source (GNU as, Intel syntax). The ROM is mapped below
- * 4 GiB, where the processor starts, and at 0xF0000, the link address.
+ * Each line contains the offset in the ROM, the bytes, and the assembler source (GNU as, Intel
+ * syntax). The ROM is mapped below 4 GiB, where the processor starts, and at 0xF0000, the link
+ * address.
  */
 const LISTING = `
   # 16-bit code

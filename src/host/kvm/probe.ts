@@ -9,7 +9,10 @@ import { buildProbeRom } from './probe-rom.js'
 
 export type AcceleratorName = 'kvm' | 'tcg'
 
-/** Stages of the probe guest in order: the letter that it writes, and the step that it has completed. */
+/**
+ * Stages of the probe guest in order: the letter that it writes, and the step that it has
+ * completed.
+ */
 const PROBE_STAGES = [
   ['r', 'run its first instruction'],
   ['p', 'enter protected mode'],
@@ -61,8 +64,8 @@ interface Rom {
 }
 
 /**
- * Writes the ROM. On Linux the file is unlinked before QEMU starts. The folder has the name of a run folder, so that the next run
- * sweeps it if this process is killed earlier.
+ * Writes the ROM. On Linux the file is unlinked before QEMU starts. The folder has the name of a
+ * run folder, so that the next run sweeps it if this process is killed earlier.
  */
 async function openRom(): Promise<Rom> {
   const dir = join(tmpdir(), newRunFolderName())

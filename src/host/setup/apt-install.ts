@@ -17,7 +17,10 @@ const LOCK_TIMEOUT_S = 300
 
 const LOCK_RETRY_MS = 2000
 
-/** Returns the prefix for commands that need root, or undefined if sudo is not available or needs a password. */
+/**
+ * Returns the prefix for commands that need root, or undefined if sudo is not available or needs a
+ * password.
+ */
 export async function findPrivilege(
   env: NodeJS.ProcessEnv,
   uid = process.geteuid?.(),
@@ -28,8 +31,9 @@ export async function findPrivilege(
 }
 
 /**
- * Installs packages with apt and streams its output. Package lists are updated only if a package is unknown, or if its download
- * fails because the lists are stale. A failing third-party source is ignored.
+ * Installs packages with apt and streams its output. Package lists are updated only if a package is
+ * unknown, or if its download fails because the lists are stale. A failing third-party source is
+ * ignored.
  *
  * @throws {InfrastructureError} SETUP_FAILED with the last lines of apt's output.
  */
@@ -58,7 +62,10 @@ async function areKnown(packages: readonly string[], options: AptOptions): Promi
   return candidates.length >= packages.length && !candidates.includes('(none)')
 }
 
-/** Updates the package lists unless `skip` is true. Ignores the exit code: the installation shows if the packages are available. */
+/**
+ * Updates the package lists unless `skip` is true. Ignores the exit code: the installation shows if
+ * the packages are available.
+ */
 async function updateUnless(skip: boolean, privilege: Privilege, options: AptOptions): Promise<boolean> {
   if (skip) return false
   const update = async () => {

@@ -13,8 +13,8 @@ import { type QemuCapabilities, queryCapabilities } from '../qemu-capabilities.j
 import { findTools, QEMU_NEED, type ToolNeed } from '../tools.js'
 
 /**
- * Report of `withvm doctor --json`. Fields and checks may be added; existing ones keep their names and meanings while `schema` is
- * 1.
+ * Report of `withvm doctor --json`. Fields and checks may be added; existing ones keep their names
+ * and meanings while `schema` is 1.
  */
 export interface HostReport {
   readonly schema: 1
@@ -25,10 +25,15 @@ export interface HostReport {
 }
 
 export interface HostCheck {
-  /** `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `memory`, `temporary`, `cache`, `load`, or `tool:<program>`. */
+  /**
+   * `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `memory`, `temporary`, `cache`,
+   * `load`, or `tool:<program>`.
+   */
   readonly id: string
   readonly label: string
-  /** `ok`; `note`: guests run, but slower or with missing features; `problem`: guests cannot run. */
+  /**
+   * `ok`; `note`: guests run, but slower or with missing features; `problem`: guests cannot run.
+   */
   readonly state: 'ok' | 'note' | 'problem'
   /** Result of the check, in a few words. */
   readonly found: string
@@ -67,7 +72,10 @@ export interface InspectOptions {
 /** Memory of the default guest, 256 MiB, plus about 100 MiB for QEMU, with a margin. */
 const MIN_MEMORY_BYTES = 400 * MIB
 
-/** Minimum for sockets, logs and a small overlay. Overlays with the writes of guests are in the temporary directory. */
+/**
+ * Minimum for sockets, logs and a small overlay. Overlays with the writes of guests are in the
+ * temporary directory.
+ */
 const MIN_TEMPORARY_BYTES = 64 * MIB
 const RECOMMENDED_TEMPORARY_BYTES = GIB
 
@@ -245,7 +253,10 @@ async function attempt<T>(
   }
 }
 
-/** Returns the free bytes for this user on the file system of a folder, or of its nearest existing parent. */
+/**
+ * Returns the free bytes for this user on the file system of a folder, or of its nearest existing
+ * parent.
+ */
 async function readFreeSpace(dir: string): Promise<number | null> {
   try {
     const { bavail, bsize } = await statfs(dir)

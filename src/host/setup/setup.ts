@@ -17,11 +17,14 @@ export interface SetupOptions {
 }
 
 /**
- * Installs the packages of missing programs, on a system with apt, as root or with sudo without a password. Takes a few
- * milliseconds if all programs are installed. Concurrent calls run one after another.
+ * Installs the packages of missing programs, on a system with apt, as root or with sudo without a
+ * password. Takes a few milliseconds if all programs are installed. Concurrent calls run one after
+ * another.
  *
- * @throws {InfrastructureError} TOOL_NOT_FOUND, with the install command for this system, when it cannot install packages.
- * @throws {InfrastructureError} SETUP_FAILED when the installation fails, or a program is still missing after it.
+ * @throws {InfrastructureError} TOOL_NOT_FOUND, with the install command for this system, when it
+ *   cannot install packages.
+ * @throws {InfrastructureError} SETUP_FAILED when the installation fails, or a program is still
+ *   missing after it.
  */
 export async function setUpHost(options: SetupOptions): Promise<readonly ToolState[]> {
   const { needs, log, env = process.env, signal } = options

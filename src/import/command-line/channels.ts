@@ -5,7 +5,10 @@ import { drop, ignore, type Readers } from './readers.js'
 /** Interactive character devices. A test uses `vm.serial` instead. */
 const TERMINALS = /^(mon:)?(stdio|vc(:.*)?|pty|none|null|msmouse)$/
 
-/** The first serial port is the console of withvm. Further ports become devices with their character devices. */
+/**
+ * The first serial port is the console of withvm. Further ports become devices with their character
+ * devices.
+ */
 function readSerials(draft: Draft, [first, ...further]: readonly ParsedOption[]): void {
   if (first !== undefined && first.value !== 'none') {
     draft.translate(first, 'vm.serial', 'withvm connects to the first serial port')

@@ -63,7 +63,10 @@ export function findControllers(given: readonly ParsedOption[], machine = 'pc'):
   }
 }
 
-/** Returns true if a device is on the controller `id`, by bus name or by the default bus of its kind. */
+/**
+ * Returns true if a device is on the controller `id`, by bus name or by the default bus of its
+ * kind.
+ */
 function usesBus(
   given: ParsedOption,
   id: string,

@@ -55,7 +55,10 @@ export function readDisks(draft: Draft, given: readonly ParsedOption[]): readonl
   return rest.filter((one) => one.flag !== 'drive' && !controllers.isUnused(one, rest))
 }
 
-/** Passes through a drive that the options do not support, with a snapshot so that the file is not modified. */
+/**
+ * Passes through a drive that the options do not support, with a snapshot so that the file is not
+ * modified.
+ */
 function keepDrive(draft: Draft, given: ParsedOption): void {
   const parameters = parseParameters(given.value)
   const snapshot = lastValue(parameters, 'snapshot')
@@ -144,7 +147,8 @@ function readContent(
   const size = get('file.size')
   if (get('file.driver') === 'null-co' && size !== undefined) return { size: `${Number(size) / KIB}K` }
   if (file === undefined) return parameters.some(([key]) => key.startsWith('file.')) ? undefined : {}
-  if (/^[a-z][\w+-]+:/i.test(file) && !file.startsWith('file:')) return undefined // nbd:, json:, fat:, http:
+  // Other protocols, such as nbd:, json:, fat: and http:
+  if (/^[a-z][\w+-]+:/i.test(file) && !file.startsWith('file:')) return undefined
   const path = file.replace(/^file:/, '')
   const format = get('format')
   if (format !== undefined && !DISK_FORMATS.includes(format as DiskFormat)) return undefined
@@ -203,8 +207,8 @@ function readEmptyDrives(
 }
 
 /**
- * Selects the system disk, in order: `hda`, the disk with the ID of the system disk in `vm.commandLine`, the disk with the lowest
- * boot index, the first disk.
+ * Selects the system disk, in order: `hda`, the disk with the ID of the system disk in
+ * `vm.commandLine`, the disk with the lowest boot index, the first disk.
  */
 function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[], first: DiskOptions | undefined): void {
   const { options } = draft

@@ -29,7 +29,10 @@ export class Draft {
     this.hasTerminal = hasTerminal
   }
 
-  /** Passes an option through, after the arguments of withvm. Resolves paths, because QEMU runs in another folder. */
+  /**
+   * Passes an option through, after the arguments of withvm. Resolves paths, because QEMU runs in
+   * another folder.
+   */
   keep({ flag, value }: ParsedOption): void {
     this.kept.push(`-${flag}`)
     if (value !== '' || flag === 'append') this.kept.push(resolvePaths(flag, value, this.isFile))

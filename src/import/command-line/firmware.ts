@@ -1,7 +1,10 @@
 import type { Draft, ParsedOption } from './draft.js'
 import { lastValue, parseParameters } from './parameters.js'
 
-/** Parses UEFI firmware (two flash drives: read-only code and variables), a BIOS file, and an emulated TPM. */
+/**
+ * Parses UEFI firmware (two flash drives: read-only code and variables), a BIOS file, and an
+ * emulated TPM.
+ */
 export function readFirmware(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   return readTpm(draft, readRom(draft, readFlash(draft, given)))
 }

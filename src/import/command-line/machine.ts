@@ -80,7 +80,10 @@ function readMemory(draft: Draft, given: ParsedOption): void {
   }
 }
 
-/** Converts a size. A plain number is in MiB for `-m`, and in bytes elsewhere. The validation rejects invalid text. */
+/**
+ * Converts a size. A plain number is in MiB for `-m`, and in bytes elsewhere. The validation
+ * rejects invalid text.
+ */
 function toSize(text: string, unit: 'M' | 'B' = 'M'): string {
   if (/^\d+$/.test(text)) return unit === 'M' ? `${text}M` : `${Number(text) / KIB}K`
   return text.replace(/[kmgtb]$/, (letter) => letter.toUpperCase())
@@ -139,8 +142,8 @@ export const machineReaders: Readers = {
 }
 
 /**
- * Parses NUMA nodes. If each node specifies its memory, directly or with a plain memory object, they become options. Otherwise
- * they are passed through with their objects.
+ * Parses NUMA nodes. If each node specifies its memory, directly or with a plain memory object,
+ * they become options. Otherwise they are passed through with their objects.
  */
 export function readNuma(draft: Draft, given: readonly ParsedOption[]): readonly ParsedOption[] {
   const nodes = given.filter(({ flag }) => flag === 'numa')

@@ -195,7 +195,10 @@ function readCard({ model, parameters }: Card): NetworkOptions | undefined {
   return own as NetworkOptions
 }
 
-/** Passes a card and its back end through, converted to `-netdev` and `-device` if they use removed options. */
+/**
+ * Passes a card and its back end through, converted to `-netdev` and `-device` if they use removed
+ * options.
+ */
 function keepPair(draft: Draft, card: Card | undefined, backend: Backend | undefined): void {
   const isNew = (given: ParsedOption | undefined) => given?.flag === 'netdev' || given?.flag === 'device'
   if (backend !== undefined && isNew(backend.given)) {

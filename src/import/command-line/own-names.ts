@@ -16,7 +16,10 @@ const REFERENCES = [
   'dev',
 ]
 
-/** Renames IDs of the passed-through arguments that clash with those of withvm. Modifies `args`; returns the renamed IDs. */
+/**
+ * Renames IDs of the passed-through arguments that clash with those of withvm. Modifies `args`;
+ * returns the renamed IDs.
+ */
 export function renameClashes(args: string[]): ReadonlyMap<string, string> {
   const renamed = new Map<string, string>()
   for (const value of args) {

@@ -2,8 +2,8 @@
 export type Parameters = ReadonlyArray<readonly [key: string, value: string]>
 
 /**
- * Parses `file=a,,b.img,if=virtio` with the rules of QEMU: a doubled comma is a literal comma, the first key may be omitted, a key
- * without a value is `on`, and `nokey` is `key=off`.
+ * Parses `file=a,,b.img,if=virtio` with the rules of QEMU: a doubled comma is a literal comma, the
+ * first key may be omitted, a key without a value is `on`, and `nokey` is `key=off`.
  */
 export function parseParameters(text: string, firstKey?: string): Parameters {
   return splitAtCommas(text).map((part, index): readonly [string, string] => {

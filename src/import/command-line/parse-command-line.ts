@@ -44,11 +44,13 @@ const READERS: Readers = {
 const PROGRAM = /^(qemu|kvm|qemu-kvm|qemu-system-[\w-]+)$/
 
 /**
- * Parses a QEMU command line to options. Arguments without an option are passed through in `qemuArgs`. `replacedArguments` lists removed
- * QEMU options and those that withvm handles differently.
+ * Parses a QEMU command line to options. Arguments without an option are passed through in
+ * `qemuArgs`. `replacedArguments` lists removed QEMU options and those that withvm handles
+ * differently.
  *
  * @throws {UsageError} INVALID_OPTIONS with all problems of the command line.
- * @example parseCommandLine('qemu -m 512 -hda linux.img').options // { memory: '512M', hda: 'linux.img' }
+ * @example
+ * parseCommandLine('qemu -m 512 -hda linux.img').options // { memory: '512M', hda: 'linux.img' }
  */
 export function parseCommandLine(
   line: string,
@@ -163,7 +165,10 @@ const LISTS: Readonly<Record<string, string>> = {
   device: 'devices',
 }
 
-/** Rejects `?` and `help`, for which QEMU prints a list and exits. A doubled comma belongs to the previous value. */
+/**
+ * Rejects `?` and `help`, for which QEMU prints a list and exits. A doubled comma belongs to the
+ * previous value.
+ */
 function rejectHelp(draft: Draft, one: ParsedOption): void {
   const match = /^(|.*[^,](,,)*,)(\?|help)$/.exec(one.value)
   if (match === null || one.flag === 'append') return

@@ -54,7 +54,10 @@ function readNet(text: string): string | undefined {
 /** Addresses that refer to the only guest of a network: its DHCP lease, or no address. */
 const GUEST_ADDRESSES = ['', '10.0.2.15', '0.0.0.0']
 
-/** Parses `[tcp|udp]:[address]:port-[address]:port`. Undefined if the options do not support the guest address. */
+/**
+ * Parses `[tcp|udp]:[address]:port-[address]:port`. Undefined if the options do not support the
+ * guest address.
+ */
 export function readForward(text: string): HostForward | undefined {
   const match = /^(tcp|udp)?:([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(text)
   if (match === null || !GUEST_ADDRESSES.includes(match[4] ?? '')) return undefined
@@ -63,12 +66,16 @@ export function readForward(text: string): HostForward | undefined {
     guest: Number(match[5]),
     ...(host === 0 ? {} : { host }),
     ...(match[1] === 'udp' ? { protocol: 'udp' } : {}),
-    // QEMU would listen on all addresses; withvm exposes guests on loopback only (docs/security.md).
+    // QEMU would listen on all addresses; withvm exposes guests on loopback only
+    // (docs/security.md).
     bind: match[2] || '127.0.0.1',
   }
 }
 
-/** Parses `[tcp]:address:port-cmd:command`, or a server instead of the command. Undefined for a character device. */
+/**
+ * Parses `[tcp]:address:port-cmd:command`, or a server instead of the command. Undefined for a
+ * character device.
+ */
 function readGuestForward(text: string): GuestForward | undefined {
   const [, address, kind, rest = ''] = /^(?:tcp)?:([\d.]+:\d+)-(cmd|tcp|unix):(.+)$/.exec(text) ?? []
   if (address === undefined) return undefined

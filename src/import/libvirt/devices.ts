@@ -44,7 +44,9 @@ export function readDevices(domain: XmlElement, note: Note): VMOptions {
   } as VMOptions
 }
 
-/** Marks the first serial port and the channel of the guest agent as read: withvm always adds both. */
+/**
+ * Marks the first serial port and the channel of the guest agent as read: withvm always adds both.
+ */
 function markConsoles(devices: XmlElement): void {
   for (const element of [devices.child('serial'), devices.child('console')]) {
     element?.attribute('type')

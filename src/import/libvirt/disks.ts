@@ -47,7 +47,10 @@ export function readDisks(domain: XmlElement, note: Note): VMOptions {
 
 const rank = ({ disk }: ReadDisk) => disk.bootIndex ?? Number.POSITIVE_INFINITY
 
-/** Converts `<boot dev>`, which refers to kinds of disks, to boot indexes of disks, as libvirt does for QEMU. */
+/**
+ * Converts `<boot dev>`, which refers to kinds of disks, to boot indexes of disks, as libvirt does
+ * for QEMU.
+ */
 function addBootIndexes(all: readonly ReadDisk[], order: readonly string[]): readonly ReadDisk[] {
   if (order.length === 0 || all.some(({ disk }) => disk.bootIndex !== undefined)) return all
   const kinds: Readonly<Record<string, string>> = { disk: 'hd', lun: 'hd', cdrom: 'cdrom', floppy: 'fd' }

@@ -17,10 +17,11 @@ export interface ImportedDomain {
 }
 
 /**
- * Converts a libvirt domain to options. `skippedSettings` lists unsupported settings with the reason. Does not check that files
- * exist, except the variable store of the firmware.
+ * Converts a libvirt domain to options. `skippedSettings` lists unsupported settings with the
+ * reason. Does not check that files exist, except the variable store of the firmware.
  *
- * @throws {UsageError} INVALID_OPTIONS when the text is not a domain; MACHINE_UNSUPPORTED for an unsupported architecture.
+ * @throws {UsageError} INVALID_OPTIONS when the text is not a domain; MACHINE_UNSUPPORTED for an
+ *   unsupported architecture.
  */
 export function importDomain(xml: string): ImportedDomain {
   const domain = parse(xml)

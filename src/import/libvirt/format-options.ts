@@ -1,7 +1,10 @@
 import { toSafeLine } from '../../errors/safe-text.js'
 import type { ImportedDomain } from './domain.js'
 
-/** Formats the options of a domain as the source of a test, with comments for settings that were not imported. */
+/**
+ * Formats the options of a domain as the source of a test, with comments for settings that were not
+ * imported.
+ */
 export function formatAsTest({ options, skippedSettings }: ImportedDomain): string {
   const notes = skippedSettings.map(({ path, what, reason }) =>
     toSafeLine(`// - ${path}: ${what}: ${reason}`),

@@ -9,7 +9,8 @@ import { type ImportedDomain, importDomain } from './domain.js'
  * Reads a domain from a file or from text, and checks that its disks exist.
  *
  * @param overrides explicit options. Disks that they replace need not exist.
- * @throws {UsageError} INVALID_OPTIONS when the source is not a domain; IMAGE_NOT_FOUND when a disk does not exist.
+ * @throws {UsageError} INVALID_OPTIONS when the source is not a domain; IMAGE_NOT_FOUND when a disk
+ *   does not exist.
  */
 export async function readDomain(source: string, overrides: VMOptions = {}): Promise<ImportedDomain> {
   const isText = source.trimStart().startsWith('<')

@@ -7,7 +7,10 @@ export interface Leftover {
   readonly text: string
 }
 
-/** XML element that records which children and attributes were read, so that the others can be reported. */
+/**
+ * XML element that records which children and attributes were read, so that the others can be
+ * reported.
+ */
 export class XmlElement {
   readonly name: string
   readonly #element: Element
@@ -27,7 +30,10 @@ export class XmlElement {
     )
   }
 
-  /** Parses a document, without external entities. @throws {Error} when it is not well-formed, or too large */
+  /**
+   * Parses a document, without external entities.
+   * @throws {Error} when it is not well-formed, or too large
+   */
   static parse(text: string): XmlElement {
     const root = new XmlElement(parseXml(text), '')
     root.#isRead = true

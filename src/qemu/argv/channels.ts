@@ -12,8 +12,9 @@ export function channelArgs({ arch }: MachineSpec, wiring: Wiring): string[] {
     'chardev=qmp,mode=control',
     '-chardev',
     joinOption('socket', { id: 'serial0', path: wiring.serialSocket }),
-    // Writes nothing. Its path is the folder of the run, through which `withvm ps` finds the files of a guest. This process
-    // writes the log, because `logfile=` on a socket repeats bytes (see ConsoleLogFile).
+    // Writes nothing. Its path is the folder of the run, through which `withvm ps` finds the files
+    // of a guest. This process writes the log, because `logfile=` on a socket repeats bytes (see
+    // ConsoleLogFile).
     '-chardev',
     joinOption('null', { id: 'run-folder', logfile: wiring.serialLog, logappend: 'on' }),
     // First serial port of the machine, of any device type.

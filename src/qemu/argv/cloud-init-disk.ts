@@ -3,8 +3,8 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import { joinOption } from './join-option.js'
 
 /**
- * Returns the arguments of the seed disk for cloud-init. It is the last device, so names of disks and cards do
- * not change.
+ * Returns the arguments of the seed disk for cloud-init. It is the last device, so names of disks
+ * and cards do not change.
  */
 export function cloudInitDiskArgs({ arch }: MachineSpec, seedDisk: string | undefined): string[] {
   if (seedDisk === undefined) return []

@@ -15,7 +15,8 @@ export function debugArgs(
 }
 
 /**
- * Returns the arguments of the GDB server. In the manual command line, its socket is in the working directory.
+ * Returns the arguments of the GDB server. In the manual command line, its socket is in the working
+ * directory.
  */
 function gdbArgs(
   gdb: boolean | number,

@@ -20,7 +20,10 @@ export function deviceArgs(spec: MachineSpec, wiring: Pick<Wiring, 'watchdogTabl
   ]
 }
 
-/** Returns root ports for hot-plug: a PCI Express machine supports it only there, one device per port. */
+/**
+ * Returns root ports for hot-plug: a PCI Express machine supports it only there, one device per
+ * port.
+ */
 export function plugPortArgs({ devices, machine }: MachineSpec): string[] {
   return devices.hotplug && hasBuiltInSata(machine) ? PLUG_PORTS : []
 }

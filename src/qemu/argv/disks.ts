@@ -9,12 +9,18 @@ import { joinOption, type OptionValues } from './join-option.js'
 /** Block node of the system disk. */
 export const DISK_NODE = 'disk0-overlay'
 
-/** Returns the block node of the file to which a guest's writes to a disk go. Index 0 is the system disk. */
+/**
+ * Returns the block node of the file to which a guest's writes to a disk go. Index 0 is the system
+ * disk.
+ */
 export function diskFileNode(index: number): string {
   return `disk${index}-file`
 }
 
-/** Returns the arguments of the system disk, which is the overlay of this run, and of the further disks. */
+/**
+ * Returns the arguments of the system disk, which is the overlay of this run, and of the further
+ * disks.
+ */
 export function diskArgs(
   spec: MachineSpec,
   { overlay, diskSecretFile, disks = [] }: Pick<Wiring, 'overlay' | 'diskSecretFile' | 'disks'>,
@@ -37,7 +43,8 @@ export function diskArgs(
 }
 
 /**
- * Returns the arguments of the same disks with QEMU's temporary snapshots (`snapshot=on`) instead of overlays.
+ * Returns the arguments of the same disks with QEMU's temporary snapshots (`snapshot=on`) instead
+ * of overlays.
  */
 export function snapshotDiskArgs(spec: MachineSpec): string[] {
   const openBase = (base: Disk, index: number) =>
@@ -65,8 +72,8 @@ interface DriveArgs {
 }
 
 /**
- * Returns the drive for the file `base` or an overlay on it. Secrets are passed in files, because every user of the host
- * can read the command line.
+ * Returns the drive for the file `base` or an overlay on it. Secrets are passed in files, because
+ * every user of the host can read the command line.
  */
 function open(
   { path, format, secretFile: file }: DiskFile,
@@ -109,7 +116,10 @@ function connectAll(
   ]
 }
 
-/** Returns the id of a drive with removable media; undefined for other disks. Index 0 is the system disk. */
+/**
+ * Returns the id of a drive with removable media; undefined for other disks. Index 0 is the system
+ * disk.
+ */
 export function mediumDeviceId(
   { media, interface: kind }: Pick<SystemDiskSpec, 'interface'> & Partial<Pick<DiskSpec, 'media'>>,
   index: number,
@@ -177,7 +187,8 @@ function deviceOf(
     case 'sata':
       return device(isCd ? 'ide-cd' : 'ide-hd', { id: medium, bus, unit, drive, serial, bootindex })
     case 'usb':
-      // The device has its own SCSI bus, named after its id. Without an id, its name would be that of the SCSI disks: `scsi.0`.
+      // The device has its own SCSI bus, named after its id. Without an id, its name would be that
+      // of the SCSI disks: `scsi.0`.
       return device('usb-storage', { id: medium ?? `${id}-usb`, bus, drive, serial, bootindex })
     case 'nvme':
       // NVMe requires a serial number.

@@ -39,8 +39,8 @@ function vncArgs(vnc: MachineSpec['display']['vnc'], secretFile: string | undefi
 }
 
 /**
- * Returns the arguments of the SPICE server. In the manual command line, its socket is in the working
- * directory.
+ * Returns the arguments of the SPICE server. In the manual command line, its socket is in the
+ * working directory.
  */
 function spiceArgs(
   spice: MachineSpec['display']['spice'],

@@ -4,8 +4,8 @@ import type { DiskFile, Wiring } from '../command.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
 /**
- * Returns the arguments of the firmware. UEFI uses two flash chips, for code and variables; a BIOS file is a
- * ROM.
+ * Returns the arguments of the firmware. UEFI uses two flash chips, for code and variables; a BIOS
+ * file is a ROM.
  */
 export function firmwareArgs(
   { arch, firmware: spec }: MachineSpec,

@@ -15,8 +15,9 @@ export function machineArgs(
     '-machine',
     joinOption(machine, {
       accel: accelerator,
-      // Without a display card, firmware and boot loaders print on the serial console. With one, `graphics=off` would print
-      // the output of boot loaders twice, because SeaBIOS copies the screen to the console.
+      // Without a display card, firmware and boot loaders print on the serial console. With one,
+      // `graphics=off` would print the output of boot loaders twice, because SeaBIOS copies the
+      // screen to the console.
       graphics: display.vga === undefined ? 'off' : undefined,
       // The guest's RAM contains secrets, and other users may be able to read a core dump of QEMU.
       'dump-guest-core': 'off',

@@ -24,8 +24,8 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
 }
 
 /**
- * Returns the memory backend of the RAM. With `share=off`, written pages are private, so many guests can share
- * one file.
+ * Returns the memory backend of the RAM. With `share=off`, written pages are private, so many
+ * guests can share one file.
  */
 export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, 'memoryFile'>): string[] {
   const { memoryBytes } = spec

@@ -9,8 +9,8 @@ export const NETWORK_CARD = 'card0'
 type NetbootPart = Pick<MachineSpec, 'netboot'>
 
 /**
- * Returns the options of QEMU's built-in servers. In the manual command line, the folder is the author's
- * `root`.
+ * Returns the options of QEMU's built-in servers. In the manual command line, the folder is the
+ * author's `root`.
  */
 export function serverOptions({ netboot: served }: NetbootPart, netboot: NetbootWiring | undefined) {
   if (served === undefined) return {}
@@ -25,8 +25,8 @@ export function serverOptions({ netboot: served }: NetbootPart, netboot: Netboot
 }
 
 /**
- * Returns the boot index of the card, which all firmware supports; `-boot order=` is for BIOS only. HTTP boot precedes all
- * devices with a boot index.
+ * Returns the boot index of the card, which all firmware supports; `-boot order=` is for BIOS only.
+ * HTTP boot precedes all devices with a boot index.
  */
 export function bootCardOptions(
   { netboot: served }: NetbootPart,

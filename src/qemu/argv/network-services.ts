@@ -7,8 +7,8 @@ import { joinOption } from './join-option.js'
 type Commands = Wiring['forwardCommands']
 
 /**
- * Returns the options of services in the user-mode network: an SMB share and `guestfwd` addresses. The manual command line
- * omits addresses that are served by a function of the test.
+ * Returns the options of services in the user-mode network: an SMB share and `guestfwd` addresses.
+ * The manual command line omits addresses that are served by a function of the test.
  */
 export function networkServices({ sharedFolder, guestForwards }: NetworkSpec, commands: Commands): string[] {
   const forwards = guestForwards.flatMap((forward) => {

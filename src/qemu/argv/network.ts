@@ -7,8 +7,8 @@ import { bootCardOptions, captureArgs, serverOptions } from './netboot.js'
 import { networkServices } from './network-services.js'
 
 /**
- * Returns the arguments of the network cards. Each card has its own network; ports are forwarded to the first
- * card.
+ * Returns the arguments of the network cards. Each card has its own network; ports are forwarded to
+ * the first card.
  */
 export function networkArgs(
   spec: MachineSpec,
@@ -81,7 +81,10 @@ function backend(
   return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
 }
 
-/** Returns a multicast group for a name, unique to this process. It is used on the loopback interface only. */
+/**
+ * Returns a multicast group for a name, unique to this process. It is used on the loopback
+ * interface only.
+ */
 function hubAddress(name: string): string {
   const digest = createHash('sha256').update(`${process.pid} ${name}`).digest()
   const [a, b, c] = digest

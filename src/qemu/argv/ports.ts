@@ -6,8 +6,8 @@ import { joinOption } from './join-option.js'
 const DEVICES = { virtio: 'virtserialport', serial: 'isa-serial', parallel: 'isa-parallel' } as const
 
 /**
- * Returns the arguments of the author's ports. They follow those of withvm, so the console is the first serial
- * port.
+ * Returns the arguments of the author's ports. They follow those of withvm, so the console is the
+ * first serial port.
  */
 export function portArgs(
   { ports }: MachineSpec,

@@ -4,11 +4,13 @@ import { joinOption } from './join-option.js'
 import { startsProcesses } from './network-services.js'
 
 /**
- * Returns the sandbox rules: a guest that breaks out of QEMU can neither start programs nor gain privileges.
+ * Returns the sandbox rules: a guest that breaks out of QEMU can neither start programs nor gain
+ * privileges.
  *
- * If QEMU starts a process for each connection of the guest, `spawn` must be allowed, and `elevateprivileges` too,
- * because `deny` forbids the `setsid` of these processes. They still cannot gain privileges: the filter sets "no new
- * privileges". The libraries of a window also start processes, to query the display.
+ * If QEMU starts a process for each connection of the guest, `spawn` must be allowed, and
+ * `elevateprivileges` too, because `deny` forbids the `setsid` of these processes. They still
+ * cannot gain privileges: the filter sets "no new privileges". The libraries of a window also start
+ * processes, to query the display.
  */
 export function sandboxArgs(spec: MachineSpec, { sandbox }: Pick<Wiring, 'sandbox'>): string[] {
   if (!sandbox) return []

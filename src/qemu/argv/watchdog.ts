@@ -1,21 +1,22 @@
 import type { MachineSpec } from '../../spec/machine-spec.js'
 
 /**
- * File name in the folder of the run, which is QEMU's working directory: `-acpitable` supports no path with a
- * colon.
+ * File name in the folder of the run, which is QEMU's working directory: `-acpitable` supports no
+ * path with a colon.
  */
 export const WATCHDOG_TABLE = 'watchdog.wdat'
 
 /**
- * I/O ports of the iBASE 700 (QEMU's hw/watchdog/wdt_ib700.c). Writing 0 to the first starts 30 s, writing the
- * second stops.
+ * I/O ports of the iBASE 700 (QEMU's hw/watchdog/wdt_ib700.c). Writing 0 to the first starts 30 s,
+ * writing the second stops.
  */
 const START_PORT = 0x443
 const STOP_PORT = 0x441
 const SECONDS = 30
 
 /**
- * Actions and instructions of the table, and the address space of I/O ports (ACPICA's actbl3.h and actypes.h).
+ * Actions and instructions of the table, and the address space of I/O ports (ACPICA's actbl3.h and
+ * actypes.h).
  */
 const ACTION = { reset: 1, setCountdown: 6, start: 9, stop: 11 } as const
 const WRITE_VALUE = 2
@@ -38,9 +39,10 @@ export function watchdogArgs(
 }
 
 /**
- * Builds an ACPI table (WDAT, Microsoft's "Hardware Watchdog Timers Design Specification") that describes the iBASE 700.
- * Kernels for virtual machines have no driver for the watchdogs of QEMU, but one for this table. The countdown is always
- * 30 s, because the table cannot express the encoding of the device.
+ * Builds an ACPI table (WDAT, Microsoft's "Hardware Watchdog Timers Design Specification") that
+ * describes the iBASE 700. Kernels for virtual machines have no driver for the watchdogs of QEMU,
+ * but one for this table. The countdown is always 30 s, because the table cannot express the
+ * encoding of the device.
  */
 export function buildWatchdogTable(): Buffer {
   const entries = [

@@ -8,9 +8,9 @@ export interface DebugOptions {
   readonly paused?: boolean
   /**
    * Enables the GDB server: `true` listens on a unix socket in the run's folder; a number listens
-   * on that TCP port of 127.0.0.1. `vm.gdb` is the command that connects GDB. GDB has access to QEMU's monitor,
-   * and therefore to files and processes of the user who runs QEMU. The socket is open to that user
-   * only, but a port is open to **every local user** (QEMU: `-gdb`).
+   * on that TCP port of 127.0.0.1. `vm.gdb` is the command that connects GDB. GDB has access to
+   * QEMU's monitor, and therefore to files and processes of the user who runs QEMU. The socket is
+   * open to that user only, but a port is open to **every local user** (QEMU: `-gdb`).
    * @default false
    */
   readonly gdb?: boolean | number

@@ -65,7 +65,9 @@ export interface DeviceOptionGroup {
    * @default false
    */
   readonly watchdog?: boolean | WatchdogOptions
-  /** Character devices in addition to the console (QEMU: `-chardev` and `-device`). @default none */
+  /**
+   * Character devices in addition to the console (QEMU: `-chardev` and `-device`). @default none
+   */
   readonly ports?: readonly PortOptions[]
   /** Any other devices that the host's QEMU supports (QEMU: `-device`). @default none */
   readonly devices?: readonly DeviceOptions[]

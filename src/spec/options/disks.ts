@@ -47,9 +47,13 @@ export interface DiskOptions extends DiskConnection {
   readonly image?: ImageSource
   /** Size of a new disk: MiB, or with a unit: `'2G'`. @default the image's */
   readonly size?: MemorySize
-  /** Format of the image. @default detected from the content; 'raw' for a CD, floppy disk or flash */
+  /**
+   * Format of the image. @default detected from the content; 'raw' for a CD, floppy disk or flash
+   */
   readonly format?: DiskFormat
-  /** Type of medium: a disk, or a CD, which is read-only (QEMU: `-drive media=`). @default 'disk' */
+  /**
+   * Type of medium: a disk, or a CD, which is read-only (QEMU: `-drive media=`). @default 'disk'
+   */
   readonly media?: 'disk' | 'cdrom'
   /** If true, the disk is read-only for the guest (QEMU: `-drive readonly=`). @default false */
   readonly readonly?: boolean
@@ -70,7 +74,9 @@ export interface DiskOptionGroup {
    * @default 'tiny'; no disk if only `kernel` is given
    */
   readonly image?: ImageSource | PreparedSource | false
-  /** Connection of the disk that has the image (QEMU: `-device`). @default { interface: 'virtio' } */
+  /**
+   * Connection of the disk that has the image (QEMU: `-device`). @default { interface: 'virtio' }
+   */
   readonly systemDisk?: DiskConnection
   /** Additional disks (QEMU: `-drive` and `-device`). @default none */
   readonly disks?: readonly DiskOptions[]

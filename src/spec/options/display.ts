@@ -6,8 +6,8 @@ export interface VncOptions {
    */
   readonly display?: number
   /**
-   * Path of a unix socket to listen on instead of a port. Every local user can connect to a port (QEMU:
-   * `-vnc unix:`).
+   * Path of a unix socket to listen on instead of a port. Every local user can connect to a port
+   * (QEMU: `-vnc unix:`).
    * @default none
    */
   readonly socket?: string
@@ -46,8 +46,8 @@ export interface SpiceOptions {
 /** The display, its servers and input devices. */
 export interface DisplayOptionGroup {
   /**
-   * Interactive display: a window (`gtk`, `sdl`) or a text screen in the terminal (`curses`, not with
-   * `runAs`) (QEMU: `-display`).
+   * Interactive display: a window (`gtk`, `sdl`) or a text screen in the terminal (`curses`, not
+   * with `runAs`) (QEMU: `-display`).
    * @default 'none'; `vm.screenshot()` works without a display
    */
   readonly display?: 'none' | 'gtk' | 'sdl' | 'curses'

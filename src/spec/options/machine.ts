@@ -36,7 +36,9 @@ export interface CpuTopology {
   readonly cores?: number
   /** Threads per core (QEMU: `-smp …,threads=`). @default 1 */
   readonly threads?: number
-  /** Maximum number of CPUs, including hot-plugged ones (QEMU: `-smp …,maxcpus=`). @default `count` */
+  /**
+   * Maximum number of CPUs, including hot-plugged ones (QEMU: `-smp …,maxcpus=`). @default `count`
+   */
   readonly maxcpus?: number
 }
 
@@ -123,7 +125,9 @@ export interface ClockOptions {
  * `/sys/class/dmi/id`.
  */
 export interface SmbiosOptions {
-  /** Manufacturer reported through SMBIOS (QEMU: `-smbios type=1,manufacturer=`). @default 'QEMU' */
+  /**
+   * Manufacturer reported through SMBIOS (QEMU: `-smbios type=1,manufacturer=`). @default 'QEMU'
+   */
   readonly manufacturer?: string
   /**
    * Product name reported through SMBIOS (QEMU: `-smbios type=1,product=`).
@@ -137,7 +141,9 @@ export interface SmbiosOptions {
   readonly version?: string
   /** Serial number reported through SMBIOS (QEMU: `-smbios type=1,serial=`). @default none */
   readonly serial?: string
-  /** Stock keeping unit (SKU) reported through SMBIOS (QEMU: `-smbios type=1,sku=`). @default none */
+  /**
+   * Stock keeping unit (SKU) reported through SMBIOS (QEMU: `-smbios type=1,sku=`). @default none
+   */
   readonly sku?: string
   /** Product family reported through SMBIOS (QEMU: `-smbios type=1,family=`). @default none */
   readonly family?: string
@@ -167,14 +173,18 @@ export interface MachineOptions {
    * @default 'host' with KVM; else the architecture's, 'max' for PCs
    */
   readonly cpu?: string
-  /** Number of CPUs, 1 to 255, or their topology (QEMU: `-smp`). @default the image's: 1 for `tiny` */
+  /**
+   * Number of CPUs, 1 to 255, or their topology (QEMU: `-smp`). @default the image's: 1 for `tiny`
+   */
   readonly cpus?: number | CpuTopology
   /**
    * RAM: MiB, or with a unit: `'512M'`; an object adds hot-plug and host backing (QEMU: `-m`).
    * @default the image's: 256 MiB for `tiny`
    */
   readonly memory?: MemorySize | MemoryOptions
-  /** NUMA nodes of the guest. Their memory adds up to the guest's RAM (QEMU: `-numa`). @default none */
+  /**
+   * NUMA nodes of the guest. Their memory adds up to the guest's RAM (QEMU: `-numa`). @default none
+   */
   readonly numa?: readonly NumaNode[]
   /**
    * System information reported through SMBIOS (QEMU: `-smbios type=1` and `-uuid`).

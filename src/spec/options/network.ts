@@ -147,7 +147,9 @@ export interface NetworkOptions {
    * @default none
    */
   readonly hostname?: string
-  /** Domain name that the DHCP server announces (QEMU: `-netdev user,domainname=`). @default none */
+  /**
+   * Domain name that the DHCP server announces (QEMU: `-netdev user,domainname=`). @default none
+   */
   readonly domainname?: string
   /** Enables IPv6 in addition to IPv4 (QEMU: `-netdev user,ipv6=`). @default true */
   readonly ipv6?: boolean

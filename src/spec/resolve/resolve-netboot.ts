@@ -4,7 +4,9 @@ import type { NetbootSpec } from '../netboot-spec.js'
 import type { VMOptions } from '../options.js'
 import { listNetworks } from './resolve-network.js'
 
-/** After the addresses of QEMU's own services (.2, .3) and of its DHCP server (sixteen from .15 on). */
+/**
+ * After the addresses of QEMU's own services (.2, .3) and of its DHCP server (sixteen from .15 on).
+ */
 const HTTP_HOST = 80
 const DEFAULT_NET = '10.0.2.0/24'
 const HTTP_PORT = 80

@@ -47,8 +47,8 @@ export interface BootedGuest {
 }
 
 /**
- * Waits for a lease, creates the run's folder, overlay, ports and keys, starts QEMU, connects, and waits until the guest is
- * ready. If any step fails, all resources are released.
+ * Waits for a lease, creates the run's folder, overlay, ports and keys, starts QEMU, connects, and
+ * waits until the guest is ready. If any step fails, all resources are released.
  *
  * @throws {InfrastructureError} HOST_TOO_SMALL when the guest can never fit into the host budget.
  * @throws {InfrastructureError} NO_SPACE, PORT_UNAVAILABLE, QEMU_FAILED, …
@@ -123,7 +123,9 @@ async function acquireLease(
 /** Origin of the RAM of one power-on. */
 type MemoryOrigin = Pick<StartOrigin, 'memoryFile' | 'snapshot'>
 
-/** Starts QEMU. If another program took a port since it was chosen, tries again with another port. */
+/**
+ * Starts QEMU. If another program took a port since it was chosen, tries again with another port.
+ */
 async function startSession(
   machine: Machine,
   origin: MemoryOrigin,
@@ -205,7 +207,10 @@ function buildCommand(
   })
 }
 
-/** Returns the file of the guest's RAM: its own file (a template), or the snapshot's, which is mapped privately. */
+/**
+ * Returns the file of the guest's RAM: its own file (a template), or the snapshot's, which is
+ * mapped privately.
+ */
 function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
   if (memoryFile !== undefined) return { path: memoryFile, isWritten: true }
   return snapshot === undefined ? undefined : { path: snapshot.memory, isWritten: false }
@@ -226,7 +231,10 @@ async function explainFailedStart(
   return explained.withEvidence([{ label: 'Logs', text: kept }])
 }
 
-/** Adds the time that the guest waited for its lease: it does not count as start time, but it uses up the test's timeout. */
+/**
+ * Adds the time that the guest waited for its lease: it does not count as start time, but it uses
+ * up the test's timeout.
+ */
 function addLeaseWait(error: VMError, { waited }: Lease): VMError {
   if (error.code !== 'BOOT_TIMEOUT' || waited === undefined) return error
   const text = `it had waited for ${formatDuration(waited.ms)}, which is not counted above. ${waited.text}`

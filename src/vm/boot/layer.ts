@@ -10,7 +10,10 @@ import type { VM } from '../guest/vm.js'
 /** Cold-boots a guest of a built image. */
 type Boot = (image: BaseImage, options: VMOptions) => Promise<VM>
 
-/** Creates the function that builds an image layer in a guest: the guest's overlay is saved after an orderly shutdown. */
+/**
+ * Creates the function that builds an image layer in a guest: the guest's overlay is saved after an
+ * orderly shutdown.
+ */
 export function createLayerBuilder(boot: Boot): MakeLayer {
   return async (work, { base, to, report, signal }) => {
     report('starting a guest')

@@ -20,7 +20,10 @@ const REPORTED_BY_GUEST: ReadonlySet<string> = new Set([
   'LOGIN_FAILED',
 ])
 
-/** Collects the evidence of a failed guest. Keys and passwords are redacted, because errors are printed. */
+/**
+ * Collects the evidence of a failed guest. Keys and passwords are redacted, because errors are
+ * printed.
+ */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
   const serial = machine.serial.tail(SERIAL_LINES).join('\n')
   const evidence: Evidence[] = []
@@ -38,7 +41,10 @@ export function collectEvidence(machine: Machine, session: Session | undefined):
   return evidence.map(({ label, text }) => ({ label, text: redaction.apply(text) }))
 }
 
-/** Explains an empty serial console: with a display card, firmware and boot loaders do not print there. */
+/**
+ * Explains an empty serial console: with a display card, firmware and boot loaders do not print
+ * there.
+ */
 function describeEmptyConsole({ arch, display }: Machine['spec']): string {
   const linux = `a Linux guest needs the kernel argument console=${describeArch(arch).console}`
   return display.vga === undefined
@@ -46,7 +52,10 @@ function describeEmptyConsole({ arch, display }: Machine['spec']): string {
     : `(nothing was printed: with a display card, firmware and boot loaders print on the display, see \`expect(vm).toShowText()\`; ${linux})`
 }
 
-/** Formats the stages of a guest with their times, its accelerator, the host load and the exit of QEMU. */
+/**
+ * Formats the stages of a guest with their times, its accelerator, the host load and the exit of
+ * QEMU.
+ */
 export function describeGuest(machine: Machine, session: Session): string {
   const { spec, host } = machine
   const { watch } = session
@@ -66,8 +75,8 @@ function describeSilence({ serial: { silentMs } }: Machine): string {
 }
 
 /**
- * Adds evidence to an error of a start, and a more specific hint from the console or from the state of the network, if
- * there is one.
+ * Adds evidence to an error of a start, and a more specific hint from the console or from the state
+ * of the network, if there is one.
  */
 export async function explainStart(error: unknown, machine: Machine, session: Session): Promise<unknown> {
   if (!(error instanceof VMError) || error.kind !== 'guest') return addEvidence(error, machine, session)
@@ -97,8 +106,8 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
 }
 
 /**
- * Returns true if a clue explains an error. A temporary problem explains a timeout, but not a failure that the guest
- * reports.
+ * Returns true if a clue explains an error. A temporary problem explains a timeout, but not a
+ * failure that the guest reports.
  */
 function explains(clue: BootClue, { code }: VMError): boolean {
   const isNamed = code === 'GUEST_PANICKED' || code === 'GUEST_FAILED'

@@ -1,14 +1,14 @@
 import type { Picture } from './picture.js'
 
 /**
- * Scale factor: VGA glyphs are 16 pixels high; tesseract needs 20 to 30 (its documentation, "Improving the quality of
- * the output").
+ * Scale factor: VGA glyphs are 16 pixels high; tesseract needs 20 to 30 (its documentation,
+ * "Improving the quality of the output").
  */
 const FACTOR = 2
 
 /**
- * Converts a picture for tesseract: twice as large, in gray, dark on light, as binary PGM. Returns undefined for a picture
- * of a single color, which has no text.
+ * Converts a picture for tesseract: twice as large, in gray, dark on light, as binary PGM. Returns
+ * undefined for a picture of a single color, which has no text.
  */
 export function enlargeForReading({ width, height, data }: Picture): Buffer | undefined {
   const gray = new Uint8Array(width * height)
@@ -42,7 +42,10 @@ export function enlargeForReading({ width, height, data }: Picture): Buffer | un
   return pgm
 }
 
-/** Returns the two lines of the small picture around a line of the large one, and the weight of the second. */
+/**
+ * Returns the two lines of the small picture around a line of the large one, and the weight of the
+ * second.
+ */
 function between(line: number, count: number) {
   const position = Math.min(count - 1, Math.max(0, (line + 0.5) / FACTOR - 0.5))
   const before = Math.floor(position)

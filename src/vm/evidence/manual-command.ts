@@ -5,8 +5,9 @@ import { buildManualCommand } from '../../qemu/argv/build-command.js'
 import type { Machine } from '../machine/machine.js'
 
 /**
- * Returns the command that boots the same machine in a terminal, with console and monitor on the terminal, `snapshot=on`
- * instead of an overlay, and the same ports. It contains no keys: log in on the console.
+ * Returns the command that boots the same machine in a terminal, with console and monitor on the
+ * terminal, `snapshot=on` instead of an overlay, and the same ports. It contains no keys: log in on
+ * the console.
  */
 export function formatManualCommand(machine: Machine): string {
   const { spec, host } = machine
@@ -25,7 +26,10 @@ export function formatManualCommand(machine: Machine): string {
   return `${startTpm(tpmFolder, spec.tpm?.version)} && ${qemu}`
 }
 
-/** Returns the command that starts a new TPM, because the guest's own no longer exists. It ends with its QEMU. */
+/**
+ * Returns the command that starts a new TPM, because the guest's own no longer exists. It ends with
+ * its QEMU.
+ */
 function startTpm(folder: string, version: '1.2' | '2.0' | undefined): string {
   const state = ['--tpmstate', `dir=${folder},mode=0600`]
   const socket = ['--ctrl', `type=unixio,path=${join(folder, 'sock')},mode=0600`]

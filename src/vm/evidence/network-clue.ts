@@ -12,8 +12,8 @@ interface VirtioDevice {
 }
 
 /**
- * Returns a hint for a guest that runs its init but cannot be reached over SSH, based on the state of its network card and
- * the result of a connection. Undefined if these do not explain it.
+ * Returns a hint for a guest that runs its init but cannot be reached over SSH, based on the state
+ * of its network card and the result of a connection. Undefined if these do not explain it.
  */
 export async function findNetworkClue(machine: Machine, session: Session): Promise<string | undefined> {
   const { stage, sshProbe } = session.watch
@@ -37,8 +37,8 @@ export async function findNetworkClue(machine: Machine, session: Session): Promi
 }
 
 /**
- * Returns true if a driver in the guest has started the virtio network card. Undefined for other cards, and if QEMU
- * does not report it.
+ * Returns true if a driver in the guest has started the virtio network card. Undefined for other
+ * cards, and if QEMU does not report it.
  */
 async function isCardDriven({ qmp }: Session): Promise<boolean | undefined> {
   const options = { timeoutMs: QUERY_TIMEOUT_MS }

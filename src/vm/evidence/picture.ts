@@ -1,4 +1,7 @@
-/** Decoded picture: four bytes per pixel (red, green, blue, opacity), in rows from the top left corner. */
+/**
+ * Decoded picture: four bytes per pixel (red, green, blue, opacity), in rows from the top left
+ * corner.
+ */
 export interface Picture {
   readonly width: number
   readonly height: number
@@ -18,13 +21,18 @@ export function decodePpm(ppm: Buffer): Picture {
   return { width, height, data }
 }
 
-/** Maximum number of pixels, above that of any screen. Each takes four bytes, regardless of the file size. */
+/**
+ * Maximum number of pixels, above that of any screen. Each takes four bytes, regardless of the file
+ * size.
+ */
 const MAX_PIXELS = 64 * 1024 * 1024
 
 /** Maximum number of chunks: libpng writes 8 KiB of compressed pixels per chunk. */
 const MAX_CHUNKS = 100_000
 
-/** Decodes PNG of at most 8 bits per channel, not interlaced. @throws {Error} for any other file. */
+/**
+ * Decodes PNG of at most 8 bits per channel, not interlaced. @throws {Error} for any other file.
+ */
 export async function decodePng(png: Buffer): Promise<Picture> {
   requireBounded(png)
   const { PNG } = await loadPng()
@@ -32,16 +40,19 @@ export async function decodePng(png: Buffer): Promise<Picture> {
   return { width, height, data }
 }
 
-/** Reads the size of a PNG, pixels (PNG specification, 11.2.2: the first chunk). @throws {TypeError} for any other file. */
+/**
+ * Reads the size of a PNG, pixels (PNG specification, 11.2.2: the first chunk).
+ * @throws {TypeError} for any other file.
+ */
 export function readPngSize(png: Buffer): { readonly width: number; readonly height: number } {
   if (png.length < 24 || png.toString('latin1', 12, 16) !== 'IHDR') throw new TypeError('not a PNG')
   return { width: png.readUInt32BE(16), height: png.readUInt32BE(20) }
 }
 
 /**
- * Rejects a PNG whose decoding by pngjs is not bounded by its number of pixels: pngjs inflates interlaced pixels
- * without a limit, uses the last of several headers, and keeps all entries of all palettes. Neither QEMU nor
- * {@link encodePng} writes such a file.
+ * Rejects a PNG whose decoding by pngjs is not bounded by its number of pixels: pngjs inflates
+ * interlaced pixels without a limit, uses the last of several headers, and keeps all entries of all
+ * palettes. Neither QEMU nor {@link encodePng} writes such a file.
  */
 function requireBounded(png: Buffer): void {
   const { width, height } = readPngSize(png)

@@ -3,8 +3,8 @@ import { toDropbearHostKey } from '../../channel/ssh/keys.js'
 import type { Machine } from '../machine/machine.js'
 
 /**
- * Minimum length of a redacted password: a shorter one is in every word list, and redacting it would make a log
- * unreadable.
+ * Minimum length of a redacted password: a shorter one is in every word list, and redacting it
+ * would make a log unreadable.
  */
 const MIN_PASSWORD_CHARS = 6
 /** Base64 line of a PEM key, without header and footer. */
@@ -14,7 +14,10 @@ const PLACEHOLDER = '(redacted)'
 /** Formats bytes like base64(1). */
 const formatBase64 = (bytes: Buffer) => bytes.toString('base64').replace(/.{76}/g, '$&\n')
 
-/** Redacts the keys, the passwords and the secrets of the disks of one machine in artifacts and evidence. */
+/**
+ * Redacts the keys, the passwords and the secrets of the disks of one machine in artifacts and
+ * evidence.
+ */
 export class Redaction {
   readonly #secrets: readonly string[]
 

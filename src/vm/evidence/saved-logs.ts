@@ -15,7 +15,9 @@ import { formatManualCommand } from './manual-command.js'
 import { Redaction } from './redaction.js'
 import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
-/** Saved files and their contents, as listed in the documentation. `seen-N.png` stands for several. */
+/**
+ * Saved files and their contents, as listed in the documentation. `seen-N.png` stands for several.
+ */
 export const ARTIFACTS = {
   'serial.log': 'serial console, complete, across power-ons',
   'commands.log': 'commands of `vm.ssh` and `vm.exec` with output, exit code and duration',
@@ -46,7 +48,10 @@ const COMMANDS: ReadonlyArray<readonly [Artifact, string]> = [
 const MAX_OTHER_BYTES = GIB
 
 export interface SaveOptions {
-  /** If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM. @default false */
+  /**
+   * If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM.
+   * @default false
+   */
   readonly memory?: boolean
 }
 
@@ -151,7 +156,8 @@ async function copySerialLog(machine: Machine, path: string, redaction: Redactio
   try {
     const { logFailure } = machine.serial
     if (logFailure !== undefined) throw logFailure
-    const maxBytes = 2 * machine.spec.limits.consoleBytes + MAX_OTHER_BYTES // the log of a clone begins with that of its template
+    // The log of a clone begins with that of its template.
+    const maxBytes = 2 * machine.spec.limits.consoleBytes + MAX_OTHER_BYTES
     const log = await streamWrittenFile(machine.workspace.path('serial.log'), maxBytes)
     await pipeline(log, redaction.stream(), createWriteStream(path))
   } catch {

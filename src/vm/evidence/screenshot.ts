@@ -10,7 +10,9 @@ import { decodePpm, encodePng } from './picture.js'
 const SCREENSHOT_TIMEOUT_MS = 2000
 /** Time limit for a memory dump, milliseconds per GiB. Measured: 0.7 s, on a dedicated disk. */
 const DUMP_TIMEOUT_MS_PER_GIB = 60_000
-/** Maximum size of a picture that is read: a PPM of a screen of 8192 x 8192 pixels takes 192 MiB. */
+/**
+ * Maximum size of a picture that is read: a PPM of a screen of 8192 x 8192 pixels takes 192 MiB.
+ */
 export const MAX_PICTURE_BYTES = 256 * MIB
 
 /** File written by QEMU, in a folder of this process or of the run. */

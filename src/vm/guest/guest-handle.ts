@@ -11,7 +11,8 @@ export interface InvariantChecks {
   readonly areActive: boolean
   /**
    * Verifies all invariants.
-   * @throws {GuestError} INVARIANT_BROKEN for the first broken one, on every call until it is stopped.
+   * @throws {GuestError} INVARIANT_BROKEN for the first broken one, on every call until it is
+   *   stopped.
    */
   verify(when: string, signal: AbortSignal | undefined): Promise<void>
 }

@@ -7,7 +7,10 @@ import { type Check, type CheckOutcome, type LongPoll, shortenOutcome } from './
 import { type CheckLike, toCheck } from './checks/combined.js'
 import type { GuestHandle, InvariantChecks } from './guest-handle.js'
 
-/** Handle returned by `vm.always()`. With `await using`, the check runs once more at the end of the block. */
+/**
+ * Handle returned by `vm.always()`. With `await using`, the check runs once more at the end of the
+ * block.
+ */
 export interface Invariant extends AsyncDisposable {
   readonly name: string
   /**

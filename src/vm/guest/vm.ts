@@ -50,15 +50,20 @@ import { WaitFor } from './wait-for.js'
 
 /** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
 const LOSS_DETECTION_MS = 250
-/** Timeouts of diagnostic commands, milliseconds: a failed guest may not answer over SSH or through its agent. */
+/**
+ * Timeouts of diagnostic commands, milliseconds: a failed guest may not answer over SSH or through
+ * its agent.
+ */
 const DIAGNOSTIC_TIMEOUT_MS = { ssh: 3000, agent: 2000 } as const
 
 /** A guest, started by `withVM()` or `launchVM()`. `withVM()` and `await using` dispose of it. */
 export class VM implements GuestHandle {
   /**
-   * Runs a command over SSH. As a template tag, it quotes the arguments; as a function, it takes options.
+   * Runs a command over SSH. As a template tag, it quotes the arguments; as a function, it takes
+   * options.
    *
-   * @throws {CommandError} COMMAND_FAILED on a non-zero exit code (unless `reject: false`), COMMAND_TIMEOUT.
+   * @throws {CommandError} COMMAND_FAILED on a non-zero exit code (unless `reject: false`),
+   *   COMMAND_TIMEOUT.
    * @throws {GuestError} SSH_REFUSED, SSH_AUTH_FAILED, SSH_CLOSED, GUEST_PANICKED, GUEST_STOPPED.
    * @throws {InfrastructureError} QEMU_DIED.
    * @example const { stdout } = await vm.ssh`cat ${path}`
@@ -66,7 +71,10 @@ export class VM implements GuestHandle {
   readonly ssh: Ssh
   /** Serial console: output since the first power-on, waits and input. */
   readonly serial: SerialConsole
-  /** Keyboard of the guest's display, for firmware, menus and consoles. For the serial console, use `vm.serial.press()`. */
+  /**
+   * Keyboard of the guest's display, for firmware, menus and consoles. For the serial console, use
+   * `vm.serial.press()`.
+   */
   readonly keyboard: Keyboard
   /** Pointer with absolute positions on the guest's display. Requires the option `tablet`. */
   readonly mouse: Mouse
@@ -74,7 +82,10 @@ export class VM implements GuestHandle {
   readonly plug: Plug
   /** Changes CDs and floppy disks of the running guest. */
   readonly media: Media
-  /** Waits for a condition of the guest: an active unit, a file, an open port, a process, a reboot, … */
+  /**
+   * Waits for a condition of the guest: an active unit, a file, an open port, a process, a reboot,
+   * …
+   */
   readonly waitFor: WaitFor<VM>
   /** @internal Invariants of `vm.always()`. */
   readonly invariants = new Invariants(this)
@@ -145,7 +156,9 @@ export class VM implements GuestHandle {
     return this.#power.session.process.pid
   }
 
-  /** Private folder of this run: overlay, `serial.log`, keys. Removed when the guest is disposed of. */
+  /**
+   * Private folder of this run: overlay, `serial.log`, keys. Removed when the guest is disposed of.
+   */
   get runFolder(): string {
     return this.#machine.workspace.dir
   }
@@ -165,7 +178,10 @@ export class VM implements GuestHandle {
     return this.#machine.owner.startedFrom
   }
 
-  /** Slowdown of this host relative to a host with KVM, 1 or more. Default timeouts are multiplied by it. */
+  /**
+   * Slowdown of this host relative to a host with KVM, 1 or more. Default timeouts are multiplied
+   * by it.
+   */
   get timeFactor(): number {
     return this.#machine.host.timeFactor
   }
@@ -175,28 +191,40 @@ export class VM implements GuestHandle {
     return this.#machine.owner.waitLimit
   }
 
-  /** @internal Channel for commands that withvm itself runs in the guest, such as those of checks. */
+  /**
+   * @internal Channel for commands that withvm itself runs in the guest, such as those of checks.
+   */
   get commandChannel(): 'ssh' | 'agent' {
     const { ready, ssh } = this.#machine.spec
     return ssh === undefined || ready === 'agent' ? 'agent' : 'ssh'
   }
 
-  /** Aborts when this power-on ends by a panic, a power-off or the end of QEMU. The reason is the error. */
+  /**
+   * Aborts when this power-on ends by a panic, a power-off or the end of QEMU. The reason is the
+   * error.
+   */
   get lost(): AbortSignal {
     return this.#power.session.watch.failure
   }
 
-  /** Number of boots since the guest was launched: 1, plus one for each reset and each `vm.start()`. */
+  /**
+   * Number of boots since the guest was launched: 1, plus one for each reset and each `vm.start()`.
+   */
   get bootCount(): number {
     return this.#power.bootCount
   }
 
-  /** @internal The latest {@link bootCount} that was waited for by a launch, start, reboot or `waitFor.reboot()`. */
+  /**
+   * @internal The latest {@link bootCount} that was waited for by a launch, start, reboot or
+   * `waitFor.reboot()`.
+   */
   get lastReadyBoot(): number {
     return this.#power.lastReadyBoot
   }
 
-  /** Boot stages of the latest start, with the time of each in milliseconds since QEMU was started. */
+  /**
+   * Boot stages of the latest start, with the time of each in milliseconds since QEMU was started.
+   */
   get timeline(): readonly StageTime[] {
     return this.#power.session.watch.timeline
   }
@@ -212,7 +240,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * GDB command that connects to the guest, such as `target remote /tmp/…/gdb.sock`. Undefined without `debug.gdb`.
+   * GDB command that connects to the guest, such as `target remote /tmp/…/gdb.sock`. Undefined
+   * without `debug.gdb`.
    *
    * @example execa('gdb', ['-batch', '-ex', vm.gdb, '-ex', 'info registers'])
    */
@@ -222,12 +251,18 @@ export class VM implements GuestHandle {
     return `target remote ${gdb === true ? this.#machine.workspace.socket('gdb.sock') : `127.0.0.1:${gdb}`}`
   }
 
-  /** Parts of `commandLine` that were replaced and settings of `libvirtXML` that were not imported, with reasons. */
+  /**
+   * Parts of `commandLine` that were replaced and settings of `libvirtXML` that were not imported,
+   * with reasons.
+   */
   get importReport(): ImportReport {
     return this.#machine.owner.importReport
   }
 
-  /** Shell command that logs in to this guest while it runs. Undefined if withvm did not create the SSH key. */
+  /**
+   * Shell command that logs in to this guest while it runs. Undefined if withvm did not create the
+   * SSH key.
+   */
   get sshCommandLine(): string | undefined {
     const { ssh } = this.#machine.spec
     if (ssh === undefined || this.#machine.identity.keys === undefined) return undefined
@@ -285,13 +320,17 @@ export class VM implements GuestHandle {
     })
   }
 
-  /** Returns the URL at which the host reaches a server in the guest. @default path '/', protocol 'http' */
+  /**
+   * Returns the URL at which the host reaches a server in the guest.
+   * @default path '/', protocol 'http'
+   */
   url(guestPort: number, path = '/', protocol: 'http' | 'https' = 'http'): string {
     return `${protocol}://127.0.0.1:${this.hostPort(guestPort)}${path.startsWith('/') ? path : `/${path}`}`
   }
 
   /**
-   * Runs a command through the guest agent, without network and SSH. Returns the same result as `vm.ssh()`.
+   * Runs a command through the guest agent, without network and SSH. Returns the same result as
+   * `vm.ssh()`.
    *
    * @throws {CommandError} COMMAND_FAILED, COMMAND_TIMEOUT.
    * @throws {GuestError} AGENT_UNAVAILABLE when no guest agent answers.
@@ -332,10 +371,12 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Adds an invariant. The check runs now, before and after each command of `vm.ssh` and `vm.exec`, and during waits.
-   * When it fails, that command or wait fails, and so does every later one until `stop()`.
+   * Adds an invariant. The check runs now, before and after each command of `vm.ssh` and `vm.exec`,
+   * and during waits. When it fails, that command or wait fails, and so does every later one until
+   * `stop()`.
    *
-   * @param check one of `checks`, or a function that returns `false` or throws when the invariant is broken.
+   * @param check one of `checks`, or a function that returns `false` or throws when the invariant
+   *   is broken.
    * @throws {GuestError} INVARIANT_BROKEN when the check already fails now.
    * @example await using nginx = await vm.always('nginx is up', checks.processRuns('nginx'))
    */
@@ -345,15 +386,18 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Reboots the guest and waits until it is ready. Uses SSH or the guest agent; resets a guest that has neither.
-   * @throws {GuestError} STATE_TIMEOUT when the guest does not shut down in time, and the errors of a start.
+   * Reboots the guest and waits until it is ready. Uses SSH or the guest agent; resets a guest that
+   * has neither.
+   * @throws {GuestError} STATE_TIMEOUT when the guest does not shut down in time, and the errors of
+   *   a start.
    */
   reboot(options: StopOptions = {}): Promise<void> {
     return this.#power.reboot(options)
   }
 
   /**
-   * Shuts the guest down through SSH, the guest agent or the power button (ACPI), and waits until it is off.
+   * Shuts the guest down through SSH, the guest agent or the power button (ACPI), and waits until
+   * it is off.
    * @throws {GuestError} STATE_TIMEOUT when the guest does not shut down in time.
    */
   shutdown(options: StopOptions = {}): Promise<void> {
@@ -380,16 +424,20 @@ export class VM implements GuestHandle {
     return this.#power.wait(options)
   }
 
-  /** Waits until the guest is ready as defined by the option `ready`, for example after it reset itself. */
+  /**
+   * Waits until the guest is ready as defined by the option `ready`, for example after it reset
+   * itself.
+   */
   waitUntilReady(signal?: AbortSignal): Promise<void> {
     return this.#power.waitUntilReady(signal)
   }
 
   /**
-   * Saves the artifacts of this guest to the subfolder of `folder` that has its name, and returns that folder.
-   * `withVM()` does this when its body fails, if the option `artifacts` is set.
+   * Saves the artifacts of this guest to the subfolder of `folder` that has its name, and returns
+   * that folder. `withVM()` does this when its body fails, if the option `artifacts` is set.
    *
-   * - always: `serial.log`, `commands.log` (commands with times), `qmp.log`, `qemu.log`, `guest.txt`, `command-line.txt`
+   * - always: `serial.log`, `commands.log` (commands with times), `qmp.log`, `qemu.log`,
+   *   `guest.txt`, `command-line.txt`
    * - with a display: `screenshot.png`, and `seen-1.png`, … for screenshots of failed matchers
    * - if the guest still answers: `dmesg.txt`, `journal.txt`
    * - with a network boot: `netboot.txt`
@@ -406,12 +454,13 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Keeps the guest running after this process ends, for inspection, until the duration of `keepOnFailure` expires
-   * or `withvm stop` is called. In this process, the guest is then disposed of. `withVM()` and the fixtures do this after
-   * a failure.
+   * Keeps the guest running after this process ends, for inspection, until the duration of
+   * `keepOnFailure` expires or `withvm stop` is called. In this process, the guest is then disposed
+   * of. `withVM()` and the fixtures do this after a failure.
    *
    * @param why reason shown by `withvm ps`.
-   * @throws {UsageError} INVALID_OPTIONS when the guest was started without `keepOnFailure` or WITHVM_KEEP; VM_NOT_RUNNING.
+   * @throws {UsageError} INVALID_OPTIONS when the guest was started without `keepOnFailure` or
+   *   WITHVM_KEEP; VM_NOT_RUNNING.
    */
   async keep(why: string): Promise<KeptGuest> {
     const kept = await handOver(this.#machine, this.#power.requireRunning(), why)
@@ -425,10 +474,11 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Saves RAM and disk of the running guest as a named checkpoint, and resumes the guest. An existing checkpoint of this
-   * name is replaced. Checkpoints last until the guest is powered off.
+   * Saves RAM and disk of the running guest as a named checkpoint, and resumes the guest. An
+   * existing checkpoint of this name is replaced. Checkpoints last until the guest is powered off.
    *
-   * @throws {InfrastructureError} CHECKPOINT_FAILED when a device cannot be saved or the guest has no disk; NO_SPACE.
+   * @throws {InfrastructureError} CHECKPOINT_FAILED when a device cannot be saved or the guest has
+   *   no disk; NO_SPACE.
    * @example await vm.checkpoint('installed')
    */
   checkpoint(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -436,8 +486,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Restores RAM and disk of a checkpoint, even after a panic. The guest's clock is set to the present time. Commands
-   * that were running end; the console log continues.
+   * Restores RAM and disk of a checkpoint, even after a panic. The guest's clock is set to the
+   * present time. Commands that were running end; the console log continues.
    *
    * @throws {UsageError} INVALID_OPTIONS when the checkpoint does not exist.
    * @throws {InfrastructureError} CHECKPOINT_FAILED
@@ -452,7 +502,10 @@ export class VM implements GuestHandle {
     return this.#machine.keeper !== undefined
   }
 
-  /** @internal Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it was not kept. */
+  /**
+   * @internal Calls {@link keep} if the guest can be kept and still runs. Returns undefined if it
+   * was not kept.
+   */
   async tryKeep(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {
@@ -474,7 +527,10 @@ export class VM implements GuestHandle {
     return readScreenshot(qmp, file, this.timeFactor)
   }
 
-  /** @internal Records a screenshot (PNG) that is saved with the guest's logs. Returns its file name. */
+  /**
+   * @internal Records a screenshot (PNG) that is saved with the guest's logs. Returns its file
+   * name.
+   */
   recordPicture(png: Buffer): string {
     const name = `seen-${this.#pictures.size + 1}.png`
     this.#pictures.set(name, png)
@@ -494,14 +550,18 @@ export class VM implements GuestHandle {
   /**
    * Types text on the guest's keyboard. Short for `vm.keyboard.type()`.
    *
-   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character of the text; nothing is typed then.
+   * @throws {UsageError} INVALID_OPTIONS when the layout lacks a character of the text; nothing is
+   *   typed then.
    * @example await vm.type('root\n', { layout: 'de' })
    */
   type(text: string, options?: KeyboardTypeOptions): Promise<void> {
     return this.keyboard.type(text, options)
   }
 
-  /** Returns the address of the VNC server (option `vnc`). @throws {UsageError} DISPLAY_UNAVAILABLE when there is none. */
+  /**
+   * Returns the address of the VNC server (option `vnc`).
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when there is none.
+   */
   vnc(): Promise<ScreenServer> {
     return findVnc(this.qmp, this.#machine.spec)
   }
@@ -516,7 +576,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Sets the link of a network card up or down (QMP: `set_link`). SSH uses the first card; `vm.exec()` uses none.
+   * Sets the link of a network card up or down (QMP: `set_link`). SSH uses the first card;
+   * `vm.exec()` uses none.
    *
    * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when the card does not exist.
    * @example await vm.setLink(false)
@@ -526,8 +587,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Changes the guest's memory with the balloon device, and waits until it has this size (QMP: `balloon`). Requires the
-   * option `balloon`, and the driver `virtio_balloon` in the guest.
+   * Changes the guest's memory with the balloon device, and waits until it has this size (QMP:
+   * `balloon`). Requires the option `balloon`, and the driver `virtio_balloon` in the guest.
    *
    * @param size target size of the guest's memory: MiB, or with a unit.
    * @returns the actual size, bytes.
@@ -552,8 +613,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Returns the host memory that the guest uses, and the part that it shares with other processes. With the option
-   * `balloon`, also the memory statistics of the guest itself.
+   * Returns the host memory that the guest uses, and the part that it shares with other processes.
+   * With the option `balloon`, also the memory statistics of the guest itself.
    */
   memory(): Promise<MemoryUse> {
     return readMemoryUse(this.qmp, this.pid, this.#machine)
@@ -569,8 +630,8 @@ export class VM implements GuestHandle {
   }
 
   /**
-   * Runs a diagnostic command in a guest that may be lost: over SSH, else through its agent. Not written to
-   * `commands.log`.
+   * Runs a diagnostic command in a guest that may be lost: over SSH, else through its agent. Not
+   * written to `commands.log`.
    */
   async #runDiagnostic(command: string): Promise<CommandResult> {
     const options = { reject: false } as const

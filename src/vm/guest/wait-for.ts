@@ -31,8 +31,8 @@ export interface WaitForOptions {
 }
 
 /**
- * Waits of `vm.waitFor`. Each method resolves when its condition is met. The guest is polled over SSH, or through the
- * guest agent if it has no SSH.
+ * Waits of `vm.waitFor`. Each method resolves when its condition is met. The guest is polled over
+ * SSH, or through the guest agent if it has no SSH.
  *
  * WAIT_TIMEOUT contains the last observed value. Each method also throws, at once, {GuestError}
  * GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED (an oops, an OOM kill, an emergency shell) and
@@ -51,8 +51,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until a systemd unit is active. The error contains the journal of the unit.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the unit failed or
-   *   does not exist, or no job will start it.
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the unit failed
+   *   or does not exist, or no job will start it.
    * @example await vm.waitFor.unit('nginx')
    */
   async unit(name: string, options: WaitForOptions = {}): Promise<void> {
@@ -63,7 +63,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    * Waits until a file or folder exists and has the expected properties.
    *
    * @throws {GuestError} WAIT_TIMEOUT when the time is over.
-   * @example await vm.waitFor.file('/etc/app.conf', { content: /port 80/, mode: 0o644, owner: 'root' })
+   * @example await vm.waitFor.file('/etc/app.conf', { content: /port 80/, owner: 'root' })
    */
   async file(path: string, options: WaitForOptions & FileExpectation = {}): Promise<void> {
     await this.#until(fileExists(path, options), options)
@@ -110,11 +110,11 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   }
 
   /**
-   * Waits until the guest has rebooted and is ready again. An earlier reboot counts if nothing has waited for it yet.
-   * With `since`, a value of `vm.bootCount`, only later boots count.
+   * Waits until the guest has rebooted and is ready again. An earlier reboot counts if nothing has
+   * waited for it yet. With `since`, a value of `vm.bootCount`, only later boots count.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest is lost;
-   *   the errors of `vm.waitUntilReady()`.
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest is
+   *   lost; the errors of `vm.waitUntilReady()`.
    * @example
    * await vm.ssh`systemctl --no-block reboot`
    * await vm.waitFor.reboot()
@@ -128,8 +128,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until the guest is off. An earlier shutdown counts.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest panicked
-   *   or QEMU died.
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the guest
+   *   panicked or QEMU died.
    * @example
    * await vm.serial.type('poweroff\n')
    * await vm.waitFor.shutdown()
@@ -142,8 +142,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   }
 
   /**
-   * Waits until a server in the guest answers. `target` is a URL, a path on guest port 80, or a guest
-   * port.
+   * Waits until a server in the guest answers. `target` is a URL, a path on guest port 80, or a
+   * guest port.
    *
    * @throws {GuestError} WAIT_TIMEOUT when the time is over.
    * @throws {UsageError} INVALID_OPTIONS when `target` is invalid or its port is not forwarded.
@@ -174,8 +174,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until a check of `checks`, or a function of your own, is met.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the check can no
-   *   longer be met.
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as the check can
+   *   no longer be met.
    * @example await vm.waitFor.check(async ({ ssh }) => (await ssh`nproc`).stdout === '2')
    */
   async check(check: CheckLike<unknown, Guest>, options: WaitForOptions = {}): Promise<void> {
@@ -185,8 +185,8 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until all checks are met at the same time.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as one of the checks
-   *   can no longer be met.
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as one of the
+   *   checks can no longer be met.
    * @example await vm.waitFor.all([checks.portListens(80), checks.isMounted('/srv')])
    */
   async all(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<void> {
@@ -196,9 +196,9 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   /**
    * Waits until one of the checks is met, and returns its index.
    *
-   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as none of the checks
-   *   can be met any longer.
-   * @example const index = await vm.waitFor.any([checks.fileExists('/run/ok'), checks.fileExists('/run/failed')])
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED as soon as none of the
+   *   checks can be met any longer.
+   * @example await vm.waitFor.any([checks.fileExists('/run/ok'), checks.fileExists('/run/failed')])
    */
   any(checks: readonly CheckLike<unknown, Guest>[], options: WaitForOptions = {}): Promise<number> {
     return this.#value(anyOf(checks), options)

@@ -10,7 +10,10 @@ export interface GrowingFile {
   readonly base?: FileUse | undefined
 }
 
-/** Host space of a file, bytes. Both values are 0 for a block device, which takes no space of a file system. */
+/**
+ * Host space of a file, bytes. Both values are 0 for a block device, which takes no space of a file
+ * system.
+ */
 export interface FileUse {
   readonly size: number
   /** Size without holes. */
@@ -22,7 +25,10 @@ interface Monitor {
   on(event: 'BLOCK_WRITE_THRESHOLD', listener: (event: QmpEvent) => void): unknown
 }
 
-/** Interval at which the blocks of a sparse file are counted while a guest writes to it, milliseconds. */
+/**
+ * Interval at which the blocks of a sparse file are counted while a guest writes to it,
+ * milliseconds.
+ */
 const HOLES_MS = 50
 
 /** Cluster size of qcow2. A smaller step would cause a report per cluster. */
@@ -31,11 +37,12 @@ const MIN_STEP_BYTES = 65_536
 const ANY_WRITE = 1
 
 /**
- * Sum of the host space of all disks of a guest, hot-plugged ones included. QEMU reports the first write
- * beyond a threshold of each file. Each file gets a share of the remaining space as its threshold, and each
- * report divides the remaining space again, so nothing is polled and the sum exceeds the limit by at most
- * 64 KiB per disk. In a sparse file of the author, writes below its size take space too: QEMU reports any
- * write, and the blocks are counted 50 ms after the first one.
+ * Sum of the host space of all disks of a guest, hot-plugged ones included. QEMU reports the first
+ * write beyond a threshold of each file. Each file gets a share of the remaining space as its
+ * threshold, and each report divides the remaining space again, so nothing is polled and the sum
+ * exceeds the limit by at most 64 KiB per disk. In a sparse file of the author, writes below its
+ * size take space too: QEMU reports any write, and the blocks are counted 50 ms after the first
+ * one.
  */
 export class DiskUse {
   readonly #limitBytes: number
@@ -60,7 +67,10 @@ export class DiskUse {
     this.#setThresholds()
   }
 
-  /** Watches the files in a running QEMU. @param onExceeded called at each report while the sum exceeds the limit. */
+  /**
+   * Watches the files in a running QEMU. @param onExceeded called at each report while the sum
+   * exceeds the limit.
+   */
   watch(monitor: Monitor, onExceeded: () => void): void {
     this.#monitor = monitor
     this.#setThresholds()

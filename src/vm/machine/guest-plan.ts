@@ -28,7 +28,10 @@ export interface RunSettings {
   readonly artifacts: string | false | undefined
   /** If true, a dump of the guest's RAM is saved with the logs. */
   readonly memoryDump: boolean
-  /** Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this process. */
+  /**
+   * Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this
+   * process.
+   */
   readonly keepMs: number | undefined
   readonly signal: AbortSignal | undefined
   readonly log: (line: string) => void
@@ -77,7 +80,10 @@ export type StartedFrom =
       readonly kind: 'template' | 'standby'
       /** Name of the template as listed by `withvm templates ls`. */
       readonly template: string
-      /** Time to boot and save the template, milliseconds; undefined if the template already existed. */
+      /**
+       * Time to boot and save the template, milliseconds; undefined if the template already
+       * existed.
+       */
       readonly buildMs?: number | undefined
     }
 

@@ -54,7 +54,10 @@ export interface MachineParts {
   readonly guestPorts: readonly GuestPort[]
 }
 
-/** The test that uses a guest, and how it got the guest. A standby changes owner when a test takes it. */
+/**
+ * The test that uses a guest, and how it got the guest. A standby changes owner when a test takes
+ * it.
+ */
 export interface GuestOwner {
   readonly startedFrom: StartedFrom
   /** Deadline of waits, which keeps them within the timeout of the test. */

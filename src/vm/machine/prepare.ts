@@ -84,7 +84,10 @@ interface RunFolder {
   readonly logFile: ConsoleLogFile
 }
 
-/** Opens the run's folder, and makes sure that it and QEMU do not outlive this process unless the guest is kept. */
+/**
+ * Opens the run's folder, and makes sure that it and QEMU do not outlive this process unless the
+ * guest is kept.
+ */
 async function openRunFolder(
   { run: { tmpdir, keepMs }, host: { user } }: GuestPlan,
   cleanup: CleanupStack,

@@ -30,7 +30,10 @@ export class BootHistory {
     return new BootHistory(name, (await openCache().read(name, parseTimes)) ?? {})
   }
 
-  /** Returns the time limit of a stage by the history, under the present load, milliseconds. 0 if nothing is recorded. */
+  /**
+   * Returns the time limit of a stage by the history, under the present load, milliseconds. 0 if
+   * nothing is recorded.
+   */
   limitMs(stage: Stage): number {
     return (this.#known[stage] ?? 0) * LIMIT_FACTOR * readLoadFactor()
   }

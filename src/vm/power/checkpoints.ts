@@ -80,7 +80,10 @@ export class Checkpoints {
   }
 }
 
-/** Returns the nodes of all writable qcow2 disks, plugged ones included: their content is restored with the guest. */
+/**
+ * Returns the nodes of all writable qcow2 disks, plugged ones included: their content is restored
+ * with the guest.
+ */
 async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
   const disks = await qmp.execute('query-block')
   const written = disks.flatMap(({ inserted }) =>
@@ -89,7 +92,9 @@ async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
   return [DISK_NODE, ...written.filter((node) => node !== '' && node !== DISK_NODE)]
 }
 
-/** Throws unless the present devices are those of the checkpoint, which QEMU requires for a restore. */
+/**
+ * Throws unless the present devices are those of the checkpoint, which QEMU requires for a restore.
+ */
 function requireSameDevices(name: string, then: readonly string[], now: ReadonlyMap<string, string>): void {
   const added = [...now.keys()].filter((id) => !then.includes(id))
   const missing = then.filter((id) => !now.has(id))

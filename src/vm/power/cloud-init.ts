@@ -4,8 +4,8 @@ import { vmError } from '../../errors.js'
 import type { Machine } from '../machine/machine.js'
 
 /**
- * Reads cloud-init's files instead of `cloud-init status --wait`: 22.4 stops waiting at the first error, and takes
- * seconds to start.
+ * Reads cloud-init's files instead of `cloud-init status --wait`: 22.4 stops waiting at the first
+ * error, and takes seconds to start.
  */
 const WAIT = `command -v cloud-init >/dev/null || exit 127
 while [ ! -e /run/cloud-init/result.json ] && [ ! -e /run/cloud-init/disabled ]; do sleep 1; done
@@ -35,7 +35,8 @@ interface CloudInitReport {
 /**
  * Waits until cloud-init in the guest has finished, and logs its warnings.
  *
- * @throws {GuestError} CLOUD_INIT_FAILED with cloud-init's log when it reports errors; or when it is not installed or did not run.
+ * @throws {GuestError} CLOUD_INIT_FAILED with cloud-init's log when it reports errors; or when it
+ *   is not installed or did not run.
  */
 export async function waitForCloudInit(
   machine: Machine,
@@ -63,7 +64,10 @@ function logWarnings({ owner, spec: { name } }: Machine, warnings: readonly stri
   if (more > 0) owner.log(`cloud-init in '${name}': ${more} more warnings`)
 }
 
-/** Parses /run/cloud-init/status.json. Returns undefined if it is invalid, or if cloud-init did not finish. */
+/**
+ * Parses /run/cloud-init/status.json. Returns undefined if it is invalid, or if cloud-init did not
+ * finish.
+ */
 export function parseStatus(text: string): CloudInitReport | undefined {
   const stages = parseObject<{ readonly v1?: unknown }>(text)?.v1
   if (!isRecord(stages)) return undefined

@@ -4,7 +4,10 @@ import { vmError } from '../../errors.js'
 import type { LoginOptions } from '../../spec/options.js'
 import type { Machine } from '../machine/machine.js'
 
-/** Maximum number of attempts at a command whose output is incomplete: kernel messages may interrupt it. */
+/**
+ * Maximum number of attempts at a command whose output is incomplete: kernel messages may interrupt
+ * it.
+ */
 const MAX_ATTEMPTS = 3
 /** Timeout of one attempt on a host with KVM, milliseconds. */
 const ATTEMPT_TIMEOUT_MS = 10_000
@@ -14,8 +17,8 @@ const HOST_KEY_FILES = '/etc/ssh/ssh_host_*_key.pub'
 const PREFERRED_TYPES = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa']
 
 /**
- * Logs in on the serial console. If the guest has SSH, installs the run's key for its user, reads the guest's host key and
- * logs out. All commands work in any shell and may be repeated.
+ * Logs in on the serial console. If the guest has SSH, installs the run's key for its user, reads
+ * the guest's host key and logs out. All commands work in any shell and may be repeated.
  *
  * @returns the guest's host key; undefined if it has none.
  * @throws {GuestError} LOGIN_FAILED, KEY_NOT_INSTALLED.
@@ -58,7 +61,10 @@ async function installKey(
   })
 }
 
-/** Returns the command that runs a script as another user. Root uses `su`, because a small system may lack `sudo`. */
+/**
+ * Returns the command that runs a script as another user. Root uses `su`, because a small system
+ * may lack `sudo`.
+ */
 function runAs(user: string, from: string, script: string): string {
   const quoted = quoteWord(script)
   return from === 'root'
@@ -81,8 +87,8 @@ function installScript(publicKey: string): string {
 }
 
 /**
- * Reads and decodes the guest's best OpenSSH host key. If it has none, returns undefined, and the first key that the
- * server shows is trusted.
+ * Reads and decodes the guest's best OpenSSH host key. If it has none, returns undefined, and the
+ * first key that the server shows is trusted.
  */
 async function readHostKey(machine: Machine, signal: AbortSignal): Promise<Buffer | undefined> {
   const { text } = await runOnConsole(machine, `cat ${HOST_KEY_FILES} 2>/dev/null; true`, { signal })
@@ -112,14 +118,18 @@ interface Answer {
   readonly status: number | undefined
 }
 
-/** Runs a command in the shell on the console, with retries, and types the password if `sudo` prompts for it. */
+/**
+ * Runs a command in the shell on the console, with retries, and types the password if `sudo`
+ * prompts for it.
+ */
 async function runOnConsole(
   machine: Machine,
   command: string,
   { password, signal }: { readonly password?: string | undefined; readonly signal: AbortSignal },
 ): Promise<Answer> {
   const { serial } = machine
-  // The quotes distinguish the echoed command from its output. `sh -c` also works in other kinds of shells.
+  // The quotes distinguish the echoed command from its output. `sh -c` also works in other kinds of
+  // shells.
   const line = `sh -c ${quoteWord(`${command}; echo; echo withvm-"done" $?`)}\n`
   let mark: SerialMark = serial.mark()
   for (let tries = 1; tries <= MAX_ATTEMPTS; tries++) {

@@ -159,7 +159,8 @@ export class Power {
       this.lastReadyBoot = this.bootCount
       return
     }
-    // A guest that was ready and has reset itself since boots again, with the time limits of all stages.
+    // A guest that was ready and has reset itself since boots again, with the time limits of all
+    // stages.
     if (session.watch.isReady && this.lastReadyBoot < this.bootCount)
       session.watch.restart(firstStage(machine))
     session.watch.enter(firstStage(machine))
@@ -259,7 +260,10 @@ export class Power {
     void session.ended.then(() => this.access.close('the guest was powered off'))
   }
 
-  /** Requests a shutdown or reboot through SSH, the guest agent or ACPI. Errors while the guest goes down are ignored. */
+  /**
+   * Requests a shutdown or reboot through SSH, the guest agent or ACPI. Errors while the guest goes
+   * down are ignored.
+   */
   async #request(what: 'poweroff' | 'reboot', signal: AbortSignal): Promise<void> {
     const { spec, agent } = this.#machine
     const { session } = this
@@ -268,7 +272,8 @@ export class Power {
     if (!isReset) session.watch.failure.throwIfAborted() // a lost guest cannot answer
     if (isBySsh) {
       const client = await this.access.client(undefined, signal)
-      // The path is tried first: busybox's shell has builtins with these names, which take seconds longer.
+      // The path is tried first: busybox's shell has builtins with these names, which take seconds
+      // longer.
       client.exec(`/sbin/${what} || ${what}`, { reject: false, signal }).catch(() => {})
     } else if (hasAgent(this.#machine)) {
       await agent.shutdown(what === 'poweroff' ? 'powerdown' : 'reboot')
@@ -310,7 +315,10 @@ function hasAgent({ spec }: Machine): boolean {
   return spec.image?.traits.hasAgent === true || spec.ready === 'agent'
 }
 
-/** Races `work` with the loss of the guest: a panic, unless it is already known, and the end of QEMU. */
+/**
+ * Races `work` with the loss of the guest: a panic, unless it is already known, and the end of
+ * QEMU.
+ */
 function raceLoss<T>(work: Promise<T>, session: Session): Promise<T> {
   const { failure } = session.watch
   return Promise.race([failure.aborted ? work : raceSignal(work, failure), rejectAtEnd(session)])

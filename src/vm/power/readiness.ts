@@ -13,11 +13,18 @@ import { GuestPace } from '../watch/guest-pace.js'
 import { StageClock } from '../watch/stage-clock.js'
 import { BootHistory } from './boot-history.js'
 
-/** Maximum number of resets by the guest itself before it is ready: a boot loader may need one or two. */
+/**
+ * Maximum number of resets by the guest itself before it is ready: a boot loader may need one or
+ * two.
+ */
 const MAX_RESETS = 3
-/** Minimum time limit of a stage, milliseconds: a process may wait this long for a CPU on any host. */
+/**
+ * Minimum time limit of a stage, milliseconds: a process may wait this long for a CPU on any host.
+ */
 const MIN_LIMIT_MS = 3_000
-/** Time limit of a custom `ready` after the kernel has started, on a host with KVM, milliseconds. */
+/**
+ * Time limit of a custom `ready` after the kernel has started, on a host with KVM, milliseconds.
+ */
 const CUSTOM_READY_MS = 60_000
 
 export interface StartWait {
@@ -31,8 +38,8 @@ export interface StartWait {
 }
 
 /**
- * Waits for `ready` within the time limits of the stages. Each limit starts when the guest enters the stage. A guest that
- * makes progress gets more time, a stuck guest gets less.
+ * Waits for `ready` within the time limits of the stages. Each limit starts when the guest enters
+ * the stage. A guest that makes progress gets more time, a stuck guest gets less.
  *
  * @throws {GuestError} BOOT_TIMEOUT naming the stage; GUEST_PANICKED, GUEST_FAILED, GUEST_STOPPED,
  * GUEST_REBOOT_LOOP as soon as the guest can no longer become ready.
@@ -77,7 +84,8 @@ export async function waitUntilReady<T>(
       return raceSignal(Promise.race([ready(either), stalled.promise]), session.watch.failure)
     })
     session.watch.markReady()
-    if (machine.owner.startedFrom.kind === 'cold') history.record(session.watch.timeline).catch(() => {}) // the history is only an estimate
+    // An error is ignored, because the history is only an estimate.
+    if (machine.owner.startedFrom.kind === 'cold') history.record(session.watch.timeline).catch(() => {})
     return result
   } finally {
     clock.stop()
@@ -99,8 +107,8 @@ export function stageLimitMs(machine: Machine, stage: Stage): number {
 }
 
 /**
- * Returns the present time limit. A guest without console output may be in any later stage, so their limits are added
- * up.
+ * Returns the present time limit. A guest without console output may be in any later stage, so
+ * their limits are added up.
  */
 function currentLimitMs({ machine, session, lastStage }: StartWait, history: BootHistory): number {
   const { stage, hasPrinted } = session.watch

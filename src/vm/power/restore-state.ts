@@ -11,8 +11,8 @@ const USER_NETWORK_GATEWAY = [10, 0, 2, 2]
 const STATE_FD = 0
 
 /**
- * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives the guest its own identity before
- * anything else runs in it: clock, entropy, names, keys.
+ * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives the guest
+ * its own identity before anything else runs in it: clock, entropy, names, keys.
  *
  * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not accept the state.
  * @throws {GuestError} IDENTITY_AGENT_SILENT when the identity agent does not confirm the identity.

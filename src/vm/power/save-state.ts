@@ -29,19 +29,24 @@ const PARK = '/usr/lib/withvm/park'
 const PARK_ATTEMPTS = 3
 /** Timeout for a silent guest agent to answer again, and for reading a clock, milliseconds. */
 const AGENT_MS = 60_000
-/** Timeout of saving the device state, milliseconds. It is small, but the host's disk may be busy. */
+/**
+ * Timeout of saving the device state, milliseconds. It is small, but the host's disk may be busy.
+ */
 const SAVE_MS = 60_000
 /** Polling interval of the migration status, milliseconds. */
 const POLL_MS = 5
-/** Relative precision of the measurement of a wrong clock, whose frequency the next boot uses, and its maximum duration. */
+/**
+ * Relative precision of the measurement of a wrong clock, whose frequency the next boot uses, and
+ * its maximum duration.
+ */
 const PRECISION = 0.005
 const MEASURE_MS = 15_000
 /** QEMU messages for a device or setting that can never be saved. */
 const UNSAVABLE = /non-migratable|blocked|not support|unsupported|not allowed|disabled/i
 
 /**
- * Quiesces a guest for cloning, and saves its device state. Its RAM is then in its file, its disk in its overlay, and its
- * QEMU has ended.
+ * Quiesces a guest for cloning, and saves its device state. Its RAM is then in its file, its disk
+ * in its overlay, and its QEMU has ended.
  *
  * @throws {UsageError} SAVE_UNSUPPORTED when a device of this guest cannot be saved.
  * @throws {GuestError} AGENT_UNAVAILABLE, IDENTITY_AGENT_SILENT when the guest cannot be quiesced.
@@ -53,7 +58,10 @@ export async function saveGuest(
   session: Session,
   options: {
     readonly statePath: string
-    /** If true, code of the author has run in the guest, so the frequency that it reports is not recorded. */
+    /**
+     * If true, code of the author has run in the guest, so the frequency that it reports is not
+     * recorded.
+     */
     readonly isPrepared: boolean
     readonly signal: AbortSignal | undefined
   },
@@ -75,10 +83,11 @@ export async function saveGuest(
 }
 
 /**
- * Quiesces (parks) the guest through its agent, and waits until it has parked. A request that is not answered is retried;
- * the guest parks only once.
+ * Quiesces (parks) the guest through its agent, and waits until it has parked. A request that is
+ * not answered is retried; the guest parks only once.
  *
- * @returns the frequency of the time-stamp counter that the guest's kernel assumes, kHz, if it is logged.
+ * @returns the frequency of the time-stamp counter that the guest's kernel assumes, kHz, if it is
+ * logged.
  */
 async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
   const { agent, identityAgent, spec } = machine
@@ -125,8 +134,8 @@ function isAgentSilent(error: unknown): boolean {
 }
 
 /**
- * Saves the device state through a socket of withvm, because the sandboxed QEMU may neither start programs nor open
- * files.
+ * Saves the device state through a socket of withvm, because the sandboxed QEMU may neither start
+ * programs nor open files.
  */
 async function saveState(
   { sockets: { state: listener } }: Machine,

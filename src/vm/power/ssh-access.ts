@@ -27,7 +27,10 @@ const UNANNOUNCED_MS = 10_000
  */
 const LOGIN_RETRY_MS = 250
 
-/** Connection attempt with the signal of its first caller. An abort ends the attempt for all callers. */
+/**
+ * Connection attempt with the signal of its first caller. An abort ends the attempt for all
+ * callers.
+ */
 interface Opening {
   readonly client: Promise<SshClient>
   readonly signal: AbortSignal
@@ -119,7 +122,10 @@ export class SshAccess {
     await this.#noteHostKey()
   }
 
-  /** Accepts only this host key from now on; undefined accepts the first one that the server presents. */
+  /**
+   * Accepts only this host key from now on; undefined accepts the first one that the server
+   * presents.
+   */
   trustHostKey(key: Buffer | undefined): void {
     this.#consoleHostKey = key
   }

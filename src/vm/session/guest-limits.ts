@@ -4,15 +4,15 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from './session.js'
 
 /**
- * Number of resets by the guest itself, in quick succession, that count as a reboot loop. Resets by the test do not
- * count.
+ * Number of resets by the guest itself, in quick succession, that count as a reboot loop. Resets by
+ * the test do not count.
  */
 const MAX_RESETS_IN_A_ROW = 10
 const RESET_INTERVAL_MS = 60_000
 
 /**
- * Stops a guest that exceeds its limits: of disk space, of console output, or of resets in a row. Waits for the guest end
- * with the error.
+ * Stops a guest that exceeds its limits: of disk space, of console output, or of resets in a row.
+ * Waits for the guest end with the error.
  */
 export function watchLimits(machine: Machine, session: Session): void {
   watchDisks(machine, session)

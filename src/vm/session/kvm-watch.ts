@@ -6,14 +6,18 @@ import type { Machine } from '../machine/machine.js'
 import { isLater } from '../watch/boot-stages.js'
 import type { Session } from './session.js'
 
-/** Time after which a guest that reports the start of its init counts as stuck. Under KVM, init starts after one second. */
+/**
+ * Time after which a guest that reports the start of its init counts as stuck. Under KVM, init
+ * starts after one second.
+ */
 const STUCK_MS = 8_000
 /** Share of its time above which a virtual CPU without progress counts as spinning. */
 const SPINNING_SHARE = 0.8
 
 /**
- * Detects a failure of KVM after its probe succeeded: QEMU reports an internal error, or the virtual CPU spins without
- * progress after the start. Both are failures of the accelerator, not of the guest.
+ * Detects a failure of KVM after its probe succeeded: QEMU reports an internal error, or the
+ * virtual CPU spins without progress after the start. Both are failures of the accelerator, not of
+ * the guest.
  */
 export function watchKvm(machine: Machine, session: Session): void {
   if (machine.host.accelerator !== 'kvm') return
@@ -37,7 +41,10 @@ export function watchKvm(machine: Machine, session: Session): void {
   void session.process.exited.then(() => clearTimeout(timer))
 }
 
-/** Returns an error if KVM causes the lack of progress: the virtual CPU spins, and init has not started. */
+/**
+ * Returns an error if KVM causes the lack of progress: the virtual CPU spins, and init has not
+ * started.
+ */
 export async function findStuckKvm(machine: Machine, session: Session): Promise<VMError | undefined> {
   const reportsInit = machine.spec.image?.traits.sshReadyPattern !== undefined
   if (machine.host.accelerator !== 'kvm' || !reportsInit) return undefined
@@ -53,8 +60,9 @@ function loadFactor(): number {
 }
 
 /**
- * Returns the share of time in which the busiest thread of a process ran or was in the run queue. On a busy host, a
- * spinning virtual CPU is mostly in the queue. `schedstat` has nanoseconds on a CPU, then in the run queue (proc(5)).
+ * Returns the share of time in which the busiest thread of a process ran or was in the run queue.
+ * On a busy host, a spinning virtual CPU is mostly in the queue. `schedstat` has nanoseconds on a
+ * CPU, then in the run queue (proc(5)).
  */
 async function demandedShare(pid: number, ageMs: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`).catch(() => [])

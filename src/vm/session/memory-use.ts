@@ -9,7 +9,10 @@ import type { Machine } from '../machine/machine.js'
 export interface MemoryUse {
   /** Resident memory of the QEMU process. Shared pages count in full. */
   readonly rss: number
-  /** Proportional set size: shared pages are divided among the processes, so values of several guests add up. */
+  /**
+   * Proportional set size: shared pages are divided among the processes, so values of several
+   * guests add up.
+   */
   readonly pss: number
   /** Pages shared with other processes: of a template's RAM file, of libraries. */
   readonly shared: number
@@ -17,7 +20,10 @@ export interface MemoryUse {
   readonly private: number
   /** Pages merged by the kernel (KSM). Undefined before Linux 5.19. */
   readonly merged: number | undefined
-  /** Statistics of the guest's balloon driver. Undefined without a balloon, or before the first report. */
+  /**
+   * Statistics of the guest's balloon driver. Undefined without a balloon, or before the first
+   * report.
+   */
   readonly guest: GuestMemory | undefined
 }
 
@@ -39,7 +45,10 @@ export interface GuestMemory {
 
 /** Unit of Linux's KSM counters: pages of the host kernel, 4 KiB on x86. */
 const PAGE_BYTES = 4096
-/** Threshold for unknown statistics: QEMU reports a missing value as -1, as an unsigned 64-bit number. */
+/**
+ * Threshold for unknown statistics: QEMU reports a missing value as -1, as an unsigned 64-bit
+ * number.
+ */
 const UNKNOWN = 2 ** 63
 /** Polling interval of the guest's statistics, seconds. */
 const POLLING_S = 1

@@ -16,15 +16,22 @@ import { GuestWatch } from '../watch/guest-watch.js'
 import { formatQemuNote, PID_FILE } from '../workspace/run-folder.js'
 import { endsWithin, stopQemu } from './teardown.js'
 
-/** Reason for the end of a power-on: the guest powered off, withvm stopped it, or QEMU ended unexpectedly. */
+/**
+ * Reason for the end of a power-on: the guest powered off, withvm stopped it, or QEMU ended
+ * unexpectedly.
+ */
 export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
 
 /**
- * Time within which RESET events count as one reset: a guest that resets itself writes to several ports in turn, and QEMU
- * reports each write. On a busy host this takes longer, but nothing is printed in between.
+ * Time within which RESET events count as one reset: a guest that resets itself writes to several
+ * ports in turn, and QEMU reports each write. On a busy host this takes longer, but nothing is
+ * printed in between.
  */
 const ONE_RESET_MS = { printing: 250, silent: 1000 } as const
-/** Maximum time for the rest of the console output to arrive after QEMU has ended, on a busy host, milliseconds. */
+/**
+ * Maximum time for the rest of the console output to arrive after QEMU has ended, on a busy host,
+ * milliseconds.
+ */
 const CONSOLE_REST_MS = 5000
 /** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
 const END_NOTICED_MS = 500
@@ -68,7 +75,8 @@ export class Session {
     })
     qmp.on('RESET', (event) => {
       this.bootMark = serial.mark()
-      // Firmware that resets in a tight loop must be counted too, so the time runs from the last counted reset.
+      // Firmware that resets in a tight loop must be counted too, so the time runs from the last
+      // counted reset.
       const sinceMs = performance.now() - this.#resetAt
       const hasPrinted = (serial.silentMs ?? Number.POSITIVE_INFINITY) < sinceMs
       if (sinceMs < (hasPrinted ? ONE_RESET_MS.printing : ONE_RESET_MS.silent)) return
@@ -94,7 +102,8 @@ export class Session {
   /**
    * Starts QEMU and connects its channels.
    *
-   * @throws {VMError} of `explainStartFailure()` when QEMU ends, QEMU_FAILED when it does not answer in time.
+   * @throws {VMError} of `explainStartFailure()` when QEMU ends, QEMU_FAILED when it does not
+   *   answer in time.
    */
   static async start(
     machine: Machine,
@@ -159,7 +168,10 @@ export class Session {
     }
   }
 
-  /** Calls `listener` after each reset of the machine, whether requested by the guest or by the host. */
+  /**
+   * Calls `listener` after each reset of the machine, whether requested by the guest or by the
+   * host.
+   */
   onReset(listener: () => void): () => void {
     this.#resetListeners.add(listener)
     return () => void this.#resetListeners.delete(listener)
@@ -172,7 +184,10 @@ export class Session {
     this.qmp.execute('stop').catch(() => {}) // QEMU has already ended
   }
 
-  /** Lets the vCPUs run. Throws if the guest was halted: `cont` is sent nowhere else, so nothing resumes it. */
+  /**
+   * Lets the vCPUs run. Throws if the guest was halted: `cont` is sent nowhere else, so nothing
+   * resumes it.
+   */
   async resume(wait: QmpWait = {}): Promise<void> {
     if (this.#haltedBy !== undefined) throw this.#haltedBy
     await this.qmp.execute('cont', {}, wait)

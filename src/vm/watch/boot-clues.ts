@@ -7,8 +7,9 @@ interface ClueRow {
 }
 
 /**
- * Lines of the serial console that do not end a start, but explain why it fails. The patterns match the messages of the
- * programs that print them. The first matching row is used. Repetitions are bounded, as in `guest-failures.ts`.
+ * Lines of the serial console that do not end a start, but explain why it fails. The patterns match
+ * the messages of the programs that print them. The first matching row is used. Repetitions are
+ * bounded, as in `guest-failures.ts`.
  */
 const ROWS: readonly ClueRow[] = [
   {
@@ -94,7 +95,10 @@ export interface BootClue {
   readonly isTemporary: boolean
 }
 
-/** Returns the clue after this line: the first one, because later problems are often its consequences. */
+/**
+ * Returns the clue after this line: the first one, because later problems are often its
+ * consequences.
+ */
 export function updateBootClue(known: BootClue | undefined, line: string): BootClue | undefined {
   if (known?.isTemporary === false || !ANY_CLUE.test(line)) return known
   const row = ROWS.find(({ pattern }) => pattern.test(line))

@@ -20,10 +20,14 @@ interface StageRow {
   readonly entered: RegExp | undefined
   /**
    * Maximum duration for common distributions on a host with KVM, milliseconds. Multiplied by the
-   * image's `bootTimeFactor` and the host's `timeFactor`, and at least 3 s: see `power/readiness.ts`.
+   * image's `bootTimeFactor` and the host's `timeFactor`, and at least 3 s: see
+   * `power/readiness.ts`.
    */
   readonly limitMs: number
-  /** Advice for a guest that stays in this stage. CONSOLE is replaced by the architecture's console device. */
+  /**
+   * Advice for a guest that stays in this stage. CONSOLE is replaced by the architecture's console
+   * device.
+   */
   readonly hint: string
 }
 

@@ -18,8 +18,9 @@ export interface FailureWatchOptions {
 }
 
 /**
- * Watches a guest during a wait. The loss of the guest (a panic, the end of QEMU) counts even if it happened earlier.
- * A failure that a test may provoke (an oops, an OOM kill, an emergency shell) counts only from now on.
+ * Watches a guest during a wait. The loss of the guest (a panic, the end of QEMU) counts even if it
+ * happened earlier. A failure that a test may provoke (an oops, an OOM kill, an emergency shell)
+ * counts only from now on.
  */
 export function watchForFailure(
   serial: SerialConsole,
@@ -37,7 +38,8 @@ export function watchForFailure(
   lost?.addEventListener('abort', onLost, { once: true })
   const stopReading = serial.onText((text) => {
     const lines = printed.push(text)
-    if (printed.partial.startsWith('(initramfs)')) lines.push(printed.partial) // a prompt has no line end
+    // A prompt has no line end.
+    if (printed.partial.startsWith('(initramfs)')) lines.push(printed.partial)
     for (const line of lines) {
       const failure = findGuestFailure(stripVTControlCharacters(line), 'wait')
       // The loss of the guest is reported by `vm.lost`, after the rest of its trace.

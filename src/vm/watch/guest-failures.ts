@@ -6,9 +6,9 @@ interface GuestFailureRow {
   readonly summary: string
   readonly hint: string
   /**
-   * Operations that the failure ends. `always`: the guest is lost, ready or not. `waits`: a start, and waits during which
-   * the line appears; outside of these, a test may provoke it. `start`: only a start; tests of firmware or boot loaders
-   * expect these lines.
+   * Operations that the failure ends. `always`: the guest is lost, ready or not. `waits`: a start,
+   * and waits during which the line appears; outside of these, a test may provoke it. `start`: only
+   * a start; tests of firmware or boot loaders expect these lines.
    */
   readonly ends: 'always' | 'waits' | 'start'
 }
@@ -28,9 +28,9 @@ const CHECK_INIT =
   'Check the init program: does it exist, is it executable, and do its interpreter and libraries exist?'
 
 /**
- * Lines of the serial console after which a guest can no longer become ready. The patterns match the messages of the
- * programs that print them. The first matching row is used. Repetitions are bounded: the time of `.*` grows with the
- * square of the length of a hostile line.
+ * Lines of the serial console after which a guest can no longer become ready. The patterns match
+ * the messages of the programs that print them. The first matching row is used. Repetitions are
+ * bounded: the time of `.*` grows with the square of the length of a hostile line.
  */
 const ROWS: readonly GuestFailureRow[] = [
   {

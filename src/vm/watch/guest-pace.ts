@@ -2,11 +2,19 @@ import { readdir, readFile } from 'node:fs/promises'
 import { formatDuration } from '../../common/duration.js'
 import { KIB } from '../../common/units.js'
 
-/** Share of a host CPU below which a virtual CPU counts as idle. An idle guest uses 1 to 5 % under TCG. */
+/**
+ * Share of a host CPU below which a virtual CPU counts as idle. An idle guest uses 1 to 5 % under
+ * TCG.
+ */
 const IDLE_SHARE = 0.1
-/** I/O rate below which the guest's disk counts as idle, bytes per second. QEMU's own wakeups read and write a few bytes. */
+/**
+ * I/O rate below which the guest's disk counts as idle, bytes per second. QEMU's own wakeups read
+ * and write a few bytes.
+ */
 const IDLE_BYTES = 16 * KIB
-/** Minimum time between two readings: the kernel updates CPU times at its ticks, up to 10 ms apart. */
+/**
+ * Minimum time between two readings: the kernel updates CPU times at its ticks, up to 10 ms apart.
+ */
 const MIN_SPAN_MS = 20
 
 interface Reading {
@@ -44,12 +52,18 @@ export class GuestPace {
     return this.#ioAt === undefined ? Number.POSITIVE_INFINITY : performance.now() - this.#ioAt
   }
 
-  /** Time in the run queue since the first reading, when other processes used the host CPUs, milliseconds. */
+  /**
+   * Time in the run queue since the first reading, when other processes used the host CPUs,
+   * milliseconds.
+   */
   get queuedMs(): number {
     return this.#queuedMs
   }
 
-  /** Takes a reading. Call it about every second; a call shortly after the previous one does nothing. */
+  /**
+   * Takes a reading. Call it about every second; a call shortly after the previous one does
+   * nothing.
+   */
   async update(): Promise<void> {
     const last = this.#last
     if (last !== undefined && performance.now() - last.atMs < MIN_SPAN_MS) return
@@ -83,7 +97,10 @@ export class GuestPace {
   }
 }
 
-/** Reads `schedstat` (nanoseconds on a CPU, then in the run queue) and `io` (bytes of system calls), see proc(5). */
+/**
+ * Reads `schedstat` (nanoseconds on a CPU, then in the run queue) and `io` (bytes of system calls),
+ * see proc(5).
+ */
 async function readProcess(pid: number): Promise<Reading | undefined> {
   const threads = await readdir(`/proc/${pid}/task`).catch(() => [])
   const times = await Promise.all(

@@ -8,7 +8,10 @@ import { type BootClue, updateBootClue } from './boot-clues.js'
 import { isLater, laterStage, type Stage } from './boot-stages.js'
 import { findGuestFailure } from './guest-failures.js'
 
-/** Time without output after which a partial line counts as a prompt, and a failure's trace as complete, milliseconds. */
+/**
+ * Time without output after which a partial line counts as a prompt, and a failure's trace as
+ * complete, milliseconds.
+ */
 const QUIET_MS = 150
 /** Maximum number of distinct lines of a boot; further lines do not count as progress. */
 const MAX_KNOWN_LINES = 10_000
@@ -174,7 +177,10 @@ export class GuestWatch {
   }
 }
 
-/** Creates the controller of a loss. Each running command listens, so Node.js's warning above ten listeners is disabled. */
+/**
+ * Creates the controller of a loss. Each running command listens, so Node.js's warning above ten
+ * listeners is disabled.
+ */
 function createFailure(): AbortController {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal)

@@ -4,12 +4,15 @@ import type { GuestPace } from './guest-pace.js'
 const RULES = {
   /** Polling interval, milliseconds. Most guests are ready before the first poll. */
   pollMs: 1000,
-  /** A guest that was idle for this share of the stage's limit, and for at least this time, is stuck. */
+  /**
+   * A guest that was idle for this share of the stage's limit, and for at least this time, is
+   * stuck.
+   */
   stuckShare: 0.5,
   stuckMinMs: 30_000,
   /**
-   * A guest that made progress within the last `progressShare` of its limit gets `extensionShare` of
-   * the limit in addition, repeatedly.
+   * A guest that made progress within the last `progressShare` of its limit gets `extensionShare`
+   * of the limit in addition, repeatedly.
    */
   progressShare: 0.3,
   extensionShare: 0.5,
@@ -32,8 +35,8 @@ export interface StageClockOptions {
 }
 
 /**
- * Time limits of the stages of a start. Time that a guest waited for a host CPU is added to its limit, and a guest that
- * makes progress gets more time. The wait for a stuck guest ends early.
+ * Time limits of the stages of a start. Time that a guest waited for a host CPU is added to its
+ * limit, and a guest that makes progress gets more time. The wait for a stuck guest ends early.
  */
 export class StageClock {
   readonly #options: StageClockOptions

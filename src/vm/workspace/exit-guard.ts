@@ -72,8 +72,8 @@ function onSignal(signal: NodeJS.Signals): void {
 
 /**
  * Returns the number of signal listeners of the library signal-exit, which execa installs while a
- * program runs. If a listener of signal-exit was installed first, it counts our listener as well and
- * does not end the process.
+ * program runs. If a listener of signal-exit was installed first, it counts our listener as well
+ * and does not end the process.
  */
 function countSignalExit(): number {
   const known = globalThis as { [SIGNAL_EXIT]?: { readonly count?: number } }

@@ -85,13 +85,18 @@ async function untilOver(keptUntil: number): Promise<void> {
   await pollUntil(() => isOver() || undefined, { intervalMs: CHECK_INTERVAL_MS, timeoutMs })
 }
 
-/** Ends QEMU: the recorded one, and one that the test process had no time to record before its end. */
+/**
+ * Ends QEMU: the recorded one, and one that the test process had no time to record before its end.
+ */
 async function endGuest(): Promise<void> {
   if (qemu !== undefined) await endQemu(qemu, endsAt === undefined ? 'at-once' : 'orderly')
   for (const other of await findOthers()) await endQemu(other, 'at-once')
 }
 
-/** Searches `/proc` for QEMU. A compromised QEMU can hide from that, but is recorded before it runs a guest. */
+/**
+ * Searches `/proc` for QEMU. A compromised QEMU can hide from that, but is recorded before it runs
+ * a guest.
+ */
 function findOthers(): Promise<ProcessReference[]> {
   // The search fails while too many files are open on this host.
   const search = () => findQemusOf(folders, uids).catch(() => undefined)

@@ -60,7 +60,8 @@ export class Keeper {
       detached: true, // Ctrl-C in the terminal must not reach it
       stdio: ['pipe', 'pipe', 'ignore', log.fd],
       env: { ...process.env, NODE_OPTIONS: '' },
-    }) as ChildProcessByStdio<Writable, Readable, null> // the types of Node.js cover only three streams
+      // The types of Node.js cover only three streams.
+    }) as ChildProcessByStdio<Writable, Readable, null>
     child.on('error', () => {}) // `pid` is undefined then
     child.stdin.on('error', () => {}) // the reply times out then
     if (child.pid === undefined) throw keeperLost('the process could not be started')

@@ -36,8 +36,8 @@ export async function findQemusOf(
 }
 
 /**
- * Ends QEMU. With `orderly`, QEMU first closes its disks. A QEMU that the kernel cannot end in time,
- * for example while a file server does not answer, ends after that.
+ * Ends QEMU. With `orderly`, QEMU first closes its disks. A QEMU that the kernel cannot end in
+ * time, for example while a file server does not answer, ends after that.
  */
 export async function endQemu(qemu: ProcessReference, how: 'orderly' | 'at-once'): Promise<void> {
   if (how === 'orderly' && (await endsBy('SIGTERM', qemu, SHUTDOWN_TIMEOUT_MS))) return
@@ -108,7 +108,10 @@ export function monitorSocketDir(arg: string): string | undefined {
   return match?.[1]?.replaceAll(',,', ',')
 }
 
-/** Returns false if the process has ended, or belongs to a user to whom this user cannot send signals. */
+/**
+ * Returns false if the process has ended, or belongs to a user to whom this user cannot send
+ * signals.
+ */
 function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, signal)

@@ -18,7 +18,9 @@ export const PID_FILE = 'qemu.pid'
 /** Longest path on Linux (PATH_MAX) plus the process id before it in `qemu.pid`. */
 const MAX_NOTE_BYTES = 4096 + 16
 
-/** Returns whether the folder belongs to a run whose processes are visible from this PID namespace. */
+/**
+ * Returns whether the folder belongs to a run whose processes are visible from this PID namespace.
+ */
 export function isInScope(path: string): boolean {
   return ownerOfFolder(path)?.startsWith(`${processScope()}.`) ?? false
 }

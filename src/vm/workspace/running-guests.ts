@@ -19,7 +19,9 @@ import {
 const KEEPER_TIMEOUT_MS = 5000
 const MAX_RECORD_BYTES = 64 * KIB
 
-/** Socket on which the keeper serves the serial console of a kept guest, to one terminal at a time. */
+/**
+ * Socket on which the keeper serves the serial console of a kept guest, to one terminal at a time.
+ */
 export const TTY_SOCKET = 'tty.sock'
 /** Socket of the keeper to which the QEMU of a kept guest connects its serial console. */
 export const KEPT_CONSOLE_SOCKET = 'kept.sock'
@@ -115,8 +117,9 @@ async function describeProcess(pid: number, uptimeMs: number): Promise<RunningGu
 
 /**
  * Returns whether a process is a guest of this user. Any user can start a program with the
- * arguments of a guest and create a folder with the name of a run folder. So the folders must belong to the user
- * of the process, and that is this user, or the user to whom root gave them for `runAs`.
+ * arguments of a guest and create a folder with the name of a run folder. So the folders must
+ * belong to the user of the process, and that is this user, or the user to whom root gave them for
+ * `runAs`.
  */
 async function isGuestOf(pid: number, folders: readonly string[]): Promise<boolean> {
   const [uid, own] = [await readUid(pid), process.geteuid?.()]

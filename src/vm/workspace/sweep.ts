@@ -26,8 +26,8 @@ import { listFolderBases } from './workspace.js'
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
 
 /**
- * Time for which a sweep looks for folders of dead runs, milliseconds: another user can create any number of folders with such
- * names. Enough for several hundred thousand.
+ * Time for which a sweep looks for folders of dead runs, milliseconds: another user can create any
+ * number of folders with such names. Enough for several hundred thousand.
  */
 const LOOK_MS = 2000
 /** Number of names that are read at once. The event loop runs in between. */

@@ -10,7 +10,9 @@ import type { HostUser } from '../../common/process/host-user.js'
 import { vmError } from '../../errors.js'
 import { forgetHandedOver, noteHandedOver } from './run-folder.js'
 
-/** Longest path of a unix socket: `sun_path` has 108 bytes including the final null byte (unix(7)). */
+/**
+ * Longest path of a unix socket: `sun_path` has 108 bytes including the final null byte (unix(7)).
+ */
 const MAX_SOCKET_PATH_BYTES = 107
 const LONGEST_SOCKET_NAME = '/serial.sock'
 
@@ -29,9 +31,13 @@ export interface Workspace {
   readonly sockets: OpenFolder
   path(name: string): string
   socket(name: string): string
-  /** Writes a file that no other user can read. Replaces an existing file and never follows a link. */
+  /**
+   * Writes a file that no other user can read. Replaces an existing file and never follows a link.
+   */
   write(name: string, content: string | Uint8Array): Promise<void>
-  /** Gives the folder and its content to that user. This process, which is root, keeps its access. */
+  /**
+   * Gives the folder and its content to that user. This process, which is root, keeps its access.
+   */
   handOver(user: HostUser): Promise<void>
   /** Removes everything synchronously, for a process that is about to end. */
   removeSync(): void

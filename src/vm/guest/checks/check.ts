@@ -14,7 +14,10 @@ export interface CheckOutcome<T = unknown> {
   readonly value?: T | undefined
 }
 
-/** Allows a check to wait in the guest for up to `holdMs`, until its outcome equals `until`, instead of being polled. */
+/**
+ * Allows a check to wait in the guest for up to `holdMs`, until its outcome equals `until`, instead
+ * of being polled.
+ */
 export interface LongPoll {
   readonly holdMs: number
   readonly until: boolean
@@ -22,13 +25,19 @@ export interface LongPoll {
 
 /** Condition of a guest that can be observed. */
 export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
-  /** Subject and infinitive, such as `the file /a to exist`. A negated check inserts `not` before `to`. */
+  /**
+   * Subject and infinitive, such as `the file /a to exist`. A negated check inserts `not` before
+   * `to`.
+   */
   readonly expected: string
   /** If false, the check also works on a guest that is off or lost. @default true */
   readonly needsGuest?: boolean
   /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */
   readonly lossGraceMs?: number
-  /** Observes the condition once. With `longPoll`, may wait within this call if that costs less than polling. */
+  /**
+   * Observes the condition once. With `longPoll`, may wait within this call if that costs less than
+   * polling.
+   */
   run(vm: Guest, signal: AbortSignal, longPoll?: LongPoll): Promise<CheckOutcome<T>>
   /** Returns evidence for the error of a check that is not met. Called once, after the last run. */
   explain?(vm: Guest, signal: AbortSignal): Promise<readonly Evidence[]>
@@ -42,7 +51,9 @@ export function describeExpectation(check: Check, negate = false): string {
 /** Maximum length of an observed value. A guest can answer a probe with any amount of text. */
 const MAX_RECEIVED_CHARS = 4000
 
-/** Returns the outcome with its texts shortened: those of many polls are kept, and shown in errors. */
+/**
+ * Returns the outcome with its texts shortened: those of many polls are kept, and shown in errors.
+ */
 export function shortenOutcome<T>(outcome: CheckOutcome<T>): CheckOutcome<T> {
   const { received, never } = outcome
   return {

@@ -89,7 +89,10 @@ export function anyOf<Guest extends GuestHandle>(
   }
 }
 
-/** Combined check properties: it needs the guest only if every check does, and it explains each unmet check. */
+/**
+ * Combined check properties: it needs the guest only if every check does, and it explains each
+ * unmet check.
+ */
 function combineProperties(checks: readonly Check[]): Pick<Check, 'needsGuest' | 'lossGraceMs' | 'explain'> {
   return {
     needsGuest: checks.every((check) => check.needsGuest !== false),

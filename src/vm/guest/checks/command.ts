@@ -27,7 +27,8 @@ export function commandFailsWith(command: string, exitCode: number): Check<Comma
 }
 
 /**
- * Met if a command exits with this code (default 0) and its stdout contains a string or matches a pattern.
+ * Met if a command exits with this code (default 0) and its stdout contains a string or matches a
+ * pattern.
  * @example checks.commandPrints('redis-cli ping', 'PONG')
  */
 export function commandPrints(

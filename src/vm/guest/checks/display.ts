@@ -5,13 +5,17 @@ import { decodePng } from '../../evidence/picture.js'
 import type { Check } from './check.js'
 
 export interface DisplayExpectation {
-  /** Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`. @default 'eng' */
+  /**
+   * Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`.
+   * @default 'eng'
+   */
   readonly language?: string
 }
 
 /**
- * Met if the display shows a string or a match, as recognized by the program tesseract: line by line, without blank lines,
- * with single spaces between words. Text that is not made of dictionary words may be misread.
+ * Met if the display shows a string or a match, as recognized by the program tesseract: line by
+ * line, without blank lines, with single spaces between words. Text that is not made of dictionary
+ * words may be misread.
  * @example checks.displayShows('Installation complete')
  */
 export function displayShows(

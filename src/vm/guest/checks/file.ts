@@ -6,7 +6,10 @@ import type { Check, CheckOutcome } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
 
 export interface FileExpectation {
-  /** Whole content, ignoring one trailing newline; or a pattern that it matches. Files above 1 MiB are not read. */
+  /**
+   * Whole content, ignoring one trailing newline; or a pattern that it matches. Files above 1 MiB
+   * are not read.
+   */
   readonly content?: string | RegExp
   /** Permission bits, such as `0o644` or `'0644'`. */
   readonly mode?: number | string

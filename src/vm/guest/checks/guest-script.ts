@@ -4,7 +4,10 @@ import type { CheckOutcome, LongPoll } from './check.js'
 
 /** Marks the processes of checks, so that a process check does not find another check. */
 export const MARKER = 'withvm-check'
-/** Pauses between two probes of a script, seconds. The unusual digits identify the `sleep` process as withvm's. */
+/**
+ * Pauses between two probes of a script, seconds. The unusual digits identify the `sleep` process
+ * as withvm's.
+ */
 export const SLEEPS = { first: '0.1000137', later: '0.3000137' } as const
 const FAST_POLLS = 20
 
@@ -30,8 +33,9 @@ export interface GuestProbe {
 }
 
 /**
- * Polls a condition in a loop inside the guest: one command over SSH waits until the expected outcome or `holdMs`.
- * The loop uses the guest's clock, which may run faster or slower than the host's.
+ * Polls a condition in a loop inside the guest: one command over SSH waits until the expected
+ * outcome or `holdMs`. The loop uses the guest's clock, which may run faster or slower than the
+ * host's.
  */
 export async function runProbe(
   vm: GuestHandle,

@@ -41,7 +41,8 @@ export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectati
 }
 
 /**
- * Met if the guest fetched these complete files in this order. Other files may be fetched in between.
+ * Met if the guest fetched these complete files in this order. Other files may be fetched in
+ * between.
  * @example checks.hasFetchedInOrder(['pxelinux.0', 'linux', 'initrd.gz'])
  */
 export function hasFetchedInOrder(paths: readonly string[]): Check {

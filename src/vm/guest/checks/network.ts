@@ -3,7 +3,10 @@ import { vmError } from '../../../errors.js'
 import type { Check } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
 
-/** States of include/net/tcp_states.h: 0A is LISTEN; a UDP socket is in 07, or in 01 when it is connected. */
+/**
+ * States of include/net/tcp_states.h: 0A is LISTEN; a UDP socket is in 07, or in 01 when it is
+ * connected.
+ */
 const LISTENING = { tcp: ['0A'], udp: ['07', '01'] } as const
 
 /**
@@ -39,7 +42,10 @@ export function portListens(
   }
 }
 
-/** Returns the listening local ports of a table such as `/proc/net/tcp`, sorted and without duplicates. */
+/**
+ * Returns the listening local ports of a table such as `/proc/net/tcp`, sorted and without
+ * duplicates.
+ */
 export function parseListeningPorts(table: string, protocol: 'tcp' | 'udp'): number[] {
   const states: readonly string[] = LISTENING[protocol]
   const ports = new Set<number>()

@@ -2,13 +2,15 @@ import type { SerialMark, SerialMatch } from '../../../channel/serial/serial-con
 import { VMError } from '../../../errors.js'
 import type { Check } from './check.js'
 
-/** Time for output that follows the guest's loss, such as a panic's trace, to match. Milliseconds. */
+/**
+ * Time for output that follows the guest's loss, such as a panic's trace, to match. Milliseconds.
+ */
 const LOSS_GRACE_MS = 300
 
 export interface SerialExpectation {
   /**
-   * Position at which the search starts: a mark, the first byte of the first power-on (`'start'`), or the position at
-   * the first run of the check (`'now'`).
+   * Position at which the search starts: a mark, the first byte of the first power-on (`'start'`),
+   * or the position at the first run of the check (`'now'`).
    * @default 'start'
    */
   readonly from?: SerialMark | 'start' | 'now'

@@ -20,9 +20,9 @@ const SHOWN_PROCESSES = 60
  * @example checks.processRuns(/java .*-jar app\.jar/)
  */
 export function processRuns(wanted: string | RegExp): Check<readonly GuestProcess[]> {
-  // One process reads all files. The first path does not exist; it marks this process, so that the check does not find itself. Command
-  // lines are read before names: exec(2) sets the name before the command line changes, so a process found by its command line has the
-  // matching name.
+  // One process reads all files. The first path does not exist; it marks this process, so that the
+  // check does not find itself. Command lines are read before names: exec(2) sets the name before
+  // the command line changes, so a process found by its command line has the matching name.
   const script = `head -c 4096 /proc/${MARKER} /proc/[0-9]*/cmdline /proc/[0-9]*/stat 2>/dev/null; true`
   const list = async (vm: Parameters<Check['run']>[0], signal: AbortSignal) =>
     parseProcesses((await runScript(vm, script, signal)).stdout)
@@ -52,7 +52,10 @@ function isProcess({ name, commandLine }: GuestProcess, wanted: string | RegExp)
   return name === wanted.slice(0, COMM_CHARS) && file.endsWith(wanted)
 }
 
-/** Parses the `stat` and `cmdline` of all processes, as printed by `head`. Omits zombies and the check itself. */
+/**
+ * Parses the `stat` and `cmdline` of all processes, as printed by `head`. Omits zombies and the
+ * check itself.
+ */
 export function parseProcesses(text: string): GuestProcess[] {
   const names = new Map<number, string>()
   const commandLines = new Map<number, string>()

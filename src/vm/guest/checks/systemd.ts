@@ -44,7 +44,9 @@ export function unitIsActive(name: string): Check {
   }
 }
 
-/** Evaluates the output of `systemctl list-jobs` and, after a line of dashes, of `systemctl show`. */
+/**
+ * Evaluates the output of `systemctl list-jobs` and, after a line of dashes, of `systemctl show`.
+ */
 export function readUnit(name: string, text: string): CheckOutcome {
   const [jobs = '', properties = ''] = text.split(/^---$/m)
   const read = (key: string) => new RegExp(`^${key}=(.*)$`, 'm').exec(properties)?.[1] ?? ''
@@ -66,7 +68,9 @@ export function readUnit(name: string, text: string): CheckOutcome {
   return { isMet: false, received: `${state}${isIdle(jobs) ? '' : ', with jobs pending'}` }
 }
 
-/** Returns the command that failed. The status of a main process that never started is meaningless. */
+/**
+ * Returns the command that failed. The status of a main process that never started is meaningless.
+ */
 function describeFailure(properties: string): string[] {
   for (const name of COMMANDS) {
     for (const [, command = ''] of properties.matchAll(new RegExp(`^${name}=\\{ (.*) \\}$`, 'gm'))) {
@@ -80,9 +84,9 @@ function describeFailure(properties: string): string[] {
 }
 
 /**
- * Returns the arguments and the status of a failed command; undefined for others. `systemctl show` separates
- * fields with ` ; `, which arguments may contain too. Lines of a guest have any length, and a pattern over all
- * fields would take cubic time.
+ * Returns the arguments and the status of a failed command; undefined for others. `systemctl show`
+ * separates fields with ` ; `, which arguments may contain too. Lines of a guest have any length,
+ * and a pattern over all fields would take cubic time.
  */
 function describeCommand(command: string): string | undefined {
   const fields = command.split(' ; ')

@@ -24,8 +24,8 @@ const MAX_BODY_BYTES = MIB
 const REQUEST_TIMEOUT_MS = 10_000
 
 /**
- * Met if a server in the guest answers the host through a forwarded port. `target` is a URL, a path on guest port 80,
- * or a guest port. Redirects are not followed, and certificates are not verified.
+ * Met if a server in the guest answers the host through a forwarded port. `target` is a URL, a path
+ * on guest port 80, or a guest port. Redirects are not followed, and certificates are not verified.
  * @example checks.urlAnswers('/health', { status: 200, body: 'ok' })
  */
 export function urlAnswers(target: string | number, { status, body }: UrlExpectation = {}): Check<UrlAnswer> {
@@ -78,7 +78,8 @@ async function readUrl(url: URL, signal: AbortSignal): Promise<UrlAnswer> {
     const request = send(url, options)
     request.on('error', reject)
     request.on('response', (response) => {
-      // One buffer, of which memory is used as it is written: a list of chunks of one byte takes 200 times as much.
+      // One buffer, of which memory is used as it is written: a list of chunks of one byte takes
+      // 200 times as much.
       const body = Buffer.alloc(MAX_BODY_BYTES)
       let bytes = 0
       const finish = () => {

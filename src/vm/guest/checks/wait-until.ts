@@ -45,7 +45,10 @@ const MAX_HOLD_WITH_INVARIANTS_MS = 1000
 /** Time for the result of a long poll to arrive, milliseconds. */
 const RESULT_MARGIN_MS = 150
 const EXPLAIN_TIMEOUT_MS = 5000
-/** Minimum time of the first poll, even if the timeout is shorter: the error needs an observed value. */
+/**
+ * Minimum time of the first poll, even if the timeout is shorter: the error needs an observed
+ * value.
+ */
 const MIN_FIRST_POLL_MS = 1500
 const MAX_ATTEMPTS = 50
 const SHOWN_ATTEMPTS = 6
@@ -61,8 +64,8 @@ const TRANSIENT_CODES = [
 ]
 
 /**
- * Waits until a check is met, and returns the last outcome. Also returns, without an error, when the guest is lost, when
- * the wait times out and when the check can no longer be met.
+ * Waits until a check is met, and returns the last outcome. Also returns, without an error, when
+ * the guest is lost, when the wait times out and when the check can no longer be met.
  */
 export async function pollCheck<T>(
   vm: GuestHandle,
@@ -133,8 +136,9 @@ export async function pollCheck<T>(
 /**
  * Waits until a check is met.
  *
- * @throws {GuestError} WAIT_TIMEOUT when the wait times out; WAIT_FAILED as soon as the check can no longer be met; the
- *   error of the guest's loss (GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED, QEMU_DIED, …) at once.
+ * @throws {GuestError} WAIT_TIMEOUT when the wait times out; WAIT_FAILED as soon as the check can
+ *   no longer be met; the error of the guest's loss (GUEST_PANICKED, GUEST_STOPPED, GUEST_FAILED,
+ *   QEMU_DIED, …) at once.
  */
 export async function waitUntil<T>(
   vm: GuestHandle,

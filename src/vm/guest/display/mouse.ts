@@ -19,7 +19,10 @@ export interface ClickOptions {
 
 /** Maximum of an absolute axis in QEMU (ui/input.c, INPUT_EVENT_ABS_MAX). */
 const ABS_MAX = 0x7fff
-/** Time between press and release, and between two clicks, milliseconds: shorter than any double-click interval. */
+/**
+ * Time between press and release, and between two clicks, milliseconds: shorter than any
+ * double-click interval.
+ */
 const HOLD_MS = 50
 
 /** Pointer with absolute positions on the display. Requires the option `tablet`. */
@@ -42,8 +45,8 @@ export class Mouse {
   /**
    * Moves the pointer to a position.
    *
-   * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display or uses no tablet; INVALID_OPTIONS for a position
-   *   outside of the display.
+   * @throws {UsageError} DISPLAY_UNAVAILABLE when the guest has no display or uses no tablet;
+   *   INVALID_OPTIONS for a position outside of the display.
    */
   async move(x: number, y: number): Promise<void> {
     const qmp = this.#requireMonitor()

@@ -8,15 +8,24 @@ import { requireFileAccess } from '../../machine/file-access.js'
 import type { Machine } from '../../machine/machine.js'
 import type { Session } from '../../session/session.js'
 
-/** Drive with a removable medium: the CD drive, the first or second floppy drive, or an index into `disks`. */
+/**
+ * Drive with a removable medium: the CD drive, the first or second floppy drive, or an index into
+ * `disks`.
+ */
 export type MediumDrive = 'cdrom' | 'fda' | 'fdb' | number
 
 export interface MediumOptions {
-  /** If true, removes the medium even if the guest has locked it, such as while it is mounted. @default false */
+  /**
+   * If true, removes the medium even if the guest has locked it, such as while it is mounted.
+   * @default false
+   */
   readonly force?: boolean
 }
 
-/** Changes the media of CD and floppy drives while the guest runs. The drive itself must exist from the start. */
+/**
+ * Changes the media of CD and floppy drives while the guest runs. The drive itself must exist from
+ * the start.
+ */
 export class Media {
   readonly #machine: Machine
   readonly #requireRunning: () => Session
@@ -29,12 +38,12 @@ export class Media {
   }
 
   /**
-   * Inserts an image into a drive, replacing its medium (QMP: `blockdev-change-medium`). Writes of the guest to a floppy
-   * disk are discarded with it.
+   * Inserts an image into a drive, replacing its medium (QMP: `blockdev-change-medium`). Writes of
+   * the guest to a floppy disk are discarded with it.
    *
    * @param path raw image of a CD (ISO 9660) or of a floppy disk.
-   * @throws {UsageError} DEVICE_REFUSED when the drive does not exist or the guest has locked it; IMAGE_NOT_FOUND;
-   *   INVALID_OPTIONS when the user of `runAs` cannot read the image.
+   * @throws {UsageError} DEVICE_REFUSED when the drive does not exist or the guest has locked it;
+   *   IMAGE_NOT_FOUND; INVALID_OPTIONS when the user of `runAs` cannot read the image.
    * @example await vm.media.insert('cdrom', 'second.iso')
    */
   async insert(drive: MediumDrive, path: string, { force = false }: MediumOptions = {}): Promise<void> {

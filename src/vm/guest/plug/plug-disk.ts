@@ -9,13 +9,18 @@ import { listDiskAccesses, requireFileAccess } from '../../machine/file-access.j
 
 /** Disk to plug in. Writes of the guest are discarded, as for disks that exist from the start. */
 export interface PlugDiskOptions {
-  /** Content of the disk: a path, or any value of the option `image`. @default a new, empty disk of `size` */
+  /**
+   * Content of the disk: a path, or any value of the option `image`.
+   * @default a new, empty disk of `size`
+   */
   readonly image?: ImageSource
   /** Size of a new disk: MiB, or with a unit. @default size of the image */
   readonly size?: MemorySize
   /** Format of the image, if `image` is a path. @default detected from the content */
   readonly format?: DiskFormat
-  /** Interface of the disk; `usb` requires the option `usb` (QEMU: `device_add`). @default 'virtio' */
+  /**
+   * Interface of the disk; `usb` requires the option `usb` (QEMU: `device_add`). @default 'virtio'
+   */
   readonly interface?: 'virtio' | 'scsi' | 'usb'
   /** Serial number reported to the guest. @default none */
   readonly serial?: string
@@ -23,7 +28,10 @@ export interface PlugDiskOptions {
   readonly readonly?: boolean
 }
 
-/** Creates the file of a disk: an overlay on its image, or an empty disk. The file belongs to `user`, if set. */
+/**
+ * Creates the file of a disk: an overlay on its image, or an empty disk. The file belongs to
+ * `user`, if set.
+ */
 export async function makePluggedDisk(
   path: string,
   { image, size, format }: PlugDiskOptions,

@@ -1,6 +1,9 @@
 import { type VMError, vmError } from '../../../errors.js'
 
-/** Builds the error of a device that QEMU rejects, with QEMU's message and a hint with the required option. */
+/**
+ * Builds the error of a device that QEMU rejects, with QEMU's message and a hint with the required
+ * option.
+ */
 export function deviceRejected(description: string, error: VMError) {
   const { got = error.details.summary } = error.details
   const hint = /no slot|full|no free|exceed|not enough space|limit/i.test(got)

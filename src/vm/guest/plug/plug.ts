@@ -28,9 +28,9 @@ interface Backend {
 }
 
 /**
- * Hot-plugs devices. Each method resolves once QEMU has added the device; the guest detects it a moment later, so wait for
- * the effect, for example with `vm.waitFor.file('/dev/vdb')`. A Linux guest with one CPU must be started with
- * `hotplug: true`.
+ * Hot-plugs devices. Each method resolves once QEMU has added the device; the guest detects it a
+ * moment later, so wait for the effect, for example with `vm.waitFor.file('/dev/vdb')`. A Linux
+ * guest with one CPU must be started with `hotplug: true`.
  */
 export class Plug {
   readonly #machine: Machine
@@ -137,7 +137,8 @@ export class Plug {
       readonly 'qom-path'?: string
       readonly props: Readonly<Record<string, number>>
     }>
-    const free = slots.filter((slot) => slot['qom-path'] === undefined).at(-1) // QEMU lists the last first
+    // QEMU lists the last slot first.
+    const free = slots.filter((slot) => slot['qom-path'] === undefined).at(-1)
     if (free === undefined)
       throw noFreeSlot('a CPU', `${slots.length} of ${slots.length}`, 'cpus: { count: 1, maxcpus: 2 }')
     const { type: driver, props } = free
@@ -154,8 +155,8 @@ export class Plug {
   }
 
   /**
-   * Plugs in memory, up to `memory.max` (QMP: `object-add`, `device_add pc-dimm`). For Linux to use it, first run
-   * `echo online > /sys/devices/system/memory/auto_online_blocks` in the guest.
+   * Plugs in memory, up to `memory.max` (QMP: `object-add`, `device_add pc-dimm`). For Linux to use
+   * it, first run `echo online > /sys/devices/system/memory/auto_online_blocks` in the guest.
    *
    * @param size MiB, or with a unit: a multiple of 128 MiB for Linux.
    * @throws {UsageError} DEVICE_REFUSED when no memory slot is free.

@@ -8,7 +8,10 @@ import type { WaitLimit } from '../../../common/wait-limit.js'
 import { VMError, vmError } from '../../../errors.js'
 
 export interface UnplugOptions {
-  /** Maximum time for the guest to release the device. @default 30 s on a host with KVM, more on a slower host */
+  /**
+   * Maximum time for the guest to release the device.
+   * @default 30 s on a host with KVM, more on a slower host
+   */
   readonly timeout?: Duration
   readonly signal?: AbortSignal
 }
@@ -43,8 +46,10 @@ export class PluggedDevice {
   /**
    * Requests the guest to release the device, waits until it does, and removes the device.
    *
-   * @throws {GuestError} UNPLUG_FAILED when the guest rejects the request or does not answer in time: the device may be in use.
-   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug the device, or it is already removed; INVALID_OPTIONS.
+   * @throws {GuestError} UNPLUG_FAILED when the guest rejects the request or does not answer in
+   *   time: the device may be in use.
+   * @throws {UsageError} DEVICE_REFUSED when QEMU cannot unplug the device, or it is already
+   *   removed; INVALID_OPTIONS.
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
     const { id, description, qmp: monitor, defaultTimeoutMs, waitLimit, release, cannotUnplug } = this.#parts

@@ -15,12 +15,18 @@ export interface ThrottleLimits {
 }
 
 export interface LinkOptions {
-  /** Network card: an index into the option `network`, or a card returned by `vm.plug.card()`. @default 0 */
+  /**
+   * Network card: an index into the option `network`, or a card returned by `vm.plug.card()`.
+   * @default 0
+   */
   readonly card?: number | PluggedDevice
 }
 
 export interface BalloonOptions {
-  /** Maximum time for the guest to reach the requested memory size. @default 30 s on a host with KVM, more on a slower host */
+  /**
+   * Maximum time for the guest to reach the requested memory size.
+   * @default 30 s on a host with KVM, more on a slower host
+   */
   readonly timeout?: Duration
 }
 
@@ -89,7 +95,9 @@ export async function throttle(
   })
 }
 
-/** Returns the id for throttling: QEMU's path of the virtio backend, which is a child of the device. */
+/**
+ * Returns the id for throttling: QEMU's path of the virtio backend, which is a child of the device.
+ */
 async function findBlockDevice(qmp: QmpClient, id: string): Promise<string> {
   const blocks = await qmp.execute('query-block')
   const found = blocks.find(({ qdev = '' }) => qdev.split('/').includes(id))
