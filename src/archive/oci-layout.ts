@@ -43,7 +43,7 @@ interface Config {
 export const OCI_MARK = 'oci-layout'
 
 const ARCHITECTURE = 'amd64'
-/** Docker supports at most 127. */
+/** Maximum number of layers. Docker supports at most 127. */
 const MAX_LAYERS = 500
 
 /**

@@ -2,7 +2,10 @@ import type { Socket } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 import { MIB } from '../common/units.js'
 
-/** Deeper than any response of QEMU or its guest agent. QEMU's own parser stops at 1024. */
+/**
+ * Maximum nesting depth: more than in any response of QEMU or its guest agent. QEMU's own parser
+ * stops at 1024.
+ */
 const MAX_DEPTH = 256
 /**
  * Maximum number of brackets, commas, colons and quotes. `query-qmp-schema`, the longest response,

@@ -31,7 +31,7 @@ export interface UnixListener {
  */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
-/** QEMU opens one connection at each start. Further connections are refused. */
+/** Maximum number of connections; further ones are refused. QEMU opens one at each start. */
 const MAX_CONNECTIONS = 8
 
 /**

@@ -42,7 +42,9 @@ export interface FindQemuOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** A cold disk can take seconds to read a QEMU and its libraries. */
+/**
+ * Timeout of `qemu --version`: reading QEMU and its libraries from a cold disk can take seconds.
+ */
 const VERSION_TIMEOUT_MS = 10_000
 
 /**

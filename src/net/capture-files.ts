@@ -3,7 +3,10 @@ import { basename, join } from 'node:path'
 import type { OpenFolder } from '../common/files/open-folder.js'
 import { MIB } from '../common/units.js'
 
-/** Enough for the network boot of any installer: the headers of 200,000 packets. */
+/**
+ * Maximum size of all captures: enough for the network boot of any installer, the headers of
+ * 200,000 packets.
+ */
 const MAX_BYTES = 128 * MIB
 /** Part of `limits.disk` for captures; the disks of the guest use the rest. */
 const SHARE_OF_DISK = 1 / 8

@@ -36,7 +36,10 @@ const OPTIONS_AT = 240
 const MAGIC_AT = 236
 const MAGIC = 0x63825363
 const TYPES = ['', 'DISCOVER', 'OFFER', 'REQUEST', 'DECLINE', 'ACK', 'NAK', 'RELEASE', 'INFORM']
-/** Limits the memory used for a guest that floods the network. No boot needs more. */
+/**
+ * Maximum number of recorded exchanges, which bounds the memory if the guest floods the network. No
+ * boot needs more.
+ */
 const MAX_EXCHANGES = 1000
 const MAX_MESSAGES = 32
 const OPTION = { type: 53, vendorClass: 60, bootfile: 67, userClass: 77, arch: 93, uuid: 97 } as const

@@ -72,7 +72,10 @@ const POLL_MS = { withFunctions: 20, otherwise: 250 } as const
 
 const HTTP_SOCKET = 'http.sock'
 
-/** Limits the memory used for a guest that floods the server. No boot needs more. */
+/**
+ * Maximum number of recorded requests, which bounds the memory if the guest floods the server. No
+ * boot needs more.
+ */
 const MAX_REQUESTS = 10_000
 
 /** Serves the files of a network boot and records the requests of the guest. */

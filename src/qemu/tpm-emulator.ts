@@ -7,7 +7,7 @@ import { type Privileges, setPrivileges, tieHelper } from '../common/process/set
 import { vmError } from '../errors.js'
 import { pickQemuEnvironment } from './environment.js'
 
-/** swtpm listens within tens of milliseconds, on a busy host within seconds. */
+/** Timeout of a start: swtpm listens within tens of milliseconds, on a busy host within seconds. */
 const START_TIMEOUT_MS = 20_000
 const POLL_MS = 10
 

@@ -141,7 +141,10 @@ function findConflicts(options: VMOptions, isWellFormed: boolean): OptionProblem
   return problems
 }
 
-/** A PC has four serial ports, one of which is the console, and three parallel ports. */
+/**
+ * Maximum number of ports by kind. A PC has four serial ports, one of which is the console, and
+ * three parallel ports.
+ */
 const MAX_PORTS = { serial: 3, parallel: 3, virtio: 28 } as const
 
 function reportPorts(ports: readonly PortOptions[], report: Report): void {

@@ -7,9 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
  */
 const INTERVAL_MS = 100
 const IDLE_SHARE = 0.15
-/** A guest that is always busy never becomes idle. */
+/** Maximum number of readings: a guest that is always busy never becomes idle. */
 const MAX_READINGS = 20
-/** USER_HZ is 100 on every architecture that Node.js supports (proc(5)). */
+/**
+ * Duration of a clock tick: USER_HZ is 100 on every architecture that Node.js supports (proc(5)).
+ */
 const MS_PER_TICK = 10
 
 /**

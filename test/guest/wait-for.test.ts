@@ -20,7 +20,7 @@ const mask = (error: Error) =>
 /** Runs a script in the background of the guest. */
 const inBackground = (vm: VM, script: string) => vm.ssh`setsid sh -c ${script} >/dev/null 2>&1 </dev/null &`
 
-describe('vm.waitFor waits for its condition:', () => {
+describe('vm.waitFor', () => {
   const cases: Record<
     string,
     { after: string; clean: string; wait: (vm: VM, options: WaitForOptions) => Promise<unknown> }
@@ -69,7 +69,7 @@ describe('vm.waitFor waits for its condition:', () => {
           stdout: '/tmp/folder',
         }),
     },
-    'what a command prints': {
+    'the output of a command': {
       after: 'echo 3 >/tmp/count',
       clean: 'rm /tmp/count',
       wait: (vm, options) => vm.waitFor.command('cat /tmp/count', { ...options, prints: /^3$/ }),
@@ -130,13 +130,13 @@ describe('vm.waitFor waits for its condition:', () => {
         vm.waitFor.check(checks.interfaceIsUp('eth0', { address: '10.0.2.15' }), options),
     },
   }
-  test.for(Object.entries(cases))('%s', async ([, { after, clean, wait }], { vm }) => {
+  test.for(Object.entries(cases))('vm.waitFor waits for %s', async ([, { after, clean, wait }], { vm }) => {
     await inBackground(vm, `sleep 0.3; ${after}`)
     await wait(vm, { timeout: '20s' })
     await vm.ssh(clean)
   })
 
-  test('a URL, and returns its response', async ({ vm }) => {
+  test('vm.waitFor.url() waits for a URL, and returns its response', async ({ vm }) => {
     await inBackground(
       vm,
       'sleep 0.5; while :; do printf "HTTP/1.0 203 ok\\r\\n\\r\\nhello" | nc -l -p 80; done',

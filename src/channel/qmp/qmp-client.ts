@@ -33,8 +33,8 @@ interface PendingCommand extends Deferred<unknown> {
 
 const DEFAULT_TIMEOUT_MS = 30_000
 /**
- * Larger than the complete memory map printed by `human-monitor-command`; `query-qmp-schema` takes
- * 0.3 Mi.
+ * Maximum length of a response: more than the complete memory map printed by
+ * `human-monitor-command`. The response to `query-qmp-schema` has 0.3 Mi characters.
  */
 const MAX_RESPONSE_CHARS = 4 * MIB
 
@@ -275,7 +275,10 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** QEMU may be compromised: callers match patterns against the text. */
+/**
+ * Maximum length of an error text. QEMU may be compromised, and callers match patterns against the
+ * text.
+ */
 const MAX_ERROR_CHARS = 1000
 
 const CLOSED_HINT = 'Look for an earlier error: QEMU has ended, or the guest was disposed.'

@@ -35,7 +35,7 @@ const REFUSED =
 const LOGIN_PROMPT = /\b(?:login|username): ?$/i
 /** A prompt in any language. */
 const ANY_PROMPT = /[:：] ?$/
-/** Not anchored: kernel messages may follow. */
+/** Prompt for a password. Not anchored: kernel messages may follow. */
 const PASSWORD_PROMPT = /password[^\n]{0,60}: ?/i
 const SHELL_PROMPT = /[#$%>] ?$/
 /**
@@ -48,7 +48,7 @@ const NUDGE_AFTER_MS = 5000
  * as one.
  */
 const SETTLED_MS = 1500
-/** Identifies a shell: its output differs from the echo of the command. */
+/** Command that identifies a shell: its output differs from the echo of the command. */
 const SHELL_PROBE = 'echo withvm-"shell" `id -un`'
 const SHELL_PROBE_OUTPUT = /^withvm-shell ([\w.-]+) *$/m
 /** Silence after which an incomplete line is taken as a prompt: prompts have no line end. */

@@ -81,7 +81,7 @@ async function copyBlock(
   return false
 }
 
-/** Does not follow a link that has replaced the file in the meantime. */
+/** Flags for writing a file without following a link that has replaced the file in the meantime. */
 const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
 
 export const openLocal: OpenBlocks = async (path, flags, mode) => {

@@ -6,7 +6,7 @@ import { type CopySide, openLocal } from './copy-blocks.js'
 import { localSide } from './file-side.js'
 
 const { O_DIRECTORY = 0, O_NOFOLLOW = 0 } = constants
-/** Opens folders without read permission (open(2)). Node.js has no constant for it. */
+/** Flag that opens folders without read permission (open(2)). Node.js has no constant for it. */
 const O_PATH = process.platform === 'linux' ? 0o10000000 : 0
 /**
  * Folder with links to open descriptors, at which paths can begin. Undefined on systems other than

@@ -48,5 +48,8 @@ export function readMemory(memory: MemorySize | MemoryOptions | undefined): Memo
   return typeof memory === 'object' && memory !== null ? memory : memory === undefined ? {} : { size: memory }
 }
 
-/** Enough for typical tests; a slot costs the firmware almost nothing. */
+/**
+ * Default number of memory slots: enough for typical tests; a slot costs the firmware almost
+ * nothing.
+ */
 const DEFAULT_SLOTS = 8

@@ -5,7 +5,8 @@ import type { VMOptions } from '../options.js'
 import { listNetworks } from './resolve-network.js'
 
 /**
- * After the addresses of QEMU's own services (.2, .3) and of its DHCP server (sixteen from .15 on).
+ * Host part of the HTTP server's address, after those of QEMU's own services (.2, .3) and DHCP
+ * leases (sixteen from .15 on).
  */
 const HTTP_HOST = 80
 const DEFAULT_NET = '10.0.2.0/24'

@@ -19,7 +19,10 @@ export interface KeptGuest {
   readonly text: string
 }
 
-/** Long enough to inspect the guest after a lunch break, short enough to end by the evening. */
+/**
+ * Default duration: long enough to inspect the guest after a lunch break, short enough to end by
+ * the evening.
+ */
 const DEFAULT_KEEP_MS = 60 * 60_000
 
 /**

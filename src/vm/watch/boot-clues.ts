@@ -85,7 +85,7 @@ const ROWS: readonly ClueRow[] = [
   },
 ]
 
-/** Most lines match no row; this single pattern rejects them quickly. */
+/** Pattern of all rows together. Most lines match no row, and this pattern rejects them quickly. */
 const ANY_CLUE = new RegExp(ROWS.map(({ pattern }) => `(?:${pattern.source})`).join('|'), 'i')
 
 /** Console line that explains a failed start. */

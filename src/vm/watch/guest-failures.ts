@@ -137,7 +137,7 @@ const ROWS: readonly GuestFailureRow[] = [
   },
 ]
 
-/** Most lines match no row; this single pattern rejects them quickly. */
+/** Pattern of all rows together. Most lines match no row, and this pattern rejects them quickly. */
 const ANY_FAILURE = new RegExp(ROWS.map(({ pattern }) => `(?:${pattern.source})`).join('|'))
 
 /** Present operation on a guest: its start, a wait of a test, or anything else. */
