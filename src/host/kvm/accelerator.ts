@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { resolveCacheDir } from '../../common/cache-dir.js'
 import type { HostUser } from '../../common/process/host-user.js'
 import { vmError } from '../../errors.js'
@@ -98,8 +99,14 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   return { name: 'tcg', reason, fix, timeFactor }
 }
 
-function findGuestFailure({ accel, fresh = false, qemu }: AcceleratorOptions): Obstacle | undefined {
-  return accel === 'auto' && !fresh ? guestFailures.get(factName(qemu)) : undefined
+function findGuestFailure(options: AcceleratorOptions): Obstacle | undefined {
+  const { accel, fresh = false } = options
+  return accel === 'auto' && !fresh ? guestFailures.get(factPath(options)) : undefined
+}
+
+/** Path of the facts about the host, which are valid for one cache. */
+function factPath({ qemu, cacheDir }: Pick<AcceleratorOptions, 'qemu' | 'cacheDir'>): string {
+  return join(cacheDir ?? resolveCacheDir(), factName(qemu))
 }
 
 /**
@@ -127,7 +134,7 @@ function foreignArch({ arch }: QemuBinary): Obstacle {
   }
 }
 
-/** KVM failures of guests in this process, by the name of the facts about the host. */
+/** KVM failures of guests in this process, by the path of the facts about the host. */
 const guestFailures = new Map<string, Obstacle>()
 
 /**
@@ -137,9 +144,9 @@ const guestFailures = new Map<string, Obstacle>()
  */
 export async function forgetKvm(
   reason: string,
-  { qemu, cacheDir }: { readonly qemu: QemuBinary; readonly cacheDir?: string | undefined },
+  { qemu, cacheDir }: Pick<AcceleratorOptions, 'qemu' | 'cacheDir'>,
 ): Promise<void> {
-  guestFailures.set(factName(qemu), {
+  guestFailures.set(factPath({ qemu, cacheDir }), {
     reason: `a guest failed under KVM: ${reason}`,
     fix: "Start another run, which tries KVM again, or set `accel: 'kvm'`.",
   })
