@@ -5,11 +5,12 @@ const RULES = {
   /** Polling interval, milliseconds. Most guests are ready before the first poll. */
   pollMs: 1000,
   /**
-   * A guest that was idle for this share of the stage's limit, and for at least this time, is
-   * stuck.
+   * A guest that was idle for this share of the stage's limit is stuck, within these bounds. The
+   * upper bound is longer than the timeouts of DHCP clients, during which a guest is idle.
    */
   stuckShare: 0.5,
   stuckMinMs: 30_000,
+  stuckMaxMs: 90_000,
   /**
    * A guest that made progress within the last `progressShare` of its limit gets `extensionShare`
    * of the limit in addition, repeatedly.
@@ -84,12 +85,13 @@ export class StageClock {
 
   async #poll(): Promise<void> {
     const { pace, canBeStuck, onEnd } = this.#options
-    const { stuckMinMs, stuckShare, extensionShare, maxFactor } = this.#rules
+    const { stuckMinMs, stuckMaxMs, stuckShare, extensionShare, maxFactor } = this.#rules
     const startedAt = this.#startedAt
     await pace.update()
     if (this.#isOver || startedAt !== this.#startedAt) return
     const limitMs = this.#options.limitMs()
-    if (canBeStuck && pace.idleMs >= Math.max(stuckMinMs, limitMs * stuckShare)) {
+    const stuckMs = Math.min(stuckMaxMs, Math.max(stuckMinMs, limitMs * stuckShare))
+    if (canBeStuck && pace.idleMs >= stuckMs) {
       this.stop()
       onEnd('stuck')
       return

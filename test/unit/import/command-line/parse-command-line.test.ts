@@ -362,7 +362,7 @@ test.each<[string, string]>([
     'commandLine: expected `qemu`, `kvm`, `qemu-kvm` or `qemu-system-…`, got `virsh` as the program',
   ],
   ['qemu -hdx a.img', 'commandLine: expected an option of QEMU, such as -hda, -hdb, -hdc, got `-hdx`'],
-  ['qemu -m', 'commandLine: expected a value after it, got `-m` at the end'],
+  ['qemu -m', 'commandLine: expected a value for `-m`, got the end of the command line'],
   ['qemu -M ?', "commandLine: expected a value (`withvm list machines` lists the values), got `-M '?'`"],
   [
     'qemu -device e1000,help',

@@ -48,6 +48,16 @@ test('an idle guest is reported as stuck long before its time limit', async () =
   expect(words).toMatch(/^it did not use its disk; its CPUs were idle for [\d.]+ m?s/)
 })
 
+test('an idle guest is reported as stuck after a time that does not grow with a long limit', async () => {
+  const { pid } = idleProgram()
+  const { why, words } = await timeStage(pid, {
+    limitMs: () => 1000 * 3600,
+    rules: { ...rules, stuckMaxMs: 600 },
+  })
+  expect(why).toBe('stuck')
+  expect(words).toMatch(/its CPUs were idle for [\d.]+ m?s/)
+})
+
 test('a guest with its own `ready` check is never reported as stuck', async () => {
   const { pid } = idleProgram()
   const { why } = await timeStage(pid, { limitMs: () => 900, canBeStuck: false })
