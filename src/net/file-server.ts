@@ -117,85 +117,20 @@ export class FileServer {
   }
 
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const startedAt = new Date()
-    const sinceMs = performance.now()
     const path = copyText(decodePath(incoming.url ?? '/').slice(0, MAX_PATH_CHARS))
-    const request: Mutable = {
-      protocol: 'http',
-      path,
-      status: 'pending',
-      code: undefined,
-      bytes: 0,
-      blksize: undefined,
-      startedAt,
-      durationMs: undefined,
-    }
-    this.#options.onRequest(request)
-    const end = (status: NetbootRequest['status']) => {
-      request.status = status
-      request.durationMs = performance.now() - sinceMs
-      this.#options.onEnd(request)
-    }
-    const answer = (code: number, headers: Record<string, string | number> = {}) => {
-      request.code = code
-      response.writeHead(code, headers)
-    }
-    let expected: number | undefined
+    const exchange = new Exchange(path, response, this.#options)
+    const fault = this.#takeFault(path)
+    if (fault.delay !== undefined) await sleep(parseDuration(fault.delay))
+    if (incoming.method !== 'GET' && incoming.method !== 'HEAD')
+      return exchange.refuse(405, { Allow: 'GET, HEAD' })
     let file: FileHandle | undefined
     try {
-      const fault = this.#takeFault(path)
-      if (fault.delay !== undefined) await sleep(parseDuration(fault.delay))
-      if (incoming.method !== 'GET' && incoming.method !== 'HEAD') {
-        answer(405, { Allow: 'GET, HEAD' })
-        response.end()
-        return end('failed')
-      }
       const content = fault.status === undefined ? await this.#options.find(path) : undefined
-      if (content === undefined) {
-        const code = fault.status ?? 404
-        answer(code, { 'Content-Length': 0 })
-        response.end()
-        return end(code === 404 ? 'not found' : 'failed')
-      }
+      if (content === undefined) return exchange.refuse(fault.status ?? 404)
       file = content instanceof Uint8Array ? undefined : await openFile(content.path)
-      const source = file ?? (content as Uint8Array)
-      const size = source instanceof Uint8Array ? source.length : (await source.stat()).size
-      const range = parseRange(incoming.headers.range, size)
-      if (range === 'none') {
-        answer(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 })
-        response.end()
-        return end('failed')
-      }
-      const { start, end: last } = range ?? { start: 0, end: size - 1 }
-      answer(range === undefined ? 200 : 206, {
-        'Content-Type': 'application/octet-stream',
-        'Accept-Ranges': 'bytes',
-        'Content-Length': fault.contentLength ?? last - start + 1,
-        ...(range && { 'Content-Range': `bytes ${start}-${last}/${size}` }),
-      })
-      if (incoming.method === 'HEAD') {
-        response.end()
-        return end('complete')
-      }
-      const sentBytes = Math.min(last - start + 1, fault.cutAfter ?? Number.POSITIVE_INFINITY)
-      const isComplete = sentBytes === last - start + 1 && fault.contentLength === undefined
-      if (isComplete) expected = sentBytes
-      await pipeline(
-        sentBytes <= 0 ? Readable.from([]) : read(source, start, start + sentBytes - 1),
-        pace(fault.bytesPerSecond, (bytes) => {
-          request.bytes += bytes
-        }),
-        response,
-        { end: false },
-      )
-      // An incomplete response closes the connection.
-      if (isComplete) response.end()
-      else response.end(() => response.socket?.destroySoon())
-      end(isComplete ? 'complete' : 'failed')
+      await exchange.send(file ?? (content as Uint8Array), incoming, fault)
     } catch (error) {
-      // Guests close the connection as soon as they have received the announced length.
-      if (request.bytes === expected) return end('complete')
-      end((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? 'aborted' : 'failed')
+      exchange.fail(error)
       throw error
     } finally {
       await file?.close()
@@ -207,6 +142,98 @@ export class FileServer {
     if (entry === undefined || entry.left <= 0) return {}
     entry.left--
     return entry.fault
+  }
+}
+
+/** One request and its response. */
+class Exchange {
+  readonly #request: Mutable
+  readonly #response: ServerResponse
+  readonly #onEnd: FileServerOptions['onEnd']
+  readonly #startedAtMs = performance.now()
+  #isOver = false
+
+  constructor(path: string, response: ServerResponse, { onRequest, onEnd }: FileServerOptions) {
+    this.#response = response
+    this.#onEnd = onEnd
+    this.#request = {
+      protocol: 'http',
+      path,
+      status: 'pending',
+      code: undefined,
+      bytes: 0,
+      blksize: undefined,
+      startedAt: new Date(),
+      durationMs: undefined,
+    }
+    onRequest(this.#request)
+  }
+
+  /** Responds without content. */
+  refuse(code: number, headers: Record<string, string> = {}): void {
+    this.#writeHead(code, { ...headers, ...(code === 405 ? {} : { 'Content-Length': 0 }) })
+    this.#response.end()
+    this.#end(code === 404 ? 'not found' : 'failed')
+  }
+
+  /** Sends a file, or the requested part of it, with the faults of a test. */
+  async send(
+    source: FileHandle | Uint8Array,
+    { method, headers, socket }: IncomingMessage,
+    fault: HttpFault,
+  ): Promise<void> {
+    const size = source instanceof Uint8Array ? source.length : (await source.stat()).size
+    const range = parseRange(headers.range, size)
+    if (range === 'none') return this.refuse(416, { 'Content-Range': `bytes */${size}` })
+    const { start, end: last } = range ?? { start: 0, end: size - 1 }
+    this.#writeHead(range === undefined ? 200 : 206, {
+      'Content-Type': 'application/octet-stream',
+      'Accept-Ranges': 'bytes',
+      'Content-Length': fault.contentLength ?? last - start + 1,
+      ...(range && { 'Content-Range': `bytes ${start}-${last}/${size}` }),
+    })
+    if (method === 'HEAD') {
+      this.#response.end()
+      return this.#end('complete')
+    }
+    const sentBytes = Math.min(last - start + 1, fault.cutAfter ?? Number.POSITIVE_INFINITY)
+    const isComplete = sentBytes === last - start + 1 && fault.contentLength === undefined
+    try {
+      await pipeline(
+        sentBytes <= 0 ? Readable.from([]) : read(source, start, start + sentBytes - 1),
+        pace(fault.bytesPerSecond, (bytes) => {
+          this.#request.bytes += bytes
+        }),
+        this.#response,
+        { end: false },
+      )
+    } catch (error) {
+      // Guests close the connection as soon as they have received the announced length.
+      if (isComplete && this.#request.bytes === sentBytes) return this.#end('complete')
+      throw error
+    }
+    this.#response.end()
+    // `response.socket` is null once the response has ended.
+    if (!isComplete) socket.destroySoon()
+    this.#end(isComplete ? 'complete' : 'failed')
+  }
+
+  /** Records the failure of a response, unless the request is already over. */
+  fail(error: unknown): void {
+    const isAborted = (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE'
+    if (!this.#isOver) this.#end(isAborted ? 'aborted' : 'failed')
+  }
+
+  #writeHead(code: number, headers: Record<string, string | number>): void {
+    this.#request.code = code
+    this.#response.writeHead(code, headers)
+  }
+
+  #end(status: NetbootRequest['status']): void {
+    this.#isOver = true
+    this.#request.status = status
+    this.#request.durationMs = performance.now() - this.#startedAtMs
+    this.#onEnd(this.#request)
   }
 }
 

@@ -80,6 +80,19 @@ test.each([
   expect([answer.status, answer.body, answer.headers['content-range']]).toEqual([status, body, contentRange])
 })
 
+test('an incomplete response closes its connection at once', async () => {
+  const { server, socket } = await serve()
+  server.setFault('file', { cutAfter: 4 })
+  const connection = connect(socket)
+  const startedAt = performance.now()
+  connection.write('GET /file HTTP/1.1\r\nHost: guest\r\n\r\n')
+  let received = ''
+  for await (const piece of connection) received += piece
+  expect(received).toMatch(/\r\n\r\n0123$/)
+  // Node.js closes idle connections after 5 s.
+  expect(performance.now() - startedAt).toBeLessThan(4000)
+})
+
 test('a fault applies to the given number of requests and can be removed', async () => {
   const { server, get, requests } = await serve()
   server.setFault('file', { status: 503, times: 1 })
