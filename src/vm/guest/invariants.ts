@@ -3,7 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../../errors.js'
-import { type Check, type CheckOutcome, type LongPoll, shortenOutcome } from './checks/check.js'
+import {
+  type Check,
+  type CheckOutcome,
+  type LongPoll,
+  shortenEvidence,
+  shortenOutcome,
+} from './checks/check.js'
 import { type CheckLike, toCheck } from './checks/combined.js'
 import type { GuestHandle, InvariantChecks } from './guest-handle.js'
 
@@ -60,7 +66,7 @@ export async function explainCheck(
 ): Promise<readonly Evidence[]> {
   if (check.explain === undefined) return []
   const explaining = inCheck.run(true, () => check.explain?.(vm, signal) ?? Promise.resolve([]))
-  return raceSignal(explaining, signal)
+  return shortenEvidence(await raceSignal(explaining, signal))
 }
 
 /** Invariants of a guest. */

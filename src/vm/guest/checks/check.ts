@@ -1,3 +1,4 @@
+import { KIB } from '../../../common/units.js'
 import { shortenText } from '../../../errors/safe-text.js'
 import type { Evidence } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
@@ -51,14 +52,24 @@ export function describeExpectation(check: Check, negate = false): string {
 /** Maximum length of an observed value. A guest can answer a probe with any amount of text. */
 const MAX_RECEIVED_CHARS = 4000
 
+/** Maximum length of all evidence of an unmet check together, characters. */
+const MAX_EVIDENCE_CHARS = 32 * KIB
+
+/** Returns the evidence of a check with its texts shortened: combined checks have much of it. */
+export function shortenEvidence(evidence: readonly Evidence[]): readonly Evidence[] {
+  const maxChars = Math.floor(MAX_EVIDENCE_CHARS / Math.max(1, evidence.length))
+  return evidence.map(({ label, text }) => ({ label, text: shortenText(text, maxChars) }))
+}
+
 /**
  * Returns the outcome with its texts shortened: those of many polls are kept, and shown in errors.
  */
 export function shortenOutcome<T>(outcome: CheckOutcome<T>): CheckOutcome<T> {
-  const { received, never } = outcome
+  const { received, never, evidence } = outcome
   return {
     ...outcome,
     received: shortenText(received, MAX_RECEIVED_CHARS),
     ...(never !== undefined && { never: shortenText(never, MAX_RECEIVED_CHARS) }),
+    ...(evidence !== undefined && { evidence: shortenEvidence(evidence) }),
   }
 }

@@ -3,6 +3,7 @@ import { SerialConsole } from '../../../../../src/channel/serial/serial-console.
 import { VMError } from '../../../../../src/errors.js'
 import { allOf } from '../../../../../src/vm/guest/checks/combined.js'
 import { fileExists } from '../../../../../src/vm/guest/checks/file.js'
+import { unitIsActive } from '../../../../../src/vm/guest/checks/systemd.js'
 import { waitUntil } from '../../../../../src/vm/guest/checks/wait-until.js'
 import type { GuestHandle } from '../../../../../src/vm/guest/guest-handle.js'
 import { Invariants } from '../../../../../src/vm/guest/invariants.js'
@@ -38,6 +39,18 @@ test('a guest that answers a check with megabytes makes a message of at most 200
   expect(error.message.length).toBeLessThan(200_000)
   expect(error.message).toMatch(/Got: {6}the file \/a to exist: \d+\\u0001.* characters omitted/)
   expect((user + system) / 1e6).toBeLessThan(4)
+}, 30_000)
+
+test('units with journals of megabytes make a message of at most 200 kB', async () => {
+  const vm = hostileGuest()
+  const units = Array.from({ length: 10 }, (_, index) => unitIsActive(`unit${index}`))
+  const journal = async () => ({ stdout: '\u6f22'.repeat(ANSWER_CHARS / 4), stderr: '', exitCode: 0 })
+  const error = await failureOf(
+    waitUntil(Object.assign(vm, { ssh: journal }) as GuestHandle, allOf(units), { timeoutMs: 300 }),
+  )
+  expect(error).toMatchObject({ code: 'WAIT_TIMEOUT' })
+  expect(error.evidence.some(({ label }) => label.includes('unit9'))).toBe(true)
+  expect(Buffer.byteLength(error.message)).toBeLessThan(200_000)
 }, 30_000)
 
 test('an invariant that is broken with megabytes makes a message of at most 50 kB', async () => {
