@@ -32,7 +32,7 @@ export default defineConfig({
   },
   test: {
     // Under TCG, two concurrent guests keep two cores busy; a third of a test's duration is waiting.
-    maxWorkers: 3,
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     reporters: results === undefined ? ['default'] : ['default', ['json', { outputFile: results }]],
     projects: [

@@ -2,8 +2,8 @@ import { describe, expect, test as plainTest } from 'vitest'
 import { type VM, type VMOptions, withVM } from 'withvm'
 import { test as fixtureTest } from 'withvm/vitest'
 
-/** Shorter than the shortest default timeout of a wait. */
-const LIMIT = { timeout: 25_000 }
+/** Shorter than the shortest default timeout of a wait, 30 s, and long enough to start a guest on a busy host. */
+const LIMIT = { timeout: 12_000 }
 const GUEST = {
   image: 'tiny',
   ready: 'none',

@@ -13,12 +13,21 @@ const LONG = [
   'uefi.test.ts',
   'loaders.test.ts',
   'accelerator.test.ts',
+  'watchdog.test.ts',
+  'wait-limits.test.ts',
+  'unsaved-template.test.ts',
   'under-load.test.ts',
   'hostile-guests.test.ts',
   'chaos.test.ts',
   'warm-start.test.ts',
   'prepared-image.test.ts',
   'keep.test.ts',
+  'test-evidence.test.ts',
+  'runner.test.ts',
+  'images.test.ts',
+  'folder-lock.test.ts',
+  'guest.test.ts',
+  'firmware.test.ts',
 ]
 
 /** Starts the longest files first, which keeps all workers busy until the end. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { launchVM } from 'withvm'
 
-test('a guest that does not feed its watchdog is reset', async () => {
+test.concurrent('a guest that does not feed its watchdog is reset', async () => {
   await using vm = await launchVM({ image: 'tiny', watchdog: true, standby: false, log: () => {} })
   const from = vm.serial.mark()
   await vm.ssh`modprobe wdat_wdt`
@@ -13,7 +13,7 @@ test('a guest that does not feed its watchdog is reset', async () => {
   await vm.ssh`[ ! -e /dev/watchdog ]` // no driver is loaded after the reset
 }, 480_000)
 
-test('a stopped watchdog does not reset its guest', async () => {
+test.concurrent('a stopped watchdog does not reset its guest', async () => {
   await using vm = await launchVM({
     image: 'tiny',
     watchdog: { action: 'pause' },
