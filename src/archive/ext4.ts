@@ -148,7 +148,7 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
   const commands: string[] = []
   for await (const { entry, file, path, stats } of listFolder(source)) {
     // debugfs would interpret text after a newline as another command.
-    if (/\p{Cc}/u.test(entry.name)) throw invalidName(file)
+    if (/\p{Cc}/u.test(entry.name)) throw invalidNameError(file)
     const wanted: Partial<Attributes> | undefined =
       attributes === undefined ? { uid: 0, gid: 0 } : attributes.get(path)
     for (const field of ['uid', 'gid', 'mode'] as const) {
@@ -170,7 +170,7 @@ async function buildOwnership(options: Ext4Options): Promise<string[]> {
   return commands
 }
 
-function invalidName(file: string) {
+function invalidNameError(file: string) {
   return vmError('IMAGE_INVALID', {
     summary: 'The root file system has a file whose name contains control characters.',
     expected: 'names without control characters',

@@ -64,12 +64,12 @@ export async function findOciManifest(dir: string): Promise<string> {
     const chosen = matching ?? (all.length === 1 ? all[0] : undefined)
     if (chosen === undefined) {
       const found = all.map(({ platform }) => `${platform?.os ?? '?'}/${platform?.architecture ?? '?'}`)
-      throw invalid(dir, `one image, or one for linux/${ARCHITECTURE}`, found.join(', ') || 'none')
+      throw invalidLayoutError(dir, `one image, or one for linux/${ARCHITECTURE}`, found.join(', ') || 'none')
     }
     index = await readJson<Manifest>(dir, chosen)
     if (index.layers !== undefined) return chosen.digest
   }
-  throw invalid(dir, 'an index that leads to a manifest', 'nested indexes')
+  throw invalidLayoutError(dir, 'an index that leads to a manifest', 'nested indexes')
 }
 
 /**
@@ -92,7 +92,8 @@ export async function readOciImage(options: {
   }
   try {
     const layers = listOf(dir, manifest.layers)
-    if (layers.length > MAX_LAYERS) throw invalid(dir, `at most ${MAX_LAYERS} layers`, String(layers.length))
+    if (layers.length > MAX_LAYERS)
+      throw invalidLayoutError(dir, `at most ${MAX_LAYERS} layers`, String(layers.length))
     for (const [index, layer] of layers.entries()) {
       const path = await unpackLayer(dir, layer, join(workDir, `layer-${index}.tar`), signal)
       const archive = await open(path, 'r')
@@ -101,7 +102,7 @@ export async function readOciImage(options: {
       await addLayer(tree, archive, dir, signal)
     }
     if (manifest.config !== undefined && typeof manifest.config?.digest !== 'string')
-      throw invalid(dir, 'a `config` with a digest', 'an invalid one')
+      throw invalidLayoutError(dir, 'a `config` with a digest', 'an invalid one')
     const { config } = manifest.config === undefined ? {} : await readJson<Config>(dir, manifest.config)
     const argv = [...wordsOf(dir, config?.Entrypoint), ...wordsOf(dir, config?.Cmd)]
     const [workingDir = '/'] = wordsOf(dir, [config?.WorkingDir || '/'])
@@ -152,17 +153,25 @@ async function unpackLayer(
   const from = blobPath(dir, layer)
   const hash = createHash('sha256')
   await identifyFile(from).catch((error: Error) => {
-    throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? error.message)
+    throw invalidLayoutError(
+      dir,
+      `the layer ${layer.digest}`,
+      (error as NodeJS.ErrnoException).code ?? error.message,
+    )
   })
   try {
     for await (const piece of createReadStream(from, { highWaterMark: MIB, signal }))
       hash.update(piece as Buffer)
   } catch (error) {
     signal?.throwIfAborted()
-    throw invalid(dir, `the layer ${layer.digest}`, (error as NodeJS.ErrnoException).code ?? String(error))
+    throw invalidLayoutError(
+      dir,
+      `the layer ${layer.digest}`,
+      (error as NodeJS.ErrnoException).code ?? String(error),
+    )
   }
   const digest = `sha256:${hash.digest('hex')}`
-  if (digest !== layer.digest) throw invalid(dir, `a layer ${layer.digest}`, digest)
+  if (digest !== layer.digest) throw invalidLayoutError(dir, `a layer ${layer.digest}`, digest)
   const content = await identifyFile(from)
   if (content.kind !== 'packed') return from
   await unpackFile({ from, to, packing: content.packing, signal })
@@ -171,10 +180,10 @@ async function unpackLayer(
 
 async function readJson<T>(dir: string, { digest }: Pick<Descriptor, 'digest'>): Promise<T> {
   const bytes = await readSmallFile(blobPath(dir, { digest })).catch((error: NodeJS.ErrnoException) => {
-    throw invalid(dir, `the part ${digest}`, error.code ?? String(error))
+    throw invalidLayoutError(dir, `the part ${digest}`, error.code ?? String(error))
   })
   const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-  if (found !== digest) throw invalid(dir, `a part ${digest}`, found)
+  if (found !== digest) throw invalidLayoutError(dir, `a part ${digest}`, found)
   return parseJson<T>(dir, digest, bytes)
 }
 
@@ -187,28 +196,28 @@ function parseJson<T>(dir: string, part: string, bytes: Buffer): T {
     const value: unknown = JSON.parse(bytes.toString('utf8'))
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
   } catch {}
-  throw invalid(dir, `a JSON object in ${part}`, 'invalid content')
+  throw invalidLayoutError(dir, `a JSON object in ${part}`, 'invalid content')
 }
 
 function listOf(dir: string, list: readonly Descriptor[] | undefined): readonly Descriptor[] {
   const isDescriptor = (item: Descriptor | null) => typeof item?.digest === 'string'
   if (list === undefined || (Array.isArray(list) && list.every(isDescriptor))) return list ?? []
-  throw invalid(dir, 'lists of parts with digests', 'an invalid list')
+  throw invalidLayoutError(dir, 'lists of parts with digests', 'an invalid list')
 }
 
 function wordsOf(dir: string, list: readonly string[] | null | undefined): readonly string[] {
   const isWord = (word: unknown) => typeof word === 'string'
   if (list === undefined || list === null || (Array.isArray(list) && list.every(isWord))) return list ?? []
-  throw invalid(dir, 'strings in the command and environment', 'other values')
+  throw invalidLayoutError(dir, 'strings in the command and environment', 'other values')
 }
 
 function blobPath(dir: string, { digest }: Pick<Descriptor, 'digest'>): string {
   const hex = /^sha256:([0-9a-f]{64})$/.exec(digest)?.[1]
-  if (hex === undefined) throw invalid(dir, 'parts named by their SHA-256', digest)
+  if (hex === undefined) throw invalidLayoutError(dir, 'parts named by their SHA-256', digest)
   return join(dir, 'blobs', 'sha256', hex)
 }
 
-function invalid(dir: string, expected: string, got: string): VMError {
+function invalidLayoutError(dir: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The OCI image layout ${dir} is invalid.`,
     expected,

@@ -26,11 +26,11 @@ export async function extractOvaDisk(options: {
 }): Promise<void> {
   const { archive, name, entries, to, signal } = options
   const descriptor = entries.find(isDescriptor)
-  if (descriptor === undefined) throw invalid(name, 'a descriptor (*.ovf)', 'none')
+  if (descriptor === undefined) throw invalidOvaError(name, 'a descriptor (*.ovf)', 'none')
   const href = await findDisk(await readTextEntry(archive, descriptor, name), name)
   const disk = entries.find(({ path }) => path === href)
   if (disk === undefined)
-    throw invalid(name, `the disk ${href} named in its descriptor`, 'no such file in the archive')
+    throw invalidOvaError(name, `the disk ${href} named in its descriptor`, 'no such file in the archive')
   const wanted = await findDigest(archive, { name, entries, file: href })
   const hash = createHash(wanted?.algorithm ?? 'sha256')
   const file = await SparseFile.create(to)
@@ -47,7 +47,7 @@ export async function extractOvaDisk(options: {
   }
   const digest = hash.digest('hex')
   if (wanted === undefined || digest === wanted.hex) return
-  throw invalid(
+  throw invalidOvaError(
     name,
     `${wanted.algorithm} ${wanted.hex} of ${href}, from its list of digests`,
     `${wanted.algorithm} ${digest}`,
@@ -84,7 +84,11 @@ async function readTextEntry(
   name: string,
 ): Promise<string> {
   if (bytes > MAX_TEXT_BYTES) {
-    throw invalid(name, `a file ${path} of at most ${formatBytes(MAX_TEXT_BYTES)}`, formatBytes(bytes))
+    throw invalidOvaError(
+      name,
+      `a file ${path} of at most ${formatBytes(MAX_TEXT_BYTES)}`,
+      formatBytes(bytes),
+    )
   }
   const pieces: Buffer[] = []
   for await (const piece of readMember(archive, { offset, bytes })) pieces.push(piece)
@@ -98,7 +102,7 @@ async function findDisk(descriptor: string, name: string): Promise<string> {
   try {
     root = parseXml(descriptor)
   } catch (error) {
-    throw invalid(name, 'a descriptor in XML (OVF)', `invalid XML: ${(error as Error).message}`)
+    throw invalidOvaError(name, 'a descriptor in XML (OVF)', `invalid XML: ${(error as Error).message}`)
   }
   const references = findElements(root, 'Disk').map((disk) => findAttribute(disk, 'fileRef'))
   const wanted = references.filter((reference) => reference !== undefined)
@@ -108,17 +112,17 @@ async function findDisk(descriptor: string, name: string): Promise<string> {
       { href: findAttribute(file, 'href'), chunkSize: findAttribute(file, 'chunkSize') },
     ]),
   )
-  if (wanted.length === 0) throw invalid(name, 'a disk', 'none')
+  if (wanted.length === 0) throw invalidOvaError(name, 'a disk', 'none')
   if (wanted.length > 1) {
-    throw severalDisks(
+    throw severalDisksError(
       name,
       wanted.map((id) => files.get(id)?.href ?? id),
     )
   }
   const { href, chunkSize } = files.get(wanted[0]) ?? {}
-  if (href === undefined) throw invalid(name, `the file '${wanted[0]}' of its disk`, 'no such file')
+  if (href === undefined) throw invalidOvaError(name, `the file '${wanted[0]}' of its disk`, 'no such file')
   if (chunkSize === undefined) return href
-  throw invalid(name, 'a disk in one file', `${href} split into several`)
+  throw invalidOvaError(name, 'a disk in one file', `${href} split into several`)
 }
 
 /**
@@ -143,7 +147,7 @@ async function findDigest(
   return undefined
 }
 
-function invalid(name: string, expected: string, got: string): VMError {
+function invalidOvaError(name: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The appliance ${name} has no usable disk.`,
     expected,
@@ -152,7 +156,7 @@ function invalid(name: string, expected: string, got: string): VMError {
   })
 }
 
-function severalDisks(name: string, disks: readonly string[]): VMError {
+function severalDisksError(name: string, disks: readonly string[]): VMError {
   const [first = '', ...others] = disks
   const further = others.map((disk) => `{ image: '${disk}' }`).join(', ')
   return vmError('IMAGE_INVALID', {

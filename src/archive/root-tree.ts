@@ -59,17 +59,17 @@ export class RootTree {
     if (type === 'character' || type === 'block' || type === 'fifo') return
     // A newline in a name would end a command of debugfs.
     if (/\p{Cc}/u.test(entry.path))
-      throw unusable(this.#name, JSON.stringify(entry.path), 'control characters in its name')
+      throw unusableRootError(this.#name, JSON.stringify(entry.path), 'control characters in its name')
     const path = this.#place(entry.path)
     if (type === 'hardlink') {
       const node = this.#nodes.get(this.#place(cleanPath(entry.target, this.#name)))
       if (node === undefined)
-        throw unusable(this.#name, entry.path, `a link to ${entry.target}, which does not exist`)
+        throw unusableRootError(this.#name, entry.path, `a link to ${entry.target}, which does not exist`)
       this.#set(path, node)
       return
     }
     if (type === 'symlink' && !/^[^\0]+$/.test(entry.target))
-      throw unusable(this.#name, entry.path, 'a link without a target')
+      throw unusableRootError(this.#name, entry.path, 'a link without a target')
     const mode = TYPE_BITS[type] | (type === 'symlink' ? 0o777 : entry.mode)
     const target = type === 'symlink' ? entry.target : ''
     this.#set(path, { type, mode, uid, gid, target, read: type === 'file' ? read : undefined })
@@ -103,7 +103,7 @@ export class RootTree {
     } catch (error) {
       const { code, path = '', dest = path } = error as NodeJS.ErrnoException & { readonly dest?: string }
       if (code !== 'ENAMETOOLONG') throw error
-      throw unusable(this.#name, shorten(dest), 'too long for this host')
+      throw unusableRootError(this.#name, shorten(dest), 'too long for this host')
     }
   }
 
@@ -143,7 +143,8 @@ export class RootTree {
     // Paths of nodes never contain a link.
     if (this.#nodes.get(parent)?.type === 'folder') return path
     const found = this.#follow(parent)
-    if (found === undefined) throw unusable(this.#name, path, 'circular or too many links in its path')
+    if (found === undefined)
+      throw unusableRootError(this.#name, path, 'circular or too many links in its path')
     const name = path.slice(path.lastIndexOf('/') + 1)
     const placed = found === '' ? name : `${found}/${name}`
     this.#requireValidPath(placed)
@@ -158,9 +159,9 @@ export class RootTree {
   #requireValidPath(path: string): void {
     const steps = path.split('/')
     if (steps.length > MAX_STEPS)
-      throw unusable(this.#name, shorten(path), `a path with more than ${MAX_STEPS} components`)
+      throw unusableRootError(this.#name, shorten(path), `a path with more than ${MAX_STEPS} components`)
     if (steps.some((step) => Buffer.byteLength(step) > MAX_NAME_BYTES))
-      throw unusable(this.#name, shorten(path), `a name with more than ${MAX_NAME_BYTES} bytes`)
+      throw unusableRootError(this.#name, shorten(path), `a name with more than ${MAX_NAME_BYTES} bytes`)
   }
 
   #makeFolders(path: string): void {
@@ -192,7 +193,7 @@ export class RootTree {
   #put(path: string, node: RootNode): void {
     if (!this.#nodes.has(path)) this.#characters += path.length
     if (this.#characters > MAX_PATHS_CHARACTERS)
-      throw unusable(this.#name, shorten(path), 'total length of all paths exceeded')
+      throw unusableRootError(this.#name, shorten(path), 'total length of all paths exceeded')
     this.#nodes.set(path, node)
     if (path === '') return
     const parent = parentOf(path)
@@ -242,7 +243,7 @@ async function writeContent(path: string, node: RootNode): Promise<void> {
   }
 }
 
-function unusable(name: string, path: string, why: string): VMError {
+function unusableRootError(name: string, path: string, why: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The root file system ${name} has an unsupported member.`,
     expected: 'files, folders and links',

@@ -68,17 +68,17 @@ export async function* readTar(
     signal?.throwIfAborted()
     const header = await readAt(archive, at, BLOCK_BYTES)
     if (header.every((byte) => byte === 0)) return
-    if (!hasValidChecksum(header)) throw damaged(name, `no header of a member at byte ${at}`)
+    if (!hasValidChecksum(header)) throw damagedTarError(name, `no header of a member at byte ${at}`)
     const flag = header.toString('latin1', 156, 157)
     const bytes = flag === '1' || flag === '2' ? 0 : Number(pax.get('size') ?? readNumber(header, 124, 12))
     const offset = at + BLOCK_BYTES
     if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size)
-      throw damaged(name, `a member that ends after byte ${size}`)
+      throw damagedTarError(name, `a member that ends after byte ${size}`)
     at = offset + Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES
     members += 1
-    if (members > MAX_MEMBERS) throw damaged(name, `more than ${MAX_MEMBERS} members`)
+    if (members > MAX_MEMBERS) throw damagedTarError(name, `more than ${MAX_MEMBERS} members`)
     if ('xgLK'.includes(flag)) {
-      if (bytes > MAX_META_BYTES) throw damaged(name, `a name of ${bytes} bytes`)
+      if (bytes > MAX_META_BYTES) throw damagedTarError(name, `a name of ${bytes} bytes`)
       const text = await readAt(archive, offset, bytes)
       if (flag === 'x') pax = parsePax(text, name)
       if (flag === 'L') longPath = readField(text, 0, bytes)
@@ -88,13 +88,13 @@ export async function* readTar(
     const type = TYPES[flag]
     const written = pax.get('path') ?? longPath ?? readPath(header)
     if (type === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse'))) {
-      throw damaged(name, `${written}, a member of a kind that is not known here ('${flag}')`)
+      throw damagedTarError(name, `${written}, a member of a kind that is not known here ('${flag}')`)
     }
     const target = pax.get('linkpath') ?? longTarget ?? readField(header, 157, 100)
     if (Math.max(written.length, target.length) > MAX_PATH_CHARACTERS)
-      throw damaged(name, `a path of more than ${MAX_PATH_CHARACTERS} characters`)
+      throw damagedTarError(name, `a path of more than ${MAX_PATH_CHARACTERS} characters`)
     characters += written.length + target.length
-    if (characters > MAX_PATHS_CHARACTERS) throw damaged(name, 'paths that are too long together')
+    if (characters > MAX_PATHS_CHARACTERS) throw damagedTarError(name, 'paths that are too long together')
     yield {
       path: cleanPath(written, name),
       type: type === 'file' && written.endsWith('/') ? 'folder' : type,
@@ -113,7 +113,7 @@ export async function* readTar(
 
 function checkId(id: number, archive: string): number {
   if (Number.isInteger(id) && id >= 0 && id <= MAX_ID) return id
-  throw damaged(archive, `a member of the user or group ${id}`)
+  throw damagedTarError(archive, `a member of the user or group ${id}`)
 }
 
 /**
@@ -122,7 +122,7 @@ function checkId(id: number, archive: string): number {
  */
 export function cleanPath(path: string, archive: string): string {
   const steps = path.split('/').filter((step) => step !== '' && step !== '.')
-  if (steps.includes('..')) throw damaged(archive, `a member that leads out of it, ${path}`)
+  if (steps.includes('..')) throw damagedTarError(archive, `a member that leads out of it, ${path}`)
   return steps.join('/')
 }
 
@@ -189,14 +189,14 @@ function parsePax(text: Buffer, name: string): Map<string, string> {
     const record = text.toString('utf8', at + digits.length, end - 1)
     const equals = record.indexOf('=')
     if (end > text.length || text[end - 1] !== LINE_END || equals < 1)
-      throw damaged(name, `attributes of a member that are damaged at byte ${at} of ${text.length}`)
+      throw damagedTarError(name, `attributes of a member that are damaged at byte ${at} of ${text.length}`)
     records.set(record.slice(0, equals), record.slice(equals + 1))
     at = end
   }
   return records
 }
 
-function damaged(name: string, got: string): VMError {
+function damagedTarError(name: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The archive ${name} cannot be read.`,
     expected: 'a complete tar archive (ustar, pax or GNU)',

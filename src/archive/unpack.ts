@@ -74,14 +74,14 @@ async function gunzip(
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    if (code !== undefined && /^Z_/.test(code)) throw damaged(path, message)
+    if (code !== undefined && /^Z_/.test(code)) throw damagedArchiveError(path, message)
     throw error
   } finally {
     source.destroy()
   }
 }
 
-function damaged(path: string, got: string) {
+function damagedArchiveError(path: string, got: string) {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${path} cannot be unpacked.`,
     expected: 'a complete gzip file',

@@ -39,7 +39,7 @@ export function describeDeadlock({ name }: Entry, capacity: Capacity, limits: Li
   return `'${name}' is starting ${how} to break a deadlock: every holder is waiting for another guest. Start such guests together with launchVMs() to avoid this.`
 }
 
-export function hostTooSmall(names: readonly string[], memoryBytes: number, limits: Limits): VMError {
+export function hostTooSmallError(names: readonly string[], memoryBytes: number, limits: Limits): VMError {
   const isOne = names.length === 1
   const guests = isOne
     ? `The guest '${names[0]}'`

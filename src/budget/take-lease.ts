@@ -5,7 +5,7 @@ import { currentHolder } from './holder.js'
 import { Lease } from './lease.js'
 import { readLeases, withLeaseLock, writeLease } from './lease-files.js'
 import { readLimits } from './limits.js'
-import { hostTooSmall } from './messages.js'
+import { hostTooSmallError } from './messages.js'
 import { estimateMemory, type GuestKind, type MemoryEstimate } from './usage.js'
 import { waitForCapacity } from './wait-for-capacity.js'
 
@@ -31,7 +31,7 @@ const NO_MEMORY: MemoryEstimate = { expectedMiB: 0, maxMiB: 0 }
  */
 export async function takeLease({ name, kind }: LeaseRequest, wait: LeaseWait): Promise<Lease> {
   const limits = readLimits()
-  if (kind.memoryBytes > limits.memoryBytes) throw hostTooSmall([name], kind.memoryBytes, limits)
+  if (kind.memoryBytes > limits.memoryBytes) throw hostTooSmallError([name], kind.memoryBytes, limits)
   const entry = newEntry('starting', name, await estimateMemory(kind))
   return waitForCapacity(entry, { ...wait, limits, kind, reserved: currentHolder().reserved })
 }
@@ -46,7 +46,7 @@ export async function reserveCapacity(requests: readonly LeaseRequest[], wait: L
   const limits = readLimits()
   const names = requests.map(({ name }) => name)
   const memoryBytes = requests.reduce((bytes, { kind }) => bytes + kind.memoryBytes, 0)
-  if (memoryBytes > limits.memoryBytes) throw hostTooSmall(names, memoryBytes, limits)
+  if (memoryBytes > limits.memoryBytes) throw hostTooSmallError(names, memoryBytes, limits)
   const estimates = await Promise.all(requests.map(({ kind }) => estimateMemory(kind)))
   const expectedMiB = estimates.reduce((sum, estimate) => sum + estimate.expectedMiB, 0)
   const entry = newEntry('running', names.join('+'), { expectedMiB, maxMiB: expectedMiB })

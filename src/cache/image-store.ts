@@ -107,9 +107,9 @@ export async function listImages(caches: ImageCaches): Promise<ImageInfo[]> {
 export async function removeImages(names: readonly string[], caches: ImageCaches): Promise<void> {
   const images = imagesDir(caches)
   const known = (await listEntries(images)).map(({ name }) => name)
-  for (const name of names) if (!known.includes(name)) throw unknown(name, known)
+  for (const name of names) if (!known.includes(name)) throw unknownImageError(name, known)
   const kept = await removeEntries(images, names)
-  if (kept.length > 0) throw inUse(kept)
+  if (kept.length > 0) throw imageInUseError(kept)
 }
 
 /**
@@ -146,7 +146,7 @@ async function sweepPartials(images: string, minAgeMs: number): Promise<void> {
   }
 }
 
-function unknown(name: string, known: readonly string[]) {
+function unknownImageError(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('IMAGE_NOT_FOUND', {
     summary: `The cache has no image '${name}'.`,
@@ -156,7 +156,7 @@ function unknown(name: string, known: readonly string[]) {
   })
 }
 
-function inUse(names: readonly string[]) {
+function imageInUseError(names: readonly string[]) {
   return vmError('IMAGE_IN_USE', {
     summary: `Images in use by a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
     hint: 'Wait until that process has ended, then retry (`withvm ps` lists running guests).',

@@ -67,12 +67,12 @@ const MAX_OVERFLOW_BYTES = 256 * KIB
 
 /** Returns the result of a command, or throws COMMAND_FAILED unless `reject` is false. */
 export function settleCommand(raw: RawOutcome, options: CommandOptions): CommandResult<string | Buffer> {
-  if (options.reject !== false && raw.exitCode !== 0) throw failCommand(decodeOutcome(raw))
+  if (options.reject !== false && raw.exitCode !== 0) throw commandFailedError(decodeOutcome(raw))
   return options.encoding === 'buffer' ? { ...raw } : decodeOutcome(raw)
 }
 
 /** Builds the error of a command that failed. */
-export function failCommand(outcome: CommandOutcome): CommandError {
+export function commandFailedError(outcome: CommandOutcome): CommandError {
   const got = outcome.signal === undefined ? `exit code ${outcome.exitCode}` : `signal ${outcome.signal}`
   return new CommandError('COMMAND_FAILED', {
     outcome,
@@ -103,7 +103,7 @@ export function timeOutCommand(
 }
 
 /** Builds the error of a command whose output exceeds the limit. */
-export function overflowCommand(raw: RawOutcome, stream: string, maxBytes: number): CommandError {
+export function outputOverflowError(raw: RawOutcome, stream: string, maxBytes: number): CommandError {
   const outcome = decodeOutcome({
     ...raw,
     stdout: raw.stdout.subarray(-MAX_OVERFLOW_BYTES),

@@ -52,9 +52,9 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
   })
   server.maxConnections = MAX_CONNECTIONS
   server.unref()
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw cannotListen(path, 'the path is too long')
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw listenError(path, 'the path is too long')
   await listen(server, boundAt).catch((cause: Error) => {
-    throw cannotListen(path, cause.message.replaceAll(boundAt, path), cause)
+    throw listenError(path, cause.message.replaceAll(boundAt, path), cause)
   })
 
   const discard = async () => {
@@ -70,7 +70,7 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
       if (next !== undefined) return Promise.resolve(next.ref())
       const waiter = createDeferred<Socket>()
       waiting.push(waiter)
-      const onTimeout = () => notConnected(path, timeoutMs)
+      const onTimeout = () => qemuNotConnectedError(path, timeoutMs)
       return withDeadline({ timeoutMs, signal, onTimeout }, () => waiter.promise).finally(() => {
         const index = waiting.indexOf(waiter)
         if (index >= 0) waiting.splice(index, 1)
@@ -79,7 +79,7 @@ export async function listenUnix(path: string, { boundAt = path } = {}): Promise
     close: async () => {
       for (const waiter of waiting.splice(0)) {
         waiter.promise.catch(() => {})
-        waiter.reject(closed(path))
+        waiter.reject(listenerClosedError(path))
       }
       for (const socket of queue.splice(0)) socket.destroy()
       // Not awaited: the callback also waits for accepted sockets.
@@ -94,7 +94,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-function cannotListen(path: string, reason: string, cause?: Error): Error {
+function listenError(path: string, reason: string, cause?: Error): Error {
   return vmError('WORKSPACE_FAILED', {
     summary: `Cannot listen on the unix socket ${path}.`,
     expected: `a path of at most ${MAX_PATH_BYTES} bytes in a writable folder`,
@@ -104,7 +104,7 @@ function cannotListen(path: string, reason: string, cause?: Error): Error {
   })
 }
 
-function notConnected(path: string, timeoutMs: number): Error {
+function qemuNotConnectedError(path: string, timeoutMs: number): Error {
   return vmError('QEMU_FAILED', {
     summary: `QEMU did not connect within ${formatDuration(timeoutMs)}.`,
     expected: `a connection to ${path}`,
@@ -113,7 +113,7 @@ function notConnected(path: string, timeoutMs: number): Error {
   })
 }
 
-function closed(path: string): Error {
+function listenerClosedError(path: string): Error {
   return vmError('VM_NOT_RUNNING', {
     summary: `The socket ${path} was closed while withvm waited for QEMU.`,
     hint: 'Do not dispose of the guest while it starts.',

@@ -31,7 +31,7 @@ export async function showImages(options: { readonly json: boolean }): Promise<n
 
 /** Runs `withvm images build`: builds the image of a recipe unless it is cached. */
 export async function buildImage(name: string): Promise<number> {
-  if (!Object.hasOwn(RECIPES, name)) throw noRecipe(name)
+  if (!Object.hasOwn(RECIPES, name)) throw noRecipeError(name)
   return printCacheEntry(await resolveImage(name))
 }
 
@@ -153,7 +153,7 @@ function formatReport(report: ImageReport): string {
   return formatTable(rows.flatMap(([label, value]) => (value === null ? [] : [[label, value]])))
 }
 
-function noRecipe(name: string) {
+function noRecipeError(name: string) {
   const known = Object.keys(RECIPES)
   const near = nearestName(name, known)
   return vmError('IMAGE_NOT_FOUND', {

@@ -49,12 +49,12 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
       // a link. So does the next round.
       const path = locateBacking(current.path, backing.name)
       const real = await checkFile(name, path, { ...scope, what: 'its backing file' })
-      if (visited.has(real)) throw looping(name, real)
+      if (visited.has(real)) throw circularChainError(name, real)
       visited.add(real)
       const format = DISK_FORMATS.find((known) => known === backing.format)
       if (format === undefined) throw withoutFormat(name, current.path, backing)
       current = await probe({ path, format, signal: options.signal })
-      if (current.isEncrypted) throw encryptedBacking(name, path)
+      if (current.isEncrypted) throw encryptedBackingError(name, path)
       chain.push(current)
     }
   } catch (error) {
@@ -92,13 +92,13 @@ async function checkFile(
 ): Promise<string> {
   const path = name.replace(/^file:/, '')
   // QEMU treats `json:`, `nbd:`, `https:` and others as protocols, which cannot be verified.
-  if (PROTOCOL.test(path)) throw outside(image, name, folders, 'a source that is not a file')
-  if (!isAbsolute(path)) throw relativePath(image, name)
+  if (PROTOCOL.test(path)) throw outsideFolderError(image, name, folders, 'a source that is not a file')
+  if (!isAbsolute(path)) throw relativePathError(image, name)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
-    throw missing(image, path, what, error)
+    throw missingBackingError(image, path, what, error)
   })
   if (!folders.some((folder) => contains(folder, real)))
-    throw outside(
+    throw outsideFolderError(
       image,
       resolve(path) === real ? real : `${path} (a link to ${real})`,
       folders,
@@ -109,11 +109,11 @@ async function checkFile(
     !areNamed &&
     !folders.some((folder) => contains(folder, real) && !/(^|\/)\./.test(relative(folder, real)))
   )
-    throw outside(image, real, folders, 'a hidden file')
+    throw outsideFolderError(image, real, folders, 'a hidden file')
   // Opening a FIFO blocks, and opening a device may have side effects.
   const stats = await stat(real)
   if (!stats.isFile() && !stats.isBlockDevice())
-    throw outside(image, real, folders, 'a path that is not a regular file')
+    throw outsideFolderError(image, real, folders, 'a path that is not a regular file')
   return real
 }
 
@@ -128,7 +128,12 @@ function addChain(error: unknown, chain: readonly ProbedFile[]): unknown {
   return error.withEvidence([{ label: 'Chain of images', text }])
 }
 
-function missing(image: string, path: string, what: string, cause: NodeJS.ErrnoException): VMError {
+function missingBackingError(
+  image: string,
+  path: string,
+  what: string,
+  cause: NodeJS.ErrnoException,
+): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} needs another file, which cannot be read.`,
     expected: `${what} ${path}`,
@@ -138,7 +143,7 @@ function missing(image: string, path: string, what: string, cause: NodeJS.ErrnoE
   })
 }
 
-function looping(image: string, path: string): VMError {
+function circularChainError(image: string, path: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} is part of its own backing chain.`,
     expected: 'a backing chain without a loop',
@@ -147,7 +152,7 @@ function looping(image: string, path: string): VMError {
   })
 }
 
-function relativePath(image: string, got: string): VMError {
+function relativePathError(image: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} names a file by a path relative to QEMU's working directory.`,
     expected: 'an absolute path for an external data file or a `file:` name',
@@ -156,7 +161,7 @@ function relativePath(image: string, got: string): VMError {
   })
 }
 
-function outside(image: string, got: string, folders: readonly string[], source: string): VMError {
+function outsideFolderError(image: string, got: string, folders: readonly string[], source: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} refers to ${source}.`,
     expected: `files in ${folders.map((folder) => join(folder, '/')).join(' or ')}`,
@@ -165,7 +170,7 @@ function outside(image: string, got: string, folders: readonly string[], source:
   })
 }
 
-function encryptedBacking(image: string, got: string): VMError {
+function encryptedBackingError(image: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} has an encrypted backing file.`,
     expected: 'backing files that are not encrypted: `secret` opens the image itself',

@@ -101,13 +101,21 @@ async function checkContent([opening, tables]: readonly [
 
 function checkKind(name: string, stats: Stats): void {
   if (stats.isDirectory()) {
-    throw invalid(name, 'a directory', 'Specify the path of the disk image itself, a file in that directory.')
+    throw invalidDiskError(
+      name,
+      'a directory',
+      'Specify the path of the disk image itself, a file in that directory.',
+    )
   }
   if (!stats.isFile() && !stats.isBlockDevice()) {
-    throw invalid(name, 'neither a file nor a block device', 'Specify the path of a disk image.')
+    throw invalidDiskError(name, 'neither a file nor a block device', 'Specify the path of a disk image.')
   }
   if (stats.isFile() && stats.size === 0) {
-    throw invalid(name, 'an empty file', 'Download or copy it again: the last attempt has probably failed.')
+    throw invalidDiskError(
+      name,
+      'an empty file',
+      'Download or copy it again: the last attempt has probably failed.',
+    )
   }
 }
 
@@ -151,15 +159,19 @@ async function listParts(
   }
   if (header?.hasExternalData !== true) return []
   if (header.dataFile !== undefined) return [header.dataFile]
-  throw invalid(name, 'a qcow2 file with an unnamed external data file', 'Create it again.')
+  throw invalidDiskError(name, 'a qcow2 file with an unnamed external data file', 'Create it again.')
 }
 
 /** Throws before qemu-img opens the file: the header may name files that are not checked. */
 function readQcow2Header(name: string, head: Buffer): Qcow2Header {
   const header = parseQcow2Header(head)
   if (header !== undefined) return header
-  if (head.length < IDENTIFYING_BYTES) throw truncated(name, head.length, 'a complete qcow2 header')
-  throw invalid(name, 'a qcow2 file with an invalid header', 'Download or create it again: it is damaged.')
+  if (head.length < IDENTIFYING_BYTES) throw truncatedDiskError(name, head.length, 'a complete qcow2 header')
+  throw invalidDiskError(
+    name,
+    'a qcow2 file with an invalid header',
+    'Download or create it again: it is damaged.',
+  )
 }
 
 async function chooseFormat(
@@ -175,7 +187,7 @@ async function chooseFormat(
   const content = identifyContent(head)
   if (content.kind !== 'disk') {
     const { what, hint } = describeOther(content)
-    throw invalid(name, what, hint.replace('FILE', name))
+    throw invalidDiskError(name, what, hint.replace('FILE', name))
   }
   const found = content.format === 'raw' && (await hasVpcFooter(file, fileBytes)) ? 'vpc' : content.format
   if (named === undefined || named === found) return found
@@ -222,7 +234,7 @@ async function checkComplete(
   if (format === 'vdi') checkEnd(name, stats.size, findVdiEnd(head), 'its header')
   if (header === undefined) return
   if (header.encryption === 'aes' || header.encryption === 'unknown') {
-    throw invalid(
+    throw invalidDiskError(
       name,
       `an image with encryption other than LUKS ('${header.encryption}')`,
       'Convert it with `qemu-img convert` to an image without encryption or with LUKS.',
@@ -230,17 +242,25 @@ async function checkComplete(
   }
   const tables = await checkQcow2Tables(file, header, stats, signal)
   if ('problem' in tables)
-    throw invalid(name, `a qcow2 file with ${tables.problem}`, 'Download or create it again: it is damaged.')
+    throw invalidDiskError(
+      name,
+      `a qcow2 file with ${tables.problem}`,
+      'Download or create it again: it is damaged.',
+    )
   checkEnd(name, stats.size, tables.end, 'its cluster tables')
 }
 
 function checkEnd(name: string, bytes: number, end: number, source: string): void {
   if (end > bytes)
-    throw truncated(name, bytes, `at least ${end} bytes (${formatBytes(end)}), according to ${source}`)
+    throw truncatedDiskError(
+      name,
+      bytes,
+      `at least ${end} bytes (${formatBytes(end)}), according to ${source}`,
+    )
 }
 
 function checkVirtualSize(name: string, bytes: number): void {
-  if (bytes === 0) throw invalid(name, 'a disk of size 0', 'Create it again with a size.')
+  if (bytes === 0) throw invalidDiskError(name, 'a disk of size 0', 'Create it again with a size.')
   if (bytes <= MAX_VIRTUAL_BYTES) return
   throw vmError('IMAGE_INVALID', {
     summary: `The image ${name} has an impossible size of ${formatBytes(bytes)}.`,
@@ -250,7 +270,7 @@ function checkVirtualSize(name: string, bytes: number): void {
   })
 }
 
-function invalid(name: string, got: string, hint: string): VMError {
+function invalidDiskError(name: string, got: string, hint: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${name} is not a disk image.`,
     expected: 'a raw, qcow2, vmdk, vdi, vhdx or vpc disk image, compressed or not, or an .ova',
@@ -259,7 +279,7 @@ function invalid(name: string, got: string, hint: string): VMError {
   })
 }
 
-function truncated(name: string, bytes: number, expected: string): VMError {
+function truncatedDiskError(name: string, bytes: number, expected: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${name} is truncated.`,
     expected,

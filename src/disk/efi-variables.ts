@@ -91,14 +91,14 @@ function format(flash: Buffer): Buffer {
 
 function findStore(flash: Buffer): { readonly start: number; readonly end: number } {
   const { signature, signatureAt, headerBytesAt } = VOLUME
-  if (flash.length < headerBytesAt + 2) throw notVariables(`${flash.length} bytes`)
+  if (flash.length < headerBytesAt + 2) throw invalidVariablesError(`${flash.length} bytes`)
   if (flash.toString('latin1', signatureAt, signatureAt + signature.length) !== signature)
-    throw notVariables('no firmware volume at the beginning')
+    throw invalidVariablesError('no firmware volume at the beginning')
   const start = flash.readUInt16LE(headerBytesAt)
   if (start + STORE.headerBytes > flash.length || flash.toString('hex', start, start + 16) !== STORE_GUID)
-    throw notVariables('a firmware volume without a variable store')
+    throw invalidVariablesError('a firmware volume without a variable store')
   const end = start + flash.readUInt32LE(start + STORE.sizeAt)
-  if (end > flash.length) throw notVariables(`a store that ends after byte ${flash.length}`)
+  if (end > flash.length) throw invalidVariablesError(`a store that ends after byte ${flash.length}`)
   return { start: start + STORE.headerBytes, end }
 }
 
@@ -110,7 +110,7 @@ function readVariables(flash: Buffer, { start, end }: { readonly start: number; 
     const nameAt = at + VARIABLE.headerBytes
     const dataAt = nameAt + flash.readUInt32LE(at + VARIABLE.nameBytesAt)
     const dataEnd = dataAt + flash.readUInt32LE(at + VARIABLE.dataBytesAt)
-    if (dataEnd > end) throw notVariables(`a variable that ends after byte ${end}`)
+    if (dataEnd > end) throw invalidVariablesError(`a variable that ends after byte ${end}`)
     const isGlobal = flash.subarray(at + VARIABLE.guidAt, nameAt).equals(GLOBAL_GUID)
     if (flash[at + 2] === STATE.added && isGlobal) {
       const [name = ''] = flash.toString('utf16le', nameAt, dataAt).split('\0', 1)
@@ -143,7 +143,7 @@ function writeVariable(
   header.writeUInt32LE(data.length, VARIABLE.dataBytesAt)
   GLOBAL_GUID.copy(header, VARIABLE.guidAt)
   const variable = Buffer.concat([header, text, data])
-  if (free.at + variable.length > free.end) throw notVariables('a full store')
+  if (free.at + variable.length > free.end) throw invalidVariablesError('a full store')
   variable.copy(flash, free.at)
   free.at = aligned(free.at + variable.length)
 }
@@ -168,7 +168,7 @@ function aligned(at: number): number {
   return Math.ceil(at / 4) * 4
 }
 
-function notVariables(got: string) {
+function invalidVariablesError(got: string) {
   return vmError('FIRMWARE_INVALID', {
     summary: 'The boot option for HTTP cannot be added to the UEFI variables.',
     expected: 'a UEFI variable store of EDK II, as shipped in its package, with free space',

@@ -48,7 +48,7 @@ export async function copyWrittenFile(from: string, to: string, signal?: AbortSi
   // `runAs` and descriptor paths in `/proc` exist only on Linux.
   if (process.platform !== 'linux') return copyFile(from, to)
   const file = await openWrittenFile(from).catch((error: Error) => {
-    throw changed(from, 'a regular file, in a folder that is not a link', error.message)
+    throw changedOverlayError(from, 'a regular file, in a folder that is not a link', error.message)
   })
   try {
     await copySparse(sharedDescriptorPath(file.fd), to, signal)
@@ -68,7 +68,7 @@ async function readHeader(path: string): Promise<Qcow2Header> {
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(IDENTIFYING_BYTES), 0, IDENTIFYING_BYTES, 0)
     const header = parseQcow2Header(buffer.subarray(0, bytesRead))
-    if (header === undefined) throw changed(path, 'a qcow2 file', 'no qcow2 header')
+    if (header === undefined) throw changedOverlayError(path, 'a qcow2 file', 'no qcow2 header')
     return header
   } finally {
     await file.close()
@@ -79,20 +79,20 @@ function requireOverlayOf(base: Base, header: Qcow2Header, name: string): void {
   const { backingFile, backingFormat, encryption, incompatibleFeatures } = header
   if (backingFile !== base.path || backingFormat !== base.format) {
     const got = backingFile === undefined ? 'none' : `${backingFile} (${backingFormat ?? 'without a format'})`
-    throw changed(name, `the backing file ${base.path} (${base.format})`, got)
+    throw changedOverlayError(name, `the backing file ${base.path} (${base.format})`, got)
   }
   const others = incompatibleFeatures & ~EXPECTED_FEATURES
   if (others !== 0n) {
-    throw changed(
+    throw changedOverlayError(
       name,
       'neither an external data file nor another feature',
       `features 0x${others.toString(16)}`,
     )
   }
-  if (encryption !== 'none') throw changed(name, 'no encryption', encryption)
+  if (encryption !== 'none') throw changedOverlayError(name, 'no encryption', encryption)
 }
 
-function changed(path: string, expected: string, got: string): VMError {
+function changedOverlayError(path: string, expected: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The file ${path} was changed by QEMU in an unexpected way and is not used.`,
     expected,

@@ -90,7 +90,7 @@ async function fetchRest(file: PartialFile, options: DownloadOptions): Promise<v
       if (!(error instanceof LostConnection)) throw error
       attemptsWithoutProgress = file.bytes - before >= PROGRESS_BYTES ? 0 : attemptsWithoutProgress + 1
       if (attemptsWithoutProgress === MAX_ATTEMPTS_WITHOUT_PROGRESS)
-        throw fetchFailed(url, error.message, file)
+        throw fetchError(url, error.message, file)
       const waitMs = Math.max(error.waitMs, retryMs * 2 ** Math.max(0, attemptsWithoutProgress - 1))
       await sleep(waitMs, undefined, { signal }).catch(() => signal?.throwIfAborted())
     }
@@ -127,7 +127,7 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       if (done) break
       if (totalBytes !== undefined && file.bytes + value.length > totalBytes) {
         await file.restart()
-        throw fetchFailed(url, `more than the ${totalBytes} bytes that the server reports`, file)
+        throw fetchError(url, `more than the ${totalBytes} bytes that the server reports`, file)
       }
       await file.append(value)
       if (file.bytes - startBytes >= STALL_BYTES) {
@@ -156,13 +156,13 @@ async function takeHeaders(file: PartialFile, response: Response, url: string): 
     await file.restart()
     throw new LostConnection('the file is now shorter than the received part')
   }
-  if (status !== 200 && status !== 206) throw fetchFailed(url, `HTTP ${status} ${response.statusText}`, file)
+  if (status !== 200 && status !== 206) throw fetchError(url, `HTTP ${status} ${response.statusText}`, file)
   const encoding = headers.get('content-encoding') ?? 'identity'
   if (encoding !== 'identity') {
-    throw fetchFailed(url, `a response with Content-Encoding ${encoding}`, file)
+    throw fetchError(url, `a response with Content-Encoding ${encoding}`, file)
   }
   if (status === 206 && file.bytes === 0)
-    throw fetchFailed(url, 'HTTP 206 for a request of the whole file', file)
+    throw fetchError(url, 'HTTP 206 for a request of the whole file', file)
   const isRest = status === 206 && headers.get('content-range')?.startsWith(`bytes ${file.bytes}-`)
   // A server that does not support ranges, or has a new file, sends the whole file.
   if (!isRest && file.bytes > 0) await file.restart()
@@ -198,7 +198,7 @@ function describeCause(error: unknown): string {
   return [message, code ?? why].filter(Boolean).join(': ')
 }
 
-function fetchFailed(url: string, got: string, file: PartialFile): VMError {
+function fetchError(url: string, got: string, file: PartialFile): VMError {
   const kept =
     file.bytes === 0 ? '' : ` The received part (${formatBytes(file.bytes)}) is kept and continued.`
   return vmError('IMAGE_FETCH_FAILED', {

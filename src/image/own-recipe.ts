@@ -56,7 +56,7 @@ async function runBuild(
   const { dir, signal } = context
   const built = await build(context)
   const files = [built?.disk, built?.kernel, built?.initrd].filter((file) => file !== undefined)
-  if (typeof built?.disk !== 'string') throw badResult(name, 'no `disk`')
+  if (typeof built?.disk !== 'string') throw invalidRecipeResultError(name, 'no `disk`')
   for (const file of files) {
     const isInside = !relative(dir, resolve(dir, file)).startsWith('..')
     const exists =
@@ -65,7 +65,7 @@ async function runBuild(
         (found) => found.isFile(),
         () => false,
       ))
-    if (!exists) throw badResult(name, `'${file}', which is not a file in that folder`)
+    if (!exists) throw invalidRecipeResultError(name, `'${file}', which is not a file in that folder`)
   }
   const { format } = await openDisk({ path: join(dir, built.disk), name, backingFolders: [dir], signal })
   const { sshReady, ...rest } = built
@@ -105,7 +105,7 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
   }
 }
 
-function badResult(name: string, got: string) {
+function invalidRecipeResultError(name: string, got: string) {
   return vmError('IMAGE_BUILD_FAILED', {
     summary: `The \`build\` function of the image ${name} returned an invalid result.`,
     expected: "{ disk: 'FILE' }, optionally with kernel and initrd: names of files in `dir`",

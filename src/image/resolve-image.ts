@@ -271,7 +271,7 @@ async function describeDisk(
   arch: GuestArch = hostArch(),
 ): Promise<BaseImage> {
   const { path, format, isEncrypted, virtualBytes } = await openDisk(options)
-  if (isEncrypted !== (secret !== undefined)) throw secretMismatch(options.name ?? path, isEncrypted)
+  if (isEncrypted !== (secret !== undefined)) throw secretMismatchError(options.name ?? path, isEncrypted)
   return {
     name,
     disk: { path, format, encryption: secret === undefined ? undefined : { secret, virtualBytes } },
@@ -288,7 +288,7 @@ async function describeDisk(
   }
 }
 
-function secretMismatch(name: string, isEncrypted: boolean): VMError {
+function secretMismatchError(name: string, isEncrypted: boolean): VMError {
   return vmError('IMAGE_INVALID', {
     summary: isEncrypted
       ? `The image ${name} is encrypted, and no \`secret\` is set.`
@@ -308,7 +308,7 @@ function secretMismatch(name: string, isEncrypted: boolean): VMError {
 async function locate(given: string, recipes: readonly string[]) {
   const path = given.startsWith('file:') ? readFileUrl(given) : resolve(given)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
-    throw notFound(given, path, recipes, error)
+    throw imageNotFoundError(given, path, recipes, error)
   })
   // Links in parent folders are not shown.
   const isLink = basename(real) !== basename(path)
@@ -329,7 +329,7 @@ function readFileUrl(url: string): string {
   }
 }
 
-function notFound(
+function imageNotFoundError(
   name: string,
   path: string,
   recipes: readonly string[],

@@ -42,7 +42,7 @@ export async function findParts(
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
   if (isPc(arch) && tpm !== undefined && firmware.type === 'bios' && directBoot?.initrd !== undefined)
-    throw tpmUnsupported()
+    throw tpmUnsupportedError()
   if ([network, ...furtherNetworks].some(({ sharedFolder }) => sharedFolder !== undefined))
     await requireTool(SMBD)
   return {
@@ -59,7 +59,7 @@ export async function findParts(
  * log of a TPM makes the tables larger, so they would overlap the initrd and the guest would find
  * no tables. UEFI firmware places both itself.
  */
-function tpmUnsupported() {
+function tpmUnsupportedError() {
   return vmError('MACHINE_UNSUPPORTED', {
     summary:
       'QEMU does not support a TPM with a directly booted initrd under BIOS: the initrd would overwrite the ACPI tables.',

@@ -111,10 +111,11 @@ async function describeMachine(
   { qemu, user }: Runner,
   { tmpdir, signal, log }: RunSettings,
 ): Promise<Pick<GuestPlan, 'spec' | 'host'>> {
-  if (options.cloudInit && image?.traits.mayHaveCloudInit === false) throw cloudInitUnsupported(image.name)
+  if (options.cloudInit && image?.traits.mayHaveCloudInit === false)
+    throw cloudInitUnsupportedError(image.name)
   const { hasSandbox } = await queryCapabilities(qemu, { signal })
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
-  if (spec.machine === MICROVM && !canLogInWithoutSmbios(spec)) throw loginImpossible(spec.name)
+  if (spec.machine === MICROVM && !canLogInWithoutSmbios(spec)) throw loginImpossibleError(spec.name)
   await requireBootable(spec, signal)
   for (const { content, isWrittenDirectly } of spec.disks) {
     if (isWrittenDirectly && content.kind === 'image')
@@ -147,7 +148,7 @@ function canLogInWithoutSmbios({ ssh, login, cloudInit }: MachineSpec): boolean 
   return ssh === undefined || ssh.login !== undefined || login !== undefined || cloudInit !== undefined
 }
 
-function loginImpossible(name: string): VMError {
+function loginImpossibleError(name: string): VMError {
   return optionError([
     {
       path: 'machine',
@@ -158,7 +159,7 @@ function loginImpossible(name: string): VMError {
   ])
 }
 
-function cloudInitUnsupported(image: string): VMError {
+function cloudInitUnsupportedError(image: string): VMError {
   return optionError([
     {
       path: 'cloudInit',

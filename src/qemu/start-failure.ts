@@ -93,7 +93,7 @@ export function isPortTaken(stderr: string): boolean {
 
 /** Builds the error of a QEMU that ended during its start. */
 export function explainStartFailure(exit: QemuExit): VMError {
-  if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
+  if (exit.signal === 'SIGBUS') return memoryFileError(exit)
   const known = KNOWN_FAILURES.find(({ pattern }) => pattern.test(exit.stderr))
   return vmError(known?.code ?? 'QEMU_FAILED', {
     summary: `QEMU did not start: ${known?.reason ?? `it ended with ${describeExit(exit)}`}.`,
@@ -110,7 +110,7 @@ const SANDBOXED =
   'Replace `qemuArgs` with options of withvm where they exist: a feature in `qemuArgs` may start programs, which the sandbox forbids.'
 
 /** Builds the error of a SIGBUS: the file of the guest's RAM has no page for an address. */
-export function memoryFileFailed(exit: QemuExit): VMError {
+export function memoryFileError(exit: QemuExit): VMError {
   return vmError('NO_SPACE', {
     summary: "QEMU was killed: the disk with the file of the guest's RAM is full, or the file was truncated.",
     got: describeExit(exit),

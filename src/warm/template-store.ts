@@ -38,9 +38,9 @@ export async function listTemplates(cacheDir = resolveCacheDir()): Promise<Entry
  */
 export async function removeTemplates(names: readonly string[], cacheDir = resolveCacheDir()): Promise<void> {
   const known = (await listTemplates(cacheDir)).map(({ name }) => name)
-  for (const name of names) if (!known.includes(name)) throw unknown(name, known)
+  for (const name of names) if (!known.includes(name)) throw unknownTemplateError(name, known)
   const kept = await removeEntries(join(cacheDir, TEMPLATES), names)
-  if (kept.length > 0) throw inUse(kept)
+  if (kept.length > 0) throw templateInUseError(kept)
 }
 
 /**
@@ -59,7 +59,7 @@ function readMaxBytes(): number {
   return parseMemorySize(process.env.WITHVM_TEMPLATES_SIZE) ?? DEFAULT_MAX_BYTES
 }
 
-function unknown(name: string, known: readonly string[]) {
+function unknownTemplateError(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('INVALID_OPTIONS', {
     summary: `No template is named '${name}'.`,
@@ -72,7 +72,7 @@ function unknown(name: string, known: readonly string[]) {
   })
 }
 
-function inUse(names: readonly string[]) {
+function templateInUseError(names: readonly string[]) {
   return vmError('TEMPLATE_IN_USE', {
     summary: `Templates in use by guests of a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
     hint: 'Wait until that process has ended, then retry (`pgrep -f qemu-system` finds its guests).',

@@ -4,7 +4,7 @@ import { vmError } from '../../errors.js'
  * Builds the error of a message that violates the protocol: the program in the guest is not an
  * agent, or hostile.
  */
-export function malformed(got: string): Error {
+export function malformedResponseError(got: string): Error {
   return vmError('AGENT_FAILED', {
     summary: 'The guest agent sent a message that violates its protocol.',
     got,

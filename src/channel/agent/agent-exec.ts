@@ -10,7 +10,7 @@ import { VMError } from '../../errors.js'
 import { CommandOutput } from '../command-output.js'
 import {
   type CommandOptions,
-  overflowCommand,
+  outputOverflowError,
   prefixEnv,
   type RawOutcome,
   timeOutCommand,
@@ -120,7 +120,7 @@ function settle(
     exitCode: status.signal === undefined ? status.exitcode : undefined,
     signal: status.signal === undefined ? undefined : signalName(status.signal),
   })
-  if (overflow !== undefined) throw overflowCommand(raw, overflow, Math.min(maxBytes, AGENT_MAX_BYTES))
+  if (overflow !== undefined) throw outputOverflowError(raw, overflow, Math.min(maxBytes, AGENT_MAX_BYTES))
   return raw
 }
 

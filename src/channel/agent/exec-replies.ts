@@ -1,4 +1,4 @@
-import { malformed } from './agent-errors.js'
+import { malformedResponseError } from './agent-errors.js'
 
 /** Result of `guest-exec-status` (QEMU's qga/qapi-schema.json). */
 export interface ExecStatus {
@@ -29,7 +29,7 @@ const STATUS_TYPES = {
 export function readPid(reply: unknown): number {
   const pid = (reply as { readonly pid?: unknown } | null | undefined)?.pid
   if (Number.isSafeInteger(pid) && (pid as number) > 0) return pid as number
-  throw malformed(`${describeReply(reply)} as the result of guest-exec`)
+  throw malformedResponseError(`${describeReply(reply)} as the result of guest-exec`)
 }
 
 /**
@@ -45,7 +45,7 @@ export function readExecStatus(reply: unknown): ExecStatus {
       return fields[name] === undefined || typeof fields[name] === type
     })
   if (isValid) return fields as unknown as ExecStatus
-  throw malformed(`${describeReply(reply)} as the result of guest-exec-status`)
+  throw malformedResponseError(`${describeReply(reply)} as the result of guest-exec-status`)
 }
 
 const SHOWN_CHARS = 200

@@ -10,7 +10,7 @@ import { Mutex } from '../../common/mutex.js'
 import { vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, settleCommand } from '../command-result.js'
 import { MAX_LINE_CHARS, MAX_OUTPUT_LINE_CHARS, parseObject, readLines } from '../json-lines.js'
-import { malformed } from './agent-errors.js'
+import { malformedResponseError } from './agent-errors.js'
 import { runByAgent } from './agent-exec.js'
 
 export interface AgentWait {
@@ -84,7 +84,7 @@ export class GuestAgent {
     const onTooLong = () => {
       this.#unexpected++
       this.#isSynced = false // the rest of the line may come after the next command
-      this.#pending?.reject(malformed('a line that is longer than any response'))
+      this.#pending?.reject(malformedResponseError('a line that is longer than any response'))
     }
     readLines(socket, { onLine, onTooLong, maxChars: () => this.#pending?.maxChars ?? MAX_LINE_CHARS })
   }
@@ -99,7 +99,7 @@ export class GuestAgent {
 
   /** Rejects running commands after a reset of the guest. */
   restart(): void {
-    this.#boot.abort(wasReset())
+    this.#boot.abort(guestResetError())
     this.#boot = createBoot()
     this.#isSynced = false
   }
@@ -129,8 +129,8 @@ export class GuestAgent {
       const request = { execute: command, ...(args && { arguments: args }) }
       const maxChars = LONG_RESPONSES.includes(command) ? MAX_OUTPUT_LINE_CHARS : MAX_LINE_CHARS
       const message = await this.#ask(request, signal, { maxChars })
-      if (message.error !== undefined) throw agentRefused(command, message.error)
-      if (!('return' in message)) throw malformed(`a response to ${command} without a result`)
+      if (message.error !== undefined) throw agentRejectedError(command, message.error)
+      if (!('return' in message)) throw malformedResponseError(`a response to ${command} without a result`)
       return message.return
     })
   }
@@ -167,7 +167,7 @@ export class GuestAgent {
       const message = await Promise.race([answer, sleep(REFUSAL_MS)]).catch(() => undefined)
       this.#pending = undefined
       this.#isSynced = false
-      if (message?.error !== undefined) throw agentRefused('guest-shutdown', message.error)
+      if (message?.error !== undefined) throw agentRejectedError('guest-shutdown', message.error)
     })
   }
 
@@ -176,7 +176,7 @@ export class GuestAgent {
     this.#socket?.destroy()
     this.#socket = undefined
     this.#isSynced = false
-    this.#pending?.reject(unavailable('the end of its connection'))
+    this.#pending?.reject(agentUnavailableError('the end of its connection'))
   }
 
   async #runExclusive<T>(
@@ -189,7 +189,9 @@ export class GuestAgent {
     const onTimeout = () => {
       const unexpected =
         this.#unexpected > FLOOD_MESSAGES ? `, but ${this.#unexpected} unexpected messages` : ''
-      return unavailable(`no response to ${command} within ${formatDuration(timeoutMs)}${unexpected}`)
+      return agentUnavailableError(
+        `no response to ${command} within ${formatDuration(timeoutMs)}${unexpected}`,
+      )
     }
     return withDeadline({ timeoutMs, signal, onTimeout }, async (innerSignal) => {
       const release = await this.#mutex.acquire(innerSignal)
@@ -233,7 +235,7 @@ export class GuestAgent {
     } = {},
   ): Promise<AgentMessage> {
     const socket = this.#socket
-    if (socket === undefined) throw unavailable('no connection')
+    if (socket === undefined) throw agentUnavailableError('no connection')
     const answer = createDeferred<AgentMessage>()
     const onMessage = (message: AgentMessage) => {
       if (options.accept?.(message) ?? true) answer.resolve(message)
@@ -263,14 +265,14 @@ function createBoot(): AbortController {
   return controller
 }
 
-function wasReset(): Error {
+function guestResetError(): Error {
   return vmError('AGENT_UNAVAILABLE', {
     summary: 'The guest was reset while its agent ran a command.',
     hint: 'Run the command again when the guest is ready, or wait for its end before resetting the guest.',
   })
 }
 
-function unavailable(got: string): Error {
+function agentUnavailableError(got: string): Error {
   return vmError('AGENT_UNAVAILABLE', {
     summary: 'The guest agent does not respond.',
     got,
@@ -281,10 +283,10 @@ function unavailable(got: string): Error {
 /** Maximum length of the agent's error text in a message. */
 const MAX_REFUSAL_CHARS = 1000
 
-function agentRefused(command: string, error: unknown): Error {
+function agentRejectedError(command: string, error: unknown): Error {
   const { class: kind, desc } = (error ?? {}) as { readonly class?: unknown; readonly desc?: unknown }
   if (typeof kind !== 'string' || typeof desc !== 'string')
-    return malformed(`an invalid error object for ${command}`)
+    return malformedResponseError(`an invalid error object for ${command}`)
   return vmError('AGENT_FAILED', {
     summary: `The guest agent rejected ${command}.`,
     got: `${kind}: ${desc}`.slice(0, MAX_REFUSAL_CHARS),

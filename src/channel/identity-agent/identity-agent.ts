@@ -58,15 +58,15 @@ export class IdentityAgent {
   close(): void {
     this.#socket?.destroy()
     this.#socket = undefined
-    this.#awaited?.received.reject(silent('the end of its connection'))
+    this.#awaited?.received.reject(identityAgentSilentError('the end of its connection'))
   }
 
   async #expect(answer: Buffer, { timeoutMs, signal }: IdentityAgentWait): Promise<void> {
-    if (this.#socket === undefined) throw silent('no connection')
+    if (this.#socket === undefined) throw identityAgentSilentError('no connection')
     const awaited = { answer, received: createDeferred<void>() }
     awaited.received.promise.catch(() => {})
     this.#awaited = awaited
-    const onTimeout = () => silent(`no response within ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => identityAgentSilentError(`no response within ${formatDuration(timeoutMs)}`)
     try {
       await withDeadline({ timeoutMs, signal, onTimeout }, () => awaited.received.promise)
     } finally {
@@ -88,7 +88,7 @@ export class IdentityAgent {
   }
 }
 
-function silent(got: string): Error {
+function identityAgentSilentError(got: string): Error {
   return vmError('IDENTITY_AGENT_SILENT', {
     summary: 'The identity agent in the guest does not respond.',
     got,

@@ -77,26 +77,26 @@ export class QmpClient {
     let client: QmpClient | undefined
     const lose = (cause?: Error) => {
       const reason = cause === undefined ? 'closed by the peer' : cause.message
-      greeted.reject(noGreeting(`the end of the connection: ${reason}`))
+      greeted.reject(noGreetingError(`the end of the connection: ${reason}`))
       client?.close(reason)
     }
     socket.on('error', lose).on('close', () => lose())
     if (socket.destroyed) lose()
     const onTooLong = () => {
-      greeted.reject(noGreeting('a line that is longer than any QMP message'))
+      greeted.reject(noGreetingError('a line that is longer than any QMP message'))
       client?.close('QEMU sent a line that is longer than any QMP message')
     }
     const onLine = (line: string) => {
       log?.('received', line)
       const message = parseMessage(line)
       if (client !== undefined) return client.#receive(message, line)
-      if (message?.QMP === undefined) return greeted.reject(noGreeting(line.slice(0, 200)))
+      if (message?.QMP === undefined) return greeted.reject(noGreetingError(line.slice(0, 200)))
       const { version, capabilities } = message.QMP
       client = new QmpClient(socket, { version: { ...version }, capabilities }, log)
       greeted.resolve(client)
     }
     readLines(socket, { onLine, onTooLong, maxChars: () => MAX_RESPONSE_CHARS })
-    const onTimeout = () => noGreeting(`nothing for ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => noGreetingError(`nothing for ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
         const ready = await greeted.promise
@@ -136,7 +136,7 @@ export class QmpClient {
   async execute(command: string, args: object = {}, options: QmpWait = {}): Promise<unknown> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     options.signal?.throwIfAborted()
-    if (this.#isClosed) throw commandRefused(command, 'a closed QMP connection')
+    if (this.#isClosed) throw qmpCommandError(command, 'a closed QMP connection')
     const id = this.#nextId++
     const pending: PendingCommand = { ...createDeferred<unknown>(), command }
     pending.promise.catch(() => {})
@@ -144,7 +144,7 @@ export class QmpClient {
     const line = JSON.stringify({ execute: command, arguments: args, id })
     this.#log?.('sent', line)
     this.#socket.write(`${line}\n`)
-    const onTimeout = () => commandRefused(command, `no response within ${formatDuration(timeoutMs)}`)
+    const onTimeout = () => qmpCommandError(command, `no response within ${formatDuration(timeoutMs)}`)
     try {
       return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, () => pending.promise)
     } finally {
@@ -206,7 +206,7 @@ export class QmpClient {
     this.#isClosed = true
     this.#socket.destroy()
     const got = `the end of the QMP connection: ${reason}`
-    for (const pending of this.#pending.values()) pending.reject(commandRefused(pending.command, got))
+    for (const pending of this.#pending.values()) pending.reject(qmpCommandError(pending.command, got))
     const error = closedError(reason)
     for (const wait of this.#waits) wait.reject(error)
     this.#closed.reject(error)
@@ -223,7 +223,7 @@ export class QmpClient {
       if (error === undefined) pending?.resolve(message.return)
       else
         pending?.reject(
-          commandRefused(pending.command, `${error.class}: ${error.desc}`.slice(0, MAX_ERROR_CHARS)),
+          qmpCommandError(pending.command, `${error.class}: ${error.desc}`.slice(0, MAX_ERROR_CHARS)),
         )
     }
   }
@@ -288,7 +288,7 @@ function closedError(reason?: string): Error {
   return vmError('QMP_FAILED', { summary, hint: CLOSED_HINT })
 }
 
-function commandRefused(command: string, got: string): Error {
+function qmpCommandError(command: string, got: string): Error {
   const isUnknown = got.startsWith('CommandNotFound')
   return vmError('QMP_FAILED', {
     summary: `The QMP command ${command} failed.`,
@@ -301,7 +301,7 @@ function commandRefused(command: string, got: string): Error {
   })
 }
 
-function noGreeting(got: string): Error {
+function noGreetingError(got: string): Error {
   return vmError('QMP_FAILED', {
     summary: 'QEMU did not send a greeting on its QMP socket.',
     expected: '{"QMP": {"version": …}}',

@@ -34,7 +34,7 @@ function hintFor(silentMs: number | undefined, timeoutMs: number): string {
   return 'Compare the pattern with the last lines: the guest has stopped printing.'
 }
 
-export function notConnected(cause?: unknown): Error {
+export function consoleNotConnectedError(cause?: unknown): Error {
   return vmError('VM_NOT_RUNNING', {
     summary: 'The serial console is not connected.',
     hint: 'Use the console while the guest is running.',
@@ -42,7 +42,12 @@ export function notConnected(cause?: unknown): Error {
   })
 }
 
-export function invalidOption(method: string, name: string, got: unknown, expected: string): Error {
+export function invalidConsoleOptionError(
+  method: string,
+  name: string,
+  got: unknown,
+  expected: string,
+): Error {
   return vmError('INVALID_OPTIONS', {
     summary: `${method}() does not accept this ${name}.`,
     expected,

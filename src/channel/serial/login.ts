@@ -78,7 +78,7 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
     const found = await findPrompt(console, prompt, signal)
     if (found.kind === 'shell') {
       if (found.user === user) return { wasLoggedIn: true }
-      throw otherUserLoggedIn(console.log, user, found.user)
+      throw otherUserError(console.log, user, found.user)
     }
     waitingFor = password === undefined ? 'a shell prompt' : 'a password prompt'
     const isUser = password !== undefined
@@ -87,7 +87,7 @@ export async function logIn(console: LoginConsole, options: SerialLogin): Promis
       waitingFor = 'a shell prompt'
       reply = await answerPrompt(console, password, { prompt, loginLine: found.line, isUser: false }, signal)
     }
-    if (reply !== 'shell') throw loginRefused(console.log, startOffset, user, reply)
+    if (reply !== 'shell') throw loginFailedError(console.log, startOffset, user, reply)
     return { wasLoggedIn: false }
   })
 }
@@ -199,7 +199,7 @@ function poll<T>(
   return pollUntil(checkOnce, { intervalMs: POLL_MS, signal })
 }
 
-function loginRefused(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {
+function loginFailedError(log: SerialLog, startOffset: number, user: string, reply: Reply): Error {
   const needsPassword = reply === 'password'
   return vmError('LOGIN_FAILED', {
     summary: `The login of ${JSON.stringify(user)} on the serial console failed.`,
@@ -216,7 +216,7 @@ function loginRefused(log: SerialLog, startOffset: number, user: string, reply: 
   })
 }
 
-function otherUserLoggedIn(log: SerialLog, user: string, found: string): Error {
+function otherUserError(log: SerialLog, user: string, found: string): Error {
   return vmError('LOGIN_FAILED', {
     summary: `The login of ${JSON.stringify(user)} on the serial console failed: another user is logged in.`,
     got: `a shell of ${JSON.stringify(found)}`,

@@ -4,7 +4,7 @@ import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
 import { MIB } from '../../common/units.js'
 import { type BoundWait, boundWait, type WaitLimit } from '../../common/wait-limit.js'
-import { invalidOption, notConnected, patternTimeout } from './console-errors.js'
+import { consoleNotConnectedError, invalidConsoleOptionError, patternTimeout } from './console-errors.js'
 import type { ConsoleLogFile } from './console-log-file.js'
 import { ConsoleWaits } from './console-waits.js'
 import { encodeKey, type SerialKey } from './keys.js'
@@ -216,9 +216,9 @@ export class SerialConsole implements AsyncIterable<string> {
     const timeout = options.timeout ?? this.#defaultTimeout
     const longest = parseDuration(timeout)
     if (longest === undefined)
-      throw invalidOption('serial.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
+      throw invalidConsoleOptionError('serial.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
     if (pattern === '')
-      throw invalidOption('serial.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
+      throw invalidConsoleOptionError('serial.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
     const { from = 'start' } = options
     const offset = from === 'start' ? 0 : from === 'now' ? this.#log.plain.end : from.offset
     const scan = new PatternScan(this.#log.plain, pattern, offset)
@@ -244,8 +244,8 @@ export class SerialConsole implements AsyncIterable<string> {
   #send(data: string | Uint8Array): Promise<void> {
     const socket = this.#socket
     return new Promise((resolve, reject) => {
-      if (socket === undefined || !socket.writable) return reject(notConnected())
-      socket.write(data, (error) => (error ? reject(notConnected(error)) : resolve()))
+      if (socket === undefined || !socket.writable) return reject(consoleNotConnectedError())
+      socket.write(data, (error) => (error ? reject(consoleNotConnectedError(error)) : resolve()))
     })
   }
 
@@ -259,7 +259,7 @@ export class SerialConsole implements AsyncIterable<string> {
     const { delay, signal } = options
     const delayMs = parseDuration(delay)
     if (delay !== undefined && delayMs === undefined)
-      throw invalidOption('serial.type', 'delay', delay, "a duration such as '20ms'")
+      throw invalidConsoleOptionError('serial.type', 'delay', delay, "a duration such as '20ms'")
     signal?.throwIfAborted()
     const keyed = text.replace(/\r?\n/g, '\r')
     if (delayMs === undefined) return this.write(keyed)
@@ -363,7 +363,7 @@ export class SerialConsole implements AsyncIterable<string> {
    * @internal Rejects all waits with `reason` and stops reading. The output received so far stays
    * available. Idempotent.
    */
-  close(reason: Error = notConnected()): void {
+  close(reason: Error = consoleNotConnectedError()): void {
     if (this.#waits.isClosed) return
     this.#waits.close(reason)
     this.#socket?.destroy()

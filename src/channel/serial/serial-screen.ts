@@ -1,7 +1,7 @@
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
 import type { BoundWait } from '../../common/wait-limit.js'
 import { vmError } from '../../errors.js'
-import { invalidOption } from './console-errors.js'
+import { invalidConsoleOptionError } from './console-errors.js'
 import type { ConsoleWaits } from './console-waits.js'
 import { toLineRegExp } from './pattern-scan.js'
 import type { ScreenTerminal } from './screen-terminal.js'
@@ -98,9 +98,9 @@ export class SerialScreen {
     const timeout = options.timeout ?? this.#timeouts.defaultTimeout
     const longest = parseDuration(timeout)
     if (longest === undefined)
-      throw invalidOption('screen.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
+      throw invalidConsoleOptionError('screen.waitFor', 'timeout', timeout, "a duration such as '30s' or 500")
     if (pattern === '')
-      throw invalidOption('screen.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
+      throw invalidConsoleOptionError('screen.waitFor', 'pattern', pattern, 'a non-empty string or a RegExp')
     const regexp = toLineRegExp(pattern)
     const find = () => {
       regexp.lastIndex = 0

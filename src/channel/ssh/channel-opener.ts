@@ -53,7 +53,7 @@ export class ChannelOpener {
         if (this.#closedBy !== undefined) throw this.#closedBy
         const isAlone = others === 0 && this.#channels.size === 0
         const isLimit = error instanceof Error && 'reason' in error
-        if (isAlone || (!isLimit && attempts >= MAX_ATTEMPTS)) throw sessionRefused(error)
+        if (isAlone || (!isLimit && attempts >= MAX_ATTEMPTS)) throw sessionRefusedError(error)
         if (!isLimit || this.#channels.size === 0) continue
       } finally {
         release()
@@ -83,7 +83,7 @@ export class ChannelOpener {
   }
 }
 
-function sessionRefused(cause: unknown): Error {
+function sessionRefusedError(cause: unknown): Error {
   return vmError('SSH_REFUSED', {
     summary: 'The SSH server in the guest refused to open a session.',
     got: cause instanceof Error ? cause.message : String(cause),

@@ -39,7 +39,7 @@ export class SshClient {
     connection.client.on('error', (error: Error) => {
       reason = error.message
     })
-    connection.client.on('close', () => this.#lose(connectionLost(reason)))
+    connection.client.on('close', () => this.#lose(connectionLostError(reason)))
   }
 
   /**
@@ -136,7 +136,7 @@ export class SshClient {
 
   /** Closes the connection and ends its commands. Idempotent. */
   close(reason = 'closed by withvm'): void {
-    this.#lose(connectionLost(reason))
+    this.#lose(connectionLostError(reason))
     this.#connection.client.destroy()
   }
 
@@ -187,7 +187,7 @@ export class SshClient {
   }
 }
 
-function connectionLost(reason: string): Error {
+function connectionLostError(reason: string): Error {
   return vmError('SSH_CLOSED', {
     summary: 'The SSH connection to the guest is closed.',
     got: reason,

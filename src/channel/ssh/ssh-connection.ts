@@ -65,7 +65,8 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
   let hostKey: Buffer | undefined
   let { socket } = options
   let client: Client | undefined
-  const onTimeout = () => connectionRefused(options, stage, `no progress within ${formatDuration(timeoutMs)}`)
+  const onTimeout = () =>
+    connectionRefusedError(options, stage, `no progress within ${formatDuration(timeoutMs)}`)
   try {
     return await withDeadline({ timeoutMs, signal: options.signal, onTimeout }, async (signal) => {
       const { Client } = await loadSsh()
@@ -87,7 +88,9 @@ export async function openSshConnection(options: SshConnectOptions): Promise<Ssh
       })
       return await new Promise<SshConnection>((resolve, reject) => {
         ssh.on('error', (error) => reject(toError(error, options, stage, hostKey)))
-        ssh.once('close', () => reject(connectionRefused(options, stage, 'the server closed the connection')))
+        ssh.once('close', () =>
+          reject(connectionRefusedError(options, stage, 'the server closed the connection')),
+        )
         ssh.once('handshake', () => {
           stage = 'authentication'
         })
@@ -177,11 +180,11 @@ function toError(
       cause: error,
     })
   }
-  if (error.level === 'client-authentication') return authFailed(options, error)
-  return connectionRefused(options, stage, error.message, error)
+  if (error.level === 'client-authentication') return authFailedError(options, error)
+  return connectionRefusedError(options, stage, error.message, error)
 }
 
-function authFailed(options: SshConnectOptions, cause: Error): Error {
+function authFailedError(options: SshConnectOptions, cause: Error): Error {
   const { user = 'root', privateKey, password } = options
   const tried = [privateKey && 'a key', password !== undefined && 'a password'].filter(Boolean)
   return vmError('SSH_AUTH_FAILED', {
@@ -203,7 +206,7 @@ const STAGE_TEXT: Record<Stage, string> = {
   authentication: 'during the login',
 }
 
-function connectionRefused(options: SshConnectOptions, stage: Stage, got: string, cause?: Error): Error {
+function connectionRefusedError(options: SshConnectOptions, stage: Stage, got: string, cause?: Error): Error {
   const isSilent = stage === 'connect' || stage === 'banner'
   return vmError('SSH_REFUSED', {
     summary: `The SSH connection to ${options.host ?? '127.0.0.1'}:${options.port} failed.`,

@@ -8,7 +8,7 @@ import {
   type CommandOptions,
   decodeOutcome,
   describeOutput,
-  overflowCommand,
+  outputOverflowError,
   type RawOutcome,
   timeOutCommand,
 } from '../command-result.js'
@@ -83,8 +83,8 @@ export function runOnChannel(
     open(abandoned.signal).then((opened) => {
       channel = opened
       if (abandoned.signal.aborted) return killCommand(opened, endTree)
-      collect(opened, stdout, () => fail(overflowCommand(outcome(), 'stdout', maxBuffer)))
-      collect(opened.stderr, stderr, () => fail(overflowCommand(outcome(), 'stderr', maxBuffer)))
+      collect(opened, stdout, () => fail(outputOverflowError(outcome(), 'stdout', maxBuffer)))
+      collect(opened.stderr, stderr, () => fail(outputOverflowError(outcome(), 'stderr', maxBuffer)))
       opened.on('error', () => {}) // 'close' follows
       // The channel closes when stdout has ended; stderr may still have unread data.
       const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
@@ -98,7 +98,7 @@ export function runOnChannel(
           stderr.end()
           const ended = outcome(exitCode, exitSignal)
           if (exitCode !== undefined || exitSignal !== undefined) resolve(ended)
-          else reject(noExitStatus(ended))
+          else reject(noExitStatusError(ended))
         }
         stderrEnded.then(finish).catch(reject)
       })
@@ -175,7 +175,7 @@ function sendSignal(channel: ClientChannel, name: string): void {
   if (outgoing?.state === 'open' || outgoing?.state === 'eof') client?._protocol?.signal(outgoing.id, name)
 }
 
-function noExitStatus(raw: RawOutcome): Error {
+function noExitStatusError(raw: RawOutcome): Error {
   const outcome = decodeOutcome(raw)
   return vmError('SSH_CLOSED', {
     summary: 'The SSH connection was lost before the command ended.',

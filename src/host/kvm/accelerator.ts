@@ -81,15 +81,15 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
       ? undefined
       : ((await findKvmObstacle({ cache, user, signal })) ?? findGuestFailure(options))
   const probeKvm = accel !== 'tcg' && obstacle === undefined
-  if (accel === 'kvm' && obstacle !== undefined) throw kvmUnavailable(obstacle)
+  if (accel === 'kvm' && obstacle !== undefined) throw kvmUnavailableError(obstacle)
   if (!isPc(qemu.arch)) return chooseWithoutProbe(accel, obstacle ?? UNTESTED, options)
   const facts = await probeAccelerators({ cache, qemu, probeKvm, fresh, signal })
   if (probeKvm && facts.kvm?.works === true) {
     return { name: 'kvm', timeFactor: resolveTimeFactor(facts.kvm.loopMs) }
   }
   const failure = obstacle ?? (facts.kvm?.works === false ? facts.kvm : UNDECIDED)
-  if (accel === 'kvm') throw kvmUnavailable(failure)
-  if (facts.tcgMissing) throw noAccelerator(qemu, accel === 'tcg' ? undefined : failure)
+  if (accel === 'kvm') throw kvmUnavailableError(failure)
+  if (facts.tcgMissing) throw noAcceleratorError(qemu, accel === 'tcg' ? undefined : failure)
   const timeFactor = resolveTimeFactor(facts.tcgLoopMs ?? USUAL_TCG_LOOP_MS)
   if (accel === 'tcg' || isForeignArch) return { name: 'tcg', timeFactor }
   const { reason, fix } = failure
@@ -160,7 +160,7 @@ export function resolveTimeFactor(loopMs: number, loadFactor = readLoadFactor())
   return Math.round(Math.min(MAX_TIME_FACTOR, factor) * 10) / 10
 }
 
-function kvmUnavailable(obstacle: Obstacle): Error {
+function kvmUnavailableError(obstacle: Obstacle): Error {
   return vmError('ACCELERATOR_UNAVAILABLE', {
     summary: 'KVM cannot run guests on this host.',
     expected: "a working KVM, as required by `accel: 'kvm'`",
@@ -169,7 +169,7 @@ function kvmUnavailable(obstacle: Obstacle): Error {
   })
 }
 
-function noAccelerator(qemu: QemuBinary, failure: Obstacle | undefined): Error {
+function noAcceleratorError(qemu: QemuBinary, failure: Obstacle | undefined): Error {
   return vmError('ACCELERATOR_UNAVAILABLE', {
     summary: `${qemu.path} cannot run guests on this host: it is built without TCG${failure ? ', and KVM does not work' : ''}.`,
     ...(failure === undefined ? {} : { got: failure.reason }),

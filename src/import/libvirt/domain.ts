@@ -45,14 +45,14 @@ export function importDomain(xml: string): ImportedDomain {
 function parse(xml: string): XmlElement {
   try {
     const root = XmlElement.parse(xml)
-    if (root.name !== 'domain') throw notADomain(`<${root.name}>`)
+    if (root.name !== 'domain') throw notADomainError(`<${root.name}>`)
     return root
   } catch (error) {
-    throw error instanceof UsageError ? error : notADomain((error as Error).message, error)
+    throw error instanceof UsageError ? error : notADomainError((error as Error).message, error)
   }
 }
 
-function notADomain(got: string, cause?: unknown) {
+function notADomainError(got: string, cause?: unknown) {
   return vmError('INVALID_OPTIONS', {
     summary: 'The option `libvirtXML` does not contain a libvirt domain.',
     expected: 'the path or content of a domain XML file, as printed by `virsh dumpxml`',

@@ -89,7 +89,7 @@ async function reserveFree(forward: PortForward): Promise<[number, ProcessLock]>
   const { default: getPort } = await import('get-port')
   for (;;) {
     const port = await getPort({ host: forward.bind }).catch((cause: Error) => {
-      throw noPort(forward, cause)
+      throw noPortError(forward, cause)
     })
     const lock = await tryProcessLock(lockName(forward, port))
     if (lock !== undefined) return [port, lock]
@@ -107,7 +107,7 @@ async function reserveRequested(forward: PortForward): Promise<[number, ProcessL
   })
 }
 
-function noPort(forward: PortForward, cause: Error) {
+function noPortError(forward: PortForward, cause: Error) {
   return vmError('PORT_UNAVAILABLE', {
     summary: `No free host port was found on ${forward.bind} for the guest's ${forward.protocol} port ${forward.guest}.`,
     expected: 'an address of this host',

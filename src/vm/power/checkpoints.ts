@@ -29,8 +29,8 @@ export class Checkpoints {
   }
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
-    if (!NAME.test(name)) throw badName(name)
-    if (this.#machine.files.overlay === undefined) throw noDisk(this.#machine.spec.name)
+    if (!NAME.test(name)) throw invalidCheckpointNameError(name)
+    if (this.#machine.files.overlay === undefined) throw noDiskError(this.#machine.spec.name)
     if (this.#session !== session) this.#names.clear()
     this.#session = session
     // The new checkpoint replaces an existing one: names in QEMU are unique.
@@ -47,7 +47,7 @@ export class Checkpoints {
     { disconnect, signal }: { readonly disconnect: () => void; readonly signal: AbortSignal },
   ): Promise<void> {
     const known = this.names(session)
-    if (!known.includes(name)) throw unknown(name, known)
+    if (!known.includes(name)) throw unknownCheckpointError(name, known)
     requireSameDevices(name, this.#names.get(name) ?? [], session.pluggedDevices)
     disconnect()
     await this.#run(session, 'snapshot-load', name, signal)
@@ -76,7 +76,7 @@ export class Checkpoints {
     await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...target, devices }, wait)
     await concluded
     const problem = await endJob(qmp, id)
-    if (problem !== undefined) throw failed(job, name, problem)
+    if (problem !== undefined) throw checkpointFailedError(job, name, problem)
   }
 }
 
@@ -127,7 +127,7 @@ async function endJob(qmp: QmpClient, id: string): Promise<string | undefined> {
   return jobs.find((job) => job.id === id)?.error?.slice(0, MAX_ERROR_CHARS)
 }
 
-function failed(job: Job, name: string, got: string): VMError {
+function checkpointFailedError(job: Job, name: string, got: string): VMError {
   const verb = job === 'snapshot-load' ? 'restored' : 'created'
   const isFull = /No space left on device/.test(got)
   const format = /The (\w+) format used by node .* does not support live migration/.exec(got)?.[1]
@@ -144,7 +144,7 @@ function failed(job: Job, name: string, got: string): VMError {
   })
 }
 
-function badName(name: string): VMError {
+function invalidCheckpointNameError(name: string): VMError {
   return vmError('INVALID_OPTIONS', {
     summary: 'The name of the checkpoint is invalid.',
     expected: "1 to 60 letters, digits, '.', '_' or '-', starting with a letter or digit",
@@ -153,14 +153,14 @@ function badName(name: string): VMError {
   })
 }
 
-function noDisk(guest: string): VMError {
+function noDiskError(guest: string): VMError {
   return vmError('CHECKPOINT_FAILED', {
     summary: `The guest '${guest}' cannot save a checkpoint: it has no disk.`,
     hint: 'Set an `image`, or start a new guest instead.',
   })
 }
 
-function unknown(name: string, known: readonly string[]): VMError {
+function unknownCheckpointError(name: string, known: readonly string[]): VMError {
   const near = nearestNames(name, known)
   return vmError('INVALID_OPTIONS', {
     summary: `The checkpoint '${name}' does not exist.`,

@@ -58,7 +58,7 @@ const DRAIN_TIMEOUT_MS = 5000
  */
 export async function handOver(machine: Machine, session: Session, why: string): Promise<KeptGuest> {
   const { keeper, workspace, spec } = machine
-  if (keeper === undefined) throw notKeepable(spec.name)
+  if (keeper === undefined) throw notKeepableError(spec.name)
   const addr = { type: 'unix', data: { path: workspace.socket(KEPT_CONSOLE_SOCKET) } }
   const socket = { addr, server: false }
   await session.qmp.execute('chardev-change', { id: 'serial0', backend: { type: 'socket', data: socket } })
@@ -89,7 +89,7 @@ function describeKept(guest: string, name: string, keepMs: number, record: KeptR
   ].join('\n  ')
 }
 
-function notKeepable(name: string) {
+function notKeepableError(name: string) {
   return vmError('INVALID_OPTIONS', {
     summary: `Guest '${name}' cannot be left running: it was started to end with this process.`,
     expected: 'the option `keepOnFailure`, or WITHVM_KEEP=1, at the start of the guest',

@@ -78,7 +78,7 @@ export class Power {
 
   /** Returns the present power-on. Throws the reason if the guest is off or disposed of. */
   requireRunning(): Session {
-    if (this.#isDisposed) throw disposed()
+    if (this.#isDisposed) throw guestDisposedError()
     if (this.session.endReason !== undefined) throw this.session.watch.failure.reason
     return this.session
   }
@@ -116,7 +116,7 @@ export class Power {
   }
 
   async start(options: StartOptions = {}): Promise<void> {
-    if (this.#isDisposed) throw disposed()
+    if (this.#isDisposed) throw guestDisposedError()
     if (this.isRunning || this.#starting !== undefined) {
       throw vmError('VM_RUNNING', {
         summary: `The guest '${this.#machine.spec.name}' cannot be started: it is ${this.isRunning ? 'running' : 'starting'}.`,
@@ -240,7 +240,7 @@ export class Power {
 
   /** Closes all connections to the guest permanently. */
   disconnect(): void {
-    this.#ending.abort(disposed())
+    this.#ending.abort(guestDisposedError())
     this.access.close('the guest was disposed of')
   }
 
@@ -329,7 +329,7 @@ function rejectAtEnd(session: Session): Promise<never> {
   return session.ended.then(() => Promise.reject(session.watch.failure.reason))
 }
 
-function disposed() {
+function guestDisposedError() {
   return vmError('VM_NOT_RUNNING', {
     summary: 'The guest was disposed of.',
     hint: 'Use the guest only inside the body of `withVM()`, and await every promise there.',

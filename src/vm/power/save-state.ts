@@ -77,7 +77,7 @@ export async function saveGuest(
   const measured = isWrong ? await measureExactly(machine.agent, since, wait) : rate
   const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined
   if (khz !== undefined) await rememberTscKhz(khz)
-  if (isWrong) throw wrongClock(machine.spec.name, measured.mean)
+  if (isWrong) throw wrongClockError(machine.spec.name, measured.mean)
   await saveState(machine, session, options.statePath, signal)
   await session.stop('orderly')
 }
@@ -150,7 +150,7 @@ async function saveState(
   accepted.catch(() => {})
   await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
     throw error instanceof VMError && UNSAVABLE.test(error.details.got ?? '')
-      ? saveRefused(error.details.got ?? '')
+      ? saveRefusedError(error.details.got ?? '')
       : error
   })
   const socket = await accepted
@@ -160,16 +160,16 @@ async function saveState(
     async () => {
       const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
       if (status === 'failed' || status === 'cancelled')
-        throw UNSAVABLE.test(reason) ? saveRefused(reason) : notSaved(reason)
+        throw UNSAVABLE.test(reason) ? saveRefusedError(reason) : notSavedError(reason)
       return status === 'completed' ? true : undefined
     },
     { intervalMs: POLL_MS, timeoutMs: SAVE_MS, signal },
   )
-  if (!isSaved) throw notSaved(`not complete after ${formatDuration(SAVE_MS)}`)
+  if (!isSaved) throw notSavedError(`not complete after ${formatDuration(SAVE_MS)}`)
   await raceSignal(written, signal)
 }
 
-function saveRefused(got: string): VMError {
+function saveRefusedError(got: string): VMError {
   return vmError('SAVE_UNSUPPORTED', {
     summary: 'QEMU cannot save the state of this guest.',
     got,
@@ -177,7 +177,7 @@ function saveRefused(got: string): VMError {
   })
 }
 
-function notSaved(got: string): VMError {
+function notSavedError(got: string): VMError {
   return vmError('QMP_FAILED', {
     summary: 'QEMU did not save the state of this guest.',
     got,
@@ -185,7 +185,7 @@ function notSaved(got: string): VMError {
   })
 }
 
-function wrongClock(name: string, rate: number): VMError {
+function wrongClockError(name: string, rate: number): VMError {
   return vmError('GUEST_CLOCK_WRONG', {
     summary: `The clock of guest '${name}' runs at ${rate.toPrecision(3)} times the speed of the host's.`,
     expected: 'a difference of at most 2 %',

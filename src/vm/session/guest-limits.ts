@@ -21,14 +21,14 @@ export function watchLimits(machine: Machine, session: Session): void {
 }
 
 function watchDisks({ diskUse, spec: { limits } }: Machine, session: Session): void {
-  diskUse.watch(session.qmp, () => session.halt(diskLimit(limits.diskBytes)))
+  diskUse.watch(session.qmp, () => session.halt(diskLimitError(limits.diskBytes)))
 }
 
 function watchConsole({ serial, spec: { limits } }: Machine, session: Session): void {
   const stop = serial.onText(() => {
     if (serial.printedBytes <= limits.consoleBytes) return
     stop()
-    session.halt(consoleLimit(limits.consoleBytes))
+    session.halt(consoleLimitError(limits.consoleBytes))
   })
   void session.ended.then(stop)
 }
@@ -42,11 +42,11 @@ function watchResets({ host }: Machine, session: Session): void {
     count = Math.min(count + 1, session.guestResets)
     latest = now
     // Other listeners treat the reset as the start of a new boot, so they run first.
-    if (count >= MAX_RESETS_IN_A_ROW) setImmediate(() => session.halt(resetLoop(count)))
+    if (count >= MAX_RESETS_IN_A_ROW) setImmediate(() => session.halt(resetLoopError(count)))
   })
 }
 
-function diskLimit(bytes: number): VMError {
+function diskLimitError(bytes: number): VMError {
   return vmError('DISK_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its disk space on the host.',
     expected: `at most ${formatBytes(bytes)} in total for changes to all disks and for checkpoints`,
@@ -54,7 +54,7 @@ function diskLimit(bytes: number): VMError {
   })
 }
 
-function consoleLimit(bytes: number): VMError {
+function consoleLimitError(bytes: number): VMError {
   return vmError('CONSOLE_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its console output.',
     expected: `at most ${formatBytes(bytes)}`,
@@ -62,7 +62,7 @@ function consoleLimit(bytes: number): VMError {
   })
 }
 
-function resetLoop(count: number): VMError {
+function resetLoopError(count: number): VMError {
   return vmError('GUEST_REBOOT_LOOP', {
     summary: `The guest was stopped: it reset itself ${count} times in a row.`,
     hint: 'Check the serial console before each reset. Use `vm.reboot()` for a reboot that the test intends.',

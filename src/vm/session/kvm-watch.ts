@@ -21,7 +21,7 @@ const SPINNING_SHARE = 0.8
  */
 export function watchKvm(machine: Machine, session: Session): void {
   if (machine.host.accelerator !== 'kvm') return
-  const fail = (reason: string) => session.watch.fail(kvmFailed(reason))
+  const fail = (reason: string) => session.watch.fail(kvmFailedError(reason))
   session.process.onStderr((stderr) => {
     const line = /KVM internal error.*/.exec(stderr)?.[0]
     if (line !== undefined) fail(line)
@@ -51,7 +51,7 @@ export async function findStuckKvm(machine: Machine, session: Session): Promise<
   if (isLater(session.watch.stage, 'kernel') || session.process.exit !== undefined) return undefined
   const { ageMs } = session.watch
   if ((await demandedShare(session.process.pid, ageMs)) < SPINNING_SHARE) return undefined
-  return kvmFailed(`no init process after ${formatDuration(ageMs)} with the virtual CPU spinning`)
+  return kvmFailedError(`no init process after ${formatDuration(ageMs)} with the virtual CPU spinning`)
 }
 
 /** Returns the number of processes per host CPU, 1 or more. */
@@ -74,7 +74,7 @@ async function demandedShare(pid: number, ageMs: number): Promise<number> {
   return Math.max(0, ...(await Promise.all(shares)))
 }
 
-function kvmFailed(reason: string): VMError {
+function kvmFailedError(reason: string): VMError {
   return vmError('ACCELERATOR_FAILED', {
     summary: `KVM could not run the guest: ${reason}.`,
     hint: "Set accel: 'auto' to start such a guest again under TCG, or check KVM with `withvm doctor`.",

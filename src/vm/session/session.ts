@@ -8,7 +8,7 @@ import { type VMError, vmError } from '../../errors.js'
 import { explainKill, readOomKills } from '../../host/oom-kills.js'
 import type { QemuCommand } from '../../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../../qemu/process.js'
-import { describeExit, explainStartFailure, memoryFileFailed } from '../../qemu/start-failure.js'
+import { describeExit, explainStartFailure, memoryFileError } from '../../qemu/start-failure.js'
 import { describeArch } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import { STAGE_ROWS } from '../watch/boot-stages.js'
@@ -86,7 +86,7 @@ export class Session {
     })
     qmp.on('BLOCK_IO_ERROR', (event) => {
       // QEMU stops a guest whose disk cannot grow; without this, waits would hang.
-      if (event.data.nospace === true) watch.fail(overlayFull())
+      if (event.data.nospace === true) watch.fail(overlayFullError())
     })
     const killsBefore = readOomKills()
     // The console is drained first, because the guest printed before QEMU ended.
@@ -227,7 +227,7 @@ export class Session {
     this.#isStopping = true
     this.qmp.close()
     this.process.leave()
-    this.watch.fail(powerIsOff())
+    this.watch.fail(powerIsOffError())
   }
 
   #end(exit: QemuExit, killer: string | undefined): { reason: PowerOffReason; exit: QemuExit } {
@@ -245,19 +245,19 @@ export class Session {
   }
 
   #endError(reason: PowerOffReason, exit: QemuExit, killer: string | undefined): VMError {
-    if (reason === 'guest-shutdown') return this.watch.isReady ? poweredOff() : poweredOffEarly()
-    return reason === 'stopped' ? powerIsOff() : qemuDied(exit, killer)
+    if (reason === 'guest-shutdown') return this.watch.isReady ? poweredOffError() : poweredOffEarlyError()
+    return reason === 'stopped' ? powerIsOffError() : qemuDiedError(exit, killer)
   }
 }
 
-function overlayFull() {
+function overlayFullError() {
   return vmError('NO_SPACE', {
     summary: 'The disk of this host is full: QEMU stopped the guest because its writes could not be saved.',
     hint: 'Free disk space, or set `tmpdir` (or TMPDIR) to a folder with more space.',
   })
 }
 
-function poweredOff() {
+function poweredOffError() {
   return vmError('GUEST_STOPPED', {
     summary: 'The guest powered itself off.',
     hint: 'Wait with `vm.wait()` if the test expects this; power the guest on again with `vm.start()`.',
@@ -265,7 +265,7 @@ function poweredOff() {
 }
 
 /** Error before readiness: the caller has no `vm` yet, so the hint does not use it. */
-function poweredOffEarly() {
+function poweredOffEarlyError() {
   return vmError('GUEST_STOPPED', {
     summary: 'The guest powered itself off before it was ready.',
     hint: 'Check the serial console for the reason. If the test expects this, let the option `ready` match an earlier line.',
@@ -273,8 +273,8 @@ function poweredOffEarly() {
 }
 
 /** @param killer hint that names the origin of a SIGKILL */
-function qemuDied(exit: QemuExit, killer: string | undefined) {
-  if (exit.signal === 'SIGBUS') return memoryFileFailed(exit)
+function qemuDiedError(exit: QemuExit, killer: string | undefined) {
+  if (exit.signal === 'SIGBUS') return memoryFileError(exit)
   return vmError('QEMU_DIED', {
     summary: `QEMU ended unexpectedly while the guest was in use: ${describeExit(exit)}.`,
     evidence: [{ label: "QEMU's stderr", text: exit.stderr || '(empty)' }],
@@ -282,7 +282,7 @@ function qemuDied(exit: QemuExit, killer: string | undefined) {
   })
 }
 
-function powerIsOff() {
+function powerIsOffError() {
   return vmError('VM_NOT_RUNNING', {
     summary: 'The guest is powered off.',
     hint: 'Power it on with `vm.start()`, unless it was disposed of.',

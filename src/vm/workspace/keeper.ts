@@ -64,7 +64,7 @@ export class Keeper {
     }) as ChildProcessByStdio<Writable, Readable, null>
     child.on('error', () => {}) // `pid` is undefined then
     child.stdin.on('error', () => {}) // the reply times out then
-    if (child.pid === undefined) throw keeperLost('the process could not be started')
+    if (child.pid === undefined) throw keeperLostError('the process could not be started')
     const keeper = new Keeper(child, child.pid, keepMs)
     try {
       const watch = [...new Set([workspace.socketDir, workspace.dir])]
@@ -134,7 +134,7 @@ export class Keeper {
     this.#send(order)
     const limit = AbortSignal.timeout(REPLY_TIMEOUT_MS)
     const result = await raceSignal(this.#replies.next(), limit).catch(() => ({ value: undefined }))
-    if (result.value !== reply) throw keeperLost('no reply in time')
+    if (result.value !== reply) throw keeperLostError('no reply in time')
   }
 }
 
@@ -147,7 +147,7 @@ function programPath(): string {
   return join(root, 'dist/src/vm/workspace/keeper-program.js')
 }
 
-function keeperLost(got: string) {
+function keeperLostError(got: string) {
   return vmError('WORKSPACE_FAILED', {
     summary: 'The keeper, which keeps the guest running after a failure, is not available.',
     got,

@@ -51,7 +51,7 @@ export class Mouse {
   async move(x: number, y: number): Promise<void> {
     const qmp = this.#requireMonitor()
     const mice = (await qmp.execute('query-mice')) as ReadonlyArray<{ absolute: boolean; current: boolean }>
-    if (!mice.some(({ absolute, current }) => absolute && current)) throw noTablet(mice.length)
+    if (!mice.some(({ absolute, current }) => absolute && current)) throw noTabletError(mice.length)
     const { width, height } = await this.#readSize()
     const isInside = x >= 0 && y >= 0 && x < width && y < height
     if (!isInside) throw outside({ x, y }, width, height)
@@ -97,7 +97,7 @@ function axis(name: 'x' | 'y', at: number, size: number) {
   return { type: 'abs', data: { axis: name, value } }
 }
 
-function noTablet(mice: number) {
+function noTabletError(mice: number) {
   return vmError('DISPLAY_UNAVAILABLE', {
     summary: 'The pointer cannot be moved: the guest uses no tablet.',
     got: mice === 0 ? 'no pointer' : 'a mouse, which supports only relative movements',

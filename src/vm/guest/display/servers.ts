@@ -20,13 +20,13 @@ export interface ScreenServer {
 
 /** Queries QEMU for the address of its VNC server. */
 export async function findVnc(qmp: QmpClient, { display }: MachineSpec): Promise<ScreenServer> {
-  if (display.vnc === undefined) throw noServer('VNC', 'vnc')
+  if (display.vnc === undefined) throw noServerError('VNC', 'vnc')
   const servers = (await qmp.execute('query-vnc-servers')) as ReadonlyArray<{
     readonly server: ReadonlyArray<{ host: string; service: string; family: string; websocket: boolean }>
   }>
   const all = servers.flatMap(({ server }) => server)
   const plain = all.find(({ websocket }) => !websocket)
-  if (plain === undefined) throw noServer('VNC', 'vnc')
+  if (plain === undefined) throw noServerError('VNC', 'vnc')
   const websocket = all.find((one) => one.websocket)
   const isUnix = plain.family === 'unix'
   return {
@@ -41,7 +41,7 @@ export async function findVnc(qmp: QmpClient, { display }: MachineSpec): Promise
 
 /** Returns the address of QEMU's SPICE server. */
 export function findSpice({ display: { spice } }: MachineSpec, socket: string): ScreenServer {
-  if (spice === undefined) throw noServer('SPICE', 'spice')
+  if (spice === undefined) throw noServerError('SPICE', 'spice')
   const { port, bind } = spice
   return {
     host: port === undefined ? undefined : bind,
@@ -53,7 +53,7 @@ export function findSpice({ display: { spice } }: MachineSpec, socket: string): 
   }
 }
 
-function noServer(what: string, option: string) {
+function noServerError(what: string, option: string) {
   return vmError('DISPLAY_UNAVAILABLE', {
     summary: `The guest has no ${what} server.`,
     hint: `Set the option ${option}: true.`,

@@ -50,7 +50,7 @@ export class Media {
     const { id, disk } = this.#find(drive)
     const base = { path: resolve(path), format: 'raw' } as const
     const found = await stat(base.path).catch(() => undefined)
-    if (found?.isFile() !== true) throw noImage(path)
+    if (found?.isFile() !== true) throw noImageError(path)
     const isCd = disk.media === 'cdrom'
     const { user } = this.#machine.host
     if (user !== undefined) await requireFileAccess(user, [{ path: base.path, access: 'r' }])
@@ -85,7 +85,7 @@ export class Media {
     const index = disks.findIndex(isRequested)
     const disk = disks[index]
     const id = disk && mediumDeviceId(disk, index + 1)
-    if (disk === undefined || id === undefined) throw noDrive(drive)
+    if (disk === undefined || id === undefined) throw noDriveError(drive)
     return { id, disk }
   }
 
@@ -109,14 +109,14 @@ export class Media {
 
 const describeDrive = (drive: MediumDrive) => (typeof drive === 'number' ? `disks[${drive}]` : `'${drive}'`)
 
-function noDrive(drive: MediumDrive) {
+function noDriveError(drive: MediumDrive) {
   return vmError('DEVICE_REFUSED', {
     summary: `The guest has no drive ${describeDrive(drive)} with a removable medium.`,
     hint: "Start the guest with `cdrom`, `fda`, `fdb`, or an empty drive in `disks`: { media: 'cdrom' } or { interface: 'floppy' }.",
   })
 }
 
-function noImage(path: string) {
+function noImageError(path: string) {
   return vmError('IMAGE_NOT_FOUND', {
     summary: `The image ${path} does not exist.`,
     got: 'no file with this name',

@@ -4,7 +4,7 @@ import { type VMError, vmError } from '../../../errors.js'
  * Builds the error of a device that QEMU rejects, with QEMU's message and a hint with the required
  * option.
  */
-export function deviceRejected(description: string, error: VMError) {
+export function deviceRejectedError(description: string, error: VMError) {
   const { got = error.details.summary } = error.details
   const hint = /no slot|full|no free|exceed|not enough space|limit/i.test(got)
     ? 'Unplug a device, or start the guest with more slots (`cpus.maxcpus`, `memory.max`, `memory.slots`).'
@@ -16,7 +16,7 @@ export function deviceRejected(description: string, error: VMError) {
   return vmError('DEVICE_REFUSED', { summary: `QEMU rejected ${description}.`, got, hint, cause: error })
 }
 
-export function noFreeSlot(description: string, got: string, option: string) {
+export function noFreeSlotError(description: string, got: string, option: string) {
   return vmError('DEVICE_REFUSED', {
     summary: `The guest has no free slot for ${description}.`,
     got: `${got} in use`,
@@ -24,7 +24,7 @@ export function noFreeSlot(description: string, got: string, option: string) {
   })
 }
 
-export function badSize(call: string, size: unknown) {
+export function invalidSizeError(call: string, size: unknown) {
   return vmError('INVALID_OPTIONS', {
     summary: `The size of ${call} is invalid.`,
     expected: "a memory size such as '512M', '2G', or a number of MiB above 0",

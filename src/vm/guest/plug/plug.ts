@@ -9,7 +9,7 @@ import { defaultWaitMs } from '../../machine/default-wait.js'
 import type { Machine } from '../../machine/machine.js'
 import type { Session } from '../../session/session.js'
 import { makePluggedDisk, type PlugDiskOptions } from './plug-disk.js'
-import { badSize, deviceRejected, noFreeSlot } from './plug-errors.js'
+import { deviceRejectedError, invalidSizeError, noFreeSlotError } from './plug-errors.js'
 import { PluggedDevice } from './plugged-device.js'
 
 /** Network card to plug in. Each card has its own user-mode network. */
@@ -140,7 +140,7 @@ export class Plug {
     // QEMU lists the last slot first.
     const free = slots.filter((slot) => slot['qom-path'] === undefined).at(-1)
     if (free === undefined)
-      throw noFreeSlot('a CPU', `${slots.length} of ${slots.length}`, 'cpus: { count: 1, maxcpus: 2 }')
+      throw noFreeSlotError('a CPU', `${slots.length} of ${slots.length}`, 'cpus: { count: 1, maxcpus: 2 }')
     const { type: driver, props } = free
     const isEmulated = this.#machine.host.accelerator === 'tcg'
     const cannotUnplug = isEmulated ? 'QEMU hangs when it removes an emulated CPU' : undefined
@@ -163,10 +163,11 @@ export class Plug {
    */
   async memory(size: MemorySize): Promise<PluggedDevice> {
     const bytes = parseMemorySize(size)
-    if (bytes === undefined) throw badSize('vm.plug.memory()', size)
+    if (bytes === undefined) throw invalidSizeError('vm.plug.memory()', size)
     const session = this.#requireRunning()
     const growth = this.#machine.spec.memoryGrowth
-    if (growth === undefined) throw noFreeSlot('memory', 'no slots', "memory: { size: '256M', max: '1G' }")
+    if (growth === undefined)
+      throw noFreeSlotError('memory', 'no slots', "memory: { size: '256M', max: '1G' }")
     const { id, qmp } = this.#next(session)
     const backend = `${id}-ram`
     await this.#add(qmp, 'memory', 'object-add', {
@@ -263,7 +264,7 @@ export class Plug {
       }>
       if (!children.some(({ name }) => /^child\[\d+\]$/.test(name))) return port
     }
-    throw noFreeSlot(
+    throw noFreeSlotError(
       'a device',
       `${PLUG_PORT_NAMES.length} of ${PLUG_PORT_NAMES.length} ports`,
       "machine: 'pc'",
@@ -294,7 +295,7 @@ export class Plug {
   async #add(qmp: QmpClient, description: string, command: string, args: object): Promise<void> {
     await qmp.execute(command, args).catch((error: unknown) => {
       throw error instanceof VMError && error.code === 'QMP_FAILED' && !qmp.isClosed
-        ? deviceRejected(description, error)
+        ? deviceRejectedError(description, error)
         : error
     })
   }

@@ -53,20 +53,21 @@ export class PluggedDevice {
    */
   async unplug(options: UnplugOptions = {}): Promise<void> {
     const { id, description, qmp: monitor, defaultTimeoutMs, waitLimit, release, cannotUnplug } = this.#parts
-    if (this.#isRemoved) throw alreadyRemoved(description)
-    if (cannotUnplug !== undefined) throw unpluggable(description, cannotUnplug)
+    if (this.#isRemoved) throw alreadyRemovedError(description)
+    if (cannotUnplug !== undefined) throw cannotUnplugError(description, cannotUnplug)
     const qmp = monitor()
     const timeoutMs = Math.min(resolveDuration('timeout', options.timeout) ?? defaultTimeoutMs, waitLimit())
     const wait = watchUnplug(qmp, id, { timeoutMs, signal: options.signal })
     try {
       await qmp.execute('device_del', { id }).catch((error: unknown) => {
         // A device whose earlier unplug timed out and is still in progress is waited for again.
-        if (!/already in the process of unplug/.test(String(error))) throw unpluggable(description, error)
+        if (!/already in the process of unplug/.test(String(error)))
+          throw cannotUnplugError(description, error)
       })
       const outcome = await wait.outcome
-      if (outcome === 'refused') throw refusedByGuest(description)
+      if (outcome === 'refused') throw unplugRefusedError(description)
     } catch (error) {
-      throw isUnplugTimeout(error) ? unplugTimedOut(description, timeoutMs) : error
+      throw isUnplugTimeout(error) ? unplugTimeoutError(description, timeoutMs) : error
     } finally {
       wait.stop()
     }
@@ -108,7 +109,7 @@ function isUnplugTimeout(error: unknown): boolean {
   return error instanceof VMError && error.code === 'QMP_FAILED' && /DEVICE_DELETED/.test(error.message)
 }
 
-function unpluggable(description: string, error: unknown) {
+function cannotUnplugError(description: string, error: unknown) {
   return vmError('DEVICE_REFUSED', {
     summary: `QEMU cannot unplug ${description}.`,
     got: error instanceof VMError ? (error.details.got ?? error.details.summary) : String(error),
@@ -117,21 +118,21 @@ function unpluggable(description: string, error: unknown) {
   })
 }
 
-function refusedByGuest(description: string) {
+function unplugRefusedError(description: string) {
   return vmError('UNPLUG_FAILED', {
     summary: `The guest refused to release ${description}.`,
     hint: 'Unmount the device or set its memory or CPU offline in the guest, and check `dmesg` there.',
   })
 }
 
-function unplugTimedOut(description: string, timeoutMs: number) {
+function unplugTimeoutError(description: string, timeoutMs: number) {
   return vmError('UNPLUG_FAILED', {
     summary: `The guest did not release ${description} within ${formatDuration(timeoutMs)}.`,
     hint: 'Unmount the device in the guest, and wait until the guest has booted. Its system must support unplugging such devices.',
   })
 }
 
-function alreadyRemoved(description: string) {
+function alreadyRemovedError(description: string) {
   return vmError('DEVICE_REFUSED', {
     summary: `The device no longer exists: ${description} was already unplugged.`,
     hint: 'Plug in another device.',

@@ -48,7 +48,7 @@ export async function setLink(qmp: QmpClient, { spec }: Machine, isUp: boolean, 
   }
   const name = typeof card === 'number' ? `net${card}` : card.id
   await qmp.execute('set_link', { name, up: isUp }).catch((error: unknown) => {
-    throw changeRefused(
+    throw changeRefusedError(
       'The link of this card cannot be changed.',
       error,
       'Use a network card that is still plugged in.',
@@ -87,7 +87,7 @@ export async function throttle(
       : { device: disk === 'system' ? 'disk0' : `disk${disk + 1}` }
   const limits = { bps: bytes, bps_rd: 0, bps_wr: 0, iops, iops_rd: 0, iops_wr: 0 }
   await qmp.execute('block_set_io_throttle', { ...target, ...limits }).catch((error: unknown) => {
-    throw changeRefused(
+    throw changeRefusedError(
       'This disk cannot be throttled.',
       error,
       'Use a disk that is still plugged in and has a medium.',
@@ -151,7 +151,7 @@ async function readBalloon(qmp: QmpClient): Promise<number> {
   return actual
 }
 
-function changeRefused(summary: string, error: unknown, hint: string) {
+function changeRefusedError(summary: string, error: unknown, hint: string) {
   if (!(error instanceof VMError) || error.code !== 'QMP_FAILED') return error
   return vmError('DEVICE_REFUSED', {
     summary,
