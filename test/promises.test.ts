@@ -11,7 +11,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const CANNOT_REJECT: Readonly<Record<string, string>> = {
   'src/budget/lease-files.ts: void server.close() }))': '`Server.close()` returns no promise',
   'src/cache/cache.ts: void sweepBuilds(root)': '`sweepBuilds()` catches all',
-  'src/common/mutex.ts: void before.then(() => released.resolve())': 'the deferred is only resolved',
+  'src/common/locks/mutex.ts: void before.then(() => released.resolve())': 'the deferred is only resolved',
   'src/vm/session/guest-limits.ts: void session.ended.then(stop)': '`Session.ended` never rejects',
   'src/vm/session/kvm-watch.ts: void session.process.exited.then(() => clearTimeout(timer))':
     '`QemuProcess.exited` never rejects',

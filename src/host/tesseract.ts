@@ -1,4 +1,4 @@
-import { Mutex } from '../common/mutex.js'
+import { Mutex } from '../common/locks/mutex.js'
 import { pickToolEnvironment } from '../common/process/environment.js'
 import { vmError } from '../errors.js'
 import { runProgram } from './program.js'

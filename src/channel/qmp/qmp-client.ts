@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
+import { isRecord } from '../../common/is-record.js'
 import { MIB } from '../../common/units.js'
 import { vmError } from '../../errors.js'
 import { parseObject, readLines } from '../json-lines.js'
@@ -269,10 +270,6 @@ function isGreeting(value: unknown): boolean {
 
 function isRecordOfNumbers(value: unknown): boolean {
   return isRecord(value) && Object.values(value).every((part) => typeof part === 'number')
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /**

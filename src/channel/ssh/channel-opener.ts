@@ -1,7 +1,7 @@
 import type { ClientChannel, SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
-import { Mutex } from '../../common/mutex.js'
+import { Mutex } from '../../common/locks/mutex.js'
 import { vmError } from '../../errors.js'
 
 export type AnyChannel = ClientChannel | SFTPWrapper

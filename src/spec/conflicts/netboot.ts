@@ -1,9 +1,9 @@
+import { isRecord } from '../../common/is-record.js'
 import { hasBootIndex } from '../boot-index.js'
 import type { NetbootOptions } from '../netboot.js'
 import type { NetworkOptions } from '../options/network.js'
 import type { VMOptions } from '../options.js'
 import { resolveFirmware } from '../resolve/resolve-firmware.js'
-import { isRecord } from '../schema/rules.js'
 import type { Report } from './report.js'
 
 /** Reports network boot options that conflict. */

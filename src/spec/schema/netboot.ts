@@ -1,8 +1,9 @@
 import { isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { parseDuration } from '../../common/duration.js'
+import { isRecord } from '../../common/is-record.js'
 import { type HttpFault, NETBOOT_TREES, type NetbootFile } from '../netboot.js'
-import { flag, isRecord, isText, port, rule } from './rules.js'
+import { flag, isText, port, rule } from './rules.js'
 
 /**
  * Addresses in use in the guest's network: the host, the DNS server, the guest, network and

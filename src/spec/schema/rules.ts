@@ -54,7 +54,3 @@ export const textLike = (expected: string, pattern: RegExp) =>
 /** Creates the rule of a required option. */
 export const required = <T>(expected: string, isValid: (value: unknown) => boolean) =>
   z.custom<T>(isValid, { error: expected })
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}

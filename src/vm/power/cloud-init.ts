@@ -1,5 +1,6 @@
 import { parseObject } from '../../channel/json-lines.js'
 import type { SshClient } from '../../channel/ssh/ssh-client.js'
+import { isRecord } from '../../common/is-record.js'
 import { vmError } from '../../errors.js'
 import type { Machine } from '../machine/machine.js'
 
@@ -85,11 +86,6 @@ export function parseStatus(text: string): CloudInitReport | undefined {
     errors: [...new Set(reports.flatMap(({ errors }) => readTexts(errors)))],
     warnings: [...new Set(warnings)],
   }
-}
-
-/** Validates a value of the report, which is written by the guest and may contain anything. */
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
 }
 
 function readTexts(value: unknown): string[] {

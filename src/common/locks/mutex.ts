@@ -1,5 +1,5 @@
-import { raceSignal } from './deadline.js'
-import { createDeferred } from './deferred.js'
+import { raceSignal } from '../deadline.js'
+import { createDeferred } from '../deferred.js'
 
 /** Grants access to one caller at a time, in order of arrival. */
 export class Mutex {
