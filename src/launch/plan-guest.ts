@@ -23,8 +23,9 @@ import { listFileAccesses, requireFileAccess } from '../vm/machine/file-access.j
 import type { GuestPlan, MachineHost, RunSettings } from '../vm/machine/guest-plan.js'
 import { resolveKeepMs } from '../vm/power/keep.js'
 import { checkOptions, type Runner } from './check-options.js'
+import { findFirmwareAndTools } from './firmware-and-tools.js'
 import { importOptions, logImport } from './import-options.js'
-import { findParts, openDisks } from './parts.js'
+import { openDisks } from './open-disks.js'
 import { startCold } from './start-planned.js'
 import { sweepDeadRunsOnce } from './sweep-once.js'
 
@@ -127,8 +128,8 @@ async function describeMachine(
     user,
     notify: log,
   })
-  const parts = await findParts(spec, qemu)
-  const host: MachineHost = { qemu, user, hasSandbox, accelerator, timeFactor, ...parts }
+  const firmwareAndTools = await findFirmwareAndTools(spec, qemu)
+  const host: MachineHost = { qemu, user, hasSandbox, accelerator, timeFactor, ...firmwareAndTools }
   if (user !== undefined) await requireFileAccess(user, await listFileAccesses(spec, host, tmpdir))
   return { spec, host }
 }

@@ -2,33 +2,12 @@ import { vmError } from '../errors.js'
 import { findUefi } from '../host/firmware.js'
 import type { QemuBinary } from '../host/qemu-binary.js'
 import { requireTool, type ToolNeed } from '../host/tools.js'
-import { resolveImage } from '../image/resolve-image.js'
-import { isPc, resolveArch } from '../spec/architectures.js'
-import { listDisks, readDiskSource } from '../spec/list-disks.js'
+import { isPc } from '../spec/architectures.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
-import type { VMOptions } from '../spec/options.js'
-import type { DiskFiles } from '../spec/resolve/resolve-disks.js'
 import type { MachineHost } from '../vm/machine/guest-plan.js'
 
 const SMBD: ToolNeed = { program: 'smbd', aptPackage: 'samba', why: 'shares a folder with a guest' }
 const SWTPM: ToolNeed = { program: 'swtpm', aptPackage: 'swtpm', why: 'emulates a TPM' }
-
-/** Opens the images of the disks besides the system disk, in order. */
-export async function openDisks(options: VMOptions): Promise<DiskFiles> {
-  const { signal } = options
-  const arch = resolveArch(options.arch)
-  const opening = listDisks(options).map(async ({ path, disk }) => {
-    const source = readDiskSource(disk)
-    if (source === undefined) return undefined
-    const image = await resolveImage(source, { arch, signal })
-    if (image.disk !== undefined) return image.disk
-    throw vmError('IMAGE_INVALID', {
-      summary: `The image '${image.name}' of \`${path}\` has no disk.`,
-      hint: 'Specify the path of a disk image.',
-    })
-  })
-  return Promise.all(opening)
-}
 
 /**
  * Finds the firmware and programs that a machine needs on this host, besides QEMU.
@@ -37,7 +16,7 @@ export async function openDisks(options: VMOptions): Promise<DiskFiles> {
  * @throws {InfrastructureError} FIRMWARE_NOT_FOUND, TOOL_NOT_FOUND, with the package that provides
  *   it.
  */
-export async function findParts(
+export async function findFirmwareAndTools(
   { firmware, machine, tpm, directBoot, network, furtherNetworks }: MachineSpec,
   { arch }: QemuBinary,
 ): Promise<Pick<MachineHost, 'firmware' | 'swtpm'>> {
