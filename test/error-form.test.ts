@@ -74,3 +74,25 @@ test.each(Object.entries(FORMS))('each %s of an error is a sentence', (name, { f
   })
   expect(wrong).toEqual([])
 })
+
+/** Returns a text without placeholders, and without the parts in quotes and backticks. */
+function stripQuoted(text: string): string {
+  let plain = ''
+  for (let at = 0; at < text.length; at++) {
+    if (text.startsWith('${', at)) at = endOfPlaceholder(text, at + 2)
+    else if (text[at] !== '\\') plain += text[at]
+  }
+  return plain.replaceAll(/(?<!\w)'[^']*'|"[^"]*"|`[^`]*`/g, '')
+}
+
+test('no `expected` contains a colon, because `, got …` follows it in the same line', () => {
+  const wrong = files.flatMap((file) => {
+    const source = readFileSync(join(ROOT, file), 'utf8')
+    return [...source.matchAll(/\bexpected(?::| =)\s/g)].flatMap(({ index, 0: match }) =>
+      readTexts(source, index + match.length)
+        .filter((text) => stripQuoted(text).includes(': '))
+        .map((text) => `${file}:${source.slice(0, index).split('\n').length} ${text}`),
+    )
+  })
+  expect(wrong).toEqual([])
+})

@@ -173,7 +173,7 @@ function outsideFolderError(image: string, got: string, folders: readonly string
 function encryptedBackingError(image: string, got: string): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} has an encrypted backing file.`,
-    expected: 'backing files that are not encrypted: `secret` opens the image itself',
+    expected: 'backing files that are not encrypted (`secret` opens only the image itself)',
     got,
     hint: 'Flatten the image with `qemu-img convert`, whose option `--object secret,…` unlocks it.',
   })
@@ -182,7 +182,8 @@ function encryptedBackingError(image: string, got: string): VMError {
 function withoutFormat(image: string, path: string, { name, format }: Backing): VMError {
   return vmError('IMAGE_INVALID', {
     summary: `The image ${image} does not specify the format of its backing file.`,
-    expected: 'an explicit format: a guest can write a header of another format to a raw disk',
+    expected:
+      "an explicit format, such as 'qcow2' (probing is unsafe, because a guest can write a qcow2 header to a raw disk)",
     got: format === undefined ? `only the name ${name}` : `'${format}', which is not a disk image format`,
     hint: `Set the format: \`qemu-img rebase -u -F FORMAT -b ${name} ${path}\`.`,
   })

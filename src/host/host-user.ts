@@ -29,7 +29,7 @@ export async function findHostUser(wanted: string): Promise<HostUser | UserProbl
   if (process.platform !== 'linux')
     return { got: `${got} on ${process.platform}`, expected: 'a Linux host, or no `runAs`' }
   if (process.geteuid?.() !== 0) {
-    const expected = 'a process that runs as root, or no `runAs`: QEMU already runs as the current user'
+    const expected = 'a process that runs as root, or no `runAs` (QEMU already runs as the current user)'
     return { got: `${got} in a process that does not run as root`, expected }
   }
   const found = await readUser(wanted)

@@ -63,7 +63,7 @@ function ocrError({ stderr, exitCode, problem }: Awaited<ReturnType<typeof runPr
     const aptPackage = `tesseract-ocr-${missing.replaceAll('_', '-')}`
     return vmError('TOOL_NOT_FOUND', {
       summary: `The language data '${missing}' of tesseract is not installed.`,
-      expected: `an installed language (on Debian: the package ${aptPackage})`,
+      expected: `an installed language (package ${aptPackage} on Debian)`,
       got: `language: '${language}'`,
       hint: 'Install the language data; `tesseract --list-langs` lists the installed languages.',
     })

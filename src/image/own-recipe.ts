@@ -108,7 +108,7 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
 function invalidRecipeResultError(name: string, got: string) {
   return vmError('IMAGE_BUILD_FAILED', {
     summary: `The \`build\` function of the image ${name} returned an invalid result.`,
-    expected: "{ disk: 'FILE' }, optionally with kernel and initrd: names of files in `dir`",
+    expected: "`{ disk: 'FILE' }`, optionally with `kernel` and `initrd` (names of files in `dir`)",
     got,
     hint: 'Return the created files as paths relative to `dir`. See the example in docs/images.md.',
   })

@@ -105,8 +105,8 @@ export function requireArch(
   if (architectures.includes(arch)) return
   throw vmError('IMAGE_NOT_FOUND', {
     summary: `The image ${name} is not available for ${arch} guests.`,
-    expected: `arch: ${architectures.map((known) => `'${known}'`).join(', ')}`,
-    got: `arch: '${arch}'`,
+    expected: `one of ${architectures.map((known) => `'${known}'`).join(', ')}`,
+    got: `'${arch}'`,
     hint: 'Specify the path of a disk image, or `kernel` and `initrd`, or `image: false` for a machine without a system disk.',
   })
 }

@@ -56,7 +56,7 @@ async function checkHugePages(options: VMOptions, { read }: HostView): Promise<O
   const free = Number(await read(`${folder}/free_hugepages`)) || 0
   if (free >= needed) return []
   const got = `${free} free huge pages of ${formatBytes(pageBytes)} on this host`
-  const expected = `at least ${needed}: run \`echo ${needed} | sudo tee ${folder}/nr_hugepages\``
+  const expected = `at least ${needed} (run \`echo ${needed} | sudo tee ${folder}/nr_hugepages\`)`
   return [{ path: 'memory.hugePages', got, expected }]
 }
 
@@ -79,7 +79,7 @@ async function checkHostNodes(options: VMOptions, { read }: HostView): Promise<O
   return bindings.flatMap(({ path, wanted }) => {
     const missing = wanted.filter((node) => !has(node))
     const got = `${missing.join(', ')}, without memory on this host`
-    const expected = online === '' ? 'a kernel with NUMA support' : `NUMA nodes of this host: ${online}`
+    const expected = online === '' ? 'a kernel with NUMA support' : `NUMA nodes of this host (${online})`
     return missing.length === 0 ? [] : [{ path, got, expected }]
   })
 }
@@ -93,7 +93,7 @@ async function checkLock(options: VMOptions, { read, user }: HostView): Promise<
   const needed = parseMemorySize(size) ?? 0
   // QEMU locks its own memory too.
   if (limit === 'unlimited' || Number(limit) > needed * 1.5) return []
-  const expected = `a limit above the memory of the guest: raise \`ulimit -l\`, or memlock in /etc/security/limits.conf`
+  const expected = `a limit above the memory of the guest (raise \`ulimit -l\`, or memlock in /etc/security/limits.conf)`
   return [{ path: 'memory.lock', got: `a limit of ${formatBytes(Number(limit))}`, expected }]
 }
 
@@ -105,7 +105,7 @@ async function checkTap(path: string, tap: string, { read, user }: HostView): Pr
       {
         path,
         got: `"${tap}", which is not a TAP interface of this host`,
-        expected: `an existing TAP interface: create it with ${add}`,
+        expected: `an existing TAP interface (create it with ${add})`,
       },
     ]
   const owner = Number(await read(`/sys/class/net/${tap}/owner`))
@@ -113,8 +113,8 @@ async function checkTap(path: string, tap: string, { read, user }: HostView): Pr
   return [
     {
       path,
-      got: `"${tap}", which ${user.name} may not open`,
-      expected: `a TAP interface owned by ${user.name}: create it with ${add}`,
+      got: `"${tap}", which ${user.name} cannot open`,
+      expected: `a TAP interface owned by ${user.name} (create it with ${add})`,
     },
   ]
 }

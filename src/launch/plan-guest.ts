@@ -155,7 +155,7 @@ function loginImpossibleError(name: string): VMError {
       path: 'machine',
       got: `'${MICROVM}' for '${name}'`,
       expected:
-        "another machine type, or `login: { user: 'root' }` or `ssh: false`: this machine type has no SMBIOS to pass the SSH key to the guest",
+        "another machine type, or `login: { user: 'root' }` or `ssh: false` (this machine type has no SMBIOS to pass the SSH key to the guest)",
     },
   ])
 }

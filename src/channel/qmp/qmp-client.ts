@@ -301,7 +301,7 @@ function qmpCommandError(command: string, got: string): Error {
 function noGreetingError(got: string): Error {
   return vmError('QMP_FAILED', {
     summary: 'QEMU did not send a greeting on its QMP socket.',
-    expected: '{"QMP": {"version": …}}',
+    expected: '`{"QMP": {"version": …}}`',
     got,
     hint: 'Read the output of QEMU for the reason.',
   })

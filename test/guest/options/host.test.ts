@@ -46,7 +46,7 @@ test.skipIf(!canTap)('a network card is connected to a TAP interface of the host
 test('a missing TAP interface is rejected before the boot', async () => {
   const error = await failureOf(launch({ network: [{}, { tap: 'wtabsent' }] }))
   expect(error.message).toMatch(
-    /^1 option is invalid; no guest was started\.\n {2}- network\[1\]\.tap: expected an existing TAP interface: create it with `sudo ip tuntap add dev wtabsent mode tap user \w+`, got "wtabsent", which is not a TAP interface of this host/,
+    /^1 option is invalid; no guest was started\.\n {2}- network\[1\]\.tap: expected an existing TAP interface \(create it with `sudo ip tuntap add dev wtabsent mode tap user \w+`\), got "wtabsent", which is not a TAP interface of this host/,
   )
 })
 

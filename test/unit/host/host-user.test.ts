@@ -52,6 +52,6 @@ test('`findHostUser()` rejects every user in a process that does not run as root
   if (isRoot) process.seteuid?.('nobody')
   expect(await findHostUser('daemon')).toEqual({
     got: '"daemon" in a process that does not run as root',
-    expected: 'a process that runs as root, or no `runAs`: QEMU already runs as the current user',
+    expected: 'a process that runs as root, or no `runAs` (QEMU already runs as the current user)',
   })
 })

@@ -17,12 +17,12 @@ test.each<[VMOptions, Readonly<Record<string, string>>, string]>([
   [
     { memory: { size: '256M', hugePages: true } },
     { [HUGE]: '5\n' },
-    'memory.hugePages: 5 free huge pages of 2 MiB on this host; at least 128: run `echo 128 | sudo tee /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`',
+    'memory.hugePages: 5 free huge pages of 2 MiB on this host; at least 128 (run `echo 128 | sudo tee /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`)',
   ],
   [
     { memory: { hugePages: '1G' } },
     {},
-    'memory.hugePages: 0 free huge pages of 1 GiB on this host; at least 1: run `echo 1 | sudo tee /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages`',
+    'memory.hugePages: 0 free huge pages of 1 GiB on this host; at least 1 (run `echo 1 | sudo tee /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages`)',
   ],
   [
     { memory: { size: '255M', hugePages: true } },
@@ -32,17 +32,17 @@ test.each<[VMOptions, Readonly<Record<string, string>>, string]>([
   [
     { memory: { size: '256M', lock: true } },
     { '/proc/self/limits': LIMITS },
-    'memory.lock: a limit of 8 MiB; a limit above the memory of the guest: raise `ulimit -l`, or memlock in /etc/security/limits.conf',
+    'memory.lock: a limit of 8 MiB; a limit above the memory of the guest (raise `ulimit -l`, or memlock in /etc/security/limits.conf)',
   ],
   [
     { memory: { hostNodes: [0, 2] } },
     { '/sys/devices/system/node/has_memory': '0-1\n' },
-    'memory.hostNodes: 2, without memory on this host; NUMA nodes of this host: 0-1',
+    'memory.hostNodes: 2, without memory on this host; NUMA nodes of this host (0-1)',
   ],
   [
     { numa: [{ memory: '64M' }, { memory: '64M', hostNodes: [4] }] },
     { '/sys/devices/system/node/has_memory': '0,3\n' },
-    'numa[1].hostNodes: 4, without memory on this host; NUMA nodes of this host: 0,3',
+    'numa[1].hostNodes: 4, without memory on this host; NUMA nodes of this host (0,3)',
   ],
   [
     { memory: { hostNodes: [0] } },
@@ -52,12 +52,12 @@ test.each<[VMOptions, Readonly<Record<string, string>>, string]>([
   [
     { network: [{}, { tap: 'tap7' }] },
     {},
-    'network[1].tap: "tap7", which is not a TAP interface of this host; an existing TAP interface: create it with `sudo ip tuntap add dev tap7 mode tap user ada`',
+    'network[1].tap: "tap7", which is not a TAP interface of this host; an existing TAP interface (create it with `sudo ip tuntap add dev tap7 mode tap user ada`)',
   ],
   [
     { network: [{}, { tap: 'tap7' }] },
     { '/sys/class/net/tap7/tun_flags': '0x1002\n', '/sys/class/net/tap7/owner': '0\n' },
-    'network[1].tap: "tap7", which ada may not open; a TAP interface owned by ada: create it with `sudo ip tuntap add dev tap7 mode tap user ada`',
+    'network[1].tap: "tap7", which ada cannot open; a TAP interface owned by ada (create it with `sudo ip tuntap add dev tap7 mode tap user ada`)',
   ],
 ])(
   'the problem of %j names the missing resource and the command that provides it',

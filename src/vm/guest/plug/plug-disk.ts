@@ -41,7 +41,7 @@ export async function makePluggedDisk(
   if ((image === undefined) === (size === undefined) || (size !== undefined && bytes === undefined)) {
     throw vmError('INVALID_OPTIONS', {
       summary: 'vm.plug.disk() needs the content of the disk.',
-      expected: "either `image` or `size`, such as { size: '1G' }",
+      expected: "either `image` or `size`, such as `{ size: '1G' }`",
       got: `image: ${JSON.stringify(image)}, size: ${JSON.stringify(size)}`,
       hint: 'Set either `image` or `size`.',
     })

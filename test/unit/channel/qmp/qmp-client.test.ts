@@ -130,7 +130,7 @@ describe('QMP with an invalid peer', () => {
   test('a greeting that is not QMP is quoted in the error', async () => {
     const { socket } = await startPeer('220 mail ready\r\n')
     await expect(QmpClient.negotiate(socket, { timeoutMs: 1000 })).rejects.toThrow(
-      'QEMU did not send a greeting on its QMP socket.\n  Expected: {"QMP": {"version": …}}\n  Got:      220 mail ready',
+      'QEMU did not send a greeting on its QMP socket.\n  Expected: `{"QMP": {"version": …}}`\n  Got:      220 mail ready',
     )
   })
 
