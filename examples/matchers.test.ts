@@ -2,7 +2,7 @@ import { expect, test } from 'withvm/vitest'
 
 test.override({ vmScope: 'file', vmOptions: { hostfwd: [{ guest: 80 }] } })
 
-test('matchers for the serial console', async ({ vm }) => {
+test('matchers check the output of the serial console', async ({ vm }) => {
   // #region serial
   await expect(vm.serial).toSee('withvm: sshd')
   await expect(vm.serial).toSeeInOrder(['SeaBIOS', /withvm: sshd/, 'withvm: network'])
@@ -15,7 +15,7 @@ test('matchers for the serial console', async ({ vm }) => {
   // #endregion
 })
 
-test('matchers for the screen of the serial console', async ({ vm }) => {
+test('matchers check the screen of the serial console', async ({ vm }) => {
   await expect(vm.serial).toSee('withvm: network')
   // #region screen
   await vm.ssh`printf '\\033[2J\\033[5;10HChoose a disk:' >/dev/ttyS0`
@@ -34,7 +34,7 @@ test('snapshots of a screen and of a command', async ({ vm }) => {
   // #endregion
 })
 
-test('matchers for commands', async ({ vm }) => {
+test('matchers check the output and the exit code of a command', async ({ vm }) => {
   // #region commands
   await expect(vm.ssh`test -d /etc`).toSucceed()
   await expect(vm.ssh`test -d /no/such/folder`).toFailWith(1)
@@ -47,7 +47,7 @@ test('matchers for commands', async ({ vm }) => {
   // #endregion
 })
 
-test('matchers for the state of the guest', async ({ vm }) => {
+test('matchers check the state of a guest', async ({ vm }) => {
   await vm.ssh`mkdir -p /srv && echo hello >/srv/index.html && httpd -h /srv`
   // #region guest
   await expect(vm).toHaveFile('/srv/index.html', { content: 'hello', mode: 0o644, owner: 'root' })
@@ -61,7 +61,7 @@ test('matchers for the state of the guest', async ({ vm }) => {
   // #endregion
 })
 
-test('matchers for reboot and power-off', async ({ launch }) => {
+test('matchers check a reboot and a power-off', async ({ launch }) => {
   // #region power
   const vm = await launch()
   const since = vm.bootCount

@@ -18,7 +18,7 @@ const SYSTEM_DISK = disks('the firmware boots from a system disk on %s, %j')
 const FITTED = machine('the guest has the specified processors, NUMA nodes and memory')
 const CARDS = machine('each network card has its own network, with the specified addresses')
 const NETWORK_BOOT = line(
-  'a command line with an empty disk and a TFTP folder boots from the network through the default card',
+  'a QEMU command line with an empty disk and a TFTP folder boots from the network through the default card',
 )
 
 /**
@@ -117,7 +117,7 @@ export const ROWS = [
     tests: [
       host('GDB finds the vCPUs stopped and continues them, and QEMU writes the selected log items'),
       host('GDB connects to a unix socket that only the user of the run can access'),
-      host('a command line with -gdb serves GDB on a loopback port, and the translation is reported'),
+      host('a QEMU command line with -gdb serves GDB on a loopback port, and the translation is reported'),
     ],
   },
   {
@@ -281,7 +281,7 @@ export const ROWS = [
     options: ['commandLine'],
     tests: [
       NETWORK_BOOT,
-      line('a command line with deprecated options starts a guest, and explicit options take precedence'),
+      line('a QEMU command line with deprecated options starts a guest, and withvm options override it'),
     ],
   },
 ]

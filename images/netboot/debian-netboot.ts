@@ -72,7 +72,7 @@ function packageOf(distribution: Distribution, arch: GuestArch): string {
   if (release !== undefined) return `debian-installer-${release}-netboot-${debianArchitecture(arch).name}`
   throw vmError('IMAGE_BUILD_FAILED', {
     summary:
-      "Debian's installer needs a package of Debian, which the distribution of this host does not have.",
+      "The netboot image of the Debian installer requires a Debian package that this host's distribution does not provide.",
     expected: `Debian ${Object.keys(RELEASES).join(', ')}`,
     got: distribution.name,
     hint: "Download the installer's netboot.tar.gz, unpack it, and set `netboot.root` to that folder.",

@@ -126,7 +126,7 @@ export async function makeExt4(
   await rm(`${path}.program`, { force: true })
 }
 
-/** Returns the commands of debugfs, one a line. */
+/** Returns the debugfs commands, one per line. */
 async function buildCommands(options: Ext4Options): Promise<string> {
   const { folders = [], program } = options
   const commands = [...(await buildOwnership(options)), 'set_inode_field <2> mode 040755']

@@ -16,8 +16,9 @@ import { type Entry, formatEntry, parseEntries } from './entry.js'
 const POLL_MS = 3
 const LOCK_TIMEOUT_MS = 3000
 /**
- * Time without a touch after which a waiting guest loses its place in the queue, milliseconds. Its
- * process touches the entry at each poll, and waits for the lock in between.
+ * Age, in milliseconds, at which the queue entry of a waiting guest expires. The process of the
+ * guest updates the file's mtime at each poll. Longer than LOCK_TIMEOUT_MS, because the process can
+ * wait that long for the lock between two polls.
  */
 const IDLE_MS = LOCK_TIMEOUT_MS + 2000
 /** Maximum length of the path of a Unix socket, bytes (unix(7)). */

@@ -115,7 +115,7 @@ function qemuNotConnectedError(path: string, timeoutMs: number): Error {
 
 function listenerClosedError(path: string): Error {
   return vmError('VM_NOT_RUNNING', {
-    summary: `The socket ${path} was closed while withvm waited for QEMU.`,
+    summary: `The socket ${path} was closed while withvm waited for QEMU to connect.`,
     hint: 'Do not dispose of the guest while it starts.',
   })
 }

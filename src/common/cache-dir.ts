@@ -50,8 +50,8 @@ export function findTemporaryCache(env: NodeJS.ProcessEnv = process.env): Tempor
 const chosen = new Map<string | undefined, { readonly dir: string; readonly reason?: string | undefined }>()
 
 /**
- * Creates the cache if it does not exist. Returns why it cannot be created. An existing cache is
- * used even if it is read-only.
+ * Creates the cache directory if it does not exist. Returns the reason for a failure, or undefined
+ * on success. An existing directory is accepted, even if it is read-only.
  */
 function createUsual(usual: string): string | undefined {
   let existing = usual

@@ -238,11 +238,9 @@ async function checkServed(option: string, root: unknown, bootfile: unknown): Pr
   const found = await stat(join(root, bootfile)).catch(() => undefined)
   if (found?.isFile()) return problems
   const path = option.replace(/\.\w+$/, '.bootfile')
-  const suggestion = suggest(bootfile, await readdir(root))
-  return [
-    ...problems,
-    { path, got: `"${bootfile}", which is not in ${root}`, expected: `a file in that folder${suggestion}` },
-  ]
+  const got = `"${bootfile}", which ${found === undefined ? 'does not exist' : 'is not a file'}`
+  const expected = `a file in ${root}${suggest(bootfile, await readdir(root))}`
+  return [...problems, { path, got, expected }]
 }
 
 /**

@@ -5,7 +5,7 @@ import { formatGrubConfig, formatIpxeScript, formatPxelinuxConfig } from './load
 /** Protocol for downloading kernel and initrd. HTTP is faster for large files. */
 type Via = 'tftp' | 'http'
 
-/** Kernel on the host that a boot loader starts. */
+/** Kernel, stored on the host, that the boot loader of a network boot downloads and starts. */
 export interface KernelOptions {
   /** Path of the kernel on the host. */
   readonly kernel: string

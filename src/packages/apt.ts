@@ -151,7 +151,7 @@ async function hasLists(dir: string, arch: string): Promise<boolean> {
 
 function noPackages({ name, codename }: Distribution, arch: string) {
   return vmError('IMAGE_BUILD_FAILED', {
-    summary: `${name} has no packages for ${arch}, from which the image would be built.`,
+    summary: `The image cannot be built: ${name} provides no packages for ${arch}.`,
     expected: `package lists for ${arch} in the repositories of ${codename}`,
     got: 'none',
     hint: 'Build the image on a host whose distribution supports the architecture, or specify the path of a disk image, or `kernel` and `initrd`.',

@@ -112,7 +112,8 @@ const SANDBOXED =
 /** Builds the error of a SIGBUS: the file of the guest's RAM has no page for an address. */
 export function memoryFileError(exit: QemuExit): VMError {
   return vmError('NO_SPACE', {
-    summary: "QEMU was killed: the disk with the file of the guest's RAM is full, or the file was truncated.",
+    summary:
+      "QEMU was killed by SIGBUS: the file system of the guest's RAM file is full, or the RAM file was truncated.",
     got: describeExit(exit),
     hint: 'Free some space in the cache (`withvm templates prune`), or set WITHVM_CACHE to a folder with more space.',
   })

@@ -237,7 +237,7 @@ describe('network', () => {
     expect(error.hint).toMatch(/^Build the module virtio_net into the kernel/)
   })
 
-  test('a start without the driver of an unusual network card names the card', async () => {
+  test('a boot timeout names the network card for which the guest may lack a driver', async () => {
     const error = await launchFailure({ image: 'tiny', network: { model: 'e1000' } })
     expect(error.code).toBe('BOOT_TIMEOUT')
     expect(error.message).toContain("it stayed in stage 'network'")

@@ -36,7 +36,7 @@ test('a folder that cannot be removed does not hide the error of a body', async 
   expect(outcome).toBe(own)
 })
 
-test('a hanging body is ended by `timeouts.body`', async () => {
+test('a body that exceeds `timeouts.body` fails, and its guest is removed', async () => {
   const tmpdir = ownTmpdir()
   const hang = withVM({ tmpdir, timeouts: { body: '1s' } }, (vm) => vm.ssh`sleep 1000`)
   const error = await failureOf(hang)

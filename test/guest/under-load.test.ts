@@ -61,13 +61,13 @@ describe('a shared guest', () => {
     expect(results.map(({ stdout }) => stdout)).toEqual(['1', '2', '3', '4', '5'])
   })
 
-  test('a command that times out is ended, and the next one succeeds', async ({ ssh }) => {
+  test('a command that times out does not block the next command', async ({ ssh }) => {
     const error = await failureOf(ssh('sleep 600', { timeout: '1s' }))
     expect(error.code).toBe('COMMAND_TIMEOUT')
     await expect(ssh`echo runs`).toPrint('runs')
   })
 
-  test('an aborted command is ended', async ({ ssh }) => {
+  test('a command rejects when its signal aborts', async ({ ssh }) => {
     const running = ssh('sleep 600', { signal: AbortSignal.timeout(300) })
     await expect(running).rejects.toThrow('was aborted')
   })

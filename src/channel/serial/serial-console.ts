@@ -155,8 +155,8 @@ export class SerialConsole implements AsyncIterable<string> {
   }
 
   /**
-   * Write error, such as a full disk, because of which the log file is incomplete; undefined if it
-   * is complete.
+   * Error that left the log file incomplete, for example a full disk. Undefined if the log file is
+   * complete.
    */
   get logFailure(): Error | undefined {
     return this.#logFile?.failure

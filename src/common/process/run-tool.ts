@@ -32,7 +32,10 @@ export interface ToolRun {
   readonly input?: string | Uint8Array | undefined
   /** User that the program runs as. @default the user of this process */
   readonly user?: HostUser | undefined
-  /** If false, a tool that parses images cannot write to any file. @default true */
+  /**
+   * If false, the tool cannot write to any file. Only supported by tools with `parsesImages`;
+   * others ignore it. @default true
+   */
   readonly writes?: boolean | undefined
   /**
    * If true, the tool runs in its own mount namespace, so its mounts are invisible to others and

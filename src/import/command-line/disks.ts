@@ -207,8 +207,8 @@ function readEmptyDrives(
 }
 
 /**
- * Selects the system disk, in order: `hda`, the disk with the ID of the system disk in
- * `vm.commandLine`, the disk with the lowest boot index, the first disk.
+ * Selects the system disk: `hda` if set; else the disk with ID `disk0`, which `vm.commandLine` uses
+ * for the system disk; else the disk with the lowest `bootindex`; else the first disk.
  */
 function placeSystemDisk(draft: Draft, disks: readonly DiskOptions[], first: DiskOptions | undefined): void {
   const { options } = draft

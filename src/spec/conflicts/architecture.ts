@@ -19,7 +19,10 @@ interface Row {
   readonly isSupported: (row: ArchitectureRow, arch: GuestArch) => boolean
   /** Guests that support it, for the message "expected …". */
   readonly supportedBy: string
-  /** Alternative for other guests. */
+  /**
+   * Alternative on unsupported architectures, for the message "otherwise use …".
+   * @default '`devices` or `qemuArgs`'
+   */
   readonly instead?: string
 }
 

@@ -141,7 +141,7 @@ export class VM implements GuestHandle {
     const { netboot } = this.#machine.services
     if (netboot !== undefined) return netboot
     throw vmError('INVALID_OPTIONS', {
-      summary: `The guest '${this.name}' does not boot from the network.`,
+      summary: `The guest '${this.name}' does not use network boot, so \`vm.netboot\` is not available.`,
       hint: 'Set the option `netboot` or `network.tftp`.',
     })
   }
@@ -297,7 +297,10 @@ export class VM implements GuestHandle {
     if (port !== undefined) return port
     throw vmError('INVALID_OPTIONS', {
       summary: `The ${protocol} port ${guestPort} of the guest is not forwarded.`,
-      expected: `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ') || '(none)'}`,
+      expected:
+        forwards.length > 0
+          ? `one of ${forwards.map((forward) => `${forward.protocol} ${forward.guest}`).join(', ')}`
+          : 'a forwarded port; the guest has none',
       got: `${protocol} ${guestPort}`,
       hint: `Add { guest: ${guestPort}${protocol === 'udp' ? ", protocol: 'udp'" : ''} } to \`hostfwd\`.`,
     })
@@ -314,7 +317,10 @@ export class VM implements GuestHandle {
     if (found !== undefined) return found
     throw vmError('INVALID_OPTIONS', {
       summary: `The guest has no port '${name}'.`,
-      expected: `one of ${guestPorts.map((port) => port.name).join(', ') || '(none)'}`,
+      expected:
+        guestPorts.length > 0
+          ? `one of ${guestPorts.map((port) => port.name).join(', ')}`
+          : 'a port declared in `ports`; the guest has none',
       got: name,
       hint: `Add { name: '${name}' } to \`ports\`.`,
     })

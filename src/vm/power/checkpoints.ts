@@ -11,7 +11,7 @@ import { firstStage, stageLimitMs } from './readiness.js'
 const JOB_MS = 120_000
 const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 
-/** Checkpoints of one power-on of a guest: RAM and disk. */
+/** Checkpoints (RAM and disk) of a running guest. A power-off invalidates them. */
 export class Checkpoints {
   readonly #machine: Machine
   /** Devices that were plugged in, by checkpoint. */

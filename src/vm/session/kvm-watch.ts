@@ -77,6 +77,6 @@ async function demandedShare(pid: number, ageMs: number): Promise<number> {
 function kvmFailedError(reason: string): VMError {
   return vmError('ACCELERATOR_FAILED', {
     summary: `KVM could not run the guest: ${reason}.`,
-    hint: "Set accel: 'auto' to start such a guest again under TCG, or check KVM with `withvm doctor`.",
+    hint: "Set `accel: 'auto'` to restart the guest under TCG when KVM fails, or check KVM with `withvm doctor`.",
   })
 }

@@ -64,7 +64,9 @@ export class GuestWatch {
     if (this.#pendingFailure !== undefined) this.fail(this.#pendingFailure)
   }
 
-  /** Aborts when the guest is lost. The reason is the error. */
+  /**
+   * Signal that aborts when the guest fails, powers off, or QEMU exits. Its `reason` is the error.
+   */
   get failure(): AbortSignal {
     return this.#failure.signal
   }

@@ -7,7 +7,7 @@ import { runCli } from '../../support/built-cli.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { unpackOnce } from '../../support/packages.js'
 
-test('a command line with an empty disk and a TFTP folder boots from the network through the default card', async () => {
+test('a QEMU command line with an empty disk and a TFTP folder boots from the network through the default card', async () => {
   const { pub, disk } = await makeBootServer()
   const lines: string[] = []
   await withVM(
@@ -53,7 +53,7 @@ async function makeBootServer(): Promise<{ pub: string; disk: string }> {
   return { pub, disk }
 }
 
-test('a command line with deprecated options starts a guest, and explicit options take precedence', async () => {
+test('a QEMU command line with deprecated options starts a guest, and withvm options override it', async () => {
   const options: VMOptions = {
     commandLine:
       'qemu-kvm -M pc -m 300 -no-kvm -localtime -net nic,vlan=0,model=virtio -net user,vlan=0 -redir tcp:0::7 -usbdevice tablet -soundhw ac97 -tdf -alt-grab -monitor stdio -drive file=tiny,if=virtio,boot=on',
@@ -81,7 +81,7 @@ test('a command line with deprecated options starts a guest, and explicit option
   })
 })
 
-test('`withvm run --from` accepts a command line instead of an image', async () => {
+test('`withvm run --from` accepts a QEMU command line instead of an image', async () => {
   const run = await runCli([
     'run',
     '--from',

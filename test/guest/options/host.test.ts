@@ -132,7 +132,7 @@ test('GDB connects to a unix socket that only the user of the run can access', a
   expect(runGdb(vm.gdb, 'monitor info name')).toMatch(/^guest$/m)
 })
 
-test('a command line with -gdb serves GDB on a loopback port, and the translation is reported', async () => {
+test('a QEMU command line with -gdb serves GDB on a loopback port, and the translation is reported', async () => {
   const port = await getPort({ host: '127.0.0.1' })
   await using vm = await launch({
     commandLine: `qemu-system-x86_64 -m 64 -gdb tcp::${port}`,

@@ -12,7 +12,7 @@ test('explicit options override those of a libvirt domain', async () => {
   expect(options).not.toHaveProperty('libvirtXML')
 })
 
-test('explicit options override those of a command line', async () => {
+test('explicit options override options imported from a QEMU command line', async () => {
   const { options } = await mergeCommandLine({ commandLine: 'qemu -m 512 -smp 2', cpus: 4 })
   expect(options).toMatchObject({ memory: '512M', cpus: 4, ready: 'none' })
   expect(options).not.toHaveProperty('commandLine')

@@ -25,7 +25,7 @@ test('the error for a missing boot file suggests a similar name', async () => {
   const root = ownTmpdir()
   writeFileSync(join(root, 'pxelinux.0'), '')
   expect(await refusal({ root, bootfile: 'pxelinux.O' })).toEqual([
-    `  - netboot.bootfile: expected a file in that folder, such as 'pxelinux.0', got "pxelinux.O", which is not in ${root}`,
+    `  - netboot.bootfile: expected a file in ${root}, such as 'pxelinux.0', got "pxelinux.O", which does not exist`,
   ])
 })
 
@@ -46,5 +46,7 @@ test('a missing host file in `netboot.files` is rejected', async () => {
 
 test('`vm.netboot` throws for a guest without network boot', async () => {
   await using vm = await launchVM({ ready: 'none', ssh: false, qemuArgs: ['-S'] })
-  expect(() => vm.netboot).toThrow("The guest 'tiny' does not boot from the network.")
+  expect(() => vm.netboot).toThrow(
+    "The guest 'tiny' does not use network boot, so `vm.netboot` is not available.",
+  )
 })

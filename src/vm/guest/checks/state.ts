@@ -52,7 +52,8 @@ export function hasPanicked(): Check {
 
 /**
  * Met if the guest booted again, by a reset or a start.
- * @param since value of `vm.bootCount`. @default the latest boot that was waited for
+ * @param since value of `vm.bootCount`. @default the boot count when the last launch, vm.start(),
+ *   vm.reboot() or waitFor.reboot() completed
  * @example checks.hasRebooted(vm.bootCount)
  */
 export function hasRebooted(since?: number): Check {

@@ -189,7 +189,7 @@ describe('QMP with an invalid peer', () => {
     expect(seen).toEqual(['STOP'])
   })
 
-  test('a QMP line above the limits of length and depth closes the connection', async () => {
+  test('a QMP line that exceeds the length or nesting limit closes the connection', async () => {
     const long = `{"return":"${'x'.repeat(5 * 1024 * 1024)}"}\r\n`
     const nested = `{"return":${'['.repeat(50_000)}${']'.repeat(50_000)}}\r\n`
     for (const [line, got] of [

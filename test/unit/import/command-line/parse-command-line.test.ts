@@ -391,7 +391,7 @@ test.each<[string, string]>([
   expect(() => read(line)).toThrow(`1 option is invalid; no guest was started.\n  - ${problem}`)
 })
 
-test('all problems of a command line are reported in one error', () => {
+test('all problems of a QEMU command line are reported in one error', () => {
   expect(() => read('qemu -fooo -loadvm a -m')).toThrow('3 options are invalid')
 })
 

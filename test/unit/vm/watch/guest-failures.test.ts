@@ -42,7 +42,7 @@ test.each([
   ['[   12.0] reboot: System halted', 'halted', 'GUEST_STOPPED'],
   ['[  OK  ] Reached target Local File Systems.', undefined, undefined],
   ['the words emergency and panic in a log', undefined, undefined],
-])('%j', (line, summary, code) => {
+])('the console line %j is classified', (line, summary, code) => {
   const failure = findGuestFailure(line, 'start')
   expect(failure?.code).toBe(code)
   if (summary !== undefined) expect(failure?.details.summary.toLowerCase()).toContain(summary.toLowerCase())
