@@ -243,8 +243,10 @@ class ApiPage {
     })
   }
 
+  /** Marks codes of errors, and the class in `{Class} CODE`. */
   #markCodes(text) {
-    return text.replaceAll(/(?<![`\w])[A-Z]+(?:_[A-Z]+)+(?![`\w])/g, (word) =>
+    const classes = text.replaceAll(/\{(\w+Error)\}(?= [A-Z]+_)/g, (_, name) => code(name))
+    return classes.replaceAll(/(?<![`\w])[A-Z]+(?:_[A-Z]+)+(?![`\w])/g, (word) =>
       word in this.#errorCodes ? code(word) : word,
     )
   }

@@ -7,7 +7,10 @@ interface ColdReason {
   readonly reason: string
 }
 
-/** Reasons against a warm start. The first one that applies is reported. */
+/**
+ * Reasons against a warm start. The first one that applies is reported. A reason that needs I/O is
+ * in `findClosedCache` (start-warm.ts).
+ */
 export const COLD_REASONS: readonly ColdReason[] = [
   { applies: ({ start }) => start === 'cold', options: ['start'], reason: "start: 'cold'" },
   {

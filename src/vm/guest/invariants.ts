@@ -18,6 +18,7 @@ import type { GuestHandle, InvariantChecks } from './guest-handle.js'
  * block.
  */
 export interface Invariant extends AsyncDisposable {
+  /** Name passed to `vm.always()`, as errors report it. */
   readonly name: string
   /**
    * Runs the check now.

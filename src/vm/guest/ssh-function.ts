@@ -11,11 +11,14 @@ export interface SshCommandOptions extends SshExecOptions {
 
 /** `vm.ssh`: a template tag that quotes its arguments, and a function with options. */
 export interface Ssh {
+  /** Runs the text of the template. Each interpolated argument is quoted for the shell. */
   (strings: TemplateStringsArray, ...args: readonly CommandArgument[]): Promise<CommandResult>
+  /** Runs a command line of the shell, and returns stdout and stderr as buffers. */
   (
     command: string,
     options: SshCommandOptions & { readonly encoding: 'buffer' },
   ): Promise<CommandResult<Buffer>>
+  /** Runs a command line of the shell with options. Nothing is quoted. */
   (command: string, options?: SshCommandOptions): Promise<CommandResult>
   /** Opens an interactive shell with a pseudo-terminal. */
   shell(options?: ShellOptions & { readonly user?: string }): Promise<ShellSession>

@@ -43,7 +43,15 @@ export const checks = {
   hasFetched,
   hasFetchedInOrder,
   hasLease,
+  /**
+   * Met if all checks are met in the same poll.
+   * @example checks.allOf([checks.portListens(80), checks.processRuns('nginx')])
+   */
   allOf: allOf<VM>,
+  /**
+   * Met if at least one check is met; the value is the index of the first.
+   * @example checks.anyOf([checks.serialShows('login:'), checks.hasPanicked()])
+   */
   anyOf: anyOf<VM>,
 } as const
 

@@ -37,10 +37,7 @@ export function toCheck<T, Guest extends GuestHandle>(
   }
 }
 
-/**
- * Met if all checks are met in the same poll.
- * @example checks.allOf([checks.portListens(80), checks.processRuns('nginx')])
- */
+/** Met if all checks are met in the same poll. */
 export function allOf<Guest extends GuestHandle>(
   likes: readonly CheckLike<unknown, Guest>[],
 ): Check<unknown, Guest> {
@@ -62,10 +59,7 @@ export function allOf<Guest extends GuestHandle>(
   }
 }
 
-/**
- * Met if at least one check is met; the value is the index of the first.
- * @example checks.anyOf([checks.serialShows('login:'), checks.hasPanicked()])
- */
+/** Met if at least one check is met; the value is the index of the first. */
 export function anyOf<Guest extends GuestHandle>(
   likes: readonly CheckLike<unknown, Guest>[],
 ): Check<number, Guest> {
