@@ -14,11 +14,19 @@ export interface SshKeyPair {
 
 const TYPE = 'ssh-ed25519'
 
+/** Length of an Ed25519 key, which is the end of its DER encodings (RFC 8410). */
+const KEY_BYTES = 32
+
 /** Generates a key pair in less than a millisecond. */
 export function generateSshKeyPair(): SshKeyPair {
-  const { d, x } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
-  const publicBytes = Buffer.from(x as string, 'base64url')
-  const secret = Buffer.concat([Buffer.from(d as string, 'base64url'), publicBytes])
+  // Node.js 20 deadlocks if the garbage collector runs while a generated key is exported as JWK: the
+  // export holds the lock of the key, and the collected job of its generation waits for that lock.
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
+    publicKeyEncoding: { type: 'spki', format: 'der' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'der' },
+  })
+  const publicBytes = publicKey.subarray(-KEY_BYTES)
+  const secret = Buffer.concat([privateKey.subarray(-KEY_BYTES), publicBytes])
   const publicBlob = Buffer.concat([packString(TYPE), packString(publicBytes)])
   return {
     privateKey: toOpenSshPem(publicBlob, publicBytes, secret),

@@ -1,7 +1,16 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
 import ssh2, { type ParsedKey } from 'ssh2'
-import { expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { generateSshKeyPair, toDropbearHostKey } from '../../../../src/channel/ssh/keys.js'
 import { fingerprint } from '../../../../src/channel/ssh/ssh-connection.js'
+import { buildCli } from '../../../support/built-cli.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const BUILT = new URL('../../../../dist/src/', import.meta.url).pathname
+
+beforeAll(buildCli)
 
 test('a generated private key can be parsed and matches its public key', () => {
   const pair = generateSshKeyPair()
@@ -16,6 +25,18 @@ test('generated key pairs differ', () => {
   const pairs = Array.from({ length: 20 }, generateSshKeyPair)
   expect(new Set(pairs.map((pair) => pair.publicKey)).size).toBe(20)
 })
+
+test('key pairs are generated while the garbage collector runs', async () => {
+  const program = join(ownTmpdir(), 'generate.mjs')
+  writeFileSync(
+    program,
+    `const { generateSshKeyPair } = await import('${BUILT}channel/ssh/keys.js')
+    for (let pair = 0; pair < 2000; pair++) generateSshKeyPair()`,
+  )
+  // Each number of allocations between two collections hits other moments.
+  for (const interval of [3, 5, 7, 11])
+    await execa(process.execPath, [`--gc-interval=${interval}`, program], { timeout: 15_000 })
+}, 90_000)
 
 test('a host key for Dropbear contains the type, the secret and the public key', () => {
   const pair = generateSshKeyPair()
