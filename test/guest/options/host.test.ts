@@ -77,7 +77,7 @@ test('RAM is on huge pages if the host has enough of them, else the option is re
   if (free < 32) {
     const error = await failureOf(launch(options))
     expect(error.message).toContain(
-      `memory.hugePages: expected at least 32: run \`echo 32 | sudo tee ${path.replace('free', 'nr')}\`, got ${free} free huge pages of 2 MiB on this host`,
+      `memory.hugePages: expected at least 32 (run \`echo 32 | sudo tee ${path.replace('free', 'nr')}\`), got ${free} free huge pages of 2 MiB on this host`,
     )
     return
   }
