@@ -19,8 +19,8 @@ const KEY_BYTES = 32
 
 /** Generates a key pair in less than a millisecond. */
 export function generateSshKeyPair(): SshKeyPair {
-  // Node.js 20 deadlocks if the garbage collector runs while a generated key is exported as JWK: the
-  // export holds the lock of the key, and the collected job of its generation waits for that lock.
+  // Node.js 20 deadlocks if the garbage collector runs while a generated key is exported as JWK:
+  // the export holds the key's lock, and the collected job of its generation waits for that lock.
   const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
     publicKeyEncoding: { type: 'spki', format: 'der' },
     privateKeyEncoding: { type: 'pkcs8', format: 'der' },

@@ -44,7 +44,7 @@ shown(
 shown('missing language data of tesseract is an error that names its package', async ({ vm }) => {
   const error = await failureOf(expect(vm).toShowText('x', { language: 'nld' }))
   expect(error).toMatchObject({ code: 'TOOL_NOT_FOUND', kind: 'infrastructure' })
-  expect(error.message).toContain('the package tesseract-ocr-nld')
+  expect(error.message).toContain('package tesseract-ocr-nld')
 })
 
 test('toShowText rejects a guest without a display at once', async () => {

@@ -148,7 +148,7 @@ describe('PXELINUX', () => {
       }),
       ready: /boot:/,
     })
-    expect(vm.serial.text.match(/^PXELINUX \d/gm)).toHaveLength(times)
+    await expect.poll(() => vm.serial.text.match(/^PXELINUX \d/gm), { timeout: 10_000 }).toHaveLength(times)
   })
 
   test('memtest86+ boots from the network', async () => {

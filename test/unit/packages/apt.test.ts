@@ -118,7 +118,7 @@ describe.runIf(hasApt)('a root for another architecture', () => {
       createAptRoot({ dir: join(dir, 'root'), distribution, arch: 'riscv64', hostAptDir }),
     )
     expect(error.code).toBe('IMAGE_BUILD_FAILED')
-    expect(error.message).toContain('Debian GNU/Linux 12 (bookworm) has no packages for riscv64')
+    expect(error.message).toContain('Debian GNU/Linux 12 (bookworm) provides no packages for riscv64')
   })
 
   test('an apt root is rejected if the lists of the release itself cannot be read', async () => {
