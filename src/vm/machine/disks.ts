@@ -42,7 +42,19 @@ export async function writeSecret(
   name: string,
 ): Promise<string | undefined> {
   const secret = disk?.encryption?.secret
+  const content = typeof secret === 'object' ? await readFile(secret.file) : secret
+  return writeSecretFile(workspace, name, content)
+}
+
+/**
+ * Writes a secret to a file that only QEMU can read. Returns its path; undefined without a secret.
+ */
+export async function writeSecretFile(
+  workspace: Workspace,
+  name: string,
+  secret: string | Buffer | undefined,
+): Promise<string | undefined> {
   if (secret === undefined) return undefined
-  await workspace.write(name, typeof secret === 'string' ? secret : await readFile(secret.file))
+  await workspace.write(name, secret)
   return workspace.path(name)
 }

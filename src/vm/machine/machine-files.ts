@@ -10,7 +10,7 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
 import { type CredentialFiles, writeCredentials, writeSeedDisk } from './credential-files.js'
 import { DiskUse, useOf } from './disk-use.js'
-import { makeDisks, writeSecret } from './disks.js'
+import { makeDisks, writeSecret, writeSecretFile } from './disks.js'
 import type { GuestPlan, MachineSnapshot, StartOrigin } from './guest-plan.js'
 import type { MachineIdentity } from './machine-identity.js'
 import { makeVariables } from './uefi-variables.js'
@@ -52,8 +52,8 @@ export function createFiles(
     disks: makeDisks(workspace, spec),
     credentials: writeCredentials(workspace, spec, identity, { isTemplate: memoryFile !== undefined }),
     seedDisk: writeSeedDisk(workspace, spec, identity),
-    vncSecret: writePassword(workspace, 'vnc-secret', vnc?.password),
-    spiceSecret: writePassword(workspace, 'spice-secret', spice?.password),
+    vncSecret: writeSecretFile(workspace, 'vnc-secret', vnc?.password),
+    spiceSecret: writeSecretFile(workspace, 'spice-secret', spice?.password),
     watchdogTable: writeWatchdogTable(workspace, spec),
     firmware: makeVariables(workspace, spec, host),
   })
@@ -90,17 +90,6 @@ async function makeOverlay(
   if (snapshot?.overlay === undefined) await createOverlay({ base, path })
   else await copyFile(snapshot.overlay, path)
   return path
-}
-
-/** Writes a password to a file that only QEMU can read. */
-async function writePassword(
-  workspace: Workspace,
-  name: string,
-  password: string | undefined,
-): Promise<string | undefined> {
-  if (password === undefined) return undefined
-  await workspace.write(name, password)
-  return workspace.path(name)
 }
 
 /** Writes the ACPI table that describes a watchdog to kernels without a driver for it. */
