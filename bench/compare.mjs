@@ -22,7 +22,7 @@ const PROGRAM = `
       await vm.ssh\`true\`
       ms = performance.now() - startedAt
       // Long enough for the next standby to be ready.
-      if (standby) await new Promise((resolve) => setTimeout(resolve, 2500))
+      if (standby) await new Promise((resolve) => setTimeout(resolve, 2000))
     })
     return ms
   }
@@ -30,7 +30,7 @@ const PROGRAM = `
   await start(false)
   for (let guest = 0; guest < 5; guest++) times.warm.push(await start(false))
   await start(true)
-  for (let guest = 0; guest < 3; guest++) times.standby.push(await start(true))
+  for (let guest = 0; guest < 10; guest++) times.standby.push(await start(true))
   process.stdout.write(JSON.stringify(times), () => process.exit())`
 
 const ratios = { warm: [], standby: [] }
