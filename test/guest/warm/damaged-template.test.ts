@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -28,17 +28,10 @@ function flipByte(path: string, position: number): void {
   writeSync(file, Buffer.from([found ^ 0x40]), 0, 1, position)
 }
 
+/** Two of the damages that the unit tests of the cache cover: one that its size and one that only its times show. */
 const DAMAGES: Readonly<Record<string, (template: string) => void>> = {
-  'truncated RAM': (template) => truncateSync(join(template, 'memory'), 1024 ** 2),
   'a flipped bit in the RAM': (template) => flipByte(join(template, 'memory'), 24 * 1024 ** 2),
-  'a flipped bit in the device state': (template) => flipByte(join(template, 'state'), 5000),
-  'a flipped bit in the disk': (template) => flipByte(join(template, 'disk.qcow2'), 300_000),
   'a missing file': (template) => rmSync(join(template, 'overlay.qcow2')),
-  'a missing manifest': (template) => rmSync(join(template, 'manifest.json')),
-  'an empty folder': (template) => {
-    rmSync(template, { recursive: true })
-    mkdirSync(template)
-  },
 }
 
 test('a damaged template is built again', async () => {
@@ -90,7 +83,7 @@ async function updateManifest(template: string): Promise<void> {
 test('a process that is killed while it builds a template does no damage, and the next start removes its files', async () => {
   const cacheDir = ownTemplates()
   const tmpdir = ownTmpdir()
-  for (const afterMs of [300, 900, 1500, 2200, 2600, 3000]) {
+  for (const afterMs of [900, 2200, 3000]) {
     const script = runScript(tmpdir, `await withVM({ log: () => {} }, () => {})`)
     await sleep(afterMs)
     script.kill('SIGKILL')
@@ -136,7 +129,7 @@ test('a disk that fills up while a template is built affects only that template'
   ownTemplates(cacheDir)
   const filler = join(cacheDir, 'filler')
   // Each guest has another size, because a failed template is not retried in the same process.
-  const moments = { '189M': 400, '190M': 1500, '191M': 2500 }
+  const moments = { '189M': 1500, '190M': 2500 }
   for (const [memory, afterMs] of Object.entries(moments)) {
     const starting = start({ memory })
     await sleep(afterMs)

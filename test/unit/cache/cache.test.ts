@@ -232,13 +232,26 @@ describe('openCacheEntry', () => {
     expect(entriesIn(cacheDir)).toEqual([expect.stringMatching(/^x-/)])
   })
 
-  test('an entry with a truncated file is rebuilt', async () => {
-    const cacheDir = ownTmpdir()
-    const open = () => openCacheEntry({ cacheDir, name: 'x', inputs: 1, build: buildHere })
-    const dir = await open()
-    truncateSync(join(dir, 'disk'), 2)
-    await open()
-    expect(readFileSync(join(dir, 'disk'), 'utf8')).toBe('whole')
+  describe.each(['images', 'templates'] as const)('damaged entries of %s', (folder) => {
+    test.each<[string, (dir: string) => void]>([
+      ['a truncated file', (dir) => truncateSync(join(dir, 'disk'), 2)],
+      ['a flipped bit', (dir) => writeFileSync(join(dir, 'disk'), 'wholf')],
+      ['a missing file', (dir) => rmSync(join(dir, 'disk'))],
+      ['a missing manifest', (dir) => rmSync(join(dir, 'manifest.json'))],
+      ['no file', (dir) => readdirSync(dir).forEach((file) => void rmSync(join(dir, file)))],
+    ])('an entry with %s is rebuilt', async (_, damage) => {
+      const cacheDir = ownTmpdir()
+      let builds = 0
+      const build = (dir: string) => {
+        builds++
+        return buildHere(dir)
+      }
+      const open = () => openCacheEntry({ cacheDir, folder, name: 'x', inputs: 1, build })
+      damage(await open())
+      expect(readFileSync(join(await open(), 'disk'), 'utf8')).toBe('whole')
+      await open()
+      expect(builds).toBe(2)
+    })
   })
 
   test('the remains of a failed build are removed, and a full disk is reported as NO_SPACE', async () => {
