@@ -21,7 +21,7 @@ import { stallOncePrinting } from '../support/stall.js'
 /** Readiness condition that no guest without SSH meets. */
 const NEVER = { ready: /never printed/, ssh: false } as const
 /** Longer than each of these failures takes on two busy processors without KVM, far shorter than the limit of a start. */
-const SOON_MS = 60_000
+const SOON_MS = 90_000
 /** Longer than the time from the last output of a guest to the end of its QEMU. */
 const STALL_MS = 700
 
@@ -39,7 +39,7 @@ async function startFailure(start: Promise<unknown>): Promise<VMError> {
 }
 
 const launchFailure = (options: VMOptions) =>
-  startFailure(launchVM({ log: () => {}, tmpdir: ownTmpdir(), ...options }))
+  startFailure(launchVM({ log: () => {}, tmpdir: folder, ...options }))
 
 /** Runs a command that changes the guest's disk, cuts the power and returns the error of the next start. */
 async function startFailureAfter(change: string, options: VMOptions = {}): Promise<VMError> {
@@ -49,14 +49,15 @@ async function startFailureAfter(change: string, options: VMOptions = {}): Promi
   return await startFailure(vm.start())
 }
 
-/** Folder of a guest whose init does nothing. It takes long to be reported as stuck, so it runs next to the other tests. */
-const stuckFolder = mkdtempSync(join(tmpdir(), 'wt-'))
+/** Folder of guests whose leftovers are not of interest. */
+const folder = mkdtempSync(join(tmpdir(), 'wt-'))
+/** Failure of a guest whose init does nothing. It takes long to be reported as stuck, so it runs next to the other tests. */
 let stuck: Promise<VMError>
 beforeAll(async () => {
-  const guest = await brokenGuest(stuckFolder, [print('Run /init as init process'), sleepForever])
-  stuck = failureOf(launchVM({ log: () => {}, tmpdir: stuckFolder, ...guest }))
+  const guest = await brokenGuest(folder, [print('Run /init as init process'), sleepForever])
+  stuck = failureOf(launchVM({ log: () => {}, tmpdir: folder, ...guest }))
 })
-afterAll(() => rmSync(stuckFolder, { recursive: true, force: true }))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('evidence of a failed start', () => {
   test('a failed start reports the stage, the time since the last console output, the accelerator and the load of the host', async () => {
@@ -229,7 +230,8 @@ describe('init', () => {
   })
 })
 
-describe('network', () => {
+// Most of these guests do nothing until a limit, so they run at the same time.
+describe.concurrent('network', () => {
   test('a kernel without the driver of its network card fails in the network stage', async () => {
     const error = await launchFailure({ image: 'tiny', append: 'module_blacklist=virtio_net' })
     expect(error.code).toBe('BOOT_TIMEOUT')
@@ -255,7 +257,7 @@ describe('network', () => {
   })
 })
 
-describe('SSH server', () => {
+describe.concurrent('SSH server', () => {
   test('a missing SSH server fails the start within the limit of its stage', async () => {
     const error = await startFailureAfter('mv /usr/sbin/dropbear /usr/sbin/away')
     expect(error.code).toBe('BOOT_TIMEOUT')
