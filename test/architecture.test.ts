@@ -213,6 +213,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'tmp-promise': ['src/vm/workspace'],
   'get-port': ['src/vm/machine'],
   commander: ['src/cli'],
+  undici: ['src/image'],
   execa: ['src/common/process', 'src/host', 'src/qemu', 'src/packages', 'images'],
 }
 

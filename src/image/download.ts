@@ -6,6 +6,7 @@ import { type Checksum, PartialFile } from '../common/files/partial-file.js'
 import { toDiskError } from '../common/process/run-tool.js'
 import { formatBytes, KIB, MIB } from '../common/units.js'
 import { type VMError, vmError } from '../errors.js'
+import { findFetch, listProxySettings } from './proxy-fetch.js'
 
 export interface DownloadOptions {
   readonly url: string
@@ -111,7 +112,10 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
       headers.range = `bytes=${file.bytes}-`
       if (file.validator !== undefined) headers['if-range'] = file.validator
     }
-    const response = await fetch(url, { headers, signal: combineSignals(signal, stall.signal) }).catch(lost)
+    const fetchUrl = await findFetch()
+    const response = await fetchUrl(url, { headers, signal: combineSignals(signal, stall.signal) }).catch(
+      lost,
+    )
     const isWhole = !(await takeHeaders(file, response, url))
     if (isWhole || response.body === null) {
       await response.body?.cancel().catch(() => {})
@@ -193,17 +197,21 @@ function tooSlow(stallMs: number): string {
 
 function describeCause(error: unknown): string {
   if (typeof error === 'string') return error
-  const { cause, message } = error as Error
-  const { code, message: why } = (cause ?? {}) as NodeJS.ErrnoException
-  return [message, code ?? why].filter(Boolean).join(': ')
+  const { message } = error as Error
+  let cause = (error as Error).cause as NodeJS.ErrnoException | undefined
+  while (cause?.cause !== undefined) cause = cause.cause as NodeJS.ErrnoException
+  // The message of an aborted request is more specific than its code: a proxy refused the tunnel.
+  const isAborted = cause?.code === 'UND_ERR_ABORTED'
+  return [message, isAborted ? cause?.message : (cause?.code ?? cause?.message)].filter(Boolean).join(': ')
 }
 
 function fetchError(url: string, got: string, file: PartialFile): VMError {
   const kept =
     file.bytes === 0 ? '' : ` The received part (${formatBytes(file.bytes)}) is kept and continued.`
+  const proxies = listProxySettings()
   return vmError('IMAGE_FETCH_FAILED', {
     summary: `The image ${url} could not be downloaded.`,
-    got,
+    got: proxies === '' ? got : `${got} (proxy settings: ${proxies})`,
     hint: `Check that \`curl -IL ${url}\` succeeds on this host, then retry.${kept}`,
   })
 }

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -289,5 +291,62 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     const wanted = order(server.url, { path: join(small, 'file') })
     expect((await failureOf(downloadFile(wanted))).code).toBe('NO_SPACE')
     expect(existsSync(wanted.path)).toBe(false)
+  })
+
+  /** Downloads in a process with these variables. Returns the message of the error; empty without one. */
+  async function downloadWith(wanted: DownloadOptions, env: NodeJS.ProcessEnv): Promise<string> {
+    const source = `
+      const { downloadFile } = await import('${MODULE}')
+      await downloadFile(${JSON.stringify(wanted)}).catch((error) => process.stdout.write(error.message))`
+    const settings = {
+      HTTP_PROXY: undefined,
+      http_proxy: undefined,
+      NO_PROXY: undefined,
+      no_proxy: undefined,
+    }
+    return (
+      await execa(process.execPath, ['--input-type=module', '-e', source], { env: { ...settings, ...env } })
+    ).stdout
+  }
+
+  test('a download uses the proxy of the environment, except for the hosts of `NO_PROXY`', async () => {
+    const proxy = await startFileServer(CONTENT)
+    const seen: (string | undefined)[] = []
+    proxy.respond = (request, response) => {
+      seen.push(request.url, request.headers['proxy-authorization'])
+      sendFile(CONTENT, request, response)
+    }
+    const address = new URL(proxy.url).host
+    const env = { HTTP_PROXY: `http://user:secret@${address}` }
+    const wanted = order('http://images.example/disk.img')
+    expect(await downloadWith(wanted, env)).toBe('')
+    expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
+    expect(seen).toEqual([wanted.url, `Basic ${Buffer.from('user:secret').toString('base64')}`])
+    const server = await startFileServer(CONTENT)
+    expect(await downloadWith(order(server.url), { ...env, NO_PROXY: '127.0.0.1' })).toBe('')
+    expect([seen.length, server.ranges.length]).toEqual([2, 1])
+  })
+
+  test('the error of a download over https contains the response of the proxy', async () => {
+    const proxy = createServer()
+    proxy.on('connect', (_, socket) => socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n'))
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void proxy.close())
+    const { port } = proxy.address() as AddressInfo
+    const message = await downloadWith(order('https://images.example/disk.img'), {
+      HTTPS_PROXY: `http://127.0.0.1:${port}`,
+    })
+    expect(message).toContain(
+      'fetch failed: Proxy response (407) !== 200 when HTTP Tunneling (proxy settings:',
+    )
+  })
+
+  test('the error of a download names the proxy without its password', async () => {
+    const wanted = order('http://images.example/disk.img')
+    const message = await downloadWith(wanted, { HTTP_PROXY: 'http://user:secret@127.0.0.1:1' })
+    expect(message).toMatch(
+      /^The image http:\/\/images\.example\/disk\.img could not be downloaded\.\n {2}Got: {6}fetch failed: ECONNREFUSED \(proxy settings: HTTP_PROXY=http:\/\/\*\*\*@127\.0\.0\.1:1\)\n/,
+    )
+    expect(message).not.toContain('secret')
   })
 })
