@@ -1,6 +1,7 @@
 import { findProgram } from '../common/process/find-program.js'
 import { VMError, vmError } from '../errors.js'
-import { installCommand, type PackageManager, readDistribution } from './distribution.js'
+import { type GuestArch, hostArch } from '../spec/architectures.js'
+import { installCommand, type PackageManager, qemuPackage, readDistribution } from './distribution.js'
 import { type FindQemuOptions, findQemu } from './qemu-binary.js'
 
 /** Required program, and the package that contains it on Debian and Ubuntu. */
@@ -16,16 +17,14 @@ export interface ToolState extends ToolNeed {
   readonly path: string | undefined
 }
 
-export const QEMU_NEED: ToolNeed = {
-  program: 'qemu-system-x86_64',
-  aptPackage: 'qemu-system-x86',
-  why: 'runs the guests',
-}
+/** Name of QEMU for guests of this host's architecture. */
+export const QEMU_PROGRAM = `qemu-system-${hostArch()}`
 
-const GUEST_NEEDS: readonly ToolNeed[] = [
-  QEMU_NEED,
-  { program: 'qemu-img', aptPackage: 'qemu-utils', why: 'creates and inspects disk images' },
-]
+const QEMU_IMG_NEED: ToolNeed = {
+  program: 'qemu-img',
+  aptPackage: 'qemu-utils',
+  why: 'creates and inspects disk images',
+}
 
 const LINUX_NEEDS: readonly ToolNeed[] = [
   {
@@ -44,14 +43,21 @@ const LINUX_NEEDS: readonly ToolNeed[] = [
  * Returns the programs that this system needs for guests and for building images.
  *
  * @param recipeNeeds programs of the recipes, which require a host with apt (Debian or Ubuntu).
+ * @param arch architecture of the guests.
  */
 export function selectNeeds(
   recipeNeeds: readonly ToolNeed[],
   packageManager: PackageManager | undefined = readDistribution().packageManager,
   platform: NodeJS.Platform = process.platform,
+  arch: GuestArch = hostArch(),
 ): ToolNeed[] {
   return [
-    ...GUEST_NEEDS,
+    {
+      program: `qemu-system-${arch}`,
+      aptPackage: qemuPackage(arch, packageManager),
+      why: 'runs the guests',
+    },
+    QEMU_IMG_NEED,
     ...(platform === 'linux' ? LINUX_NEEDS : []),
     ...(packageManager === 'apt' ? recipeNeeds : []),
   ]
@@ -73,7 +79,7 @@ export async function findTools(
     [...unique.values()].map(async (need) => ({
       ...need,
       path:
-        need.program === QEMU_NEED.program
+        need.program === QEMU_PROGRAM
           ? await findInstalledQemu(options)
           : await findProgram(need.program, withSystemFolders(env)),
     })),

@@ -19,6 +19,8 @@ export interface KvmDeviceOptions {
   readonly cache: HostCache
   /** User that opens the device. @default the user of this process */
   readonly user?: HostUser | undefined
+  /** @default whether the files of Docker or Podman exist */
+  readonly isContainer?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -35,7 +37,7 @@ export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstac
   }
   if (process.arch !== 'x64') {
     return {
-      reason: `KVM supports only guests of the host architecture, and this host is ${process.arch}`,
+      reason: `KVM is used on x86_64 hosts only, and this host is ${process.arch}`,
       fix: 'Use an x86_64 host.',
     }
   }
@@ -48,7 +50,7 @@ export async function findKvmObstacle(options: KvmDeviceOptions): Promise<Obstac
   }
   if (error.code === 'EACCES' || error.code === 'EPERM') return describeDenied(path, error.code, options)
   if (error.code === 'ENOENT' || error.code === 'ENODEV' || error.code === 'ENXIO')
-    return describeMissing(path)
+    return describeMissing(path, options.isContainer ?? isContainer())
   return {
     reason: `${path} cannot be opened (${error.code})`,
     fix: 'Check `dmesg` for messages of KVM.',
@@ -84,13 +86,36 @@ async function describeDenied(
     if ((await tryOpen(path)) === undefined) return undefined
     await options.cache.write(fact, true)
   }
-  if (code === 'EPERM' || isContainer()) {
+  if (code === 'EPERM') {
     return {
-      reason: `this container has no access to ${path} (${code})`,
+      reason: `this container has no access to ${path} (EPERM)`,
       fix: 'Start the container with `--device /dev/kvm`.',
     }
   }
+  if (options.isContainer ?? isContainer()) return describeForeignGroup(path, gid, mode)
   return describeRefused(path, currentUserName(), code)
+}
+
+/** Group of files whose group does not exist in a user namespace (user_namespaces(7)). */
+const OVERFLOW_GID = 65_534
+
+/**
+ * Describes a device that is in the container, but whose group the user of the container is not in.
+ * The user's groups are those of the container's image, so only the start of the container can add
+ * the group.
+ */
+function describeForeignGroup(path: string, gid: number, mode: number): Obstacle {
+  const reason = `the user ${currentUserName()} of this container has no permission to open ${path} (EACCES)`
+  if (gid === OVERFLOW_GID) {
+    return { reason, fix: 'Start the container with `--group-add keep-groups` (rootless Podman).' }
+  }
+  const isOpen = (mode & 0o060) === 0o060 && gid !== 0
+  return {
+    reason,
+    fix: isOpen
+      ? `Start the container with \`--group-add ${gid}\`.`
+      : `Run \`sudo chgrp kvm ${path} && sudo chmod 660 ${path}\` on the host, then start the container with \`--group-add\` and the number of the group kvm.`,
+  }
 }
 
 async function describeRefused(path: string, user: string, code: string): Promise<Obstacle> {
@@ -105,8 +130,8 @@ async function describeRefused(path: string, user: string, code: string): Promis
   }
 }
 
-function describeMissing(path: string): Obstacle {
-  if (isContainer()) {
+function describeMissing(path: string, isInContainer: boolean): Obstacle {
+  if (isInContainer) {
     return {
       reason: `${path} does not exist in this container`,
       fix: 'Start the container with `--device /dev/kvm` on a host with KVM.',

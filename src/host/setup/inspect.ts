@@ -10,7 +10,7 @@ import { readLoadFactor } from '../load.js'
 import { readFreeMemory } from '../memory.js'
 import { findQemu, type QemuBinary } from '../qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../qemu-capabilities.js'
-import { findTools, QEMU_NEED, type ToolNeed } from '../tools.js'
+import { findTools, QEMU_PROGRAM, type ToolNeed } from '../tools.js'
 
 /**
  * Report of `withvm doctor --json`. Fields and checks may be added; existing ones keep their names
@@ -152,7 +152,7 @@ async function inspectAccelerator(
 }
 
 async function inspectTools(options: InspectOptions, env: NodeJS.ProcessEnv): Promise<HostCheck[]> {
-  const needs = options.needs.filter(({ program }) => program !== QEMU_NEED.program)
+  const needs = options.needs.filter(({ program }) => program !== QEMU_PROGRAM)
   const tools = await findTools(needs, { env })
   return tools.map(({ program, aptPackage, why, path }) => {
     if (path !== undefined) return good(`tool:${program}`, program, path)

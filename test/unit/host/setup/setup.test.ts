@@ -202,6 +202,17 @@ test('programs in the sbin folders are found without these folders in PATH', asy
   expect(tool?.path).toMatch(/sbin\/mke2fs$/)
 })
 
+test.each([
+  ['apt', 'aarch64', 'qemu-system-aarch64', 'qemu-system-arm'],
+  ['dnf', 'aarch64', 'qemu-system-aarch64', 'qemu-system-aarch64'],
+  ['zypper', 'aarch64', 'qemu-system-aarch64', 'qemu-arm'],
+  ['pacman', 'x86_64', 'qemu-system-x86_64', 'qemu-system-x86'],
+  [undefined, 'x86_64', 'qemu-system-x86_64', 'qemu-system-x86'],
+] as const)('with %s, a host of the architecture %s needs %s', (manager, arch, program, aptPackage) => {
+  const [qemu] = selectNeeds([], manager, 'linux', arch)
+  expect(qemu).toEqual({ program, aptPackage, why: 'runs the guests' })
+})
+
 test('`selectNeeds()` includes programs of recipes only with apt, and those of util-linux only on Linux', () => {
   const names = (...system: [Parameters<typeof selectNeeds>[1], NodeJS.Platform]) =>
     selectNeeds([FROBNICATE], ...system).map(({ program }) => program)
