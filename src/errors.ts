@@ -109,6 +109,10 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the host key of the SSH server differs from the pinned one',
   },
+  SSH_UNSUPPORTED: {
+    kind: 'infrastructure',
+    meaning: 'the runtime (Bun, or OpenSSL in FIPS mode) lacks an algorithm that SSH requires',
+  },
   SSH_CLOSED: { kind: 'guest', meaning: 'the SSH connection was lost while it was in use' },
   TRANSFER_FAILED: { kind: 'guest', meaning: 'a file could not be copied to or from the guest' },
   AGENT_UNAVAILABLE: { kind: 'guest', meaning: 'the guest agent did not respond' },
@@ -183,9 +187,9 @@ export interface Evidence {
 export interface ErrorDetails {
   /** One sentence about the failure, with a duration if relevant. */
   readonly summary: string
-  readonly expected?: string
-  readonly got?: string
-  readonly evidence?: readonly Evidence[]
+  readonly expected?: string | undefined
+  readonly got?: string | undefined
+  readonly evidence?: readonly Evidence[] | undefined
   /** Instructions that fix the failure: full sentences in the imperative. */
   readonly hint: string
   readonly cause?: unknown

@@ -25,6 +25,8 @@ export interface TestServerOptions {
   /** Maximum number of open channels per connection. */
   readonly maxSessions?: number
   readonly sftp?: boolean
+  /** Accepted algorithms. @default those of the library */
+  readonly algorithms?: ssh2.Algorithms
   /** Returns a forged folder listing: names may lead anywhere, and the files need not exist. */
   readonly listing?: (folder: string, round: number) => readonly ListedFile[] | undefined
 }
@@ -40,7 +42,9 @@ export interface ListedFile {
 export async function startSshServer(options: TestServerOptions): Promise<TestSshServer> {
   const connections = new Set<Connection>()
   const children = new Set<ChildProcess>()
-  const server = new ssh2.Server({ hostKeys: [options.hostKey.privateKey] }, (connection) => {
+  const { algorithms } = options
+  const config = { hostKeys: [options.hostKey.privateKey], ...(algorithms && { algorithms }) }
+  const server = new ssh2.Server(config, (connection) => {
     connections.add(connection)
     connection.on('error', () => {})
     connection.on('close', () => connections.delete(connection))

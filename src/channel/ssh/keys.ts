@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { unsupportedError } from './unsupported-runtime.js'
 
 /** Ed25519 key pair of a client or a host. */
 export interface SshKeyPair {
@@ -17,14 +18,13 @@ const TYPE = 'ssh-ed25519'
 /** Length of an Ed25519 key, which is the end of its DER encodings (RFC 8410). */
 const KEY_BYTES = 32
 
-/** Generates a key pair in less than a millisecond. */
+/**
+ * Generates a key pair in less than a millisecond.
+ *
+ * @throws {InfrastructureError} SSH_UNSUPPORTED when this runtime has no Ed25519.
+ */
 export function generateSshKeyPair(): SshKeyPair {
-  // Node.js 20 deadlocks if the garbage collector runs while a generated key is exported as JWK:
-  // the export holds the key's lock, and the collected job of its generation waits for that lock.
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
-    publicKeyEncoding: { type: 'spki', format: 'der' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'der' },
-  })
+  const { publicKey, privateKey } = generateEd25519()
   const publicBytes = publicKey.subarray(-KEY_BYTES)
   const secret = Buffer.concat([privateKey.subarray(-KEY_BYTES), publicBytes])
   const publicBlob = Buffer.concat([packString(TYPE), packString(publicBytes)])
@@ -33,6 +33,19 @@ export function generateSshKeyPair(): SshKeyPair {
     publicKey: `${TYPE} ${publicBlob.toString('base64')}`,
     publicBlob,
     secret,
+  }
+}
+
+function generateEd25519(): { readonly publicKey: Buffer; readonly privateKey: Buffer } {
+  try {
+    // Node.js 20 deadlocks if the garbage collector runs while a generated key is exported as JWK:
+    // the export holds the key's lock, and the collected job of its generation waits for that lock.
+    return generateKeyPairSync('ed25519', {
+      publicKeyEncoding: { type: 'spki', format: 'der' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'der' },
+    })
+  } catch (error) {
+    throw unsupportedError(String(error), [TYPE], error)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { ClientChannel, PseudoTtyOptions } from 'ssh2'
+import type { ClientChannel } from 'ssh2'
 
 /** Size and type of a terminal. */
 export interface Terminal {
@@ -47,13 +47,5 @@ export class ShellSession {
   /** Closes the session. */
   close(): void {
     this.#channel.close()
-  }
-}
-
-export function toPty(terminal: Terminal): PseudoTtyOptions {
-  return {
-    cols: terminal.columns ?? 80,
-    rows: terminal.rows ?? 24,
-    term: terminal.term ?? 'xterm-256color',
   }
 }

@@ -6,10 +6,13 @@ import { VMError, vmError } from '../../errors.js'
 import { type CommandOptions, type CommandResult, prefixEnv, settleCommand } from '../command-result.js'
 import { killTreeOfSibling } from '../kill-tree.js'
 import { ChannelOpener } from './channel-opener.js'
-import { type ShellOptions, ShellSession, type Terminal, toPty } from './shell-session.js'
-import { openSshConnection, type SshConnection, type SshConnectOptions } from './ssh-connection.js'
+import type { SshConnectOptions } from './connect-options.js'
+import { toPty } from './pty.js'
+import { type ShellOptions, ShellSession, type Terminal } from './shell-session.js'
+import { openSshConnection, type SshConnection } from './ssh-connection.js'
 import { runOnChannel } from './ssh-exec.js'
-import { type DownloadOptions, downloadPath, type TransferOptions, uploadPath } from './transfer.js'
+import { downloadPath, uploadPath } from './transfer.js'
+import type { DownloadOptions, TransferOptions } from './transfer-limits.js'
 
 export interface SshExecOptions extends CommandOptions {
   /** Runs the command on a terminal. Its stderr is then part of stdout. */

@@ -1,41 +1,14 @@
 import { createHash } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import type { Client, ConnectConfig } from 'ssh2'
 import { withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { MIB } from '../../common/units.js'
 import { vmError } from '../../errors.js'
-import { keyType } from './keys.js'
+import { listMissingAlgorithms, selectAlgorithms } from './algorithms.js'
+import type { SshConnectOptions } from './connect-options.js'
 import { loadSsh } from './ssh-library.js'
-
-export interface SshConnectOptions {
-  /** Host name or address of the server. @default '127.0.0.1' */
-  readonly host?: string
-  readonly port: number
-  /** Open connection to the server, such as the one returned by {@link waitForSshBanner}. */
-  readonly socket?: Socket | undefined
-  /** User to log in as. @default 'root' */
-  readonly user?: string
-  /**
-   * Private key in OpenSSH or PEM format. Without a key and a password, the method `none` is used.
-   */
-  readonly privateKey?: string | Buffer | undefined
-  /** Passphrase of an encrypted private key. */
-  readonly passphrase?: string | undefined
-  readonly password?: string | undefined
-  /** Required host key of the server: the decoded content of its public key file. @default any */
-  readonly hostKey?: Buffer | undefined
-  readonly timeoutMs: number
-  readonly signal?: AbortSignal | undefined
-  /** SSH algorithms to offer. @default the fastest ones on an emulated CPU first */
-  readonly algorithms?: ConnectConfig['algorithms'] | undefined
-  /** Interval of keepalive requests to a silent server. @default 10000 */
-  readonly keepaliveIntervalMs?: number
-  /**
-   * Number of unanswered keepalive requests after which the connection counts as lost. @default 6
-   */
-  readonly keepaliveCountMax?: number
-}
+import { unsupportedError } from './unsupported-runtime.js'
 
 /** Authenticated connection. */
 export interface SshConnection {
@@ -58,6 +31,8 @@ const MAX_UNSENT_BYTES = 4 * MIB
  *
  * @throws {GuestError} SSH_REFUSED when no SSH server responds in time, SSH_AUTH_FAILED when it
  *   refuses the login, SSH_HOST_KEY_CHANGED when its host key differs from `hostKey`.
+ * @throws {InfrastructureError} SSH_UNSUPPORTED when this runtime lacks the algorithms of the
+ *   server.
  */
 export async function openSshConnection(options: SshConnectOptions): Promise<SshConnection> {
   const { timeoutMs } = options
@@ -135,32 +110,7 @@ function toConfig(options: SshConnectOptions): ConnectConfig {
     readyTimeout: 0,
     keepaliveInterval: options.keepaliveIntervalMs ?? 10_000,
     keepaliveCountMax: options.keepaliveCountMax ?? 6,
-    algorithms: options.algorithms ?? fastAlgorithms(hostKey),
-  }
-}
-
-/**
- * Prefers algorithms that are fast on an emulated CPU: without AES instructions, ChaCha20 copies
- * 1.5 × as fast as AES-CTR. Other algorithms of the library are offered after these.
- */
-function fastAlgorithms(hostKey: Buffer | undefined): NonNullable<ConnectConfig['algorithms']> {
-  const type = hostKey === undefined ? 'ssh-ed25519' : keyType(hostKey)
-  const hostKeyTypes = type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type]
-  return {
-    kex: prefer(['curve25519-sha256', 'curve25519-sha256@libssh.org']),
-    serverHostKey: prefer(hostKeyTypes),
-    cipher: prefer(['chacha20-poly1305@openssh.com', 'aes128-gcm@openssh.com', 'aes128-ctr']),
-    hmac: prefer(['hmac-sha2-256-etm@openssh.com', 'hmac-sha2-256']),
-    compress: ['none'],
-  }
-}
-
-/** Moves names to the front. The library ignores names to prepend that are not removed first. */
-function prefer<Name extends string>(names: readonly string[]) {
-  return { append: [], remove: [...names], prepend: [...names] } as unknown as {
-    append: Name[]
-    remove: Name[]
-    prepend: Name[]
+    algorithms: selectAlgorithms(hostKey, options.ciphers),
   }
 }
 
@@ -181,6 +131,10 @@ function toError(
     })
   }
   if (error.level === 'client-authentication') return authFailedError(options, error)
+  const missing = stage === 'key exchange' ? listMissingAlgorithms() : []
+  if (missing.length > 0 && /no matching|unsupported/i.test(error.message)) {
+    return unsupportedError(error.message, missing, error)
+  }
   return connectionRefusedError(options, stage, error.message, error)
 }
 

@@ -1,4 +1,5 @@
 import type { Client, utils } from 'ssh2'
+import { hasX25519 } from './algorithms.js'
 
 type Ssh2 = { readonly Client: typeof Client; readonly utils: typeof utils }
 
@@ -9,6 +10,9 @@ let library: Promise<Ssh2> | undefined
  * milliseconds.
  */
 export function loadSsh(): Promise<Ssh2> {
-  library ??= import('ssh2').then((module) => module.default)
+  library ??= import('ssh2').then((module) => {
+    hasX25519() // cached for the first connection
+    return module.default
+  })
   return library
 }

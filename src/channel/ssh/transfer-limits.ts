@@ -12,6 +12,12 @@ export interface DownloadLimits {
   readonly maxFiles?: number | undefined
 }
 
+export interface TransferOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface DownloadOptions extends TransferOptions, DownloadLimits {}
+
 const DEFAULT_MAX_BYTES = 16 * GIB
 const DEFAULT_MAX_FILES = 100_000
 /** Longest path in Linux (PATH_MAX of limits.h). A real file system has no deeper tree. */

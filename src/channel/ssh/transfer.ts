@@ -5,13 +5,7 @@ import { VMError, vmError } from '../../errors.js'
 import { type CopySide, copyBlocks, openLocal, openRemote } from './copy-blocks.js'
 import { downloadFolder } from './download-folder.js'
 import { type FileEntry, localSide, remoteSide } from './file-side.js'
-import { type DownloadLimits, TransferBudget } from './transfer-limits.js'
-
-export interface TransferOptions {
-  readonly signal?: AbortSignal | undefined
-}
-
-export interface DownloadOptions extends TransferOptions, DownloadLimits {}
+import { type DownloadOptions, TransferBudget, type TransferOptions } from './transfer-limits.js'
 
 type Direction = 'upload' | 'download'
 

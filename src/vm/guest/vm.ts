@@ -3,7 +3,7 @@ import type { GuestPort } from '../../channel/port/guest-port.js'
 import { Keyboard, type KeyboardKey, type KeyboardTypeOptions } from '../../channel/qmp/keyboard.js'
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
-import type { DownloadOptions, TransferOptions } from '../../channel/ssh/transfer.js'
+import type { DownloadOptions, TransferOptions } from '../../channel/ssh/transfer-limits.js'
 import { combineSignals } from '../../common/combine-signals.js'
 import { abortsWithin, raceSignal } from '../../common/deadline.js'
 import { quoteWord } from '../../common/process/shell-quote.js'
@@ -487,7 +487,7 @@ export class VM implements GuestHandle {
    *   no disk; NO_SPACE.
    * @example await vm.checkpoint('installed')
    */
-  checkpoint(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  checkpoint(name: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     return this.#power.checkpoint(name, options.signal)
   }
 
@@ -499,7 +499,7 @@ export class VM implements GuestHandle {
    * @throws {InfrastructureError} CHECKPOINT_FAILED
    * @example await vm.restore('installed')
    */
-  restore(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  restore(name: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     return this.#power.restore(name, options.signal)
   }
 

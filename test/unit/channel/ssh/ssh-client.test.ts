@@ -444,7 +444,7 @@ async function connectInProcess() {
   await new Promise<void>((resolve) => listener.listen(path, resolve))
   onTestFinished(() => void listener.close())
   const socket = createConnection(path)
-  const client = await connect({ socket, algorithms: { cipher: ['aes128-gcm@openssh.com'] } })
+  const client = await connect({ socket, ciphers: ['aes128-gcm@openssh.com'] })
   return { client, socket, guest: await sessions.promise }
 }
 
