@@ -42,7 +42,7 @@ export class Declarations {
     const known = this.#files.get(file)
     if (known !== undefined) return known
     const parsed = { declarations: [], imports: new Map(), exports: new Set() }
-    for (const { comment, code } of splitStatements(this.#read(file))) {
+    for (const { comment, code } of splitStatements(hideUndefined(this.#read(file)))) {
       const [, verb, names = '', from = ''] = NAMES.exec(code) ?? []
       for (const part of names.split(',').filter((part) => part.trim() !== '')) {
         const [, name, alias = name] = /^\s*(?:type )?(\w+)(?: as (\w+))?/.exec(part)
@@ -57,6 +57,14 @@ export class Declarations {
     this.#files.set(file, parsed)
     return parsed
   }
+}
+
+/** Removes the `undefined` of optional properties, which the `?` implies for a reader. */
+function hideUndefined(text) {
+  return text.replaceAll(
+    /(\?: (?:\(.*\)|[^;\n]+?)) \| undefined;$/gm,
+    (_, type) => `${type.replace(/: \((\(.*)\)$/, ': $1')};`,
+  )
 }
 
 function parseBody(code) {

@@ -10,11 +10,11 @@ export interface KernelOptions {
   /** Path of the kernel on the host. */
   readonly kernel: string
   /** Path of the initrd on the host. @default none */
-  readonly initrd?: string
+  readonly initrd?: string | undefined
   /** Kernel arguments. @default none */
-  readonly append?: string
+  readonly append?: string | undefined
   /** Protocol for downloading kernel and initrd. HTTP is faster for large files. @default 'tftp' */
-  readonly via?: Via
+  readonly via?: Via | undefined
 }
 
 /**
@@ -22,33 +22,33 @@ export interface KernelOptions {
  */
 export interface LoaderOptions extends Partial<KernelOptions> {
   /** Menu entries. @default one entry with `kernel`, `initrd` and `append` */
-  readonly entries?: ReadonlyArray<Omit<KernelOptions, 'via'> & { readonly label: string }>
+  readonly entries?: ReadonlyArray<Omit<KernelOptions, 'via'> & { readonly label: string }> | undefined
   /**
    * Title of a menu that waits for a key.
    * @default a menu without a title if there are several entries, else no menu
    */
-  readonly menu?: string
+  readonly menu?: string | undefined
   /** Seconds without a key after which the menu starts the first entry. @default no limit */
-  readonly menuSeconds?: number
+  readonly menuSeconds?: number | undefined
   /**
    * Configuration file of the loader, instead of a generated one.
    * @default generated from the options above
    */
-  readonly config?: NetbootFile
+  readonly config?: NetbootFile | undefined
   /**
    * Configuration files for guests with these MAC addresses, instead of the common one.
    * @default none
    */
-  readonly byMac?: Readonly<Record<string, NetbootFile>>
+  readonly byMac?: Readonly<Record<string, NetbootFile>> | undefined
   /** Configuration files for guests with these UUIDs, instead of the common one. @default none */
-  readonly byUuid?: Readonly<Record<string, NetbootFile>>
+  readonly byUuid?: Readonly<Record<string, NetbootFile>> | undefined
   /** Additional files to serve. @default none */
-  readonly files?: Readonly<Record<string, NetbootFile>>
+  readonly files?: Readonly<Record<string, NetbootFile>> | undefined
 }
 
 export interface GrubOptions extends LoaderOptions {
   /** Firmware for which the DHCP server names a GRUB image. @default 'bios' */
-  readonly firmware?: 'bios' | 'uefi'
+  readonly firmware?: 'bios' | 'uefi' | undefined
 }
 
 export interface DebianInstallerOptions {
@@ -56,18 +56,18 @@ export interface DebianInstallerOptions {
    * Architecture of the installer, equal to the guest's `arch`. `'aarch64'` requires UEFI.
    * @default 'x86_64'
    */
-  readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64'
+  readonly arch?: 'x86_64' | 'i386' | 'aarch64' | 'amd64' | 'arm64' | undefined
   /**
    * Kernel arguments such as `console=ttyS0`. The installer then starts without a menu.
    * @default none: the menu of the package is shown
    */
-  readonly append?: string
+  readonly append?: string | undefined
   /** Preseed file with answers for the installer, which downloads it over HTTP. @default none */
-  readonly preseed?: NetbootFile
+  readonly preseed?: NetbootFile | undefined
   /** Protocol for downloading kernel and initrd. HTTP is faster for large files. @default 'tftp' */
-  readonly via?: Via
+  readonly via?: Via | undefined
   /** Additional files to serve. @default none */
-  readonly files?: Readonly<Record<string, NetbootFile>>
+  readonly files?: Readonly<Record<string, NetbootFile>> | undefined
 }
 
 /** Debian's names of the supported architectures of its netboot installer. */
@@ -114,7 +114,10 @@ export const netboot = {
    */
   ipxe(
     script: NetbootFile,
-    { via = 'tftp', files }: { readonly via?: Via; readonly files?: NetbootOptions['files'] } = {},
+    {
+      via = 'tftp',
+      files,
+    }: { readonly via?: Via | undefined; readonly files?: NetbootOptions['files'] | undefined } = {},
   ): NetbootOptions {
     const isHttp = via === 'http'
     return {

@@ -17,7 +17,7 @@ export interface GuestTraits {
    * Format in which the guest accepts the run's SSH host key. Undefined: the guest has its own host
    * key.
    */
-  readonly hostKeyFormat?: 'openssh' | 'dropbear'
+  readonly hostKeyFormat?: 'openssh' | 'dropbear' | undefined
   /**
    * If true, withvm's identity agent listens on the virtio-serial port
    * `org.withvm.identity-agent.0`. The guest can then be saved as a template, because each clone
@@ -29,11 +29,11 @@ export interface GuestTraits {
   /** If true, the disk may contain cloud-init, so a disk with its configuration is attached. */
   readonly mayHaveCloudInit: boolean
   /** Watchdog for which the image's kernel has a driver. @default 'i6300esb' */
-  readonly watchdog?: 'i6300esb' | 'ib700'
+  readonly watchdog?: 'i6300esb' | 'ib700' | undefined
   /** Boot time relative to a general-purpose distribution; scales the deadlines. */
   readonly bootTimeFactor: number
   /** Pattern on the serial console that shows that the SSH server listens. */
-  readonly sshReadyPattern?: RegExp
+  readonly sshReadyPattern?: RegExp | undefined
 }
 
 /** A base image on the host's disk, ready for use and never written to. */

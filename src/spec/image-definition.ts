@@ -12,27 +12,29 @@ export type ImageFile =
       /** Content of the file. */
       readonly content: string | Uint8Array
       /** Permissions, as a number for chmod(2). @default 0o644 */
-      readonly mode?: number
+      readonly mode?: number | undefined
     }
   | {
       /** Path of the file on the host. */
       readonly path: string
       /** Permissions, as a number for chmod(2). @default those of the host file */
-      readonly mode?: number
+      readonly mode?: number | undefined
     }
 
 /** Settings of the guest in which an image is prepared. */
 export interface PreparationGuestOptions {
   /** RAM: MiB, or with a unit. @default the image's */
-  readonly memory?: MemorySize
+  readonly memory?: MemorySize | undefined
   /** Number of CPUs. @default the image's */
-  readonly cpus?: number
+  readonly cpus?: number | undefined
   /** Network of the guest. Downloads require `internet: true`. @default restricted */
-  readonly network?: Pick<NetworkOptions, 'internet'>
+  readonly network?: Pick<NetworkOptions, 'internet'> | undefined
   /**
    * Limits of the start, of each command over SSH and of the shutdown. @default those of any guest
    */
-  readonly timeouts?: { readonly start?: Duration; readonly command?: Duration; readonly shutdown?: Duration }
+  readonly timeouts?:
+    | { readonly start?: Duration; readonly command?: Duration; readonly shutdown?: Duration }
+    | undefined
 }
 
 /** A custom image: its base and the changes to it. */
@@ -46,42 +48,42 @@ export interface ImageOptions<VM = never> {
    * Base of the image: the name of a recipe, a path, a URL with its checksum, or another image.
    * @default 'debian'; none with `build`
    */
-  readonly from?: ImageSource | PreparedSource
+  readonly from?: ImageSource | PreparedSource | undefined
   /**
    * Codename of the Debian release, for `from: 'debian'`.
    * @default the host's release if it runs Debian, else 'bookworm'
    */
-  readonly suite?: string
+  readonly suite?: string | undefined
   /** Architecture, for `from: 'debian'`. Only amd64 is supported. @default 'amd64' */
-  readonly arch?: 'amd64'
+  readonly arch?: 'amd64' | undefined
   /** Packages to install, for `from: 'debian'`. @default none */
-  readonly packages?: readonly string[]
+  readonly packages?: readonly string[] | undefined
   /** Files to put into the image, owned by root, by absolute path. @default none */
-  readonly files?: Readonly<Record<string, ImageFile>>
+  readonly files?: Readonly<Record<string, ImageFile>> | undefined
   /**
    * Shell commands to run in the image as root, after `files`, each with `/bin/sh -c`. For `from:
    * 'debian'`, they run during the build, with internet access and without running services. For
    * other images, they run in a guest of the image.
    * @default none
    */
-  readonly run?: readonly string[]
+  readonly run?: readonly string[] | undefined
   /**
    * Function that changes a running guest of the image, as the last step. After an orderly
    * shutdown, the guest's disk becomes the image. Running processes are not kept; for these, use
    * `PreparedImage.prepare()`.
    * @default none
    */
-  readonly prepare?: (vm: VM) => unknown
+  readonly prepare?: ((vm: VM) => unknown) | undefined
   /** Settings of the guest for `prepare`, and for `files` and `run` if they require a guest. */
-  readonly guest?: PreparationGuestOptions
+  readonly guest?: PreparationGuestOptions | undefined
   /** Custom recipe that builds the disk; replaces `from`. @default none */
-  readonly build?: (context: ImageBuild) => Promise<BuiltImage> | BuiltImage
+  readonly build?: ((context: ImageBuild) => Promise<BuiltImage> | BuiltImage) | undefined
   /**
    * Inputs of `build` and `prepare` besides their source code. A change of an input rebuilds the
    * image.
    * @default none
    */
-  readonly dependsOn?: PreparationInputs
+  readonly dependsOn?: PreparationInputs | undefined
 }
 
 /** Context of a recipe's `build` function. */
@@ -99,29 +101,29 @@ export interface BuiltImage {
   /** Path of the disk within the folder, in any supported format such as raw or qcow2. */
   readonly disk: string
   /** Path of a kernel that QEMU loads directly. @default none: the disk's boot loader */
-  readonly kernel?: string
+  readonly kernel?: string | undefined
   /** Path of the initial RAM file system for `kernel`. @default none */
-  readonly initrd?: string
+  readonly initrd?: string | undefined
   /** Kernel arguments. @default none */
-  readonly append?: readonly string[]
+  readonly append?: readonly string[] | undefined
   /** User to log in as. @default 'root' */
-  readonly user?: string
+  readonly user?: string | undefined
   /** If true, the image runs the QEMU guest agent. @default false */
-  readonly hasAgent?: boolean
+  readonly hasAgent?: boolean | undefined
   /**
    * Format in which the guest accepts the run's SSH host key.
    * @default none: the guest has its own host key
    */
-  readonly hostKeyFormat?: GuestTraits['hostKeyFormat']
+  readonly hostKeyFormat?: GuestTraits['hostKeyFormat'] | undefined
   /**
    * Pattern on the serial console that shows that the SSH server listens.
    * @default none: the port is polled
    */
-  readonly sshReady?: RegExp
+  readonly sshReady?: RegExp | undefined
   /** RAM of the guests: MiB, or with a unit. @default 1 GiB */
-  readonly memory?: MemorySize
+  readonly memory?: MemorySize | undefined
   /** Number of CPUs of the guests. @default 1 */
-  readonly cpus?: number
+  readonly cpus?: number | undefined
 }
 
 /** A custom image, as defined by `defineImage()`. */
@@ -140,7 +142,7 @@ export interface PreparationInputs {
   /** Values from outside of the function that it uses, serializable as JSON. @default none */
   readonly inputs?: unknown
   /** Paths of host files that the function reads, compared by content. @default none */
-  readonly files?: readonly string[]
+  readonly files?: readonly string[] | undefined
 }
 
 /** A preparation step: runs once in a guest, and clones start from the result. */

@@ -14,20 +14,20 @@ export type PrivateKey = string | Buffer | { readonly file: string }
 /** SSH login for an image that was not built by withvm. */
 export interface SshOptions {
   /** User to log in as. @default the user of `login`, else the image's: `root` */
-  readonly user?: string
+  readonly user?: string | undefined
   /**
    * Private key as text (OpenSSH or PEM), or the file that contains it.
    * @default a key generated for this run and passed to the guest at boot
    */
-  readonly privateKey?: PrivateKey
+  readonly privateKey?: PrivateKey | undefined
   /** Passphrase of an encrypted `privateKey`. @default none */
-  readonly passphrase?: string
+  readonly passphrase?: string | undefined
   /** Password of the user. @default none: keys only */
-  readonly password?: string
+  readonly password?: string | undefined
   /** Port of the guest's SSH server. @default 22 */
-  readonly port?: number
+  readonly port?: number | undefined
   /** Host port that is forwarded to the SSH server. @default a free port */
-  readonly hostPort?: number
+  readonly hostPort?: number | undefined
 }
 
 /**
@@ -41,17 +41,17 @@ export interface CloudInitOptions {
    * with `#cloud-config`, `#!` or another header of cloud-init. Bytes may be compressed by gzip.
    * @default none
    */
-  readonly userData?: string | Buffer | Readonly<Record<string, unknown>>
+  readonly userData?: string | Buffer | Readonly<Record<string, unknown>> | undefined
   /**
    * Meta data, as an object or YAML. It adds to withvm's meta data or overrides it.
    * @default `instance-id`, `local-hostname` and `public-keys` of this run
    */
-  readonly metaData?: string | Readonly<Record<string, unknown>>
+  readonly metaData?: string | Readonly<Record<string, unknown>> | undefined
   /**
    * Network configuration, version 1 or 2, as an object or YAML.
    * @default none: cloud-init uses DHCP on the first card
    */
-  readonly networkConfig?: string | Readonly<Record<string, unknown>>
+  readonly networkConfig?: string | Readonly<Record<string, unknown>> | undefined
 }
 
 /** Login on the guest's serial console. */
@@ -59,9 +59,9 @@ export interface LoginOptions {
   /** User name. */
   readonly user: string
   /** Password of the user, also entered for `sudo`. @default none: a user without a password */
-  readonly password?: string
+  readonly password?: string | undefined
   /** Pattern of the shell prompt, matched against the last line. @default /[#$%>] ?$/ */
-  readonly prompt?: RegExp
+  readonly prompt?: RegExp | undefined
 }
 
 /**
@@ -73,13 +73,13 @@ export interface TimeoutOptions {
    * Limit of the whole start, until the guest is ready.
    * @default none: each stage of the start has its own limit
    */
-  readonly start?: Duration
+  readonly start?: Duration | undefined
   /** Limit of the body of `withVM()`. @default none */
-  readonly body?: Duration
+  readonly body?: Duration | undefined
   /** Limit of each command in the guest. @default none */
-  readonly command?: Duration
+  readonly command?: Duration | undefined
   /** Limit of an orderly shutdown or reboot. @default '20s', scaled up on slower hosts */
-  readonly shutdown?: Duration
+  readonly shutdown?: Duration | undefined
 }
 
 /**
@@ -92,13 +92,13 @@ export interface LimitOptions {
    * boot: MiB, or with a unit: `'2G'` (QMP: `block-set-write-threshold`).
    * @default '16G'
    */
-  readonly disk?: MemorySize
+  readonly disk?: MemorySize | undefined
   /**
    * Total output on the serial console: MiB, or with a unit: `'64M'`. The default equals six hours
    * on a 115,200 baud line.
    * @default '256M'
    */
-  readonly console?: MemorySize
+  readonly console?: MemorySize | undefined
 }
 
 /**
@@ -129,24 +129,24 @@ export interface RunOptions<VM = never> {
    * guest of a custom image is ready as soon as QEMU runs, unless `ssh` or `ready` is set.
    * @default none
    */
-  readonly commandLine?: string
+  readonly commandLine?: string | undefined
   /**
    * libvirt domain: the path of its XML, or the XML itself. It is converted to options; other
    * options override it. `vm.importReport` lists settings that were not imported.
    * @default none
    */
-  readonly libvirtXML?: string
+  readonly libvirtXML?: string | undefined
   /**
    * Name of the guest in messages, and its host name: letters, digits, `.`, `_`, `-`, at most 60
    * characters (QEMU: `-name`).
    * @default the image's name
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /**
    * QEMU program: a path or a name.
    * @default `WITHVM_QEMU`, else `qemu-system-x86_64`, else the names that distributions use
    */
-  readonly qemu?: string
+  readonly qemu?: string | undefined
   /**
    * User that runs QEMU and its helper processes if root starts the guest: a user name, `uid` or
    * `uid:gid` (QEMU: `-runas`). The user must have access to the images, kernels and folders of the
@@ -154,83 +154,83 @@ export interface RunOptions<VM = never> {
    * folder.
    * @default the user who runs the test
    */
-  readonly runAs?: string
+  readonly runAs?: string | undefined
   /**
    * Configuration for cloud-init in the guest (QEMU: a read-only `-drive` after all others).
    * `false` attaches no disk for it.
    * @default the run's key and a host name for a custom disk image; none for a recipe or a root
    *   file system
    */
-  readonly cloudInit?: CloudInitOptions | false
+  readonly cloudInit?: CloudInitOptions | false | undefined
   /**
    * Logs in on the serial console, for an image that accepts a key in no other way. The login
    * installs the run's key for the user of `ssh` and reads the guest's host key; after that, SSH is
    * used. With `ssh: false`, the console stays logged in.
    * @default none
    */
-  readonly login?: LoginOptions
+  readonly login?: LoginOptions | undefined
   /**
    * SSH login. `false` for a guest without an SSH server.
    * @default the image's user, with a key generated for this run
    */
-  readonly ssh?: SshOptions | false
+  readonly ssh?: SshOptions | false | undefined
   /**
    * `warm` restores the guest from a template, with its own names, keys, random numbers and clock.
    * `cold` boots from power-on, for tests of booting. If a warm start is not possible, the guest
    * boots cold and `vm.startedFrom` gives the reason.
    * @default 'warm' if the image supports it, as `tiny` does
    */
-  readonly start?: 'warm' | 'cold'
+  readonly start?: 'warm' | 'cold' | undefined
   /**
    * If true, keeps a standby for the next guest with the same options, which then starts
    * immediately. A standby is prepared with idle CPU time, and only if enough memory is free.
    * @default true in Vitest, elsewhere from the second guest with the same options on; false with
    *   `tmpdir` and in worker threads
    */
-  readonly standby?: boolean
+  readonly standby?: boolean | undefined
   /**
    * Condition for the guest to be ready.
    * @default 'none' with `debug.paused`; without SSH (`ssh: false`, or `netboot` but neither
    *   `image` nor `ssh`): 'login' if `login` is set, else 'none'; 'cloud-init' with `cloudInit`;
    *   otherwise 'ssh'
    */
-  readonly ready?: ReadyOption<VM>
+  readonly ready?: ReadyOption<VM> | undefined
   /** Time limits. @default each stage of a start has its own limit */
-  readonly timeouts?: TimeoutOptions
+  readonly timeouts?: TimeoutOptions | undefined
   /** Limits on the host resources the guest may use. @default '16G' of disk, '256M' of console */
-  readonly limits?: LimitOptions
+  readonly limits?: LimitOptions | undefined
   /** Signal that aborts the start or the body and discards the guest. @default none */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /**
    * Parent folder of the run's folder (overlay, logs, sockets).
    * @default the system's temporary folder
    */
-  readonly tmpdir?: string
+  readonly tmpdir?: string | undefined
   /**
    * Folder for the artifacts (logs) of a guest that failed. `false` keeps none.
    * @default `WITHVM_ARTIFACTS`, else `test-results/withvm` for a test of `withvm/vitest`, else
    * none
    */
-  readonly artifacts?: string | false
+  readonly artifacts?: string | false | undefined
   /**
    * If true, the artifacts include the guest's memory as `memory.elf`. It is as large as the RAM
    * and contains all secrets of the guest (QMP: `dump-guest-memory`).
    * @default false
    */
-  readonly memoryDump?: boolean
+  readonly memoryDump?: boolean | undefined
   /**
    * If true, a guest that fails keeps running for one hour, or for the given time, so that `withvm
    * ssh` and `withvm console` can connect to it. After Ctrl-C, no guest keeps running.
    * @default `WITHVM_KEEP`, else false
    */
-  readonly keepOnFailure?: boolean | Duration
+  readonly keepOnFailure?: boolean | Duration | undefined
   /**
    * Additional QEMU arguments, appended unchanged. Relative paths are resolved in the run's folder.
    * @default none
    */
-  readonly qemuArgs?: readonly string[]
+  readonly qemuArgs?: readonly string[] | undefined
   /** Receives progress messages while a guest starts. @default standard error */
-  readonly log?: (line: string) => void
+  readonly log?: ((line: string) => void) | undefined
 }
 
 /** Options of a guest. All have defaults: `{}` boots the image `tiny`. */

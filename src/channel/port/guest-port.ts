@@ -13,15 +13,15 @@ export interface PortWait {
    * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
    * @default '30s', on a slow host up to two minutes
    */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
   /** Aborts the wait. @default none */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /**
    * Position at which the search starts: a mark, the first byte (`'start'`), or the current end of
    * the output (`'now'`).
    * @default 'start'
    */
-  readonly from?: PortMark | 'start' | 'now'
+  readonly from?: PortMark | 'start' | 'now' | undefined
 }
 
 /** Position in the output of a port, returned by {@link GuestPort.mark}. */

@@ -57,9 +57,9 @@ export type KeyboardKey = string
 
 export interface KeyboardTypeOptions {
   /** Delay between two characters. @default '20ms' */
-  readonly delay?: Duration
+  readonly delay?: Duration | undefined
   /** Keyboard layout that is configured in the guest. @default 'us' */
-  readonly layout?: KeyboardLayout
+  readonly layout?: KeyboardLayout | undefined
 }
 
 /** Keyboard of the guest, for firmware, menus and consoles on the display. */

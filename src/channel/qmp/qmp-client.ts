@@ -71,7 +71,11 @@ export class QmpClient {
    */
   static async negotiate(
     socket: Socket,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly log?: QmpLog },
+    options: {
+      readonly timeoutMs: number
+      readonly signal?: AbortSignal | undefined
+      readonly log?: QmpLog | undefined
+    },
   ): Promise<QmpClient> {
     const { timeoutMs, log } = options
     const greeted = createDeferred<QmpClient>()
@@ -175,7 +179,7 @@ export class QmpClient {
    */
   waitForEvent(
     name: string,
-    options: QmpWait & { readonly predicate?: (event: QmpEvent) => boolean } = {},
+    options: QmpWait & { readonly predicate?: ((event: QmpEvent) => boolean) | undefined } = {},
   ): Promise<QmpEvent> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, predicate, signal } = options
     const matched = createDeferred<QmpEvent>()

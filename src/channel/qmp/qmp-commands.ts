@@ -50,7 +50,7 @@ type EmptyReply = Readonly<Record<string, never>>
 export interface QmpCommands {
   'query-status': Command<NoArguments, { readonly status: QmpRunState; readonly running: boolean }>
   'query-version': Command<NoArguments, QmpVersion>
-  'query-name': Command<NoArguments, { readonly name?: string }>
+  'query-name': Command<NoArguments, { readonly name?: string | undefined }>
   'query-kvm': Command<NoArguments, { readonly enabled: boolean; readonly present: boolean }>
   'query-commands': Command<NoArguments, ReadonlyArray<{ readonly name: string }>>
   'query-chardev': Command<
@@ -61,22 +61,24 @@ export interface QmpCommands {
     NoArguments,
     ReadonlyArray<{
       readonly device: string
-      readonly qdev?: string
-      readonly inserted?: {
-        readonly file: string
-        readonly 'node-name'?: string
-        readonly ro: boolean
-        readonly drv: string
-        readonly backing_file?: string
-      }
+      readonly qdev?: string | undefined
+      readonly inserted?:
+        | {
+            readonly file: string
+            readonly 'node-name'?: string | undefined
+            readonly ro: boolean
+            readonly drv: string
+            readonly backing_file?: string | undefined
+          }
+        | undefined
     }>
   >
   'query-machines': Command<
     NoArguments,
     ReadonlyArray<{
       readonly name: string
-      readonly alias?: string
-      readonly 'is-default'?: boolean
+      readonly alias?: string | undefined
+      readonly 'is-default'?: boolean | undefined
       readonly 'cpu-max': number
       readonly deprecated: boolean
     }>
@@ -86,7 +88,7 @@ export interface QmpCommands {
     ReadonlyArray<{
       readonly name: string
       readonly typename: string
-      readonly 'unavailable-features'?: readonly string[]
+      readonly 'unavailable-features'?: readonly string[] | undefined
       readonly deprecated: boolean
     }>
   >
@@ -95,17 +97,20 @@ export interface QmpCommands {
     ReadonlyArray<{ readonly 'cpu-index': number; readonly 'thread-id': number; readonly target: string }>
   >
   'qom-list-types': Command<
-    { readonly implements?: string; readonly abstract?: boolean },
-    ReadonlyArray<{ readonly name: string; readonly parent?: string }>
+    { readonly implements?: string | undefined; readonly abstract?: boolean | undefined },
+    ReadonlyArray<{ readonly name: string; readonly parent?: string | undefined }>
   >
   'qom-get': Command<{ readonly path: string; readonly property: string }, unknown>
   'qom-set': Command<
     { readonly path: string; readonly property: string; readonly value: unknown },
     EmptyReply
   >
-  'human-monitor-command': Command<{ readonly 'command-line': string; readonly 'cpu-index'?: number }, string>
+  'human-monitor-command': Command<
+    { readonly 'command-line': string; readonly 'cpu-index'?: number | undefined },
+    string
+  >
   device_add: Command<
-    { readonly driver: string; readonly id?: string; readonly [key: string]: unknown },
+    { readonly driver: string; readonly id?: string | undefined; readonly [key: string]: unknown },
     EmptyReply
   >
   device_del: Command<{ readonly id: string }, EmptyReply>
@@ -118,12 +123,16 @@ export interface QmpCommands {
   'send-key': Command<
     {
       readonly keys: ReadonlyArray<{ readonly type: 'qcode'; readonly data: string }>
-      readonly 'hold-time'?: number
+      readonly 'hold-time'?: number | undefined
     },
     EmptyReply
   >
   screendump: Command<
-    { readonly filename: string; readonly format?: 'ppm' | 'png'; readonly device?: string },
+    {
+      readonly filename: string
+      readonly format?: 'ppm' | 'png' | undefined
+      readonly device?: string | undefined
+    },
     EmptyReply
   >
   'migrate-set-capabilities': Command<
@@ -132,7 +141,10 @@ export interface QmpCommands {
   >
   migrate: Command<{ readonly uri: string }, EmptyReply>
   'migrate-incoming': Command<{ readonly uri: string }, EmptyReply>
-  'query-migrate': Command<NoArguments, { readonly status?: string; readonly 'error-desc'?: string }>
+  'query-migrate': Command<
+    NoArguments,
+    { readonly status?: string | undefined; readonly 'error-desc'?: string | undefined }
+  >
   quit: Command<NoArguments, EmptyReply>
   stop: Command<NoArguments, EmptyReply>
   cont: Command<NoArguments, EmptyReply>

@@ -11,11 +11,11 @@ export interface SerialLogin {
   /** Name of the user. */
   readonly user: string
   /** Password of the user. @default none: the user has no password */
-  readonly password?: string
+  readonly password?: string | undefined
   /** Pattern of the last line when the shell waits for a command. @default /[#$%>] ?$/ */
-  readonly prompt?: RegExp
+  readonly prompt?: RegExp | undefined
   /** Maximum duration of the complete login. @default '60s' */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
   /** Aborts the login. */
   readonly signal?: AbortSignal | undefined
 }

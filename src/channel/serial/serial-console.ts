@@ -41,13 +41,13 @@ export interface SerialWait {
    * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
    * @default '30s', on a slow host up to two minutes
    */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
   /**
    * Position at which the search starts: a mark, the start of the log (`'start'`: the guest's first
    * power-on), or the current end of the log (`'now'`).
    * @default 'start'
    */
-  readonly from?: SerialMark | 'start' | 'now'
+  readonly from?: SerialMark | 'start' | 'now' | undefined
   /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }
@@ -74,7 +74,7 @@ export interface TypeOptions {
   /**
    * Delay between two characters, for firmware and boot loaders that drop fast input. @default none
    */
-  readonly delay?: Duration
+  readonly delay?: Duration | undefined
   /** Aborts the typing. */
   readonly signal?: AbortSignal | undefined
 }

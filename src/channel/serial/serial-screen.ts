@@ -8,9 +8,9 @@ import type { ScreenTerminal } from './screen-terminal.js'
 
 export interface ScreenOptions {
   /** Number of columns, 2 to 1000. @default 80 */
-  readonly columns?: number
+  readonly columns?: number | undefined
   /** Number of rows, 1 to 1000. @default 24 */
-  readonly rows?: number
+  readonly rows?: number | undefined
   /**
    * If true, the terminal replies to queries of the guest (size, type, cursor position) as xterm
    * does. Some programs, such as `resize`, require it. The busybox shell also sends a query at each
@@ -18,7 +18,7 @@ export interface ScreenOptions {
    * directly after a prompt.
    * @default false: reading the screen does not affect the guest.
    */
-  readonly replies?: boolean
+  readonly replies?: boolean | undefined
 }
 
 export interface ScreenWait {
@@ -26,7 +26,7 @@ export interface ScreenWait {
    * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
    * @default '30s', on a slow host up to two minutes
    */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
   /** Aborts the wait. */
   readonly signal?: AbortSignal | undefined
 }

@@ -5,7 +5,7 @@ export interface DebugOptions {
    * `-S`).
    * @default false
    */
-  readonly paused?: boolean
+  readonly paused?: boolean | undefined
   /**
    * Enables the GDB server: `true` listens on a unix socket in the run's folder; a number listens
    * on that TCP port of 127.0.0.1. `vm.gdb` is the command that connects GDB. GDB has access to
@@ -13,18 +13,18 @@ export interface DebugOptions {
    * open to that user only, but a port is open to **every local user** (QEMU: `-gdb`).
    * @default false
    */
-  readonly gdb?: boolean | number
+  readonly gdb?: boolean | number | undefined
   /** QEMU log items, as listed by `qemu -d help` (QEMU: `-d`). @default none */
-  readonly log?: readonly string[]
+  readonly log?: readonly string[] | undefined
   /**
    * File for the QEMU log (QEMU: `-D`).
    * @default QEMU's standard error, which is part of a failure's report
    */
-  readonly logFile?: string
+  readonly logFile?: string | undefined
 }
 
 /** Debugging. */
 export interface DebugOptionGroup {
   /** Options for debugging the guest or QEMU (QEMU: `-S`, `-gdb`, `-d`). @default none */
-  readonly debug?: DebugOptions
+  readonly debug?: DebugOptions | undefined
 }

@@ -21,7 +21,7 @@ export interface PortOptions {
    * (QEMU: `-device virtserialport`, `isa-serial`, `isa-parallel`).
    * @default 'virtio'
    */
-  readonly type?: 'virtio' | 'serial' | 'parallel'
+  readonly type?: 'virtio' | 'serial' | 'parallel' | undefined
 }
 
 /** A watchdog: a device that acts if the guest does not reset its timer in time. */
@@ -31,9 +31,9 @@ export interface WatchdogOptions {
    * If the Linux driver `wdat_wdt` drives it, the timeout is 30 s, whatever the guest sets.
    * @default 'ib700' for `tiny` and `debian`, else 'i6300esb'
    */
-  readonly model?: 'i6300esb' | 'ib700'
+  readonly model?: 'i6300esb' | 'ib700' | undefined
   /** Action when the timer expires (QEMU: `-action watchdog=`). @default 'reset' */
-  readonly action?: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug'
+  readonly action?: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'inject-nmi' | 'none' | 'debug' | undefined
 }
 
 /** Sound, USB and other devices. */
@@ -44,31 +44,31 @@ export interface DeviceOptionGroup {
    * pcie-root-port`).
    * @default true if `cpus.maxcpus` or `memory.max` is set, else false
    */
-  readonly hotplug?: boolean
+  readonly hotplug?: boolean | undefined
   /** Sound card without audible output (QEMU: `-audiodev none` and `-device`). @default none */
-  readonly sound?: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb'
+  readonly sound?: 'ac97' | 'es1370' | 'ich6' | 'ich9' | 'usb' | undefined
   /**
    * Adds a USB 3 controller, which USB devices in `devices` require (QEMU: `-device qemu-xhci`).
    * @default false; true if a disk or the tablet is a USB device
    */
-  readonly usb?: boolean
+  readonly usb?: boolean | undefined
   /** Adds a hardware random number generator (QEMU: `-device virtio-rng-pci`). @default false */
-  readonly rng?: boolean
+  readonly rng?: boolean | undefined
   /**
    * Adds a memory balloon, which reclaims RAM from the guest and returns it (QEMU: `-device
    * virtio-balloon-pci`).
    * @default false
    */
-  readonly balloon?: boolean
+  readonly balloon?: boolean | undefined
   /**
    * Adds a watchdog; `true` selects one that resets the guest (QEMU: `-device` and `-action`).
    * @default false
    */
-  readonly watchdog?: boolean | WatchdogOptions
+  readonly watchdog?: boolean | WatchdogOptions | undefined
   /**
    * Character devices in addition to the console (QEMU: `-chardev` and `-device`). @default none
    */
-  readonly ports?: readonly PortOptions[]
+  readonly ports?: readonly PortOptions[] | undefined
   /** Any other devices that the host's QEMU supports (QEMU: `-device`). @default none */
-  readonly devices?: readonly DeviceOptions[]
+  readonly devices?: readonly DeviceOptions[] | undefined
 }

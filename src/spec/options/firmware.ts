@@ -7,12 +7,12 @@ export interface UefiFirmware {
    * Requires a `q35` machine on a PC.
    * @default false
    */
-  readonly secureBoot?: boolean
+  readonly secureBoot?: boolean | undefined
   /**
    * File with initial UEFI variables, copied for each guest.
    * @default the firmware's own: empty, or with the keys for Secure Boot
    */
-  readonly vars?: string
+  readonly vars?: string | undefined
 }
 
 /** Custom firmware in one file: U-Boot, coreboot, or a build of SeaBIOS or EDK2. */
@@ -26,12 +26,12 @@ export interface FirmwareFile {
 /** A TPM, emulated by swtpm. */
 export interface TpmOptions {
   /** Version of the TPM specification. @default '2.0' */
-  readonly version?: '1.2' | '2.0'
+  readonly version?: '1.2' | '2.0' | undefined
   /**
    * Interface of the TPM: `tis`, or `crb` (TPM 2.0 only) (QEMU: `-device tpm-tis` or `tpm-crb`).
    * @default 'tis'
    */
-  readonly model?: 'tis' | 'crb'
+  readonly model?: 'tis' | 'crb' | undefined
 }
 
 /** Firmware, kernel and boot order. */
@@ -41,38 +41,38 @@ export interface BootOptionGroup {
    * (QEMU: `-drive if=pflash`), and `{ type: 'bios', file }` is a custom file (`-bios`).
    * @default 'bios'; 'uefi' if the board has no firmware and the options provide none
    */
-  readonly firmware?: 'bios' | 'uefi' | UefiFirmware | FirmwareFile
+  readonly firmware?: 'bios' | 'uefi' | UefiFirmware | FirmwareFile | undefined
   /** Adds an emulated TPM; `true` is a TPM 2.0 (QEMU: `-tpmdev emulator`). @default none */
-  readonly tpm?: boolean | TpmOptions
+  readonly tpm?: boolean | TpmOptions | undefined
   /**
    * Path of a Linux kernel that QEMU loads directly (QEMU: `-kernel`).
    * @default the image's kernel or boot loader
    */
-  readonly kernel?: string
+  readonly kernel?: string | undefined
   /** Path of the initial RAM file system for `kernel` (QEMU: `-initrd`). @default none */
-  readonly initrd?: string
+  readonly initrd?: string | undefined
   /**
    * Path of the device tree for `kernel`, on machines that use one (QEMU: `-dtb`).
    * @default the machine's own
    */
-  readonly dtb?: string
+  readonly dtb?: string | undefined
   /** Kernel arguments, appended to those of the image (QEMU: `-append`). @default none */
-  readonly append?: string | readonly string[]
+  readonly append?: string | readonly string[] | undefined
   /**
    * Boot order of the firmware, which replaces direct boot of the image's kernel: `c` disk, `d` CD,
    * `n` network (QEMU: `-boot order=`).
    * @default QEMU's
    */
-  readonly boot?: string
+  readonly boot?: string | undefined
   /**
    * Boot order of the first boot only; later boots use `boot` (QEMU: `-boot once=`).
    * @default as `boot`
    */
-  readonly bootOnce?: string
+  readonly bootOnce?: string | undefined
   /**
    * If true, the firmware shows its boot menu, with the firmware's own timeout (QEMU: `-boot
    * menu=`).
    * @default false
    */
-  readonly bootMenu?: boolean
+  readonly bootMenu?: boolean | undefined
 }

@@ -52,7 +52,7 @@ export interface SaveOptions {
    * If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM.
    * @default false
    */
-  readonly memory?: boolean
+  readonly memory?: boolean | undefined
 }
 
 interface LogSources extends SaveOptions {

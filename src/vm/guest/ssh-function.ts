@@ -6,7 +6,7 @@ import { vmError } from '../../errors.js'
 
 export interface SshCommandOptions extends SshExecOptions {
   /** Logs in as this user, with the same key or password. @default the guest's user */
-  readonly user?: string
+  readonly user?: string | undefined
 }
 
 /** `vm.ssh`: a template tag that quotes its arguments, and a function with options. */
@@ -21,7 +21,7 @@ export interface Ssh {
   /** Runs a command line of the shell with options. Nothing is quoted. */
   (command: string, options?: SshCommandOptions): Promise<CommandResult>
   /** Opens an interactive shell with a pseudo-terminal. */
-  shell(options?: ShellOptions & { readonly user?: string }): Promise<ShellSession>
+  shell(options?: ShellOptions & { readonly user?: string | undefined }): Promise<ShellSession>
 }
 
 /** Work on an open connection. The signal aborts when the guest is lost or the caller aborts. */

@@ -77,7 +77,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    */
   async port(
     port: number,
-    options: WaitForOptions & { readonly protocol?: 'tcp' | 'udp' } = {},
+    options: WaitForOptions & { readonly protocol?: 'tcp' | 'udp' | undefined } = {},
   ): Promise<void> {
     await this.#until(portListens(port, options), options)
   }
@@ -102,7 +102,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    */
   serial(
     pattern: string | RegExp,
-    options: WaitForOptions & { readonly from?: SerialMark | 'start' | 'now' } = {},
+    options: WaitForOptions & { readonly from?: SerialMark | 'start' | 'now' | undefined } = {},
   ): Promise<SerialMatch> {
     const { from } = options
     const since = from === 'now' ? this.#vm.serial.mark() : from
@@ -119,7 +119,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    * await vm.ssh`systemctl --no-block reboot`
    * await vm.waitFor.reboot()
    */
-  async reboot(options: WaitForOptions & { readonly since?: number } = {}): Promise<void> {
+  async reboot(options: WaitForOptions & { readonly since?: number | undefined } = {}): Promise<void> {
     const { since = this.#power.lastReadyBoot } = options
     await this.#until(hasRebooted(since), options)
     if (this.#power.lastReadyBoot < this.#power.bootCount) await this.#power.readyAfterReset(options.signal)
@@ -161,7 +161,10 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
    */
   command(
     command: string,
-    options: WaitForOptions & { readonly exitCode?: number; readonly prints?: string | RegExp } = {},
+    options: WaitForOptions & {
+      readonly exitCode?: number | undefined
+      readonly prints?: string | RegExp | undefined
+    } = {},
   ): Promise<CommandResult> {
     const { exitCode = 0, prints } = options
     const check =

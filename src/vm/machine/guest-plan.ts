@@ -70,7 +70,7 @@ export type StartedFrom =
       /** The guest was booted from power-on. */
       readonly kind: 'cold'
       /** Reason why a warm start was not possible. */
-      readonly reason?: string
+      readonly reason?: string | undefined
     }
   | {
       /**

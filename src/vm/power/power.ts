@@ -28,14 +28,14 @@ export interface PowerControls {
 
 export interface StartOptions {
   /** If true, waits until the guest is ready, like a launch. @default true */
-  readonly waitUntilReady?: boolean
-  readonly signal?: AbortSignal
+  readonly waitUntilReady?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface StopOptions {
   /** Maximum time to wait. @default 20 s on a host with KVM, more on a slower host */
-  readonly timeout?: Duration
-  readonly signal?: AbortSignal
+  readonly timeout?: Duration | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Power state of a guest: its present power-on, and the transitions between power-ons. */

@@ -32,9 +32,9 @@ export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
    */
   readonly expected: string
   /** If false, the check also works on a guest that is off or lost. @default true */
-  readonly needsGuest?: boolean
+  readonly needsGuest?: boolean | undefined
   /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */
-  readonly lossGraceMs?: number
+  readonly lossGraceMs?: number | undefined
   /**
    * Observes the condition once. With `longPoll`, may wait within this call if that costs less than
    * polling.

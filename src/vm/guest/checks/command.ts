@@ -34,7 +34,7 @@ export function commandFailsWith(command: string, exitCode: number): Check<Comma
 export function commandPrints(
   command: string,
   expected: string | RegExp,
-  { exitCode = 0 }: { readonly exitCode?: number } = {},
+  { exitCode = 0 }: { readonly exitCode?: number | undefined } = {},
 ): Check<CommandResult> {
   return {
     expected: `\`${command}\` to print ${formatText(expected)}${exitCode === 0 ? '' : ` and exit with code ${exitCode}`}`,

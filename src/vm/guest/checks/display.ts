@@ -9,7 +9,7 @@ export interface DisplayExpectation {
    * Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`.
    * @default 'eng'
    */
-  readonly language?: string
+  readonly language?: string | undefined
 }
 
 /**

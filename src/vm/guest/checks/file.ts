@@ -10,13 +10,13 @@ export interface FileExpectation {
    * Whole content, ignoring one trailing newline; or a pattern that it matches. Files above 1 MiB
    * are not read.
    */
-  readonly content?: string | RegExp
+  readonly content?: string | RegExp | undefined
   /** Permission bits, such as `0o644` or `'0644'`. */
-  readonly mode?: number | string
+  readonly mode?: number | string | undefined
   /** User or `user:group`, by name or id. */
-  readonly owner?: string | number
+  readonly owner?: string | number | undefined
   /** SHA-256 of the content, in hexadecimal. */
-  readonly sha256?: string
+  readonly sha256?: string | undefined
 }
 
 const MAX_BYTES = MIB

@@ -5,9 +5,9 @@ import type { Check, CheckOutcome } from './check.js'
 
 export interface FetchExpectation {
   /** Protocol of the request. @default any */
-  readonly protocol?: 'tftp' | 'http'
+  readonly protocol?: 'tftp' | 'http' | undefined
   /** Minimum number of complete transfers. @default 1 */
-  readonly times?: number
+  readonly times?: number | undefined
 }
 
 /** Expected properties of a DHCP lease. Omitted properties are not compared. */

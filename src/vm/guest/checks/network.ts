@@ -15,7 +15,7 @@ const LISTENING = { tcp: ['0A'], udp: ['07', '01'] } as const
  */
 export function portListens(
   port: number,
-  { protocol = 'tcp' }: { readonly protocol?: 'tcp' | 'udp' } = {},
+  { protocol = 'tcp' }: { readonly protocol?: 'tcp' | 'udp' | undefined } = {},
 ): Check {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw vmError('INVALID_OPTIONS', {
@@ -58,7 +58,7 @@ export function parseListeningPorts(table: string, protocol: 'tcp' | 'udp'): num
 
 export interface InterfaceExpectation {
   /** Address of the interface: `'10.0.2.15'`, or with its prefix length, `'10.0.2.15/24'`. */
-  readonly address?: string
+  readonly address?: string | undefined
 }
 
 /**

@@ -13,7 +13,7 @@ export interface SerialExpectation {
    * or the position at the first run of the check (`'now'`).
    * @default 'start'
    */
-  readonly from?: SerialMark | 'start' | 'now'
+  readonly from?: SerialMark | 'start' | 'now' | undefined
 }
 
 /**

@@ -83,9 +83,9 @@ function isOurs(commandLine: string): boolean {
 
 export interface MountExpectation {
   /** File system type, such as `ext4`. */
-  readonly type?: string
+  readonly type?: string | undefined
   /** Device, such as `/dev/vdb`. */
-  readonly source?: string
+  readonly source?: string | undefined
 }
 
 export interface Mount {

@@ -109,11 +109,11 @@ function isIdle(jobs: string): boolean {
 
 export interface JournalExpectation {
   /** Minimum priority, as for `journalctl -p`. @default 'err' */
-  readonly priority?: 'emerg' | 'alert' | 'crit' | 'err' | 'warning'
+  readonly priority?: 'emerg' | 'alert' | 'crit' | 'err' | 'warning' | undefined
   /** Unit whose lines are read. @default all lines of this boot */
-  readonly unit?: string
+  readonly unit?: string | undefined
   /** Lines that are accepted. */
-  readonly ignore?: readonly RegExp[]
+  readonly ignore?: readonly RegExp[] | undefined
 }
 
 /**

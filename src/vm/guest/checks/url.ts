@@ -8,9 +8,9 @@ import { formatText } from './format-text.js'
 
 export interface UrlExpectation {
   /** HTTP status code. @default any below 400 */
-  readonly status?: number
+  readonly status?: number | undefined
   /** Text that the body contains, or pattern that it matches. */
-  readonly body?: string | RegExp
+  readonly body?: string | RegExp | undefined
 }
 
 /** Response of a server. */

@@ -12,9 +12,9 @@ export interface MousePosition {
 
 export interface ClickOptions {
   /** Mouse button. @default 'left' */
-  readonly button?: MouseButton
+  readonly button?: MouseButton | undefined
   /** Number of clicks, such as 2 for a double click. @default 1 */
-  readonly count?: number
+  readonly count?: number | undefined
 }
 
 /** Maximum of an absolute axis in QEMU (ui/input.c, INPUT_EVENT_ABS_MAX). */

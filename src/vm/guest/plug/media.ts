@@ -19,7 +19,7 @@ export interface MediumOptions {
    * If true, removes the medium even if the guest has locked it, such as while it is mounted.
    * @default false
    */
-  readonly force?: boolean
+  readonly force?: boolean | undefined
 }
 
 /**

@@ -13,19 +13,19 @@ export interface PlugDiskOptions {
    * Content of the disk: a path, or any value of the option `image`.
    * @default a new, empty disk of `size`
    */
-  readonly image?: ImageSource
+  readonly image?: ImageSource | undefined
   /** Size of a new disk: MiB, or with a unit. @default size of the image */
-  readonly size?: MemorySize
+  readonly size?: MemorySize | undefined
   /** Format of the image, if `image` is a path. @default detected from the content */
-  readonly format?: DiskFormat
+  readonly format?: DiskFormat | undefined
   /**
    * Interface of the disk; `usb` requires the option `usb` (QEMU: `device_add`). @default 'virtio'
    */
-  readonly interface?: 'virtio' | 'scsi' | 'usb'
+  readonly interface?: 'virtio' | 'scsi' | 'usb' | undefined
   /** Serial number reported to the guest. @default none */
-  readonly serial?: string
+  readonly serial?: string | undefined
   /** If true, the disk is read-only for the guest. @default false */
-  readonly readonly?: boolean
+  readonly readonly?: boolean | undefined
 }
 
 /**

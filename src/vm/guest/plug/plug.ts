@@ -15,11 +15,11 @@ import { PluggedDevice } from './plugged-device.js'
 /** Network card to plug in. Each card has its own user-mode network. */
 export interface PlugCardOptions {
   /** QEMU's name of the card model. @default the default of the option `network.model` */
-  readonly model?: string
+  readonly model?: string | undefined
   /** MAC address, such as `52:54:00:12:34:56`. @default assigned by QEMU */
-  readonly mac?: string
+  readonly mac?: string | undefined
   /** If true, the guest can reach the internet through this card. @default false */
-  readonly internet?: boolean
+  readonly internet?: boolean | undefined
 }
 
 /** Backend of a device, removed together with it. */
@@ -134,7 +134,7 @@ export class Plug {
     const { id, qmp } = this.#next(session)
     const slots = (await qmp.execute('query-hotpluggable-cpus')) as ReadonlyArray<{
       readonly type: string
-      readonly 'qom-path'?: string
+      readonly 'qom-path'?: string | undefined
       readonly props: Readonly<Record<string, number>>
     }>
     // QEMU lists the last slot first.

@@ -12,8 +12,8 @@ export interface UnplugOptions {
    * Maximum time for the guest to release the device.
    * @default 30 s on a host with KVM, more on a slower host
    */
-  readonly timeout?: Duration
-  readonly signal?: AbortSignal
+  readonly timeout?: Duration | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Parts of a plugged device. */

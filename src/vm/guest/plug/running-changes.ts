@@ -9,9 +9,9 @@ import { PluggedDevice } from './plugged-device.js'
 /** I/O limits of a disk. 0 or undefined means no limit. */
 export interface ThrottleLimits {
   /** Reads plus writes per second. */
-  readonly iops?: number
+  readonly iops?: number | undefined
   /** Throughput of reads plus writes per second: bytes, or with a unit: `'10M'`. */
-  readonly bps?: number | string
+  readonly bps?: number | string | undefined
 }
 
 export interface LinkOptions {
@@ -19,7 +19,7 @@ export interface LinkOptions {
    * Network card: an index into the option `network`, or a card returned by `vm.plug.card()`.
    * @default 0
    */
-  readonly card?: number | PluggedDevice
+  readonly card?: number | PluggedDevice | undefined
 }
 
 export interface BalloonOptions {
@@ -27,7 +27,7 @@ export interface BalloonOptions {
    * Maximum time for the guest to reach the requested memory size.
    * @default 30 s on a host with KVM, more on a slower host
    */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
 }
 
 const POLL_MS = 50
