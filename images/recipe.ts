@@ -15,14 +15,45 @@ export interface Recipe {
   build(context: BuildContext): Promise<void>
   /** Describes the image with its files in `dir`. */
   open(dir: string, arch: GuestArch): Promise<BaseImage>
+  /**
+   * Plain data from which another process makes the same recipe. Undefined for a recipe that runs a
+   * function of its author.
+   */
+  readonly plan?: RecipePlan | undefined
+}
+
+/** Built-in recipe, or a Debian system with own options. */
+export interface RecipePlan {
+  readonly name: string
+  /** @default none, for a built-in recipe */
+  readonly debian?: DebianOptions | undefined
+  /** Duration of a build on a fast host with a fast mirror, milliseconds. */
+  readonly leastMs: number
+}
+
+export interface DebianOptions {
+  /** Codename of the release. @default that of the host if it runs Debian, else `bookworm` */
+  readonly suite?: string | undefined
+  /** Packages to install in addition to those of the image. @default none */
+  readonly packages?: readonly string[] | undefined
+  /** Files to add, by absolute path. @default none */
+  readonly files?: Readonly<Record<string, GuestFile>> | undefined
+  /**
+   * Shell commands that run as root after all packages are installed; no services run then.
+   * @default none
+   */
+  readonly run?: readonly string[] | undefined
 }
 
 export interface BuildContext {
   readonly dir: string
   readonly arch: GuestArch
   readonly signal?: AbortSignal | undefined
-  /** Reports the current step in a few words. */
-  readonly report: (step: string) => void
+  /**
+   * Reports the current step in a few words.
+   * @param amount progress of the step, for example `12 of 45 MiB`
+   */
+  readonly report: (step: string, amount?: string) => void
 }
 
 /** File of an image that is not from a package. */

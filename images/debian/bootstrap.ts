@@ -1,13 +1,13 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { currentUserName } from '../../src/common/process/current-user.js'
-import { findProgram } from '../../src/common/process/find-program.js'
 import { type HostTool, runTool } from '../../src/common/process/run-tool.js'
 import { quoteWord } from '../../src/common/process/shell-quote.js'
 import { vmError } from '../../src/errors.js'
 import { readAcquireSettings } from '../../src/packages/apt.js'
 import { formatDeb822Sources } from '../../src/packages/apt-sources.js'
-import type { GuestFile } from '../recipe.js'
+import type { BuildContext, GuestFile } from '../recipe.js'
+import { followBootstrap } from './bootstrap-progress.js'
+import { findNamespaceProblems } from './namespaces.js'
 import { EXCLUDED_PATHS } from './packages.js'
 import type { Suite } from './suite.js'
 
@@ -37,12 +37,15 @@ export interface BootstrapPlan {
 /**
  * Installs a system from packages and packs it.
  *
- * @param dir folder for temporary files
+ * @param context.dir folder for temporary files
  * @returns the path of the tarball
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED with the last output of mmdebstrap;
  *   TOOL_NOT_FOUND; NO_SPACE.
  */
-export async function bootstrap(plan: BootstrapPlan, dir: string, signal?: AbortSignal): Promise<string> {
+export async function bootstrap(
+  plan: BootstrapPlan,
+  { dir, report, signal }: Pick<BuildContext, 'dir' | 'report' | 'signal'>,
+): Promise<string> {
   const mode = await chooseMode()
   const target = join(dir, 'root.tar')
   const sources = join(dir, 'host.sources')
@@ -55,6 +58,7 @@ export async function bootstrap(plan: BootstrapPlan, dir: string, signal?: Abort
     args: buildArguments(plan, { mode, target, sources, files, settings }),
     purpose: `installing ${plan.suite.codename} with ${plan.packages.length} packages`,
     timeoutMs: BOOTSTRAP_TIMEOUT_MS,
+    onOutput: followBootstrap(report),
     // mmdebstrap mounts /proc, /sys and parts of /dev. If it were killed, the mounts would remain,
     // and a removal of its folder would enter them.
     hasOwnMounts: mode === 'root',
@@ -85,6 +89,8 @@ export function buildArguments(
   },
 ): string[] {
   return [
+    // Prints the output of apt and dpkg, from which the progress is read.
+    '--verbose',
     `--mode=${host.mode}`,
     '--variant=minbase',
     `--architectures=${plan.arch}`,
@@ -108,56 +114,15 @@ export function buildArguments(
  */
 async function chooseMode(): Promise<'root' | 'unshare'> {
   if (process.geteuid?.() === 0) return 'root'
-  const problem = await findNamespaceProblem()
-  if (problem === undefined) return 'unshare'
+  const problems = await findNamespaceProblems()
+  if (problems.length === 0) return 'unshare'
   throw vmError('IMAGE_BUILD_FAILED', {
     summary:
       'A Debian system cannot be built by this user: the build needs a user namespace with subordinate ids.',
     expected: 'newuidmap, ids in /etc/subuid, and a kernel that allows user namespaces',
-    got: problem.got,
-    hint: problem.hint,
+    got: problems.map(({ got }) => got).join('; '),
+    hint: `${problems.map(({ fix }) => fix).join(' ')} Or build the image once as root into a cache that this user can read (WITHVM_SHARED_CACHE).`,
   })
-}
-
-const RESTRICTIONS = [
-  {
-    path: '/proc/sys/kernel/unprivileged_userns_clone',
-    refuses: '0',
-    allow: 'kernel.unprivileged_userns_clone=1',
-  },
-  {
-    path: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
-    refuses: '1',
-    allow: 'kernel.apparmor_restrict_unprivileged_userns=0',
-  },
-  { path: '/proc/sys/user/max_user_namespaces', refuses: '0', allow: 'user.max_user_namespaces=15000' },
-] as const
-
-async function findNamespaceProblem(): Promise<{ got: string; hint: string } | undefined> {
-  const orRoot = 'Or build it once as root into a cache that this user can read (WITHVM_SHARED_CACHE).'
-  if ((await findProgram('newuidmap')) === undefined) {
-    return { got: 'no newuidmap', hint: `Install it: \`apt install uidmap\`. ${orRoot}` }
-  }
-  const [username, uid] = [currentUserName(), process.geteuid?.() ?? -1]
-  const subuids = await readFile('/etc/subuid', 'utf8').catch(() => '')
-  const isListed = subuids
-    .split('\n')
-    .some((line) => [username, String(uid)].includes(line.split(':')[0] ?? ''))
-  if (!isListed) {
-    return {
-      got: `no line for ${username} in /etc/subuid`,
-      hint: `Assign ids to this user as root: \`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${username}\`. ${orRoot}`,
-    }
-  }
-  for (const { path, refuses, allow } of RESTRICTIONS) {
-    const value = (await readFile(path, 'utf8').catch(() => '')).trim()
-    if (value === refuses)
-      return {
-        got: `${path} is ${value}`,
-        hint: `Allow user namespaces as root: \`sysctl ${allow}\`. ${orRoot}`,
-      }
-  }
-  return undefined
 }
 
 /** Packs files as files of root, whichever user runs this. */

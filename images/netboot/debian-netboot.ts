@@ -21,6 +21,7 @@ const TREE = 'tree'
  */
 export const debianNetboot: Recipe = {
   name: 'debian-netboot',
+  plan: { name: 'debian-netboot', leastMs: 1000 },
   architectures: ['x86_64', 'i386', 'aarch64'],
   tools: Object.values(APT_TOOLS),
   async readInputs(arch) {

@@ -13,7 +13,7 @@ export interface DownloadOptions {
   readonly checksum: Checksum
   /** File to write. A partial download in it is continued. */
   readonly path: string
-  /** Called with the progress, for example `120 MiB of 1 GiB`. */
+  /** Called with the progress, for example `120 MiB of 1 GiB (11 %)`. */
   readonly onAmount?: ((amount: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
   /**
@@ -139,14 +139,19 @@ async function fetchOnce(file: PartialFile, options: DownloadOptions): Promise<v
         timer.refresh()
       }
       await space.check(file.bytes, totalBytes)
-      const total = totalBytes === undefined ? '' : ` of ${formatBytes(totalBytes)}`
-      options.onAmount?.(`${formatBytes(file.bytes)}${total}`)
+      options.onAmount?.(describeAmount(file.bytes, totalBytes))
     }
     if (totalBytes !== undefined && file.bytes < totalBytes) lost('the connection was closed')
   } finally {
     clearTimeout(timer)
     stall.abort()
   }
+}
+
+function describeAmount(bytes: number, totalBytes: number | undefined): string {
+  if (totalBytes === undefined || totalBytes === 0) return formatBytes(bytes)
+  const percent = Math.floor((bytes / totalBytes) * 100)
+  return `${formatBytes(bytes)} of ${formatBytes(totalBytes)} (${percent} %)`
 }
 
 /** Prepares the file for the response. Returns false if the file is already complete. */

@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { logToStderr } from '../common/log.js'
 import { type HostTool, runTool } from '../common/process/run-tool.js'
+import { formatBytes } from '../common/units.js'
 import { vmError } from '../errors.js'
 import {
   type AptSource,
@@ -32,6 +33,8 @@ export const APT_TOOLS = {
 
 const UPDATE_TIMEOUT_MS = 180_000
 const DOWNLOAD_TIMEOUT_MS = 600_000
+/** Interval at which the progress of a download is reported, milliseconds. */
+const AMOUNT_INTERVAL_MS = 500
 const NETWORK_HINT =
   "withvm reads the distribution's own repositories from /etc/apt and its proxy settings. " +
   'Check that `apt-get update` works on this host, then run it again.'
@@ -58,9 +61,10 @@ export interface AptRootOptions {
   /** Architecture as named by Debian, for example `amd64`. */
   readonly arch: string
   /**
-   * Called if some repositories are unreadable and the others are used alone. @default no report
+   * Called with the progress of downloads, and if some repositories are unreadable and the others
+   * are used alone. @default no report
    */
-  readonly report?: ((step: string) => void) | undefined
+  readonly report?: ((step: string, amount?: string) => void) | undefined
   /**
    * Receives the warning about sources whose packages apt does not verify. @default prints it on
    * stderr once in a process
@@ -129,16 +133,21 @@ export async function createAptRoot(options: AptRootOptions): Promise<AptRoot> {
       const closure = parsePrintedUris(Buffer.from(listing).toString())
       const wanted = closure.filter(({ name }) => packages.includes(name) || keep(name))
       const debs = join(dir, 'debs')
-      await runTool({
-        tool: APT_TOOLS.get,
-        args: ['-qq', 'download', ...wanted.map(({ name, version }) => `${name}=${version}`)],
-        purpose: 'downloading packages',
-        timeoutMs: DOWNLOAD_TIMEOUT_MS,
-        hint: NETWORK_HINT,
-        cwd: debs,
-        env,
-        signal,
-      })
+      const progress = reportDownload({ debs, totalBytes: sumBytes(wanted), report })
+      try {
+        await runTool({
+          tool: APT_TOOLS.get,
+          args: ['-qq', 'download', ...wanted.map(({ name, version }) => `${name}=${version}`)],
+          purpose: 'downloading packages',
+          timeoutMs: DOWNLOAD_TIMEOUT_MS,
+          hint: NETWORK_HINT,
+          cwd: debs,
+          env,
+          signal,
+        })
+      } finally {
+        progress.stop()
+      }
       return (await readdir(debs)).filter((file) => file.endsWith('.deb')).map((file) => join(debs, file))
     },
   }
@@ -169,13 +178,47 @@ export async function extractPackage(deb: string, dir: string, signal?: AbortSig
   })
 }
 
+/** Package to download. */
+interface PackageFile {
+  readonly name: string
+  readonly version: string
+  readonly bytes: number
+}
+
 /** Parses the output of `apt-get --print-uris`: `'URI' file_name size hash`. */
-export function parsePrintedUris(text: string): Array<{ name: string; version: string }> {
+export function parsePrintedUris(text: string): PackageFile[] {
   return text.split('\n').flatMap((line) => {
-    const file = /^'[^']+' (\S+)_([^_\s]+)_[^_\s]+\.deb /.exec(line)
+    const file = /^'[^']+' (\S+)_([^_\s]+)_[^_\s]+\.deb (\d+)/.exec(line)
     if (file === null) return []
-    return [{ name: file[1] ?? '', version: decodeURIComponent(file[2] ?? '') }]
+    const [, name = '', version = '', bytes] = file
+    return [{ name, version: decodeURIComponent(version), bytes: Number(bytes) }]
   })
+}
+
+function sumBytes(files: readonly PackageFile[]): number {
+  return files.reduce((total, { bytes }) => total + bytes, 0)
+}
+
+/**
+ * Reports the size of the received files until `stop()`. apt reports amounts only to a terminal.
+ */
+function reportDownload({
+  debs,
+  totalBytes,
+  report,
+}: Pick<AptRootOptions, 'report'> & { readonly debs: string; readonly totalBytes: number }) {
+  const show = (bytes: number) =>
+    report?.('downloading packages', `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`)
+  const measure = async () => {
+    const files = await readdir(debs)
+    const sizes = await Promise.all(files.map((file) => stat(join(debs, file)).then(({ size }) => size)))
+    show(sizes.reduce((total, size) => total + size, 0))
+  }
+  show(0)
+  const timer = setInterval(() => {
+    measure().catch(() => {}) // apt renames a file at its end
+  }, AMOUNT_INTERVAL_MS).unref()
+  return { stop: () => clearInterval(timer) }
 }
 
 /**

@@ -49,6 +49,8 @@ export interface ToolRun {
   readonly endsWithParent?: boolean | undefined
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
+  /** Receives both output streams while the tool runs. Only supported by {@link runTool}. */
+  readonly onOutput?: ((text: string) => void) | undefined
   /** Code of the error of a failed run. @default 'IMAGE_BUILD_FAILED' */
   readonly code?: Exclude<ErrorCode, 'COMMAND_FAILED' | 'COMMAND_TIMEOUT'> | undefined
   /** Hint of that error. @default advice to read the output */
@@ -83,6 +85,10 @@ export async function runTool(run: ToolRun): Promise<Uint8Array> {
     }),
   )
   endGroup(subprocess, run)
+  if (run.onOutput !== undefined) {
+    for (const stream of [subprocess.stdout, subprocess.stderr])
+      stream.on('data', (piece: Buffer) => run.onOutput?.(piece.toString()))
+  }
   const result = await subprocess
   if (!result.failed) return result.stdout
   run.signal?.throwIfAborted()

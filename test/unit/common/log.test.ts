@@ -43,3 +43,29 @@ test.each([true, false])('text of a server in a progress message is one line on 
     vi.useRealTimers()
   }
 })
+
+test('the progress of a step is shown every few seconds without a terminal, and repeated lines are not', () => {
+  vi.useFakeTimers()
+  try {
+    const written: string[] = []
+    const progress = createProgress('image', { write: (text) => written.push(text) })
+    for (let ms = 0; ms < 12_000; ms += 500) {
+      progress.report('downloading', `${ms / 1000} MiB of 12 MiB`)
+      vi.advanceTimersByTime(500)
+    }
+    for (let ms = 0; ms < 12_000; ms += 500) {
+      progress.report('unpacking')
+      vi.advanceTimersByTime(500)
+    }
+    progress.end('done')
+    expect(written).toEqual([
+      'withvm: image: downloading, 0.5 MiB of 12 MiB\n',
+      'withvm: image: downloading, 6 MiB of 12 MiB\n',
+      'withvm: image: downloading, 11 MiB of 12 MiB\n',
+      'withvm: image: unpacking\n',
+      'withvm: image: done (24 s)\n',
+    ])
+  } finally {
+    vi.useRealTimers()
+  }
+})

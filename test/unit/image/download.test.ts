@@ -42,7 +42,7 @@ describe('downloadFile', () => {
     const wanted = order(server.url, { onAmount: (amount) => amounts.push(amount) })
     await downloadFile(wanted)
     expect(readFileSync(wanted.path).equals(CONTENT)).toBe(true)
-    expect(amounts.at(-1)).toBe('4 MiB of 4 MiB')
+    expect(amounts.at(-1)).toBe('4 MiB of 4 MiB (100 %)')
     expect(server.ranges).toEqual([undefined])
   })
 
@@ -270,7 +270,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     await new Promise<void>((resolve) =>
       killed.stdout.on('data', (text) => {
         output += text
-        if (/^2 MiB of 4 MiB$/m.test(output)) resolve()
+        if (/^2 MiB of 4 MiB \(50 %\)$/m.test(output)) resolve()
       }),
     )
     killed.kill('SIGKILL')

@@ -25,6 +25,7 @@ test('mmdebstrap gets the packages, then the files, then each command', () => {
     settings: ['Acquire::http::Proxy "http://proxy:3128";'],
   } as const
   expect(buildArguments(plan, host)).toEqual([
+    '--verbose',
     '--mode=unshare',
     '--variant=minbase',
     '--architectures=amd64',

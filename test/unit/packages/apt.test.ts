@@ -63,9 +63,9 @@ describe('apt sources', () => {
   })
 })
 
-test('the output of `apt-get --print-uris` yields names and versions with epochs', () => {
+test('the output of `apt-get --print-uris` yields names, versions with epochs and sizes', () => {
   const text = `'http://d/pool/q/x.deb' qemu-guest-agent_1%3a7.2+dfsg-7_amd64.deb 346 SHA256:ab\nnoise\n`
-  expect(parsePrintedUris(text)).toEqual([{ name: 'qemu-guest-agent', version: '1:7.2+dfsg-7' }])
+  expect(parsePrintedUris(text)).toEqual([{ name: 'qemu-guest-agent', version: '1:7.2+dfsg-7', bytes: 346 }])
 })
 
 test('a derivative of Ubuntu counts as the Ubuntu release it is based on', () => {
