@@ -168,6 +168,10 @@ async function playRound(name, delayMs) {
       )
     }
     await sleep(QEMU_END_MS)
+    // A helper that builds or downloads an image outlives the program, in its own session. It is killed too.
+    const helpers = findProcesses(isHelper)
+    for (const { pid } of helpers) kill(-pid, 'SIGKILL')
+    if (helpers.length > 0) await sleep(QEMU_END_MS)
     const orphans = findProcesses(() => true)
     if (orphans.length > 0)
       found.push(`left: ${orphans.map(({ command }) => command.slice(0, 120)).join(', ')}`)
@@ -247,6 +251,11 @@ function findProcesses(matches) {
         return [] // the process has ended
       }
     })
+}
+
+/** Returns true for the helpers of `src/image/build-helper.ts`, which are bounded in time, not by their parent. */
+function isHelper(command) {
+  return command.includes('/dist/src/image/build-program.js ')
 }
 
 /** Returns true if a process was started by one of the programs: they have this folder as TMPDIR. */

@@ -2,7 +2,7 @@ import type { HostTool } from '../src/common/process/run-tool.js'
 import { UNPACK_TOOLS } from '../src/disk/packing.js'
 import { debian } from './debian/recipe.js'
 import { debianNetboot } from './netboot/debian-netboot.js'
-import type { Recipe } from './recipe.js'
+import type { Recipe, RecipePlan } from './recipe.js'
 import { tiny } from './tiny/recipe.js'
 
 /** Built-in images by name. */
@@ -17,3 +17,10 @@ export const IMAGE_TOOLS: readonly HostTool[] = [
   ...Object.values(RECIPES).flatMap(({ tools }) => tools),
   ...UNPACK_TOOLS,
 ]
+
+/** Makes a recipe from its plan. @throws {TypeError} when no built-in recipe has that name. */
+export function recipeOf({ name, debian: options }: RecipePlan): Recipe {
+  const recipe = options === undefined ? RECIPES[name] : debian(name, options)
+  if (recipe === undefined) throw new TypeError(`The recipe ${name} does not exist.`)
+  return recipe
+}

@@ -26,6 +26,10 @@ export const ERROR_CODES = {
   },
   CACHE_READ_ONLY: { kind: 'infrastructure', meaning: 'the cache is not writable' },
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
+  TEST_TIME_TOO_SHORT: {
+    kind: 'usage',
+    meaning: 'the test ends before the image of its guest is built or downloaded',
+  },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
   QEMU_TOO_OLD: {
     kind: 'infrastructure',

@@ -33,6 +33,21 @@ export interface CacheEntryOptions {
   readonly signal?: AbortSignal | undefined
   /** Called once if another process is building this entry. */
   readonly onWait?: LockWait['onWait']
+  /**
+   * Builds the entry in another process; called for a missing entry, without its lock. If the entry
+   * is still missing then, it is built in this process.
+   */
+  readonly buildElsewhere?: ((entry: MissingEntry) => Promise<void>) | undefined
+}
+
+/** Entry of the cache that must be built. */
+export interface MissingEntry {
+  /** Folder of the entries, which exists. */
+  readonly root: string
+  /** Name of the entry. */
+  readonly name: string
+  /** Returns whether the entry has been completed by another process since the last call. */
+  readonly isPublished: () => Promise<boolean>
 }
 
 /**
@@ -58,6 +73,8 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
   try {
     await makeRoot(root, folder)
     const isPublished = onceReplaced(dir, () => isComplete(dir, folder, root))
+    await options.buildElsewhere?.({ root, name: entry, isPublished })
+    if (options.buildElsewhere !== undefined && (await isComplete(dir, folder, root))) return dir
     const lock = await takeEntryLock(root, entry, { signal, onWait, isComplete: isPublished })
     if (lock === undefined) return dir
     try {

@@ -6,7 +6,7 @@ import { processScope } from '../common/locks/process-identity.js'
 import { nearestNames } from '../common/nearest-name.js'
 import { formatBytes, GIB, parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
-import { nameEntry, openCacheEntry } from './cache.js'
+import { type CacheEntryOptions, nameEntry, openCacheEntry } from './cache.js'
 import { tryEntryLock } from './entry-lock.js'
 import { readEntryOrigin } from './entry-manifest.js'
 import { type EntryInfo, listEntries, markEntryUsed, pruneEntries, removeEntries } from './entry-store.js'
@@ -37,6 +37,7 @@ export interface StoredImageOptions extends ImageCaches {
   /** @param partial file next to the entry for a slow download; it survives a failed build. */
   readonly build: (dir: string, partial: string) => Promise<void>
   readonly onWait: LockWait['onWait']
+  readonly buildElsewhere?: CacheEntryOptions['buildElsewhere']
   /** Receives a message when the images exceed their limit and none is removed. */
   readonly onExcess: (text: string) => void
   readonly signal?: AbortSignal | undefined

@@ -7,7 +7,8 @@ import { type HostTool, runTool } from '../common/process/run-tool.js'
 import { readDistribution } from '../packages/distribution.js'
 import type { GuestArch } from '../spec/architectures.js'
 import type { NetbootTree } from '../spec/netboot.js'
-import { openStored, type ResolveImageOptions, requireArch } from './resolve-image.js'
+import { requireArch } from './resolve-image.js'
+import { openStored, type ResolveImageOptions } from './stored-image.js'
 
 /** Increase when this code changes its output. */
 const REVISION = 1

@@ -5,18 +5,9 @@ import type { Recipe } from '../../images/recipe.js'
 import { RECIPES } from '../../images/recipes.js'
 import { findOciManifest, OCI_MARK } from '../archive/oci-layout.js'
 import { readEntryFingerprint } from '../cache/cache.js'
-import { describeLockWait } from '../cache/entry-lock.js'
 import { digestFile } from '../cache/file-digest.js'
-import {
-  type ImageCaches,
-  imagesDir,
-  openStoredImage,
-  type StoredImageOptions,
-} from '../cache/image-store.js'
-import { resolveCacheDir, resolveSharedCacheDir } from '../common/cache-dir.js'
-import { logToStderr } from '../common/log.js'
+import { imagesDir } from '../cache/image-store.js'
 import { nearestName } from '../common/nearest-name.js'
-import { createProgress } from '../common/progress.js'
 import { GIB } from '../common/units.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { identifyFile } from '../disk/disk-file.js'
@@ -25,30 +16,11 @@ import { describeArch, type GuestArch, hostArch } from '../spec/architectures.js
 import type { BaseImage, DiskSecret } from '../spec/base-image.js'
 import { ImageDefinition } from '../spec/image-definition.js'
 import type { FileImage, ImageSource, UrlImage } from '../spec/image-source.js'
-import { describeLayered, describeWork, layerPath, type MakeLayer, planDefinition } from './defined-image.js'
-import { downloadFile } from './download.js'
-import { importFile, importOciLayout } from './import-file.js'
+import type { Report } from './build-job.js'
+import { describeLayered, describeWork, layerPath, planDefinition } from './defined-image.js'
+import { importOciLayout } from './import-file.js'
 import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
-
-export interface ResolveImageOptions {
-  /** Architecture of the guest. @default the host's architecture */
-  readonly arch?: GuestArch | undefined
-  /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
-  readonly cacheDir?: string | undefined
-  /** Read-only cache that is searched first. @default `WITHVM_SHARED_CACHE` */
-  readonly sharedCacheDir?: string | undefined
-  readonly signal?: AbortSignal | undefined
-  /**
-   * Called with each step of a long operation. @default a progress line on stderr after one second
-   */
-  readonly onProgress?: Report | undefined
-  /**
-   * Builds an image layer in a guest. Required for images whose definition runs steps in a guest.
-   */
-  readonly makeLayer?: MakeLayer | undefined
-}
-
-type Report = (step: string, amount?: string) => void
+import { openStored, type ResolveImageOptions, readCaches } from './stored-image.js'
 
 /** Root file systems: their init program uses x86-64 system calls. */
 const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
@@ -88,8 +60,9 @@ async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise
     name,
     origin,
     inputs: await recipe.readInputs(arch),
-    build: (building, _partial, report) =>
-      recipe.build({ dir: building, arch, signal, report: (step) => report(step) }),
+    ...(recipe.plan === undefined
+      ? { build: (dir: string, _: string, report: Report) => recipe.build({ dir, arch, signal, report }) }
+      : { job: { kind: 'recipe', recipe: recipe.plan, arch } as const }),
   })
   return { ...(await recipe.open(dir, arch)), fingerprint: await readEntryFingerprint(dir) }
 }
@@ -133,19 +106,13 @@ async function openDefinition(definition: ImageDefinition, options: ResolveImage
 
 async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<BaseImage> {
   const { url, sha256, sha512, format } = source
-  const { signal } = options
   const algorithm = sha256 === undefined ? 'sha512' : 'sha256'
   const checksum = { algorithm, hex: (sha256 ?? sha512 ?? '').toLowerCase() } as const
   const dir = await openStored(`the image ${url}`, options, {
     name: 'download',
     origin: url,
     inputs: { revision: IMPORT_REVISION, ...checksum, isDisk: format !== undefined },
-    build: async (building, partial, report) => {
-      report('downloading')
-      const onAmount = (amount: string) => report('downloading', amount)
-      await downloadFile({ url, checksum, path: partial, onAmount, signal })
-      await importFile({ path: partial, name: url, dir: building, format, isTemporary: true, report, signal })
-    },
+    job: { kind: 'download', url, checksum, format },
   })
   return describeImport(dir, url, source, options)
 }
@@ -167,8 +134,7 @@ async function openPath(
       name: 'unpacked',
       origin: path,
       inputs: { revision: IMPORT_REVISION, sha256, isDisk: format !== undefined },
-      build: (building, _partial, report) =>
-        importFile({ path, name, dir: building, format, isTemporary: false, report, signal }),
+      job: { kind: 'unpack', path, name, format },
     })
     return describeImport(dir, source.path, source, options)
   }
@@ -201,42 +167,6 @@ async function openFolder(source: FileImage, path: string, options: ResolveImage
     },
   })
   return describeImport(dir, source.path, source, options)
-}
-
-/** Opens an entry of the cache, and reports progress while it is built. */
-export async function openStored(
-  subject: string,
-  options: ResolveImageOptions,
-  entry: Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'> & {
-    readonly build: (dir: string, partial: string, report: Report) => Promise<void>
-  },
-): Promise<string> {
-  const { signal, onProgress } = options
-  const progress = onProgress === undefined ? createProgress(subject) : undefined
-  const report: Report = onProgress ?? ((step, amount) => progress?.report(step, amount))
-  let result: string | undefined
-  try {
-    const dir = await openStoredImage({
-      ...readCaches(options),
-      ...entry,
-      build: (building, partial) => entry.build(building, partial, report),
-      onWait: (holder) => report(describeLockWait(holder)),
-      onExcess: (text) => logToStderr(`${text}.`),
-      signal,
-    })
-    result = 'done'
-    return dir
-  } finally {
-    progress?.end(result)
-  }
-}
-
-/** Returns the caches of this process: from the options, else from the environment. */
-export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {}): ImageCaches {
-  return {
-    cacheDir: cacheDir ?? resolveCacheDir(),
-    sharedCacheDir: sharedCacheDir ?? resolveSharedCacheDir(),
-  }
 }
 
 /**

@@ -12,7 +12,7 @@ export async function openDisks(options: VMOptions): Promise<DiskFiles> {
   const opening = listDisks(options).map(async ({ path, disk }) => {
     const source = readDiskSource(disk)
     if (source === undefined) return undefined
-    const image = await resolveImage(source, { arch, signal })
+    const image = await resolveImage(source, { arch, signal, detached: true })
     if (image.disk !== undefined) return image.disk
     throw vmError('IMAGE_INVALID', {
       summary: `The image '${image.name}' of \`${path}\` has no disk.`,

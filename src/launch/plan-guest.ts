@@ -90,7 +90,8 @@ async function findImage(
   const image = readSystemDisk(options).image ?? (bootsDefaultImage ? DEFAULTS.image : false)
   if (image === false) return undefined
   const source = image instanceof PreparedSource ? image.source : image
-  return resolveImage(source, { arch, signal: options.signal, makeLayer: makeLayerAs(user) })
+  const { signal } = options
+  return resolveImage(source, { arch, signal, detached: true, makeLayer: makeLayerAs(user) })
 }
 
 /** Returns the builder of image layers, which boots guests as the same host user. */

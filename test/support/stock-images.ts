@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { openStoredImage } from '../../src/cache/image-store.js'
 import { setUpHost } from '../../src/host/setup/setup.js'
 import type { ToolNeed } from '../../src/host/tools.js'
-import { readCaches } from '../../src/image/resolve-image.js'
+import { readCaches } from '../../src/image/stored-image.js'
 import { readDistribution } from '../../src/packages/distribution.js'
 import { makeOva, qemuImg } from './disk-images.js'
 

@@ -51,7 +51,7 @@ export async function makePluggedDisk(
     return
   }
   const source = format !== undefined && typeof image === 'string' ? { path: image, format } : image
-  const { disk } = await resolveImage(source as ImageSource)
+  const { disk } = await resolveImage(source as ImageSource, { detached: true })
   if (disk === undefined || disk.encryption !== undefined) {
     throw vmError('INVALID_OPTIONS', {
       summary: `vm.plug.disk() does not support this image: it ${disk === undefined ? 'has no disk' : 'is encrypted'}.`,
