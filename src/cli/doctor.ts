@@ -1,3 +1,4 @@
+import { findNamespaceProblems, type NamespaceQuery } from '../../images/debian/namespaces.js'
 import { IMAGE_TOOLS } from '../../images/recipes.js'
 import { type HostCheck, type HostReport, inspectHost } from '../host/setup/inspect.js'
 import { selectNeeds } from '../host/tools.js'
@@ -16,7 +17,8 @@ export async function runDoctor(options: {
 }): Promise<number> {
   const needs = selectNeeds(IMAGE_TOOLS)
   const inspected = await inspectHost({ needs, fresh: options.fresh })
-  const report = { ...inspected, checks: [...inspected.checks, ...(await inspectSources())] }
+  const more = [...(await inspectSources()), ...(await inspectNamespaces())]
+  const report = { ...inspected, checks: [...inspected.checks, ...more] }
   process.stdout.write(`${options.json ? JSON.stringify(report, undefined, 2) : formatReport(report)}\n`)
   return report.canRunGuests ? EXIT_CODES.ok : EXIT_CODES.infrastructure
 }
@@ -41,6 +43,28 @@ export async function inspectSources({
       state: 'note',
       found: `apt does not verify the signatures of packages that images are built from: ${unchecked.map(describeUncheckedSource).join(', ')}`,
       fix: 'Remove that option, and set the key of the repository with `signed-by` instead.',
+    },
+  ]
+}
+
+/**
+ * Checks that this user can build the image debian. Returns no checks on a host without apt. Tests
+ * pass another user and another root folder.
+ */
+export async function inspectNamespaces(query: NamespaceQuery = {}): Promise<HostCheck[]> {
+  const distribution = await readDistribution(`${query.root ?? ''}/etc/os-release`).catch(() => undefined)
+  if (distribution === undefined) return []
+  const check = { id: 'namespaces', label: 'Debian builds' }
+  const problems = await findNamespaceProblems(query)
+  if (problems.length === 0)
+    return [{ ...check, state: 'ok', found: 'this user can build the image debian', fix: null }]
+  const found = problems.map(({ got }) => got).join('; ')
+  return [
+    {
+      ...check,
+      state: 'note',
+      found: `this user cannot build the image debian: ${found}`,
+      fix: problems.map(({ fix }) => fix).join(' '),
     },
   ]
 }

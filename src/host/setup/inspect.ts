@@ -26,8 +26,8 @@ export interface HostReport {
 
 export interface HostCheck {
   /**
-   * `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `memory`, `temporary`, `cache`,
-   * `load`, or `tool:<program>`.
+   * `qemu`, `accelerator`, `kvm`, `network`, `recipes`, `sources`, `namespaces`, `memory`,
+   * `temporary`, `cache`, `load`, or `tool:<program>`.
    */
   readonly id: string
   readonly label: string
