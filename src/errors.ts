@@ -28,7 +28,7 @@ export const ERROR_CODES = {
   IMAGE_BUILD_FAILED: { kind: 'infrastructure', meaning: 'a step of an image recipe failed' },
   TEST_TIME_TOO_SHORT: {
     kind: 'usage',
-    meaning: 'the test ends before the image of its guest is built or downloaded',
+    meaning: 'the test ends before the image of its guest is built or downloaded, or before its guest boots',
   },
   QEMU_NOT_FOUND: { kind: 'infrastructure', meaning: 'no QEMU binary was found' },
   QEMU_TOO_OLD: {

@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { type VMError, vmError } from '../errors.js'
+import { formatDuration } from './duration.js'
 
 /**
  * Returns the time until the end of the test that a wait belongs to, milliseconds. Infinity if
@@ -45,4 +47,36 @@ export function boundWait(timeoutMs: number, limit: WaitLimit): BoundWait {
     timeoutMs: limitMs,
     hint: 'Increase the timeout of the test (`testTimeout`, or the last argument of `test`): this wait was ended just before it.',
   }
+}
+
+/**
+ * Returns the lines that give a Vitest test more time, as an instruction.
+ *
+ * @param ms sufficient timeout, milliseconds; a multiple of 1000
+ */
+export function describeMoreTime(ms: number): string {
+  const timeout = String(ms).replace(/000$/, '_000')
+  return `end it with \`}, ${timeout})\`, or set \`testTimeout: ${timeout}\` in the Vitest config`
+}
+
+/** Returns the error of a test that ends before the work of the start of its guest. */
+export function testTimeTooShort(options: {
+  /** Work that takes longer, as a phrase such as `building the image tiny`. */
+  readonly work: string
+  /** Time that was left for it, milliseconds. */
+  readonly leftMs: number
+  /** Test timeout that is sufficient on a slow host, milliseconds. */
+  readonly sufficientMs: number
+  /** State of the work. */
+  readonly state: string
+  /** Sentence about the next run. */
+  readonly next: string
+}): VMError {
+  const { work, leftMs, sufficientMs, state, next } = options
+  return vmError('TEST_TIME_TOO_SHORT', {
+    summary: `The test has less time than the start of its guest needs: ${work} takes longer.`,
+    expected: `a test timeout of about ${formatDuration(sufficientMs)} for the first start`,
+    got: `${formatDuration(leftMs)} until the end of the test; ${state}`,
+    hint: `Give the test more time: ${describeMoreTime(sufficientMs)}. ${next}`,
+  })
 }

@@ -7,11 +7,10 @@ import type { MissingEntry } from '../cache/cache.js'
 import { describeLockWait, takeEntryLock, tryEntryLock } from '../cache/entry-lock.js'
 import { raceSignal } from '../common/deadline.js'
 import { createDeferred } from '../common/deferred.js'
-import { formatDuration } from '../common/duration.js'
 import { pollUntil } from '../common/poll.js'
 import { pickToolEnvironment } from '../common/process/environment.js'
-import { currentWaitLimit } from '../common/wait-limit.js'
-import { type ErrorCode, type ErrorDetails, vmError } from '../errors.js'
+import { currentWaitLimit, testTimeTooShort } from '../common/wait-limit.js'
+import { type ErrorCode, type ErrorDetails, type VMError, vmError } from '../errors.js'
 import { type BuildJob, type BuildOrder, encodeOrder, type Report } from './build-job.js'
 import type { OtherBuild } from './other-build.js'
 
@@ -212,12 +211,7 @@ function sufficientMs(job: BuildJob): number {
   return job.kind === 'recipe' && job.recipe.debian === undefined ? 120_000 : 600_000
 }
 
-function timeTooShortError({ subject, job }: BuildOrder, totalMs: number, state: string) {
-  const ms = String(sufficientMs(job)).replace(/000$/, '_000')
-  return vmError('TEST_TIME_TOO_SHORT', {
-    summary: `The test has less time than the start of its guest needs: ${subject} takes longer.`,
-    expected: `a test timeout of about ${formatDuration(sufficientMs(job))} for the first start`,
-    got: `${formatDuration(totalMs)} until the end of the test; ${state}`,
-    hint: `Give the test more time: end it with \`}, ${ms})\`, or set \`testTimeout: ${ms}\` in the Vitest config. The build continues in the background, so a later run finds the image.`,
-  })
+function timeTooShortError({ subject, job }: BuildOrder, leftMs: number, state: string): VMError {
+  const next = 'The build continues in the background, so a later run finds the image.'
+  return testTimeTooShort({ work: subject, leftMs, sufficientMs: sufficientMs(job), state, next })
 }

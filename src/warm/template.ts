@@ -7,12 +7,13 @@ import { describeLockWait } from '../cache/entry-lock.js'
 import { hashFile } from '../cache/entry-manifest.js'
 import { discardEntry, hasEarlierUsers } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
+import { formatDuration } from '../common/duration.js'
 import { copySparse } from '../common/files/sparse-copy.js'
 import { changeOwner } from '../common/process/host-user.js'
 import { noSpaceError } from '../common/process/run-tool.js'
 import { createProgress } from '../common/progress.js'
 import { formatBytes, MIB } from '../common/units.js'
-import { withWaitLimit } from '../common/wait-limit.js'
+import { currentWaitLimit, testTimeTooShort, withWaitLimit } from '../common/wait-limit.js'
 import { createOverlay, flattenOverlay } from '../disk/overlay.js'
 import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
 import { VMError, vmError } from '../errors.js'
@@ -20,6 +21,7 @@ import type { MachineSpec } from '../spec/machine-spec.js'
 import { bootMachine } from '../vm/boot/boot.js'
 import { runPreparation } from '../vm/guest/run-preparation.js'
 import type { GuestPlan, MachineSnapshot } from '../vm/machine/guest-plan.js'
+import { BootHistory } from '../vm/power/boot-history.js'
 import { saveGuest } from '../vm/power/save-state.js'
 import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
@@ -81,6 +83,7 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
       inputs,
       build: async (building) => {
         await requireUnused(entry, cacheDir)
+        if (parent === undefined) await requireTestTime(plan, task)
         const startedAt = performance.now()
         progress.report('booting')
         const to = { building, final: join(cacheDir, TEMPLATES, entry) }
@@ -108,6 +111,22 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
     await (await blocked)?.release()
     progress.end(buildMs === undefined ? undefined : 'done')
   }
+}
+
+/** Share of the recorded duration of a boot that the fastest boots still take. */
+const LEAST_SHARE = 0.5
+/** Sufficient timeout of a test that boots a template on a slow host, milliseconds. */
+const SUFFICIENT_MS = 120_000
+
+/** @throws {UsageError} TEST_TIME_TOO_SHORT when the running test ends before the guest boots. */
+async function requireTestTime(plan: GuestPlan, work: string): Promise<void> {
+  const leftMs = currentWaitLimit()()
+  if (!Number.isFinite(leftMs)) return
+  const { durationMs } = await BootHistory.open(plan)
+  if (leftMs >= durationMs * LEAST_SHARE) return
+  const state = `the last boot took ${formatDuration(durationMs)}`
+  const next = 'Later tests start from the template, which takes a fraction of that time.'
+  throw testTimeTooShort({ work, leftMs, sufficientMs: SUFFICIENT_MS, state, next })
 }
 
 function hasWrongClock(error: unknown): error is TemplateSaveError {

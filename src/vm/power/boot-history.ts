@@ -38,6 +38,14 @@ export class BootHistory {
     return (this.#known[stage] ?? 0) * LIMIT_FACTOR * readLoadFactor()
   }
 
+  /**
+   * Returns the duration of a whole start by the history, under the present load, milliseconds. 0 if
+   * nothing is recorded.
+   */
+  get durationMs(): number {
+    return STAGES.reduce((sum, stage) => sum + (this.#known[stage] ?? 0), 0) * readLoadFactor()
+  }
+
   /** Records a successful start. The longest duration counts, and decays with each faster start. */
   async record(timeline: readonly StageTime[]): Promise<void> {
     const load = readLoadFactor()

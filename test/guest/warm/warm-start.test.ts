@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { launchVM, type VM, withVM } from 'withvm'
 import { hashFile } from '../../../src/cache/entry-manifest.js'
+import { withWaitLimit } from '../../../src/common/wait-limit.js'
+import { failureOf } from '../../support/failure-of.js'
 import { ownTemplates, templatesIn } from '../../support/own-templates.js'
 
 const log = () => {}
@@ -34,6 +36,21 @@ test('the first guest of a kind is booted and saved as a template; later guests 
   expect(first.startedFrom).toEqual({ kind: 'template', template: name, buildMs: expect.any(Number) })
   expect(second.startedFrom).toEqual({ kind: 'template', template: name, buildMs: undefined })
   expect(templatesIn(cacheDir)).toHaveLength(1)
+})
+
+test('a test with much less time than the recorded boot of its guest fails before the guest is booted', async () => {
+  const cacheDir = ownTemplates() // the durations of boots are shared with the test above
+  const error = await failureOf(
+    withWaitLimit(
+      () => 200,
+      () => launchVM(options),
+    ),
+  )
+  expect(error.code).toBe('TEST_TIME_TOO_SHORT')
+  expect(error.message).toMatch(
+    /\n {2}Got: {6}200 ms until the end of the test; the last boot took .*\nFix: Give the test more time: end it with `\}, 120_000\)`/,
+  )
+  expect(templatesIn(cacheDir)).toEqual([])
 })
 
 test('two clones have different identities', async () => {
