@@ -1,11 +1,13 @@
 import { Argument, type Command, Option } from 'commander'
 import { ARCH_NAMES } from '../../spec/architectures.js'
+import type { InitFlags } from '../init/init.js'
 import type { ListName } from '../list.js'
 
 const LISTS: readonly ListName[] = ['machines', 'cpus', 'devices']
 
-/** Adds the commands about this host: `setup`, `doctor` and `list`. */
+/** Adds the commands about a project and this host: `init`, `setup`, `doctor` and `list`. */
 export function addHostCommands(program: Command): void {
+  addInitCommand(program)
   program
     .command('setup')
     .description('install missing host packages: QEMU and the tools that build images')
@@ -37,5 +39,30 @@ export function addHostCommands(program: Command): void {
       if (device !== undefined && what !== 'devices') self.error('error: only a device has properties')
       const { listHardware } = await import('../list.js')
       process.exitCode = await listHardware(what, device, flags.arch)
+    })
+}
+
+const INIT_HELP = `
+Writes vitest.config.ts, tsconfig.json, a first test, a workflow of GitHub Actions, .gitignore, and
+package.json if it is missing. Existing files are kept; only missing lines of .gitignore are added.
+
+Examples:
+  npx withvm init                     # in the current folder
+  npx withvm init vm-tests            # in another folder
+  npx withvm init --tests test/guest  # with another folder for the tests
+  npx withvm init --js --no-ci        # JavaScript, without a workflow`
+
+function addInitCommand(program: Command): void {
+  program
+    .command('init')
+    .description('add a first test and its configuration to a project')
+    .argument('[folder]', 'folder of the project', '.')
+    .option('--tests <folder>', 'folder of the tests, in the project', 'tests')
+    .option('--js', 'write JavaScript instead of TypeScript')
+    .option('--no-ci', 'write no workflow of GitHub Actions')
+    .addHelpText('after', INIT_HELP)
+    .action(async (folder: string, flags: InitFlags) => {
+      const { initProject } = await import('../init/init.js')
+      process.exitCode = await initProject(folder, flags)
     })
 }
