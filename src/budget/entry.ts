@@ -28,17 +28,23 @@ export interface Entry {
   /** PID of QEMU; undefined before QEMU is started. */
   readonly qemuPid: number | undefined
   readonly name: string
+  /** File name or recipe of the image; undefined for a guest without an image. */
+  readonly image: string | undefined
 }
 
 const LETTERS = { waiting: 'w', starting: 's', running: 'r', standby: 'b', kept: 'k', blocked: 'h' } as const
 /** Order of the states. During a transition a guest has two entries, and the later state counts. */
 const ORDER: readonly EntryState[] = ['blocked', 'waiting', 'standby', 'starting', 'running', 'kept']
-/** Limit that keeps the file names of entries readable, characters. */
-const MAX_NAME_LENGTH = 20
+/**
+ * Maximum length of the name in a file name, characters: the longest name of one guest fits (60 of
+ * the option `name`, and the id).
+ */
+const MAX_NAME_LENGTH = 67
+const MAX_IMAGE_LENGTH = 40
 
 /** Formats an entry as the file name that represents it. The name contains the whole entry. */
 export function formatEntry(entry: Entry): string {
-  const { ticket, state, holder, expectedMiB, maxMiB, qemuPid = 0, name } = entry
+  const { ticket, state, holder, expectedMiB, maxMiB, qemuPid = 0, name, image = '' } = entry
   return [
     ticket,
     LETTERS[state],
@@ -46,8 +52,13 @@ export function formatEntry(entry: Entry): string {
     expectedMiB,
     maxMiB,
     qemuPid,
-    name.slice(0, MAX_NAME_LENGTH).replaceAll(/[/~\0]/g, '_'),
+    `${toFileName(name, MAX_NAME_LENGTH)}@${toFileName(image, MAX_IMAGE_LENGTH)}`,
   ].join('-')
+}
+
+/** Replaces characters with a meaning in the file name, and those of several bytes. */
+function toFileName(text: string, maxChars: number): string {
+  return text.slice(0, maxChars).replaceAll(/[^\w.+-]/g, '_')
 }
 
 /** Parses file names to entries, sorted by ticket. */
@@ -63,12 +74,13 @@ export function parseEntries(names: readonly string[]): Entry[] {
 }
 
 function parseEntry(text: string): Entry | undefined {
-  const match = /^([0-9a-z]{14})-([wsrbkh])-([0-9.]+)-(\d+)-(\d+)-(\d+)-(.*)$/.exec(text)
+  const match = /^([0-9a-z]{14})-([wsrbkh])-([0-9.]+)-(\d+)-(\d+)-(\d+)-([^@]*)@?(.*)$/.exec(text)
   if (match === null) return undefined
-  const [, ticket = '', letter, holder = '', expected, max, pid, name = ''] = match
+  const [, ticket = '', letter, holder = '', expected, max, pid, name = '', image] = match
   const state = ORDER.find((one) => LETTERS[one] === letter) as EntryState
   const qemuPid = Number(pid) || undefined
-  return { ticket, state, holder, expectedMiB: Number(expected), maxMiB: Number(max), qemuPid, name }
+  const memory = { expectedMiB: Number(expected), maxMiB: Number(max) }
+  return { ticket, state, holder, ...memory, qemuPid, name, image: image || undefined }
 }
 
 function isNewer(one: Entry, other: Entry): boolean {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, rmSync, utimesSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { combineSignals } from '../common/combine-signals.js'
 import { statIfVisible } from '../common/files/safe-parent.js'
 import { type ProcessLock, sweepClaims } from '../common/locks/folder-lock.js'
@@ -24,6 +24,8 @@ const IDLE_MS = LOCK_TIMEOUT_MS + 2000
 /** Maximum length of the path of a Unix socket, bytes (unix(7)). */
 const MAX_SOCKET_PATH = 107
 const SOCKET_SUFFIX = '.sock'
+/** Name of a folder of leases: that of the default pool, or of another one. */
+const POOL_FOLDER = /^leases(?:-[0-9a-f]{8})?$/
 
 /**
  * Returns the entries of all guests of this user on this host, and removes entries of processes
@@ -49,6 +51,19 @@ export function readLeases(): Entry[] {
   return parseEntries([...paths.keys()]).map((entry) =>
     entry.state === 'waiting' && isIdle(entry) ? { ...entry, state: 'blocked' } : entry,
   )
+}
+
+/**
+ * Returns the entries of all guests of this user on this host, in all pools. For display: removes
+ * nothing.
+ */
+export function readLeasesOfAllPools(): Entry[] {
+  const folder = openLeaseDir()
+  if (folder === undefined) return []
+  const pools = listFiles(dirname(folder)).filter((name) => POOL_FOLDER.test(name))
+  const files = pools.flatMap((name) => listFiles(join(dirname(folder), name)))
+  const alive = files.filter((file) => livenessOf(file.split('~')[1] ?? '') === 'alive')
+  return parseEntries(alive.map((file) => file.split('~', 1)[0] as string))
 }
 
 /** Shows other processes that the process of a waiting guest still polls. Never throws. */

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { drawTicket } from '../common/locks/ticket.js'
 import { findCapacity } from './capacity.js'
 import { type Entry, formatEntry } from './entry.js'
@@ -11,6 +12,8 @@ import { waitForCapacity } from './wait-for-capacity.js'
 
 export interface LeaseRequest {
   readonly name: string
+  /** Name or path of the image. */
+  readonly image?: string | undefined
   readonly kind: GuestKind
 }
 
@@ -29,10 +32,11 @@ const NO_MEMORY: MemoryEstimate = { expectedMiB: 0, maxMiB: 0 }
  *   all guests.
  * @throws {UsageError} INVALID_OPTIONS when WITHVM_MEMORY or WITHVM_STARTS is invalid.
  */
-export async function takeLease({ name, kind }: LeaseRequest, wait: LeaseWait): Promise<Lease> {
+export async function takeLease(request: LeaseRequest, wait: LeaseWait): Promise<Lease> {
   const limits = readLimits()
+  const { name, kind } = request
   if (kind.memoryBytes > limits.memoryBytes) throw hostTooSmallError([name], kind.memoryBytes, limits)
-  const entry = newEntry('starting', name, await estimateMemory(kind))
+  const entry = newEntry('starting', request, await estimateMemory(kind))
   return waitForCapacity(entry, { ...wait, limits, kind, reserved: currentHolder().reserved })
 }
 
@@ -49,7 +53,7 @@ export async function reserveCapacity(requests: readonly LeaseRequest[], wait: L
   if (memoryBytes > limits.memoryBytes) throw hostTooSmallError(names, memoryBytes, limits)
   const estimates = await Promise.all(requests.map(({ kind }) => estimateMemory(kind)))
   const expectedMiB = estimates.reduce((sum, estimate) => sum + estimate.expectedMiB, 0)
-  const entry = newEntry('running', names.join('+'), { expectedMiB, maxMiB: expectedMiB })
+  const entry = newEntry('running', { name: names.join('+') }, { expectedMiB, maxMiB: expectedMiB })
   return waitForCapacity(entry, { ...wait, limits })
 }
 
@@ -60,11 +64,12 @@ export async function reserveCapacity(requests: readonly LeaseRequest[], wait: L
  * @param onEvict called when the memory is needed for another guest.
  */
 export async function takeStandbyLease(
-  { name, kind }: LeaseRequest,
+  request: LeaseRequest,
   onEvict: () => void,
   signal: AbortSignal | undefined,
 ): Promise<Lease | undefined> {
   const limits = readLimits()
+  const { kind } = request
   const estimate = await estimateMemory(kind)
   return withLeaseLock(async () => {
     const entries = readLeases()
@@ -75,7 +80,7 @@ export async function takeStandbyLease(
     )
     const { fits } = await findCapacity(all, { ...estimate, for: 'standby' }, limits)
     if (!fits) return undefined
-    const entry = newEntry('standby', name, estimate)
+    const entry = newEntry('standby', request, estimate)
     return new Lease(entry, await writeLease(entry, onEvict), { kind, onEvict })
   }, signal)
 }
@@ -84,7 +89,7 @@ export async function takeStandbyLease(
  * Marks the current holder as waiting for another process, until the returned lease is released.
  */
 export async function enterBlocked(name: string): Promise<Lease> {
-  const entry = newEntry('blocked', name, NO_MEMORY)
+  const entry = newEntry('blocked', { name }, NO_MEMORY)
   return new Lease(entry, await writeLease(entry))
 }
 
@@ -96,6 +101,18 @@ export function formatKeptLease({ entry }: Lease): string {
   return formatEntry({ ...entry, ticket: drawTicket(), state: 'kept' })
 }
 
-function newEntry(state: Entry['state'], name: string, estimate: MemoryEstimate): Entry {
-  return { ticket: drawTicket(), state, holder: currentHolder().name, ...estimate, qemuPid: undefined, name }
+function newEntry(
+  state: Entry['state'],
+  { name, image }: Omit<LeaseRequest, 'kind'>,
+  estimate: MemoryEstimate,
+): Entry {
+  return {
+    ticket: drawTicket(),
+    state,
+    holder: currentHolder().name,
+    ...estimate,
+    qemuPid: undefined,
+    name,
+    image: image === undefined ? undefined : basename(image),
+  }
 }

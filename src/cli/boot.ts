@@ -15,13 +15,13 @@ export async function bootInteractive(image: string | undefined, flags: BootFlag
   const log = flags.quiet === true ? () => {} : logToStderr
   if (flags.console === true) {
     await using vm = await launchVM({ ...options, ssh: false, ready: 'none' })
-    log(`serial console of '${vm.name}'. Press Ctrl-] to exit and discard the guest.`)
+    log(`serial console of '${vm.id}'. Press Ctrl-] to exit and discard the guest.`)
     await attachConsole(vm)
     return 0
   }
   await using vm = await launchVM(options)
   log(
-    `shell in '${vm.name}'. The guest is discarded when the shell exits. Command for another shell: ${vm.sshCommandLine ?? 'not available with this key'}`,
+    `shell in '${vm.id}'. The guest is discarded when the shell exits. Command for another shell: ${vm.sshCommandLine ?? 'not available with this key'}`,
   )
   return await attachShell(await vm.ssh.shell(readTerminal()), vm.wait())
 }

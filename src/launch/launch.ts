@@ -69,9 +69,9 @@ function withSignal(plan: LaunchPlan, failure: AbortSignal): LaunchPlan {
  * Reserves capacity for all guests, so that two groups of guests cannot block each other half-way.
  */
 function reserveForAll(plans: readonly LaunchPlan[], failure: AbortSignal) {
-  const requests = plans.map(({ spec, host }) => {
+  const requests = plans.map(({ name, spec, host }) => {
     const isClone = findColdReason(spec) === undefined
-    return { name: spec.name, kind: describeGuestKind(spec, host, { isClone }) }
+    return { name, kind: describeGuestKind(spec, host, { isClone }) }
   })
   const log = plans[0]?.run.log ?? (() => {})
   return reserveCapacity(requests, {

@@ -22,6 +22,7 @@ import { requireBootable } from '../vm/machine/bootable.js'
 import { listFileAccesses, requireFileAccess } from '../vm/machine/file-access.js'
 import type { GuestPlan, MachineHost, RunSettings } from '../vm/machine/guest-plan.js'
 import { resolveKeepMs } from '../vm/power/keep.js'
+import { newGuestName } from '../vm/workspace/guest-name.js'
 import { checkOptions, type Runner } from './check-options.js'
 import { findFirmwareAndTools } from './firmware-and-tools.js'
 import { importOptions, logImport } from './import-options.js'
@@ -52,7 +53,7 @@ export async function planGuest(given: VMOptions): Promise<LaunchPlan> {
   const swept = sweepDeadRunsOnce(run.tmpdir, runner.user)
   const image = await findImage(options, runner)
   const machine = await describeMachine(options, image, runner, run)
-  logImport(importReport, machine.spec.name, run.log)
+  logImport(importReport, machine.name, run.log)
   const steps = options.image instanceof PreparedSource ? options.image.steps : []
   return { ...machine, steps, run, swept }
 }
@@ -112,16 +113,17 @@ async function describeMachine(
   image: BaseImage | undefined,
   { qemu, user }: Runner,
   { tmpdir, signal, log }: RunSettings,
-): Promise<Pick<GuestPlan, 'spec' | 'host'>> {
+): Promise<Pick<GuestPlan, 'name' | 'spec' | 'host'>> {
   if (options.cloudInit && image?.traits.mayHaveCloudInit === false)
     throw cloudInitUnsupportedError(image.name)
   const { hasSandbox } = await queryCapabilities(qemu, { signal })
   const spec = resolveSpec(await readKeyFile(options), image, await openDisks(options))
   if (spec.machine === MICROVM && !canLogInWithoutSmbios(spec)) throw loginImpossibleError(spec.name)
   await requireBootable(spec, signal)
+  const name = newGuestName(spec.name)
   for (const { content, isWrittenDirectly } of spec.disks) {
     if (isWrittenDirectly && content.kind === 'image')
-      log(`'${spec.name}' writes directly to ${content.file.path}: snapshot is false.`)
+      log(`'${name}' writes directly to ${content.file.path}: snapshot is false.`)
   }
   const { name: accelerator, timeFactor } = await chooseAccelerator({
     accel: spec.accel,
@@ -132,7 +134,7 @@ async function describeMachine(
   const firmwareAndTools = await findFirmwareAndTools(spec, qemu)
   const host: MachineHost = { qemu, user, hasSandbox, accelerator, timeFactor, ...firmwareAndTools }
   if (user !== undefined) await requireFileAccess(user, await listFileAccesses(spec, host, tmpdir))
-  return { spec, host }
+  return { name, spec, host }
 }
 
 /**

@@ -4,6 +4,7 @@ import { bootMachine } from '../vm/boot/boot.js'
 import { runPreparation } from '../vm/guest/run-preparation.js'
 import type { VM } from '../vm/guest/vm.js'
 import type { GuestPlan } from '../vm/machine/guest-plan.js'
+import { newGuestName } from '../vm/workspace/guest-name.js'
 import { findColdReason } from '../warm/eligibility.js'
 import { startWarm } from '../warm/start-warm.js'
 
@@ -21,7 +22,8 @@ export async function startPlanned(plan: GuestPlan): Promise<VM> {
     run.log(`KVM failed while the guest was running (${summary}); the guest is started again with TCG.`)
     const { qemu, user } = host
     const { name, timeFactor } = await chooseAccelerator({ accel: 'tcg', qemu, user, notify: run.log })
-    return await startWarmOrCold({ ...plan, host: { ...host, accelerator: name, timeFactor } })
+    const again = { ...plan, name: newGuestName(plan.spec.name) }
+    return await startWarmOrCold({ ...again, host: { ...host, accelerator: name, timeFactor } })
   }
 }
 
@@ -31,9 +33,9 @@ async function startWarmOrCold(plan: GuestPlan): Promise<VM> {
   const coldReason = findColdReason(spec)
   if (coldReason === undefined) {
     const start = await startWarm(plan)
-    return 'guest' in start ? start.guest.vm : startCold(plan, start.coldReason)
+    return 'guest' in start ? start.guest.vm : startCold({ ...plan, name: start.name }, start.coldReason)
   }
-  if (spec.start === 'warm') run.log(`'${spec.name}' is booted cold: ${coldReason}.`)
+  if (spec.start === 'warm') run.log(`'${plan.name}' is booted cold: ${coldReason}.`)
   return startCold(plan, coldReason)
 }
 

@@ -7,6 +7,7 @@ import { VMError } from '../errors.js'
 import { type BootedGuest, bootMachine, type StandbyHooks } from '../vm/boot/boot.js'
 import { findClosedFolder } from '../vm/machine/file-access.js'
 import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-plan.js'
+import { newGuestName } from '../vm/workspace/guest-name.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
 import {
   discardTemplate,
@@ -24,6 +25,8 @@ export type WarmStart =
   | {
       /** Reason for a cold boot. */
       readonly coldReason: string
+      /** Name for that guest. A clone that failed may still run under the name of the plan. */
+      readonly name: string
     }
 
 const pool = new StandbyPool()
@@ -53,7 +56,11 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
 function follow(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
   const start = async ({ signal, ...callbacks }: StandbyCallbacks) => {
     // A standby outlives the test that starts it, so it gets no log and no artifacts of that test.
-    const own = { ...plan, run: { ...plan.run, signal, artifacts: undefined, log: () => {} } }
+    const own = {
+      ...plan,
+      name: newGuestName(plan.spec.name),
+      run: { ...plan.run, signal, artifacts: undefined, log: () => {} },
+    }
     return startClone(own, await openTemplate(own), callbacks)
   }
   pool.follow(guest, { fingerprint, isTemporary: plan.run.tmpdir !== undefined, start }, plan.run.standby)
@@ -83,10 +90,11 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
  */
 async function startFromTemplate(plan: GuestPlan): Promise<WarmStart> {
   const closed = await findClosedCache(plan.host)
-  if (closed !== undefined) return { coldReason: closed }
+  let { name } = plan
+  if (closed !== undefined) return { coldReason: closed, name }
   const request = hashInputs([plan.spec.image?.fingerprint, describeTemplateRequest(plan)])
   const failure = failures.find(request)
-  if (failure !== undefined) return { coldReason: failure }
+  if (failure !== undefined) return { coldReason: failure, name }
   const { log, signal } = plan.run
   let isFirst = true
   let wasSlow = false
@@ -94,28 +102,29 @@ async function startFromTemplate(plan: GuestPlan): Promise<WarmStart> {
     let template: Template | undefined
     try {
       template = await openTemplate(plan)
-      const guest = await startClone(plan, template)
+      const guest = await startClone({ ...plan, name }, template)
       failures.forget(request)
       return { guest }
     } catch (error) {
       signal?.throwIfAborted()
       if (!isTemplateError(error, template)) throw error
+      if (template !== undefined) name = newGuestName(plan.spec.name)
       const reason = `its template could not be ${template === undefined ? 'saved' : 'used'}: ${summaryOf(error)}`
       if (template !== undefined && isFirst && !wasSlow && isSlow(error)) {
         wasSlow = true
-        log(`'${plan.spec.name}' is restored from its template again: ${summaryOf(error)}.`)
+        log(`'${name}' is restored from its template again: ${summaryOf(error)}.`)
         continue
       }
       if (template !== undefined && !(await discardTemplate(template)))
-        return { coldReason: `${reason}; other guests use that template` }
+        return { coldReason: `${reason}; other guests use that template`, name }
       if (isFirst && template !== undefined) {
         isFirst = false
         log(`The template ${template.name} is made again: ${summaryOf(error)}.`)
         continue
       }
       const delayMs = failures.note(request, { reason, isPermanent: isPermanent(error) })
-      log(`'${plan.spec.name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
-      return { coldReason: reason }
+      log(`'${name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
+      return { coldReason: reason, name }
     }
   }
 }

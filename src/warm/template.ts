@@ -23,6 +23,7 @@ import { runPreparation } from '../vm/guest/run-preparation.js'
 import type { GuestPlan, MachineSnapshot } from '../vm/machine/guest-plan.js'
 import { BootHistory } from '../vm/power/boot-history.js'
 import { saveGuest } from '../vm/power/save-state.js'
+import { newGuestName } from '../vm/workspace/guest-name.js'
 import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
 
@@ -101,7 +102,7 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
       onWait: (holder) => {
         progress.report(describeLockWait(holder))
         // The holder of the lock may itself wait for the capacity of guests that wait here.
-        blocked = enterBlocked(spec.name)
+        blocked = enterBlocked(plan.name)
       },
       signal: run.signal,
     })
@@ -199,10 +200,12 @@ async function buildTemplate(
     await appendFile(memoryFile, '') // QEMU sets its size, and cannot create files here
     await changeOwner(user, memoryFile, 0o600)
   }
+  const guestName = basename(spec.image?.name ?? spec.name)
   const template: GuestPlan = {
+    name: newGuestName(guestName),
     spec: {
       ...spec,
-      name: basename(spec.image?.name ?? spec.name),
+      name: guestName,
       forwards: spec.forwards.slice(0, 1),
       network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
     },

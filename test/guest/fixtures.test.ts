@@ -98,7 +98,7 @@ describe('a guest that cannot be restored', () => {
     const error = await rejection(pool.share(options, true))
     expect(error).toMatchObject({ code: 'CHECKPOINT_FAILED' })
     expect(error.message).toContain(
-      "The shared guest 'tiny' cannot be restored to its state before the first test.",
+      `The shared guest '${vm.id}' cannot be restored to its state before the first test.`,
     )
     expect(error.message).toContain('vmReset: false')
     expect(await pool.share(options, false)).toBe(vm)

@@ -221,7 +221,7 @@ test('a guest that fails to start is kept with its console', async () => {
   expect(error.code).toBe('GUEST_FAILED')
   const [guest] = await listGuests(tmpdir)
   expect(error.message).toContain(
-    `Left running:\n  | Guest 'tiny' was left running for 60 min:\n  |   npx withvm ssh ${guest?.name} `,
+    `Left running:\n  | Guest '${guest?.name}' was left running for 60 min:\n  |   npx withvm ssh ${guest?.name} `,
   )
   expect(await onConsole(guest?.name ?? '', [[/device\./, '\x1d']])).toContain('No bootable device.')
 })
@@ -368,8 +368,8 @@ describe('fixtures', () => {
       ['other', "the test 'fails' failed"],
       ['tiny', "the test 'fails' failed"],
     ])
-    for (const { name, guest } of guests) {
-      expect(run.output).toContain(`Guest '${guest}' was left running for 10 min:`)
+    for (const { name } of guests) {
+      expect(run.output).toContain(`Guest '${name}' was left running for 10 min:`)
       expect(run.output).toContain(`npx withvm console ${name} `)
     }
     const tiny = guests.find(({ guest }) => guest === 'tiny')

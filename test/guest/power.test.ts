@@ -126,7 +126,7 @@ describe('misuse', () => {
     const error = await rejection(vm.start())
     expect(error).toMatchObject({ code: 'VM_RUNNING', kind: 'usage' })
     expect(error.message).toBe(
-      "The guest 'tiny' cannot be started: it is running.\nFix: Call `vm.shutdown()` or `vm.powerCut()` first, or use `vm.reboot()`.",
+      `The guest '${vm.id}' cannot be started: it is running.\nFix: Call \`vm.shutdown()\` or \`vm.powerCut()\` first, or use \`vm.reboot()\`.`,
     )
     expect((await vm.ssh`echo well`).stdout).toBe('well')
   })
@@ -134,7 +134,7 @@ describe('misuse', () => {
   test('wait() for a running guest times out, or rejects when its signal aborts', async ({ vm }) => {
     const error = await rejection(vm.wait({ timeout: '300ms' }))
     expect(error.message).toBe(
-      "The guest 'tiny' did not end within 300 ms.\nFix: Check the serial console for the reason, or end the guest at once with `vm.powerCut()`.",
+      `The guest '${vm.id}' did not end within 300 ms.\nFix: Check the serial console for the reason, or end the guest at once with \`vm.powerCut()\`.`,
     )
     const signal = AbortSignal.timeout(100)
     expect((await rejection(vm.wait({ signal }))).name).toBe('TimeoutError')
@@ -146,7 +146,7 @@ describe('misuse', () => {
     await vm.ssh`printf '#!/bin/sh\necho not now >/dev/console\n' >/sbin/poweroff`
     const error = await rejection(vm.shutdown({ timeout: '5s' }))
     expect(error).toMatchObject({ code: 'STATE_TIMEOUT', kind: 'guest' })
-    expect(error.message).toMatch(/^The guest 'tiny' did not shut down within 5 s\./)
+    expect(error.message).toMatch(/^The guest 'tiny-[0-9a-f]{6}' did not shut down within 5 s\./)
     expect(error.message).toMatch(/\| .*not now$/m)
     expect(vm.isRunning).toBe(true)
   })

@@ -61,7 +61,7 @@ describe('ready', () => {
     )
     expect(error).toMatchObject({ code: 'BOOT_TIMEOUT', kind: 'guest' })
     expect(error.message).toMatch(
-      /^The guest 'tiny' was not ready after 5(\.\d)? s: it stayed in stage '\w+' for /,
+      /^The guest 'tiny-[0-9a-f]{6}' was not ready after 5(\.\d)? s: it stayed in stage '\w+' for /,
     )
     expect(error.message).toContain('  Expected: /never printed/ on the serial console\n')
     expect(error.message).toMatch(

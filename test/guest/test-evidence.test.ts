@@ -7,7 +7,7 @@ function savedFiles(run: ProjectRun, folder = 'test-results/withvm'): Record<str
   const files: Record<string, string[]> = {}
   for (const path of run.list(folder)) {
     const [guest = '', test = ''] = path.split('/').slice(-3, -1).reverse()
-    const name = `${test.replace(/-[0-9a-f]{6}(?=$|-retry)/, '')}/${guest.replace(/-[0-9a-f]{8}$/, '')}`
+    const name = `${test.replace(/-[0-9a-f]{6}(?=$|-retry)/, '')}/${guest.replace(/-[0-9a-f]{6}$/, '')}`
     files[name] = [...(files[name] ?? []), path.slice(path.lastIndexOf('/') + 1)].sort()
   }
   return files
@@ -42,15 +42,15 @@ test('every reporter shows the logs of the guests of a failed test as attachment
   // The default reporter and the TAP reporter.
   expect(run.output).toMatch(new RegExp(`AssertionError: .*\\n\\nEvidence: ${evidence.source}\\n`))
   expect(run.output).toMatch(new RegExp(`↳ evidence: ${evidence.source}\\n( +↳ .*\\n)+`))
-  expect(run.output).toMatch(/↳ tiny-[0-9a-f]{8}\/serial\.log\n/)
+  expect(run.output).toMatch(/↳ tiny-[0-9a-f]{6}\/serial\.log\n/)
   expect(run.output).toMatch(new RegExp(`# notice: evidence: ${evidence.source}\\n`))
   expect(run.output).toMatch(new RegExp(`::error file=\\S+some\\.test\\.ts,.*Evidence: ${evidence.source}`))
-  expect(run.read('junit.xml')).toMatch(/<property name="notice" value="tiny-[0-9a-f]{8}\/commands\.log">/)
+  expect(run.read('junit.xml')).toMatch(/<property name="notice" value="tiny-[0-9a-f]{6}\/commands\.log">/)
   const { testResults } = JSON.parse(run.read('results.json'))
   const [failed, passed] = testResults[0].assertionResults
   expect(failed.failureMessages[0]).toMatch(evidence)
   expect(failed.meta.withvmEvidence).toHaveLength(2 * WITH_DMESG.length)
-  expect(failed.meta.withvmEvidence).toContainEqual(expect.stringMatching(/tiny-[0-9a-f]{8}\/dmesg\.txt$/))
+  expect(failed.meta.withvmEvidence).toContainEqual(expect.stringMatching(/tiny-[0-9a-f]{6}\/dmesg\.txt$/))
   expect(passed.meta).toEqual({})
   // Copies that Vitest makes for its HTML report.
   expect(run.list('.vitest-attachments')).toContainEqual(expect.stringMatching(/serial-log-[0-9a-f]+\.log$/))

@@ -31,7 +31,7 @@ const EXPECTED = [
   /^The guest did not write "never written" to the port 'control' within/,
   /^The screen of the serial console did not show the pattern within [\d.]+ s\.\n {2}Expected: "never shown"/,
   /^serial\.login\(\) timed out after/,
-  /^The guest 'tiny' did not end within/,
+  /^The guest 'tiny-[0-9a-f]{6}' did not end within/,
 ]
 
 function expectAll(messages: readonly string[]): void {

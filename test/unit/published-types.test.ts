@@ -19,7 +19,18 @@ const PUBLISHED = 'test/types/tsconfig.published.json'
 const MEMBERS: Readonly<Record<string, readonly string[]>> = {
   VM: [
     ...['ssh', 'serial', 'keyboard', 'mouse', 'plug', 'media', 'waitFor'],
-    ...['name', 'qmp', 'hasNetboot', 'netboot', 'isRunning', 'pid', 'runFolder', 'baseDisk', 'accelerator'],
+    ...[
+      'name',
+      'id',
+      'qmp',
+      'hasNetboot',
+      'netboot',
+      'isRunning',
+      'pid',
+      'runFolder',
+      'baseDisk',
+      'accelerator',
+    ],
     ...['startedFrom', 'timeFactor', 'lost', 'bootCount', 'timeline', 'qemuCommand', 'commandLine', 'gdb'],
     ...['importReport', 'sshCommandLine', 'hostPort', 'port', 'url', 'exec'],
     ...['upload', 'download', 'always', 'reboot', 'shutdown', 'powerCut', 'start', 'wait'],

@@ -5,12 +5,17 @@ import { currentProcess, IDENTITY_PATTERN } from './process-identity.js'
 const PREFIX = 'withvm-'
 const NAME = new RegExp(`^${PREFIX}(${IDENTITY_PATTERN})-[0-9a-f]{6}$`)
 
+/** Returns a random id for the folder of a run: six hexadecimal digits. */
+export function newRunFolderId(): string {
+  return randomBytes(3).toString('hex')
+}
+
 /**
  * Returns a new name for the folder of a run. It contains the identity of this process, so the name
- * alone shows whether the run is alive.
+ * alone shows whether the run is alive, and ends with an id.
  */
-export function newRunFolderName(): string {
-  return `${PREFIX}${currentProcess()}-${randomBytes(3).toString('hex')}`
+export function newRunFolderName(id = newRunFolderId()): string {
+  return `${PREFIX}${currentProcess()}-${id}`
 }
 
 /**

@@ -107,13 +107,13 @@ export async function bootMachine(
 
 /** Takes a lease. A standby does not wait: it fails if the budget has no free memory. */
 async function acquireLease(
-  { spec, host, run: { signal, log } }: GuestPlan,
+  { name, spec, host, run: { signal, log } }: GuestPlan,
   { snapshot, memoryFile }: StartOrigin,
   onEvict: (() => void) | undefined,
 ): Promise<Lease> {
   signal?.throwIfAborted()
   const usage = { isClone: snapshot !== undefined, becomesTemplate: memoryFile !== undefined }
-  const request = { name: spec.name, kind: describeGuestKind(spec, host, usage) }
+  const request = { name, image: spec.image?.name, kind: describeGuestKind(spec, host, usage) }
   if (onEvict === undefined) return takeLease(request, { signal, log })
   const lease = await takeStandbyLease(request, onEvict, signal)
   if (lease === undefined) throw new Error('the host budget has no memory for a standby')

@@ -57,11 +57,11 @@ function describeEmptyConsole({ arch, display }: Machine['spec']): string {
  * QEMU.
  */
 export function describeGuest(machine: Machine, session: Session): string {
-  const { spec, host } = machine
+  const { host } = machine
   const { watch } = session
   const exit = session.process.exit
   const lines = [
-    `${spec.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}, ${describeSilence(machine)}`,
+    `${machine.name}: ${watch.isReady ? 'ready' : `in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}`}, ${describeSilence(machine)}`,
     `stages: ${watch.timeline.map(({ stage, atMs }) => `${stage} ${formatDuration(atMs)}`).join(', ')}`,
     `accelerator: ${host.accelerator}${host.timeFactor > 1.05 ? `, timeouts multiplied by ${host.timeFactor.toFixed(1)}` : ''}`,
     `host: ${describeHostLoad()}`,
@@ -86,7 +86,7 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
       netboot.spec.isFirst || session.watch.stage === 'firmware' ? netboot.findProblem() : undefined
     if (problem !== undefined) {
       const failure = vmError('NETBOOT_FAILED', {
-        summary: `The guest '${machine.spec.name}' did not boot from the network. ${problem.text}.`,
+        summary: `The guest '${machine.name}' did not boot from the network. ${problem.text}.`,
         got: error.details.summary,
         hint: problem.hint,
         cause: error,

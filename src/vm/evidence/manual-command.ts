@@ -11,7 +11,7 @@ import type { Machine } from '../machine/machine.js'
  */
 export function formatManualCommand(machine: Machine): string {
   const { spec, host } = machine
-  const tpmFolder = spec.tpm === undefined ? undefined : join(tmpdir(), `withvm-tpm-${machine.id}`)
+  const tpmFolder = spec.tpm === undefined ? undefined : join(tmpdir(), `withvm-tpm-${machine.name}`)
   const { file, args } = buildManualCommand(spec, {
     qemuPath: host.qemu.path,
     accelerator: host.accelerator,

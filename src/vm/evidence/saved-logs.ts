@@ -73,7 +73,7 @@ interface LogSources extends SaveOptions {
  * of the folder.
  */
 export async function saveLogs(machine: Machine, parent: string, sources: LogSources): Promise<string> {
-  const folder = resolve(parent, `${machine.spec.name}-${machine.id}`)
+  const folder = resolve(parent, machine.name)
   await ensureFolder(folder)
   const redaction = new Redaction(machine)
   const write = (name: Artifact, text: string) => writeFile(join(folder, name), redaction.apply(text))

@@ -118,9 +118,17 @@ export class VM implements GuestHandle {
     this.waitFor = new WaitFor(this, this.#power)
   }
 
-  /** Name of the guest. */
+  /** Name of the guest: the option `name`. */
   get name(): string {
     return this.#machine.spec.name
+  }
+
+  /**
+   * Unique name of the guest on this host, such as `web-9dde26`: shown in messages and by
+   * `withvm ps`, accepted by `withvm ssh`, and the name of the guest's folder of artifacts.
+   */
+  get id(): string {
+    return this.#machine.name
   }
 
   /** QEMU monitor: executes commands (common ones are typed) and emits events. */
@@ -141,7 +149,7 @@ export class VM implements GuestHandle {
     const { netboot } = this.#machine.services
     if (netboot !== undefined) return netboot
     throw vmError('INVALID_OPTIONS', {
-      summary: `The guest '${this.name}' does not use network boot, so \`vm.netboot\` is not available.`,
+      summary: `The guest '${this.id}' does not use network boot, so \`vm.netboot\` is not available.`,
       hint: 'Set the option `netboot` or `network.tftp`.',
     })
   }
@@ -515,7 +523,7 @@ export class VM implements GuestHandle {
   async tryKeep(why: string): Promise<KeptGuest | undefined> {
     if (!this.canBeKept || !this.isRunning) return undefined
     return this.keep(why).catch((error: Error) => {
-      this.#machine.owner.log(`the guest '${this.name}' could not be kept: ${error.message}`)
+      this.#machine.owner.log(`the guest '${this.id}' could not be kept: ${error.message}`)
       return undefined
     })
   }

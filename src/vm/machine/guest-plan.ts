@@ -45,6 +45,8 @@ export interface RunSettings {
 
 /** Everything known about a guest before it starts. */
 export interface GuestPlan {
+  /** Unique name on this host, such as `web-9dde26`: in messages, `withvm ps` and artifacts. */
+  readonly name: string
   readonly spec: MachineSpec
   readonly host: MachineHost
   /** Preparations that run in the guest after its first boot, or that its template contains. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Lease } from '../../budget/lease.js'
 import { GuestAgent } from '../../channel/agent/guest-agent.js'
 import { IdentityAgent } from '../../channel/identity-agent/identity-agent.js'
@@ -68,8 +67,8 @@ export interface GuestOwner {
 
 /** The parts of a guest that outlive a power-on. */
 export class Machine {
-  /** Unique id on this host, used in the names of saved logs. */
-  readonly id = randomBytes(4).toString('hex')
+  /** Unique name on this host. */
+  readonly name: string
   readonly spec: MachineSpec
   readonly host: MachineHost
   readonly lease: Lease
@@ -93,6 +92,7 @@ export class Machine {
 
   constructor(parts: MachineParts) {
     const { plan, startedFrom } = parts
+    this.name = plan.name
     this.spec = plan.spec
     this.host = plan.host
     this.lease = parts.lease

@@ -6,6 +6,7 @@ import { listenUnix, type UnixListener } from '../../channel/unix-listener.js'
 import type { CleanupStack } from '../../common/cleanup-stack.js'
 import { settleAll } from '../../common/settle-all.js'
 import { guardExit } from '../workspace/exit-guard.js'
+import { runFolderIdOf } from '../workspace/guest-name.js'
 import { Keeper } from '../workspace/keeper.js'
 import { openWorkspace, type Workspace } from '../workspace/workspace.js'
 import { defaultWaitMs } from './default-wait.js'
@@ -89,12 +90,12 @@ interface RunFolder {
  * guest is kept.
  */
 async function openRunFolder(
-  { run: { tmpdir, keepMs }, host: { user } }: GuestPlan,
+  { name, run: { tmpdir, keepMs }, host: { user } }: GuestPlan,
   cleanup: CleanupStack,
   killQemu: () => void,
 ): Promise<RunFolder> {
   let keeper: Keeper | undefined
-  const workspace = await openWorkspace(tmpdir)
+  const workspace = await openWorkspace(tmpdir, runFolderIdOf(name))
   const liftGuard = guardExit(() => {
     if (keeper?.hasGuest) return
     killQemu()

@@ -30,7 +30,7 @@ export class Checkpoints {
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
     if (!NAME.test(name)) throw invalidCheckpointNameError(name)
-    if (this.#machine.files.overlay === undefined) throw noDiskError(this.#machine.spec.name)
+    if (this.#machine.files.overlay === undefined) throw noDiskError(this.#machine.name)
     if (this.#session !== session) this.#names.clear()
     this.#session = session
     // The new checkpoint replaces an existing one: names in QEMU are unique.

@@ -52,7 +52,7 @@ export async function waitForCloudInit(
   if (report.errors.length === 0) return
   const logs = await client.exec(LOGS, { reject: false, signal })
   throw vmError('CLOUD_INIT_FAILED', {
-    summary: `Guest '${machine.spec.name}': cloud-init reported errors.`,
+    summary: `Guest '${machine.name}': cloud-init reported errors.`,
     got: report.errors.join('\n'),
     evidence: [{ label: "cloud-init's logs", text: logs.stdout }],
     hint: "Correct `cloudInit` or the image's cloud-init configuration. Set ready: 'ssh' to inspect the guest anyway.",
@@ -92,16 +92,16 @@ function readTexts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((text) => typeof text === 'string') : []
 }
 
-function absent({ spec }: Machine) {
+function absent({ name }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
-    summary: `Guest '${spec.name}': cloud-init is not installed.`,
+    summary: `Guest '${name}': cloud-init is not installed.`,
     hint: "Omit `cloudInit`, or set ready: 'ssh' if another program reads it.",
   })
 }
 
-function notRun({ spec }: Machine) {
+function notRun({ name }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
-    summary: `Guest '${spec.name}': cloud-init did not run.`,
+    summary: `Guest '${name}': cloud-init did not run.`,
     expected: 'cloud-init to use the data source NoCloud on the disk with the label CIDATA',
     got: 'no finished last stage in /run/cloud-init/status.json',
     hint: 'Read /run/cloud-init/ds-identify.log in the guest: cloud-init may be disabled (/etc/cloud/cloud-init.disabled) or limited to other data sources (/etc/cloud/cloud.cfg.d).',

@@ -5,7 +5,7 @@ import type { VMOptions } from '../../spec/options.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { KEPT_FILE } from '../workspace/run-folder.js'
-import { guestName, KEPT_CONSOLE_SOCKET, type KeptRecord } from '../workspace/running-guests.js'
+import { KEPT_CONSOLE_SOCKET, type KeptRecord } from '../workspace/running-guests.js'
 
 /**
  * Guest that keeps running without the process that started it, until it is stopped or its time
@@ -58,7 +58,7 @@ const DRAIN_TIMEOUT_MS = 5000
  */
 export async function handOver(machine: Machine, session: Session, why: string): Promise<KeptGuest> {
   const { keeper, workspace, spec } = machine
-  if (keeper === undefined) throw notKeepableError(spec.name)
+  if (keeper === undefined) throw notKeepableError(machine.name)
   const addr = { type: 'unix', data: { path: workspace.socket(KEPT_CONSOLE_SOCKET) } }
   const socket = { addr, server: false }
   await session.qmp.execute('chardev-change', { id: 'serial0', backend: { type: 'socket', data: socket } })
@@ -75,14 +75,14 @@ export async function handOver(machine: Machine, session: Session, why: string):
   await workspace.write(KEPT_FILE, JSON.stringify(record))
   const logBytes = Math.max(0, spec.limits.consoleBytes - machine.serial.printedBytes)
   await keeper.takeOver({ leaseName: formatKeptLease(machine.lease), logBytes })
-  const name = guestName(spec.name, workspace.dir)
-  return { name, until, text: describeKept(spec.name, name, keeper.keepMs, record) }
+  const { name } = machine
+  return { name, until, text: describeKept(name, keeper.keepMs, record) }
 }
 
-function describeKept(guest: string, name: string, keepMs: number, record: KeptRecord): string {
+function describeKept(name: string, keepMs: number, record: KeptRecord): string {
   const ssh = record.sshPort === undefined ? [] : [`npx withvm ssh ${name}       # opens a shell`]
   return [
-    `Guest '${guest}' was left running for ${formatDuration(keepMs)}:`,
+    `Guest '${name}' was left running for ${formatDuration(keepMs)}:`,
     ...ssh,
     `npx withvm console ${name}   # opens the serial console`,
     `npx withvm stop ${name}      # stops it; \`withvm ps\` lists all`,

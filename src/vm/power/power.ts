@@ -119,7 +119,7 @@ export class Power {
     if (this.#isDisposed) throw guestDisposedError()
     if (this.isRunning || this.#starting !== undefined) {
       throw vmError('VM_RUNNING', {
-        summary: `The guest '${this.#machine.spec.name}' cannot be started: it is ${this.isRunning ? 'running' : 'starting'}.`,
+        summary: `The guest '${this.#machine.name}' cannot be started: it is ${this.isRunning ? 'running' : 'starting'}.`,
         hint: 'Call `vm.shutdown()` or `vm.powerCut()` first, or use `vm.reboot()`.',
       })
     }
@@ -305,7 +305,7 @@ export class Power {
 
   #stateTimeout(what: string, timeoutMs: number, hint: string | undefined) {
     return vmError('STATE_TIMEOUT', {
-      summary: `The guest '${this.#machine.spec.name}' did not ${what} within ${formatDuration(timeoutMs)}.`,
+      summary: `The guest '${this.#machine.name}' did not ${what} within ${formatDuration(timeoutMs)}.`,
       hint: hint ?? 'Check the serial console for the reason, or end the guest at once with `vm.powerCut()`.',
     })
   }

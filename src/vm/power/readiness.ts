@@ -138,7 +138,7 @@ function stageTimeout(wait: StartWait, { afterMs, pace, why }: TimeoutFacts): VM
   const { watch } = wait.session
   const stuck = `no console output, disk I/O or CPU use for ${formatDuration(pace.idleMs)}; `
   return vmError('BOOT_TIMEOUT', {
-    summary: `The guest '${wait.machine.spec.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
+    summary: `The guest '${wait.machine.name}' was not ready after ${formatDuration(afterMs)}: it stayed in stage '${watch.stage}' for ${formatDuration(watch.inStageMs)}.`,
     expected: describeExpected(wait),
     got: `${why === 'stuck' ? stuck : ''}${describeGot(wait)}`,
     evidence: [{ label: 'Activity of the guest', text: pace.describe() ?? '' }],

@@ -77,7 +77,7 @@ export async function saveGuest(
   const measured = isWrong ? await measureExactly(machine.agent, since, wait) : rate
   const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined
   if (khz !== undefined) await rememberTscKhz(khz)
-  if (isWrong) throw wrongClockError(machine.spec.name, measured.mean)
+  if (isWrong) throw wrongClockError(machine.name, measured.mean)
   await saveState(machine, session, options.statePath, signal)
   await session.stop('orderly')
 }
@@ -90,7 +90,7 @@ export async function saveGuest(
  * logged.
  */
 async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
-  const { agent, identityAgent, spec } = machine
+  const { agent, identityAgent } = machine
   const parked = identityAgent.waitFor(PARKED, {
     timeoutMs: stageLimitMs(machine, 'init') + AGENT_MS,
     signal,
@@ -109,7 +109,7 @@ async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number 
       signal.throwIfAborted()
       if (!isAgentSilent(error) || tries === PARK_ATTEMPTS) throw error
       machine.owner.log(
-        `the guest agent of '${spec.name}' did not respond while its template was saved: retrying`,
+        `the guest agent of '${machine.name}' did not respond while its template was saved: retrying`,
       )
       await agent.ping({ timeoutMs: AGENT_MS, signal })
     }

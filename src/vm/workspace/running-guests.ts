@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
+import type { Entry } from '../../budget/entry.js'
+import { readLeasesOfAllPools } from '../../budget/lease-files.js'
 import { readSmallFile } from '../../common/files/read-small-file.js'
 import { removeTree } from '../../common/files/remove-tree.js'
 import { type ProcessReference, referTo } from '../../common/locks/process-identity.js'
 import { pollUntil } from '../../common/poll.js'
 import { KIB } from '../../common/units.js'
+import { guestNameOf } from './guest-name.js'
 import { endQemu, listPids, monitorSocketDir, readArgs, readUid } from './qemu-of-folder.js'
 import {
   forgetHandedOver,
@@ -39,11 +42,22 @@ export interface KeptRecord {
   readonly sshPort?: number | undefined
 }
 
+/**
+ * Use of a running guest. `template`: it is being prepared and saved as a template. `standby`:
+ * paused until the next test takes it. `kept`: left running after a failure.
+ */
+export type GuestUse = 'starting' | 'running' | 'template' | 'standby' | 'kept'
+
 export interface RunningGuest {
-  /** Unique on this host: the guest's name and the last characters of its folder's name. */
+  /** Unique on this host, such as `web-9dde26`. */
   readonly name: string
   /** Name that the test gave to the guest. */
   readonly guest: string
+  /** Recipe or file name of the image; undefined if it has none or that is unknown. */
+  readonly image: string | undefined
+  readonly use: GuestUse
+  /** Process that started the guest and still uses it; undefined if that is unknown. */
+  readonly ownerPid: number | undefined
   readonly pid: number
   /** The process with that id when the guest was found. */
   readonly qemu: ProcessReference
@@ -60,17 +74,16 @@ export interface RunningGuest {
   readonly kept: KeptRecord | undefined
 }
 
-export function guestName(guest: string, dir: string): string {
-  return `${guest}-${dir.slice(-6)}`
-}
-
 /**
  * Returns all guests of withvm on this host that this user may inspect, oldest first. They are
  * found by their processes: a list on disk could be wrong.
  */
 export async function findRunningGuests(): Promise<RunningGuest[]> {
   const uptimeMs = Number((await readFile('/proc/uptime', 'utf8')).split(' ', 1)[0]) * 1000
-  const guests = await Promise.all((await listPids()).map((pid) => describeProcess(pid, uptimeMs)))
+  const leases = new Map(readLeasesOfAllPools().map((entry) => [entry.qemuPid, entry]))
+  const guests = await Promise.all(
+    (await listPids()).map((pid) => describeProcess(pid, { uptimeMs, lease: leases.get(pid) })),
+  )
   return guests.filter((guest) => guest !== undefined).sort((a, b) => b.ageMs - a.ageMs || a.pid - b.pid)
 }
 
@@ -93,7 +106,10 @@ export async function removeGuest({ qemu, dir, socketDir }: RunningGuest): Promi
   }
 }
 
-async function describeProcess(pid: number, uptimeMs: number): Promise<RunningGuest | undefined> {
+async function describeProcess(
+  pid: number,
+  { uptimeMs, lease }: { readonly uptimeMs: number; readonly lease: Entry | undefined },
+): Promise<RunningGuest | undefined> {
   const qemu = referTo(pid)
   const args = await readArgs(pid)
   const socketDir = args.map(monitorSocketDir).find((dir) => dir !== undefined)
@@ -102,17 +118,34 @@ async function describeProcess(pid: number, uptimeMs: number): Promise<RunningGu
   const dir = dirname(log)
   if (!(await isGuestOf(pid, [socketDir, dir]))) return undefined
   const guest = optionValue(args, 'guest') ?? 'guest'
+  const kept = parseRecord(await readSmallFile(`${dir}/${KEPT_FILE}`, MAX_RECORD_BYTES))
   return {
-    name: guestName(guest, dir),
+    name: guestNameOf(guest, dir),
     guest,
+    image: lease?.image ?? (kept?.image === undefined ? undefined : basename(kept.image)),
+    use: kept === undefined ? describeUse(args, lease) : 'kept',
+    ownerPid: kept === undefined ? readOwner(lease) : undefined,
     pid,
     qemu,
     ageMs: Math.max(0, uptimeMs - (await startedAtMs(pid))),
     ports: readPorts(args),
     dir,
     socketDir,
-    kept: parseRecord(await readSmallFile(`${dir}/${KEPT_FILE}`, MAX_RECORD_BYTES)),
+    kept,
   }
+}
+
+/** Only the RAM of a guest that becomes a template is a file that QEMU writes. */
+const WRITTEN_RAM = /^memory-backend-file,.*,share=on(?:,|$)/
+
+function describeUse(args: readonly string[], lease: Entry | undefined): Exclude<GuestUse, 'kept'> {
+  if (args.some((arg) => WRITTEN_RAM.test(arg))) return 'template'
+  return lease?.state === 'standby' || lease?.state === 'starting' ? lease.state : 'running'
+}
+
+function readOwner(lease: Entry | undefined): number | undefined {
+  const pid = Number(lease?.holder.split('.', 1)[0])
+  return pid > 0 ? pid : undefined
 }
 
 /**

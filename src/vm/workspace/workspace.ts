@@ -50,11 +50,12 @@ export interface Workspace {
  * Creates the folder. Its name contains the identity of this process, so a sweep can tell whether
  * the run is alive.
  *
+ * @param id end of the folder's name. @default random
  * @throws {InfrastructureError} WORKSPACE_FAILED when the folder cannot be created, NO_SPACE when
  *   the disk is full.
  */
-export async function openWorkspace(base: string = tmpdir()): Promise<Workspace> {
-  const main = await openFolder(base)
+export async function openWorkspace(base: string = tmpdir(), id?: string): Promise<Workspace> {
+  const main = await openFolder(base, id)
   if (holdsSockets(main.open.path)) return workspace(main, main)
   try {
     return workspace(main, await openFolder(shortFolder()))
@@ -74,11 +75,11 @@ interface Folder {
   leave(): Promise<void>
 }
 
-async function openFolder(base: string): Promise<Folder> {
+async function openFolder(base: string, id?: string): Promise<Folder> {
   const { dirSync } = await import('tmp-promise')
   try {
     // Synchronous: a process that exits during an asynchronous call would leave the folder behind.
-    const { name: dir } = dirSync({ tmpdir: base, name: newRunFolderName(), mode: 0o700 })
+    const { name: dir } = dirSync({ tmpdir: base, name: newRunFolderName(id), mode: 0o700 })
     const open = openNew(dir)
     const heartbeat = keepTouched(() => open.touch())
     const leave = () => {

@@ -162,5 +162,5 @@ test("`start: 'cold'` boots cold, and so do options that need a boot, with the r
   expect(vm.timeline.map(({ stage }) => stage)).toEqual(expect.arrayContaining(['kernel', 'init']))
   await using other = await launchVM({ start: 'warm', ready: 'none', log: (line) => lines.push(line) })
   expect(other.startedFrom).toMatchObject({ kind: 'cold' })
-  expect(lines).toContain("'tiny' is booted cold: with `ready: 'none'` the test observes the boot.")
+  expect(lines).toContain(`'${other.id}' is booted cold: with \`ready: 'none'\` the test observes the boot.`)
 })

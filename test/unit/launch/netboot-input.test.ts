@@ -47,6 +47,6 @@ test('a missing host file in `netboot.files` is rejected', async () => {
 test('`vm.netboot` throws for a guest without network boot', async () => {
   await using vm = await launchVM({ ready: 'none', ssh: false, qemuArgs: ['-S'] })
   expect(() => vm.netboot).toThrow(
-    "The guest 'tiny' does not use network boot, so `vm.netboot` is not available.",
+    `The guest '${vm.id}' does not use network boot, so \`vm.netboot\` is not available.`,
   )
 })

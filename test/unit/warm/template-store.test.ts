@@ -115,7 +115,8 @@ test('a changed template that another process already used stays in place, and t
   const root = join(cacheDir, 'templates')
   mkdirSync(join(root, entry))
   writeFileSync(join(root, entry, 'disk.qcow2'), 'changed')
-  expect(await startWarm({ spec, host: HOST, steps: [], run: RUN })).toEqual({
+  expect(await startWarm({ name: 'tiny-123456', spec, host: HOST, steps: [], run: RUN })).toEqual({
+    name: 'tiny-123456',
     coldReason: `its template could not be saved: The template '${entry}' was changed while other guests use it`,
   })
   expect(readdirSync(join(root, entry))).toEqual(['disk.qcow2'])
