@@ -24,6 +24,7 @@ import type { GuestPlan, MachineHost, RunSettings } from '../vm/machine/guest-pl
 import { resolveKeepMs } from '../vm/power/keep.js'
 import { newGuestName } from '../vm/workspace/guest-name.js'
 import { checkOptions, type Runner } from './check-options.js'
+import { setDefaultAccelerator } from './default-accelerator.js'
 import { findFirmwareAndTools } from './firmware-and-tools.js'
 import { importOptions, logImport } from './import-options.js'
 import { openDisks } from './open-disks.js'
@@ -45,8 +46,9 @@ export interface LaunchPlan extends GuestPlan {
  * @throws {InfrastructureError} QEMU_NOT_FOUND, QEMU_TOO_OLD, ACCELERATOR_UNAVAILABLE.
  */
 export async function planGuest(given: VMOptions): Promise<LaunchPlan> {
-  const { options, importReport } = await importOptions(given)
-  const runner = await checkOptions(options)
+  const { options: imported, importReport } = await importOptions(given)
+  const runner = await checkOptions(imported)
+  const options = setDefaultAccelerator(imported, runner.qemu.arch)
   const run = resolveRun(options, importReport)
   run.signal?.throwIfAborted()
   await reportTemporaryCache(run.log)
@@ -104,7 +106,8 @@ const makeLayerAs = (user: HostUser | undefined) =>
       keepMs: undefined,
     }
     const { qemu } = await checkOptions(options)
-    const machine = await describeMachine({ ...options, start: 'cold' }, image, { qemu, user }, run)
+    const settings = setDefaultAccelerator({ ...options, start: 'cold' }, qemu.arch)
+    const machine = await describeMachine(settings, image, { qemu, user }, run)
     return startCold({ ...machine, steps: [], run }, 'the guest builds an image')
   })
 

@@ -163,7 +163,7 @@ export function resolveTimeFactor(loopMs: number, loadFactor = readLoadFactor())
 function kvmUnavailableError(obstacle: Obstacle): Error {
   return vmError('ACCELERATOR_UNAVAILABLE', {
     summary: 'KVM cannot run guests on this host.',
-    expected: "a working KVM, as required by `accel: 'kvm'`",
+    expected: "a working KVM, as required by `accel: 'kvm'` or WITHVM_ACCEL=kvm",
     got: obstacle.reason,
     hint: `${obstacle.fix} Or use \`accel: 'auto'\`, which falls back to TCG.`,
   })

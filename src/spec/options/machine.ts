@@ -158,7 +158,10 @@ export interface MachineOptions {
    * @default the host's
    */
   readonly arch?: ArchOption | undefined
-  /** Accelerator: KVM or emulation (TCG) (QEMU: `-machine …,accel=`). @default 'auto' */
+  /**
+   * Accelerator: KVM or emulation (TCG) (QEMU: `-machine …,accel=`).
+   * @default WITHVM_ACCEL, else 'auto'
+   */
   readonly accel?: AccelOption | undefined
   /**
    * Machine type, as listed by `withvm list machines` (QEMU: `-machine`). `microvm` supports only

@@ -73,7 +73,7 @@ test('the first decision takes a few seconds at most, and `auto` and `kvm` agree
     await expect(decide(found, 'kvm')).rejects.toMatchObject({
       code: 'ACCELERATOR_UNAVAILABLE',
       message: `KVM cannot run guests on this host.
-  Expected: a working KVM, as required by \`accel: 'kvm'\`
+  Expected: a working KVM, as required by \`accel: 'kvm'\` or WITHVM_ACCEL=kvm
   Got:      ${chosen.reason}
 Fix: ${chosen.fix} Or use \`accel: 'auto'\`, which falls back to TCG.`,
     })
