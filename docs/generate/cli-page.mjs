@@ -1,26 +1,40 @@
-import { execFileSync } from 'node:child_process'
 import { fence, madeFrom } from './markdown.mjs'
 
-const INTRO = `The package installs one command, \`withvm\`. Run it with \`npx withvm …\` in a project that depends on withvm.`
+const INTRO = `The package installs one command, \`withvm\`. Run it with \`npx withvm …\` in a project that depends on withvm.
+
+Errors go to stderr, and \`--json\` is the form for programs. Colors and headings are for readers: colors
+appear only on a terminal, unless \`NO_COLOR\` or \`FORCE_COLOR\` is set.`
 
 export async function cliPage({ dist }) {
-  const help = (...words) =>
-    execFileSync(process.execPath, [`${dist}/src/cli/main.js`, ...words, '--help'], { encoding: 'utf8' })
-  const main = help()
-  const commands = commandsOf(main)
-  const parts = [madeFrom('the output of `--help`'), '# Commands', INTRO, fence('text', main)]
-  for (const name of commands) parts.push(`## withvm ${name}`, fence('text', help(name)))
-  for (const group of main.matchAll(/^ {2}(\w+) {2,}\S/gm)) {
-    const text = help(group[1])
-    parts.push(`## withvm ${group[1]}`, fence('text', text))
-    for (const name of commandsOf(text)) {
-      parts.push(`### withvm ${group[1]} ${name}`, fence('text', help(group[1], name)))
-    }
-  }
-  return `${parts.join('\n\n')}\n`
+  const { buildProgram } = await import(`${dist}/src/cli/program.js`)
+  const program = buildProgram()
+  return `${[madeFrom('the definitions of the commands'), '# Commands', INTRO, ...describe(program, 1)].join('\n\n')}\n`
 }
 
-/** Returns the commands that a help text lists with options or arguments. Commands without either are groups. */
-function commandsOf(help) {
-  return [...help.matchAll(/^ {2}(\w+) (?:\[options\]|<)/gm)].map((match) => match[1])
+/** Returns the help of a command and of the commands below it. */
+function describe(command, depth) {
+  const title = depth === 1 ? [] : [`${'#'.repeat(depth)} ${pathOf(command)}`]
+  const below = command.createHelp().visibleCommands(command)
+  return [
+    ...title,
+    fence('text', helpOf(command)),
+    ...below.filter((sub) => sub.name() !== 'help').flatMap((sub) => describe(sub, depth + 1)),
+  ]
+}
+
+function helpOf(command) {
+  let text = ''
+  command.configureOutput({
+    writeOut: (part) => {
+      text += part
+    },
+    getOutHelpWidth: () => 80,
+    getOutHasColors: () => false,
+  })
+  command.outputHelp()
+  return text.trimEnd()
+}
+
+function pathOf(command) {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`
 }

@@ -3,7 +3,7 @@ import { logToStderr } from '../common/log.js'
 import { launchVM } from '../launch/launch.js'
 import type { VM } from '../vm/guest/vm.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
-import { attachKeys, attachShell, readTerminal } from './terminal.js'
+import { attachKeys, attachShell, readTerminal } from './guests/terminal.js'
 
 export interface BootFlags extends GuestFlags {
   readonly console?: boolean

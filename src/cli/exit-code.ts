@@ -1,5 +1,6 @@
 import { toSafeText } from '../errors/safe-text.js'
 import { VMError } from '../errors.js'
+import { toCliTerms } from './cli-terms.js'
 
 /**
  * Exit codes of `withvm`. `withvm run` returns the exit code of the command in the guest instead,
@@ -27,11 +28,11 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /**
- * Formats an error for a terminal: the message, plus the stack if the error is unexpected or
- * `verbose` is true.
+ * Formats an error for a terminal: the message, in terms of the command line, plus the stack if the
+ * error is unexpected or `verbose` is true.
  */
 export function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return `withvm: ${toSafeText(String(error))}`
-  if (error instanceof VMError && !verbose) return `withvm: ${error.message}`
+  if (error instanceof VMError && !verbose) return `withvm: ${toCliTerms(error.message)}`
   return `withvm: ${toSafeText(error.stack ?? error.message)}`
 }

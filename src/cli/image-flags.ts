@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { vmError } from '../errors.js'
 import type { DiskFormat } from '../spec/base-image.js'
 import type { ImageSource } from '../spec/image-source.js'
 
@@ -10,7 +11,7 @@ export interface ImageFlags {
   readonly secretFile?: string
 }
 
-export const IMAGE_HELP = 'image: name of a recipe, path, or URL with its checksum'
+export const IMAGE_HELP = 'name of a recipe, path, or URL with its checksum'
 
 /** Adds the image flags to a command. */
 export function addImageFlags(command: Command): Command {
@@ -22,7 +23,10 @@ export function addImageFlags(command: Command): Command {
 }
 
 /**
- * Converts flags to an image source. The validation of the options rejects invalid combinations.
+ * Converts flags to an image source. The validation of the options rejects other invalid
+ * combinations.
+ *
+ * @throws {UsageError} INVALID_OPTIONS when a path has a checksum.
  */
 export function readImageSource(
   image: string,
@@ -37,6 +41,13 @@ export function readImageSource(
     ...(secretFile === undefined ? {} : { secret: { file: secretFile } }),
   }
   if (/^https?:/i.test(image)) return { url: image, ...checksums, ...options }
-  const more = { ...checksums, ...options }
-  return Object.keys(more).length === 0 ? image : { path: image, ...more }
+  for (const name of Object.keys(checksums)) {
+    throw vmError('INVALID_OPTIONS', {
+      summary: `The option \`--${name}\` is the checksum of a download.`,
+      expected: 'a URL as image',
+      got: `'${image}'`,
+      hint: `Remove \`--${name}\`, or specify a URL.`,
+    })
+  }
+  return Object.keys(options).length === 0 ? image : { path: image, ...options }
 }

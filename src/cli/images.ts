@@ -16,33 +16,35 @@ import type { ImageSource } from '../spec/image-source.js'
 import { findOptionProblems, optionError } from '../spec/validate-options.js'
 import { awaitStaleUsers } from './await-users.js'
 import { explainReadOnly } from './cache-errors.js'
-import { formatEntries, pruneEntries } from './entry-list.js'
+import { formatEntries, type Json, type PruneFlags, printRemoved, pruneEntries } from './entry-list.js'
 import { EXIT_CODES } from './exit-code.js'
 import { type ImageFlags, readImageSource } from './image-flags.js'
+import { printResult } from './json.js'
 import { formatTable } from './table.js'
 
 /** Runs `withvm images ls`: lists the cached images. */
 export async function showImages(options: { readonly json: boolean }): Promise<number> {
   const images = await listImages(readCaches())
-  const none = 'No images are cached: an image is added on first use.'
-  const table = images.length === 0 ? none : formatEntries(images, 'images')
-  print(options.json ? JSON.stringify(images, undefined, 2) : table)
+  const recipes = Object.keys(RECIPES).join(', ')
+  const none = `No images are cached: an image is added on first use. Recipes: ${recipes}.`
+  const text = images.length === 0 ? none : formatEntries(images, 'images')
+  printResult(images, { json: options.json, text })
   return EXIT_CODES.ok
 }
 
 /** Runs `withvm images build`: builds the image of a recipe unless it is cached. */
-export async function buildImage(name: string): Promise<number> {
+export async function buildImage(name: string, options: Json): Promise<number> {
   if (!Object.hasOwn(RECIPES, name)) throw noRecipeError(name)
-  return printCacheEntry(await resolveImage(name))
+  return printCacheEntry(await resolveImage(name), options)
 }
 
 /** Runs `withvm images pull`: downloads an image unless it is cached. */
-export async function pullImage(url: string, flags: ImageFlags): Promise<number> {
+export async function pullImage(url: string, flags: ImageFlags & Json): Promise<number> {
   if (!/^https?:/i.test(url)) {
     logToStderr(`\`withvm images pull\` requires an http: or https: URL, got '${url}'.`)
     return EXIT_CODES.usage
   }
-  return printCacheEntry(await openImage(url, flags))
+  return printCacheEntry(await openImage(url, flags), flags)
 }
 
 /**
@@ -56,26 +58,24 @@ export async function printPath(image: string, flags: ImageFlags): Promise<numbe
 }
 
 /** Runs `withvm images inspect`: prints the disk, kernel, login and defaults of an image. */
-export async function inspectImage(
-  image: string,
-  flags: ImageFlags & { readonly json?: boolean },
-): Promise<number> {
+export async function inspectImage(image: string, flags: ImageFlags & Json): Promise<number> {
   const report = await describeImage(await openImage(image, flags))
-  print(flags.json === true ? JSON.stringify(report, undefined, 2) : formatReport(report))
+  printResult(report, { json: flags.json === true, text: formatReport(report) })
   return EXIT_CODES.ok
 }
 
 /** Runs `withvm images rm`. */
-export async function deleteImages(names: readonly string[]): Promise<number> {
+export async function deleteImages(names: readonly string[], options: Json): Promise<number> {
   const caches = readCaches()
   warnAboutReaders(imagesDir(caches))
   await awaitStaleUsers(imagesDir(caches), names)
   await explainReadOnly(imagesDir(caches), () => removeImages(names, caches))
+  printRemoved(names, options)
   return EXIT_CODES.ok
 }
 
 /** Runs `withvm images prune`. Without a size, removes all images that are not in use. */
-export async function pruneCachedImages(options: { readonly maxSize?: string }): Promise<number> {
+export async function pruneCachedImages(options: PruneFlags): Promise<number> {
   const caches = readCaches()
   return pruneEntries(options, async (maxBytes) => {
     warnAboutReaders(imagesDir(caches))
@@ -98,9 +98,10 @@ function openImage(image: string, flags: ImageFlags): Promise<BaseImage> {
   return resolveImage(source)
 }
 
-function printCacheEntry({ name, disk }: BaseImage): number {
-  const entry = disk === undefined ? '' : ` as ${basename(dirname(disk.path))}`
-  print(`${name} is cached${entry}.`)
+function printCacheEntry({ name, disk }: BaseImage, { json = false }: Json): number {
+  const entry = disk && basename(dirname(disk.path))
+  const text = `${name} is cached${entry === undefined ? '' : ` as ${entry}`}.`
+  printResult({ image: name, entry: entry ?? null, path: disk?.path ?? null }, { json, text })
   return EXIT_CODES.ok
 }
 

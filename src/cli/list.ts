@@ -5,9 +5,23 @@ import { findQemu, type QemuBinary } from '../host/qemu-binary.js'
 import { type QemuCapabilities, queryCapabilities } from '../host/qemu-capabilities.js'
 import { resolveArch } from '../spec/architectures.js'
 import { EXIT_CODES } from './exit-code.js'
+import { printResult } from './json.js'
 
 /** Kinds of hardware that `withvm list` supports. */
 export type ListName = 'machines' | 'cpus' | 'devices'
+
+export interface ListFlags {
+  readonly arch?: string
+  readonly json?: boolean
+}
+
+interface Item {
+  readonly name: string
+  /** Text after the name. */
+  readonly note: string
+  /** Values of `--json`. */
+  readonly values: Readonly<Record<string, unknown>>
+}
 
 /**
  * Runs `withvm list`: prints the machine types, CPU models or devices that QEMU supports for an
@@ -16,12 +30,12 @@ export type ListName = 'machines' | 'cpus' | 'devices'
 export async function listHardware(
   what: ListName,
   device: string | undefined,
-  arch: string | undefined,
+  { arch, json = false }: ListFlags,
 ): Promise<number> {
   const qemu = await findQemu({ arch: resolveArch(arch) })
   const capabilities = await queryCapabilities(qemu)
   if (device === undefined) {
-    print(describeSupport(what, capabilities, qemu))
+    print(describeSupport(what, capabilities, qemu), json)
     return EXIT_CODES.ok
   }
   const { devices } = capabilities
@@ -36,11 +50,14 @@ export async function listHardware(
           : 'Run `withvm list devices` to list the supported devices.',
     })
   }
-  print(properties.map(({ name, type }) => `${name}=<${type}>`))
+  print(
+    properties.map(({ name, type }) => ({ name, note: `=<${type}>`, values: { name, type } })),
+    json,
+  )
   return EXIT_CODES.ok
 }
 
-function describeSupport(what: ListName, capabilities: QemuCapabilities, qemu: QemuBinary): string[] {
+function describeSupport(what: ListName, capabilities: QemuCapabilities, qemu: QemuBinary): Item[] {
   const { deprecatedMachines } = capabilities
   const names = capabilities[what]
   if (names === undefined)
@@ -48,11 +65,18 @@ function describeSupport(what: ListName, capabilities: QemuCapabilities, qemu: Q
       summary: `QEMU ${qemu.version.text} does not report its ${what} over QMP.`,
       hint: `Run \`${qemu.path} -cpu help\` to list them.`,
     })
-  const mark = (name: string) =>
-    what === 'machines' && deprecatedMachines.includes(name) ? `${name} (deprecated)` : name
-  return [...new Set(names)].map(mark)
+  return [...new Set(names)].map((name) => {
+    if (what !== 'machines') return { name, note: '', values: { name } }
+    const isDeprecated = deprecatedMachines.includes(name)
+    return { name, note: isDeprecated ? ' (deprecated)' : '', values: { name, isDeprecated } }
+  })
 }
 
-function print(lines: readonly string[]): void {
-  process.stdout.write(`${[...lines].sort().join('\n')}\n`)
+function print(items: readonly Item[], json: boolean): void {
+  const sorted = [...items].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const text = sorted.map(({ name, note }) => `${name}${note}`).join('\n')
+  printResult(
+    sorted.map(({ values }) => values),
+    { json, text },
+  )
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { launchVM } from '../launch/launch.js'
 import { type GuestFlags, readGuestFlags } from './guest-options.js'
-import { passThrough } from './remote-command.js'
+import { passThrough } from './guests/remote-command.js'
 
 /** Runs one command in a new guest with the streams of this process. Returns its exit code. */
 export async function runCommand(

@@ -81,7 +81,7 @@ test('a kept guest outlives its process and offers a shell and a console until i
   expect(forMs).toBeLessThan(10 * 60_000)
   expect((await runCli(['ps'])).stdout).toMatch(
     new RegExp(
-      `^${guest.name} +${guest.pid} +\\d+ m?s +tiny +\\d+:22 +until \\d\\d:\\d\\d: The command`,
+      `^${guest.name} +tiny +${guest.pid} +\\d+ m?s +\\d+:22 +kept until \\d\\d:\\d\\d: The command`,
       'm',
     ),
   )

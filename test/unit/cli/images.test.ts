@@ -49,14 +49,17 @@ test('`withvm images` pulls, lists, inspects, locates and removes an image', asy
   const { cacheDir, sources } = await serveDisks(1)
   const { url, sha256 } = sources[0] as { url: string; sha256: string }
   const run = (...args: string[]) => runCli(['images', ...args], { WITHVM_CACHE: cacheDir })
-  expect((await run('ls')).stdout).toBe('No images are cached: an image is added on first use.')
+  expect((await run('ls')).stdout).toBe(
+    'No images are cached: an image is added on first use. Recipes: tiny, debian, debian-netboot.',
+  )
   const [refused, pulled] = [await run('pull', url), await run('pull', url, '--sha256', sha256)]
-  expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('image.sha256: expected') })
+  expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--sha256: expected') })
   const name = /is cached as (download-[0-9a-f]{16})\.$/.exec(pulled.stdout)?.[1] as string
   const path = join(cacheDir, 'images', name, 'disk')
   expect((await run('path', url, '--sha256', sha256)).stdout).toBe(path)
   expect((await run('ls')).stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d/g, 'TIME').split('\n')).toEqual([
-    expect.stringMatching(new RegExp(`^${name} +1\\.\\d MiB {2}used TIME +${url.replace('?', '\\?')}$`)),
+    expect.stringMatching(/^NAME +SIZE {2}LAST USED \(UTC\) +ORIGIN$/),
+    expect.stringMatching(new RegExp(`^${name} +1\\.\\d MiB {2}TIME +${url.replace('?', '\\?')}$`)),
     '',
     expect.stringMatching(/^1 image, 1\.\d MiB$/),
   ])
@@ -182,5 +185,8 @@ test('a checksum for an image path is rejected', async () => {
   expect(error.code).toBe('IMAGE_NOT_FOUND')
   const path = makeDisk(ownTmpdir())
   const run = await runCli(['images', 'inspect', path, '--sha256', '0'.repeat(64)])
-  expect(run).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('image.sha256') })
+  expect(run).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining('The option `--sha256` is the checksum of a download.'),
+  })
 })

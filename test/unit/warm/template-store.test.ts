@@ -141,9 +141,13 @@ test('`withvm templates` lists and removes templates', async () => {
   const run = (...args: string[]) => runCli(['templates', ...args], { WITHVM_CACHE: cacheDir })
   const { stdout } = await run('ls')
   expect(stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d/g, 'TIME')).toBe(
-    ['tiny-4567       1 MiB  used TIME', 'tiny-0123       1 MiB  used TIME', '', '2 templates, 2 MiB'].join(
-      '\n',
-    ),
+    [
+      'NAME             SIZE  LAST USED (UTC)',
+      'tiny-4567       1 MiB  TIME',
+      'tiny-0123       1 MiB  TIME',
+      '',
+      '2 templates, 2 MiB',
+    ].join('\n'),
   )
   expect(JSON.parse((await run('ls', '--json')).stdout)).toHaveLength(2)
   expect((await run('rm', 'tiny-0123')).exitCode).toBe(0)

@@ -2,11 +2,15 @@ import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { formatGuests, formatGuestsAsJson } from '../../../../src/cli/ps.js'
-import { stopGuests } from '../../../../src/cli/stop.js'
+import { formatEntry } from '../../../../src/budget/entry.js'
+import { writeLeaseNamed } from '../../../../src/budget/lease-files.js'
+import { describeGuest, formatGuests } from '../../../../src/cli/guests/ps.js'
+import { stopGuests } from '../../../../src/cli/guests/stop.js'
+import { formatJson } from '../../../../src/cli/json.js'
 import { newRunFolderName } from '../../../../src/common/locks/run-folder-name.js'
 import { KEPT_FILE, noteHandedOver } from '../../../../src/vm/workspace/run-folder.js'
 import { findRunningGuests } from '../../../../src/vm/workspace/running-guests.js'
+import { ownPool } from '../../../support/own-pool.js'
 import { ownTmpdir } from '../../../support/own-tmpdir.js'
 
 const OTHER = 12_345
@@ -21,7 +25,15 @@ function makeFolder(): string {
 /** Starts a program with the arguments of a guest whose run is in the folder. Returns the listed guests of that folder. */
 async function findLookalike(
   dir: string,
-  { uid, name = 'a\u001b[2Jb' }: { readonly uid?: number; readonly name?: string } = {},
+  {
+    uid,
+    name = 'a\u001b[2Jb',
+    onStarted = async () => {},
+  }: {
+    readonly uid?: number
+    readonly name?: string
+    readonly onStarted?: (pid: number) => Promise<void>
+  } = {},
 ) {
   const before = uid === undefined ? [] : ['setpriv', '--reuid', String(uid), '--clear-groups']
   const program = [process.execPath, '-e', "console.log('up'); setInterval(() => {}, 1000)"]
@@ -30,6 +42,7 @@ async function findLookalike(
   const child = execa(file, rest, { reject: false, cwd: '/' })
   onTestFinished(() => void child.kill('SIGKILL'))
   await new Promise((resolve) => child.stdout.once('data', resolve))
+  await onStarted(child.pid ?? 0)
   return (await findRunningGuests()).filter((guest) => guest.dir === dir)
 }
 
@@ -77,12 +90,26 @@ test.each<[string, (path: string) => unknown]>([
   expect((await findLookalike(dir))[0]?.kept).toBeUndefined()
 })
 
+test('a standby is listed with its image and its process, in whichever pool its lease is', async () => {
+  ownPool()
+  const entry = { ticket: '0123456789abcd', state: 'standby', holder: '4242.0.1' } as const
+  const guest = { expectedMiB: 1, maxMiB: 1, name: 'web-9dde26', image: 'my image@2.qcow2' }
+  const onStarted = async (qemuPid: number) => {
+    const lease = await writeLeaseNamed(formatEntry({ ...entry, ...guest, qemuPid }))
+    onTestFinished(() => lease.release())
+    ownPool()
+  }
+  const guests = await findLookalike(makeFolder(), { name: 'web', onStarted })
+  expect(guests).toMatchObject([{ guest: 'web', image: 'my_image_2.qcow2', use: 'standby', ownerPid: 4242 }])
+  expect(formatGuests(guests)).toMatch(/\nweb-[0-9a-f]{6} +my_image_2\.qcow2 .* standby of process 4242$/)
+})
+
 test('control characters in names are escaped by `ps --json` and `stop`', async () => {
   const dir = makeFolder()
   const record = { why: 'a\u009b31m\u007f\u202e', until: '2030-01-01T00:00:00Z' }
   writeFileSync(join(dir, KEPT_FILE), JSON.stringify(record))
   const guests = await findLookalike(dir, { name: 'a\u009b2Jb' })
-  const json = formatGuestsAsJson(guests)
+  const json = formatJson(guests.map(describeGuest))
   expect(json).toMatch(/^[\n\x20-\x7e]*$/)
   expect(JSON.parse(json)).toMatchObject([{ guest: 'a\u009b2Jb', kept: { why: record.why } }])
   const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
-import type { CommandOptions, CommandResult } from '../channel/command-result.js'
-import { renderCommand } from '../common/process/shell-quote.js'
+import type { CommandOptions, CommandResult } from '../../channel/command-result.js'
+import { renderCommand } from '../../common/process/shell-quote.js'
 
 /**
  * Runs a command in a guest with the streams of this process. Returns its exit code, or 128 plus

@@ -1,15 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { SshClient } from '../channel/ssh/ssh-client.js'
-import { readSmallFile } from '../common/files/read-small-file.js'
-import { KIB } from '../common/units.js'
-import { vmError } from '../errors.js'
-import type { RunningGuest } from '../vm/workspace/running-guests.js'
-import { findGuest } from './find-guest.js'
-import { passThrough } from './remote-command.js'
-import { attachShell, readTerminal } from './terminal.js'
+import { SshClient } from '../../channel/ssh/ssh-client.js'
+import { readSmallFile } from '../../common/files/read-small-file.js'
+import { KIB } from '../../common/units.js'
+import { vmError } from '../../errors.js'
+import type { RunningGuest } from '../../vm/workspace/running-guests.js'
 
-export interface SshFlags {
+export interface LoginFlags {
   readonly user?: string
   readonly identity?: string
 }
@@ -20,25 +17,18 @@ const SSH_PORT = 22
 const MAX_KEY_BYTES = 64 * KIB
 
 /**
- * Runs `withvm ssh`: opens a shell in a running guest, or runs one command. Returns its exit code.
+ * Logs in to a running guest over SSH.
+ *
+ * @throws {GuestError} SSH_REFUSED, SSH_AUTH_FAILED, SSH_HOST_KEY_CHANGED.
  */
-export async function openSsh(name: string, command: readonly string[], flags: SshFlags): Promise<number> {
-  const guest = await findGuest(name)
-  const client = await SshClient.connect({
+export async function logIn(guest: RunningGuest, flags: LoginFlags): Promise<SshClient> {
+  return SshClient.connect({
     port: sshPort(guest),
     user: flags.user ?? guest.kept?.user ?? 'root',
     privateKey: await readKey(guest, flags),
     hostKey: await readHostKey(guest),
     timeoutMs: LOGIN_MS,
   })
-  try {
-    if (command.length > 0) return await passThrough((text, options) => client.exec(text, options), command)
-    // As with ssh(1): if stdin is not a terminal, it is a script.
-    if (!process.stdin.isTTY) return await passThrough((text, options) => client.exec(text, options), ['sh'])
-    return await attachShell(await client.shell(readTerminal()))
-  } finally {
-    client.close()
-  }
 }
 
 function sshPort({ name, kept, ports }: RunningGuest): number {
@@ -50,7 +40,7 @@ function sshPort({ name, kept, ports }: RunningGuest): number {
   })
 }
 
-async function readKey(guest: RunningGuest, { identity }: SshFlags): Promise<Buffer> {
+async function readKey(guest: RunningGuest, { identity }: LoginFlags): Promise<Buffer> {
   try {
     if (identity !== undefined) return await readFile(identity)
     const key = await readSmallFile(join(guest.dir, 'id_ed25519'), MAX_KEY_BYTES)

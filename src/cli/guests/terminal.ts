@@ -1,7 +1,8 @@
-import type { ShellSession } from '../channel/ssh/shell-session.js'
+import type { ShellSession } from '../../channel/ssh/shell-session.js'
 
 /** Ctrl-], as in telnet and `virsh console`. Guest programs rarely use it. */
-const ESCAPE = 0x1d
+export const ESCAPE = 0x1d
+export const CTRL_C = 0x03
 
 /**
  * Returns the size and type of the user's terminal. A terminal of unknown size reports 0 columns
@@ -37,16 +38,22 @@ export async function attachShell(shell: ShellSession, guestEnded?: Promise<unkn
   }
 }
 
-/** Passes typed bytes to `write` until Ctrl-], the end of the input or the end of the guest. */
+/**
+ * Passes typed bytes to `write` until one of the `exits`, the end of the input or the end of the
+ * guest.
+ *
+ * @param exits bytes that detach. @default Ctrl-]
+ */
 export async function attachKeys(
   write: (bytes: Buffer) => unknown,
   guestEnded: Promise<unknown>,
+  exits: readonly number[] = [ESCAPE],
 ): Promise<void> {
   const { stdin } = process
   const restore = enableRawMode()
   const escaped = new Promise<void>((resolve) => {
     stdin.on('data', (bytes: Buffer) => {
-      const at = bytes.indexOf(ESCAPE)
+      const at = bytes.findIndex((byte) => exits.includes(byte))
       const typed = at === -1 ? bytes : bytes.subarray(0, at)
       if (typed.length > 0) write(typed)
       if (at !== -1) resolve()
