@@ -3,7 +3,8 @@ import { fence, madeFrom } from './markdown.mjs'
 const INTRO = `The package installs one command, \`withvm\`. Run it with \`npx withvm …\` in a project that depends on withvm.
 
 Errors go to stderr, and \`--json\` is the form for programs. Colors and headings are for readers: colors
-appear only on a terminal, unless \`NO_COLOR\` or \`FORCE_COLOR\` is set.`
+appear only on a terminal, unless \`NO_COLOR\` or \`FORCE_COLOR\` is set. [Shell completion](#withvm-completion)
+covers commands, options, guests and images.`
 
 export async function cliPage({ dist }) {
   const { buildProgram } = await import(`${dist}/src/cli/program.js`)

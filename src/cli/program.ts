@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addCacheCommands } from './commands/cache-commands.js'
+import { addCompletionCommands } from './commands/completion-commands.js'
 import { addHostCommands } from './commands/host-commands.js'
 import { addNewGuestCommands } from './commands/new-guest-commands.js'
 import { addRunningGuestCommands } from './commands/running-guest-commands.js'
@@ -27,6 +28,7 @@ export function buildProgram(): Command {
   addRunningGuestCommands(program.commandsGroup('Running guests:'))
   addCacheCommands(program.commandsGroup('Images and templates:'))
   addHostCommands(program.commandsGroup('This host:'))
+  addCompletionCommands(program.commandsGroup('Other commands:'))
   addVerbose(program)
   return program
 }

@@ -64,10 +64,10 @@ test('each command has examples and, if it prints a report, `--json`', () => {
     return parts.join('')
   }
   expect(named((command) => !helpOf(command).includes('Examples:'))).toEqual([
-    // Commands whose usage says it all.
-    ...['ls', 'rm', 'ls', 'rm', 'prune'],
+    // The hidden command, and commands whose usage says it all.
+    ...['ls', 'rm', 'ls', 'rm', 'prune', 'complete'],
   ])
   expect(named((command) => !command.options.some(({ long }) => long === '--json'))).toEqual([
-    ...['withvm', 'run', 'boot', 'ssh', 'cp', 'logs', 'console', 'path', 'setup'],
+    ...['withvm', 'run', 'boot', 'ssh', 'cp', 'logs', 'console', 'path', 'setup', 'completion', 'complete'],
   ])
 })
