@@ -2,8 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, onTestFinished, test, vi } from 'vitest'
-import { launchVM, withVM } from 'withvm'
+import { onTestFinished, vi } from 'vitest'
+import { checks, launchVM, withVM } from 'withvm'
+import { expect, test } from 'withvm/vitest'
 import { generateSshKeyPair } from '../../src/channel/ssh/keys.js'
 import { rejection } from '../support/messages.js'
 
@@ -56,6 +57,39 @@ test('a body that fails saves the logs of its guest, and the error contains thei
   expect(read('dmesg.txt')).toContain('Linux version')
   expect(read('guest.txt')).toMatch(/^tiny-[0-9a-f]{6}: ready, .*\nstages: qemu .*, ready .*\naccelerator: /)
   expect(read('command-line.txt')).toMatch(/^qemu-system|^\S+qemu/)
+})
+
+test('commands.log has one line for the commands of a wait, a check or a retried command', async () => {
+  const artifacts = ownFolder()
+  await using vm = await launchVM({ image: 'tiny' })
+  await vm.ssh`(sleep 1; echo ok >/tmp/state) >/dev/null 2>&1 &`
+  const invariant = await vm.always('init runs', checks.processRuns(/init/))
+  await vm.waitFor.command('cat /tmp/state', { prints: 'ok' })
+  await expect(() => vm.ssh`test -d /tmp`).toEventuallySucceed()
+  await vm.waitFor.check(async ({ ssh }) => (await ssh`echo first; echo second`).stdout !== '')
+  await rejection(vm.waitFor.unit('demo'))
+  invariant.stop()
+  await vm.ssh`echo end`
+  const text = readFileSync(join(await vm.saveLogs(artifacts), 'commands.log'), 'utf8')
+  const masked = text
+    .replace(/^ *\d+\.\d{3}/gm, 'TIME')
+    .replace(/\d+(\.\d)? m?s\b/gm, 'TIME')
+    .replace(/\d+ commands/g, 'N commands')
+  expect(masked).toMatchInlineSnapshot(`
+    "TIME $ (sleep 1; echo ok >/tmp/state) >/dev/null 2>&1 &
+    TIME exit code 0 after TIME
+    TIME # invariant 'init runs': N commands in TIME, last: 1 /usr/bin/busybox init
+    TIME # wait for \`cat /tmp/state\` to print "ok": N commands in TIME, last: "ok"
+    TIME # expect(command).toEventuallySucceed(): 1 command in TIME, last \`test -d /tmp\`: exit code 0
+    TIME # wait for the check to be met: 1 command in TIME, last \`echo first; echo second\`: true
+    TIME # wait for the unit demo to be active: N commands in TIME, last: /bin/sh: systemctl: not found
+    TIME $ echo end
+    TIME end
+              exit code 0 after TIME
+    "
+  `)
+  const commands = Number(/wait for `cat .*: (\d+) commands/.exec(text)?.[1])
+  expect(commands).toBeGreaterThan(2)
 })
 
 test('an error that is not from withvm is rethrown unchanged, and the folder is logged', async () => {

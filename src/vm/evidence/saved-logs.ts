@@ -20,7 +20,8 @@ import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './sc
  */
 export const ARTIFACTS = {
   'serial.log': 'serial console, complete, across power-ons',
-  'commands.log': 'commands of `vm.ssh` and `vm.exec` with output, exit code and duration',
+  'commands.log':
+    'commands of `vm.ssh` and `vm.exec` with output, exit code and duration; one line for the commands of each wait and each invariant',
   'guest.txt': 'stages of the start, accelerator, exit of QEMU',
   'dmesg.txt': 'kernel log, if the guest still answers over SSH or through its agent',
   'journal.txt': 'journal of this boot, if the guest still answers and has systemd',

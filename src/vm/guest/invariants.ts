@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../../errors.js'
+import { CommandGroup } from '../machine/transcript.js'
 import {
   type Check,
   type CheckOutcome,
@@ -11,6 +12,7 @@ import {
   shortenOutcome,
 } from './checks/check.js'
 import { type CheckLike, toCheck } from './checks/combined.js'
+import { groupCommands } from './command-groups.js'
 import type { GuestHandle, InvariantChecks } from './guest-handle.js'
 
 /**
@@ -32,6 +34,8 @@ export interface Invariant extends AsyncDisposable {
 interface Entry {
   readonly name: string
   readonly check: Check
+  /** Commands of the check. */
+  readonly group: CommandGroup
   /** Commands that were run since the check was last met. */
   commands: string[]
   lastMetAt: number
@@ -48,25 +52,41 @@ const MAX_COMMANDS = 50
 /** True while a check runs: its own commands do not trigger invariants. */
 const inCheck = new AsyncLocalStorage<boolean>()
 
+/** Runs commands of withvm itself, which do not trigger invariants. */
+export function runOwnCommands<T>(group: CommandGroup, work: () => T): T {
+  return inCheck.run(true, () => groupCommands(group, work))
+}
+
+interface CheckRun {
+  /** Group of the commands of the check. */
+  readonly group: CommandGroup
+  readonly signal: AbortSignal
+  readonly longPoll?: LongPoll
+}
+
 /** Runs a check once, such that its commands do not count as commands of the test. */
 export function runCheck<T>(
   vm: GuestHandle,
   check: Check<T>,
-  signal: AbortSignal,
-  longPoll?: LongPoll,
+  { group, signal, longPoll }: CheckRun,
 ): Promise<CheckOutcome<T>> {
-  const run = async () => shortenOutcome(await check.run(vm, signal, longPoll))
-  return inCheck.run(true, () => raceSignal(run(), signal))
+  const run = async () => {
+    const outcome = shortenOutcome(await check.run(vm, signal, longPoll))
+    group.conclude(outcome.received)
+    return outcome
+  }
+  return runOwnCommands(group, () => raceSignal(run(), signal))
 }
 
 /** Returns the evidence of a check that is not met. */
 export async function explainCheck(
   vm: GuestHandle,
   check: Check,
-  signal: AbortSignal,
+  { group, signal }: CheckRun,
 ): Promise<readonly Evidence[]> {
   if (check.explain === undefined) return []
-  const explaining = inCheck.run(true, () => check.explain?.(vm, signal) ?? Promise.resolve([]))
+  const explain = async () => (await check.explain?.(vm, signal)) ?? []
+  const explaining = runOwnCommands(group, explain)
   return shortenEvidence(await raceSignal(explaining, signal))
 }
 
@@ -85,7 +105,14 @@ export class Invariants implements InvariantChecks {
 
   async add<Guest extends GuestHandle>(name: string, like: CheckLike<unknown, Guest>): Promise<Invariant> {
     const check = toCheck(like, `'${name}'`)
-    const entry: Entry = { name, check, commands: [], lastMetAt: performance.now(), violation: undefined }
+    const entry: Entry = {
+      name,
+      check,
+      group: new CommandGroup(`invariant '${name}'`),
+      commands: [],
+      lastMetAt: performance.now(),
+      violation: undefined,
+    }
     await this.#verifyEntry(entry, 'at the start', undefined)
     this.#entries.add(entry)
     const stop = () => void this.#entries.delete(entry)
@@ -137,7 +164,7 @@ export class Invariants implements InvariantChecks {
     if (entry.violation !== undefined) throw entry.violation
     // The error of its loss describes the state of a lost guest.
     if (!isUsable(this.#vm) || signal?.aborted) return
-    const outcome = await this.#runOnce(entry.check, signal)
+    const outcome = await this.#runOnce(entry, signal)
     if (outcome === undefined) return
     if (outcome.isMet) {
       entry.commands = []
@@ -149,12 +176,17 @@ export class Invariants implements InvariantChecks {
   }
 
   /** Returns undefined if the guest was lost or the caller aborted during the check. */
-  async #runOnce(check: Check, signal: AbortSignal | undefined): Promise<CheckOutcome | undefined> {
+  async #runOnce(
+    { check, group }: Entry,
+    signal: AbortSignal | undefined,
+  ): Promise<CheckOutcome | undefined> {
     const vm = this.#vm
     const timeoutMs = CHECK_TIMEOUT_MS * vm.timeFactor
     const late = () => new CheckTimeout()
     try {
-      return await withDeadline({ timeoutMs, signal, onTimeout: late }, (inner) => runCheck(vm, check, inner))
+      return await withDeadline({ timeoutMs, signal, onTimeout: late }, (inner) =>
+        runCheck(vm, check, { group, signal: inner }),
+      )
     } catch (error) {
       if (signal?.aborted || vm.lost.aborted) return undefined
       if (error instanceof CheckTimeout)
@@ -165,10 +197,10 @@ export class Invariants implements InvariantChecks {
   }
 
   async #explain(entry: Entry, when: string, outcome: CheckOutcome): Promise<VMError> {
-    const { name, check, commands, lastMetAt } = entry
+    const { name, check, group, commands, lastMetAt } = entry
     const sinceMs = performance.now() - lastMetAt
     const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS)
-    const more = await explainCheck(this.#vm, check, signal).catch(() => [])
+    const more = await explainCheck(this.#vm, check, { group, signal }).catch(() => [])
     const isFirst = when === 'at the start'
     return vmError('INVARIANT_BROKEN', {
       summary: isFirst

@@ -22,13 +22,13 @@ import { readScreenshot } from '../evidence/screenshot.js'
 import { defaultWaitMs } from '../machine/default-wait.js'
 import type { StartedFrom } from '../machine/guest-plan.js'
 import type { Machine } from '../machine/machine.js'
-import { logCommand } from '../machine/transcript.js'
 import { handOver, type KeptGuest } from '../power/keep.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from '../power/power.js'
 import { type MemoryUse, readMemoryUse } from '../session/memory-use.js'
 import type { PowerOffReason, Session } from '../session/session.js'
 import type { StageTime } from '../watch/guest-watch.js'
 import type { CheckLike } from './checks/combined.js'
+import { recordCommand } from './command-groups.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import { addGuest } from './guest-command.js'
@@ -667,7 +667,7 @@ export class VM implements GuestHandle {
     work: () => Promise<T>,
   ): Promise<T> {
     if (command === undefined) return work()
-    const logged = () => logCommand(this.#machine.transcripts.commands, command, work)
+    const logged = () => recordCommand(this.#machine.transcripts.commands, command, work)
     return this.invariants.around(nameCommand(command), signal, logged)
   }
 

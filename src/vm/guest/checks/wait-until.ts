@@ -2,6 +2,7 @@ import { combineSignals } from '../../../common/combine-signals.js'
 import { formatDuration } from '../../../common/duration.js'
 import { pollUntil } from '../../../common/poll.js'
 import { type Evidence, VMError, vmError } from '../../../errors.js'
+import { CommandGroup } from '../../machine/transcript.js'
 import { watchForFailure } from '../../watch/failure-watch.js'
 import type { GuestHandle } from '../guest-handle.js'
 import { explainCheck, runCheck } from '../invariants.js'
@@ -76,6 +77,7 @@ export async function pollCheck<T>(
   const startedAt = performance.now()
   const elapsedMs = () => performance.now() - startedAt
   const attempts: Attempt[] = []
+  const group = new CommandGroup(`wait for ${describeExpectation(check, negate)}`)
   let outcome: CheckOutcome<T> = { isMet: negate, received: 'nothing: the first poll did not finish in time' }
   const timeLimit = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -96,7 +98,7 @@ export async function pollCheck<T>(
   const maxIntervalMs = check.needsGuest === false ? MAX_LOCAL_INTERVAL_MS : MAX_INTERVAL_MS
   const end = async (lost?: VMError): Promise<PollResult<T>> => {
     const isMet = lost === undefined && attempts.length > 0 && outcome.isMet !== negate
-    const more = isMet || lost !== undefined ? [] : await explainUnmet(vm, check)
+    const more = isMet || lost !== undefined ? [] : await explainUnmet(vm, check, group)
     const evidence = [...(outcome.evidence ?? []), ...more]
     const last = { ...outcome, ...(evidence.length > 0 && { evidence }) }
     return { isMet, outcome: last, attempts, elapsedMs: elapsedMs(), ...(lost && { lost }) }
@@ -109,7 +111,7 @@ export async function pollCheck<T>(
     const maxHoldMs = vm.invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
     const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
     try {
-      outcome = await runCheck(vm, check, signal, { holdMs, until: !negate })
+      outcome = await runCheck(vm, check, { group, signal, longPoll: { holdMs, until: !negate } })
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof VMError && error === vm.lost.reason) return end(error)
@@ -197,10 +199,14 @@ function serialEvidence(vm: GuestHandle): Evidence {
   return { label: 'Serial console, last lines', text: text || '(nothing was printed)' }
 }
 
-async function explainUnmet(vm: GuestHandle, check: Check): Promise<readonly Evidence[]> {
+async function explainUnmet(
+  vm: GuestHandle,
+  check: Check,
+  group: CommandGroup,
+): Promise<readonly Evidence[]> {
   if (!vm.isRunning) return []
   const signal = AbortSignal.timeout(EXPLAIN_TIMEOUT_MS)
-  return explainCheck(vm, check, signal).catch(() => [])
+  return explainCheck(vm, check, { group, signal }).catch(() => [])
 }
 
 function describeError({ details }: VMError): string {
