@@ -21,7 +21,7 @@ import { guestFiles } from './scripts.js'
  * Increase when the code of this recipe changes its result. Changes of scripts, packages and the
  * initrd are detected.
  */
-const REVISION = 4
+const REVISION = 5
 /**
  * Boot time factor on other architectures, whose kernels contain drivers for all their hardware,
  * relative to a full distribution.

@@ -5,7 +5,8 @@ import { readElfSection, readNeededLibraries } from '../../src/kernel/elf.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 import { debianArchitecture } from '../debian-architectures.js'
 import { PROGRAMS } from './packages.js'
-import { guestFiles } from './scripts.js'
+import { guestFiles, WGET_PATH } from './scripts.js'
+import { hideWget, WGET_APPLET } from './wget.js'
 
 /** Path of busybox below the root. */
 export const BUSYBOX = '/usr/bin/busybox'
@@ -56,14 +57,17 @@ export const ROOT_MODES: Readonly<Record<string, number>> = { '/tmp': 0o041777, 
  */
 export async function assembleRoot(packages: string, root: string, arch: GuestArch): Promise<void> {
   const { libraries } = debianArchitecture(arch)
-  const own = guestFiles(arch)
+  const own = { ...guestFiles(arch) }
   for (const [dir, mode] of Object.entries(DIRECTORIES)) {
     await mkdir(join(root, dir), { recursive: true })
     await chmod(join(root, dir), mode)
   }
   const files = await indexFiles(packages, libraries)
   const busybox = await readFile(findFile(files, 'busybox'))
-  await install(root, BUSYBOX, busybox)
+  const withoutWget = hideWget(busybox)
+  await install(root, BUSYBOX, withoutWget ?? busybox)
+  if (withoutWget === undefined) delete own[WGET_PATH]
+  else await install(root, WGET_APPLET, busybox)
   for (const [program, target] of Object.entries(PROGRAMS)) {
     await copyWithLibraries(
       files,

@@ -7,6 +7,7 @@ import {
   RESTORED_FIFO,
 } from '../guest-parts/identity-agent.js'
 import type { GuestFile } from '../recipe.js'
+import { WGET } from './wget.js'
 
 /** Host key that the SSH server of a clone, started without one, reads for each connection. */
 const HOST_KEY = '/run/withvm/host-key'
@@ -268,6 +269,9 @@ user:x:1000:
 nogroup:x:65534:
 `
 
+/** Path of the program that is installed if busybox's own wget has no timeouts. */
+export const WGET_PATH = '/usr/bin/wget'
+
 const program = (content: string | Buffer): GuestFile => ({ content, mode: 0o755 })
 const text = (content: string, mode = 0o644): GuestFile => ({ content, mode })
 
@@ -281,6 +285,7 @@ const COMMON_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/sbin/reboot': program(STOP),
   '/usr/sbin/halt': program(STOP),
   '/usr/sbin/shutdown': program(SHUTDOWN_COMMAND),
+  [WGET_PATH]: program(WGET),
   '/etc/acpi/PWRF/00000080': program(POWER_BUTTON),
   '/etc/profile': text(PROFILE),
   '/etc/passwd': text(PASSWD),
