@@ -1,15 +1,21 @@
 // `npm run docs` generates the reference pages and fills the tested examples into the other pages. With `--check` it
 // changes nothing and exits with 1 if a page is stale. It reads the built package, so build first.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { apiPage } from './generate/api-page.mjs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { apiPages } from './generate/api-page.mjs'
 import { cliPage } from './generate/cli-page.mjs'
 import { fillEmbeds } from './generate/embeds.mjs'
 import { errorsPage } from './generate/errors-page.mjs'
 import { optionsPage } from './generate/options-page.mjs'
+import { qemuArgumentsPage } from './generate/qemu-arguments-page.mjs'
 
 const ROOT = resolve(import.meta.dirname, '..')
-const PAGES = { 'options.md': optionsPage, 'api.md': apiPage, 'errors.md': errorsPage, 'cli.md': cliPage }
+const PAGES = {
+  'options.md': optionsPage,
+  'qemu-arguments.md': qemuArgumentsPage,
+  'errors.md': errorsPage,
+  'cli.md': cliPage,
+}
 
 const load = (path) => import(join(ROOT, 'dist', path))
 const tools = {
@@ -27,20 +33,28 @@ const tools = {
 }
 const isCheck = process.argv.includes('--check')
 
-const inDocs = [
-  ...Object.keys(PAGES),
-  ...readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md')),
-]
+const generated = await apiPages(tools)
+for (const [name, render] of Object.entries(PAGES)) generated[name] = await render(tools)
 
+const isPage = (name) => name.endsWith('.md')
 const stale = []
-for (const page of ['README.md', ...new Set(inDocs.map((name) => `docs/${name}`))]) {
-  const name = page.replace('docs/', '')
+for (const name of new Set([...Object.keys(generated), ...readdirSync(join(ROOT, 'docs')).filter(isPage)]))
+  update(`docs/${name}`, (present) => generated[name] ?? fillEmbeds(present, tools))
+update('README.md', (present) => fillEmbeds(present, tools))
+for (const name of existsSync(join(ROOT, 'docs/api')) ? readdirSync(join(ROOT, 'docs/api')) : [])
+  if (!(`api/${name}` in generated)) update(`docs/api/${name}`, () => undefined)
+
+/** Writes a page if `render` returns another text than the present one, or removes it if there is none. */
+function update(page, render) {
   const path = join(ROOT, page)
   const present = existsSync(path) ? readFileSync(path, 'utf8') : ''
-  const made = name in PAGES ? await PAGES[name](tools) : fillEmbeds(present, tools)
-  if (made === present) continue
+  const made = render(present)
+  if (made === present) return
   stale.push(page)
-  if (!isCheck) writeFileSync(path, made)
+  if (isCheck) return
+  if (made === undefined) return rmSync(path)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, made)
 }
 
 for (const path of stale)

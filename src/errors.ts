@@ -180,22 +180,30 @@ export const ERROR_CODES = {
   },
 } as const satisfies Record<string, { readonly kind: ErrorKind; readonly meaning: string }>
 
+/** Code of an error. See docs/errors.md. */
 export type ErrorCode = keyof typeof ERROR_CODES
 
 /** One section of evidence for a failure: a label and its text. */
 export interface Evidence {
+  /** Heading of the section in the message. */
   readonly label: string
+  /** Text of the section, one or more lines. */
   readonly text: string
 }
 
+/** Parts of the message of an error. */
 export interface ErrorDetails {
   /** One sentence about the failure, with a duration if relevant. */
   readonly summary: string
+  /** Expected value. */
   readonly expected?: string | undefined
+  /** Actual value. */
   readonly got?: string | undefined
+  /** Sections with facts about the failure. */
   readonly evidence?: readonly Evidence[] | undefined
   /** Instructions that fix the failure: full sentences in the imperative. */
   readonly hint: string
+  /** Error that caused this one. */
   readonly cause?: unknown
 }
 
@@ -204,6 +212,7 @@ export interface ErrorDetails {
  * failure, the expected and the actual value, the evidence, and a hint on how to fix it.
  */
 export class VMError extends Error {
+  /** Name of the class. */
   override readonly name: string = 'VMError'
   /** Stable code of the failure. */
   readonly code: ErrorCode
@@ -254,16 +263,19 @@ export class VMError extends Error {
  * another host.
  */
 export class InfrastructureError extends VMError {
+  /** Name of the class. */
   override readonly name: string = 'InfrastructureError'
 }
 
 /** Invalid usage: the test must be fixed, retrying does not help. */
 export class UsageError extends VMError {
+  /** Name of the class. */
   override readonly name: string = 'UsageError'
 }
 
 /** The guest failed or did not behave as expected. */
 export class GuestError extends VMError {
+  /** Name of the class. */
   override readonly name: string = 'GuestError'
 }
 
@@ -285,6 +297,7 @@ export interface CommandOutcome {
 
 /** A command in the guest failed or timed out. Has both output streams and the exit code. */
 export class CommandError extends VMError implements CommandOutcome {
+  /** Name of the class. */
   override readonly name: string = 'CommandError'
   /** Command line as run by the guest's shell. */
   readonly command: string

@@ -1,40 +1,100 @@
 import { Declarations } from './declarations.mjs'
-import { code, fence, linkPages, madeFrom, table, value } from './markdown.mjs'
+import { code, endSentence, fence, linkPages, madeFrom, slug, value } from './markdown.mjs'
 import { COMMON, optionsPage } from './options-page.mjs'
 
 const MAIN = 'fixtures/index.d.ts'
 const VITEST = 'fixtures/vitest.d.ts'
 
 /**
- * Sections: heading, entry point, names of functions or of one type, and an expression of that type. Members without
- * such an expression are fixtures.
+ * Pages: title, file, and sections. A section has a heading, its entry point, names of functions or of one type, and an
+ * expression of that type. Members without such an expression are fixtures.
  */
-const SECTIONS = [
-  ['Starting guests', MAIN, ['withVM', 'launchVM', 'launchVMs']],
-  ['VM', MAIN, 'VM', 'vm'],
-  ['Commands', MAIN, 'Ssh', 'vm.ssh'],
-  ['Interactive shell', MAIN, 'ShellSession', 'shell'],
-  ['Serial console', MAIN, 'SerialConsole', 'vm.serial'],
-  ['Screen of the serial console', MAIN, 'SerialScreen', 'screen'],
-  ['Ports', MAIN, 'GuestPort', 'port'],
-  ['Waits', MAIN, 'WaitFor', 'vm.waitFor'],
-  ['Checks', MAIN, 'checks', 'checks'],
-  ['Invariants', MAIN, 'Invariant', 'invariant'],
-  ['Keyboard', MAIN, 'Keyboard', 'vm.keyboard'],
-  ['Mouse', MAIN, 'Mouse', 'vm.mouse'],
-  ['Hot-plug', MAIN, 'Plug', 'vm.plug'],
-  ['Plugged devices', MAIN, 'PluggedDevice', 'device'],
-  ['Removable media', MAIN, 'Media', 'vm.media'],
-  ['QMP', MAIN, 'QmpClient', 'vm.qmp'],
-  ['Network boot', MAIN, 'Netboot', 'vm.netboot'],
-  ['Builders of the option `netboot`', MAIN, 'netboot', 'netboot'],
-  ['Images', MAIN, ['image', 'defineImage']],
-  ['Prepared images', MAIN, 'PreparedImage', 'prepared'],
-  ['Vitest', VITEST, ['test', 'maskVolatile']],
-  ['Fixtures', VITEST, 'GuestFixtures', undefined],
-  ['Matchers of consoles', VITEST, 'SerialMatchers', 'expect(vm.serial)'],
-  ['Matchers of commands', VITEST, 'CommandMatchers', 'expect(command)'],
-  ['Matchers of guests', VITEST, 'GuestMatchers', 'expect(vm)'],
+const PAGES = [
+  ['Starting guests', 'start', [['Functions', MAIN, ['withVM', 'launchVM', 'launchVMs']]]],
+  ['The guest: vm', 'vm', [['VM', MAIN, 'VM', 'vm']]],
+  [
+    'Commands: vm.ssh',
+    'ssh',
+    [
+      ['Commands', MAIN, 'Ssh', 'vm.ssh'],
+      ['Interactive shell', MAIN, 'ShellSession', 'shell'],
+    ],
+  ],
+  [
+    'Serial console: vm.serial',
+    'serial',
+    [
+      ['Serial console', MAIN, 'SerialConsole', 'vm.serial'],
+      ['Screen of the serial console', MAIN, 'SerialScreen', 'screen'],
+    ],
+  ],
+  ['Waits: vm.waitFor', 'wait-for', [['Waits', MAIN, 'WaitFor', 'vm.waitFor']]],
+  [
+    'Checks and invariants',
+    'checks',
+    [
+      ['Checks', MAIN, 'checks', 'checks'],
+      ['Invariants', MAIN, 'Invariant', 'invariant'],
+    ],
+  ],
+  [
+    'Matchers',
+    'matchers',
+    [
+      ['Matchers of consoles', VITEST, 'SerialMatchers', 'expect(vm.serial)'],
+      ['Matchers of commands', VITEST, 'CommandMatchers', 'expect(command)'],
+      ['Matchers of guests', VITEST, 'GuestMatchers', 'expect(vm)'],
+    ],
+  ],
+  [
+    'Fixtures of Vitest',
+    'fixtures',
+    [
+      ['Functions', VITEST, ['test', 'maskVolatile']],
+      ['Fixtures', VITEST, 'GuestFixtures', undefined],
+    ],
+  ],
+  [
+    'Images',
+    'images',
+    [
+      ['Functions', MAIN, ['image', 'defineImage']],
+      ['Prepared images', MAIN, 'PreparedImage', 'prepared'],
+    ],
+  ],
+  [
+    'Keyboard and mouse',
+    'input',
+    [
+      ['Keyboard', MAIN, 'Keyboard', 'vm.keyboard'],
+      ['Mouse', MAIN, 'Mouse', 'vm.mouse'],
+    ],
+  ],
+  [
+    'Hot-plug: vm.plug, vm.media',
+    'plug',
+    [
+      ['Hot-plug', MAIN, 'Plug', 'vm.plug'],
+      ['Plugged devices', MAIN, 'PluggedDevice', 'device'],
+      ['Removable media', MAIN, 'Media', 'vm.media'],
+    ],
+  ],
+  [
+    'Network boot: vm.netboot',
+    'netboot',
+    [
+      ['Network boot', MAIN, 'Netboot', 'vm.netboot'],
+      ['Builders of the option `netboot`', MAIN, 'netboot', 'netboot'],
+    ],
+  ],
+  [
+    'QMP and ports',
+    'qmp',
+    [
+      ['QMP', MAIN, 'QmpClient', 'vm.qmp'],
+      ['Ports', MAIN, 'GuestPort', 'port'],
+    ],
+  ],
 ]
 
 const ERRORS = ['VMError', 'InfrastructureError', 'UsageError', 'GuestError', 'CommandError']
@@ -43,62 +103,85 @@ const ERRORS = ['VMError', 'InfrastructureError', 'UsageError', 'GuestError', 'C
 const OPTION_FILES =
   /^src\/spec\/(?:options|image-source|netboot|base-image)|^src\/common\/(?:duration|units)/
 
-const INTRO = [
-  'Functions, classes and types of `withvm` and `withvm/vitest`, from the comments of the source. All properties are read-only. [Options](options.md) lists the members of `VMOptions`, [errors](errors.md) the codes of errors.',
-]
+/** Types whose members are documented elsewhere: the commands of QMP by QEMU. */
+const FOREIGN = new Set(['QmpCommands'])
 
-export async function apiPage(tools) {
+const INTRO =
+  'Functions, classes and types of `withvm` and `withvm/vitest`, from the comments of the source. All properties are read-only. [Options](options.md) lists the members of `VMOptions`, [errors](errors.md) the codes of errors.'
+
+/** Returns the pages by name: an index, and a page for each group of members. */
+export async function apiPages(tools) {
   const { read, load } = tools
   const { ERROR_CODES } = await load('src/errors.js')
-  const page = new ApiPage({
+  const options = await optionsPage(tools)
+  const page = new ApiPages({
     declarations: new Declarations((file) => read(`dist/${file}`)),
     errorCodes: ERROR_CODES,
-    optionNames: new Set(['VMOptions', ...(await optionsPage(tools)).match(/\w+/g)]),
+    optionNames: new Set(['VMOptions', ...options.match(/\w+/g)]),
+    optionHeadings: new Set([...options.matchAll(/^### (\w+)$/gm)].map(([, name]) => name)),
   })
-  const sections = SECTIONS.map((section) => page.renderSection(...section))
-  const parts = [
-    madeFrom('the published types'),
-    '# API',
-    ...INTRO,
-    [...SECTIONS.map(([heading]) => heading), 'Errors', 'Types'].map(contentsItem).join('\n'),
-    ...sections,
-    ...page.renderErrors(),
-    ...page.renderTypes(),
-  ]
-  return `${parts.join('\n\n')}\n`
+  page.render() // finds the types that the pages refer to, for the links of the final rendering
+  return page.render()
 }
 
-function contentsItem(heading) {
-  const anchor = heading
-    .toLowerCase()
-    .replaceAll(/[^\w -]/g, '')
-    .replaceAll(' ', '-')
-  return `- [${heading}](#${anchor})`
-}
-
-class ApiPage {
+class ApiPages {
   #declarations
   #errorCodes
   #optionNames
-  /** Names of declarations that have a section. */
-  #shown = new Set()
-  /** Code on the page, with the file whose imports it refers to. */
+  #optionHeadings
+  /** Names of declarations that have a section, with their links from another page of the API. */
+  #shown = new Map()
+  /** Types on the page of types, by name. */
+  #types = new Map()
+  /** Code on the pages, with the file whose imports it refers to. */
   #codes = []
+  /** Members of the current page, for the index. */
+  #members = []
+  /** Exports and members without a comment. */
+  #undocumented = new Set()
 
-  constructor({ declarations, errorCodes, optionNames }) {
+  constructor({ declarations, errorCodes, optionNames, optionHeadings }) {
     this.#declarations = declarations
     this.#errorCodes = errorCodes
     this.#optionNames = optionNames
+    this.#optionHeadings = optionHeadings
   }
 
-  renderSection(heading, entry, names, path) {
+  render() {
+    const pages = {}
+    const index = [madeFrom('the published types'), '# API', INTRO]
+    const add = (title, name, parts) => {
+      const page = [madeFrom('the published types'), `# ${title}`, ...parts].join('\n\n')
+      pages[`api/${name}.md`] = `${page}\n`
+      const members = this.#members.map((member) => `[${code(member)}](api/${name}.md#${slug(member)})`)
+      index.push(`## [${title}](api/${name}.md)`, members.join(', '))
+      this.#members = []
+    }
+    for (const [title, name, sections] of PAGES) {
+      add(
+        title,
+        name,
+        sections.map((section) => this.renderSection(name, ...section)),
+      )
+    }
+    add('Errors', 'errors', this.renderErrors())
+    add('Types', 'types', this.renderTypes())
+    if (this.#undocumented.size > 0)
+      throw new Error(`docs/generate: these have no comment: ${[...this.#undocumented].join(', ')}`)
+    return { 'api.md': `${index.join('\n\n')}\n`, ...pages }
+  }
+
+  renderSection(page, heading, entry, names, path) {
     const parts = [`## ${heading}`]
     if (Array.isArray(names)) {
-      for (const name of names) parts.push(...this.#renderFunction(entry, name))
+      for (const name of names) {
+        this.#shown.set(name, `${page}.md#${slug(name)}`)
+        parts.push(...this.#renderFunction(entry, name))
+      }
       return parts.join('\n\n')
     }
     const found = this.#require(entry, names)
-    this.#shown.add(names)
+    this.#shown.set(names, `${page}.md#${slug(heading)}`)
     this.#codes.push({ file: found[0].file, code: found[0].head })
     if (path !== undefined && path !== names) parts.push(`${code(path)} is of type ${code(names)}.`)
     parts.push(...this.#renderComment(found[0].comment))
@@ -116,8 +199,11 @@ class ApiPage {
 
   renderErrors() {
     const classes = ERRORS.map((name) => this.#require(MAIN, name)[0])
-    for (const { name } of classes) this.#shown.add(name)
-    return ['## Errors', ...classes.flatMap((found) => this.#renderType(found))]
+    for (const { name } of classes) this.#shown.set(name, `errors.md#${slug(name)}`)
+    return [
+      'Classes of the errors that withvm throws. [Errors](../errors.md) lists the codes.',
+      ...classes.flatMap((found) => this.#renderType(found)),
+    ]
   }
 
   /** Returns the interfaces and types that the code on the page refers to, and all exported ones. */
@@ -125,7 +211,7 @@ class ApiPage {
     for (const entry of [MAIN, VITEST]) {
       for (const name of this.#declarations.listExports(entry)) this.#codes.push({ file: entry, code: name })
     }
-    const types = new Map()
+    const types = this.#types
     for (const { file, code: text } of this.#codes) {
       const isExported = file === MAIN || file === VITEST
       for (const [word] of text.replaceAll(/\/\*[\s\S]*?\*\/|'[^']*'/g, '').matchAll(/[A-Za-z]\w*/g)) {
@@ -141,7 +227,7 @@ class ApiPage {
       }
     }
     const sorted = [...types.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-    return ['## Types', ...sorted.flatMap((found) => this.#renderType(found))]
+    return sorted.flatMap((found) => this.#renderType(found))
   }
 
   #require(file, name) {
@@ -159,12 +245,14 @@ class ApiPage {
 
   #renderFunction(entry, name) {
     const found = this.#require(entry, name)
-    this.#shown.add(name)
     this.#codes.push(...found)
     const isFunction = found[0].kind === 'function'
+    this.#requireComment(name, found)
+    this.#members.push(isFunction ? `${name}()` : name)
     return [
       `### ${code(isFunction ? `${name}()` : name)}`,
       fence('ts', found.map((one) => one.code.replace(/^(?:function|const) /, '')).join('\n')),
+      this.#renderLinks(found, name),
       ...found.flatMap(({ comment }) => this.#renderComment(comment)),
     ]
   }
@@ -188,32 +276,66 @@ class ApiPage {
     const signatures = overloads.map((one) => writeSignature(one))
     this.#codes.push(...overloads.map(({ file }, index) => ({ file, code: signatures[index] })))
     const member = name === '' || name.startsWith('[') ? name : `.${name}`
-    const heading =
-      path === undefined ? `Fixture ${code(name)}` : code(`${path}${member}${isMethod ? '()' : ''}`)
+    const heading = path === undefined ? name : `${path}${member}${isMethod ? '()' : ''}`
+    this.#requireComment(heading, overloads)
+    this.#members.push(heading)
     return [
-      `### ${heading}`,
+      `### ${code(heading)}`,
       fence('ts', signatures.join('\n')),
+      this.#renderLinks(
+        overloads.map(({ file }, index) => ({ file, code: signatures[index] })),
+        name,
+      ),
       ...overloads.flatMap(({ comment }) => this.#renderComment(comment)),
     ]
   }
 
   #renderType(found) {
-    const parts = [`### ${found.name}`, this.#renderText(found.comment)].filter((part) => part !== '')
+    this.#requireComment(found.name, [found])
+    this.#members.push(found.name)
+    const parts = [`## ${found.name}`, this.#renderText(found.comment)].filter((part) => part !== '')
+    const links = this.#renderLinks([found], found.name)
     const isPlain = found.kind !== 'type' && found.members.every(({ isMethod }) => !isMethod)
-    if (!isPlain) return [...parts, fence('ts', found.code)]
+    if (!isPlain) return [...parts, fence('ts', found.code), links].filter((part) => part !== '')
     const parents = /(?:class|interface) \w+(?:<.*?>)?(?: extends (.+?))?(?: implements .+)? \{/.exec(
       found.head,
     )?.[1]
     if (parents !== undefined) parts.push(`Extends ${code(parents)}.`)
-    const rows = found.members.map(({ name, code: text, comment }) => {
+    const items = found.members.map(({ name, code: text, comment }) => {
       const type = text
         .replace(/^\w+\??: /, '')
         .replaceAll(/\s+/g, ' ')
         .replace(/ \| undefined$/, '')
       const meaning = this.#renderText(comment) || (type === 'AbortSignal' ? COMMON.signal : '')
-      return [code(name), code(type), [meaning, ...this.#renderTags(comment)].join(' ').replaceAll('\n', ' ')]
+      if (meaning === '' && !FOREIGN.has(found.name)) this.#undocumented.add(`${found.name}.${name}`)
+      const texts = [meaning === '' ? '' : endSentence(meaning), ...this.#renderTags(comment)]
+      return `- ${code(name)}: ${code(type)}. ${texts.join(' ').replaceAll('\n', ' ')}`.trim()
     })
-    return rows.length === 0 ? parts : [...parts, table(['Property', 'Type', 'Meaning'], rows)]
+    return [...parts, items.join('\n'), links].filter((part) => part !== '')
+  }
+
+  #requireComment(name, declarations) {
+    if (declarations.every(({ comment }) => comment.text === '')) this.#undocumented.add(name)
+  }
+
+  /** Returns links to the types in signatures. */
+  #renderLinks(signatures, own) {
+    const links = new Map()
+    for (const { file, code: text } of signatures) {
+      for (const [word] of text.replaceAll(/\/\*[\s\S]*?\*\/|'[^']*'/g, '').matchAll(/[A-Z]\w*/g)) {
+        const found = this.#findType(file, word)
+        const link = found === undefined || found.name === own ? undefined : this.#linkOf(found.name)
+        if (link !== undefined) links.set(found.name, `[${code(found.name)}](${link})`)
+      }
+    }
+    return links.size === 0 ? '' : `Types: ${[...links.values()].join(', ')}`
+  }
+
+  #linkOf(name) {
+    if (this.#shown.has(name)) return this.#shown.get(name)
+    if (this.#types.has(name)) return `types.md#${slug(name)}`
+    if (this.#optionHeadings.has(name)) return `../options.md#${slug(name)}`
+    return name === 'VMOptions' ? '../options.md' : undefined
   }
 
   #renderComment(comment) {
@@ -227,7 +349,7 @@ class ApiPage {
   }
 
   #renderText({ text }) {
-    return linkPages(this.#markCodes(text))
+    return linkPages(this.#markCodes(text), '../')
   }
 
   #renderTags({ tags }) {
@@ -258,8 +380,4 @@ function writeSignature({ name, code: text, isMethod }) {
   if (matcher === undefined) return isMethod ? text.replace(/^(\w+): (\([\s\S]*\)) => /, '$1$2: ') : text
   if (!matcher.startsWith('{')) return `${name}${matcher.replace(/\) => (?=Promise<void>$)/, '): ')}`
   return [...matcher.matchAll(/^ +(\(.*\): .*);$/gm)].map(([, overload]) => `${name}${overload}`).join('\n')
-}
-
-function endSentence(text) {
-  return /[.…]$/.test(text) ? text : `${text}.`
 }

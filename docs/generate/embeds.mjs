@@ -11,12 +11,17 @@ export function fillEmbeds(page, tools) {
   })
 }
 
+/** Languages of code blocks that differ from the extension of the file. */
+const LANGUAGES = { mjs: 'js', cjs: 'js', yml: 'yaml' }
+
 const FILL = {
   example(source, { read }) {
     const [path, region] = source.split('#')
+    const text = read(path)
+    const language = extname(path).slice(1)
     return fence(
-      extname(path).slice(1),
-      region === undefined ? read(path) : cutRegion(read(path), path, region),
+      LANGUAGES[language] ?? language,
+      region === undefined ? text : withImports(cutRegion(text, path, region), text),
     )
   },
   output(source, { read }) {
@@ -74,6 +79,29 @@ function cutRegion(text, path, region) {
   const body = lines.slice(start + 1, end)
   const indent = Math.min(...body.filter((line) => line !== '').map((line) => /^ */.exec(line)[0].length))
   return body.map((line) => line.slice(indent)).join('\n')
+}
+
+const IMPORT = /^import (type )?\{([^}]*)\} from ('[^'.][^']*')$/gm
+
+/** Returns a snippet below the imports from packages that it uses, taken from its file. */
+function withImports(snippet, file) {
+  const imports = [...file.matchAll(IMPORT)].flatMap(([line, type = '', names, from]) => {
+    if (snippet.includes(line)) return []
+    const used = names
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '' && usesName(snippet, /\w+$/.exec(name)[0]))
+    return used.length === 0 ? [] : [`import ${type}{ ${used.join(', ')} } from ${from}`]
+  })
+  return imports.length === 0 ? snippet : `${imports.join('\n')}\n\n${snippet}`
+}
+
+const TEXT = /'(?:[^'\\\n]|\\.)*'|`[^`]*`|\/\/.*$/gm
+
+/** Returns whether code refers to a name, other than in text, in a comment, as a member or as a key. */
+function usesName(snippet, name) {
+  const code = snippet.replaceAll(TEXT, (text) => text.match(/(?<=^`.*)\$\{[^}]*\}/gs)?.join(' ') ?? '')
+  return new RegExp(`(?<![\\w.])${name}\\b(?! *:)`).test(code)
 }
 
 /** Parses a top-level constant: an object of string arrays. */

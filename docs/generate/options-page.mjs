@@ -1,6 +1,5 @@
 import { parseAliases, parseInterfaces } from './interfaces.mjs'
-import { code, fence, madeFrom, table, value } from './markdown.mjs'
-import { ROWS } from './rows.mjs'
+import { code, endSentence, fence, madeFrom, slug, value } from './markdown.mjs'
 
 const OPTIONS = 'src/spec/options.ts'
 const IMAGES = 'src/spec/image-source.ts'
@@ -19,7 +18,7 @@ const GROUPS = [
 ]
 
 /** Headings of the object forms of `image`. */
-const IMAGE_OBJECTS = { FileImage: 'image, of this host', UrlImage: 'image, downloaded' }
+const IMAGE_OBJECTS = { FileImage: '`image`, a file of this host', UrlImage: '`image`, a download' }
 
 /** Calls with options: title, file and interface. */
 const CALLS = [
@@ -52,68 +51,72 @@ const ALIASES = [
 export async function optionsPage({ read, load }) {
   const images = parseInterfaces(read(IMAGES), IMAGES)
   const { DISK_FORMATS } = await load('src/spec/base-image.js')
+  const types = ALIASES.flatMap((path) => parseAliases(read(path)))
+  const linked = new Set([...types.map(({ name }) => name), 'DiskFormat'])
   const parts = [
     madeFrom(...new Set(GROUPS.map(([, path]) => path)), IMAGES, NETBOOT),
     '# Options',
-    'Options of `withVM(options, body)` and `launchVM(options)`. All problems with the options are reported in one error, with the path of each, before anything is started. The column QEMU contains the arguments that an option becomes; `vm.commandLine` is the complete command line.',
+    'Options of `withVM(options, body)` and `launchVM(options)`. All problems with the options are reported in one error, with the path of each, before anything is started.',
+    '*QEMU* lists the arguments that an option becomes. `vm.commandLine` is the complete command line, and [arguments of QEMU](qemu-arguments.md) lists the option for each argument.',
+    GROUPS.map(([title]) => `- [${title}](#${slug(title)})`).join('\n'),
   ]
   for (const [title, path, name] of GROUPS) {
     const interfaces = [path, NETBOOT].flatMap((file) => parseInterfaces(read(file), file))
-    const group = interfaces.find((one) => one.name === name)
-    parts.push(`## ${title}`, group.text === `${title}.` ? '' : group.text, optionTable(group))
-    const addNested = (outer, before) => {
-      for (const { prefix, nested } of nestedOptions(outer, interfaces)) {
-        const path = before + prefix
-        parts.push(`### ${code(path.slice(0, -1))}`, nested.text, optionTable(nested, path))
-        addNested(nested, path)
-      }
+    const known = new Map(interfaces.map((one) => [one.name, one]))
+    const group = known.get(name)
+    const render = (member, prefix = '') => {
+      const inner = prefix + prefixOf(member)
+      const nested = nestedOptions(member, group, known)
+      return [
+        ...renderOption(member, { prefix, linked, level: prefix === '' ? 3 : 4 }),
+        ...nested.flatMap(({ text, members }) => [text, ...members.flatMap((one) => render(one, inner))]),
+        ...(member.name === 'image' ? images.flatMap((image) => renderImage(image, linked)) : []),
+      ]
     }
-    addNested(group, '')
-    if (name !== 'DiskOptionGroup') continue
-    for (const image of images) {
-      parts.push(`### ${IMAGE_OBJECTS[image.name]}`, image.text, optionTable(image, 'image.'))
-    }
+    parts.push(`## ${title}`, group.text === `${title}.` ? '' : group.text)
+    for (const member of group.members) parts.push(...render(member))
   }
-  parts.push('## Types')
-  for (const path of ALIASES) {
-    for (const { name, text, type } of parseAliases(read(path))) {
-      parts.push(`### ${name}`, text, fence('ts', `type ${name} = ${type}`))
-    }
+  parts.push('## Types of options')
+  for (const { name, text, type } of types) {
+    parts.push(`### ${name}`, text, fence('ts', `type ${name} = ${type}`))
   }
   parts.push(`### DiskFormat`, `One of ${DISK_FORMATS.map((name) => code(`'${name}'`)).join(', ')}.`)
-  parts.push('# Options of calls', ...callTables(read))
-  parts.push('# From qemu-kvm', ...rowTable())
+  parts.push('## Options of calls', ...renderCalls(read, linked))
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
 }
 
-/** Returns the interfaces that are the types of members, each once, including inherited members. */
-function nestedOptions(group, interfaces) {
-  const known = new Map(interfaces.map((one) => [one.name, one]))
-  return group.members.flatMap((member) => {
-    const nested = interfaces.find(
-      ({ name }) => name !== group.name && new RegExp(`\\b${name}\\b`).test(member.type),
-    )
-    if (nested === undefined) return []
-    return [{ prefix: prefixOf(member), nested: { ...nested, members: withInherited(nested, known) } }]
-  })
+/** Renders an option as text: a heading, the meaning, and a list of its type, default and arguments. */
+function renderOption(member, { prefix, level, linked }) {
+  const type = member.type.replaceAll(/\breadonly /g, '').replaceAll('PreparedSource', 'PreparedImage')
+  const preset = member.isRequired ? 'none, the option is required' : value(member.default ?? '')
+  const facts = [
+    `Type: ${linked.has(type) ? `[${code(type)}](#${type.toLowerCase()})` : code(type)}`,
+    ...(preset === '' ? [] : [`Default: ${preset}`]),
+    ...(member.qemu === undefined ? [] : [`QEMU: ${member.qemu}`]),
+  ]
+  return [
+    `${'#'.repeat(level)} ${code(prefix + member.name)}`,
+    endSentence(meaningOf(member, prefix)),
+    facts.map((fact) => `- ${fact}`).join('\n'),
+  ]
+}
+
+/** Renders an object form of `image`. */
+function renderImage({ name, text, members }, linked) {
+  const options = members.flatMap((member) => renderOption(member, { prefix: 'image.', level: 5, linked }))
+  return [`#### ${IMAGE_OBJECTS[name]}`, text, ...options]
+}
+
+/** Returns the interfaces that the type of a member contains, with inherited members. */
+function nestedOptions({ type }, group, known) {
+  return [...known.values()]
+    .filter(({ name }) => name !== group.name && new RegExp(`\\b${name}\\b`).test(type))
+    .map((nested) => ({ ...nested, members: withInherited(nested, known) }))
 }
 
 function prefixOf({ name, type }) {
   if (type.includes('Record<string,')) return `${name}['path'].`
   return type.endsWith('[]') && !type.includes('|') ? `${name}[].` : `${name}.`
-}
-
-function optionTable({ members }, prefix = '') {
-  const hasQemu = members.some(({ qemu }) => qemu !== undefined)
-  const head = ['Option', 'Type', 'Default', 'Meaning', ...(hasQemu ? ['QEMU'] : [])]
-  const rows = members.map((member) => [
-    code(prefix + member.name),
-    code(member.type.replaceAll(/\breadonly /g, '').replaceAll('PreparedSource', 'PreparedImage')),
-    member.isRequired ? '(required)' : value(member.default ?? ''),
-    meaningOf(member, prefix),
-    ...(hasQemu ? [member.qemu ?? ''] : []),
-  ])
-  return table(head, rows)
 }
 
 function meaningOf({ name, text }, prefix) {
@@ -122,26 +125,7 @@ function meaningOf({ name, text }, prefix) {
   throw new Error(`docs/generate: the option ${prefix}${name} has no docstring`)
 }
 
-/** Returns the table of arguments of qemu-kvm, the equivalent options and their tests. */
-function rowTable() {
-  const rows = ROWS.map(({ known, options, tests = [], gap }) => [
-    known,
-    options.map(code).join(', '),
-    gap === undefined
-      ? tests
-          .map(
-            ([file, title]) => `${title.replaceAll(/%[sj]/g, '…')} ([${file.split('/').at(-1)}](../${file}))`,
-          )
-          .join('; ')
-      : 'none yet',
-  ])
-  return [
-    'Arguments of `qemu-kvm`, the equivalent options, and the tests that start a guest or QEMU to verify them. The option `commandLine` accepts a complete command line.',
-    table(['On the command line', 'Option', 'Tests'], rows),
-  ]
-}
-
-function callTables(read) {
+function renderCalls(read, linked) {
   const known = new Map()
   for (const [, path, name] of CALLS) {
     for (const found of parseInterfaces(read(path), path, (other) => other === name)) known.set(name, found)
@@ -150,7 +134,10 @@ function callTables(read) {
     const found = known.get(name)
     if (found === undefined) throw new Error(`docs/generate: ${path} has no interface ${name}`)
     if (title === '') return []
-    return [`## ${title}`, optionTable({ members: withInherited(found, known) })]
+    const options = withInherited(found, known).flatMap((member) =>
+      renderOption(member, { prefix: '', level: 4, linked }),
+    )
+    return [`### ${title}`, ...options]
   })
 }
 

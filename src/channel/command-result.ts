@@ -7,6 +7,7 @@ import { CommandError, type CommandOutcome, type Evidence, vmError } from '../er
 
 /** Result of a command in the guest. With `encoding: 'buffer'`, both streams are Buffers. */
 export interface CommandResult<Output extends string | Buffer = string> {
+  /** Command line as run by the guest. */
   readonly command: string
   /** Standard output. Text is decoded as UTF-8, without one final line end. */
   readonly stdout: Output
@@ -16,9 +17,11 @@ export interface CommandResult<Output extends string | Buffer = string> {
   readonly exitCode: number | undefined
   /** Name of the signal that ended the command, such as `SIGTERM`. */
   readonly signal: string | undefined
+  /** Duration of the command, milliseconds. */
   readonly durationMs: number
 }
 
+/** Options of `vm.exec()`, and of `vm.ssh()` in addition to its own. */
 export interface CommandOptions {
   /** Standard input of the command. @default empty: the command reads the end of file at once */
   readonly stdin?: string | Uint8Array | Readable | undefined
@@ -51,11 +54,13 @@ export interface CommandOptions {
 
 /** Outcome of a command, with undecoded streams. */
 export interface RawOutcome {
+  /** Command line as run by the guest. */
   readonly command: string
   readonly stdout: Buffer
   readonly stderr: Buffer
   readonly exitCode: number | undefined
   readonly signal: string | undefined
+  /** Duration of the command, milliseconds. */
   readonly durationMs: number
 }
 

@@ -46,11 +46,13 @@ export interface LoaderOptions extends Partial<KernelOptions> {
   readonly files?: Readonly<Record<string, NetbootFile>> | undefined
 }
 
+/** Options of `netboot.grub()`. */
 export interface GrubOptions extends LoaderOptions {
   /** Firmware for which the DHCP server names a GRUB image. @default 'bios' */
   readonly firmware?: 'bios' | 'uefi' | undefined
 }
 
+/** Options of `netboot.debianInstaller()`. */
 export interface DebianInstallerOptions {
   /**
    * Architecture of the installer, equal to the guest's `arch`. `'aarch64'` requires UEFI.

@@ -23,6 +23,7 @@ export interface DhcpExchange {
   readonly firmware: NetbootClient['firmware']
   /** UUID of the client, if it reports one. */
   readonly uuid: string | undefined
+  /** Time of the first message. */
   readonly startedAt: Date
   /** Duration by the guest's clock; undefined until the address is granted. */
   readonly durationMs: number | undefined

@@ -1,5 +1,6 @@
 /** File request of a guest during network boot. */
 export interface NetbootRequest {
+  /** Protocol of the request. */
   readonly protocol: 'tftp' | 'http'
   /** Path as sent by the guest. */
   readonly path: string
@@ -18,6 +19,7 @@ export interface NetbootRequest {
   readonly bytes: number
   /** Block size of TFTP; undefined for HTTP. */
   readonly blksize: number | undefined
+  /** Time of the request. */
   readonly startedAt: Date
   /** Duration, for TFTP by the guest's clock. Undefined while the transfer is pending. */
   readonly durationMs: number | undefined

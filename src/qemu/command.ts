@@ -2,7 +2,9 @@ import type { GuestForwardSpec } from '../spec/guest-forward.js'
 
 /** Program and arguments, which are executed without a shell. */
 export interface QemuCommand {
+  /** Program. */
   readonly file: string
+  /** Arguments. */
   readonly args: readonly string[]
   /** @internal File descriptor for the standard input. @default none */
   readonly stdin?: number

@@ -15,6 +15,7 @@ export interface ReplacedArgument {
   readonly from: string
   /** Replacement: `hostfwd: [{ guest: 80, host: 8080 }]`. */
   readonly to: string
+  /** Reason for the replacement. */
   readonly reason: string
 }
 
@@ -24,6 +25,7 @@ export interface SkippedSetting {
   readonly what: string
   /** Path of the element below `<domain>`: `devices/graphics`. */
   readonly path: string
+  /** Reason why it was not imported. */
   readonly reason: string
 }
 

@@ -4,6 +4,7 @@ import type { Duration } from '../common/duration.js'
 export interface NetbootClient {
   /** MAC address of the card, such as `52:54:00:12:34:56`. */
   readonly mac: string
+  /** Firmware that sent the request. */
   readonly firmware: 'bios' | 'uefi-x64' | 'uefi-ia32' | 'uefi-arm64' | 'unknown'
   /** UUID of the machine, undefined if the request has none. */
   readonly uuid: string | undefined

@@ -8,12 +8,11 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const GENERATE = join(ROOT, 'docs/generate.mjs')
 
 const isPage = (name: string) => name.endsWith('.md')
-const PAGES = [
-  ...readdirSync(ROOT).filter(isPage),
-  ...readdirSync(join(ROOT, 'docs'))
+const listPages = (folder: string) =>
+  readdirSync(join(ROOT, folder))
     .filter(isPage)
-    .map((name) => `docs/${name}`),
-]
+    .map((name) => join(folder, name))
+const PAGES = [...listPages(''), ...listPages('docs'), ...listPages('docs/api')]
 
 /** Returns the text of a page without its code blocks. */
 function readProse(page: string): string {
@@ -57,9 +56,33 @@ test('each link between the pages leads to an existing file and heading', () => 
   expect(broken).toEqual([])
 })
 
+test('each snippet of TypeScript imports the names of withvm and Vitest that it uses', () => {
+  const names = [
+    'withVM',
+    'launchVM',
+    'launchVMs',
+    'image',
+    'defineImage',
+    'checks',
+    'netboot',
+    'expect',
+    'test',
+  ]
+  const missing = ['README.md', ...listPages('docs')].flatMap((page) => {
+    const snippets = readFileSync(join(ROOT, page), 'utf8').matchAll(/^```(?:ts|js|mjs)\n([\s\S]*?)^```/gm)
+    return [...snippets].flatMap(([, snippet = '']) =>
+      names
+        .filter((name) => new RegExp(`^[^'\`/]*(?<![.\\w])${name}\\(`, 'm').test(snippet))
+        .filter((name) => !new RegExp(`^import .*\\b${name}\\b`, 'm').test(snippet))
+        .map((name) => `${page}: ${name} in ${snippet.slice(0, 80)}`),
+    )
+  })
+  expect(missing).toEqual([])
+})
+
 test('the README lists each page of the documentation', () => {
   const readme = readProse('README.md')
-  const missing = PAGES.filter((page) => page.startsWith('docs/') && !readme.includes(`](${page})`))
+  const missing = listPages('docs').filter((page) => !readme.includes(`](${page})`))
   expect(missing).toEqual([])
 })
 

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { buildCli } from '../support/built-cli.js'
 import {
   type Declaration,
@@ -139,8 +140,7 @@ test('the examples compile with the published types, even with `skipLibCheck: fa
 }, 120_000)
 
 test('the documentation uses public members only', () => {
-  const pages = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
-  const hidden = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap((page) => {
+  const hidden = ['README.md', ...listPages('docs')].flatMap((page) => {
     const text = readFileSync(join(ROOT, page), 'utf8')
     return [...text.matchAll(/(?<![\w/.])vm\.(\w+)(?:\.(\w+))?/g)].flatMap(([whole, field = '', member]) => {
       const ofField = MEMBERS[FIELDS[field] ?? '']
@@ -151,15 +151,16 @@ test('the documentation uses public members only', () => {
   expect(hidden).toEqual([])
 })
 
-test('the page of the API documents each public member', () => {
-  const page = readFileSync(join(ROOT, 'docs/api.md'), 'utf8')
-  const sections = page.split(/^(?=## )/m)
+test('the pages of the API document each public member', () => {
+  const sections = listPages('docs/api').flatMap((page) =>
+    readFileSync(join(ROOT, page), 'utf8').split(/^(?=## )/m),
+  )
   const missing = Object.entries(MEMBERS).flatMap(([name, members]) => {
     const section = sections.find(
-      (text) => text.includes(`is of type \`${name}\``) || text.includes(`### ${name}\n`),
+      (text) => text.includes(`is of type \`${name}\``) || text.startsWith(`## ${name}\n`),
     )
     const documented = [
-      ...(section ?? '').matchAll(/^(?:### `.*?\.?|\| `)(\w+|\[[\w.]+\])(?:\(\))?` *(?:$|\|)/gm),
+      ...(section ?? '').matchAll(/^(?:### `.*?\.?|- `)(\w+|\[[\w.]+\])(?:\(\))?`(?:$|: )/gm),
     ]
     const known = documented.map(([, member]) => member)
     return members
@@ -170,9 +171,30 @@ test('the page of the API documents each public member', () => {
 })
 
 test('each name that the package exports is on a reference page', () => {
-  const pages = ['docs/api.md', 'docs/options.md']
+  const pages = [...listPages('docs/api'), 'docs/options.md']
     .map((page) => readFileSync(join(ROOT, page), 'utf8'))
     .join('')
   const names = ENTRY_POINTS.flatMap((file) => [...(files.get(file)?.exports.keys() ?? [])])
   expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(pages))).toEqual([])
 })
+
+test('a public export or member without a comment fails the generation of the documentation', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'types-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
+  for (const name of ['node_modules', 'src', 'test', 'examples', 'docs'])
+    symlinkSync(join(ROOT, name), join(folder, name))
+  const types = join(folder, 'dist/src/vm/guest/wait-for.d.ts')
+  const text = readFileSync(types, 'utf8')
+  writeFileSync(types, text.replace(/\/\*\*(?:(?!\*\/)[\s\S])*\*\/\s*(?=unit\()/, ''))
+  const generate = join(folder, 'docs/generate.mjs')
+  const args = ['--preserve-symlinks', '--preserve-symlinks-main', generate, '--check']
+  const { stderr } = await execa(process.execPath, args, { reject: false })
+  expect(stderr).toContain('docs/generate: these have no comment: vm.waitFor.unit()')
+})
+
+function listPages(folder: string): string[] {
+  const names = readdirSync(join(ROOT, folder)).filter((name) => name.endsWith('.md'))
+  return names.map((name) => join(folder, name))
+}

@@ -55,6 +55,7 @@ const HOLD_MS = 50
  */
 export type KeyboardKey = string
 
+/** Options of `vm.keyboard.type()` and `vm.type()`. */
 export interface KeyboardTypeOptions {
   /** Delay between two characters. @default '20ms' */
   readonly delay?: Duration | undefined

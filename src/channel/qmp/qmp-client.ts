@@ -13,6 +13,7 @@ import type { QmpCommands, QmpEvent, QmpGreeting } from './qmp-commands.js'
  */
 export type QmpLog = (direction: 'sent' | 'received', line: string) => void
 
+/** Options of `vm.qmp.waitForEvent()`. */
 export interface QmpWait {
   /** Timeout in milliseconds. @default 30000 */
   readonly timeoutMs?: number | undefined

@@ -1,10 +1,14 @@
 /** Greeting that QEMU sends on a new connection. */
 export interface QmpGreeting {
+  /** Version of QEMU. */
   readonly version: QmpVersion
+  /** Capabilities of the monitor, such as `oob`. */
   readonly capabilities: readonly string[]
 }
 
+/** Version of QEMU. */
 export interface QmpVersion {
+  /** Version number of QEMU. */
   readonly qemu: { readonly major: number; readonly minor: number; readonly micro: number }
   /** Package version of the distribution, such as `Debian 1:7.2+dfsg-7`. */
   readonly package: string
@@ -12,8 +16,11 @@ export interface QmpVersion {
 
 /** Asynchronous message of QEMU, such as `SHUTDOWN`. */
 export interface QmpEvent {
+  /** Name of the event. */
   readonly event: string
+  /** Data of the event. */
   readonly data: Readonly<Record<string, unknown>>
+  /** Time of the event on the host. */
   readonly timestamp: { readonly seconds: number; readonly microseconds: number }
 }
 
@@ -41,7 +48,9 @@ interface Command<Arguments, Returns> {
   readonly returns: Returns
 }
 
+/** Arguments of a command that takes none. */
 type NoArguments = Readonly<Record<string, never>>
+/** Result of a command that returns nothing. */
 type EmptyReply = Readonly<Record<string, never>>
 
 /**

@@ -35,12 +35,14 @@ const FUNCTION = { F1: 'P', F2: 'Q', F3: 'R', F4: 'S' } as const
 
 const MODIFIERS = { Shift: 1, Alt: 2, Ctrl: 4 } as const
 
+/** Key of a terminal with a name. */
 type NamedKey =
   | keyof typeof PLAIN
   | keyof typeof CURSOR
   | keyof typeof NUMBERED
   | keyof typeof FUNCTION
   | 'Shift-Tab'
+/** Modifier key of a terminal. */
 type Modifier = keyof typeof MODIFIERS
 
 /**

@@ -7,6 +7,7 @@ import { vmError } from '../../errors.js'
 import type { ConsoleWaits } from './console-waits.js'
 import type { SerialLog } from './serial-log.js'
 
+/** Options of `vm.serial.login()`. */
 export interface SerialLogin {
   /** Name of the user. */
   readonly user: string

@@ -22,6 +22,7 @@ export interface SerialMark {
   readonly offset: number
 }
 
+/** Match of a pattern on the console. */
 export interface SerialMatch {
   /**
    * Result of `RegExp.exec()`, with its capture groups. A string pattern has a result of the same
@@ -36,6 +37,7 @@ export interface SerialMatch {
   readonly end: SerialMark
 }
 
+/** Options of `vm.serial.waitFor()`. */
 export interface SerialWait {
   /**
    * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.
@@ -70,6 +72,7 @@ export interface SerialConsoleOptions {
   readonly waitLimit?: WaitLimit
 }
 
+/** Options of `vm.serial.type()` and `vm.serial.press()`. */
 export interface TypeOptions {
   /**
    * Delay between two characters, for firmware and boot loaders that drop fast input. @default none

@@ -6,6 +6,7 @@ import type { ConsoleWaits } from './console-waits.js'
 import { toLineRegExp } from './pattern-scan.js'
 import type { ScreenTerminal } from './screen-terminal.js'
 
+/** Options of `vm.serial.screen()`. */
 export interface ScreenOptions {
   /** Number of columns, 2 to 1000. @default 80 */
   readonly columns?: number | undefined
@@ -21,6 +22,7 @@ export interface ScreenOptions {
   readonly replies?: boolean | undefined
 }
 
+/** Options of `screen.waitFor()`. */
 export interface ScreenWait {
   /**
    * Maximum time to wait. In Vitest, every wait ends before the timeout of its test.

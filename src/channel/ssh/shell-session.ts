@@ -11,6 +11,7 @@ export interface Terminal {
   readonly term?: string | undefined
 }
 
+/** Options of `vm.ssh.shell()`. */
 export interface ShellOptions extends Terminal {
   /** Command to run instead of the user's login shell. */
   readonly command?: string | undefined

@@ -14,6 +14,7 @@ import { runOnChannel } from './ssh-exec.js'
 import { downloadPath, uploadPath } from './transfer.js'
 import type { DownloadOptions, TransferOptions } from './transfer-limits.js'
 
+/** Options of a command over SSH. */
 export interface SshExecOptions extends CommandOptions {
   /** Runs the command on a terminal. Its stderr is then part of stdout. */
   readonly tty?: Terminal | undefined

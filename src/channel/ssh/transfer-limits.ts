@@ -12,10 +12,12 @@ export interface DownloadLimits {
   readonly maxFiles?: number | undefined
 }
 
+/** Options of `vm.upload()`. */
 export interface TransferOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `vm.download()`. */
 export interface DownloadOptions extends TransferOptions, DownloadLimits {}
 
 const DEFAULT_MAX_BYTES = 16 * GIB

@@ -48,6 +48,7 @@ const COMMANDS: ReadonlyArray<readonly [Artifact, string]> = [
  */
 const MAX_OTHER_BYTES = GIB
 
+/** Options of `vm.saveLogs()`. */
 export interface SaveOptions {
   /**
    * If true, also saves the guest's memory as `memory.elf`, which is as large as its RAM.

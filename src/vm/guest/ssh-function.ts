@@ -4,6 +4,7 @@ import type { SshClient, SshExecOptions } from '../../channel/ssh/ssh-client.js'
 import { type CommandArgument, renderCommand } from '../../common/process/shell-quote.js'
 import { vmError } from '../../errors.js'
 
+/** Options of `vm.ssh()`. */
 export interface SshCommandOptions extends SshExecOptions {
   /** Logs in as this user, with the same key or password. @default the guest's user */
   readonly user?: string | undefined

@@ -639,6 +639,7 @@ export class VM implements GuestHandle {
     return this.#power.dispose()
   }
 
+  /** Same as `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }

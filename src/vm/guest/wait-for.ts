@@ -19,6 +19,7 @@ import { type UrlAnswer, type UrlExpectation, urlAnswers } from './checks/url.js
 import { waitUntil } from './checks/wait-until.js'
 import type { GuestHandle } from './guest-handle.js'
 
+/** Options of the waits of `vm.waitFor`. */
 export interface WaitForOptions {
   /**
    * Maximum time to wait. In Vitest, every wait ends before its test does.

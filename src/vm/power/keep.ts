@@ -14,6 +14,7 @@ import { KEPT_CONSOLE_SOCKET, type KeptRecord } from '../workspace/running-guest
 export interface KeptGuest {
   /** Name for `withvm ssh`, `withvm console` and `withvm stop`. */
   readonly name: string
+  /** Time at which the guest is removed. */
   readonly until: Date
   /** Instructions for users: how to log in and how to stop the guest. */
   readonly text: string

@@ -26,12 +26,14 @@ export interface PowerControls {
   dispose(): Promise<void>
 }
 
+/** Options of `vm.start()`. */
 export interface StartOptions {
   /** If true, waits until the guest is ready, like a launch. @default true */
   readonly waitUntilReady?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `vm.shutdown()`, `vm.reboot()` and `vm.wait()`. */
 export interface StopOptions {
   /** Maximum time to wait. @default 20 s on a host with KVM, more on a slower host */
   readonly timeout?: Duration | undefined

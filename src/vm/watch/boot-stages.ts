@@ -12,6 +12,7 @@ export const STAGES = [
   'login',
   'cloud-init',
 ] as const
+/** Stage of a start. */
 export type Stage = (typeof STAGES)[number]
 
 interface StageRow {

@@ -18,7 +18,9 @@ const MAX_KNOWN_LINES = 10_000
 
 /** Time at which a guest entered a stage, in milliseconds since QEMU was started. */
 export interface StageTime {
+  /** Stage of the start; `ready` is its end. */
   readonly stage: Stage | 'ready'
+  /** Time since the power-on, milliseconds. */
   readonly atMs: number
 }
 

@@ -5,11 +5,13 @@ import type { GuestHandle } from '../guest-handle.js'
 
 /** Result of one run of a check. */
 export interface CheckOutcome<T = unknown> {
+  /** If true, the check is met. */
   readonly isMet: boolean
   /** Observed value. */
   readonly received: string
   /** Reason why the check can no longer be met, such as a failed unit. A wait then ends at once. */
   readonly never?: string | undefined
+  /** Facts for the error of a check that is not met. */
   readonly evidence?: readonly Evidence[] | undefined
   /** Value that a wait for the check returns. */
   readonly value?: T | undefined
@@ -20,7 +22,9 @@ export interface CheckOutcome<T = unknown> {
  * of being polled.
  */
 export interface LongPoll {
+  /** Longest wait in the guest, milliseconds. */
   readonly holdMs: number
+  /** Outcome that ends the wait in the guest. */
   readonly until: boolean
 }
 

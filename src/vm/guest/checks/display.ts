@@ -4,6 +4,7 @@ import { enlargeForReading } from '../../evidence/enlarge.js'
 import { decodePng } from '../../evidence/picture.js'
 import type { Check } from './check.js'
 
+/** Settings of `checks.displayShows()`. */
 export interface DisplayExpectation {
   /**
    * Language of the text as named by tesseract, such as `'deu'`, or several: `'eng+deu'`.

@@ -5,6 +5,7 @@ import { vmError } from '../../../errors.js'
 import type { Check, CheckOutcome } from './check.js'
 import { runProbe, runScript } from './guest-script.js'
 
+/** Expected properties of a file. */
 export interface FileExpectation {
   /**
    * Whole content, ignoring one trailing newline; or a pattern that it matches. Files above 1 MiB

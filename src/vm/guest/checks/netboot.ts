@@ -3,6 +3,7 @@ import { type NetbootRequest, normalizePath } from '../../../net/netboot-request
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check, CheckOutcome } from './check.js'
 
+/** Expected properties of a fetched file. */
 export interface FetchExpectation {
   /** Protocol of the request. @default any */
   readonly protocol?: 'tftp' | 'http' | undefined

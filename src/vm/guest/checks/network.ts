@@ -56,6 +56,7 @@ export function parseListeningPorts(table: string, protocol: 'tcp' | 'udp'): num
   return [...ports].sort((a, b) => a - b)
 }
 
+/** Expected properties of a network interface. */
 export interface InterfaceExpectation {
   /** Address of the interface: `'10.0.2.15'`, or with its prefix length, `'10.0.2.15/24'`. */
   readonly address?: string | undefined

@@ -7,6 +7,7 @@ import type { Check } from './check.js'
  */
 const LOSS_GRACE_MS = 300
 
+/** Settings of `checks.serialShows()`. */
 export interface SerialExpectation {
   /**
    * Position at which the search starts: a mark, the first byte of the first power-on (`'start'`),

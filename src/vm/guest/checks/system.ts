@@ -3,7 +3,9 @@ import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { Check } from './check.js'
 import { MARKER, runProbe, runScript, SLEEPS } from './guest-script.js'
 
+/** Process in the guest. */
 export interface GuestProcess {
+  /** Process id. */
   readonly pid: number
   /** Name in the kernel: the first 15 characters of the file name. */
   readonly name: string
@@ -81,6 +83,7 @@ function isOurs(commandLine: string): boolean {
   return [MARKER, SLEEPS.first, SLEEPS.later].some((mark) => commandLine.includes(mark))
 }
 
+/** Expected properties of a mounted file system. */
 export interface MountExpectation {
   /** File system type, such as `ext4`. */
   readonly type?: string | undefined
@@ -88,10 +91,15 @@ export interface MountExpectation {
   readonly source?: string | undefined
 }
 
+/** Mounted file system. */
 export interface Mount {
+  /** Device or name that is mounted, such as `/dev/vda`. */
   readonly source: string
+  /** Folder on which it is mounted. */
   readonly path: string
+  /** Type of the file system, such as `ext4`. */
   readonly type: string
+  /** Mount options, separated by commas. */
   readonly options: string
 }
 

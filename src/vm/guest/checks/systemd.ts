@@ -107,6 +107,7 @@ function isIdle(jobs: string): boolean {
   return jobs.trim() === '' || /^No jobs/.test(jobs.trim())
 }
 
+/** Entries of the journal that count as errors. */
 export interface JournalExpectation {
   /** Minimum priority, as for `journalctl -p`. @default 'err' */
   readonly priority?: 'emerg' | 'alert' | 'crit' | 'err' | 'warning' | undefined

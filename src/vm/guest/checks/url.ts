@@ -6,6 +6,7 @@ import type { GuestHandle } from '../guest-handle.js'
 import type { Check } from './check.js'
 import { formatText } from './format-text.js'
 
+/** Expected answer of a server. */
 export interface UrlExpectation {
   /** HTTP status code. @default any below 400 */
   readonly status?: number | undefined
@@ -15,7 +16,9 @@ export interface UrlExpectation {
 
 /** Response of a server. */
 export interface UrlAnswer {
+  /** HTTP status code. */
   readonly status: number
+  /** Body of the answer, at most 1 MiB. */
   readonly body: string
 }
 

@@ -2,14 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
 import { vmError } from '../../../errors.js'
 
+/** Button of the mouse. */
 export type MouseButton = 'left' | 'middle' | 'right'
 
 /** Position on the guest's display, in pixels from its top left corner. */
 export interface MousePosition {
+  /** Distance from the left edge of the display, pixels. */
   readonly x: number
+  /** Distance from the top edge of the display, pixels. */
   readonly y: number
 }
 
+/** Options of `vm.mouse.click()`. */
 export interface ClickOptions {
   /** Mouse button. @default 'left' */
   readonly button?: MouseButton | undefined

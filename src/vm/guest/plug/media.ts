@@ -14,6 +14,7 @@ import type { Session } from '../../session/session.js'
  */
 export type MediumDrive = 'cdrom' | 'fda' | 'fdb' | number
 
+/** Options of `vm.media.insert()`. */
 export interface MediumOptions {
   /**
    * If true, removes the medium even if the guest has locked it, such as while it is mounted.

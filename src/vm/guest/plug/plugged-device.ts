@@ -7,6 +7,7 @@ import { resolveDuration } from '../../../common/resolve-duration.js'
 import type { WaitLimit } from '../../../common/wait-limit.js'
 import { VMError, vmError } from '../../../errors.js'
 
+/** Options of `device.unplug()`. */
 export interface UnplugOptions {
   /**
    * Maximum time for the guest to release the device.

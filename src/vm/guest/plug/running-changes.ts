@@ -14,6 +14,7 @@ export interface ThrottleLimits {
   readonly bps?: number | string | undefined
 }
 
+/** Options of `vm.setLink()`. */
 export interface LinkOptions {
   /**
    * Network card: an index into the option `network`, or a card returned by `vm.plug.card()`.
@@ -22,6 +23,7 @@ export interface LinkOptions {
   readonly card?: number | PluggedDevice | undefined
 }
 
+/** Options of `vm.balloon()`. */
 export interface BalloonOptions {
   /**
    * Maximum time for the guest to reach the requested memory size.
