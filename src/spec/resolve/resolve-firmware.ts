@@ -32,5 +32,6 @@ export function providesFirmware({ disks = [], qemuArgs = [] }: FirmwareOptions)
 
 export function resolveTpm({ tpm = false }: Pick<BootOptionGroup, 'tpm'>): MachineSpec['tpm'] {
   if (tpm === false) return undefined
-  return { ...DEFAULTS.tpm, ...(tpm === true ? {} : tpm) }
+  const { version = DEFAULTS.tpm.version, model = DEFAULTS.tpm.model } = tpm === true ? {} : tpm
+  return { version, model }
 }
