@@ -39,8 +39,8 @@ export class BootHistory {
   }
 
   /**
-   * Returns the duration of a whole start by the history, under the present load, milliseconds. 0 if
-   * nothing is recorded.
+   * Returns the duration of a whole start by the history, under the present load, milliseconds. 0
+   * if nothing is recorded.
    */
   get durationMs(): number {
     return STAGES.reduce((sum, stage) => sum + (this.#known[stage] ?? 0), 0) * readLoadFactor()
