@@ -163,7 +163,8 @@ class Helper {
     this.#child.stdin.on('error', () => {}) // it has ended
     this.#child.stderr.on('data', (text: Buffer) => process.stderr.write(text))
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
-      const message = JSON.parse(line) as HelperMessage
+      const message = parseMessage(line)
+      if (message === undefined) return
       if ('isBuilding' in message) building.resolve()
       else if ('step' in message) report(message.step, message.amount)
       else last = message
@@ -193,6 +194,15 @@ class Helper {
   leave(): void {
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream.destroy()
     this.#child.unref()
+  }
+}
+
+/** Parses a line of a helper. Returns undefined for the incomplete line of one that was killed. */
+function parseMessage(line: string): HelperMessage | undefined {
+  try {
+    return JSON.parse(line) as HelperMessage
+  } catch {
+    return undefined
   }
 }
 
