@@ -1,5 +1,10 @@
-import { findNamespaceProblems, NAMESPACE_TOOLS } from '../../images/debian/namespaces.js'
+import {
+  findNamespaceProblems,
+  NAMESPACE_TOOLS,
+  type NamespaceQuery,
+} from '../../images/debian/namespaces.js'
 import { IMAGE_TOOLS } from '../../images/recipes.js'
+import { currentUserName } from '../common/process/current-user.js'
 import { VMError } from '../errors.js'
 import { setUpHost } from '../host/setup/setup.js'
 import { selectNeeds } from '../host/tools.js'
@@ -12,8 +17,8 @@ import { EXIT_CODES, formatError } from './exit-code.js'
  */
 export async function runSetup(options: { readonly checkOnly: boolean }): Promise<number> {
   const log = (line: string) => void process.stdout.write(`${line}\n`)
-  const isRoot = process.geteuid?.() === 0
-  const needs = selectNeeds([...IMAGE_TOOLS, ...(isRoot ? [] : NAMESPACE_TOOLS)])
+  const user = findUser()
+  const needs = selectNeeds([...IMAGE_TOOLS, ...(user.uid === 0 ? [] : NAMESPACE_TOOLS)])
   const canBuildImages = needs.some(({ program }) => program === NAMESPACE_TOOLS[0]?.program)
   try {
     const tools = await setUpHost({ needs, checkOnly: options.checkOnly, log })
@@ -24,14 +29,24 @@ export async function runSetup(options: { readonly checkOnly: boolean }): Promis
     process.stderr.write(`${formatError(error, false)}\n`)
     return EXIT_CODES.failed
   } finally {
-    if (canBuildImages) await reportNamespaces()
+    if (canBuildImages) await reportNamespaces(user)
   }
 }
 
+type User = NonNullable<NamespaceQuery['user']>
+
+/** Returns the user who builds images: the one who called sudo, if `sudo npx withvm setup` runs. */
+function findUser({ SUDO_USER: name, SUDO_UID: uid }: NodeJS.ProcessEnv = process.env): User {
+  const current = { name: currentUserName(), uid: process.geteuid?.() ?? -1 }
+  return current.uid === 0 && name && uid ? { name, uid: Number(uid) } : current
+}
+
 /** Prints the problems that no package solves: the missing programs are already reported. */
-async function reportNamespaces(): Promise<void> {
-  const problems = await findNamespaceProblems()
+async function reportNamespaces(user: User): Promise<void> {
+  const problems = await findNamespaceProblems({ user })
   for (const { got, fix } of problems.filter(({ isProgram }) => !isProgram)) {
-    process.stderr.write(`withvm: this user cannot build the image debian: ${got}.\nFix: ${fix}\n`)
+    process.stderr.write(
+      `withvm: the user ${user.name} cannot build the image debian: ${got}.\nFix: ${fix}\n`,
+    )
   }
 }

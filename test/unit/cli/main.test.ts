@@ -179,3 +179,14 @@ test('`withvm list` prints what QEMU supports and rejects unknown devices and ar
   expect(await runCli(['list', 'machines', '--arch', 'toaster'])).toMatchObject({ exitCode: 2, stdout: '' })
   expect(await runCli(['list', 'screens'])).toMatchObject({ exitCode: 2, stdout: '' })
 })
+
+test('`sudo withvm setup` reports what the user who called sudo lacks for the image debian', async () => {
+  const dir = makeTemporaryDir()
+  const env = { PATH: makePath(dir, {}), WITHVM_CACHE: dir, SUDO_USER: 'nobody-else', SUDO_UID: '4711' }
+  const { stderr, exitCode } = await runCli(['setup', '--check'], env)
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('newuidmap, newgidmap')
+  expect(stderr).toContain(
+    'withvm: the user nobody-else cannot build the image debian: no ids for nobody-else in /etc/subuid and /etc/subgid.\nFix: Run `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 nobody-else`;',
+  )
+})
