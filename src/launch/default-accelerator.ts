@@ -23,7 +23,7 @@ export function setDefaultAccelerator(
   if (accel !== undefined) return accel === 'kvm' && !isNative(arch) ? options : { ...options, accel }
   throw vmError('INVALID_OPTIONS', {
     summary: 'The environment variable WITHVM_ACCEL is invalid.',
-    expected: ACCELERATORS.map((known) => `'${known}'`).join(' or '),
+    expected: `one of ${ACCELERATORS.map((known) => `'${known}'`).join(', ')}`,
     got: `'${text}'`,
     hint: 'Correct or unset WITHVM_ACCEL.',
   })

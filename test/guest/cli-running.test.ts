@@ -29,6 +29,7 @@ test('a guest of a running test is listed, watched, and exchanges files, by the 
   const tmpdir = ownTmpdir()
   await using vm = await launchVM({ image: 'tiny', name: 'web', tmpdir, log: () => {} })
   expect(vm.id).toMatch(/^web-[0-9a-f]{6}$/)
+  expect(vm.runFolder.endsWith(vm.id.replace('web', ''))).toBe(true)
   const listed = JSON.parse((await runCli(['ps', '--json'])).stdout) as Array<{ name: string }>
   expect(listed.find(({ name }) => name === vm.id)).toMatchObject({
     ...{ guest: 'web', image: 'tiny', use: 'running', pid: vm.pid, ownerPid: process.pid, kept: null },

@@ -8,7 +8,8 @@ export interface KeptGuest extends RunningGuest {
 
 /**
  * Finds a running guest by the name that `withvm ps` shows, or by its `name` option if only one
- * guest has that name. Standbys, which tests do not know, have only the first.
+ * guest has that name. Standbys and guests that become templates, which no test has, are found by
+ * the first only.
  *
  * @throws {UsageError} GUEST_NOT_FOUND when no guest, or more than one, matches.
  */
@@ -16,7 +17,7 @@ export async function findGuest(name: string): Promise<RunningGuest> {
   const guests = await findRunningGuests()
   const found = guests.find((guest) => guest.name === name)
   if (found !== undefined) return found
-  const matches = guests.filter(({ guest, use }) => guest === name && use !== 'standby')
+  const matches = guests.filter(({ guest, use }) => guest === name && use !== 'standby' && use !== 'template')
   if (matches.length === 1) return matches[0] as RunningGuest
   const isNear = ({ name: known, guest }: RunningGuest) => nearestNames(name, [known, guest]).length > 0
   const near = (matches.length > 0 ? matches : guests.filter(isNear)).map((guest) => guest.name)

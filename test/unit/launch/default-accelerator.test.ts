@@ -19,6 +19,6 @@ test('WITHVM_ACCEL sets the accelerator of guests without the option `accel`', (
 
 test('an invalid WITHVM_ACCEL is rejected', () => {
   expect(() => setDefaultAccelerator({}, hostArch(), { WITHVM_ACCEL: 'KVM' })).toThrow(
-    "The environment variable WITHVM_ACCEL is invalid.\n  Expected: 'auto' or 'kvm' or 'tcg'\n  Got:      'KVM'\nFix: Correct or unset WITHVM_ACCEL.",
+    "The environment variable WITHVM_ACCEL is invalid.\n  Expected: one of 'auto', 'kvm', 'tcg'\n  Got:      'KVM'\nFix: Correct or unset WITHVM_ACCEL.",
   )
 })
