@@ -167,6 +167,8 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   '/etc/ssh/sshd_config.d/withvm.conf': text(SSHD),
   '/etc/pam.d/sshd': text(SSHD_PAM),
   '/etc/udev/rules.d/60-withvm.rules': text(UDEV),
+  // Logins read this file: without it, PAM logs an error for each.
+  '/etc/default/locale': text('LANG=C.UTF-8\n'),
   '/etc/hosts': text('127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'),
 }
 

@@ -11,6 +11,7 @@ import { extractVmlinux } from '../../src/kernel/kernel-image.js'
 import { APT_TOOLS } from '../../src/packages/apt.js'
 import { formatDeb822Sources } from '../../src/packages/apt-sources.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
+import { BUSY_HOST_ARGUMENT } from '../guest-parts/kernel-arguments.js'
 import { packInitrd } from '../guest-parts/syscall-initrd.js'
 import type { BuildContext, DebianOptions, GuestFile, Recipe } from '../recipe.js'
 import { makeBootDisk } from './boot-disk.js'
@@ -221,4 +222,5 @@ const KERNEL_ARGUMENTS: readonly string[] = [
   // A test guest needs no address randomization.
   'nokaslr',
   'tsc=reliable',
+  BUSY_HOST_ARGUMENT,
 ]

@@ -94,6 +94,11 @@ ExecStart=
 ExecStart=-/sbin/agetty -o '-p -f -- \\\\u' --autologin root --noclear --keep-baud 115200,57600,38400,9600 - $TERM
 `
 
+/** On a busy host without KVM, the console may appear later than after 90 s, the default. */
+const CONSOLE_DEVICE = `[Unit]
+JobRunningTimeoutSec=10min
+`
+
 const SYSTEM = '/etc/systemd/system'
 
 /** Units by path. */
@@ -107,6 +112,7 @@ export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/systemd-networkd-wait-online.service.d/withvm.conf`]: UNLESS_TEMPLATE,
   [`${SYSTEM}/ssh.service.d/withvm.conf`]: SSH_START,
   [`${SYSTEM}/qemu-guest-agent.service.d/withvm.conf`]: QUIET_AGENT,
+  [`${SYSTEM}/dev-ttyS0.device.d/withvm.conf`]: CONSOLE_DEVICE,
   [`${SYSTEM}/serial-getty@ttyS0.service.d/withvm.conf`]: CONSOLE_LOGIN,
 }
 

@@ -10,6 +10,7 @@ import { readDistribution } from '../../src/packages/distribution.js'
 import { describeArch, type GuestArch, isPc } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 import { DEBIAN_ARCHITECTURES, debianArchitecture, releaseWith } from '../debian-architectures.js'
+import { BUSY_HOST_ARGUMENT } from '../guest-parts/kernel-arguments.js'
 import type { BuildContext, Recipe } from '../recipe.js'
 import { buildInitrd } from './initrd.js'
 import { installKernel } from './kernel.js'
@@ -168,6 +169,7 @@ const KERNEL_ARGUMENTS = [
   'cryptomgr.notests',
   // A test guest needs no address randomization.
   'nokaslr',
+  BUSY_HOST_ARGUMENT,
   `initcall_blacklist=${SKIPPED_INITCALLS.join(',')}`,
 ]
 
@@ -176,6 +178,7 @@ const PC_ARGUMENTS = ['no_timer_check', 'tsc=reliable']
 
 /**
  * Setting up device interrupts through ACPI takes 130 ms under TCG. Power-off still uses ACPI.
- * Without it the kernel reads no processor table and detects only the first processor.
+ * Without it the kernel reads no processor table and detects only the first processor, and cannot
+ * use message-signaled interrupts: each attempt would log a `WARNING`.
  */
-const ONE_CPU_ARGUMENTS = ['pci=noacpi']
+const ONE_CPU_ARGUMENTS = ['pci=noacpi,nomsi']

@@ -48,16 +48,30 @@ const DEFAULT_PROBE_TIMEOUT_MS = 3000
 /** Delay after a failed probe if the guest has announced its server. */
 const AWAKE_RETRY_MS = 50
 /**
- * Interval of probes if the guest has announced its server: each connection costs an emulated guest
- * 50 ms and more.
+ * Intervals of probes if the guest has announced its server, the first and later ones: each
+ * connection costs an emulated guest 50 ms and more. A server that is silent for a second is
+ * usually busy.
  */
-const AWAKE_INTERVAL_MS = 1000
+const AWAKE_INTERVALS_MS = { first: 1000, later: 4000 } as const
 /**
- * Limits once the network of the guest works. A silent server is then a busy one: further
- * connections slow it down, and OpenSSH drops some from the tenth on (`MaxStartups`). So fewer
- * probes run at a time, each with a longer timeout.
+ * Limits once the network of the guest works, or its server has been announced. A silent server is
+ * then a busy one: further connections slow it down, and OpenSSH drops some from the tenth on with
+ * an error (`MaxStartups`). So fewer probes run at a time, each with a longer timeout.
  */
-const NETWORK_UP = { maxProbes: 3, timeoutFactor: 10 } as const
+const SERVER_UP = { maxProbes: 3, maxConnections: 6 } as const
+/** Factors of a probe's timeout: before and after an announcement, and once the network works. */
+const TIMEOUT_FACTORS = { unknown: 1, awake: 5, networkUp: 10 } as const
+/**
+ * Identification that a probe sends before it ends an unneeded connection. Without one, OpenSSH
+ * logs an error (`kex_exchange_identification`). It ends connections of `Probe-*` before the key
+ * exchange, with messages of level `info` (SSH_BUG_PROBE in its compat.c).
+ */
+const IDENTIFICATION = 'SSH-2.0-Probe-withvm\r\n'
+/**
+ * Limits of unneeded connections until the server ends them. The server of a busy guest may first
+ * have to start a process, and sends its algorithms, about 1 KiB.
+ */
+const ENDING = { maxSockets: 32, maxBytes: 16_384, timeoutMs: 120_000 } as const
 
 /**
  * Waits until an SSH server responds on a forwarded port.
@@ -69,10 +83,11 @@ const NETWORK_UP = { maxProbes: 3, timeoutFactor: 10 } as const
 export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner> {
   const { signal } = options
   signal.throwIfAborted()
-  const open = new Set<Socket>()
+  const open = new Set<() => void>()
+  const ending = new Set<Socket>()
   let isNetworkUp = false
   let isAwake = options.isAwake ?? false
-  let intervalMs = isAwake ? AWAKE_INTERVAL_MS : options.intervalMs
+  let intervalMs: number = isAwake ? AWAKE_INTERVALS_MS.first : options.intervalMs
   let timer: NodeJS.Timeout | undefined
   let onAbort = () => {}
   try {
@@ -80,10 +95,12 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
       onAbort = () => reject(signal.reason)
       signal.addEventListener('abort', onAbort, { once: true })
       const probe = () => {
-        const factor = isNetworkUp ? NETWORK_UP.timeoutFactor : 1
-        if (!isNetworkUp || open.size < NETWORK_UP.maxProbes)
-          startProbe(options, factor, open, resolve, onFailure)
+        const state = isNetworkUp ? 'networkUp' : isAwake ? 'awake' : 'unknown'
+        const { maxProbes, maxConnections } = SERVER_UP
+        if (state === 'unknown' || (open.size < maxProbes && open.size + ending.size < maxConnections))
+          startProbe(options, TIMEOUT_FACTORS[state], { open, ending, resolve, onFailure })
         timer = setTimeout(probe, intervalMs)
+        if (isAwake) intervalMs = AWAKE_INTERVALS_MS.later
       }
       const onFailure = (isRefused: boolean) => {
         isNetworkUp ||= isRefused
@@ -95,9 +112,9 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
         () => {
           if (timer === undefined || isAwake) return
           clearTimeout(timer)
-          intervalMs = AWAKE_INTERVAL_MS
-          probe()
+          intervalMs = AWAKE_INTERVALS_MS.first
           isAwake = true
+          probe()
         },
         () => {},
       )
@@ -107,33 +124,67 @@ export async function waitForSshBanner(options: ProbeOptions): Promise<SshBanner
     clearTimeout(timer)
     timer = undefined
     signal.removeEventListener('abort', onAbort)
-    for (const socket of open) socket.destroy()
+    for (const end of open) end()
   }
 }
 
-function startProbe(
-  options: ProbeOptions,
-  timeoutFactor: number,
-  open: Set<Socket>,
-  resolve: (found: SshBanner) => void,
-  onFailure: (isRefused: boolean) => void,
-): void {
+/** Probes of one wait. */
+interface ProbeRun {
+  /** Functions that end the probes without a result. */
+  readonly open: Set<() => void>
+  /** Unneeded connections that the server has not ended yet, oldest first. */
+  readonly ending: Set<Socket>
+  readonly resolve: (found: SshBanner) => void
+  readonly onFailure: (isRefused: boolean) => void
+}
+
+/**
+ * Ends an unneeded connection such that the server logs no error: sends an identification and, in
+ * the background, lets the server end the connection, which it may not even have accepted yet. The
+ * connection does not keep this process alive, and ends with QEMU.
+ */
+function endPolitely(socket: Socket, ending: Set<Socket>): void {
+  if (socket.destroyed) return
+  let bytes = 0
+  const timer = setTimeout(() => socket.destroy(), ENDING.timeoutMs).unref()
+  socket.once('close', () => {
+    clearTimeout(timer)
+    ending.delete(socket)
+  })
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > ENDING.maxBytes) socket.destroy()
+  })
+  socket.unref().resume().end(IDENTIFICATION)
+  ending.add(socket)
+  const [oldest] = ending
+  if (ending.size > ENDING.maxSockets) oldest?.destroy()
+}
+
+function startProbe(options: ProbeOptions, timeoutFactor: number, run: ProbeRun): void {
   const { host = '127.0.0.1', port } = options
   const probeTimeoutMs = (options.probeTimeoutMs ?? DEFAULT_PROBE_TIMEOUT_MS) * timeoutFactor
   const socket = connect({ host, port, noDelay: true })
-  open.add(socket)
   let received = Buffer.alloc(0)
   let isOver = false
-  const end = (text: string, isRefused = false) => {
-    if (isOver) return
+  const stop = () => {
     isOver = true
     clearTimeout(timer)
-    open.delete(socket)
-    // A probe that ends because the wait was aborted has no result.
-    if (!options.signal.aborted) options.onResult?.({ text, isRefused })
+    socket.off('data', onData)
+    run.open.delete(endEarly)
+  }
+  const endEarly = () => {
+    stop()
+    endPolitely(socket, run.ending)
+  }
+  run.open.add(endEarly)
+  const end = (text: string, isRefused = false) => {
+    if (isOver) return
+    stop()
+    options.onResult?.({ text, isRefused })
     if (text.startsWith('SSH-')) return
-    socket.destroy()
-    onFailure(isRefused)
+    endPolitely(socket, run.ending)
+    run.onFailure(isRefused)
   }
   const timer = setTimeout(
     () => end(`the connection was accepted, then no banner for ${formatDuration(probeTimeoutMs)}`),
@@ -152,15 +203,14 @@ function startProbe(
         end(`not an SSH server: it sent ${JSON.stringify(received.toString('latin1', 0, 60))}`)
       return
     }
-    socket.off('data', onData).pause()
     end(banner)
     if (options.keepSocket) {
-      socket.removeAllListeners('close')
+      socket.pause().removeAllListeners('close')
       socket.unshift(received)
     } else {
-      socket.destroy()
+      endPolitely(socket, run.ending)
     }
-    resolve({ banner, socket: options.keepSocket ? socket : undefined })
+    run.resolve({ banner, socket: options.keepSocket ? socket : undefined })
   }
   socket.on('data', onData)
 }

@@ -68,6 +68,22 @@ test('a slow SSH server in a guest with a working network gets at most three con
   expect(most).toBe(3)
 })
 
+test('an announced SSH server that is slow gets at most three connections, with a longer timeout', async () => {
+  let count = 0
+  const port = await listen((socket) => {
+    count++
+    setTimeout(() => socket.write('SSH-2.0-slow\r\n'), 1200)
+  })
+  await waitForSshBanner({
+    port,
+    intervalMs: 5,
+    probeTimeoutMs: 300,
+    isAwake: true,
+    signal: AbortSignal.timeout(10_000),
+  })
+  expect(count).toBeLessThanOrEqual(3)
+})
+
 test('the next SSH probe does not wait for a silent one', async () => {
   const port = await listen(silent, banner)
   const startedAt = performance.now()
@@ -99,8 +115,55 @@ test('the SSH probe continues after a rejected announcement, a refused connectio
   expect(results[0]).toBe('the connection was refused: QEMU does not forward this port')
 })
 
+test('an SSH probe that is not needed sends an identification before it ends its connection', async () => {
+  const sent: string[] = []
+  let readLate = () => {}
+  const read = (socket: Socket) => {
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk
+    })
+    socket.on('end', () => sent.push(text))
+  }
+  const port = await listen(
+    // A server that is too busy to read or to reply.
+    (socket) => {
+      readLate = () => read(socket)
+    },
+    read,
+    (socket) => {
+      read(socket)
+      banner(socket)
+    },
+  )
+  const results: string[] = []
+  await waitForSshBanner({
+    port,
+    intervalMs: 60,
+    probeTimeoutMs: 90,
+    signal: AbortSignal.timeout(5000),
+    onResult: ({ text }) => results.push(text),
+  })
+  await expect.poll(() => sent.length).toBe(2)
+  readLate()
+  await expect.poll(() => sent).toEqual(Array(3).fill('SSH-2.0-Probe-withvm\r\n'))
+  await expect.poll(() => sockets.size).toBe(0)
+  // The probes that were ended have no result of their own.
+  expect(results.at(-1)).toBe('SSH-2.0-dropbear_2022.83')
+})
+
+test('a connection of an SSH probe that its server floods ends', async () => {
+  const port = await listen((socket) => {
+    const flood = setInterval(() => socket.write(Buffer.alloc(4096, 'x')), 5)
+    socket.on('close', () => clearInterval(flood))
+  })
+  const waiting = waitForSshBanner({ port, intervalMs: 1000, signal: AbortSignal.timeout(300) })
+  await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' })
+  await expect.poll(() => sockets.size).toBe(0)
+})
+
 test('an aborted wait for SSH closes its probes', async () => {
-  const port = await listen(silent)
+  const port = await listen((socket) => socket.resume())
   const waiting = waitForSshBanner({ port, intervalMs: 10, signal: AbortSignal.timeout(60) })
   await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' })
   await expect.poll(() => sockets.size).toBe(0)
