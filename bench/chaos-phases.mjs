@@ -45,7 +45,7 @@ export function describePhases(folder, url, usualCache) {
     'kill-download': {
       source: `import { withVM } from 'withvm'
         await withVM({ image: { url: ${JSON.stringify(url)}, sha256: '${sha256}' }, log: () => {} }, async () => {})`,
-      ...{ longestMs: 2500, env: alone, cacheDir },
+      ...{ longestMs: 8000, env: alone, cacheDir },
     },
     'kill-save': {
       source: `import { withVM } from 'withvm'

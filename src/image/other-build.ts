@@ -1,4 +1,4 @@
-import { readBuildStep } from '../cache/build-progress.js'
+import type { BuildStep } from '../cache/build-progress.js'
 import type { Report } from './build-job.js'
 
 /** Interval at which the progress of another process is shown, milliseconds. */
@@ -6,21 +6,20 @@ const FOLLOW_MS = 500
 
 /** Progress of another process that builds the same entry. */
 export class OtherBuild {
-  readonly #root: string
-  readonly #entry: string
+  readonly #read: () => Promise<BuildStep | undefined>
   readonly #report: Report
   #timer: NodeJS.Timeout | undefined
 
-  constructor(root: string, entry: string, report: Report) {
-    this.#root = root
-    this.#entry = entry
+  /** @param read returns the latest step. */
+  constructor(read: () => Promise<BuildStep | undefined>, report: Report) {
+    this.#read = read
     this.#report = report
   }
 
-  /** Reports its steps until `stop()`. */
+  /** Reports the steps until `stop()`. */
   follow(): void {
     this.#timer ??= setInterval(() => {
-      readBuildStep(this.#root, this.#entry)
+      this.#read()
         .then((found) => {
           if (found !== undefined && this.#timer !== undefined) this.#report(found.step, found.amount)
         })

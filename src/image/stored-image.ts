@@ -1,4 +1,4 @@
-import { ProgressFile } from '../cache/build-progress.js'
+import { ProgressFile, readBuildStep } from '../cache/build-progress.js'
 import { nameEntry } from '../cache/cache.js'
 import { describeLockWait } from '../cache/entry-lock.js'
 import {
@@ -63,7 +63,8 @@ export async function openStored(
   const report: Report = onProgress ?? ((step, amount) => progress?.report(step, amount))
   const caches = readCaches(options)
   const { name, origin, inputs } = entry
-  const other = new OtherBuild(imagesDir(caches), nameEntry(name, inputs), report)
+  const readStep = () => readBuildStep(imagesDir(caches), nameEntry(name, inputs))
+  const other = new OtherBuild(readStep, report)
   let result: string | undefined
   try {
     const dir = await openStoredImage({
