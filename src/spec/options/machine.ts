@@ -44,7 +44,10 @@ export interface CpuTopology {
 
 /** Size of the guest's RAM, room for hot-plug, and its backing on the host. */
 export interface MemoryOptions extends HostNodes {
-  /** RAM at power-on: MiB, or with a unit: `'512M'` (QEMU: `-m`). @default the image's */
+  /**
+   * RAM at power-on: MiB, or with a unit: `'512M'`; at least 16 MiB (QEMU: `-m`).
+   * @default the image's
+   */
   readonly size?: MemorySize | undefined
   /**
    * Maximum RAM, including hot-plugged memory: MiB, or with a unit (QEMU: `-m …,maxmem=`).
@@ -181,7 +184,8 @@ export interface MachineOptions {
    */
   readonly cpus?: number | CpuTopology | undefined
   /**
-   * RAM: MiB, or with a unit: `'512M'`; an object adds hot-plug and host backing (QEMU: `-m`).
+   * RAM: MiB, or with a unit: `'512M'`; at least 16 MiB. An object adds hot-plug and host backing
+   * (QEMU: `-m`).
    * @default the image's: 256 MiB for `tiny`
    */
   readonly memory?: MemorySize | MemoryOptions | undefined

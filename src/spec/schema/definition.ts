@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { PreparedSource } from '../image-definition.js'
 import { imageSource } from './image.js'
-import { count, duration, flag, isText, memorySize, rule, texts } from './rules.js'
+import { count, duration, flag, guestMemory, isText, rule, texts } from './rules.js'
 
 const isPath = (value: string) => /^\/[^/]/.test(value) && !value.split('/').includes('..')
 const isContent = (value: unknown) => typeof value === 'string' || value instanceof Uint8Array
@@ -33,7 +33,7 @@ function isFile(file: unknown): boolean {
 const functionRule = (what: string) => rule<unknown>(what, (value) => typeof value === 'function')
 
 const guest = z.strictObject({
-  memory: memorySize(),
+  memory: guestMemory(),
   cpus: count(1, 255),
   network: z.strictObject({ internet: flag() }).optional(),
   timeouts: z.strictObject({ start: duration(), command: duration(), shutdown: duration() }).optional(),

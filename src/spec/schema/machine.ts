@@ -1,7 +1,18 @@
 import { z } from 'zod'
 import { ARCHITECTURES, DEBIAN_NAMES } from '../architectures.js'
 import type { ArchOption } from '../options/machine.js'
-import { count, flag, isMemorySize, isText, memorySize, oneOf, required, rule, textLike } from './rules.js'
+import {
+  count,
+  flag,
+  guestMemory,
+  isMemorySize,
+  isText,
+  memorySize,
+  oneOf,
+  required,
+  rule,
+  textLike,
+} from './rules.js'
 
 const cpuCount = () => count(1, 255)
 
@@ -25,7 +36,7 @@ const hostNodes = {
 
 const memory = z.strictObject({
   ...hostNodes,
-  size: memorySize(),
+  size: guestMemory(),
   max: memorySize(),
   slots: count(1, 255),
   hugePages: rule<boolean | '2M' | '1G'>("true, false, '2M' or '1G'", (value) => {
@@ -89,7 +100,7 @@ export const machineRules = {
   machine: textLike("a machine type, such as 'pc' or 'q35'", /^[\w.-]+$/),
   cpu: textLike("a CPU model, such as 'max' or 'qemu64,+rdrand'", /^[\w.,+=-]+$/),
   cpus: z.union([cpuCount(), topology]).optional(),
-  memory: z.union([memorySize(), memory]).optional(),
+  memory: z.union([guestMemory(), memory]).optional(),
   numa: z.array(numaNode, { error: "a list such as [{ memory: '128M', cpus: [0] }]" }).optional(),
   smbios: smbios.optional(),
   rtc: rtc.optional(),

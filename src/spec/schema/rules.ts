@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { parseDuration } from '../../common/duration.js'
-import { parseMemorySize } from '../../common/units.js'
+import { MIB, parseMemorySize } from '../../common/units.js'
 
 /**
  * Creates the rule of an optional option: the expected value, as a phrase for the error message,
@@ -46,6 +46,14 @@ function describeWords(words: readonly string[]): string {
 export const isMemorySize = (value: unknown) => parseMemorySize(value) !== undefined
 export const memorySize = () =>
   rule<number | string>("an amount of memory such as '512M', '2G', or a number of MiB above 0", isMemorySize)
+
+/** Minimum memory of a guest, MiB: less is a mistake, because firmware and a kernel need more. */
+const MIN_GUEST_MIB = 16
+export const guestMemory = () =>
+  rule<number | string>(
+    `an amount of memory such as '512M', '2G', or a number of MiB, at least ${MIN_GUEST_MIB} MiB`,
+    (value) => (parseMemorySize(value) ?? 0) >= MIN_GUEST_MIB * MIB,
+  )
 
 /** Creates the rule of an optional string that matches a pattern. */
 export const textLike = (expected: string, pattern: RegExp) =>

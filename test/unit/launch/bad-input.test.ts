@@ -149,7 +149,7 @@ test('an unknown option, machine, CPU, network card and an invalid memory size a
   expect(error.code).toBe('INVALID_OPTIONS')
   expect(error.message.replaceAll(/by QEMU \d\S+?( \(.*?\))?,/g, 'by QEMU VERSION,')).toMatchInlineSnapshot(`
     "5 options are invalid; no guest was started.
-      - memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "-1"
+      - memory: expected an amount of memory such as '512M', '2G', or a number of MiB, at least 16 MiB, got "-1"
       - memroy: expected 'memory', got an unknown option
       - machine: expected a machine type supported by QEMU VERSION, such as 'q35', got "q53"
       - cpu: expected a CPU model supported by QEMU VERSION, such as 'qemu64', 'qemu32', got "qemu46"

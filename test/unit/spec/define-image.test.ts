@@ -27,7 +27,7 @@ describe('defineImage', () => {
   - packages: expected a list of packages such as ['nginx-light', 'curl'], got ["nginx; reboot"]
   - files: expected files by absolute path, each a string, bytes, { content, mode: 0o755 } or { path, mode: 0o755 }, such as { '/etc/motd': 'hello' }, got {"etc/motd":"x"}
   - run: expected a list of shell commands, got "true"
-  - guest.memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "1X"
+  - guest.memory: expected an amount of memory such as '512M', '2G', or a number of MiB, at least 16 MiB, got "1X"
   - form: expected 'from', got an unknown option
 Fix: Change the options listed above. docs/images.md describes all options.`)
   })

@@ -54,7 +54,7 @@ test('one error lists all problems with path, expected and actual value', () => 
   expect(error.message).toMatchInlineSnapshot(`
     "6 options are invalid; no guest was started.
       - cpus: expected a whole number, 1 to 255, got 0
-      - memory: expected an amount of memory such as '512M', '2G', or a number of MiB above 0, got "12x"
+      - memory: expected an amount of memory such as '512M', '2G', or a number of MiB, at least 16 MiB, got "12x"
       - hostfwd[0].guest: expected a port, 1 to 65535, got 70000
       - hostfwd[1].guest: expected a port, 1 to 65535, got nothing
       - timeouts.boot: expected one of start, body, command, shutdown, got an unknown option
@@ -66,13 +66,15 @@ test('one error lists all problems with path, expected and actual value', () => 
 test.each([
   [0, '0'],
   [-1, '-1'],
+  [5, '5'],
+  ['15.9M', '"15.9M"'],
   ['12x', '"12x"'],
   [Number.NaN, 'NaN'],
   ['', '""'],
   [[], '[]'],
 ])('memory %j is rejected', (memory, got) => {
   expect(problems({ memory })).toEqual([
-    `memory: got ${got}; expected an amount of memory such as '512M', '2G', or a number of MiB above 0`,
+    `memory: got ${got}; expected an amount of memory such as '512M', '2G', or a number of MiB, at least 16 MiB`,
   ])
 })
 
