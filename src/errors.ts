@@ -1,3 +1,4 @@
+import { type CallSite, setStack } from './errors/call-site.js'
 import { toSafeText } from './errors/safe-text.js'
 
 /** Cause of a failure: invalid usage, the host, the guest, or a command in the guest. */
@@ -168,6 +169,10 @@ export const ERROR_CODES = {
   },
   COMMAND_TIMEOUT: { kind: 'command', meaning: 'a command in the guest exceeded its timeout' },
   BODY_TIMEOUT: { kind: 'usage', meaning: 'the body of `withVM()` exceeded its timeout' },
+  NOT_AWAITED: {
+    kind: 'usage',
+    meaning: 'a call of a test was not awaited, and had failed or was still running at the end of the test',
+  },
   GUEST_NOT_FOUND: { kind: 'usage', meaning: 'no guest of that name runs on this host' },
   GUEST_IN_USE: {
     kind: 'usage',
@@ -224,6 +229,8 @@ export class VMError extends Error {
   readonly evidence: readonly Evidence[]
   /** Parts of the message. */
   readonly details: ErrorDetails
+  /** Time at which the stack was set to a call of the test, milliseconds. */
+  #locatedAtMs: number | undefined
 
   constructor(code: ErrorCode, raw: ErrorDetails) {
     const details = toSafeDetails(raw)
@@ -233,6 +240,35 @@ export class VMError extends Error {
     this.hint = details.hint
     this.evidence = details.evidence ?? []
     this.details = details
+    hideProperties(this, ['hint', 'evidence', 'details'])
+  }
+
+  /**
+   * @internal Properties that test runners print after the message, which contains all others
+   * already.
+   */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, message, code, kind } = this
+    return { name, message, code, kind }
+  }
+
+  /**
+   * @internal Replaces the stack by the frames of a call of the test. Keeps the frames of a call
+   * within that call. Returns a copy if another call has failed with the same error.
+   */
+  locate(site: CallSite): VMError {
+    if (this.#locatedAtMs !== undefined && this.#locatedAtMs > site.atMs) return this
+    const error = this.#locatedAtMs === undefined ? this : this.#with({})
+    if (!setStack(error, site)) return this
+    error.#locatedAtMs = performance.now()
+    if (error.#isCauseStated) delete error.cause
+    return error
+  }
+
+  /** If true, the message contains the text of the cause, an error of another library. */
+  get #isCauseStated(): boolean {
+    const { cause, message } = this
+    return cause instanceof Error && !(cause instanceof VMError) && message.includes(cause.message)
   }
 
   /**
@@ -245,6 +281,11 @@ export class VMError extends Error {
     return added.length === 0 ? this : this.#with({ evidence: [...this.evidence, ...added] })
   }
 
+  /** @internal Returns a copy of the error with another hint. */
+  replaceHint(hint: string): VMError {
+    return this.#with({ hint })
+  }
+
   /** @internal Returns a copy of the error with a more likely hint in front of the present one. */
   withHint(hint: string): VMError {
     return this.#with({ hint: `${hint} ${this.hint.charAt(0).toUpperCase()}${this.hint.slice(1)}` })
@@ -254,6 +295,7 @@ export class VMError extends Error {
     const Class = this.constructor as new (code: ErrorCode, details: ErrorDetails) => VMError
     const error = new Class(this.code, { ...this.details, ...details })
     error.stack = this.stack?.replace(this.message, () => error.message)
+    error.#locatedAtMs = this.#locatedAtMs
     return error
   }
 }
@@ -324,6 +366,13 @@ export class CommandError extends VMError implements CommandOutcome {
     this.exitCode = outcome.exitCode
     this.signal = outcome.signal
     this.durationMs = outcome.durationMs
+    hideProperties(this, ['command', 'stdout', 'stderr'])
+  }
+
+  /** @internal */
+  override toJSON(): Readonly<Record<string, unknown>> {
+    const { exitCode, signal, durationMs } = this
+    return { ...super.toJSON(), exitCode, signal, durationMs }
   }
 }
 
@@ -336,6 +385,13 @@ export function vmError(
 ): VMError {
   const kind = ERROR_CODES[code].kind as keyof typeof CLASSES
   return new CLASSES[kind](code, details)
+}
+
+/**
+ * Makes properties not enumerable: test runners print the others, and the message contains these.
+ */
+function hideProperties<T extends object>(error: T, names: readonly (keyof T)[]): void {
+  for (const name of names) Object.defineProperty(error, name, { enumerable: false })
 }
 
 function formatMessage(details: ErrorDetails): string {

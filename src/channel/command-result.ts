@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import { type Duration, formatDuration } from '../common/duration.js'
 import { quoteWord } from '../common/process/shell-quote.js'
 import { KIB } from '../common/units.js'
+import { testTimeoutHint } from '../common/wait-limit.js'
 import { shortenText } from '../errors/safe-text.js'
 import { CommandError, type CommandOutcome, type Evidence, vmError } from '../errors.js'
 
@@ -89,12 +90,23 @@ export function commandFailedError(outcome: CommandOutcome): CommandError {
   })
 }
 
+/** Reason for aborting a command: its test is about to time out. */
+export class TestEnds {
+  /** Processes in the guest, one per line. Empty if they could not be listed. */
+  readonly processes: string
+
+  constructor(processes: string) {
+    this.processes = processes
+  }
+}
+
 /** Builds the error of a command that timed out or was aborted. */
 export function timeOutCommand(
   raw: RawOutcome,
   cause: { timeoutMs: number } | { aborted: unknown },
 ): CommandError {
   const outcome = decodeOutcome(raw)
+  if ('aborted' in cause && cause.aborted instanceof TestEnds) return testEndsError(outcome, cause.aborted)
   const isTimeout = 'timeoutMs' in cause
   return new CommandError('COMMAND_TIMEOUT', {
     outcome,
@@ -104,6 +116,17 @@ export function timeOutCommand(
       ? 'Raise `timeout`, or check the output above for the reason.'
       : 'See the cause of this error: the AbortSignal of the command was aborted.',
     cause: isTimeout ? undefined : cause.aborted,
+  })
+}
+
+function testEndsError(outcome: CommandResult, { processes }: TestEnds): CommandError {
+  const output = describeOutput(outcome)
+  return new CommandError('COMMAND_TIMEOUT', {
+    outcome,
+    summary: `The command ${nameCommand(outcome.command)} was still running after ${formatDuration(outcome.durationMs)}, when its test was about to time out.`,
+    got: outcome.stdout === '' && outcome.stderr === '' ? 'no output' : 'the output below',
+    evidence: [...output, { label: 'Processes in the guest', text: processes }],
+    hint: testTimeoutHint('command'),
   })
 }
 
@@ -171,6 +194,9 @@ const NO_NETWORK =
   /Temporary failure in name resolution|Temporary failure resolving|Could not resolve|bad address|Network is unreachable|No route to host/i
 
 function hintForFailure({ exitCode, signal, stderr }: CommandOutcome): string {
+  if (/No space left on device/.test(stderr)) {
+    return 'Free space in the guest or use a larger disk: a file system of the guest is full. A tmpfs needs more `memory`.'
+  }
   if (NO_NETWORK.test(stderr)) {
     return 'Set `network: { internet: true }`: by default, a guest cannot reach the internet.'
   }

@@ -43,10 +43,12 @@ export interface BoundWait {
 export function boundWait(timeoutMs: number, limit: WaitLimit): BoundWait {
   const limitMs = limit()
   if (timeoutMs <= limitMs) return { timeoutMs, hint: undefined }
-  return {
-    timeoutMs: limitMs,
-    hint: 'Increase the timeout of the test (`testTimeout`, or the last argument of `test`): this wait was ended just before it.',
-  }
+  return { timeoutMs: limitMs, hint: testTimeoutHint('wait') }
+}
+
+/** Returns the hint of an operation that was ended because its test was about to time out. */
+export function testTimeoutHint(operation: string): string {
+  return `Increase the timeout of the test (\`testTimeout\`, or the last argument of \`test\`): this ${operation} was ended just before it.`
 }
 
 /**

@@ -279,6 +279,6 @@ function imageNotFoundError(
     expected: isName ? `a built-in image (${recipes.join(', ')}) or the path of a file` : 'a file',
     got,
     hint: hints.join(' '),
-    cause,
+    ...(cause.code !== 'ENOENT' && { cause }),
   })
 }

@@ -91,9 +91,6 @@ describe('waitFor()', () => {
       Last lines of the serial console:
         | almost there
 
-      Whole log:
-        | RUN/serial.log
-
       Fix: Compare the pattern with the last lines: the guest has stopped printing."
     `)
   })

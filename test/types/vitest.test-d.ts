@@ -41,8 +41,18 @@ test('`launch()` accepts options and resolves to a guest', async ({ launch }) =>
   expectTypeOf(await launch({ memory: '192M', hostfwd: [{ guest: 80 }] })).toEqualTypeOf<VM>()
   const [server, client] = await launch([{ name: 'server' }, { name: 'client' }])
   expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
+  const list: VMOptions[] = []
+  expectTypeOf((await launch(list))[0]).toEqualTypeOf<VM | undefined>()
+  expectTypeOf(await launch()).toEqualTypeOf<VM>()
   // @ts-expect-error an image is a string or an object
   void launch({ image: 5 })
+  // @ts-expect-error unknown option
+  void launch({ memry: '512M' })
+  void launch({
+    image: 'tiny',
+    // @ts-expect-error the error is at the unknown option
+    memry: '512M',
+  })
   // @ts-expect-error options are an object
   void launch('tiny')
 })

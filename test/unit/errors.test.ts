@@ -1,5 +1,6 @@
+import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
-import { VMError, vmError } from '../../src/errors.js'
+import { CommandError, VMError, vmError } from '../../src/errors.js'
 
 test('control characters in the output of a guest are escaped in an error', () => {
   const error = vmError('SERIAL_TIMEOUT', {
@@ -47,6 +48,31 @@ test('a text of any length in an error becomes a message of a few hundred kiloby
   const copy = error.withEvidence([{ label: 'More', text: 'more' }]).withHint('Retry.')
   expect(copy.details.got).toBe(error.details.got)
   expect(copy.evidence[0]).toEqual(error.evidence[0])
+})
+
+test('a test runner prints the evidence of an error once: the properties repeat nothing of the message', () => {
+  const outcome = {
+    command: 'ls',
+    stdout: 'the output',
+    stderr: '',
+    exitCode: 2,
+    signal: undefined,
+    durationMs: 5,
+  }
+  const error = new CommandError('COMMAND_FAILED', {
+    outcome,
+    summary: 'It failed.',
+    evidence: [{ label: 'stdout', text: 'the output' }],
+    hint: 'Retry.',
+  })
+  expect(inspect(error).match(/the output/g)).toHaveLength(1)
+  expect(inspect(error).match(/Retry/g)).toHaveLength(1)
+  // Vitest prints these properties.
+  expect(error.toJSON()).toEqual({
+    ...{ name: 'CommandError', message: error.message, code: 'COMMAND_FAILED', kind: 'command' },
+    ...{ exitCode: 2, signal: undefined, durationMs: 5 },
+  })
+  expect(error).toMatchObject({ stdout: 'the output', hint: 'Retry.', details: { summary: 'It failed.' } })
 })
 
 test('the cause of an error is safe too, and stays the same error if it was', () => {

@@ -1,8 +1,28 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { GuestPort } from '../../src/channel/port/guest-port.js'
+import { Keyboard } from '../../src/channel/qmp/keyboard.js'
+import { QmpClient } from '../../src/channel/qmp/qmp-client.js'
+import { SerialConsole } from '../../src/channel/serial/serial-console.js'
+import { SerialScreen } from '../../src/channel/serial/serial-screen.js'
+import { Mouse } from '../../src/vm/guest/display/mouse.js'
+import { Media } from '../../src/vm/guest/plug/media.js'
+import { Plug } from '../../src/vm/guest/plug/plug.js'
+import { PluggedDevice } from '../../src/vm/guest/plug/plugged-device.js'
+import { VM } from '../../src/vm/guest/vm.js'
+import { WaitFor } from '../../src/vm/guest/wait-for.js'
 import { buildCli } from '../support/built-cli.js'
 import {
   type Declaration,
@@ -11,6 +31,12 @@ import {
   readPublishedTypes,
   type TypesFile,
 } from '../support/published-types.js'
+
+/** Classes whose methods are calls on a guest. */
+const CLASSES: readonly { readonly name: string; readonly prototype: object }[] = [
+  ...[VM, WaitFor, SerialConsole, SerialScreen, GuestPort, QmpClient, Keyboard, Mouse],
+  ...[Plug, PluggedDevice, Media],
+]
 
 const ROOT = resolve(import.meta.dirname, '../..')
 /** Configuration that resolves `withvm` to the published types. */
@@ -108,6 +134,39 @@ test('the published types show the public members of each class, and no internal
   const shown = Object.fromEntries(classes.map(([name, declaration]) => [name, listMembers(declaration)]))
   const expected = Object.entries(MEMBERS).map(([name, members]) => [name, [...members].sort()])
   expect(shown).toEqual(Object.fromEntries(expected))
+})
+
+/** Methods that return promises but are no calls of a test, with the reason. */
+const UNTRACED: Readonly<Record<string, string>> = {
+  'VM.dispose': 'reports the calls',
+  'SerialConsole.screen': 'its promise has members of its own, so it traces itself',
+}
+
+test('a missing `await` is detected for each public method that returns a promise', () => {
+  const untraced = [...findReachable(files)].flatMap(([name, { kind, text }]) => {
+    const { prototype } = CLASSES.find((known) => known.name === name) ?? {}
+    if (kind !== 'class' || prototype === undefined) return []
+    const methods = [...text.matchAll(/^ {4}(\w+)(?:<.*?>)?\(.*\): Promise</gm)].map(([, method]) =>
+      String(method),
+    )
+    return [...new Set(methods)]
+      .filter((method) => (Reflect.get(prototype, method) as { name?: string }).name !== 'traced')
+      .map((method) => `${name}.${method}`)
+  })
+  expect(untraced.sort()).toEqual(Object.keys(UNTRACED).sort())
+})
+
+test('source maps lead to sources that are in the package', () => {
+  const folder = join(ROOT, 'dist/src/vm')
+  const maps = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.js.map'),
+  )
+  expect(maps.length).toBeGreaterThan(50)
+  for (const map of maps) {
+    const { sources } = JSON.parse(readFileSync(join(folder, map), 'utf8')) as { sources: readonly string[] }
+    const path = join(folder, dirname(map), String(sources[0]))
+    expect(path.startsWith(join(ROOT, 'src/')) && existsSync(path), path).toBe(true)
+  }
 })
 
 test('each type that a published signature names can be imported', () => {

@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net'
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
@@ -36,8 +38,14 @@ const MIN_BUFFER_BYTES = 4096
 
 /** Host end of a character device of the guest. Transfers bytes in both directions. */
 export class GuestPort {
+  static {
+    traceCalls(GuestPort, 'port', ['write', 'waitFor'])
+  }
+
   /** Name of the port in the option `ports`. */
   readonly name: string
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #defaultWaitMs: number
   readonly #waitLimit: WaitLimit
   #socket: Socket | undefined

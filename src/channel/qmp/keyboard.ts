@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
 import { nearestNames } from '../../common/nearest-name.js'
 import { vmError } from '../../errors.js'
@@ -65,6 +67,12 @@ export interface KeyboardTypeOptions {
 
 /** Keyboard of the guest, for firmware, menus and consoles on the display. */
 export class Keyboard {
+  static {
+    traceCalls(Keyboard, 'vm.keyboard', ['press', 'type'])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #requireMonitor: () => QmpClient
 
   /** @internal */

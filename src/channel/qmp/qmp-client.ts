@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net'
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { withDeadline } from '../../common/deadline.js'
 import { createDeferred, type Deferred } from '../../common/deferred.js'
 import { formatDuration } from '../../common/duration.js'
@@ -45,8 +47,14 @@ const MAX_RESPONSE_CHARS = 4 * MIB
  * of the calls.
  */
 export class QmpClient {
+  static {
+    traceCalls(QmpClient, 'vm.qmp', ['execute', 'waitForEvent'])
+  }
+
   /** QEMU's greeting: its version and capabilities. */
   readonly greeting: QmpGreeting
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #socket: Socket
   readonly #log: QmpLog | undefined
   readonly #pending = new Map<number, PendingCommand>()

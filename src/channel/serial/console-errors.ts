@@ -7,7 +7,6 @@ const EVIDENCE_LINES = 30
 
 export function patternTimeout(
   log: SerialLog,
-  logPath: string | undefined,
   pattern: string | RegExp,
   { timeoutMs, hint }: BoundWait,
 ): Error {
@@ -15,21 +14,21 @@ export function patternTimeout(
   return vmError('SERIAL_TIMEOUT', {
     summary: `The serial console did not show the pattern within ${formatDuration(timeoutMs)}.`,
     expected: typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern),
-    got:
-      silentMs === undefined
-        ? 'no output'
-        : `${log.raw.end} characters, the last one ${formatDuration(silentMs)} ago`,
-    evidence: [
-      { label: 'Last lines of the serial console', text: log.tail(EVIDENCE_LINES).join('\n') },
-      { label: 'Whole log', text: logPath ?? '' },
-    ],
-    hint: hint ?? hintFor(silentMs, timeoutMs),
+    got: log.raw.end === 0 ? 'no output' : `${log.raw.end} characters, the last one ${describeAge(silentMs)}`,
+    evidence: [{ label: 'Last lines of the serial console', text: log.tail(EVIDENCE_LINES).join('\n') }],
+    hint: hint ?? hintFor(log, timeoutMs),
   })
 }
 
-function hintFor(silentMs: number | undefined, timeoutMs: number): string {
-  if (silentMs === undefined)
-    return 'Let the guest write to its serial port (kernel command line: console=ttyS0).'
+/**
+ * Describes the age of the last output. A clone has output of the guest that it was cloned from.
+ */
+export function describeAge(silentMs: number | undefined): string {
+  return silentMs === undefined ? 'from before this guest was cloned' : `${formatDuration(silentMs)} ago`
+}
+
+function hintFor({ raw, silentMs = Number.POSITIVE_INFINITY }: SerialLog, timeoutMs: number): string {
+  if (raw.end === 0) return 'Let the guest write to its serial port (kernel command line: console=ttyS0).'
   if (silentMs < Math.min(2000, timeoutMs / 2)) return 'Raise `timeout`: the guest is still printing.'
   return 'Compare the pattern with the last lines: the guest has stopped printing.'
 }

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { createDeferred } from '../../common/deferred.js'
 import { type Duration, parseDuration } from '../../common/duration.js'
 import { MIB } from '../../common/units.js'
@@ -99,16 +101,24 @@ const MAX_UNREAD_REPLY_BYTES = 4096
  * are matched against the line view, which has no escape sequences, control characters or `\r`.
  */
 export class SerialConsole implements AsyncIterable<string> {
+  static {
+    traceCalls(SerialConsole, 'vm.serial', ['waitFor', 'write', 'type', 'press', 'login'])
+  }
+
   /** Path of the complete log. Undefined for a console without a log file. */
   readonly logPath: string | undefined
   /** @internal Guest of this console, for matchers: they receive only the console. */
   owner: object | undefined
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #log: SerialLog
   readonly #logFile: ConsoleLogFile | undefined
   readonly #waits = new ConsoleWaits()
   readonly #defaultTimeout: Duration
   readonly #waitLimit: WaitLimit
   #socket: Socket | undefined
+  /** End of the output of the boot of a guest that is ready. */
+  #readyAt: number | undefined
   #drained: Promise<void> = Promise.resolve()
   #terminal: Promise<ScreenTerminal> | undefined
 
@@ -126,6 +136,7 @@ export class SerialConsole implements AsyncIterable<string> {
   /** @internal Reads from a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
     const reader = this.#log.begin()
+    this.#readyAt = undefined
     // Reset the terminal at power-on. CAN ends a truncated escape sequence.
     // An error is ignored, because screen() rejects with it.
     this.#terminal?.then((terminal) => terminal.push('\x18\x1bc')).catch(() => {})
@@ -186,6 +197,23 @@ export class SerialConsole implements AsyncIterable<string> {
     return this.#log.tail(count)
   }
 
+  /** @internal Marks the present output as that of the boot, for {@link recent}. */
+  markReady(): void {
+    this.#readyAt = this.#log.plain.end
+  }
+
+  /**
+   * @internal Returns the last `count` lines that are not empty, without those of the boot of a
+   * guest that is ready.
+   */
+  recent(count: number): string[] {
+    if (this.#readyAt === undefined) return this.tail(count)
+    const lines = this.since({ offset: this.#readyAt })
+      .slice(-count * 512)
+      .split('\n')
+    return lines.filter((line) => line.trim() !== '').slice(-count)
+  }
+
   /** Returns the current end of the output as a position. */
   mark(): SerialMark {
     return { offset: this.#log.plain.end }
@@ -226,7 +254,7 @@ export class SerialConsole implements AsyncIterable<string> {
     const offset = from === 'start' ? 0 : from === 'now' ? this.#log.plain.end : from.offset
     const scan = new PatternScan(this.#log.plain, pattern, offset)
     const wait = this.#bound(longest)
-    const onTimeout = () => patternTimeout(this.#log, this.logPath, pattern, wait)
+    const onTimeout = () => patternTimeout(this.#log, pattern, wait)
     const { timeoutMs } = wait
     const found = this.#waits.until(() => scan.next(), { timeoutMs, signal: options.signal, onTimeout })
     return this.#toMatch(await found)
@@ -314,7 +342,9 @@ export class SerialConsole implements AsyncIterable<string> {
    * @example const screen = await vm.serial.screen()
    */
   screen(options: ScreenOptions = {}): Promise<SerialScreen> {
-    return requireAwait(this.#openScreen(options))
+    const open = () => this.#openScreen(options)
+    const call = { describe: () => 'vm.serial.screen()', entry: this.screen }
+    return requireAwait(this.calls === undefined ? open() : this.calls.run(call, open))
   }
 
   async #openScreen(options: ScreenOptions): Promise<SerialScreen> {
@@ -326,7 +356,9 @@ export class SerialConsole implements AsyncIterable<string> {
     terminal.resize(columns ?? terminal.columns, rows ?? terminal.rows)
     terminal.sendsReplies = replies ?? terminal.sendsReplies
     const bound = (longestMs: number) => this.#bound(longestMs)
-    return new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
+    const screen = new SerialScreen(terminal, this.#waits, { defaultTimeout: this.#defaultTimeout, bound })
+    screen.calls = this.calls
+    return screen
   }
 
   /**

@@ -1,5 +1,8 @@
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { type Duration, formatDuration, parseDuration } from '../../common/duration.js'
 import type { BoundWait } from '../../common/wait-limit.js'
+import { captureCallSite } from '../../errors/call-site.js'
 import { vmError } from '../../errors.js'
 import { invalidConsoleOptionError } from './console-errors.js'
 import type { ConsoleWaits } from './console-waits.js'
@@ -49,6 +52,12 @@ const LIMITS = { columns: [2, 1000], rows: [1, 1000] } as const
  * `stty rows 24 cols 80` in the guest to set it.
  */
 export class SerialScreen {
+  static {
+    traceCalls(SerialScreen, 'screen', ['waitFor'])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #terminal: ScreenTerminal
   readonly #waits: ConsoleWaits
   readonly #timeouts: ScreenTimeouts
@@ -159,11 +168,12 @@ const MEMBERS = ['lines', 'text', 'cursor', 'columns', 'rows', 'waitFor'] as con
 export function requireAwait(screen: Promise<SerialScreen>): Promise<SerialScreen> {
   for (const name of MEMBERS) {
     const get = () => {
-      throw vmError('INVALID_OPTIONS', {
+      const error = vmError('INVALID_OPTIONS', {
         summary: `serial.screen() was used without \`await\`: a promise has no \`${name}\`.`,
         expected: 'the screen to which the promise resolves',
         hint: 'Write `const screen = await vm.serial.screen()`.',
       })
+      throw error.locate(captureCallSite(get))
     }
     Object.defineProperty(screen, name, { get })
   }

@@ -162,12 +162,15 @@ const STAGE_TEXT: Record<Stage, string> = {
 
 function connectionRefusedError(options: SshConnectOptions, stage: Stage, got: string, cause?: Error): Error {
   const isSilent = stage === 'connect' || stage === 'banner'
+  const isClosed = stage === 'banner' && cause !== undefined
   return vmError('SSH_REFUSED', {
     summary: `The SSH connection to ${options.host ?? '127.0.0.1'}:${options.port} failed.`,
     got: `${got} (${STAGE_TEXT[stage]})`,
-    hint: isSilent
-      ? 'Check on the serial console that the guest has booted, has an address and runs an SSH server on that port.'
-      : 'Read the log of the SSH server in the guest.',
+    hint: isClosed
+      ? 'Check that the SSH server in the guest still runs: the connection was closed before it answered.'
+      : isSilent
+        ? 'Check on the serial console that the guest has booted, has an address and runs an SSH server on that port.'
+        : 'Read the log of the SSH server in the guest.',
     cause,
   })
 }

@@ -25,12 +25,14 @@ const REPORTED_BY_GUEST: ReadonlySet<string> = new Set([
  * printed.
  */
 export function collectEvidence(machine: Machine, session: Session | undefined): Evidence[] {
-  const serial = machine.serial.tail(SERIAL_LINES).join('\n')
+  const { serial } = machine
+  // The lines of a boot that succeeded do not explain a later failure.
+  const lines = [serial.recent(SERIAL_LINES), serial.tail(SERIAL_LINES)].find(({ length }) => length > 0)
   const evidence: Evidence[] = []
   if (session !== undefined) evidence.push({ label: 'Guest', text: describeGuest(machine, session) })
   evidence.push({
     label: 'Serial console, last lines',
-    text: serial || describeEmptyConsole(machine.spec),
+    text: lines?.join('\n') ?? describeEmptyConsole(machine.spec),
   })
   const { netboot } = machine.services
   if (netboot !== undefined) evidence.push({ label: 'Network boot', text: describeNetboot(netboot) })
@@ -71,7 +73,9 @@ export function describeGuest(machine: Machine, session: Session): string {
 }
 
 function describeSilence({ serial: { silentMs } }: Machine): string {
-  return silentMs === undefined ? 'no console output' : `last console output ${formatDuration(silentMs)} ago`
+  return silentMs === undefined
+    ? 'no new console output'
+    : `last console output ${formatDuration(silentMs)} ago`
 }
 
 /**
@@ -96,7 +100,8 @@ export async function explainStart(error: unknown, machine: Machine, session: Se
   }
   const { clue } = session.watch
   if (clue !== undefined && explains(clue, error)) {
-    const hinted = error.withHint(clue.hint)
+    const isOfStage = error.code === 'BOOT_TIMEOUT' && clue.stage === session.watch.stage
+    const hinted = isOfStage ? error.replaceHint(clue.hint) : error.withHint(clue.hint)
     const isNew = error.details.got?.includes(clue.line) !== true
     const evidence = isNew ? [{ label: 'Possible cause', text: clue.line }] : []
     return addEvidence(hinted.withEvidence(evidence), machine, session)

@@ -64,6 +64,11 @@ interface CheckRun {
   readonly longPoll?: LongPoll
 }
 
+/** Returns true while a check runs. */
+export function isInCheck(): boolean {
+  return inCheck.getStore() === true
+}
+
 /** Runs a check once, such that its commands do not count as commands of the test. */
 export function runCheck<T>(
   vm: GuestHandle,
@@ -100,7 +105,7 @@ export class Invariants implements InvariantChecks {
   }
 
   get areActive(): boolean {
-    return this.#entries.size > 0 && inCheck.getStore() !== true
+    return this.#entries.size > 0 && !isInCheck()
   }
 
   async add<Guest extends GuestHandle>(name: string, like: CheckLike<unknown, Guest>): Promise<Invariant> {
@@ -215,7 +220,7 @@ export class Invariants implements InvariantChecks {
         },
         ...(outcome.evidence ?? []),
         ...more,
-        { label: 'Serial console, last lines', text: this.#vm.serial.tail(SERIAL_LINES).join('\n') },
+        { label: 'Serial console, last lines', text: this.#vm.serial.recent(SERIAL_LINES).join('\n') },
       ],
       hint: isFirst
         ? 'Wait for the condition with `vm.waitFor` before calling `vm.always()`.'

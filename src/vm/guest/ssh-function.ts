@@ -1,6 +1,7 @@
-import type { CommandOptions, CommandResult } from '../../channel/command-result.js'
+import { type CommandOptions, type CommandResult, nameCommand } from '../../channel/command-result.js'
 import type { ShellOptions, ShellSession } from '../../channel/ssh/shell-session.js'
 import type { SshClient, SshExecOptions } from '../../channel/ssh/ssh-client.js'
+import type { Calls } from '../../common/calls/calls.js'
 import { type CommandArgument, renderCommand } from '../../common/process/shell-quote.js'
 import { vmError } from '../../errors.js'
 
@@ -38,12 +39,11 @@ type WithClient = <T>(
 
 interface SshSettings {
   readonly timeoutMs: number | undefined
-  /** Called with each command that is started. */
-  readonly onCommand: (command: Promise<CommandResult<string | Buffer>>) => unknown
+  readonly calls: Calls
 }
 
 /** Creates `vm.ssh`. */
-export function createSsh(withClient: WithClient, { timeoutMs, onCommand }: SshSettings): Ssh {
+export function createSsh(withClient: WithClient, { timeoutMs, calls }: SshSettings): Ssh {
   const run = (command: string, { user, signal, ...options }: SshCommandOptions = {}) => {
     const timeout: Pick<CommandOptions, 'timeout'> = timeoutMs === undefined ? {} : { timeout: timeoutMs }
     return withClient(
@@ -64,11 +64,18 @@ export function createSsh(withClient: WithClient, { timeoutMs, onCommand }: SshS
     })
   }
   const call = (...args: Parameters<typeof start>) => {
-    const running = start(...args)
-    onCommand(running)
-    return running
+    const describe = () => `vm.ssh${nameCommand(commandText(args))}`
+    return calls.run({ describe, entry: call }, () => start(...args))
   }
   const shell: Ssh['shell'] = ({ user, signal, ...options } = {}) =>
-    withClient((client, either) => client.shell({ ...options, signal: either }), user, signal)
+    calls.run({ describe: () => 'vm.ssh.shell()', entry: shell }, () =>
+      withClient((client, either) => client.shell({ ...options, signal: either }), user, signal),
+    )
   return Object.assign(call, { shell }) as Ssh
+}
+
+/** Returns the command of a call for a message. */
+function commandText([first, ...rest]: readonly unknown[]): string {
+  if (!Array.isArray(first)) return String(first)
+  return first.map((text, index) => `${text}${index < rest.length ? String(rest[index]) : ''}`).join('')
 }

@@ -4,6 +4,8 @@ import { Keyboard, type KeyboardKey, type KeyboardTypeOptions } from '../../chan
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import type { DownloadOptions, TransferOptions } from '../../channel/ssh/transfer-limits.js'
+import { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import { combineSignals } from '../../common/combine-signals.js'
 import { abortsWithin, raceSignal } from '../../common/deadline.js'
 import { quoteWord } from '../../common/process/shell-quote.js'
@@ -29,11 +31,11 @@ import type { PowerOffReason, Session } from '../session/session.js'
 import type { StageTime } from '../watch/guest-watch.js'
 import type { CheckLike } from './checks/combined.js'
 import { recordCommand } from './command-groups.js'
+import { LIST_PROCESSES, limitCommand } from './command-limit.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
-import { addGuest } from './guest-command.js'
 import type { GuestHandle } from './guest-handle.js'
-import { type Invariant, Invariants } from './invariants.js'
+import { type Invariant, Invariants, isInCheck } from './invariants.js'
 import { Media } from './plug/media.js'
 import { Plug } from './plug/plug.js'
 import type { PluggedDevice } from './plug/plugged-device.js'
@@ -58,6 +60,15 @@ const DIAGNOSTIC_TIMEOUT_MS = { ssh: 3000, agent: 2000 } as const
 
 /** A guest, started by `withVM()` or `launchVM()`. `withVM()` and `await using` dispose of it. */
 export class VM implements GuestHandle {
+  static {
+    traceCalls(VM, 'vm', [
+      ...(['qmp', 'netboot', 'hostPort', 'port', 'url', 'exec', 'upload', 'download', 'always'] as const),
+      ...(['reboot', 'shutdown', 'powerCut', 'start', 'wait', 'waitUntilReady', 'saveLogs', 'keep'] as const),
+      ...(['checkpoint', 'restore', 'screenshot', 'press', 'type', 'vnc', 'spice', 'setLink'] as const),
+      ...(['balloon', 'throttle', 'memory'] as const),
+    ])
+  }
+
   /**
    * Runs a command over SSH. As a template tag, it quotes the arguments; as a function, it takes
    * options.
@@ -89,6 +100,8 @@ export class VM implements GuestHandle {
   readonly waitFor: WaitFor<VM>
   /** @internal Invariants of `vm.always()`. */
   readonly invariants = new Invariants(this)
+  /** @internal Calls of the test on this guest. */
+  readonly calls = new Calls(this)
   readonly #machine: Machine
   readonly #power: Power
   /** Screenshots recorded by checks and matchers, by file name. */
@@ -104,8 +117,8 @@ export class VM implements GuestHandle {
     const { commandMs } = machine.spec.timeouts
     this.ssh = createSsh(
       (use, user, signal, command) =>
-        this.#withInvariants(command, signal, () => this.#useSsh(use, user, signal)),
-      { timeoutMs: commandMs, onCommand: (command) => addGuest(command, this) },
+        this.#withInvariants(command, signal, (limit) => this.#useSsh(use, user, limit)),
+      { timeoutMs: commandMs, calls: this.calls },
     )
     const running = () => this.#power.requireRunning()
     this.keyboard = new Keyboard(() => running().qmp)
@@ -116,6 +129,9 @@ export class VM implements GuestHandle {
     this.plug = new Plug(machine, running)
     this.media = new Media(machine, running)
     this.waitFor = new WaitFor(this, this.#power)
+    const { calls, serial, keyboard, mouse, plug, media, waitFor } = this
+    for (const part of [serial, keyboard, mouse, plug, media, waitFor, ...machine.guestPorts])
+      part.calls = calls
   }
 
   /** Name of the guest: the option `name`. */
@@ -133,7 +149,9 @@ export class VM implements GuestHandle {
 
   /** QEMU monitor: executes commands (common ones are typed) and emits events. */
   get qmp(): QmpClient {
-    return this.#power.requireRunning().qmp
+    const { qmp } = this.#power.requireRunning()
+    qmp.calls = this.calls
+    return qmp
   }
 
   /** If true, the guest can boot from the network, and {@link netboot} is available. */
@@ -356,12 +374,9 @@ export class VM implements GuestHandle {
   exec(command: string, options?: CommandOptions): Promise<CommandResult>
   exec(command: string, options: CommandOptions = {}): Promise<CommandResult<string | Buffer>> {
     const timeout = options.timeout ?? this.#machine.spec.timeouts.commandMs
-    const running = this.#withInvariants(command, options.signal, () =>
-      this.#race(options.signal, (signal) =>
-        this.#machine.agent.exec(command, { ...options, timeout, signal }),
-      ),
+    return this.#withInvariants(command, options.signal, (limit) =>
+      this.#race(limit, (signal) => this.#machine.agent.exec(command, { ...options, timeout, signal })),
     )
-    return addGuest(running, this)
   }
 
   /**
@@ -634,9 +649,17 @@ export class VM implements GuestHandle {
     return readMemoryUse(this.qmp, this.pid, this.#machine)
   }
 
-  /** Stops QEMU, frees the ports and deletes the guest's disk and files. Idempotent. */
-  dispose(): Promise<void> {
-    return this.#power.dispose()
+  /**
+   * Stops QEMU, frees the ports and deletes the guest's disk and files. Idempotent.
+   * @throws {UsageError} NOT_AWAITED when a call of the test was not awaited, and has failed or is
+   *   still running. The guest is disposed of nevertheless.
+   */
+  async dispose(): Promise<void> {
+    try {
+      this.calls.close()
+    } finally {
+      await this.#power.dispose()
+    }
   }
 
   /** Same as `dispose()`, for `await using`. */
@@ -661,14 +684,21 @@ export class VM implements GuestHandle {
     return this.#race(limit, (signal) => this.#machine.agent.exec(command, { ...options, signal }))
   }
 
-  /** Verifies the invariants of `vm.always()` before and after a command of the test. */
+  /**
+   * Verifies the invariants of `vm.always()` before and after a command of the test, and ends the
+   * command before the test times out.
+   */
   async #withInvariants<T>(
     command: string | undefined,
     signal: AbortSignal | undefined,
-    work: () => Promise<T>,
+    work: (signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
-    if (command === undefined) return work()
-    const logged = () => recordCommand(this.#machine.transcripts.commands, command, work)
+    if (command === undefined) return work(signal)
+    // The signal of a check ends its commands.
+    if (isInCheck()) return recordCommand(this.#machine.transcripts.commands, command, () => work(signal))
+    const listProcesses = async () => (await this.#runDiagnostic(LIST_PROCESSES)).stdout
+    const limited = () => limitCommand({ limit: this.waitLimit, signal, listProcesses }, work)
+    const logged = () => recordCommand(this.#machine.transcripts.commands, command, limited)
     return this.invariants.around(nameCommand(command), signal, logged)
   }
 

@@ -1,5 +1,7 @@
 import type { CommandResult } from '../../channel/command-result.js'
 import type { SerialMark, SerialMatch } from '../../channel/serial/serial-console.js'
+import type { Calls } from '../../common/calls/calls.js'
+import { traceCalls } from '../../common/calls/trace-calls.js'
 import type { Duration } from '../../common/duration.js'
 import { resolveDuration } from '../../common/resolve-duration.js'
 import { boundWait } from '../../common/wait-limit.js'
@@ -40,6 +42,15 @@ export interface WaitForOptions {
  * {InfrastructureError} QEMU_DIED.
  */
 export class WaitFor<Guest extends GuestHandle = GuestHandle> {
+  static {
+    traceCalls(WaitFor, 'vm.waitFor', [
+      ...(['unit', 'file', 'port', 'process', 'serial', 'reboot', 'shutdown', 'url'] as const),
+      ...(['command', 'check', 'all', 'any'] as const),
+    ])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #vm: GuestHandle
   readonly #power: Power
 

@@ -187,6 +187,7 @@ export class Power {
       })
       this.lastReadyBoot = this.bootCount
       this.#wasReady = true
+      machine.serial.markReady()
     } catch (error) {
       throw await explainStart(error, machine, session)
     }

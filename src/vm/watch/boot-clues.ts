@@ -1,9 +1,13 @@
+import type { Stage } from './boot-stages.js'
+
 interface ClueRow {
   readonly pattern: RegExp
   /** Explanation and advice. */
   readonly hint: string
   /** If true, the problem may be temporary: any other clue, or a later one, replaces it. */
   readonly isTemporary?: boolean
+  /** Stage whose own hint this one makes more specific. */
+  readonly stage?: Stage
 }
 
 /**
@@ -72,10 +76,12 @@ const ROWS: readonly ClueRow[] = [
     pattern:
       /Failed to start .{0,200}(OpenSSH|Secure Shell|ssh)|sshd: no hostkeys available|(dropbear|sshd): not found/,
     hint: 'Check why the SSH server did not start.',
+    stage: 'sshd',
   },
   {
     pattern: /Failed to start .{0,200}[Nn]etwork/,
     hint: 'Check why the guest could not set up its network.',
+    stage: 'network',
   },
   { pattern: /Failed to start /, hint: 'Check why this service failed.' },
   {
@@ -93,6 +99,7 @@ export interface BootClue {
   readonly line: string
   readonly hint: string
   readonly isTemporary: boolean
+  readonly stage: Stage | undefined
 }
 
 /**
@@ -103,5 +110,5 @@ export function updateBootClue(known: BootClue | undefined, line: string): BootC
   if (known?.isTemporary === false || !ANY_CLUE.test(line)) return known
   const row = ROWS.find(({ pattern }) => pattern.test(line))
   if (row === undefined) return known
-  return { line: line.trim(), hint: row.hint, isTemporary: row.isTemporary ?? false }
+  return { line: line.trim(), hint: row.hint, isTemporary: row.isTemporary ?? false, stage: row.stage }
 }

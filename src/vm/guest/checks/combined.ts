@@ -1,3 +1,4 @@
+import { runUserCode } from '../../../common/calls/calls.js'
 import { CommandError, UsageError, VMError } from '../../../errors.js'
 import type { GuestHandle } from '../guest-handle.js'
 import type { Check, CheckOutcome } from './check.js'
@@ -26,7 +27,7 @@ export function toCheck<T, Guest extends GuestHandle>(
     expected: `${subject} to be met`,
     run: async (vm, signal) => {
       try {
-        const isMet = (await like(vm, signal)) !== false
+        const isMet = (await runUserCode(() => like(vm, signal))) !== false
         return { isMet, received: isMet ? 'true' : 'false' }
       } catch (error) {
         signal.throwIfAborted()

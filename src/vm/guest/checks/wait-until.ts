@@ -41,6 +41,8 @@ const MAX_INTERVAL_MS = 1000
 const MAX_LOCAL_INTERVAL_MS = 100
 /** Maximum duration of one long poll, milliseconds, so that the call log has entries. */
 const MAX_HOLD_MS = 5000
+/** {@link MAX_HOLD_MS} of the first poll, so that a short wait has an observed value. */
+const FIRST_HOLD_MS = 1000
 /** {@link MAX_HOLD_MS} while invariants are verified between polls. */
 const MAX_HOLD_WITH_INVARIANTS_MS = 1000
 /** Time for the result of a long poll to arrive, milliseconds. */
@@ -108,7 +110,11 @@ export async function pollCheck<T>(
       await vm.invariants.verify(`while waiting for ${describeExpectation(check, negate)}`, signal)
     }
     const atMs = elapsedMs()
-    const maxHoldMs = vm.invariants.areActive ? MAX_HOLD_WITH_INVARIANTS_MS : MAX_HOLD_MS
+    const maxHoldMs = vm.invariants.areActive
+      ? MAX_HOLD_WITH_INVARIANTS_MS
+      : attempts.length === 0
+        ? FIRST_HOLD_MS
+        : MAX_HOLD_MS
     const holdMs = Math.max(0, Math.min(maxHoldMs, timeoutMs - atMs - RESULT_MARGIN_MS))
     try {
       outcome = await runCheck(vm, check, { group, signal, longPoll: { holdMs, until: !negate } })
@@ -155,7 +161,7 @@ export async function waitUntil<T>(
   if (lost !== undefined) {
     const text = `for ${expected}, for ${formatDuration(elapsedMs)}; last observed: ${outcome.received}`
     const callLog = attempts.length > 0 ? [log] : []
-    throw lost.withEvidence([{ label: 'The test was waiting', text }, ...callLog, serialEvidence(vm)])
+    throw lost.withEvidence([{ label: 'The test was waiting', text }, ...callLog, serialEvidence(vm, check)])
   }
   const isNever = options.negate !== true && outcome.never !== undefined
   throw vmError(isNever ? 'WAIT_FAILED' : 'WAIT_TIMEOUT', {
@@ -164,7 +170,7 @@ export async function waitUntil<T>(
       : `Timed out after ${formatDuration(elapsedMs)} waiting for ${expected}.`,
     expected,
     got: outcome.received,
-    evidence: [...(outcome.evidence ?? []), log, serialEvidence(vm)],
+    evidence: [...(outcome.evidence ?? []), log, serialEvidence(vm, check)],
     hint: isNever
       ? 'Check the evidence above: waiting longer does not help.'
       : (options.timeoutHint ??
@@ -194,9 +200,14 @@ export function describeAttempts({
   return [...shown, `ended after ${formatDuration(elapsedMs)}`].join('\n')
 }
 
-function serialEvidence(vm: GuestHandle): Evidence {
-  const text = vm.serial.tail(SERIAL_LINES).join('\n')
-  return { label: 'Serial console, last lines', text: text || '(nothing was printed)' }
+/**
+ * Returns the last lines of the console: those since the boot, unless the check is about the
+ * console.
+ */
+function serialEvidence({ serial }: GuestHandle, { needsGuest = true }: Check): Evidence {
+  const lines = needsGuest ? serial.recent(SERIAL_LINES) : serial.tail(SERIAL_LINES)
+  const text = lines.join('\n') || (needsGuest ? '' : '(nothing was printed)')
+  return { label: 'Serial console, last lines', text }
 }
 
 async function explainUnmet(

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
+import type { Calls } from '../../../common/calls/calls.js'
+import { traceCalls } from '../../../common/calls/trace-calls.js'
 import { vmError } from '../../../errors.js'
 
 /** Button of the mouse. */
@@ -31,6 +33,12 @@ const HOLD_MS = 50
 
 /** Pointer with absolute positions on the display. Requires the option `tablet`. */
 export class Mouse {
+  static {
+    traceCalls(Mouse, 'vm.mouse', ['move', 'click', 'down', 'up'])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #requireMonitor: () => QmpClient
   readonly #readSize: () => Promise<{ readonly width: number; readonly height: number }>
 

@@ -1,5 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import type { Calls } from '../../../common/calls/calls.js'
+import { traceCalls } from '../../../common/calls/trace-calls.js'
 import { createOverlay } from '../../../disk/overlay.js'
 import { VMError, vmError } from '../../../errors.js'
 import { mediumDeviceId } from '../../../qemu/argv/disks.js'
@@ -28,6 +30,12 @@ export interface MediumOptions {
  * the start.
  */
 export class Media {
+  static {
+    traceCalls(Media, 'vm.media', ['insert', 'eject'])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #machine: Machine
   readonly #requireRunning: () => Session
   #count = 0

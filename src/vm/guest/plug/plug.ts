@@ -1,4 +1,6 @@
 import type { QmpClient } from '../../../channel/qmp/qmp-client.js'
+import type { Calls } from '../../../common/calls/calls.js'
+import { traceCalls } from '../../../common/calls/trace-calls.js'
 import { formatBytes, type MemorySize, parseMemorySize } from '../../../common/units.js'
 import { VMError, vmError } from '../../../errors.js'
 import { PLUG_PORT_NAMES } from '../../../qemu/argv/devices.js'
@@ -33,6 +35,12 @@ interface Backend {
  * guest with one CPU must be started with `hotplug: true`.
  */
 export class Plug {
+  static {
+    traceCalls(Plug, 'vm.plug', ['list', 'disk', 'card', 'cpu', 'memory', 'device'])
+  }
+
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #machine: Machine
   readonly #requireRunning: () => Session
   #count = 0
@@ -241,7 +249,7 @@ export class Plug {
       await removeBackends()
     }
     const qmp = () => this.#requireSameSession(session, description).qmp
-    return new PluggedDevice({
+    const device = new PluggedDevice({
       id,
       description,
       qmp,
@@ -250,6 +258,8 @@ export class Plug {
       defaultTimeoutMs: defaultWaitMs(this.#machine.host),
       waitLimit: this.#machine.owner.waitLimit,
     })
+    device.calls = this.calls
+    return device
   }
 
   /** Returns a free PCI Express root port: these machines support hot-plug only there. */

@@ -1,5 +1,7 @@
 import type { QmpClient, QmpWait } from '../../../channel/qmp/qmp-client.js'
 import type { QmpEvent } from '../../../channel/qmp/qmp-commands.js'
+import type { Calls } from '../../../common/calls/calls.js'
+import { traceCalls } from '../../../common/calls/trace-calls.js'
 import { combineSignals } from '../../../common/combine-signals.js'
 import { createDeferred } from '../../../common/deferred.js'
 import { type Duration, formatDuration } from '../../../common/duration.js'
@@ -33,8 +35,14 @@ export interface PluggedParts {
 
 /** Device that was plugged in while the guest runs. It exists until the guest is powered off. */
 export class PluggedDevice {
+  static {
+    traceCalls(PluggedDevice, 'device', ['unplug'])
+  }
+
   /** Device id in QEMU. */
   readonly id: string
+  /** @internal Calls of the guest that this object belongs to. */
+  calls: Calls | undefined
   readonly #parts: PluggedParts
   #isRemoved = false
 
