@@ -1,3 +1,5 @@
+import { vmError } from '../errors.js'
+
 /** Variables with the address of a proxy, as undici and curl read them. */
 const PROXY_VARIABLES = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY']
 
@@ -17,8 +19,19 @@ export async function findFetch(): Promise<typeof fetch> {
 
 async function loadProxied(): Promise<typeof fetch> {
   const undici = await import('undici')
-  // `proxyTunnel`: many proxies refuse CONNECT for http, and curl does not use it either.
-  const dispatcher = new undici.EnvHttpProxyAgent({ proxyTunnel: false })
+  let dispatcher: InstanceType<typeof undici.EnvHttpProxyAgent>
+  try {
+    // `proxyTunnel`: many proxies refuse CONNECT for http, and curl does not use it either.
+    dispatcher = new undici.EnvHttpProxyAgent({ proxyTunnel: false })
+  } catch {
+    // Without the cause, which contains the password.
+    throw vmError('IMAGE_FETCH_FAILED', {
+      summary: 'A proxy setting of the environment is not a URL.',
+      expected: 'http://HOST:PORT',
+      got: listProxySettings(),
+      hint: 'Correct or unset the variable.',
+    })
+  }
   // The types of undici are those of another version than the ones of Node.js.
   return ((url: string, init: object) => undici.fetch(url, { ...init, dispatcher })) as never
 }
@@ -29,6 +42,6 @@ async function loadProxied(): Promise<typeof fetch> {
  */
 export function listProxySettings(env: NodeJS.ProcessEnv = process.env): string {
   return PROXY_VARIABLES.filter((name) => Boolean(env[name]))
-    .map((name) => `${name}=${(env[name] as string).replace(/\/\/[^/@]*@/, '//***@')}`)
+    .map((name) => `${name}=${(env[name] as string).replace(/^(\w+:\/\/)?.*@/, '$1***@')}`)
     .join(', ')
 }

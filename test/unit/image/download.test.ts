@@ -348,5 +348,11 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
       /^The image http:\/\/images\.example\/disk\.img could not be downloaded\.\n {2}Got: {6}fetch failed: ECONNREFUSED \(proxy settings: HTTP_PROXY=http:\/\/\*\*\*@127\.0\.0\.1:1\)\n/,
     )
     expect(message).not.toContain('secret')
+    expect(await downloadWith(wanted, { HTTP_PROXY: 'user:s@cret@proxy:3128' })).toBe(
+      `A proxy setting of the environment is not a URL.
+  Expected: http://HOST:PORT
+  Got:      HTTP_PROXY=***@proxy:3128
+Fix: Correct or unset the variable.`,
+    )
   })
 })
