@@ -111,6 +111,16 @@ if (values.list) {
 
 const folder = mkdtempSync(join(tmpdir(), 'compat-'))
 chmodSync(folder, 0o755)
+/** Programs that run, each the leader of its process group. */
+const running = new Set()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.once(signal, () => {
+    for (const { pid } of running) process.kill(-pid, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+    process.exit(1)
+  })
+}
+
 const results = []
 /** Folders of installed projects by their packages, and paths of releases of Node.js. */
 const [projects, nodes] = [new Map(), new Map()]
@@ -166,7 +176,8 @@ async function prepareProject({ packages, files, types = false }, tarball) {
     mkdirSync(join(project, 'tmp'), { recursive: true })
     chmodSync(join(project, 'tmp'), 0o1777)
     writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }')
-    const install = ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...packages]
+    const flags = ['--no-audit', '--no-fund', '--prefer-offline', ...(types ? ['--ignore-scripts'] : [])]
+    const install = ['install', ...flags, tarball, ...packages]
     await runOrThrow('npm', install, project)
     projects.set(key, project)
   }
@@ -245,8 +256,10 @@ function run(program, args, { cwd, env }) {
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), TIMEOUT_MS)
+    running.add(child)
     child.once('error', fail)
     child.once('close', (code, signal) => {
+      running.delete(child)
       clearTimeout(timer)
       done({ code: code ?? signal, output })
     })
