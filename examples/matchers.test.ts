@@ -61,6 +61,18 @@ test('matchers check the state of a guest', async ({ vm }) => {
   // #endregion
 })
 
+test('matchers check the kernel log and the journal', async ({ vm }) => {
+  // #region logs
+  await expect(vm).toHaveCleanKernelLog() // no error, oops, WARNING, hung task or OOM kill
+
+  const since = await vm.markLogs() // messages before the mark are ignored
+  await vm.ssh`echo '<3>demo: disk failed' >/dev/kmsg`
+  await expect(vm).toHaveLogged(/^demo: .* failed/, { since, level: 'err' })
+  await expect(vm).toHaveCleanKernelLog({ since, allow: [/^demo:/] })
+  await expect(vm).not.toHaveLogged('demo: recovered', { since })
+  // #endregion
+})
+
 test('matchers check a reboot and a power-off', async ({ launch }) => {
   // #region power
   const vm = await launch()

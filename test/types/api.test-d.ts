@@ -108,6 +108,9 @@ test('vm.ssh is a template tag and a function, and returns text or bytes', () =>
 test('waits return the found value, and their expectations are typed', () => {
   const vm = {} as VM
   expectTypeOf(vm.waitFor.port(80)).resolves.toBeVoid()
+  expectTypeOf(vm.waitFor.log(/x/, { level: 'err' }))
+    .resolves.toHaveProperty('message')
+    .toBeString()
   expectTypeOf(vm.waitFor.command('true')).resolves.toEqualTypeOf<CommandResult>()
   expectTypeOf(vm.waitFor.any([checks.portListens(80), (vm) => vm.isRunning])).resolves.toBeNumber()
   expectTypeOf(vm.waitFor.url('/')).resolves.toHaveProperty('status')

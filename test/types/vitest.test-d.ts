@@ -146,7 +146,8 @@ test('the matchers of network boots have types', ({ vm, serial }) => {
   void expect(serial).toHaveFetched('a')
 })
 
-test('the matchers of guests have types', ({ vm, serial }) => {
+test('the matchers of guests have types', async ({ vm, serial }) => {
+  const since = await vm.markLogs()
   expectTypeOf(expect(vm).toHaveFile('/a', { content: /a/, mode: 0o644, owner: 'root' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveFile('/a', { sha256: '', interval: '1s' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveActiveUnit('demo')).resolves.toBeVoid()
@@ -158,6 +159,11 @@ test('the matchers of guests have types', ({ vm, serial }) => {
   expectTypeOf(expect(vm).toHaveInterface('eth0', { address: '10.0.2.15' })).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveKernelModule('virtio_net')).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveCleanJournal({ priority: 'warning', unit: 'demo' })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveCleanJournal({ level: 'warning', allow: ['a', /b/] })).resolves.toBeVoid()
+  expectTypeOf(expect(vm).toHaveCleanKernelLog({ level: 'crit', since, allow: [/a/] })).resolves.toBeVoid()
+  expectTypeOf(
+    expect(vm).toHaveLogged(/a/, { unit: 'demo', level: 'info', since, within: '1m', timeout: '5s' }),
+  ).resolves.toBeVoid()
   expectTypeOf(expect(vm).toHaveRebooted({ since: vm.bootCount })).resolves.toBeVoid()
   expectTypeOf(expect(vm).not.toBePoweredOff()).resolves.toBeVoid()
   expectTypeOf(expect(vm).toBeRunning({ timeout: 5000 })).resolves.toBeVoid()
@@ -192,6 +198,12 @@ test('the matchers of guests have types', ({ vm, serial }) => {
   void expect(vm).toListenOn('80')
   // @ts-expect-error unknown protocol
   void expect(vm).toListenOn(80, { protocol: 'sctp' })
+  // @ts-expect-error information is no problem
+  void expect(vm).toHaveCleanKernelLog({ level: 'info' })
+  // @ts-expect-error a time is not a mark
+  void expect(vm).toHaveLogged('a', { since: new Date() })
+  // @ts-expect-error the text is missing
+  void expect(vm).toHaveLogged()
   // @ts-expect-error unknown priority
   void expect(vm).toHaveCleanJournal({ priority: 'loud' })
   // @ts-expect-error the unit is missing

@@ -60,13 +60,13 @@ const MEMBERS: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['startedFrom', 'timeFactor', 'lost', 'bootCount', 'timeline', 'qemuCommand', 'commandLine', 'gdb'],
     ...['importReport', 'sshCommandLine', 'hostPort', 'port', 'url', 'exec'],
-    ...['upload', 'download', 'always', 'reboot', 'shutdown', 'powerCut', 'start', 'wait'],
+    ...['upload', 'download', 'always', 'markLogs', 'reboot', 'shutdown', 'powerCut', 'start', 'wait'],
     ...['waitUntilReady', 'saveLogs', 'keep', 'checkpoints', 'checkpoint', 'restore', 'canBeKept'],
     ...['screenshot', 'press', 'type', 'vnc', 'spice', 'setLink', 'balloon', 'throttle', 'memory'],
     ...['dispose', '[Symbol.asyncDispose]'],
   ],
   WaitFor: [
-    ...['unit', 'file', 'port', 'process', 'serial', 'reboot', 'shutdown', 'url', 'command'],
+    ...['unit', 'file', 'port', 'process', 'serial', 'log', 'reboot', 'shutdown', 'url', 'command'],
     ...['check', 'all', 'any'],
   ],
   SerialConsole: [

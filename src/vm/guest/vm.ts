@@ -24,18 +24,21 @@ import { readScreenshot } from '../evidence/screenshot.js'
 import { defaultWaitMs } from '../machine/default-wait.js'
 import type { StartedFrom } from '../machine/guest-plan.js'
 import type { Machine } from '../machine/machine.js'
+import { CommandGroup } from '../machine/transcript.js'
 import { handOver, type KeptGuest } from '../power/keep.js'
 import { Power, type PowerControls, type StartOptions, type StopOptions } from '../power/power.js'
 import { type MemoryUse, readMemoryUse } from '../session/memory-use.js'
 import type { PowerOffReason, Session } from '../session/session.js'
 import type { StageTime } from '../watch/guest-watch.js'
 import type { CheckLike } from './checks/combined.js'
+import { readLogMark } from './checks/log-mark.js'
+import type { LogMark } from './checks/log-messages.js'
 import { recordCommand } from './command-groups.js'
 import { LIST_PROCESSES, limitCommand } from './command-limit.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
 import type { GuestHandle } from './guest-handle.js'
-import { type Invariant, Invariants, isInCheck } from './invariants.js'
+import { type Invariant, Invariants, isInCheck, runOwnCommands } from './invariants.js'
 import { Media } from './plug/media.js'
 import { Plug } from './plug/plug.js'
 import type { PluggedDevice } from './plug/plugged-device.js'
@@ -412,6 +415,21 @@ export class VM implements GuestHandle {
   async always(name: string, check: CheckLike<unknown, VM>): Promise<Invariant> {
     this.#power.requireRunning()
     return this.invariants.add(name, check)
+  }
+
+  /**
+   * Returns the present end of the kernel log and of the journal, for the option `since` of checks
+   * and matchers of logs.
+   *
+   * @throws {CommandError} COMMAND_FAILED when the guest is not a Linux system with /proc, and the
+   *   errors of `vm.ssh`.
+   * @example
+   * const since = await vm.markLogs()
+   * await vm.ssh`modprobe demo`
+   * await expect(vm).toHaveCleanKernelLog({ since })
+   */
+  async markLogs({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogMark> {
+    return runOwnCommands(new CommandGroup('mark in the logs'), () => readLogMark(this, signal))
   }
 
   /**

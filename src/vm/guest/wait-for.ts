@@ -12,6 +12,8 @@ import type { Check } from './checks/check.js'
 import { allOf, anyOf, type CheckLike, toCheck } from './checks/combined.js'
 import { commandFailsWith, commandPrints } from './checks/command.js'
 import { type FileExpectation, fileExists } from './checks/file.js'
+import type { LogMessage } from './checks/log-messages.js'
+import { hasLogged, type LogExpectation } from './checks/logged.js'
 import { portListens } from './checks/network.js'
 import { serialShows } from './checks/serial.js'
 import { hasRebooted, isPoweredOff } from './checks/state.js'
@@ -119,6 +121,19 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
     const { from } = options
     const since = from === 'now' ? this.#vm.serial.mark() : from
     return this.#value(serialShows(pattern, since === undefined ? {} : { from: since }), options)
+  }
+
+  /**
+   * Waits until the guest has logged a message that contains a string or matches a pattern, and
+   * returns the message. Messages are read from the journal of this boot, or without systemd from
+   * the kernel log. Earlier messages count, unless `since` or `within` is set.
+   *
+   * @throws {GuestError} WAIT_TIMEOUT when the time is over; WAIT_FAILED at once when the log
+   *   cannot be read.
+   * @example const { message } = await vm.waitFor.log(/listening on/, { unit: 'demo' })
+   */
+  log(pattern: string | RegExp, options: WaitForOptions & LogExpectation = {}): Promise<LogMessage> {
+    return this.#value(hasLogged(pattern, options), options)
   }
 
   /**

@@ -176,18 +176,19 @@ describe('with systemd', () => {
     `)
   })
 
-  test('toHaveCleanJournal fails at once for an error in the journal, unless it is ignored', async ({
+  test('toHaveCleanJournal fails at once for an error in the journal, unless it is allowed', async ({
     vm,
   }) => {
     await pretend(vm, ACTIVE)
     await expect(vm).toHaveCleanJournal()
     await pretend(vm, ACTIVE, 'demo[12]: an error\n')
+    await expect(vm).toHaveCleanJournal({ allow: [/an error/] })
     await expect(vm).toHaveCleanJournal({ ignore: [/an error/] })
     await expect(vm).not.toHaveCleanJournal()
     expect(await message(expect(vm).toHaveCleanJournal())).toMatchInlineSnapshot(`
       "expect(vm).toHaveCleanJournal() failed at once, after TIME: the journal has 1 such line
 
-        Expected: the journal to contain no messages of priority err or higher
+        Expected: the journal to contain no messages of level err or worse
         Received: demo[12]: an error
 
       Call log:

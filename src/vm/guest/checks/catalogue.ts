@@ -9,12 +9,15 @@ import {
 import { commandFailsWith, commandPrints, commandSucceeds } from './command.js'
 import { displayShows } from './display.js'
 import { fileExists } from './file.js'
+import { journalIsClean } from './journal.js'
+import { kernelLogIsClean } from './kernel-log.js'
+import { hasLogged } from './logged.js'
 import { hasFetched, hasFetchedInOrder, hasLease } from './netboot.js'
 import { interfaceIsUp, portListens } from './network.js'
 import { serialShows } from './serial.js'
 import { hasPanicked, hasRebooted, isPoweredOff, isRunning } from './state.js'
 import { isMounted, moduleIsLoaded, processRuns } from './system.js'
-import { journalIsClean, unitIsActive } from './systemd.js'
+import { unitIsActive } from './systemd.js'
 import { urlAnswers } from './url.js'
 
 /**
@@ -24,6 +27,8 @@ import { urlAnswers } from './url.js'
 export const checks = {
   unitIsActive,
   journalIsClean,
+  kernelLogIsClean,
+  hasLogged,
   fileExists,
   portListens,
   interfaceIsUp,

@@ -35,6 +35,11 @@ export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
    * `to`.
    */
   readonly expected: string
+  /**
+   * If true, a check that was met stays met, such as for a message that was logged. A negated
+   * matcher then checks once, or watches for its `timeout`. @default false
+   */
+  readonly staysMet?: boolean
   /** If false, the check also works on a guest that is off or lost. @default true */
   readonly needsGuest?: boolean | undefined
   /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */

@@ -17,9 +17,14 @@ export interface ScriptResult {
   readonly exitCode: number | undefined
 }
 
+/** Returns the command that runs a POSIX shell script, whichever shell the user has. */
+export function wrapScript(script: string): string {
+  return `exec /bin/sh -c ${quoteWord(`: ${MARKER}\n${script}`)}`
+}
+
 /** Runs a POSIX shell script in the guest over SSH or through its agent. */
 export async function runScript(vm: GuestHandle, script: string, signal: AbortSignal): Promise<ScriptResult> {
-  const command = `exec /bin/sh -c ${quoteWord(`: ${MARKER}\n${script}`)}`
+  const command = wrapScript(script)
   const options = { reject: false, timeout: Number.POSITIVE_INFINITY, signal }
   return vm.commandChannel === 'ssh' ? vm.ssh(command, options) : vm.exec(command, options)
 }

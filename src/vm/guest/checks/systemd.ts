@@ -1,4 +1,3 @@
-import { matchText } from '../../../common/match-text.js'
 import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { Check, CheckOutcome } from './check.js'
 import { runScript } from './guest-script.js'
@@ -105,46 +104,4 @@ function describeCommand(command: string): string | undefined {
 
 function isIdle(jobs: string): boolean {
   return jobs.trim() === '' || /^No jobs/.test(jobs.trim())
-}
-
-/** Entries of the journal that count as errors. */
-export interface JournalExpectation {
-  /** Minimum priority, as for `journalctl -p`. @default 'err' */
-  readonly priority?: 'emerg' | 'alert' | 'crit' | 'err' | 'warning' | undefined
-  /** Unit whose lines are read. @default all lines of this boot */
-  readonly unit?: string | undefined
-  /** Lines that are accepted. */
-  readonly ignore?: readonly RegExp[] | undefined
-}
-
-/**
- * Met if the journal of this boot contains no errors. Can no longer be met after an error, because
- * it stays in the journal.
- * @example checks.journalIsClean({ unit: 'nginx', ignore: [/deprecated/] })
- */
-export function journalIsClean({ priority = 'err', unit, ignore = [] }: JournalExpectation = {}): Check {
-  const ofUnit = unit === undefined ? '' : ` -u ${quoteWord(unit)}`
-  const script = `journalctl -b -q --no-pager -o short-iso -p ${quoteWord(priority)}${ofUnit}`
-  return {
-    expected: `the journal${unit === undefined ? '' : ` of ${unit}`} to contain no messages of priority ${priority} or higher`,
-    run: async (vm, signal) => {
-      const { stdout, stderr, exitCode } = await runScript(vm, script, signal)
-      if (exitCode !== 0) {
-        const never = exitCode === 127 ? 'the guest has no journalctl' : undefined
-        return { isMet: false, received: stderr.trim() || `exit code ${exitCode}`, never }
-      }
-      return readJournal(stdout, ignore)
-    },
-  }
-}
-
-export function readJournal(text: string, ignore: readonly RegExp[]): CheckOutcome {
-  const lines = text.split('\n').filter((line) => line !== '' && !/^-- .* --$/.test(line))
-  const bad = lines.filter((line) => !ignore.some((pattern) => matchText(line, pattern)))
-  if (bad.length === 0) return { isMet: true, received: 'no such lines' }
-  return {
-    isMet: false,
-    received: bad.slice(-JOURNAL_LINES).join('\n'),
-    never: `the journal has ${bad.length} such ${bad.length === 1 ? 'line' : 'lines'}`,
-  }
 }
