@@ -158,10 +158,11 @@ class ApiPages {
       this.#members = []
     }
     for (const [title, name, sections] of PAGES) {
+      const hasHeadings = sections.length > 1
       add(
         title,
         name,
-        sections.map((section) => this.renderSection(name, ...section)),
+        sections.map((section) => this.renderSection({ page: name, hasHeadings }, ...section)),
       )
     }
     add('Errors', 'errors', this.renderErrors())
@@ -171,8 +172,8 @@ class ApiPages {
     return { 'api.md': `${index.join('\n\n')}\n`, ...pages }
   }
 
-  renderSection(page, heading, entry, names, path) {
-    const parts = [`## ${heading}`]
+  renderSection({ page, hasHeadings }, heading, entry, names, path) {
+    const parts = hasHeadings ? [`## ${heading}`] : []
     if (Array.isArray(names)) {
       for (const name of names) {
         this.#shown.set(name, `${page}.md#${slug(name)}`)
@@ -181,7 +182,7 @@ class ApiPages {
       return parts.join('\n\n')
     }
     const found = this.#require(entry, names)
-    this.#shown.set(names, `${page}.md#${slug(heading)}`)
+    this.#shown.set(names, hasHeadings ? `${page}.md#${slug(heading)}` : `${page}.md`)
     this.#codes.push({ file: found[0].file, code: found[0].head })
     if (path !== undefined && path !== names) parts.push(`${code(path)} is of type ${code(names)}.`)
     parts.push(...this.#renderComment(found[0].comment))

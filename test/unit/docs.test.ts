@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { buildCli } from '../support/built-cli.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -39,7 +40,7 @@ beforeAll(buildCli, 120_000)
 test('the documentation equals the output of `npm run docs`', async () => {
   const { stdout, stderr } = await execa(process.execPath, [GENERATE, '--check'], { reject: false })
   expect(stdout + stderr, 'run `npm run docs` and commit what it changes').toBe('')
-})
+}, 120_000)
 
 test('each link between the pages leads to an existing file and heading', () => {
   const anchors = new Map(PAGES.map((page) => [page, listAnchors(page)]))
@@ -54,6 +55,13 @@ test('each link between the pages leads to an existing file and heading', () => 
     ),
   )
   expect(broken).toEqual([])
+})
+
+test('the snippets of workflows are valid YAML with a job', () => {
+  const folder = join(ROOT, 'examples/ci')
+  const workflows = readdirSync(folder).map((name) => parse(readFileSync(join(folder, name), 'utf8')))
+  expect(workflows.length).toBe(2)
+  for (const workflow of workflows) expect(workflow.test ?? workflow.jobs.test).toBeTypeOf('object')
 })
 
 test('each snippet of TypeScript imports the names of withvm and Vitest that it uses', () => {
@@ -73,7 +81,7 @@ test('each snippet of TypeScript imports the names of withvm and Vitest that it 
     return [...snippets].flatMap(([, snippet = '']) =>
       names
         .filter((name) => new RegExp(`^[^'\`/]*(?<![.\\w])${name}\\(`, 'm').test(snippet))
-        .filter((name) => !new RegExp(`^import .*\\b${name}\\b`, 'm').test(snippet))
+        .filter((name) => !new RegExp(`^(?:import|const) .*\\b${name}\\b`, 'm').test(snippet))
         .map((name) => `${page}: ${name} in ${snippet.slice(0, 80)}`),
     )
   })

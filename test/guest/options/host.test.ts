@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import getPort from 'get-port'
 import { expect, test } from 'vitest'
-import { launchVM, type VM, type VMOptions } from 'withvm'
+import { launchVM, type VMOptions } from 'withvm'
 import { resolveImage } from '../../../src/image/resolve-image.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
@@ -14,18 +14,6 @@ import { findOwners, readListeningSockets } from '../../support/proc-sockets.js'
 const launch = (options: VMOptions) => launchVM({ log: () => {}, ...options })
 /** True if this user can create TAP interfaces, as root can. */
 const canTap = process.getuid?.() === 0 && ['/dev/net/tun', '/sbin/ip'].every(existsSync)
-
-test('two guests are connected through a hub', async () => {
-  const card = (last: number) => [{}, { hub: 'lan', mac: `52:54:00:00:00:0${last}` }]
-  await using one = await launch({ network: card(1) })
-  await using two = await launch({ network: card(2) })
-  const address = (vm: VM, last: number) =>
-    vm.ssh`ip addr add 10.9.9.${last}/24 dev eth1 && ip link set eth1 up`
-  await address(one, 1)
-  await address(two, 2)
-  const { stdout } = await one.ssh`ping -c 1 -w 20 10.9.9.2 && ip neigh show dev eth1`
-  expect(stdout).toContain('10.9.9.2 lladdr 52:54:00:00:00:02')
-})
 
 test.skipIf(!canTap)('a network card is connected to a TAP interface of the host', async () => {
   const tap = `wt${process.pid}`.slice(0, 15)
