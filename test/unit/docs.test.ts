@@ -57,6 +57,12 @@ test('each link between the pages leads to an existing file and heading', () => 
   expect(broken).toEqual([])
 })
 
+test('the menu of the site lists each page of the documentation', () => {
+  const config = readFileSync(join(ROOT, 'docs/site/.vitepress/config.mjs'), 'utf8')
+  const names = PAGES.map((page) => page.replace(/^docs\/|\.md$/g, '')).filter((name) => name !== 'README')
+  expect(names.filter((name) => !new RegExp(`'(?:/|/docs/)?${name}'`).test(config))).toEqual([])
+})
+
 test('the snippets of workflows are valid YAML with a job', () => {
   const folder = join(ROOT, 'examples/ci')
   const workflows = readdirSync(folder).map((name) => parse(readFileSync(join(folder, name), 'utf8')))
