@@ -159,17 +159,32 @@ class ApiPages {
     }
     for (const [title, name, sections] of PAGES) {
       const hasHeadings = sections.length > 1
-      add(
-        title,
-        name,
-        sections.map((section) => this.renderSection({ page: name, hasHeadings }, ...section)),
-      )
+      add(title, name, [
+        fence('ts', this.#writeImports(sections)),
+        ...sections.map((section) => this.renderSection({ page: name, hasHeadings }, ...section)),
+      ])
     }
     add('Errors', 'errors', this.renderErrors())
     add('Types', 'types', this.renderTypes())
     if (this.#undocumented.size > 0)
       throw new Error(`docs/generate: these have no comment: ${[...this.#undocumented].join(', ')}`)
     return { 'api.md': `${index.join('\n\n')}\n`, ...pages }
+  }
+
+  /** Returns the import of the names of a page; matchers come with `expect`. */
+  #writeImports(sections) {
+    const names = sections.flatMap(([, entry, names]) => {
+      if (Array.isArray(names)) return names
+      if (names.endsWith('Matchers')) return ['expect']
+      const isValue = ['const', 'function'].includes(this.#require(entry, names)[0].kind)
+      return [isValue ? names : `type ${names}`]
+    })
+    const from = sections[0][1] === VITEST ? 'withvm/vitest' : 'withvm'
+    const areTypes = names.every((name) => name.startsWith('type '))
+    const list = [...new Set(names)].join(', ')
+    return areTypes
+      ? `import type { ${list.replaceAll('type ', '')} } from '${from}'`
+      : `import { ${list} } from '${from}'`
   }
 
   renderSection({ page, hasHeadings }, heading, entry, names, path) {
