@@ -26,6 +26,7 @@ export default defineConfig({
   cacheDir: '.vitepress/cache',
   lastUpdated: false,
   head: [['link', { rel: 'icon', href: 'data:,' }]],
+  vite: { build: { chunkSizeWarningLimit: 2000 } }, // the index of the search
   markdown: { anchor: { slugify }, theme: { light: 'github-light', dark: 'github-dark' } },
   themeConfig: {
     outline: { level: [2, 3] },
