@@ -36,13 +36,6 @@ export interface DebianOptions {
   readonly suite?: string | undefined
   /** Packages to install in addition to those of the image. @default none */
   readonly packages?: readonly string[] | undefined
-  /** Files to add, by absolute path. @default none */
-  readonly files?: Readonly<Record<string, GuestFile>> | undefined
-  /**
-   * Shell commands that run as root after all packages are installed; no services run then.
-   * @default none
-   */
-  readonly run?: readonly string[] | undefined
 }
 
 export interface BuildContext {

@@ -38,24 +38,26 @@ export interface BootstrapPlan {
  * Installs a system from packages and packs it.
  *
  * @param context.dir folder for temporary files
- * @returns the path of the tarball
+ * @returns the path of the tarball, and of a folder that contains `lists`, apt's package lists
  * @throws {InfrastructureError} IMAGE_BUILD_FAILED with the last output of mmdebstrap;
  *   TOOL_NOT_FOUND; NO_SPACE.
  */
 export async function bootstrap(
   plan: BootstrapPlan,
   { dir, report, signal }: Pick<BuildContext, 'dir' | 'report' | 'signal'>,
-): Promise<string> {
+): Promise<{ readonly tarball: string; readonly lists: string }> {
   const mode = await chooseMode()
   const target = join(dir, 'root.tar')
   const sources = join(dir, 'host.sources')
   const files = join(dir, 'files.tar')
+  const lists = join(dir, 'apt')
+  await mkdir(lists)
   await writeFile(sources, formatDeb822Sources(plan.suite.sources))
   await packFiles(plan.files, { dir: join(dir, 'files'), to: files, signal })
   const settings = (await readAcquireSettings(signal)).split('\n').filter((line) => line !== '')
   await runTool({
     tool: BOOTSTRAP_TOOLS.bootstrap,
-    args: buildArguments(plan, { mode, target, sources, files, settings }),
+    args: buildArguments(plan, { mode, target, sources, files, lists, settings }),
     purpose: `installing ${plan.suite.codename} with ${plan.packages.length} packages`,
     timeoutMs: BOOTSTRAP_TIMEOUT_MS,
     onOutput: followBootstrap(report),
@@ -70,10 +72,10 @@ export async function bootstrap(
       // Remains of a killed build are then swept. Another user could not enter this folder.
       ...(mode === 'root' ? { TMPDIR: dir } : {}),
     },
-    hint: 'Read its last output: usual causes are a package missing from this release, an unreachable mirror, or a failed command of `run`.',
+    hint: 'Read its last output: usual causes are a package missing from this release and an unreachable mirror.',
     signal,
   })
-  return target
+  return { tarball: target, lists }
 }
 
 /** Builds the arguments of mmdebstrap(1). Pure. */
@@ -84,6 +86,8 @@ export function buildArguments(
     readonly target: string
     readonly sources: string
     readonly files: string
+    /** Folder for the package lists of apt. */
+    readonly lists: string
     /** Lines of the host's apt configuration. */
     readonly settings: readonly string[]
   },
@@ -103,6 +107,7 @@ export function buildArguments(
     ...['force-unsafe-io', ...EXCLUDED_PATHS].map((line) => `--dpkgopt=${line}`),
     `--customize-hook=tar-in ${quoteWord(host.files)} /`,
     ...plan.run.map((command) => `--customize-hook=chroot "$1" /bin/sh -c ${quoteWord(command)}`),
+    `--customize-hook=copy-out /var/lib/apt/lists ${quoteWord(host.lists)}`,
     plan.suite.codename,
     host.target,
     host.sources,

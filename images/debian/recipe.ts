@@ -1,6 +1,6 @@
 import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { EXT4_TOOLS } from '../../src/archive/ext4.js'
+import { EXT4_TOOLS, makeExt4Disk } from '../../src/archive/ext4.js'
 import { RootTree } from '../../src/archive/root-tree.js'
 import { readMember, readTar } from '../../src/archive/tar-archive.js'
 import { hashInputs } from '../../src/cache/cache.js'
@@ -27,8 +27,15 @@ import { findSuite, warnOfUnchecked } from './suite.js'
  * Increase when the code of this recipe changes its result. Changes of files, packages and commands
  * are detected.
  */
-const REVISION = 1
-const ROOT_DEVICE = '/dev/vda1'
+const REVISION = 2
+const ROOT_PARTITION = 1
+const ROOT_DEVICE = `/dev/vda${ROOT_PARTITION}`
+/**
+ * File system with the package lists of apt, which the image does not contain: commands of `run`
+ * use them to install packages. It has space for newer lists and for downloads.
+ */
+const APT_LISTS = 'apt-lists.qcow2'
+const APT_LISTS_BYTES = 4 * GIB
 /** Measured on two processors with a local mirror: 58 s. */
 const LEAST_BUILD_MS = 20_000
 
@@ -68,18 +75,13 @@ export function debian(name: string, options: DebianOptions = {}): Recipe {
   }
 }
 
-async function planBootstrap({
-  suite,
-  packages = [],
-  files,
-  run = [],
-}: DebianOptions): Promise<BootstrapPlan> {
+async function planBootstrap({ suite, packages = [] }: DebianOptions): Promise<BootstrapPlan> {
   return {
     suite: await findSuite(suite),
     arch: 'amd64',
     packages: [...new Set([...PACKAGES, ...packages])],
-    files: { ...GUEST_FILES, '/boot/grub/grub.cfg': grubConfig(), ...files },
-    run: [CONFIGURE, ...run, MAKE_LOADER],
+    files: { ...GUEST_FILES, '/boot/grub/grub.cfg': grubConfig() },
+    run: [CONFIGURE, MAKE_LOADER],
   }
 }
 
@@ -94,7 +96,14 @@ async function build(options: DebianOptions, { dir, signal, report }: BuildConte
   const plan = await planBootstrap(options)
   await warnOfUnchecked()
   report(`installing Debian ${plan.suite.codename}`)
-  const tarball = await bootstrap(plan, { dir: work, report, signal })
+  const { tarball, lists } = await bootstrap(plan, { dir: work, report, signal })
+  await makeExt4Disk({
+    source: lists,
+    path: join(dir, APT_LISTS),
+    virtualBytes: APT_LISTS_BYTES,
+    label: 'apt-lists',
+    signal,
+  })
   report('assembling the system')
   const archive = await open(tarball, 'r')
   try {
@@ -152,7 +161,7 @@ async function findKernel(tree: RootTree) {
       summary: 'The built system contains no kernel.',
       expected: `/${prefix}VERSION`,
       got: 'no such file',
-      hint: 'Check whether a command of `run` has removed it.',
+      hint: 'Check whether a package of the list removes it.',
     })
   }
   return { version: path.slice(prefix.length), image: await readNode(tree, path) }
@@ -164,7 +173,7 @@ async function readNode(tree: RootTree, path: string): Promise<Buffer> {
   if (node?.read === undefined) {
     throw vmError('IMAGE_BUILD_FAILED', {
       summary: `The built system does not contain the file /${path}.`,
-      hint: 'Check whether a command of `run` has removed it.',
+      hint: 'Check whether a package of the list removes it.',
     })
   }
   const pieces: Buffer[] = []
@@ -189,6 +198,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
   return {
     name,
     disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
+    root: { partition: ROOT_PARTITION, aptLists: join(dir, APT_LISTS) },
     directBoot: {
       kernel: join(dir, 'kernel'),
       initrd: join(dir, 'initrd'),

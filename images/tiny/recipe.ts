@@ -113,6 +113,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
   return {
     name: 'tiny',
     disk: { path: join(dir, 'disk.qcow2'), format: 'qcow2' },
+    ...(arch === 'x86_64' && { root: {} }),
     directBoot: {
       kernel: join(dir, 'kernel'),
       efiKernel: join(dir, 'kernel.efi'),

@@ -10,6 +10,7 @@ import { newBuildPath, sweepBuilds, takeEntryLock } from './entry-lock.js'
 import {
   type CacheFolder,
   isComplete,
+  type LayerRecord,
   readEntrySums,
   renameFlushed,
   writeManifest,
@@ -26,6 +27,8 @@ export interface CacheEntryOptions {
   readonly inputs: unknown
   /** Origin of the content, for users. @default the name */
   readonly origin?: string | undefined
+  /** Set if the entry is a layer of a defined image. @default none */
+  readonly layer?: LayerRecord | undefined
   /** Read-only cache that is searched first for a complete entry. @default none */
   readonly sharedCacheDir?: string | undefined
   /** Fills the directory. The directory is removed if this rejects or the process dies. */
@@ -164,14 +167,17 @@ export function hashInputs(inputs: unknown): string {
 }
 
 async function buildEntry(root: string, entry: string, options: CacheEntryOptions): Promise<void> {
-  const { folder = 'images', build, signal, origin } = options
+  const { folder = 'images', build, signal, origin, layer } = options
+  const startedAt = performance.now()
   const building = newBuildPath(root, entry)
   await mkdir(building, { mode: folder === 'templates' ? 0o700 : 0o777 })
   try {
     await whileTouched(building, async () => {
       await build(building)
       signal?.throwIfAborted()
-      await writeManifest(building, folder, origin)
+      const buildMs = Math.round(performance.now() - startedAt)
+      const builtAt = new Date().toISOString()
+      await writeManifest(building, folder, { origin, layer, buildMs, builtAt })
       await publish({ root, entry, building, folder })
     })
   } catch (error) {

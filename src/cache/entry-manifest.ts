@@ -16,8 +16,29 @@ interface FileRecord {
   readonly changedNs: string
 }
 
-interface Manifest {
+/** Layer of a defined image: an overlay with the changes of one step. */
+export interface LayerRecord {
+  /** Name of the defined image. */
+  readonly image: string
+  /** Step that made the layer, for users: `files /etc/motd`. */
+  readonly content: string
+  /** Path of the disk below. */
+  readonly below: string
+}
+
+/** Description of an entry, recorded when it is built. */
+export interface EntryRecord {
+  /** Origin of the content, for users. */
   readonly origin?: string | undefined
+  /** Set if the entry is a layer of a defined image. */
+  readonly layer?: LayerRecord | undefined
+  /** Duration of the build, milliseconds. */
+  readonly buildMs?: number | undefined
+  /** Time at which the build ended, ISO 8601. */
+  readonly builtAt?: string | undefined
+}
+
+interface Manifest extends EntryRecord {
   readonly files: Readonly<Record<string, FileRecord>>
 }
 
@@ -32,9 +53,10 @@ const VERIFIED = '.verified'
  */
 const SMALL_BYTES = 4 * MIB
 
-/** Returns the origin of a complete entry; undefined if it was not recorded. */
-export async function readEntryOrigin(dir: string): Promise<string | undefined> {
-  return (await readManifest(dir)).origin
+/** Returns the description of a complete entry, without values that were not recorded. */
+export async function readEntryRecord(dir: string): Promise<EntryRecord> {
+  const { files: _, ...record } = await readManifest(dir)
+  return record
 }
 
 /** Returns the checksums of the files of a complete image, by name. */
@@ -47,11 +69,7 @@ export async function readEntrySums(dir: string): Promise<Array<[string, string 
  * the right sizes and wrong content. Files of an image become read-only, those of a template, which
  * contain the guest's RAM, private to their owner.
  */
-export async function writeManifest(
-  dir: string,
-  folder: CacheFolder,
-  origin: string | undefined,
-): Promise<void> {
+export async function writeManifest(dir: string, folder: CacheFolder, record: EntryRecord): Promise<void> {
   const files: Record<string, FileRecord> = {}
   for (const file of await listFiles(dir)) {
     await restrictAccess(file, folder)
@@ -65,7 +83,7 @@ export async function writeManifest(
     await flush(file)
   }
   const path = join(dir, MANIFEST)
-  await writeFile(path, `${JSON.stringify({ origin, files } satisfies Manifest, undefined, 2)}\n`)
+  await writeFile(path, `${JSON.stringify({ ...record, files } satisfies Manifest, undefined, 2)}\n`)
   await restrictAccess(path, folder)
   await flush(path)
   await flush(dir)

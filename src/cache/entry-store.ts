@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs'
 import { access, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { type Heartbeat, keepFileTouched } from '../common/locks/heartbeat.js'
 import { currentProcess, livenessOf } from '../common/locks/process-identity.js'
 import { readStaleness, recheckLater, type Staleness } from '../common/locks/staleness.js'
 import { newBuildPath, sweepBuilds } from './entry-lock.js'
+import { readEntryRecord } from './entry-manifest.js'
 
 /**
  * Folder next to the entries with a subfolder for each entry and a marker file for each process
@@ -20,6 +21,8 @@ export interface EntryInfo {
   readonly lastUsed: Date
   /** True if a running process has used the entry since it started. */
   readonly isInUse: boolean
+  /** Entry that this one is a layer on top of. @default none */
+  readonly below?: string | undefined
 }
 
 /** Heartbeats by the path of the marker. */
@@ -112,7 +115,7 @@ export async function removeEntries(root: string, names: readonly string[]): Pro
 
 /**
  * Removes the least recently used entries until the others take no more than `maxBytes`. Entries
- * in use and the entry `keep` are kept.
+ * in use, the entry `keep`, and entries below a remaining layer are kept.
  * @returns the names of the removed entries.
  */
 export async function pruneEntries(
@@ -120,16 +123,25 @@ export async function pruneEntries(
   { maxBytes, keep }: { readonly maxBytes: number; readonly keep?: string | undefined },
 ): Promise<string[]> {
   await sweepBuilds(root)
-  const entries = await listEntries(root)
+  const entries = (await listEntries(root)).reverse()
   let bytes = entries.reduce((total, entry) => total + entry.bytes, 0)
   const removed: string[] = []
-  for (const entry of entries.reverse()) {
-    if (bytes <= maxBytes) break
-    if (entry.isInUse || entry.name === keep || !(await remove(root, entry.name))) continue
+  const candidates = entries.filter(({ isInUse, name }) => !isInUse && name !== keep)
+  while (bytes > maxBytes) {
+    const entry = candidates.find(({ name }) => !isBelow(name, entries))
+    if (entry === undefined) break
+    candidates.splice(candidates.indexOf(entry), 1)
+    if (!(await remove(root, entry.name))) continue
+    entries.splice(entries.indexOf(entry), 1)
     bytes -= entry.bytes
     removed.push(entry.name)
   }
   return removed
+}
+
+/** Returns whether an entry is the base of a layer. */
+export function isBelow(name: string, entries: readonly EntryInfo[]): boolean {
+  return entries.some(({ below }) => below === name)
 }
 
 async function inspect(root: string, name: string): Promise<EntryInfo> {
@@ -137,11 +149,13 @@ async function inspect(root: string, name: string): Promise<EntryInfo> {
   const files = await readdir(dir)
   const sizes = await Promise.all(files.map(async (file) => (await stat(join(dir, file))).blocks * 512))
   const folder = await stat(join(root, USERS, name)).catch(() => stat(dir))
+  const layer = (await readEntryRecord(dir).catch(() => undefined))?.layer
   return {
     name,
     bytes: sizes.reduce((total, size) => total + size, 0),
     lastUsed: folder.mtime,
     isInUse: await hasUsers(root, name),
+    ...(layer !== undefined && { below: basename(dirname(layer.below)) }),
   }
 }
 

@@ -8,8 +8,15 @@ import { formatBytes, GIB, parseMemorySize } from '../common/units.js'
 import { vmError } from '../errors.js'
 import { type CacheEntryOptions, nameEntry, openCacheEntry } from './cache.js'
 import { tryEntryLock } from './entry-lock.js'
-import { readEntryOrigin } from './entry-manifest.js'
-import { type EntryInfo, listEntries, markEntryUsed, pruneEntries, removeEntries } from './entry-store.js'
+import { type EntryRecord, type LayerRecord, readEntryRecord } from './entry-manifest.js'
+import {
+  type EntryInfo,
+  isBelow,
+  listEntries,
+  markEntryUsed,
+  pruneEntries,
+  removeEntries,
+} from './entry-store.js'
 
 /** Maximum size of all images of this user's cache, unless `WITHVM_IMAGES_SIZE` is set. */
 const DEFAULT_MAX_BYTES = 32 * GIB
@@ -18,8 +25,8 @@ const PARTIAL_TTL_MS = 7 * 24 * 60 * 60 * 1000
 const PARTIAL = '.partial-'
 
 /** Image in the cache. */
-export interface ImageInfo extends EntryInfo {
-  /** Origin: name of a recipe, URL or path. */
+export interface ImageInfo extends EntryInfo, EntryRecord {
+  /** Origin: name of a recipe or of a defined image, URL or path. */
   readonly origin: string
 }
 
@@ -34,6 +41,8 @@ export interface StoredImageOptions extends ImageCaches {
   readonly name: string
   readonly inputs: unknown
   readonly origin: string
+  /** Set if the image is a layer of a defined image. @default none */
+  readonly layer?: LayerRecord | undefined
   /** @param partial file next to the entry for a slow download; it survives a failed build. */
   readonly build: (dir: string, partial: string) => Promise<void>
   readonly onWait: LockWait['onWait']
@@ -92,25 +101,55 @@ export async function listImages(caches: ImageCaches): Promise<ImageInfo[]> {
   const entries = await listEntries(images)
   return Promise.all(
     entries.map(async (entry) => ({
+      origin: '-',
+      ...(await readEntryRecord(join(images, entry.name)).catch(() => undefined)),
       ...entry,
-      origin: (await readEntryOrigin(join(images, entry.name)).catch(() => undefined)) ?? '-',
     })),
   )
 }
 
 /**
- * Removes images.
+ * Removes images, the layers on top of them, and layers below that no other image needs.
  *
+ * @returns the names of the removed images.
  * @throws {UsageError} IMAGE_NOT_FOUND when a name is unknown; nothing is removed then.
  * @throws {InfrastructureError} IMAGE_IN_USE when a running process uses an image; the others are
  *   removed.
  */
-export async function removeImages(names: readonly string[], caches: ImageCaches): Promise<void> {
+export async function removeImages(names: readonly string[], caches: ImageCaches): Promise<string[]> {
   const images = imagesDir(caches)
-  const known = (await listEntries(images)).map(({ name }) => name)
+  const entries = await listImages(caches)
+  const known = entries.map(({ name }) => name)
   for (const name of names) if (!known.includes(name)) throw unknownImageError(name, known)
-  const kept = await removeEntries(images, names)
-  if (kept.length > 0) throw imageInUseError(kept)
+  const removed: string[] = []
+  const kept = new Set<string>()
+  /** Returns whether the entry is removed now. */
+  const remove = async (entry: ImageInfo): Promise<boolean> => {
+    for (const upper of entries.filter(({ below }) => below === entry.name)) await remove(upper)
+    if (isBelow(entry.name, entries) || (await removeEntries(images, [entry.name])).length > 0) {
+      kept.add(entry.name)
+      return false
+    }
+    entries.splice(entries.indexOf(entry), 1)
+    removed.push(entry.name)
+    return true
+  }
+  for (const name of names) {
+    let entry = entries.find((image) => image.name === name)
+    while (entry !== undefined && (await remove(entry))) entry = findUnneededBelow(entry, entries)
+  }
+  if (kept.size > 0) throw imageInUseError([...kept])
+  return removed
+}
+
+/** Returns the layer below a removed one, unless it is in use or another image needs it. */
+function findUnneededBelow(
+  { below, layer }: ImageInfo,
+  entries: readonly ImageInfo[],
+): ImageInfo | undefined {
+  const lower = entries.find(({ name }) => name === below)
+  const isOwn = lower?.layer !== undefined && lower.layer.image === layer?.image
+  return isOwn && !lower.isInUse && !isBelow(lower.name, entries) ? lower : undefined
 }
 
 /**
@@ -147,7 +186,7 @@ async function sweepPartials(images: string, minAgeMs: number): Promise<void> {
   }
 }
 
-function unknownImageError(name: string, known: readonly string[]) {
+export function unknownImageError(name: string, known: readonly string[]) {
   const near = nearestNames(name, known)
   return vmError('IMAGE_NOT_FOUND', {
     summary: `The cache has no image '${name}'.`,

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { RECIPES } from '../../images/recipes.js'
-import { imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
+import { isInnerLayer } from '../cache/image-history.js'
+import { type ImageInfo, imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
 import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { logToStderr } from '../common/log.js'
 import { nearestName } from '../common/nearest-name.js'
@@ -27,9 +28,18 @@ export async function showImages(options: { readonly json: boolean }): Promise<n
   const images = await listImages(readCaches())
   const recipes = Object.keys(RECIPES).join(', ')
   const none = `No images are cached: an image is added on first use. Recipes: ${recipes}.`
-  const text = images.length === 0 ? none : formatEntries(images, 'images')
+  const marked = images.map((image) => ({ ...image, origin: describeOrigin(image, images) }))
+  const text = images.length === 0 ? none : formatEntries(marked, 'images')
   printResult(images, { json: options.json, text })
   return EXIT_CODES.ok
+}
+
+/**
+ * Describes the origin of an image. A layer below another one of the same image shows its content.
+ */
+function describeOrigin(image: ImageInfo, images: readonly ImageInfo[]): string {
+  const { origin, layer } = image
+  return layer !== undefined && isInnerLayer(image, images) ? `${origin}, layer ${layer.content}` : origin
 }
 
 /** Runs `withvm images build`: builds the image of a recipe unless it is cached. */
@@ -69,8 +79,8 @@ export async function deleteImages(names: readonly string[], options: Json): Pro
   const caches = readCaches()
   warnAboutReaders(imagesDir(caches))
   await awaitStaleUsers(imagesDir(caches), names)
-  await explainReadOnly(imagesDir(caches), () => removeImages(names, caches))
-  printRemoved(names, options)
+  const removed = await explainReadOnly(imagesDir(caches), () => removeImages(names, caches))
+  printRemoved(removed, options)
   return EXIT_CODES.ok
 }
 

@@ -2,10 +2,12 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { debian } from '../../images/debian/recipe.js'
 import type { GuestFile, Recipe } from '../../images/recipe.js'
+import { packTar } from '../archive/tar-writer.js'
 import { hashInputs } from '../cache/cache.js'
 import { digestFile } from '../cache/file-digest.js'
 import { openDisk } from '../disk/backing-chain.js'
 import { vmError } from '../errors.js'
+import type { GuestArch } from '../spec/architectures.js'
 import type { BaseImage } from '../spec/base-image.js'
 import { DEBIAN } from '../spec/define-image.js'
 import type { ImageDefinition, ImageFile, ImageOptions } from '../spec/image-definition.js'
@@ -13,13 +15,29 @@ import { type Preparation, PreparedSource } from '../spec/image-definition.js'
 import type { ImageSource } from '../spec/image-source.js'
 import { describeFunction, ownRecipe } from './own-recipe.js'
 
-/** Increase when the work in the guest of a layer, or the way its disk is kept, changes. */
-const REVISION = 1
+/** Increase when the work of a layer, or the way its disk is kept, changes. */
+const REVISION = 2
 const LAYER_DISK = 'disk.qcow2'
+const MAX_CONTENT_CHARS = 120
+/**
+ * Maximum number of commands of `run` with a layer of their own. The last layer contains all
+ * further commands: each layer is a file that every guest opens.
+ */
+const MAX_COMMAND_LAYERS = 12
 
-/** Work that runs in a guest, whose disk is kept as a layer on top of the base image. */
-export interface GuestWork {
+/** One layer of a defined image. */
+export interface LayerWork {
+  /** Name of the defined image. */
   readonly name: string
+  /** Names of the options that the layer applies. */
+  readonly label: string
+  /** Content of the layer, for users. */
+  readonly content: string
+  /**
+   * `guest`: in a booted guest of the image below. `disk`: in its root file system, mounted by a
+   * helper guest; commands run there with chroot.
+   */
+  readonly place: 'guest' | 'disk'
   /** Preparations of the prepared image that this one is made from. They run first. */
   readonly steps: readonly Preparation[]
   readonly files: Readonly<Record<string, GuestFile>>
@@ -29,59 +47,129 @@ export interface GuestWork {
   readonly guest: ImageOptions['guest']
 }
 
-/**
- * Starts a guest of `base`, runs the work, powers the guest off, and leaves its overlay at `to`.
- */
-export type MakeLayer = (
-  work: GuestWork,
-  options: {
-    readonly base: BaseImage
-    readonly to: string
-    readonly report: (step: string) => void
-    readonly signal: AbortSignal | undefined
-  },
-) => Promise<void>
-
-/** Plan for building a defined image. */
-export interface DefinitionPlan {
-  /** Base: a recipe, or an image source. */
-  readonly base: Recipe | ImageSource | ImageDefinition
-  /** Undefined if no work needs a guest. */
-  readonly work: GuestWork | undefined
+/** Builds the layers of one image. */
+export interface LayerBuilder {
+  /** Does the work on top of `base`, and leaves the overlay with the changes at `to`. */
+  build(
+    work: LayerWork,
+    options: { readonly base: BaseImage; readonly to: string; readonly report: (step: string) => void },
+  ): Promise<void>
+  /** Ends the helper guest, if one runs. A later layer starts another. */
+  release(): Promise<void>
 }
 
-/** Decides which work is done while the image is built, and which in a guest of it. */
-export async function planDefinition({ options }: ImageDefinition): Promise<DefinitionPlan> {
-  const { name, build, prepare, dependsOn, guest, from = DEBIAN } = options
+export type StartLayers = (options: {
+  readonly arch: GuestArch | undefined
+  /** All layers of the image. */
+  readonly layers: readonly LayerWork[]
+  readonly signal: AbortSignal | undefined
+}) => LayerBuilder
+
+/** Base of a defined image. */
+export interface DefinitionBase {
+  readonly source: Recipe | ImageSource | ImageDefinition
+  /** If true, the base is a Debian system with the packages of the definition: its first layer. */
+  readonly isDebian: boolean
+  /** Content of the base, for lists of images. Undefined: its name. */
+  readonly content?: string | undefined
+}
+
+/** Returns the base of a defined image. Definitions with the same packages share one base. */
+export function findBase({ options }: ImageDefinition): DefinitionBase {
+  const { name, build, dependsOn, suite, packages = [], from = DEBIAN } = options
+  if (build !== undefined) return { source: ownRecipe(name, build, dependsOn), isDebian: false }
+  if (from !== DEBIAN) return { source: from instanceof PreparedSource ? from.source : from, isDebian: false }
+  const sorted = [...new Set(packages)].sort()
+  const isPlain = suite === undefined && sorted.length === 0
+  const release = suite === undefined ? DEBIAN : `${DEBIAN} ${suite}`
+  return {
+    source: isPlain ? DEBIAN : debian(DEBIAN, { suite, packages: sorted }),
+    isDebian: true,
+    content: isPlain ? undefined : [release, ...(sorted.length === 0 ? [] : [sorted.join(', ')])].join(': '),
+  }
+}
+
+type Changes = Pick<LayerWork, 'steps' | 'files' | 'run' | 'prepare'>
+
+const NO_CHANGES: Changes = { steps: [], files: {}, run: [], prepare: undefined }
+
+/**
+ * Returns the layers on top of the base, the lowest first. If the root file system of the base is
+ * known, files are written without booting the image. Otherwise, all work but `prepare` shares one
+ * guest, because each boot takes longer than the work.
+ */
+export async function planLayers(
+  { options }: ImageDefinition,
+  { isDebian }: Pick<DefinitionBase, 'isDebian'>,
+  root: BaseImage['root'],
+): Promise<LayerWork[]> {
+  const { name, guest, prepare, dependsOn, from } = options
   const files = await readFiles(name, options.files ?? {})
-  const last = prepare && { ...dependsOn, run: prepare }
-  const plan = (base: DefinitionPlan['base'], work: Pick<GuestWork, 'files' | 'run' | 'steps'>) => {
-    const count = Object.keys(work.files).length + work.run.length + work.steps.length
-    const isNothing = count === 0 && last === undefined
-    return { base, work: isNothing ? undefined : { name, guest, prepare: last, ...work } }
-  }
   const run = options.run ?? []
-  if (build !== undefined) return plan(ownRecipe(name, build, dependsOn), { files, run, steps: [] })
-  if (from === DEBIAN) {
-    const { suite, packages = [] } = options
-    const isPlain = suite === undefined && packages.length + run.length + Object.keys(files).length === 0
-    const base = isPlain ? DEBIAN : debian(name, { suite, packages, files, run })
-    return plan(base, { files: {}, run: [], steps: [] })
+  const steps = from instanceof PreparedSource ? from.steps : []
+  const last = prepare && { ...dependsOn, run: prepare }
+  const plan = (place: LayerWork['place'], some: Partial<Changes>): LayerWork[] => {
+    const changes = { ...NO_CHANGES, ...some }
+    const labels = listLabels(changes)
+    if (labels.length === 0) return []
+    return [
+      { ...changes, name, place, guest, label: labels.join(' and '), content: describeContent(changes) },
+    ]
   }
-  if (from instanceof PreparedSource) {
-    return plan(from.source, { files, run, steps: from.steps })
+  if (root === undefined) {
+    const hasOneGuest = last === undefined || run.length + steps.length === 0
+    if (hasOneGuest) return plan('guest', { steps, files, run, prepare: last })
+    return [...plan('guest', { steps, files, run }), ...plan('guest', { prepare: last })]
   }
-  return plan(from, { files, run, steps: [] })
+  const commands = isDebian
+    ? groupCommands(run).flatMap((group) => plan('disk', { run: group }))
+    : plan('guest', { run })
+  return [
+    ...plan('guest', { steps }),
+    ...plan('disk', { files }),
+    ...commands,
+    ...plan('guest', { prepare: last }),
+  ]
+}
+
+/** Returns the commands of each layer. */
+function groupCommands(run: readonly string[]): string[][] {
+  const first = run.slice(0, MAX_COMMAND_LAYERS - 1).map((command) => [command])
+  const rest = run.slice(MAX_COMMAND_LAYERS - 1)
+  return rest.length === 0 ? first : [...first, rest]
+}
+
+function listLabels({ steps, files, run, prepare }: Changes): string[] {
+  const parts: ReadonlyArray<readonly [string, boolean]> = [
+    ['prepared steps', steps.length > 0],
+    ['files', Object.keys(files).length > 0],
+    ['run', run.length > 0],
+    ['prepare', prepare !== undefined],
+  ]
+  return parts.flatMap(([label, isSet]) => (isSet ? [label] : []))
+}
+
+function describeContent(changes: Changes): string {
+  const details: Readonly<Record<string, readonly string[]>> = {
+    files: Object.keys(changes.files),
+    run: changes.run,
+  }
+  const text = listLabels(changes)
+    .map((label) => [label, (details[label] ?? []).join(', ')].join(' ').trimEnd())
+    .join('; ')
+    .replaceAll(/\s+/g, ' ')
+  return text.length <= MAX_CONTENT_CHARS ? text : `${text.slice(0, MAX_CONTENT_CHARS - 1)}…`
 }
 
 /** Returns everything that the disk of a layer depends on. */
-export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: string): Promise<unknown> {
+export async function describeWork(work: LayerWork, base: BaseImage, imagesDir: string): Promise<unknown> {
   return {
     revision: REVISION,
     base: await fingerprintOf(work.name, base, imagesDir),
     // The layer refers to that file: it is unusable after the cache was moved, and may be wrong
     // after it was copied.
     basePath: base.disk?.path,
+    place: work.place,
     steps: await Promise.all(work.steps.map((step) => describeFunction(step.run, step))),
     files: Object.entries(work.files).map(([path, { content, mode }]) => [
       path,
@@ -90,8 +178,14 @@ export async function describeWork(work: GuestWork, base: BaseImage, imagesDir: 
     ]),
     run: work.run,
     prepare: work.prepare && (await describeFunction(work.prepare.run, work.prepare)),
-    guest: work.guest,
+    // The helper guest has no influence on the content of the disk.
+    guest: work.place === 'guest' ? work.guest : undefined,
   }
+}
+
+/** Packs the files of a layer into an archive. */
+export function packFiles({ files }: Pick<LayerWork, 'files'>): Buffer {
+  return packTar(files)
 }
 
 /** Returns the path of the layer in a cache entry. */

@@ -7,8 +7,9 @@ import { type HostTool, runTool } from '../common/process/run-tool.js'
 import { readDistribution } from '../packages/distribution.js'
 import type { GuestArch } from '../spec/architectures.js'
 import type { NetbootTree } from '../spec/netboot.js'
-import { requireArch } from './resolve-image.js'
-import { openStored, type ResolveImageOptions } from './stored-image.js'
+import { requireArch } from './open-recipe.js'
+import type { ResolveImageOptions } from './resolve-image.js'
+import { openStored } from './stored-image.js'
 
 /** Increase when this code changes its output. */
 const REVISION = 1

@@ -1,10 +1,8 @@
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Recipe } from '../../images/recipe.js'
 import { RECIPES } from '../../images/recipes.js'
 import { findOciManifest, OCI_MARK } from '../archive/oci-layout.js'
-import { readEntryFingerprint } from '../cache/cache.js'
 import { digestFile } from '../cache/file-digest.js'
 import { imagesDir } from '../cache/image-store.js'
 import { nearestName } from '../common/nearest-name.js'
@@ -16,11 +14,19 @@ import { describeArch, type GuestArch, hostArch } from '../spec/architectures.js
 import type { BaseImage, DiskSecret } from '../spec/base-image.js'
 import { ImageDefinition } from '../spec/image-definition.js'
 import type { FileImage, ImageSource, UrlImage } from '../spec/image-source.js'
-import type { Report } from './build-job.js'
-import { describeLayered, describeWork, layerPath, planDefinition } from './defined-image.js'
+import type { StartLayers } from './defined-image.js'
 import { importOciLayout } from './import-file.js'
+import { openDefinition } from './open-definition.js'
+import { openRecipe, requireArch } from './open-recipe.js'
 import { isRootImage, makeRootDisk, ROOT_FILES, readFolder } from './root-image.js'
-import { openStored, type ResolveImageOptions, readCaches } from './stored-image.js'
+import { openStored, readCaches, type StoredOptions } from './stored-image.js'
+
+export interface ResolveImageOptions extends StoredOptions {
+  /** Architecture of the guest. @default the host's architecture */
+  readonly arch?: GuestArch | undefined
+  /** Builds the layers of defined images. Required for images whose definition has layers. */
+  readonly startLayers?: StartLayers | undefined
+}
 
 /** Root file systems: their init program uses x86-64 system calls. */
 const ROOT_ARCHITECTURES: readonly GuestArch[] = ['x86_64']
@@ -42,66 +48,13 @@ export async function resolveImage(
   options: ResolveImageOptions = {},
 ): Promise<BaseImage> {
   options.signal?.throwIfAborted()
-  if (source instanceof ImageDefinition) return openDefinition(source, options)
+  if (source instanceof ImageDefinition) return openDefinition(source, options, resolveImage)
   if (typeof source !== 'string') {
     return 'url' in source ? openUrl(source, options) : openPath(source, options)
   }
   const recipe = Object.hasOwn(RECIPES, source) ? RECIPES[source] : undefined
   if (recipe !== undefined) return openRecipe(recipe, options)
   return openPath({ path: source }, options, Object.keys(RECIPES))
-}
-
-async function openRecipe(recipe: Recipe, options: ResolveImageOptions): Promise<BaseImage> {
-  const { name } = recipe
-  const { arch = hostArch(), signal } = options
-  requireArch(recipe, arch)
-  const origin = arch === hostArch() ? name : `${name} for ${arch}`
-  const dir = await openStored(`building the image ${origin}`, options, {
-    name,
-    origin,
-    inputs: await recipe.readInputs(arch),
-    ...(recipe.plan === undefined
-      ? { build: (dir: string, _: string, report: Report) => recipe.build({ dir, arch, signal, report }) }
-      : { job: { kind: 'recipe', recipe: recipe.plan, arch } as const }),
-  })
-  return { ...(await recipe.open(dir, arch)), fingerprint: await readEntryFingerprint(dir) }
-}
-
-/**
- * Checks that a recipe supports an architecture.
- * @throws {UsageError} IMAGE_NOT_FOUND when it does not.
- */
-export function requireArch(
-  { name, architectures }: Pick<Recipe, 'name' | 'architectures'>,
-  arch: GuestArch,
-): void {
-  if (architectures.includes(arch)) return
-  throw vmError('IMAGE_NOT_FOUND', {
-    summary: `The image ${name} is not available for ${arch} guests.`,
-    expected: `one of ${architectures.map((known) => `'${known}'`).join(', ')}`,
-    got: `'${arch}'`,
-    hint: 'Specify the path of a disk image, or `kernel` and `initrd`, or `image: false` for a machine without a system disk.',
-  })
-}
-
-/** Opens a defined image. Work that needs a guest runs in one, on top of the base image. */
-async function openDefinition(definition: ImageDefinition, options: ResolveImageOptions): Promise<BaseImage> {
-  const { name } = definition.options
-  const { base: source, work } = await planDefinition(definition)
-  const isRecipe = typeof source === 'object' && 'readInputs' in source
-  const base = isRecipe ? await openRecipe(source, options) : await resolveImage(source, options)
-  if (work === undefined) return { ...base, name }
-  const { makeLayer, signal } = options
-  if (makeLayer === undefined)
-    throw new TypeError('This image runs steps in a guest, and `makeLayer` is not set.')
-  const dir = await openStored(`building the image ${name}`, options, {
-    name,
-    origin: name,
-    inputs: await describeWork(work, base, imagesDir(readCaches(options))),
-    build: (building, _partial, report) =>
-      makeLayer(work, { base, to: layerPath(building), report: (step) => report(step), signal }),
-  })
-  return { ...describeLayered(base, name, dir), fingerprint: await readEntryFingerprint(dir) }
 }
 
 async function openUrl(source: UrlImage, options: ResolveImageOptions): Promise<BaseImage> {

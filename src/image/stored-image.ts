@@ -10,14 +10,10 @@ import {
 import { resolveCacheDir, resolveSharedCacheDir } from '../common/cache-dir.js'
 import { logToStderr } from '../common/log.js'
 import { createProgress } from '../common/progress.js'
-import type { GuestArch } from '../spec/architectures.js'
 import { type BuildJob, type Report, runJob } from './build-job.js'
-import type { MakeLayer } from './defined-image.js'
 import { OtherBuild } from './other-build.js'
 
-export interface ResolveImageOptions {
-  /** Architecture of the guest. @default the host's architecture */
-  readonly arch?: GuestArch | undefined
+export interface StoredOptions {
   /** @default `WITHVM_CACHE`, else `$XDG_CACHE_HOME/withvm`, else `~/.cache/withvm` */
   readonly cacheDir?: string | undefined
   /** Read-only cache that is searched first. @default `WITHVM_SHARED_CACHE` */
@@ -33,17 +29,15 @@ export interface ResolveImageOptions {
    * Called with each step of a long operation. @default a progress line on stderr after one second
    */
   readonly onProgress?: Report | undefined
-  /**
-   * Builds an image layer in a guest. Required for images whose definition runs steps in a guest.
-   */
-  readonly makeLayer?: MakeLayer | undefined
 }
 
 /**
  * Entry of the cache, and the work that fills it: a job, or a function that runs in this process.
  */
-export type StoredEntry = Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'> &
-  (
+export type StoredEntry = Pick<StoredImageOptions, 'name' | 'origin' | 'inputs' | 'layer'> & {
+  /** Called once if another process is building the entry. */
+  readonly onWait?: () => void
+} & (
     | { readonly job: BuildJob }
     | { readonly build: (dir: string, partial: string, report: Report) => Promise<void> }
   )
@@ -55,14 +49,14 @@ export type StoredEntry = Pick<StoredImageOptions, 'name' | 'origin' | 'inputs'>
  */
 export async function openStored(
   subject: string,
-  options: ResolveImageOptions,
+  options: StoredOptions,
   entry: StoredEntry,
 ): Promise<string> {
   const { signal, onProgress } = options
   const progress = onProgress === undefined ? createProgress(subject) : undefined
   const report: Report = onProgress ?? ((step, amount) => progress?.report(step, amount))
   const caches = readCaches(options)
-  const { name, origin, inputs } = entry
+  const { name, origin, inputs, layer } = entry
   const readStep = () => readBuildStep(imagesDir(caches), nameEntry(name, inputs))
   const other = new OtherBuild(readStep, report)
   let result: string | undefined
@@ -72,6 +66,7 @@ export async function openStored(
       name,
       origin,
       inputs,
+      layer,
       build: (building, partial) => {
         other.stop()
         return whileShown(building, report, (shown) =>
@@ -83,6 +78,7 @@ export async function openStored(
       onWait: (holder) => {
         report(describeLockWait(holder))
         other.follow()
+        entry.onWait?.()
       },
       onExcess: (text) => logToStderr(`${text}.`),
       buildElsewhere:
@@ -104,7 +100,7 @@ export async function openStored(
 }
 
 /** Returns the caches of this process: from the options, else from the environment. */
-export function readCaches({ cacheDir, sharedCacheDir }: ResolveImageOptions = {}): ImageCaches {
+export function readCaches({ cacheDir, sharedCacheDir }: StoredOptions = {}): ImageCaches {
   return {
     cacheDir: cacheDir ?? resolveCacheDir(),
     sharedCacheDir: sharedCacheDir ?? resolveSharedCacheDir(),

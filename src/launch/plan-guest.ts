@@ -28,7 +28,7 @@ import { setDefaultAccelerator } from './default-accelerator.js'
 import { findFirmwareAndTools } from './firmware-and-tools.js'
 import { importOptions, logImport } from './import-options.js'
 import { openDisks } from './open-disks.js'
-import { startCold } from './start-planned.js'
+import { startCold, startPlanned } from './start-planned.js'
 import { sweepDeadRunsOnce } from './sweep-once.js'
 
 /** A guest that can be started: its options are valid, and its image and host are known. */
@@ -94,22 +94,28 @@ async function findImage(
   if (image === false) return undefined
   const source = image instanceof PreparedSource ? image.source : image
   const { signal } = options
-  return resolveImage(source, { arch, signal, detached: true, makeLayer: makeLayerAs(user) })
+  return resolveImage(source, { arch, signal, detached: true, startLayers: startLayersAs(user) })
 }
 
-/** Returns the builder of image layers, which boots guests as the same host user. */
-const makeLayerAs = (user: HostUser | undefined) =>
-  createLayerBuilder(async (image, options) => {
+/** Returns the function that builds image layers and starts guests as the same host user. */
+export function startLayersAs(user: HostUser | undefined) {
+  const plan = async (image: BaseImage, options: VMOptions): Promise<GuestPlan> => {
     const run: RunSettings = {
       ...resolveRun(options, NOTHING_IMPORTED),
       artifacts: undefined,
       keepMs: undefined,
     }
     const { qemu } = await checkOptions(options)
-    const settings = setDefaultAccelerator({ ...options, start: 'cold' }, qemu.arch)
-    const machine = await describeMachine(settings, image, { qemu, user }, run)
-    return startCold({ ...machine, steps: [], run }, 'the guest builds an image')
+    const settings = setDefaultAccelerator(options, qemu.arch)
+    return { ...(await describeMachine(settings, image, { qemu, user }, run)), steps: [], run }
+  }
+  return createLayerBuilder({
+    boot: async (image, options) =>
+      startCold(await plan(image, { ...options, start: 'cold' }), 'the guest builds an image'),
+    startHelper: async (options, arch) =>
+      startPlanned(await plan(await resolveImage('tiny', { arch, signal: options.signal }), options)),
   })
+}
 
 async function describeMachine(
   options: VMOptions,

@@ -51,6 +51,16 @@ export interface BaseImage {
     /** Set for an encrypted image. */
     readonly encryption?: { readonly secret: DiskSecret; readonly virtualBytes: number } | undefined
   }
+  /**
+   * Root file system, if the kernel of `tiny` can mount it. Layers of files are then made without
+   * booting the image.
+   */
+  readonly root?: {
+    /** Number of its partition. Undefined: the file system fills the disk. */
+    readonly partition?: number | undefined
+    /** Disk with apt's package lists, for commands in the system (ext4, `lists`). @default none */
+    readonly aptLists?: string | undefined
+  }
   /** Kernel that QEMU loads directly, with the arguments that the image requires. */
   readonly directBoot?: {
     readonly kernel: string

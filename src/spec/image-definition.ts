@@ -62,19 +62,19 @@ export interface ImageOptions<VM = never> {
   readonly files?: Readonly<Record<string, ImageFile>> | undefined
   /**
    * Shell commands to run in the image as root, after `files`, each with `/bin/sh -c`. For `from:
-   * 'debian'`, they run during the build, with internet access and without running services. For
-   * other images, they run in a guest of the image.
+   * 'debian'`, each is a layer, and runs with internet access and without running services. For
+   * other images, they run in one guest of the image.
    * @default none
    */
   readonly run?: readonly string[] | undefined
   /**
-   * Function that changes a running guest of the image, as the last step. After an orderly
+   * Function that changes a newly booted guest of the image, as the last step. After an orderly
    * shutdown, the guest's disk becomes the image. Running processes are not kept; for these, use
    * `PreparedImage.prepare()`.
    * @default none
    */
   readonly prepare?: ((vm: VM) => unknown) | undefined
-  /** Settings of the guest for `prepare`, and for `files` and `run` if they require a guest. */
+  /** Settings of the guests in which `run` and `prepare` are executed. */
   readonly guest?: PreparationGuestOptions | undefined
   /** Custom recipe that builds the disk; replaces `from`. @default none */
   readonly build?: ((context: ImageBuild) => Promise<BuiltImage> | BuiltImage) | undefined

@@ -99,8 +99,19 @@ function addImageReports(images: Command): void {
 
 function addImageRemovals(images: Command): void {
   images
+    .command('history')
+    .description('list the layers of a cached image with their size and the time they took')
+    .argument('<name>', 'name of an image as shown by `ls`, of a defined image, or of a recipe')
+    .option('--json', 'print the list as JSON')
+    .action(async (name: string, options: { json?: boolean }) => {
+      const { showHistory } = await import('../image-history.js')
+      process.exitCode = await showHistory(name, { json: options.json === true })
+    })
+  images
     .command('rm')
-    .description('remove images from the cache; they are built or downloaded again when needed')
+    .description(
+      'remove images and their layers from the cache; they are built or downloaded again when needed',
+    )
     .argument('<name...>', NAMES_HELP)
     .option('--json', REMOVED_HELP)
     .action(async (names: string[], options: Json) => {

@@ -63,6 +63,12 @@ test('`withvm images` pulls, lists, inspects, locates and removes an image', asy
     '',
     expect.stringMatching(/^1 image, 1\.\d MiB$/),
   ])
+  const [history, asJson] = [await run('history', 'download'), await run('history', name, '--json')]
+  expect(history.stdout.split('\n')).toEqual([
+    expect.stringMatching(/^LAYER +BUILT +TOOK +SIZE +CONTENT$/),
+    expect.stringMatching(new RegExp(`^${name}  [-0-9]{10} [:0-9]{5}  [0-9.]+ m?s +1\\.\\d MiB +http`)),
+  ])
+  expect(JSON.parse(asJson.stdout)).toEqual([expect.objectContaining({ name, content: url })])
   const { stdout } = await run('inspect', path)
   expect(stdout.replace(/virtual, \S+ \S+ allocated/, 'virtual, N allocated')).toBe(`image     ${path}
 disk      ${path}

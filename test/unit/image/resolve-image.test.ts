@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { defineImage } from 'withvm'
 import { RECIPES } from '../../../images/recipes.js'
 import { createOverlay } from '../../../src/disk/overlay.js'
-import type { MakeLayer } from '../../../src/image/defined-image.js'
+import type { StartLayers } from '../../../src/image/defined-image.js'
 import { resolveImage } from '../../../src/image/resolve-image.js'
 import type { BaseImage } from '../../../src/spec/base-image.js'
 import { failureOf } from '../../support/failure-of.js'
@@ -115,12 +115,14 @@ Fix: Set \`format: 'qcow2'\`, or remove the option to detect the format from the
     const build = async ({ dir }: { dir: string }) => ({ disk: basename(makeQcow2(dir)) })
     const base = defineImage({ name: 'base', build })
     const layered = defineImage({ name: 'layered', from: base, run: ['true'] })
-    const makeLayer: MakeLayer = async (_, { base: { disk }, to }) =>
-      createOverlay({ base: disk as BaseDisk, path: to })
+    const startLayers: StartLayers = () => ({
+      build: async (_, { base: { disk }, to }) => createOverlay({ base: disk as BaseDisk, path: to }),
+      release: async () => {},
+    })
 
     /** Opens the layer, and the files below it, as each start of a guest does. */
     async function open(caches: { cacheDir: string; sharedCacheDir?: string }) {
-      const { disk } = await resolveImage(layered.source, { ...caches, makeLayer })
+      const { disk } = await resolveImage(layered.source, { ...caches, startLayers })
       await createOverlay({ base: disk as BaseDisk, path: join(ownTmpdir(), 'overlay.qcow2') })
       return disk?.path
     }

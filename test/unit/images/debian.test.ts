@@ -22,6 +22,7 @@ test('mmdebstrap gets the packages, then the files, then each command', () => {
     target: '/cache/root.tar',
     sources: '/cache/host.sources',
     files: '/cache/it is/files.tar',
+    lists: '/cache/it is/apt',
     settings: ['Acquire::http::Proxy "http://proxy:3128";'],
   } as const
   expect(buildArguments(plan, host)).toEqual([
@@ -40,6 +41,7 @@ test('mmdebstrap gets the packages, then the files, then each command', () => {
     `--customize-hook=tar-in '/cache/it is/files.tar' /`,
     `--customize-hook=chroot "$1" /bin/sh -c 'echo '\\''a b'\\'''`,
     '--customize-hook=chroot "$1" /bin/sh -c true',
+    `--customize-hook=copy-out /var/lib/apt/lists '/cache/it is/apt'`,
     'bookworm',
     '/cache/root.tar',
     '/cache/host.sources',

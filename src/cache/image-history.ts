@@ -1,0 +1,81 @@
+import { lstat, readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { type EntryRecord, readEntryRecord } from './entry-manifest.js'
+import { type ImageCaches, type ImageInfo, imagesDir, listImages, unknownImageError } from './image-store.js'
+
+/** Layer of an image, or the image below all layers. */
+export interface HistoryEntry {
+  /** Name in the cache; for a file outside of the cache, its path. */
+  readonly name: string
+  /** Step that made the layer, or the origin of the image. */
+  readonly content: string
+  /** Space on the disk. */
+  readonly bytes: number
+  /** Duration of the build, milliseconds. Undefined if it was not recorded. */
+  readonly buildMs: number | undefined
+  /** End of the build, ISO 8601. Undefined if it was not recorded. */
+  readonly builtAt: string | undefined
+}
+
+/**
+ * Returns the layers of a cached image, the uppermost first.
+ *
+ * @param name name of an entry of the cache, or of a defined image or recipe, whose most recently
+ *   used entry is then described.
+ * @throws {UsageError} IMAGE_NOT_FOUND when the cache has no such image.
+ */
+export async function readImageHistory(name: string, caches: ImageCaches): Promise<HistoryEntry[]> {
+  const history: HistoryEntry[] = []
+  let dir: string | undefined = join(imagesDir(caches), await findEntry(name, caches))
+  const visited = new Set<string>()
+  while (dir !== undefined && !visited.has(dir)) {
+    visited.add(dir)
+    const record: EntryRecord = await readEntryRecord(dir)
+    history.push(await describe(dir, record))
+    const below = record.layer?.below
+    dir = undefined
+    if (below === undefined) break
+    if (await isEntry(dirname(below))) dir = dirname(below)
+    else history.push(await describeFile(below))
+  }
+  return history
+}
+
+async function findEntry(name: string, caches: ImageCaches): Promise<string> {
+  const images = await listImages(caches)
+  if (images.some((image) => image.name === name)) return name
+  const ofName = images.filter((image) => image.name.replace(/-[0-9a-f]{16}$/, '') === name)
+  const found = ofName.find((image) => !isInnerLayer(image, images)) ?? ofName[0]
+  if (found !== undefined) return found.name
+  const names = images.map((image) => image.name)
+  throw unknownImageError(name, [...names, ...names.map((known) => known.replace(/-[0-9a-f]{16}$/, ''))])
+}
+
+/** Returns whether another layer of the same defined image is on top of an image. */
+export function isInnerLayer({ name, layer }: ImageInfo, images: readonly ImageInfo[]): boolean {
+  return images.some((other) => other.below === name && other.layer?.image === layer?.image)
+}
+
+async function isEntry(dir: string): Promise<boolean> {
+  return readEntryRecord(dir).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function describe(dir: string, record: EntryRecord): Promise<HistoryEntry> {
+  const { layer, origin, buildMs, builtAt } = record
+  const files = await readdir(dir)
+  const sizes = await Promise.all(files.map(async (file) => (await lstat(join(dir, file))).blocks * 512))
+  const bytes = sizes.reduce((total, size) => total + size, 0)
+  return { name: basename(dir), content: layer?.content ?? origin ?? '-', bytes, buildMs, builtAt }
+}
+
+/** Describes a disk outside of the cache, such as an image at a path. */
+async function describeFile(path: string): Promise<HistoryEntry> {
+  const bytes = await stat(path).then(
+    ({ blocks }) => blocks * 512,
+    () => 0,
+  )
+  return { name: path, content: 'image file', bytes, buildMs: undefined, builtAt: undefined }
+}
