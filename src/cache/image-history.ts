@@ -26,7 +26,7 @@ export interface HistoryEntry {
  */
 export async function readImageHistory(name: string, caches: ImageCaches): Promise<HistoryEntry[]> {
   const history: HistoryEntry[] = []
-  let dir: string | undefined = join(imagesDir(caches), await findEntry(name, caches))
+  let dir: string | undefined = await findEntry(name, caches)
   const visited = new Set<string>()
   while (dir !== undefined && !visited.has(dir)) {
     visited.add(dir)
@@ -41,14 +41,23 @@ export async function readImageHistory(name: string, caches: ImageCaches): Promi
   return history
 }
 
-async function findEntry(name: string, caches: ImageCaches): Promise<string> {
-  const images = await listImages(caches)
-  if (images.some((image) => image.name === name)) return name
-  const ofName = images.filter((image) => image.name.replace(/-[0-9a-f]{16}$/, '') === name)
-  const found = ofName.find((image) => !isInnerLayer(image, images)) ?? ofName[0]
-  if (found !== undefined) return found.name
-  const names = images.map((image) => image.name)
-  throw unknownImageError(name, [...names, ...names.map((known) => known.replace(/-[0-9a-f]{16}$/, ''))])
+/** Returns the folder of an image of this user's cache, or of the shared one. */
+async function findEntry(name: string, { cacheDir, sharedCacheDir }: ImageCaches): Promise<string> {
+  const known: string[] = []
+  for (const dir of [cacheDir, sharedCacheDir]) {
+    if (dir === undefined) continue
+    const caches = { cacheDir: dir, sharedCacheDir: undefined }
+    const images = await listImages(caches)
+    const named = images.filter((image) => [image.name, stripHash(image.name)].includes(name))
+    const found = named.find((image) => image.name === name || !isInnerLayer(image, images)) ?? named[0]
+    if (found !== undefined) return join(imagesDir(caches), found.name)
+    known.push(...images.flatMap((image) => [image.name, stripHash(image.name)]))
+  }
+  throw unknownImageError(name, [...new Set(known)])
+}
+
+function stripHash(entry: string): string {
+  return entry.replace(/-[0-9a-f]{16}$/, '')
 }
 
 /** Returns whether another layer of the same defined image is on top of an image. */

@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { hashInputs, readEntryFingerprint } from '../cache/cache.js'
 import { imagesDir } from '../cache/image-store.js'
 import { createProgress, type Progress } from '../common/progress.js'
+import { VMError } from '../errors.js'
 import type { GuestArch } from '../spec/architectures.js'
 import type { BaseImage } from '../spec/base-image.js'
 import type { ImageDefinition } from '../spec/image-definition.js'
@@ -71,8 +72,8 @@ async function openLayers(
   const planned = base.isDebian ? await planLayers(definition, base, {}) : undefined
   const count = { before: base.isDebian ? 1 : 0, layers: planned?.length ?? 0 }
   const title = (index: number, label: string) =>
-    `layer ${index + 1} of ${count.before + count.layers} (${label}): `
-  const prefix = !base.isDebian ? 'base image: ' : planned?.length === 0 ? '' : title(0, 'packages')
+    `layer ${index + 1} of ${count.before + count.layers} (${label})`
+  const prefix = !base.isDebian ? 'base image: ' : planned?.length === 0 ? '' : `${title(0, 'packages')}: `
   let image = await openBase(base, { ...options, ...prefixed(options, prefix) }, resolve)
   const layers = planned ?? (await planLayers(definition, base, image.root))
   count.layers = layers.length
@@ -81,8 +82,11 @@ async function openLayers(
   const builder = startLayers({ arch, layers, signal })
   try {
     for (const [index, work] of layers.entries()) {
-      const own = prefixed(options, title(count.before + index, work.label))
-      image = await openLayer(work, image, builder, { ...options, ...own })
+      const layer = title(count.before + index, work.label)
+      const own = { ...options, ...prefixed(options, `${layer}: `) }
+      image = await openLayer(work, image, builder, own).catch((error: unknown) => {
+        throw error instanceof VMError ? addLayer(error, layer, work) : error
+      })
     }
   } finally {
     await builder.release()
@@ -92,6 +96,11 @@ async function openLayers(
 
 function prefixed({ onProgress }: LayerOptions, prefix: string): Pick<LayerOptions, 'onProgress'> {
   return { onProgress: (step, amount) => onProgress(`${prefix}${step}`, amount) }
+}
+
+function addLayer(error: VMError, layer: string, { name, content }: LayerWork): VMError {
+  const text = `${layer} of ${name}: ${content}`
+  return error.withEvidence([{ label: 'Image layer', text }])
 }
 
 async function openBase(

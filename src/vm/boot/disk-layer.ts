@@ -13,6 +13,8 @@ const MOUNT_TIMEOUT = '2m'
 /** Where the helper guest mounts the root file system, and the disk with the package lists. */
 const ROOT = '/mnt'
 const LISTS = '/run/apt'
+/** List of the files in `/boot` before the commands. */
+const KERNELS = '/run/withvm-kernels'
 
 /** Waits for the disk with a serial number, $1, and sets `disk`. */
 const FIND_DISK = `set -e
@@ -54,6 +56,7 @@ for folder in lib/apt/lists cache/apt; do
   mkdir -p ${LISTS}/\${folder##*/} ${ROOT}/var/$folder
   mount -o bind ${LISTS}/\${folder##*/} ${ROOT}/var/$folder
 done
+ls ${ROOT}/boot >${KERNELS}
 if ! [ -e ${ROOT}/usr/sbin/policy-rc.d ]; then
   printf '#!/bin/sh\\nexit 101\\n' >${ROOT}/usr/sbin/policy-rc.d
   chmod 755 ${ROOT}/usr/sbin/policy-rc.d
@@ -64,7 +67,9 @@ fi
 const ENVIRONMENT = '/run/withvm-environment'
 const IN_ROOT = `. ${ENVIRONMENT}; cd /; exec chroot ${ROOT} /bin/sh -c "$1"`
 
-/** Undoes ENTER, and ends processes that a command has left behind. */
+/**
+ * Undoes ENTER, and ends processes that a command has left behind. Prints the names of new kernels.
+ */
 const LEAVE = `for process in /proc/[0-9]*; do
   [ "$(readlink "$process/root")" = ${ROOT} ] && kill -KILL "\${process#/proc/}"
 done
@@ -75,6 +80,7 @@ umount ${ROOT}/var/lib/apt/lists
 umount -l ${ROOT}/dev
 umount ${ROOT}/sys
 umount ${ROOT}/proc
+ls ${ROOT}/boot | grep '^vmlinu' | grep -vxFf ${KERNELS} || :
 `
 
 /** A killed process releases its files a moment later. */
@@ -162,12 +168,13 @@ export class DiskEditor {
         throw error instanceof CommandError ? commandError(work, command, error) : error
       })
     }
-    await this.#run(LEAVE, [], signal)
+    const kernels = await this.#run(LEAVE, [], signal)
+    if (kernels !== '') throw newKernelError(work, kernels)
   }
 
-  async #run(script: string, args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  async #run(script: string, args: readonly string[], signal: AbortSignal | undefined): Promise<string> {
     const words = ['/bin/sh', '-c', script, 'withvm', ...args].map(quoteWord)
-    await this.#vm.ssh(words.join(' '), { timeout: MOUNT_TIMEOUT, signal })
+    return (await this.#vm.ssh(words.join(' '), { timeout: MOUNT_TIMEOUT, signal })).stdout
   }
 }
 
@@ -203,5 +210,15 @@ function commandError(work: LayerWork, command: string, error: CommandError) {
     evidence: [{ label: 'Command', text: command }, ...error.evidence],
     hint: 'Correct the command. It runs without services; the layers before it are kept.',
     cause: error,
+  })
+}
+
+/** QEMU loads the kernel of the packages, so a newer one on the disk would not be booted. */
+function newKernelError(work: LayerWork, kernels: string) {
+  return vmError('IMAGE_BUILD_FAILED', {
+    summary: `A command of \`run\` of the image ${work.name} installed a kernel, which guests would not boot.`,
+    expected: 'kernels in `packages` only',
+    got: kernels.split('\n').join(', '),
+    hint: 'List the package of the kernel in `packages`. To upgrade the installed kernel, remove the image below (`withvm images rm`), so that it is built again.',
   })
 }

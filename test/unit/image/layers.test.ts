@@ -191,8 +191,10 @@ describe('layers in the cache', () => {
     expect(history[0]).toMatchObject({ name: entry, buildMs: expect.any(Number) })
     expect(Date.parse(history[0]?.builtAt as string)).toBeGreaterThan(Date.now() - 60_000)
     for (const { bytes } of history) expect(bytes).toBeGreaterThan(64 * 1024)
-    const error = await failureOf(readImageHistory('uper', caches))
-    expect(error.message).toContain('upper')
+    const { message } = await failureOf(readImageHistory('uper', caches))
+    expect(message).toContain('Expected: upper\n')
+    const shared = { cacheDir: ownTmpdir(), sharedCacheDir: cacheDir }
+    expect(await readImageHistory('upper', shared)).toEqual(history)
   })
 
   test('the history ends with the file of an image that is not in the cache', async () => {
