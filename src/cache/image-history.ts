@@ -60,8 +60,16 @@ function stripHash(entry: string): string {
   return entry.replace(/-[0-9a-f]{16}$/, '')
 }
 
+/**
+ * Describes the origin of an image. A layer below another one of the same image shows its content.
+ */
+export function describeOrigin(image: ImageInfo, images: readonly ImageInfo[]): string {
+  const { origin, layer } = image
+  return layer !== undefined && isInnerLayer(image, images) ? `${origin}, layer ${layer.content}` : origin
+}
+
 /** Returns whether another layer of the same defined image is on top of an image. */
-export function isInnerLayer({ name, layer }: ImageInfo, images: readonly ImageInfo[]): boolean {
+function isInnerLayer({ name, layer }: ImageInfo, images: readonly ImageInfo[]): boolean {
   return images.some((other) => other.below === name && other.layer?.image === layer?.image)
 }
 

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { RECIPES } from '../../images/recipes.js'
-import { isInnerLayer } from '../cache/image-history.js'
-import { type ImageInfo, imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
+import { describeOrigin } from '../cache/image-history.js'
+import { imagesDir, listImages, pruneImages, removeImages } from '../cache/image-store.js'
 import { isOpenToOthers } from '../common/files/open-to-others.js'
 import { logToStderr } from '../common/log.js'
 import { nearestName } from '../common/nearest-name.js'
@@ -32,14 +32,6 @@ export async function showImages(options: { readonly json: boolean }): Promise<n
   const text = images.length === 0 ? none : formatEntries(marked, 'images')
   printResult(images, { json: options.json, text })
   return EXIT_CODES.ok
-}
-
-/**
- * Describes the origin of an image. A layer below another one of the same image shows its content.
- */
-function describeOrigin(image: ImageInfo, images: readonly ImageInfo[]): string {
-  const { origin, layer } = image
-  return layer !== undefined && isInnerLayer(image, images) ? `${origin}, layer ${layer.content}` : origin
 }
 
 /** Runs `withvm images build`: builds the image of a recipe unless it is cached. */

@@ -3,7 +3,7 @@ import { readdirSync, utimesSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { defineImage, image } from 'withvm'
-import { readImageHistory } from '../../../src/cache/image-history.js'
+import { describeOrigin, readImageHistory } from '../../../src/cache/image-history.js'
 import { listImages, pruneImages, removeImages } from '../../../src/cache/image-store.js'
 import { createOverlay } from '../../../src/disk/overlay.js'
 import { findBase, planLayers, type StartLayers } from '../../../src/image/defined-image.js'
@@ -191,6 +191,13 @@ describe('layers in the cache', () => {
     expect(history[0]).toMatchObject({ name: entry, buildMs: expect.any(Number) })
     expect(Date.parse(history[0]?.builtAt as string)).toBeGreaterThan(Date.now() - 60_000)
     for (const { bytes } of history) expect(bytes).toBeGreaterThan(64 * 1024)
+    const images = await listImages(caches)
+    expect(images.map((image) => describeOrigin(image, images)).sort()).toEqual([
+      'lower',
+      'lower',
+      'upper',
+      'upper, layer run true',
+    ])
     const { message } = await failureOf(readImageHistory('uper', caches))
     expect(message).toContain('Expected: upper\n')
     const shared = { cacheDir: ownTmpdir(), sharedCacheDir: cacheDir }
