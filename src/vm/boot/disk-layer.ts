@@ -44,11 +44,15 @@ mkdir -p ${LISTS}
 mount -t ext4 "$disk" ${LISTS}
 `
 
+const ENVIRONMENT = '/run/withvm-environment'
+const IN_ROOT = `. ${ENVIRONMENT}; cd /; exec chroot ${ROOT} /bin/sh -c "$1"`
+
 /**
  * Adds the parts of a system that commands need, and prevents packages from starting services. The
  * package lists and downloads stay out of the layer.
  */
 const ENTER = `set -e
+(umask 077; cat >${ENVIRONMENT})
 mount -t proc proc ${ROOT}/proc
 mount -t sysfs sysfs ${ROOT}/sys
 mount -o rbind /dev ${ROOT}/dev
@@ -64,22 +68,18 @@ if ! [ -e ${ROOT}/usr/sbin/policy-rc.d ]; then
 fi
 `
 
-const ENVIRONMENT = '/run/withvm-environment'
-const IN_ROOT = `. ${ENVIRONMENT}; cd /; exec chroot ${ROOT} /bin/sh -c "$1"`
-
 /**
  * Undoes ENTER, and ends processes that a command has left behind. Prints the names of new kernels.
  */
-const LEAVE = `for process in /proc/[0-9]*; do
-  [ "$(readlink "$process/root")" = ${ROOT} ] && kill -KILL "\${process#/proc/}"
-done
+const LEAVE = `left=$(ls -l /proc/[0-9]*/root 2>/dev/null | sed -n 's|.* /proc/\\([0-9]*\\)/root -> ${ROOT}$|\\1|p')
+[ -z "$left" ] || kill -KILL $left
 set -e
 [ -e /run/withvm-policy ] && rm ${ROOT}/usr/sbin/policy-rc.d /run/withvm-policy
-umount ${ROOT}/var/cache/apt
-umount ${ROOT}/var/lib/apt/lists
+umount -l ${ROOT}/var/cache/apt
+umount -l ${ROOT}/var/lib/apt/lists
 umount -l ${ROOT}/dev
-umount ${ROOT}/sys
-umount ${ROOT}/proc
+umount -l ${ROOT}/sys
+umount -l ${ROOT}/proc
 ls ${ROOT}/boot | grep '^vmlinu' | grep -vxFf ${KERNELS} || :
 `
 
@@ -154,12 +154,11 @@ export class DiskEditor {
       await this.#run(MOUNT_LISTS, ['apt-lists'], signal)
       this.#hasLists = true
     }
-    await this.#run(ENTER, [], signal)
     // Proxies may contain passwords, and the text of a failed command is part of its error.
     const exports = Object.entries(chrootEnvironment(process.env)).map(
       ([name, value]) => `export ${name}=${quoteWord(value)}\n`,
     )
-    await this.#vm.ssh(`umask 077; cat >${ENVIRONMENT}`, { stdin: exports.join(''), signal })
+    await this.#run(ENTER, [], signal, exports.join(''))
     for (const command of work.run) {
       report(`running ${command.split('\n', 1)[0]?.slice(0, 60)}`)
       const line = renderCommand`exec env -i /bin/sh -c ${IN_ROOT} withvm ${command}`
@@ -172,9 +171,14 @@ export class DiskEditor {
     if (kernels !== '') throw newKernelError(work, kernels)
   }
 
-  async #run(script: string, args: readonly string[], signal: AbortSignal | undefined): Promise<string> {
+  async #run(
+    script: string,
+    args: readonly string[],
+    signal: AbortSignal | undefined,
+    stdin?: string,
+  ): Promise<string> {
     const words = ['/bin/sh', '-c', script, 'withvm', ...args].map(quoteWord)
-    return (await this.#vm.ssh(words.join(' '), { timeout: MOUNT_TIMEOUT, signal })).stdout
+    return (await this.#vm.ssh(words.join(' '), { timeout: MOUNT_TIMEOUT, signal, stdin })).stdout
   }
 }
 
