@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { locateErrors } from '../../common/calls/calls.js'
 import { raceSignal, withDeadline } from '../../common/deadline.js'
 import { formatDuration } from '../../common/duration.js'
 import { type Evidence, UsageError, VMError, vmError } from '../../errors.js'
@@ -109,10 +110,9 @@ export class Invariants implements InvariantChecks {
   }
 
   async add<Guest extends GuestHandle>(name: string, like: CheckLike<unknown, Guest>): Promise<Invariant> {
-    const check = toCheck(like, `'${name}'`)
     const entry: Entry = {
       name,
-      check,
+      check: toCheck(like, `'${name}'`),
       group: new CommandGroup(`invariant '${name}'`),
       commands: [],
       lastMetAt: performance.now(),
@@ -121,10 +121,11 @@ export class Invariants implements InvariantChecks {
     await this.#verifyEntry(entry, 'at the start', undefined)
     this.#entries.add(entry)
     const stop = () => void this.#entries.delete(entry)
+    const check = () => locateErrors(check, () => this.#verifyEntry(entry, 'by `check()`', undefined))
     return {
       name,
       stop,
-      check: () => this.#verifyEntry(entry, 'by `check()`', undefined),
+      check,
       [Symbol.asyncDispose]: async () => {
         const shouldCheck = this.#entries.has(entry) && entry.violation === undefined && isUsable(this.#vm)
         stop()
