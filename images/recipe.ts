@@ -27,7 +27,7 @@ export interface RecipePlan {
   readonly name: string
   /** @default none, for a built-in recipe */
   readonly debian?: DebianOptions | undefined
-  /** Duration of a build on a fast host with a fast mirror, milliseconds. */
+  /** Duration of a build on a fast host with a fast mirror, in milliseconds. */
   readonly leastMs: number
 }
 

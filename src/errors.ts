@@ -229,7 +229,7 @@ export class VMError extends Error {
   readonly evidence: readonly Evidence[]
   /** Parts of the message. */
   readonly details: ErrorDetails
-  /** Time at which the stack was set to a call of the test, milliseconds. */
+  /** Time at which the stack was set to a call of the test, in milliseconds. */
   #locatedAtMs: number | undefined
 
   constructor(code: ErrorCode, raw: ErrorDetails) {
@@ -333,7 +333,7 @@ export interface CommandOutcome {
   readonly exitCode: number | undefined
   /** Name of the signal that killed the command, such as `SIGTERM`. */
   readonly signal: string | undefined
-  /** Duration of the command, milliseconds. */
+  /** Duration of the command, in milliseconds. */
   readonly durationMs: number
 }
 
@@ -351,7 +351,7 @@ export class CommandError extends VMError implements CommandOutcome {
   readonly exitCode: number | undefined
   /** Name of the signal that killed the command, such as `SIGTERM`. */
   readonly signal: string | undefined
-  /** Duration of the command, milliseconds. */
+  /** Duration of the command, in milliseconds. */
   readonly durationMs: number
 
   constructor(

@@ -76,7 +76,7 @@ export async function findNamespaceProblems(query: NamespaceQuery = {}): Promise
   return problems
 }
 
-/** Returns whether a file such as subuid(5) has a range for the user. */
+/** Returns true if a file such as subuid(5) has a range for the user. */
 function hasIds(text: string, { name, uid }: { readonly name: string; readonly uid: number }): boolean {
   return text.split('\n').some((line) => [name, String(uid)].includes(line.split(':')[0] ?? ''))
 }

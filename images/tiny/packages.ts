@@ -22,7 +22,7 @@ export function listPackages(distribution: Distribution, arch: GuestArch): strin
 }
 
 /**
- * Returns whether a dependency is needed: only the kernel of a meta-package and shared libraries
+ * Returns true if a dependency is needed: only the kernel of a meta-package and shared libraries
  * are, not packages for an installation on a real system.
  */
 export function isWantedDependency(packageName: string): boolean {

@@ -15,7 +15,7 @@ import type { BuildContext, Recipe } from '../recipe.js'
 import { buildInitrd } from './initrd.js'
 import { installKernel } from './kernel.js'
 import { BOOT_MODULES, isWantedDependency, listPackages } from './packages.js'
-import { assembleRoot, BUSYBOX, openDirectories, ROOT_MODES } from './rootfs.js'
+import { assembleRoot, BUSYBOX, makeDirectoriesAccessible, ROOT_MODES } from './rootfs.js'
 import { guestFiles } from './scripts.js'
 
 /**
@@ -88,7 +88,7 @@ async function build({ dir, arch, signal, report }: BuildContext): Promise<void>
   report('assembling the system')
   await assembleRoot(packages, root, arch)
   const kernel = await installKernel({ packages, root, bootModules: BOOT_MODULES, signal })
-  await openDirectories(root)
+  await makeDirectoriesAccessible(root)
   const busybox = await readFile(join(root, BUSYBOX))
   await writeFile(join(dir, 'kernel'), kernel.image)
   await writeFile(join(dir, 'kernel.efi'), kernel.packaged)

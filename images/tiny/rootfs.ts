@@ -90,10 +90,10 @@ export async function assembleRoot(packages: string, root: string, arch: GuestAr
 }
 
 /**
- * Opens directories without a specified mode to all users of the guest, regardless of the builder's
- * umask.
+ * Sets mode 0755 on every directory that is not listed in {@link DIRECTORIES}, because the umask of
+ * the builder may be stricter.
  */
-export async function openDirectories(root: string): Promise<void> {
+export async function makeDirectoriesAccessible(root: string): Promise<void> {
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name)
     if (entry.isDirectory() && DIRECTORIES[path.slice(root.length)] === undefined) await chmod(path, 0o755)

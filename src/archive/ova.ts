@@ -54,7 +54,7 @@ export async function extractOvaDisk(options: {
   )
 }
 
-/** Returns whether an entry is an OVF descriptor, which only appliances contain. */
+/** Returns true if an entry is an OVF descriptor, which only appliances contain. */
 export function isDescriptor({ path, type }: TarEntry): boolean {
   return type === 'file' && /^[^/]+\.ovf$/i.test(path)
 }

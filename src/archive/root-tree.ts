@@ -103,7 +103,7 @@ export class RootTree {
     } catch (error) {
       const { code, path = '', dest = path } = error as NodeJS.ErrnoException & { readonly dest?: string }
       if (code !== 'ENAMETOOLONG') throw error
-      throw unusableRootError(this.#name, shorten(dest), 'too long for this host')
+      throw pathLimitError(this.#name, shorten(dest), 'too long for this host')
     }
   }
 
@@ -159,9 +159,9 @@ export class RootTree {
   #requireValidPath(path: string): void {
     const steps = path.split('/')
     if (steps.length > MAX_STEPS)
-      throw unusableRootError(this.#name, shorten(path), `a path with more than ${MAX_STEPS} components`)
+      throw pathLimitError(this.#name, shorten(path), `a path with more than ${MAX_STEPS} components`)
     if (steps.some((step) => Buffer.byteLength(step) > MAX_NAME_BYTES))
-      throw unusableRootError(this.#name, shorten(path), `a name with more than ${MAX_NAME_BYTES} bytes`)
+      throw pathLimitError(this.#name, shorten(path), `a name with more than ${MAX_NAME_BYTES} bytes`)
   }
 
   #makeFolders(path: string): void {
@@ -193,7 +193,7 @@ export class RootTree {
   #put(path: string, node: RootNode): void {
     if (!this.#nodes.has(path)) this.#characters += path.length
     if (this.#characters > MAX_PATHS_CHARACTERS)
-      throw unusableRootError(this.#name, shorten(path), 'total length of all paths exceeded')
+      throw pathLimitError(this.#name, shorten(path), 'total length of all paths exceeded')
     this.#nodes.set(path, node)
     if (path === '') return
     const parent = parentOf(path)
@@ -249,5 +249,14 @@ function unusableRootError(name: string, path: string, why: string): VMError {
     expected: 'files, folders and links',
     got: `${path}: ${why}`,
     hint: 'Create the archive again, for example with GNU tar.',
+  })
+}
+
+function pathLimitError(name: string, path: string, got: string): VMError {
+  return vmError('IMAGE_INVALID', {
+    summary: `The root file system ${name} has more or longer paths than are supported.`,
+    expected: `names of at most ${MAX_NAME_BYTES} bytes, paths that this host supports, and ${MAX_PATHS_CHARACTERS / 1024 ** 2} Mi characters in all paths`,
+    got: `${path}: ${got}`,
+    hint: 'Shorten or remove this path in the image, or use a disk image.',
   })
 }

@@ -189,7 +189,7 @@ function parsePax(text: Buffer, name: string): Map<string, string> {
     const record = text.toString('utf8', at + digits.length, end - 1)
     const equals = record.indexOf('=')
     if (end > text.length || text[end - 1] !== LINE_END || equals < 1)
-      throw damagedTarError(name, `attributes of a member that are damaged at byte ${at} of ${text.length}`)
+      throw damagedTarError(name, `an invalid pax header at byte ${at} of ${text.length}`)
     records.set(record.slice(0, equals), record.slice(equals + 1))
     at = end
   }

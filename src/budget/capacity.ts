@@ -4,7 +4,7 @@ import type { Entry } from './entry.js'
 import type { Limits } from './limits.js'
 import { type MemoryEstimate, readPssMiB } from './usage.js'
 
-/** Host memory that stays free after a guest starts, and after a standby starts, MiB. */
+/** Host memory that stays free after a guest starts, and after a standby starts, in MiB. */
 const RESERVE_MIB = { guest: 256, standby: 512 }
 
 export interface CapacityRequest extends MemoryEstimate {
@@ -18,7 +18,7 @@ export interface Capacity {
    * memory.
    */
   readonly blockedBy: 'queue' | 'starts' | 'memory' | undefined
-  /** Memory that is free for further guests, MiB. */
+  /** Memory that is free for further guests, in MiB. */
   readonly freeMiB: number
 }
 

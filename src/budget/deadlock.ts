@@ -3,7 +3,7 @@ import { getProcessHolder } from './holder.js'
 
 /**
  * Time without a change after which holders that wait for each other count as deadlocked,
- * milliseconds.
+ * in milliseconds.
  */
 const DEADLOCK_MS = 3000
 /**

@@ -23,7 +23,7 @@ export interface Entry {
    * are any.
    */
   readonly expectedMiB: number
-  /** Maximum memory of the guest, MiB. */
+  /** Maximum memory of the guest, in MiB. */
   readonly maxMiB: number
   /** PID of QEMU; undefined before QEMU is started. */
   readonly qemuPid: number | undefined

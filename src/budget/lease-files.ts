@@ -12,7 +12,7 @@ import { openRuntimeDir } from '../common/locks/runtime-dir.js'
 import { isUnchangedFor } from '../common/locks/staleness.js'
 import { type Entry, formatEntry, parseEntries } from './entry.js'
 
-/** Poll interval and timeout of the lock of the budget, milliseconds. */
+/** Poll interval and timeout of the lock of the budget, in milliseconds. */
 const POLL_MS = 3
 const LOCK_TIMEOUT_MS = 3000
 /**
@@ -194,7 +194,7 @@ function removeFile(path: string): void {
 }
 
 /**
- * Minimum age of a stale socket, milliseconds. The entry of a younger socket may not be written
+ * Minimum age of a stale socket, in milliseconds. The entry of a younger socket may not be written
  * yet.
  */
 const STALE_SOCKET_MS = 60_000

@@ -18,8 +18,7 @@ export function describeWait(
   }: { readonly entries: readonly Entry[]; readonly capacity: Capacity; readonly limits: Limits },
 ): string {
   const waiting = entries.filter((other) => other.state === 'waiting' && other.ticket < ticket)
-  if (capacity.blockedBy === 'queue')
-    return `'${name}' is waiting in the queue; before it: ${listNames(waiting)}.`
+  if (capacity.blockedBy === 'queue') return `'${name}' is waiting in the queue behind ${listNames(waiting)}.`
   if (capacity.blockedBy === 'starts') {
     const starting = entries.filter(({ state }) => state === 'starting')
     return `'${name}' is waiting to start: limit of ${limits.starts} concurrent starts; starting: ${listNames(starting)}.`

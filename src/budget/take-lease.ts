@@ -41,8 +41,8 @@ export async function takeLease(request: LeaseRequest, wait: LeaseWait): Promise
 }
 
 /**
- * Reserves capacity for several guests at once, which then start with it ({@link withReservation}).
- * No guest waits while another of them already runs.
+ * Reserves the capacity of several guests together; they then start with it
+ * ({@link withReservation}). So none of these guests waits after another one has started.
  *
  * @throws as {@link takeLease}.
  */

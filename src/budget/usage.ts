@@ -8,8 +8,8 @@ const MARGIN = 1.25
 /** Weight of the recorded memory when a guest used less. */
 const DECAY = 0.9
 /**
- * Memory of QEMU besides the guest's RAM: code, and translated code under TCG, MiB. Measured: 60 to
- * 110 MiB.
+ * Memory of QEMU besides the guest's RAM: code, and translated code under TCG, in MiB. Measured: 60
+ * to 110 MiB.
  */
 const QEMU_MIB = 128
 

@@ -9,11 +9,11 @@ import type { Limits } from './limits.js'
 import { describeDeadlock, describeWait, describeWaited } from './messages.js'
 import type { GuestKind } from './usage.js'
 
-/** Poll interval of a waiting guest, milliseconds. */
+/** Poll interval of a waiting guest, in milliseconds. */
 const POLL_MS = 40
 /**
- * Minimum duration of a wait before it is logged, milliseconds. Starts end by themselves, so their
- * limit is higher.
+ * Minimum duration of a wait before it is logged, in milliseconds. Starts end by themselves, so
+ * their limit is higher.
  */
 const REPORT_AFTER_MS = { memory: 2000, starts: 20_000 }
 
@@ -50,7 +50,7 @@ export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise
   const tryAcquire = async (): Promise<Lease | undefined> => {
     if (lease !== undefined) touchLease(lease.entry)
     const entries = readLeases()
-    const decision = await decide(entry, entries, { limits, reservedMiB, deadlock })
+    const decision = await decideAdmission(entry, entries, { limits, reservedMiB, deadlock })
     const acquired = decision.mayStart ? await withLeaseLock(() => acquire(decision), signal) : undefined
     const waitedMs = performance.now() - startedAt
     if (acquired !== undefined) {
@@ -81,7 +81,7 @@ export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise
   const acquire = async (found: Decision): Promise<Lease | undefined> => {
     const decision = found.breaksDeadlock
       ? found
-      : await decide(entry, readLeases(), { limits, reservedMiB, deadlock: undefined })
+      : await decideAdmission(entry, readLeases(), { limits, reservedMiB, deadlock: undefined })
     if (!decision.mayStart) return undefined
     if (lease === undefined) return new Lease(entry, await writeLease(entry), { kind, onRelease })
     await lease.change(() => ({ state: entry.state, expectedMiB: entry.expectedMiB }))
@@ -98,7 +98,7 @@ export async function waitForCapacity(entry: Entry, wait: CapacityWait): Promise
   }
 }
 
-async function decide(
+async function decideAdmission(
   entry: Entry,
   entries: readonly Entry[],
   {

@@ -9,7 +9,7 @@ import { isRecord } from '../common/is-record.js'
  */
 const ENDING = '.progress'
 const MAX_BYTES = 4096
-/** Minimum interval between two writes, milliseconds. */
+/** Minimum interval between two writes, in milliseconds. */
 const INTERVAL_MS = 500
 
 /** Latest step of a build. */

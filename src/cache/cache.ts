@@ -49,7 +49,7 @@ export interface MissingEntry {
   readonly root: string
   /** Name of the entry. */
   readonly name: string
-  /** Returns whether the entry has been completed by another process since the last call. */
+  /** Returns true if the entry has been completed by another process since the last call. */
   readonly isPublished: () => Promise<boolean>
 }
 
@@ -94,8 +94,8 @@ export async function openCacheEntry(options: CacheEntryOptions): Promise<string
 }
 
 /**
- * Returns a function that calls `check` only after another folder has taken the place of `dir`,
- * because checking a damaged entry reads all of its files.
+ * Returns a function that runs `check` only if `dir` was replaced since the last call, because
+ * checking a damaged entry reads all of its files.
  */
 function onceReplaced(dir: string, check: () => Promise<boolean>): () => Promise<boolean> {
   const identify = () =>

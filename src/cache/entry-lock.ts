@@ -18,7 +18,7 @@ const BUILD = '.build-'
 const BUILD_NAME = new RegExp(`^\\${BUILD}(${IDENTITY_PATTERN})-`)
 /**
  * Time without a touch after which a build of another host or container counts as dead,
- * milliseconds.
+ * in milliseconds.
  */
 const FOREIGN_BUILD_MS = 60 * 60_000
 

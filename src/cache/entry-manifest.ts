@@ -32,7 +32,7 @@ export interface EntryRecord {
   readonly origin?: string | undefined
   /** Set if the entry is a layer of a defined image. */
   readonly layer?: LayerRecord | undefined
-  /** Duration of the build, milliseconds. */
+  /** Duration of the build, in milliseconds. */
   readonly buildMs?: number | undefined
   /** Time at which the build ended, ISO 8601. */
   readonly builtAt?: string | undefined
@@ -97,7 +97,7 @@ async function restrictAccess(file: string, folder: CacheFolder): Promise<void> 
 }
 
 /**
- * Returns whether all files of an entry are unchanged since the build. A copied cache has other
+ * Returns true if all files of an entry are unchanged since the build. A copied cache has other
  * change times, so an image is accepted after its checksums were verified once. A template is not.
  * @param verifiedDir folder of this user's cache that records the verification.
  */

@@ -57,9 +57,9 @@ export async function markEntryUsed(root: string, name: string): Promise<void> {
   }
 }
 
-/** Removes an unusable entry unless another process uses it. Returns whether it was removed. */
+/** Removes an unusable entry unless another process uses it. Returns true if it was removed. */
 export function discardEntry(root: string, name: string): Promise<boolean> {
-  return remove(root, name, currentProcess())
+  return removeUnusedEntry(root, name, currentProcess())
 }
 
 function exists(path: string): Promise<boolean> {
@@ -72,14 +72,14 @@ function exists(path: string): Promise<boolean> {
 /** Returns all entries of a folder, the most recently used first. */
 export async function listEntries(root: string): Promise<EntryInfo[]> {
   const names = (await readdir(root).catch(() => [])).filter((name) => !name.startsWith('.'))
-  const infos = await Promise.all(names.map((name) => inspect(root, name).catch(() => undefined)))
+  const infos = await Promise.all(names.map((name) => readEntryInfo(root, name).catch(() => undefined)))
   return infos
     .filter((info) => info !== undefined)
     .sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime())
 }
 
 /**
- * Returns whether an entry counts as in use only because a marker of another container or host must
+ * Returns true if an entry counts as in use only because a marker of another container or host must
  * be observed twice. Starts to observe these markers: {@link RECHECK_MS} later it is known
  * whether their processes are alive.
  */
@@ -109,7 +109,7 @@ export async function sweepMarkers(root: string): Promise<void> {
  */
 export async function removeEntries(root: string, names: readonly string[]): Promise<string[]> {
   const kept: string[] = []
-  for (const name of names) if (!(await remove(root, name))) kept.push(name)
+  for (const name of names) if (!(await removeUnusedEntry(root, name))) kept.push(name)
   return kept
 }
 
@@ -131,7 +131,7 @@ export async function pruneEntries(
     const entry = candidates.find(({ name }) => !isBelow(name, entries))
     if (entry === undefined) break
     candidates.splice(candidates.indexOf(entry), 1)
-    if (!(await remove(root, entry.name))) continue
+    if (!(await removeUnusedEntry(root, entry.name))) continue
     entries.splice(entries.indexOf(entry), 1)
     bytes -= entry.bytes
     removed.push(entry.name)
@@ -139,12 +139,12 @@ export async function pruneEntries(
   return removed
 }
 
-/** Returns whether an entry is the base of a layer. */
+/** Returns true if an entry is the base of a layer. */
 export function isBelow(name: string, entries: readonly EntryInfo[]): boolean {
   return entries.some(({ below }) => below === name)
 }
 
-async function inspect(root: string, name: string): Promise<EntryInfo> {
+async function readEntryInfo(root: string, name: string): Promise<EntryInfo> {
   const dir = join(root, name)
   const files = await readdir(dir)
   const sizes = await Promise.all(files.map(async (file) => (await stat(join(dir, file))).blocks * 512))
@@ -160,10 +160,10 @@ async function inspect(root: string, name: string): Promise<EntryInfo> {
 }
 
 /**
- * Removes an entry by renaming it first: a process that looks for it then builds it again, and a
- * process that has marked it before gets it back.
+ * Renames an entry before removing it. A process that opens the entry in the meantime builds it
+ * again; if another process has marked the entry as used, the rename is undone.
  */
-async function remove(root: string, name: string, except?: string): Promise<boolean> {
+async function removeUnusedEntry(root: string, name: string, except?: string): Promise<boolean> {
   if (await hasUsers(root, name, except)) return false
   const away = newBuildPath(root, name)
   try {
@@ -189,14 +189,14 @@ async function remove(root: string, name: string, except?: string): Promise<bool
 
 /**
  * Time without a touch after which the marker of a process of another host or container counts as
- * stale, milliseconds.
+ * stale, in milliseconds.
  */
 const FOREIGN_USER_MS = 60 * 60_000
 
 /**
- * Returns whether another live process marked an entry as used before the files of the entry were
- * last changed: its guests may still need the entry. A process that marked the entry later has
- * found it incomplete. Returns false if the entry does not exist.
+ * Returns true if another live process marked an entry as used before the last change of its files:
+ * guests of that process may still read the old files. A process that marked the entry afterwards
+ * has found it incomplete and does not use it. Returns false if the entry does not exist.
  */
 export async function hasEarlierUsers(root: string, name: string): Promise<boolean> {
   const changedMs = await readChangeTime(join(root, name))
@@ -220,7 +220,7 @@ async function readChangeTime(dir: string): Promise<number | undefined> {
   return Math.max(...stats.map(({ ctimeMs }) => ctimeMs))
 }
 
-/** Returns whether a live process other than `except` uses an entry. */
+/** Returns true if a live process other than `except` uses an entry. */
 async function hasUsers(root: string, name: string, except?: string): Promise<boolean> {
   return (await listUsers(root, name, except)).length > 0
 }

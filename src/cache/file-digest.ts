@@ -12,12 +12,12 @@ const DIGESTS = '.digests'
  */
 export async function digestFile(path: string, images: string): Promise<string> {
   const memo = join(images, DIGESTS, hashInputs(path))
-  const state = await identify(path)
+  const state = await readFileIdentity(path)
   const known = await readMemo(memo)
   if (known?.key === state) return known.sha256
   const sha256 = await hashFile(path)
   // A file that changed during the computation has no valid digest.
-  if ((await identify(path)) === state) await writeMemo(memo, { key: state, sha256 })
+  if ((await readFileIdentity(path)) === state) await writeMemo(memo, { key: state, sha256 })
   return sha256
 }
 
@@ -26,7 +26,7 @@ interface Memo {
   readonly sha256: string
 }
 
-async function identify(path: string): Promise<string> {
+async function readFileIdentity(path: string): Promise<string> {
   const { dev, ino, size, ctimeNs } = await stat(path, { bigint: true })
   return [path, dev, ino, size, ctimeNs].join(' ')
 }

@@ -11,7 +11,7 @@ export interface HistoryEntry {
   readonly content: string
   /** Space on the disk. */
   readonly bytes: number
-  /** Duration of the build, milliseconds. Undefined if it was not recorded. */
+  /** Duration of the build, in milliseconds. Undefined if it was not recorded. */
   readonly buildMs: number | undefined
   /** End of the build, ISO 8601. Undefined if it was not recorded. */
   readonly builtAt: string | undefined
@@ -68,7 +68,7 @@ export function describeOrigin(image: ImageInfo, images: readonly ImageInfo[]): 
   return layer !== undefined && isInnerLayer(image, images) ? `${origin}, layer ${layer.content}` : origin
 }
 
-/** Returns whether another layer of the same defined image is on top of an image. */
+/** Returns true if another layer of the same defined image is on top of an image. */
 function isInnerLayer({ name, layer }: ImageInfo, images: readonly ImageInfo[]): boolean {
   return images.some((other) => other.below === name && other.layer?.image === layer?.image)
 }

@@ -123,7 +123,7 @@ export async function removeImages(names: readonly string[], caches: ImageCaches
   for (const name of names) if (!known.includes(name)) throw unknownImageError(name, known)
   const removed: string[] = []
   const kept = new Set<string>()
-  /** Returns whether the entry is removed now. */
+  /** Returns true if the entry is removed now. */
   const remove = async (entry: ImageInfo): Promise<boolean> => {
     for (const upper of entries.filter(({ below }) => below === entry.name)) await remove(upper)
     if (isBelow(entry.name, entries) || (await removeEntries(images, [entry.name])).length > 0) {
@@ -199,6 +199,6 @@ export function unknownImageError(name: string, known: readonly string[]) {
 function imageInUseError(names: readonly string[]) {
   return vmError('IMAGE_IN_USE', {
     summary: `Images in use by a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
-    hint: 'Wait until that process has ended, then retry (`withvm ps` lists running guests).',
+    hint: 'Wait until the process that uses the image has exited, then retry (`withvm ps` lists running guests).',
   })
 }

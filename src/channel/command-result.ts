@@ -18,7 +18,7 @@ export interface CommandResult<Output extends string | Buffer = string> {
   readonly exitCode: number | undefined
   /** Name of the signal that ended the command, such as `SIGTERM`. */
   readonly signal: string | undefined
-  /** Duration of the command, milliseconds. */
+  /** Duration of the command, in milliseconds. */
   readonly durationMs: number
 }
 
@@ -61,7 +61,7 @@ export interface RawOutcome {
   readonly stderr: Buffer
   readonly exitCode: number | undefined
   readonly signal: string | undefined
-  /** Duration of the command, milliseconds. */
+  /** Duration of the command, in milliseconds. */
   readonly durationMs: number
 }
 

@@ -116,6 +116,6 @@ function qemuNotConnectedError(path: string, timeoutMs: number): Error {
 function listenerClosedError(path: string): Error {
   return vmError('VM_NOT_RUNNING', {
     summary: `The socket ${path} was closed while withvm waited for QEMU to connect.`,
-    hint: 'Do not dispose of the guest while it starts.',
+    hint: 'Wait until the guest has started before disposing of it.',
   })
 }

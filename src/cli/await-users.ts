@@ -4,8 +4,8 @@ import { RECHECK_MS } from '../common/locks/staleness.js'
 import { logToStderr } from '../common/log.js'
 
 /**
- * Waits until it is known whether other containers and hosts still use entries of a cache folder,
- * if their heartbeat is older than an hour. Returns at once without such users.
+ * Waits until the markers of other containers and hosts that are older than an hour are confirmed
+ * as live or dead. Returns immediately if there is no such marker.
  *
  * @param names names of the entries. @default all
  */

@@ -53,7 +53,7 @@ export function addGuestFlags(command: Command): Command {
     .option(
       '-p, --hostfwd <[host:]guest[/udp]>',
       'forward a port of this host to a port of the guest; repeatable',
-      collect,
+      appendValue,
     )
     .option('--internet', 'allow the guest to access the network of this host')
     .option('--kernel <path>', 'kernel to boot directly, for an image without a boot loader')
@@ -67,7 +67,7 @@ export function addGuestFlags(command: Command): Command {
     .option('-q, --quiet', 'suppress progress messages; print only the output of the guest')
 }
 
-function collect(value: string, earlier: readonly string[] = []): string[] {
+function appendValue(value: string, earlier: readonly string[] = []): string[] {
   return [...earlier, value]
 }
 

@@ -37,6 +37,6 @@ export class CleanupStack {
     }
     this.#isEmpty = true
     if (errors.length === 1) throw errors[0]
-    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} releases failed.`)
+    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} steps of the cleanup failed.`)
   }
 }

@@ -53,7 +53,7 @@ export async function raceSignal<T>(promise: Promise<T>, signal: AbortSignal | u
   }
 }
 
-/** Returns whether the signal has aborted or aborts within that time. */
+/** Returns true if the signal has aborted or aborts within that time. */
 export function abortsWithin(signal: AbortSignal, ms: number): Promise<boolean> {
   if (signal.aborted) return Promise.resolve(true)
   return new Promise((resolve) => {

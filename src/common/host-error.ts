@@ -8,7 +8,7 @@ const FILES_PER_CHILD = 10
 const TOO_MANY_FILES = ['EMFILE', 'ENFILE']
 
 /**
- * Returns whether a system error only means that too many files are open. The state of the file is
+ * Returns true if a system error only means that too many files are open. The state of the file is
  * unknown then.
  */
 export function isFileLimit(error: unknown): boolean {

@@ -16,7 +16,7 @@ const BACKOFF_FACTOR = 1.5
 /**
  * Calls `check` until it returns a value other than undefined. Returns undefined if `timeoutMs`
  * ends before that.
- * @param check receives the pause before its next call, milliseconds.
+ * @param check receives the pause before its next call, in milliseconds.
  */
 export async function pollUntil<T>(
   check: (pauseMs: number) => Promise<T | undefined> | T | undefined,

@@ -12,7 +12,7 @@ export interface Progress {
 }
 
 const DELAY_MS = 1000
-/** Minimum interval between two amounts of the same step, milliseconds. */
+/** Minimum interval between two amounts of the same step, in milliseconds. */
 const TERMINAL_INTERVAL_MS = 100
 const LOG_INTERVAL_MS = 5000
 

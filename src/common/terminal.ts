@@ -1,4 +1,4 @@
-/** Returns whether standard input and output are terminals. */
+/** Returns true if standard input and output are terminals. */
 export function hasTerminal(): boolean {
   return process.stdin.isTTY === true && process.stdout.isTTY === true
 }

@@ -3,7 +3,7 @@ import { type VMError, vmError } from '../errors.js'
 import { formatDuration } from './duration.js'
 
 /**
- * Returns the time until the end of the test that a wait belongs to, milliseconds. Infinity if
+ * Returns the time until the end of the test that a wait belongs to, in milliseconds. Infinity if
  * nothing limits it.
  */
 export type WaitLimit = () => number
@@ -54,7 +54,7 @@ export function testTimeoutHint(operation: string): string {
 /**
  * Returns the lines that give a Vitest test more time, as an instruction.
  *
- * @param ms sufficient timeout, milliseconds; a multiple of 1000
+ * @param ms sufficient timeout, in milliseconds; a multiple of 1000
  */
 export function describeMoreTime(ms: number): string {
   const timeout = String(ms).replace(/000$/, '_000')
@@ -65,9 +65,9 @@ export function describeMoreTime(ms: number): string {
 export function testTimeTooShort(options: {
   /** Work that takes longer, as a phrase such as `building the image tiny`. */
   readonly work: string
-  /** Time that was left for it, milliseconds. */
+  /** Time that was left for it, in milliseconds. */
   readonly leftMs: number
-  /** Test timeout that is sufficient on a slow host, milliseconds. */
+  /** Test timeout that is sufficient on a slow host, in milliseconds. */
   readonly sufficientMs: number
   /** State of the work. */
   readonly state: string

@@ -214,7 +214,7 @@ function describeOther(content: Exclude<Content, { readonly kind: 'disk' }>) {
 }
 
 /**
- * Returns whether the file ends with the footer of a Virtual PC disk: a fixed-size one is a raw
+ * Returns true if the file ends with the footer of a Virtual PC disk: a fixed-size one is a raw
  * disk plus this sector.
  */
 async function hasVpcFooter(file: FileHandle, fileBytes: number): Promise<boolean> {

@@ -170,9 +170,9 @@ function aligned(at: number): number {
 
 function invalidVariablesError(got: string) {
   return vmError('FIRMWARE_INVALID', {
-    summary: 'The boot option for HTTP cannot be added to the UEFI variables.',
-    expected: 'a UEFI variable store of EDK II, as shipped in its package, with free space',
+    summary: 'The HTTP boot entry cannot be added to `firmware.vars`.',
+    expected: 'a copy of an EDK II variable store, such as OVMF_VARS.fd, with free space',
     got,
-    hint: 'Remove `firmware.vars` to use the variables of the firmware package, or create the file from a copy of them.',
+    hint: 'Remove `firmware.vars` to use the variable store of the firmware package, or create the file as a copy of that store.',
   })
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 /** Stack of a call of a test, which V8 formats only when it is read. */
 export interface CallSite {
   readonly stack?: string
-  /** Time of the call, milliseconds. */
+  /** Time of the call, in milliseconds. */
   readonly atMs: number
 }
 

@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path'
 
 /** Limits of the control groups of this process. */
 export interface CgroupLimits {
-  /** Memory limit of all processes in the group, bytes. */
+  /** Memory limit of all processes in the group, in bytes. */
   readonly memoryBytes?: number
-  /** Free memory below that limit, bytes. Reclaimable page cache counts as free. */
+  /** Free memory below that limit, in bytes. Reclaimable page cache counts as free. */
   readonly freeBytes?: number
   /** CPU quota, in processors. */
   readonly processors?: number
@@ -33,7 +33,7 @@ export function readCgroupLimits(root = '/'): CgroupLimits {
 
 /** Lists the folders of a controller's groups, from the group of this process to the root. */
 export function* listGroups(controller: string, root: string): Generator<string> {
-  for (const line of read(join(root, 'proc/self/cgroup')).split('\n')) {
+  for (const line of readTextOrEmpty(join(root, 'proc/self/cgroup')).split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
     if (path === undefined) continue
     const isUnified = controllers === ''
@@ -52,7 +52,7 @@ function readMemory(group: string): { limit: number; free: number } | undefined 
   // cgroup v1 represents "no limit" as a number above any real memory size.
   if (limit === undefined || limit > 2 ** 60) return undefined
   const used = readNumber(group, 'memory.current') ?? readNumber(group, 'memory.usage_in_bytes') ?? 0
-  const cached = readCached(read(join(group, 'memory.stat')))
+  const cached = readCached(readTextOrEmpty(join(group, 'memory.stat')))
   return { limit, free: Math.max(0, limit - used + cached) }
 }
 
@@ -66,7 +66,7 @@ function readCached(stat: string): number {
 }
 
 function readProcessors(group: string): number | undefined {
-  const [quota, period] = read(join(group, 'cpu.max')).trim().split(' ')
+  const [quota, period] = readTextOrEmpty(join(group, 'cpu.max')).trim().split(' ')
   const share =
     period === undefined
       ? (readNumber(group, 'cpu.cfs_quota_us') ?? -1) / (readNumber(group, 'cpu.cfs_period_us') ?? 100_000)
@@ -75,11 +75,11 @@ function readProcessors(group: string): number | undefined {
 }
 
 function readNumber(group: string, file: string): number | undefined {
-  const text = read(join(group, file)).trim()
+  const text = readTextOrEmpty(join(group, file)).trim()
   return /^\d+$/.test(text) ? Number(text) : undefined
 }
 
-function read(path: string): string {
+function readTextOrEmpty(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch {

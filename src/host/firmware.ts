@@ -45,7 +45,7 @@ export async function findUefi(request: FirmwareRequest, options: FirmwareOption
   const descriptors = await readDescriptors(folders)
   for (const descriptor of descriptors) {
     const files = readFiles(descriptor)
-    if (files !== undefined && fits(descriptor, request) && (await exist(files))) return files
+    if (files !== undefined && matchesRequest(descriptor, request) && (await areReadable(files))) return files
   }
   throw vmError('FIRMWARE_NOT_FOUND', {
     summary: `No UEFI firmware${request.secureBoot ? ' with secure boot' : ''} for ${request.arch} guests with the machine '${request.machine}' was found.`,
@@ -73,7 +73,7 @@ function hintFor({ arch, machine }: FirmwareRequest, { osReleasePath }: Firmware
  * Checks that the files exist: the descriptors of Debian 12 list aarch64 firmware that its package
  * does not contain.
  */
-async function exist({ code, vars }: UefiFiles): Promise<boolean> {
+async function areReadable({ code, vars }: UefiFiles): Promise<boolean> {
   const checks = [code, vars].map(({ path }) => access(path, constants.R_OK))
   return (await Promise.allSettled(checks)).every(({ status }) => status === 'fulfilled')
 }
@@ -130,7 +130,7 @@ function readFiles({ mapping }: Descriptor): UefiFiles | undefined {
  * Checks a descriptor against a request. Secure boot needs firmware with enrolled keys; without
  * keys it boots unsigned code.
  */
-function fits(
+function matchesRequest(
   { 'interface-types': types = [], targets = [], features = [] }: Descriptor,
   { arch, machine, secureBoot }: FirmwareRequest,
 ): boolean {
@@ -139,7 +139,7 @@ function fits(
   const names = [machine, ...(LONG_NAMES[machine] ?? [])]
   const isForMachine = targets.some(
     ({ architecture, machines = [] }) =>
-      architecture === arch && machines.some((pattern) => names.some((name) => matches(name, pattern))),
+      architecture === arch && machines.some((pattern) => names.some((name) => matchesGlob(name, pattern))),
   )
   const isSecure = features.includes('secure-boot') && features.includes('enrolled-keys')
   return isForMachine && (secureBoot ? isSecure : !features.includes('requires-smm') && !isSecure)
@@ -163,7 +163,7 @@ const LONG_NAMES: Readonly<Record<string, readonly string[]>> = {
   virt: ['virt-0'],
 }
 
-function matches(name: string, pattern: string): boolean {
+function matchesGlob(name: string, pattern: string): boolean {
   const literal = pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replaceAll('*', '.*')

@@ -64,7 +64,7 @@ export async function findQemu(options: FindQemuOptions = {}): Promise<QemuBinar
   const names = named === undefined ? distributionNames(arch) : [named]
   for (const name of names) {
     const path = await findProgram(name, env)
-    if (path !== undefined) return inspect(path, arch, options)
+    if (path !== undefined) return verifyQemuBinary(path, arch, options)
   }
   throw vmError('QEMU_NOT_FOUND', {
     ...(named === undefined ? describeNone(arch, names, env) : describeNamed(named, source, env)),
@@ -109,7 +109,11 @@ function qemuArchs(arch: GuestArch): readonly GuestArch[] {
   return arch === 'i386' ? ['x86_64', 'i386'] : [arch]
 }
 
-async function inspect(path: string, arch: GuestArch, options: FindQemuOptions): Promise<QemuBinary> {
+async function verifyQemuBinary(
+  path: string,
+  arch: GuestArch,
+  options: FindQemuOptions,
+): Promise<QemuBinary> {
   const real = await realpath(path)
   const other = /^qemu-system-(\w+)$/.exec(basename(real))?.[1]
   if (other !== undefined && !(qemuArchs(arch) as readonly string[]).includes(other)) {

@@ -5,7 +5,7 @@ import { runProgram } from './program.js'
 import { requireTool } from './tools.js'
 
 /**
- * Timeout of a run, milliseconds. A text screen takes half a second on a slow core; photographs
+ * Timeout of a run, in milliseconds. A text screen takes half a second on a slow core; photographs
  * take much longer.
  */
 const TIMEOUT_MS = 30_000

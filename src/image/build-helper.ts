@@ -35,13 +35,13 @@ const NODE_SETTINGS = [
   'WITHVM_IMAGES_SIZE',
 ]
 
-/** Time for which a build continues without a process that waits for it, milliseconds. */
+/** Time for which a build continues without a process that waits for it, in milliseconds. */
 const ALONE_MS = 15 * 60_000
-/** Interval at which a build of another process is checked, milliseconds. */
+/** Interval at which a build of another process is checked, in milliseconds. */
 const POLL_MS = 250
 /** Number of helpers that may die before the entry is built in this process. */
 const MAX_HELPERS = 2
-/** Time of a test below which its limit counts as reached, milliseconds. */
+/** Time of a test below which its limit counts as reached, in milliseconds. */
 const NO_TIME_MS = 50
 
 interface HelperWait {
@@ -216,7 +216,7 @@ function leastMsOf(job: BuildJob): number {
   return job.kind === 'recipe' ? job.recipe.leastMs : 0
 }
 
-/** Returns a test timeout that is sufficient on a slow host, milliseconds. */
+/** Returns a test timeout that is sufficient on a slow host, in milliseconds. */
 function sufficientMs(job: BuildJob): number {
   return job.kind === 'recipe' && job.recipe.debian === undefined ? 120_000 : 600_000
 }

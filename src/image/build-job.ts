@@ -70,7 +70,7 @@ export interface BuildOrder {
   readonly sharedCacheDir: string | undefined
   /**
    * Time for which the build continues after the process that ordered it has ended or waits no
-   * longer, milliseconds.
+   * longer, in milliseconds.
    */
   readonly aloneMs: number
 }

@@ -6,7 +6,7 @@ import type { HelperMessage } from './build-helper.js'
 import { decodeOrder, runJob } from './build-job.js'
 import { openStored } from './stored-image.js'
 
-/** Time for an aborted build to end its tools and remove its files, milliseconds. */
+/** Time for an aborted build to end its tools and remove its files, in milliseconds. */
 const ABORT_MS = 10_000
 
 const stop = new AbortController()

@@ -17,11 +17,11 @@ export interface DownloadOptions {
   readonly onAmount?: ((amount: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
   /**
-   * Delay before the second attempt, milliseconds; doubled before each further one. @default 500
+   * Delay before the second attempt, in milliseconds; doubled before each further one. @default 500
    */
   readonly retryMs?: number | undefined
   /**
-   * Time in which a connection that brings less than 64 KiB counts as lost, milliseconds.
+   * Time in which a connection that brings less than 64 KiB counts as lost, in milliseconds.
    * @default 30000
    */
   readonly stallMs?: number | undefined
@@ -71,7 +71,7 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
 
 /** A connection failed or was lost: a retry may succeed. */
 class LostConnection extends Error {
-  /** Delay requested by the server, milliseconds. */
+  /** Delay requested by the server, in milliseconds. */
   readonly waitMs: number
 
   constructor(message: string, waitMs = 0) {
@@ -212,7 +212,9 @@ function describeCause(error: unknown): string {
 
 function fetchError(url: string, got: string, file: PartialFile): VMError {
   const kept =
-    file.bytes === 0 ? '' : ` The received part (${formatBytes(file.bytes)}) is kept and continued.`
+    file.bytes === 0
+      ? ''
+      : ` The partial download (${formatBytes(file.bytes)}) is kept, and the next attempt resumes it.`
   const proxies = listProxySettings()
   return vmError('IMAGE_FETCH_FAILED', {
     summary: `The image ${url} could not be downloaded.`,

@@ -1,7 +1,7 @@
 import type { BuildStep } from '../cache/build-progress.js'
 import type { Report } from './build-job.js'
 
-/** Interval at which the progress of another process is shown, milliseconds. */
+/** Interval at which the progress of another process is shown, in milliseconds. */
 const FOLLOW_MS = 500
 
 /** Progress of another process that builds the same entry. */

@@ -77,7 +77,7 @@ async function openPath(
 ): Promise<BaseImage> {
   const { format, backingFolders } = source
   const { signal } = options
-  const { path, name } = await locate(source.path, recipes)
+  const { path, name } = await resolveImagePath(source.path, recipes)
   const isFolder = (await stat(path)).isDirectory()
   if (isFolder && format === undefined) return openFolder(source, path, options)
   const content = format === 'raw' ? undefined : await identifyFile(path, name)
@@ -188,7 +188,7 @@ function secretMismatchError(name: string, isEncrypted: boolean): VMError {
  * Returns the real path of an image and its name in messages, which shows both paths of a symbolic
  * link.
  */
-async function locate(given: string, recipes: readonly string[]) {
+async function resolveImagePath(given: string, recipes: readonly string[]) {
   const path = given.startsWith('file:') ? readFileUrl(given) : resolve(given)
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
     throw imageNotFoundError(given, path, recipes, error)

@@ -12,7 +12,7 @@ const SHT_NOBITS = 8
 const SHT_DYNAMIC = 6
 const DT_NEEDED = 1
 
-/** Returns whether the bytes are a little-endian 64-bit ELF file. */
+/** Returns true if the bytes are a little-endian 64-bit ELF file. */
 export function isElf64(bytes: Buffer): boolean {
   return isElf(bytes) && bytes[4] === 2 && bytes[5] === 1
 }

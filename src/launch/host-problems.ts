@@ -25,8 +25,8 @@ export async function findFileProblems(options: VMOptions): Promise<OptionProble
     checkKernel(options.kernel, options.arch),
     checkPath('initrd', options.initrd, 'file'),
     checkPath('dtb', options.dtb, 'file'),
-    ...cards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
-    ...cards(options).map(({ path, card }) => checkPath(`${path}.smb`, card.smb, 'folder')),
+    ...listCards(options).map(({ path, card }) => checkServed(`${path}.tftp`, card.tftp, card.bootfile)),
+    ...listCards(options).map(({ path, card }) => checkPath(`${path}.smb`, card.smb, 'folder')),
     ...checkFirmware(options.firmware),
     checkServed('netboot.root', options.netboot?.root, servedBootfile(options.netboot)),
     ...checkNetbootFiles(options.netboot),
@@ -49,7 +49,7 @@ export async function findQemuProblems(options: VMOptions, qemu: QemuBinary): Pr
     queryCapabilities(qemu),
     findMissingScreens(qemu, options),
   ])
-  const properties = await findUnknownProperties(drivers(options), devices, qemu)
+  const properties = await findUnknownProperties(listDrivers(options), devices, qemu)
   const check = (
     path: string,
     got: unknown,
@@ -66,10 +66,12 @@ export async function findQemuProblems(options: VMOptions, qemu: QemuBinary): Pr
     ...check('cpu', cpu, cpus, 'a CPU model'),
     ...screens.map(({ option, got, expected }) => ({ path: option, got, expected })),
     ...checkTerminal(options.display),
-    ...cards(options).flatMap(({ path, card }) =>
+    ...listCards(options).flatMap(({ path, card }) =>
       check(`${path}.model`, card.model, devices, 'a network card'),
     ),
-    ...drivers(options).flatMap(({ path, driver }) => check(`${path}.driver`, driver, devices, 'a device')),
+    ...listDrivers(options).flatMap(({ path, driver }) =>
+      check(`${path}.driver`, driver, devices, 'a device'),
+    ),
     ...properties,
     ...check('vga', vgaDevice(options.vga), devices, 'a display card').map((problem) => ({
       ...problem,
@@ -91,7 +93,7 @@ function checkTerminal(display: unknown): OptionProblem[] {
 }
 
 /** Returns the network cards that are objects, with their option paths. */
-function cards({ network }: VMOptions): Array<{ path: string; card: NetworkOptions }> {
+function listCards({ network }: VMOptions): Array<{ path: string; card: NetworkOptions }> {
   const isList = Array.isArray(network)
   const all: readonly unknown[] = isList ? network : [network]
   return all.flatMap((card, index) => {
@@ -106,7 +108,7 @@ interface Driver {
   readonly properties: readonly string[]
 }
 
-function drivers({ devices }: VMOptions): Driver[] {
+function listDrivers({ devices }: VMOptions): Driver[] {
   if (!Array.isArray(devices)) return []
   return devices.map((device, index) => {
     const { driver, ...properties } = device ?? {}
@@ -231,7 +233,7 @@ async function checkServed(option: string, root: unknown, bootfile: unknown): Pr
     problems.push({
       path: option,
       got,
-      expected: 'a folder without links to files outside (copy these files into it)',
+      expected: 'a folder without links that lead out of it (copy the linked files into the folder)',
     })
   }
   if (typeof bootfile !== 'string' || /^\w+:/.test(bootfile)) return problems

@@ -165,9 +165,8 @@ function loginImpossibleError(name: string): VMError {
   return optionError([
     {
       path: 'machine',
-      got: `'${MICROVM}' for '${name}'`,
-      expected:
-        "another machine type, or `login: { user: 'root' }` or `ssh: false` (this machine type has no SMBIOS to pass the SSH key to the guest)",
+      got: `'${MICROVM}' for '${name}', which has no SMBIOS to pass the SSH key to the guest`,
+      expected: "another machine type, or one of `login: { user: 'root' }` and `ssh: false`",
     },
   ])
 }

@@ -3,8 +3,8 @@ import type { HostUser } from '../common/process/host-user.js'
 import { sweepDeadWorkspaces } from '../vm/workspace/sweep.js'
 
 /**
- * Maximum time that a start waits for the sweep, milliseconds. Afterwards, the sweep continues in
- * the background.
+ * Maximum time that a start waits for the sweep, in milliseconds. Afterwards, the sweep continues
+ * in the background.
  */
 const SWEEP_MS = 2000
 

@@ -200,8 +200,8 @@ class Exchange {
     const isComplete = sentBytes === last - start + 1 && fault.contentLength === undefined
     try {
       await pipeline(
-        sentBytes <= 0 ? Readable.from([]) : read(source, start, start + sentBytes - 1),
-        pace(fault.bytesPerSecond, (bytes) => {
+        sentBytes <= 0 ? Readable.from([]) : createRangeStream(source, start, start + sentBytes - 1),
+        createThrottle(fault.bytesPerSecond, (bytes) => {
           this.#request.bytes += bytes
         }),
         this.#response,
@@ -259,13 +259,13 @@ async function openFile(path: string): Promise<FileHandle> {
   throw new Error(`${path} is not a regular file`)
 }
 
-function read(content: FileHandle | Uint8Array, start: number, end: number): Readable {
+function createRangeStream(content: FileHandle | Uint8Array, start: number, end: number): Readable {
   if (!(content instanceof Uint8Array)) return content.createReadStream({ start, end })
   return Readable.from([Buffer.from(content.buffer, content.byteOffset + start, end - start + 1)])
 }
 
 /** Counts bytes, and limits their rate if one is set. */
-function pace(bytesPerSecond: number | undefined, count: (bytes: number) => void): Transform {
+function createThrottle(bytesPerSecond: number | undefined, count: (bytes: number) => void): Transform {
   return new Transform({
     transform(chunk: Buffer, _, done) {
       count(chunk.length)

@@ -71,7 +71,7 @@ export class GuestForwards {
       server.maxConnections = MAX_CONNECTIONS
       server.once('drop', () => {
         const at = `${forward.address}:${forward.port}`
-        report(
+        logSafely(
           options,
           `the guest has ${MAX_CONNECTIONS} connections to ${at}: further connections are refused`,
         )
@@ -109,12 +109,12 @@ function answerConnection(
     const answering = (async () => how.handler(connection))()
     answering.catch((error: unknown) => {
       connection.destroy()
-      report(options, `a function of \`guestfwd\` failed: ${(error as Error)?.message ?? error}`)
+      logSafely(options, `a function of \`guestfwd\` failed: ${(error as Error)?.message ?? error}`)
     })
   } else if ('server' in how) {
     joinSockets(connection, connect({ ...how.server, allowHalfOpen: true }))
   } else {
-    const command = start(how.command, connection, options)
+    const command = startForwardCommand(how.command, connection, options)
     if (command === undefined) return
     options.running.add(command)
     const end = () => {
@@ -125,12 +125,19 @@ function answerConnection(
   }
 }
 
-function start(line: string, connection: Socket, options: ForwardsOptions): RunningCommand | undefined {
+function startForwardCommand(
+  line: string,
+  connection: Socket,
+  options: ForwardsOptions,
+): RunningCommand | undefined {
   try {
     return options.startCommand(line, connection)
   } catch (error) {
     connection.destroy()
-    report(options, `the command ${line} of \`guestfwd\` could not be started: ${(error as Error).message}`)
+    logSafely(
+      options,
+      `the command ${line} of \`guestfwd\` could not be started: ${(error as Error).message}`,
+    )
     return undefined
   }
 }
@@ -149,7 +156,7 @@ function joinSockets(guest: Socket, server: Socket): void {
  * Logs a message. Ignores errors of the author's `log`: they must not end the handler of a
  * connection.
  */
-function report({ log }: ForwardsOptions, line: string): void {
+function logSafely({ log }: ForwardsOptions, line: string): void {
   try {
     log(line)
   } catch {}

@@ -81,7 +81,7 @@ function findDhcpProblem({ dhcp, requests, bootfile, isFirst }: NetbootFacts): N
       text: isOffered
         ? `DHCP: the guest ${last.mac} did not accept the offered address (${messages})`
         : `DHCP: the guest ${last.mac} requested an address and received no reply (${messages})`,
-      hint: 'Check `qemuArgs`: an option there may separate the card from the user-mode network, whose DHCP server always replies.',
+      hint: "Check `qemuArgs`. The DHCP server of QEMU always replies, so an argument probably disconnects the card from QEMU's user-mode network.",
     }
   }
   if (bootfile === undefined) {

@@ -14,7 +14,9 @@ const MAX_BYTES_PER_READ = 16 * CHUNK_BYTES
 /** File with which the capture continues. */
 interface NextFile {
   readonly path: string
-  /** True for the first file of a power-on, which ends all transfers. */
+  /**
+   * True for the first file after a power-on. All transfers before the power-on are then closed.
+   */
   readonly isPowerOn: boolean
 }
 

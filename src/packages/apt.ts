@@ -33,7 +33,7 @@ export const APT_TOOLS = {
 
 const UPDATE_TIMEOUT_MS = 180_000
 const DOWNLOAD_TIMEOUT_MS = 600_000
-/** Interval at which the progress of a download is reported, milliseconds. */
+/** Interval at which the progress of a download is reported, in milliseconds. */
 const AMOUNT_INTERVAL_MS = 500
 const NETWORK_HINT =
   "withvm reads the distribution's own repositories from /etc/apt and its proxy settings. " +

@@ -75,13 +75,13 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
   {
     pattern: /gtk initialization failed|Could not initialize SDL|cannot open display|Error opening terminal/i,
     code: 'QEMU_FAILED',
-    reason: 'it found no screen for the display of the guest',
+    reason: 'there is no X11, Wayland or terminal display for its window',
     hint: 'Set DISPLAY or WAYLAND_DISPLAY (TERM for a text screen), or use `vnc: true`.',
   },
   {
     pattern: /invalid option|Invalid parameter|drive with bus|requires an argument/i,
     code: 'QEMU_FAILED',
-    reason: 'it does not accept its command line',
+    reason: 'it rejected its command line',
     hint: 'Check `qemuArgs`, and the message of QEMU above.',
   },
 ]
@@ -107,7 +107,7 @@ export function explainStartFailure(exit: QemuExit): VMError {
 }
 
 const SANDBOXED =
-  'Replace `qemuArgs` with options of withvm where they exist: a feature in `qemuArgs` may start programs, which the sandbox forbids.'
+  'Use options of withvm instead of `qemuArgs` where possible. Some features of QEMU start programs, which the sandbox forbids.'
 
 /** Builds the error of a SIGBUS: the file of the guest's RAM has no page for an address. */
 export function memoryFileError(exit: QemuExit): VMError {

@@ -36,7 +36,7 @@ export interface HttpFault {
   readonly bytesPerSecond?: number | undefined
   /** Closes the connection after this many bytes. @default none */
   readonly cutAfter?: number | undefined
-  /** Content length to announce, bytes. @default the length of the file */
+  /** Content length to announce, in bytes. @default the length of the file */
   readonly contentLength?: number | undefined
   /** Number of requests that fail. @default all */
   readonly times?: number | undefined

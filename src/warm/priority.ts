@@ -5,7 +5,7 @@ import { setPriority } from 'node:os'
 const SYS_NICE = 1n << 23n
 
 /**
- * Returns whether the niceness of a process can be lowered again. If not, it must not be raised.
+ * Returns true if the niceness of a process can be lowered again. If not, it must not be raised.
  */
 export function canRaise(): boolean {
   try {

@@ -13,13 +13,13 @@ import { canRaise, setNiceness } from './priority.js'
  */
 const IDLE_MS = 50_000
 /**
- * Time limit for making a standby, milliseconds. It runs at the lowest priority, so on a busy host
- * it could hold its memory without end.
+ * Time limit for making a standby, in milliseconds. It runs at the lowest priority, so on a busy
+ * host it could hold its memory without end.
  */
 const BUILD_TIMEOUT_MS = 60_000
 /**
- * Time for which standbys are kept after the last guest of a process has ended, milliseconds. Not
- * used in a Vitest worker.
+ * Time for which standbys are kept after the last guest of a process has ended, in milliseconds.
+ * Not used in a Vitest worker.
  */
 const GRACE_MS = 250
 /**
@@ -117,7 +117,7 @@ export class StandbyPool {
   }
 
   /**
-   * Returns whether another guest with this fingerprint is likely to be requested and its folder is
+   * Returns true if another guest with this fingerprint is likely to be requested and its folder is
    * permanent. A worker thread can be terminated without notice, and its standbys would leave files
    * behind.
    */

@@ -45,15 +45,15 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
     const { startedFrom } = standby.machine.owner
     const { template } = startedFrom as Exclude<StartedFrom, { kind: 'cold' }>
     standby.machine.assign(plan.run, { kind: 'standby', template })
-    follow(standby, plan, fingerprint)
+    scheduleStandbys(standby, plan, fingerprint)
     return { guest: standby }
   }
   const start = await startFromTemplate(plan)
-  if ('guest' in start) follow(start.guest, plan, fingerprint)
+  if ('guest' in start) scheduleStandbys(start.guest, plan, fingerprint)
   return start
 }
 
-function follow(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
+function scheduleStandbys(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
   const start = async ({ signal, ...callbacks }: StandbyCallbacks) => {
     // A standby outlives the test that starts it, so it gets no log and no artifacts of that test.
     const own = {
@@ -149,7 +149,7 @@ async function startClone(
 }
 
 /**
- * Returns whether the error is caused by the template. A failed boot would fail without a template
+ * Returns true if the error is caused by the template. A failed boot would fail without a template
  * too; a state that QEMU rejects or a full disk would not.
  */
 function isTemplateError(error: unknown, template: Template | undefined): boolean {
@@ -166,19 +166,19 @@ function isTemplateError(error: unknown, template: Template | undefined): boolea
   ].includes(error.code)
 }
 
-/** Returns whether another process has removed the template in the meantime. */
+/** Returns true if another process has removed the template in the meantime. */
 function isMissing(error: unknown, { dir }: Template): boolean {
   const { code, path } = error as NodeJS.ErrnoException
   return code === 'ENOENT' && path?.startsWith(dir) === true
 }
 
-/** Returns whether the guest exceeded a time limit, which can happen on a busy host. */
+/** Returns true if the guest exceeded a time limit, which can happen on a busy host. */
 function isSlow(error: unknown): boolean {
   return error instanceof VMError && ['IDENTITY_AGENT_SILENT', 'BOOT_TIMEOUT'].includes(error.code)
 }
 
 /**
- * Returns whether retrying is useless: QEMU can never save this machine. Other errors may be due to
+ * Returns true if retrying is useless: QEMU can never save this machine. Other errors may be due to
  * load of the host.
  */
 function isPermanent(error: unknown): boolean {

@@ -1,5 +1,5 @@
 /**
- * Delay after the second failed attempt to make a template, milliseconds. It doubles with each
+ * Delay after the second failed attempt to make a template, in milliseconds. It doubles with each
  * further failure.
  */
 const FIRST_DELAY_MS = 30_000

@@ -75,6 +75,6 @@ function unknownTemplateError(name: string, known: readonly string[]) {
 function templateInUseError(names: readonly string[]) {
   return vmError('TEMPLATE_IN_USE', {
     summary: `Templates in use by guests of a running process: ${names.map((name) => `'${name}'`).join(', ')}.`,
-    hint: 'Wait until that process has ended, then retry (`pgrep -f qemu-system` finds its guests).',
+    hint: 'Wait until the process that uses the template has exited, then retry (`withvm ps` lists running guests).',
   })
 }

@@ -34,7 +34,7 @@ export interface Template {
   readonly dir: string
   readonly snapshot: MachineSnapshot
   /**
-   * Time to boot the guest and save the snapshot, milliseconds; undefined if the template was in
+   * Time to boot the guest and save the snapshot, in milliseconds; undefined if the template was in
    * the cache.
    */
   readonly buildMs: number | undefined
@@ -116,7 +116,7 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
 
 /** Share of the recorded duration of a boot that the fastest boots still take. */
 const LEAST_SHARE = 0.5
-/** Sufficient timeout of a test that boots a template on a slow host, milliseconds. */
+/** Sufficient timeout of a test that boots a template on a slow host, in milliseconds. */
 const SUFFICIENT_MS = 120_000
 
 /** @throws {UsageError} TEST_TIME_TOO_SHORT when the running test ends before the guest boots. */

@@ -156,7 +156,9 @@ describe('init', () => {
     expect(error.code).toBe('GUEST_PANICKED')
     expect(evidence(error, 'Guest')).toContain("in stage 'init'")
     expect(evidence(error, 'Possible cause')).toBe('withvm: /sbin/init on /dev/vda cannot be started')
-    expect(error.hint).toMatch(/^Check what the test did to the root disk/)
+    expect(error.hint).toMatch(
+      /^Files needed for booting are missing\. Check what the test did to the root disk/,
+    )
   })
 
   test('an initramfs that drops to its shell without the root disk fails the start', async () => {
@@ -294,7 +296,7 @@ describe.concurrent('SSH server', () => {
     expect(error.code).toBe('SSH_AUTH_FAILED')
     expect(evidence(error, 'Guest')).toContain("in stage 'login'")
     expect(evidence(error, 'Possible cause')).toContain('No space left on device')
-    expect(error.hint).toMatch(/^Free space in the image or use a larger disk/)
+    expect(error.hint).toMatch(/^A file system of the guest is full\. Free space/)
   })
 
   test('an SSH server with a host key other than the pinned one is rejected', async () => {

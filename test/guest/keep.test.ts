@@ -237,9 +237,7 @@ test('`vm.keep()` keeps the guest and disposes of the VM object', async () => {
   await vm.dispose()
   expect((await runCli(['ssh', 'mine', '--', 'hostname'])).stdout).toBe('mine')
   await using other = await launchVM({ image: 'tiny', tmpdir, ready: 'none' })
-  expect((await failureOf(other.keep('why not'))).message).toContain(
-    'it was started to end with this process',
-  )
+  expect((await failureOf(other.keep('why not'))).message).toContain('it was started without `keepOnFailure`')
 })
 
 test('`withvm stop` and `withvm console` reject a guest in use, and an unknown guest with a suggestion of similar names', async () => {

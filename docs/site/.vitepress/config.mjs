@@ -116,6 +116,7 @@ export default defineConfig({
           ['Architecture', 'architecture'],
           ['Contributing', '/CONTRIBUTING'],
           ['Changelog', '/CHANGELOG'],
+          ['Security policy', '/SECURITY'],
         ),
       },
     ],

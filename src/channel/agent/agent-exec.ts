@@ -74,7 +74,7 @@ export async function runByAgent(
       })
       .catch(() => {}) // awaited below
     const status = await waitForExit(agent, readPid(await raceSignal(starting, signal)), signal)
-    return settle(status, outcome, options)
+    return toCommandResult(status, outcome, options)
   } catch (error) {
     if (!signal.aborted) throw error
     if (boot.aborted) throw boot.reason
@@ -99,7 +99,7 @@ async function waitForExit(agent: AgentCommands, pid: number, signal: AbortSigna
   )
 }
 
-function settle(
+function toCommandResult(
   status: ExecStatus,
   outcome: (rest: Partial<RawOutcome>) => RawOutcome,
   options: CommandOptions,

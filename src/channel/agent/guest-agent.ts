@@ -268,7 +268,7 @@ function createBoot(): AbortController {
 function guestResetError(): Error {
   return vmError('AGENT_UNAVAILABLE', {
     summary: 'The guest was reset while its agent ran a command.',
-    hint: 'Run the command again when the guest is ready, or wait for its end before resetting the guest.',
+    hint: 'Run the command again when the guest is ready, or wait for the command to finish before resetting the guest.',
   })
 }
 

@@ -142,7 +142,7 @@ export class GuestPort {
     return withDeadline({ timeoutMs: wait.timeoutMs, signal, onTimeout }, async (over) => {
       for (;;) {
         over.throwIfAborted()
-        const found = find(this.since(mark), pattern)
+        const found = findPattern(this.since(mark), pattern)
         if (found !== undefined) return found
         const waiter = createDeferred<void>()
         this.#waiters.add(waiter)
@@ -175,7 +175,7 @@ export class GuestPort {
   }
 }
 
-function find(text: string, pattern: string | RegExp): string | undefined {
+function findPattern(text: string, pattern: string | RegExp): string | undefined {
   if (typeof pattern === 'string') return text.includes(pattern) ? pattern : undefined
   return withoutState(pattern).exec(text)?.[0]
 }

@@ -133,7 +133,7 @@ export function encodeKeys(key: string): string[] {
     summary: 'vm.keyboard.press() does not support this key.',
     expected: `a name (${Object.keys(NAMED).join(', ')}) or one character, optionally with Ctrl-, Alt-, Shift-, AltGr- or Meta-`,
     got: JSON.stringify(key),
-    hint: near.length === 0 ? 'Use `vm.keyboard.type()` to type text.' : `Did you mean '${near[0]}'?`,
+    hint: near.length === 0 ? 'Use `vm.keyboard.type()` to type text.' : `Use '${near[0]}'.`,
   })
 }
 

@@ -69,7 +69,7 @@ export function encodeKey(key: string, isApplicationMode = false): string {
     summary: 'serial.press() does not support this key.',
     expected: `a name (${NAMES.slice(0, -3).join(', ')}) or one character, optionally with Ctrl-, Alt- or Shift-`,
     got: JSON.stringify(key),
-    hint: near === undefined ? 'Use `serial.type()` to type text.' : `Did you mean '${near}'?`,
+    hint: near === undefined ? 'Use `serial.type()` to type text.' : `Use '${near}'.`,
   })
 }
 

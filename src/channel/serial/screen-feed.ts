@@ -22,9 +22,10 @@ export class ScreenFeed {
   readonly #onDrawn: () => void
   #pending: string[] = []
   #isDrawing = false
-  /** Total number of characters received, and of those that were drawn or dropped. */
-  #pushed = 0
-  #done = 0
+  /** Total number of characters received. */
+  #receivedChars = 0
+  /** Total number of characters drawn or dropped. */
+  #processedChars = 0
   #flushes: Flush[] = []
 
   constructor(terminal: Terminal, onDrawn: () => void) {
@@ -42,27 +43,30 @@ export class ScreenFeed {
         this.#pending.push(text.slice(at, at + CHUNK_CHARS))
       }
     }
-    this.#pushed += text.length
+    this.#receivedChars += text.length
     this.#dropOldest()
     if (!this.#isDrawing) this.#drawNext()
   }
 
   /** Resolves when all text pushed so far is drawn, regardless of later text. */
   async flushed(): Promise<void> {
-    if (this.#done >= this.#pushed) return
-    const flush = { offset: this.#pushed, flushed: createDeferred<void>() }
+    if (this.#processedChars >= this.#receivedChars) return
+    const flush = { offset: this.#receivedChars, flushed: createDeferred<void>() }
     this.#flushes.push(flush)
     await flush.flushed.promise
   }
 
   #dropOldest(): void {
     let dropped = 0
-    while (this.#pushed - this.#done > MAX_PENDING_CHARS && dropped < this.#pending.length - 1) {
-      this.#done += (this.#pending[dropped++] as string).length
+    while (
+      this.#receivedChars - this.#processedChars > MAX_PENDING_CHARS &&
+      dropped < this.#pending.length - 1
+    ) {
+      this.#processedChars += (this.#pending[dropped++] as string).length
     }
     // CAN ends an escape sequence whose end was dropped.
     if (dropped > 0) this.#pending.splice(0, dropped + 1, `\x18${this.#pending[dropped]}`)
-    if (dropped > 0) this.#done--
+    if (dropped > 0) this.#processedChars--
   }
 
   #drawNext(): void {
@@ -71,9 +75,9 @@ export class ScreenFeed {
     if (!this.#isDrawing) return
     // The terminal lets the event loop run between two writes when it has drawn for 12 ms.
     this.#terminal.write(limitCell(this.#terminal, text), () => {
-      this.#done += text.length
-      const drawn = this.#flushes.filter(({ offset }) => offset <= this.#done)
-      this.#flushes = this.#flushes.filter(({ offset }) => offset > this.#done)
+      this.#processedChars += text.length
+      const drawn = this.#flushes.filter(({ offset }) => offset <= this.#processedChars)
+      this.#flushes = this.#flushes.filter(({ offset }) => offset > this.#processedChars)
       for (const { flushed } of drawn) flushed.resolve()
       this.#onDrawn()
       this.#drawNext()

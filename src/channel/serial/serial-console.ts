@@ -89,7 +89,7 @@ const DEFAULT_TIMEOUT: Duration = '30s'
 /** Amount of past output drawn on a new screen: more than any screen shows. */
 const REPLAY_CHARS = MIB
 /**
- * Pause after Escape, milliseconds. A program interprets input that follows sooner as part of an
+ * Pause after Escape, in milliseconds. A program interprets input that follows sooner as part of an
  * escape sequence. vi waits 50 ms, longer under TCG.
  */
 const AFTER_ESCAPE_MS = 150

@@ -31,8 +31,8 @@ export interface ProbeResult {
   /** Banner of the server, or a description of the failure. */
   readonly text: string
   /**
-   * True if the connection was ended: the network of the guest works, but nothing listens on the
-   * port.
+   * True if the connection was closed without a banner: the network of the guest works, but no
+   * server listens on the port.
    */
   readonly isRefused: boolean
 }

@@ -20,7 +20,7 @@ export interface SshConnection {
 type Stage = 'connect' | 'banner' | 'key exchange' | 'authentication'
 
 /**
- * Size of the unsent data above which nothing more is read. The library replies to each request of
+ * Limit of buffered outgoing data; reading stops above it. The library replies to each request of
  * the server, so a server that never reads would fill the memory. Uploads rarely reach this size:
  * the window of an OpenSSH server is 2 MiB for each channel.
  */

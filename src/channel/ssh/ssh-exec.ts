@@ -83,8 +83,8 @@ export function runOnChannel(
     open(abandoned.signal).then((opened) => {
       channel = opened
       if (abandoned.signal.aborted) return killCommand(opened, endTree)
-      collect(opened, stdout, () => fail(outputOverflowError(outcome(), 'stdout', maxBuffer)))
-      collect(opened.stderr, stderr, () => fail(outputOverflowError(outcome(), 'stderr', maxBuffer)))
+      collectOutput(opened, stdout, () => fail(outputOverflowError(outcome(), 'stdout', maxBuffer)))
+      collectOutput(opened.stderr, stderr, () => fail(outputOverflowError(outcome(), 'stderr', maxBuffer)))
       opened.on('error', () => {}) // 'close' follows
       // The channel closes when stdout has ended; stderr may still have unread data.
       const stderrEnded = new Promise((done) => opened.stderr.once('close', done))
@@ -102,12 +102,12 @@ export function runOnChannel(
         }
         stderrEnded.then(finish).catch(reject)
       })
-      feed(opened, options.stdin, fail)
+      pipeStdin(opened, options.stdin, fail)
     }, fail)
   })
 }
 
-function collect(source: Readable, output: CommandOutput, onOverflow: () => void): void {
+function collectOutput(source: Readable, output: CommandOutput, onOverflow: () => void): void {
   source.on('data', (chunk: Buffer) => {
     if (!output.push(chunk)) onOverflow()
     const { drained } = output
@@ -117,7 +117,11 @@ function collect(source: Readable, output: CommandOutput, onOverflow: () => void
   })
 }
 
-function feed(channel: ClientChannel, stdin: CommandOptions['stdin'], fail: (error: unknown) => void): void {
+function pipeStdin(
+  channel: ClientChannel,
+  stdin: CommandOptions['stdin'],
+  fail: (error: unknown) => void,
+): void {
   if (stdin instanceof Readable) {
     stdin.once('error', fail)
     channel.once('close', () => stdin.off('error', fail))

@@ -103,6 +103,13 @@ function addImageRemovals(images: Command): void {
     .description('list the layers of a cached image with their size and the time they took')
     .argument('<name>', 'name of an image as shown by `ls`, of a defined image, or of a recipe')
     .option('--json', 'print the list as JSON')
+    .addHelpText(
+      'after',
+      formatExamples([
+        ['withvm images history tiny', 'a recipe'],
+        ['withvm images history web', 'the layers of `defineImage({ name: "web", … })`'],
+      ]),
+    )
     .action(async (name: string, options: { json?: boolean }) => {
       const { showHistory } = await import('../image-history.js')
       process.exitCode = await showHistory(name, { json: options.json === true })

@@ -81,7 +81,7 @@ function locate(program: Command, words: readonly string[]): Position {
   return { command, operands, option, takesOptions }
 }
 
-/** Returns whether the words after the first operand belong to a command in a guest. */
+/** Returns true if the words after the first operand belong to a command in a guest. */
 function passesThrough(command: Command): boolean {
   return command.registeredArguments.some((argument) => argument.name() === 'command')
 }

@@ -54,7 +54,7 @@ export async function* readConsoleLog({ dir }: RunningGuest, range: LogRange = {
 }
 
 /**
- * Returns whether the log is complete: it was removed with its guest, or the processes that would
+ * Returns true if the log is complete: it was removed with its guest, or the processes that would
  * remove it have ended. QEMU itself may be off between two power-ons.
  */
 async function hasEnded(file: FileHandle, dir: string): Promise<boolean> {

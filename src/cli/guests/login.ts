@@ -11,7 +11,7 @@ export interface LoginFlags {
   readonly identity?: string
 }
 
-/** Timeout of a login to a running guest, milliseconds. Allows for emulation on a busy host. */
+/** Timeout of a login to a running guest, in milliseconds. Allows for emulation on a busy host. */
 const LOGIN_MS = 30_000
 const SSH_PORT = 22
 const MAX_KEY_BYTES = 64 * KIB

@@ -51,7 +51,7 @@ export async function readProject(folder: string): Promise<Project> {
   return { folder, manifest: parseManifest(path, await readFile(path, 'utf8')), packages }
 }
 
-/** Returns whether Node.js takes the `.ts` and `.js` files of the project for ES modules. */
+/** Returns true if Node.js takes the `.ts` and `.js` files of the project for ES modules. */
 export function isModule({ manifest }: Project): boolean {
   return manifest === undefined || manifest.type === 'module'
 }

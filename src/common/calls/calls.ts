@@ -5,7 +5,7 @@ import { formatDuration } from '../duration.js'
 import type { Log } from '../log.js'
 import { CallPromise } from './call-promise.js'
 
-/** Running time after which a call is reported, milliseconds. */
+/** Running time after which a call is reported, in milliseconds. */
 const SLOW_MS = 30_000
 
 type Entry = (...args: never[]) => unknown

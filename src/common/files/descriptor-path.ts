@@ -1,8 +1,8 @@
 import { idInProc } from '../locks/process-identity.js'
 
 /**
- * True if paths can start at a descriptor: on Linux (proc(5)), which is also the only system that
- * supports `runAs`.
+ * True if paths can start with `/proc/self/fd/N` (proc(5)), which is the case on Linux only. Other
+ * systems do not need such paths, because `runAs` is supported on Linux only.
  */
 export const HAS_DESCRIPTOR_PATHS = process.platform === 'linux'
 

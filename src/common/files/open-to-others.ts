@@ -2,9 +2,9 @@ import { realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
- * Returns whether another user can enter a folder: it and all folders above grant access to others,
- * or to a group other than the user's private one (whose id equals that of the user on many
- * systems).
+ * Returns true if another user can enter a folder. This requires execute permission, for others or
+ * for a group, on the folder and on each parent folder. A group with the id of the owner is a
+ * user-private group and does not count.
  */
 export function isOpenToOthers(dir: string): boolean {
   if (process.geteuid === undefined) return false

@@ -43,18 +43,18 @@ export function removeTreeSync(path: string): void {
 
 function removeFolderSync(parent: string, name: string, levels: number): void {
   const path = join(parent, name)
-  const descriptor = levels > 0 ? attempt(() => openSync(path, FLAGS)) : undefined
+  const descriptor = levels > 0 ? ignoreErrors(() => openSync(path, FLAGS)) : undefined
   if (descriptor === undefined) return
   const dir = `/proc/self/fd/${descriptor}`
-  for (const entry of attempt(() => readdirSync(dir, { withFileTypes: true })) ?? []) {
+  for (const entry of ignoreErrors(() => readdirSync(dir, { withFileTypes: true })) ?? []) {
     if (entry.isDirectory()) removeFolderSync(dir, entry.name, levels - 1)
-    else attempt(() => unlinkSync(join(dir, entry.name)))
+    else ignoreErrors(() => unlinkSync(join(dir, entry.name)))
   }
   closeSync(descriptor)
-  attempt(() => rmdirSync(path))
+  ignoreErrors(() => rmdirSync(path))
 }
 
-function attempt<T>(work: () => T): T | undefined {
+function ignoreErrors<T>(work: () => T): T | undefined {
   try {
     return work()
   } catch {

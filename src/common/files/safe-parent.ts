@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs'
 
 /**
- * Returns whether no other user can rename or replace entries of this user in a folder: the folder
+ * Returns true if no other user can rename or replace entries of this user in a folder: the folder
  * belongs to root or this user, and it is sticky or not writable for others. A link is not followed
  * and counts as unsafe.
  */

@@ -27,13 +27,13 @@ export interface LockWait {
 
 /**
  * Time without a touch after which a holder on another host or in another container counts as dead,
- * milliseconds. Longer than the longest step of a build (mmdebstrap on a busy host: 212 s),
+ * in milliseconds. Longer than the longest step of a build (mmdebstrap on a busy host: 212 s),
  * although the claim is touched during a step.
  */
 export const FOREIGN_CLAIM_MS = 5 * 60_000
 /**
- * Time limit for numbering a claim, milliseconds; it takes less than one. A slower process starts
- * again, and others wait twice as long for it.
+ * Time limit for numbering a claim, in milliseconds; it takes less than one. A slower process
+ * starts again, and others wait twice as long for it.
  */
 const NUMBERING_TIMEOUT_MS = 1000
 /** Placeholder for the number of a claim that is being numbered. */
@@ -78,9 +78,8 @@ export async function takeFolderLock(
 }
 
 /**
- * Waits for the lock like {@link takeFolderLock}, but only until `isObsolete` resolves to true;
- * returns undefined then. The processes before this one in the queue may be stopped, although their
- * work is no longer needed.
+ * Waits for the lock like {@link takeFolderLock}, but returns undefined once `isObsolete` resolves
+ * to true: a suspended process ahead in the queue must not delay work that is already done.
  */
 export async function takeFolderLockUnless(
   isObsolete: () => Promise<boolean>,
@@ -193,7 +192,7 @@ class Claim {
     }
   }
 
-  /** Returns whether no live process has a lower number or is about to take one. */
+  /** Returns true if no live process has a lower number or is about to take one. */
   isFirst(): Promise<boolean> {
     const judge = () => {
       // Reads twice: a claim that replaces another file during a read can be missed once.
@@ -225,7 +224,7 @@ class Claim {
   }
 
   /**
-   * Returns whether the process of a claim is dead or counts as dead, and removes the claim then.
+   * Returns true if the process of a claim is dead or counts as dead, and removes the claim then.
    */
   #isDead(file: string): boolean {
     const liveness = livenessOf(holderOf(file))

@@ -1,7 +1,7 @@
 import { closeSync, constants, ftruncate, openSync } from 'node:fs'
 import { promisify } from 'node:util'
 
-/** Interval between touches, milliseconds. */
+/** Interval between touches, in milliseconds. */
 const INTERVAL_MS = 15_000
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants

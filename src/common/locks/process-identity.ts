@@ -51,12 +51,12 @@ export function idInProc(): string {
   return readLink('/proc/self')
 }
 
-/** Returns whether `/proc` shows the ids of this PID namespace, not those of an outer one. */
+/** Returns true if `/proc` shows the ids of this PID namespace, not those of an outer one. */
 export function hasOwnProc(): boolean {
   return idInProc() === String(process.pid)
 }
 
-/** Returns whether the thread of an identity still runs. An invalid identity is `unknown`. */
+/** Returns true if the thread of an identity still runs. An invalid identity is `unknown`. */
 export function livenessOf(identity: string): Liveness {
   if (!IDENTITY.test(identity)) return 'unknown'
   const [scope, id = '', start = ''] = identity.split('.')
@@ -64,7 +64,7 @@ export function livenessOf(identity: string): Liveness {
   return livenessOfProcess({ pid: Number.parseInt(id, 36), startedAt: Number.parseInt(start, 36) })
 }
 
-/** Returns whether a process or thread still runs. */
+/** Returns true if a process or thread still runs. */
 export function livenessOfProcess({ pid, startedAt }: ProcessReference): Liveness {
   if (startedAt === 0) return signalReaches(pid)
   const stat = readStat(String(pid))

@@ -12,16 +12,16 @@ import { openRuntimeDir } from './runtime-dir.js'
  */
 export async function tryProcessLock(name: string): Promise<ProcessLock | undefined> {
   const folder = openLocks()
-  return folder === undefined ? NO_LOCK : tryFolderLock(folder, scoped(name))
+  return folder === undefined ? NO_LOCK : tryFolderLock(folder, scopedLockName(name))
 }
 
 /** Waits for the lock. First come, first served. */
 export async function takeProcessLock(name: string, wait: LockWait = {}): Promise<ProcessLock> {
   const folder = openLocks()
-  return folder === undefined ? NO_LOCK : takeFolderLock(folder, scoped(name), wait)
+  return folder === undefined ? NO_LOCK : takeFolderLock(folder, scopedLockName(name), wait)
 }
 
-function scoped(name: string): string {
+function scopedLockName(name: string): string {
   return `${name}-${processScope()}`
 }
 

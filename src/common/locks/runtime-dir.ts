@@ -82,7 +82,7 @@ function removeQuietly(file: string): void {
   }
 }
 
-/** Returns whether a path is a real folder that belongs to this user and is closed to others. */
+/** Returns true if a path is a real folder that belongs to this user and is closed to others. */
 function isPrivate(dir: string): boolean {
   const stat = statIfVisible(dir)
   const uid = process.geteuid?.()

@@ -1,9 +1,10 @@
 import { statIfVisible } from '../files/safe-parent.js'
 
 /**
- * Determines from modification times whether files and folders belong to live processes that are
- * not visible from here, which touch them every 15 s (heartbeat.ts). One observation is never
- * enough: after a jump of the clock, as after a suspend, all of them look old until the next touch.
+ * Detects dead processes that this process cannot inspect: those of other PID namespaces or hosts.
+ * A live process updates the modification times of its files every 15 s (heartbeat.ts). A single
+ * old time is not sufficient: after a jump of the clock, for example after suspend, all times look
+ * old until the next update.
  */
 
 /** `stale`: not touched for too long, but not observed for long enough yet. */
@@ -11,11 +12,11 @@ export type Staleness = 'fresh' | 'stale' | 'abandoned'
 
 /**
  * Time for which this process must observe a path unchanged before it counts as abandoned,
- * milliseconds.
+ * in milliseconds.
  */
 const OBSERVED_MS = 40_000
 /**
- * Delay of the second observation, milliseconds. Longer than necessary, because timers may fire
+ * Delay of the second observation, in milliseconds. Longer than necessary, because timers may fire
  * early.
  */
 export const RECHECK_MS = 41_000
@@ -23,9 +24,9 @@ export const RECHECK_MS = 41_000
 const observed = new Map<string, { readonly mtimeMs: number; readonly since: number }>()
 
 /**
- * Returns whether a path is still touched. The first call starts the observation of the path.
+ * Returns true if a path is still touched. The first call starts the observation of the path.
  *
- * @param untouchedMs time without a touch after which its holder counts as dead, milliseconds.
+ * @param untouchedMs time without a touch after which its holder counts as dead, in milliseconds.
  * @param now the time of the clock that stamps the path. @default the time of this host
  */
 export function readStaleness(path: string, untouchedMs: number, now = Date.now()): Staleness {
@@ -35,7 +36,7 @@ export function readStaleness(path: string, untouchedMs: number, now = Date.now(
 }
 
 /**
- * Returns whether this process has observed a path unchanged for a time. The first call starts the
+ * Returns true if this process has observed a path unchanged for a time. The first call starts the
  * observation.
  */
 export function isUnchangedFor(path: string, ms: number): boolean {

@@ -23,7 +23,7 @@ export function pickBaseEnvironment(
     BASE_NAMES.includes(name) ||
     more.includes(name) ||
     BASE_PREFIXES.some((prefix) => name.startsWith(prefix))
-  return pick(env, isSelected)
+  return filterEnvironment(env, isSelected)
 }
 
 /**
@@ -37,11 +37,14 @@ export function pickToolEnvironment(
     more = [],
   }: { readonly usesNetwork?: boolean | undefined; readonly more?: readonly string[] } = {},
 ): Record<string, string> {
-  const network = usesNetwork ? pick(env, (name) => NETWORK_NAME.test(name)) : {}
+  const network = usesNetwork ? filterEnvironment(env, (name) => NETWORK_NAME.test(name)) : {}
   return { ...pickBaseEnvironment(env, [...TOOL_NAMES, ...more]), ...network }
 }
 
-function pick(env: NodeJS.ProcessEnv, isSelected: (name: string) => boolean): Record<string, string> {
+function filterEnvironment(
+  env: NodeJS.ProcessEnv,
+  isSelected: (name: string) => boolean,
+): Record<string, string> {
   const entries = Object.entries(env).filter(
     (entry): entry is [string, string] => isSelected(entry[0]) && entry[1] !== undefined,
   )

@@ -1,8 +1,9 @@
 import type { Program } from './host-user.js'
 
 /**
- * Executes the program. A background shell reads from descriptor 3, a pipe of this process. When
- * this process ends in any way, the shell kills the process group, including itself.
+ * Executes the program next to a background shell that reads descriptor 3, a pipe of this process.
+ * When this process exits for any reason, the pipe reports end of file, and the shell kills the
+ * process group, including itself.
  */
 const SCRIPT = `{ read -r _ <&3; kill -s KILL 0; } </dev/null >/dev/null 2>&1 &
 exec 3<&-

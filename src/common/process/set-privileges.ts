@@ -59,7 +59,7 @@ async function findSetpriv(): Promise<string> {
   const isBusyBox = path !== undefined && basename(await realpath(path)) === 'busybox'
   if (path !== undefined && !isBusyBox) return path
   throw vmError('TOOL_NOT_FOUND', {
-    summary: 'The program setpriv, which ends QEMU together with this process, was not found.',
+    summary: 'The program setpriv was not found. It is needed to kill QEMU when the test process dies.',
     expected: 'setpriv of util-linux 2.34 or newer on PATH',
     got: isBusyBox ? `${path}, which is BusyBox` : 'no setpriv',
     hint: 'Install util-linux: `apt-get install util-linux`, on Alpine `apk add setpriv`.',

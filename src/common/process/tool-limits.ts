@@ -5,8 +5,8 @@ import { findProgram } from './find-program.js'
 import type { Program } from './host-user.js'
 
 /**
- * Address space limit of a tool that parses images, bytes. Measured with the largest valid input:
- * qemu-img on a VDI of 60 TiB takes 0.5 GiB, `convert` with 16 coroutines 1.2 GiB; xz has
+ * Address space limit of a tool that parses images, in bytes. Measured with the largest valid
+ * input: qemu-img on a VDI of 60 TiB takes 0.5 GiB, `convert` with 16 coroutines 1.2 GiB; xz has
  * dictionaries of up to 1.5 GiB, zstd windows of up to 2 GiB.
  */
 const ADDRESS_SPACE_BYTES = 4 * GIB

@@ -9,7 +9,7 @@ import { type AcceleratorName, type ProbeOutcome, runProbe } from './probe.js'
 /** Results of the probes for this host and this QEMU. */
 export interface AcceleratorFacts {
   readonly kvm?: KvmVerdict
-  /** Duration of the probe's loop under TCG. */
+  /** Duration of the benchmark loop of the probe guest under TCG, in milliseconds. */
   readonly tcgLoopMs?: number
   /** True if this QEMU is built without TCG. */
   readonly tcgMissing?: boolean

@@ -148,7 +148,7 @@ export async function forgetKvm(
 ): Promise<void> {
   guestFailures.set(factPath({ qemu, cacheDir }), {
     reason: `a guest failed under KVM: ${reason}`,
-    fix: "Start another run, which tries KVM again, or set `accel: 'kvm'`.",
+    fix: "Run the tests again to retry KVM, or set `accel: 'kvm'` to require it.",
   })
   const cache = openHostCache(cacheDir ?? resolveCacheDir())
   await probeAccelerators({ cache, qemu, probeKvm: true, fresh: true, signal: undefined })
@@ -165,7 +165,7 @@ function kvmUnavailableError(obstacle: Obstacle): Error {
     summary: 'KVM cannot run guests on this host.',
     expected: "a working KVM, as required by `accel: 'kvm'` or WITHVM_ACCEL=kvm",
     got: obstacle.reason,
-    hint: `${obstacle.fix} Or use \`accel: 'auto'\`, which falls back to TCG.`,
+    hint: `${obstacle.fix} Alternatively, set \`accel: 'auto'\` to fall back to TCG.`,
   })
 }
 
@@ -173,6 +173,6 @@ function noAcceleratorError(qemu: QemuBinary, failure: Obstacle | undefined): Er
   return vmError('ACCELERATOR_UNAVAILABLE', {
     summary: `${qemu.path} cannot run guests on this host: it is built without TCG${failure ? ', and KVM does not work' : ''}.`,
     ...(failure === undefined ? {} : { got: failure.reason }),
-    hint: `${failure?.fix ?? "Set `accel: 'kvm'`."} Or use a QEMU that is built with TCG.`,
+    hint: `${failure?.fix ?? "Set `accel: 'kvm'`."} Alternatively, use a QEMU that is built with TCG.`,
   })
 }

@@ -24,7 +24,7 @@ export interface KvmDeviceOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Time in which udev restores the permissions of devices after it starts, milliseconds. */
+/** Time in which udev restores the permissions of devices after it starts, in milliseconds. */
 const UDEV_RESET_MS = 300
 
 /**

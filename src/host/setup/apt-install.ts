@@ -12,7 +12,7 @@ export interface AptOptions {
 /** Prefix of commands that need root: empty for root, otherwise sudo without a password. */
 export type Privilege = readonly [] | readonly ['sudo', '-n']
 
-/** Timeout of the wait for another apt, such as unattended upgrades, seconds. */
+/** Timeout of the wait for another apt, such as unattended upgrades, in seconds. */
 const LOCK_TIMEOUT_S = 300
 
 const LOCK_RETRY_MS = 2000

@@ -87,13 +87,13 @@ export async function inspectHost(options: InspectOptions): Promise<HostReport> 
   const { env = process.env, signal } = options
   const cacheDir = resolveCacheDir(env)
   const checks: HostCheck[] = []
-  const qemu = await attempt(findQemu({ env, cacheDir, signal }), checks, 'qemu', 'QEMU')
+  const qemu = await recordFailure(findQemu({ env, cacheDir, signal }), checks, 'qemu', 'QEMU')
   if (qemu !== undefined) {
-    checks.push(good('qemu', 'QEMU', `${qemu.version.text}, ${qemu.path}`))
+    checks.push(okCheck('qemu', 'QEMU', `${qemu.version.text}, ${qemu.path}`))
   }
   const accelerator = qemu && (await inspectAccelerator(qemu, cacheDir, options, checks))
   const capabilities =
-    qemu && (await attempt(queryCapabilities(qemu, { cacheDir, signal }), checks, 'network', 'Network'))
+    qemu && (await recordFailure(queryCapabilities(qemu, { cacheDir, signal }), checks, 'network', 'Network'))
   if (capabilities !== undefined) checks.push(judgeNetwork(capabilities))
   checks.push(...(await inspectTools(options, env)), ...judgeRecipes(options.osReleasePath))
 
@@ -137,15 +137,15 @@ async function inspectAccelerator(
   checks: HostCheck[],
 ): Promise<Accelerator | undefined> {
   const choice = chooseAccelerator({ accel: 'auto', qemu, cacheDir, fresh, signal, notify: () => {} })
-  const accelerator = await attempt(choice, checks, 'accelerator', 'Accelerator')
+  const accelerator = await recordFailure(choice, checks, 'accelerator', 'Accelerator')
   if (accelerator === undefined) return undefined
   const { name, timeFactor, reason, fix } = accelerator
   const speed =
     timeFactor === 1 ? 'at full speed' : `about ${timeFactor} times slower than an idle host with KVM`
-  checks.push(good('accelerator', 'Accelerator', `${name.toUpperCase()}, ${speed}`))
+  checks.push(okCheck('accelerator', 'Accelerator', `${name.toUpperCase()}, ${speed}`))
   checks.push(
     reason === undefined
-      ? good('kvm', 'KVM', 'a probe guest ran at the speed of hardware')
+      ? okCheck('kvm', 'KVM', 'a probe guest ran at the speed of hardware')
       : { id: 'kvm', label: 'KVM', state: 'note', found: reason, fix: fix ?? null },
   )
   return accelerator
@@ -155,7 +155,7 @@ async function inspectTools(options: InspectOptions, env: NodeJS.ProcessEnv): Pr
   const needs = options.needs.filter(({ program }) => program !== QEMU_PROGRAM)
   const tools = await findTools(needs, { env })
   return tools.map(({ program, aptPackage, why, path }) => {
-    if (path !== undefined) return good(`tool:${program}`, program, path)
+    if (path !== undefined) return okCheck(`tool:${program}`, program, path)
     return {
       id: `tool:${program}`,
       label: program,
@@ -167,7 +167,7 @@ async function inspectTools(options: InspectOptions, env: NodeJS.ProcessEnv): Pr
 }
 
 function judgeNetwork({ hasUserNetwork }: QemuCapabilities): HostCheck {
-  if (hasUserNetwork) return good('network', 'Network', 'QEMU supports user-mode networking')
+  if (hasUserNetwork) return okCheck('network', 'Network', 'QEMU supports user-mode networking')
   return {
     id: 'network',
     label: 'Network',
@@ -193,7 +193,7 @@ function judgeRecipes(osReleasePath: string | undefined): HostCheck[] {
 
 function judgeMemory(freeBytes: number): HostCheck {
   const found = `${formatBytes(freeBytes)} free of ${formatBytes(totalmem())}`
-  if (freeBytes >= MIN_MEMORY_BYTES) return good('memory', 'Memory', found)
+  if (freeBytes >= MIN_MEMORY_BYTES) return okCheck('memory', 'Memory', found)
   const fix = `Stop other programs, or run fewer guests concurrently: a guest needs 256 MiB and QEMU about 100 MiB.`
   return { id: 'memory', label: 'Memory', state: 'note', found, fix }
 }
@@ -217,7 +217,7 @@ function judgeCache(dir: string, freeBytes: number | null, usedBytes: number): H
     const fix = 'Set WITHVM_CACHE to a persistent directory: this cache is in the temporary directory.'
     return { id: 'cache', label: 'Cache', state: 'note', found: `${found} (${temporary.reason})`, fix }
   }
-  if (freeBytes !== null && freeBytes >= RECOMMENDED_CACHE_BYTES) return good('cache', 'Cache', found)
+  if (freeBytes !== null && freeBytes >= RECOMMENDED_CACHE_BYTES) return okCheck('cache', 'Cache', found)
   const fix =
     'Free disk space in that directory, or set WITHVM_CACHE to a larger disk: it stores images and templates.'
   return { id: 'cache', label: 'Cache', state: 'note', found, fix }
@@ -226,17 +226,17 @@ function judgeCache(dir: string, freeBytes: number | null, usedBytes: number): H
 function judgeLoad(): HostCheck {
   const factor = readLoadFactor()
   const found = `${cpus().length} processors, ${factor === 1 ? 'not overloaded' : `overloaded by a factor of ${factor.toFixed(1)}`}`
-  if (factor < 2) return good('load', 'Processors', found)
+  if (factor < 2) return okCheck('load', 'Processors', found)
   const fix = 'Run fewer guests concurrently; timeouts are scaled by this factor.'
   return { id: 'load', label: 'Processors', state: 'note', found, fix }
 }
 
-function good(id: string, label: string, found: string): HostCheck {
+function okCheck(id: string, label: string, found: string): HostCheck {
   return { id, label, state: 'ok', found, fix: null }
 }
 
 /** Awaits `work` and adds a `VMError` to the report as a problem. */
-async function attempt<T>(
+async function recordFailure<T>(
   work: Promise<T>,
   checks: HostCheck[],
   id: string,

@@ -42,7 +42,7 @@ export async function setUpHost(options: SetupOptions): Promise<readonly ToolSta
   })
   try {
     const missing = missingOf(await find())
-    if (missing.length > 0) await install(missing, privilege, { env, log, signal })
+    if (missing.length > 0) await installMissing(missing, privilege, { env, log, signal })
   } finally {
     await lock.release()
   }
@@ -57,7 +57,7 @@ export async function setUpHost(options: SetupOptions): Promise<readonly ToolSta
   })
 }
 
-async function install(
+async function installMissing(
   missing: readonly ToolState[],
   privilege: Privilege,
   options: { env: NodeJS.ProcessEnv; log: (line: string) => void; signal: AbortSignal | undefined },

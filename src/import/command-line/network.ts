@@ -51,7 +51,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
         vlan(lastValue(parameters, 'vlan') ?? '0').backends.push({
           given: one,
           kind,
-          parameters: without(parameters, 'vlan'),
+          parameters: omitKeys(parameters, 'vlan'),
         })
       }
     } else if (flag === 'netdev') {
@@ -83,7 +83,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
       pairs.push({ card, backend })
     } else keepHub(draft, name, { cards, backends })
   }
-  connect(draft, pairs, served)
+  convertCardPairs(draft, pairs, served)
   if (isNone) {
     draft.options.network = { internet: false }
     draft.translate(
@@ -95,7 +95,7 @@ export function readNetworks(draft: Draft, given: readonly ParsedOption[]): read
   return given.filter((one) => !used.has(one))
 }
 
-function connect(
+function convertCardPairs(
   draft: Draft,
   pairs: ReadonlyArray<{ readonly card: Card | undefined; readonly backend: Backend | undefined }>,
   served: Parameters,
@@ -141,7 +141,7 @@ function connect(
   }
 }
 
-function without(parameters: Parameters, ...keys: readonly string[]): Parameters {
+function omitKeys(parameters: Parameters, ...keys: readonly string[]): Parameters {
   return parameters.filter(([key]) => !keys.includes(key))
 }
 
@@ -149,7 +149,7 @@ function readNic(given: ParsedOption, parameters: Parameters): Card {
   return {
     given,
     model: lastValue(parameters, 'model') ?? DEFAULT_MODEL,
-    parameters: without(parameters, 'vlan', 'model').map(([key, value]) =>
+    parameters: omitKeys(parameters, 'vlan', 'model').map(([key, value]) =>
       key === 'macaddr' ? ['mac', value] : key === 'name' ? ['id', value] : [key, value],
     ),
   }
@@ -167,7 +167,7 @@ function splitNic(
       given,
       parameters.filter(([key]) => NIC_KEYS.includes(key)),
     ),
-    backend: { given, kind, parameters: without(parameters, ...NIC_KEYS) },
+    backend: { given, kind, parameters: omitKeys(parameters, ...NIC_KEYS) },
   }
 }
 
@@ -211,7 +211,7 @@ function keepPair(draft: Draft, card: Card | undefined, backend: Backend | undef
     draft.keep({
       flag: 'netdev',
       value:
-        `${backend.kind},id=${id},${formatParameters(without(backend.parameters, 'id', 'name'))}`.replace(
+        `${backend.kind},id=${id},${formatParameters(omitKeys(backend.parameters, 'id', 'name'))}`.replace(
           /,$/,
           '',
         ),
@@ -224,7 +224,7 @@ function keepCard(draft: Draft, card: Card | undefined, netdev: string): void {
   const model = card?.model ?? DEFAULT_MODEL
   const parameters: Parameters = [
     ['netdev', netdev],
-    ...(card === undefined ? [] : without(card.parameters, 'netdev')),
+    ...(card === undefined ? [] : omitKeys(card.parameters, 'netdev')),
   ]
   draft.keep({ flag: 'device', value: `${MODELS[model] ?? model},${formatParameters(parameters)}` })
 }
@@ -243,7 +243,7 @@ function keepHub(draft: Draft, name: string, { cards, backends }: Vlan): void {
   }
   backends.forEach(({ kind, parameters, given }, index) => {
     const id = `hub${hubid}end${index}`
-    const rest = formatParameters(without(parameters, 'id', 'name'))
+    const rest = formatParameters(omitKeys(parameters, 'id', 'name'))
     draft.keep({ flag: 'netdev', value: `${kind},id=${id}${rest === '' ? '' : `,${rest}`}` })
     draft.translate(given, `-netdev ${kind},id=${id} at a hub`, 'hubs replaced `vlan` in QEMU')
     addPort(id)

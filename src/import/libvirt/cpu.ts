@@ -77,7 +77,7 @@ export function readNuma(domain: XmlElement): VMOptions {
   return { numa: nodes.sort((a, b) => a.id - b.id).map(({ node }) => node) }
 }
 
-/** Units of libvirt, bytes. */
+/** Units of libvirt, in bytes. */
 const UNITS: Readonly<Record<string, number>> = {
   b: 1,
   bytes: 1,

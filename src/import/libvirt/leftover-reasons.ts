@@ -5,7 +5,7 @@ import type { Leftover } from './xml-element.js'
 const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
   [
     /^(uuid|genid|title|description|metadata)(\/|$)/,
-    'it identifies a libvirt domain; guests of tests are temporary',
+    'it identifies a libvirt domain; test guests are temporary',
   ],
   [/^(on_poweroff|on_reboot|on_crash|on_lockfailure)$/, 'the test controls the lifecycle of the guest'],
   [/(^|\/)address(@|\/|$)/, 'QEMU assigns device addresses'],
@@ -13,7 +13,7 @@ const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^@(id|type)$/, 'it describes a running domain or another hypervisor'],
   [/^devices\/emulator/, 'QEMU is found on this host; select another one with the option `qemu`'],
   [/^devices\/controller/, 'controllers are added with the devices that need them'],
-  [/^devices\/(graphics|redirdev)/, 'guests of tests have no display by default; use `vm.screenshot()`'],
+  [/^devices\/(graphics|redirdev)/, 'no display is added by default; set `vga`, `vnc` or `spice`'],
   [/^devices\/channel/, 'the channel has no peer; the channel of the guest agent is always added'],
   [/^devices\/(console|serial|parallel)/, 'one serial console is always added and logged'],
   [
@@ -25,7 +25,7 @@ const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
     /^devices\/(vsock|shmem|memory|iommu|smartcard|hub|lease|nvram|crypto)/,
     'add it with `devices` or `qemuArgs`',
   ],
-  [/^devices\/audio/, 'guests of tests have no audio output'],
+  [/^devices\/audio/, 'sound cards are connected to no audio output of the host'],
   [/^devices\/video/, 'the display uses the defaults of its card'],
   [
     /^devices\/disk\/(iotune|blockio|geometry|backenddomain|throttlefilters)/,
@@ -47,9 +47,9 @@ const REASONS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^os\/(bios|smbios|acpi|bootloader|nvram|loader|firmware)/, 'the firmware is found on this host'],
   [
     /^(currentMemory|memtune|memoryBacking|numatune|cputune|iothreads|iothreadids|blkiotune|resource|defaultiothread)/,
-    'tests do not configure host resources',
+    'resources of the host are not imported; set `memory` or `numa`',
   ],
-  [/^vcpu@/, 'tests do not configure host resources'],
+  [/^vcpu@/, 'resources of the host are not imported'],
   [/^(seclabel|launchSecurity|keywrap)/, 'the sandbox of QEMU is used'],
   [/^qemu:/, 'pass these arguments with `qemuArgs`'],
 ]

@@ -30,14 +30,14 @@ export function diskArgs(
   return connectAll(spec, {
     system:
       system &&
-      open(system, 0, spec.image?.disk, {
+      buildDriveOptions(system, 0, spec.image?.disk, {
         'node-name': DISK_NODE,
         'file.node-name': diskFileNode(0),
       }),
     further: spec.disks.map(({ content }, index) => {
       const file = disks[index]
       const base = content.kind === 'image' ? content.file : undefined
-      return file && open(file, index + 1, base, { 'file.node-name': diskFileNode(index + 1) })
+      return file && buildDriveOptions(file, index + 1, base, { 'file.node-name': diskFileNode(index + 1) })
     }),
   })
 }
@@ -48,7 +48,7 @@ export function diskArgs(
  */
 export function snapshotDiskArgs(spec: MachineSpec): string[] {
   const openBase = (base: Disk, index: number) =>
-    open({ ...base, secretFile: manualSecretFile(base) }, index, base, { snapshot: 'on' })
+    buildDriveOptions({ ...base, secretFile: manualSecretFile(base) }, index, base, { snapshot: 'on' })
   return connectAll(spec, {
     system: spec.image?.disk && openBase(spec.image.disk, 0),
     further: spec.disks.map(({ content }, index) => {
@@ -75,7 +75,7 @@ interface DriveArgs {
  * Returns the drive for the file `base` or an overlay on it. Secrets are passed in files, because
  * every user of the host can read the command line.
  */
-function open(
+function buildDriveOptions(
   { path, format, secretFile: file }: DiskFile,
   index: number,
   base: Disk | undefined,
@@ -106,12 +106,12 @@ function connectAll(
     ...addresses.controllers,
     ...(system === undefined || addresses.system === undefined
       ? []
-      : connect(spec.systemDisk, 0, { address: addresses.system, arch: spec.arch }, system)),
+      : buildDiskDevice(spec.systemDisk, 0, { address: addresses.system, arch: spec.arch }, system)),
     ...spec.disks.flatMap((disk, index) => {
       const address = addresses.further[index]
       return address === undefined
         ? []
-        : connect(disk, index + 1, { address, arch: spec.arch }, further[index])
+        : buildDiskDevice(disk, index + 1, { address, arch: spec.arch }, further[index])
     }),
   ]
 }
@@ -128,7 +128,7 @@ export function mediumDeviceId(
 }
 
 /** Returns the arguments of a drive and its device. An empty drive has only the device. */
-function connect(
+function buildDiskDevice(
   disk: SystemDiskSpec & Partial<Pick<DiskSpec, 'media' | 'isReadonly'>>,
   index: number,
   { address, arch }: { readonly address: DiskAddress; readonly arch: GuestArch },

@@ -16,7 +16,8 @@ import { Redaction } from './redaction.js'
 import { dumpMemory, type FileIn, MAX_PICTURE_BYTES, takeScreenshot } from './screenshot.js'
 
 /**
- * Saved files and their contents, as listed in the documentation. `seen-N.png` stands for several.
+ * Names and contents of the artifact files, as listed in the documentation. `seen-N.png` stands for
+ * one file per screenshot.
  */
 export const ARTIFACTS = {
   'serial.log': 'serial console, complete, across power-ons',

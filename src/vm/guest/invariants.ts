@@ -43,10 +43,10 @@ interface Entry {
   violation: VMError | undefined
 }
 
-/** Timeout of one check on a host with KVM, milliseconds. */
+/** Timeout of one check on a host with KVM, in milliseconds. */
 const CHECK_TIMEOUT_MS = 10_000
 const SERIAL_LINES = 20
-/** Pause between two checks during a wait that does not poll the guest itself, milliseconds. */
+/** Pause between two checks during a wait that does not poll the guest itself, in milliseconds. */
 const PAUSE_MS = 1000
 const MAX_COMMANDS = 50
 

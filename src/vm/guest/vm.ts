@@ -53,7 +53,7 @@ import {
 import { createSsh, type Ssh, type UseClient } from './ssh-function.js'
 import { WaitFor } from './wait-for.js'
 
-/** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
+/** Maximum delay between a lost connection and the detection of QEMU's end, in milliseconds. */
 const LOSS_DETECTION_MS = 250
 /**
  * Timeouts of diagnostic commands, milliseconds: a failed guest may not answer over SSH or through
@@ -638,7 +638,7 @@ export class VM implements GuestHandle {
    * `balloon`). Requires the option `balloon`, and the driver `virtio_balloon` in the guest.
    *
    * @param size target size of the guest's memory: MiB, or with a unit.
-   * @returns the actual size, bytes.
+   * @returns the actual size, in bytes.
    * @throws {GuestError} UNPLUG_FAILED when the guest does not reach this size in time.
    * @throws {UsageError} INVALID_OPTIONS, DEVICE_REFUSED when the guest has no balloon.
    */

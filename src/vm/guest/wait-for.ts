@@ -47,7 +47,7 @@ export class WaitFor<Guest extends GuestHandle = GuestHandle> {
   static {
     traceCalls(WaitFor, 'vm.waitFor', [
       ...(['unit', 'file', 'port', 'process', 'serial', 'reboot', 'shutdown', 'url'] as const),
-      ...(['command', 'check', 'all', 'any'] as const),
+      ...(['command', 'log', 'check', 'all', 'any'] as const),
     ])
   }
 

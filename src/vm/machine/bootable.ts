@@ -35,7 +35,7 @@ export async function requireBootable(spec: MachineSpec, signal?: AbortSignal): 
 }
 
 /**
- * Returns whether the system disk is the only boot source. Kernels, networks, other disks and QEMU
+ * Returns true if the system disk is the only boot source. Kernels, networks, other disks and QEMU
  * options can be others.
  */
 function bootsFromSystemDisk(spec: MachineSpec): boolean {
@@ -69,7 +69,7 @@ function bootsFromSystemDisk(spec: MachineSpec): boolean {
 }
 
 /**
- * Returns whether only an operating system on the disk can make the guest ready. A pattern or a
+ * Returns true if only an operating system on the disk can make the guest ready. A pattern or a
  * function may refer to the firmware's output.
  */
 function mustBootSystem({ ready }: MachineSpec): boolean {

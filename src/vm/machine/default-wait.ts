@@ -1,4 +1,4 @@
-/** Longest default timeout, milliseconds. Longer waits must set their own. */
+/** Longest default timeout, in milliseconds. Longer waits must set their own. */
 const MAX_DEFAULT_MS = 120_000
 
 /** Returns the default timeout of a wait, milliseconds: 30 s, on a slow host up to two minutes. */

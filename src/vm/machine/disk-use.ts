@@ -11,8 +11,8 @@ export interface GrowingFile {
 }
 
 /**
- * Host space of a file, bytes. Both values are 0 for a block device, which takes no space of a file
- * system.
+ * Host space of a file, in bytes. Both values are 0 for a block device, which takes no space of a
+ * file system.
  */
 export interface FileUse {
   readonly size: number
@@ -27,7 +27,7 @@ interface Monitor {
 
 /**
  * Interval at which the blocks of a sparse file are counted while a guest writes to it,
- * milliseconds.
+ * in milliseconds.
  */
 const HOLES_MS = 50
 

@@ -29,7 +29,7 @@ export interface RunSettings {
   /** If true, a dump of the guest's RAM is saved with the logs. */
   readonly memoryDump: boolean
   /**
-   * Maximum time for which a failed guest is kept, milliseconds. Undefined: it ends with this
+   * Maximum time for which a failed guest is kept, in milliseconds. Undefined: it ends with this
    * process.
    */
   readonly keepMs: number | undefined
@@ -83,7 +83,7 @@ export type StartedFrom =
       /** Name of the template as listed by `withvm templates ls`. */
       readonly template: string
       /**
-       * Time to boot and save the template, milliseconds; undefined if the template already
+       * Time to boot and save the template, in milliseconds; undefined if the template already
        * existed.
        */
       readonly buildMs?: number | undefined

@@ -41,7 +41,7 @@ export function credentialTransport({ image, directBoot }: MachineSpec): 'smbios
 }
 
 /**
- * Returns whether keys are created: the test specifies no login, and the image accepts keys at boot
+ * Returns true if keys are created: the test specifies no login, and the image accepts keys at boot
  * or through its console.
  */
 function acceptsKeys(spec: MachineSpec): boolean {

@@ -31,7 +31,7 @@ export class BootHistory {
   }
 
   /**
-   * Returns the time limit of a stage by the history, under the present load, milliseconds. 0 if
+   * Returns the time limit of a stage by the history, under the present load, in milliseconds. 0 if
    * nothing is recorded.
    */
   limitMs(stage: Stage): number {
@@ -39,8 +39,8 @@ export class BootHistory {
   }
 
   /**
-   * Returns the duration of a whole start by the history, under the present load, milliseconds. 0
-   * if nothing is recorded.
+   * Returns the duration of a whole start by the history, under the present load, in milliseconds.
+   * 0 if nothing is recorded.
    */
   get durationMs(): number {
     return STAGES.reduce((sum, stage) => sum + (this.#known[stage] ?? 0), 0) * readLoadFactor()
@@ -57,13 +57,13 @@ export class BootHistory {
       const known = this.#known[stage]
       times[stage] = known === undefined ? tookMs : Math.max(tookMs, Math.round((known + tookMs) / 2))
     }
-    if (!differs(times, this.#known)) return
+    if (!haveChanged(times, this.#known)) return
     this.#known = times
     await openCache().write(this.#name, times)
   }
 }
 
-function differs(times: StageTimes, known: StageTimes): boolean {
+function haveChanged(times: StageTimes, known: StageTimes): boolean {
   return STAGES.some((stage) => {
     const [now, before] = [times[stage] ?? 0, known[stage] ?? 0]
     return Math.abs(now - before) > Math.max(100, before * TOLERANCE)

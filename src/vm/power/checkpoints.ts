@@ -7,7 +7,7 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageLimitMs } from './readiness.js'
 
-/** Timeout of a job, which writes RAM to a disk or reads it, milliseconds. */
+/** Timeout of a job, which writes RAM to a disk or reads it, in milliseconds. */
 const JOB_MS = 120_000
 const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 

@@ -45,9 +45,9 @@ export async function waitForCloudInit(
   signal: AbortSignal,
 ): Promise<void> {
   const { stdout, exitCode } = await client.exec(WAIT, { reject: false, signal })
-  if (exitCode === COMMAND_NOT_FOUND) throw absent(machine)
+  if (exitCode === COMMAND_NOT_FOUND) throw cloudInitMissingError(machine)
   const report = parseStatus(stdout)
-  if (report === undefined) throw notRun(machine)
+  if (report === undefined) throw cloudInitNotRunError(machine)
   logWarnings(machine, report.warnings)
   if (report.errors.length === 0) return
   const logs = await client.exec(LOGS, { reject: false, signal })
@@ -92,18 +92,18 @@ function readTexts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((text) => typeof text === 'string') : []
 }
 
-function absent({ name }: Machine) {
+function cloudInitMissingError({ name }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
     summary: `Guest '${name}': cloud-init is not installed.`,
     hint: "Omit `cloudInit`, or set ready: 'ssh' if another program reads it.",
   })
 }
 
-function notRun({ name }: Machine) {
+function cloudInitNotRunError({ name }: Machine) {
   return vmError('CLOUD_INIT_FAILED', {
     summary: `Guest '${name}': cloud-init did not run.`,
     expected: 'cloud-init to use the data source NoCloud on the disk with the label CIDATA',
-    got: 'no finished last stage in /run/cloud-init/status.json',
+    got: '/run/cloud-init/status.json without a finished stage `modules-final`',
     hint: 'Read /run/cloud-init/ds-identify.log in the guest: cloud-init may be disabled (/etc/cloud/cloud-init.disabled) or limited to other data sources (/etc/cloud/cloud.cfg.d).',
   })
 }

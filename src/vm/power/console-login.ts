@@ -9,7 +9,7 @@ import type { Machine } from '../machine/machine.js'
  * it.
  */
 const MAX_ATTEMPTS = 3
-/** Timeout of one attempt on a host with KVM, milliseconds. */
+/** Timeout of one attempt on a host with KVM, in milliseconds. */
 const ATTEMPT_TIMEOUT_MS = 10_000
 /** Public host key as printed on a console. */
 const HOST_KEY = /(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa) (AAAA[A-Za-z0-9+/]+={0,2})/g

@@ -27,7 +27,7 @@ export interface KeptGuest {
 const DEFAULT_KEEP_MS = 60 * 60_000
 
 /**
- * Returns how long failed guests are left running, milliseconds; undefined if they are not.
+ * Returns how long failed guests are left running, in milliseconds; undefined if they are not.
  * @throws {UsageError} INVALID_OPTIONS when WITHVM_KEEP has an invalid value.
  */
 export function resolveKeepMs(
@@ -50,7 +50,7 @@ export function resolveKeepMs(
   })
 }
 
-/** Time limit for QEMU to close the console connection to this process, milliseconds. */
+/** Time limit for QEMU to close the console connection to this process, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 5000
 
 /**
@@ -92,7 +92,7 @@ function describeKept(name: string, keepMs: number, record: KeptRecord): string 
 
 function notKeepableError(name: string) {
   return vmError('INVALID_OPTIONS', {
-    summary: `Guest '${name}' cannot be left running: it was started to end with this process.`,
+    summary: `Guest '${name}' cannot be left running: it was started without \`keepOnFailure\`.`,
     expected: 'the option `keepOnFailure`, or WITHVM_KEEP=1, at the start of the guest',
     hint: 'Start the guest with `keepOnFailure` or WITHVM_KEEP=1.',
   })

@@ -23,7 +23,7 @@ const MAX_RESETS = 3
  */
 const MIN_LIMIT_MS = 3_000
 /**
- * Time limit of a custom `ready` after the kernel has started, on a host with KVM, milliseconds.
+ * Time limit of a custom `ready` after the kernel has started, on a host with KVM, in milliseconds.
  */
 const CUSTOM_READY_MS = 60_000
 
@@ -100,7 +100,7 @@ export function firstStage(machine: Machine): Stage {
   return machine.spec.directBoot === undefined ? 'firmware' : 'kernel'
 }
 
-/** Returns the time limit of a stage on this host, milliseconds. */
+/** Returns the time limit of a stage on this host, in milliseconds. */
 export function stageLimitMs(machine: Machine, stage: Stage): number {
   const factor = machine.spec.image?.traits.bootTimeFactor ?? 1
   return Math.max(MIN_LIMIT_MS, STAGE_ROWS[stage].limitMs * factor * machine.host.timeFactor)

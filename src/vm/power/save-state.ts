@@ -27,13 +27,14 @@ import { ignoreShared } from './restore-state.js'
 const PARK = '/usr/lib/withvm/park'
 /** Maximum number of attempts to park the guest through its agent. */
 const PARK_ATTEMPTS = 3
-/** Timeout for a silent guest agent to answer again, and for reading a clock, milliseconds. */
+/** Timeout for a silent guest agent to answer again, and for reading a clock, in milliseconds. */
 const AGENT_MS = 60_000
 /**
- * Timeout of saving the device state, milliseconds. It is small, but the host's disk may be busy.
+ * Timeout of saving the device state, in milliseconds. It is small, but the host's disk may be
+ * busy.
  */
 const SAVE_MS = 60_000
-/** Polling interval of the migration status, milliseconds. */
+/** Polling interval of the migration status, in milliseconds. */
 const POLL_MS = 5
 /**
  * Relative precision of the measurement of a wrong clock, whose frequency the next boot uses, and

@@ -17,8 +17,8 @@ import { stageLimitMs } from './readiness.js'
  */
 const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000 } as const
 /**
- * Time without connection attempts for a guest that announces its SSH server, milliseconds. After
- * that it is polled, because its console may be elsewhere.
+ * Time without connection attempts for a guest that announces its SSH server, in milliseconds.
+ * After that it is polled, because its console may be elsewhere.
  */
 const UNANNOUNCED_MS = 10_000
 /**

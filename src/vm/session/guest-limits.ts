@@ -50,7 +50,7 @@ function diskLimitError(bytes: number): VMError {
   return vmError('DISK_LIMIT_EXCEEDED', {
     summary: 'The guest was stopped: it exceeded the limit of its disk space on the host.',
     expected: `at most ${formatBytes(bytes)} in total for changes to all disks and for checkpoints`,
-    hint: 'Raise `limits: { disk: … }`, or let the guest write less.',
+    hint: 'Raise `limits: { disk: … }`, or reduce the amount of data that the guest writes.',
   })
 }
 

@@ -5,7 +5,7 @@ import { VMError, vmError } from '../../errors.js'
 import { type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 
-/** Host memory used by a guest, and the memory statistics of the guest, bytes. */
+/** Host memory used by a guest, and the memory statistics of the guest, in bytes. */
 export interface MemoryUse {
   /** Resident memory of the QEMU process. Shared pages count in full. */
   readonly rss: number
@@ -27,7 +27,9 @@ export interface MemoryUse {
   readonly guest: GuestMemory | undefined
 }
 
-/** Memory statistics of the guest, bytes. Values that its driver does not report are undefined. */
+/**
+ * Memory statistics of the guest, in bytes. Values that its driver does not report are undefined.
+ */
 export interface GuestMemory {
   /** Memory of the guest without the part taken by the balloon. */
   readonly actual: number
@@ -50,7 +52,7 @@ const PAGE_BYTES = 4096
  * number.
  */
 const UNKNOWN = 2 ** 63
-/** Polling interval of the guest's statistics, seconds. */
+/** Polling interval of the guest's statistics, in seconds. */
 const POLLING_S = 1
 
 /**

@@ -30,10 +30,10 @@ export type PowerOffReason = 'guest-shutdown' | 'stopped' | 'qemu-died'
 const ONE_RESET_MS = { printing: 250, silent: 1000 } as const
 /**
  * Maximum time for the rest of the console output to arrive after QEMU has ended, on a busy host,
- * milliseconds.
+ * in milliseconds.
  */
 const CONSOLE_REST_MS = 5000
-/** Maximum delay between a lost connection and the detection of QEMU's end, milliseconds. */
+/** Maximum delay between a lost connection and the detection of QEMU's end, in milliseconds. */
 const END_NOTICED_MS = 500
 
 /** One power-on of a machine: from the start of a QEMU process to its end. */
@@ -268,7 +268,7 @@ function poweredOffError() {
 function poweredOffEarlyError() {
   return vmError('GUEST_STOPPED', {
     summary: 'The guest powered itself off before it was ready.',
-    hint: 'Check the serial console for the reason. If the test expects this, let the option `ready` match an earlier line.',
+    hint: 'Check the serial console for the reason. If the test expects this, set `ready` to a pattern that appears before the power-off.',
   })
 }
 

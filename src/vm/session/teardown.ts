@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import type { QemuProcess } from '../../qemu/process.js'
 
-/** Timeout of each way to end QEMU before the next one, milliseconds. Measured: `quit` takes 5. */
+/**
+ * Timeout of each way to end QEMU before the next one, in milliseconds. Measured: `quit` takes 5.
+ */
 const STEP_TIMEOUT_MS = 2000
 
 /** Ends QEMU: with `quit` over QMP, then SIGTERM, then SIGKILL, each with a deadline. */

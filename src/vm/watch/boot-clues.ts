@@ -18,24 +18,24 @@ interface ClueRow {
 const ROWS: readonly ClueRow[] = [
   {
     pattern: /No space left on device/,
-    hint: 'Free space in the image or use a larger disk: a file system of the guest is full. A tmpfs needs more `memory`.',
+    hint: 'A file system of the guest is full. Free space in the image or use a larger disk; a tmpfs needs more `memory`.',
   },
   {
     pattern: /Read-only file system/,
-    hint: 'Check why a file system of the guest is mounted read-only: it is damaged, or was never remounted read-write.',
+    hint: 'A file system of the guest is mounted read-only. Check whether it is damaged, or was never remounted read-write.',
   },
   {
     pattern:
       /EXT4-fs error|XFS \(\S+\): .{0,200}[Cc]orrupt|BTRFS.{0,200}(corrupt|csum failed)|UNEXPECTED INCONSISTENCY/,
-    hint: 'Check the image with `fsck`, and how it was built: a file system of the guest is damaged.',
+    hint: 'A file system of the guest is damaged. Check the image with `fsck`, and how it was built.',
   },
   {
     pattern: /I\/O error, dev \S+|Buffer I\/O error/,
-    hint: 'Check that the image is complete and as large as its partition table requires: the guest could not read its disk.',
+    hint: 'The guest could not read its disk. Check that the image is complete and as large as its partition table requires.',
   },
   {
     pattern: /Initramfs unpacking failed/,
-    hint: 'Check the initrd: it is damaged, compressed in a format that the kernel does not support, or too large for `memory`.',
+    hint: 'The kernel could not unpack the initrd. Check whether it is damaged, compressed in a format that the kernel does not support, or too large for `memory`.',
   },
   {
     pattern: /check access for rdinit=\S+ failed|Failed to execute \S+ \(error -\d+\)/,
@@ -47,7 +47,7 @@ const ROWS: readonly ClueRow[] = [
   },
   {
     pattern: /withvm: (\/sbin\/init on \S+|the root file system on \S+) cannot be/,
-    hint: 'Check what the test did to the root disk before the guest was powered off: files needed for booting are missing.',
+    hint: 'Files needed for booting are missing. Check what the test did to the root disk before the guest was powered off.',
   },
   {
     pattern: /PXE-[EM]\d+|No more network devices|Nothing to boot:|Failed to load ldlinux/,
@@ -56,21 +56,21 @@ const ROWS: readonly ClueRow[] = [
   {
     pattern:
       /No DHCPOFFERS received|no lease, (failing|forking)|no answer by DHCP|DHCP.{0,200}(timed out|failed)/i,
-    hint: "Check that the guest uses QEMU's network card (`network.model`): its DHCP request was not answered.",
+    hint: "The DHCP request of the guest was not answered. Check that the guest uses QEMU's network card (`network.model`).",
   },
   {
     pattern: /A start job is running for /,
-    hint: 'Check the job that this line names: systemd was waiting for it.',
+    hint: 'The job named above did not finish, and systemd was waiting for it. Check why.',
     isTemporary: true,
   },
   {
     pattern: /Timed out waiting for device|Failed to mount |Dependency failed for .{0,200}(\/|File System)/,
-    hint: 'Check /etc/fstab for a disk that this guest does not have, or add `nofail` there: a file system could not be mounted.',
+    hint: 'A file system could not be mounted. Check /etc/fstab for a disk that this guest does not have, or add `nofail` there.',
   },
   {
     pattern:
       /cloud-init.{0,200}(Failed|Traceback|\[ERROR\])|Failed to start .{0,200}[Cc]loud-?init|Failed loading yaml blob/,
-    hint: 'Read /var/log/cloud-init.log in the guest: cloud-init failed, so users and keys may be missing.',
+    hint: 'Users and keys may be missing, because cloud-init failed. Read /var/log/cloud-init.log in the guest.',
   },
   {
     pattern:

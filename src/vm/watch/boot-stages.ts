@@ -20,8 +20,8 @@ interface StageRow {
   /** Console line that shows that the guest entered this stage. */
   readonly entered: RegExp | undefined
   /**
-   * Maximum duration for common distributions on a host with KVM, milliseconds. Multiplied by the
-   * image's `bootTimeFactor` and the host's `timeFactor`, and at least 3 s: see
+   * Maximum duration for common distributions on a host with KVM, in milliseconds. Multiplied by
+   * the image's `bootTimeFactor` and the host's `timeFactor`, and at least 3 s: see
    * `power/readiness.ts`.
    */
   readonly limitMs: number
@@ -38,32 +38,32 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     stage: 'qemu',
     entered: undefined,
     limitMs: 5_000,
-    hint: 'Run `withvm doctor` to check the load of this host: QEMU runs but does not answer.',
+    hint: 'QEMU runs but does not respond. Run `withvm doctor` to check the load of this host.',
   },
   firmware: {
     stage: 'firmware',
     entered: /SeaBIOS|iPXE|BdsDxe|UEFI Interactive|PXE-[EM]\d|U-Boot (SPL )?\d{4}\.\d/,
     limitMs: 8_000,
-    hint: 'Check that the disk is bootable and that its boot loader uses `console=CONSOLE`: the firmware found nothing to boot, or the booted program prints nothing on the serial console.',
+    hint: 'The firmware found nothing to boot, or the booted program prints nothing on the serial console. Check that the disk is bootable and that its boot loader uses `console=CONSOLE`.',
   },
   bootloader: {
     stage: 'bootloader',
     entered: /GNU GRUB|Welcome to GRUB|GRUB loading|PXELINUX|ISOLINUX|SYSLINUX|Booting from|systemd-boot/,
     limitMs: 10_000,
-    hint: 'Check whether the boot menu waits for a key, and whether the kernel has `console=CONSOLE`: no kernel was seen to start.',
+    hint: 'No output of a kernel appeared. Check whether the boot menu waits for a key, and whether the kernel arguments include `console=CONSOLE`.',
   },
   kernel: {
     stage: 'kernel',
     entered: /EFI stub:|Decompressing Linux|Booting the kernel|Linux version \d|^\[ *\d+\.\d{6}\]/,
     limitMs: 10_000,
-    hint: 'Check that the kernel has a driver for the root disk (virtio), and that `root=` names the disk: the kernel did not start init.',
+    hint: 'The kernel did not start init. Check that it has a driver for the root disk (virtio), and that `root=` names the disk.',
   },
   init: {
     stage: 'init',
     entered:
       /withvm: init|systemd\[1\]|Welcome to (?!GRUB|(ISO|SYS|PXE)LINUX|.{0,200}boot (menu|loader))|INIT: version|Run \S+ as init process|OpenRC|Begin: (Loading|Mounting|Running|Waiting) |Gave up waiting for root|dracut/,
     limitMs: 15_000,
-    hint: 'Check which service the init system is waiting for: the network was not started.',
+    hint: 'The init system did not start the network. Check which service it is waiting for.',
   },
   network: {
     stage: 'network',
@@ -71,7 +71,7 @@ export const STAGE_ROWS: Readonly<Record<Stage, StageRow>> = {
     entered:
       /(Starting|Started) .{0,200}[Nn]etwork|Reached target .{0,200}Network|udhcpc: started|dhclient|withvm: sshd| login: *$/,
     limitMs: 10_000,
-    hint: 'Check that the guest has a driver for its network card and requests an address over DHCP: it does not answer on the network.',
+    hint: 'The guest does not respond on the network. Check that it has a driver for its network card and requests an address over DHCP.',
   },
   sshd: {
     stage: 'sshd',

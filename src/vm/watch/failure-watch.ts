@@ -13,7 +13,7 @@ export interface FailureWatch {
 export interface FailureWatchOptions {
   /** Aborts when the guest is lost: `vm.lost`. */
   readonly lost?: AbortSignal
-  /** Delay between the failure and the abort, milliseconds. @default 0 */
+  /** Delay between the failure and the abort, in milliseconds. @default 0 */
   readonly graceMs?: number | undefined
 }
 

@@ -89,7 +89,7 @@ const ROWS: readonly GuestFailureRow[] = [
     pattern: /Minimal BASH-like line editing is supported|^grub>/,
     code: 'GUEST_FAILED',
     summary: 'The boot loader GRUB has no menu: it waits at its command line.',
-    hint: 'Check that grub.cfg exists in the folder that `echo $prefix` prints at the GRUB prompt.',
+    hint: 'Run `echo $prefix` at the GRUB prompt, and check that this folder contains grub.cfg.',
     ends: 'start',
   },
   {
@@ -117,7 +117,7 @@ const ROWS: readonly GuestFailureRow[] = [
   {
     pattern: /Oops: .{0,200}\[#\d+\]|BUG: unable to handle|general protection fault.{0,200}\[#\d+\]/,
     code: 'GUEST_FAILED',
-    summary: "The guest's kernel oopsed.",
+    summary: "The guest's kernel reported an oops.",
     hint: 'Find the failing function in the trace above.',
     ends: 'waits',
   },

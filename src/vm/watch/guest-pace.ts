@@ -19,9 +19,9 @@ const MIN_SPAN_MS = 20
 
 interface Reading {
   readonly atMs: number
-  /** CPU time of all threads, milliseconds. */
+  /** CPU time of all threads, in milliseconds. */
   readonly cpuMs: number
-  /** Time in the run queue of the thread that waited longest, milliseconds. */
+  /** Time in the run queue of the thread that waited longest, in milliseconds. */
   readonly queuedMs: number
   /** Bytes read and written. Undefined if the kernel does not report them. */
   readonly ioBytes: number | undefined
@@ -42,19 +42,19 @@ export class GuestPace {
     this.#silentMs = silentMs
   }
 
-  /** Time without console output, disk I/O and CPU use, milliseconds. */
+  /** Time without console output, disk I/O and CPU use, in milliseconds. */
   get idleMs(): number {
     return this.#idleSince === undefined ? 0 : performance.now() - this.#idleSince
   }
 
-  /** Time since the last observed disk I/O, milliseconds. */
+  /** Time since the last observed disk I/O, in milliseconds. */
   get sinceIoMs(): number {
     return this.#ioAt === undefined ? Number.POSITIVE_INFINITY : performance.now() - this.#ioAt
   }
 
   /**
    * Time in the run queue since the first reading, when other processes used the host CPUs,
-   * milliseconds.
+   * in milliseconds.
    */
   get queuedMs(): number {
     return this.#queuedMs

@@ -10,7 +10,7 @@ import { findGuestFailure } from './guest-failures.js'
 
 /**
  * Time without output after which a partial line counts as a prompt, and a failure's trace as
- * complete, milliseconds.
+ * complete, in milliseconds.
  */
 const QUIET_MS = 150
 /** Maximum number of distinct lines of a boot; further lines do not count as progress. */
@@ -20,7 +20,7 @@ const MAX_KNOWN_LINES = 10_000
 export interface StageTime {
   /** Stage of the start; `ready` is its end. */
   readonly stage: Stage | 'ready'
-  /** Time since the power-on, milliseconds. */
+  /** Time since the power-on, in milliseconds. */
   readonly atMs: number
 }
 
@@ -77,7 +77,7 @@ export class GuestWatch {
     return this.#stage
   }
 
-  /** Time since QEMU was started, milliseconds. */
+  /** Time since QEMU was started, in milliseconds. */
   get ageMs(): number {
     return performance.now() - this.#startedAt
   }
@@ -90,7 +90,9 @@ export class GuestWatch {
     return this.#hasPrinted
   }
 
-  /** Time since this boot last printed a line that was new apart from its numbers, milliseconds. */
+  /**
+   * Time since this boot last printed a line that was new apart from its numbers, in milliseconds.
+   */
   get sinceProgressMs(): number {
     return performance.now() - this.#progressAt
   }

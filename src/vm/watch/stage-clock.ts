@@ -2,7 +2,7 @@ import type { GuestPace } from './guest-pace.js'
 
 /** Rules that distinguish a slow guest from a stuck one. */
 const RULES = {
-  /** Polling interval, milliseconds. Most guests are ready before the first poll. */
+  /** Polling interval, in milliseconds. Most guests are ready before the first poll. */
   pollMs: 1000,
   /**
    * A guest that was idle for this share of the stage's limit is stuck, within these bounds. The
@@ -23,9 +23,9 @@ const RULES = {
 
 export interface StageClockOptions {
   readonly pace: GuestPace
-  /** Returns the time limit of the present stage on this host, milliseconds. */
+  /** Returns the time limit of the present stage on this host, in milliseconds. */
   readonly limitMs: () => number
-  /** Returns the time since the last new console line, milliseconds. */
+  /** Returns the time since the last new console line, in milliseconds. */
   readonly sinceProgressMs: () => number
   /** If true, an idle guest counts as stuck. */
   readonly canBeStuck: boolean

@@ -15,28 +15,28 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
  * guard.
  */
 export function guardExit(release: () => void): () => void {
-  if (guarded.size === 0) install()
+  if (guarded.size === 0) addExitHandlers()
   guarded.add(release)
   return () => {
-    if (guarded.delete(release) && guarded.size === 0) uninstall()
+    if (guarded.delete(release) && guarded.size === 0) removeExitHandlers()
   }
 }
 
 /**
- * Returns whether this process is a worker of Vitest. Child processes inherit its environment, but
+ * Returns true if this process is a worker of Vitest. Child processes inherit its environment, but
  * not this global.
  */
 export function isInRunner(): boolean {
   return '__vitest_worker__' in globalThis
 }
 
-function install(): void {
+function addExitHandlers(): void {
   process.on('exit', releaseAll)
   for (const signal of SIGNALS) process.on(signal, onSignal)
   if (isInRunner() && process.connected) process.on('disconnect', onRunnerLost)
 }
 
-function uninstall(): void {
+function removeExitHandlers(): void {
   process.off('exit', releaseAll)
   for (const signal of SIGNALS) process.off(signal, onSignal)
   process.off('disconnect', onRunnerLost)
@@ -66,14 +66,14 @@ function onRunnerLost(): void {
 /** Releases everything, then lets the signal have its usual effect. */
 function onSignal(signal: NodeJS.Signals): void {
   releaseAll()
-  uninstall()
+  removeExitHandlers()
   if (process.listenerCount(signal) <= countSignalExit()) process.kill(process.pid, signal)
 }
 
 /**
- * Returns the number of signal listeners of the library signal-exit, which execa installs while a
- * program runs. If a listener of signal-exit was installed first, it counts our listener as well
- * and does not end the process.
+ * Returns the number of listeners of the library signal-exit, which execa installs while a program
+ * runs. signal-exit raises a signal again only if all listeners are its own, so the process must be
+ * ended here if only listeners of signal-exit remain.
  */
 function countSignalExit(): number {
   const known = globalThis as { [SIGNAL_EXIT]?: { readonly count?: number } }

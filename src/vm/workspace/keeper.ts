@@ -17,7 +17,7 @@ import type { Workspace } from './workspace.js'
 const REPLY_TIMEOUT_MS = 20_000
 
 export interface KeeperSettings {
-  /** Time for which the guest is left running, milliseconds. */
+  /** Time for which the guest is left running, in milliseconds. */
   readonly keepMs: number
   /** Log of the console, which the keeper continues. */
   readonly log: ConsoleLogFile
@@ -149,7 +149,7 @@ function programPath(): string {
 
 function keeperLostError(got: string) {
   return vmError('WORKSPACE_FAILED', {
-    summary: 'The keeper, which keeps the guest running after a failure, is not available.',
+    summary: 'The helper process that keeps a guest running after a failure is not available.',
     got,
     hint: 'Run without `keepOnFailure` and WITHVM_KEEP, or check whether this host is out of memory or processes.',
   })

@@ -10,9 +10,9 @@ import {
 import { pollUntil } from '../../common/poll.js'
 import { KIB } from '../../common/units.js'
 
-/** Time limit for QEMU to close its disks, milliseconds. Measured: 5. */
+/** Time limit for QEMU to close its disks, in milliseconds. Measured: 5. */
 const SHUTDOWN_TIMEOUT_MS = 2000
-/** Time limit for the kernel to end a killed QEMU, milliseconds. */
+/** Time limit for the kernel to end a killed QEMU, in milliseconds. */
 const KILL_TIMEOUT_MS = 10_000
 const POLL_MS = 20
 /** Maximum size of a command line that is read: longer ones of foreign processes are ignored. */
@@ -44,7 +44,7 @@ export async function endQemu(qemu: ProcessReference, how: 'orderly' | 'at-once'
   await endsBy('SIGKILL', qemu, KILL_TIMEOUT_MS)
 }
 
-/** Sends a signal. Returns whether the process ended in time. */
+/** Sends a signal. Returns true if the process ended in time. */
 async function endsBy(
   signal: NodeJS.Signals,
   process: ProcessReference,
@@ -59,7 +59,7 @@ async function endsBy(
 }
 
 /**
- * Returns whether a process is the QEMU of one of the folders: only QEMU itself has the monitor's
+ * Returns true if a process is the QEMU of one of the folders: only QEMU itself has the monitor's
  * socket in its arguments.
  * @param uids users that the process may belong to: any process can have such arguments
  */

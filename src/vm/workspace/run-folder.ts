@@ -19,14 +19,14 @@ export const PID_FILE = 'qemu.pid'
 const MAX_NOTE_BYTES = 4096 + 16
 
 /**
- * Returns whether the folder belongs to a run whose processes are visible from this PID namespace.
+ * Returns true if the folder belongs to a run whose processes are visible from this PID namespace.
  */
 export function isInScope(path: string): boolean {
   return ownerOfFolder(path)?.startsWith(`${processScope()}.`) ?? false
 }
 
 /**
- * Returns whether a path is a real folder of mode 0700 that belongs to one of the users. Any user
+ * Returns true if a path is a real folder of mode 0700 that belongs to one of the users. Any user
  * can create a folder with the name of a run folder in `/tmp`.
  */
 export async function isPrivateFolder(path: string, uids: readonly number[]): Promise<boolean> {
@@ -78,7 +78,7 @@ export async function noteHandedOver(dir: string): Promise<void> {
   if (record !== undefined) await writeFile(record, dir, { mode: 0o600 })
 }
 
-/** Returns whether this user gave the folder to another user. */
+/** Returns true if this user gave the folder to another user. */
 export async function isHandedOver(dir: string): Promise<boolean> {
   const record = handOverRecord(dir)
   return record !== undefined && (await readSmallFile(record, MAX_NOTE_BYTES)) === dir

@@ -18,7 +18,7 @@ import {
   readKeeperLiveness,
 } from './run-folder.js'
 
-/** Time limit for the keeper to remove its folder, milliseconds. Measured: 300. */
+/** Time limit for the keeper to remove its folder, in milliseconds. Measured: 300. */
 const KEEPER_TIMEOUT_MS = 5000
 const MAX_RECORD_BYTES = 64 * KIB
 
@@ -149,7 +149,7 @@ function readOwner(lease: Entry | undefined): number | undefined {
 }
 
 /**
- * Returns whether a process is a guest of this user. Any user can start a program with the
+ * Returns true if a process is a guest of this user. Any user can start a program with the
  * arguments of a guest and create a folder with the name of a run folder. So the folders must
  * belong to the user of the process, and that is this user, or the user to whom root gave them for
  * `runAs`.

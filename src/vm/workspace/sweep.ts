@@ -20,8 +20,9 @@ import {
 import { listFolderBases } from './workspace.js'
 
 /**
- * Time without a touch after which a run of another host or container counts as dead, milliseconds.
- * Runs touch their folders every 15 s. Runs from before a reboot of this host are treated the same.
+ * Time without a touch after which a run of another host or container counts as dead, in
+ * milliseconds. Runs touch their folders every 15 s. Runs from before a reboot of this host are
+ * treated the same.
  */
 const FOREIGN_RUN_MS = 24 * 60 * 60_000
 
@@ -73,7 +74,7 @@ async function listDeadRuns(base: string, uids: readonly number[]): Promise<stri
 }
 
 async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> {
-  const verdict = await judge(dir, ours)
+  const verdict = await classifyRunFolder(dir, ours)
   if (verdict === 'over') return removeRun(dir, ours)
   if (verdict === 'stale') recheckLater(dir, () => sweepFolder(dir, ours))
 }
@@ -81,7 +82,7 @@ async function sweepFolder(dir: string, ours: readonly number[]): Promise<void> 
 /** `stale`: the run is not visible from here and has not touched its folder for a long time. */
 type Verdict = 'over' | 'stale' | 'leave'
 
-async function judge(dir: string, ours: readonly number[]): Promise<Verdict> {
+async function classifyRunFolder(dir: string, ours: readonly number[]): Promise<Verdict> {
   if (!(await isPrivateFolder(dir, await listOwners(dir, ours)))) return 'leave'
   const owners = [livenessOf(ownerOfFolder(dir) ?? ''), await readKeeperLiveness(dir)]
   if (owners.includes('alive')) return 'leave'
@@ -109,10 +110,10 @@ async function removeRun(dir: string, ours: readonly number[]): Promise<void> {
 }
 
 /**
- * Returns whether the folder of sockets named in `qemu.pid` is gone or belongs to a dead run. A
+ * Returns true if the folder of sockets named in `qemu.pid` is gone or belongs to a dead run. A
  * compromised QEMU could have named the folder of another guest.
  */
 async function isUnused(dir: string, ours: readonly number[]): Promise<boolean> {
   if (!isSafeParent(await realpath(dirname(dir)))) return false
-  return statIfVisible(dir) === undefined || (await judge(dir, ours)) !== 'leave'
+  return statIfVisible(dir) === undefined || (await classifyRunFolder(dir, ours)) !== 'leave'
 }

@@ -22,6 +22,6 @@ test('a microvm boots its kernel directly, without the devices of a PC', async (
 test('a microvm that cannot receive an SSH key is rejected', async () => {
   const error = await failureOf(launchVM({ machine: 'microvm', log: () => {} }))
   expect(error.message).toContain(
-    "machine: expected another machine type, or `login: { user: 'root' }` or `ssh: false` (this machine type has no SMBIOS to pass the SSH key to the guest), got 'microvm' for 'tiny'",
+    "machine: expected another machine type, or one of `login: { user: 'root' }` and `ssh: false`, got 'microvm' for 'tiny', which has no SMBIOS to pass the SSH key to the guest",
   )
 })

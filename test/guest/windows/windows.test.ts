@@ -55,7 +55,9 @@ test('a window without an X server fails the start', async () => {
   onTestFinished(() => void vi.unstubAllEnvs())
   const error = await failureOf(launchVM({ ...bare, hda, display: 'gtk' }))
   expect(error).toMatchObject({ code: 'QEMU_FAILED' })
-  expect(error.message).toContain('QEMU did not start: it found no screen for the display of the guest.')
+  expect(error.message).toContain(
+    'QEMU did not start: there is no X11, Wayland or terminal display for its window.',
+  )
 })
 
 test('display: curses draws the text screen on the terminal of the script', async () => {

@@ -23,7 +23,7 @@ test('`withvm import` prints a test, even if the disks do not exist', async () =
     "import { withVM } from 'withvm'
 
     // Not imported:
-    // - title: <title>Web</title>: it identifies a libvirt domain; guests of tests are temporary
+    // - title: <title>Web</title>: it identifies a libvirt domain; test guests are temporary
 
     await withVM(
       {

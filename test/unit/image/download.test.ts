@@ -231,7 +231,7 @@ Fix: Check that \`curl -IL ${server.url}\` succeeds on this host, then retry.`)
     const error = await failureOf(downloadFile(wanted))
     expect(error.code).toBe('IMAGE_FETCH_FAILED')
     expect(error.message).toMatch(/Got: +fetch failed: /)
-    expect(error.hint).toContain('The received part (1 MiB) is kept')
+    expect(error.hint).toContain('The partial download (1 MiB) is kept')
     expect(readFileSync(wanted.path)).toHaveLength(MIB)
   })
 

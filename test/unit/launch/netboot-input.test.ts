@@ -34,7 +34,7 @@ test('a folder with a link that leads outside is rejected', async () => {
   writeFileSync(join(root, 'pxelinux.0'), '')
   symlinkSync('/etc/passwd', join(root, 'secret'))
   expect(await refusal({ root, bootfile: 'pxelinux.0' })).toEqual([
-    `  - netboot.root: expected a folder without links to files outside (copy these files into it), got "${root}", which contains links that lead outside: secret -> /etc/passwd`,
+    `  - netboot.root: expected a folder without links that lead out of it (copy the linked files into the folder), got "${root}", which contains links that lead outside: secret -> /etc/passwd`,
   ])
 })
 

@@ -22,7 +22,7 @@ export interface CheckOutcome<T = unknown> {
  * of being polled.
  */
 export interface LongPoll {
-  /** Longest wait in the guest, milliseconds. */
+  /** Longest wait in the guest, in milliseconds. */
   readonly holdMs: number
   /** Outcome that ends the wait in the guest. */
   readonly until: boolean
@@ -39,10 +39,12 @@ export interface Check<T = unknown, Guest extends GuestHandle = GuestHandle> {
    * If true, a check that was met stays met, such as for a message that was logged. A negated
    * matcher then checks once, or watches for its `timeout`. @default false
    */
-  readonly staysMet?: boolean
+  readonly staysMet?: boolean | undefined
   /** If false, the check also works on a guest that is off or lost. @default true */
   readonly needsGuest?: boolean | undefined
-  /** Time after the guest's loss during which its output still counts, milliseconds. @default 0 */
+  /**
+   * Time after the guest's loss during which its output still counts, in milliseconds. @default 0
+   */
   readonly lossGraceMs?: number | undefined
   /**
    * Observes the condition once. With `longPoll`, may wait within this call if that costs less than
@@ -71,7 +73,8 @@ export function shortenEvidence(evidence: readonly Evidence[]): readonly Evidenc
 }
 
 /**
- * Returns the outcome with its texts shortened: those of many polls are kept, and shown in errors.
+ * Returns the outcome with shortened texts, because a wait keeps the outcomes of many polls to show
+ * them in its error.
  */
 export function shortenOutcome<T>(outcome: CheckOutcome<T>): CheckOutcome<T> {
   const { received, never, evidence } = outcome

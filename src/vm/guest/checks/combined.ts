@@ -44,7 +44,10 @@ export function allOf<Guest extends GuestHandle>(
 ): Check<unknown, Guest> {
   const checks = likes.map((like) => toCheck(like))
   return {
-    expected: checks.length === 1 ? (checks[0] as Check).expected : `all checks ${list(checks)} to be met`,
+    expected:
+      checks.length === 1
+        ? (checks[0] as Check).expected
+        : `all checks ${joinExpectations(checks)} to be met`,
     ...combineProperties(checks),
     run: async (vm, signal) => {
       const outcomes = await Promise.all(checks.map((check) => check.run(vm, signal)))
@@ -66,7 +69,7 @@ export function anyOf<Guest extends GuestHandle>(
 ): Check<number, Guest> {
   const checks = likes.map((like) => toCheck(like))
   return {
-    expected: `one of the checks ${list(checks)} to be met`,
+    expected: `one of the checks ${joinExpectations(checks)} to be met`,
     ...combineProperties(checks),
     run: async (vm, signal) => {
       const outcomes = await Promise.all(checks.map((check) => check.run(vm, signal)))
@@ -97,7 +100,7 @@ function combineProperties(checks: readonly Check[]): Pick<Check, 'needsGuest' |
   }
 }
 
-function list(checks: readonly Check[]): string {
+function joinExpectations(checks: readonly Check[]): string {
   return `(${checks.map((check) => check.expected).join('; ')})`
 }
 

@@ -5,8 +5,8 @@ import type { CheckOutcome, LongPoll } from './check.js'
 /** Marks the processes of checks, so that a process check does not find another check. */
 export const MARKER = 'withvm-check'
 /**
- * Pauses between two probes of a script, seconds. The unusual digits identify the `sleep` process
- * as withvm's.
+ * Pauses between two probes of a script, in seconds. The unusual digits identify the `sleep`
+ * process as withvm's.
  */
 export const SLEEPS = { first: '0.1000137', later: '0.3000137' } as const
 const FAST_POLLS = 20

@@ -52,9 +52,9 @@ const PROBLEMS = new RegExp(
 const DENIED = /permitted|denied|not found|insufficient permissions|password is required/i
 const SHOWN_MESSAGES = 20
 const SHOWN_CONTEXT = 40
-/** Difference between the clock of the kernel log and that of the uptime, seconds. */
+/** Difference between the clock of the kernel log and that of the uptime, in seconds. */
 const CLOCK_TOLERANCE_S = 1
-/** Time for the log to be read after an oops on the console, milliseconds. */
+/** Time for the log to be read after an oops on the console, in milliseconds. */
 const LOSS_GRACE_MS = 2500
 
 /**

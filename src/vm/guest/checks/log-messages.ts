@@ -13,7 +13,7 @@ export interface LogMessage {
   readonly message: string
   /** Severity of the message. */
   readonly level: LogLevel
-  /** Time since the guest's boot, seconds. */
+  /** Time since the guest's boot, in seconds. */
   readonly seconds: number
   /** Program, with its process id if known, such as `sshd[213]`. `kernel` for the kernel. */
   readonly source: string
@@ -32,7 +32,7 @@ export interface LogMark {
 /** Log as read from a guest at one moment. */
 export interface LogReading {
   readonly bootId: string
-  /** Time since the boot, seconds. */
+  /** Time since the boot, in seconds. */
   readonly uptime: number
   /** Log that was read: only guests with systemd have a journal. */
   readonly log: 'journal' | 'kernel log'

@@ -38,7 +38,7 @@ export interface LogExpectation {
 }
 
 const SHOWN_MESSAGES = 20
-/** Time for a message about an oops to be read from the log, milliseconds. */
+/** Time for a message about an oops to be read from the log, in milliseconds. */
 const LOSS_GRACE_MS = 2500
 
 /** Messages that were read by earlier runs of a check: each run reads only new ones. */

@@ -36,7 +36,7 @@ export function hasFetched(path: string, { protocol, times = 1 }: FetchExpectati
           : complete.length > 0
             ? `fetched ${complete.length === 1 ? 'once' : `${complete.length} times`}`
             : `requested: ${requested.at(-1)?.status}`
-      return outcome(vm, complete.length >= times, received)
+      return buildOutcome(vm, complete.length >= times, received)
     },
   }
 }
@@ -60,7 +60,7 @@ export function hasFetchedInOrder(paths: readonly string[]): Check {
         next === paths.length
           ? 'all files'
           : `${paths.slice(0, next).join(', ') || 'none'}, but not ${paths[next]}`
-      return outcome(vm, next === paths.length, received)
+      return buildOutcome(vm, next === paths.length, received)
     },
   }
 }
@@ -81,7 +81,7 @@ export function hasLease(expectation: LeaseExpectation = {}): Check {
       )
       const last = leases.at(-1) as Record<string, unknown> | undefined
       const shown = wanted.map(([name]) => `${name} ${last?.[name]}`).join(', ')
-      return outcome(vm, isMet, last === undefined ? 'no lease' : shown || `a lease of ${last.address}`)
+      return buildOutcome(vm, isMet, last === undefined ? 'no lease' : shown || `a lease of ${last.address}`)
     },
   }
 }
@@ -90,7 +90,7 @@ function isFor(request: NetbootRequest, path: string): boolean {
   return normalizePath(request.path) === normalizePath(path)
 }
 
-function outcome(vm: GuestHandle, isMet: boolean, received: string): CheckOutcome {
+function buildOutcome(vm: GuestHandle, isMet: boolean, received: string): CheckOutcome {
   const { problem } = vm.netboot
   return {
     isMet,

@@ -45,12 +45,12 @@ const MAX_HOLD_MS = 5000
 const FIRST_HOLD_MS = 1000
 /** {@link MAX_HOLD_MS} while invariants are verified between polls. */
 const MAX_HOLD_WITH_INVARIANTS_MS = 1000
-/** Time for the result of a long poll to arrive, milliseconds. */
+/** Time for the result of a long poll to arrive, in milliseconds. */
 const RESULT_MARGIN_MS = 150
 const EXPLAIN_TIMEOUT_MS = 5000
 /**
- * Minimum time of the first poll, even if the timeout is shorter: the error needs an observed
- * value.
+ * Minimum duration allowed for the first poll, even if the timeout is shorter, so that the error
+ * contains an observed value.
  */
 const MIN_FIRST_POLL_MS = 1500
 const MAX_ATTEMPTS = 50

@@ -66,9 +66,9 @@ export class Mouse {
     if (!mice.some(({ absolute, current }) => absolute && current)) throw noTabletError(mice.length)
     const { width, height } = await this.#readSize()
     const isInside = x >= 0 && y >= 0 && x < width && y < height
-    if (!isInside) throw outside({ x, y }, width, height)
+    if (!isInside) throw outOfDisplayError({ x, y }, width, height)
     await qmp.execute('input-send-event', {
-      events: [axis('x', x, width), axis('y', y, height)],
+      events: [absoluteAxisEvent('x', x, width), absoluteAxisEvent('y', y, height)],
     })
   }
 
@@ -104,7 +104,7 @@ export class Mouse {
   }
 }
 
-function axis(name: 'x' | 'y', at: number, size: number) {
+function absoluteAxisEvent(name: 'x' | 'y', at: number, size: number) {
   const value = Math.round((at * ABS_MAX) / Math.max(1, size - 1))
   return { type: 'abs', data: { axis: name, value } }
 }
@@ -117,7 +117,7 @@ function noTabletError(mice: number) {
   })
 }
 
-function outside({ x, y }: MousePosition, width: number, height: number) {
+function outOfDisplayError({ x, y }: MousePosition, width: number, height: number) {
   return vmError('INVALID_OPTIONS', {
     summary: 'The pointer position is outside of the display.',
     expected: `a position within ${width} x ${height}`,

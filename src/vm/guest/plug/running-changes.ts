@@ -107,9 +107,10 @@ async function findBlockDevice(qmp: QmpClient, id: string): Promise<string> {
 }
 
 /**
- * Sets the guest's memory with the balloon, and waits until it has this size.
+ * Sets the memory size of the guest through its balloon, and waits until the guest has reached that
+ * size.
  *
- * @returns the actual size, bytes.
+ * @returns the memory size that QEMU reports, in bytes.
  */
 export async function setBalloon(
   qmp: QmpClient,
@@ -147,7 +148,7 @@ export async function setBalloon(
   })
 }
 
-/** Returns the present memory of the guest, bytes. */
+/** Returns the present memory of the guest, in bytes. */
 async function readBalloon(qmp: QmpClient): Promise<number> {
   const { actual } = (await qmp.execute('query-balloon')) as { readonly actual: number }
   return actual

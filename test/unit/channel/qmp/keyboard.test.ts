@@ -21,7 +21,7 @@ test.each([
 })
 
 test.each([
-  ['Entr', "Did you mean 'Enter'?"],
+  ['Entr', "Use 'Enter'."],
   ['hello world', 'Use `vm.keyboard.type()` to type text.'],
   ['ä', 'Use `vm.keyboard.type()` to type text.'],
   ['', 'Use `vm.keyboard.type()` to type text.'],

@@ -273,7 +273,7 @@ describe('keys of the serial console', () => {
         'serial.press() does not support this key.',
         '  Expected: a name (Enter, Tab, Escape, Backspace, Space, Up, Down, Right, Left, End, Home, Insert, Delete, PageUp, PageDown, F5, F6, F7, F8, F9, F10, F11, F12, F1, F2, F3, F4) or one character, optionally with Ctrl-, Alt- or Shift-',
         '  Got:      "Entr"',
-        "Fix: Did you mean 'Enter'?",
+        "Fix: Use 'Enter'.",
       ].join('\n'),
     )
     expect(peer.typed()).toBe('')

@@ -75,7 +75,7 @@ test('the first decision takes a few seconds at most, and `auto` and `kvm` agree
       message: `KVM cannot run guests on this host.
   Expected: a working KVM, as required by \`accel: 'kvm'\` or WITHVM_ACCEL=kvm
   Got:      ${chosen.reason}
-Fix: ${chosen.fix} Or use \`accel: 'auto'\`, which falls back to TCG.`,
+Fix: ${chosen.fix} Alternatively, set \`accel: 'auto'\` to fall back to TCG.`,
     })
   }
 })

@@ -13,7 +13,7 @@ const devices = (inner: string) =>
 test.each([
   ['<memory>262144</memory>', { memory: '256M' }],
   ['<memory unit="GiB">2</memory>', { memory: '2G' }],
-  ['<memory unit="b">1048577</memory>', { memory: '1025K' }],
+  ['<memory unit="b">67108865</memory>', { memory: '65537K' }],
   [
     '<memory unit="M">512</memory><maxMemory unit="M" slots="4">1024</maxMemory>',
     { memory: { size: '512M', max: '1G', slots: 4 } },
@@ -115,7 +115,7 @@ test('unknown elements and attributes are reported', () => {
       "@type: <domain type="xen">: QEMU runs the guest",
       "devices/interface: <interface type="bridge"> (br0): a separate user-mode network replaces it, without external access unless \`internet\` is true",
       "novelty: <novelty colour="red">: not supported by withvm",
-      "vcpu@cpuset: cpuset="0-3": tests do not configure host resources",
+      "vcpu@cpuset: cpuset="0-3": resources of the host are not imported",
       "features/hyperv/relaxed: <relaxed state="on">: the default of QEMU applies; change it with \`cpu\` or \`machine\`",
       "devices/hostdev: <hostdev mode="subsystem">: a host device supports only one guest; add it with \`qemuArgs\` if only one test uses it",
       "devices/interface/model@extra: extra="1": not supported by withvm",
@@ -137,7 +137,7 @@ test('`formatAsTest()` formats a domain as a test', () => {
     "import { withVM } from 'withvm'
 
     // Not imported:
-    // - title: <title>A</title>: it identifies a libvirt domain; guests of tests are temporary
+    // - title: <title>A</title>: it identifies a libvirt domain; test guests are temporary
 
     await withVM(
       {

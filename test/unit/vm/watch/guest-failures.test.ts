@@ -26,11 +26,15 @@ test.each([
   ['Cannot open access to console, the root account is locked.', 'emergency shell', 'GUEST_FAILED'],
   ['Press Enter for maintenance', 'emergency shell', 'GUEST_FAILED'],
   ['[    2.6] BUG: kernel NULL pointer dereference, address: 0000000000000000', undefined, undefined],
-  ['[    2.6] BUG: unable to handle page fault for address: ffffb2c900a3d000', 'oopsed', 'GUEST_FAILED'],
-  ['[    2.6] Oops: 0002 [#1] PREEMPT SMP NOPTI', 'oopsed', 'GUEST_FAILED'],
+  [
+    '[    2.6] BUG: unable to handle page fault for address: ffffb2c900a3d000',
+    'reported an oops',
+    'GUEST_FAILED',
+  ],
+  ['[    2.6] Oops: 0002 [#1] PREEMPT SMP NOPTI', 'reported an oops', 'GUEST_FAILED'],
   [
     '[    2.6] general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP',
-    'oopsed',
+    'reported an oops',
     'GUEST_FAILED',
   ],
   [
@@ -77,9 +81,9 @@ test.each([
     /cloud-init failed/,
   ],
   ['[FAILED] Failed to start Cloud-init: Network Stage.', /cloud-init failed/],
-  ['No DHCPOFFERS received.', /DHCP request was not answered/],
-  ['udhcpc: no lease, failing', /DHCP request was not answered/],
-  ['withvm: network failed: no answer by DHCP', /DHCP request was not answered/],
+  ['No DHCPOFFERS received.', /DHCP request of the guest was not answered/],
+  ['udhcpc: no lease, failing', /DHCP request of the guest was not answered/],
+  ['withvm: network failed: no answer by DHCP', /DHCP request of the guest was not answered/],
   ['PXE-E53: No boot filename received', /^Check the files of `netboot`/],
   ['Failed to load ldlinux.c32', /^Check the files of `netboot`/],
   [
@@ -88,7 +92,7 @@ test.each([
   ],
   ['/dev/vda1: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.', /is damaged/],
   ['[    4.0] I/O error, dev vda, sector 2048 op 0x0:(READ)', /could not read its disk/],
-  ['[    0.9] Initramfs unpacking failed: write error', /Check the initrd/],
+  ['[    0.9] Initramfs unpacking failed: write error', /could not unpack the initrd/],
   [
     '/init: error while loading shared libraries: libc.so.6: cannot open shared object file',
     /^Add the missing library/,
