@@ -46,7 +46,7 @@ test('matchers of logs read the journal of debian, with units, levels and marks'
   await expect(vm).toHaveLogged(/^broken$/, { since, level: 'err' })
   await expect(vm).toHaveLogged(/^demo: failed$/, { since, level: 'err', within: '5m' })
   await expect(vm).not.toHaveLogged('broken', { since, level: 'crit' })
-  expect(await vm.waitFor.log(/ready on port (\d+)/, { unit: 'speaker' })).toMatchObject({
+  expect(await vm.waitFor.log(/^ready on port (\d+)/, { unit: 'speaker' })).toMatchObject({
     message: 'ready on port 80',
     level: 'info',
     source: expect.stringMatching(/^sh\[\d+\]$/),

@@ -3,7 +3,15 @@ import { quoteWord } from '../../../common/process/shell-quote.js'
 import type { Check, CheckOutcome } from './check.js'
 import { runScript } from './guest-script.js'
 import { describeReadFailure, PROBLEM_LEVELS, type ProblemLevel } from './kernel-log.js'
-import { FIND_JOURNAL_ACCESS, type LogMark, requireLevel, requireMark } from './log-messages.js'
+import {
+  FIND_JOURNAL_ACCESS,
+  formatMessage,
+  JOURNAL_FORMAT,
+  type LogMark,
+  parseJournal,
+  requireLevel,
+  requireMark,
+} from './log-messages.js'
 
 const SHOWN_LINES = 20
 
@@ -32,7 +40,7 @@ export function journalIsClean(expectation: JournalExpectation = {}): Check {
   const { priority = 'err', level = priority, unit, since, allow = [], ignore = [] } = expectation
   requireLevel(level, PROBLEM_LEVELS)
   requireMark(since)
-  const options = `-b -q --no-pager -o short-iso -p ${level}${unit === undefined ? '' : ` -u ${quoteWord(unit)}`}`
+  const filter = `-p ${level}${unit === undefined ? '' : ` -u ${quoteWord(unit)}`}`
   const { bootId, journalCursor } = since ?? {}
   const script = [
     FIND_JOURNAL_ACCESS,
@@ -40,16 +48,20 @@ export function journalIsClean(expectation: JournalExpectation = {}): Check {
       ? []
       : [
           'read -r b </proc/sys/kernel/random/boot_id',
-          `[ "$b" = ${quoteWord(bootId)} ] && exec $as journalctl ${options} --after-cursor=${quoteWord(journalCursor)}`,
+          `[ "$b" = ${quoteWord(bootId)} ] && echo json && exec $as journalctl ${JOURNAL_FORMAT} ${filter} --cursor=${quoteWord(journalCursor)}`,
         ]),
-    `exec $as journalctl ${options}`,
+    `exec $as journalctl -b -q --no-pager -o short-iso ${filter}`,
   ].join('\n')
   return {
     expected: `the journal${unit === undefined ? '' : ` of ${unit}`} to contain no messages of level ${level} or worse${since === undefined ? '' : ' after the mark'}`,
     run: async (vm, signal, longPoll) => {
       const result = await runScript(vm, script, signal)
       if (result.exitCode !== 0) return describeReadFailure('journal', result, longPoll)
-      return readJournal(result.stdout, [...allow, ...ignore])
+      const { stdout } = result
+      const lines = /^json(\n|$)/.test(stdout)
+        ? parseJournal(stdout, journalCursor).messages.map(formatMessage).join('\n')
+        : stdout
+      return readJournal(lines, [...allow, ...ignore])
     },
   }
 }

@@ -1,3 +1,4 @@
+import { matchText } from '../../../common/match-text.js'
 import { nearestName } from '../../../common/nearest-name.js'
 import { vmError } from '../../../errors.js'
 
@@ -60,18 +61,26 @@ export const READ_KERNEL_LOG = [
   'echo "$problem" >&2; exit 1',
 ].join('\n')
 
-/** Shell script that sets `$as` to the command with which this user can read the whole journal. */
-export const FIND_JOURNAL_ACCESS =
-  "as=; [ -w /dev/kmsg ] || case \" $(id -nG) \" in *' adm '* | *' systemd-journal '* | *' wheel '*) ;; *) as='sudo -n' ;; esac"
+/**
+ * Shell script that waits until the journal has a folder for this machine, and sets `$as` to the
+ * command with which this user can read the whole journal. In a clone, the folder has the name of
+ * the template for about a second, and journalctl would find no messages.
+ */
+export const FIND_JOURNAL_ACCESS = [
+  'i=; read -r i </etc/machine-id; n=0',
+  'is_moving() { [ -d "/var/log/journal/$i" ] || [ -d "/run/log/journal/$i" ] && return 1; for d in /var/log/journal/*/; do [ -d "$d" ] && return 0; done; return 1; }',
+  'while is_moving && [ $n -lt 100 ]; do n=$((n + 1)); sleep 0.1; done',
+  "as=; [ -w /dev/kmsg ] || case \" $(id -nG) \" in *' adm '* | *' systemd-journal '* | *' wheel '*) ;; *) as='sudo -n' ;; esac",
+].join('\n')
 
 /** Parses the output of {@link READ_BOOT}, followed by the log. */
-export function parseReading(text: string): LogReading {
+export function parseReading(text: string, after?: string): LogReading {
   const end = text.indexOf('\n')
   const [bootId = '', uptime, log] = text.slice(0, end === -1 ? text.length : end).split(' ')
   const rest = end === -1 ? '' : text.slice(end + 1)
   const head = { bootId, uptime: Number(uptime), cursor: undefined }
   if (log !== 'journal') return { ...head, log: 'kernel log', messages: parseKernelLog(rest) }
-  return { ...head, log, ...parseJournal(rest) }
+  return { ...head, log, ...parseJournal(rest, after) }
 }
 
 /** Parses the output of `dmesg -r`. Lines without a level continue the message before. */
@@ -96,8 +105,17 @@ export function parseKernelLog(text: string): LogMessage[] {
   return messages
 }
 
-/** Parses the output of `journalctl -o json`. */
-export function parseJournal(text: string): Pick<LogReading, 'messages' | 'cursor'> {
+/** Options of journalctl for output that {@link parseJournal} can read. */
+export const JOURNAL_FORMAT =
+  '-b -q -a --no-pager -o json --output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID'
+
+/**
+ * Parses the output of `journalctl -o json`.
+ *
+ * @param after cursor of an entry to leave out. With `--after-cursor` and a filter that this entry
+ *   does not match, journalctl 252 also leaves out the next one, so `--cursor` is used.
+ */
+export function parseJournal(text: string, after?: string): Pick<LogReading, 'messages' | 'cursor'> {
   const messages: LogMessage[] = []
   let cursor: string | undefined
   for (const line of linesOf(text)) {
@@ -105,6 +123,7 @@ export function parseJournal(text: string): Pick<LogReading, 'messages' | 'curso
     const entry = parseEntry(line)
     if (entry === undefined) continue
     const { __CURSOR, __MONOTONIC_TIMESTAMP, MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, _PID } = entry
+    if (after !== undefined && __CURSOR === after) continue
     if (typeof __CURSOR === 'string' && __CURSOR.length <= MAX_CURSOR_CHARS) cursor = __CURSOR
     const program = readField(SYSLOG_IDENTIFIER) || 'unknown'
     messages.push({
@@ -148,6 +167,14 @@ function readField(value: unknown): string {
 
 function levelOf(priority: number): LogLevel {
   return LOG_LEVELS[priority & 7] as LogLevel
+}
+
+/**
+ * Returns true if a message contains a string or matches a pattern, without or with the name of its
+ * source: the journal takes the name of a program out of messages that it writes to `/dev/kmsg`.
+ */
+export function matchesMessage({ message, source }: LogMessage, pattern: string | RegExp): boolean {
+  return matchText(message, pattern) || matchText(`${source}: ${message}`, pattern)
 }
 
 /** Returns true if a level is at least as severe as another. */

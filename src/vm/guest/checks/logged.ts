@@ -1,5 +1,4 @@
 import { type Duration, formatDuration } from '../../../common/duration.js'
-import { matchText } from '../../../common/match-text.js'
 import { quoteWord } from '../../../common/process/shell-quote.js'
 import { resolveDuration } from '../../../common/resolve-duration.js'
 import type { Check, CheckOutcome } from './check.js'
@@ -11,10 +10,12 @@ import {
   formatMessage,
   formatMessages,
   isAtLeast,
+  JOURNAL_FORMAT,
   type LogLevel,
   type LogMark,
   type LogMessage,
   type LogReading,
+  matchesMessage,
   parseReading,
   READ_BOOT,
   READ_KERNEL_LOG,
@@ -71,7 +72,7 @@ export function hasLogged(pattern: string | RegExp, expectation: LogExpectation 
       const cursor = before?.cursor ?? since?.journalCursor
       const script = buildScript({ unit, level, bootId: from?.bootId, cursor })
       const result = await runScript(vm, script, signal)
-      const reading = parseReading(result.stdout)
+      const reading = parseReading(result.stdout, cursor)
       const { bootId, uptime, log } = reading
       if (result.exitCode !== 0) return describeReadFailure(log, result, longPoll)
       if (log !== 'journal' && unit !== undefined) {
@@ -84,7 +85,7 @@ export function hasLogged(pattern: string | RegExp, expectation: LogExpectation 
         (message) =>
           isAtLeast(message.level, level) && (oldest?.bootId !== bootId || message.seconds >= oldest.seconds),
       )
-      const found = messages.find(({ message }) => matchText(message, pattern))
+      const found = messages.find((message) => matchesMessage(message, pattern))
       if (found !== undefined) return { isMet: true, received: formatMessage(found), value: found }
       before = addReading(before, reading, messages)
       return describeProgress(before, log)
@@ -103,7 +104,7 @@ interface Query {
 /** Prints the journal if there is one, else the kernel log. */
 function buildScript({ unit, level, bootId, cursor }: Query): string {
   const options = [
-    '-b -q -a --no-pager -o json --output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID',
+    JOURNAL_FORMAT,
     ...(level === 'debug' ? [] : [`-p ${level}`]),
     ...(unit === undefined ? [] : [`-u ${quoteWord(unit)}`]),
   ].join(' ')
@@ -112,9 +113,7 @@ function buildScript({ unit, level, bootId, cursor }: Query): string {
     FIND_JOURNAL_ACCESS,
     `log=journal; ${READ_BOOT}`,
     ...(isAfter
-      ? [
-          `[ "$b" = ${quoteWord(bootId)} ] && exec $as journalctl ${options} --after-cursor=${quoteWord(cursor)}`,
-        ]
+      ? [`[ "$b" = ${quoteWord(bootId)} ] && exec $as journalctl ${options} --cursor=${quoteWord(cursor)}`]
       : []),
     `exec $as journalctl ${options}`,
   ]

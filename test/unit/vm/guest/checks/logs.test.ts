@@ -3,7 +3,9 @@ import { readJournal } from '../../../../../src/vm/guest/checks/journal.js'
 import { describeReadFailure, readKernelLog } from '../../../../../src/vm/guest/checks/kernel-log.js'
 import {
   formatMessage,
+  type LogMessage,
   MAX_MESSAGES,
+  matchesMessage,
   parseJournal,
   parseKernelLog,
   parseReading,
@@ -144,6 +146,14 @@ describe('the journal', () => {
       '[    1.500000] info unknown: ',
     ])
     expect(cursor).toBe('s=2')
+    expect(parseJournal(text, 's=1').messages).toHaveLength(1)
+  })
+
+  test('a pattern matches a message of the journal with and without the name of its program', () => {
+    const [message] = parseJournal(entry({ MESSAGE: 'failed', SYSLOG_IDENTIFIER: 'demo' })).messages
+    for (const pattern of [/^failed$/, /^demo: failed$/, 'demo: f'])
+      expect(matchesMessage(message as LogMessage, pattern)).toBe(true)
+    expect(matchesMessage(message as LogMessage, /^: /)).toBe(false)
   })
 
   test('lines of the journal that are allowed are ignored', () => {
