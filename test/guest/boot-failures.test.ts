@@ -67,7 +67,9 @@ describe('evidence of a failed start', () => {
     expect(error.message).toMatch(/was not ready after 1[01](\.\d)? s: it stayed in stage 'init' for/)
     expect(error.details.got).toMatch(/^last output on the serial console [\d.]+ m?s ago$/)
     expect(evidence(error, 'Guest').split('\n')).toEqual([
-      expect.stringMatching(/^kernel: in stage 'init' for [\d.]+ s, last console output [\d.]+ m?s ago$/),
+      expect.stringMatching(
+        /^kernel-[0-9a-f]{6}: in stage 'init' for [\d.]+ s, last console output [\d.]+ m?s ago$/,
+      ),
       expect.stringMatching(/^stages: qemu 0 ms, kernel [\d.]+ m?s, init [\d.]+ s$/),
       expect.stringMatching(/^accelerator: (kvm|tcg)/),
       expect.stringMatching(

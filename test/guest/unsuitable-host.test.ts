@@ -41,7 +41,7 @@ test.runIf(isRoot)('a host without /proc is rejected with the command that mount
 
 test.runIf(isRoot)('a host without setpriv is rejected with the package to install', async () => {
   expect(await launchAfter('mount --bind /dev/null "$(readlink -f "$(command -v setpriv)")"')).toMatch(
-    /^TOOL_NOT_FOUND: The program setpriv, [\s\S]*Fix: Install util-linux: /,
+    /^TOOL_NOT_FOUND: The program setpriv was not found[\s\S]*Fix: Install util-linux: /,
   )
 })
 

@@ -68,6 +68,19 @@ test('each command has examples and, if it prints a report, `--json`', () => {
     ...['ls', 'rm', 'ls', 'rm', 'prune', 'complete'],
   ])
   expect(named((command) => !command.options.some(({ long }) => long === '--json'))).toEqual([
-    ...['withvm', 'run', 'boot', 'ssh', 'cp', 'logs', 'console', 'path', 'setup', 'completion', 'complete'],
+    ...[
+      'withvm',
+      'run',
+      'boot',
+      'ssh',
+      'cp',
+      'logs',
+      'console',
+      'path',
+      'init',
+      'setup',
+      'completion',
+      'complete',
+    ],
   ])
 })
