@@ -1,4 +1,4 @@
-import { basename, dirname, posix } from 'node:path'
+import { basename, dirname, posix, resolve } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
 import { raceSignal } from '../../common/deadline.js'
 import { VMError, vmError } from '../../errors.js'
@@ -79,8 +79,8 @@ async function copyPath(given: Copy, from: string, to: string): Promise<void> {
     const { source, signal } = given
     const entry = await source.stat(from)
     if (entry === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' })
-    const isInto = to.endsWith('/') || (await given.target.stat(to))?.kind === 'folder'
-    const root = isInto ? given.target.join(to, basename(from)) : to
+    const root = await findRoot(given, from, to)
+    const isExisting = (await given.target.stat(root)) !== undefined
     const target = given.direction === 'download' ? downloadFolder(root) : given.target
     const copy = { ...given, target }
     await target.makeFolder(given.direction === 'upload' ? posix.dirname(root) : dirname(root))
@@ -107,6 +107,8 @@ async function copyPath(given: Copy, from: string, to: string): Promise<void> {
     // Modes are set last and from the inside out, because a folder may be read-only.
     for (const folder of folders.reverse()) {
       current = folder
+      // The guest does not decide who may enter a folder that the host had before.
+      if (given.direction === 'download' && isExisting && folder.to === root) continue
       await target.chmod(folder.to, folder.entry.mode & 0o777)
     }
   }
@@ -118,6 +120,18 @@ async function copyPath(given: Copy, from: string, to: string): Promise<void> {
     const isFull = codeOf(error) === '4' && (await given.target.isFull(dirname(current.to)))
     throw transferFailed(given.direction, current, error, isFull ? 'full' : codeOf(error))
   }
+}
+
+/**
+ * Returns the path of the copy. The content of `.` or `/` is copied into the target itself.
+ * @throws {NodeJS.ErrnoException} EINVAL for `..`, whose name would lead out of the target.
+ */
+async function findRoot({ direction, target }: Copy, from: string, to: string): Promise<string> {
+  const isInto = to.endsWith('/') || (await target.stat(to))?.kind === 'folder'
+  const local = direction === 'download' ? resolve(to) : to
+  const name = basename(from)
+  if (name === '..') throw Object.assign(new Error("the path ends with '..'"), { code: 'EINVAL' })
+  return isInto && name !== '' && name !== '.' ? target.join(local, name) : local
 }
 
 async function copyItem(copy: Copy, item: Item): Promise<void> {

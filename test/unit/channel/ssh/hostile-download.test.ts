@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -8,6 +9,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -189,4 +191,23 @@ test('an invalid limit of a download is rejected', async () => {
   const error = await rejection(client.download(guest, join(here, 'into'), { maxBytes: -1 }))
   expect(error).toMatchObject({ code: 'INVALID_OPTIONS' })
   expect(error.message).toContain('The option `maxBytes` of a download is invalid.')
+})
+
+test.each(['tree/.', 'tree/../tree/.'])(
+  'the content of %s is copied into a folder, whose mode stays',
+  async (path) => {
+    writeFileSync(join(guest, 'tree/file'), 'content')
+    chmodSync(join(guest, 'tree'), 0o777)
+    chmodSync(join(here, 'into'), 0o755)
+    await client.download(`${guest}/${path}`, join(here, 'into'))
+    expect(readFileSync(join(here, 'into/file'), 'utf8')).toBe('content')
+    expect(statSync(join(here, 'into')).mode & 0o777).toBe(0o755)
+  },
+)
+
+test('a path that ends with `..` is not copied, because its name leads out of the target', async () => {
+  mkdirSync(join(guest, 'tree/below'))
+  const error = await rejection(client.download(`${guest}/tree/below/..`, join(here, 'into')))
+  expect(error.message).toContain("the path ends with '..'")
+  expect(readdirSync(here).sort()).toEqual(['into', 'precious'])
 })
