@@ -420,16 +420,20 @@ function toSafeDetails(details: ErrorDetails): ErrorDetails {
   }
 }
 
+/** Maximum number of causes that an error keeps: causes of other libraries may be circular. */
+const MAX_CAUSES = 20
+
 /**
  * Returns a copy of an error of another library if its texts are not safe: test runners print them
  * too.
  */
-function toSafeCause(cause: unknown): unknown {
+function toSafeCause(cause: unknown, depth = 0): unknown {
   if (!(cause instanceof Error) || cause instanceof VMError) return cause
+  if (depth === MAX_CAUSES) return undefined
   const safe = {
     message: toSafeText(cause.message),
     stack: cause.stack === undefined ? undefined : toSafeText(cause.stack),
-    cause: toSafeCause(cause.cause),
+    cause: toSafeCause(cause.cause, depth + 1),
   }
   if (safe.message === cause.message && safe.stack === cause.stack && safe.cause === cause.cause) return cause
   const copy = Object.setPrototypeOf(new Error(safe.message), Object.getPrototypeOf(cause))

@@ -9,6 +9,10 @@ export interface CallSite {
 
 /** Maximum number of frames, so that a capture takes microseconds. */
 const MAX_FRAMES = 20
+/**
+ * Maximum number of causes whose stacks are changed. Causes of the test's own errors may be cyclic.
+ */
+const MAX_CAUSES = 20
 
 /** Captures the frames of the caller of `entry`. */
 export function captureCallSite(entry: (...args: never[]) => unknown): CallSite {
@@ -47,12 +51,18 @@ export function userFrames(stack: string | undefined): string {
 export function setStack(error: Error, site: CallSite): boolean {
   const frames = userFrames(site.stack)
   if (frames === '') return false
-  error.stack = `${describeError(error)}\n${frames}`
-  for (let { cause } = error; cause instanceof Error; { cause } = cause) {
-    const own = userFrames(cause.stack)
-    cause.stack = own === '' ? describeError(cause) : `${describeError(cause)}\n${own}`
+  replaceStack(error, frames)
+  let { cause } = error
+  for (let count = 0; cause instanceof Error && count < MAX_CAUSES; count++) {
+    replaceStack(cause, userFrames(cause.stack))
+    ;({ cause } = cause)
   }
   return true
+}
+
+/** The stack of a frozen error cannot be replaced. */
+function replaceStack(error: Error, frames: string): void {
+  if (!Object.isFrozen(error)) error.stack = [describeError(error), frames].filter(Boolean).join('\n')
 }
 
 function describeError({ name, message }: Error): string {

@@ -168,3 +168,16 @@ test('passwords in options, and typed text, are not part of the description of a
     'vm.serial.waitFor(/login: $/, …)',
   ])
 })
+
+test('a frozen error and causes in a circle reject the call like other errors', async () => {
+  const frozen = Object.freeze(new Error('frozen'))
+  const circle = vmError('WAIT_TIMEOUT', { summary: 'Timed out.', hint: 'Wait longer.', cause: frozen })
+  const first = new Error('first')
+  first.cause = new Error('second', { cause: first })
+  const rejected = (error: unknown) => call(() => Promise.reject(error)).catch((found: unknown) => found)
+  expect(await rejected(frozen)).toBe(frozen)
+  expect(await rejected(circle)).toMatchObject({ code: 'WAIT_TIMEOUT' })
+  expect(
+    await rejected(vmError('WAIT_TIMEOUT', { summary: 'Timed out.', hint: 'Wait longer.', cause: first })),
+  ).toMatchObject({ code: 'WAIT_TIMEOUT', cause: { message: 'first' } })
+})
