@@ -1,4 +1,5 @@
-import { readdir, rm, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readSmallFile } from '../common/files/read-small-file.js'
 import { isRecord } from '../common/is-record.js'
@@ -48,7 +49,18 @@ export class ProgressFile {
   #write(): void {
     this.#timer = undefined
     // A cache without space for it has no progress to show.
-    this.#writing = writeFile(this.#path, JSON.stringify(this.#latest)).catch(() => {})
+    this.#writing = this.#writing.then(() => this.#replace()).catch(() => {})
+  }
+
+  /** Never writes to a file that exists: another user of the cache may have put a link there. */
+  async #replace(): Promise<void> {
+    const temporary = `${this.#path}~${randomBytes(8).toString('hex')}`
+    try {
+      await writeFile(temporary, JSON.stringify(this.#latest), { flag: 'wx' })
+      await rename(temporary, this.#path)
+    } catch {
+      await rm(temporary, { force: true })
+    }
   }
 }
 

@@ -124,7 +124,10 @@ export async function removeImages(names: readonly string[], caches: ImageCaches
   const removed: string[] = []
   const kept = new Set<string>()
   /** Returns true if the entry is removed now. */
+  const visited = new Set<ImageInfo>() // a damaged cache may name layers in a circle
   const remove = async (entry: ImageInfo): Promise<boolean> => {
+    if (visited.has(entry)) return false
+    visited.add(entry)
     for (const upper of entries.filter(({ below }) => below === entry.name)) await remove(upper)
     if (isBelow(entry.name, entries) || (await removeEntries(images, [entry.name])).length > 0) {
       kept.add(entry.name)

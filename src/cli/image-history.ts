@@ -3,13 +3,13 @@ import { formatDuration } from '../common/duration.js'
 import { formatBytes } from '../common/units.js'
 import { readCaches } from '../image/stored-image.js'
 import { EXIT_CODES } from './exit-code.js'
+import { printResult } from './json.js'
 import { formatTable } from './table.js'
 
 /** Runs `withvm images history`: lists the layers of an image, the uppermost first. */
 export async function showHistory(name: string, options: { readonly json: boolean }): Promise<number> {
   const history = await readImageHistory(name, readCaches())
-  const text = options.json ? JSON.stringify(history, undefined, 2) : formatHistory(history)
-  process.stdout.write(`${text}\n`)
+  printResult(history, { json: options.json, text: formatHistory(history) })
   return EXIT_CODES.ok
 }
 

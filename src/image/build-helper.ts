@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import type { MissingEntry } from '../cache/cache.js'
@@ -34,6 +34,11 @@ const NODE_SETTINGS = [
   'NODE_TLS_REJECT_UNAUTHORIZED',
   'WITHVM_IMAGES_SIZE',
 ]
+
+/** Variables with a path, which may be relative to the working directory of this process. */
+const PATHS = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'APT_CONFIG', 'TMPDIR']
+/** Flags of Node.js that concern downloads. */
+const NODE_FLAGS = /^--(use-(openssl|system|bundled)-ca|tls-[\w.-]+(=\S+)?|dns-result-order=\w+)$/
 
 /** Time for which a build continues without a process that waits for it, in milliseconds. */
 const ALONE_MS = 15 * 60_000
@@ -153,13 +158,20 @@ class Helper {
     const ended = createDeferred<HelperMessage | undefined>()
     this.isBuilding = building.promise
     this.#ended = ended.promise
-    this.#child = spawn(process.execPath, [programPath(), entry], {
+    this.#child = spawn(process.execPath, [...pickNodeFlags(), programPath(), entry], {
       cwd: '/',
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: pickToolEnvironment(process.env, { usesNetwork: true, more: NODE_SETTINGS }),
+      env: pickEnvironment(),
     })
     let last: HelperMessage | undefined
+    const end = () => {
+      building.resolve()
+      ended.resolve(last)
+    }
+    this.#child.once('error', end).once('close', end)
+    // Without a free descriptor, the program is not started and has no streams.
+    if ((this.#child.stdin as Writable | undefined) === undefined) return
     this.#child.stdin.on('error', () => {}) // it has ended
     this.#child.stderr.on('data', (text: Buffer) => process.stderr.write(text))
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
@@ -169,11 +181,6 @@ class Helper {
       else if ('step' in message) report(message.step, message.amount)
       else last = message
     })
-    const end = () => {
-      building.resolve()
-      ended.resolve(last)
-    }
-    this.#child.once('error', end).once('close', end)
     this.#child.stdin.write(`${encodeOrder(order)}\n`)
   }
 
@@ -192,9 +199,23 @@ class Helper {
 
   /** Ends the wait. The helper notices the end of its standard input, and goes on for some time. */
   leave(): void {
-    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream.destroy()
+    const streams: ReadonlyArray<Readable | Writable | undefined> = [
+      ...[this.#child.stdin, this.#child.stdout, this.#child.stderr],
+    ]
+    for (const stream of streams) stream?.destroy()
     this.#child.unref()
   }
+}
+
+function pickEnvironment(): Record<string, string> {
+  const env = pickToolEnvironment(process.env, { usesNetwork: true, more: NODE_SETTINGS })
+  const paths = PATHS.filter((name) => env[name]).map((name) => [name, resolve(String(env[name]))])
+  return { ...env, ...Object.fromEntries(paths) }
+}
+
+function pickNodeFlags(): string[] {
+  const given = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
+  return given.filter((flag) => NODE_FLAGS.test(flag))
 }
 
 /** Parses a line of a helper. Returns undefined for the incomplete line of one that was killed. */

@@ -13,7 +13,7 @@ _withvm() {
     case $line in
       :files) files=1 ;;
       :nospace) compopt -o nospace ;;
-      *) candidates+=("\${line%%$'\\t'*}") ;;
+      *) printf -v line %q "\${line%%$'\\t'*}"; candidates+=("$line") ;;
     esac
   done < <("\${COMP_WORDS[0]/#\\~/$HOME}" complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
   COMPREPLY=("\${candidates[@]}")

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { basename, join } from 'node:path'
 import { tryProcessLock } from '../../common/locks/process-lock.js'
@@ -62,7 +63,10 @@ export async function viewConsole(name: string): Promise<number> {
 /** Prints the guest's bytes unchanged, for a terminal that interprets them. */
 async function printLog(guest: RunningGuest, range: LogRange): Promise<void> {
   try {
-    for await (const bytes of readConsoleLog(guest, range)) process.stdout.write(bytes)
+    for await (const bytes of readConsoleLog(guest, range)) {
+      // A stopped terminal reads nothing, and the guest may print without end.
+      if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
+    }
   } catch (error) {
     logToStderr(`earlier output is not available: ${(error as Error).message}`)
   }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
 import { appendFile, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, posix, relative, resolve } from 'node:path'
 import { readOptionalFile } from '../../common/files/optional-file.js'
@@ -101,6 +101,8 @@ async function addFile(folder: string, path: string, content: string | undefined
 /** Appends the missing lines to .gitignore. Returns a report. */
 async function addIgnored(folder: string): Promise<string> {
   const path = join(folder, '.gitignore')
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink())
+    return 'kept     .gitignore, which is a link'
   const text = readOptionalFile(path)
   const bare = (line: string) => line.trim().replace(/^\/|\/$/g, '')
   const known = text.split('\n').map(bare)

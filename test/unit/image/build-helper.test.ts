@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { ProgressFile } from '../../../src/cache/build-progress.js'
 import { withWaitLimit } from '../../../src/common/wait-limit.js'
 import { encodeOrder } from '../../../src/image/build-job.js'
 import { resolveImage } from '../../../src/image/resolve-image.js'
@@ -186,4 +187,16 @@ test('SIGTERM ends a helper and its build', async () => {
   await once(helper, 'exit')
   expect(remainsIn(cacheDir)).toEqual([expect.stringMatching(/^\.partial/)])
   expect(readdirSync(join(cacheDir, 'images/.locks'))).toEqual([])
+})
+
+test('the progress of a build is not written through a link', async () => {
+  const [folder, precious] = [ownTmpdir(), join(ownTmpdir(), 'precious')]
+  writeFileSync(precious, 'of the user')
+  symlinkSync(precious, join(folder, 'build.progress'))
+  const file = new ProgressFile(join(folder, 'build'))
+  file.report({ step: 'unpacking' })
+  await expect.poll(() => readFileSync(join(folder, 'build.progress'), 'utf8')).toContain('unpacking')
+  await file.close()
+  expect(readFileSync(precious, 'utf8')).toBe('of the user')
+  expect(readdirSync(folder)).toEqual([])
 })

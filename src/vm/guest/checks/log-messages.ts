@@ -88,7 +88,7 @@ export function parseKernelLog(text: string): LogMessage[] {
   const messages: Array<{ -readonly [Key in keyof LogMessage]: LogMessage[Key] }> = []
   for (const line of linesOf(text)) {
     if (messages.length === MAX_MESSAGES) break
-    const match = /^<(\d{1,4})>(?:\[ *(\d+\.\d+)\](?:\[ *[TC]\d+\])? ?)?(.*)$/.exec(line)
+    const match = /^<(\d{1,4})>(?:\[ *(\d+\.\d+)\](?:\[ *[TC]\d+\])? ?)?(.*?)\r?$/s.exec(line)
     const last = messages.at(-1)
     if (match === null) {
       if (last !== undefined && line !== '') last.message += `\n${line}`

@@ -162,3 +162,12 @@ describe('the journal', () => {
     expect(readJournal(lines, [/: a$/, 'demo[1]: b']).isMet).toBe(true)
   })
 })
+
+test('an error whose text contains line separators other than a newline is an error', () => {
+  const messages = parseKernelLog('<6>[1.0] fine\n<3>[2.0] mydrv: failed\r\n<3>[3.0] a\u2028b\n')
+  expect(messages.map(({ level, message }) => [level, message])).toEqual([
+    ['info', 'fine'],
+    ['err', 'mydrv: failed'],
+    ['err', 'a\u2028b'],
+  ])
+})
