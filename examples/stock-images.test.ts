@@ -54,7 +54,7 @@ test(
     const error = await failureOf(vm.waitUntilReady())
     expect(error.code).toBe('CLOUD_INIT_FAILED')
     expect(error.message).toContain(
-      "Guest 'web-1': cloud-init reported errors.\n  Got:      ('scripts-per-boot', ",
+      `Guest '${vm.id}': cloud-init reported errors.\n  Got:      ('scripts-per-boot', `,
     )
     expect(error.message).toMatch(/cloud-init's logs:\n(.*\n)*.*Failed to run module scripts-per-boot/)
   },
