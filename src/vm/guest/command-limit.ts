@@ -51,7 +51,7 @@ export async function limitCommand<T>(
 
 /** Returns the list without kernel threads and without the commands that made it. */
 function selectProcesses(text: string): string {
-  const lines = text.split('\n').filter((line) => !/\[[^\]]*\]$|\bps -e?o /.test(line.trimEnd()))
+  const lines = text.split('\n').filter((line) => !/\[[^[\]]*\]$|\bps -e?o /.test(line.trimEnd()))
   const more = lines.length - 1 - MAX_PROCESSES
   return more > 0 ? [...lines.slice(0, MAX_PROCESSES + 1), `(${more} more)`].join('\n') : lines.join('\n')
 }
