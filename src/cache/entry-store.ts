@@ -144,15 +144,21 @@ export function isBelow(name: string, entries: readonly EntryInfo[]): boolean {
   return entries.some(({ below }) => below === name)
 }
 
+/** Returns the space that the files of an entry take on the disk. */
+export async function readEntryBytes(dir: string): Promise<number> {
+  const files = await readdir(dir)
+  const stats = await Promise.all(files.map((file) => lstat(join(dir, file))))
+  return stats.reduce((total, { blocks }) => total + blocks * 512, 0)
+}
+
 async function readEntryInfo(root: string, name: string): Promise<EntryInfo> {
   const dir = join(root, name)
-  const files = await readdir(dir)
-  const sizes = await Promise.all(files.map(async (file) => (await stat(join(dir, file))).blocks * 512))
+  const bytes = await readEntryBytes(dir)
   const folder = await stat(join(root, USERS, name)).catch(() => stat(dir))
   const layer = (await readEntryRecord(dir).catch(() => undefined))?.layer
   return {
     name,
-    bytes: sizes.reduce((total, size) => total + size, 0),
+    bytes,
     lastUsed: folder.mtime,
     isInUse: await hasUsers(root, name),
     ...(layer !== undefined && { below: basename(dirname(layer.below)) }),

@@ -1,6 +1,7 @@
-import { lstat, readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type EntryRecord, readEntryRecord } from './entry-manifest.js'
+import { readEntryBytes } from './entry-store.js'
 import { type ImageCaches, type ImageInfo, imagesDir, listImages, unknownImageError } from './image-store.js'
 
 /** Layer of an image, or the image below all layers. */
@@ -82,9 +83,7 @@ async function isEntry(dir: string): Promise<boolean> {
 
 async function describe(dir: string, record: EntryRecord): Promise<HistoryEntry> {
   const { layer, origin, buildMs, builtAt } = record
-  const files = await readdir(dir)
-  const sizes = await Promise.all(files.map(async (file) => (await lstat(join(dir, file))).blocks * 512))
-  const bytes = sizes.reduce((total, size) => total + size, 0)
+  const bytes = await readEntryBytes(dir)
   return { name: basename(dir), content: layer?.content ?? origin ?? '-', bytes, buildMs, builtAt }
 }
 

@@ -48,7 +48,7 @@ export function boundWait(timeoutMs: number, limit: WaitLimit): BoundWait {
 
 /** Returns the hint of an operation that was ended because its test was about to time out. */
 export function testTimeoutHint(operation: string): string {
-  return `Increase the timeout of the test (\`testTimeout\`, or the last argument of \`test\`): this ${operation} was ended just before it.`
+  return `Increase the timeout of the test (\`testTimeout\`, or the last argument of \`test\`). This ${operation} ended shortly before the test would have timed out.`
 }
 
 /**

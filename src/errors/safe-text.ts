@@ -57,3 +57,8 @@ function escapeControlCharacters(text: string): string {
 function escapeCharacter(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
+
+/** Returns the first line of the message of an error, or of another thrown value. */
+export function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).split('\n', 1)[0] as string
+}

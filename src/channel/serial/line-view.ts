@@ -5,7 +5,7 @@ const MAX_SEQUENCE_CHARS = 4096
  * A run of control characters (C0 and C1) without meaning for lines, a run of returns, or an
  * Escape.
  */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
 const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
 
 /**
@@ -13,12 +13,12 @@ const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
  * 5.6.
  */
 const SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a sequence starts with Escape
   /^\x1b(?:\[[0-?]*[ -/]*([@-~])|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|(?![[\]PX^_])[ -/]*[0-~])/
 
 /** Start of an incomplete escape sequence. */
 const OPEN_SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a sequence starts with Escape
   /^\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\r\n]*\x1b?|[ -/]*)$/
 
 /** Final letters of the sequences that move the cursor to another line. */

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type CallSite, captureCallSite, formatLocation, setStack } from '../../errors/call-site.js'
+import { firstLine } from '../../errors/safe-text.js'
 import { VMError, vmError } from '../../errors.js'
 import { formatDuration } from '../duration.js'
 import type { Log } from '../log.js'
@@ -199,8 +200,4 @@ function describeCall(call: Call): string {
   const state = 'failure' in call ? `failed: ${firstLine(failure)}` : `running for ${ms}`
   const location = formatLocation(site)
   return `${call.describe()}, ${state}${location === undefined ? '' : `\n    at ${location}`}`
-}
-
-function firstLine(error: unknown): string {
-  return String(error instanceof Error ? error.message : error).split('\n', 1)[0] as string
 }

@@ -84,14 +84,7 @@ export class CommandGroup {
       this.#endedAt = performance.now()
       this.#result = describeOutcome(outcome).split('\n').at(-1)
     }
-    try {
-      const result = await work()
-      record(result)
-      return result
-    } catch (error) {
-      record(error)
-      throw error
-    }
+    return recordOutcome(work, record)
   }
 
   /** Sets the result that is recorded instead of the outcome of the last command. */
@@ -117,6 +110,11 @@ export async function logCommand<T>(log: Transcript, command: string, work: () =
   log.add(`$ ${command}`)
   const record = (outcome: unknown) =>
     log.add(`${describeOutcome(outcome)} after ${formatDuration(performance.now() - startedAt)}`)
+  return recordOutcome(work, record)
+}
+
+/** Does the work, and passes its result or its error to `record`. */
+async function recordOutcome<T>(work: () => Promise<T>, record: (outcome: unknown) => void): Promise<T> {
   try {
     const result = await work()
     record(result)

@@ -153,7 +153,7 @@ test('checks of logs reject invalid options, and logs that do not exist', async 
   const invalid = { code: 'INVALID_OPTIONS' }
   // @ts-expect-error no such level
   const level = await rejection(expect(vm).toHaveLogged('x', { level: 'error' }))
-  expect(level).toMatchObject({ ...invalid, message: expect.stringContaining("Did you mean 'err'?") })
+  expect(level).toMatchObject({ ...invalid, message: expect.stringContaining("Use 'err'.") })
   // @ts-expect-error `info` is no problem
   await expect(expect(vm).toHaveCleanKernelLog({ level: 'info' })).rejects.toMatchObject(invalid)
   // @ts-expect-error the mark of the console is another one

@@ -208,7 +208,7 @@ export function requireLevel(level: unknown, known: readonly string[] = LOG_LEVE
     summary: 'The `level` of a log check is invalid.',
     expected: `one of ${known.map((name) => `'${name}'`).join(', ')}`,
     got: JSON.stringify(level) ?? String(level),
-    hint: near === undefined ? 'Correct `level`.' : `Did you mean '${near}'?`,
+    hint: near === undefined ? 'Correct `level`.' : `Use '${near}'.`,
   })
 }
 
