@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, vi } from 'vitest'
+import { describe, expect } from 'vitest'
+import { eventually } from '../support/eventually.js'
 import { countProcesses } from '../support/guest-processes.js'
 import { guestTest } from '../support/guest-test.js'
 import { maskMessage, rejection } from '../support/messages.js'
@@ -84,7 +85,7 @@ describe('a guest that is reached only through its agent', () => {
     expect(error.message).toBe(
       'The command `sleep 4242; echo over` did not end within 1 s.\nFix: Raise `timeout`, or check the output above for the reason.',
     )
-    await vi.waitFor(async () => expect(await countProcesses(vm, '4242')).toBe(0), { timeout: 5000 })
+    await eventually(async () => expect(await countProcesses(vm, '4242')).toBe(0))
   })
 
   test('vm.exec() runs several commands at the same time', async ({ vm }) => {

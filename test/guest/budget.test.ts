@@ -48,7 +48,7 @@ test('twelve guests of four processes never use more than WITHVM_MEMORY together
   expect(peakMiB).toBeLessThanOrEqual(512)
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   expect(readLeases()).toEqual([])
-}, 200_000)
+})
 
 test('`launchVMs()` starts all guests or none, and disposes of them together', async () => {
   const tmpdir = ownTmpdir()
@@ -73,7 +73,7 @@ test('`launchVMs()` starts all guests or none, and disposes of them together', a
   expect(error.code).toBe('QEMU_FAILED')
   expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   expect(readLeases()).toEqual([])
-}, 120_000)
+})
 
 test('a guest that exceeds the memory limit for all guests is rejected before it boots', async () => {
   const tmpdir = ownTmpdir()

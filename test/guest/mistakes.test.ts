@@ -19,18 +19,18 @@ test.describe('shared', () => {
     await list({ path: '/absent' })
   })
   test('failing matcher', async ({ vm }) => {
-    await expect(vm).toHaveFile('/etc/absent', { timeout: 2500 }) // here
+    await expect(vm).toHaveFile('/etc/absent', { timeout: 10_000 }) // here
   })
   test('failing command matcher', async ({ vm }) => {
     await expect(vm.ssh\`echo one\`).toPrint('two') // here
   })
-  test('timeout in a command', { timeout: 12_000 }, async ({ vm }) => {
+  test('timeout in a command', { timeout: 20_000 }, async ({ vm }) => {
     await vm.ssh\`echo begun; sleep 1000\` // here
   })
-  test('timeout in a wait', { timeout: 7000 }, async ({ vm }) => {
+  test('timeout in a wait', { timeout: 15_000 }, async ({ vm }) => {
     await vm.waitFor.file('/etc/absent') // here
   })
-  test('timeout in a matcher', { timeout: 7000 }, async ({ vm }) => {
+  test('timeout in a matcher', { timeout: 15_000 }, async ({ vm }) => {
     await expect(vm.serial).toSee('never printed') // here
   })
   test('port that is not forwarded', async ({ vm }) => {

@@ -5,7 +5,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, onTestFinished, vi } from 'vitest'
+import { afterAll, describe, expect, onTestFinished } from 'vitest'
+import { eventually } from '../support/eventually.js'
 import { guestTest } from '../support/guest-test.js'
 import { rejection } from '../support/messages.js'
 import { udpEchoProgram } from '../support/udp-echo.js'
@@ -105,12 +106,9 @@ describe('a guest with `internet: true`', () => {
     await vm.ssh('cat >/root/echo; chmod +x /root/echo; (/root/echo >/dev/null 2>&1 &)', { stdin: program })
     const replies: string[] = []
     socket.on('message', (message) => replies.push(message.toString()))
-    await vi.waitFor(
-      () => {
-        socket.send('ping', vm.hostPort(7, 'udp'), '127.0.0.1')
-        expect(replies).toContain('ping')
-      },
-      { timeout: 5000, interval: 200 },
-    )
+    await eventually(() => {
+      socket.send('ping', vm.hostPort(7, 'udp'), '127.0.0.1')
+      expect(replies).toContain('ping')
+    })
   })
 })

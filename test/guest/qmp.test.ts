@@ -1,5 +1,6 @@
 import { execa } from 'execa'
 import { describe, expect, vi } from 'vitest'
+import { eventually } from '../support/eventually.js'
 import { guestTest } from '../support/guest-test.js'
 import { rejection } from '../support/messages.js'
 
@@ -76,7 +77,7 @@ describe('QMP events', () => {
     const listener = vi.fn()
     vm.qmp.on('RESET', listener)
     await vm.qmp.execute('system_reset')
-    await vi.waitFor(() => expect(listener).toHaveBeenCalled())
+    await eventually(() => expect(listener).toHaveBeenCalled())
     expect(listener.mock.calls[0]?.[0].data).toMatchObject({ guest: false })
     await vm.waitUntilReady()
     expect((await vm.ssh`echo again`).stdout).toBe('again')

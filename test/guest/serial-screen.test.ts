@@ -1,5 +1,6 @@
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import type { VM } from 'withvm'
+import { eventually } from '../support/eventually.js'
 import { guestTest } from '../support/guest-test.js'
 
 const test = guestTest({ image: 'tiny' })
@@ -24,7 +25,7 @@ test('an editor on the serial console can be operated through the screen', async
   await vm.serial.type('Ozeroth')
   // A program draws piece by piece, so the pattern contains all text that matters.
   await screen.waitFor(/^zeroth\nfirst\nsecond\nthird\n~$/)
-  await vi.waitFor(() => expect(screen.cursor).toEqual({ row: 0, column: 6 }), { timeout: 5000 })
+  await eventually(() => expect(screen.cursor).toEqual({ row: 0, column: 6 }))
   await vm.serial.press('Escape')
   await vm.serial.type(':wq\n')
   await screen.waitFor(/^root@tiny:\S*# *$/)

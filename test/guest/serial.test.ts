@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, vi } from 'vitest'
+import { describe, expect } from 'vitest'
 import type { VM } from 'withvm'
+import { eventually } from '../support/eventually.js'
 import { countProcesses } from '../support/guest-processes.js'
 import { guestTest } from '../support/guest-test.js'
 import { maskMessage, rejection } from '../support/messages.js'
@@ -21,7 +22,7 @@ describe('console log', () => {
     await prompt(vm)
     const path = join(vm.runFolder, 'serial.log')
     expect(vm.serial.logPath).toBe(path)
-    await vi.waitFor(async () => expect(vm.serial.text).toBe(await readFile(path, 'utf8')))
+    await eventually(async () => expect(vm.serial.text).toBe(await readFile(path, 'utf8')))
     expect(vm.serial.lines()[0]).toMatch(/^SeaBIOS \(version /)
   })
 
@@ -125,7 +126,7 @@ describe('write()', () => {
     const from = vm.serial.mark()
     await vm.serial.write('echo started; sleep 1000\n')
     await vm.serial.waitFor(/^started$/, { from })
-    await vi.waitFor(async () => expect(await countProcesses(vm, 'sleep.1000')).toBe(1), { timeout: 5000 })
+    await eventually(async () => expect(await countProcesses(vm, 'sleep.1000')).toBe(1))
     await vm.serial.write('\u0003')
     await vm.serial.write('echo "ended by $?"\n')
     await vm.serial.waitFor(/^ended by 130$/, { from })

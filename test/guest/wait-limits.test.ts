@@ -3,7 +3,7 @@ import { type VM, type VMOptions, withVM } from 'withvm'
 import { test as fixtureTest } from 'withvm/vitest'
 
 /** Shorter than the shortest default timeout of a wait, 30 s, and long enough to start a guest on a busy host. */
-const LIMIT = { timeout: 12_000 }
+const LIMIT = { timeout: 25_000 }
 const GUEST = {
   image: 'tiny',
   ready: 'none',

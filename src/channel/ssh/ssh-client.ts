@@ -20,7 +20,7 @@ export interface SshExecOptions extends CommandOptions {
   readonly tty?: Terminal | undefined
 }
 
-const KILL_TIMEOUT_MS = 10_000
+const KILL_TIMEOUT_MS = 20_000
 
 /** Connection to an SSH server in a guest. Commands can run concurrently. */
 export class SshClient {

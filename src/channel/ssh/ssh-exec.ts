@@ -15,8 +15,11 @@ import {
 
 /** Default of `maxBuffer`, equal to the limit of the guest agent. */
 const DEFAULT_MAX_BUFFER_BYTES = 16 * MIB
-/** Time for `endTree`. An emulated guest needs 100 to 300 ms. */
-const END_TREE_MS = 2000
+/**
+ * Time for `endTree`. An emulated guest needs 100 to 300 ms, but seconds on a busy host. Afterwards
+ * only the shell of the command is signaled, and its children continue.
+ */
+const END_TREE_MS = 20_000
 /** Time between SIGTERM and SIGKILL. */
 const KILL_AFTER_MS = 250
 

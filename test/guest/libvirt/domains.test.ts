@@ -66,7 +66,7 @@ test('the domain kernel-initrd of virt-install boots and is reachable over SSH',
   expect(stdout).toBe('console=ttyS0 quiet panic=0\n52:54:00:00:00:07')
   expect(vm.name).toBe('kernel-initrd')
   expect(logged).toContain(
-    `${vm.importReport.skippedSettings.length} settings were not imported from the libvirt domain of 'kernel-initrd': see vm.importReport, or run \`withvm import\`.`,
+    `${vm.importReport.skippedSettings.length} settings were not imported from the libvirt domain of '${vm.id}': see vm.importReport, or run \`withvm import\`.`,
   )
 })
 

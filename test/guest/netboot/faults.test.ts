@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, vi } from 'vitest'
 import { launchVM, type NetbootOptions } from 'withvm'
 import { expect, test } from 'withvm/vitest'
+import { eventually } from '../../support/eventually.js'
 import { failureOf } from '../../support/failure-of.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { dhcpMessage, makePcap, udpFrame } from '../../support/packets.js'
@@ -81,7 +82,7 @@ test('a request for a path outside of the folder is rejected, and a file that ch
   writeFileSync(join(root, 'initrd'), 'x'.repeat(10))
   await vm.serial.press('Enter')
   await expect(vm.serial).toSee('all steps are done')
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(vm.netboot.problem).toBe(
       'TFTP: initrd: the file was changed while the guest booted: its size changed from 1000 to 10 bytes',
     ),
@@ -96,11 +97,11 @@ test.each([
   const netboot = { files: { 'boot.ipxe': made }, bootfile: 'boot.ipxe' }
   await using vm = await launchVM({ netboot, ready: 'none', log: () => {}, ...options })
   if (how === 'paused by the test') await vm.qmp.execute('stop')
-  else await vi.waitFor(() => expect(vm.lost.reason?.code).toBe('CONSOLE_LIMIT_EXCEEDED'), 20_000)
+  else await eventually(() => expect(vm.lost.reason?.code).toBe('CONSOLE_LIMIT_EXCEEDED'))
   // As if the guest had requested an address just before that.
   const capture = makePcap([{ atUs: 0, frame: udpFrame([68, 67], dhcpMessage(1)) }])
   appendFileSync(join(vm.runFolder, 'network-1.pcap'), capture.subarray(24))
-  await vi.waitFor(() => expect(made).toHaveBeenCalled(), 20_000)
+  await eventually(() => expect(made).toHaveBeenCalled())
   await sleep(300)
   expect((await vm.qmp.execute('query-status')).status).toBe('paused')
 })
@@ -111,12 +112,8 @@ test('a missing DHCP reply is reported', async () => {
     // Holds back the packets of the guest, after the point at which they are captured.
     qemuArgs: ['-object', 'filter-buffer,id=hold,netdev=net0,queue=rx,interval=4000000000,position=head'],
   })
-  await vi.waitFor(
-    () => expect(vm.netboot.problem).toMatch(/requested an address and received no reply \(DISCOVER/),
-    {
-      timeout: 60_000,
-      interval: 100,
-    },
+  await eventually(() =>
+    expect(vm.netboot.problem).toMatch(/requested an address and received no reply \(DISCOVER/),
   )
   await expect(expect(vm).toHaveGotLease({ timeout: '1s' })).rejects.toThrow(
     /Received: no lease\. DHCP: the guest [0-9a-f:]{17} requested an address and received no reply/,

@@ -105,7 +105,7 @@ test('writes to a disk go to an overlay, or to the image file with `snapshot: fa
   await vm.upload(join(folder, 'content'), '/root/content')
   await vm.ssh`for disk in vdb vdc; do dd if=/root/content of=/dev/$disk conv=fsync 2>/dev/null; done`
   expect((await vm.ssh`cat /sys/block/vd[bcd]/ro`).stdout).toBe('0\n0\n1')
-  expect(logged).toContain(`'tiny' writes directly to ${written}: snapshot is false.`)
+  expect(logged).toContain(`'${vm.id}' writes directly to ${written}: snapshot is false.`)
   const busy = await failureOf(launchVM({ ...bare, image: false, disks: [disks[1]] }))
   expect(busy).toMatchObject({ code: 'IMAGE_LOCKED' })
   await vm.dispose()

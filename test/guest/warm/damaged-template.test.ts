@@ -62,7 +62,7 @@ test('a template whose state QEMU rejects is built again, and the log reports it
     buildMs: expect.any(Number),
   })
   expect(lines.join('\n')).toMatch(/The template tiny-\w+ is made again: /)
-}, 240_000)
+})
 
 /** Updates the manifest to match the changed files, unlike accidental damage. */
 async function updateManifest(template: string): Promise<void> {
@@ -120,7 +120,7 @@ test('a guest boots cold if there is no space for its template, and the reason i
   })
   expect(lines.join('\n')).toMatch(/'tiny-[0-9a-f]{6}' is booted cold: /)
   expect(templatesIn(cacheDir)).toEqual([])
-}, 240_000)
+})
 
 test('a disk that fills up while a template is built affects only that template', async () => {
   const cacheDir = ownTmpdir()
@@ -149,4 +149,4 @@ test("a failed boot of a template's guest is reported like any other failed boot
   ).rejects.toMatchObject({
     code: 'GUEST_PANICKED',
   })
-}, 240_000)
+})

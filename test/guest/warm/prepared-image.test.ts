@@ -26,7 +26,7 @@ test('a preparation is present in all clones, in RAM and on disk', async () => {
     })
   }
   expect(readFileSync(log, 'utf8')).toBe('served\n')
-}, 60_000)
+})
 
 test('a preparation runs on top of the previous one; another input or file means another template', async () => {
   const cacheDir = ownTemplates()
@@ -53,7 +53,7 @@ test('a preparation runs on top of the previous one; another input or file means
   expect(await read('two')).toEqual(['one', 'two', 'tiny', 'second', 'mine'])
   // One template of the guest alone, one of the first step, and one of each second step.
   expect(templatesIn(cacheDir)).toHaveLength(5)
-}, 120_000)
+})
 
 test('a guest of a prepared image can be rebooted and power-cycled, even during a preparation', async () => {
   ownTemplates()
@@ -67,7 +67,7 @@ test('a guest of a prepared image can be rebooted and power-cycled, even during 
   expect((await vm.ssh`cat /root/kept /tmp/here`).stdout).toBe('kept\nin RAM')
   await vm.reboot()
   expect((await vm.ssh`cat /root/kept; ls /tmp`).stdout).toBe('kept')
-}, 60_000)
+})
 
 test('a failed preparation fails the start with its own error, leaves nothing, and is retried by the next start', async () => {
   ownTemplates()
@@ -85,7 +85,7 @@ test('a failed preparation fails the start with its own error, leaves nothing, a
     expect(tries).toBe(run)
     expect(findLeftovers(tmpdir)).toEqual(NOTHING)
   }
-}, 60_000)
+})
 
 test('the preparations of a guest that boots cold run in that guest', async () => {
   const prepared = image('tiny').prepare((vm) => vm.ssh`echo done >/root/done`)
@@ -98,4 +98,4 @@ test('the preparations of a guest that boots cold run in that guest', async () =
       image: image('tiny').prepare(() => Promise.reject(new Error('no'))),
     }),
   ).rejects.toThrow('no')
-}, 60_000)
+})

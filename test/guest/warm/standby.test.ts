@@ -40,7 +40,7 @@ test('a standby is started while a guest is in use, and has its own identity', a
     await expect.poll(() => qemusNamed(name).length, { timeout: 20_000 }).toBeGreaterThan(1)
   }
   expect(new Set(seen).size).toBe(9)
-}, 60_000)
+})
 
 test('a standby whose QEMU was killed is not used', async () => {
   ownPool() // other tests take no capacity from this pool
@@ -53,7 +53,7 @@ test('a standby whose QEMU was killed is not used', async () => {
   await withVM({ ...options, name }, async (vm) => {
     expect((await vm.ssh`echo alive`).stdout).toBe('alive')
   })
-}, 60_000)
+})
 
 test('a standby is used only for a guest with the same options', async () => {
   ownPool() // other tests take no capacity from this pool
@@ -62,7 +62,7 @@ test('a standby is used only for a guest with the same options', async () => {
   expect((await one.ssh`hostname`).stdout).toBe('kind-a')
   expect((await other.ssh`hostname`).stdout).toBe('kind-b')
   expect(other.hostPort(80)).toBeGreaterThan(0)
-}, 60_000)
+})
 
 test('no standby is started with `standby: false`, and none outlives its process', async () => {
   ownPool() // other tests take no capacity from this pool
@@ -87,4 +87,4 @@ test('no standby is started with `standby: false`, and none outlives its process
   await expect.poll(() => findLeftovers(tmpdir), { timeout: 2000 }).toEqual(NOTHING)
   const without = await runScript(tmpdir, source.replace('MOST', '3').replace('STANDBY', 'false'), 'without')
   expect(String(without.stdout).split('\n')[0]).toBe('template template template')
-}, 60_000)
+})

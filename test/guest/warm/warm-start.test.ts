@@ -114,7 +114,7 @@ test('a clone keeps its identity across a reboot', async () => {
   }
   expect((await vm.ssh`hostname; cat /root/kept`).stdout).toBe('again\nkept')
   expect(vm.bootCount).toBeGreaterThan(1)
-}, 240_000)
+})
 
 test('a clone can be power-cycled and keeps its disk', async () => {
   await using vm = await launchVM(options)
@@ -125,7 +125,7 @@ test('a clone can be power-cycled and keeps its disk', async () => {
   await vm.shutdown()
   await vm.start()
   expect((await vm.ssh`cat /root/kept`).stdout).toBe('kept')
-}, 240_000)
+})
 
 test('clones never change their template', async () => {
   const cacheDir = ownTemplates()
@@ -141,7 +141,7 @@ test('clones never change their template', async () => {
     await vm.start()
   })
   expect(await Promise.all(files.map(hashFile))).toEqual(before)
-}, 240_000)
+})
 
 test('a guest with other hardware needs another template; resources outside of the guest do not matter', async () => {
   const cacheDir = ownTemplates()
@@ -153,7 +153,7 @@ test('a guest with other hardware needs another template; resources outside of t
   expect(outside).toEqual({ ...plain, buildMs: undefined })
   expect(bigger).toMatchObject({ kind: 'template', buildMs: expect.any(Number) })
   expect(bigger).not.toMatchObject({ template: (plain as { template?: string }).template })
-}, 240_000)
+})
 
 test("`start: 'cold'` boots cold, and so do options that need a boot, with the reason reported", async () => {
   const lines: string[] = []

@@ -3,9 +3,10 @@ import { request as send } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { FileServer } from '../../../src/net/file-server.js'
 import type { NetbootRequest } from '../../../src/net/netboot-request.js'
+import { eventually } from '../../support/eventually.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 import { usedHeap } from '../../support/used-heap.js'
 
@@ -104,7 +105,7 @@ test('a fault applies to the given number of requests and can be removed', async
   expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: true })
   server.setFault('file')
   expect(await get('/file')).toMatchObject({ body: '0123456789', isCut: false })
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(requests.map(({ status }) => status)).toEqual([
       'failed',
       'complete',
@@ -135,7 +136,7 @@ test('requests that are not HTTP, and connections above the limit, are counted a
   await isClosed(open())
   expect(server.refused).toBe(1)
   for (const connection of idle) connection.destroy()
-  await vi.waitFor(async () => expect((await get('/file')).status).toBe(200))
+  await eventually(async () => expect((await get('/file')).status).toBe(200))
 })
 
 test('requests on one connection are answered in order, one at a time, and more than 16 close it', async () => {
@@ -147,7 +148,7 @@ test('requests on one connection are answered in order, one at a time, and more 
     return connection
   }
   const unread = send(16)
-  await vi.waitFor(() => expect(requests).toHaveLength(1))
+  await eventually(() => expect(requests).toHaveLength(1))
   await sleep(300)
   expect(requests.map(({ status }) => status)).toEqual(['pending'])
   expect(countOpen(join(folder, 'file'))).toBe(1)
@@ -155,16 +156,13 @@ test('requests on one connection are answered in order, one at a time, and more 
   unread.resume().on('data', (bytes) => {
     received += bytes.length
   })
-  await vi.waitFor(
-    () => expect(requests.map(({ status }) => status)).toEqual(Array(16).fill('complete')),
-    10_000,
-  )
-  await vi.waitFor(() => expect(received).toBeGreaterThan(16 * 4 * 1024 ** 2))
+  await eventually(() => expect(requests.map(({ status }) => status)).toEqual(Array(16).fill('complete')))
+  await eventually(() => expect(received).toBeGreaterThan(16 * 4 * 1024 ** 2))
   unread.destroy()
 
   await new Promise((resolve) => send(2000).resume().once('close', resolve))
   expect(server.refused).toBe(1)
-  await vi.waitFor(() => expect(countOpen(join(folder, 'file'))).toBe(0))
+  await eventually(() => expect(countOpen(join(folder, 'file'))).toBe(0))
   expect((await get('/made')).body).toBe('made at once')
   expect(requests.length).toBeLessThanOrEqual(18)
 })

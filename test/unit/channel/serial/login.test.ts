@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { eventually } from '../../../support/eventually.js'
 import { openSerialPeer, type SerialPeer } from '../../../support/serial-peer.js'
 
 let peer: SerialPeer
@@ -13,7 +14,7 @@ afterEach(() => peer[Symbol.asyncDispose]())
 /** Simulates a getty: prints each text after one more line was typed, preceded by a line end. */
 async function play(...texts: readonly string[]): Promise<void> {
   for (const [answers, text] of texts.entries()) {
-    await vi.waitFor(() => expect(peer.typed().split('\r').length - 1).toBe(answers), { timeout: 8000 })
+    await eventually(() => expect(peer.typed().split('\r').length - 1).toBe(answers))
     peer.guest.write(text)
   }
 }

@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SerialScreen } from '../../../../src/channel/serial/serial-screen.js'
+import { eventually } from '../../../support/eventually.js'
 import { openSerialPeer, type SerialPeer } from '../../../support/serial-peer.js'
 
 let peer: SerialPeer
@@ -14,7 +15,7 @@ afterEach(() => peer[Symbol.asyncDispose]())
 async function write(text: string): Promise<void> {
   const end = peer.serial.text.length + text.length
   peer.guest.write(text)
-  await vi.waitFor(() => expect(peer.serial.text.length).toBe(end), { timeout: 30_000 })
+  await eventually(() => expect(peer.serial.text.length).toBe(end))
 }
 
 /** Returns the most processor time, in milliseconds, that this process used without a turn of its timers. */
@@ -179,7 +180,7 @@ describe('screen of the serial console', () => {
     await peer.serial.screen({ replies: true })
     await write('\r\n\x1b[999;999H\x1b[6n')
     await peer.serial.type('typed')
-    await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
+    await eventually(() => expect(peer.typed()).toBe('\x1b[24;80Rtyped'))
   })
 
   test('terminal replies to a guest that does not read are dropped, and later ones are sent', async () => {
@@ -189,11 +190,11 @@ describe('screen of the serial console', () => {
     await screen.waitFor('asked')
     peer.guest.resume()
     await peer.serial.type('end')
-    await vi.waitFor(() => expect(peer.typed().endsWith('end')).toBe(true), { timeout: 10_000 })
+    await eventually(() => expect(peer.typed().endsWith('end')).toBe(true))
     // All replies together are 1.2 MB.
     expect(peer.typed().length).toBeLessThan(600_000)
     await write('\x1b[6n')
-    await vi.waitFor(() => expect(peer.typed().endsWith('end\x1b[1;6R')).toBe(true))
+    await eventually(() => expect(peer.typed().endsWith('end\x1b[1;6R')).toBe(true))
   }, 60_000)
 
   test.each([
@@ -255,7 +256,7 @@ describe('waits for the screen', () => {
 describe('keys of the serial console', () => {
   test('keys send the sequences of xterm', async () => {
     await peer.serial.press('Down', 'Enter', 'Ctrl-C', 'F2', 'F12', 'Shift-Tab', 'Alt-x', 'y', 'Backspace')
-    await vi.waitFor(() => expect(peer.typed()).toBe('\x1b[B\r\x03\x1bOQ\x1b[24~\x1b[Z\x1bxy\x7f'))
+    await eventually(() => expect(peer.typed()).toBe('\x1b[B\r\x03\x1bOQ\x1b[24~\x1b[Z\x1bxy\x7f'))
   })
 
   test('keys follow the application mode set by a program before the screen was opened', async () => {
@@ -263,7 +264,7 @@ describe('keys of the serial console', () => {
     await peer.serial.press('Up', 'Home', 'PageUp')
     await write('\x1b[?1l')
     await peer.serial.press('Up')
-    await vi.waitFor(() => expect(peer.typed()).toBe('\x1bOA\x1bOH\x1b[5~\x1b[A'))
+    await eventually(() => expect(peer.typed()).toBe('\x1bOA\x1bOH\x1b[5~\x1b[A'))
   })
 
   test('no key is pressed if one of them is unknown', async () => {
@@ -282,7 +283,7 @@ describe('keys of the serial console', () => {
   test('`type()` sends the characters of its argument', async () => {
     await peer.serial.type('echo hä\nyes\r\n')
     await peer.serial.type('ab', { delay: '5ms' })
-    await vi.waitFor(() => expect(peer.typed()).toBe('echo hä\ryes\rab'))
+    await eventually(() => expect(peer.typed()).toBe('echo hä\ryes\rab'))
     await expect(peer.serial.type('x', { delay: '5' as never })).rejects.toMatchObject({
       code: 'INVALID_OPTIONS',
     })
