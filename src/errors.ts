@@ -129,6 +129,10 @@ export const ERROR_CODES = {
     kind: 'guest',
     meaning: 'the identity agent, which gives a clone its own identity, did not respond',
   },
+  IDENTITY_REFUSED: {
+    kind: 'guest',
+    meaning: 'the guest could not set its clock, its random pool or its host name',
+  },
   GUEST_CLOCK_WRONG: {
     kind: 'guest',
     meaning:

@@ -17,7 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'src/disk': ['src/errors', 'src/common', 'src/spec'],
   'src/archive': ['src/errors', 'src/common', 'src/disk'],
   'src/kernel': ['src/common', 'src/spec', 'src/disk'],
-  'src/provisioning': ['src/spec', 'src/disk', 'src/archive'],
+  'src/provisioning': ['src/common', 'src/spec', 'src/disk', 'src/archive'],
   images: [
     'src/errors',
     'src/common',

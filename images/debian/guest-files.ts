@@ -1,10 +1,10 @@
-import { IDENTITY } from '../../src/provisioning/guest-identity.js'
+import type { IdentityTraits } from '../../src/spec/base-image.js'
 import {
-  assembleClockAgent,
-  assembleIdentityAgent,
   IDENTITY_AGENT_PATHS,
+  identityAgentFiles,
+  printBlank,
   RESTORED_FIFO,
-} from '../guest-parts/identity-agent.js'
+} from '../guest-parts/identity.js'
 import { assembleSyscallProgram, KEPT } from '../guest-parts/syscall-program.js'
 import type { GuestFile } from '../recipe.js'
 import { AUTHORIZED_KEYS, HOST_KEY, LIBRARY, RUN_FOLDER, UNITS } from './units.js'
@@ -29,6 +29,14 @@ key=$(take withvm.ssh_host_ed25519_key) && echo "$key" >${HOST_KEY}
 [ -s ${HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -f ${HOST_KEY}
 `
 
+/** Files of a clone's own identity. */
+export const IDENTITY: IdentityTraits = {
+  machineId: '/etc/machine-id',
+  authorizedKeys: AUTHORIZED_KEYS,
+  hostKey: { path: HOST_KEY, format: 'openssh' },
+  restoredFifo: RESTORED_FIFO,
+}
+
 /** Delay before a clone requests its DHCP lease, seconds, so the test starts first. */
 const LEASE_AFTER_S = 1
 
@@ -45,8 +53,8 @@ for session in $(pgrep -f '^sshd: [a-z]'); do kill "$session"; done
 umount /run/credentials/@system
 rm -f ${RESTORED_FIFO}
 mkfifo -m 600 ${RESTORED_FIFO}
-printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >${AUTHORIZED_KEYS}
-printf '%${IDENTITY.hostKey.bytes}s' '' | tr ' ' '\\n' >${HOST_KEY}
+${printBlank('authorizedKeys')} >${AUTHORIZED_KEYS}
+${printBlank('openssh')} >${HOST_KEY}
 ip route flush default
 cd /proc/sys/net
 echo 1 >ipv4/conf/eth0/arp_notify
@@ -60,7 +68,7 @@ journalctl --sync
 while ! [ -e ${RUN_FOLDER}/restored.ready ]; do sleep 0.1; done
 rm ${RUN_FOLDER}/restored.ready
 sync
-exec ${IDENTITY_AGENT_PATHS.identity}
+exec ${IDENTITY_AGENT_PATHS.parked}
 `
 
 /**
@@ -154,15 +162,7 @@ export const GUEST_FILES: Readonly<Record<string, GuestFile>> = {
   [`${LIBRARY}/park-now`]: program(PARK_NOW),
   [`${LIBRARY}/restored`]: program(RESTORED),
   [`${LIBRARY}/announce`]: program(assembleAnnouncement()),
-  [IDENTITY_AGENT_PATHS.clock]: program(assembleClockAgent()),
-  [IDENTITY_AGENT_PATHS.identity]: program(
-    assembleIdentityAgent({
-      machineId: '/etc/machine-id',
-      authorizedKeys: AUTHORIZED_KEYS,
-      hostKey: HOST_KEY,
-      hostKeyFormat: 'openssh',
-    }),
-  ),
+  ...identityAgentFiles('x86_64'),
   '/etc/systemd/network/80-ethernet.network': text(NETWORK),
   '/etc/ssh/sshd_config.d/withvm.conf': text(SSHD),
   '/etc/pam.d/sshd': text(SSHD_PAM),

@@ -18,7 +18,7 @@ import { makeBootDisk } from './boot-disk.js'
 import { BOOTSTRAP_TOOLS, type BootstrapPlan, bootstrap } from './bootstrap.js'
 import { CONFIGURE } from './configure.js'
 import { buildGrubConfig, LOADER_FILES, LOADER_FOLDER, MAKE_LOADER, ROOT_UUID } from './grub.js'
-import { GUEST_FILES, LAST_FILES } from './guest-files.js'
+import { GUEST_FILES, IDENTITY, LAST_FILES } from './guest-files.js'
 import { readBootModules } from './modules.js'
 import { BOOT_MODULES, EXCLUDED_PATHS, PACKAGES } from './packages.js'
 import { findSuite, warnOfUnchecked } from './suite.js'
@@ -211,7 +211,7 @@ async function openImage(name: string, dir: string): Promise<BaseImage> {
       mayHaveCloudInit: false,
       hostKeyFormat: 'openssh',
       hasAgent: true,
-      hasIdentityAgent: true,
+      identity: IDENTITY,
       watchdog: 'ib700',
       bootTimeFactor: 1,
       sshReadyPattern: /withvm: sshd/,

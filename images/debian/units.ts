@@ -26,10 +26,10 @@ WantedBy=sysinit.target
 `
 
 const IDENTITY_AGENT = `[Unit]
-Description=Clock and random pool agent for a paused guest
+Description=Identity agent of withvm
 
 [Service]
-ExecStart=${LIBRARY}/clock-agent
+ExecStart=${LIBRARY}/identity-agent
 StandardInput=null
 Restart=on-failure
 `

@@ -1,4 +1,9 @@
-import { buildAddress, buildDefaultRoute, buildFlags } from '../../src/provisioning/network-requests.js'
+import {
+  buildAddress,
+  buildDefaultRoute,
+  buildFlags,
+} from '../../src/provisioning/identity-agent/network-requests.js'
+import { AGENT_TARGETS } from '../../src/provisioning/identity-agent/target.js'
 import type { InitStep, MountStep, NetworkStep } from './init-steps.js'
 import { INIT_TEXTS, type InitrdPlan, packInit } from './initrd.js'
 import { assembleSyscallProgram, ENVIRONMENT, KEPT, type Syscall } from './syscall-program.js'
@@ -24,6 +29,7 @@ const IOCTL = { addRoute: 0x890b, setFlags: 0x8914, setAddress: 0x8916, setNetma
 const IFF_UP = 1
 const AF_INET = 2
 const SOCK_DGRAM = 2
+const TARGET = AGENT_TARGETS.x86_64
 
 /**
  * Packs an initrd whose program loads the modules for root disk and network, mounts the root and
@@ -89,11 +95,11 @@ function loadModule(path: string): Syscall[] {
 function configureNetwork({ address, netmask, gateway }: NetworkStep): Syscall[] {
   return [
     { number: SYS.socket, args: [AF_INET, SOCK_DGRAM, 0], keep: true },
-    networkCall(IOCTL.setFlags, buildFlags('lo', IFF_UP)),
-    networkCall(IOCTL.setAddress, buildAddress('eth0', bytesOf(address))),
-    networkCall(IOCTL.setNetmask, buildAddress('eth0', bytesOf(netmask))),
-    networkCall(IOCTL.setFlags, buildFlags('eth0', IFF_UP)),
-    networkCall(IOCTL.addRoute, buildDefaultRoute(bytesOf(gateway))),
+    networkCall(IOCTL.setFlags, buildFlags('lo', IFF_UP, TARGET)),
+    networkCall(IOCTL.setAddress, buildAddress('eth0', bytesOf(address), TARGET)),
+    networkCall(IOCTL.setNetmask, buildAddress('eth0', bytesOf(netmask), TARGET)),
+    networkCall(IOCTL.setFlags, buildFlags('eth0', IFF_UP, TARGET)),
+    networkCall(IOCTL.addRoute, buildDefaultRoute(bytesOf(gateway), TARGET)),
     { number: SYS.close, args: [KEPT] },
   ]
 }

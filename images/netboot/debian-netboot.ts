@@ -55,7 +55,6 @@ export const debianNetboot: Recipe = {
         credentials: 'none',
         mayHaveCloudInit: false,
         hasAgent: false,
-        hasIdentityAgent: false,
         bootTimeFactor: 1,
       },
       defaults: { memoryBytes: 512 * MIB, cpus: 1 },

@@ -7,6 +7,7 @@ import { GIB, MIB } from '../../src/common/units.js'
 import { DECOMPRESSORS } from '../../src/disk/packing.js'
 import { APT_TOOLS, createAptRoot, extractPackage } from '../../src/packages/apt.js'
 import { readDistribution } from '../../src/packages/distribution.js'
+import { findAgentArch } from '../../src/provisioning/identity-agent/target.js'
 import { describeArch, type GuestArch, isPc } from '../../src/spec/architectures.js'
 import type { BaseImage } from '../../src/spec/base-image.js'
 import { DEBIAN_ARCHITECTURES, debianArchitecture, releaseWith } from '../debian-architectures.js'
@@ -16,7 +17,7 @@ import { buildInitrd } from './initrd.js'
 import { installKernel } from './kernel.js'
 import { BOOT_MODULES, isWantedDependency, listPackages } from './packages.js'
 import { assembleRoot, BUSYBOX, makeDirectoriesAccessible, ROOT_MODES } from './rootfs.js'
-import { guestFiles } from './scripts.js'
+import { guestFiles, IDENTITY } from './scripts.js'
 
 /**
  * Increase when the code of this recipe changes its result. Changes of scripts, packages and the
@@ -132,7 +133,7 @@ async function open(dir: string, arch: GuestArch): Promise<BaseImage> {
       hostKeyFormat: 'dropbear',
       hasAgent: true,
       mayHaveCloudInit: false,
-      hasIdentityAgent: arch === 'x86_64',
+      identity: findAgentArch(arch) && IDENTITY,
       watchdog: 'ib700',
       bootTimeFactor: isPc(arch) ? 0.1 : FOREIGN_BOOT_TIME_FACTOR,
       sshReadyPattern: /withvm: sshd/,

@@ -1,16 +1,24 @@
-import { IDENTITY } from '../../src/provisioning/guest-identity.js'
 import { describeArch, type GuestArch } from '../../src/spec/architectures.js'
+import type { IdentityTraits } from '../../src/spec/base-image.js'
 import {
-  assembleClockAgent,
-  assembleIdentityAgent,
   IDENTITY_AGENT_PATHS,
+  identityAgentFiles,
+  printBlank,
   RESTORED_FIFO,
-} from '../guest-parts/identity-agent.js'
+} from '../guest-parts/identity.js'
 import type { GuestFile } from '../recipe.js'
 import { WGET } from './wget.js'
 
 /** Host key that the SSH server of a clone, started without one, reads for each connection. */
 const HOST_KEY = '/run/withvm/host-key'
+
+/** Files of a clone's own identity. */
+export const IDENTITY: IdentityTraits = {
+  machineId: '/run/machine-id',
+  authorizedKeys: '/root/.ssh/authorized_keys',
+  hostKey: { path: HOST_KEY, format: 'dropbear' },
+  restoredFifo: RESTORED_FIFO,
+}
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -97,8 +105,8 @@ ${console === 'hvc0' ? '' : '[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console 
   mkdir -p /dev/virtio-ports
   ln -sf "../\${port##*/}" "/dev/virtio-ports/$name"
 done
-if [ -x ${IDENTITY_AGENT_PATHS.clock} ] && [ -e /dev/virtio-ports/org.withvm.identity-agent.0 ]; then
-  ${IDENTITY_AGENT_PATHS.clock} &
+if [ -x ${IDENTITY_AGENT_PATHS.booted} ] && [ -e /dev/virtio-ports/org.withvm.identity-agent.0 ]; then
+  ${IDENTITY_AGENT_PATHS.booted} &
   echo $! >/run/withvm/identity-agent.pid
   renice 0 $! >/dev/null
 fi
@@ -200,7 +208,7 @@ echo $$ >/run/withvm/identity-agent.pid
 killall -9 dropbear
 rm -f ${HOST_KEY} ${RESTORED_FIFO} /run/credentials/@system/*
 mkfifo -m 600 ${RESTORED_FIFO}
-printf '%${IDENTITY.authorizedKeys.bytes}s' '' | tr ' ' '\\n' >/root/.ssh/authorized_keys
+${printBlank('authorizedKeys')} >/root/.ssh/authorized_keys
 ln -sf ${HOST_KEY} /etc/dropbear/dropbear_ed25519_host_key
 while route del default 2>/dev/null; do :; done
 cd /proc/sys/net
@@ -214,7 +222,7 @@ chmod 755 ${SERVER}
 ${SERVER} -s -R -p 22 -P /run/dropbear.pid -W 262144
 chmod 644 ${SERVER}
 sync
-exec ${IDENTITY_AGENT_PATHS.identity}
+exec ${IDENTITY_AGENT_PATHS.parked}
 `
 
 const RESTORED = `#!/bin/sh
@@ -298,19 +306,10 @@ const COMMON_FILES: Readonly<Record<string, GuestFile>> = {
   '/root/.ssh/authorized_keys': text('', 0o600),
 }
 
-/** Programs for templates and clones, x86-64 only. */
+/** Programs for templates and clones. */
 const CLONE_FILES: Readonly<Record<string, GuestFile>> = {
   '/usr/lib/withvm/park': program(PARK),
   '/usr/lib/withvm/restored': program(RESTORED),
-  [IDENTITY_AGENT_PATHS.clock]: program(assembleClockAgent()),
-  [IDENTITY_AGENT_PATHS.identity]: program(
-    assembleIdentityAgent({
-      machineId: '/run/machine-id',
-      authorizedKeys: '/root/.ssh/authorized_keys',
-      hostKey: HOST_KEY,
-      hostKeyFormat: 'dropbear',
-    }),
-  ),
 }
 
 /** Returns all files of the guest that are not from a package. */
@@ -318,7 +317,8 @@ export function guestFiles(arch: GuestArch): Readonly<Record<string, GuestFile>>
   const { console } = describeArch(arch)
   return {
     ...COMMON_FILES,
-    ...(arch === 'x86_64' ? CLONE_FILES : {}),
+    ...CLONE_FILES,
+    ...identityAgentFiles(arch),
     '/usr/lib/withvm/late': program(late(console)),
     '/etc/inittab': text(inittab(console)),
   }

@@ -130,7 +130,7 @@ async function describeImage({ name, disk, directBoot, traits, defaults }: BaseI
     user: traits.sshUser,
     takesKey: traits.credentials !== 'none',
     hasAgent: traits.hasAgent,
-    startsWarm: traits.hasIdentityAgent,
+    startsWarm: traits.identity !== undefined,
     memoryBytes: defaults.memoryBytes,
     cpus: defaults.cpus,
   }

@@ -1,4 +1,71 @@
-const HEADER_BYTES = 64 + 2 * 56
+/** Processor and byte order of an ELF program. */
+export interface ElfTarget {
+  readonly wordBytes: 4 | 8
+  readonly isBigEndian: boolean
+  /** `e_machine` and `e_flags`. */
+  readonly elf: { readonly machine: number; readonly flags: number }
+}
+
+/** Part of a program's memory, filled from the file and then with zeros. */
+export interface ElfSegment {
+  readonly address: number
+  /** Offset in the file. The first segment begins with the header of the file, at 0. */
+  readonly offset: number
+  readonly fileBytes: number
+  readonly memoryBytes: number
+  readonly access: keyof typeof ACCESS
+}
+
+/** Segment flags: PF_X 1, PF_W 2, PF_R 4. */
+const ACCESS = { rx: 5, rw: 6, rwx: 7 } as const
+const SEGMENTS = 2
+
+/** Returns the size of the header of a file with two segments. */
+export function elfHeaderBytes({ wordBytes }: Pick<ElfTarget, 'wordBytes'>): number {
+  return wordBytes === 8 ? 64 + SEGMENTS * 56 : 52 + SEGMENTS * 32
+}
+
+/**
+ * Builds the header of a static ELF program with two segments (System V ABI, chapters 4 and 5).
+ * @param options.alignment the largest page size of the processor.
+ */
+export function buildElfHeader(
+  target: ElfTarget,
+  options: {
+    readonly entry: number
+    readonly segments: readonly [ElfSegment, ElfSegment]
+    readonly alignment: number
+  },
+): Buffer {
+  const { wordBytes, isBigEndian, elf } = target
+  const is64 = wordBytes === 8
+  const fields: Buffer[] = []
+  const add = (bytes: number, value: number) => {
+    const field = Buffer.alloc(8)
+    if (isBigEndian) field.writeBigUInt64BE(BigInt(value))
+    else field.writeBigUInt64LE(BigInt(value))
+    fields.push(isBigEndian ? field.subarray(8 - bytes) : field.subarray(0, bytes))
+  }
+  const addAll = (bytes: number, ...values: number[]) => {
+    for (const value of values) add(bytes, value)
+  }
+  fields.push(Buffer.from([0x7f, 0x45, 0x4c, 0x46, is64 ? 2 : 1, isBigEndian ? 2 : 1, 1]), Buffer.alloc(9))
+  addAll(2, 2, elf.machine) // ET_EXEC
+  add(4, 1)
+  addAll(wordBytes, options.entry, is64 ? 64 : 52, 0)
+  add(4, elf.flags)
+  addAll(2, is64 ? 64 : 52, is64 ? 56 : 32, SEGMENTS, 0, 0, 0)
+  for (const { access, offset, address, fileBytes, memoryBytes } of options.segments) {
+    add(4, 1) // PT_LOAD
+    if (is64) add(4, ACCESS[access])
+    addAll(wordBytes, offset, address, address, fileBytes, memoryBytes)
+    if (!is64) add(4, ACCESS[access])
+    add(wordBytes, options.alignment)
+  }
+  return Buffer.concat(fields)
+}
+
+const X86_64: ElfTarget = { wordBytes: 8, isBigEndian: false, elf: { machine: 62, flags: 0 } }
 const BASE = 0x400000
 
 /**
@@ -13,49 +80,21 @@ export interface StaticElf {
 }
 
 /** Addresses at which the code and the memory of a program start. */
-export const ELF_ADDRESS = { code: BASE + HEADER_BYTES, memory: 0x800000 } as const
+export const ELF_ADDRESS = { code: BASE + elfHeaderBytes(X86_64), memory: 0x800000 } as const
 
-/**
- * Builds a static ELF program for x86-64 (System V ABI, chapters 4 and 5). Execution starts at the
- * first byte of code.
- */
+/** Builds a static ELF program for x86-64. Execution starts at the first byte of code. */
 export function buildStaticElf({ code, memoryBytes, isWritable = false }: StaticElf): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES)
-  const fileBytes = HEADER_BYTES + code.length
-  header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
-  header.writeUInt16LE(2, 0x10) // ET_EXEC
-  header.writeUInt16LE(62, 0x12) // EM_X86_64
-  header.writeUInt32LE(1, 0x14)
-  header.writeBigUInt64LE(BigInt(ELF_ADDRESS.code), 0x18) // entry
-  header.writeBigUInt64LE(64n, 0x20) // program headers
-  header.writeUInt16LE(64, 0x34)
-  header.writeUInt16LE(56, 0x36)
-  header.writeUInt16LE(2, 0x38)
-  const flags = isWritable ? { code: RWX, memory: RWX } : { code: RX, memory: RW }
-  header.set(loadSegment({ address: BASE, fileBytes, memoryBytes: fileBytes, flags: flags.code }), 64)
-  const memory = { address: ELF_ADDRESS.memory, fileBytes: 0, memoryBytes, flags: flags.memory }
-  header.set(loadSegment(memory), 120)
+  const fileBytes = elfHeaderBytes(X86_64) + code.length
+  const access = isWritable
+    ? ({ code: 'rwx', memory: 'rwx' } as const)
+    : ({ code: 'rx', memory: 'rw' } as const)
+  const header = buildElfHeader(X86_64, {
+    entry: ELF_ADDRESS.code,
+    segments: [
+      { address: BASE, offset: 0, fileBytes, memoryBytes: fileBytes, access: access.code },
+      { address: ELF_ADDRESS.memory, offset: 0, fileBytes: 0, memoryBytes, access: access.memory },
+    ],
+    alignment: 0x1000,
+  })
   return Buffer.concat([header, code])
-}
-
-/** Segment flags: PF_X 1, PF_W 2, PF_R 4. */
-const RX = 5
-const RW = 6
-const RWX = 7
-
-function loadSegment(segment: {
-  readonly address: number
-  readonly fileBytes: number
-  readonly memoryBytes: number
-  readonly flags: number
-}): Buffer {
-  const entry = Buffer.alloc(56)
-  entry.writeUInt32LE(1, 0) // PT_LOAD
-  entry.writeUInt32LE(segment.flags, 4)
-  entry.writeBigUInt64LE(BigInt(segment.address), 16)
-  entry.writeBigUInt64LE(BigInt(segment.address), 24)
-  entry.writeBigUInt64LE(BigInt(segment.fileBytes), 32)
-  entry.writeBigUInt64LE(BigInt(segment.memoryBytes), 40)
-  entry.writeBigUInt64LE(0x1000n, 48)
-  return entry
 }

@@ -97,7 +97,6 @@ async function openBuilt(name: string, dir: string, arch: GuestArch): Promise<Ba
       mayHaveCloudInit: true,
       ...(hostKeyFormat !== undefined && { hostKeyFormat }),
       hasAgent: built.hasAgent ?? false,
-      hasIdentityAgent: false,
       bootTimeFactor: 1,
       ...(sshReady !== undefined && { sshReadyPattern: new RegExp(sshReady.source, sshReady.flags) }),
     },

@@ -164,7 +164,6 @@ async function describeDisk(
       credentials: describeArch(arch).hasSmbios ? 'smbios' : 'none',
       hasAgent: false,
       mayHaveCloudInit: true,
-      hasIdentityAgent: false,
       bootTimeFactor: 1,
     },
     defaults: { memoryBytes: GIB, cpus: 1 },

@@ -1,54 +1,43 @@
 import { randomBytes } from 'node:crypto'
-import { buildDefaultRoute, ROUTE_BYTES } from './network-requests.js'
+import type { IdentityTraits } from '../spec/base-image.js'
+import { type AgentMessage, MessageBuilder } from './identity-agent/message.js'
+import { buildDefaultRoute, buildHardwareAddress } from './identity-agent/network-requests.js'
+import { RANDOM_FD } from './identity-agent/program.js'
+import { type AgentArch, TargetWriter } from './identity-agent/target.js'
+
+/** Announcement of the identity agent when the guest may be saved as a template. */
+export const PARKED = 'parked'
 
 /**
- * Layout of the message from which the identity agent gives a clone its own identity. The fields
- * have the binary form of the kernel's calls, so the guest computes nothing.
+ * Sizes of files that a parked guest already contains, filled with newlines: overwriting them needs
+ * no disk access.
  */
-export const IDENTITY = {
-  /** `struct timespec` for clock_settime(2). */
-  time: { at: 0, bytes: 16 },
-  /** `struct rand_pool_info` for the ioctl RNDADDENTROPY (random(4)). */
-  entropy: { at: 16, bytes: 72 },
-  /**
-   * End of a message that only sets the clock and seeds the random pool: 8 bytes that the guest
-   * sends back.
-   */
-  clockNonce: { at: 88, bytes: 8 },
-  hostname: { at: 96, bytes: 64 },
-  /** `struct ifreq` for the ioctl SIOCSIFHWADDR (netdevice(7)). */
-  address: { at: 160, bytes: 40 },
-  machineId: { at: 200, bytes: 33 },
-  authorizedKeys: { at: 240, bytes: 256 },
-  /**
-   * Ed25519 key in the form that the guest's SSH server reads; the server's format determines how
-   * many bytes are used.
-   */
-  hostKey: { at: 496, bytes: 512 },
-  /** Action after the guest has resumed: a line of text. */
-  afterwards: { at: 1008, bytes: 8 },
-  /**
-   * `struct rtentry` for the ioctl SIOCADDRT; zeros, which the kernel rejects, if the guest has no
-   * gateway.
-   */
-  defaultRoute: { at: 1016, bytes: ROUTE_BYTES },
-  nonce: { at: 1136, bytes: 8 },
+export const FILE_BYTES = {
+  authorizedKeys: 256,
+  machineId: 33,
+  hostKey: { dropbear: 83, openssh: 512 },
 } as const
 
-/** Size of a host key in a message, by format. A key of OpenSSH is text padded with empty lines. */
-export const HOST_KEY_BYTES = { dropbear: 83, openssh: 512 } as const
-export type HostKeyFormat = keyof typeof HOST_KEY_BYTES
-
-export const CLOCK_MESSAGE_BYTES = IDENTITY.clockNonce.at + IDENTITY.clockNonce.bytes
-export const IDENTITY_MESSAGE_BYTES = IDENTITY.nonce.at + IDENTITY.nonce.bytes
-
-/** Message of the identity agent when it waits for the identity in a template. */
-export const PARKED = 'parked\n\n'
+const O_WRONLY = 1
+const O_CREAT = 0o100
+const AF_INET = 2
+const SOCK_DGRAM = 2
+const CLOCK_REALTIME = 0
+/** Requests of include/uapi/linux/random.h, without direction, and of sockios.h. */
+const RNDADDENTROPY = 0x085203
+const RNDRESEEDCRNG = 0x5207
+const SIOCSIFHWADDR = 0x8924
+const SIOCADDRT = 0x890b
+/** Descriptor of a socket in the agent. */
+const SOCKET_FD = 13
+const ENTROPY_BYTES = 64
 
 /** Values that differ between clones. */
 export interface GuestIdentity {
+  /** Place of the values in the guest. */
+  readonly traits: IdentityTraits
   readonly hostname: string
-  /** MAC address, for example `52:54:00:12:34:56`. */
+  /** MAC address of the first card, for example `52:54:00:12:34:56`. */
   readonly mac: string
   /** 32 hexadecimal digits. */
   readonly machineId: string
@@ -57,58 +46,82 @@ export interface GuestIdentity {
   /** Host key in the form that the guest's SSH server reads. */
   readonly hostKey: Uint8Array
   /**
-   * If true, the guest requests an address through DHCP. False for a guest that is saved as a
-   * template again.
+   * Work of a parked guest that resumes: it requests an address through DHCP, except if it is saved
+   * as a template again. Undefined for a guest that was not parked, in which nothing waits for it.
    */
-  readonly takesLease: boolean
+  readonly afterwards: 'lease' | 'nothing' | undefined
   /** Gateway of the default route, as four bytes; undefined for no default route. */
   readonly gateway: readonly number[] | undefined
 }
 
-const ENTROPY_BYTES = 64
-const ARPHRD_ETHER = 1
-
 /** Builds the message that sets a guest's clock and seeds its random pool. */
-export function buildClockMessage(now = Date.now()): Buffer {
-  const message = Buffer.alloc(CLOCK_MESSAGE_BYTES)
-  writeClock(message, now)
-  message.set(randomBytes(IDENTITY.clockNonce.bytes), IDENTITY.clockNonce.at)
-  return message
+export function buildClockMessage(arch: AgentArch, now = Date.now()): AgentMessage {
+  const message = new MessageBuilder(arch)
+  addClock(message, now)
+  return message.build()
 }
 
 /** Builds the message that also sets the guest's names and keys. */
-export function buildIdentityMessage(identity: GuestIdentity, now = Date.now()): Buffer {
-  const message = Buffer.alloc(IDENTITY_MESSAGE_BYTES)
-  writeClock(message, now)
-  writeField(message, IDENTITY.hostname, Buffer.from(identity.hostname))
-  const { address } = IDENTITY
-  message.write('eth0', address.at)
-  message.writeUInt16LE(ARPHRD_ETHER, address.at + 16)
-  message.set(Buffer.from(identity.mac.replaceAll(':', ''), 'hex'), address.at + 18)
-  writeField(message, IDENTITY.machineId, Buffer.from(`${identity.machineId}\n`))
-  message.fill('\n', IDENTITY.authorizedKeys.at, IDENTITY.authorizedKeys.at + IDENTITY.authorizedKeys.bytes)
-  writeField(message, IDENTITY.authorizedKeys, Buffer.from(identity.authorizedKey))
-  message.fill('\n', IDENTITY.hostKey.at, IDENTITY.hostKey.at + IDENTITY.hostKey.bytes)
-  writeField(message, IDENTITY.hostKey, identity.hostKey)
-  writeField(message, IDENTITY.afterwards, Buffer.from(identity.takesLease ? 'lease\n\n\n' : 'nothing\n'))
-  if (identity.gateway !== undefined) {
-    writeField(message, IDENTITY.defaultRoute, buildDefaultRoute(identity.gateway))
-  }
-  message.set(randomBytes(IDENTITY.nonce.bytes), IDENTITY.nonce.at)
-  return message
+export function buildIdentityMessage(
+  arch: AgentArch,
+  identity: GuestIdentity,
+  now = Date.now(),
+): AgentMessage {
+  const { traits, hostname, machineId, authorizedKey, hostKey } = identity
+  const message = new MessageBuilder(arch)
+  addClock(message, now)
+  message.checkedCall('set its host name', 'sethostname', Buffer.from(hostname), Buffer.byteLength(hostname))
+  addNetwork(message, identity)
+  const flags = O_WRONLY | O_CREAT
+  message.writeFile(traits.machineId, padField(`${machineId}\n`, FILE_BYTES.machineId), {
+    flags,
+    mode: 0o444,
+  })
+  const keys = padField(authorizedKey, FILE_BYTES.authorizedKeys)
+  message.writeFile(traits.authorizedKeys, keys, { flags, mode: 0o600 })
+  const key = padField(hostKey, FILE_BYTES.hostKey[traits.hostKey.format])
+  message.writeFile(traits.hostKey.path, key, { flags, mode: 0o600 })
+  const { afterwards } = identity
+  if (afterwards === undefined) return message.build()
+  // The agent answers first: the script that reads the FIFO may not have opened it yet.
+  return message.build(() =>
+    message.writeFile(traits.restoredFifo, Buffer.from(`${afterwards}\n`), { flags: O_WRONLY }),
+  )
 }
 
-function writeClock(message: Buffer, now: number): void {
-  message.writeBigInt64LE(BigInt(Math.floor(now / 1000)), IDENTITY.time.at)
-  message.writeBigInt64LE(BigInt(Math.floor((now % 1000) * 1e6)), IDENTITY.time.at + 8)
-  const { entropy } = IDENTITY
-  message.writeInt32LE(ENTROPY_BYTES * 8, entropy.at)
-  message.writeInt32LE(ENTROPY_BYTES, entropy.at + 4)
-  message.set(randomBytes(ENTROPY_BYTES), entropy.at + 8)
+function addClock(message: MessageBuilder, now: number): void {
+  const { target } = message
+  const time = Buffer.alloc(16)
+  const times = new TargetWriter(time, target)
+  times.int64(Math.floor(now / 1000), 0)
+  times.int64(Math.floor((now % 1000) * 1e6), 8)
+  message.checkedCall('set its clock', 'clock_settime', CLOCK_REALTIME, time)
+  const entropy = Buffer.alloc(8 + ENTROPY_BYTES)
+  const counts = new TargetWriter(entropy, target)
+  counts.int32(ENTROPY_BYTES * 8, 0)
+  counts.int32(ENTROPY_BYTES, 4)
+  entropy.set(randomBytes(ENTROPY_BYTES), 8)
+  const { none, write } = target.ioctlDirection
+  message.checkedCall('seed its random pool', 'ioctl', RANDOM_FD, write + RNDADDENTROPY, entropy)
+  message.checkedCall('use the seed of its random pool', 'ioctl', RANDOM_FD, none + RNDRESEEDCRNG, 0)
 }
 
-function writeField(message: Buffer, field: { at: number; bytes: number }, value: Uint8Array): void {
-  if (value.length > field.bytes)
-    throw new RangeError(`The value has ${value.length} bytes, the field has ${field.bytes}.`)
-  message.set(value, field.at)
+/** Sets the MAC address of the first card and the default route. */
+function addNetwork(message: MessageBuilder, { mac, gateway }: GuestIdentity): void {
+  const { target } = message
+  const socket = message.call('socket', AF_INET, SOCK_DGRAM, 0)
+  message.call('dup3', socket, SOCKET_FD, 0)
+  message.call('close', socket)
+  message.call('ioctl', SOCKET_FD, SIOCSIFHWADDR, buildHardwareAddress('eth0', mac, target))
+  if (gateway !== undefined) message.call('ioctl', SOCKET_FD, SIOCADDRT, buildDefaultRoute(gateway, target))
+  message.call('close', SOCKET_FD)
+}
+
+function padField(value: string | Uint8Array, bytes: number): Buffer {
+  const field = Buffer.alloc(bytes, '\n')
+  const content = Buffer.from(value)
+  if (content.length > bytes)
+    throw new RangeError(`The value has ${content.length} bytes, the field has ${bytes}.`)
+  field.set(content)
+  return field
 }

@@ -5,6 +5,16 @@ export type DiskFormat = (typeof DISK_FORMATS)[number]
 /** Passphrase of an encrypted image: its text, or a file that contains exactly the passphrase. */
 export type DiskSecret = string | { readonly file: string }
 
+/** Files of a guest that the identity agent writes in a clone. */
+export interface IdentityTraits {
+  readonly machineId: string
+  readonly authorizedKeys: string
+  /** Host key that the SSH server reads for each connection. */
+  readonly hostKey: { readonly path: string; readonly format: 'openssh' | 'dropbear' }
+  /** FIFO through which a script of the guest learns that the clone was restored. */
+  readonly restoredFifo: string
+}
+
 /** Properties of an image's guests: logins, agents and console messages. */
 export interface GuestTraits {
   readonly sshUser: string
@@ -19,11 +29,10 @@ export interface GuestTraits {
    */
   readonly hostKeyFormat?: 'openssh' | 'dropbear' | undefined
   /**
-   * If true, withvm's identity agent listens on the virtio-serial port
-   * `org.withvm.identity-agent.0`. The guest can then be saved as a template, because each clone
-   * receives its own identity.
+   * Place of a clone's own identity in the guest. Undefined: withvm's identity agent, which listens
+   * on the virtio-serial port `org.withvm.identity-agent.0`, is not part of the image.
    */
-  readonly hasIdentityAgent: boolean
+  readonly identity?: IdentityTraits | undefined
   /** If true, the QEMU guest agent listens on the virtio-serial port `org.qemu.guest_agent.0`. */
   readonly hasAgent: boolean
   /** If true, the disk may contain cloud-init, so a disk with its configuration is attached. */

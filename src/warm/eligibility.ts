@@ -20,7 +20,7 @@ export const COLD_REASONS: readonly ColdReason[] = [
   },
   { applies: ({ image }) => image === undefined, options: ['image'], reason: 'the guest has no image' },
   {
-    applies: ({ image }) => image?.traits.hasIdentityAgent !== true || image.fingerprint === undefined,
+    applies: ({ image }) => image?.traits.identity === undefined || image.fingerprint === undefined,
     options: ['image'],
     reason: 'the image has no identity agent, which clones need for their own identity',
   },

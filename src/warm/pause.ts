@@ -1,4 +1,5 @@
 import { buildClockMessage } from '../provisioning/guest-identity.js'
+import { findAgentArch } from '../provisioning/identity-agent/target.js'
 import type { BootedGuest } from '../vm/boot/boot.js'
 import { stageLimitMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
@@ -21,10 +22,11 @@ export async function continueGuest(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const { failure } = session.watch
-  if (failure.aborted) return false
+  const arch = findAgentArch(machine.spec.arch)
+  if (failure.aborted || arch === undefined) return false
   const wait = { timeoutMs: stageLimitMs(machine, 'login'), signal }
   try {
-    await Promise.all([session.resume(wait), machine.identityAgent.send(buildClockMessage(), wait)])
+    await Promise.all([session.resume(wait), machine.identityAgent.send(buildClockMessage(arch), wait)])
     return true
   } catch {
     signal?.throwIfAborted()

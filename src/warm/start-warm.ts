@@ -161,6 +161,7 @@ function isTemplateError(error: unknown, template: Template | undefined): boolea
     'QEMU_FAILED',
     'QEMU_DIED',
     'IDENTITY_AGENT_SILENT',
+    'IDENTITY_REFUSED',
     'BOOT_TIMEOUT',
     'GUEST_PANICKED',
   ].includes(error.code)

@@ -13,7 +13,12 @@ export const SAMPLE_IMAGE: BaseImage = {
     hostKeyFormat: 'dropbear',
     hasAgent: true,
     mayHaveCloudInit: false,
-    hasIdentityAgent: true,
+    identity: {
+      machineId: '/run/machine-id',
+      authorizedKeys: '/root/.ssh/authorized_keys',
+      hostKey: { path: '/run/withvm/host-key', format: 'dropbear' },
+      restoredFifo: '/run/withvm/restored',
+    },
     bootTimeFactor: 0.1,
   },
   defaults: { memoryBytes: 256 * 1024 ** 2, cpus: 1 },

@@ -9,20 +9,30 @@ export interface IdentityAgentWait {
   readonly signal?: AbortSignal | undefined
 }
 
-/**
- * Length of all messages of an identity agent: a status text, or the last bytes of the message that
- * it confirms.
- */
-const ANSWER_BYTES = 8
+/** Message to an identity agent. */
+export interface IdentityRequest {
+  readonly bytes: Buffer
+  /** First bytes of its answer. */
+  readonly nonce: Buffer
+  /** Returns the first action that the guest could not perform. */
+  findFailure(answer: Buffer): { readonly action: string; readonly errno: number } | undefined
+}
 
 /**
- * Identity agent: a small program in the guest that waits for one message and then sets the clock,
- * reseeds the random pool and sets host name and keys. Uses the host end of its virtio-serial port.
+ * Identity agent: a small program in the guest that performs the system calls of a message, which
+ * set the clock, reseed the random pool and set host name and keys. Uses the host end of its
+ * virtio-serial port.
  */
 export class IdentityAgent {
   #socket: Socket | undefined
   #received = Buffer.alloc(0)
-  #awaited: { readonly answer: Buffer; readonly received: Deferred<void> } | undefined
+  #awaited: { readonly start: Buffer; readonly received: Deferred<Buffer> } | undefined
+  readonly #answerBytes: number
+
+  /** @param answerBytes length of everything that the agent sends. */
+  constructor(answerBytes: number) {
+    this.#answerBytes = answerBytes
+  }
 
   /** Uses a new connection of QEMU, which replaces the previous one. */
   attach(socket: Socket): void {
@@ -39,19 +49,21 @@ export class IdentityAgent {
   /**
    * Sends a message and waits until the guest has applied it.
    * @throws {GuestError} IDENTITY_AGENT_SILENT when the agent does not respond in time.
+   * @throws {GuestError} IDENTITY_REFUSED when the guest cannot perform a part of it.
    */
-  async send(message: Buffer, wait: IdentityAgentWait): Promise<void> {
-    const answered = this.#expect(message.subarray(-ANSWER_BYTES), wait)
-    this.#socket?.write(message)
-    await answered
+  async send(message: IdentityRequest, wait: IdentityAgentWait): Promise<void> {
+    const answered = this.#expect(message.nonce, wait)
+    this.#socket?.write(message.bytes)
+    const failure = message.findFailure(await answered)
+    if (failure !== undefined) throw identityRefusedError(failure)
   }
 
   /**
    * Waits for a status text that the agent sends on its own.
    * @throws {GuestError} IDENTITY_AGENT_SILENT when the agent does not send it in time.
    */
-  waitFor(text: string, wait: IdentityAgentWait): Promise<void> {
-    return this.#expect(Buffer.from(text), wait)
+  async waitFor(text: string, wait: IdentityAgentWait): Promise<void> {
+    await this.#expect(Buffer.from(text), wait)
   }
 
   /** Closes the connection and rejects a pending wait. Idempotent. */
@@ -61,14 +73,14 @@ export class IdentityAgent {
     this.#awaited?.received.reject(identityAgentSilentError('the end of its connection'))
   }
 
-  async #expect(answer: Buffer, { timeoutMs, signal }: IdentityAgentWait): Promise<void> {
+  async #expect(start: Buffer, { timeoutMs, signal }: IdentityAgentWait): Promise<Buffer> {
     if (this.#socket === undefined) throw identityAgentSilentError('no connection')
-    const awaited = { answer, received: createDeferred<void>() }
+    const awaited = { start, received: createDeferred<Buffer>() }
     awaited.received.promise.catch(() => {})
     this.#awaited = awaited
     const onTimeout = () => identityAgentSilentError(`no response within ${formatDuration(timeoutMs)}`)
     try {
-      await withDeadline({ timeoutMs, signal, onTimeout }, () => awaited.received.promise)
+      return await withDeadline({ timeoutMs, signal, onTimeout }, () => awaited.received.promise)
     } finally {
       if (this.#awaited === awaited) this.#awaited = undefined
     }
@@ -80,10 +92,11 @@ export class IdentityAgent {
    */
   #receive(bytes: Buffer): void {
     this.#received = Buffer.concat([this.#received, bytes])
-    while (this.#received.length >= ANSWER_BYTES) {
-      const answer = this.#received.subarray(0, ANSWER_BYTES)
-      this.#received = this.#received.subarray(ANSWER_BYTES)
-      if (this.#awaited?.answer.equals(answer)) this.#awaited.received.resolve()
+    while (this.#received.length >= this.#answerBytes) {
+      const answer = this.#received.subarray(0, this.#answerBytes)
+      this.#received = this.#received.subarray(this.#answerBytes)
+      const start = this.#awaited?.start
+      if (start?.equals(answer.subarray(0, start.length))) this.#awaited?.received.resolve(answer)
     }
   }
 }
@@ -93,5 +106,13 @@ function identityAgentSilentError(got: string): Error {
     summary: 'The identity agent in the guest does not respond.',
     got,
     hint: "Use start: 'cold' for this guest, and check its serial console for errors of the agent.",
+  })
+}
+
+function identityRefusedError({ action, errno }: { readonly action: string; readonly errno: number }): Error {
+  return vmError('IDENTITY_REFUSED', {
+    summary: `The guest could not ${action}.`,
+    got: `error number ${-errno} of Linux`,
+    hint: "Use start: 'cold' for this guest, and check that its kernel allows root to do this.",
   })
 }

@@ -64,7 +64,7 @@ function bootsFromSystemDisk(spec: MachineSpec): boolean {
     !hasOther &&
     !hasOrder &&
     !isDebugged &&
-    image?.traits.hasIdentityAgent !== true
+    image?.traits.identity === undefined
   )
 }
 

@@ -5,6 +5,7 @@ import type { GuestPort } from '../../channel/port/guest-port.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import type { UnixListener } from '../../channel/unix-listener.js'
 import { currentWaitLimit, type WaitLimit } from '../../common/wait-limit.js'
+import { ANSWER_BYTES } from '../../provisioning/identity-agent/message.js'
 import type { QemuProcess } from '../../qemu/process.js'
 import type { ImportReport } from '../../spec/import-report.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
@@ -83,7 +84,7 @@ export class Machine {
   readonly serial: SerialConsole
   readonly guestPorts: readonly GuestPort[]
   readonly agent = new GuestAgent()
-  readonly identityAgent = new IdentityAgent()
+  readonly identityAgent = new IdentityAgent(ANSWER_BYTES)
   /** Transcripts of QMP and of the commands run in the guest. */
   readonly transcripts = { qmp: new Transcript(), commands: new Transcript() } as const
   readonly #onProcess: ((pid: number) => void) | undefined

@@ -2,6 +2,7 @@ import type { QmpClient } from '../../channel/qmp/qmp-client.js'
 import { nearestNames } from '../../common/nearest-name.js'
 import { type VMError, vmError } from '../../errors.js'
 import { buildClockMessage } from '../../provisioning/guest-identity.js'
+import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
@@ -58,9 +59,10 @@ export class Checkpoints {
     session.watch.restart(firstStage(this.#machine))
     session.watch.enter('login')
     session.watch.markReady()
-    if (this.#machine.spec.image?.traits.hasIdentityAgent !== true) return
+    const arch = findAgentArch(this.#machine.spec.arch)
+    if (this.#machine.spec.image?.traits.identity === undefined || arch === undefined) return
     const timeoutMs = stageLimitMs(this.#machine, 'login')
-    await this.#machine.identityAgent.send(buildClockMessage(), { timeoutMs, signal })
+    await this.#machine.identityAgent.send(buildClockMessage(arch), { timeoutMs, signal })
   }
 
   async #run(session: Session, job: Job, name: string, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,7 @@
 import { combineSignals } from '../../common/combine-signals.js'
 import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
+import type { AgentMessage } from '../../provisioning/identity-agent/message.js'
+import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import { encodeHostKey } from '../machine/host-key.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
@@ -16,6 +18,7 @@ const STATE_FD = 0
  *
  * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not accept the state.
  * @throws {GuestError} IDENTITY_AGENT_SILENT when the identity agent does not confirm the identity.
+ * @throws {GuestError} IDENTITY_REFUSED when the guest cannot set its clock or name.
  */
 export async function restoreGuest(
   machine: Machine,
@@ -46,16 +49,20 @@ export function ignoreShared(state: boolean) {
   return { capabilities: [{ capability: 'x-ignore-shared', state }] }
 }
 
-function identityMessage({ spec, identity, isTemplate }: Machine): Buffer {
+function identityMessage({ spec, identity, isTemplate }: Machine): AgentMessage {
   const { keys } = identity
-  if (keys === undefined) throw new TypeError('a guest without keys of withvm cannot be restored')
-  return buildIdentityMessage({
+  const traits = spec.image?.traits.identity
+  const arch = findAgentArch(spec.arch)
+  if (keys === undefined || traits === undefined || arch === undefined)
+    throw new TypeError('a guest without keys and identity agent of withvm cannot be restored')
+  return buildIdentityMessage(arch, {
+    traits,
     hostname: spec.name,
     mac: identity.mac,
     machineId: identity.machineId,
     authorizedKey: keys.client.publicKey.trim(),
-    hostKey: encodeHostKey(keys.host, spec.image?.traits.hostKeyFormat),
-    takesLease: !isTemplate,
+    hostKey: encodeHostKey(keys.host, traits.hostKey.format),
+    afterwards: isTemplate ? 'nothing' : 'lease',
     gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
   })
 }

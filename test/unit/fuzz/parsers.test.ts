@@ -6,6 +6,9 @@ import { readExecStatus, readPid } from '../../../src/channel/agent/exec-replies
 import { IdentityAgent } from '../../../src/channel/identity-agent/identity-agent.js'
 import { parseObject, readLines } from '../../../src/channel/json-lines.js'
 import { isFileName } from '../../../src/channel/ssh/transfer.js'
+import type { VMError } from '../../../src/errors.js'
+import { buildClockMessage } from '../../../src/provisioning/guest-identity.js'
+import { ANSWER_BYTES } from '../../../src/provisioning/identity-agent/message.js'
 import { decodePpm } from '../../../src/vm/evidence/picture.js'
 import { parseStatus } from '../../../src/vm/power/cloud-init.js'
 import { ByteFuzzer, FUZZ, fuzz } from '../../support/byte-fuzzer.js'
@@ -72,26 +75,26 @@ test(
   'identity agent: only the nonce of a message confirms it, and random input ends the wait',
   async () => {
     const nonce = Buffer.from('01234567')
+    const request = buildClockMessage('x86_64')
     const fuzzer = new ByteFuzzer(
-      ['parked\n\n', nonce, Buffer.concat([nonce, nonce]), '0123', '\0'.repeat(8)],
+      ['parked\n\n', nonce, Buffer.concat([nonce, nonce]), '0123', '\0'.repeat(8), 'f'.repeat(56)],
       FUZZ.seed,
     )
     await fuzz(0.25, fuzzer, async (bytes) => {
       const socket = FakeSocket.create()
-      const identityAgent = new IdentityAgent()
+      const identityAgent = new IdentityAgent(ANSWER_BYTES)
       identityAgent.attach(socket)
-      const sent = identityAgent.send(Buffer.concat([Buffer.alloc(16), nonce]), { timeoutMs: 60_000 }).then(
-        () => 'confirmed',
-        (error: unknown) => error,
-      )
+      const sent = identityAgent
+        .send({ ...request, nonce }, { timeoutMs: 60_000 })
+        .catch((error: VMError) => error.code)
       socket.receive(fuzzer.split(bytes))
       identityAgent.close()
-      const isConfirmed = Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
-        bytes.subarray(index * 8, index * 8 + 8),
-      ).some((frame) => frame.equals(nonce))
-      const outcome = await sent
-      if (isConfirmed) expect(outcome).toBe('confirmed')
-      else expect(outcome).toMatchObject({ code: 'IDENTITY_AGENT_SILENT' })
+      const answer = Array.from({ length: Math.floor(bytes.length / ANSWER_BYTES) }, (_, index) =>
+        bytes.subarray(index * ANSWER_BYTES, (index + 1) * ANSWER_BYTES),
+      ).find((frame) => frame.subarray(0, 8).equals(nonce))
+      const isRefused = answer !== undefined && request.findFailure(answer) !== undefined
+      const expected = isRefused ? 'IDENTITY_REFUSED' : undefined
+      expect(await sent).toBe(answer === undefined ? 'IDENTITY_AGENT_SILENT' : expected)
     })
   },
   TIMEOUT_MS,

@@ -42,7 +42,7 @@ test.each<[VMOptions, string]>([
 })
 
 test('an image without an identity agent boots cold, and so does a kernel alone', () => {
-  const plain = { ...image, traits: { ...image.traits, hasIdentityAgent: false } }
+  const plain = { ...image, traits: { ...image.traits, identity: undefined } }
   expect(reason({}, plain)).toBe('the image has no identity agent, which clones need for their own identity')
   expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined))).toBe(
     'the guest has no image, only a kernel',

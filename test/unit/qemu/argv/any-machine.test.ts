@@ -22,7 +22,6 @@ const TRAITS = {
   sshUser: 'root',
   credentials: 'none',
   hasAgent: false,
-  hasIdentityAgent: false,
   mayHaveCloudInit: false,
   bootTimeFactor: 1,
 } as const

@@ -34,7 +34,6 @@ const image = (path: string, format: 'raw' | 'qcow2' = 'raw'): BaseImage => ({
     credentials: 'smbios',
     hasAgent: false,
     mayHaveCloudInit: true,
-    hasIdentityAgent: false,
     bootTimeFactor: 1,
   },
   defaults: { memoryBytes: 1024 * MIB, cpus: 1 },
