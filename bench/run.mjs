@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
 import { drawChart } from './chart.mjs'
+import { measureArchitectures } from './measure-architectures.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
 import { measureDebian } from './measure-debian.mjs'
 import { measureNetboot } from './measure-netboot.mjs'
@@ -30,10 +31,13 @@ const MEASUREMENTS = {
   debian: measureDebian,
   'debian-peers': measureDebianPeers,
   netboot: measureNetboot,
+  architectures: measureArchitectures,
 }
 
-/** Default measurements. Those of other harnesses and of network boots take a quarter of an hour. */
-const DEFAULTS = Object.keys(MEASUREMENTS).filter((name) => !['debian-peers', 'netboot'].includes(name))
+/** Default measurements. The others take a quarter of an hour. */
+const DEFAULTS = Object.keys(MEASUREMENTS).filter(
+  (name) => !['debian-peers', 'netboot', 'architectures'].includes(name),
+)
 
 const { values } = parseArgs({
   options: {

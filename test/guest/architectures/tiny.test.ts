@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { launchVM, type VMOptions } from 'withvm'
+import { launchVM, type VM, type VMOptions } from 'withvm'
 import { installArchitecturePackages } from '../../support/guest-packages.js'
 
 beforeAll(installArchitecturePackages, 600_000)
@@ -10,14 +10,16 @@ const LONG_MS = 600_000
 const launch = (arch: NonNullable<VMOptions['arch']>, options: VMOptions = {}) =>
   launchVM({ arch, log: () => {}, ...options })
 
-test.each([
+const ARCHITECTURES = [
   ['i386', 'i686'],
   ['aarch64', 'aarch64'],
   ['armhf', 'armv7l'],
   ['ppc64el', 'ppc64le'],
   ['s390x', 's390x'],
   ['riscv64', 'riscv64'],
-] as const)(
+] as const
+
+test.each(ARCHITECTURES)(
   'tiny for %s is reachable over SSH, through its agent and on its console',
   async (arch, machine) => {
     await using vm = await launch(arch)
@@ -31,6 +33,37 @@ test.each([
     expect((await vm.ssh`cat /root/note`).stdout).toBe('here')
     await vm.shutdown()
     expect((await vm.wait()).reason).toBe('guest-shutdown')
+  },
+  LONG_MS,
+)
+
+/** Returns values that must differ between clones. */
+async function identify(vm: VM): Promise<Readonly<Record<string, string>>> {
+  const { stdout } = await vm.ssh`hostname
+    cat /run/machine-id /sys/class/net/eth0/address /root/.ssh/authorized_keys
+    head -c 16 /dev/urandom | xxd -p
+    md5sum </run/withvm/host-key`
+  const [name, machineId, mac, key, random, hostKey] = stdout.split('\n').filter((line) => line !== '') as [
+    string,
+    ...string[],
+  ]
+  return { name, machineId, mac, key, random, hostKey } as Record<string, string>
+}
+
+test.each(ARCHITECTURES)(
+  'two clones of tiny for %s have different identities and the right time',
+  async (arch) => {
+    await using one = await launch(arch, { name: 'one' })
+    await using two = await launch(arch, { name: 'two' })
+    expect([one, two].map(({ startedFrom }) => startedFrom.kind)).toEqual(['template', 'template'])
+    const [ofOne, ofTwo] = [await identify(one), await identify(two)]
+    for (const [fact, value] of Object.entries(ofOne)) {
+      expect(value, fact).toMatch(/./)
+      expect(value, fact).not.toBe(ofTwo[fact])
+    }
+    expect([ofOne.name, ofTwo.name]).toEqual(['one', 'two'])
+    const { stdout } = await two.ssh`date +%s`
+    expect(Math.abs(Number(stdout) * 1000 - Date.now())).toBeLessThan(30_000)
   },
   LONG_MS,
 )
