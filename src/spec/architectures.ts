@@ -208,6 +208,14 @@ export function isPc(arch: GuestArch): boolean {
   return arch === 'x86_64' || arch === 'i386'
 }
 
+/**
+ * Returns true if a guest that QEMU restores continues to count time. Without KVM, QEMU sets the
+ * time base of a POWER processor back (hw/ppc/ppc.c, `timebase_load`), and its timers stop.
+ */
+export function restoresTime(arch: GuestArch): boolean {
+  return arch !== 'ppc64'
+}
+
 /** Returns the name of a virtio device for the architecture's bus, such as `virtio-blk-pci`. */
 export function virtioDevice(kind: string, arch: GuestArch): string {
   return `virtio-${kind}-${describeArch(arch).virtio ?? 'pci'}`

@@ -1,3 +1,4 @@
+import { restoresTime } from '../spec/architectures.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 
 interface ColdReason {
@@ -23,6 +24,11 @@ export const COLD_REASONS: readonly ColdReason[] = [
     applies: ({ image }) => image?.traits.identity === undefined || image.fingerprint === undefined,
     options: ['image'],
     reason: 'the image has no identity agent, which clones need for their own identity',
+  },
+  {
+    applies: ({ arch }) => !restoresTime(arch),
+    options: ['arch'],
+    reason: 'QEMU does not restore the time base of POWER processors, so timers of a clone would stop',
   },
   {
     applies: ({ ready }) => ready === 'none',

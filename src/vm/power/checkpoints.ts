@@ -4,6 +4,7 @@ import { type VMError, vmError } from '../../errors.js'
 import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
+import { restoresTime } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageLimitMs } from './readiness.js'
@@ -32,6 +33,7 @@ export class Checkpoints {
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
     if (!NAME.test(name)) throw invalidCheckpointNameError(name)
     if (this.#machine.files.overlay === undefined) throw noDiskError(this.#machine.name)
+    if (!restoresTime(this.#machine.spec.arch)) throw noTimeError(this.#machine.name)
     if (this.#session !== session) this.#names.clear()
     this.#session = session
     // The new checkpoint replaces an existing one: names in QEMU are unique.
@@ -159,6 +161,13 @@ function noDiskError(guest: string): VMError {
   return vmError('CHECKPOINT_FAILED', {
     summary: `The guest '${guest}' cannot save a checkpoint: it has no disk.`,
     hint: 'Set an `image`, or start a new guest instead.',
+  })
+}
+
+function noTimeError(guest: string): VMError {
+  return vmError('CHECKPOINT_FAILED', {
+    summary: `The guest '${guest}' cannot save a checkpoint: QEMU does not restore the time base of POWER processors.`,
+    hint: 'Start a new guest instead: timers of a restored guest would stop.',
   })
 }
 
