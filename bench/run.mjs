@@ -6,6 +6,7 @@ import { drawChart } from './chart.mjs'
 import { measureArchitectures } from './measure-architectures.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
 import { measureDebian } from './measure-debian.mjs'
+import { measureMachines } from './measure-machines.mjs'
 import { measureNetboot } from './measure-netboot.mjs'
 import { measureDebianPeers } from './measure-peers.mjs'
 import {
@@ -27,6 +28,7 @@ const MEASUREMENTS = {
   copy: measureCopy,
   sizes: measureSizes,
   memory: measureMemory,
+  machines: measureMachines,
   ten: measureTen,
   debian: measureDebian,
   'debian-peers': measureDebianPeers,

@@ -1,5 +1,10 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { image, launchVM, withVM } from 'withvm'
+import { resolveImage } from '../src/image/resolve-image.js'
+import { packBusyboxInitrd } from '../test/support/busybox-root.js'
+import { ownTmpdir } from '../test/support/own-tmpdir.js'
 
 test("a guest starts warm by default and boots cold with `start: 'cold'`", async () => {
   // #region started
@@ -37,5 +42,23 @@ test('`vm.restore()` returns to a checkpoint of the same guest', async () => {
   await vm.ssh`echo 2 >/root/version && sync`
   await vm.restore('version-1')
   expect((await vm.ssh`cat /root/version`).stdout).toBe('1')
+  // #endregion
+})
+
+test("a kernel with an initramfs starts warm with `identity: 'shared'`", async () => {
+  const kernel = (await resolveImage('tiny')).directBoot?.kernel
+  const initrd = join(ownTmpdir(), 'initrd')
+  writeFileSync(initrd, await packBusyboxInitrd('#!/bin/sh\necho "init: ready"\nexec cat\n'))
+  // #region copies
+  await using vm = await launchVM({
+    kernel,
+    initrd,
+    append: 'console=ttyS0',
+    ssh: false,
+    ready: /init: ready/,
+    start: 'warm',
+    identity: 'shared',
+  })
+  expect(vm.startedFrom.kind).toBe('template')
   // #endregion
 })

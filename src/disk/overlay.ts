@@ -77,8 +77,23 @@ export async function createEmptyDisk(path: string, bytes: number, user?: HostUs
 }
 
 /**
+ * Copies a disk image, backing files included, to a new qcow2 file.
+ *
+ * @throws {InfrastructureError} NO_SPACE when the disk is full; TOOL_NOT_FOUND without qemu-img.
+ */
+export async function copyDisk({ base, path, signal }: Omit<OverlayOptions, 'virtualBytes'>): Promise<void> {
+  await runTool({
+    tool: QEMU_IMG,
+    args: ['convert', '-f', base.format, '-O', 'qcow2', base.path, path],
+    purpose: `copying ${base.path}`,
+    timeoutMs: 300_000,
+    signal,
+  })
+}
+
+/**
  * Copies the data of the layers between an overlay and `base` into the overlay, so it depends only
- * on `base`.
+ * on `base`, or on no other file if `base` is undefined.
  *
  * @param options.user user that opens the overlay and all files named in its header. @default the
  *   user of this process
@@ -88,11 +103,14 @@ export async function flattenOverlay({
   path,
   user,
   signal,
-}: Omit<OverlayOptions, 'virtualBytes'>): Promise<void> {
+}: Omit<OverlayOptions, 'virtualBytes' | 'base'> & {
+  readonly base: OverlayOptions['base'] | undefined
+}): Promise<void> {
+  const target = base === undefined ? ['-b', ''] : ['-F', base.format, '-b', base.path]
   await runTool({
     tool: QEMU_IMG,
-    args: ['rebase', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, path],
-    purpose: `rebasing the overlay ${path} onto ${base.path}`,
+    args: ['rebase', '-q', '-f', 'qcow2', ...target, path],
+    purpose: `rebasing the overlay ${path} onto ${base?.path ?? 'no other file'}`,
     timeoutMs: 300_000,
     user,
     signal,

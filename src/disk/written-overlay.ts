@@ -14,7 +14,8 @@ const EXPECTED_FEATURES = INCOMPATIBLE.dirty
 
 /**
  * Copies an overlay that QEMU has written to, and checks that the copy refers to `base` and to no
- * other file. A compromised QEMU could otherwise name host files that qemu-img would open.
+ * other file; to none at all if `base` is undefined. A compromised QEMU could otherwise name host
+ * files that qemu-img would open.
  *
  * @returns the virtual size of the disk
  * @throws {UsageError} IMAGE_INVALID when the overlay refers to anything else; `to` is removed
@@ -23,7 +24,7 @@ const EXPECTED_FEATURES = INCOMPATIBLE.dirty
 export async function copyWrittenOverlay(options: {
   readonly from: string
   readonly to: string
-  readonly base: Base
+  readonly base: Base | undefined
   readonly signal?: AbortSignal | undefined
 }): Promise<{ readonly virtualBytes: number }> {
   const { from, to, base, signal } = options
@@ -75,11 +76,13 @@ async function readHeader(path: string): Promise<Qcow2Header> {
   }
 }
 
-function requireOverlayOf(base: Base, header: Qcow2Header, name: string): void {
+function requireOverlayOf(base: Base | undefined, header: Qcow2Header, name: string): void {
   const { backingFile, backingFormat, encryption, incompatibleFeatures } = header
-  if (backingFile !== base.path || backingFormat !== base.format) {
+  const isSameFormat = base === undefined || backingFormat === base.format
+  if (backingFile !== base?.path || !isSameFormat) {
+    const expected = base === undefined ? 'no backing file' : `the backing file ${base.path} (${base.format})`
     const got = backingFile === undefined ? 'none' : `${backingFile} (${backingFormat ?? 'without a format'})`
-    throw changedOverlayError(name, `the backing file ${base.path} (${base.format})`, got)
+    throw changedOverlayError(name, expected, got)
   }
   const others = incompatibleFeatures & ~EXPECTED_FEATURES
   if (others !== 0n) {

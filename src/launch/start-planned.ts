@@ -30,14 +30,21 @@ export async function startPlanned(plan: GuestPlan): Promise<VM> {
 /** Starts the guest warm if it is eligible, otherwise cold. */
 async function startWarmOrCold(plan: GuestPlan): Promise<VM> {
   const { spec, run } = plan
-  const coldReason = findColdReason(spec)
-  if (coldReason === undefined) {
+  const cold = findColdReason(spec)
+  if (cold === undefined) {
     const start = await startWarm(plan)
     return 'guest' in start ? start.guest.vm : startCold({ ...plan, name: start.name }, start.coldReason)
   }
-  if (spec.start === 'warm') run.log(`'${plan.name}' is booted cold: ${coldReason}.`)
-  return startCold(plan, coldReason)
+  const { reason, fix } = cold
+  const isNew = fix !== undefined && !reported.has(reason)
+  if (spec.start === 'warm' || isNew)
+    run.log(`'${plan.name}' is booted cold: ${reason}.${fix === undefined ? '' : ` Fix: ${fix}`}`)
+  reported.add(reason)
+  return startCold(plan, reason)
 }
+
+/** Reasons for avoidable cold boots that this process has logged. */
+const reported = new Set<string>()
 
 /**
  * Boots the guest and runs the preparation steps, which a warm start would have in its template, in

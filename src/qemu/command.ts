@@ -90,8 +90,11 @@ export interface Wiring {
   readonly forwardCommands?: ReadonlyMap<GuestForwardSpec, string>
   /** Values of the network boot. */
   readonly netboot?: NetbootWiring | undefined
-  /** File of the guest's RAM. If `isWritten`, the guest's writes go to the file. */
-  readonly memoryFile?: { readonly path: string; readonly isWritten: boolean } | undefined
+  /**
+   * Files of the guest's RAM, one for each NUMA node. If `isWritten`, the guest becomes a template,
+   * and its writes go to the files.
+   */
+  readonly memoryFiles?: { readonly paths: readonly string[]; readonly isWritten: boolean } | undefined
   /** If true, device state and RAM are restored by QMP's `migrate-incoming`. */
   readonly isIncoming?: boolean
 }

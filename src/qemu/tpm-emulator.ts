@@ -33,6 +33,11 @@ export class TpmEmulator {
     this.#settings = settings
   }
 
+  /** Folder with the state of the TPM. */
+  get stateDir(): string {
+    return this.#settings.stateDir
+  }
+
   get socket(): string {
     return join(this.#settings.sockets.path, SOCKET)
   }

@@ -132,6 +132,8 @@ export interface MachineSpec {
    * reported.
    */
   readonly start: 'auto' | 'warm' | 'cold'
+  /** `shared`: clones are exact copies of their template. */
+  readonly identity: 'own' | 'shared'
   readonly accel: AccelOption
   readonly qemu: string | undefined
   readonly arch: GuestArch

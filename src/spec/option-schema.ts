@@ -46,6 +46,7 @@ export const optionSchema = z.strictObject({
   login: login.optional(),
   ssh: z.union([z.literal(false), ssh]).optional(),
   start: oneOf('warm', 'cold'),
+  identity: oneOf('own', 'shared'),
   standby: flag(),
   ready: rule<VMOptions['ready']>(
     "'ssh', 'cloud-init', 'agent', 'login', 'none', a RegExp for the serial console, or a function",

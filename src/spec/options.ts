@@ -182,6 +182,15 @@ export interface RunOptions<VM = never> {
    */
   readonly start?: 'warm' | 'cold' | undefined
   /**
+   * Identity of a clone. `own`: each clone has its own names, keys, random numbers and clock, which
+   * requires an image with an identity agent. `shared`: clones continue as exact copies, with equal
+   * random numbers and the clock of the template. This works for any guest, also for a kernel
+   * without an image, but must be stated: it requires `start: 'warm'`, and `ssh: false` or a login
+   * in `ssh`.
+   * @default 'own'
+   */
+  readonly identity?: 'own' | 'shared' | undefined
+  /**
    * If true, keeps a standby for the next guest with the same options, which then starts
    * immediately. A standby is prepared with idle CPU time, and only if enough memory is free.
    * @default true in Vitest, elsewhere from the second guest with the same options on; false with

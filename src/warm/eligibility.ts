@@ -1,29 +1,52 @@
 import { restoresTime } from '../spec/architectures.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
+import { MICROVM } from '../spec/microvm.js'
+import { hasFixedBase } from '../spec/resolve/resolve-machine.js'
+import { acceptsKeys } from '../vm/machine/machine-identity.js'
 
-interface ColdReason {
+/** Reason for a cold boot. */
+export interface ColdReason {
   readonly applies: (spec: MachineSpec) => boolean
   /** Options that cause it, for the documentation. */
   readonly options: readonly string[]
   readonly reason: string
+  /** Change of the options that allows a warm start. Undefined if none has the same effect. */
+  readonly fix?: string
 }
+
+const SHARED_IDENTITY =
+  "Set `start: 'warm'` and `identity: 'shared'` if guests may have equal random numbers and an old clock."
 
 /**
  * Reasons against a warm start. The first one that applies is reported. A reason that needs I/O is
- * in `findClosedCache` (start-warm.ts).
+ * in `findClosedCache` (start-warm.ts), and reasons that only a booted guest shows in
+ * `requireSavable` (vm/power/save-checks.ts).
  */
 export const COLD_REASONS: readonly ColdReason[] = [
   { applies: ({ start }) => start === 'cold', options: ['start'], reason: "start: 'cold'" },
   {
-    applies: ({ image, directBoot }) => image === undefined && directBoot !== undefined,
+    applies: ({ identity, image, directBoot }) =>
+      identity === 'own' && image === undefined && directBoot !== undefined,
     options: ['kernel'],
     reason: 'the guest has no image, only a kernel',
+    fix: SHARED_IDENTITY,
   },
-  { applies: ({ image }) => image === undefined, options: ['image'], reason: 'the guest has no image' },
   {
-    applies: ({ image }) => image?.traits.identity === undefined || image.fingerprint === undefined,
+    applies: ({ identity, image }) => identity === 'own' && image === undefined,
+    options: ['image'],
+    reason: 'the guest has no image',
+  },
+  {
+    applies: ({ identity, image }) =>
+      identity === 'own' && (image?.traits.identity === undefined || image.fingerprint === undefined),
     options: ['image'],
     reason: 'the image has no identity agent, which clones need for their own identity',
+  },
+  {
+    applies: (spec) => spec.identity === 'shared' && acceptsKeys(spec),
+    options: ['identity'],
+    reason: 'a guest with a shared identity has the SSH key of the run that booted it',
+    fix: 'Set `ssh: false`, or specify a login of the image in `ssh`.',
   },
   {
     applies: ({ arch }) => !restoresTime(arch),
@@ -36,13 +59,12 @@ export const COLD_REASONS: readonly ColdReason[] = [
     reason: "with `ready: 'none'` the test observes the boot",
   },
   {
-    applies: ({ ready }) => typeof ready === 'function' || ready instanceof RegExp,
-    options: ['ready'],
-    reason: 'with its own `ready` check the test observes the boot',
-  },
-  {
-    applies: ({ bootOrder, bootOnce, bootMenu, netboot }) =>
-      bootOrder !== undefined || bootOnce !== undefined || bootMenu || netboot !== undefined,
+    applies: ({ bootOrder, bootOnce, bootMenu, netboot, furtherNetworks }) =>
+      bootOrder !== undefined ||
+      bootOnce !== undefined ||
+      bootMenu ||
+      netboot !== undefined ||
+      furtherNetworks.some(({ tftp }) => tftp !== undefined),
     options: ['boot', 'bootOnce', 'bootMenu', 'netboot', 'network.tftp'],
     reason: 'boot order and network boot take effect only in a cold boot',
   },
@@ -53,101 +75,73 @@ export const COLD_REASONS: readonly ColdReason[] = [
     reason: '`bootIndex` takes effect only in a cold boot',
   },
   {
-    applies: ({ firmware }) => firmware.type === 'uefi',
-    options: ['firmware'],
-    reason: 'UEFI variables belong to one guest',
-  },
-  {
     applies: ({ firmware }) => firmware.type === 'bios' && firmware.file !== undefined,
     options: ['firmware'],
     reason: 'a firmware file takes effect only in a cold boot',
   },
   {
-    applies: ({ tpm }) => tpm !== undefined,
-    options: ['tpm'],
-    reason: 'the keys of a TPM belong to one guest',
-  },
-  {
-    applies: ({ disks }) => disks.length > 0,
-    options: ['disks', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'fda', 'fdb'],
-    reason: 'a template contains only the system disk, and this guest has more disks',
-  },
-  {
-    applies: ({ network, furtherNetworks }) =>
-      furtherNetworks.length > 0 ||
-      network.id !== undefined ||
-      network.address !== undefined ||
-      network.vectors !== undefined ||
-      Object.values(network.addresses).some((value) => value !== undefined),
-    options: ['network'],
-    reason: 'a clone has one network card with the default address',
-  },
-  {
-    applies: ({ network }) => network.guestForwards.some(({ service }) => 'handler' in service),
-    options: ['network.guestfwd'],
-    reason: 'a `guestfwd` handler is a function of one test',
-  },
-  {
-    applies: ({ display: { window, vnc, spice } }) =>
-      [window, vnc, spice].some((shown) => shown !== undefined),
-    options: ['display', 'vnc', 'spice'],
-    reason: 'a window, VNC or SPICE shows the boot',
-  },
-  {
-    applies: ({ numa }) => numa.length > 0,
-    options: ['numa'],
-    reason: 'a template has one memory file, and NUMA nodes have several',
-  },
-  {
-    applies: ({ smbios }) => Object.keys(smbios).length > 0,
-    options: ['smbios'],
-    reason: '`smbios` is read at boot',
-  },
-  {
-    applies: ({ rtc }) => Object.keys(rtc).length > 0,
-    options: ['rtc'],
-    reason: '`rtc` is set, and a clone gets the time of the host',
-  },
-  {
-    applies: ({ debug }) => Object.keys(debug).length > 0,
-    options: ['debug'],
+    applies: ({ debug }) => debug.paused === true || debug.log !== undefined || debug.logFile !== undefined,
+    options: ['debug.paused', 'debug.log', 'debug.logFile'],
     reason: '`debug` observes a guest from power-on',
   },
-  { applies: ({ ports }) => ports.length > 0, options: ['ports'], reason: '`ports` connect to one guest' },
   {
-    applies: ({ memoryBacking }) => Object.keys(memoryBacking).length > 0,
-    options: ['memory'],
+    applies: ({ identity, machine }) => identity === 'own' && machine === MICROVM,
+    options: ['machine'],
+    reason: 'a microvm receives no credentials, through which a template is prepared',
+  },
+  {
+    applies: ({ disks }) => disks.some(({ isWrittenDirectly }) => isWrittenDirectly),
+    options: ['disks[].snapshot'],
+    reason: 'with `snapshot: false` guests change the same file, so they cannot share a template',
+  },
+  {
+    applies: ({ disks }) => disks.some(({ interface: kind }) => kind === 'pflash'),
+    options: ['disks[].interface'],
+    reason: 'a flash chip is read by the firmware',
+  },
+  {
+    applies: ({ disks }) =>
+      disks.some(({ content }) => content.kind === 'image' && content.file.encryption !== undefined),
+    options: ['disks[].image'],
+    reason: 'a template would contain the decrypted content of an encrypted disk',
+  },
+  {
+    applies: ({ display }) => display.window === 'curses',
+    options: ['display'],
+    reason: 'a text screen uses the standard input, through which a clone receives its state',
+  },
+  {
+    applies: ({ furtherNetworks }) => furtherNetworks.some(({ link }) => link !== undefined),
+    options: ['network.hub', 'network.tap'],
     reason:
-      '`memory` configures the memory of the host, and the RAM of a clone is a file shared with other guests',
+      'a card on a LAN or TAP interface needs its own MAC address, and a clone changes only that of its first card',
   },
   {
-    applies: ({ devices }) => devices.others.length > 0,
-    options: ['devices'],
-    reason: '`devices` may contain devices whose state cannot be saved',
+    applies: ({ memoryBacking }) => Boolean(memoryBacking.hugePages),
+    options: ['memory.hugePages'],
+    reason: 'the RAM of a clone is a file of the cache, which huge pages cannot hold',
   },
   {
-    applies: ({ directBoot }) => directBoot?.isCustom === true,
-    options: ['kernel'],
-    reason: '`kernel` takes effect only in a cold boot',
+    applies: ({ memoryBacking, numa }) =>
+      [memoryBacking, ...numa].some(({ hostNodes }) => hostNodes !== undefined),
+    options: ['memory.hostNodes', 'numa[].hostNodes'],
+    reason: 'clones share RAM, which is on the host nodes where their template left it',
   },
   {
-    applies: ({ ssh }) => ssh === undefined || ssh.login !== undefined,
-    options: ['ssh'],
-    reason: 'a clone accepts only the key of its run, and `ssh` specifies another login or none',
+    applies: ({ rtc }) => hasFixedBase(rtc) && rtc.clock === 'host',
+    options: ['rtc.clock'],
+    reason: "with `rtc.clock: 'host'`, the age of the template would be added to `rtc.base`",
+    fix: 'Omit `rtc.clock`.',
   },
   {
-    applies: ({ login }) => login !== undefined,
-    options: ['login'],
-    reason: '`login` is for images without an identity agent',
-  },
-  {
-    applies: ({ qemuArgs }) => qemuArgs.length > 0,
+    applies: ({ start, qemuArgs }) => start !== 'warm' && qemuArgs.length > 0,
     options: ['qemuArgs'],
-    reason: '`qemuArgs` may name files and devices that cannot be shared',
+    reason: '`qemuArgs` may name files and devices that guests cannot share',
+    fix: "Set `start: 'warm'` if several guests can use these arguments, and none names a file that changes.",
   },
 ]
 
 /** Returns why this guest needs a cold boot; undefined if it can start from a template. */
-export function findColdReason(spec: MachineSpec): string | undefined {
-  return COLD_REASONS.find(({ applies }) => applies(spec))?.reason
+export function findColdReason(spec: MachineSpec): ColdReason | undefined {
+  return COLD_REASONS.find(({ applies }) => applies(spec))
 }

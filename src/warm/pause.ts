@@ -10,7 +10,8 @@ import { untilIdle } from './idle.js'
  * @param hurry ends the wait for background work.
  */
 export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: AbortSignal): Promise<void> {
-  await Promise.all([vm.ssh`true`, vm.exec('true')])
+  const hasSsh = machine.spec.ssh !== undefined
+  await Promise.all([hasSsh ? vm.ssh`true` : undefined, vm.exec('true')])
   await untilIdle(vm.pid, hurry)
   await session.qmp.execute('stop')
   machine.transcripts.commands.clear()
@@ -26,7 +27,10 @@ export async function continueGuest(
   if (failure.aborted || arch === undefined) return false
   const wait = { timeoutMs: stageLimitMs(machine, 'login'), signal }
   try {
-    await Promise.all([session.resume(wait), machine.identityAgent.send(buildClockMessage(arch), wait)])
+    await Promise.all([
+      session.resume(wait),
+      machine.identityAgent.send(buildClockMessage(arch, machine.clock.start()), wait),
+    ])
     return true
   } catch {
     signal?.throwIfAborted()

@@ -8,14 +8,10 @@ import { type BootedGuest, bootMachine, type StandbyHooks } from '../vm/boot/boo
 import { findClosedFolder } from '../vm/machine/file-access.js'
 import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-plan.js'
 import { newGuestName } from '../vm/workspace/guest-name.js'
+import { TemplateSaveError } from './build-template.js'
+import { identifyFiles } from './input-files.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
-import {
-  discardTemplate,
-  noteTemplateUse,
-  openTemplate,
-  type Template,
-  TemplateSaveError,
-} from './template.js'
+import { discardTemplate, noteTemplateUse, openTemplate, type Template } from './template.js'
 import { TemplateFailures } from './template-failures.js'
 import { TEMPLATES } from './template-store.js'
 
@@ -39,7 +35,9 @@ const failures = new TemplateFailures()
  * @throws errors of the template's boot and of its preparations.
  */
 export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
-  const fingerprint = standbyFingerprint(plan)
+  const request = await describeTemplateRequest(plan)
+  if (!canHaveStandby(plan)) return startFromTemplate(plan, request)
+  const fingerprint = standbyFingerprint(plan, request)
   const standby = await pool.take(fingerprint, plan.run.signal)
   if (standby !== undefined) {
     const { startedFrom } = standby.machine.owner
@@ -48,9 +46,26 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
     scheduleStandbys(standby, plan, fingerprint)
     return { guest: standby }
   }
-  const start = await startFromTemplate(plan)
+  const start = await startFromTemplate(plan, request)
   if ('guest' in start) scheduleStandbys(start.guest, plan, fingerprint)
   return start
+}
+
+/**
+ * Returns true if a guest for a later test can be started now. Functions belong to one test. A
+ * window would appear on the screen, two guests at a time may not be able to use `qemuArgs`, and a
+ * guest without an identity agent cannot be told the time when it resumes.
+ */
+function canHaveStandby({ spec, run }: GuestPlan): boolean {
+  const { identity, ready, network, furtherNetworks, display, qemuArgs } = spec
+  const forwards = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
+  const hasFunctions = typeof ready === 'function' || forwards.some(({ service }) => 'handler' in service)
+  return (
+    identity === 'own' &&
+    !hasFunctions &&
+    display.window === undefined &&
+    (qemuArgs.length === 0 || run.standby === true)
+  )
 }
 
 function scheduleStandbys(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
@@ -88,11 +103,11 @@ export async function findClosedCache({ user }: Pick<MachineHost, 'user'>): Prom
  * again once, because it may be damaged. If that fails too, this guest boots cold and a later guest
  * retries, unless QEMU can never save the machine.
  */
-async function startFromTemplate(plan: GuestPlan): Promise<WarmStart> {
+async function startFromTemplate(plan: GuestPlan, described: unknown): Promise<WarmStart> {
   const closed = await findClosedCache(plan.host)
   let { name } = plan
   if (closed !== undefined) return { coldReason: closed, name }
-  const request = hashInputs([plan.spec.image?.fingerprint, describeTemplateRequest(plan)])
+  const request = hashInputs(described)
   const failure = failures.find(request)
   if (failure !== undefined) return { coldReason: failure, name }
   const { log, signal } = plan.run
@@ -212,20 +227,23 @@ function describeRetry(delayMs: number): string {
  * Returns the fingerprint of a standby: machine, name, ports, network, timeouts and the folder of
  * the files.
  */
-function standbyFingerprint(plan: GuestPlan): string {
+function standbyFingerprint(plan: GuestPlan, request: unknown): string {
   const { name, forwards, network, timeouts } = plan.spec
-  return hashInputs([describeTemplateRequest(plan), name, forwards, network, timeouts, plan.run.tmpdir])
+  return hashInputs([request, name, forwards, network, timeouts, plan.run.tmpdir])
 }
 
-function describeTemplateRequest({ spec, host, steps }: GuestPlan): unknown {
-  const { image: _, name: _name, start: _start, forwards: _forwards, ready, ...machine } = spec
+async function describeTemplateRequest({ spec, host, steps }: GuestPlan): Promise<unknown> {
+  const { image: _, name: _name, start: _start, forwards: _forwards, ready, login, ...machine } = spec
   return [
     machine,
+    // Patterns and functions have no JSON.
     String(ready),
+    login && [login.user, login.password, String(login.prompt)],
+    await identifyFiles(spec, host),
     host.accelerator,
     host.qemu.fingerprint,
     host.user?.name,
-    spec.image?.fingerprint,
+    spec.image?.fingerprint ?? spec.image?.name,
     steps.map(({ run, inputs, files }) => [String(run), inputs, files]),
   ]
 }

@@ -1,22 +1,26 @@
-import type { MachineSpec } from '../spec/machine-spec.js'
+import type { DiskSpec } from '../spec/disk-spec.js'
+import type { MachineSpec, NetworkSpec } from '../spec/machine-spec.js'
 import type { MachineHost } from '../vm/machine/guest-plan.js'
 import { type HostProcessor, readHostProcessor } from '../vm/machine/host-processor.js'
 
 /** Increase when the content of a template changes, or the way in which a clone resumes from it. */
-const REVISION = 5
+const REVISION = 6
 
 /**
- * Returns everything on which the RAM, the devices and the disk of a template depend. A difference
+ * Returns everything on which the RAM, the devices and the disks of a template depend. A difference
  * in any value means another template. Values that each clone receives (names, keys, ports) and the
  * host resources of its devices are not included.
+ *
+ * @param files identification of the author's files, see `identifyFiles()`.
  */
 export function describeTemplate(
   spec: MachineSpec,
   host: MachineHost,
+  files: readonly unknown[],
   processor: HostProcessor = readHostProcessor(),
 ): Readonly<Record<string, unknown>> {
-  const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth } = spec
-  const { directBoot, systemDisk, network, display, devices } = spec
+  const { image, machine, cpu, cpus: cpuCount, topology, memoryBytes, memoryGrowth, numa } = spec
+  const { directBoot, systemDisk, disks, network, furtherNetworks, display, devices } = spec
   return {
     revision: REVISION,
     image: image?.fingerprint,
@@ -34,12 +38,45 @@ export function describeTemplate(
     topology,
     memoryBytes,
     memoryGrowth,
-    directBoot,
+    numa,
+    // The files of the author are identified by their content.
+    boot: directBoot?.isCustom ? directBoot.append : directBoot,
+    files,
     systemDisk,
+    disks: disks.map(describeDisk),
     display: { vga: display.vga, tablet: display.tablet },
     devices,
-    card: network.model,
+    card: describeCard(network),
+    // A clone that is an exact copy requests no address itself.
+    identity: spec.identity === 'shared' ? [spec.identity, network.addresses] : undefined,
+    furtherCards: furtherNetworks.map((card) => [describeCard(card), card.mac, card.addresses]),
+    ...describeOptionalParts(spec),
   }
+}
+
+/** Returns the parts of a machine that few guests have. */
+function describeOptionalParts({ firmware, tpm, smbios, rtc, ports, login, ready, qemuArgs }: MachineSpec) {
+  const isCustom = typeof ready === 'function' || ready instanceof RegExp
+  return {
+    firmware: firmware.type === 'uefi' ? [firmware.type, firmware.secureBoot] : firmware.type,
+    tpm,
+    smbios,
+    rtc,
+    ports,
+    login: login && [login.user, login.password, String(login.prompt)],
+    ready: isCustom ? String(ready) : undefined,
+    qemuArgs,
+  }
+}
+
+/** The content is part of the identified files. */
+function describeDisk({ content: _, ...connection }: DiskSpec) {
+  return connection
+}
+
+/** Returns the hardware of a card. Its network belongs to the clone. */
+function describeCard({ model, id, address, vectors }: NetworkSpec) {
+  return { model, id, address, vectors }
 }
 
 /** Rounds to steps of one percent: the clock of a clone may deviate by two percent. */

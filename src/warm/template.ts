@@ -1,5 +1,4 @@
-import { appendFile, chmod, copyFile, rm, statfs } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Lease } from '../budget/lease.js'
 import { enterBlocked } from '../budget/take-lease.js'
 import { nameEntry, openCacheEntry } from '../cache/cache.js'
@@ -8,22 +7,14 @@ import { hashFile } from '../cache/entry-manifest.js'
 import { discardEntry, hasEarlierUsers } from '../cache/entry-store.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { formatDuration } from '../common/duration.js'
-import { copySparse } from '../common/files/sparse-copy.js'
-import { changeOwner } from '../common/process/host-user.js'
-import { noSpaceError } from '../common/process/run-tool.js'
 import { createProgress } from '../common/progress.js'
-import { formatBytes, MIB } from '../common/units.js'
-import { currentWaitLimit, testTimeTooShort, withWaitLimit } from '../common/wait-limit.js'
-import { createOverlay, flattenOverlay } from '../disk/overlay.js'
-import { copyWrittenFile, copyWrittenOverlay, readOverlayBase } from '../disk/written-overlay.js'
+import { currentWaitLimit, testTimeTooShort } from '../common/wait-limit.js'
 import { VMError, vmError } from '../errors.js'
-import type { MachineSpec } from '../spec/machine-spec.js'
-import { bootMachine } from '../vm/boot/boot.js'
-import { runPreparation } from '../vm/guest/run-preparation.js'
 import type { GuestPlan, MachineSnapshot } from '../vm/machine/guest-plan.js'
 import { BootHistory } from '../vm/power/boot-history.js'
-import { saveGuest } from '../vm/power/save-state.js'
-import { newGuestName } from '../vm/workspace/guest-name.js'
+import { buildTemplate, TemplateSaveError } from './build-template.js'
+import { identifyFiles } from './input-files.js'
+import { describeFiles, removeFiles } from './template-files.js'
 import { describeTemplate } from './template-fingerprint.js'
 import { markUsed, pruneTemplates, TEMPLATES } from './template-store.js'
 
@@ -39,19 +30,6 @@ export interface Template {
    */
   readonly buildMs: number | undefined
 }
-
-/** Reserve for the device state, the disk, and other files that grow in the meantime. */
-const SPARE_BYTES = 32 * MIB
-const FILES = {
-  memory: 'memory',
-  state: 'state',
-  disk: 'disk.qcow2',
-  overlay: 'overlay.qcow2',
-  log: 'serial.log',
-}
-
-/** The snapshot of a booted guest could not be saved. The boot itself succeeded. */
-export class TemplateSaveError extends Error {}
 
 /**
  * Returns the template of a machine, from the cache or built now. Other processes that need the
@@ -87,15 +65,15 @@ export async function openTemplate(plan: GuestPlan): Promise<Template> {
         if (parent === undefined) await requireTestTime(plan, task)
         const startedAt = performance.now()
         progress.report('booting')
-        const to = { building, final: join(cacheDir, TEMPLATES, entry) }
-        await buildTemplate(plan, parent, to).catch(async (error: unknown) => {
+        const to = { parent: parent?.snapshot, building, final: join(cacheDir, TEMPLATES, entry) }
+        await buildTemplate(plan, to).catch(async (error: unknown) => {
           if (!hasWrongClock(error)) throw error
           // Clones inherit the clock of the template, and only another boot measures it again.
           if (parent !== undefined) await discardTemplate(parent)
           if (parent !== undefined || run.signal?.aborted) throw error
           run.log(`The template of '${name}' is made again: ${(error.cause as VMError).details.summary}`)
           await removeFiles(building)
-          await buildTemplate(plan, parent, to)
+          await buildTemplate(plan, to)
         })
         buildMs = performance.now() - startedAt
       },
@@ -138,10 +116,6 @@ function hasWrongClock(error: unknown): error is TemplateSaveError {
   )
 }
 
-async function removeFiles(dir: string): Promise<void> {
-  for (const name of Object.values(FILES)) await rm(join(dir, name), { force: true })
-}
-
 /** Number of guests of this process that use each template or are being started from it. */
 const inUse = new Map<string, number>()
 
@@ -180,99 +154,10 @@ async function describePlan(
   parent: Template | undefined,
 ): Promise<unknown> {
   const step = steps.at(-1)
-  if (parent === undefined || step === undefined) return describeTemplate(spec, host)
+  if (parent === undefined || step === undefined)
+    return describeTemplate(spec, host, await identifyFiles(spec, host))
   const files = await Promise.all((step.files ?? []).map(async (file) => [file, await hashFile(file)]))
   return { parent: parent.name, step: String(step.run), inputs: step.inputs, files }
-}
-
-async function buildTemplate(
-  { spec, host, steps, run }: GuestPlan,
-  parent: Template | undefined,
-  { building, final }: { readonly building: string; readonly final: string },
-): Promise<void> {
-  const { signal } = run
-  await checkSpace(building, spec.memoryBytes)
-  const memoryFile = join(building, FILES.memory)
-  if (parent !== undefined) await copySparse(parent.snapshot.memory, memoryFile, signal)
-  const { user } = host
-  if (user !== undefined) {
-    await chmod(building, 0o711)
-    await appendFile(memoryFile, '') // QEMU sets its size, and cannot create files here
-    await changeOwner(user, memoryFile, 0o600)
-  }
-  const guestName = basename(spec.image?.name ?? spec.name)
-  const template: GuestPlan = {
-    name: newGuestName(guestName),
-    spec: {
-      ...spec,
-      name: guestName,
-      forwards: spec.forwards.slice(0, 1),
-      network: { ...spec.network, guestForwards: [], sharedFolder: undefined },
-    },
-    host,
-    steps: [],
-    run: { ...run, keepMs: undefined },
-  }
-  const origin = { startedFrom: { kind: 'cold' }, memoryFile, snapshot: parent?.snapshot } as const
-  // This guest belongs to no test: only the signal of the waiting caller ends it.
-  const guest = await withWaitLimit(
-    () => Number.POSITIVE_INFINITY,
-    () => bootMachine(template, origin),
-  )
-  await using vm = guest.vm
-  const step = steps.at(-1)
-  if (step !== undefined) await runPreparation(step, vm)
-  try {
-    await saveGuest(guest.machine, guest.session, {
-      statePath: join(building, FILES.state),
-      isPrepared: parent !== undefined,
-      signal,
-    })
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause: error })
-  }
-  // The QEMU of another user may have written a link to a file that the user cannot read.
-  const copy = user === undefined ? copyFile : copyWrittenFile
-  await copy(guest.machine.workspace.path('serial.log'), join(building, FILES.log))
-  if (guest.machine.files.overlay === undefined || spec.image?.disk === undefined) return
-  const disk = join(building, FILES.disk)
-  const base =
-    parent?.snapshot.overlay === undefined ? undefined : await readOverlayBase(parent.snapshot.overlay)
-  const { virtualBytes } = await copyWrittenOverlay({
-    from: guest.machine.files.overlay,
-    to: disk,
-    base: base ?? spec.image.disk,
-    signal,
-  })
-  if (user !== undefined) await changeOwner(user, disk, 0o600)
-  // Flattened, so it does not depend on its parent templates. Their files may have been changed by
-  // the QEMU of `runAs`, so they are opened as that user.
-  if (parent !== undefined) await flattenOverlay({ path: disk, base: spec.image.disk, user, signal })
-  const overlay = join(building, FILES.overlay)
-  const finalDisk = { path: join(final, FILES.disk), format: 'qcow2' } as const
-  await createOverlay({ base: finalDisk, path: overlay, virtualBytes, signal })
-  if (user !== undefined) await changeOwner(user, overlay, 0o600)
-}
-
-/** Checks the free space first: a guest whose RAM file does not fit is killed without notice. */
-async function checkSpace(dir: string, memoryBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dir)
-  const neededBytes = memoryBytes + SPARE_BYTES
-  if (bavail * bsize < neededBytes) {
-    throw noSpaceError(
-      `saving the snapshot of a guest takes up to ${formatBytes(neededBytes)} in ${dirname(dir)}`,
-    )
-  }
-}
-
-function describeFiles(dir: string, spec: MachineSpec): MachineSnapshot {
-  return {
-    memory: join(dir, FILES.memory),
-    state: join(dir, FILES.state),
-    serialLog: join(dir, FILES.log),
-    overlay: spec.image?.disk === undefined ? undefined : join(dir, FILES.overlay),
-  }
 }
 
 function sum(first: number | undefined, second: number | undefined): number | undefined {

@@ -59,10 +59,19 @@ export class GuestPort {
   #waiters = new Set<Deferred<void>>()
 
   /** @internal */
-  constructor(name: string, options: { readonly defaultWaitMs: number; readonly waitLimit?: WaitLimit }) {
+  constructor(
+    name: string,
+    options: {
+      readonly defaultWaitMs: number
+      readonly waitLimit?: WaitLimit
+      /** Output of the guest from before this process connected. @default nothing */
+      readonly receivedBefore?: Buffer | undefined
+    },
+  ) {
     this.name = name
     this.#defaultWaitMs = options.defaultWaitMs
     this.#waitLimit = options.waitLimit ?? (() => Number.POSITIVE_INFINITY)
+    if (options.receivedBefore !== undefined) this.#take(options.receivedBefore)
   }
 
   /** @internal Uses a new connection of QEMU, which replaces the previous one. */
@@ -71,8 +80,7 @@ export class GuestPort {
     this.#socket = socket
     socket.on('error', () => {}) // 'close' follows
     socket.on('data', (bytes: Buffer) => {
-      this.#receivedBytes += bytes.length
-      this.#append(bytes)
+      this.#take(bytes)
       for (const waiter of this.#waiters) waiter.resolve()
     })
   }
@@ -149,6 +157,11 @@ export class GuestPort {
         await waiter.promise.finally(() => this.#waiters.delete(waiter))
       }
     })
+  }
+
+  #take(bytes: Buffer): void {
+    this.#receivedBytes += bytes.length
+    this.#append(bytes)
   }
 
   #append(bytes: Buffer): void {

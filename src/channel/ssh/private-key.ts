@@ -1,3 +1,4 @@
+import type { ParsedKey } from 'ssh2'
 import { loadSsh } from './ssh-library.js'
 
 /**
@@ -5,9 +6,26 @@ import { loadSsh } from './ssh-library.js'
  * a usable key.
  */
 export async function findKeyProblem(key: string | Buffer, passphrase?: string): Promise<string | undefined> {
+  const keys = await parseKeys(key, passphrase)
+  if (keys instanceof Error) return keys.message
+  return keys.every((one) => one.isPrivateKey()) ? undefined : 'a public key'
+}
+
+/**
+ * Returns the public key of a private key, in the format of a public key file; undefined for an
+ * unusable key.
+ */
+export async function derivePublicKey(
+  key: string | Buffer,
+  passphrase?: string,
+): Promise<string | undefined> {
+  const keys = await parseKeys(key, passphrase)
+  const [first] = keys instanceof Error ? [] : keys
+  return first && `${first.type} ${first.getPublicSSH().toString('base64')}`
+}
+
+async function parseKeys(key: string | Buffer, passphrase?: string): Promise<ParsedKey[] | Error> {
   const { utils } = await loadSsh()
   const parsed = utils.parseKey(key, passphrase)
-  if (parsed instanceof Error) return parsed.message
-  const keys = Array.isArray(parsed) ? parsed : [parsed]
-  return keys.every((one) => one.isPrivateKey()) ? undefined : 'a public key'
+  return parsed instanceof Error || Array.isArray(parsed) ? parsed : [parsed]
 }

@@ -24,7 +24,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...memoryFileArgs(spec, wiring),
     ...machineArgs(spec, wiring),
     ...cpuArgs(spec, wiring),
-    ...memoryArgs(spec),
+    ...memoryArgs(spec, wiring),
     ...lockArgs(spec),
     ...clockArgs(spec),
     ...firmwareArgs(spec, wiring),
@@ -40,6 +40,8 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...debugArgs(spec, wiring),
     ...cloudInitDiskArgs(spec, wiring.seedDisk),
     ...(wiring.isIncoming ? ['-incoming', 'defer'] : []),
+    // A device whose state cannot be saved is reported before the template's guest boots.
+    ...(wiring.memoryFiles?.isWritten ? ['-only-migratable'] : []),
     ...sandboxArgs(spec, wiring),
     ...spec.qemuArgs,
   ]

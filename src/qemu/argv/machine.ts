@@ -7,10 +7,11 @@ import { hasOwnMemory, RAM_ID } from './memory.js'
 
 export function machineArgs(
   spec: MachineSpec,
-  { accelerator, memoryFile }: Pick<Wiring, 'accelerator' | 'memoryFile'>,
+  { accelerator, memoryFiles }: Pick<Wiring, 'accelerator' | 'memoryFiles'>,
 ): string[] {
   const { arch, machine, firmware, memoryBacking, display } = spec
   const byDefault = describeArch(arch)
+  const hasBackend = hasOwnMemory(spec) || (memoryFiles !== undefined && spec.numa.length === 0)
   return [
     '-machine',
     joinOption(machine, {
@@ -28,7 +29,7 @@ export function machineArgs(
       pcie: machine === MICROVM ? 'on' : undefined,
       smm: isPc(arch) && firmware.type === 'uefi' && firmware.secureBoot ? 'on' : undefined,
       'mem-merge': memoryBacking.merge === false ? 'off' : undefined,
-      'memory-backend': memoryFile === undefined && !hasOwnMemory(spec) ? undefined : RAM_ID,
+      'memory-backend': hasBackend ? RAM_ID : undefined,
     }),
   ]
 }

@@ -2,12 +2,15 @@ import { KIB } from '../../common/units.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { HostNodes } from '../../spec/options/machine.js'
 import type { Wiring } from '../command.js'
-import { joinOption } from './join-option.js'
+import { joinOption, type OptionValues } from './join-option.js'
 
 /** Id of the memory backend of the RAM. */
 export const RAM_ID = 'ram'
 
-export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): string[] {
+export function memoryArgs(
+  { memoryBytes, memoryGrowth, numa }: MachineSpec,
+  { memoryFiles }: Pick<Wiring, 'memoryFiles'> = {},
+): string[] {
   const growth =
     memoryGrowth === undefined ? {} : { slots: memoryGrowth.slots, maxmem: kibibytes(memoryGrowth.maxBytes) }
   return [
@@ -15,7 +18,7 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
     joinOption('', { size: kibibytes(memoryBytes), ...growth }),
     ...numa.flatMap(({ memoryBytes: bytes, cpus, ...host }, node) => [
       '-object',
-      joinOption('memory-backend-ram', { id: `node${node}`, size: kibibytes(bytes) }) + hostNodes(host),
+      memoryBackend({ id: `node${node}`, size: kibibytes(bytes) }, node, memoryFiles) + hostNodes(host),
       '-numa',
       joinOption('node', { nodeid: node, memdev: `node${node}` }) +
         cpus.map((cpu) => `,cpus=${cpu}`).join(''),
@@ -23,17 +26,25 @@ export function memoryArgs({ memoryBytes, memoryGrowth, numa }: MachineSpec): st
   ]
 }
 
+/** Returns the memory backend of the RAM. With NUMA, each node has its own. */
+export function memoryFileArgs(spec: MachineSpec, { memoryFiles }: Pick<Wiring, 'memoryFiles'>): string[] {
+  const { memoryBytes, memoryBacking, numa } = spec
+  if (memoryFiles === undefined) return ownMemoryArgs(spec)
+  if (numa.length > 0) return []
+  const prealloc = memoryBacking.preallocate === true ? 'on' : undefined
+  const values = { id: RAM_ID, size: kibibytes(memoryBytes), prealloc }
+  return ['-object', memoryBackend(values, 0, memoryFiles)]
+}
+
 /**
- * Returns the memory backend of the RAM. With `share=off`, written pages are private, so many
- * guests can share one file.
+ * Returns a memory backend. With `share=off`, written pages are private, so many guests can share
+ * one file. QEMU 7.2 has no offset in a file (8.1 has), so each backend has its own file.
  */
-export function memoryFileArgs(spec: MachineSpec, { memoryFile }: Pick<Wiring, 'memoryFile'>): string[] {
-  const { memoryBytes } = spec
-  if (memoryFile === undefined) return ownMemoryArgs(spec)
-  const { path, isWritten } = memoryFile
-  const size = kibibytes(memoryBytes)
-  const share = isWritten ? 'on' : 'off'
-  return ['-object', joinOption('memory-backend-file', { id: RAM_ID, 'mem-path': path, size, share })]
+function memoryBackend(values: OptionValues, index: number, files: Wiring['memoryFiles']): string {
+  const { id, size, ...more } = values
+  if (files === undefined) return joinOption('memory-backend-ram', values)
+  const share = files.isWritten ? 'on' : 'off'
+  return joinOption('memory-backend-file', { id, 'mem-path': files.paths[index], size, share, ...more })
 }
 
 /** Returns true if the options require an explicit memory backend for the RAM. */

@@ -10,7 +10,9 @@ export function findMachineConflicts(options: VMOptions, report: Report): void {
   if (typeof options.cpus === 'object') checkTopology(options.cpus, report)
   checkMemory(options, report)
   checkNuma(options, report)
-  const { firmware, machine, tpm } = options
+  const { firmware, machine, tpm, identity, start } = options
+  if (identity === 'shared' && start !== 'warm')
+    report('identity', "'shared' without `start: 'warm'`", "`start: 'warm'` too")
   const isSecure = typeof firmware === 'object' && firmware.type === 'uefi' && firmware.secureBoot === true
   if (isSecure && isPc(resolveArch(options.arch)) && machine?.includes('q35') === false) {
     report(

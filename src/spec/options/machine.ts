@@ -118,7 +118,7 @@ export interface ClockOptions {
   /**
    * Time source: `host` follows the host's clock, `rt` the host's monotonic clock, `vm` stops while
    * the guest is paused (QEMU: `-rtc clock=`).
-   * @default 'host'
+   * @default 'host'; 'rt' if `base` is a date
    */
   readonly clock?: 'host' | 'rt' | 'vm' | undefined
 }

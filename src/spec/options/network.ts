@@ -45,7 +45,7 @@ export interface GuestForward {
   readonly tcp?: number | string | undefined
   /**
    * Function of the test, for example `(connection) => server.emit('connection', connection)` for a
-   * `node:http` server. A guest with a handler always boots cold.
+   * `node:http` server.
    * @default none
    */
   readonly handler?: GuestHandler | undefined

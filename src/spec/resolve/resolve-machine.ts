@@ -1,6 +1,6 @@
 import { type MemorySize, parseMemorySize } from '../../common/units.js'
 import type { MachineSpec } from '../machine-spec.js'
-import type { MachineOptions, MemoryOptions } from '../options/machine.js'
+import type { ClockOptions, MachineOptions, MemoryOptions } from '../options/machine.js'
 
 /** The number of CPUs is the given one, or the product of the topology. */
 export function resolveCpus(
@@ -19,6 +19,19 @@ export function countTopology(
   const { sockets, dies, cores, threads } = topology
   const given = [sockets, dies, cores, threads].filter((count) => count !== undefined)
   return given.length === 0 ? undefined : given.reduce((product, count) => product * count, 1)
+}
+
+/**
+ * A clock that starts at a date does not follow changes of the host's clock. In a clone, a clock
+ * that follows the host's would include the age of the template.
+ */
+export function resolveClock(options: ClockOptions = {}): ClockOptions {
+  return hasFixedBase(options) ? { ...options, clock: options.clock ?? 'rt' } : options
+}
+
+/** Returns true if the clock starts at a given date instead of the present time. */
+export function hasFixedBase({ base }: ClockOptions): boolean {
+  return base !== undefined && base !== 'utc' && base !== 'localtime'
 }
 
 /** The memory size is the given one, or the total of the NUMA nodes. */

@@ -15,7 +15,7 @@ import { isHotplugEnabled, resolveDevices } from './resolve-devices.js'
 import { type DiskFiles, resolveConnection, resolveDisks } from './resolve-disks.js'
 import { resolveDisplay } from './resolve-display.js'
 import { resolveFirmware, resolveTpm } from './resolve-firmware.js'
-import { resolveCpus, resolveMemory } from './resolve-machine.js'
+import { resolveClock, resolveCpus, resolveMemory } from './resolve-machine.js'
 import { resolveNetboot } from './resolve-netboot.js'
 import { listNetworks, resolveNetwork } from './resolve-network.js'
 
@@ -42,6 +42,7 @@ export function resolveSpec(
   return {
     name: options.name ?? guestName(options, image),
     start: options.start ?? 'auto',
+    identity: options.identity ?? 'own',
     accel: options.accel ?? DEFAULTS.accel,
     qemu: options.qemu,
     arch,
@@ -54,7 +55,7 @@ export function resolveSpec(
     ...resolveCpus(options.cpus, defaults.cpus),
     ...resolveMemory(options, defaults.memoryBytes),
     smbios: options.smbios ?? {},
-    rtc: options.rtc ?? {},
+    rtc: resolveClock(options.rtc),
     firmware,
     tpm: resolveTpm(options),
     bootOrder: options.boot,

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
 import type { Lease } from '../../budget/lease.js'
 import { takeLease, takeStandbyLease } from '../../budget/take-lease.js'
 import { CleanupStack } from '../../common/cleanup-stack.js'
@@ -17,6 +17,7 @@ import type { GuestPlan, MachineSnapshot, RunSettings, StartOrigin } from '../ma
 import { findTscKhz } from '../machine/host-processor.js'
 import type { Machine } from '../machine/machine.js'
 import { prepareMachine } from '../machine/prepare.js'
+import { changeTpmSeed } from '../machine/tpm-seed.js'
 import { restoreGuest } from '../power/restore-state.js'
 import { followNetboot } from '../session/follow-netboot.js'
 import { watchLimits } from '../session/guest-limits.js'
@@ -25,6 +26,8 @@ import { Session } from '../session/session.js'
 
 /** Number of attempts to replace a port that another program took in the meantime. */
 const PORT_ATTEMPTS = 5
+/** Device state of a clone, if it differs from that of its template. */
+const OWN_STATE = 'state'
 
 /** Callbacks of a guest that is started for later use, as a standby. */
 export interface StandbyHooks {
@@ -72,7 +75,7 @@ export async function bootMachine(
     const made = await prepareMachine(plan, origin, { lease, onProcess: hooks?.onProcess }, cleanup)
     machine = made
     const powerOn = async (signal: AbortSignal | undefined, snapshot?: MachineSnapshot) => {
-      session = await startSession(made, { memoryFile: origin.memoryFile, snapshot }, signal)
+      session = await startSession(made, { memoryFiles: origin.memoryFiles, snapshot }, signal)
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.detach() : started.stop('orderly')))
       await followNetboot(made, started)
@@ -108,11 +111,11 @@ export async function bootMachine(
 /** Takes a lease. A standby does not wait: it fails if the budget has no free memory. */
 async function acquireLease(
   { name, spec, host, run: { signal, log } }: GuestPlan,
-  { snapshot, memoryFile }: StartOrigin,
+  { snapshot, memoryFiles }: StartOrigin,
   onEvict: (() => void) | undefined,
 ): Promise<Lease> {
   signal?.throwIfAborted()
-  const usage = { isClone: snapshot !== undefined, becomesTemplate: memoryFile !== undefined }
+  const usage = { isClone: snapshot !== undefined, becomesTemplate: memoryFiles !== undefined }
   const request = { name, image: spec.image?.name, kind: describeGuestKind(spec, host, usage) }
   if (onEvict === undefined) return takeLease(request, { signal, log })
   const lease = await takeStandbyLease(request, onEvict, signal)
@@ -121,7 +124,7 @@ async function acquireLease(
 }
 
 /** Origin of the RAM of one power-on. */
-type MemoryOrigin = Pick<StartOrigin, 'memoryFile' | 'snapshot'>
+type MemoryOrigin = Pick<StartOrigin, 'memoryFiles' | 'snapshot'>
 
 /**
  * Starts QEMU. If another program took a port since it was chosen, tries again with another port.
@@ -149,11 +152,12 @@ async function startOnce(
   origin: MemoryOrigin,
   signal: AbortSignal | undefined,
 ): Promise<Session> {
-  const state = origin.snapshot === undefined ? undefined : await open(origin.snapshot.state, 'r')
+  const state = origin.snapshot === undefined ? undefined : await openState(machine, origin.snapshot)
   try {
     await machine.services.tpm?.start()
     const tscKhz = origin.snapshot === undefined ? await findTscKhz(machine) : undefined
     const command = buildCommand(machine, origin, tscKhz)
+    machine.clock.start()
     const session = await Session.start(
       machine,
       state === undefined ? command : { ...command, stdin: state.fd },
@@ -167,9 +171,21 @@ async function startOnce(
   }
 }
 
+/** Opens the device state of a snapshot. A TPM 2.0 gets its own random numbers. */
+async function openState(
+  { spec, workspace }: Machine,
+  { state: path }: MachineSnapshot,
+): Promise<FileHandle> {
+  if (spec.tpm?.version !== '2.0') return open(path, 'r')
+  const state = await readFile(path)
+  changeTpmSeed(state)
+  await workspace.write(OWN_STATE, state)
+  return open(workspace.path(OWN_STATE), 'r')
+}
+
 function buildCommand(
   machine: Machine,
-  { memoryFile, snapshot }: MemoryOrigin,
+  { memoryFiles, snapshot }: MemoryOrigin,
   tscKhz: number | undefined,
 ): QemuCommand {
   const { host, workspace, files, sockets, identity, services } = machine
@@ -202,18 +218,18 @@ function buildCommand(
     hostPorts: machine.ports.numbers,
     forwardCommands: services.forwards.commands,
     netboot: services.netboot?.beginPowerOn(),
-    memoryFile: chooseMemoryFile({ memoryFile, snapshot }),
+    memoryFiles: chooseMemoryFiles({ memoryFiles, snapshot }),
     isIncoming: snapshot !== undefined,
   })
 }
 
 /**
- * Returns the file of the guest's RAM: its own file (a template), or the snapshot's, which is
- * mapped privately.
+ * Returns the files of the guest's RAM: its own files (a template), or those of the snapshot, which
+ * are mapped privately.
  */
-function chooseMemoryFile({ memoryFile, snapshot }: MemoryOrigin) {
-  if (memoryFile !== undefined) return { path: memoryFile, isWritten: true }
-  return snapshot === undefined ? undefined : { path: snapshot.memory, isWritten: false }
+function chooseMemoryFiles({ memoryFiles, snapshot }: MemoryOrigin) {
+  if (memoryFiles !== undefined) return { paths: memoryFiles, isWritten: true }
+  return snapshot === undefined ? undefined : { paths: snapshot.memory, isWritten: false }
 }
 
 async function explainFailedStart(

@@ -1,29 +1,42 @@
-import { readFile } from 'node:fs/promises'
-import { createEmptyDisk, createOverlay } from '../../disk/overlay.js'
+import { copyFile, readFile } from 'node:fs/promises'
+import type { HostUser } from '../../common/process/host-user.js'
+import { MIB } from '../../common/units.js'
+import { copyDisk, createEmptyDisk, createOverlay } from '../../disk/overlay.js'
 import type { DiskFile } from '../../qemu/command.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { DiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
+import { isCopiedToTemplate } from './disk-content.js'
+import type { StartOrigin } from './guest-plan.js'
 
 /**
- * Creates the files of the disks other than the system disk: an overlay, a new file, or the
- * original file if it is opened in place.
+ * Creates the files of the disks other than the system disk: an overlay on the image or on the
+ * snapshot's disk, a new file, or the original file if it is opened in place.
  */
 export async function makeDisks(
   workspace: Workspace,
   { disks }: MachineSpec,
+  origin: StartOrigin,
 ): Promise<Array<DiskFile | undefined>> {
-  return Promise.all(disks.map((disk, index) => makeDisk(workspace, disk, index + 1)))
+  return Promise.all(disks.map((disk, index) => makeDisk(workspace, disk, index, origin)))
 }
 
 async function makeDisk(
   workspace: Workspace,
-  { content, isReadonly, isWrittenDirectly }: DiskSpec,
-  number: number,
+  disk: DiskSpec,
+  index: number,
+  { snapshot, memoryFiles }: StartOrigin,
 ): Promise<DiskFile | undefined> {
+  const { content, isReadonly, isWrittenDirectly } = disk
+  const number = index + 1
   const path = workspace.path(`disk-${number}.qcow2`)
+  const saved = snapshot?.furtherOverlays[index]
   if (content.kind === 'empty') return undefined
+  if (saved !== undefined) {
+    await copyFile(saved, path)
+    return { path, format: 'qcow2' }
+  }
   if (content.kind === 'new') {
     await createEmptyDisk(path, content.bytes)
     return { path, format: 'qcow2' }
@@ -31,8 +44,26 @@ async function makeDisk(
   const { file: base } = content
   const secretFile = await writeSecret(workspace, base, `disk-${number}-secret`)
   if (isReadonly || isWrittenDirectly) return { path: base.path, format: base.format, secretFile }
-  await createOverlay({ base, path })
+  if (memoryFiles !== undefined && (await isCopiedToTemplate(base))) await copyDisk({ base, path })
+  else await createOverlay({ base, path })
   return { path, format: 'qcow2', secretFile }
+}
+
+/** Size of a disk whose content does not matter, in bytes. */
+const SCRATCH_BYTES = MIB
+
+/**
+ * Creates a disk that is not part of the machine, for the RAM of checkpoints: QEMU writes it after
+ * the end of a disk. Returns its path.
+ */
+export async function makeScratchDisk(
+  workspace: Workspace,
+  name: string,
+  user: HostUser | undefined,
+): Promise<string> {
+  const path = workspace.path(`${name}.qcow2`)
+  await createEmptyDisk(path, SCRATCH_BYTES, user)
+  return path
 }
 
 /** Writes the secret of an encrypted image to a file that only QEMU can read. */

@@ -3,13 +3,13 @@ import { tmpdir as systemTmpdir } from 'node:os'
 import { dirname } from 'node:path'
 import { resolveCacheDir } from '../../common/cache-dir.js'
 import type { HostUser } from '../../common/process/host-user.js'
-import { openDisk } from '../../disk/backing-chain.js'
 import { vmError } from '../../errors.js'
 import { type Access, mayUse } from '../../host/user-access.js'
 import { openNetbootTree } from '../../image/netboot-trees.js'
 import { startsProcesses } from '../../qemu/argv/network-services.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import { listImageFiles } from './disk-content.js'
 import type { MachineHost } from './guest-plan.js'
 
 /** Access of QEMU to a file of the host. */
@@ -65,12 +65,8 @@ const toMake = (path: string | undefined) =>
   path === undefined || existsSync(path) ? to('w', path) : to('wx', dirname(path))
 
 /** Returns a disk image and its backing files. */
-export async function listDiskAccesses({
-  path,
-  format,
-}: NonNullable<BaseImage['disk']>): Promise<FileAccess[]> {
-  const { chain } = await openDisk({ path, format, backingFolders: ['/'] })
-  return to('r', ...chain.map((file) => file.path))
+export async function listDiskAccesses(disk: NonNullable<BaseImage['disk']>): Promise<FileAccess[]> {
+  return to('r', ...(await listImageFiles(disk)))
 }
 
 async function listNetbootAccesses({ arch, netboot }: MachineSpec): Promise<FileAccess[]> {

@@ -56,12 +56,20 @@ export interface GuestPlan {
 
 /** Files of a saved snapshot, from which clones are restored. */
 export interface MachineSnapshot {
-  /** Empty overlay on top of the snapshot's disk. Undefined without a disk. */
+  /** Empty overlay on top of the snapshot's system disk. Undefined without a disk. */
   readonly overlay: string | undefined
+  /** The same for each further disk. Undefined for a disk that the guest does not write to. */
+  readonly furtherOverlays: ReadonlyArray<string | undefined>
+  /** UEFI variables. Undefined with a BIOS. */
+  readonly variables: string | undefined
+  /** Folder with the state of the TPM. Undefined without a TPM. */
+  readonly tpmDir: string | undefined
   /** Log of the serial console up to the snapshot. */
   readonly serialLog: string
-  /** Content of the RAM. */
-  readonly memory: string
+  /** Output of each guest port up to the snapshot. */
+  readonly portLogs: readonly string[]
+  /** Content of the RAM: one file for each NUMA node. */
+  readonly memory: readonly string[]
   /** State of devices and vCPUs. */
   readonly state: string
 }
@@ -94,6 +102,6 @@ export interface StartOrigin {
   readonly startedFrom: StartedFrom
   /** Snapshot to restore. Undefined: cold boot. */
   readonly snapshot?: MachineSnapshot | undefined
-  /** File for the guest's RAM, so that the guest can become a template. */
-  readonly memoryFile?: string | undefined
+  /** Files for the guest's RAM, one for each NUMA node, so that the guest can become a template. */
+  readonly memoryFiles?: readonly string[] | undefined
 }

@@ -42,20 +42,23 @@ export interface MachineFiles {
 export function createFiles(
   workspace: Workspace,
   { spec, host }: GuestPlan,
-  { snapshot, memoryFile }: StartOrigin,
+  origin: StartOrigin,
   identity: MachineIdentity,
 ): Promise<MachineFiles> {
   const { vnc, spice } = spec.display
+  const { snapshot, memoryFiles } = origin
   return settleAll({
     overlay: makeOverlay(workspace, spec, snapshot),
     diskSecret: writeSecret(workspace, spec.image?.disk, 'disk-secret'),
-    disks: makeDisks(workspace, spec),
-    credentials: writeCredentials(workspace, spec, identity, { isTemplate: memoryFile !== undefined }),
+    disks: makeDisks(workspace, spec, origin),
+    credentials: writeCredentials(workspace, spec, identity, {
+      isTemplate: memoryFiles !== undefined && spec.identity === 'own',
+    }),
     seedDisk: writeSeedDisk(workspace, spec, identity),
     vncSecret: writeSecretFile(workspace, 'vnc-secret', vnc?.password),
     spiceSecret: writeSecretFile(workspace, 'spice-secret', spice?.password),
     watchdogTable: writeWatchdogTable(workspace, spec),
-    firmware: makeVariables(workspace, spec, host),
+    firmware: makeVariables(workspace, spec, { host, snapshot }),
   })
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { generateSshKeyPair, type SshKeyPair } from '../../channel/ssh/keys.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { StartOrigin } from './guest-plan.js'
 
 /** SSH keys of one machine, created for it and discarded with it. */
 export interface MachineKeys {
@@ -20,11 +21,22 @@ export interface MachineIdentity {
   readonly keys: MachineKeys | undefined
 }
 
-/** Creates the identity of one machine. */
-export function createIdentity(spec: MachineSpec): MachineIdentity {
+/**
+ * Creates the identity of one machine. Further cards of a template and of its clones have the same
+ * addresses, because the identity agent changes only the address of the first card. Each card has
+ * its own user-mode network, so equal addresses do not meet.
+ */
+export function createIdentity(
+  spec: MachineSpec,
+  { snapshot, memoryFiles }: Pick<StartOrigin, 'snapshot' | 'memoryFiles'>,
+): MachineIdentity {
+  const isShared = snapshot !== undefined || memoryFiles !== undefined
+  const isCopy = isShared && spec.identity === 'shared'
   return {
-    mac: spec.network.mac ?? randomMac(),
-    furtherMacs: spec.furtherNetworks.map(({ mac }) => mac ?? randomMac()),
+    mac: spec.network.mac ?? (isCopy ? sharedMac(0) : randomMac()),
+    furtherMacs: spec.furtherNetworks.map(
+      ({ mac }, index) => mac ?? (isShared ? sharedMac(index + 1) : randomMac()),
+    ),
     machineId: randomBytes(16).toString('hex'),
     keys: acceptsKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined,
   }
@@ -44,11 +56,20 @@ export function credentialTransport({ image, directBoot }: MachineSpec): 'smbios
  * Returns true if keys are created: the test specifies no login, and the image accepts keys at boot
  * or through its console.
  */
-function acceptsKeys(spec: MachineSpec): boolean {
+export function acceptsKeys(spec: MachineSpec): boolean {
   const { ssh, cloudInit, login } = spec
   const canReceive = credentialTransport(spec) !== undefined || cloudInit !== undefined || login !== undefined
   return canReceive && ssh !== undefined && ssh.login === undefined
 }
+
+/** Returns the MAC address of a card of a template and its clones: QEMU's default. */
+function sharedMac(index: number): string {
+  const last = (FIRST_CARD_BYTE + index) % 0x100
+  return `52:54:00:12:34:${last.toString(16).padStart(2, '0')}`
+}
+
+/** Last byte of QEMU's default address of the first card. */
+const FIRST_CARD_BYTE = 0x56
 
 /** Returns a random MAC address in QEMU's range, as used for `virtio-net-pci,mac=`. */
 function randomMac(): string {

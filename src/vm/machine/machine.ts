@@ -12,6 +12,7 @@ import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Keeper } from '../workspace/keeper.js'
 import type { Workspace } from '../workspace/workspace.js'
 import type { DiskUse } from './disk-use.js'
+import { GuestClock } from './guest-clock.js'
 import type { GuestPlan, MachineHost, RunSettings, StartedFrom } from './guest-plan.js'
 import type { HostPorts } from './host-ports.js'
 import type { MachineFiles } from './machine-files.js'
@@ -85,6 +86,7 @@ export class Machine {
   readonly guestPorts: readonly GuestPort[]
   readonly agent = new GuestAgent()
   readonly identityAgent = new IdentityAgent(ANSWER_BYTES)
+  readonly clock: GuestClock
   /** Transcripts of QMP and of the commands run in the guest. */
   readonly transcripts = { qmp: new Transcript(), commands: new Transcript() } as const
   readonly #onProcess: ((pid: number) => void) | undefined
@@ -96,6 +98,7 @@ export class Machine {
     this.name = plan.name
     this.spec = plan.spec
     this.host = plan.host
+    this.clock = new GuestClock(plan.spec.rtc)
     this.lease = parts.lease
     this.#onProcess = parts.onProcess
     this.workspace = parts.workspace

@@ -42,16 +42,18 @@ export async function prepareMachine(
     const listening = listenUnix(workspace.socket(name), { boundAt: workspace.sockets.entry(name) })
     return acquire(listening, (listener) => listener.close())
   }
-  const identity = createIdentity(spec)
-  const { files, sockets, ports, printedBefore, netboot, forwards, tpm } = await settleAll({
+  const identity = createIdentity(spec, origin)
+  const { files, sockets, ports, printedBefore, portLogs, netboot, forwards, tpm } = await settleAll({
     files: createFiles(workspace, plan, origin, identity),
     sockets: listenForQemu(plan, origin, listen),
     ports: acquire(HostPorts.reserve(spec.forwards), (reserved) => reserved.release()),
     printedBefore: copySnapshotLog(logFile, origin.snapshot),
+    portLogs: Promise.all((origin.snapshot?.portLogs ?? []).map((path) => readFile(path))),
     netboot: acquire(serveNetboot(plan, workspace), (server) => server?.close()),
     forwards: acquire(serveForwards(plan, workspace), (servers) => servers.close()),
-    tpm: acquire(createTpm(plan, workspace, { endsWithParent: keeper === undefined }), (emulator) =>
-      keeper?.hasGuest ? emulator?.leave() : emulator?.stop(),
+    tpm: acquire(
+      createTpm(plan, workspace, { snapshot: origin.snapshot, endsWithParent: keeper === undefined }),
+      (emulator) => (keeper?.hasGuest ? emulator?.leave() : emulator?.stop()),
     ),
   })
   if (host.user !== undefined) await workspace.handOver(host.user)
@@ -70,9 +72,10 @@ export async function prepareMachine(
     ports,
     services: { netboot, forwards, tpm },
     serial: new SerialConsole({ logPath: workspace.path('serial.log'), logFile, printedBefore, ...waits }),
-    guestPorts: spec.ports.map(
-      ({ name }) => new GuestPort(name, { defaultWaitMs: waits.defaultTimeout, waitLimit: waits.waitLimit }),
-    ),
+    guestPorts: spec.ports.map(({ name }, index) => {
+      const { defaultTimeout: defaultWaitMs, waitLimit } = waits
+      return new GuestPort(name, { defaultWaitMs, waitLimit, receivedBefore: portLogs[index] })
+    }),
   })
   machine = created
   cleanup.defer(() => created.closeChannels())
@@ -115,7 +118,7 @@ async function openRunFolder(
 /** Listens for all connections of QEMU. */
 function listenForQemu(
   { spec }: GuestPlan,
-  { memoryFile }: StartOrigin,
+  { memoryFiles }: StartOrigin,
   listen: (name: string) => Promise<UnixListener>,
 ): Promise<MachineSockets> {
   return settleAll({
@@ -124,7 +127,7 @@ function listenForQemu(
     agent: listen('agent.sock'),
     identityAgent: listen('identity.sock'),
     ports: Promise.all(spec.ports.map((_, index) => listen(`port${index}.sock`))),
-    state: memoryFile === undefined ? undefined : listen('state.sock'),
+    state: memoryFiles === undefined ? undefined : listen('state.sock'),
   })
 }
 

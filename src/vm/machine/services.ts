@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises'
+import { copyFile, mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openNetbootTree } from '../../image/netboot-trees.js'
 import { captureLimit } from '../../net/capture-files.js'
 import { GuestForwards } from '../../net/guest-forwards.js'
@@ -6,7 +7,7 @@ import { NetbootServer } from '../../net/netboot-server.js'
 import { ForwardCommand } from '../../qemu/forward-command.js'
 import { TpmEmulator } from '../../qemu/tpm-emulator.js'
 import type { Workspace } from '../workspace/workspace.js'
-import type { GuestPlan } from './guest-plan.js'
+import type { GuestPlan, StartOrigin } from './guest-plan.js'
 
 /** Servers and programs that a guest uses besides QEMU. They outlive a power-on. */
 export interface MachineServices {
@@ -48,16 +49,24 @@ export function serveForwards(
   })
 }
 
-/** Creates the TPM emulator, which is started with each power-on; undefined without a TPM. */
+/**
+ * Creates the TPM emulator, which is started with each power-on; undefined without a TPM. It starts
+ * with the state of the snapshot, if there is one.
+ */
 export async function createTpm(
   { spec: { tpm }, host: { swtpm: program, user } }: GuestPlan,
   workspace: Workspace,
-  { endsWithParent }: { readonly endsWithParent: boolean },
+  { snapshot, endsWithParent }: Pick<StartOrigin, 'snapshot'> & { readonly endsWithParent: boolean },
 ): Promise<TpmEmulator | undefined> {
   if (tpm === undefined || program === undefined) return undefined
   const { version } = tpm
   const stateDir = workspace.path('tpm')
   await mkdir(stateDir, { mode: 0o700 })
+  if (snapshot?.tpmDir !== undefined) await copyFiles(snapshot.tpmDir, stateDir)
   const { sockets } = workspace
   return new TpmEmulator({ program, version, stateDir, sockets, endsWithParent, user })
+}
+
+async function copyFiles(from: string, to: string): Promise<void> {
+  for (const name of await readdir(from)) await copyFile(join(from, name), join(to, name))
 }

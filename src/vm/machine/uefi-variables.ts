@@ -4,21 +4,21 @@ import { addBootOption } from '../../disk/efi-variables.js'
 import type { UefiFiles } from '../../host/firmware.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
-import type { MachineHost } from './guest-plan.js'
+import type { GuestPlan, StartOrigin } from './guest-plan.js'
 
 /**
- * Copies the UEFI variables for one guest, because the firmware writes to them. Adds a boot option
- * for HTTP boot if requested.
+ * Copies the UEFI variables for one guest, because the firmware writes to them: those of the
+ * snapshot, if it starts from one. Adds a boot option for HTTP boot if requested.
  *
  * @throws {UsageError} FIRMWARE_INVALID when a boot option cannot be added.
  */
 export async function makeVariables(
   workspace: Workspace,
   { firmware, netboot }: MachineSpec,
-  { firmware: files }: MachineHost,
+  { host: { firmware: files }, snapshot }: Pick<GuestPlan, 'host'> & Pick<StartOrigin, 'snapshot'>,
 ): Promise<UefiFiles | undefined> {
   if (firmware.type === 'bios' || files === undefined) return undefined
-  const from = firmware.vars ?? files.vars.path
+  const from = snapshot?.variables ?? firmware.vars ?? files.vars.path
   const path = workspace.path('uefi-vars')
   const { format } = files.vars
   if (netboot?.httpBoot === undefined) {

@@ -5,6 +5,7 @@ import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import { DISK_NODE } from '../../qemu/argv/disks.js'
 import { restoresTime } from '../../spec/architectures.js'
+import { makeScratchDisk } from '../machine/disks.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageLimitMs } from './readiness.js'
@@ -12,6 +13,8 @@ import { firstStage, stageLimitMs } from './readiness.js'
 /** Timeout of a job, which writes RAM to a disk or reads it, in milliseconds. */
 const JOB_MS = 120_000
 const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
+/** Block node that holds the RAM of the checkpoints of a guest without a system disk. */
+const SCRATCH_NODE = 'checkpoints'
 
 /** Checkpoints (RAM and disk) of a running guest. A power-off invalidates them. */
 export class Checkpoints {
@@ -19,6 +22,8 @@ export class Checkpoints {
   /** Devices that were plugged in, by checkpoint. */
   readonly #names = new Map<string, readonly string[]>()
   #session: Session | undefined
+  /** Block node to which RAM is written. */
+  #target: string | undefined
   #jobs = 0
 
   constructor(machine: Machine) {
@@ -32,10 +37,13 @@ export class Checkpoints {
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
     if (!NAME.test(name)) throw invalidCheckpointNameError(name)
-    if (this.#machine.files.overlay === undefined) throw noDiskError(this.#machine.name)
     if (!restoresTime(this.#machine.spec.arch)) throw noTimeError(this.#machine.name)
-    if (this.#session !== session) this.#names.clear()
+    if (this.#session !== session) {
+      this.#names.clear()
+      this.#target = undefined
+    }
     this.#session = session
+    this.#target ??= await this.#openTarget(session, signal)
     // The new checkpoint replaces an existing one: names in QEMU are unique.
     await this.#run(session, 'snapshot-delete', name, signal)
     this.#names.delete(name)
@@ -64,19 +72,35 @@ export class Checkpoints {
     const arch = findAgentArch(this.#machine.spec.arch)
     if (this.#machine.spec.image?.traits.identity === undefined || arch === undefined) return
     const timeoutMs = stageLimitMs(this.#machine, 'login')
-    await this.#machine.identityAgent.send(buildClockMessage(arch), { timeoutMs, signal })
+    await this.#machine.identityAgent.send(buildClockMessage(arch, this.#machine.clock.now()), {
+      timeoutMs,
+      signal,
+    })
+  }
+
+  /** Returns the node for the RAM: the system disk, or a disk that is not part of the machine. */
+  async #openTarget({ qmp }: Session, signal: AbortSignal): Promise<string> {
+    const { files, workspace, host, diskUse } = this.#machine
+    if (files.overlay !== undefined) return DISK_NODE
+    const path = await makeScratchDisk(workspace, SCRATCH_NODE, host.user)
+    const fileNode = `${SCRATCH_NODE}-file`
+    const file = { driver: 'file', filename: path, 'node-name': fileNode }
+    await qmp.execute('blockdev-add', { driver: 'qcow2', 'node-name': SCRATCH_NODE, file }, { signal })
+    diskUse.add({ path, node: fileNode })
+    return SCRATCH_NODE
   }
 
   async #run(session: Session, job: Job, name: string, signal: AbortSignal): Promise<void> {
     const { qmp } = session
+    const vmstate = this.#target ?? DISK_NODE
     const id = `withvm-${++this.#jobs}`
     const wait = { timeoutMs: JOB_MS * this.#machine.host.timeFactor, signal }
     const concluded = qmp.waitForEvent('JOB_STATUS_CHANGE', {
       ...wait,
       predicate: ({ data }) => data.id === id && data.status === 'concluded',
     })
-    const target = job === 'snapshot-delete' ? {} : { vmstate: DISK_NODE }
-    const devices = await findWrittenDisks(qmp)
+    const target = job === 'snapshot-delete' ? {} : { vmstate }
+    const devices = await findWrittenDisks(qmp, vmstate)
     await qmp.execute(job, { 'job-id': id, tag: `withvm-${name}`, ...target, devices }, wait)
     await concluded
     const problem = await endJob(qmp, id)
@@ -87,13 +111,15 @@ export class Checkpoints {
 /**
  * Returns the nodes of all writable qcow2 disks, plugged ones included: their content is restored
  * with the guest.
+ *
+ * @param first node for the RAM.
  */
-async function findWrittenDisks(qmp: QmpClient): Promise<string[]> {
+async function findWrittenDisks(qmp: QmpClient, first: string): Promise<string[]> {
   const disks = await qmp.execute('query-block')
   const written = disks.flatMap(({ inserted }) =>
     inserted?.ro === false && inserted.drv === 'qcow2' ? [inserted['node-name'] ?? ''] : [],
   )
-  return [DISK_NODE, ...written.filter((node) => node !== '' && node !== DISK_NODE)]
+  return [first, ...written.filter((node) => node !== '' && node !== first)]
 }
 
 /**
@@ -154,13 +180,6 @@ function invalidCheckpointNameError(name: string): VMError {
     expected: "1 to 60 letters, digits, '.', '_' or '-', starting with a letter or digit",
     got: JSON.stringify(name) ?? String(name),
     hint: 'Choose another name.',
-  })
-}
-
-function noDiskError(guest: string): VMError {
-  return vmError('CHECKPOINT_FAILED', {
-    summary: `The guest '${guest}' cannot save a checkpoint: it has no disk.`,
-    hint: 'Set an `image`, or start a new guest instead.',
   })
 }
 

@@ -205,9 +205,19 @@ export class Power {
 
   async #logInOnConsole(signal: AbortSignal): Promise<void> {
     const { login } = this.#machine.spec
-    if (login === undefined) return
+    if (login === undefined || this.#hasLoginOfTemplate) return
     this.access.trustHostKey(await logInOnConsole(this.#machine, login, signal))
     this.session.watch.enter('sshd')
+  }
+
+  /**
+   * If true, this is a clone that has its login already: the console is that of its template, and
+   * its identity contains the key for the user of the image.
+   */
+  get #hasLoginOfTemplate(): boolean {
+    const { spec, owner } = this.#machine
+    const isForUser = spec.ssh === undefined || spec.ssh.user === spec.image?.traits.sshUser
+    return this.bootCount === 1 && owner.startedFrom.kind !== 'cold' && isForUser
   }
 
   /** Waits until a guest that was reset, by itself or by a test, is ready. */

@@ -124,7 +124,7 @@ function currentLimitMs({ machine, session, lastStage }: StartWait, history: Boo
 }
 
 /** Returns true if `ready` is a pattern or a function. */
-function hasCustomReady({ spec: { ready } }: Machine): boolean {
+export function hasCustomReady({ spec: { ready } }: Pick<Machine, 'spec'>): boolean {
   return ready instanceof RegExp || typeof ready === 'function'
 }
 

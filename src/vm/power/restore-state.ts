@@ -1,3 +1,5 @@
+import { generateSshKeyPair } from '../../channel/ssh/keys.js'
+import { derivePublicKey } from '../../channel/ssh/private-key.js'
 import { combineSignals } from '../../common/combine-signals.js'
 import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import type { AgentMessage } from '../../provisioning/identity-agent/message.js'
@@ -14,7 +16,8 @@ const STATE_FD = 0
 
 /**
  * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives the guest
- * its own identity before anything else runs in it: clock, entropy, names, keys.
+ * its own identity before anything else runs in it: clock, entropy, names, keys. A guest with a
+ * shared identity is only resumed.
  *
  * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not accept the state.
  * @throws {GuestError} IDENTITY_AGENT_SILENT when the identity agent does not confirm the identity.
@@ -28,14 +31,16 @@ export async function restoreGuest(
   const { qmp, watch } = session
   const either = combineSignals(signal, watch.failure)
   const wait = { timeoutMs: stageLimitMs(machine, 'kernel'), signal: either }
+  const authorizedKey = await findAuthorizedKey(machine)
   const resumed = qmp.waitForEvent('RESUME', wait)
   await Promise.all([
     qmp.execute('migrate-set-capabilities', ignoreShared(true), wait),
     qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` }, wait),
   ])
   await resumed
+  const isCopy = machine.spec.identity === 'shared'
   await Promise.all([
-    machine.identityAgent.send(identityMessage(machine), wait),
+    isCopy ? undefined : machine.identityAgent.send(identityMessage(machine, authorizedKey), wait),
     // Later saves, such as checkpoints, must include RAM.
     qmp.execute('migrate-set-capabilities', ignoreShared(false), wait),
   ])
@@ -49,20 +54,38 @@ export function ignoreShared(state: boolean) {
   return { capabilities: [{ capability: 'x-ignore-shared', state }] }
 }
 
-function identityMessage({ spec, identity, isTemplate }: Machine): AgentMessage {
-  const { keys } = identity
+/**
+ * Returns the key that logs in to a clone: that of the run, or the public key of the login in the
+ * options, because a template contains no authorized keys. Empty without a key.
+ */
+export async function findAuthorizedKey({
+  spec: { ssh },
+  identity: { keys },
+}: Pick<Machine, 'spec' | 'identity'>): Promise<string> {
+  if (keys !== undefined) return keys.client.publicKey.trim()
+  const { privateKey, passphrase } = ssh?.login ?? {}
+  return privateKey === undefined ? '' : ((await derivePublicKey(privateKey, passphrase)) ?? '')
+}
+
+function identityMessage(
+  { spec, identity, isTemplate, clock }: Machine,
+  authorizedKey: string,
+): AgentMessage {
   const traits = spec.image?.traits.identity
   const arch = findAgentArch(spec.arch)
-  if (keys === undefined || traits === undefined || arch === undefined)
-    throw new TypeError('a guest without keys and identity agent of withvm cannot be restored')
-  return buildIdentityMessage(arch, {
+  if (traits === undefined || arch === undefined)
+    throw new TypeError('a guest without identity agent of withvm cannot be restored')
+  // A guest that the run has no key for needs a host key of its own too.
+  const hostKey = identity.keys?.host ?? generateSshKeyPair()
+  const values = {
     traits,
     hostname: spec.name,
     mac: identity.mac,
     machineId: identity.machineId,
-    authorizedKey: keys.client.publicKey.trim(),
-    hostKey: encodeHostKey(keys.host, traits.hostKey.format),
+    authorizedKey,
+    hostKey: encodeHostKey(hostKey, traits.hostKey.format),
     afterwards: isTemplate ? 'nothing' : 'lease',
     gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
-  })
+  } as const
+  return buildIdentityMessage(arch, values, clock.start())
 }

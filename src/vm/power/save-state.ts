@@ -23,6 +23,7 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { stageLimitMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
+import { requireSavable, requireTpmSeed } from './save-checks.js'
 
 const PARK = '/usr/lib/withvm/park'
 /** Maximum number of attempts to park the guest through its agent. */
@@ -46,10 +47,11 @@ const MEASURE_MS = 15_000
 const UNSAVABLE = /non-migratable|blocked|not support|unsupported|not allowed|disabled/i
 
 /**
- * Quiesces a guest for cloning, and saves its device state. Its RAM is then in its file, its disk
- * in its overlay, and its QEMU has ended.
+ * Quiesces a guest for cloning, unless its clones are exact copies, and saves its device state. Its
+ * RAM is then in its files, its disks in their overlays, and its QEMU has ended.
  *
- * @throws {UsageError} SAVE_UNSUPPORTED when a device of this guest cannot be saved.
+ * @throws {UsageError} SAVE_UNSUPPORTED when a device of this guest cannot be saved, or for one of
+ *   the reasons of `requireSavable()`.
  * @throws {GuestError} AGENT_UNAVAILABLE, IDENTITY_AGENT_SILENT when the guest cannot be quiesced.
  * @throws {GuestError} GUEST_CLOCK_WRONG when its clock is more than 2 % too fast or too slow.
  * @throws {InfrastructureError} QMP_FAILED when the state is not saved in time.
@@ -69,7 +71,21 @@ export async function saveGuest(
 ): Promise<void> {
   const { failure } = session.watch
   const signal = combineSignals(options.signal, failure)
+  if (machine.spec.identity === 'own') await quiesceGuest(machine, session, options, signal)
+  await saveState(machine, session, options.statePath, signal)
+  await requireTpmSeed(machine, options.statePath)
+  await session.stop('orderly')
+}
+
+/** Prepares a guest for clones that get their own identity, and checks its clock. */
+async function quiesceGuest(
+  machine: Machine,
+  session: Session,
+  options: { readonly isPrepared: boolean },
+  signal: AbortSignal,
+): Promise<void> {
   const wait = { timeoutMs: AGENT_MS, signal }
+  await requireSavable(machine, session, signal)
   const since = await readGuestClock(machine.agent, wait)
   const guestKhz = await parkGuest(machine, signal)
   const rate = await measureClockRate(machine.agent, since, wait)
@@ -79,8 +95,6 @@ export async function saveGuest(
   const khz = isMeasurable && guestKhz !== undefined ? correctFrequency(guestKhz, measured) : undefined
   if (khz !== undefined) await rememberTscKhz(khz)
   if (isWrong) throw wrongClockError(machine.name, measured.mean)
-  await saveState(machine, session, options.statePath, signal)
-  await session.stop('orderly')
 }
 
 /**
@@ -170,9 +184,18 @@ async function saveState(
   await raceSignal(written, signal)
 }
 
+/**
+ * Returns the error of a template whose QEMU did not start, because the state of a device can never
+ * be saved; undefined for other errors.
+ */
+export function findUnsavableDevice({ message }: VMError): VMError | undefined {
+  const line = /^.{0,500}(?:only-|non-|not )migratable.{0,500}$/m.exec(message)?.[0]
+  return line === undefined ? undefined : saveRefusedError(line.trim())
+}
+
 function saveRefusedError(got: string): VMError {
   return vmError('SAVE_UNSUPPORTED', {
-    summary: 'QEMU cannot save the state of this guest.',
+    summary: `QEMU cannot save the state of this guest: ${got.replace(/^.*qemu-[\w-]+: /, '').replace(/\.$/, '')}.`,
     got,
     hint: "Omit the device that QEMU names, or set `start: 'cold'` to boot this guest each time.",
   })

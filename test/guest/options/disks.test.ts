@@ -62,6 +62,7 @@ test('the boot order selects the device to boot from', async () => {
 
 const content = randomBytes(64)
 const guest = guestTest({
+  start: 'cold',
   cpus: 2, // with one CPU, tiny disables the interrupts that IDE needs
   disks: [
     { size: '16M', serial: 'NEW-DISK' },
@@ -85,10 +86,6 @@ guest('additional disks are empty and report their serial numbers', async ({ vm 
       .split('\n')
       .map((line) => line.trim()),
   ).toEqual(['NEW-DISK', '1 4096', '1 8192', '1 16384', '1 32768', '\\0', 'NVME-1'])
-  expect(vm.startedFrom).toEqual({
-    kind: 'cold',
-    reason: 'a template contains only the system disk, and this guest has more disks',
-  })
 })
 
 test('writes to a disk go to an overlay, or to the image file with `snapshot: false`', async () => {

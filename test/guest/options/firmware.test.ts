@@ -6,7 +6,7 @@ import { findUefi } from '../../../src/host/firmware.js'
 import { failureOf } from '../../support/failure-of.js'
 import { guestTest } from '../../support/guest-test.js'
 
-const test = guestTest({ machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' } })
+const test = guestTest({ start: 'cold', machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' } })
 
 test('UEFI firmware starts the kernel of tiny and announces the TPM to it', async ({ vm }) => {
   const { stdout } = await vm.ssh`

@@ -7,6 +7,7 @@ import { guestTest } from '../../support/guest-test.js'
 import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const test = guestTest({
+  start: 'cold',
   ports: [{ name: 'control' }, { name: 'line', type: 'serial' }],
 })
 

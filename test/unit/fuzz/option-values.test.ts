@@ -208,7 +208,7 @@ function build(options: VMOptions, folder = '/run'): string[][] {
     diskSecretFile: `${folder}/secret`,
     portSockets: [`${folder}/port.sock`],
     furtherMacs: ['52:54:00:12:34:57', '52:54:00:12:34:58'],
-    memoryFile: { path: `${folder}/ram`, isWritten: true },
+    memoryFiles: { paths: [`${folder}/ram`], isWritten: true },
     netboot: spec.netboot && {
       folder: `${folder}/tftp`,
       captureFile: `${folder}/wire`,

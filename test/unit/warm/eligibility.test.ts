@@ -7,15 +7,32 @@ import { COLD_REASONS, findColdReason } from '../../../src/warm/eligibility.js'
 import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 
 const reason = (options: VMOptions, base: BaseImage | undefined = image) =>
-  findColdReason(resolveSpec(options, base))
+  findColdReason(resolveSpec(options, base))?.reason
 
 test.each<[VMOptions]>([
   [{}],
   [{ start: 'warm' }],
   [{ ready: 'agent' }],
+  [{ ready: /up/ }],
+  [{ ready: () => {} }],
   [{ name: 'other', memory: '1G', cpus: 2, hostfwd: [{ guest: 80 }] }],
-  [{ network: { internet: true, mac: '52:54:00:00:00:01', model: 'e1000' } }],
+  [{ network: { internet: true, mac: '52:54:00:00:00:01', model: 'e1000', net: '10.5.0.0/24' } }],
+  [{ network: [{}, { model: 'e1000' }] }],
   [{ ssh: { hostPort: 2222 } }],
+  [{ ssh: { password: 'x' } }],
+  [{ ssh: false, ready: 'agent' }],
+  [{ login: { user: 'root' } }],
+  [{ kernel: '/vmlinuz' }],
+  [{ firmware: 'uefi', tpm: true }],
+  [{ disks: [{ size: '1G' }, { media: 'cdrom' }] }],
+  [{ numa: [{ memory: '128M' }, { memory: '128M' }] }],
+  [{ memory: { preallocate: true, lock: true, merge: false } }],
+  [{ smbios: { product: 'Engine' }, rtc: { base: '2030-01-31' } }],
+  [{ rtc: { base: 'localtime', clock: 'host' } }],
+  [{ vga: 'std', vnc: true }],
+  [{ devices: [{ driver: 'pvpanic' }], ports: [{ name: 'control' }] }],
+  [{ debug: { gdb: true } }],
+  [{ start: 'warm', qemuArgs: ['-usb'] }],
 ])('a guest with %j can start from a template', (options) => {
   expect(reason(options)).toBeUndefined()
 })
@@ -23,20 +40,27 @@ test.each<[VMOptions]>([
 test.each<[VMOptions, string]>([
   [{ start: 'cold' }, "start: 'cold'"],
   [{ ready: 'none' }, "with `ready: 'none'` the test observes the boot"],
-  [{ ready: /up/ }, 'with its own `ready` check the test observes the boot'],
-  [{ ready: () => {} }, 'with its own `ready` check the test observes the boot'],
   [{ boot: 'c' }, 'boot order and network boot take effect only in a cold boot'],
   [{ network: { tftp: '/srv' } }, 'boot order and network boot take effect only in a cold boot'],
-  [{ kernel: '/vmlinuz' }, '`kernel` takes effect only in a cold boot'],
+  [{ network: [{}, { tftp: '/srv' }] }, 'boot order and network boot take effect only in a cold boot'],
+  [{ debug: { log: ['int'] } }, '`debug` observes a guest from power-on'],
   [
-    { ssh: { password: 'x' } },
-    'a clone accepts only the key of its run, and `ssh` specifies another login or none',
+    { network: [{}, { hub: 'lan' }] },
+    'a card on a LAN or TAP interface needs its own MAC address, and a clone changes only that of its first card',
   ],
   [
-    { ssh: false, ready: 'agent' },
-    'a clone accepts only the key of its run, and `ssh` specifies another login or none',
+    { rtc: { base: '2030-01-31', clock: 'host' } },
+    "with `rtc.clock: 'host'`, the age of the template would be added to `rtc.base`",
   ],
-  [{ qemuArgs: ['-usb'] }, '`qemuArgs` may name files and devices that cannot be shared'],
+  [
+    { memory: { hugePages: true } },
+    'the RAM of a clone is a file of the cache, which huge pages cannot hold',
+  ],
+  [
+    { numa: [{ memory: '256M', hostNodes: [0] }] },
+    'clones share RAM, which is on the host nodes where their template left it',
+  ],
+  [{ qemuArgs: ['-usb'] }, '`qemuArgs` may name files and devices that guests cannot share'],
 ])('a guest with %j boots cold, and the reason is reported', (options, why) => {
   expect(reason(options)).toBe(why)
 })
@@ -44,10 +68,10 @@ test.each<[VMOptions, string]>([
 test('an image without an identity agent boots cold, and so does a kernel alone', () => {
   const plain = { ...image, traits: { ...image.traits, identity: undefined } }
   expect(reason({}, plain)).toBe('the image has no identity agent, which clones need for their own identity')
-  expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined))).toBe(
+  expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined))?.reason).toBe(
     'the guest has no image, only a kernel',
   )
-  expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined))).toBe(
+  expect(findColdReason(resolveSpec({ image: false, ready: 'none' }, undefined))?.reason).toBe(
     'the guest has no image',
   )
 })

@@ -19,7 +19,7 @@ const host: MachineHost = {
 }
 
 const key = (options: VMOptions, base: BaseImage = image, on: MachineHost = host) =>
-  JSON.stringify(describeTemplate(resolveSpec(options, base), on))
+  JSON.stringify(describeTemplate(resolveSpec(options, base), on, []))
 
 test.each<[VMOptions]>([
   [{ name: 'other' }],
@@ -27,6 +27,8 @@ test.each<[VMOptions]>([
   [{ network: { internet: true } }],
   [{ network: { mac: '52:54:00:00:00:01' } }],
   [{ ready: 'agent' }],
+  [{ network: { net: '10.5.0.0/24' } }],
+  [{ debug: { gdb: true } }],
   [{ timeouts: { start: '1m' } }],
 ])(
   'a guest with %j uses the same template, because the option does not affect the state of the guest',
@@ -60,6 +62,20 @@ test.each<[VMOptions]>([
   [{ rng: true }],
   [{ watchdog: true }],
   [{ network: { model: 'e1000' } }],
+  [{ network: [{}, {}] }],
+  [{ disks: [{ size: '1G' }] }],
+  [{ numa: [{ memory: '128M' }, { memory: '128M' }] }],
+  [{ firmware: 'uefi' }],
+  [{ tpm: true }],
+  [{ smbios: { product: 'Engine' } }],
+  [{ rtc: { base: '2030-01-31' } }],
+  [{ ports: [{ name: 'control' }] }],
+  [{ devices: [{ driver: 'pvpanic' }] }],
+  [{ login: { user: 'root' } }],
+  [{ login: { user: 'root', prompt: /#/ } }],
+  [{ ready: /up/ }],
+  [{ ready: () => true }],
+  [{ qemuArgs: ['-usb'] }],
 ])('a guest with %j needs another template', (options) => {
   expect(key(options)).not.toBe(key({}))
 })
@@ -78,7 +94,7 @@ test('another image content, QEMU or accelerator needs another template', () => 
 test('under TCG, a host with another TSC frequency needs another template', () => {
   const on = (tscKhz: number | undefined, accelerator: 'tcg' | 'kvm' = 'tcg') =>
     JSON.stringify(
-      describeTemplate(resolveSpec({}, image), { ...host, accelerator }, { model: 'EPYC', tscKhz }),
+      describeTemplate(resolveSpec({}, image), { ...host, accelerator }, [], { model: 'EPYC', tscKhz }),
     )
   expect(on(2_500_000)).not.toBe(on(2_100_000))
   expect(on(2_100_300)).toBe(on(2_100_000))

@@ -6,6 +6,7 @@ import { nameEntry } from '../../../src/cache/cache.js'
 import { hasEarlierUsers } from '../../../src/cache/entry-store.js'
 import { resolveSpec } from '../../../src/spec/resolve/resolve-spec.js'
 import type { MachineHost, RunSettings } from '../../../src/vm/machine/guest-plan.js'
+import { identifyFiles } from '../../../src/warm/input-files.js'
 import { startWarm } from '../../../src/warm/start-warm.js'
 import { describeTemplate } from '../../../src/warm/template-fingerprint.js'
 import { listTemplates, markUsed, pruneTemplates, removeTemplates } from '../../../src/warm/template-store.js'
@@ -110,7 +111,7 @@ test('a template in use stays until its process has ended, even by SIGKILL', asy
 test('a changed template that another process already used stays in place, and the guest boots cold', async () => {
   const cacheDir = ownCache(ownTmpdir())
   const spec = resolveSpec({ standby: false }, SAMPLE_IMAGE)
-  const entry = nameEntry('tiny', describeTemplate(spec, HOST))
+  const entry = nameEntry('tiny', describeTemplate(spec, HOST, await identifyFiles(spec, HOST)))
   const { user } = await useElsewhere(entry, cacheDir)
   const root = join(cacheDir, 'templates')
   mkdirSync(join(root, entry))

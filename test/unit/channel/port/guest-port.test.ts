@@ -13,6 +13,18 @@ beforeEach(() => {
 
 const receive = (text: string) => socket.receive([Buffer.from(text)])
 
+test('output from before this process connected precedes that of the guest', async () => {
+  const restored = new GuestPort('control', {
+    defaultWaitMs: 30_000,
+    receivedBefore: Buffer.from('booted\n'),
+  })
+  const mark = restored.mark()
+  restored.attach(socket)
+  receive('ready\n')
+  expect(await restored.waitFor(/booted\nready/)).toBe('booted\nready')
+  expect(restored.since(mark)).toBe('ready\n')
+})
+
 test('a wait from a mark ignores earlier output of a port', async () => {
   receive('ready 1\n')
   const mark = port.mark()

@@ -312,12 +312,12 @@ test('the manual command line uses a snapshot of the base image, the terminal as
 })
 
 test('RAM in a file is private unless the guest is saved', () => {
-  const memoryFile = { path: '/cache/t,1/memory', isWritten: false }
-  const clone = build({}, { memoryFile, isIncoming: true }).args
+  const memoryFiles = { paths: ['/cache/t,1/memory'], isWritten: false }
+  const clone = build({}, { memoryFiles, isIncoming: true }).args
   expect(clone).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=off')
   expect(clone.join(' ')).toContain('memory-backend=ram')
   expect(clone.join(' ')).toContain('-incoming defer')
-  const template = build({}, { memoryFile: { ...memoryFile, isWritten: true } }).args
+  const template = build({}, { memoryFiles: { ...memoryFiles, isWritten: true } }).args
   expect(template).toContain('memory-backend-file,id=ram,mem-path=/cache/t,,1/memory,size=262144k,share=on')
   expect(template).not.toContain('-incoming')
 })
