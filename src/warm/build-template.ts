@@ -10,6 +10,7 @@ import type { MachineSpec, NetworkSpec } from '../spec/machine-spec.js'
 import { type BootedGuest, bootMachine } from '../vm/boot/boot.js'
 import { runPreparation } from '../vm/guest/run-preparation.js'
 import type { GuestPlan, MachineSnapshot } from '../vm/machine/guest-plan.js'
+import { requireShortKey } from '../vm/power/save-checks.js'
 import { findUnsavableDevice, saveGuest } from '../vm/power/save-state.js'
 import { newGuestName } from '../vm/workspace/guest-name.js'
 import { saveDisks } from './save-disks.js'
@@ -37,6 +38,7 @@ export async function buildTemplate(plan: GuestPlan, options: BuildOptions): Pro
   const { signal } = run
   const spec = describeTemplateGuest(plan.spec)
   const files = describeFiles(building, spec)
+  await requireShortKey(spec).catch(rejectSave)
   await checkSpace(building, spec.memoryBytes)
   await createMemoryFiles(plan, files, options)
   const template: GuestPlan = {
@@ -102,11 +104,15 @@ async function createMemoryFiles(
   }
 }
 
+function rejectSave(cause: unknown): never {
+  throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause })
+}
+
 /** Converts the error of a QEMU that rejects a device whose state cannot be saved. */
 function rejectUnsavable(error: unknown): never {
   const cause = error instanceof VMError ? findUnsavableDevice(error) : undefined
   if (cause === undefined) throw error
-  throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause })
+  rejectSave(cause)
 }
 
 async function saveTo(
@@ -118,7 +124,7 @@ async function saveTo(
     await saveGuest(machine, session, { statePath, isPrepared, signal })
   } catch (error) {
     signal?.throwIfAborted()
-    throw new TemplateSaveError('The snapshot of the guest cannot be saved.', { cause: error })
+    rejectSave(error)
   }
 }
 

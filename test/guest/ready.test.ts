@@ -16,7 +16,7 @@ describe('ready', () => {
   })
 
   test('a pattern as `ready` waits for a match on the serial console', async () => {
-    await boot({ ready: /withvm: (init)/, ssh: false }, (vm) => {
+    await boot({ start: 'cold', ready: /withvm: (init)/, ssh: false }, (vm) => {
       expect(vm.serial.text).toContain('withvm: init')
       expect(vm.timeline.at(-1)?.stage).toMatch(/^(init|ready)$/)
     })
@@ -33,6 +33,7 @@ describe('ready', () => {
   test('a function as `ready` is called with the guest', async () => {
     let calls = 0
     const options: VMOptions = {
+      start: 'cold',
       ssh: false,
       ready: async (vm) => {
         calls++

@@ -4,6 +4,7 @@ import { combineSignals } from '../../common/combine-signals.js'
 import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import type { AgentMessage } from '../../provisioning/identity-agent/message.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
 import { encodeHostKey } from '../machine/host-key.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
@@ -58,11 +59,12 @@ export function ignoreShared(state: boolean) {
  * Returns the key that logs in to a clone: that of the run, or the public key of the login in the
  * options, because a template contains no authorized keys. Empty without a key.
  */
-export async function findAuthorizedKey({
-  spec: { ssh },
-  identity: { keys },
-}: Pick<Machine, 'spec' | 'identity'>): Promise<string> {
-  if (keys !== undefined) return keys.client.publicKey.trim()
+async function findAuthorizedKey({ spec, identity: { keys } }: Machine): Promise<string> {
+  return keys?.client.publicKey.trim() ?? deriveLoginKey(spec)
+}
+
+/** Returns the public key of the login in the options; empty without a key. */
+export async function deriveLoginKey({ ssh }: MachineSpec): Promise<string> {
   const { privateKey, passphrase } = ssh?.login ?? {}
   return privateKey === undefined ? '' : ((await derivePublicKey(privateKey, passphrase)) ?? '')
 }

@@ -2,17 +2,46 @@ import { readFile } from 'node:fs/promises'
 import { pollUntil } from '../../common/poll.js'
 import { vmError } from '../../errors.js'
 import { FILE_BYTES } from '../../provisioning/guest-identity.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Machine } from '../machine/machine.js'
 import { hasTpmSeed } from '../machine/tpm-seed.js'
 import type { Session } from '../session/session.js'
 import { isLater } from '../watch/boot-stages.js'
 import { hasCustomReady, stageLimitMs } from './readiness.js'
-import { findAuthorizedKey } from './restore-state.js'
+import { deriveLoginKey } from './restore-state.js'
 
 /** Interval between two checks of the port of the identity agent, in milliseconds. */
 const POLL_MS = 50
 /** Character device of the identity agent's port. */
 const IDENTITY_PORT = 'identity'
+
+/**
+ * Checks that clones can receive the key of their author, before a guest boots for a template.
+ *
+ * @throws {UsageError} SAVE_UNSUPPORTED when the public key is too long.
+ */
+export async function requireShortKey(spec: MachineSpec): Promise<void> {
+  const key = await deriveLoginKey(spec)
+  if (spec.identity === 'shared' || key.length <= FILE_BYTES.authorizedKeys) return
+  throw vmError('SAVE_UNSUPPORTED', {
+    summary: `The public key of \`ssh.privateKey\` has ${key.length} characters, more than a clone can receive.`,
+    hint: 'Use an Ed25519 or ECDSA key, or omit `ssh.privateKey`.',
+  })
+}
+
+/**
+ * Checks that the machine is the one that its options describe, because clones have that machine.
+ *
+ * @throws {UsageError} SAVE_UNSUPPORTED when a preparation has changed it.
+ */
+export function requireUnchanged({ pluggedDevices, hasChangedMedia }: Session): void {
+  const [plugged] = pluggedDevices.values()
+  if (plugged === undefined && !hasChangedMedia) return
+  throw vmError('SAVE_UNSUPPORTED', {
+    summary: `A preparation has ${plugged === undefined ? 'changed a medium' : `plugged in ${plugged}`}, which clones would not have.`,
+    hint: 'Add the device or medium to the options of the guest, or change it in the test.',
+  })
+}
 
 /**
  * Checks that a ready guest can be saved as a template.
@@ -26,13 +55,6 @@ export async function requireSavable(machine: Machine, session: Session, signal:
     throw vmError('SAVE_UNSUPPORTED', {
       summary: `The guest is ready before its init system has started, in stage '${stage}', so its tests observe the boot.`,
       hint: "Set `start: 'cold'` for tests that observe the boot.",
-    })
-  }
-  const key = await findAuthorizedKey(machine)
-  if (key.length > FILE_BYTES.authorizedKeys) {
-    throw vmError('SAVE_UNSUPPORTED', {
-      summary: `The public key of \`ssh.privateKey\` has ${key.length} characters, more than a clone can receive.`,
-      hint: 'Use an Ed25519 or ECDSA key, or omit `ssh.privateKey`.',
     })
   }
   // A kernel of the author may lack the driver of the port.

@@ -23,7 +23,7 @@ import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { stageLimitMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
-import { requireSavable, requireTpmSeed } from './save-checks.js'
+import { requireSavable, requireTpmSeed, requireUnchanged } from './save-checks.js'
 
 const PARK = '/usr/lib/withvm/park'
 /** Maximum number of attempts to park the guest through its agent. */
@@ -71,6 +71,7 @@ export async function saveGuest(
 ): Promise<void> {
   const { failure } = session.watch
   const signal = combineSignals(options.signal, failure)
+  requireUnchanged(session)
   if (machine.spec.identity === 'own') await quiesceGuest(machine, session, options, signal)
   await saveState(machine, session, options.statePath, signal)
   await requireTpmSeed(machine, options.statePath)

@@ -51,6 +51,8 @@ export class Session {
   endReason: PowerOffReason | undefined
   /** Devices plugged in during this power-on: their descriptions by QEMU id. */
   readonly pluggedDevices = new Map<string, string>()
+  /** If true, a medium was inserted or ejected during this power-on. */
+  hasChangedMedia = false
   readonly #endsWithoutEvent: boolean
   #guestShutdown = false
   #isStopping = false

@@ -254,6 +254,21 @@ describe('openCacheEntry', () => {
     })
   })
 
+  test('a template with a damaged file in a folder, such as the state of a TPM, is rebuilt', async () => {
+    const cacheDir = ownTmpdir()
+    let builds = 0
+    const build = async (dir: string) => {
+      builds++
+      mkdirSync(join(dir, 'tpm'))
+      writeFileSync(join(dir, 'tpm', 'state'), 'whole')
+    }
+    const open = () => openCacheEntry({ cacheDir, folder: 'templates', name: 'x', inputs: 1, build })
+    writeFileSync(join(await open(), 'tpm', 'state'), 'wholf')
+    expect(readFileSync(join(await open(), 'tpm', 'state'), 'utf8')).toBe('whole')
+    await open()
+    expect(builds).toBe(2)
+  })
+
   test('the remains of a failed build are removed, and a full disk is reported as NO_SPACE', async () => {
     const cacheDir = ownTmpdir()
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })

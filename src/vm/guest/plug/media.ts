@@ -99,8 +99,9 @@ export class Media {
   }
 
   async #change(drive: MediumDrive, command: string, args: object): Promise<void> {
-    const { qmp } = this.#requireRunning()
-    await qmp.execute(command, args).catch((error: unknown) => {
+    const session = this.#requireRunning()
+    session.hasChangedMedia = true
+    await session.qmp.execute(command, args).catch((error: unknown) => {
       if (!(error instanceof VMError) || error.code !== 'QMP_FAILED') throw error
       const { got = error.details.summary } = error.details
       const isLocked = /locked/i.test(got)

@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { image, launchVM, type VM } from 'withvm'
@@ -118,4 +118,14 @@ test('a device whose state cannot be saved is reported before the guest boots fo
   })
   expect(vm.startedFrom).toMatchObject({ kind: 'cold', reason: expect.stringContaining('nvme') })
   expect(lines.join('\n')).toMatch(/is booted cold: .*nvme.* All guests of this kind are booted cold\. Fix: /)
+})
+
+test('a preparation that changes a medium runs in each guest, which boots cold', async () => {
+  const medium = join(ownTmpdir(), 'cd.iso')
+  writeFileSync(medium, Buffer.alloc(1024 ** 2, 'm'))
+  const prepared = image('tiny').prepare((vm) => vm.media.insert('cdrom', medium), { inputs: [medium] })
+  await using vm = await launchVM({ ...options, image: prepared, cpus: 2, disks: [{ media: 'cdrom' }] })
+  expect(vm.startedFrom).toMatchObject({ kind: 'cold', reason: expect.stringContaining('changed a medium') })
+  const [drive] = (await vm.qmp.execute('query-block')).filter(({ qdev }) => qdev?.includes('medium'))
+  expect(drive?.inserted?.file).toBe(medium)
 })

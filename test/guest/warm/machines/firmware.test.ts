@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import type { VM } from 'withvm'
+import { launchVM, type VM } from 'withvm'
+import { resolveCacheDir } from '../../../../src/common/cache-dir.js'
 import { expectOwnIdentities, startTwoClones } from '../../../support/two-clones.js'
 
-const options = { machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' } } as const
+const options = { machine: 'q35', firmware: 'uefi', tpm: { model: 'crb' }, disks: [{ size: '1M' }] } as const
 
 let clones: [VM, VM] & AsyncDisposable
 
@@ -79,5 +80,19 @@ test('a clone starts again with its UEFI variables and its TPM after a power cut
   await vm.powerCut()
   await vm.start()
   expect(variables(vm).includes(Buffer.from('Withvm', 'utf16le'))).toBe(true)
+  expect(await runTpm(vm, TPM.random)).toMatch(/^8001.{8}00000000/)
+})
+
+test('a template with a damaged TPM state, UEFI variables and disk is made again', async () => {
+  const [{ startedFrom }] = clones
+  await clones[Symbol.asyncDispose]()
+  const { template = '' } = startedFrom as { readonly template?: string }
+  const folder = join(resolveCacheDir(), 'templates', template)
+  for (const file of ['tpm/tpm2-00.permall', 'uefi-vars', 'disk-1.qcow2']) {
+    const path = join(folder, file)
+    writeFileSync(path, readFileSync(path).fill(0x55, 100, 200))
+  }
+  await using vm = await launchVM({ ...options, standby: false, log: () => {} })
+  expect(vm.startedFrom).toEqual({ kind: 'template', template, buildMs: expect.any(Number) })
   expect(await runTpm(vm, TPM.random)).toMatch(/^8001.{8}00000000/)
 })
