@@ -28,6 +28,8 @@ export interface TpmSettings extends Privileges {
 export class TpmEmulator {
   readonly #settings: TpmSettings
   #running: { readonly ended: Promise<unknown>; kill(): void; leave(): void } | undefined
+  /** Process that was started early, for the next QEMU. */
+  #early: Promise<void> | undefined
 
   constructor(settings: TpmSettings) {
     this.#settings = settings
@@ -42,12 +44,25 @@ export class TpmEmulator {
     return join(this.#settings.sockets.path, SOCKET)
   }
 
+  /** Starts swtpm for the next QEMU, while other resources are acquired. */
+  startEarly(): void {
+    this.#early = this.#launch()
+    this.#early.catch(() => {}) // start() reports the error
+  }
+
   /**
-   * Starts swtpm for the next QEMU.
+   * Starts swtpm for the next QEMU, unless it was started early.
    * @throws {InfrastructureError} QEMU_FAILED when swtpm does not listen in time.
    */
   async start(): Promise<void> {
+    const early = this.#early
+    this.#early = undefined
+    if (early !== undefined) return early
     await this.stop()
+    await this.#launch()
+  }
+
+  async #launch(): Promise<void> {
     const { execa } = await import('execa')
     const { program, version, stateDir, sockets, endsWithParent, user } = this.#settings
     const { socket } = this
@@ -91,7 +106,7 @@ export class TpmEmulator {
       return failure === undefined ? undefined : false
     }
     if (!(await pollUntil(checkSocket, { intervalMs: POLL_MS, timeoutMs: START_TIMEOUT_MS }))) {
-      await this.stop()
+      await this.#kill()
       throw vmError('QEMU_FAILED', {
         summary: 'The TPM emulator did not start: swtpm does not listen.',
         evidence: [{ label: 'Output of swtpm', text: failure ?? '(swtpm is still running)' }],
@@ -102,6 +117,12 @@ export class TpmEmulator {
 
   /** Kills swtpm and waits for its end. */
   async stop(): Promise<void> {
+    await this.#early?.catch(() => {}) // start() reports the error
+    this.#early = undefined
+    await this.#kill()
+  }
+
+  async #kill(): Promise<void> {
     this.#running?.kill()
     await this.#running?.ended
     this.#running = undefined

@@ -64,7 +64,10 @@ export async function createTpm(
   await mkdir(stateDir, { mode: 0o700 })
   if (snapshot?.tpmDir !== undefined) await copyFiles(snapshot.tpmDir, stateDir)
   const { sockets } = workspace
-  return new TpmEmulator({ program, version, stateDir, sockets, endsWithParent, user })
+  const emulator = new TpmEmulator({ program, version, stateDir, sockets, endsWithParent, user })
+  // Another user cannot enter the folder of the run yet.
+  if (user === undefined) emulator.startEarly()
+  return emulator
 }
 
 async function copyFiles(from: string, to: string): Promise<void> {
