@@ -4,6 +4,7 @@ import { hashInputs } from '../cache/cache.js'
 import { resolveCacheDir } from '../common/cache-dir.js'
 import { formatDuration } from '../common/duration.js'
 import { VMError } from '../errors.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
 import { type BootedGuest, bootMachine, type StandbyHooks } from '../vm/boot/boot.js'
 import { findClosedFolder } from '../vm/machine/file-access.js'
 import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-plan.js'
@@ -53,19 +54,22 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
 
 /**
  * Returns true if a guest for a later test can be started now. Functions belong to one test. A
- * window would appear on the screen, two guests at a time may not be able to use `qemuArgs`, and a
- * guest without an identity agent cannot be told the time when it resumes.
+ * window would appear on the screen, two guests at a time may not be able to use `qemuArgs` or a
+ * given address of the host, and a guest without an identity agent cannot be told the time when it
+ * resumes.
  */
 function canHaveStandby({ spec, run }: GuestPlan): boolean {
   const { identity, ready, network, furtherNetworks, display, qemuArgs } = spec
   const forwards = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
   const hasFunctions = typeof ready === 'function' || forwards.some(({ service }) => 'handler' in service)
-  return (
-    identity === 'own' &&
-    !hasFunctions &&
-    display.window === undefined &&
-    (qemuArgs.length === 0 || run.standby === true)
-  )
+  const isPossible = identity === 'own' && !hasFunctions && display.window === undefined
+  return isPossible && !hasGivenAddress(spec) && (qemuArgs.length === 0 || run.standby === true)
+}
+
+/** Returns true if a server of QEMU listens at an address that the options specify. */
+function hasGivenAddress({ display: { vnc, spice }, debug: { gdb } }: MachineSpec): boolean {
+  const addresses = [vnc?.display, vnc?.socket, vnc?.websocket, spice?.port, gdb]
+  return addresses.some((address) => typeof address === 'number' || typeof address === 'string')
 }
 
 function scheduleStandbys(guest: BootedGuest, plan: GuestPlan, fingerprint: string): void {
