@@ -27,6 +27,8 @@ test.each<[string, VMOptions]>([
 
 test('a public key that is too long for clones is reported before a guest boots for a template', async () => {
   const error = await failureOf(check({ ssh: { privateKey: rsa } }))
-  expect(error.message).toBe(`The public key of \`ssh.privateKey\` has 380 characters, more than a clone can receive.
+  expect(
+    error.message,
+  ).toBe(`The public key of \`ssh.privateKey\` has 380 characters, more than a clone can receive.
 Fix: Use an Ed25519 or ECDSA key, or omit \`ssh.privateKey\`.`)
 })
