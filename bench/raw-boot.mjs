@@ -40,7 +40,7 @@ export async function prepare(
     qemuPath,
     accelerator,
     sandbox: true,
-    overlay: path('disk.qcow2'),
+    overlay: { path: path('disk.qcow2'), format: 'qcow2' },
     qmpSocket: path('qmp'),
     serialSocket: path('serial'),
     serialLog: path('serial.log'),

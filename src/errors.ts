@@ -74,12 +74,16 @@ export const ERROR_CODES = {
   QMP_FAILED: { kind: 'infrastructure', meaning: 'QEMU rejected a QMP command or did not respond to it' },
   SAVE_UNSUPPORTED: {
     kind: 'usage',
-    meaning: 'QEMU cannot save the state of this guest, so warm start is not supported',
+    meaning: 'the state of this guest cannot be saved, so it can be neither started warm nor forked',
   },
   OCR_FAILED: { kind: 'infrastructure', meaning: 'the text of a screenshot could not be read' },
   CHECKPOINT_FAILED: {
     kind: 'infrastructure',
     meaning: 'a checkpoint of a running guest could not be created or restored',
+  },
+  FORK_FAILED: {
+    kind: 'infrastructure',
+    meaning: 'the state of a running guest could not be saved for its children',
   },
   TEMPLATE_IN_USE: {
     kind: 'infrastructure',

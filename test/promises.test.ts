@@ -23,7 +23,7 @@ const CANNOT_REJECT: Readonly<Record<string, string>> = {
     '`QemuProcess.exited` never rejects',
   'src/vm/watch/stage-clock.ts: void this.#poll(), Math.max(1, Math.min(this.#rules.pollMs, this.#leftMs)))':
     'a poll reads files of /proc, and treats unreadable files as unknown',
-  'src/warm/start-warm.ts: void guest.disposed.then(endUse)': '`disposed` is only resolved',
+  'src/vm/fork/fork.ts: void child.disposed.then(() => vm.forget(child.vm))': '`disposed` is only resolved',
   'src/warm/standby.ts: void guest.disposed.then(() => this.#onDisposed())': '`disposed` is only resolved',
   'src/warm/standby.ts: void this.#discard(other)': '`#discard()` catches all',
   'src/warm/standby.ts: void this.#discard(standby)': '`#discard()` catches all',

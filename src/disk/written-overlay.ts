@@ -1,4 +1,4 @@
-import { copyFile, open, rm } from 'node:fs/promises'
+import { copyFile, type FileHandle, open, rm } from 'node:fs/promises'
 import { sharedDescriptorPath } from '../common/files/descriptor-path.js'
 import { copySparse } from '../common/files/sparse-copy.js'
 import { openWrittenFile } from '../common/files/written-file.js'
@@ -64,16 +64,40 @@ export async function readOverlayBase(path: string): Promise<Base> {
   return { path: backingFile ?? '', format: (backingFormat ?? 'qcow2') as Base['format'] }
 }
 
-async function readHeader(path: string): Promise<Qcow2Header> {
-  const file = await open(path, 'r')
+/** Returns the virtual size of a qcow2 file to which QEMU writes. */
+export async function readVirtualBytes(path: string): Promise<number> {
+  const file = await openWrittenFile(path)
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(IDENTIFYING_BYTES), 0, IDENTIFYING_BYTES, 0)
-    const header = parseQcow2Header(buffer.subarray(0, bytesRead))
-    if (header === undefined) throw changedOverlayError(path, 'a qcow2 file', 'no qcow2 header')
-    return header
+    return (await parseHeader(file, path)).virtualBytes
   } finally {
     await file.close()
   }
+}
+
+/** Returns the backing file of a qcow2 file to which QEMU writes; undefined without one. */
+export async function readWrittenBase(path: string): Promise<string | undefined> {
+  const file = await openWrittenFile(path)
+  try {
+    return (await parseHeader(file, path)).backingFile
+  } finally {
+    await file.close()
+  }
+}
+
+async function readHeader(path: string): Promise<Qcow2Header> {
+  const file = await open(path, 'r')
+  try {
+    return await parseHeader(file, path)
+  } finally {
+    await file.close()
+  }
+}
+
+async function parseHeader(file: FileHandle, path: string): Promise<Qcow2Header> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(IDENTIFYING_BYTES), 0, IDENTIFYING_BYTES, 0)
+  const header = parseQcow2Header(buffer.subarray(0, bytesRead))
+  if (header === undefined) throw changedOverlayError(path, 'a qcow2 file', 'no qcow2 header')
+  return header
 }
 
 function requireOverlayOf(base: Base | undefined, header: Qcow2Header, name: string): void {

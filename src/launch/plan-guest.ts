@@ -104,6 +104,7 @@ export function startLayersAs(user: HostUser | undefined) {
       ...resolveRun(options, NOTHING_IMPORTED),
       artifacts: undefined,
       keepMs: undefined,
+      buildsImage: true,
     }
     const { qemu } = await checkOptions(options)
     const settings = setDefaultAccelerator(options, qemu.arch)

@@ -12,12 +12,22 @@ export interface QemuCommand {
   readonly usesTerminal?: boolean
 }
 
+/** Layers that forks of a guest have frozen below the present overlay of a disk. */
+export interface FrozenLayers {
+  /** Number of overlays that this one has followed. It is part of the names of block nodes. */
+  readonly generation: number
+  /** Names of the layers in the folder of the run, the lowest one first. */
+  readonly files: readonly string[]
+}
+
 /** File that QEMU opens as a disk. */
 export interface DiskFile {
   readonly path: string
   readonly format: string
   /** File with the secret of the disk or its backing file, if encrypted. */
   readonly secretFile?: string | undefined
+  /** Frozen layers between the file and its image. @default none */
+  readonly layers?: FrozenLayers | undefined
 }
 
 /** Values of a network boot that are specific to a run. */
@@ -37,9 +47,8 @@ export interface Wiring {
   readonly qemuPath: string
   readonly accelerator: 'kvm' | 'tcg'
   readonly sandbox: boolean
-  readonly overlay: string | undefined
-  /** File with the secret of the image below the overlay, if encrypted. */
-  readonly diskSecretFile?: string | undefined
+  /** Overlay of the system disk. */
+  readonly overlay: DiskFile | undefined
   /** File of each disk of the spec, in order; undefined for an empty drive. */
   readonly disks?: ReadonlyArray<DiskFile | undefined>
   /** Firmware code, and the guest's own copy of the firmware variables. */

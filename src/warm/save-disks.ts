@@ -47,7 +47,7 @@ async function listWrittenDisks(
   const disks: WrittenDisk[] = []
   if (files.overlay !== undefined && spec.image?.disk !== undefined) {
     const { disk: image } = spec.image
-    disks.push({ index: 0, written: files.overlay, image, parentOverlay: parent?.overlay })
+    disks.push({ index: 0, written: files.overlay.path, image, parentOverlay: parent?.overlay })
   }
   for (const [index, disk] of spec.disks.entries()) {
     const file = files.disks[index]

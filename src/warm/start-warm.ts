@@ -42,7 +42,7 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
   const standby = await pool.take(fingerprint, plan.run.signal)
   if (standby !== undefined) {
     const { startedFrom } = standby.machine.owner
-    const { template } = startedFrom as Exclude<StartedFrom, { kind: 'cold' }>
+    const { template } = startedFrom as Extract<StartedFrom, { kind: 'template' | 'standby' }>
     standby.machine.assign(plan.run, { kind: 'standby', template })
     scheduleStandbys(standby, plan, fingerprint)
     return { guest: standby }
@@ -148,23 +148,13 @@ async function startFromTemplate(plan: GuestPlan, described: unknown): Promise<W
   }
 }
 
-async function startClone(
+function startClone(
   plan: GuestPlan,
   { name, snapshot, buildMs }: Template,
   hooks?: StandbyHooks,
 ): Promise<BootedGuest> {
   const startedFrom = { kind: 'template', template: name, buildMs } as const
-  // Counted before QEMU opens the files: a template that another guest finds unusable must not be
-  // removed now.
-  const endUse = noteTemplateUse(name)
-  try {
-    const guest = await bootMachine(plan, { startedFrom, snapshot }, hooks)
-    void guest.disposed.then(endUse)
-    return guest
-  } catch (error) {
-    endUse()
-    throw error
-  }
+  return bootMachine(plan, { startedFrom, snapshot, noteUse: () => noteTemplateUse(name) }, hooks)
 }
 
 /**

@@ -29,7 +29,7 @@ export const SAMPLE_WIRING: Wiring = {
   qemuPath: '/usr/bin/qemu-system-x86_64',
   accelerator: 'tcg',
   sandbox: true,
-  overlay: '/run/disk.qcow2',
+  overlay: { path: '/run/disk.qcow2', format: 'qcow2' },
   gdbSocket: '/run/gdb.sock',
   qmpSocket: '/run/qmp.sock',
   serialSocket: '/run/serial.sock',

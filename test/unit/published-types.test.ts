@@ -62,7 +62,7 @@ const MEMBERS: Readonly<Record<string, readonly string[]>> = {
     ...['importReport', 'sshCommandLine', 'hostPort', 'port', 'url', 'exec'],
     ...['upload', 'download', 'always', 'markLogs', 'reboot', 'shutdown', 'powerCut', 'start', 'wait'],
     ...['waitUntilReady', 'saveLogs', 'keep', 'checkpoints', 'checkpoint', 'restore', 'canBeKept'],
-    ...['screenshot', 'press', 'type', 'vnc', 'spice', 'setLink', 'balloon', 'throttle', 'memory'],
+    ...['screenshot', 'press', 'type', 'vnc', 'spice', 'setLink', 'balloon', 'throttle', 'memory', 'fork'],
     ...['dispose', '[Symbol.asyncDispose]'],
   ],
   WaitFor: [

@@ -54,17 +54,31 @@ export async function readWrittenFile(path: string, maxBytes: number): Promise<B
     const { size } = await file.stat()
     if (size > maxBytes) throw tooLarge(path, maxBytes)
     // Reads exactly that size, because the file may grow in the meantime.
-    const content = Buffer.alloc(size)
-    let length = 0
-    while (length < size) {
-      const { bytesRead } = await file.read(content, length, size - length, length)
-      if (bytesRead === 0) break
-      length += bytesRead
-    }
-    return content.subarray(0, length)
+    return await readStart(file, size)
   } finally {
     await file.close()
   }
+}
+
+/** Reads the first bytes of a file that QEMU wrote, see {@link openWrittenFile}. */
+export async function readWrittenStart(path: string, bytes: number): Promise<Buffer> {
+  const file = await openWrittenFile(path)
+  try {
+    return await readStart(file, Math.min(bytes, (await file.stat()).size))
+  } finally {
+    await file.close()
+  }
+}
+
+async function readStart(file: FileHandle, bytes: number): Promise<Buffer> {
+  const content = Buffer.alloc(bytes)
+  let length = 0
+  while (length < bytes) {
+    const { bytesRead } = await file.read(content, length, bytes - length, length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return content.subarray(0, length)
 }
 
 /**

@@ -2,19 +2,29 @@ import { type GuestArch, virtioDevice } from '../../spec/architectures.js'
 import type { BaseImage } from '../../spec/base-image.js'
 import type { DiskSpec, SystemDiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
-import type { DiskFile, Wiring } from '../command.js'
+import type { DiskFile, FrozenLayers, Wiring } from '../command.js'
 import { assignAddresses, type DiskAddress } from './disk-addresses.js'
 import { joinOption, type OptionValues } from './join-option.js'
 
-/** Block node of the system disk. */
-export const DISK_NODE = 'disk0-overlay'
+/**
+ * Returns the block node of the overlay of a disk. Index 0 is the system disk, the only one whose
+ * node has this name before a fork.
+ */
+export function diskNode(index: number, layers?: FrozenLayers): string {
+  return `disk${index}-overlay${generationSuffix(layers)}`
+}
 
 /**
  * Returns the block node of the file to which a guest's writes to a disk go. Index 0 is the system
  * disk.
  */
-export function diskFileNode(index: number): string {
-  return `disk${index}-file`
+export function diskFileNode(index: number, layers?: FrozenLayers): string {
+  return `disk${index}-file${generationSuffix(layers)}`
+}
+
+/** A frozen layer keeps its node, so each further overlay of a disk has a name of its own. */
+function generationSuffix(layers: FrozenLayers | undefined): string {
+  return layers === undefined || layers.generation === 0 ? '' : `-${layers.generation}`
 }
 
 /**
@@ -23,21 +33,20 @@ export function diskFileNode(index: number): string {
  */
 export function diskArgs(
   spec: MachineSpec,
-  { overlay, diskSecretFile, disks = [] }: Pick<Wiring, 'overlay' | 'diskSecretFile' | 'disks'>,
+  { overlay, disks = [] }: Pick<Wiring, 'overlay' | 'disks'>,
 ): string[] {
-  const system =
-    overlay === undefined ? undefined : { path: overlay, format: 'qcow2', secretFile: diskSecretFile }
   return connectAll(spec, {
     system:
-      system &&
-      buildDriveOptions(system, 0, spec.image?.disk, {
-        'node-name': DISK_NODE,
-        'file.node-name': diskFileNode(0),
+      overlay &&
+      buildDriveOptions(overlay, 0, spec.image?.disk, {
+        'node-name': diskNode(0, overlay.layers),
+        'file.node-name': diskFileNode(0, overlay.layers),
       }),
     further: spec.disks.map(({ content }, index) => {
       const file = disks[index]
       const base = content.kind === 'image' ? content.file : undefined
-      return file && buildDriveOptions(file, index + 1, base, { 'file.node-name': diskFileNode(index + 1) })
+      const node = file && { 'file.node-name': diskFileNode(index + 1, file.layers) }
+      return file && buildDriveOptions(file, index + 1, base, node)
     }),
   })
 }
@@ -76,7 +85,7 @@ interface DriveArgs {
  * every user of the host can read the command line.
  */
 function buildDriveOptions(
-  { path, format, secretFile: file }: DiskFile,
+  { path, format, secretFile: file, layers }: DiskFile,
   index: number,
   base: Disk | undefined,
   more: OptionValues = {},
@@ -84,7 +93,8 @@ function buildDriveOptions(
   const values = { file: path, format, ...more }
   if (base?.encryption === undefined || file === undefined) return { secrets: [], values }
   const id = `disk${index}-secret`
-  const key = `${path === base.path ? '' : 'backing.'}${base.format === 'luks' ? '' : 'encrypt.'}key-secret`
+  const below = path === base.path ? '' : 'backing.'.repeat(1 + (layers?.files.length ?? 0))
+  const key = `${below}${base.format === 'luks' ? '' : 'encrypt.'}key-secret`
   return { secrets: ['-object', joinOption('secret', { id, file })], values: { ...values, [key]: id } }
 }
 

@@ -18,6 +18,7 @@ import { findTscKhz } from '../machine/host-processor.js'
 import type { Machine } from '../machine/machine.js'
 import { prepareMachine } from '../machine/prepare.js'
 import { changeTpmSeed } from '../machine/tpm-seed.js'
+import type { ForkRequest } from '../power/power.js'
 import { restoreGuest } from '../power/restore-state.js'
 import { followNetboot } from '../session/follow-netboot.js'
 import { watchLimits } from '../session/guest-limits.js'
@@ -64,7 +65,13 @@ export async function bootMachine(
 ): Promise<BootedGuest> {
   const { signal } = plan.run
   const cleanup = new CleanupStack()
-  const lease = await acquireLease(plan, origin, hooks?.onEvict)
+  // Before QEMU opens the files: a snapshot that another guest finds unusable stays until the end.
+  const endUse = origin.noteUse?.()
+  if (endUse !== undefined) cleanup.defer(endUse)
+  const lease = await acquireLease(plan, origin, hooks?.onEvict).catch(async (error: unknown) => {
+    await cleanup.dispose()
+    throw error
+  })
   cleanup.defer(() => lease.release())
   let machine: Machine | undefined
   let session: Session | undefined
@@ -79,12 +86,16 @@ export async function bootMachine(
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.detach() : started.stop('orderly')))
       await followNetboot(made, started)
-      if (snapshot !== undefined) await restoreGuest(made, started, signal)
+      if (snapshot !== undefined) await restoreGuest(made, started, snapshot, signal)
       return started
     }
-    const first = await powerOn(signal, origin.snapshot)
+    const first = await powerOn(signal, made.origin.snapshot)
     cleanup.defer(() => lease.recordUsage())
-    vm = new VM(made, { powerOn, dispose: () => cleanup.dispose() }, first)
+    const fork = async (options: ForkRequest) => {
+      const { forkGuests } = await import('../fork/fork.js')
+      return forkGuests([vm as VM], options, bootMachine)
+    }
+    vm = new VM(made, { powerOn, dispose: () => cleanup.dispose(), fork }, first)
     await vm.waitUntilReady(signal)
     lease.recordReady()
     return {
@@ -115,7 +126,8 @@ async function acquireLease(
   onEvict: (() => void) | undefined,
 ): Promise<Lease> {
   signal?.throwIfAborted()
-  const usage = { isClone: snapshot !== undefined, becomesTemplate: memoryFiles !== undefined }
+  const isClone = snapshot !== undefined && snapshot.memory.length > 0
+  const usage = { isClone, becomesTemplate: memoryFiles !== undefined }
   const request = { name, image: spec.image?.name, kind: describeGuestKind(spec, host, usage) }
   if (onEvict === undefined) return takeLease(request, { signal, log })
   const lease = await takeStandbyLease(request, onEvict, signal)
@@ -194,7 +206,6 @@ function buildCommand(
     accelerator: host.accelerator,
     sandbox: host.hasSandbox,
     overlay: files.overlay,
-    diskSecretFile: files.diskSecret,
     vncSecretFile: files.vncSecret,
     spiceSecretFile: files.spiceSecret,
     spiceSocket: workspace.socket('spice.sock'),
@@ -229,7 +240,8 @@ function buildCommand(
  */
 function chooseMemoryFiles({ memoryFiles, snapshot }: MemoryOrigin) {
   if (memoryFiles !== undefined) return { paths: memoryFiles, isWritten: true }
-  return snapshot === undefined ? undefined : { paths: snapshot.memory, isWritten: false }
+  if (snapshot === undefined || snapshot.memory.length === 0) return undefined
+  return { paths: snapshot.memory, isWritten: false }
 }
 
 async function explainFailedStart(

@@ -25,8 +25,15 @@ import { defaultWaitMs } from '../machine/default-wait.js'
 import type { StartedFrom } from '../machine/guest-plan.js'
 import type { Machine } from '../machine/machine.js'
 import { CommandGroup } from '../machine/transcript.js'
+import type { ForkOptions } from '../power/fork-options.js'
 import { handOver, type KeptGuest } from '../power/keep.js'
-import { Power, type PowerControls, type StartOptions, type StopOptions } from '../power/power.js'
+import {
+  type ForkParent,
+  Power,
+  type PowerControls,
+  type StartOptions,
+  type StopOptions,
+} from '../power/power.js'
 import { type MemoryUse, readMemoryUse } from '../session/memory-use.js'
 import type { PowerOffReason, Session } from '../session/session.js'
 import type { StageTime } from '../watch/guest-watch.js'
@@ -37,6 +44,7 @@ import { recordCommand } from './command-groups.js'
 import { LIST_PROCESSES, limitCommand } from './command-limit.js'
 import { Mouse } from './display/mouse.js'
 import { findSpice, findVnc, type ScreenServer } from './display/servers.js'
+import { disposable, type Forks } from './forks.js'
 import type { GuestHandle } from './guest-handle.js'
 import { type Invariant, Invariants, isInCheck, runOwnCommands } from './invariants.js'
 import { Media } from './plug/media.js'
@@ -68,7 +76,7 @@ export class VM implements GuestHandle {
       ...(['qmp', 'netboot', 'hostPort', 'port', 'url', 'exec', 'upload', 'download', 'always'] as const),
       ...(['reboot', 'shutdown', 'powerCut', 'start', 'wait', 'waitUntilReady', 'saveLogs', 'keep'] as const),
       ...(['checkpoint', 'restore', 'screenshot', 'press', 'type', 'vnc', 'spice', 'setLink'] as const),
-      ...(['balloon', 'throttle', 'memory'] as const),
+      ...(['balloon', 'throttle', 'memory', 'fork'] as const),
     ])
   }
 
@@ -107,6 +115,8 @@ export class VM implements GuestHandle {
   readonly calls = new Calls(this)
   readonly #machine: Machine
   readonly #power: Power
+  readonly #controls: PowerControls
+  readonly #children = new Set<VM>()
   /** Screenshots recorded by checks and matchers, by file name. */
   readonly #pictures = new Map<string, Buffer>()
   #screenshots = 0
@@ -114,6 +124,7 @@ export class VM implements GuestHandle {
   /** @internal */
   constructor(machine: Machine, controls: PowerControls, session: Session) {
     this.#machine = machine
+    this.#controls = controls
     this.#power = new Power(this, machine, controls, session)
     this.serial = machine.serial
     this.serial.owner = this
@@ -542,6 +553,54 @@ export class VM implements GuestHandle {
    */
   restore(name: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     return this.#power.restore(name, options.signal)
+  }
+
+  /**
+   * Starts children that continue from the present state of this guest: RAM, devices and disks,
+   * with all programs running. Each child has its own ports, disk overlays, LANs and run folder.
+   * This guest is paused for some milliseconds; its connections stay open.
+   *
+   * A child is a guest of its own, which may end before or after this guest, and can be forked.
+   * `withVM()` and the Vitest fixtures dispose of the children of their guests.
+   *
+   * @param count number of children. @default 1
+   * @returns the children. Disposing of this array disposes of all of them.
+   * @throws {UsageError} SAVE_UNSUPPORTED when the guest has a device or disk that cannot be
+   *   forked; INVALID_OPTIONS; VM_NOT_RUNNING.
+   * @throws {InfrastructureError} FORK_FAILED, HOST_TOO_SMALL, NO_SPACE. This guest continues to
+   *   run.
+   * @example const [left, right] = await vm.fork(2)
+   */
+  async fork<const Count extends number = 1>(
+    count?: Count,
+    options: ForkOptions = {},
+  ): Promise<Forks<VM, Count>> {
+    const children = await this.#controls.fork({ count: count ?? 1, options })
+    return disposable(children as VM[]) as unknown as Forks<VM, Count>
+  }
+
+  /** @internal Returns this guest as the parent of a fork. */
+  forkParent(): ForkParent {
+    return this.#power.forkParent()
+  }
+
+  /** @internal Children that were not disposed of. */
+  get children(): readonly VM[] {
+    return [...this.#children]
+  }
+
+  /** @internal Called with each child before the test gets it. */
+  onFork: ((child: VM) => void) | undefined
+
+  /** @internal Takes a child, which `withVM()` and the fixtures dispose of with this guest. */
+  adopt(child: VM): void {
+    this.#children.add(child)
+    this.onFork?.(child)
+  }
+
+  /** @internal Forgets a child that was disposed of. */
+  forget(child: VM): void {
+    this.#children.delete(child)
   }
 
   /** If true, the guest was started such that {@link keep} can leave it running. */

@@ -67,6 +67,13 @@ export class DiskUse {
     this.#setThresholds()
   }
 
+  /** Stops counting a file that was removed. */
+  forget(node: string): void {
+    this.#files.delete(node)
+    this.#left.delete(node)
+    this.#setThresholds()
+  }
+
   /**
    * Watches the files in a running QEMU. @param onExceeded called at each report while the sum
    * exceeds the limit.

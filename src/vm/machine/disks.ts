@@ -1,4 +1,6 @@
-import { copyFile, readFile } from 'node:fs/promises'
+import { copyFile, link, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { copySparse } from '../../common/files/sparse-copy.js'
 import type { HostUser } from '../../common/process/host-user.js'
 import { MIB } from '../../common/units.js'
 import { copyDisk, createEmptyDisk, createOverlay } from '../../disk/overlay.js'
@@ -8,6 +10,7 @@ import type { DiskSpec } from '../../spec/disk-spec.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Workspace } from '../workspace/workspace.js'
 import { isCopiedToTemplate } from './disk-content.js'
+import type { ForkedState } from './forked-state.js'
 import type { StartOrigin } from './guest-plan.js'
 
 /**
@@ -22,6 +25,34 @@ export async function makeDisks(
   return Promise.all(disks.map((disk, index) => makeDisk(workspace, disk, index, origin)))
 }
 
+/** Size up to which a copy without holes is faster than another process. */
+const MAX_PLAIN_BYTES = 4 * MIB
+
+/** Returns the file name of an overlay. Index 0 is the system disk. */
+export function overlayName(index: number, generation = 0): string {
+  if (generation > 0) return `disk-${index}.${generation}.qcow2`
+  return index === 0 ? 'disk.qcow2' : `disk-${index}.qcow2`
+}
+
+/**
+ * Makes the overlay of a child of a fork, on top of links to the layers that it shares with its
+ * parent. Returns undefined if the disk was not forked.
+ */
+export async function takeForkedDisk(
+  workspace: Workspace,
+  index: number,
+  fork: ForkedState | undefined,
+): Promise<DiskFile | undefined> {
+  const disk = fork?.disks[index]
+  if (fork === undefined || disk === undefined) return undefined
+  const { overlay, layers } = disk
+  await Promise.all(layers.files.map((name) => link(join(fork.folder, name), workspace.path(name))))
+  const path = workspace.path(overlayName(index, layers.generation))
+  const isSmall = (await stat(overlay)).size <= MAX_PLAIN_BYTES
+  await (isSmall ? copyFile(overlay, path) : copySparse(overlay, path))
+  return { path, format: 'qcow2', layers }
+}
+
 async function makeDisk(
   workspace: Workspace,
   disk: DiskSpec,
@@ -30,19 +61,22 @@ async function makeDisk(
 ): Promise<DiskFile | undefined> {
   const { content, isReadonly, isWrittenDirectly } = disk
   const number = index + 1
-  const path = workspace.path(`disk-${number}.qcow2`)
+  const path = workspace.path(overlayName(number))
   const saved = snapshot?.furtherOverlays[index]
   if (content.kind === 'empty') return undefined
   if (saved !== undefined) {
     await copyFile(saved, path)
     return { path, format: 'qcow2' }
   }
+  const forked = await takeForkedDisk(workspace, number, snapshot?.fork)
+  if (forked !== undefined && content.kind === 'new') return forked
   if (content.kind === 'new') {
     await createEmptyDisk(path, content.bytes)
     return { path, format: 'qcow2' }
   }
   const { file: base } = content
   const secretFile = await writeSecret(workspace, base, `disk-${number}-secret`)
+  if (forked !== undefined) return { ...forked, secretFile }
   if (isReadonly || isWrittenDirectly) return { path: base.path, format: base.format, secretFile }
   if (memoryFiles !== undefined && (await isCopiedToTemplate(base))) await copyDisk({ base, path })
   else await createOverlay({ base, path })

@@ -4,6 +4,7 @@ import type { QemuBinary } from '../../host/qemu-binary.js'
 import type { Preparation } from '../../spec/image-definition.js'
 import type { ImportReport } from '../../spec/import-report.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { ForkedState } from './forked-state.js'
 
 /** Properties of the host that a machine depends on. */
 export interface MachineHost {
@@ -41,6 +42,8 @@ export interface RunSettings {
    * options is likely to be requested.
    */
   readonly standby: boolean | undefined
+  /** If true, the disk of the guest becomes an image, so it cannot be forked. @default false */
+  readonly buildsImage?: boolean | undefined
 }
 
 /** Everything known about a guest before it starts. */
@@ -68,13 +71,17 @@ export interface MachineSnapshot {
   readonly serialLog: string
   /** Output of each guest port up to the snapshot. */
   readonly portLogs: readonly string[]
-  /** Content of the RAM: one file for each NUMA node. */
+  /** Content of the RAM: one file for each NUMA node. Empty: `state` contains it. */
   readonly memory: readonly string[]
   /** State of devices and vCPUs. */
   readonly state: string
+  /** If true, `state` contains the RAM, even if there is a file. @default false */
+  readonly isRamInState?: boolean | undefined
+  /** Further state of a fork. Undefined: a template. */
+  readonly fork?: ForkedState | undefined
 }
 
-/** Kind of start of a guest: cold boot, template or standby. */
+/** Kind of start of a guest: cold boot, template, standby or fork. */
 export type StartedFrom =
   | {
       /** The guest was booted from power-on. */
@@ -96,6 +103,19 @@ export type StartedFrom =
        */
       readonly buildMs?: number | undefined
     }
+  | {
+      /** The guest is a child of `vm.fork()` or `forkAll()`. */
+      readonly kind: 'fork'
+      /** Unique name of the parent: its `vm.id`. */
+      readonly parent: string
+      /**
+       * Method by which the RAM of the parent was saved: the pages that the parent had written
+       * since its template, or all pages in a migration, which takes longer.
+       */
+      readonly method: 'pages' | 'migration'
+      /** Time for which the parent was paused, in milliseconds. */
+      readonly pauseMs: number
+    }
 
 /** Origin of a guest's first power-on. */
 export interface StartOrigin {
@@ -104,4 +124,9 @@ export interface StartOrigin {
   readonly snapshot?: MachineSnapshot | undefined
   /** Files for the guest's RAM, one for each NUMA node, so that the guest can become a template. */
   readonly memoryFiles?: readonly string[] | undefined
+  /**
+   * Marks the files of the snapshot as used by a guest, until the returned function is called.
+   * Children of the guest use them too.
+   */
+  readonly noteUse?: (() => () => void) | undefined
 }

@@ -1,32 +1,37 @@
 import { randomBytes } from 'node:crypto'
-import { generateSshKeyPair, type SshKeyPair } from '../../channel/ssh/keys.js'
+import { generateSshKeyPair } from '../../channel/ssh/keys.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { StartOrigin } from './guest-plan.js'
+import type { MachineIdentity } from './identity-values.js'
 
-/** SSH keys of one machine, created for it and discarded with it. */
-export interface MachineKeys {
-  readonly client: SshKeyPair
-  readonly host: SshKeyPair
-}
+export type { MachineIdentity, MachineKeys } from './identity-values.js'
 
-/** Values that differ between machines started from the same image. */
-export interface MachineIdentity {
-  /** MAC address of the network card, for example `52:54:00:12:34:56`. */
-  readonly mac: string
-  /** MAC addresses of the other network cards, in their order. */
-  readonly furtherMacs: readonly string[]
-  /** 32 hexadecimal digits. */
-  readonly machineId: string
-  /** Undefined if the test specifies its own login, or the image accepts no keys from the run. */
-  readonly keys: MachineKeys | undefined
+/**
+ * Creates the identity of one machine. A child of a fork keeps the MAC addresses of its parent:
+ * children have networks of their own, so equal addresses are harmless. A changed address would cut
+ * a guest off that requests a lease at that moment.
+ */
+export function createIdentity(
+  spec: MachineSpec,
+  origin: Pick<StartOrigin, 'snapshot' | 'memoryFiles'>,
+): MachineIdentity {
+  const { fork } = origin.snapshot ?? {}
+  if (fork === undefined) return createOwnIdentity(spec, origin)
+  const { identity, identityOfChildren, readsHostKey } = fork
+  if (identityOfChildren === 'same') return identity
+  const own = createOwnIdentity(spec, origin)
+  const { keys } = own
+  const host = readsHostKey ? keys?.host : identity.keys?.host
+  const { mac, furtherMacs } = identity
+  return { ...own, mac, furtherMacs, keys: keys && host && { ...keys, host } }
 }
 
 /**
- * Creates the identity of one machine. Further cards of a template and of its clones have the same
- * addresses, because the identity agent changes only the address of the first card. Each card has
- * its own user-mode network, so equal addresses do not meet.
+ * Creates the identity of a machine that is not a child. Further cards of a template and of its
+ * clones have the same addresses, because the identity agent changes only the address of the first
+ * card. Each card has its own user-mode network, so equal addresses do not meet.
  */
-export function createIdentity(
+function createOwnIdentity(
   spec: MachineSpec,
   { snapshot, memoryFiles }: Pick<StartOrigin, 'snapshot' | 'memoryFiles'>,
 ): MachineIdentity {

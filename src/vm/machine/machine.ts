@@ -4,8 +4,11 @@ import { IdentityAgent } from '../../channel/identity-agent/identity-agent.js'
 import type { GuestPort } from '../../channel/port/guest-port.js'
 import type { SerialConsole } from '../../channel/serial/serial-console.js'
 import type { UnixListener } from '../../channel/unix-listener.js'
+import { Mutex } from '../../common/locks/mutex.js'
 import { currentWaitLimit, type WaitLimit } from '../../common/wait-limit.js'
 import { ANSWER_BYTES } from '../../provisioning/identity-agent/message.js'
+import { diskFileNode } from '../../qemu/argv/disks.js'
+import type { DiskFile } from '../../qemu/command.js'
 import type { QemuProcess } from '../../qemu/process.js'
 import type { ImportReport } from '../../spec/import-report.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
@@ -13,7 +16,7 @@ import type { Keeper } from '../workspace/keeper.js'
 import type { Workspace } from '../workspace/workspace.js'
 import type { DiskUse } from './disk-use.js'
 import { GuestClock } from './guest-clock.js'
-import type { GuestPlan, MachineHost, RunSettings, StartedFrom } from './guest-plan.js'
+import type { GuestPlan, MachineHost, RunSettings, StartedFrom, StartOrigin } from './guest-plan.js'
 import type { HostPorts } from './host-ports.js'
 import type { MachineFiles } from './machine-files.js'
 import type { MachineIdentity } from './machine-identity.js'
@@ -35,7 +38,7 @@ export interface MachineSockets {
 /** Parts of a machine that are acquired before it is created. */
 export interface MachineParts {
   readonly plan: GuestPlan
-  readonly startedFrom: StartedFrom
+  readonly origin: StartOrigin
   /** Lease in the host budget. */
   readonly lease: Lease
   /** Called with the process id of each QEMU as soon as it runs. */
@@ -65,6 +68,8 @@ export interface GuestOwner {
   readonly waitLimit: WaitLimit
   readonly log: (line: string) => void
   readonly importReport: ImportReport
+  /** Settings of the run, which children of the guest share. */
+  readonly run: RunSettings
 }
 
 /** The parts of a guest that outlive a power-on. */
@@ -77,24 +82,28 @@ export class Machine {
   readonly workspace: Workspace
   readonly keeper: Keeper | undefined
   readonly identity: MachineIdentity
-  readonly files: MachineFiles
   readonly diskUse: DiskUse
   readonly sockets: MachineSockets
   readonly ports: HostPorts
   readonly services: MachineServices
   readonly serial: SerialConsole
   readonly guestPorts: readonly GuestPort[]
+  /** Origin of the first power-on. */
+  readonly origin: StartOrigin
+  /** Held while a fork replaces the overlays of this machine. */
+  readonly forking = new Mutex()
   readonly agent = new GuestAgent()
   readonly identityAgent = new IdentityAgent(ANSWER_BYTES)
   readonly clock: GuestClock
   /** Transcripts of QMP and of the commands run in the guest. */
   readonly transcripts = { qmp: new Transcript(), commands: new Transcript() } as const
   readonly #onProcess: ((pid: number) => void) | undefined
+  #files: MachineFiles
   #owner: GuestOwner
   #process: QemuProcess | undefined
 
   constructor(parts: MachineParts) {
-    const { plan, startedFrom } = parts
+    const { plan, origin } = parts
     this.name = plan.name
     this.spec = plan.spec
     this.host = plan.host
@@ -104,14 +113,40 @@ export class Machine {
     this.workspace = parts.workspace
     this.keeper = parts.keeper
     this.identity = parts.identity
-    this.files = parts.files
+    this.#files = parts.files
+    this.origin = origin
     this.diskUse = parts.diskUse
     this.sockets = parts.sockets
     this.ports = parts.ports
     this.services = parts.services
     this.serial = parts.serial
     this.guestPorts = parts.guestPorts
-    this.#owner = describeOwner(plan.run, startedFrom)
+    this.#owner = describeOwner(plan.run, origin.startedFrom)
+  }
+
+  /** Files that QEMU opens. A fork replaces those of the disks. */
+  get files(): MachineFiles {
+    return this.#files
+  }
+
+  /**
+   * Records that QEMU writes to another overlay of a disk now. Index 0 is the system disk.
+   */
+  replaceOverlay(index: number, file: DiskFile): void {
+    const { overlay, disks } = this.#files
+    const before = index === 0 ? overlay : disks[index - 1]
+    this.mergeOverlay(index, file)
+    this.diskUse.leave(diskFileNode(index, before?.layers))
+    this.diskUse.add({ path: file.path, node: diskFileNode(index, file.layers) })
+  }
+
+  /** Records that an overlay has other layers now. */
+  mergeOverlay(index: number, file: DiskFile): void {
+    const { disks } = this.#files
+    this.#files =
+      index === 0
+        ? { ...this.#files, overlay: file }
+        : { ...this.#files, disks: disks.map((disk, at) => (at === index - 1 ? file : disk)) }
   }
 
   get owner(): GuestOwner {
@@ -147,6 +182,7 @@ export class Machine {
   }
 }
 
-function describeOwner({ log, importReport }: RunSettings, startedFrom: StartedFrom): GuestOwner {
-  return { startedFrom, waitLimit: currentWaitLimit(), log, importReport }
+function describeOwner(run: RunSettings, startedFrom: StartedFrom): GuestOwner {
+  const { log, importReport } = run
+  return { startedFrom, waitLimit: currentWaitLimit(), log, importReport, run }
 }

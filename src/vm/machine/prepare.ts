@@ -13,7 +13,7 @@ import { defaultWaitMs } from './default-wait.js'
 import type { GuestPlan, MachineSnapshot, StartOrigin } from './guest-plan.js'
 import { HostPorts } from './host-ports.js'
 import { Machine, type MachineParts, type MachineSockets } from './machine.js'
-import { createFiles, watchedDisks } from './machine-files.js'
+import { createFiles, linkSnapshot, watchedDisks } from './machine-files.js'
 import { createIdentity } from './machine-identity.js'
 import { createTpm, serveForwards, serveNetboot } from './services.js'
 
@@ -43,24 +43,26 @@ export async function prepareMachine(
     return acquire(listening, (listener) => listener.close())
   }
   const identity = createIdentity(spec, origin)
-  const { files, sockets, ports, printedBefore, portLogs, netboot, forwards, tpm } = await settleAll({
-    files: createFiles(workspace, plan, origin, identity),
-    sockets: listenForQemu(plan, origin, listen),
-    ports: acquire(HostPorts.reserve(spec.forwards), (reserved) => reserved.release()),
-    printedBefore: copySnapshotLog(logFile, origin.snapshot),
-    portLogs: Promise.all((origin.snapshot?.portLogs ?? []).map((path) => readFile(path))),
-    netboot: acquire(serveNetboot(plan, workspace), (server) => server?.close()),
-    forwards: acquire(serveForwards(plan, workspace), (servers) => servers.close()),
-    tpm: acquire(
-      createTpm(plan, workspace, { snapshot: origin.snapshot, endsWithParent: keeper === undefined }),
-      (emulator) => (keeper?.hasGuest ? emulator?.leave() : emulator?.stop()),
-    ),
-  })
+  const { files, snapshot, sockets, ports, printedBefore, portLogs, netboot, forwards, tpm } =
+    await settleAll({
+      files: createFiles(workspace, plan, origin, identity),
+      snapshot: linkSnapshot(workspace, origin.snapshot),
+      sockets: listenForQemu(plan, origin, listen),
+      ports: acquire(HostPorts.reserve(spec.forwards), (reserved) => reserved.release()),
+      printedBefore: copySnapshotLog(logFile, origin.snapshot),
+      portLogs: Promise.all((origin.snapshot?.portLogs ?? []).map((path) => readFile(path))),
+      netboot: acquire(serveNetboot(plan, workspace), (server) => server?.close()),
+      forwards: acquire(serveForwards(plan, workspace), (servers) => servers.close()),
+      tpm: acquire(
+        createTpm(plan, workspace, { snapshot: origin.snapshot, endsWithParent: keeper === undefined }),
+        (emulator) => (keeper?.hasGuest ? emulator?.leave() : emulator?.stop()),
+      ),
+    })
   if (host.user !== undefined) await workspace.handOver(host.user)
   const waits = { defaultTimeout: defaultWaitMs(host), waitLimit: () => created.owner.waitLimit() }
   const created = new Machine({
     plan,
-    startedFrom: origin.startedFrom,
+    origin: { ...origin, snapshot },
     lease,
     onProcess,
     workspace,

@@ -3,7 +3,7 @@ import { nearestNames } from '../../common/nearest-name.js'
 import { type VMError, vmError } from '../../errors.js'
 import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
-import { DISK_NODE } from '../../qemu/argv/disks.js'
+import { diskNode } from '../../qemu/argv/disks.js'
 import { restoresTime } from '../../spec/architectures.js'
 import { makeScratchDisk } from '../machine/disks.js'
 import type { Machine } from '../machine/machine.js'
@@ -81,7 +81,7 @@ export class Checkpoints {
   /** Returns the node for the RAM: the system disk, or a disk that is not part of the machine. */
   async #openTarget({ qmp }: Session, signal: AbortSignal): Promise<string> {
     const { files, workspace, host, diskUse } = this.#machine
-    if (files.overlay !== undefined) return DISK_NODE
+    if (files.overlay !== undefined) return diskNode(0, files.overlay.layers)
     const path = await makeScratchDisk(workspace, SCRATCH_NODE, host.user)
     const fileNode = `${SCRATCH_NODE}-file`
     const file = { driver: 'file', filename: path, 'node-name': fileNode }
@@ -92,7 +92,8 @@ export class Checkpoints {
 
   async #run(session: Session, job: Job, name: string, signal: AbortSignal): Promise<void> {
     const { qmp } = session
-    const vmstate = this.#target ?? DISK_NODE
+    const { overlay } = this.#machine.files
+    const vmstate = (overlay === undefined ? this.#target : undefined) ?? diskNode(0, overlay?.layers)
     const id = `withvm-${++this.#jobs}`
     const wait = { timeoutMs: JOB_MS * this.#machine.host.timeFactor, signal }
     const concluded = qmp.waitForEvent('JOB_STATUS_CHANGE', {

@@ -12,6 +12,7 @@ import type { PowerOffReason, Session } from '../session/session.js'
 import { Checkpoints } from './checkpoints.js'
 import { waitForCloudInit } from './cloud-init.js'
 import { logInOnConsole } from './console-login.js'
+import type { ForkOptions } from './fork-options.js'
 import { firstStage, waitUntilReady } from './readiness.js'
 import { SshAccess } from './ssh-access.js'
 
@@ -24,6 +25,28 @@ export interface PowerControls {
   powerOn(signal: AbortSignal | undefined): Promise<Session>
   /** Releases all resources of the machine. */
   dispose(): Promise<void>
+  /** Starts children that continue from the present state of the guest. */
+  fork(request: ForkRequest): Promise<readonly unknown[]>
+}
+
+/** Number and options of the children of `vm.fork()`. */
+export interface ForkRequest {
+  readonly count: number
+  readonly options: ForkOptions
+}
+
+/** A running guest that is to be forked. */
+export interface ForkParent {
+  readonly machine: Machine
+  readonly session: Session
+  /** Host key of an SSH server whose key withvm did not create. */
+  readonly hostKey: Buffer | undefined
+  /** If true, the SSH server reads its host key for each connection. */
+  readonly readsHostKey: boolean
+  /** If true, checkpoints of the guest are in its overlay, which can then not become a layer. */
+  readonly hasCheckpoints: boolean
+  /** Aborts when the guest is lost or disposed of. */
+  readonly signal: AbortSignal
 }
 
 /** Options of `vm.start()`. */
@@ -56,6 +79,8 @@ export class Power {
   readonly #ending = new AbortController()
   readonly #checkpoints: Checkpoints
   #isKeyInstalled = false
+  /** If true, the guest continues from a moment at which its own `ready` check had passed. */
+  #continuesReady = false
   #wasReady = false
   #starting: Promise<Session> | undefined
 
@@ -67,6 +92,7 @@ export class Power {
     this.#machine = machine
     this.#controls = controls
     this.#checkpoints = new Checkpoints(machine)
+    this.#continueFork()
     this.#follow(session)
   }
 
@@ -154,7 +180,8 @@ export class Power {
     const session = this.session
     const machine = this.#machine
     const { ready } = machine.spec
-    if (ready === 'none') {
+    if (ready === 'none' || this.#continuesReady) {
+      this.#continuesReady = false
       session.watch.enter(firstStage(machine))
       session.watch.markReady()
       this.#wasReady = true
@@ -224,6 +251,36 @@ export class Power {
   async readyAfterReset(signal?: AbortSignal): Promise<void> {
     this.session.guestResets = 0
     await this.waitUntilReady(signal)
+  }
+
+  /** Takes over what is known about the parent of a fork. */
+  #continueFork(): void {
+    const { origin, spec } = this.#machine
+    const fork = origin.snapshot?.fork
+    if (fork === undefined) return
+    this.access.trustHostKey(fork.hostKey)
+    this.#isKeyInstalled = true
+    this.#continuesReady = !['ssh', 'cloud-init', 'agent'].includes(spec.ready as string)
+  }
+
+  /** If true, the first boot was that of a template. */
+  get #isParked(): boolean {
+    const { snapshot } = this.#machine.origin
+    return snapshot !== undefined && (snapshot.fork?.readsHostKey ?? true)
+  }
+
+  /** Returns the running guest as the parent of a fork. */
+  forkParent(): ForkParent {
+    const session = this.requireRunning()
+    session.watch.failure.throwIfAborted()
+    return {
+      machine: this.#machine,
+      session,
+      hostKey: this.access.hostKey,
+      readsHostKey: this.bootCount === 1 && this.#isParked,
+      hasCheckpoints: this.checkpoints.length > 0,
+      signal: combineSignals(this.#ending.signal, session.watch.failure),
+    }
   }
 
   /** Names of the checkpoints of this power-on. */

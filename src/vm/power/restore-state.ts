@@ -1,24 +1,35 @@
 import { generateSshKeyPair } from '../../channel/ssh/keys.js'
 import { derivePublicKey } from '../../channel/ssh/private-key.js'
 import { combineSignals } from '../../common/combine-signals.js'
-import { buildIdentityMessage } from '../../provisioning/guest-identity.js'
+import { pollUntil } from '../../common/poll.js'
+import { buildClockMessage, buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import type { AgentMessage } from '../../provisioning/identity-agent/message.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
+import type { ForkedState } from '../machine/forked-state.js'
+import type { MachineSnapshot } from '../machine/guest-plan.js'
 import { encodeHostKey } from '../machine/host-key.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { stageLimitMs } from './readiness.js'
+
+interface Wait {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
 
 /** Gateway of QEMU's user-mode network. */
 const USER_NETWORK_GATEWAY = [10, 0, 2, 2]
 /** File descriptor of the device state: QEMU's standard input. */
 const STATE_FD = 0
 
+/** Polling interval of a QEMU that loads RAM, in milliseconds. */
+const POLL_MS = 5
+
 /**
- * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives the guest
- * its own identity before anything else runs in it: clock, entropy, names, keys. A guest with a
- * shared identity is only resumed.
+ * Restores a snapshot into a QEMU that waits for incoming state, and resumes it. Gives a clone of a
+ * template its own identity before anything else runs in it: clock, entropy, names, keys. A guest
+ * with a shared identity is only resumed.
  *
  * @throws {InfrastructureError} QMP_FAILED, QEMU_DIED when QEMU does not accept the state.
  * @throws {GuestError} IDENTITY_AGENT_SILENT when the identity agent does not confirm the identity.
@@ -27,27 +38,72 @@ const STATE_FD = 0
 export async function restoreGuest(
   machine: Machine,
   session: Session,
+  snapshot: MachineSnapshot,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { qmp, watch } = session
+  const { watch } = session
   const either = combineSignals(signal, watch.failure)
   const wait = { timeoutMs: stageLimitMs(machine, 'kernel'), signal: either }
-  const authorizedKey = await findAuthorizedKey(machine)
+  await (snapshot.isRamInState ? loadRamAndState(session, wait) : loadState(session, wait))
+  session.restoredFrom = snapshot
+  await Promise.all([
+    identify(machine, snapshot.fork, wait),
+    // Later saves, such as checkpoints, must include RAM.
+    session.qmp.execute('migrate-set-capabilities', ignoreShared(false), wait),
+  ])
+  // The boot of a template begins where the console log begins.
+  session.bootMark = { offset: snapshot.fork?.bootOffset ?? 0 }
+  watch.enter('sshd')
+}
+
+/**
+ * Loads device state whose RAM is in a file. The guest was saved running, so it resumes by itself.
+ */
+async function loadState({ qmp }: Session, wait: Wait): Promise<void> {
   const resumed = qmp.waitForEvent('RESUME', wait)
   await Promise.all([
     qmp.execute('migrate-set-capabilities', ignoreShared(true), wait),
     qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` }, wait),
   ])
   await resumed
-  const isCopy = machine.spec.identity === 'shared'
-  await Promise.all([
-    isCopy ? undefined : machine.identityAgent.send(identityMessage(machine, authorizedKey), wait),
-    // Later saves, such as checkpoints, must include RAM.
-    qmp.execute('migrate-set-capabilities', ignoreShared(false), wait),
-  ])
-  // This boot begins where the console log begins.
-  session.bootMark = { offset: 0 }
-  watch.enter('sshd')
+}
+
+/** Loads device state and RAM of a guest that was saved while it was paused. */
+async function loadRamAndState(session: Session, wait: Wait): Promise<void> {
+  const { qmp } = session
+  await qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` }, wait)
+  const isLoaded = async () => {
+    const { status } = await qmp.execute('query-status', {}, wait)
+    return status === 'inmigrate' ? undefined : true
+  }
+  await pollUntil(isLoaded, { intervalMs: POLL_MS, signal: wait.signal })
+  await session.resume(wait)
+}
+
+/**
+ * Gives a restored guest its identity. Children of a fork that keep the identity of their parent
+ * need only the present time and other random numbers.
+ */
+async function identify(machine: Machine, fork: ForkedState | undefined, wait: Wait): Promise<void> {
+  const { spec, identityAgent } = machine
+  const arch = findAgentArch(spec.arch)
+  if (spec.identity === 'shared') return
+  if (fork?.identityOfChildren !== 'same') {
+    await identityAgent.send(identityMessage(machine, await findAuthorizedKey(machine), fork), wait)
+  } else if (arch !== undefined && spec.image?.traits.identity !== undefined) {
+    await identityAgent.send(buildClockMessage(arch, Date.now() + fork.clockOffsetMs), wait)
+  }
+}
+
+/** Returns true if the guest can get another identity while it runs. */
+export function canGetIdentity({ spec, identity }: Machine): boolean {
+  const { image, arch } = spec
+  return (
+    identity.keys !== undefined &&
+    spec.identity === 'own' &&
+    image?.traits.identity !== undefined &&
+    findAgentArch(arch) !== undefined
+  )
 }
 
 /** Capability that excludes RAM in shared files from a migration. */
@@ -72,6 +128,7 @@ export async function deriveLoginKey({ ssh }: MachineSpec): Promise<string> {
 function identityMessage(
   { spec, identity, isTemplate, clock }: Machine,
   authorizedKey: string,
+  fork: ForkedState | undefined,
 ): AgentMessage {
   const traits = spec.image?.traits.identity
   const arch = findAgentArch(spec.arch)
@@ -86,8 +143,9 @@ function identityMessage(
     machineId: identity.machineId,
     authorizedKey,
     hostKey: encodeHostKey(hostKey, traits.hostKey.format),
-    afterwards: isTemplate ? 'nothing' : 'lease',
+    // Only a template has parked.
+    afterwards: fork !== undefined ? undefined : isTemplate ? 'nothing' : 'lease',
     gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
   } as const
-  return buildIdentityMessage(arch, values, clock.start())
+  return buildIdentityMessage(arch, values, fork ? Date.now() + fork.clockOffsetMs : clock.start())
 }

@@ -130,6 +130,11 @@ export class SshAccess {
     this.#consoleHostKey = key
   }
 
+  /** Host key of a guest that has its own; undefined before the first connection. */
+  get hostKey(): Buffer | undefined {
+    return this.#consoleHostKey ?? this.#seenHostKey
+  }
+
   /** Adds a hint to an error if the guest rejected the key of the run. */
   #explain(error: unknown): unknown {
     const { spec, identity } = this.#machine
@@ -205,7 +210,7 @@ export class SshAccess {
     const { spec, identity } = this.#machine
     const { keys } = identity
     const isGiven = keys !== undefined && spec.image?.traits.hostKeyFormat !== undefined
-    return isGiven ? keys.host.publicBlob : (this.#consoleHostKey ?? this.#seenHostKey)
+    return isGiven ? keys.host.publicBlob : this.hostKey
   }
 
   #target() {

@@ -10,6 +10,7 @@ import type { QemuCommand } from '../../qemu/command.js'
 import { type QemuExit, QemuProcess } from '../../qemu/process.js'
 import { describeExit, explainStartFailure, memoryFileError } from '../../qemu/start-failure.js'
 import { describeArch } from '../../spec/architectures.js'
+import type { MachineSnapshot } from '../machine/guest-plan.js'
 import type { Machine } from '../machine/machine.js'
 import { STAGE_ROWS } from '../watch/boot-stages.js'
 import { GuestWatch } from '../watch/guest-watch.js'
@@ -49,6 +50,8 @@ export class Session {
   guestResets = 0
   /** Undefined until this power-on is over. */
   endReason: PowerOffReason | undefined
+  /** Snapshot that this power-on was restored from. Undefined: the guest was booted. */
+  restoredFrom: MachineSnapshot | undefined
   /** Devices plugged in during this power-on: their descriptions by QEMU id. */
   readonly pluggedDevices = new Map<string, string>()
   /** If true, a medium was inserted or ejected during this power-on. */
@@ -197,15 +200,26 @@ export class Session {
 
   /** Pauses the vCPUs during `work`, unless they are paused already. */
   async pauseDuring(work: () => Promise<void>): Promise<void> {
+    const resume = await this.pause()
+    try {
+      await work()
+    } finally {
+      await resume()
+    }
+  }
+
+  /**
+   * Pauses the vCPUs. Returns a function that resumes them, unless they were paused already.
+   * Neither rejects.
+   */
+  async pause(): Promise<() => Promise<void>> {
     // Sent together, so that no other command comes between them.
     const asked = Promise.all([this.qmp.execute('query-status'), this.qmp.execute('stop')])
     const wasRunning = await asked.then(
       ([{ status }]) => status === 'running',
       () => false, // QEMU has ended
     )
-    try {
-      await work()
-    } finally {
+    return async () => {
       if (wasRunning) await this.resume().catch(() => {}) // QEMU has ended, or the guest was halted
     }
   }

@@ -57,7 +57,7 @@ function wire(spec: MachineSpec, qemuPath: string, folder: string): Wiring {
     qemuPath,
     accelerator: 'tcg',
     sandbox: true,
-    overlay: spec.image?.disk && join(folder, "b c'.qcow2"),
+    overlay: spec.image?.disk && { path: join(folder, "b c'.qcow2"), format: 'qcow2' },
     disks: spec.disks.map(({ content }) =>
       content.kind === 'empty' ? undefined : { path: join(folder, "b c'.qcow2"), format: 'qcow2' },
     ),

@@ -328,9 +328,15 @@ test.each([
 ] as const)('an image encrypted as %s is opened with a secret file', (format, key) => {
   const encryption = { secret: 'open sesame', virtualBytes: 1 << 20 }
   const encrypted: BaseImage = { ...image, disk: { path: '/disk', format, encryption } }
-  const { args } = build({}, { hostPorts: [40_022], diskSecretFile: '/run/disk-secret' }, encrypted)
+  const overlay = { path: '/run/disk.qcow2', format: 'qcow2', secretFile: '/run/disk-secret' }
+  const { args } = build({}, { hostPorts: [40_022], overlay }, encrypted)
   expect(args.join(' ')).toContain(
     `-object secret,id=disk0-secret,file=/run/disk-secret -drive id=disk0,if=none,file=/run/disk.qcow2,format=qcow2,node-name=disk0-overlay,file.node-name=disk0-file,backing.${key}=disk0-secret,discard=unmap`,
+  )
+  const layers = { generation: 3, files: ['disk.qcow2', 'disk-0.2.qcow2'] }
+  const forked = build({}, { hostPorts: [40_022], overlay: { ...overlay, layers } }, encrypted)
+  expect(forked.args.join(' ')).toContain(
+    `node-name=disk0-overlay-3,file.node-name=disk0-file-3,backing.backing.backing.${key}=disk0-secret,`,
   )
   const manual = buildManualCommand(resolveSpec({}, encrypted), wiring)
   expect(manual.args.join(' ')).toContain(`format=${format},snapshot=on,${key}=disk0-secret`)
