@@ -5,6 +5,7 @@ import {
   checks,
   type DownloadOptions,
   defineImage,
+  forkAll,
   type Invariant,
   type KeptGuest,
   launchVM,
@@ -32,6 +33,22 @@ test('`launchVMs()` resolves to one guest per element', async () => {
   expectTypeOf([server, client]).toEqualTypeOf<VM[]>()
   // @ts-expect-error unknown option
   void launchVMs([{ memroy: '1G' }])
+})
+
+test('the types of forks name each child', async () => {
+  await using vm = await launchVM()
+  await using children = await vm.fork(2)
+  const [left, right] = children
+  expectTypeOf([left, right]).toEqualTypeOf<VM[]>()
+  expectTypeOf(children.length).toEqualTypeOf<2>()
+  const [child] = await vm.fork()
+  expectTypeOf(child).toEqualTypeOf<VM>()
+  const count: number = 3
+  expectTypeOf((await vm.fork(count))[0]).toEqualTypeOf<VM | undefined>()
+  const [one, two] = await forkAll([left, right], { name: 'both' })
+  expectTypeOf([one, two]).toEqualTypeOf<VM[]>()
+  // @ts-expect-error unknown option
+  void vm.fork(1, { nam: 'child' })
 })
 
 test('options are typed, and unknown options are rejected', () => {
