@@ -52,6 +52,18 @@ export function describePhases(folder, url, usualCache) {
         await withVM({ log: () => {} }, async () => {})`,
       ...{ longestMs: 8000, env: own, cacheDir },
     },
+    'kill-fork': {
+      source: `import { withVM } from 'withvm'
+        await withVM({ standby: false, log: () => {} }, async (vm) => {
+          for (;;) {
+            await vm.ssh\`head -c 3000000 /dev/urandom >>/root/x; sync\`
+            const [child] = await vm.fork(2)
+            await child.fork()
+            for (const one of [...child.children, ...vm.children]) await one.dispose()
+          }
+        })`,
+      ...{ longestMs: 6000, env: {} },
+    },
     'kill-netboot': {
       source: `import { withVM } from 'withvm'
         const files = { 'boot.ipxe': '#!ipxe\\n:again\\nimgfetch big || shell\\nimgfree\\ngoto again\\n', big: Buffer.alloc(8e6) }

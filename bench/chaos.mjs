@@ -1,6 +1,6 @@
 // `npm run chaos [-- --rounds N | --minutes N] [--seed N] [--only FAULT,FAULT]` starts programs with guests and injects a fault at a random
 // moment: the program, QEMU or a helper is killed or stopped for a while, the disk or the memory is filled, or the clock jumps. Other faults
-// kill a program during the KVM probe, a build, a download, the save of a template, a network boot, or with commands of `guestfwd`. After each
+// kill a program during the KVM probe, a build, a download, the save of a template, a fork, a network boot, or with commands of `guestfwd`. After each
 // round nothing may be left, the base image must be unchanged, and the next run must succeed. A seed reproduces the same rounds.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'

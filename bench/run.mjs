@@ -6,6 +6,7 @@ import { drawChart } from './chart.mjs'
 import { measureArchitectures } from './measure-architectures.mjs'
 import { measureBoot, measureCommand, measureCopy, measureImport, measureOwnCost } from './measure-cold.mjs'
 import { measureDebian } from './measure-debian.mjs'
+import { measureFork, measureTenForks } from './measure-fork.mjs'
 import { measureMachines } from './measure-machines.mjs'
 import { measureNetboot } from './measure-netboot.mjs'
 import { measureDebianPeers } from './measure-peers.mjs'
@@ -24,6 +25,8 @@ const MEASUREMENTS = {
   boot: measureBoot,
   warm: measureWarm,
   standby: measureStandby,
+  fork: measureFork,
+  'ten-forks': measureTenForks,
   command: measureCommand,
   copy: measureCopy,
   sizes: measureSizes,
