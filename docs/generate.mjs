@@ -29,6 +29,7 @@ const tools = {
     ...(await load('src/vm/evidence/saved-logs.js')),
     ...(await load('src/vm/watch/boot-stages.js')),
     ...(await load('src/warm/eligibility.js')),
+    ...(await load('src/vm/fork/requirements.js')),
   },
 }
 const isCheck = process.argv.includes('--check')

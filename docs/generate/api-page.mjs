@@ -10,7 +10,7 @@ const VITEST = 'fixtures/vitest.d.ts'
  * expression of that type. Members without such an expression are fixtures.
  */
 const PAGES = [
-  ['Starting guests', 'start', [['Functions', MAIN, ['withVM', 'launchVM', 'launchVMs']]]],
+  ['Starting guests', 'start', [['Functions', MAIN, ['withVM', 'launchVM', 'launchVMs', 'forkAll']]]],
   ['The guest: vm', 'vm', [['VM', MAIN, 'VM', 'vm']]],
   [
     'Commands: vm.ssh',

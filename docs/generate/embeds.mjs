@@ -51,6 +51,11 @@ const TABLES = {
       ['Options', 'Reason for a cold boot'],
       COLD_REASONS.map(({ options, reason }) => [options.map(code).join(', '), reason]),
     ),
+  FORK_OBSTACLES: ({ FORK_OBSTACLES }) =>
+    table(
+      ['Options', 'Reason'],
+      FORK_OBSTACLES.map(({ options, reason }) => [options.map(code).join(', '), reason]),
+    ),
   ARTIFACTS: ({ ARTIFACTS }) =>
     table(
       ['File', 'Contents'],
