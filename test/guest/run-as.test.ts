@@ -80,7 +80,7 @@ rootTest(
       vga: 'std',
       disks: [{ media: 'cdrom', interface: 'scsi' }],
     })
-    expect(vm.startedFrom.kind).toBe('cold')
+    expect(vm.startedFrom.kind).toBe('template')
     await vm.checkpoint('before')
     await vm.ssh`touch /root/later`
     await vm.restore('before')
