@@ -210,7 +210,8 @@ export class Power {
           })
           return
         }
-        await (ready as (vm: unknown) => unknown)(this.#vm)
+        // A template is saved after its function has resolved, which may have changed the guest.
+        if (!this.#isRestored) await (ready as (vm: unknown) => unknown)(this.#vm)
       })
       this.lastReadyBoot = this.bootCount
       this.#wasReady = true
@@ -242,9 +243,13 @@ export class Power {
    * its identity contains the key for the user of the image.
    */
   get #hasLoginOfTemplate(): boolean {
-    const { spec, owner } = this.#machine
-    const isForUser = spec.ssh === undefined || spec.ssh.user === spec.image?.traits.sshUser
-    return this.bootCount === 1 && owner.startedFrom.kind !== 'cold' && isForUser
+    const { spec } = this.#machine
+    return this.#isRestored && (spec.ssh === undefined || spec.ssh.user === spec.image?.traits.sshUser)
+  }
+
+  /** If true, the guest continues from a snapshot and has not booted since. */
+  get #isRestored(): boolean {
+    return this.bootCount === 1 && this.session.isRestored
   }
 
   /** Waits until a guest that was reset, by itself or by a test, is ready. */

