@@ -1,6 +1,5 @@
 import type { Duration } from '../common/duration.js'
 import type { MemorySize } from '../common/units.js'
-import type { GuestTraits } from './base-image.js'
 import type { ImageSource } from './image-source.js'
 import type { NetworkOptions } from './options/network.js'
 
@@ -114,7 +113,7 @@ export interface BuiltImage {
    * Format in which the guest accepts the run's SSH host key.
    * @default none: the guest has its own host key
    */
-  readonly hostKeyFormat?: GuestTraits['hostKeyFormat'] | undefined
+  readonly hostKeyFormat?: 'openssh' | 'dropbear' | undefined
   /**
    * Pattern on the serial console that shows that the SSH server listens.
    * @default none: the port is polled

@@ -111,7 +111,7 @@ const FIELDS: Readonly<Record<string, string>> = {
  */
 const PARTS: readonly string[] = [
   ...['DiskOptionGroup', 'MachineOptions', 'BootOptionGroup', 'NetworkOptionGroup', 'DisplayOptionGroup'],
-  ...['DeviceOptionGroup', 'DebugOptionGroup', 'RunOptions', 'GuestTraits', 'GuestHandle'],
+  ...['DeviceOptionGroup', 'DebugOptionGroup', 'RunOptions', 'GuestHandle'],
   ...['Terminal', 'DownloadLimits', 'SshExecOptions', 'MatcherOptions'],
 ]
 
