@@ -47,15 +47,17 @@ export class IdentityAgent {
   }
 
   /**
-   * Sends a message and waits until the guest has applied it.
+   * Sends a message and waits until the guest has applied it. Returns the answer.
    * @throws {GuestError} IDENTITY_AGENT_SILENT when the agent does not respond in time.
    * @throws {GuestError} IDENTITY_REFUSED when the guest cannot perform a part of it.
    */
-  async send(message: IdentityRequest, wait: IdentityAgentWait): Promise<void> {
+  async send(message: IdentityRequest, wait: IdentityAgentWait): Promise<Buffer> {
     const answered = this.#expect(message.nonce, wait)
     this.#socket?.write(message.bytes)
-    const failure = message.findFailure(await answered)
+    const answer = await answered
+    const failure = message.findFailure(answer)
     if (failure !== undefined) throw identityRefusedError(failure)
+    return answer
   }
 
   /**

@@ -17,7 +17,8 @@ import { AGENT_TARGETS, type AgentArch, type AgentTarget, type CallName, TargetW
 export const MESSAGE_BYTES = 4096
 /** Size of everything that the agent sends: the start of a message, or an announcement. */
 export const ANSWER_BYTES = 64
-const NONCE_BYTES = 8
+/** Size of the nonce at the start of a message and its answer. */
+export const NONCE_BYTES = 8
 const CALL_WORDS = 8
 const MAX_ARGUMENTS = 5
 
@@ -26,8 +27,6 @@ export const MESSAGE_ADDRESS = 0x811000
 
 /** File descriptor of the virtio-serial port in the agent. Its sources contain the same. */
 export const PORT_FD = 10
-/** Descriptor of the file that a message has open. */
-export const FILE_FD = 12
 const AT_FDCWD = -100
 
 /** Result of an earlier call of the same message. Two later arguments can use it. */
@@ -84,18 +83,18 @@ export class MessageBuilder {
     this.call(name, ...args).addresses.push(MESSAGE_ADDRESS + NONCE_BYTES + index * wordBytes)
   }
 
-  /** Opens a file as {@link FILE_FD}, or another descriptor. */
-  open(path: string, flags: number, { fd = FILE_FD, mode = 0 } = {}): void {
-    const opened = this.call('openat', AT_FDCWD, path, flags, mode)
+  /** Opens a file as this descriptor. */
+  open(path: string, flags: number, fd: number): void {
+    const opened = this.call('openat', AT_FDCWD, path, flags, 0)
     this.call('dup3', opened, fd, 0)
     this.call('close', opened)
   }
 
   /** Writes to the start of a file. */
   writeFile(path: string, content: Uint8Array, { flags, mode = 0 }: { flags: number; mode?: number }): void {
-    this.open(path, flags, { mode })
-    this.call('write', FILE_FD, content, content.length)
-    this.call('close', FILE_FD)
+    const opened = this.call('openat', AT_FDCWD, path, flags, mode)
+    this.call('write', opened, content, content.length)
+    this.call('close', opened)
   }
 
   /**
@@ -140,10 +139,15 @@ export class MessageBuilder {
     end += wordBytes
     // Results that nobody uses go to the end of the buffer.
     const unused = MESSAGE_BYTES - wordBytes
-    const store = (data: Uint8Array): number => {
-      const at = Math.ceil(end / 8) * 8
+    const stored = new Map<string, number>()
+    // Equal data, such as a key that is written to several files, is stored once.
+    const store = (data: Buffer): number => {
+      const content = data.toString('latin1')
+      const at = stored.get(content) ?? Math.ceil(end / 8) * 8
+      if (stored.has(content)) return MESSAGE_ADDRESS + at
       if (at + data.length > unused) throw new RangeError('The message of the identity agent is too long.')
       bytes.set(data, at)
+      stored.set(content, at)
       end = at + data.length
       return MESSAGE_ADDRESS + at
     }
@@ -154,7 +158,7 @@ export class MessageBuilder {
         const slot = at + (position + 1) * wordBytes
         if (argument instanceof CallResult) argument.addresses.push(MESSAGE_ADDRESS + slot)
         else if (typeof argument === 'number') writer.word(argument, slot)
-        else writer.word(store(typeof argument === 'string' ? Buffer.from(`${argument}\0`) : argument), slot)
+        else writer.word(store(Buffer.from(typeof argument === 'string' ? `${argument}\0` : argument)), slot)
       }
     }
     for (const [index, { name, result }] of this.#calls.entries()) {

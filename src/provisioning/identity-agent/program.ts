@@ -22,19 +22,20 @@ const PAUSE_NS = 20_000_000
  * waits for the next message on its virtio-serial port.
  *
  * @param options.announcement at most 64 bytes that it sends when it is ready for messages.
- * @param options.port path of the port's device.
+ * @param options.port path of the port's device, or a descriptor with which the program is started.
  */
 export function buildIdentityAgent(
   arch: AgentArch,
   {
     announcement = '',
     port = `/dev/virtio-ports/${AGENT_PORT}`,
-  }: { readonly announcement?: string; readonly port?: string } = {},
+  }: { readonly announcement?: string; readonly port?: string | number } = {},
 ): Buffer {
   const target = AGENT_TARGETS[arch]
   const first = new MessageBuilder(arch)
-  first.open(port, O_RDWR, { fd: PORT_FD })
-  first.open('/dev/urandom', O_RDWR, { fd: RANDOM_FD })
+  if (typeof port === 'number') first.call('dup3', port, PORT_FD, 0)
+  else first.open(port, O_RDWR, PORT_FD)
+  first.open('/dev/urandom', O_RDWR, RANDOM_FD)
   if (announcement !== '') first.call('write', PORT_FD, padAnnouncement(announcement), ANSWER_BYTES)
   const data = Buffer.alloc(MESSAGE_BYTES + 2 * target.wordBytes)
   first.buildSilent().copy(data)

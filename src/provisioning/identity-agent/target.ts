@@ -14,6 +14,9 @@ export type CallName =
   | 'socket'
   | 'sethostname'
   | 'clock_settime'
+  | 'clock_gettime'
+  | 'kill'
+  | 'sync'
   | 'openat'
   | 'dup3'
 
@@ -38,14 +41,26 @@ const GENERIC_CALLS: AgentTarget['calls'] = {
   socket: 198,
   sethostname: 161,
   clock_settime: 112,
+  clock_gettime: 113,
+  kill: 129,
+  sync: 81,
   openat: 56,
   dup3: 24,
 }
 
 /** Numbers that i386, ARM, PowerPC and s390 have in common (`syscall.tbl` of each). */
-const EARLY_CALLS = { read: 3, write: 4, close: 6, ioctl: 54, nanosleep: 162, sethostname: 74 } as const
-/** `clock_settime64` of a 32-bit kernel, whose argument has 64-bit fields. */
-const CLOCK_SETTIME64 = 404
+const EARLY_CALLS = {
+  read: 3,
+  write: 4,
+  close: 6,
+  sync: 36,
+  kill: 37,
+  ioctl: 54,
+  sethostname: 74,
+  nanosleep: 162,
+} as const
+/** `clock_gettime64` and `clock_settime64` of a 32-bit kernel, whose argument has 64-bit fields. */
+const CLOCK64 = { clock_gettime: 403, clock_settime: 404 } as const
 
 const COMMON_DIRECTION = { none: 0, write: 1 << 30 } as const
 const LITTLE_64 = { wordBytes: 8, isBigEndian: false, ioctlDirection: COMMON_DIRECTION } as const
@@ -63,8 +78,11 @@ export const AGENT_TARGETS: Readonly<Record<AgentArch, AgentTarget>> = {
       ioctl: 16,
       nanosleep: 35,
       socket: 41,
+      kill: 62,
+      sync: 162,
       sethostname: 170,
       clock_settime: 227,
+      clock_gettime: 228,
       openat: 257,
       dup3: 292,
     },
@@ -72,19 +90,19 @@ export const AGENT_TARGETS: Readonly<Record<AgentArch, AgentTarget>> = {
   i386: {
     ...LITTLE_32,
     elf: { machine: 3, flags: 0 },
-    calls: { ...EARLY_CALLS, socket: 359, clock_settime: CLOCK_SETTIME64, openat: 295, dup3: 330 },
+    calls: { ...EARLY_CALLS, ...CLOCK64, socket: 359, openat: 295, dup3: 330 },
   },
   aarch64: { ...LITTLE_64, elf: { machine: 183, flags: 0 }, calls: GENERIC_CALLS },
   arm: {
     ...LITTLE_32,
     elf: { machine: 40, flags: 0x05000400 },
-    calls: { ...EARLY_CALLS, socket: 281, clock_settime: CLOCK_SETTIME64, openat: 322, dup3: 358 },
+    calls: { ...EARLY_CALLS, ...CLOCK64, socket: 281, openat: 322, dup3: 358 },
   },
   riscv64: { ...LITTLE_64, elf: { machine: 243, flags: 4 }, calls: GENERIC_CALLS },
   ppc64: {
     ...LITTLE_64,
     elf: { machine: 21, flags: 2 },
-    calls: { ...EARLY_CALLS, socket: 326, clock_settime: 245, openat: 286, dup3: 316 },
+    calls: { ...EARLY_CALLS, socket: 326, clock_settime: 245, clock_gettime: 246, openat: 286, dup3: 316 },
     ioctlDirection: { none: 1 << 29, write: -(2 ** 31) },
   },
   s390x: {
@@ -92,7 +110,7 @@ export const AGENT_TARGETS: Readonly<Record<AgentArch, AgentTarget>> = {
     isBigEndian: true,
     ioctlDirection: COMMON_DIRECTION,
     elf: { machine: 22, flags: 0 },
-    calls: { ...EARLY_CALLS, socket: 359, clock_settime: 259, openat: 288, dup3: 326 },
+    calls: { ...EARLY_CALLS, socket: 359, clock_settime: 259, clock_gettime: 260, openat: 288, dup3: 326 },
   },
 }
 
