@@ -89,7 +89,8 @@ export function buildIdentityMessage(
   )
 }
 
-function addClock(message: MessageBuilder, now: number): void {
+/** Adds calls that set the clock and seed the random pool. */
+export function addClock(message: MessageBuilder, now: number): void {
   const { target } = message
   const time = Buffer.alloc(16)
   const times = new TargetWriter(time, target)
@@ -117,7 +118,8 @@ function addNetwork(message: MessageBuilder, { mac, gateway }: GuestIdentity): v
   message.call('close', SOCKET_FD)
 }
 
-function padField(value: string | Uint8Array, bytes: number): Buffer {
+/** Fills a field of a file with newlines. */
+export function padField(value: string | Uint8Array, bytes: number): Buffer {
   const field = Buffer.alloc(bytes, '\n')
   const content = Buffer.from(value)
   if (content.length > bytes)

@@ -106,4 +106,6 @@ export interface Wiring {
   readonly memoryFiles?: { readonly paths: readonly string[]; readonly isWritten: boolean } | undefined
   /** If true, device state and RAM are restored by QMP's `migrate-incoming`. */
   readonly isIncoming?: boolean
+  /** If true, a PC has a generation ID, which differs in each clone. */
+  readonly hasGenerationId?: boolean
 }

@@ -14,7 +14,7 @@ import { requireShortKey } from '../vm/power/save-checks.js'
 import { findUnsavableDevice, saveGuest } from '../vm/power/save-state.js'
 import { newGuestName } from '../vm/workspace/guest-name.js'
 import { saveDisks } from './save-disks.js'
-import { describeFiles, saveSmallFiles } from './template-files.js'
+import { describeFiles, isProbed, saveSmallFiles } from './template-files.js'
 
 /** Reserve for the device state, the disk, and other files that grow in the meantime. */
 const SPARE_BYTES = 32 * MIB
@@ -71,8 +71,9 @@ export async function buildTemplate(plan: GuestPlan, options: BuildOptions): Pro
  * have one after the other.
  */
 function describeTemplateGuest(spec: MachineSpec): MachineSpec {
-  const { name, image, identity, ssh, display, network, furtherNetworks, ready } = spec
+  const { name, image, ssh, display, network, furtherNetworks, ready } = spec
   const isUsed = typeof ready === 'function'
+  const hasFixedIdentity = spec.identity === 'own' && !isProbed(spec)
   const withoutServices = (card: NetworkSpec): NetworkSpec =>
     isUsed ? card : { ...card, guestForwards: [], sharedFolder: undefined }
   const servers = isUsed ? {} : { vnc: undefined, spice: undefined }
@@ -80,8 +81,8 @@ function describeTemplateGuest(spec: MachineSpec): MachineSpec {
     ...spec,
     name: isUsed ? name : basename(image?.name ?? name),
     forwards: isUsed ? spec.forwards : spec.forwards.slice(0, ssh === undefined ? 0 : 1),
-    // Each clone with its own identity requests its address itself. The template takes no lease.
-    network: { ...withoutServices(network), ...(identity === 'own' && { addresses: {} }) },
+    // A clone that has a new MAC address requests its address itself. The template takes no lease.
+    network: { ...withoutServices(network), ...(hasFixedIdentity && { addresses: {} }) },
     furtherNetworks: furtherNetworks.map(withoutServices),
     display: { ...display, window: undefined, grab: undefined, ...servers },
     debug: {},
@@ -117,11 +118,12 @@ function rejectUnsavable(error: unknown): never {
 
 async function saveTo(
   { state: statePath }: MachineSnapshot,
-  { machine, session }: BootedGuest,
+  { vm, machine, session }: BootedGuest,
   { isPrepared, signal }: { readonly isPrepared: boolean; readonly signal: AbortSignal | undefined },
 ): Promise<void> {
   try {
-    await saveGuest(machine, session, { statePath, isPrepared, signal })
+    const access = vm.sshAccess
+    await saveGuest(machine, session, { statePath, isPrepared, access, signal })
   } catch (error) {
     signal?.throwIfAborted()
     rejectSave(error)

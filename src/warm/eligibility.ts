@@ -1,8 +1,12 @@
-import { restoresTime } from '../spec/architectures.js'
+import { findAgentArch } from '../provisioning/identity-agent/target.js'
+import { describeArch, restoresTime } from '../spec/architectures.js'
+import type { DiskFormat } from '../spec/base-image.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import { MICROVM } from '../spec/microvm.js'
 import { hasFixedBase } from '../spec/resolve/resolve-machine.js'
 import { acceptsKeys } from '../vm/machine/machine-identity.js'
+import { hasRootChannel } from '../vm/power/root-channel.js'
+import { isProbed } from './template-files.js'
 
 /** Reason for a cold boot. */
 export interface ColdReason {
@@ -16,6 +20,9 @@ export interface ColdReason {
 
 const SHARED_IDENTITY =
   "Set `start: 'warm'` and `identity: 'shared'` if guests may have equal random numbers and an old clock."
+
+/** Formats that block migration (QEMU 7.2). */
+const UNSAVABLE_FORMATS: ReadonlyArray<DiskFormat | undefined> = ['vmdk', 'vdi', 'vhdx', 'vpc']
 
 /**
  * Reasons against a warm start. The first one that applies is reported. A reason that needs I/O is
@@ -37,10 +44,27 @@ export const COLD_REASONS: readonly ColdReason[] = [
     reason: 'the guest has no image',
   },
   {
-    applies: ({ identity, image }) =>
-      identity === 'own' && (image?.traits.identity === undefined || image.fingerprint === undefined),
+    applies: (spec) => isProbed(spec) && !canStartAgent(spec),
+    options: ['image', 'arch'],
+    reason: 'guests of this architecture have no port for the identity agent',
+    fix: SHARED_IDENTITY,
+  },
+  {
+    applies: (spec) => isProbed(spec) && !hasRootChannel(spec),
+    options: ['image', 'ready'],
+    reason: 'with this `ready`, no login of the guest is known, which its clones need to get their identity',
+    fix: `Set \`login: { user: 'root', … }\` for the serial console, or omit \`ready\`. ${SHARED_IDENTITY}`,
+  },
+  {
+    applies: (spec) => isProbed(spec) && spec.image?.disk?.encryption !== undefined,
     options: ['image'],
-    reason: 'the image has no identity agent, which clones need for their own identity',
+    reason: 'a template would contain the decrypted content of an encrypted disk',
+  },
+  {
+    applies: ({ image }) => UNSAVABLE_FORMATS.includes(image?.disk?.format),
+    options: ['image'],
+    reason: 'QEMU cannot save guests with images of this format',
+    fix: 'Convert the image to qcow2: `qemu-img convert -O qcow2`.',
   },
   {
     applies: (spec) => spec.identity === 'shared' && acceptsKeys(spec),
@@ -140,6 +164,11 @@ export const COLD_REASONS: readonly ColdReason[] = [
     fix: "Set `start: 'warm'` if several guests can use these arguments, and none names a file that changes.",
   },
 ]
+
+/** Returns true if the identity agent can run in guests of this machine. */
+function canStartAgent({ arch }: MachineSpec): boolean {
+  return findAgentArch(arch) !== undefined && describeArch(arch).virtio !== undefined
+}
 
 /** Returns why this guest needs a cold boot; undefined if it can start from a template. */
 export function findColdReason(spec: MachineSpec): ColdReason | undefined {

@@ -1,5 +1,6 @@
 import { buildClockMessage } from '../provisioning/guest-identity.js'
 import { findAgentArch } from '../provisioning/identity-agent/target.js'
+import type { MachineSpec } from '../spec/machine-spec.js'
 import type { BootedGuest } from '../vm/boot/boot.js'
 import { stageLimitMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
@@ -10,11 +11,17 @@ import { untilIdle } from './idle.js'
  * @param hurry ends the wait for background work.
  */
 export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: AbortSignal): Promise<void> {
-  const hasSsh = machine.spec.ssh !== undefined
-  await Promise.all([hasSsh ? vm.ssh`true` : undefined, vm.exec('true')])
+  const { ssh, ready, image } = machine.spec
+  const hasSsh = ssh !== undefined && (image?.traits.identity !== undefined || isReadyOverSsh(ready))
+  const hasAgent = image?.traits.hasAgent === true || ready === 'agent'
+  await Promise.all([hasSsh ? vm.ssh`true` : undefined, hasAgent ? vm.exec('true') : undefined])
   await untilIdle(vm.pid, hurry)
   await session.qmp.execute('stop')
   machine.transcripts.commands.clear()
+}
+
+function isReadyOverSsh(ready: MachineSpec['ready']): boolean {
+  return ready === 'ssh' || ready === 'cloud-init'
 }
 
 /** Resumes a paused guest and sets its clock. Returns false if the guest does not respond. */

@@ -11,9 +11,11 @@ import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-pl
 import { newGuestName } from '../vm/workspace/guest-name.js'
 import { TemplateSaveError } from './build-template.js'
 import { identifyFiles } from './input-files.js'
+import { findRefusal, noteRefusal } from './refusals.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
 import { discardTemplate, noteTemplateUse, openTemplate, type Template } from './template.js'
 import { TemplateFailures } from './template-failures.js'
+import { isProbed } from './template-files.js'
 import { TEMPLATES } from './template-store.js'
 
 /** The result of a warm start: a guest, or why it needs a cold boot. */
@@ -112,7 +114,7 @@ async function startFromTemplate(plan: GuestPlan, described: unknown): Promise<W
   let { name } = plan
   if (closed !== undefined) return { coldReason: closed, name }
   const request = hashInputs(described)
-  const failure = failures.find(request)
+  const failure = failures.find(request) ?? (isProbed(plan.spec) ? await findRefusal(request) : undefined)
   if (failure !== undefined) return { coldReason: failure, name }
   const { log, signal } = plan.run
   let isFirst = true
@@ -142,6 +144,7 @@ async function startFromTemplate(plan: GuestPlan, described: unknown): Promise<W
         continue
       }
       const delayMs = failures.note(request, { reason, isPermanent: isPermanent(error) })
+      if (isPermanent(error) && isProbed(plan.spec)) await noteRefusal(request, reason)
       log(`'${name}' is booted cold: ${reason}. ${describeRetry(delayMs)} Fix: ${hintOf(error)}`)
       return { coldReason: reason, name }
     }

@@ -1,11 +1,17 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyWrittenFile } from '../disk/written-overlay.js'
 import type { MachineSpec } from '../spec/machine-spec.js'
 import type { MachineSnapshot } from '../vm/machine/guest-plan.js'
 import type { Machine } from '../vm/machine/machine.js'
 
-const FILES = { state: 'state', log: 'serial.log', variables: 'uefi-vars', tpm: 'tpm' } as const
+const FILES = {
+  state: 'state',
+  identity: 'identity.json',
+  log: 'serial.log',
+  variables: 'uefi-vars',
+  tpm: 'tpm',
+} as const
 /** Lock of swtpm, which is not part of the state of a TPM. */
 const TPM_LOCK = '.lock'
 
@@ -20,6 +26,14 @@ export function isSavedDisk({ content, isReadonly }: MachineSpec['disks'][number
   return content.kind !== 'empty' && !isReadonly
 }
 
+/**
+ * Returns true if clones get their own identity, and their image does not describe its places: they
+ * are found in the running guest.
+ */
+export function isProbed({ identity, image }: MachineSpec): boolean {
+  return identity === 'own' && image?.traits.identity === undefined
+}
+
 /** Returns the files of the template of a machine in a folder. */
 export function describeFiles(dir: string, spec: MachineSpec): MachineSnapshot {
   const { image, disks, firmware, tpm, ports, numa } = spec
@@ -30,6 +44,7 @@ export function describeFiles(dir: string, spec: MachineSpec): MachineSnapshot {
       at(node === 0 ? 'memory' : `memory-${node}`),
     ),
     state: at(FILES.state),
+    identity: isProbed(spec) ? at(FILES.identity) : undefined,
     serialLog: at(FILES.log),
     portLogs: ports.map((_, index) => at(`port-${index}.log`)),
     overlay: image?.disk === undefined ? undefined : at(diskFileNames(0).overlay),
@@ -52,10 +67,11 @@ export async function removeFiles(dir: string): Promise<void> {
  * not followed.
  */
 export async function saveSmallFiles(
-  { workspace, files, services }: Machine,
-  { serialLog, variables, tpmDir }: MachineSnapshot,
+  { workspace, files, services, probed }: Machine,
+  { serialLog, identity, variables, tpmDir }: MachineSnapshot,
 ): Promise<void> {
   await copyWrittenFile(workspace.path(FILES.log), serialLog)
+  if (identity !== undefined) await writeFile(identity, JSON.stringify(probed), { mode: 0o600 })
   if (variables !== undefined && files.firmware !== undefined)
     await copyWrittenFile(files.firmware.vars.path, variables)
   if (tpmDir === undefined || services.tpm === undefined) return

@@ -1,7 +1,9 @@
+import { hashInputs } from '../cache/cache.js'
 import type { DiskSpec } from '../spec/disk-spec.js'
 import type { MachineSpec, NetworkSpec } from '../spec/machine-spec.js'
 import type { MachineHost } from '../vm/machine/guest-plan.js'
 import { type HostProcessor, readHostProcessor } from '../vm/machine/host-processor.js'
+import { isProbed } from './template-files.js'
 
 /** Increase when the content of a template changes, or the way in which a clone resumes from it. */
 const REVISION = 6
@@ -47,11 +49,20 @@ export function describeTemplate(
     display: { vga: display.vga, tablet: display.tablet },
     devices,
     card: describeCard(network),
-    // A clone that is an exact copy requests no address itself.
+    // A clone with the card of its template requests no address itself.
     identity: spec.identity === 'shared' ? [spec.identity, network.addresses] : undefined,
+    probed: isProbed(spec) ? describeProbed(spec) : undefined,
     furtherCards: furtherNetworks.map((card) => [describeCard(card), card.mac, card.addresses]),
     ...describeOptionalParts(spec),
   }
+}
+
+/** Returns what an image without an identity agent gets at boot, and how its clones are reached. */
+function describeProbed({ network, cloudInit, ssh, ready }: MachineSpec) {
+  const { user, guestPort, login } = ssh ?? {}
+  // Hashed, because user data may contain secrets.
+  const seed = cloudInit === undefined ? undefined : hashInputs(cloudInit)
+  return [network.addresses, network.mac, seed, user, guestPort, login === undefined, ready]
 }
 
 /** Returns the parts of a machine that few guests have. */

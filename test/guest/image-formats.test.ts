@@ -26,7 +26,7 @@ test.each(Object.keys(MAKERS))('a .%s image boots', async (kind) => {
   const dir = ownTmpdir()
   const image = MAKERS[kind]?.(disk?.path as string, dir) as string
   ownCache()
-  await using vm = await launchVM({ image, kernel, initrd, append, log: () => {} })
+  await using vm = await launchVM({ image, kernel, initrd, append, start: 'cold', log: () => {} })
   expect((await vm.ssh`cat /etc/os-release`).stdout).toContain('ID=withvm-tiny')
   await vm.ssh`echo written > /root/file && sync`
 })

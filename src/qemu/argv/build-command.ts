@@ -10,7 +10,7 @@ import { deviceArgs, plugPortArgs } from './devices.js'
 import { diskArgs, snapshotDiskArgs } from './disks.js'
 import { displayArgs } from './display.js'
 import { firmwareArgs, tpmArgs } from './firmware.js'
-import { identityArgs } from './identity.js'
+import { generationIdArgs, identityArgs } from './identity.js'
 import { machineArgs } from './machine.js'
 import { lockArgs, memoryArgs, memoryFileArgs } from './memory.js'
 import { networkArgs } from './network.js'
@@ -36,6 +36,7 @@ export function buildQemuCommand(spec: MachineSpec, wiring: Wiring): QemuCommand
     ...tpmArgs(spec, wiring),
     ...displayArgs(spec, wiring),
     ...plugPortArgs(spec),
+    ...generationIdArgs(spec, wiring),
     ...deviceArgs(spec, wiring),
     ...debugArgs(spec, wiring),
     ...cloudInitDiskArgs(spec, wiring.seedDisk),

@@ -82,6 +82,7 @@ export async function bootMachine(
     const made = await prepareMachine(plan, origin, { lease, onProcess: hooks?.onProcess }, cleanup)
     machine = made
     const powerOn = async (signal: AbortSignal | undefined, snapshot?: MachineSnapshot) => {
+      made.isIdentitySet = false
       session = await startSession(made, { memoryFiles: origin.memoryFiles, snapshot }, signal)
       const started = session
       cleanup.defer(() => (made.keeper?.hasGuest ? started.detach() : started.stop('orderly')))
@@ -231,7 +232,17 @@ function buildCommand(
     netboot: services.netboot?.beginPowerOn(),
     memoryFiles: chooseMemoryFiles({ memoryFiles, snapshot }),
     isIncoming: snapshot !== undefined,
+    hasGenerationId: needsGenerationId(machine, { memoryFiles, snapshot }),
   })
+}
+
+/**
+ * Returns true for templates and clones of images that withvm did not build: their kernel may seed
+ * its random pool when the generation ID changes, also if the identity agent is late.
+ */
+function needsGenerationId({ spec }: Machine, { memoryFiles, snapshot }: MemoryOrigin): boolean {
+  const isCloned = memoryFiles !== undefined || snapshot !== undefined
+  return isCloned && spec.identity === 'own' && spec.image?.traits.identity === undefined
 }
 
 /**

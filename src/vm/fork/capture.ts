@@ -93,6 +93,7 @@ export class Capture {
       ...saved,
       overlay: undefined,
       furtherOverlays: [],
+      identity: machine.origin.snapshot?.identity,
       variables: machine.files.firmware === undefined ? undefined : this.#variables,
       tpmDir: undefined,
       serialLog,

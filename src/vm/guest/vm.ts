@@ -34,6 +34,7 @@ import {
   type StartOptions,
   type StopOptions,
 } from '../power/power.js'
+import type { SshAccess } from '../power/ssh-access.js'
 import { type MemoryUse, readMemoryUse } from '../session/memory-use.js'
 import type { PowerOffReason, Session } from '../session/session.js'
 import type { StageTime } from '../watch/guest-watch.js'
@@ -224,6 +225,11 @@ export class VM implements GuestHandle {
    */
   get timeFactor(): number {
     return this.#machine.host.timeFactor
+  }
+
+  /** @internal SSH connections of this guest. */
+  get sshAccess(): SshAccess {
+    return this.#power.access
   }
 
   /** @internal Upper bound of waits for this guest, so that they end before its test does. */

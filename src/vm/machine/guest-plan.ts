@@ -67,6 +67,8 @@ export interface MachineSnapshot {
   readonly variables: string | undefined
   /** Folder with the state of the TPM. Undefined without a TPM. */
   readonly tpmDir: string | undefined
+  /** Places of the guest's identity. Undefined if the image contains an identity agent. */
+  readonly identity: string | undefined
   /** Log of the serial console up to the snapshot. */
   readonly serialLog: string
   /** Output of each guest port up to the snapshot. */

@@ -36,9 +36,10 @@ function createOwnIdentity(
   { snapshot, memoryFiles }: Pick<StartOrigin, 'snapshot' | 'memoryFiles'>,
 ): MachineIdentity {
   const isShared = snapshot !== undefined || memoryFiles !== undefined
-  const isCopy = isShared && spec.identity === 'shared'
+  // A card whose address changes while it is up loses its network in many systems.
+  const isKept = isShared && (spec.identity === 'shared' || spec.image?.traits.identity === undefined)
   return {
-    mac: spec.network.mac ?? (isCopy ? sharedMac(0) : randomMac()),
+    mac: spec.network.mac ?? (isKept ? sharedMac(0) : randomMac()),
     furtherMacs: spec.furtherNetworks.map(
       ({ mac }, index) => mac ?? (isShared ? sharedMac(index + 1) : randomMac()),
     ),

@@ -7,6 +7,7 @@ import type { UnixListener } from '../../channel/unix-listener.js'
 import { Mutex } from '../../common/locks/mutex.js'
 import { currentWaitLimit, type WaitLimit } from '../../common/wait-limit.js'
 import { ANSWER_BYTES } from '../../provisioning/identity-agent/message.js'
+import type { ProbedIdentity } from '../../provisioning/probed-identity.js'
 import { diskFileNode } from '../../qemu/argv/disks.js'
 import type { DiskFile } from '../../qemu/command.js'
 import type { QemuProcess } from '../../qemu/process.js'
@@ -56,6 +57,7 @@ export interface MachineParts {
   readonly serial: SerialConsole
   /** Guest ports requested by the test. */
   readonly guestPorts: readonly GuestPort[]
+  readonly probed: ProbedIdentity | undefined
 }
 
 /**
@@ -95,6 +97,10 @@ export class Machine {
   readonly agent = new GuestAgent()
   readonly identityAgent = new IdentityAgent(ANSWER_BYTES)
   readonly clock: GuestClock
+  /** Places of the identity in a template or clone whose image contains no identity agent. */
+  probed: ProbedIdentity | undefined
+  /** If true, the guest got the identity of this machine since its power-on. */
+  isIdentitySet = false
   /** Transcripts of QMP and of the commands run in the guest. */
   readonly transcripts = { qmp: new Transcript(), commands: new Transcript() } as const
   readonly #onProcess: ((pid: number) => void) | undefined
@@ -121,6 +127,7 @@ export class Machine {
     this.services = parts.services
     this.serial = parts.serial
     this.guestPorts = parts.guestPorts
+    this.probed = parts.probed
     this.#owner = describeOwner(plan.run, origin.startedFrom)
   }
 

@@ -5,6 +5,7 @@ import { SerialConsole } from '../../channel/serial/serial-console.js'
 import { listenUnix, type UnixListener } from '../../channel/unix-listener.js'
 import type { CleanupStack } from '../../common/cleanup-stack.js'
 import { settleAll } from '../../common/settle-all.js'
+import { type ProbedIdentity, readProbedIdentity } from '../../provisioning/probed-identity.js'
 import { guardExit } from '../workspace/exit-guard.js'
 import { runFolderIdOf } from '../workspace/guest-name.js'
 import { Keeper } from '../workspace/keeper.js'
@@ -43,13 +44,14 @@ export async function prepareMachine(
     return acquire(listening, (listener) => listener.close())
   }
   const identity = createIdentity(spec, origin)
-  const { files, snapshot, sockets, ports, printedBefore, portLogs, netboot, forwards, tpm } =
+  const { files, snapshot, sockets, ports, printedBefore, probed, portLogs, netboot, forwards, tpm } =
     await settleAll({
       files: createFiles(workspace, plan, origin, identity),
       snapshot: linkSnapshot(workspace, origin.snapshot),
       sockets: listenForQemu(plan, origin, listen),
       ports: acquire(HostPorts.reserve(spec.forwards), (reserved) => reserved.release()),
       printedBefore: copySnapshotLog(logFile, origin.snapshot),
+      probed: readProbed(origin.snapshot),
       portLogs: Promise.all((origin.snapshot?.portLogs ?? []).map((path) => readFile(path))),
       netboot: acquire(serveNetboot(plan, workspace), (server) => server?.close()),
       forwards: acquire(serveForwards(plan, workspace), (servers) => servers.close()),
@@ -73,6 +75,7 @@ export async function prepareMachine(
     sockets,
     ports,
     services: { netboot, forwards, tpm },
+    probed,
     serial: new SerialConsole({ logPath: workspace.path('serial.log'), logFile, printedBefore, ...waits }),
     guestPorts: spec.ports.map(({ name }, index) => {
       const { defaultTimeout: defaultWaitMs, waitLimit } = waits
@@ -131,6 +134,12 @@ function listenForQemu(
     ports: Promise.all(spec.ports.map((_, index) => listen(`port${index}.sock`))),
     state: memoryFiles === undefined ? undefined : listen('state.sock'),
   })
+}
+
+/** Reads where a clone of an image without an identity agent has its identity. */
+async function readProbed(snapshot: MachineSnapshot | undefined): Promise<ProbedIdentity | undefined> {
+  if (snapshot?.identity === undefined) return undefined
+  return readProbedIdentity(JSON.parse(await readFile(snapshot.identity, 'utf8')))
 }
 
 /** Copies the console log of the snapshot, so the guest's log is complete from its first byte. */

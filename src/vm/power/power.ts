@@ -223,7 +223,9 @@ export class Power {
 
   /** Connects over SSH. The run's key is installed once, because it stays on the guest's disk. */
   async #connectOverSsh(session: Session, signal: AbortSignal): Promise<void> {
-    if (!this.#isKeyInstalled) await this.#logInOnConsole(signal)
+    const { probed, isIdentitySet } = this.#machine
+    const isClone = probed !== undefined && isIdentitySet
+    if (!this.#isKeyInstalled && !isClone) await this.#logInOnConsole(signal)
     this.#isKeyInstalled = true
     await this.access.connectWhenUp(session, signal)
     if (this.#machine.spec.ready !== 'cloud-init') return

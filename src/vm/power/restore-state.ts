@@ -1,3 +1,4 @@
+import type { IdentityAgentWait } from '../../channel/identity-agent/identity-agent.js'
 import { generateSshKeyPair } from '../../channel/ssh/keys.js'
 import { derivePublicKey } from '../../channel/ssh/private-key.js'
 import { combineSignals } from '../../common/combine-signals.js'
@@ -5,6 +6,7 @@ import { pollUntil } from '../../common/poll.js'
 import { buildClockMessage, buildIdentityMessage } from '../../provisioning/guest-identity.js'
 import type { AgentMessage } from '../../provisioning/identity-agent/message.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
+import { buildProbedMessage } from '../../provisioning/probed-identity.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { ForkedState } from '../machine/forked-state.js'
 import type { MachineSnapshot } from '../machine/guest-plan.js'
@@ -90,21 +92,26 @@ async function identify(machine: Machine, fork: ForkedState | undefined, wait: W
   const arch = findAgentArch(spec.arch)
   if (spec.identity === 'shared') return
   if (fork?.identityOfChildren !== 'same') {
-    await identityAgent.send(identityMessage(machine, await findAuthorizedKey(machine), fork), wait)
-  } else if (arch !== undefined && spec.image?.traits.identity !== undefined) {
+    await sendIdentity(machine, wait, fork)
+  } else if (arch !== undefined && hasIdentityAgent(machine)) {
     await identityAgent.send(buildClockMessage(arch, Date.now() + fork.clockOffsetMs), wait)
   }
 }
 
 /** Returns true if the guest can get another identity while it runs. */
-export function canGetIdentity({ spec, identity }: Machine): boolean {
-  const { image, arch } = spec
+export function canGetIdentity(machine: Machine): boolean {
+  const { spec, identity } = machine
   return (
     identity.keys !== undefined &&
     spec.identity === 'own' &&
-    image?.traits.identity !== undefined &&
-    findAgentArch(arch) !== undefined
+    hasIdentityAgent(machine) &&
+    findAgentArch(spec.arch) !== undefined
   )
+}
+
+/** Returns true if the identity agent is part of the image, or was brought into the template. */
+function hasIdentityAgent({ spec, probed }: Machine): boolean {
+  return spec.image?.traits.identity !== undefined || probed !== undefined
 }
 
 /** Capability that excludes RAM in shared files from a migration. */
@@ -126,27 +133,44 @@ export async function deriveLoginKey({ ssh }: MachineSpec): Promise<string> {
   return privateKey === undefined ? '' : ((await derivePublicKey(privateKey, passphrase)) ?? '')
 }
 
-function identityMessage(
-  { spec, identity, isTemplate, clock }: Machine,
-  authorizedKey: string,
-  fork: ForkedState | undefined,
-): AgentMessage {
+/**
+ * Gives a quiesced or forked guest the identity of its machine.
+ *
+ * @throws {GuestError} IDENTITY_AGENT_SILENT, IDENTITY_REFUSED.
+ */
+export async function sendIdentity(
+  machine: Machine,
+  wait: IdentityAgentWait,
+  fork?: ForkedState | undefined,
+): Promise<void> {
+  await machine.identityAgent.send(await identityMessage(machine, fork), wait)
+  machine.isIdentitySet = true
+}
+
+async function identityMessage(machine: Machine, fork: ForkedState | undefined): Promise<AgentMessage> {
+  const { spec, identity, isTemplate, clock, probed } = machine
   const traits = spec.image?.traits.identity
   const arch = findAgentArch(spec.arch)
-  if (traits === undefined || arch === undefined)
-    throw new TypeError('a guest without identity agent of withvm cannot be restored')
+  const authorizedKey = await findAuthorizedKey(machine)
   // A guest that the run has no key for needs a host key of its own too.
   const hostKey = identity.keys?.host ?? generateSshKeyPair()
+  const names = { hostname: spec.name, machineId: identity.machineId, authorizedKey }
+  const now = fork ? Date.now() + fork.clockOffsetMs : clock.start()
+  if (probed !== undefined && arch !== undefined) {
+    const encoded = encodeHostKey(hostKey, probed.hostKey?.format)
+    const publicHostKey = hostKey.publicKey.trim()
+    return buildProbedMessage(arch, probed, { ...names, hostKey: encoded, publicHostKey }, now)
+  }
+  if (traits === undefined || arch === undefined)
+    throw new TypeError('a guest without an identity agent cannot be restored')
   const values = {
+    ...names,
     traits,
-    hostname: spec.name,
     mac: identity.mac,
-    machineId: identity.machineId,
-    authorizedKey,
     hostKey: encodeHostKey(hostKey, traits.hostKey.format),
     // Only a template has parked.
     afterwards: fork !== undefined ? undefined : isTemplate ? 'nothing' : 'lease',
     gateway: spec.network.internet ? USER_NETWORK_GATEWAY : undefined,
   } as const
-  return buildIdentityMessage(arch, values, fork ? Date.now() + fork.clockOffsetMs : clock.start())
+  return buildIdentityMessage(arch, values, now)
 }

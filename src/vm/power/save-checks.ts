@@ -21,8 +21,10 @@ const IDENTITY_PORT = 'identity'
  * @throws {UsageError} SAVE_UNSUPPORTED when the public key is too long.
  */
 export async function requireShortKey(spec: MachineSpec): Promise<void> {
+  // Guests of other images keep the keys of their author.
+  if (spec.identity === 'shared' || spec.image?.traits.identity === undefined) return
   const key = await deriveLoginKey(spec)
-  if (spec.identity === 'shared' || key.length <= FILE_BYTES.authorizedKeys) return
+  if (key.length <= FILE_BYTES.authorizedKeys) return
   throw vmError('SAVE_UNSUPPORTED', {
     summary: `The public key of \`ssh.privateKey\` has ${key.length} characters, more than a clone can receive.`,
     hint: 'Use an Ed25519 or ECDSA key, or omit `ssh.privateKey`.',
@@ -58,7 +60,12 @@ export async function requireSavable(machine: Machine, session: Session, signal:
     })
   }
   // A kernel of the author may lack the driver of the port.
-  if (machine.spec.directBoot?.isCustom === true && !(await hasIdentityAgent(machine, session, signal))) {
+  const hasAgent = machine.spec.image?.traits.identity !== undefined
+  if (
+    hasAgent &&
+    machine.spec.directBoot?.isCustom === true &&
+    !(await hasIdentityAgent(machine, session, signal))
+  ) {
     throw vmError('SAVE_UNSUPPORTED', {
       summary: 'The identity agent does not run in this guest.',
       hint: 'Use a kernel with the drivers for virtio-serial ports (`CONFIG_VIRTIO_CONSOLE`).',

@@ -21,9 +21,11 @@ import { PARKED } from '../../provisioning/guest-identity.js'
 import { isPc } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
+import { parkGuest } from './park-guest.js'
 import { stageLimitMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
 import { requireSavable, requireTpmSeed, requireUnchanged } from './save-checks.js'
+import type { SshAccess } from './ssh-access.js'
 
 const PARK = '/usr/lib/withvm/park'
 /** Maximum number of attempts to park the guest through its agent. */
@@ -66,6 +68,8 @@ export async function saveGuest(
      * recorded.
      */
     readonly isPrepared: boolean
+    /** SSH connections of the guest, which are closed. */
+    readonly access: SshAccess
     readonly signal: AbortSignal | undefined
   },
 ): Promise<void> {
@@ -82,13 +86,18 @@ export async function saveGuest(
 async function quiesceGuest(
   machine: Machine,
   session: Session,
-  options: { readonly isPrepared: boolean },
+  options: { readonly isPrepared: boolean; readonly access: SshAccess },
   signal: AbortSignal,
 ): Promise<void> {
   const wait = { timeoutMs: AGENT_MS, signal }
   await requireSavable(machine, session, signal)
+  if (machine.spec.image?.traits.identity === undefined) {
+    const rate = await parkGuest(machine, { access: options.access, signal })
+    if (isClockRight(rate) === false) throw wrongClockError(machine.name, rate.mean)
+    return
+  }
   const since = await readGuestClock(machine.agent, wait)
-  const guestKhz = await parkGuest(machine, signal)
+  const guestKhz = await runPark(machine, signal)
   const rate = await measureClockRate(machine.agent, since, wait)
   const isMeasurable = isPc(machine.spec.arch) && machine.host.accelerator === 'tcg' && !options.isPrepared
   const isWrong = isClockRight(rate) === false
@@ -105,7 +114,7 @@ async function quiesceGuest(
  * @returns the frequency of the time-stamp counter that the guest's kernel assumes, kHz, if it is
  * logged.
  */
-async function parkGuest(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
+async function runPark(machine: Machine, signal: AbortSignal): Promise<number | undefined> {
   const { agent, identityAgent } = machine
   const parked = identityAgent.waitFor(PARKED, {
     timeoutMs: stageLimitMs(machine, 'init') + AGENT_MS,

@@ -207,9 +207,10 @@ export class SshAccess {
   }
 
   #pinnedHostKey(): Buffer | undefined {
-    const { spec, identity } = this.#machine
+    const { spec, identity, probed, isIdentitySet } = this.#machine
     const { keys } = identity
-    const isGiven = keys !== undefined && spec.image?.traits.hostKeyFormat !== undefined
+    const isSet = isIdentitySet && probed?.hostKey !== undefined
+    const isGiven = keys !== undefined && (isSet || spec.image?.traits.hostKeyFormat !== undefined)
     return isGiven ? keys.host.publicBlob : this.hostKey
   }
 

@@ -32,7 +32,7 @@ const readDomain = (name: string) =>
   readFileSync(join(DOMAINS, `${name}.xml`), 'utf8').replaceAll('/srv/withvm/', `${folder}/`)
 
 async function boot(name: string, options: VMOptions): Promise<VM> {
-  return launchVM({ libvirtXML: readDomain(name), log: () => {}, ...options })
+  return launchVM({ libvirtXML: readDomain(name), start: 'cold', log: () => {}, ...options })
 }
 
 /** Console output that shows that the guest booted, by domain. */

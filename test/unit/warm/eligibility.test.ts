@@ -9,6 +9,9 @@ import { SAMPLE_IMAGE as image } from '../../support/sample-machine.js'
 const reason = (options: VMOptions, base: BaseImage | undefined = image) =>
   findColdReason(resolveSpec(options, base))?.reason
 
+/** Image of an author, whose content is unknown. */
+const plain = { ...image, traits: { ...image.traits, identity: undefined } }
+
 test.each<[VMOptions]>([
   [{}],
   [{ start: 'warm' }],
@@ -65,9 +68,25 @@ test.each<[VMOptions, string]>([
   expect(reason(options)).toBe(why)
 })
 
-test('an image without an identity agent boots cold, and so does a kernel alone', () => {
-  const plain = { ...image, traits: { ...image.traits, identity: undefined } }
-  expect(reason({}, plain)).toBe('the image has no identity agent, which clones need for their own identity')
+test.each<[VMOptions]>([[{}], [{ ready: 'agent' }], [{ login: { user: 'root' }, ready: /login:/ }]])(
+  'a guest of an image without an identity agent can start from a template with %j',
+  (options) => {
+    expect(reason(options, plain)).toBeUndefined()
+  },
+)
+
+test('a guest of an image without an identity agent boots cold if nothing can bring the agent into it', () => {
+  expect(reason({ ready: /login:/ }, plain)).toBe(
+    'with this `ready`, no login of the guest is known, which its clones need to get their identity',
+  )
+  const vmdk = { ...plain, disk: { path: '/disk', format: 'vmdk' } } as const
+  expect(reason({}, vmdk)).toBe('QEMU cannot save guests with images of this format')
+  const encryption = { secret: 'x', virtualBytes: 1 }
+  const encrypted = { ...plain, disk: { path: '/disk', format: 'qcow2', encryption } } as const
+  expect(reason({}, encrypted)).toBe('a template would contain the decrypted content of an encrypted disk')
+})
+
+test('a kernel alone boots cold, and so does a guest without an image', () => {
   expect(findColdReason(resolveSpec({ kernel: '/vmlinuz' }, undefined))?.reason).toBe(
     'the guest has no image, only a kernel',
   )

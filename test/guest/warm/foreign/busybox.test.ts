@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { launchVM, type VM } from 'withvm'
+import { resolveImage } from '../../../../src/image/resolve-image.js'
+import { qemuImg } from '../../../support/disk-images.js'
+import { ownTemplates } from '../../../support/own-templates.js'
+import { ownTmpdir } from '../../../support/own-tmpdir.js'
+
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
+
+/** Returns the options for a busybox system with dropbear: the disk of `tiny` without the identity agent. */
+async function busyboxSystem() {
+  const { disk, directBoot } = await resolveImage('tiny')
+  if (disk === undefined || directBoot === undefined) throw new Error('tiny has a disk and a kernel')
+  const image = join(ownTmpdir(), 'busybox.img')
+  qemuImg('convert', '-O', 'raw', disk.path, image)
+  const debugfs = (input: string) =>
+    execFileSync('debugfs', ['-w', '-f', '-', image], { input, env, stdio: 'pipe' })
+  // A program that cannot be executed could not be started again.
+  const init = join(ownTmpdir(), 'init')
+  const script = debugfs('cat /usr/sbin/init')
+    .toString()
+    .replace(/^debugfs.*\n/gm, '')
+  writeFileSync(init, script.replace(/chmod 644 .*dropbear/, 'true'), { mode: 0o755 })
+  debugfs(
+    `rm /usr/lib/withvm/identity-agent\nrm /usr/sbin/init\nwrite ${init} /usr/sbin/init\nset_inode_field /usr/sbin/init mode 0100755\n`,
+  )
+  const { kernel, initrd, append } = directBoot
+  return { image, kernel, initrd, append, standby: false, log: () => {} } as const
+}
+
+const FACTS = {
+  hostname: 'hostname',
+  hostnameFile: 'cat /etc/hostname',
+  hostKey: 'dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ssh-ed25519',
+  authorizedKey: 'grep ssh-ed25519 /root/.ssh/authorized_keys',
+  random: 'head -c 16 /dev/urandom | xxd -p',
+}
+
+async function identify(vm: VM): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const [name, command] of Object.entries(FACTS)) found[name] = (await vm.ssh(command)).stdout
+  return found
+}
+
+test('clones of a busybox system without an identity agent have their own identities', async () => {
+  ownTemplates()
+  const options = await busyboxSystem()
+  await using one = await launchVM({ ...options, name: 'one' })
+  await using two = await launchVM({ ...options, name: 'two' })
+  expect(one.startedFrom.kind).toBe('template')
+  expect(two.startedFrom).toMatchObject({ kind: 'template', buildMs: undefined })
+  const [ofOne, ofTwo] = [await identify(one), await identify(two)]
+  console.log(ofOne, ofTwo)
+  for (const fact of Object.keys(FACTS)) {
+    expect(ofOne[fact], fact).toMatch(/./)
+    expect(ofOne[fact], fact).not.toBe(ofTwo[fact])
+  }
+}, 500_000)
