@@ -41,8 +41,19 @@ const FACTS = {
 
 async function identify(vm: VM): Promise<Record<string, string>> {
   const found: Record<string, string> = {}
-  for (const [name, command] of Object.entries(FACTS)) found[name] = (await vm.ssh(command)).stdout
+  for (const [name, command] of Object.entries(FACTS)) found[name] = (await vm.exec(command)).stdout
   return found
+}
+
+async function expectOwnIdentities(one: VM, two: VM, facts: readonly string[]): Promise<void> {
+  const [ofOne, ofTwo] = [await identify(one), await identify(two)]
+  for (const fact of facts) {
+    expect(ofOne[fact], fact).toMatch(/./)
+    expect(ofOne[fact], fact).not.toBe(ofTwo[fact])
+  }
+  expect([ofOne.hostname, ofTwo.hostname]).toEqual(['one', 'two'])
+  const { stdout } = await two.exec('date +%s')
+  expect(Math.abs(Number(stdout) * 1000 - Date.now())).toBeLessThan(5000)
 }
 
 test('clones of a busybox system without an identity agent have their own identities', async () => {
@@ -52,10 +63,21 @@ test('clones of a busybox system without an identity agent have their own identi
   await using two = await launchVM({ ...options, name: 'two' })
   expect(one.startedFrom.kind).toBe('template')
   expect(two.startedFrom).toMatchObject({ kind: 'template', buildMs: undefined })
-  const [ofOne, ofTwo] = [await identify(one), await identify(two)]
-  console.log(ofOne, ofTwo)
-  for (const fact of Object.keys(FACTS)) {
-    expect(ofOne[fact], fact).toMatch(/./)
-    expect(ofOne[fact], fact).not.toBe(ofTwo[fact])
-  }
-}, 500_000)
+  await expectOwnIdentities(one, two, Object.keys(FACTS))
+  // The agent and its folder are gone from the file systems.
+  expect((await two.ssh`ls -d /dev/withvm || grep -c withvm /proc/mounts || true`).stdout).toBe('0')
+  // The names and keys of a clone are on its disk.
+  await two.powerCut()
+  await two.start()
+  expect((await two.ssh`cat /etc/hostname`).stdout).toBe('two')
+}, 400_000)
+
+test('clones of a guest that only its serial console reaches have their own identities', async () => {
+  ownTemplates()
+  const options = { ...(await busyboxSystem()), ssh: false, login: { user: 'root' } } as const
+  await using one = await launchVM({ ...options, name: 'one' })
+  await using two = await launchVM({ ...options, name: 'two' })
+  expect(one.startedFrom.kind).toBe('template')
+  expect(two.startedFrom).toMatchObject({ kind: 'template', buildMs: undefined })
+  await expectOwnIdentities(one, two, ['hostname', 'hostnameFile', 'random'])
+}, 400_000)
