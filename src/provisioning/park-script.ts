@@ -220,6 +220,7 @@ const DROPBEAR = `park_dropbear() {
 const START = `write_start() {
   cat <<'END'
 cd /
+umask 022
 { echo 0 >/sys/fs/cgroup/cgroup.procs || echo 0 >/sys/fs/cgroup/systemd/cgroup.procs; } 2>/dev/null
 { echo -1000 >/proc/self/oom_score_adj; } 2>/dev/null
 is_connected() {

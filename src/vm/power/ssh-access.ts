@@ -88,6 +88,8 @@ export class SshAccess {
     // A connection attempt before the server listens costs the guest tenths of a second of boot
     // time.
     const isAwake = announced !== undefined && (await isAnnounced(announced, machine, signal))
+    // The server of a clone listens already.
+    const isClone = machine.probed !== undefined && machine.isIdentitySet
     const found = await waitForSshBanner({
       port,
       // Each connection costs the guest a process, so the probe's connection is used for the login.
@@ -95,7 +97,7 @@ export class SshAccess {
       intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
       signal,
       wake: announced,
-      isAwake,
+      isAwake: isAwake || isClone,
       onResult: (result) => {
         session.watch.sshProbe = result
       },

@@ -17,7 +17,7 @@ test(
     expect((await vm.ssh`id -un; command -v cloud-init || echo none`).stdout).toBe('root\nnone')
     expect(vm.startedFrom).toEqual({
       kind: 'cold',
-      reason: 'the image has no identity agent, which clones need for their own identity',
+      reason: 'QEMU cannot save guests with images of this format',
     })
     const error = await failureOf(vm.checkpoint('first'))
     expect(error.hint).toContain('Convert the image to qcow2 (`qemu-img convert -O qcow2`)')
