@@ -127,7 +127,8 @@ async function startFromTemplate(plan: GuestPlan, described: unknown): Promise<W
       failures.forget(request)
       return { guest }
     } catch (error) {
-      signal?.throwIfAborted()
+      // The error of the guest has the evidence that the reason of the signal lacks.
+      if (signal?.aborted) throw error instanceof VMError ? error : signal.reason
       if (!isTemplateError(error, template)) throw error
       if (template !== undefined) name = newGuestName(plan.spec.name)
       const reason = `its template could not be ${template === undefined ? 'saved' : 'used'}: ${summaryOf(error)}`

@@ -66,7 +66,8 @@ function describeProbed({ network, cloudInit, ssh, ready }: MachineSpec) {
 }
 
 /** Returns the parts of a machine that few guests have. */
-function describeOptionalParts({ firmware, tpm, smbios, rtc, ports, login, ready, qemuArgs }: MachineSpec) {
+function describeOptionalParts(spec: MachineSpec) {
+  const { firmware, tpm, smbios, rtc, ports, login, ssh, ready, qemuArgs } = spec
   const isCustom = typeof ready === 'function' || ready instanceof RegExp
   return {
     firmware: firmware.type === 'uefi' ? [firmware.type, firmware.secureBoot] : firmware.type,
@@ -75,6 +76,8 @@ function describeOptionalParts({ firmware, tpm, smbios, rtc, ports, login, ready
     rtc,
     ports,
     login: login && [login.user, login.password, String(login.prompt)],
+    // The boot of the template shows that the guest accepts this login.
+    ssh: ssh?.login && [ssh.user, hashInputs([ssh.login.password, String(ssh.login.privateKey)])],
     ready: isCustom ? String(ready) : undefined,
     qemuArgs,
   }

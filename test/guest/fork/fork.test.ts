@@ -1,5 +1,4 @@
 import { readdirSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { expect } from 'vitest'
 import { forkAll, launchVM, type VM, withVM } from 'withvm'
 import { test } from 'withvm/vitest'
@@ -7,6 +6,7 @@ import { readLeases } from '../../../src/budget/lease-files.js'
 import { failureOf } from '../../support/failure-of.js'
 import { findLeftovers } from '../../support/leftovers.js'
 import { ownPool } from '../../support/own-pool.js'
+import { ownTmpdir } from '../../support/own-tmpdir.js'
 
 const options = { image: 'tiny', standby: false } as const
 
@@ -23,9 +23,9 @@ async function startCounter(vm: VM): Promise<void> {
   )
 }
 
-/** Returns the numbers of folders, processes and leases of this process's runs. */
-function countTraces(): readonly number[] {
-  const { folders, processes } = findLeftovers(tmpdir())
+/** Returns the numbers of folders, processes and leases of the guests below a folder, in this pool. */
+function countTraces(folder: string): readonly number[] {
+  const { folders, processes } = findLeftovers(folder)
   return [folders.length, processes.length, readLeases().length]
 }
 
@@ -103,8 +103,9 @@ test('by default, children differ from each other and their parent in everything
 })
 
 test('a grandchild outlives its parent and grandparent, also across a power cut', async () => {
-  const traces = countTraces()
-  const vm = await launchVM(options)
+  ownPool()
+  const tmpdir = ownTmpdir()
+  const vm = await launchVM({ ...options, tmpdir })
   // Larger than an overlay that is copied, so each fork adds a layer.
   const write = (one: VM, name: string) =>
     one.ssh`dd if=/dev/urandom of=/root/${name} bs=1M count=6 2>/dev/null; sync; md5sum /root/${name}`
@@ -121,7 +122,7 @@ test('a grandchild outlives its parent and grandparent, also across a power cut'
   await grandchild.start()
   expect(await read()).toBe(sums.join('\n'))
   await grandchild.dispose()
-  expect(countTraces()).toEqual(traces)
+  expect(countTraces(tmpdir)).toEqual([0, 0, 0])
 })
 
 test('a guest whose disk became a layer keeps its disk across a power cut, and can be forked and saved', async () => {
@@ -217,8 +218,11 @@ test('a guest can be forked while it requests an address', async () => {
   for (const child of children) expect((await child.ssh`hostname`).stdout).toBe(child.name)
 })
 
-test('a fork that fails or is aborted leaves nothing, and its parent continues', async ({ vm }) => {
-  const traces = countTraces()
+test('a fork that fails or is aborted leaves nothing, and its parent continues', async () => {
+  ownPool()
+  const tmpdir = ownTmpdir()
+  await using vm = await launchVM({ ...options, tmpdir })
+  await startCounter(vm)
   const before = await readCounter(vm)
   const tooLate = AbortSignal.abort(new Error('too late'))
   await expect(vm.fork(2, { signal: tooLate })).rejects.toThrow('too late')
@@ -226,7 +230,7 @@ test('a fork that fails or is aborted leaves nothing, and its parent continues',
     const signal = AbortSignal.timeout(delayMs)
     await expect(vm.fork(2, { signal })).rejects.toThrow('aborted')
   }
-  expect(countTraces()).toEqual(traces)
+  expect(countTraces(tmpdir)).toEqual([1, 1, 1])
   await expect.poll(() => readCounter(vm)).toBeGreaterThan(before)
 })
 
@@ -260,13 +264,14 @@ test('the next test finds that the child of a shared guest was disposed of', ({ 
 })
 
 test('`withVM()` disposes of the children of its guest, and their children', async () => {
-  const traces = countTraces()
-  await withVM(options, async (vm) => {
+  ownPool()
+  const tmpdir = ownTmpdir()
+  await withVM({ ...options, tmpdir }, async (vm) => {
     const [child] = await vm.fork()
     await child.fork()
-    expect(countTraces()[1]).toBe((traces[1] ?? 0) + 3)
+    expect(countTraces(tmpdir)[1]).toBe(3)
   })
-  expect(countTraces()).toEqual(traces)
+  expect(countTraces(tmpdir)).toEqual([0, 0, 0])
 })
 
 test('a guest that cannot be forked is reported with the reason', async () => {

@@ -169,8 +169,8 @@ describe('toEventuallySucceed', () => {
 
   test('a failed toEventuallySucceed reports its attempts', async ({ vm }) => {
     const trying = expect(() => vm.ssh`echo not yet >&2; exit 2`).toEventuallySucceed({
-      timeout: 3000,
-      interval: 1000,
+      timeout: 10_000,
+      interval: 3000,
     })
     const message = (await matcherMessage(trying)).replace(
       /exit code 2(?: \(\d+ times\))?(?=\n {2}\| ended)/,
