@@ -28,7 +28,7 @@ async function busyboxSystem() {
     `rm /usr/lib/withvm/identity-agent\nrm /usr/sbin/init\nwrite ${init} /usr/sbin/init\nset_inode_field /usr/sbin/init mode 0100755\n`,
   )
   const { kernel, initrd, append } = directBoot
-  return { image, kernel, initrd, append, standby: false, log: () => {} } as const
+  return { image, kernel, initrd, append, start: 'warm', standby: false, log: () => {} } as const
 }
 
 const FACTS = {
