@@ -128,7 +128,7 @@ async function answerPrompt(
     const isEchoPast = seenFrom > from
     const printed = isEchoPast ? since : since.slice(since.indexOf('\n') + 1)
     if (REFUSED.test(printed)) return 'refused'
-    const silentMs = console.log.silentMs ?? 0
+    const silentMs = silentMsOf(console.log)
     if ((isEchoPast || since.includes('\n')) && silentMs >= PAUSE_MS) {
       const last = printed.slice(printed.lastIndexOf('\n') + 1).slice(-LAST_LINE_CHARS)
       if (LOGIN_PROMPT.test(last) || last === loginLine) return 'refused'
@@ -156,11 +156,11 @@ type FoundPrompt =
  */
 async function findPrompt(console: LoginConsole, prompt: RegExp, signal: AbortSignal): Promise<FoundPrompt> {
   const { log } = console
-  let nudgedAt = performance.now() - (log.silentMs ?? 0)
+  let nudgedAt = performance.now() - silentMsOf(log)
   let nudged: { readonly line: string; readonly from: number } | undefined
   let askedAt = -1
   return poll<FoundPrompt>(console, signal, async () => {
-    const silentMs = log.silentMs ?? 0
+    const silentMs = silentMsOf(log)
     const line = log.lineAt(log.plain.end)
     if (silentMs >= PAUSE_MS && LOGIN_PROMPT.test(line)) return { kind: 'login', line }
     if (silentMs >= SETTLED_MS) {
@@ -246,4 +246,9 @@ function invalidOptions({ user, timeout = '60s' }: SerialLogin): Error {
     got: `user ${JSON.stringify(user)}, timeout ${JSON.stringify(timeout)}`,
     hint: "Call it as in serial.login({ user: 'root', password: 'secret' }).",
   })
+}
+
+/** Returns the time without output, in milliseconds. The output of a clone may be older than it. */
+function silentMsOf({ silentMs, raw }: SerialLog): number {
+  return silentMs ?? (raw.end === 0 ? 0 : Number.POSITIVE_INFINITY)
 }

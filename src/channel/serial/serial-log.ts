@@ -32,7 +32,6 @@ export class SerialLog {
 
   /** Adds output from before this process connected. */
   restore(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.#lastByteAt = performance.now()
     this.#add(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes))
   }
 
