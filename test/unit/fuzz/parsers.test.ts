@@ -93,8 +93,8 @@ test(
         bytes.subarray(index * ANSWER_BYTES, (index + 1) * ANSWER_BYTES),
       ).find((frame) => frame.subarray(0, 8).equals(nonce))
       const isRefused = answer !== undefined && request.findFailure(answer) !== undefined
-      const expected = isRefused ? 'IDENTITY_REFUSED' : undefined
-      expect(await sent).toBe(answer === undefined ? 'IDENTITY_AGENT_SILENT' : expected)
+      const expected = isRefused ? 'IDENTITY_REFUSED' : answer
+      expect(await sent).toEqual(answer === undefined ? 'IDENTITY_AGENT_SILENT' : expected)
     })
   },
   TIMEOUT_MS,
