@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { openStoredImage } from '../../src/cache/image-store.js'
+import { runTool } from '../../src/common/process/run-tool.js'
 import { setUpHost } from '../../src/host/setup/setup.js'
 import type { ToolNeed } from '../../src/host/tools.js'
 import { readCaches } from '../../src/image/stored-image.js'
@@ -26,6 +27,18 @@ const DEBVM = need('debvm-create', 'debvm')
 const MMDEBSTRAP = need('mmdebstrap', 'mmdebstrap')
 const DEBOOTSTRAP = need('debootstrap', 'debootstrap')
 
+/** Runs a tool that mounts file systems. If it is killed, its mounts end with it: a removal of its folder would enter them. */
+async function bootstrap(tool: ToolNeed, args: readonly string[]): Promise<void> {
+  await runTool({
+    tool,
+    args,
+    purpose: 'making an image of the tests',
+    timeoutMs: LONG_MS,
+    hasOwnMounts: true,
+    env: { DEBIAN_FRONTEND: 'noninteractive' },
+  })
+}
+
 /** User who can become root with this password. */
 export const TESTER = { user: 'tester', password: 'a secret word' } as const
 
@@ -48,7 +61,7 @@ interface StockImage {
 export async function debvmImage(): Promise<StockImage & { readonly vdi: string; readonly vmdk: string }> {
   const dir = await store('debvm', [DEBVM], async (building, suite) => {
     const image = join(building, 'rootfs.ext4')
-    await run('debvm-create', [
+    await bootstrap(DEBVM, [
       ...['-r', suite, '-z', '1100M', '-o', image, '-s', 'autologin,packagelists,usrmerge'],
       ...['--', '--include=openssh-server,sudo', ...LEAN, `--customize-hook=${ADD_TESTER}`],
     ])
@@ -70,7 +83,7 @@ export async function cloudImage(): Promise<StockImage> {
     'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,cloud-init,ifupdown,isc-dhcp-client'
   const dir = await store('cloud', [MMDEBSTRAP, need('genext2fs', 'genext2fs')], async (building, suite) => {
     const image = join(building, 'rootfs.ext2')
-    await run('mmdebstrap', [
+    await bootstrap(MMDEBSTRAP, [
       ...['--variant=minbase', '--format=ext2', ...LEAN, `--include=${packages}`],
       '--customize-hook=echo "/dev/vda / ext4 defaults 0 0" >"$1/etc/fstab"',
       // A guest under TCG takes 20 s to generate a locale.
@@ -95,7 +108,7 @@ export async function debootstrapTarball(): Promise<string> {
     const root = join(building, 'root')
     const debs = join(building, 'debs')
     await mkdir(debs)
-    await run('debootstrap', [
+    await bootstrap(DEBOOTSTRAP, [
       ...['--variant=minbase', '--include=systemd-sysv,dbus,openssh-server', `--cache-dir=${debs}`],
       ...[suite, root],
     ])
