@@ -150,6 +150,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'src/cache',
     'src/disk',
     'src/provisioning',
+    'src/host',
     'src/budget',
     'src/vm/workspace',
     'src/vm/machine',

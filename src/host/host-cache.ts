@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { readSmallFile } from '../common/files/read-small-file.js'
 
 const DAY_MS = 86_400_000
+const MAX_FACT_BYTES = 1024 ** 2
 
 /**
  * Cache of facts about this host that are slow to determine. Each fact is a small JSON file in
@@ -22,7 +24,7 @@ export class HostCache {
   async read<T>(name: string, parse: (value: unknown) => T | undefined): Promise<T | undefined> {
     if (this.#unwritten.has(name)) return parse(this.#unwritten.get(name))
     try {
-      return parse(JSON.parse(await readFile(this.#path(name), 'utf8')))
+      return parse(JSON.parse((await readSmallFile(this.#path(name), MAX_FACT_BYTES)) ?? ''))
     } catch {
       return undefined
     }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseDuration } from '../common/duration.js'
+import { isName, NAME_RULE } from './guest-name.js'
 import type { VMOptions } from './options.js'
 import { bootRules } from './schema/boot.js'
 import { cloudInit } from './schema/cloud-init.js'
@@ -33,9 +34,7 @@ export const optionSchema = z.strictObject({
   ...displayRules,
   ...deviceRules,
   ...debugRules,
-  name: rule<string>("a name of letters, digits, '.', '_' and '-', up to 60 of them", (value) => {
-    return typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value)
-  }),
+  name: rule<string>(NAME_RULE, isName),
   commandLine: text('a QEMU command line'),
   libvirtXML: text('the XML of a libvirt domain, or its path,'),
   qemu: path('a QEMU program'),

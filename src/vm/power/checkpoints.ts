@@ -5,6 +5,7 @@ import { buildClockMessage } from '../../provisioning/guest-identity.js'
 import { findAgentArch } from '../../provisioning/identity-agent/target.js'
 import { diskNode } from '../../qemu/argv/disks.js'
 import { restoresTime } from '../../spec/architectures.js'
+import { isName } from '../../spec/guest-name.js'
 import { makeScratchDisk } from '../machine/disks.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
@@ -12,7 +13,6 @@ import { firstStage, stageLimitMs } from './readiness.js'
 
 /** Timeout of a job, which writes RAM to a disk or reads it, in milliseconds. */
 const JOB_MS = 120_000
-const NAME = /^[A-Za-z0-9][\w.-]{0,59}$/
 /** Block node that holds the RAM of the checkpoints of a guest without a system disk. */
 const SCRATCH_NODE = 'checkpoints'
 
@@ -36,7 +36,7 @@ export class Checkpoints {
   }
 
   async save(name: string, session: Session, signal: AbortSignal): Promise<void> {
-    if (!NAME.test(name)) throw invalidCheckpointNameError(name)
+    if (!isName(name)) throw invalidCheckpointNameError(name)
     if (!restoresTime(this.#machine.spec.arch)) throw noTimeError(this.#machine.name)
     if (this.#session !== session) {
       this.#names.clear()

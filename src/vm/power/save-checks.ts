@@ -64,7 +64,7 @@ export async function requireSavable(machine: Machine, session: Session, signal:
   if (
     hasAgent &&
     machine.spec.directBoot?.isCustom === true &&
-    !(await hasIdentityAgent(machine, session, signal))
+    !(await opensIdentityPort(machine, session, signal))
   ) {
     throw vmError('SAVE_UNSUPPORTED', {
       summary: 'The identity agent does not run in this guest.',
@@ -86,7 +86,7 @@ export async function requireTpmSeed({ spec }: Machine, statePath: string): Prom
   })
 }
 
-async function hasIdentityAgent(machine: Machine, { qmp }: Session, signal: AbortSignal): Promise<boolean> {
+async function opensIdentityPort(machine: Machine, { qmp }: Session, signal: AbortSignal): Promise<boolean> {
   const isOpen = async () => {
     const ports = await qmp.execute('query-chardev', {}, { signal })
     return ports.some((port) => port.label === IDENTITY_PORT && port['frontend-open']) || undefined

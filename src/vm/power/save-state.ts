@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { finished } from 'node:stream/promises'
 import type { GuestAgent } from '../../channel/agent/guest-agent.js'
 import {
   type ClockRate,
@@ -12,8 +10,6 @@ import {
   readGuestClock,
 } from '../../channel/agent/guest-clock.js'
 import { combineSignals } from '../../common/combine-signals.js'
-import { raceSignal } from '../../common/deadline.js'
-import { formatDuration } from '../../common/duration.js'
 import { pollUntil } from '../../common/poll.js'
 import { VMError, vmError } from '../../errors.js'
 import { rememberTscKhz } from '../../host/tsc-frequency.js'
@@ -21,6 +17,7 @@ import { PARKED } from '../../provisioning/guest-identity.js'
 import { isPc } from '../../spec/architectures.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
+import { migrateToFile } from './migrate-to-file.js'
 import { parkGuest } from './park-guest.js'
 import { stageLimitMs } from './readiness.js'
 import { ignoreShared } from './restore-state.js'
@@ -37,8 +34,6 @@ const AGENT_MS = 60_000
  * busy.
  */
 const SAVE_MS = 60_000
-/** Polling interval of the migration status, in milliseconds. */
-const POLL_MS = 5
 /**
  * Relative precision of the measurement of a wrong clock, whose frequency the next boot uses, and
  * its maximum duration.
@@ -158,40 +153,20 @@ function isAgentSilent(error: unknown): boolean {
   return error instanceof VMError && error.code === 'AGENT_UNAVAILABLE'
 }
 
-/**
- * Saves the device state through a socket of withvm, because the sandboxed QEMU may neither start
- * programs nor open files.
- */
+/** Saves the device state. RAM is in its files already. */
 async function saveState(
   { sockets: { state: listener } }: Machine,
-  { qmp }: Session,
+  session: Session,
   path: string,
   signal: AbortSignal,
 ): Promise<void> {
   if (listener === undefined) throw new TypeError('only a template can be saved')
   const wait = { timeoutMs: SAVE_MS, signal }
-  await qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
-  const accepted = listener.accept(wait)
-  accepted.catch(() => {})
-  await qmp.execute('migrate', { uri: `unix:${listener.path}` }, wait).catch((error: unknown) => {
-    throw error instanceof VMError && UNSAVABLE.test(error.details.got ?? '')
-      ? saveRefusedError(error.details.got ?? '')
-      : error
+  await session.qmp.execute('migrate-set-capabilities', ignoreShared(true), wait)
+  await migrateToFile(session, listener, path, wait).catch((error: unknown) => {
+    const got = (error instanceof VMError && error.details.got) || ''
+    throw UNSAVABLE.test(got) ? saveRefusedError(got) : error
   })
-  const socket = await accepted
-  const written = finished(socket.pipe(createWriteStream(path, { mode: 0o600 })))
-  written.catch(() => {})
-  const isSaved = await pollUntil(
-    async () => {
-      const { status, 'error-desc': reason = String(status) } = await qmp.execute('query-migrate', {}, wait)
-      if (status === 'failed' || status === 'cancelled')
-        throw UNSAVABLE.test(reason) ? saveRefusedError(reason) : notSavedError(reason)
-      return status === 'completed' ? true : undefined
-    },
-    { intervalMs: POLL_MS, timeoutMs: SAVE_MS, signal },
-  )
-  if (!isSaved) throw notSavedError(`not complete after ${formatDuration(SAVE_MS)}`)
-  await raceSignal(written, signal)
 }
 
 /**
@@ -208,14 +183,6 @@ function saveRefusedError(got: string): VMError {
     summary: `QEMU cannot save the state of this guest: ${got.replace(/^.*qemu-[\w-]+: /, '').replace(/\.$/, '')}.`,
     got,
     hint: "Omit the device that QEMU names, or set `start: 'cold'` to boot this guest each time.",
-  })
-}
-
-function notSavedError(got: string): VMError {
-  return vmError('QMP_FAILED', {
-    summary: 'QEMU did not save the state of this guest.',
-    got,
-    hint: 'Check the free space and the load of this host. Saving is retried with the next guest.',
   })
 }
 
