@@ -1,8 +1,7 @@
 import { buildClockMessage } from '../provisioning/guest-identity.js'
 import { findAgentArch } from '../provisioning/identity-agent/target.js'
-import type { MachineSpec } from '../spec/machine-spec.js'
 import type { BootedGuest } from '../vm/boot/boot.js'
-import { stageLimitMs } from '../vm/power/readiness.js'
+import { isReadyOverSsh, stageLimitMs } from '../vm/power/readiness.js'
 import { untilIdle } from './idle.js'
 
 /**
@@ -12,16 +11,12 @@ import { untilIdle } from './idle.js'
  */
 export async function pauseGuest({ vm, machine, session }: BootedGuest, hurry: AbortSignal): Promise<void> {
   const { ssh, ready, image } = machine.spec
-  const hasSsh = ssh !== undefined && (image?.traits.identity !== undefined || isReadyOverSsh(ready))
+  const hasSsh = ssh !== undefined && (image?.traits.identity !== undefined || isReadyOverSsh(machine.spec))
   const hasAgent = image?.traits.hasAgent === true || ready === 'agent'
   await Promise.all([hasSsh ? vm.ssh`true` : undefined, hasAgent ? vm.exec('true') : undefined])
   await untilIdle(vm.pid, hurry)
   await session.qmp.execute('stop')
   machine.transcripts.commands.clear()
-}
-
-function isReadyOverSsh(ready: MachineSpec['ready']): boolean {
-  return ready === 'ssh' || ready === 'cloud-init'
 }
 
 /** Resumes a paused guest and sets its clock. Returns false if the guest does not respond. */

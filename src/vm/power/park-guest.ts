@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type ClockRate,
   type ClockReading,
@@ -17,7 +18,7 @@ import {
   parseReport,
 } from '../../provisioning/probed-identity.js'
 import type { Machine } from '../machine/machine.js'
-import { stageLimitMs } from './readiness.js'
+import { isReadyOverSsh, stageLimitMs } from './readiness.js'
 import { sendIdentity } from './restore-state.js'
 import { openRootChannel, type RootChannel } from './root-channel.js'
 import type { SshAccess } from './ssh-access.js'
@@ -88,7 +89,7 @@ async function startAgent(
   channel.close()
   await parked
   const probed = parseReport(report)
-  if (keys !== undefined && isReadyOverSsh(machine) && probed.authorizedKeys.length === 0)
+  if (keys !== undefined && isReadyOverSsh(machine.spec) && probed.authorizedKeys.length === 0)
     throw notParkedError('no file with the SSH key of this run was found', report)
   return probed
 }
@@ -99,7 +100,7 @@ async function startAgent(
  */
 async function rehearse(machine: Machine, access: SshAccess, signal: AbortSignal): Promise<void> {
   await sendIdentity(machine, { timeoutMs: stageLimitMs(machine, 'kernel'), signal })
-  if (!isReadyOverSsh(machine)) return
+  if (!isReadyOverSsh(machine.spec)) return
   const connect = async () => {
     const client = await access.client(undefined, signal)
     await client.exec('true', { signal, reject: false })
@@ -119,11 +120,7 @@ async function rehearse(machine: Machine, access: SshAccess, signal: AbortSignal
   access.close('the guest is saved')
   if (!isReached)
     throw notParkedError('the SSH server does not accept the keys of a clone', String(lastError))
-  await pollUntil(async () => undefined, { intervalMs: CLOSED_MS, timeoutMs: CLOSED_MS, signal })
-}
-
-function isReadyOverSsh({ spec: { ready } }: Machine): boolean {
-  return ready === 'ssh' || ready === 'cloud-init'
+  await sleep(CLOSED_MS, undefined, { signal })
 }
 
 async function measureClock(machine: Machine, arch: AgentArch, signal: AbortSignal): Promise<ClockRate> {

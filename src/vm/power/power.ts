@@ -13,7 +13,7 @@ import { Checkpoints } from './checkpoints.js'
 import { waitForCloudInit } from './cloud-init.js'
 import { logInOnConsole } from './console-login.js'
 import type { ForkOptions } from './fork-options.js'
-import { firstStage, waitUntilReady } from './readiness.js'
+import { firstStage, isReadyOverSsh, waitUntilReady } from './readiness.js'
 import { SshAccess } from './ssh-access.js'
 
 /** Last stage of a start by `ready`, if it is later than the SSH server. */
@@ -199,7 +199,7 @@ export class Power {
     try {
       await waitUntilReady({ machine, session, lastStage, signal, limit }, async (stop) => {
         if (ready === 'login') return this.#logInOnConsole(stop)
-        if (ready === 'ssh' || ready === 'cloud-init') return this.#connectOverSsh(session, stop)
+        if (isReadyOverSsh(machine.spec)) return this.#connectOverSsh(session, stop)
         if (ready === 'agent')
           return this.#machine.agent.ping({ timeoutMs: Number.POSITIVE_INFINITY, signal: stop })
         if (ready instanceof RegExp) {
@@ -344,7 +344,7 @@ export class Power {
   async #request(what: 'poweroff' | 'reboot', signal: AbortSignal): Promise<void> {
     const { spec, agent } = this.#machine
     const { session } = this
-    const isBySsh = spec.ready === 'ssh' || spec.ready === 'cloud-init'
+    const isBySsh = isReadyOverSsh(spec)
     const isReset = what === 'reboot' && !isBySsh && !hasAgent(this.#machine)
     if (!isReset) session.watch.failure.throwIfAborted() // a lost guest cannot answer
     if (isBySsh) {

@@ -5,6 +5,7 @@ import { formatDuration } from '../../common/duration.js'
 import { MIB } from '../../common/units.js'
 import { boundWait, type WaitLimit } from '../../common/wait-limit.js'
 import { type VMError, vmError } from '../../errors.js'
+import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Machine } from '../machine/machine.js'
 import { findStuckKvm } from '../session/kvm-watch.js'
 import type { Session } from '../session/session.js'
@@ -121,6 +122,11 @@ function currentLimitMs({ machine, session, lastStage }: StartWait, history: Boo
   if (hasPrinted) return limitMs(stage)
   const stages = STAGES.slice(STAGES.indexOf(stage), STAGES.indexOf(lastStage) + 1)
   return stages.reduce((total, name) => total + limitMs(name), 0)
+}
+
+/** Returns true if a guest is ready when it accepts a login over SSH. */
+export function isReadyOverSsh({ ready }: MachineSpec): boolean {
+  return ready === 'ssh' || ready === 'cloud-init'
 }
 
 /** Returns true if `ready` is a pattern or a function. */

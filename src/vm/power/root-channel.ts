@@ -3,6 +3,7 @@ import type { SshClient } from '../../channel/ssh/ssh-client.js'
 import { vmError } from '../../errors.js'
 import type { MachineSpec } from '../../spec/machine-spec.js'
 import type { Machine } from '../machine/machine.js'
+import { isReadyOverSsh } from './readiness.js'
 import type { SshAccess } from './ssh-access.js'
 
 /** Command that reads a script from its standard input and runs it as root. */
@@ -29,8 +30,8 @@ interface RunWait {
 }
 
 /** Returns true if the options of a guest describe a channel that may reach root. */
-export function hasRootChannel({ ready, login }: MachineSpec): boolean {
-  return ready === 'ssh' || ready === 'cloud-init' || ready === 'agent' || login !== undefined
+export function hasRootChannel(spec: MachineSpec): boolean {
+  return isReadyOverSsh(spec) || spec.ready === 'agent' || spec.login !== undefined
 }
 
 /**
@@ -46,7 +47,7 @@ export async function openRootChannel(
 ): Promise<RootChannel> {
   const { ready, login } = machine.spec
   if (ready === 'agent') return { run: (script, wait) => runByAgent(machine, script, wait), close: () => {} }
-  if (ready === 'ssh' || ready === 'cloud-init') {
+  if (isReadyOverSsh(machine.spec)) {
     const channel = await openSsh(await access.client(undefined, signal), access, signal)
     if (channel !== undefined) return channel
   }
