@@ -24,6 +24,8 @@ test('errors and headings have colors with FORCE_COLOR, and none without a termi
 
 test('NO_COLOR and FORCE_COLOR=0 switch colors off on a terminal', () => {
   vi.stubEnv('TERM', 'xterm-256color')
+  // Node.js takes a terminal in an unknown CI for one without colors.
+  vi.stubEnv('CI', undefined)
   const { getColorDepth } = WriteStream.prototype
   const terminal = Object.assign(Object.create(process.stderr), { isTTY: true, getColorDepth })
   setColors({ FORCE_COLOR: undefined, NO_COLOR: undefined })
