@@ -17,6 +17,8 @@ const ROOT = resolve(import.meta.dirname, '..')
 const LIMITS_S = { first: 90, second: 6 }
 /** Time limit of a command, milliseconds: a Debian image may have to be built. */
 const COMMAND_MS = 15 * 60_000
+/** Settings of npm: no requests for what is in its cache, and an end to requests without a response. */
+const NPM = { npm_config_prefer_offline: 'true', npm_config_fetch_timeout: '60000' }
 
 const folder = mkdtempSync(join(process.env.TMPDIR ?? tmpdir(), 'readme-'))
 const problems = []
@@ -133,7 +135,7 @@ function ownCache(name) {
 async function runInShell(script, cwd, env = {}) {
   console.log(script.trim().replace(/^/gm, '$ '))
   const startedAt = performance.now()
-  await run('sh', ['-ec', script], { cwd, env: { NO_COLOR: '1', ...env }, isShown: true })
+  await run('sh', ['-ec', script], { cwd, env: { NO_COLOR: '1', ...NPM, ...env }, isShown: true })
   return (performance.now() - startedAt) / 1000
 }
 
