@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { keyType } from '../../channel/ssh/keys.js'
 import { waitForSshBanner } from '../../channel/ssh/probe.js'
 import { SshClient } from '../../channel/ssh/ssh-client.js'
@@ -17,8 +16,8 @@ import { stageLimitMs } from './readiness.js'
  */
 const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000 } as const
 /**
- * Time without connection attempts for a guest that announces its SSH server, in milliseconds.
- * After that it is polled, because its console may be elsewhere.
+ * Time without connection attempts for a guest that announces its SSH server, in milliseconds; and
+ * time without console output after which it is polled, because its console may be elsewhere.
  */
 const UNANNOUNCED_MS = 10_000
 /**
@@ -36,22 +35,30 @@ interface Opening {
   readonly signal: AbortSignal
 }
 
-/** Waits for the announcement of the SSH server. Returns false if it does not arrive in time. */
+/**
+ * Waits for the announcement of the SSH server. Returns false if it does not arrive in time, or if
+ * the guest prints nothing more: a guest that is stuck is reported with the state of its server.
+ */
 async function isAnnounced(
   announced: Promise<unknown>,
   machine: Machine,
   signal: AbortSignal,
 ): Promise<boolean> {
   const waited = new AbortController()
-  const either = combineSignals(signal, waited.signal)
   const factor = (machine.spec.image?.traits.bootTimeFactor ?? 1) * machine.host.timeFactor
   const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * factor)
+  const startedAt = performance.now()
+  const isOverdue = () => {
+    const waitedMs = performance.now() - startedAt
+    const silentMs = Math.min(waitedMs, machine.serial.silentMs ?? waitedMs)
+    return waitedMs >= timeoutMs || silentMs >= UNANNOUNCED_MS
+  }
   try {
     return await Promise.race([
       announced.then(() => true),
-      sleep(timeoutMs, false, { signal: either }).catch((error: unknown) => {
-        signal.throwIfAborted()
-        throw error
+      pollUntil(() => (isOverdue() ? false : undefined), {
+        intervalMs: PROBE_INTERVAL_MS.announced,
+        signal: combineSignals(signal, waited.signal),
       }),
     ])
   } finally {
