@@ -174,6 +174,21 @@ describe('retries', () => {
   })
 })
 
+describe('retries of a failed start', () => {
+  test.override({
+    vmOptions: async ({ task }, use) => use({ image: task.result?.retryCount === 1 ? 'tiny' : 'absent' }),
+  })
+
+  test('a retry after a failed start gets a guest', { retry: 1 }, async ({ vm, serial, ssh }) => {
+    expect(serial).toBe(vm.serial)
+    expect((await ssh`echo started`).stdout).toBe('started')
+  })
+
+  test.fails('a test whose guest failed to start fails even if it does not use the guest', {
+    retry: { count: 1, condition: () => false },
+  }, ({ vm: _ }) => {})
+})
+
 test.for(['one', 'two'])('tests of test.for get guests too: %s', async (word, { vm }) => {
   expect((await vm.ssh`echo ${word}`).stdout).toBe(word)
 })
