@@ -1,4 +1,4 @@
-import { describe, expect, test as plainTest } from 'vitest'
+import { beforeAll, describe, expect, test as plainTest, vi } from 'vitest'
 import { type VM, type VMOptions, withVM } from 'withvm'
 import { test as fixtureTest } from 'withvm/vitest'
 
@@ -10,6 +10,12 @@ const GUEST = {
   ssh: false,
   ports: [{ name: 'control' }],
 } satisfies VMOptions
+
+// In the queue of all guests, a start could take longer than the limit.
+beforeAll(() => {
+  vi.stubEnv('WITHVM_POOL', 'wait-limits')
+  return () => vi.unstubAllEnvs()
+})
 
 /** Starts each kind of wait for an event that never happens. Returns the messages of the errors. */
 async function waitForNothing(vm: VM): Promise<string[]> {
