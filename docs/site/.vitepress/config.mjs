@@ -114,6 +114,7 @@ export default defineConfig({
         items: pages(
           ['Security', 'security'],
           ['Architecture', 'architecture'],
+          ['KVM', 'kvm'],
           ['Contributing', '/CONTRIBUTING'],
           ['Changelog', '/CHANGELOG'],
           ['Security policy', '/SECURITY'],
