@@ -1,4 +1,5 @@
-// `npm run soak [-- --rounds N] [--kills N] [--seed N]` runs many warm starts, then kills programs during starts, and reports leftovers.
+// `npm run soak [-- --rounds N] [--forks N] [--kills N] [--seed N]` runs many warm starts and forks, then kills programs during
+// starts and forks, and reports leftovers.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, readFileSync } from 'node:fs'
@@ -14,63 +15,89 @@ import { median, ms } from './statistics.mjs'
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '1000' },
+    forks: { type: 'string', default: '500' },
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
   },
 })
+const AGENT = { ready: 'agent', standby: false, log: () => {} }
+
 process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'soak-'))
 const problems = []
 const baseDisk = await withVM({ ready: 'none' }, (vm) => vm.baseDisk)
 const before = await digest(baseDisk)
-await warmStarts(Number(values.rounds))
-await kills(Number(values.kills), Number(values.seed))
+await repeat('warm starts', Number(values.rounds), startWarm)
+await forkRepeatedly(Number(values.forks))
+const START = `vm.ssh\`echo x >/root/x; sync\``
+const FORK = `(await vm.fork(2))[0].ssh\`echo x >/root/x; sync\``
+await kills('starts', START, Number(values.kills), Number(values.seed))
+await kills('forks', FORK, Number(values.kills), Number(values.seed) + 1)
 if ((await digest(baseDisk)) !== before) problems.push('the base image has changed')
 for (const problem of problems) console.log(`PROBLEM: ${problem}`)
 console.log(problems.length === 0 ? 'nothing is left, and nothing failed' : `${problems.length} problems`)
 await rm(process.env.TMPDIR, { recursive: true, force: true })
 process.exitCode = problems.length === 0 ? 0 : 1
 
-/** Starts new guests, each with one command through its agent; every tenth also with one over SSH. */
-async function warmStarts(rounds) {
-  const options = { ready: 'agent', standby: false, log: () => {} }
-  await withVM(options, () => {})
+/** Starts a new guest with one command through its agent; every tenth also with one over SSH. */
+async function startWarm(round) {
+  const vm = await launchVM(AGENT)
+  const { stdout } = await vm.exec('echo $((6 * 7))')
+  if (stdout !== '42') problems.push(`round ${round}: the guest printed ${stdout}`)
+  if (vm.startedFrom.kind !== 'template') problems.push(`round ${round}: ${JSON.stringify(vm.startedFrom)}`)
+  if (round % 10 === 0) await vm.ssh`true`
+  await vm.dispose()
+}
+
+/** Forks one guest repeatedly, between writes to its disk and RAM. */
+async function forkRepeatedly(rounds) {
+  if (rounds === 0) return
+  const vm = await launchVM(AGENT)
+  await repeat('forks', rounds, async (round) => {
+    await vm.exec(`echo ${round} >/root/state; echo ${round} >/tmp/state`)
+    const [child] = await vm.fork()
+    const { stdout } = await child.exec('cat /root/state /tmp/state')
+    if (stdout !== `${round}\n${round}`) problems.push(`fork ${round}: the child printed ${stdout}`)
+    await child.dispose()
+  })
+  await vm.dispose()
+  const { folders, qemus } = readUsage()
+  if (folders > 0 || qemus > 0) problems.push(`left after the forks: ${folders} folders, ${qemus} QEMUs`)
+}
+
+/** Repeats an action, and compares the resources of this process before and after it. */
+async function repeat(what, rounds, action) {
+  if (rounds === 0) return
   const times = []
+  // The first tenth of the rounds is a warm-up of memory and open files.
+  const warmUp = Math.max(1, Math.floor(rounds / 10))
   let start
   for (let round = 0; round < rounds; round++) {
-    // The first tenth of the rounds is a warm-up of memory and open files.
-    if (round === Math.floor(rounds / 10)) start = readUsage()
+    if (round === warmUp) start = readUsage()
     const startedAt = performance.now()
-    try {
-      const vm = await launchVM(options)
-      const { stdout } = await vm.exec('echo $((6 * 7))')
-      if (stdout !== '42') problems.push(`round ${round}: the guest printed ${stdout}`)
-      if (vm.startedFrom.kind !== 'template')
-        problems.push(`round ${round}: ${JSON.stringify(vm.startedFrom)}`)
-      if (round % 10 === 0) await vm.ssh`true`
-      await vm.dispose()
-    } catch (error) {
-      problems.push(`round ${round}: ${error.message}`)
-    }
+    await action(round).catch((error) => problems.push(`${what}, round ${round}: ${error.message}`))
     times.push(performance.now() - startedAt)
   }
   const end = readUsage()
+  start ??= end
   console.log(
-    `${rounds} warm starts: median ${ms(median(times))} ms; usage at the end (and after a tenth of the rounds):`,
+    `${rounds} ${what}: median ${ms(median(times))} ms; usage at the end (and after a tenth of the rounds):`,
   )
   for (const [name, value] of Object.entries(end)) console.log(`  ${name}: ${value} (${start[name]})`)
-  if (end.files > start.files + 2) problems.push(`open files grew from ${start.files} to ${end.files}`)
+  if (end.files > start.files + 2)
+    problems.push(`${what}: open files grew from ${start.files} to ${end.files}`)
   if (end.memoryMiB > start.memoryMiB + 64)
-    problems.push(`memory grew from ${start.memoryMiB} to ${end.memoryMiB} MiB`)
-  if (end.folders > 0 || end.qemus > 0 || end.sockets > start.sockets)
-    problems.push(`left: ${JSON.stringify(end)}`)
+    problems.push(`${what}: memory grew from ${start.memoryMiB} to ${end.memoryMiB} MiB`)
+  for (const name of ['folders', 'qemus', 'sockets'])
+    if (end[name] > start[name]) problems.push(`${what}: ${name} grew from ${start[name]} to ${end[name]}`)
 }
 
-/** Kills programs that start guests at random moments. */
-async function kills(count, seed) {
+/** Kills programs that start or fork guests at random moments. */
+async function kills(what, use, count, seed) {
+  if (count === 0) return
   const random = seededRandom(seed)
   const program = `
     import { withVM } from 'withvm'
-    for (;;) await withVM({ log: () => {}, standby: true }, (vm) => vm.ssh\`echo x >/root/x; sync\`)`
+    for (;;) await withVM({ log: () => {}, standby: true }, async (vm) => ${use})`
   let orphans = 0
   for (let round = 0; round < count; round++) {
     const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'ignore' })
@@ -79,7 +106,7 @@ async function kills(count, seed) {
     await sleep(1000)
     if (readUsage().qemus > 0) orphans++
   }
-  if (orphans > 0) problems.push(`${orphans} of ${count} kills left a QEMU for more than a second`)
+  if (orphans > 0) problems.push(`${orphans} of ${count} kills during ${what} left a QEMU for over a second`)
   // In a separate process, because each process sweeps dead runs only once.
   const next = `
     import { withVM } from 'withvm'
@@ -93,7 +120,9 @@ async function kills(count, seed) {
   if (exitCode !== 0) problems.push(`the run after the kills ended with ${exitCode}`)
   const left = readUsage()
   if (left.folders > 0 || left.qemus > 0) problems.push(`left after the kills: ${JSON.stringify(left)}`)
-  console.log(`${count} kills: ${orphans} left a QEMU; ${left.folders} folders after the next run`)
+  console.log(
+    `${count} kills during ${what}: ${orphans} left a QEMU; ${left.folders} folders after the next run`,
+  )
 }
 
 /** Returns the current resources of this process and its guests. */
