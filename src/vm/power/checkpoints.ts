@@ -10,6 +10,7 @@ import { makeScratchDisk } from '../machine/disks.js'
 import type { Machine } from '../machine/machine.js'
 import type { Session } from '../session/session.js'
 import { firstStage, stageLimitMs } from './readiness.js'
+import { hasIdentityAgent } from './restore-state.js'
 
 /** Timeout of a job, which writes RAM to a disk or reads it, in milliseconds. */
 const JOB_MS = 120_000
@@ -70,7 +71,7 @@ export class Checkpoints {
     session.watch.enter('login')
     session.watch.markReady()
     const arch = findAgentArch(this.#machine.spec.arch)
-    if (this.#machine.spec.image?.traits.identity === undefined || arch === undefined) return
+    if (!hasIdentityAgent(this.#machine) || arch === undefined) return
     const timeoutMs = stageLimitMs(this.#machine, 'login')
     await this.#machine.identityAgent.send(buildClockMessage(arch, this.#machine.clock.now()), {
       timeoutMs,

@@ -110,7 +110,7 @@ export function canGetIdentity(machine: Machine): boolean {
 }
 
 /** Returns true if the identity agent is part of the image, or was brought into the template. */
-function hasIdentityAgent({ spec, probed }: Machine): boolean {
+export function hasIdentityAgent({ spec, probed }: Machine): boolean {
   return spec.image?.traits.identity !== undefined || probed !== undefined
 }
 
