@@ -3,6 +3,8 @@ import { AGENT_PORT, buildIdentityAgent } from './identity-agent/program.js'
 import type { AgentArch } from './identity-agent/target.js'
 import { HOSTS_BYTES, MAX_AUTHORIZED_KEYS } from './probed-identity.js'
 
+/** Identity agent in the images of withvm. */
+const OWN_AGENT = '/usr/lib/withvm/identity-agent'
 /** Descriptor with which the identity agent is started. */
 const PORT_FD = 4
 /** Maximum length of a line: a terminal accepts 4095 characters. */
@@ -93,6 +95,12 @@ const FIND_PORT = `find_port() {
   done
   return 1
 }
+# An image of withvm, or one made from it, has an agent of its own.
+stop_agent() {
+  [ -e ${OWN_AGENT} ] || return
+  if [ -d /run/systemd/system ]; then systemctl stop withvm-identity-agent.service
+  else read -r pid </run/withvm/identity-agent.pid && kill "$pid"; fi
+}
 open_port() {
   find_port || modprobe virtio_console
   tries=0
@@ -102,6 +110,7 @@ open_port() {
     sleep 1
   done
   IFS=: read -r major minor <"$port/dev"
+  stop_agent >/dev/null 2>&1
   mknod "$dir/port" c "$major" "$minor" || fail no-port
   (: <>"$dir/port") 2>/dev/null || fail port-used
 }
@@ -149,9 +158,13 @@ split_hosts() {
 const KEYS = `probe_keys() {
   [ -n "$run_key" ] || return
   count=0
+  sshd -T 2>/dev/null | sed -n 's/^authorizedkeysfile //p' | tr ' ' '\\n' >"$dir/patterns"
   { echo /root/.ssh/authorized_keys
     echo /etc/dropbear/authorized_keys
-    while IFS=: read -r _ _ _ _ _ home _; do echo "$home/.ssh/authorized_keys"; done </etc/passwd
+    while IFS=: read -r user _ _ _ _ home _; do
+      echo "$home/.ssh/authorized_keys"
+      sed "s|%u|$user|g; s|%h|$home|g; s|^[^/]|$home/&|" "$dir/patterns"
+    done </etc/passwd
   } | sort -u >"$dir/candidates"
   while read -r file; do
     [ -f "$file" ] && grep -q "^$run_key" "$file" || continue
@@ -204,6 +217,9 @@ const DROPBEAR = `park_dropbear() {
       *) set -- "$@" "$argument" ;;
     esac
   done <"$dir/arguments"
+  # A server that is not executable does not start itself again for each connection.
+  program=$(readlink "/proc/$found/exe")
+  [ -x "$program" ] || chmod 755 "$program" || fail no-restart
   command -v "$1" >/dev/null || fail no-restart
   kill "$found"
   tries=0

@@ -67,11 +67,6 @@ export const COLD_REASONS: readonly ColdReason[] = [
     fix: 'Convert the image to qcow2: `qemu-img convert -O qcow2`.',
   },
   {
-    applies: (spec) => isProbed(spec) && spec.start !== 'warm',
-    options: ['image'],
-    reason: "a guest of an image without the identity agent starts from a template only with `start: 'warm'`",
-  },
-  {
     applies: (spec) => spec.identity === 'shared' && acceptsKeys(spec),
     options: ['identity'],
     reason: 'a guest with a shared identity has the SSH key of the run that booted it',

@@ -57,8 +57,10 @@ interface StockImage {
   readonly append: string
 }
 
-/** Makes an image with `debvm-create`: ext4 without a partition table, systemd 252, an SSH server, no cloud-init; as .vdi and .vmdk. */
-export async function debvmImage(): Promise<StockImage & { readonly vdi: string; readonly vmdk: string }> {
+/** Makes an image with `debvm-create`: ext4 without a partition table, systemd 252, an SSH server, no cloud-init; as .qcow2, .vdi and .vmdk. */
+export async function debvmImage(): Promise<
+  StockImage & { readonly vdi: string; readonly vmdk: string; readonly qcow2: string }
+> {
   const dir = await store('debvm', [DEBVM], async (building, suite) => {
     const image = join(building, 'rootfs.ext4')
     await bootstrap(DEBVM, [
@@ -68,17 +70,19 @@ export async function debvmImage(): Promise<StockImage & { readonly vdi: string;
     await extractKernel(image, building)
     qemuImg('convert', '-f', 'raw', '-O', 'vdi', image, join(building, 'disk.vdi'))
     qemuImg('convert', '-f', 'raw', '-O', 'vmdk', image, join(building, 'disk.vmdk'))
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, join(building, 'disk.qcow2'))
     await rm(image)
   })
   return {
     ...describe(dir, 'disk.vdi', 'root=LABEL=debvm'),
     vdi: join(dir, 'disk.vdi'),
     vmdk: join(dir, 'disk.vmdk'),
+    qcow2: join(dir, 'disk.qcow2'),
   }
 }
 
-/** Makes a Debian image with cloud-init with mmdebstrap, as an appliance in the form that VirtualBox and VMware export. */
-export async function cloudImage(): Promise<StockImage> {
+/** Makes a Debian image with cloud-init with mmdebstrap, as .qcow2 and as an appliance in the form that VirtualBox and VMware export. */
+export async function cloudImage(): Promise<StockImage & { readonly qcow2: string }> {
   const packages =
     'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,cloud-init,ifupdown,isc-dhcp-client'
   const dir = await store('cloud', [MMDEBSTRAP, need('genext2fs', 'genext2fs')], async (building, suite) => {
@@ -97,9 +101,40 @@ export async function cloudImage(): Promise<StockImage> {
     const disk = join(building, 'disk.vmdk')
     qemuImg('convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', image, disk)
     makeOva([disk])
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, join(building, 'disk.qcow2'))
     await Promise.all([image, disk].map((path) => rm(path)))
   })
-  return describe(dir, 'machine.ova', 'root=/dev/vda net.ifnames=0')
+  const qcow2 = join(dir, 'disk.qcow2')
+  return { ...describe(dir, 'machine.ova', 'root=/dev/vda net.ifnames=0'), qcow2 }
+}
+
+/**
+ * Makes an image of Debian 13 with mmdebstrap: OpenSSH 10, whose server passes the host keys to the program of a
+ * connection, a QEMU guest agent, systemd-networkd, and a user who may run `sudo` without a password.
+ */
+export async function trixieImage(): Promise<StockImage> {
+  const packages = 'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent,sudo'
+  const dir = await store('trixie', [MMDEBSTRAP, need('genext2fs', 'genext2fs')], async (building) => {
+    const image = join(building, 'rootfs.ext2')
+    const network = '[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n'
+    await bootstrap(MMDEBSTRAP, [
+      ...['--variant=minbase', '--format=ext2', ...LEAN, `--include=${packages}`],
+      '--customize-hook=echo "/dev/vda / ext4 defaults 0 0" >"$1/etc/fstab"',
+      `--customize-hook=printf "${network}" >"$1/etc/systemd/network/all.network"`,
+      '--customize-hook=chroot "$1" systemctl enable systemd-networkd',
+      '--customize-hook=chroot "$1" passwd -d root',
+      `--customize-hook=${ADD_TESTER}`,
+      `--customize-hook=echo "${TESTER.user} ALL=(ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/${TESTER.user}"`,
+      ...['trixie', image],
+    ])
+    await extractKernel(image, building)
+    await run('truncate', ['-s', '+300M', image])
+    await run('/sbin/resize2fs', [image])
+    await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, join(building, 'disk.qcow2'))
+    await rm(image)
+  })
+  return describe(dir, 'disk.qcow2', 'root=/dev/vda net.ifnames=0')
 }
 
 /** Makes a tarball with `debootstrap`, with systemd and an SSH server. */
