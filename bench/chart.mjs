@@ -4,13 +4,15 @@ const BAR = 22
 const GAP = 12
 
 /** Draws the durations of cold and warm starts as an SVG: a bar for each, in front of that of raw QEMU. */
-export function drawChart({ accelerator, boot, warm, standby, ten }) {
+export function drawChart({ accelerator, boot, warm, standby, ten, 'own-image': own }) {
   const rows = [
     boot && { label: 'cold boot, first SSH result', ours: boot.result.oursMs, raw: boot.result.rawMs },
     warm && { label: 'warm start, first SSH result', ours: warm.ssh.oursMs, raw: warm.ssh.rawMs },
     warm && { label: 'warm start, first agent result', ours: warm.agent.oursMs, raw: warm.agent.rawMs },
     standby && { label: 'standby, first SSH result', ours: standby.ssh.oursMs },
     standby && { label: 'standby, first agent result', ours: standby.agent.oursMs },
+    own && { label: 'own cloud image, warm, first SSH result', ours: own.ssh.warmMs },
+    own && { label: 'own cloud image, standby, first SSH result', ours: own.standby.ssh.oursMs },
     ten && { label: 'a test of ten, cold', ours: ten[1].coldMs / 10 },
     ten && { label: 'a test of ten, warm', ours: ten[1].warmMs / 10 },
   ].filter(Boolean)

@@ -9,6 +9,7 @@ import { measureDebian } from './measure-debian.mjs'
 import { measureFork, measureTenForks } from './measure-fork.mjs'
 import { measureMachines } from './measure-machines.mjs'
 import { measureNetboot } from './measure-netboot.mjs'
+import { measureOwnImage } from './measure-own-image.mjs'
 import { measureDebianPeers } from './measure-peers.mjs'
 import {
   measureMemory,
@@ -34,6 +35,7 @@ const MEASUREMENTS = {
   machines: measureMachines,
   ten: measureTen,
   debian: measureDebian,
+  'own-image': measureOwnImage,
   'debian-peers': measureDebianPeers,
   netboot: measureNetboot,
   architectures: measureArchitectures,
