@@ -174,6 +174,8 @@ const KEYS = `probe_keys() {
     [ "$count" = ${MAX_AUTHORIZED_KEYS} ] && break
   done <"$dir/candidates"
 }
+# Without SSH, the server of a guest is not reached, and its host key may stay.
+needs_ssh() { [ "$ssh_port" != 0000 ]; }
 # Prints the lowest process id with this name: that of the listening server.
 find_process() {
   found=
@@ -194,7 +196,7 @@ const OPENSSH = `park_openssh() {
   sshd -T 2>/dev/null | sed -n 's/^hostkey //p' >"$dir/keys"
   [ -s "$dir/keys" ] || ls /etc/ssh/ssh_host_*_key >"$dir/keys"
   key=$(grep ed25519 "$dir/keys" | head -n 1)
-  [ -n "$key" ] && [ -f "$key" ] || fail no-host-key
+  [ -n "$key" ] && [ -f "$key" ] || { needs_ssh && fail no-host-key; return; }
   while read -r file; do [ "$file" = "$key" ] || rm -f "$file" "$file.pub"; done <"$dir/keys"
   rm -f "$key.pub"
   blank ${FILE_BYTES.hostKey.openssh} >"$key" && report "openssh-key $key"
@@ -219,8 +221,8 @@ const DROPBEAR = `park_dropbear() {
   done <"$dir/arguments"
   # A server that is not executable does not start itself again for each connection.
   program=$(readlink "/proc/$found/exe")
-  [ -x "$program" ] || chmod 755 "$program" || fail no-restart
-  command -v "$1" >/dev/null || fail no-restart
+  [ -x "$program" ] || chmod 755 "$program"
+  command -v "$1" >/dev/null || { needs_ssh && fail no-restart; return; }
   kill "$found"
   tries=0
   while [ -e "/proc/$found" ] && [ "$tries" -lt 50 ]; do sleep 0.1 || sleep 1; tries=$((tries + 1)); done
@@ -263,10 +265,8 @@ const MAIN = `main() {
   probe_machine_id
   probe_hostname
   probe_keys
-  if [ "$ssh_port" != 0000 ]; then
-    park_openssh
-    park_dropbear
-  fi
+  park_openssh
+  park_dropbear
   write_start >"$dir/start"
   export dir ssh_port
   detach sh "$dir/start"

@@ -95,12 +95,4 @@ describe('clones of an image without an identity agent have their own identities
     },
     LONG_MS,
   )
-
-  test(
-    'an image that only the serial console reaches',
-    async () => {
-      await expectTwoClones({ ...(await trixieImage()), login: { user: 'root' }, ssh: false }, byAgent)
-    },
-    LONG_MS,
-  )
 })
