@@ -39,6 +39,8 @@ export interface GuestIdentity {
   readonly hostname: string
   /** MAC address of the first card, for example `52:54:00:12:34:56`. */
   readonly mac: string
+  /** MAC addresses of further cards that a clone has on a LAN, by their names in the guest. */
+  readonly lanMacs: ReadonlyMap<string, string>
   /** 32 hexadecimal digits. */
   readonly machineId: string
   /** One line of `authorized_keys`; empty if the run has no key for the guest. */
@@ -107,13 +109,14 @@ export function addClock(message: MessageBuilder, now: number): void {
   message.checkedCall('use the seed of its random pool', 'ioctl', RANDOM_FD, none + RNDRESEEDCRNG, 0)
 }
 
-/** Sets the MAC address of the first card and the default route. */
-function addNetwork(message: MessageBuilder, { mac, gateway }: GuestIdentity): void {
+/** Sets the MAC addresses of the first card and of cards on a LAN, and the default route. */
+function addNetwork(message: MessageBuilder, { mac, lanMacs, gateway }: GuestIdentity): void {
   const { target } = message
   const socket = message.call('socket', AF_INET, SOCK_DGRAM, 0)
   message.call('dup3', socket, SOCKET_FD, 0)
   message.call('close', socket)
-  message.call('ioctl', SOCKET_FD, SIOCSIFHWADDR, buildHardwareAddress('eth0', mac, target))
+  for (const [name, address] of [['eth0', mac] as const, ...lanMacs])
+    message.call('ioctl', SOCKET_FD, SIOCSIFHWADDR, buildHardwareAddress(name, address, target))
   if (gateway !== undefined) message.call('ioctl', SOCKET_FD, SIOCADDRT, buildDefaultRoute(gateway, target))
   message.call('close', SOCKET_FD)
 }

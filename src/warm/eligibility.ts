@@ -135,10 +135,20 @@ export const COLD_REASONS: readonly ColdReason[] = [
     reason: 'a text screen uses the standard input, through which a clone receives its state',
   },
   {
-    applies: ({ furtherNetworks }) => furtherNetworks.some(({ link }) => link !== undefined),
-    options: ['network.hub', 'network.tap'],
-    reason:
-      'a card on a LAN or TAP interface needs its own MAC address, and a clone changes only that of its first card',
+    applies: ({ furtherNetworks }) => furtherNetworks.some(({ link }) => link !== undefined && 'tap' in link),
+    options: ['network.tap'],
+    reason: 'the frames that QEMU exchanges with a TAP interface have another form than those of a template',
+  },
+  {
+    applies: (spec) => hasHub(spec) && (isProbed(spec) || spec.identity === 'shared'),
+    options: ['network.hub'],
+    reason: 'clones of this image cannot change the MAC address of a card on a hub',
+  },
+  {
+    applies: (spec) => hasHub(spec) && spec.furtherNetworks.some(({ model }) => model !== spec.network.model),
+    options: ['network.hub', 'network.model'],
+    reason: 'with cards of several models, the guest may number the card on a hub differently',
+    fix: 'Set the same `model` for all cards.',
   },
   {
     applies: ({ memoryBacking }) => Boolean(memoryBacking.hugePages),
@@ -164,6 +174,10 @@ export const COLD_REASONS: readonly ColdReason[] = [
     fix: "Set `start: 'warm'` if several guests can use these arguments, and none names a file that changes.",
   },
 ]
+
+function hasHub({ furtherNetworks }: MachineSpec): boolean {
+  return furtherNetworks.some(({ link }) => link !== undefined && 'hub' in link)
+}
 
 /** Returns true if the identity agent can run in guests of this machine. */
 function canStartAgent({ arch }: MachineSpec): boolean {

@@ -6,7 +6,7 @@ import { type HostProcessor, readHostProcessor } from '../vm/machine/host-proces
 import { isProbed } from './template-files.js'
 
 /** Increase when the content of a template changes, or the way in which a clone resumes from it. */
-const REVISION = 6
+const REVISION = 7
 
 /**
  * Returns everything on which the RAM, the devices and the disks of a template depend. A difference
@@ -52,7 +52,7 @@ export function describeTemplate(
     // A clone with the card of its template requests no address itself.
     identity: spec.identity === 'shared' ? [spec.identity, network.addresses] : undefined,
     probed: isProbed(spec) ? describeProbed(spec) : undefined,
-    furtherCards: furtherNetworks.map((card) => [describeCard(card), card.mac, card.addresses]),
+    furtherCards: furtherNetworks.map((card) => [describeCard(card), ...describeNetwork(card)]),
     ...describeOptionalParts(spec),
   }
 }
@@ -86,6 +86,11 @@ function describeOptionalParts(spec: MachineSpec) {
 /** The content is part of the identified files. */
 function describeDisk({ content: _, ...connection }: DiskSpec) {
   return connection
+}
+
+/** Returns the network of a further card. A clone gets its own MAC address on a LAN. */
+function describeNetwork({ link, mac, addresses }: NetworkSpec) {
+  return link === undefined ? [mac, addresses] : ['LAN']
 }
 
 /** Returns the hardware of a card. Its network belongs to the clone. */

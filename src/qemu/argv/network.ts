@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { describeArch } from '../../spec/architectures.js'
 import type { MachineSpec, NetworkSpec } from '../../spec/machine-spec.js'
 import type { Wiring } from '../command.js'
@@ -18,18 +18,20 @@ export function networkArgs(
     furtherMacs = [],
     netboot,
     forwardCommands,
-  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'forwardCommands'>,
+    memoryFiles,
+  }: Pick<Wiring, 'hostPorts' | 'mac' | 'furtherMacs' | 'netboot' | 'forwardCommands' | 'memoryFiles'>,
 ): string[] {
   const { network, furtherNetworks, forwards } = spec
   const ports = forwards.map(({ protocol, bind, guest }, index) => {
     return `hostfwd=${protocol}:${bind}:${hostPorts[index]}-:${guest}`
   })
+  const isTemplate = memoryFiles?.isWritten === true
   const cards = [network, ...furtherNetworks].flatMap((card, index) => {
     const address = index === 0 ? mac : furtherMacs[index - 1]
     return [
       '-netdev',
       [
-        backend(card, index, index === 0 ? serverOptions(spec, netboot) : {}),
+        backend(isTemplate ? isolate(card) : card, index, index === 0 ? serverOptions(spec, netboot) : {}),
         ...networkServices(card, forwardCommands),
         ...(index === 0 ? ports : []),
       ].join(','),
@@ -79,6 +81,13 @@ function backend(
   const id = `net${index}`
   if ('tap' in link) return joinOption('tap', { id, ifname: link.tap, script: 'no', downscript: 'no' })
   return joinOption('socket', { id, mcast: hubAddress(link.hub), localaddr: '127.0.0.1' })
+}
+
+/**
+ * Returns a card on a LAN of its own: a guest that becomes a template must not meet other guests.
+ */
+function isolate(card: NetworkSpec): NetworkSpec {
+  return card.link === undefined ? card : { ...card, link: { hub: randomUUID() } }
 }
 
 /**

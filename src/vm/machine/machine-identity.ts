@@ -27,9 +27,9 @@ export function createIdentity(
 }
 
 /**
- * Creates the identity of a machine that is not a child. Further cards of a template and of its
- * clones have the same addresses, because the identity agent changes only the address of the first
- * card. Each card has its own user-mode network, so equal addresses do not meet.
+ * Creates the identity of a machine that is not a child. The identity agent changes the address of
+ * the first card and of cards on a LAN. Other cards of a template and of its clones have the same
+ * addresses: each has its own user-mode network, so equal addresses do not meet.
  */
 function createOwnIdentity(
   spec: MachineSpec,
@@ -40,9 +40,10 @@ function createOwnIdentity(
   const isKept = isShared && (spec.identity === 'shared' || spec.image?.traits.identity === undefined)
   return {
     mac: spec.network.mac ?? (isKept ? sharedMac(0) : randomMac()),
-    furtherMacs: spec.furtherNetworks.map(
-      ({ mac }, index) => mac ?? (isShared ? sharedMac(index + 1) : randomMac()),
-    ),
+    furtherMacs: spec.furtherNetworks.map(({ mac, link }, index) => {
+      if (link !== undefined) return memoryFiles === undefined ? (mac ?? randomMac()) : sharedMac(index + 1)
+      return mac ?? (isShared ? sharedMac(index + 1) : randomMac())
+    }),
     machineId: randomBytes(16).toString('hex'),
     keys: acceptsKeys(spec) ? { client: generateSshKeyPair(), host: generateSshKeyPair() } : undefined,
   }

@@ -147,6 +147,18 @@ export async function sendIdentity(
   machine.isIdentitySet = true
 }
 
+/**
+ * Returns the MAC addresses of the cards on a LAN. All cards are of one model: see COLD_REASONS.
+ */
+function findLanMacs({ spec, identity: { furtherMacs } }: Machine): ReadonlyMap<string, string> {
+  const cards = spec.furtherNetworks.map(({ link }, index) => ({ link, index, mac: furtherMacs[index] }))
+  return new Map(
+    cards.flatMap(({ link, index, mac }) =>
+      link === undefined || mac === undefined ? [] : [[`eth${index + 1}`, mac] as const],
+    ),
+  )
+}
+
 async function identityMessage(machine: Machine, fork: ForkedState | undefined): Promise<AgentMessage> {
   const { spec, identity, isTemplate, clock, probed } = machine
   const traits = spec.image?.traits.identity
@@ -167,6 +179,7 @@ async function identityMessage(machine: Machine, fork: ForkedState | undefined):
     ...names,
     traits,
     mac: identity.mac,
+    lanMacs: findLanMacs(machine),
     hostKey: encodeHostKey(hostKey, traits.hostKey.format),
     // Only a template has parked.
     afterwards: fork !== undefined ? undefined : isTemplate ? 'nothing' : 'lease',

@@ -199,7 +199,8 @@ test('guests of a LAN are forked together, and their children share a LAN of the
   const network = [{}, { hub: 'lan' }] as const
   const [client, server] = await Promise.all(
     [1, 2].map(async (number) => {
-      const vm = await launchVM({ ...options, start: 'cold', network })
+      const vm = await launchVM({ ...options, network })
+      expect(vm.startedFrom.kind).toBe('template')
       await vm.ssh`ip addr add 192.168.7.${number}/24 dev eth1 && ip link set eth1 up`
       return vm
     }),
@@ -213,6 +214,7 @@ test('guests of a LAN are forked together, and their children share a LAN of the
   expect(await fetchName(client)).toBe('parent')
   await using children = await forkAll([client, server])
   const [client2, server2] = children
+  expect(server2.startedFrom).toMatchObject({ kind: 'fork', method: 'pages' })
   await server2.ssh`echo child >/srv/name`
   expect(await fetchName(client2)).toBe('child')
   expect(await fetchName(client)).toBe('parent')

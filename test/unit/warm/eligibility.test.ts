@@ -21,6 +21,7 @@ test.each<[VMOptions]>([
   [{ name: 'other', memory: '1G', cpus: 2, hostfwd: [{ guest: 80 }] }],
   [{ network: { internet: true, mac: '52:54:00:00:00:01', model: 'e1000', net: '10.5.0.0/24' } }],
   [{ network: [{}, { model: 'e1000' }] }],
+  [{ network: [{}, { hub: 'lan' }] }],
   [{ ssh: { hostPort: 2222 } }],
   [{ ssh: { password: 'x' } }],
   [{ ssh: false, ready: 'agent' }],
@@ -48,8 +49,12 @@ test.each<[VMOptions, string]>([
   [{ network: [{}, { tftp: '/srv' }] }, 'boot order and network boot take effect only in a cold boot'],
   [{ debug: { log: ['int'] } }, '`debug` observes a guest from power-on'],
   [
-    { network: [{}, { hub: 'lan' }] },
-    'a card on a LAN or TAP interface needs its own MAC address, and a clone changes only that of its first card',
+    { network: [{}, { tap: 'tap0' }] },
+    'the frames that QEMU exchanges with a TAP interface have another form than those of a template',
+  ],
+  [
+    { network: [{}, { hub: 'lan', model: 'e1000' }] },
+    'with cards of several models, the guest may number the card on a hub differently',
   ],
   [
     { rtc: { base: '2030-01-31', clock: 'host' } },
@@ -74,6 +79,12 @@ test.each<[VMOptions]>([[{}], [{ ready: 'agent' }], [{ login: { user: 'root' }, 
     expect(reason(options, plain)).toBeUndefined()
   },
 )
+
+test('a guest of an image without an identity agent boots cold if it has a card on a hub', () => {
+  expect(reason({ network: [{}, { hub: 'lan' }] }, plain)).toBe(
+    'clones of this image cannot change the MAC address of a card on a hub',
+  )
+})
 
 test('a guest of an image without an identity agent boots cold if nothing can bring the agent into it', () => {
   expect(reason({ ready: /login:/ }, plain)).toBe(
