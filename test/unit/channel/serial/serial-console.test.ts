@@ -33,11 +33,18 @@ async function powerOn(): Promise<Socket> {
   return peer
 }
 
-/** Writes chunks one by one. The reader runs in between. */
+/** Maximum number of pauses for a chunk to arrive. A part of a character does not change the text. */
+const MAX_PAUSES = 100
+
+/** Writes chunks one by one, each after the console has read the previous one. */
 async function write(...pieces: Array<string | Buffer>): Promise<void> {
   for (const piece of pieces) {
+    const { length } = serial.text
     guest.write(piece)
-    await sleep(3)
+    for (let pauses = 0; pauses < MAX_PAUSES; pauses++) {
+      await sleep(3)
+      if (serial.text.length !== length) break
+    }
   }
 }
 
