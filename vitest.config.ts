@@ -4,6 +4,9 @@ import { LongestFirst } from './test/support/longest-first.js'
 /** Path for the results as JSON, set by a CI. */
 const results = process.env.WITHVM_RESULTS
 
+/** In a CI, a failed test is retried once, because the host may be busy. Vitest reports a test that passes at its retry. */
+const retry = results === undefined ? 0 : 1
+
 /** Tests that require large packages: distributions, guests of other architectures, an installer, windows. `npm run test:distributions` runs them. */
 const DISTRIBUTIONS = [
   'test/guest/stock/**/*.test.ts',
@@ -19,8 +22,7 @@ const guests = {
   globalSetup: ['test/support/guest-setup.ts'],
   testTimeout: 240_000,
   hookTimeout: 240_000,
-  // In a CI, a failed test is retried once, because the host may be busy. Vitest reports a test that passes at its retry.
-  retry: results === undefined ? 0 : 1,
+  retry,
 }
 
 export default defineConfig({
@@ -43,6 +45,7 @@ export default defineConfig({
           include: ['test/unit/**/*.test.ts', 'test/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          retry,
         },
       },
       {
