@@ -144,7 +144,7 @@ async function describeImport(
   const image = await describeDisk(name, { path, name, format: 'qcow2', signal }, secret)
   if (directBoot === undefined) return image
   // The kernel of `tiny` lacks the module with which cloud-init reads its disk.
-  return { ...image, directBoot, traits: { ...image.traits, mayHaveCloudInit: false } }
+  return { ...image, directBoot, traits: { ...image.traits, mayHaveCloudInit: false, lacksModules: true } }
 }
 
 async function describeDisk(

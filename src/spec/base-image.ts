@@ -37,6 +37,8 @@ export interface GuestTraits {
   readonly hasAgent: boolean
   /** If true, the disk may contain cloud-init, so a disk with its configuration is attached. */
   readonly mayHaveCloudInit: boolean
+  /** If true, the guest has no modules for its kernel, which is that of `tiny`. @default false */
+  readonly lacksModules?: boolean | undefined
   /** Watchdog for which the image's kernel has a driver. @default 'i6300esb' */
   readonly watchdog?: 'i6300esb' | 'ib700' | undefined
   /** Boot time relative to a general-purpose distribution; scales the deadlines. */

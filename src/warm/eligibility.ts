@@ -50,6 +50,14 @@ export const COLD_REASONS: readonly ColdReason[] = [
     fix: SHARED_IDENTITY,
   },
   {
+    applies: (spec) =>
+      isProbed(spec) && spec.image?.traits.lacksModules === true && spec.directBoot?.isCustom !== true,
+    options: ['image'],
+    reason:
+      'the guest has no module for the port of the identity agent: a root file system has the kernel of tiny',
+    fix: `Set \`kernel\` and \`initrd\` to those of its system, or make a disk image. ${SHARED_IDENTITY}`,
+  },
+  {
     applies: (spec) => isProbed(spec) && !hasRootChannel(spec),
     options: ['image', 'ready'],
     reason: 'with this `ready`, no login of the guest is known, which its clones need to get their identity',

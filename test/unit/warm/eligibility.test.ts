@@ -80,6 +80,14 @@ test.each<[VMOptions]>([[{}], [{ ready: 'agent' }], [{ login: { user: 'root' }, 
   },
 )
 
+test('a guest of a root file system boots cold with the kernel of tiny, which has no modules there', () => {
+  const root = { ...plain, traits: { ...plain.traits, lacksModules: true } }
+  expect(reason({}, root)).toBe(
+    'the guest has no module for the port of the identity agent: a root file system has the kernel of tiny',
+  )
+  expect(reason({ kernel: '/vmlinuz' }, root)).toBeUndefined()
+})
+
 test('a guest of an image without an identity agent boots cold if it has a card on a hub', () => {
   expect(reason({ network: [{}, { hub: 'lan' }] }, plain)).toBe(
     'clones of this image cannot change the MAC address of a card on a hub',
