@@ -57,10 +57,8 @@ interface StockImage {
   readonly append: string
 }
 
-/** Makes an image with `debvm-create`: ext4 without a partition table, systemd 252, an SSH server, no cloud-init; as .qcow2, .vdi and .vmdk. */
-export async function debvmImage(): Promise<
-  StockImage & { readonly vdi: string; readonly vmdk: string; readonly qcow2: string }
-> {
+/** Makes an image with `debvm-create`: ext4 without a partition table, systemd 252, an SSH server, no cloud-init; as .vdi and .vmdk. */
+export async function debvmImage(): Promise<StockImage & { readonly vdi: string; readonly vmdk: string }> {
   const dir = await store('debvm', [DEBVM], async (building, suite) => {
     const image = join(building, 'rootfs.ext4')
     await bootstrap(DEBVM, [
@@ -70,14 +68,12 @@ export async function debvmImage(): Promise<
     await extractKernel(image, building)
     qemuImg('convert', '-f', 'raw', '-O', 'vdi', image, join(building, 'disk.vdi'))
     qemuImg('convert', '-f', 'raw', '-O', 'vmdk', image, join(building, 'disk.vmdk'))
-    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, join(building, 'disk.qcow2'))
     await rm(image)
   })
   return {
     ...describe(dir, 'disk.vdi', 'root=LABEL=debvm'),
     vdi: join(dir, 'disk.vdi'),
     vmdk: join(dir, 'disk.vmdk'),
-    qcow2: join(dir, 'disk.qcow2'),
   }
 }
 
@@ -110,10 +106,10 @@ export async function cloudImage(): Promise<StockImage & { readonly qcow2: strin
 
 /**
  * Makes an image of Debian 13 with mmdebstrap: OpenSSH 10, whose server passes the host keys to the program of a
- * connection, a QEMU guest agent, systemd-networkd, and a user who may run `sudo` without a password.
+ * connection, systemd-networkd, and a user who may run `sudo` without a password.
  */
 export async function trixieImage(): Promise<StockImage> {
-  const packages = 'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent,sudo'
+  const packages = 'linux-image-cloud-amd64,systemd-sysv,udev,dbus,openssh-server,sudo'
   const dir = await store('trixie', [MMDEBSTRAP, need('genext2fs', 'genext2fs')], async (building) => {
     const image = join(building, 'rootfs.ext2')
     const network = '[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n'

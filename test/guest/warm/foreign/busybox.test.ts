@@ -77,3 +77,13 @@ test('clones of a guest that only its serial console reaches have their own iden
   expect(two.startedFrom).toMatchObject({ kind: 'template', buildMs: undefined })
   await expectOwnIdentities(one, two, ['hostname', 'hostnameFile', 'random'])
 }, 400_000)
+
+test('clones of a guest that only its guest agent reaches have their own identities', async () => {
+  ownTemplates()
+  const options = { ...(await busyboxSystem({ hasAgent: true })), ssh: false, ready: 'agent' } as const
+  await using one = await launchVM({ ...options, name: 'one' })
+  await using two = await launchVM({ ...options, name: 'two' })
+  expect(one.startedFrom.kind).toBe('template')
+  expect(two.startedFrom).toMatchObject({ kind: 'template', buildMs: undefined })
+  await expectOwnIdentities(one, two, ['hostname', 'hostnameFile', 'hostKey', 'random'])
+}, 400_000)
