@@ -12,9 +12,10 @@ import { stageLimitMs } from './readiness.js'
 
 /**
  * Interval between connection attempts while the guest boots, milliseconds: without and with a
- * console line that announces the SSH server.
+ * console line that announces the SSH server, and for a guest that only prints nothing. A slow
+ * OpenSSH server logs an error if ten connections wait for it.
  */
-const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000 } as const
+const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000, silent: 10_000 } as const
 /**
  * Time without connection attempts for a guest that announces its SSH server, in milliseconds; and
  * time without console output after which it is polled, because its console may be elsewhere.
@@ -36,27 +37,28 @@ interface Opening {
 }
 
 /**
- * Waits for the announcement of the SSH server. Returns false if it does not arrive in time, or if
- * the guest prints nothing more: a guest that is stuck is reported with the state of its server.
+ * Waits for the announcement of the SSH server. Returns 'overdue' if it does not arrive in time, and
+ * 'silent' if the guest prints nothing more: a stuck guest is reported with the state of its server.
  */
-async function isAnnounced(
+async function waitForAnnouncement(
   announced: Promise<unknown>,
   machine: Machine,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<'announced' | 'overdue' | 'silent'> {
   const waited = new AbortController()
   const factor = (machine.spec.image?.traits.bootTimeFactor ?? 1) * machine.host.timeFactor
   const timeoutMs = Math.max(UNANNOUNCED_MS, UNANNOUNCED_MS * factor)
   const startedAt = performance.now()
-  const isOverdue = () => {
+  const findEnd = () => {
     const waitedMs = performance.now() - startedAt
+    if (waitedMs >= timeoutMs) return 'overdue'
     const silentMs = Math.min(waitedMs, machine.serial.silentMs ?? waitedMs)
-    return waitedMs >= timeoutMs || silentMs >= UNANNOUNCED_MS
+    return silentMs >= UNANNOUNCED_MS ? 'silent' : undefined
   }
   try {
     return await Promise.race([
-      announced.then(() => true),
-      pollUntil(() => (isOverdue() ? false : undefined), {
+      announced.then(() => 'announced' as const),
+      pollUntil(findEnd, {
         intervalMs: PROBE_INTERVAL_MS.announced,
         signal: combineSignals(signal, waited.signal),
       }),
@@ -94,17 +96,18 @@ export class SshAccess {
     announced?.catch(() => {})
     // A connection attempt before the server listens costs the guest tenths of a second of boot
     // time.
-    const isAwake = announced !== undefined && (await isAnnounced(announced, machine, signal))
+    const state =
+      announced === undefined ? 'unannounced' : await waitForAnnouncement(announced, machine, signal)
     // The server of a clone listens already.
     const isClone = machine.probed !== undefined && machine.isIdentitySet
     const found = await waitForSshBanner({
       port,
       // Each connection costs the guest a process, so the probe's connection is used for the login.
       keepSocket: true,
-      intervalMs: announced === undefined ? PROBE_INTERVAL_MS.unannounced : PROBE_INTERVAL_MS.announced,
+      intervalMs: PROBE_INTERVAL_MS[state === 'overdue' ? 'announced' : state],
       signal,
       wake: announced,
-      isAwake: isAwake || isClone,
+      isAwake: state === 'announced' || isClone,
       onResult: (result) => {
         session.watch.sshProbe = result
       },
