@@ -37,8 +37,9 @@ interface Opening {
 }
 
 /**
- * Waits for the announcement of the SSH server. Returns 'overdue' if it does not arrive in time, and
- * 'silent' if the guest prints nothing more: a stuck guest is reported with the state of its server.
+ * Waits for the announcement of the SSH server. Returns 'overdue' if it does not arrive in time,
+ * and 'silent' if the guest prints nothing more: a stuck guest is reported with the state of its
+ * server.
  */
 async function waitForAnnouncement(
   announced: Promise<unknown>,
