@@ -11,8 +11,8 @@ export function drawChart({ accelerator, boot, warm, standby, ten, 'own-image': 
     warm && { label: 'warm start, first agent result', ours: warm.agent.oursMs, raw: warm.agent.rawMs },
     standby && { label: 'standby, first SSH result', ours: standby.ssh.oursMs },
     standby && { label: 'standby, first agent result', ours: standby.agent.oursMs },
-    own && { label: 'own cloud image, warm, first SSH result', ours: own.ssh.warmMs },
-    own && { label: 'own cloud image, standby, first SSH result', ours: own.standby.ssh.oursMs },
+    own && { label: 'own Debian disk, warm, first SSH result', ours: own.ssh.warmMs },
+    own && { label: 'own Debian disk, standby, first SSH result', ours: own.standby.ssh.oursMs },
     ten && { label: 'a test of ten, cold', ours: ten[1].coldMs / 10 },
     ten && { label: 'a test of ten, warm', ours: ten[1].warmMs / 10 },
   ].filter(Boolean)

@@ -1,5 +1,7 @@
-// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE] [--peer NAME=COMMAND]` compares withvm with raw QEMU and ssh2, alternating.
-import { writeFileSync } from 'node:fs'
+// `npm run bench [-- --rounds N] [--only NAME,…] [--json FILE] [--chart FILE] [--peer NAME=COMMAND] [--own-image DISK]` compares withvm with raw QEMU and ssh2, alternating.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { withVM } from 'withvm'
 import { drawChart } from './chart.mjs'
@@ -53,6 +55,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
     chart: { type: 'string' },
     peer: { type: 'string', multiple: true, default: [] },
+    'own-image': { type: 'string' },
   },
 })
 const rounds = Number(values.rounds)
@@ -64,7 +67,10 @@ const host = await withVM({ ready: 'none' }, (vm) => ({
   accelerator: vm.accelerator,
 }))
 const report = { rounds, accelerator: host.accelerator }
-for (const name of values.only.split(',')) report[name] = await MEASUREMENTS[name]({ host, rounds })
+const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+const settings = { host, rounds, ownImage: values['own-image'], folder }
+for (const name of values.only.split(',')) report[name] = await MEASUREMENTS[name](settings)
+rmSync(folder, { recursive: true })
 if (values.peer.length > 0) report.peers = await measurePeers({ peers: values.peer, ten: report.ten })
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`)
 if (values.chart !== undefined) writeFileSync(values.chart, drawChart(report))

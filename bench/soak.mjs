@@ -21,6 +21,9 @@ const { values } = parseArgs({
   },
 })
 const AGENT = { ready: 'agent', standby: false, log: () => {} }
+/** Uses of a guest in a program that is killed. */
+const START = `vm.ssh\`echo x >/root/x; sync\``
+const FORK = `(await vm.fork(2))[0].ssh\`echo x >/root/x; sync\``
 
 process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'soak-'))
 const problems = []
@@ -28,8 +31,6 @@ const baseDisk = await withVM({ ready: 'none' }, (vm) => vm.baseDisk)
 const before = await digest(baseDisk)
 await repeat('warm starts', Number(values.rounds), startWarm)
 await forkRepeatedly(Number(values.forks))
-const START = `vm.ssh\`echo x >/root/x; sync\``
-const FORK = `(await vm.fork(2))[0].ssh\`echo x >/root/x; sync\``
 await kills('starts', START, Number(values.kills), Number(values.seed))
 await kills('forks', FORK, Number(values.kills), Number(values.seed) + 1)
 if ((await digest(baseDisk)) !== before) problems.push('the base image has changed')

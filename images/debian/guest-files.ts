@@ -1,3 +1,4 @@
+import { INSTALLED_AGENT } from '../../src/provisioning/identity-agent/program.js'
 import type { IdentityTraits } from '../../src/spec/base-image.js'
 import {
   IDENTITY_AGENT_PATHS,
@@ -133,7 +134,7 @@ session required pam_env.so envfile=/etc/default/locale
 @include common-password
 `
 
-const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.identity-agent.0", TAG+="systemd", ENV{SYSTEMD_WANTS}="withvm-identity-agent.service"
+const UDEV = `SUBSYSTEM=="virtio-ports", ATTR{name}=="org.withvm.identity-agent.0", TAG+="systemd", ENV{SYSTEMD_WANTS}="${INSTALLED_AGENT.unit}"
 `
 
 const SYS = { write: 1, open: 2, exit: 60 } as const

@@ -1,5 +1,7 @@
 /** systemd units of withvm, and changes of Debian's units. */
 
+import { INSTALLED_AGENT } from '../../src/provisioning/identity-agent/program.js'
+
 /** Folder for data of the run while the guest runs. */
 export const RUN_FOLDER = '/run/withvm'
 export const LIBRARY = '/usr/lib/withvm'
@@ -29,7 +31,7 @@ const IDENTITY_AGENT = `[Unit]
 Description=Identity agent of withvm
 
 [Service]
-ExecStart=${LIBRARY}/identity-agent
+ExecStart=${INSTALLED_AGENT.path}
 StandardInput=null
 Restart=on-failure
 `
@@ -37,8 +39,8 @@ Restart=on-failure
 /** Becomes the identity agent, so it must not end with its caller. */
 const PARK = `[Unit]
 Description=Wait for the restore of a clone
-Conflicts=withvm-identity-agent.service
-After=withvm-identity-agent.service
+Conflicts=${INSTALLED_AGENT.unit}
+After=${INSTALLED_AGENT.unit}
 
 [Service]
 Type=exec
@@ -104,7 +106,7 @@ const SYSTEM = '/etc/systemd/system'
 /** Units by path. */
 export const UNITS: Readonly<Record<string, string>> = {
   [`${SYSTEM}/withvm-identity.service`]: IDENTITY,
-  [`${SYSTEM}/withvm-identity-agent.service`]: IDENTITY_AGENT,
+  [`${SYSTEM}/${INSTALLED_AGENT.unit}`]: IDENTITY_AGENT,
   [`${SYSTEM}/withvm-park.service`]: PARK,
   [`${SYSTEM}/withvm-template-network.service`]: TEMPLATE_NETWORK,
   [`${SYSTEM}/systemd-networkd.service.d/withvm.conf`]: UNLESS_TEMPLATE,

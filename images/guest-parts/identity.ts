@@ -1,5 +1,5 @@
 import { FILE_BYTES, PARKED } from '../../src/provisioning/guest-identity.js'
-import { buildIdentityAgent } from '../../src/provisioning/identity-agent/program.js'
+import { buildIdentityAgent, INSTALLED_AGENT } from '../../src/provisioning/identity-agent/program.js'
 import { type AgentArch, findAgentArch } from '../../src/provisioning/identity-agent/target.js'
 import type { GuestArch } from '../../src/spec/architectures.js'
 import type { GuestFile } from '../recipe.js'
@@ -12,7 +12,7 @@ export const RESTORED_FIFO = '/run/withvm/restored'
 
 /** Identity agent from the boot on, and the same program when the guest is ready to be saved. */
 export const IDENTITY_AGENT_PATHS = {
-  booted: '/usr/lib/withvm/identity-agent',
+  booted: INSTALLED_AGENT.path,
   parked: '/usr/lib/withvm/parked-agent',
 } as const
 

@@ -1,3 +1,4 @@
+import { INSTALLED_AGENT } from '../../src/provisioning/identity-agent/program.js'
 import { describeArch, type GuestArch } from '../../src/spec/architectures.js'
 import type { IdentityTraits } from '../../src/spec/base-image.js'
 import {
@@ -107,7 +108,7 @@ ${console === 'hvc0' ? '' : '[ -c /dev/hvc0 ] && setsid /usr/lib/withvm/console 
 done
 if [ -x ${IDENTITY_AGENT_PATHS.booted} ] && [ -e /dev/virtio-ports/org.withvm.identity-agent.0 ]; then
   ${IDENTITY_AGENT_PATHS.booted} &
-  echo $! >/run/withvm/identity-agent.pid
+  echo $! >${INSTALLED_AGENT.pidFile}
   renice 0 $! >/dev/null
 fi
 [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ] &&
@@ -203,8 +204,8 @@ export PATH=${PATH} HOME=/root
 umask 022
 cd /
 renice 0 $$ >/dev/null
-read -r pid </run/withvm/identity-agent.pid && kill "$pid"
-echo $$ >/run/withvm/identity-agent.pid
+read -r pid <${INSTALLED_AGENT.pidFile} && kill "$pid"
+echo $$ >${INSTALLED_AGENT.pidFile}
 killall -9 dropbear
 rm -f ${HOST_KEY} ${RESTORED_FIFO} /run/credentials/@system/*
 mkfifo -m 600 ${RESTORED_FIFO}

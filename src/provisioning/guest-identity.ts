@@ -39,7 +39,10 @@ export interface GuestIdentity {
   readonly hostname: string
   /** MAC address of the first card, for example `52:54:00:12:34:56`. */
   readonly mac: string
-  /** MAC addresses of further cards that a clone has on a LAN, by their names in the guest. */
+  /**
+   * MAC addresses of further cards on a LAN, by their names in the guest. There, two clones with
+   * equal addresses would disturb each other.
+   */
   readonly lanMacs: ReadonlyMap<string, string>
   /** 32 hexadecimal digits. */
   readonly machineId: string
@@ -115,8 +118,11 @@ function addNetwork(message: MessageBuilder, { mac, lanMacs, gateway }: GuestIde
   const socket = message.call('socket', AF_INET, SOCK_DGRAM, 0)
   message.call('dup3', socket, SOCKET_FD, 0)
   message.call('close', socket)
-  for (const [name, address] of [['eth0', mac] as const, ...lanMacs])
-    message.call('ioctl', SOCKET_FD, SIOCSIFHWADDR, buildHardwareAddress(name, address, target))
+  message.call('ioctl', SOCKET_FD, SIOCSIFHWADDR, buildHardwareAddress('eth0', mac, target))
+  for (const [name, address] of lanMacs) {
+    const request = buildHardwareAddress(name, address, target)
+    message.checkedCall(`set the MAC address of ${name}`, 'ioctl', SOCKET_FD, SIOCSIFHWADDR, request)
+  }
   if (gateway !== undefined) message.call('ioctl', SOCKET_FD, SIOCADDRT, buildDefaultRoute(gateway, target))
   message.call('close', SOCKET_FD)
 }

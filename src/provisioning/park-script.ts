@@ -1,10 +1,8 @@
 import { FILE_BYTES } from './guest-identity.js'
-import { AGENT_PORT, buildIdentityAgent } from './identity-agent/program.js'
+import { AGENT_PORT, buildIdentityAgent, INSTALLED_AGENT } from './identity-agent/program.js'
 import type { AgentArch } from './identity-agent/target.js'
 import { HOSTS_BYTES, MAX_AUTHORIZED_KEYS } from './probed-identity.js'
 
-/** Identity agent in the images of withvm. */
-const OWN_AGENT = '/usr/lib/withvm/identity-agent'
 /** Descriptor with which the identity agent is started. */
 const PORT_FD = 4
 /** Maximum length of a line: a terminal accepts 4095 characters. */
@@ -97,9 +95,9 @@ const FIND_PORT = `find_port() {
 }
 # An image of withvm, or one made from it, has an agent of its own.
 stop_agent() {
-  [ -e ${OWN_AGENT} ] || return
-  if [ -d /run/systemd/system ]; then systemctl stop withvm-identity-agent.service
-  else read -r pid </run/withvm/identity-agent.pid && kill "$pid"; fi
+  [ -e ${INSTALLED_AGENT.path} ] || return
+  if [ -d /run/systemd/system ]; then systemctl stop ${INSTALLED_AGENT.unit}
+  else read -r pid <${INSTALLED_AGENT.pidFile} && kill "$pid"; fi
 }
 open_port() {
   find_port || modprobe virtio_console

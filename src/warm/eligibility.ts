@@ -183,7 +183,8 @@ export const COLD_REASONS: readonly ColdReason[] = [
   },
 ]
 
-function hasHub({ furtherNetworks }: MachineSpec): boolean {
+/** Returns true if the guest has a card on a network between guests. */
+export function hasHub({ furtherNetworks }: MachineSpec): boolean {
   return furtherNetworks.some(({ link }) => link !== undefined && 'hub' in link)
 }
 

@@ -10,6 +10,7 @@ import { findClosedFolder } from '../vm/machine/file-access.js'
 import type { GuestPlan, MachineHost, StartedFrom } from '../vm/machine/guest-plan.js'
 import { newGuestName } from '../vm/workspace/guest-name.js'
 import { TemplateSaveError } from './build-template.js'
+import { hasHub } from './eligibility.js'
 import { identifyFiles } from './input-files.js'
 import { findRefusal, noteRefusal } from './refusals.js'
 import { type StandbyCallbacks, StandbyPool } from './standby.js'
@@ -57,15 +58,14 @@ export async function startWarm(plan: GuestPlan): Promise<WarmStart> {
 /**
  * Returns true if a guest for a later test can be started now. Functions belong to one test. A
  * window would appear on the screen, two guests at a time may not be able to use `qemuArgs` or a
- * given address of the host, a card on a LAN would receive what other guests send before the test,
+ * given address of the host, a card on a hub would receive what other guests send before the test,
  * and a guest without an identity agent cannot be told the time when it resumes.
  */
 function canHaveStandby({ spec, run }: GuestPlan): boolean {
   const { identity, ready, network, furtherNetworks, display, qemuArgs } = spec
   const forwards = [network, ...furtherNetworks].flatMap(({ guestForwards }) => guestForwards)
   const hasFunctions = typeof ready === 'function' || forwards.some(({ service }) => 'handler' in service)
-  const hasLan = furtherNetworks.some(({ link }) => link !== undefined)
-  const isPossible = identity === 'own' && !hasFunctions && !hasLan && display.window === undefined
+  const isPossible = identity === 'own' && !hasFunctions && !hasHub(spec) && display.window === undefined
   return isPossible && !hasGivenAddress(spec) && (qemuArgs.length === 0 || run.standby === true)
 }
 

@@ -1,6 +1,6 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { execaSync } from 'execa'
+import { findQemu } from '../../src/host/qemu-binary.js'
 import { ownTmpdir } from './own-tmpdir.js'
 
 /**
@@ -25,14 +25,9 @@ exec QEMU "$@" $slow
 `
 
 /** Makes the wrapper for the running test. Returns its path, for the option `qemu`. */
-export function makeKvmShim(): string {
+export async function makeKvmShim(): Promise<string> {
   const path = join(ownTmpdir(), 'qemu-kvm')
-  const { stdout: qemu } = execaSync('sh', ['-c', 'command -v qemu-system-x86_64'])
-  writeFileSync(path, SCRIPT.replace('QEMU', qemu), { mode: 0o755 })
+  const qemu = await findQemu()
+  writeFileSync(path, SCRIPT.replace('QEMU', qemu.path), { mode: 0o755 })
   return path
-}
-
-/** Returns true if the wrapper can be used: withvm does not try KVM without its device. */
-export function hasKvmDevice(): boolean {
-  return existsSync('/dev/kvm')
 }

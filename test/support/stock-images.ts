@@ -90,10 +90,7 @@ export async function cloudImage(): Promise<StockImage & { readonly qcow2: strin
       '--customize-hook=echo "locale: false" >"$1/etc/cloud/cloud.cfg.d/90-test.cfg"',
       ...[suite, image],
     ])
-    await extractKernel(image, building)
-    await run('truncate', ['-s', '+300M', image])
-    await run('/sbin/resize2fs', [image])
-    await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
+    await completeDisk(image, building)
     const disk = join(building, 'disk.vmdk')
     qemuImg('convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', image, disk)
     makeOva([disk])
@@ -123,10 +120,7 @@ export async function trixieImage(): Promise<StockImage> {
       `--customize-hook=echo "${TESTER.user} ALL=(ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/${TESTER.user}"`,
       ...['trixie', image],
     ])
-    await extractKernel(image, building)
-    await run('truncate', ['-s', '+300M', image])
-    await run('/sbin/resize2fs', [image])
-    await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
+    await completeDisk(image, building)
     qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, join(building, 'disk.qcow2'))
     await rm(image)
   })
@@ -167,6 +161,14 @@ async function store(
       await build(dir, (await readDistribution()).codename)
     },
   })
+}
+
+/** Extracts the kernel of a file system that mmdebstrap made, and adds free space and a journal. */
+async function completeDisk(image: string, building: string): Promise<void> {
+  await extractKernel(image, building)
+  await run('truncate', ['-s', '+300M', image])
+  await run('/sbin/resize2fs', [image])
+  await run('/sbin/tune2fs', ['-O', 'has_journal,extents', image])
 }
 
 /** Extracts kernel and initrd, to which two links in the image point, like `debvm-run`. */

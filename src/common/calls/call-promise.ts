@@ -24,7 +24,7 @@ export class CallPromise<T> extends Promise<T> {
     return value instanceof CallPromise ? value.#owner : undefined
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: `await` calls it, so it detects a missing one
+  // biome-ignore lint/suspicious/noThenProperty: an override; its call shows an `await`
   override then<Value = T, Other = never>(
     onFulfilled?: ((value: T) => Value | PromiseLike<Value>) | null,
     onRejected?: ((reason: unknown) => Other | PromiseLike<Other>) | null,

@@ -5,6 +5,14 @@ import { AGENT_TARGETS, type AgentArch, TargetWriter } from './target.js'
 
 /** Virtio-serial port through which withvm communicates with the identity agent. */
 export const AGENT_PORT = 'org.withvm.identity-agent.0'
+/** Places of the identity agent in the images of withvm. */
+export const INSTALLED_AGENT = {
+  path: '/usr/lib/withvm/identity-agent',
+  /** Unit of systemd. */
+  unit: 'withvm-identity-agent.service',
+  /** File with its process id, in images without systemd. */
+  pidFile: '/run/withvm/identity-agent.pid',
+} as const
 /** Descriptor of the random device in the agent. */
 export const RANDOM_FD = 11
 const O_RDWR = 2

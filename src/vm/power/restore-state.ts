@@ -151,12 +151,10 @@ export async function sendIdentity(
  * Returns the MAC addresses of the cards on a LAN. All cards are of one model: see COLD_REASONS.
  */
 function findLanMacs({ spec, identity: { furtherMacs } }: Machine): ReadonlyMap<string, string> {
-  const cards = spec.furtherNetworks.map(({ link }, index) => ({ link, index, mac: furtherMacs[index] }))
-  return new Map(
-    cards.flatMap(({ link, index, mac }) =>
-      link === undefined || mac === undefined ? [] : [[`eth${index + 1}`, mac] as const],
-    ),
-  )
+  const macs = new Map<string, string>()
+  for (const [index, mac] of furtherMacs.entries())
+    if (spec.furtherNetworks[index]?.link !== undefined) macs.set(`eth${index + 1}`, mac)
+  return macs
 }
 
 async function identityMessage(machine: Machine, fork: ForkedState | undefined): Promise<AgentMessage> {
@@ -179,7 +177,8 @@ async function identityMessage(machine: Machine, fork: ForkedState | undefined):
     ...names,
     traits,
     mac: identity.mac,
-    lanMacs: findLanMacs(machine),
+    // A child of a fork keeps the addresses of its parent.
+    lanMacs: fork === undefined ? findLanMacs(machine) : new Map(),
     hostKey: encodeHostKey(hostKey, traits.hostKey.format),
     // Only a template has parked.
     afterwards: fork !== undefined ? undefined : isTemplate ? 'nothing' : 'lease',

@@ -12,8 +12,8 @@ import { stageLimitMs } from './readiness.js'
 
 /**
  * Interval between connection attempts while the guest boots, milliseconds: without and with a
- * console line that announces the SSH server, and for a guest that only prints nothing. A slow
- * OpenSSH server logs an error if ten connections wait for it.
+ * console line that announces the SSH server, and while that line is missing on a silent console. A
+ * slow OpenSSH server logs an error if ten connections wait for it.
  */
 const PROBE_INTERVAL_MS = { unannounced: 150, announced: 1000, silent: 10_000 } as const
 /**
